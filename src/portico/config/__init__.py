@@ -1,0 +1,53 @@
+"""Configuration: one YAML file and the environment, checked as a whole and handed on unchangeable."""
+
+from portico.config.gateway import GatewaySettings, LimitSettings, LogSettings, TlsSettings
+from portico.config.instances import InstanceSettings
+from portico.config.levels import Level, Merged, Policies, merge_policies
+from portico.config.load import load_config, load_text
+from portico.config.model import Config, dump_config, load_dumped
+from portico.config.problems import ConfigError, Problem
+from portico.config.resolve import ResolvedRoute
+from portico.config.routes import ConsumerLimit, ConsumerSettings, RouteSettings
+from portico.config.schema import json_schema
+from portico.config.services import (
+    HealthCheckSettings,
+    RetrySettings,
+    ServiceSettings,
+    Timeouts,
+    Upstream,
+    UpstreamTlsSettings,
+    VersionSettings,
+)
+from portico.config.warnings import warnings_for
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "ConsumerLimit",
+    "ConsumerSettings",
+    "GatewaySettings",
+    "HealthCheckSettings",
+    "InstanceSettings",
+    "Level",
+    "LimitSettings",
+    "LogSettings",
+    "Merged",
+    "Policies",
+    "Problem",
+    "ResolvedRoute",
+    "RetrySettings",
+    "RouteSettings",
+    "ServiceSettings",
+    "Timeouts",
+    "TlsSettings",
+    "Upstream",
+    "UpstreamTlsSettings",
+    "VersionSettings",
+    "dump_config",
+    "json_schema",
+    "load_config",
+    "load_dumped",
+    "load_text",
+    "merge_policies",
+    "warnings_for",
+]

@@ -1,0 +1,68 @@
+"""What has to fit together between the parts of a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from portico.config.gateway import GatewaySettings
+from portico.config.problems import Finding, nearest
+from portico.config.resolve import ResolvedRoute
+from portico.config.routes import ConsumerSettings, RouteSettings
+from portico.config.services import ServiceSettings
+
+RESERVED = ("gateway", "none")
+"""Names of services that metrics use for requests no service saw."""
+
+
+def gateway_findings(gateway: GatewaySettings) -> Iterator[Finding]:
+    """The admin API is open to other machines only with a token."""
+    if not gateway.admin_is_local and gateway.admin_token is None:
+        message = "other machines can reach this address: set ADMIN_TOKEN or write gateway.admin_token"
+        yield Finding(("gateway", "admin"), message)
+
+
+def name_findings(services: Mapping[str, ServiceSettings], routes: Sequence[RouteSettings]) -> Iterator[Finding]:
+    """Reserved names, names that lead nowhere and names given twice."""
+    for name in services:
+        if name in RESERVED:
+            yield Finding(
+                ("services", name), f'a service cannot be called "{name}": metrics use that word', at_key=True
+            )
+    seen: dict[str, RouteSettings] = {}
+    for place, route in enumerate(routes):
+        if route.name is not None and (first := seen.setdefault(route.name, route)) is not route:
+            yield Finding(("routes", place, "name"), f"the route for {first.path} has this name already")
+        yield from _target_findings(place, route, services)
+
+
+def _target_findings(place: int, route: RouteSettings, services: Mapping[str, ServiceSettings]) -> Iterator[Finding]:
+    service = services.get(route.service)
+    if service is None:
+        message = f'there is no service "{route.service}"'
+        yield Finding(("routes", place, "service"), message, nearest(route.service, services))
+    elif route.version is not None and route.version not in service.versions:
+        message = f'the service {route.service} has no version "{route.version}"'
+        yield Finding(("routes", place, "version"), message, nearest(route.version, service.versions))
+    elif route.version is None and not service.all_instances:
+        versions = ", ".join(service.versions)
+        message = f"only the versions of {route.service} have instances; write version: one of {versions}"
+        yield Finding(("routes", place, "service"), message)
+
+
+def match_findings(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
+    """Two routes for the very same requests: the second would never see one."""
+    seen: dict[object, ResolvedRoute] = {}
+    for route in routes:
+        first = seen.setdefault(route.match, route)
+        if first is not route:
+            message = f"the route {first.name} takes the very same requests ({route.path}) already"
+            yield Finding(route.source, message, at_key=True)
+
+
+def consumer_findings(consumers: Sequence[ConsumerSettings]) -> Iterator[Finding]:
+    """A consumer is written once."""
+    seen: set[str] = set()
+    for place, consumer in enumerate(consumers):
+        if consumer.name in seen:
+            yield Finding(("consumers", place, "name"), "a consumer above has this name already")
+        seen.add(consumer.name)

@@ -1,0 +1,263 @@
+"""A YAML file read into nodes that remember where each of them was written.
+
+The reader differs from PyYAML's own where that one surprises: a key written twice is an error, keys are text as written
+(`on:` is no boolean), `012`, `1:30` and `2024-01-01` stay text, `${NAME}` and `/{path}` need no quotes between the
+braces of a mapping, and a file that is small but expands to millions of values through aliases is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from portico.config.problems import ConfigError, Finding, KeyPath, Problem, dotted
+
+MAX_VALUES = 1_000_000
+MAX_DEPTH = 64
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TAGS = {None, "!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq"))}
+_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **{form: True for word in ("true", "yes", "on") for form in (word, word.title(), word.upper())},
+    **{form: False for word in ("false", "no", "off") for form in (word, word.title(), word.upper())},
+}
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"[-+]?(?=[0-9]*[.eE])(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
+
+
+_PLACEHOLDER = re.compile(r"(?:\$|(?<=[^\s\[\]{},:])(?=\{path\}))\{([^{}\n]*)\}")
+
+
+@dataclass(slots=True)
+class Node:
+    """One value. `size` counts the values it stands for with every alias written out, `height` its nesting."""
+
+    line: int
+    column: int
+    content: str | list[Node] | dict[str, Entry]
+    plain: bool = False
+    size: int = 1
+    height: int = 1
+
+
+@dataclass(slots=True)
+class Entry:
+    """A key's place and its value; `merged` came in through `<<`."""
+
+    line: int
+    column: int
+    value: Node
+    merged: bool = False
+
+
+@dataclass(slots=True)
+class Document:
+    """A parsed file: its nodes and its name for messages."""
+
+    filename: str
+    root: Node
+
+    def locate(self, path: KeyPath, *, at_key: bool = False) -> tuple[int, int]:
+        """The line and column of what stands at `path`, or of the nearest thing around it."""
+        node, place = self.root, (self.root.line, self.root.column)
+        for depth, part in enumerate(path):
+            if isinstance(node.content, dict) and isinstance(part, str) and part in node.content:
+                entry = node.content[part]
+                node = entry.value
+                last = at_key and depth == len(path) - 1
+                place = (entry.line, entry.column) if last else (node.line, node.column)
+            elif isinstance(node.content, list) and isinstance(part, int) and part < len(node.content):
+                node = node.content[part]
+                place = (node.line, node.column)
+            else:
+                break
+        return place
+
+    def problem(self, finding: Finding) -> Problem:
+        line, column = self.locate(finding.path, at_key=finding.at_key)
+        return Problem(self.filename, line, column, dotted(finding.path), finding.message, finding.suggestion)
+
+
+def parse_document(text: str, filename: str) -> Document:
+    """Read one YAML document. Raises ConfigError for what is no YAML, with the place where it stops being any."""
+    if wrong := yaml.reader.Reader.NON_PRINTABLE.search(text):
+        line, column = text.count("\n", 0, wrong.start()) + 1, wrong.start() - text.rfind("\n", 0, wrong.start())
+        message = f"not valid YAML: the character {wrong[0]!a} is not allowed"
+        raise ConfigError([Problem(filename, line, column, "", message)])
+    opening, closing = _unused_characters(text)
+    shielded = _PLACEHOLDER.sub(lambda found: found[0].replace("{", opening).replace("}", closing), text)
+    composer = _Composer(filename, str.maketrans({opening: "{", closing: "}"}))
+    return Document(filename, composer.compose(shielded))
+
+
+def _unused_characters(text: str) -> tuple[str, str]:
+    """Two characters to stand for the braces of placeholders while YAML is read, so that it sees no mapping there.
+
+    They come from Unicode's private use area, which YAML allows; the places of everything else stay what they are.
+    """
+    free = (chr(code) for code in range(0xE000, 0xF900) if chr(code) not in text)
+    return next(free, "{"), next(free, "}")
+
+
+def scalar(text: str) -> str | int | float | bool | None:
+    """What an unquoted word means."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+@dataclass(slots=True)
+class _Open:
+    """A list or mapping whose end has not come yet."""
+
+    node: Node
+    anchor: str | None
+    key: tuple[str, int, int, bool] | None = None
+    merges: list[Node] = field(default_factory=list)
+
+
+class _Composer:
+    """Builds nodes from events with a stack of its own, so that depth costs no recursion."""
+
+    def __init__(self, filename: str, placeholders: dict[int, str]) -> None:
+        self.filename = filename
+        self.placeholders = placeholders
+        self.open: list[_Open] = []
+        self.anchors: dict[str, Node] = {}
+        self.unfinished: set[str] = set()
+        self.root: Node | None = None
+        self.count = 0
+
+    def compose(self, text: str) -> Node:
+        for event in self._events(text):
+            match event:
+                case yaml.AliasEvent():
+                    self._add(self._aliased(event), event)
+                case yaml.ScalarEvent():
+                    self._scalar(event)
+                case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
+                    self._start(event)
+                case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                    self._end(event)
+                case yaml.DocumentStartEvent() if self.root is not None:
+                    raise self._error(event, "only one document is read from a file; remove the second `---`")
+        return self.root or Node(1, 1, {})
+
+    def _events(self, text: str) -> Iterator[Any]:
+        try:
+            yield from yaml.parse(text, _LOADER)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = (mark.line + 1, mark.column + 1) if mark else (None, None)
+            problem = Problem(
+                self.filename, place[0], place[1], "", f"not valid YAML: {error.problem or error.context}"
+            )
+            raise ConfigError([problem]) from None
+        except yaml.YAMLError:
+            raise ConfigError([Problem(self.filename, None, None, "", "not valid YAML")]) from None
+
+    def _error(self, event: Any, message: str) -> ConfigError:
+        mark = event.start_mark
+        return ConfigError([Problem(self.filename, mark.line + 1, mark.column + 1, "", message)])
+
+    def _node(self, event: Any, content: Any) -> Node:
+        if event.tag not in _TAGS:
+            raise self._error(event, f"the tag {event.tag} means nothing here")
+        self.count += 1
+        self._bound(event, self.count)
+        return Node(event.start_mark.line + 1, event.start_mark.column + 1, content)
+
+    def _bound(self, event: Any, size: int) -> None:
+        if size > MAX_VALUES:
+            raise self._error(event, f"the file holds more than {MAX_VALUES:,} values")
+
+    def _scalar(self, event: Any) -> None:
+        node = self._node(event, event.value.translate(self.placeholders))
+        node.plain = event.implicit[0] or (event.tag or "").endswith((":int", ":float", ":bool", ":null"))
+        if event.anchor:
+            self.anchors[event.anchor] = node
+        self._add(node, event)
+
+    def _start(self, event: Any) -> None:
+        node = self._node(event, {} if isinstance(event, yaml.MappingStartEvent) else [])
+        if len(self.open) >= MAX_DEPTH:
+            raise self._error(event, f"nested more than {MAX_DEPTH} deep")
+        if event.anchor:
+            self.unfinished.add(event.anchor)
+        self.open.append(_Open(node, event.anchor))
+
+    def _end(self, event: Any) -> None:
+        done = self.open.pop()
+        if isinstance(done.node.content, dict):
+            self._merge(done)
+        if done.anchor:
+            self.unfinished.discard(done.anchor)
+            self.anchors[done.anchor] = done.node
+        self._add(done.node, event)
+
+    def _aliased(self, event: Any) -> Node:
+        if event.anchor in self.unfinished:
+            raise self._error(event, f"*{event.anchor} stands inside of what it names")
+        if event.anchor not in self.anchors:
+            raise self._error(event, f"*{event.anchor} names nothing above it")
+        node = self.anchors[event.anchor]
+        if len(self.open) + node.height > MAX_DEPTH:
+            raise self._error(event, f"nested more than {MAX_DEPTH} deep")
+        return node
+
+    def _add(self, node: Node, event: Any) -> None:
+        if not self.open:
+            self.root = node
+            return
+        parent = self.open[-1]
+        if isinstance(parent.node.content, list):
+            parent.node.content.append(node)
+        elif isinstance(parent.node.content, dict):
+            if parent.key is None:
+                parent.key = self._key(node)
+                return
+            self._entry(parent, parent.node.content, node)
+            parent.key = None
+        self._grow(parent.node, node, event)
+
+    def _key(self, node: Node) -> tuple[str, int, int, bool]:
+        if not isinstance(node.content, str):
+            message = "a key has to be a word, not a list or a mapping"
+            raise ConfigError([Problem(self.filename, node.line, node.column, "", message)])
+        return node.content, node.line, node.column, node.plain and node.content == "<<"
+
+    def _entry(self, parent: _Open, entries: dict[str, Entry], node: Node) -> None:
+        name, line, column, merge = parent.key or ("", 0, 0, False)
+        if merge:
+            parent.merges += node.content if isinstance(node.content, list) else [node]
+        elif name in entries:
+            first = entries[name].line
+            message = f'the key "{name}" is written twice; it is on line {first} already'
+            raise ConfigError([Problem(self.filename, line, column, "", message)])
+        else:
+            entries[name] = Entry(line, column, node)
+
+    def _merge(self, done: _Open) -> None:
+        entries = done.node.content
+        for source in done.merges:
+            if not isinstance(source.content, dict) or not isinstance(entries, dict):
+                raise ConfigError(
+                    [Problem(self.filename, source.line, source.column, "", "<< takes a mapping or a list of mappings")]
+                )
+            for name, entry in source.content.items():
+                if name not in entries:
+                    entries[name] = Entry(entry.line, entry.column, entry.value, merged=True)
+
+    def _grow(self, parent: Node, child: Node, event: Any) -> None:
+        parent.size += child.size
+        parent.height = max(parent.height, child.height + 1)
+        self._bound(event, parent.size)

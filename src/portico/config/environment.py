@@ -1,0 +1,99 @@
+"""The environment variables that stand for keys of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from portico.config.problems import KeyPath
+from portico.config.section import is_word
+
+OVERRIDES: dict[str, KeyPath] = {
+    "GATEWAY_HOST": ("gateway", "host"),
+    "GATEWAY_PORT": ("gateway", "port"),
+    "GATEWAY_WORKERS": ("gateway", "workers"),
+    "GATEWAY_ADMIN": ("gateway", "admin"),
+    "ADMIN_TOKEN": ("gateway", "admin_token"),
+    "REDIS_URL": ("gateway", "redis_url"),
+    "LOG_LEVEL": ("gateway", "log", "level"),
+    "LOG_FORMAT": ("gateway", "log", "format"),
+    "RATE_LIMIT_REQUESTS_PER_MINUTE": ("policies", "rate_limit", "requests_per_minute"),
+    "RATE_LIMIT_BURST": ("policies", "rate_limit", "burst"),
+}
+"""These win over what the file says."""
+
+DEFAULTS: dict[str, KeyPath] = {"ACCESS_TOKEN_EXPIRE_MINUTES": ("gateway", "access_token_expire_minutes")}
+"""These count where the file says nothing."""
+
+POLICY_DEFAULTS: dict[str, tuple[KeyPath, Callable[[str], Any]]] = {
+    "SECRET_KEY": (("auth", "jwt", "secret"), str),
+    "ALGORITHM": (("auth", "jwt", "algorithms"), lambda text: [word.strip() for word in text.split(",")]),
+}
+"""These complete a policy wherever it is on and says nothing of the kind; they turn nothing on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A file's tree with the environment's part in it; `origins` tells which paths came from which variable."""
+
+    tree: Any
+    origins: dict[KeyPath, str]
+    policy_defaults: dict[str, Any]
+
+
+def complete(tree: dict[str, Any], environ: Mapping[str, str]) -> Completed:
+    """Put the environment's values into a copy of `tree`. An empty variable counts as unset."""
+    origins: dict[KeyPath, str] = {}
+    for variable, path in {**OVERRIDES, **DEFAULTS}.items():
+        value = environ.get(variable)
+        if not value or (variable in DEFAULTS and _at(tree, path) is not None):
+            continue
+        target = _rate_limit_path(tree, path) if path[:2] == ("policies", "rate_limit") else path
+        if target is not None and (changed := _with(tree, target, value)) is not tree:
+            tree = changed
+            origins[target] = variable
+    policy_defaults: dict[str, Any] = {}
+    for variable, (path, read) in POLICY_DEFAULTS.items():
+        if value := environ.get(variable):
+            policy_defaults = _with(policy_defaults, path, read(value))
+    return Completed(tree, origins, policy_defaults)
+
+
+def variable_for(policy_path: KeyPath) -> str | None:
+    """The variable that a completed part of a policy came from; the path starts with the policy's key."""
+    for variable, (path, _) in POLICY_DEFAULTS.items():
+        if policy_path[: len(path)] == path:
+            return variable
+    return None
+
+
+def _rate_limit_path(tree: Any, path: KeyPath) -> KeyPath | None:
+    """The first limit of a list; nothing where limiting is turned off."""
+    written = _at(tree, path[:2])
+    if is_word(written, False):
+        return None
+    return (*path[:2], 0, *path[2:]) if isinstance(written, list) and written else path
+
+
+def _at(tree: Any, path: KeyPath) -> Any:
+    for part in path:
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
+
+
+def _with(tree: Any, path: KeyPath, value: Any) -> Any:
+    """A copy of `tree` with `value` at `path`; `tree` itself where something else than a mapping is in the way."""
+    if not path:
+        return value
+    part, rest = path[0], path[1:]
+    if tree is None or is_word(tree, True):
+        tree = {}
+    if isinstance(tree, list) and isinstance(part, int):
+        inner = _with(tree[part], rest, value)
+        return tree if inner is tree[part] else [*tree[:part], inner, *tree[part + 1 :]]
+    if not isinstance(tree, dict):
+        return tree
+    old = tree.get(part)
+    inner = _with(old, rest, value)
+    return tree if inner is old and rest else {**tree, part: inner}

@@ -1,0 +1,122 @@
+"""The gateway itself: where it listens, what it accepts, what it logs."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word
+from portico.settings import Duration, Size
+
+Network = IPv4Network | IPv6Network
+
+
+def _network(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ip_network(value)
+    except ValueError:
+        pass
+    try:
+        wider = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("expected an address or a network such as 10.0.0.0/8") from None
+    raise ValueError(f"the address has bits beyond the network's; the network is {wider}")
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[IPv6]:port`. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
+        raise ValueError("expected host:port, for example 127.0.0.1:9000")
+    if not host or (":" in host and not bracketed):
+        raise ValueError("expected host:port; an IPv6 address goes into brackets: [::1]:9000")
+    return host.strip("[]"), int(port)
+
+
+def _address(text: str) -> str:
+    split_address(text)
+    return text
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _access(value: Any) -> Any:
+    return "off" if is_word(value, False) else value
+
+
+def _redis_url(secret: Any) -> Any:
+    if secret is not None and not secret.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("expected redis://, rediss:// or unix:// followed by an address")
+    return secret
+
+
+class TlsSettings(Section):
+    """The certificate that clients see: PEM files, the chain in `certificate`."""
+
+    certificate: FilePath
+    key: FilePath
+
+
+class LimitSettings(Section):
+    """What one client may ask of the gateway: sizes in bytes, times in seconds."""
+
+    header_size: Annotated[Size, Field(ge=1024, le=1 << 20, description="Bytes of all header lines together.")] = (
+        32 << 10
+    )
+    header_count: Annotated[Whole, Field(ge=10, le=10_000)] = 100
+    url_length: Annotated[Size, Field(ge=256, le=1 << 20)] = 16 << 10
+    body_size: Annotated[Size, Field(description="Bytes of a request body; 0 allows none.")] = 10 << 20
+    connections: Annotated[Whole, Field(ge=1, le=1_000_000, description="Open client connections per worker.")] = 10_000
+    header_timeout: Duration = 10.0
+    body_timeout: Annotated[Duration, Field(description="The longest pause between two pieces of a body.")] = 30.0
+    idle_timeout: Annotated[Duration, Field(description="How long a connection may rest between requests.")] = 60.0
+    drain_timeout: Annotated[Duration, Field(description="How long running requests may take after SIGTERM.")] = 30.0
+
+
+class LogSettings(Section):
+    """What is logged and where; `access` is stdout, stderr, off or the path of a file."""
+
+    level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
+    format: Annotated[Literal["json", "text"], BeforeValidator(_lower)] = "json"
+    access: Annotated[str, BeforeValidator(_access, json_schema_input_type=str | bool), Field(min_length=1)] = "stdout"
+
+
+class GatewaySettings(Section):
+    """The listening side and the process. `workers: auto` is one per core; port 0 picks a free one."""
+
+    host: Annotated[str, Field(min_length=1, max_length=255)] = "0.0.0.0"  # noqa: S104 - a gateway is there to be reached
+    port: Annotated[Whole, Field(ge=0, le=65535)] = 8000
+    workers: Annotated[Whole, Field(ge=1, le=256)] | Literal["auto"] = 1
+    admin: Annotated[str, AfterValidator(_address)] = "127.0.0.1:9000"
+    admin_token: Secret = None
+    redis_url: Annotated[Secret, AfterValidator(_redis_url)] = None
+    trusted_proxies: tuple[Annotated[Network, BeforeValidator(_network, json_schema_input_type=str)], ...] = ()
+    tls: TlsSettings | None = None
+    limits: Annotated[LimitSettings, NoneIsEmpty] = LimitSettings()
+    log: Annotated[LogSettings, NoneIsEmpty] = LogSettings()
+    access_token_expire_minutes: Annotated[Whole, Field(ge=1, le=525_600)] = 30
+
+    @property
+    def admin_address(self) -> tuple[str, int]:
+        """Host and port of the admin API."""
+        return split_address(self.admin)
+
+    @property
+    def admin_is_local(self) -> bool:
+        """Whether only this machine can reach the admin API."""
+        host = self.admin_address[0]
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host.lower() == "localhost"

@@ -1,0 +1,88 @@
+"""Instances: the addresses of a service."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import AddressValueError, IPv6Address
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from portico.config.section import Section, Whole
+
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?\.?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def instance_url(text: str) -> str:
+    """`scheme://host[:port]` in its shortest form.
+
+    Raises ValueError; no message repeats the text, which may hold a password.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("not a url; write http://host:port") from None
+    scheme = parts.scheme
+    if scheme not in _DEFAULT_PORTS or not parts.netloc:
+        raise ValueError("a url starts with http:// or https:// and a host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a url holds no user and no password")
+    if parts.query or parts.fragment or text.endswith(("?", "#")):
+        raise ValueError("a url of an instance has no ? and no #")
+    if parts.path not in ("", "/"):
+        raise ValueError("a url of an instance ends after the port; put the path into the route's rewrite")
+    if port == 0 or parts.netloc.endswith(":"):
+        raise ValueError("a port is a number from 1 to 65535")
+    host = _host(parts.hostname or "", bracketed=parts.netloc.startswith("["))
+    return f"{scheme}://{host}" if port in (None, _DEFAULT_PORTS[scheme]) else f"{scheme}://{host}:{port}"
+
+
+def _host(host: str, *, bracketed: bool) -> str:
+    if bracketed:
+        try:
+            return f"[{IPv6Address(host)}]"
+        except AddressValueError:
+            raise ValueError("what stands in brackets is not an IPv6 address") from None
+    if not _HOST.fullmatch(host):
+        raise ValueError("the host is not a name or an address")
+    return host
+
+
+def _long_instance(value: Any) -> Any:
+    return {"url": value} if isinstance(value, str) else value
+
+
+InstanceUrl = Annotated[str, AfterValidator(instance_url)]
+
+
+class InstanceSettings(Section):
+    """One address of a service; an instance of weight 2 gets twice the requests of one of weight 1."""
+
+    url: InstanceUrl
+    weight: Annotated[Whole, Field(ge=1, le=1000)] = 1
+
+    @property
+    def scheme(self) -> str:
+        return self.url.partition(":")[0]
+
+    @property
+    def host(self) -> str:
+        """Name or address, an IPv6 address without its brackets."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or _DEFAULT_PORTS[self.scheme]
+
+    @property
+    def authority(self) -> str:
+        """The text of the Host field (RFC 9110, section 7.2): without the port where it is the scheme's own."""
+        return self.url.partition("://")[2]
+
+
+InstanceField = Annotated[
+    InstanceSettings, BeforeValidator(_long_instance, json_schema_input_type=str | InstanceSettings)
+]

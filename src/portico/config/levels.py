@@ -1,0 +1,185 @@
+"""Policies at four levels - the gateway, a service, a version, a route - and what they come to together.
+
+Each level says something about some policies, and the levels below override it key by key: mappings are merged,
+anything else is replaced, `false` turns a policy off and `true` or `{}` turns it on with what the levels above have
+set. Only the outcome has to be complete, so an override may name a single key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
+
+from pydantic import BeforeValidator, TypeAdapter, ValidationError, create_model
+
+from portico.config.environment import variable_for
+from portico.config.problems import ConfigError, Finding, KeyPath, Problem, dotted
+from portico.config.section import Section, is_word
+from portico.config.shapes import alternatives, hide_secrets
+from portico.config.words import findings_of, has_part
+from portico.policies import POLICY_SETTINGS
+from portico.policies.auth import AuthSettings
+
+ENVIRONMENT = "(environment)"
+"""The first part of a finding's path that is about a variable; the second is its name."""
+
+Merged = dict[str, tuple[Any, str]]
+"""Policy key to its settings and its scope; a policy that is off is absent."""
+
+_ADAPTERS = {key: TypeAdapter[Any](kind) for key, kind in POLICY_SETTINGS.items()}
+
+
+class _Written:
+    """Accepts what a level may say about one policy, and hides the secrets in it."""
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+        self.takes_list = any(get_origin(member) is list for member in alternatives(kind))
+
+    def __call__(self, value: Any) -> Any:
+        for word in (True, False):
+            if is_word(value, word):
+                return word
+        if value is None or isinstance(value, dict) or (self.takes_list and isinstance(value, list)):
+            return hide_secrets(self.kind, value)
+        raise ValueError(f"expected keys and values{', a list' if self.takes_list else ''}, true or false")
+
+
+class _AnyPolicies(Section):
+    @cached_property
+    def said(self) -> Mapping[str, Any]:
+        """What is said about each policy that is mentioned: plain data, True or False."""
+        return {key: value for key in self.model_fields_set if (value := getattr(self, key)) is not None}
+
+
+if TYPE_CHECKING:
+
+    class Policies(_AnyPolicies):
+        """What one level says about policies: a field for each, which holds what was written."""
+else:
+    Policies = create_model(
+        "Policies",
+        __base__=_AnyPolicies,
+        __doc__="What one level says about policies: a field for each, which holds what was written.",
+        **{
+            key: (Annotated[Any, BeforeValidator(_Written(kind), json_schema_input_type=bool | kind)], None)
+            for key, kind in POLICY_SETTINGS.items()
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One level: its policies, the scope within which their state is shared, and where they stand in the file."""
+
+    scope: str
+    policies: Policies
+    path: KeyPath
+
+
+def merge_policies(*levels: Level, defaults: Mapping[str, Any] | None = None) -> Merged:
+    """The settings of every policy that is on, and the scope of the most specific level that names it.
+
+    Levels go from the gateway to the route; `defaults` complete policies without turning any on. Raises ConfigError.
+    """
+    merger = Merger(defaults or {})
+    merged = merger.merge(levels)
+    if merger.findings:
+        raise ConfigError([Problem(None, None, None, dotted(f.path), f.message, f.suggestion) for f in merger.findings])
+    return merged
+
+
+class Merger:
+    """Merges many chains of levels; levels that say nothing about a policy share one result.
+
+    What is wrong is collected in `findings`, once each, at the level that wrote it.
+    """
+
+    def __init__(self, defaults: Mapping[str, Any]) -> None:
+        self.defaults = {key: hide_secrets(POLICY_SETTINGS[key], value) for key, value in defaults.items()}
+        self._findings: dict[Finding, None] = {}
+        self._outcomes: dict[tuple[str, tuple[KeyPath, ...], bool], Any] = {}
+
+    @property
+    def findings(self) -> list[Finding]:
+        return list(self._findings)
+
+    def merge(self, levels: Sequence[Level], *, complete: bool = True) -> Merged:
+        """Without `complete`, a level below may still add what is missing: nothing is said of it."""
+        merged: Merged = {}
+        speaking: dict[str, list[Level]] = {}
+        for level in levels:
+            for key in level.policies.said:
+                speaking.setdefault(key, []).append(level)
+        for key, about in speaking.items():
+            if about[-1].policies.said[key] is not False:
+                settings = self._outcome(key, about, complete)
+                if settings is not None:
+                    merged[key] = (settings, about[-1].scope)
+        return merged
+
+    def alone(self, key: str, level: Level) -> Any:
+        """What one level and the defaults make of a policy, on or off; None if that is not enough."""
+        try:
+            return _ADAPTERS[key].validate_python(_over(level.policies.said.get(key, {}), self.defaults.get(key, {})))
+        except ValidationError:
+            return None
+
+    def _outcome(self, key: str, speaking: list[Level], complete: bool) -> Any:
+        known = (key, tuple(level.path for level in speaking), complete)
+        if known not in self._outcomes:
+            self._outcomes[known] = self._validate(key, speaking, complete)
+        return self._outcomes[known]
+
+    def _validate(self, key: str, speaking: list[Level], complete: bool) -> Any:
+        data = self.defaults.get(key, {})
+        for level in speaking:
+            data = _over(level.policies.said[key], data)
+        try:
+            settings = _ADAPTERS[key].validate_python(data)
+        except ValidationError as error:
+            for finding in findings_of(error, data, POLICY_SETTINGS[key], ("policies", key)):
+                if complete or not finding.missing:
+                    self._found(key, speaking, finding)
+            return None
+        if complete and isinstance(settings, AuthSettings) and settings.jwt.secret is None:
+            message = "jwt needs a secret: set SECRET_KEY or write policies.auth.jwt.secret"
+            self._found(key, speaking, Finding(("jwt",), message, at_key=True))
+        return settings
+
+    def _found(self, key: str, speaking: list[Level], finding: Finding) -> None:
+        self._findings[replace(finding, path=self._origin(key, speaking, finding.path))] = None
+
+    def _origin(self, key: str, speaking: list[Level], path: KeyPath) -> KeyPath:
+        """The place in the file that a part of the merged settings came from, or the variable."""
+        for length in range(len(path), 0, -1):
+            part = path[:length]
+            for level in reversed(speaking):
+                if _holds(level.policies.said[key], part):
+                    return (*level.path, key, *path)
+            if _holds(self.defaults.get(key), part) and (variable := variable_for((key, *part))):
+                return (ENVIRONMENT, variable)
+        return (*speaking[-1].path, key, *path)
+
+
+def _over(own: Any, base: Any) -> Any:
+    """`own` laid over `base`: mappings key by key; true and false leave what is there."""
+    if isinstance(own, bool):
+        return base
+    if isinstance(own, dict) and isinstance(base, dict):
+        return {**base, **{key: _over_part(value, base.get(key)) for key, value in own.items()}}
+    return own
+
+
+def _over_part(own: Any, base: Any) -> Any:
+    return _over(own, base) if isinstance(own, dict) and isinstance(base, dict) else own
+
+
+def _holds(value: Any, path: KeyPath) -> bool:
+    for part in path:
+        if not has_part(value, part):
+            return False
+        value = value[part]
+    return True

@@ -1,0 +1,129 @@
+"""The whole configuration, checked, and its way from one process to another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self, cast
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from portico.config.checks import consumer_findings, gateway_findings, match_findings, name_findings
+from portico.config.document import Document
+from portico.config.gateway import GatewaySettings
+from portico.config.levels import Merged, Policies
+from portico.config.problems import Finding
+from portico.config.resolve import Resolved, ResolvedRoute, resolve
+from portico.config.routes import ConsumerSettings, RouteSettings
+from portico.config.section import NoneIsEmpty, Section
+from portico.config.services import ServiceSettings
+from portico.config.words import LOCATED
+from portico.policies.auth import JwtSettings
+from portico.settings import Name
+
+POLICY_DEFAULTS = "policy_defaults"
+"""The key of the validation context under which the environment's completions of policies are handed in."""
+
+
+class Config(Section):
+    """One configuration, as written and as it comes out.
+
+    A service that no written route names gets `/api/SERVICE`, rewritten to `/{path}`, and `/VERSION/SERVICE`, rewritten
+    to `/api/{path}`, for each of its versions. One that a written route names has just the routes written for it.
+
+    Raises pydantic.ValidationError; `portico.config.load` turns that into problems with lines and columns.
+    """
+
+    model_config = ConfigDict(title="Portico configuration", hide_input_in_errors=True)
+
+    gateway: Annotated[GatewaySettings, NoneIsEmpty] = GatewaySettings()
+    services: dict[Name, Annotated[ServiceSettings, NoneIsEmpty]] = Field(default_factory=dict)
+    routes: tuple[RouteSettings, ...] = ()
+    policies: Annotated[Policies, NoneIsEmpty] = Policies()
+    consumers: tuple[ConsumerSettings, ...] = ()
+
+    _resolved: Resolved = PrivateAttr()
+    _tree: Any = PrivateAttr(default=None)
+    _policy_defaults: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+    _document: Document | None = PrivateAttr(default=None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fits_together(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        config = handler(data)
+        config._tree = data
+        config._policy_defaults = (info.context or {}).get(POLICY_DEFAULTS, {})
+        config._resolved = resolve(config.services, config.routes, config.policies, config._policy_defaults)
+        if findings := config._findings():
+            raise ValidationError.from_exception_data(cls.__name__, [_line_error(found) for found in findings])
+        return config
+
+    @property
+    def all_routes(self) -> tuple[ResolvedRoute, ...]:
+        """The written routes in their order, then those that services have by themselves."""
+        return self._resolved.routes
+
+    @property
+    def own_policies(self) -> Merged:
+        """The policies of the gateway level alone, for what the gateway answers itself."""
+        return self._resolved.own_policies
+
+    @property
+    def token_settings(self) -> JwtSettings | None:
+        """The key and claims of tokens that the gateway itself issues: the gateway level's, or SECRET_KEY alone.
+
+        None where there is no secret.
+        """
+        return self._resolved.token_settings
+
+    @property
+    def document(self) -> Document | None:
+        """The file it was read from, in the process that read it."""
+        return self._document
+
+    def _findings(self) -> list[Finding]:
+        return [
+            *gateway_findings(self.gateway),
+            *name_findings(self.services, self.routes),
+            *match_findings(self.all_routes),
+            *consumer_findings(self.consumers),
+            *self._resolved.findings,
+        ]
+
+
+def dump_config(config: Config) -> bytes:
+    """A configuration for another process of this gateway. It holds the secrets: keep it out of files and logs."""
+    envelope = {"tree": config._tree, POLICY_DEFAULTS: config._policy_defaults}
+    return json.dumps(envelope, default=_plain).encode()
+
+
+def load_dumped(data: bytes) -> Config:
+    """The configuration that `dump_config` dumped, checked again."""
+    envelope = json.loads(data)
+    return Config.model_validate(envelope["tree"], context={POLICY_DEFAULTS: envelope[POLICY_DEFAULTS]})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Section):
+        return value.model_dump(exclude_unset=True)
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(cast("set[Any]", value))
+    return str(value) if isinstance(value, Path) else repr(value)
+
+
+def _line_error(finding: Finding) -> InitErrorDetails:
+    context = {"message": finding.message, "suggestion": finding.suggestion, "at_key": finding.at_key}
+    return InitErrorDetails(type=PydanticCustomError(LOCATED, "{message}", context), loc=finding.path, input=None)

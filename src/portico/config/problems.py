@@ -1,0 +1,66 @@
+"""What is wrong with a configuration, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+KeyPath = tuple[str | int, ...]
+"""Where a value stands: names of keys and places in lists, from the top of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to put right. `line` and `column` count from 1; `suggestion` is the nearest right word."""
+
+    file: str | None
+    line: int | None
+    column: int | None
+    key: str
+    message: str
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        place = [str(part) for part in (self.file, self.line, self.column) if part is not None]
+        where = [":".join(place)] if place else []
+        hint = f'; did you mean "{self.suggestion}"?' if self.suggestion else ""
+        return ": ".join([*where, *([self.key] if self.key else []), self.message]) + hint
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; `problems` holds everything found, in the order of the file."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(problems)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem before anyone has looked up its line.
+
+    `at_key` points at the key rather than at its value; `missing` says that something has yet to be written there.
+    """
+
+    path: KeyPath
+    message: str
+    suggestion: str | None = None
+    at_key: bool = False
+    missing: bool = False
+
+
+def dotted(path: KeyPath) -> str:
+    """`services.gemini.instances[0].url`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The one of `known` that `word` was probably meant to be."""
+    return next(iter(get_close_matches(word, sorted(known), n=1, cutoff=0.6)), None)

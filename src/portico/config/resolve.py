@@ -1,0 +1,162 @@
+"""The routes of a configuration with everything looked up: written ones, then those each service has by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from portico.config.levels import Level, Merged, Merger, Policies
+from portico.config.problems import Finding, KeyPath
+from portico.config.routes import RouteSettings
+from portico.config.section import inherit
+from portico.config.services import ServiceSettings, Timeouts, Upstream
+from portico.policies import GATEWAY_KEYS
+from portico.policies.auth import AuthSettings, JwtSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRoute:
+    """A route ready to be compiled: `policies` maps each active policy to its settings and scope.
+
+    `source` is where it was written; for a service's own route, where the service was.
+    """
+
+    name: str
+    service: str
+    version: str | None
+    path: str
+    hosts: tuple[str, ...]
+    methods: tuple[str, ...]
+    headers: Mapping[str, str]
+    rewrite: str
+    timeouts: Timeouts
+    preserve_host: bool
+    policies: Merged
+    source: KeyPath
+    is_default: bool = False
+
+    @property
+    def match(self) -> tuple[Any, ...]:
+        """What tells it from other routes; equal for two routes that fit the very same requests."""
+        headers = tuple(sorted((name.lower(), value) for name, value in self.headers.items()))
+        return self.path, tuple(sorted(set(self.hosts))), tuple(sorted(set(self.methods))), headers
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """All routes in order, the policies of the gateway's own answers, and what was wrong with policies."""
+
+    routes: tuple[ResolvedRoute, ...]
+    own_policies: Merged
+    token_settings: JwtSettings | None
+    findings: list[Finding]
+
+
+def resolve(
+    services: Mapping[str, ServiceSettings],
+    routes: Sequence[RouteSettings],
+    policies: Policies,
+    defaults: Mapping[str, Any],
+) -> Resolved:
+    """Look up every route. A written route to a service or version that is not there is left out."""
+    resolver = _Resolver(services, routes, policies, Merger(defaults))
+    resolved = tuple(resolver.routes())
+    gateway = resolver.merger.merge([resolver.gateway], complete=False)
+    own = {key: policy for key, policy in gateway.items() if key in GATEWAY_KEYS}
+    auth = resolver.merger.alone("auth", resolver.gateway)
+    signing = auth.jwt if isinstance(auth, AuthSettings) and auth.jwt.secret is not None else None
+    return Resolved(resolved, own, signing, resolver.merger.findings)
+
+
+class _Resolver:
+    def __init__(
+        self,
+        services: Mapping[str, ServiceSettings],
+        written: Sequence[RouteSettings],
+        policies: Policies,
+        merger: Merger,
+    ) -> None:
+        self.services = services
+        self.written = written
+        self.merger = merger
+        self.gateway = Level("gateway", policies, ("policies",))
+        self.names = {route.name for route in written if route.name}
+        self.numbers: dict[str, int] = {}
+        self.upstreams: dict[tuple[str, str | None], tuple[Upstream, list[Level]]] = {}
+
+    def routes(self) -> Iterator[ResolvedRoute]:
+        for name, service in self.services.items():
+            for version in (None, *service.versions):
+                self.merger.merge(self._upstream(name, version)[1], complete=False)
+        for place, route in enumerate(self.written):
+            target = self.services.get(route.service)
+            if target and (route.version is None or route.version in target.versions):
+                yield self._written(route, ("routes", place))
+        named = {route.service for route in self.written}
+        for name, service in self.services.items():
+            if name not in named:
+                yield from self._defaults(name, service)
+
+    def _upstream(self, name: str, version: str | None) -> tuple[Upstream, list[Level]]:
+        key = (name, version)
+        if key not in self.upstreams:
+            service, path = self.services[name], ("services", name)
+            levels = [self.gateway, Level(f"service:{name}", service.policies, (*path, "policies"))]
+            if version is not None:
+                policies = service.versions[version].policies
+                levels.append(Level(f"service:{name}@{version}", policies, (*path, "versions", version, "policies")))
+            self.upstreams[key] = service.upstream(version), levels
+        return self.upstreams[key]
+
+    def _written(self, route: RouteSettings, source: KeyPath) -> ResolvedRoute:
+        upstream, levels = self._upstream(route.service, route.version)
+        name = route.name or self._free_name(route.service, route.version)
+        own = Level(f"route:{name}", route.policies, (*source, "policies"))
+        return ResolvedRoute(
+            name=name,
+            service=route.service,
+            version=route.version,
+            path=route.path,
+            hosts=tuple(route.hosts),
+            methods=tuple(route.methods),
+            headers=route.headers,
+            rewrite=route.rewrite,
+            timeouts=inherit(route.timeout, upstream.timeouts) if route.timeout else upstream.timeouts,
+            preserve_host=upstream.preserve_host if route.preserve_host is None else route.preserve_host,
+            policies=self.merger.merge([*levels, own]),
+            source=source,
+        )
+
+    def _defaults(self, name: str, service: ServiceSettings) -> Iterator[ResolvedRoute]:
+        if service.all_instances:
+            yield self._default(name, None, f"/api/{name}", "/{path}")
+        for version in service.versions:
+            yield self._default(name, version, f"/{version}/{name}", "/api/{path}")
+
+    def _default(self, service: str, version: str | None, path: str, rewrite: str) -> ResolvedRoute:
+        upstream, levels = self._upstream(service, version)
+        return ResolvedRoute(
+            name=self._free_name(service, version),
+            service=service,
+            version=version,
+            path=path,
+            hosts=(),
+            methods=(),
+            headers={},
+            rewrite=rewrite,
+            timeouts=upstream.timeouts,
+            preserve_host=upstream.preserve_host,
+            policies=self.merger.merge(levels),
+            source=("services", service, *(("versions", version) if version else ())),
+            is_default=True,
+        )
+
+    def _free_name(self, service: str, version: str | None) -> str:
+        """`SERVICE` or `SERVICE-VERSION`, with a number behind it where that is taken."""
+        wanted = name = f"{service}-{version}" if version else service
+        while name in self.names:
+            self.numbers[wanted] = number = self.numbers.get(wanted, 1) + 1
+            name = f"{wanted}-{number}"
+        self.names.add(name)
+        return name

@@ -1,0 +1,101 @@
+"""Routes and consumers as they are written."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from portico.config.levels import Policies
+from portico.config.section import NoneIsEmpty, Section, Whole
+from portico.config.services import TimeoutField
+from portico.settings import HeaderName, Name
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\]")
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def _characters(text: str) -> None:
+    if not text.startswith("/"):
+        raise ValueError("expected a path that starts with /")
+    if wrong := re.search(r"[^!-~]", text):
+        raise ValueError("a path has no spaces" if wrong[0].isspace() else "characters beyond ASCII are written as %XX")
+    if wrong := re.search(r"[?#\\]", text):
+        raise ValueError(f"a path has no {wrong[0]}")
+    if any(part in (".", "..") for part in text.split("/")):
+        raise ValueError("a path has no . and .. segments")
+    if "//" in text:
+        raise ValueError("a path has no empty segments")
+
+
+def _prefix(text: str) -> str:
+    _characters(text)
+    if re.search(r"[*{}]", text):
+        raise ValueError("a path is a prefix, not a pattern; leave out *, { and }")
+    return text.rstrip("/") or "/"
+
+
+def _rewrite(text: str) -> str:
+    _characters(text)
+    rest = text.replace("{path}", "", 1)
+    if "{path}" in rest:
+        raise ValueError("{path} stands in a rewrite once at most")
+    if "{" in rest or "}" in rest:
+        raise ValueError("the only placeholder of a rewrite is {path}")
+    return text
+
+
+def _host(text: str) -> str:
+    text = text.lower()
+    if not _HOST.fullmatch(text):
+        raise ValueError("expected a host name without port, such as api.example.com or *.example.com")
+    return text
+
+
+def _method(text: str) -> str:
+    if not _METHOD.fullmatch(text):
+        raise ValueError("expected a method such as GET")
+    return text.upper()
+
+
+def _value(text: str) -> str:
+    if not re.fullmatch(r"[\t -~\x80-\xff]*", text) or text != text.strip(" \t"):
+        raise ValueError("not the value of a header field")
+    return text
+
+
+class RouteSettings(Section):
+    """Which requests go to a service: those under the prefix `path` that fit `hosts`, `methods` and `headers`.
+
+    Empty lists fit everything. `rewrite` is the path the service sees; `{path}` in it is what follows the prefix.
+    Without a name a route is called after its service and version.
+    """
+
+    name: Name | None = None
+    service: str
+    version: str | None = None
+    path: Annotated[str, AfterValidator(_prefix)]
+    hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = ()
+    methods: tuple[Annotated[str, AfterValidator(_method)], ...] = ()
+    headers: dict[HeaderName, Annotated[str, AfterValidator(_value)]] = Field(default_factory=dict)
+    rewrite: Annotated[str, AfterValidator(_rewrite)] = "/{path}"
+    timeout: TimeoutField | None = None
+    preserve_host: bool | None = None
+    policies: Annotated[Policies, NoneIsEmpty] = Policies()
+
+
+class ConsumerLimit(Section):
+    """What replaces the numbers of rate limits counted by consumer; what is not written stays."""
+
+    requests_per_minute: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    burst: Annotated[Whole, Field(ge=1, le=10**9)] | None = None
+
+
+class ConsumerSettings(Section):
+    """Someone who calls: the name is the token's subject."""
+
+    name: Name
+    rate_limit: ConsumerLimit | None = None
+    scopes: tuple[str, ...] = ()

@@ -1,0 +1,63 @@
+"""What the parts of a configuration are made of: a section, and values that several of them use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, SecretStr, model_validator
+
+from portico.settings import Settings
+
+
+class Section(Settings):
+    """A part of the file; a key with nothing after its colon counts as not written."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, data: Any) -> Any:
+        if isinstance(data, dict) and None in data.values():
+            return {key: value for key, value in data.items() if value is not None}
+        return data
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def inherit(own: AnySection, base: AnySection) -> AnySection:
+    """`own`, with what it leaves unwritten taken from `base`."""
+    return base.model_copy(update={key: getattr(own, key) for key in own.model_fields_set})
+
+
+def _no_yes_no(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("expected a whole number")
+    return value
+
+
+def _empty_as_mapping(value: Any) -> Any:
+    return {} if value is None else value
+
+
+def _unset_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
+
+Whole = Annotated[int, BeforeValidator(_no_yes_no)]
+"""An integer; `yes` is not 1."""
+
+NoneIsEmpty = BeforeValidator(_empty_as_mapping)
+"""For sections that may be written as a key and nothing else."""
+
+Secret = Annotated[SecretStr | None, BeforeValidator(_unset_if_empty)]
+"""Text that no log and no message shows; empty counts as none."""
+
+FilePath = Annotated[Path, BeforeValidator(lambda value: value or None)]
+"""The path of a file, not empty; relative ones start at the working directory."""
+
+
+def is_word(value: Any, word: bool) -> bool:
+    """Whether `value` is YAML's true or false, or came as that word from the environment."""
+    if isinstance(value, str):
+        return value.lower() in (("true", "yes", "on") if word else ("false", "no", "off"))
+    return value is word

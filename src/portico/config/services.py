@@ -1,0 +1,245 @@
+"""Services: where their instances are and how the gateway deals with them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from portico.config.instances import InstanceField, InstanceSettings, InstanceUrl
+from portico.config.levels import Policies
+from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inherit, is_word
+from portico.settings import Duration, Name, parse_duration
+
+
+def _long_health_check(value: Any) -> Any:
+    if is_word(value, False):
+        return None
+    if is_word(value, True):
+        return {}
+    return {"path": value} if isinstance(value, str) else value
+
+
+def _long_timeout(value: Any) -> Any:
+    if value is None or isinstance(value, (dict, Section)):
+        return value
+    seconds = parse_duration(value)
+    if not isinstance(seconds, (int, float)):
+        raise ValueError("expected a duration, or connect, response, idle and total")
+    return {"connect": min(5.0, seconds), "response": seconds, "idle": seconds}
+
+
+def _long_retries(value: Any) -> Any:
+    return value if isinstance(value, (dict, Section)) else {"attempts": value}
+
+
+def _cause(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+def _share(value: Any) -> Any:
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*", value)):
+        return float(match[1]) / 100
+    return value
+
+
+def _statuses(value: Any) -> Any:
+    if isinstance(value, (tuple, list, bool)):
+        return value
+    match = re.fullmatch(r"\s*([1-5]\d\d)(?:\s*-\s*([1-5]\d\d))?\s*", str(value), re.ASCII)
+    if not match or int(match[2] or match[1]) < int(match[1]):
+        raise ValueError("expected a status such as 204 or a range such as 200-299")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, (list, tuple)) else [value]
+
+
+def _health_path(text: str) -> str:
+    if not re.fullmatch(r"/[!\"$-~]*", text):
+        raise ValueError("expected a path that starts with /, without spaces")
+    return text
+
+
+StatusRange = Annotated[tuple[int, int], BeforeValidator(_statuses, json_schema_input_type=int | str)]
+Cause = Literal["connect", "reset", "timeout", 502, 503, 504]
+
+
+class HealthCheckSettings(Section):
+    """How an instance proves that it is well: GET `path` answers with a status in `expect`.
+
+    Without a path, accepting a TCP connection is proof enough. Times in seconds; `healthy_after` and `unhealthy_after`
+    count checks in a row.
+    """
+
+    path: Annotated[str, AfterValidator(_health_path)] | None = None
+    interval: Duration = 5.0
+    timeout: Duration = 5.0
+    healthy_after: Annotated[Whole, Field(ge=1, le=100)] = 1
+    unhealthy_after: Annotated[Whole, Field(ge=1, le=100)] = 3
+    expect: Annotated[
+        tuple[StatusRange, ...],
+        BeforeValidator(_listed, json_schema_input_type=int | str | list[int | str]),
+        Field(min_length=1),
+    ] = ((200, 299),)
+
+    def expects(self, status: int) -> bool:
+        """Whether an answer with this status is proof of health."""
+        return any(low <= status <= high for low, high in self.expect)
+
+
+class Timeouts(Section):
+    """Seconds the gateway waits for a service: to connect, for the response to begin, between two pieces, altogether.
+
+    One number N is short for `response` and `idle` of N and `connect` of N or 5, whichever is less.
+    """
+
+    connect: Duration = 5.0
+    response: Duration = 30.0
+    idle: Duration = 60.0
+    total: Duration | None = None
+
+
+class RetrySettings(Section):
+    """When a request is sent again: at most `attempts` times after the first.
+
+    `on` names what has to have happened: no connection, a connection that broke, a timeout or one of three statuses.
+    `budget` is the share of retries among all requests (0.2 is 20 %) beyond which none are made.
+    """
+
+    attempts: Annotated[Whole, Field(ge=0, le=10)] = 2
+    on: tuple[Annotated[Cause, BeforeValidator(_cause)], ...] = ("connect", "reset")
+    budget: Annotated[float, BeforeValidator(_share, json_schema_input_type=float | str), Field(ge=0, le=1)] = 0.2
+
+
+class UpstreamTlsSettings(Section):
+    """How the certificate of an https instance is checked; `server_name` is the name expected in it."""
+
+    verify: bool = True
+    ca: FilePath | None = None
+    server_name: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+
+
+HealthCheckField = Annotated[
+    HealthCheckSettings | None,
+    BeforeValidator(_long_health_check, json_schema_input_type=bool | str | HealthCheckSettings),
+]
+TimeoutField = Annotated[Timeouts, BeforeValidator(_long_timeout, json_schema_input_type=float | str | Timeouts)]
+RetryField = Annotated[RetrySettings, BeforeValidator(_long_retries, json_schema_input_type=int | RetrySettings)]
+
+
+class _Addressed(Section):
+    """What a service and a version of it have in common: instances of their own, one `url` or a list."""
+
+    url: InstanceUrl | None = None
+    instances: Annotated[tuple[InstanceField, ...], Field(min_length=1)] | None = None
+    preserve_host: bool = False
+    tls: UpstreamTlsSettings = UpstreamTlsSettings()
+    policies: Annotated[Policies, NoneIsEmpty] = Policies()
+
+    @model_validator(mode="after")
+    def _one_way_to_write_instances(self) -> Self:
+        if self.url is not None and self.instances is not None:
+            raise ValueError("has both url and instances; url is short for one instance, keep one of them")
+        urls = [instance.url for instance in self.instances or ()]
+        if len(set(urls)) < len(urls):
+            raise ValueError("names an instance twice; give it a weight of 2 instead")
+        return self
+
+    @cached_property
+    def all_instances(self) -> tuple[InstanceSettings, ...]:
+        """Its own instances, however they were written; none if it has none of its own."""
+        if self.url is not None:
+            return (InstanceSettings(url=self.url),)
+        return self.instances or ()
+
+
+class VersionSettings(_Addressed):
+    """One version of a service: what is not written here is the service's.
+
+    `timeout` and `policies` fall back key by key, everything else as a whole.
+    """
+
+    health_check: HealthCheckField = None
+    timeout: TimeoutField | None = None
+    retries: RetryField | None = None
+
+
+class ServiceSettings(_Addressed):
+    """A named API: its instances, how they are checked, balanced, retried and timed.
+
+    Without `health_check` instances are checked by a TCP connection; `false` turns checks off.
+    `idle_connection_timeout` is how long an unused connection to an instance is kept, in seconds.
+    """
+
+    health_check: HealthCheckField = HealthCheckSettings()
+    timeout: TimeoutField = Timeouts()
+    retries: RetryField = RetrySettings()
+    load_balancing: Literal["round_robin"] = "round_robin"
+    idle_connection_timeout: Duration = 4.0
+    versions: dict[Name, Annotated[VersionSettings, NoneIsEmpty]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_instances(self) -> Self:
+        if not self.all_instances:
+            without = [name for name, version in self.versions.items() if not version.all_instances]
+            if without:
+                raise ValueError(f"needs a url or instances: its version {without[0]} has none of its own")
+            if not self.versions:
+                raise ValueError("needs a url or instances")
+        return self
+
+    @property
+    def health(self) -> HealthCheckSettings | None:
+        """How instances are checked; None where they are not."""
+        return self.health_check
+
+    @property
+    def timeouts(self) -> Timeouts:
+        return self.timeout
+
+    @property
+    def retry(self) -> RetrySettings:
+        return self.retries
+
+    def upstream(self, version: str | None = None) -> Upstream:
+        """What requests to `version`, or to the service itself, are sent to. Raises KeyError for an unknown version."""
+        if version is None:
+            own: _Addressed = self
+            health, timeouts, retries = self.health_check, self.timeout, self.retries
+        else:
+            own = chosen = self.versions[version]
+            written = chosen.model_fields_set
+            health = chosen.health_check if "health_check" in written else self.health_check
+            timeouts = inherit(chosen.timeout, self.timeout) if chosen.timeout else self.timeout
+            retries = chosen.retries or self.retries
+        return Upstream(
+            instances=own.all_instances or self.all_instances,
+            shared=version is not None and not own.all_instances,
+            health=health,
+            timeouts=timeouts,
+            retry=retries,
+            preserve_host=own.preserve_host if "preserve_host" in own.model_fields_set else self.preserve_host,
+            tls=own.tls if "tls" in own.model_fields_set else self.tls,
+            load_balancing=self.load_balancing,
+            idle_connection_timeout=self.idle_connection_timeout,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A service, or one version of it, with everything in its long form; `shared` instances are the service's own."""
+
+    instances: tuple[InstanceSettings, ...]
+    shared: bool
+    health: HealthCheckSettings | None
+    timeouts: Timeouts
+    retry: RetrySettings
+    preserve_host: bool
+    tls: UpstreamTlsSettings
+    load_balancing: str
+    idle_connection_timeout: float

@@ -1,0 +1,116 @@
+"""What is allowed but probably not meant: the warnings of `portico check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from portico.config.gateway import GatewaySettings
+from portico.config.model import Config
+from portico.config.problems import Finding, KeyPath, Problem, dotted
+from portico.config.resolve import ResolvedRoute
+from portico.policies.auth import AuthSettings
+from portico.policies.cors import CorsSettings
+
+SAMPLE_SECRET = "your-secret-key-here"  # noqa: S105 - the one that nobody should keep
+SERVER_KEEP_ALIVE = 5.0
+"""Seconds after which uvicorn closes a connection that rests (its --timeout-keep-alive)."""
+
+
+def warnings_for(config: Config) -> list[Problem]:
+    """Everything worth a second look, in the order of the file where the file is known."""
+    findings = dict.fromkeys(
+        [
+            *_secrets(config),
+            *_open_credentials(config),
+            *_unlimited(config),
+            *_worker_limits(config),
+            *_kept_too_long(config),
+            *_unused_services(config),
+            *_not_used_yet(config.gateway),
+        ]
+    )
+    return sorted((_problem(config, finding) for finding in findings), key=lambda p: (p.line or 0, p.column or 0))
+
+
+def _problem(config: Config, finding: Finding) -> Problem:
+    if config.document is None:
+        return Problem(None, None, None, dotted(finding.path), finding.message)
+    return config.document.problem(finding)
+
+
+def _scope_path(route: ResolvedRoute, scope: str) -> KeyPath:
+    """Where the policies of a scope are written."""
+    kind = scope.partition(":")[0]
+    if kind == "gateway":
+        return ("policies",)
+    if kind == "route":
+        return (*route.source, "policies")
+    service: KeyPath = ("services", route.service)
+    return (*service, "versions", str(route.version), "policies") if "@" in scope else (*service, "policies")
+
+
+def _secrets(config: Config) -> Iterator[Finding]:
+    for route in config.all_routes:
+        settings, scope = route.policies.get("auth", (None, ""))
+        if not isinstance(settings, AuthSettings) or settings.jwt.secret is None:
+            continue
+        secret = settings.jwt.secret.get_secret_value()
+        path = (*_scope_path(route, scope), "auth", "jwt", "secret")
+        if secret == SAMPLE_SECRET:
+            yield Finding(path, "the secret is the one from the documentation: anybody can sign tokens with it")
+        elif "HS256" in settings.jwt.algorithms and len(secret.encode()) < 32:
+            yield Finding(path, "HS256 wants a secret of 32 bytes or more (RFC 7518, section 3.2)")
+
+
+def _open_credentials(config: Config) -> Iterator[Finding]:
+    for route in config.all_routes:
+        settings, scope = route.policies.get("cors", (None, ""))
+        if isinstance(settings, CorsSettings) and settings.allow_credentials and "*" in settings.allow_origins:
+            path = (*_scope_path(route, scope), "cors", "allow_credentials")
+            yield Finding(path, "credentials are never allowed while allow_origins holds *: name the origins")
+
+
+def _unlimited(config: Config) -> Iterator[Finding]:
+    routes = [route for route in config.all_routes if "rate_limit" not in route.policies]
+    if routes and len(routes) == len(config.all_routes):
+        yield Finding(("policies", "rate_limit"), "no route has a rate limit")
+        return
+    for route in routes:
+        yield Finding(route.source, f"the route {route.name} has no rate limit", at_key=True)
+
+
+def _worker_limits(config: Config) -> Iterator[Finding]:
+    limited = any("rate_limit" in route.policies for route in config.all_routes)
+    if limited and config.gateway.workers != 1:
+        message = "each worker counts rate limits by itself: a client may get the limit once from each of them"
+        yield Finding(("gateway", "workers"), message)
+
+
+def _kept_too_long(config: Config) -> Iterator[Finding]:
+    for name, service in config.services.items():
+        if service.idle_connection_timeout > SERVER_KEEP_ALIVE:
+            message = (
+                "uvicorn closes resting connections after 5 s: one that is kept longer may close under a request, "
+                "which then fails with 502 unless it can be sent again"
+            )
+            yield Finding(("services", name, "idle_connection_timeout"), message)
+
+
+def _unused_services(config: Config) -> Iterator[Finding]:
+    """A service always has a route; one of its versions may have none, and then its own instances none either."""
+    used = {(route.service, route.version) for route in config.all_routes}
+    for name, service in config.services.items():
+        for version in service.versions:
+            if (name, version) not in used:
+                yield Finding(("services", name, "versions", version), "no route leads to this version", at_key=True)
+        sharing = [None, *(version for version in service.versions if service.upstream(version).shared)]
+        if service.all_instances and not any((name, version) in used for version in sharing):
+            yield Finding(("services", name), "no route leads to its own instances", at_key=True)
+
+
+def _not_used_yet(gateway: GatewaySettings) -> Iterator[Finding]:
+    default = GatewaySettings()
+    if gateway.redis_url is not None:
+        yield Finding(("gateway", "redis_url"), "accepted, but not used by this version")
+    if gateway.admin != default.admin:
+        yield Finding(("gateway", "admin"), "accepted, but not used by this version")

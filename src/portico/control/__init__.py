@@ -1,0 +1,1 @@
+"""The control process: what is not on the path of a proxied request."""

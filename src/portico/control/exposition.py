@@ -1,0 +1,87 @@
+"""The `/metrics` page: all workers' totals as Prometheus metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from portico.control.workers import add_up
+from portico.observe.metrics import BOUNDS
+
+_BOUNDS: Final = [*(str(bound) for bound in BOUNDS), "+Inf"]
+
+
+class _Page(Collector):
+    def __init__(self, live: list[dict[str, Any]], ended: list[dict[str, Any]], health: dict[tuple[str, str], bool]) -> None:
+        self.live = live
+        self.sums = add_up([*live, *ended])
+        self.health = health
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._exchanges()
+        yield self._counter("gateway_retries", "Requests sent to a service again", self.sums["retries"])
+        yield self._counter("gateway_rate_limited", "Requests refused by a rate limit", self.sums["limited"])
+        dropped = CounterMetricFamily("gateway_log_lines_dropped", "Access log lines lost because nobody read them in time")
+        dropped.add_metric([], self.sums["log_lines_dropped"])
+        yield dropped
+        yield self._gauge("gateway_requests_in_flight", "Exchanges under way", sum(w["in_flight"] for w in self.live))
+        yield self._gauge("gateway_connections", "Open client connections", sum(w["connections"] for w in self.live))
+        yield self._gauge("gateway_workers", "Workers that are connected", len(self.live))
+        generation = min((w["generation"] for w in self.live), default=0)
+        yield self._gauge("gateway_config_generation", "The oldest configuration that a worker serves by", generation)
+        healthy = GaugeMetricFamily(
+            "gateway_instance_healthy", "Whether an instance passes its checks", labels=["service", "instance"]
+        )
+        for (service, url), is_healthy in self.health.items():
+            healthy.add_metric([service, url], float(is_healthy))
+        yield healthy
+
+    def _exchanges(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily("gateway_requests", "Total requests", labels=["service", "method", "status"])
+        duration = HistogramMetricFamily(
+            "gateway_request_duration_seconds", "Request duration", labels=["service", "method"]
+        )
+        upstream = HistogramMetricFamily(
+            "gateway_upstream_duration_seconds", "Time until a service's response began", labels=["service", "method"]
+        )
+        for service, method, statuses, buckets, seconds, upstream_buckets, upstream_seconds in self.sums["series"]:
+            for status, count in statuses:
+                requests.add_metric([service, method, str(status)], count)
+            duration.add_metric([service, method], _cumulated(buckets), seconds)
+            if any(upstream_buckets):
+                upstream.add_metric([service, method], _cumulated(upstream_buckets), upstream_seconds)
+        yield requests
+        yield duration
+        yield upstream
+
+    @staticmethod
+    def _counter(name: str, text: str, counts: dict[str, int]) -> CounterMetricFamily:
+        family = CounterMetricFamily(name, text, labels=["service"])
+        for service, count in counts.items():
+            family.add_metric([service], count)
+        return family
+
+    @staticmethod
+    def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+        return GaugeMetricFamily(name, text, value=value)
+
+
+def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
+    return list(zip(_BOUNDS, accumulate(buckets), strict=True))
+
+
+def render_metrics(
+    live: list[dict[str, Any]], ended: list[dict[str, Any]], health: dict[tuple[str, str], bool], accept: str
+) -> tuple[bytes, str]:
+    """The page and its content type: OpenMetrics for those who `accept` it, Prometheus text for others."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Page(live, ended, health))
+    encode, content_type = choose_encoder(accept)
+    page: bytes = encode(registry)
+    return page, content_type

@@ -1,0 +1,94 @@
+"""The control process: serves its application on a unix socket, checks health, tells the workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+import uvloop
+
+from portico.config import ConfigError, load_config
+from portico.control.app import State, create_app
+from portico.control.health import HealthChecks
+from portico.control.workers import Workers
+from portico.observe.events import configure_events
+from portico.runtime import Runtime
+
+logger: Final = logging.getLogger("portico.control")
+
+
+def run_control(runtime: Runtime, lifeline: int, config_path: Path | None) -> None:
+    """Serve until SIGTERM, or until the supervisor's end of the `lifeline` pipe closes."""
+    uvloop.run(_Control(runtime, lifeline, config_path).run())
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the control process's, not the HTTP server's."""
+        yield
+
+
+class _Control:
+    def __init__(self, runtime: Runtime, lifeline: int, config_path: Path | None) -> None:
+        self.runtime = runtime
+        self.lifeline = lifeline
+        self.config_path = config_path
+        self.workers = Workers()
+        self.health = HealthChecks(self.workers.set_health)
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        config, self.generation = self.runtime.stored()
+        configure_events(config.gateway.log.level, config.gateway.log.format)
+        self.state = State(config, self.workers, self.health)
+        self.runtime.control_socket.unlink(missing_ok=True)
+        server = _Server(
+            uvicorn.Config(
+                create_app(self.state),
+                uds=str(self.runtime.control_socket),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=2,
+            )
+        )
+
+        def stop() -> None:
+            loop.remove_reader(self.lifeline)
+            server.should_exit = True
+
+        loop.add_signal_handler(signal.SIGTERM, stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_reader(self.lifeline, stop)
+        channel = await self.workers.listen(self.runtime.channel_socket)
+        self.workers.publish(config, self.generation)
+        self.health.watch(config)
+        await server.serve()
+        channel.close()
+        await self.health.close()
+
+    def _reload(self) -> None:
+        """Read the file again; one that is wrong changes nothing."""
+        try:
+            config = load_config(self.config_path, os.environ)
+        except ConfigError as error:
+            logger.error("the configuration is wrong and was not taken over", extra={"problems": str(error)})
+            return
+        self.generation += 1
+        self.runtime.store(config, self.generation)
+        self.state.config = config
+        self.health.watch(config)
+        self.workers.keep_health(set(self.health.states()))
+        self.workers.publish(config, self.generation)
+        logger.info("configuration reloaded", extra={"generation": self.generation})

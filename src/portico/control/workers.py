@@ -1,0 +1,124 @@
+"""The control process's end of the channel: what it tells the workers, and their totals, the dead ones' included."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from portico import channel
+from portico.config import Config, dump_config
+
+logger: Final = logging.getLogger("portico.control")
+
+_COLLECT_TIMEOUT: Final = 0.5
+_REMEMBERED: Final = 64
+"""Ended workers whose totals are kept apart; older ones are added up into one."""
+
+
+class Workers:
+    """All workers that are connected, and the totals of all that ever were."""
+
+    def __init__(self) -> None:
+        self._writers: dict[str, asyncio.StreamWriter] = {}
+        self._totals: dict[str, dict[str, Any]] = {}
+        self._snapshot: channel.NewSnapshot | None = None
+        self._health: dict[tuple[str, str], bool] = {}
+        self._collections = 0
+        self._waiting: dict[str, tuple[int, asyncio.Future[None]]] = {}
+
+    async def listen(self, path: Path) -> asyncio.Server:
+        """Wait for workers on the unix socket `path`."""
+        path.unlink(missing_ok=True)
+        return await asyncio.start_unix_server(self._serve, path)
+
+    def publish(self, config: Config, generation: int) -> None:
+        """Send a configuration to every worker, now and when one connects."""
+        self._snapshot = channel.NewSnapshot(generation, dump_config(config), [])
+        for writer in self._writers.values():
+            self._send_snapshot(writer)
+
+    def set_health(self, states: list[tuple[str, str, bool]]) -> None:
+        """Tell every worker which instances came up or went down."""
+        self._health.update({(key, url): healthy for key, url, healthy in states})
+        for writer in self._writers.values():
+            channel.send(writer, channel.HealthChange(states))
+
+    def keep_health(self, instances: set[tuple[str, str]]) -> None:
+        """Forget the health of instances that are gone."""
+        self._health = {key: healthy for key, healthy in self._health.items() if key in instances}
+
+    async def totals(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Totals of the connected workers, fresh where they answer in time, and those of the ended ones."""
+        self._collections += 1
+        loop = asyncio.get_running_loop()
+        answers = []
+        for worker, writer in self._writers.items():
+            answer: asyncio.Future[None] = loop.create_future()
+            self._waiting[worker] = (self._collections, answer)
+            channel.send(writer, channel.Collect(self._collections))
+            answers.append(answer)
+        if answers:
+            await asyncio.wait(answers, timeout=_COLLECT_TIMEOUT)
+        live = [totals for worker, totals in self._totals.items() if worker in self._writers]
+        ended = [totals for worker, totals in self._totals.items() if worker not in self._writers]
+        return live, ended
+
+    def _send_snapshot(self, writer: asyncio.StreamWriter) -> None:
+        if self._snapshot is not None:
+            health = [(key, url, healthy) for (key, url), healthy in self._health.items()]
+            channel.send(writer, msgspec.structs.replace(self._snapshot, health=health))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        worker = ""
+        try:
+            while (message := await channel.receive(reader)) is not None:
+                match message:
+                    case channel.Hello(worker):
+                        self._writers[worker] = writer
+                        self._send_snapshot(writer)
+                    case channel.Report(metrics, answers):
+                        self._totals[worker] = msgspec.json.decode(metrics)
+                        number, answer = self._waiting.get(worker, (0, None))
+                        if answer is not None and number == answers and not answer.done():
+                            answer.set_result(None)
+        except ValueError:
+            logger.exception("a worker sent what is no message", extra={"worker": worker})
+        finally:
+            self._writers.pop(worker, None)
+            writer.close()
+            self._fold_ended()
+
+    def _fold_ended(self) -> None:
+        ended = [worker for worker in self._totals if worker not in self._writers]
+        if len(ended) > _REMEMBERED:
+            folded = [self._totals.pop(worker) for worker in ended]
+            self._totals["ended"] = add_up(folded)
+
+
+def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
+    """The sum of several workers' totals, in the same form; gauges are those of workers that run, so they are left out."""
+    series: dict[tuple[str, str], list[Any]] = {}
+    counters: dict[str, dict[str, int]] = {"retries": {}, "limited": {}}
+    dropped = 0
+    for total in totals:
+        for service, method, statuses, buckets, seconds, upstream_buckets, upstream_seconds in total["series"]:
+            entry = series.setdefault((service, method), [{}, [0] * len(buckets), 0.0, [0] * len(upstream_buckets), 0.0])
+            for status, count in statuses:
+                entry[0][status] = entry[0].get(status, 0) + count
+            entry[1] = [a + b for a, b in zip(entry[1], buckets, strict=True)]
+            entry[2] += seconds
+            entry[3] = [a + b for a, b in zip(entry[3], upstream_buckets, strict=True)]
+            entry[4] += upstream_seconds
+        for name, counts in counters.items():
+            for service, count in total[name].items():
+                counts[service] = counts.get(service, 0) + count
+        dropped += total["log_lines_dropped"]
+    return {
+        "series": [[*key, list(entry[0].items()), *entry[1:]] for key, entry in sorted(series.items())],
+        **counters,
+        "log_lines_dropped": dropped,
+    }

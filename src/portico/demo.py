@@ -1,0 +1,82 @@
+"""The demo: three sample services and the gateway in front of them, one command."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from portico.config import Config
+from portico.supervisor import Child, Supervisor, open_listener
+
+SAMPLES: Final = {"gemini": 8001, "atc": 8002, "portfolio": 8003}
+"""The sample services and their ports."""
+
+_WHAT: Final = {
+    "gemini": "analyses a price series",
+    "atc": "classifies its trend",
+    "portfolio": "keeps positions",
+}
+
+
+def run_demo(config: Config, config_path: Path | None, out: Console) -> None:
+    """Run until Ctrl-C or SIGTERM. Raises ListenError where a port is taken, before anything was started."""
+    listeners = {name: open_listener("127.0.0.1", port) for name, port in SAMPLES.items()}
+    gateway = open_listener(config.gateway.host, config.gateway.port)
+    supervisor = Supervisor(config, config_path, gateway)
+    for name, listener in listeners.items():
+        supervisor.companions.append(Child(name, _Sample(listener, supervisor)))
+    _introduce(out, gateway.getsockname()[1])
+    supervisor.run()
+
+
+class _Sample:
+    """One sample service as a process of the supervisor's."""
+
+    def __init__(self, listener: socket.socket, supervisor: Supervisor) -> None:
+        self.listener = listener
+        self.supervisor = supervisor
+
+    def __call__(self, name: str) -> None:
+        self.supervisor.listener.close()
+        asyncio.run(self._serve(name))
+
+    async def _serve(self, name: str) -> None:
+        import uvicorn  # not needed by the supervisor, from which this process was forked
+
+        server = uvicorn.Server(uvicorn.Config(f"portico.samples.{name}:app", log_level="warning"))
+
+        def stop() -> None:
+            loop.remove_reader(self.supervisor.lifeline)
+            server.should_exit = True
+
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.supervisor.lifeline, stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        await server.serve(sockets=[self.listener])
+
+
+def _introduce(out: Console, port: int) -> None:
+    table = Table("what", "where", "does", box=None, pad_edge=False)
+    base = f"http://localhost:{port}"
+    table.add_row("gateway", base, "routes, limits, logs; also /health and /metrics")
+    for name, own_port in SAMPLES.items():
+        table.add_row(name, f"http://localhost:{own_port}", f"{_WHAT[name]}; through the gateway at {base}/api/{name}")
+    out.print(table)
+    out.print(
+        f"""
+Try:
+  curl '{base}/health'
+  curl '{base}/api/gemini/api/analyze?window=30'
+  curl -N '{base}/api/atc/api/trend/stream?limit=5&interval=0.5'
+  curl -i '{base}/v1/portfolio/positions'
+
+Ctrl-C stops everything. Below is the access log.
+""",
+        markup=False,
+    )

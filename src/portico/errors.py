@@ -1,0 +1,112 @@
+"""What can go wrong with an exchange: a closed list of reasons, each with the status that a client gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+REASONS: Final[dict[str, int]] = {
+    "malformed_request": 400,
+    "credentials_missing": 401,
+    "credentials_invalid": 401,
+    "credentials_expired": 401,
+    "scope_missing": 403,
+    "origin_refused": 403,
+    "no_route": 404,
+    "method_not_allowed": 405,
+    "request_timeout": 408,
+    "body_too_large": 413,
+    "url_too_long": 414,
+    "rate_limited": 429,
+    "headers_too_large": 431,
+    "client_closed": 499,
+    "client_stalled": 499,
+    "internal_error": 500,
+    "not_implemented": 501,
+    "upstream_refused": 502,
+    "upstream_reset": 502,
+    "upstream_malformed": 502,
+    "no_healthy_upstream": 503,
+    "overloaded": 503,
+    "upstream_timeout": 504,
+    "version_not_supported": 505,
+}
+"""Every `reason` of a problem document and of the access log, with its status."""
+
+STATUS_LINES: Final[dict[int, bytes]] = {
+    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
+}
+
+
+class MessageError(Exception):
+    """A message that may not be forwarded: the bytes break a rule of HTTP or one of the limits.
+
+    `reason` is a key of `REASONS`; `detail` says which rule, in a sentence for whoever sent the bytes.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class UpstreamError(Exception):
+    """A service did not answer: `reason` is a key of `REASONS`, `leg` is where it broke.
+
+    Legs: `connect` and `connect_timeout` (nothing was sent), `reset` (the connection ended before a whole response),
+    `timeout`, `protocol` (what came back is not HTTP).
+    """
+
+    def __init__(self, leg: str, detail: str) -> None:
+        super().__init__(detail)
+        self.leg = leg
+        self.detail = detail
+        self.reason = _LEG_REASONS[leg]
+
+
+_LEG_REASONS = {
+    "connect": "upstream_refused",
+    "connect_timeout": "upstream_timeout",
+    "reset": "upstream_reset",
+    "timeout": "upstream_timeout",
+    "protocol": "upstream_malformed",
+}
+
+
+class Answer:
+    """A response that the gateway itself gives: a status, field lines without CRLF, and a whole body."""
+
+    __slots__ = ("body", "lines", "reason", "status")
+
+    def __init__(self, status: int, lines: Iterable[bytes] = (), body: bytes = b"", reason: str | None = None) -> None:
+        self.status = status
+        self.lines = list(lines)
+        self.body = body
+        self.reason = reason
+
+
+class Refusal(Answer):
+    """An answer that says no; its body, a problem document (RFC 9457), is made when the exchange is known."""
+
+    __slots__ = ("detail",)
+
+    def __init__(self, reason: str, detail: str, lines: Iterable[bytes] = ()) -> None:
+        super().__init__(REASONS[reason], lines, reason=reason)
+        self.detail = detail
+
+    def document(self, path: str, request_id: str) -> bytes:
+        """The JSON text of the problem document."""
+        return msgspec.json.encode(
+            {
+                "type": "about:blank",
+                "title": HTTPStatus(self.status).phrase,
+                "status": self.status,
+                "detail": self.detail,
+                "instance": path,
+                "request_id": request_id,
+                "reason": self.reason,
+            }
+        )

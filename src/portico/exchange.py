@@ -1,0 +1,167 @@
+"""One request with its response: the boundary between the wire and the gateway, and the facts that are observed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from portico.errors import MessageError
+from portico.messages import RequestHead
+
+
+class Receiver(Protocol):
+    """What the wire tells about one exchange. Nothing is told after `finished`, which comes exactly once."""
+
+    def body_received(self, data: bytes) -> None:
+        """A piece of the request's content, without its transfer coding; never empty."""
+
+    def body_ended(self) -> None:
+        """The request is complete."""
+
+    def batch_ended(self) -> None:
+        """All that came with one read has been told: what was gathered from it can be sent on."""
+
+    def body_failed(self, error: MessageError) -> None:
+        """The rest of the request cannot be had; a response that has not begun should say why."""
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the response comes: produce no more until `resume_writing`."""
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+
+    def finished(self, failure: str | None) -> None:
+        """The response was handed over whole (None), or the exchange broke off for this reason."""
+
+
+class Stream(Protocol):
+    """What the gateway can do to the client's side of one exchange; HTTP/1.1 implements it, HTTP/2 can beside it."""
+
+    receiver: Receiver
+    client: Client
+    bytes_in: int
+    """Content received so far."""
+    bytes_out: int
+    """Content sent so far."""
+    response_started: bool
+
+    def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
+        """An informational response (1xx) before the final one."""
+
+    def send_head(self, status: int, phrase: bytes, lines: list[bytes], framing: int) -> None:
+        """The response's head: end-to-end field `lines` without CRLF, and how its body will be delimited."""
+
+    def send_body(self, data: bytes) -> None:
+        """A piece of the response's content. Heads and pieces are gathered until `flush` or `end`."""
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+
+    def end(self) -> None:
+        """The response is complete; the wire decides whether the connection lives on."""
+
+    def abort(self, reason: str) -> None:
+        """Break off a response that cannot be completed, so that the client sees that it is cut short."""
+
+    def read_body(self) -> None:
+        """The request's content is wanted now: a client that waits for `100 Continue` gets it."""
+
+    def pause_reading(self) -> None:
+        """Take no more of the request's content for now."""
+
+    def resume_reading(self) -> None:
+        """Take the request's content again."""
+
+
+class Client:
+    """Where a connection comes from, as the transport says."""
+
+    __slots__ = ("address", "local_port", "peer", "secure")
+
+    def __init__(self, address: str, local_port: int, secure: bool) -> None:
+        self.address = address
+        self.local_port = local_port
+        self.secure = secure
+        self.peer: Any = None
+        """What the handler worked out about this client; it lives as long as the connection."""
+
+
+class Handler(Protocol):
+    """What a wire protocol is given to run: it is told of requests, and of bytes that are none."""
+
+    def begin(self, stream: Stream, request: RequestHead) -> None:
+        """A request's head came. Must set `stream.receiver` first."""
+
+    def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
+        """No request could be read from `seen`. Must set `stream.receiver` first and answer; the connection closes then."""
+
+
+class Exchange:
+    """One exchange: what policies read and write while it runs, and what is observed when it is over.
+
+    It is also the `Receiver` of an exchange that the gateway answers itself, which wants nothing of the request's content.
+    """
+
+    __slots__ = (
+        *("stream", "request", "finish", "started", "method", "path", "query", "segments", "request_id", "trace_id", "span_id"),
+        *("client_ip", "trusted", "route", "depth", "consumer", "scopes", "request_lines", "response_lines", "response_drop"),
+        *("attempts", "upstream", "upstream_seconds", "status", "reason"),
+    )
+
+    method: str
+    path: str
+    """The path as it was sent, for logs and problem documents; `segments` is what routing reads."""
+    query: bytes
+    """`b"?a=b"` with its question mark, or empty."""
+    segments: list[bytes]
+    depth: int
+    """How many segments the route's prefix took."""
+    request_id: str
+    trace_id: str
+    """32 hexadecimal digits, as in `traceparent` (W3C Trace Context); `span_id` has 16."""
+    span_id: str
+    client_ip: str
+    trusted: bool
+    """Whether the peer is a proxy whose forwarded fields are believed."""
+
+    def __init__(
+        self, stream: Stream, request: RequestHead | None, finish: Callable[[Exchange, str | None], None]
+    ) -> None:
+        self.stream = stream
+        self.request = request
+        self.finish = finish
+        self.started = time.monotonic()
+        self.route: Any = None
+        self.consumer: str | None = None
+        self.scopes: tuple[str, ...] = ()
+        self.request_lines: list[bytes] = []
+        self.response_lines: list[bytes] = []
+        self.response_drop: frozenset[bytes] | None = None
+        self.attempts = 0
+        self.upstream: str | None = None
+        self.upstream_seconds: float | None = None
+        self.status = 0
+        self.reason: str | None = None
+
+    def body_received(self, data: bytes) -> None:
+        """Content that nobody wants."""
+
+    def body_ended(self) -> None:
+        """The same."""
+
+    def batch_ended(self) -> None:
+        """The same."""
+
+    def body_failed(self, error: MessageError) -> None:
+        """The answer is being sent already; the wire closes after it."""
+
+    def pause_writing(self) -> None:
+        """An answer of the gateway's own is small."""
+
+    def resume_writing(self) -> None:
+        """The same."""
+
+    def finished(self, failure: str | None) -> None:
+        """Observe the exchange."""
+        self.finish(self, failure)

@@ -1,0 +1,366 @@
+"""Forwarding one exchange: choose an instance, send the request, stream the response back, try again where that is safe.
+
+No task runs for an exchange that finds an open connection: bytes come in from one side and go out to the other in the same call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from portico.answer import date_line, send_answer
+from portico.errors import MessageError, Refusal, UpstreamError
+from portico.exchange import Exchange
+from portico.forwarded import REQUEST_DROP, RESPONSE_DROP, believed_lines
+from portico.messages import CHUNKED, IDEMPOTENT, UNTIL_CLOSE, ResponseHead
+from portico.route import Route
+from portico.upstreams.instance import Instance
+from portico.wire.client import UpstreamConnection
+from portico.wire.deadlines import NEVER
+
+REPLAY_LIMIT: Final = 64 * 1024
+"""Bytes of a request's content that are kept so that it can be sent again."""
+
+_BACKOFF: Final = 0.025
+_BACKOFF_LIMIT: Final = 0.4
+"""Seconds before an instance is tried again: doubled each time from the one to the other."""
+
+
+class Forwarding:
+    """One exchange on its way to a service and back; it hears both sides: `Receiver` and `ResponseReceiver`."""
+
+    __slots__ = (
+        *("exchange", "stream", "route", "service", "target", "peer_lines", "loop", "over"),
+        *("kept", "kept_size", "replayable", "body_done"),
+        *("instance", "connection", "reused", "tried", "retries", "fresh_only", "waiting", "sent_at", "answered", "later"),
+    )
+
+    def __init__(self, exchange: Exchange, route: Route, target: bytes, peer_lines: bytes, loop: asyncio.AbstractEventLoop) -> None:
+        self.exchange = exchange
+        self.stream = exchange.stream
+        self.route = route
+        self.service = route.service
+        self.target = target
+        self.peer_lines = peer_lines
+        self.loop = loop
+        self.over = False
+        self.kept: list[bytes] = []
+        self.kept_size = 0
+        self.replayable = True
+        assert exchange.request is not None
+        self.body_done = exchange.request.framing == 0
+        self.instance: Instance | None = None
+        self.connection: UpstreamConnection | None = None
+        self.reused = False
+        self.tried: list[Instance] = []
+        self.retries = 0
+        self.fresh_only = False
+        self.waiting: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        self.sent_at = 0.0
+        self.answered = False
+        self.later = False
+        """Whether the read that brought the head is over, so that nothing more will come with it."""
+
+    def start(self) -> None:
+        """Begin with the first instance."""
+        self.stream.receiver = self
+        self.service.budget.note_request()
+        self._try_instance()
+        if not self.body_done and not self.over:
+            self.stream.read_body()
+
+    # ---- towards the service
+
+    def _try_instance(self) -> None:
+        """1. Choose an instance. 2. Find an open connection to it, or open one."""
+        self.waiting = None
+        instance = self.service.choose(self.tried)
+        if instance is None and self.tried:
+            instance = self.service.choose()  # all were tried: start over
+        if instance is None:
+            self._refuse("no_healthy_upstream", f"no instance of {self.service.name} is healthy", (b"Retry-After: 1",))
+            return
+        self.instance = instance
+        self.tried.append(instance)
+        instance.in_flight += 1
+        self.exchange.attempts += 1
+        self.exchange.upstream = instance.name
+        request = self.exchange.request
+        assert request is not None
+        connection = None if self.fresh_only else instance.take(recently_used=request.method not in IDEMPOTENT)
+        if connection is not None:
+            self.reused = True
+            self._send(connection)
+        else:
+            self.reused = False
+            self.waiting = self.loop.create_task(self._connect(instance))
+
+    async def _connect(self, instance: Instance) -> None:
+        try:
+            connection = await instance.connect(self.route.timeouts.connect)
+        except UpstreamError as error:
+            self.waiting = None
+            self.upstream_failed(error)
+            return
+        self.waiting = None
+        self._send(connection)
+
+    def _send(self, connection: UpstreamConnection) -> None:
+        """3. Send the head and what is there of the content."""
+        self.connection = connection
+        exchange = self.exchange
+        request = exchange.request
+        assert request is not None
+        timeouts = self.route.timeouts
+        self.sent_at = time.monotonic()
+        connection.start(
+            self,
+            request.method,
+            self._head(),
+            chunked=request.framing == CHUNKED,
+            response_timeout=timeouts.response,
+            idle_timeout=timeouts.idle,
+            total_deadline=NEVER if timeouts.total is None else exchange.started + timeouts.total,
+        )
+        for data in self.kept:
+            connection.send_body(data)
+        if self.body_done:
+            connection.end_body()
+        elif self.kept_size > REPLAY_LIMIT:
+            self._forget_body()
+        if self.body_done or self.later:
+            connection.flush()
+        if not self.body_done and not connection.stalled:
+            self.stream.resume_reading()
+
+    def _head(self) -> bytes:
+        """The request's head as the service gets it."""
+        exchange, route, instance = self.exchange, self.route, self.instance
+        request = exchange.request
+        assert request is not None
+        assert instance is not None
+        fields = request.fields
+        drop = REQUEST_DROP | request.hop_by_hop if request.hop_by_hop else REQUEST_DROP
+        lines = [
+            b"%b %b HTTP/1.1" % (request.method, self.target),
+            b"Host: " + request.host if route.preserve_host else instance.host_line,
+            *fields.without(drop),
+            *route.forwarded_lines,
+            *exchange.request_lines,
+        ]
+        if exchange.trusted:
+            peer = exchange.stream.client.peer
+            lines += believed_lines(fields, peer, exchange.client_ip, request.host, route.prefix)
+        else:
+            lines.append(self.peer_lines)
+            lines.append(b"X-Forwarded-Host: " + request.host)
+            if route.prefix:
+                lines.append(b"X-Forwarded-Prefix: " + route.prefix)
+        lines.append(
+            f"X-Request-ID: {exchange.request_id}\r\ntraceparent: 00-{exchange.trace_id}-{exchange.span_id}-01".encode()
+        )
+        if request.framing == CHUNKED:
+            lines.append(b"Transfer-Encoding: chunked")
+        elif request.framing or b"content-length" in fields.names:
+            lines.append(b"Content-Length: %d" % request.framing)
+        lines += (b"", b"")
+        return b"\r\n".join(lines)
+
+    # ---- told by the client's side: Receiver
+
+    def body_received(self, data: bytes) -> None:
+        """Pass content on, and keep a little for a second try."""
+        connection = self.connection
+        if self.replayable:
+            self.kept.append(data)
+            self.kept_size += len(data)
+            if self.kept_size > REPLAY_LIMIT:
+                if connection is not None:
+                    self._forget_body()
+                else:
+                    self.stream.pause_reading()
+        if connection is not None:
+            connection.send_body(data)
+
+    def body_ended(self) -> None:
+        """Nothing more will come from the client."""
+        self.body_done = True
+        if self.connection is not None:
+            self.connection.end_body()
+
+    def batch_ended(self) -> None:
+        """Send on what came with one read."""
+        self.later = True
+        if self.connection is not None:
+            self.connection.flush()
+
+    def body_failed(self, error: MessageError) -> None:
+        """The client broke off or broke the rules in the middle of its content."""
+        self._drop_connection()
+        self._refuse(error.reason, error.detail)
+
+    def pause_writing(self) -> None:
+        """The client reads slowly: so do we."""
+        if self.connection is not None:
+            self.connection.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        if self.connection is not None:
+            self.connection.resume_reading()
+
+    def finished(self, failure: str | None) -> None:
+        """The client's side is over, well or not: nothing is owed to it any more."""
+        self._drop_connection()
+        if self.waiting is not None:
+            self.waiting.cancel()
+            self.waiting = None
+            self._leave_instance()
+        self.over = True
+        self.exchange.finished(failure)
+
+    # ---- told by the service's side: ResponseReceiver
+
+    def upstream_pause_writing(self) -> None:
+        """The service reads slowly: so do we."""
+        self.stream.pause_reading()
+
+    def upstream_resume_writing(self) -> None:
+        """The service has caught up."""
+        self.stream.resume_reading()
+
+    def response_interim(self, head: ResponseHead) -> None:
+        """Early hints and the like are passed on."""
+        drop = RESPONSE_DROP | head.hop_by_hop
+        self.stream.send_interim(head.status, head.phrase, head.fields.without(drop))
+
+    def response_started(self, head: ResponseHead) -> None:
+        """4. Pass the response's head on, or try again if it is of a kind to be retried."""
+        exchange = self.exchange
+        now = time.monotonic()
+        exchange.upstream_seconds = upstream_seconds = now - self.sent_at
+        status = head.status
+        if status in self.service.retry.statuses and self._may_retry("status"):
+            self._drop_connection()
+            self._retry()
+            return
+        self.answered = True
+        self._forget_body()
+        exchange.status = status
+        drop = RESPONSE_DROP
+        if exchange.response_drop is not None:
+            drop |= exchange.response_drop
+        if head.hop_by_hop:
+            drop |= head.hop_by_hop
+        if status == 204:
+            drop |= _LENGTH
+        lines = head.fields.without(drop)
+        if exchange.response_lines:
+            lines += exchange.response_lines
+        if b"date" not in head.fields.names:
+            lines.append(date_line())
+        lines.append(
+            b"X-Request-ID: %b\r\nServer-Timing: gateway;dur=%.2f, upstream;dur=%.2f"
+            % (
+                exchange.request_id.encode(),
+                (now - exchange.started - upstream_seconds) * 1000,
+                upstream_seconds * 1000,
+            )
+        )
+        framing = head.framing
+        self.stream.send_head(status, head.phrase, lines, CHUNKED if framing == UNTIL_CLOSE else framing)
+
+    def response_body(self, data: bytes) -> None:
+        """5. Pass content on."""
+        self.stream.send_body(data)
+
+    def response_batch_ended(self) -> None:
+        """Send on what came with one read."""
+        self.stream.flush()
+
+    def response_ended(self) -> None:
+        """6. Free the connection, then end the response."""
+        connection, self.connection = self.connection, None
+        instance = self._leave_instance()
+        if connection is not None:
+            if instance is not None and connection.is_reusable():
+                instance.give_back(connection)
+            else:
+                connection.close()
+        self.stream.end()
+
+    def upstream_failed(self, error: UpstreamError) -> None:
+        """The service did not answer, or not to the end."""
+        stale = self.reused and self.connection is not None and not self.connection.heard and error.leg == "reset"
+        self.connection = None
+        self._leave_instance()
+        if self.answered:
+            self.exchange.reason = error.reason
+            self.stream.abort(error.reason)
+            return
+        request = self.exchange.request
+        assert request is not None
+        if stale and self.replayable and request.method in IDEMPOTENT:
+            # The service closed a kept connection just as it was used again: nobody's failure, so no try is used up.
+            self.fresh_only = True
+            self.tried.pop()
+            self._try_instance()
+        elif self._may_retry(error.leg):
+            self._retry()
+        else:
+            self._refuse(error.reason, f"{self.service.name}: {error.detail}")
+
+    # ---- trying again
+
+    def _may_retry(self, leg: str) -> bool:
+        """Whether another try is safe, wanted, and within bounds.
+
+        Safe is what never reached a service, and what may be repeated by its method; both only while the content is still at hand.
+        """
+        retry = self.service.retry
+        request = self.exchange.request
+        assert request is not None
+        unsent = leg in ("connect", "connect_timeout")
+        wanted = leg == "status" or leg.removesuffix("_timeout") in retry.legs
+        return (
+            wanted
+            and self.replayable
+            and (unsent or request.method in IDEMPOTENT)
+            and self.retries < retry.attempts
+            and self.service.budget.spend()
+        )
+
+    def _retry(self) -> None:
+        self.retries += 1
+        rounds = self.retries - (len(self.service.instances) - 1)
+        if rounds <= 0:
+            self._try_instance()
+        else:  # every instance has had its turn: give them a moment
+            self.waiting = self.loop.call_later(min(_BACKOFF * 2 ** (rounds - 1), _BACKOFF_LIMIT), self._try_instance)
+
+    def _forget_body(self) -> None:
+        self.replayable = False
+        self.kept = []
+
+    # ---- ends
+
+    def _refuse(self, reason: str, detail: str, lines: tuple[bytes, ...] = ()) -> None:
+        if not self.over:
+            send_answer(self.exchange, Refusal(reason, detail, lines))
+
+    def _drop_connection(self) -> None:
+        """Leave an exchange with a service unfinished; its connection cannot serve another."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+            self._leave_instance()
+
+    def _leave_instance(self) -> Instance | None:
+        instance, self.instance = self.instance, None
+        if instance is not None:
+            instance.in_flight -= 1
+        return instance
+
+
+_LENGTH: Final = frozenset({b"content-length"})

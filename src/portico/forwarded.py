@@ -1,0 +1,127 @@
+"""Who the client is, and what a service is told about it: X-Forwarded-*, X-Real-IP, Via.
+
+Only a peer inside `trusted_proxies` is believed. Everybody else's forwarded fields are dropped, so that nobody can choose the address that
+limits and logs see.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from itertools import product
+from typing import Final, TypeAlias
+
+from portico.exchange import Client
+from portico.messages import Fields
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_PORT: Final = re.compile(rb"[0-9]{1,5}")
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_TRACEPARENT: Final = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_PREFIX: Final = re.compile(rb"(?:/[A-Za-z0-9._~%-]+)+")
+_HOST: Final = re.compile(rb"[A-Za-z0-9._\-\[\]:]{1,255}")
+
+
+def _spellings(name: str) -> set[bytes]:
+    """`name` with each dash also as an underscore: CGI and WSGI servers take both for the same field."""
+    parts = name.split("-")
+    joints = product("-_", repeat=len(parts) - 1)
+    return {"".join(a + b for a, b in zip(parts, (*joint, ""), strict=True)).encode() for joint in joints}
+
+
+_IDENTITY: Final = (
+    *("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto"),
+    *("x-forwarded-server", "x-forwarded-scheme", "x-forwarded-ssl", "x-forwarded-by", "x-real-ip", "forwarded"),
+    *("x-request-id", "traceparent", "tracestate", "x-consumer-username", "x-consumer-scopes"),
+)
+_HOP_BY_HOP: Final = (
+    *("connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer", "transfer-encoding"),
+    *("upgrade", "expect", "host", "content-length"),
+)
+
+REQUEST_DROP: Final = frozenset(
+    spelling for name in (*_IDENTITY, *_HOP_BY_HOP) for spelling in _spellings(name)
+)
+"""Fields of a request that are the gateway's to write, or that end at this hop (RFC 9110, section 7.6.1)."""
+
+RESPONSE_DROP: Final = frozenset(
+    {
+        *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
+        b"x-request-id",
+    }
+)
+"""Fields of a response that end at this hop or that the gateway writes itself."""
+
+
+class Peer:
+    """What holds for every request on one connection."""
+
+    __slots__ = ("client_ip", "lines", "networks", "trusted")
+
+    def __init__(self, client: Client, networks: Sequence[Network]) -> None:
+        self.client_ip = client.address
+        self.networks = networks
+        self.trusted = bool(networks) and _is_in(client.address, networks)
+        address = client.address.encode()
+        self.lines = b"\r\n".join(
+            (
+                b"X-Forwarded-For: " + address,
+                b"X-Real-IP: " + address,
+                b"X-Forwarded-Proto: " + (b"https" if client.secure else b"http"),
+                b"X-Forwarded-Port: %d" % client.local_port,
+            )
+        )
+
+
+def _is_in(address: str, networks: Sequence[Network]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
+
+
+def client_behind(fields: Fields, peer: Peer, networks: Sequence[Network]) -> str:
+    """The client's address as trusted proxies report it: X-Forwarded-For from the right, up to the first address not trusted."""
+    client = peer.client_ip
+    for entry in reversed(b",".join(fields.all(b"x-forwarded-for")).split(b",")):
+        text = entry.strip().decode("latin-1")
+        try:
+            address = str(ipaddress.ip_address(text))
+        except ValueError:
+            break  # what stands further left was reported by nobody we know
+        client = address
+        if not _is_in(address, networks):
+            break
+    return client
+
+
+def believed_lines(fields: Fields, peer: Peer, client_ip: str, host: bytes, prefix: bytes) -> list[bytes]:
+    """The forwarded fields for a request from a trusted proxy: what it says is kept, this hop is added."""
+    chain = [value for value in fields.all(b"x-forwarded-for") if value]
+    own = dict(line.split(b": ", 1) for line in peer.lines.split(b"\r\n"))
+    proto = fields.get(b"x-forwarded-proto")
+    port = fields.get(b"x-forwarded-port")
+    outer_host = fields.get(b"x-forwarded-host")
+    outer_prefix = fields.get(b"x-forwarded-prefix") or b""
+    full_prefix = (outer_prefix if _PREFIX.fullmatch(outer_prefix) else b"") + prefix
+    return [
+        b"X-Forwarded-For: " + b", ".join((*chain, peer.client_ip.encode())),
+        b"X-Real-IP: " + client_ip.encode(),
+        b"X-Forwarded-Proto: " + (proto if proto in (b"http", b"https") else own[b"X-Forwarded-Proto"]),
+        b"X-Forwarded-Port: " + (port if port and _PORT.fullmatch(port) else own[b"X-Forwarded-Port"]),
+        b"X-Forwarded-Host: " + (outer_host if outer_host and _HOST.fullmatch(outer_host) else host),
+        *([b"X-Forwarded-Prefix: " + full_prefix] if full_prefix else []),
+    ]
+
+
+def believed_ids(fields: Fields) -> tuple[str | None, str | None]:
+    """Request id and trace id that a trusted proxy sends; None for what is absent or malformed."""
+    request_id = fields.get(b"x-request-id")
+    traceparent = _TRACEPARENT.fullmatch(fields.get(b"traceparent") or b"")
+    return (
+        request_id.decode() if request_id and _REQUEST_ID.fullmatch(request_id) else None,
+        traceparent[1].decode() if traceparent and traceparent[1] != b"0" * 32 else None,
+    )

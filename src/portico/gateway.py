@@ -1,0 +1,265 @@
+"""The way of a request through the house: who, where to, whether, forward, observe."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from random import getrandbits
+from typing import Final
+
+from portico.answer import send_answer
+from portico.errors import Answer, MessageError, Refusal
+from portico.exchange import Exchange, Stream
+from portico.forward import Forwarding
+from portico.forwarded import Network, Peer, believed_ids, client_behind
+from portico.messages import RequestHead
+from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
+from portico.observe.metrics import Metrics
+from portico.paths import segments_of, split_target
+from portico.route import LocalRoute, Route
+from portico.router import Router
+
+logger: Final = logging.getLogger("portico.gateway")
+
+_METHOD_NAMES: Final = {
+    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND")
+}
+_NO_SERVICE: Final = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that configuration decides, compiled; a request sees one from its start to its end."""
+
+    generation: int
+    router: Router[Route | LocalRoute]
+    trusted_proxies: Sequence[Network]
+
+
+class Gateway:
+    """The `Handler` behind every connection of a worker."""
+
+    def __init__(
+        self, snapshot: Snapshot, metrics: Metrics, log: AccessLog | None, log_from: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.snapshot = snapshot
+        self.metrics = metrics
+        self.log = log
+        self._log_from = log_from
+        self._loop = loop
+        self._timestamp = Timestamps()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---- the wire's calls: Handler
+
+    def begin(self, stream: Stream, request: RequestHead) -> None:
+        """Take a request the whole way, as far as it goes without waiting."""
+        exchange = Exchange(stream, request, self.finish)
+        stream.receiver = exchange
+        method = request.method
+        exchange.method = _METHOD_NAMES.get(method) or method.decode()
+        try:
+            self._identify(exchange, stream, request)
+            route = self._find_route(exchange, request)
+            if isinstance(route, Route):
+                self._pass_policies(exchange, route, 0)
+            else:
+                send_answer(exchange, route)
+        except MessageError as error:
+            send_answer(exchange, Refusal(error.reason, error.detail))
+        except Exception:
+            self._fail(exchange)
+
+    def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
+        """Answer bytes that are no request."""
+        exchange = Exchange(stream, None, self.finish)
+        stream.receiver = exchange
+        exchange.trace_id = exchange.request_id = f"{getrandbits(128):032x}"
+        exchange.client_ip = stream.client.address
+        words = seen[: seen.find(b"\r\n")][:2048].split(b" ") if b"\r\n" in seen else []
+        exchange.method, exchange.path = "-", "-"
+        if len(words) == 3:
+            exchange.method = words[0].decode("ascii", "backslashreplace")[:32]
+            exchange.path = words[1].partition(b"?")[0].decode("ascii", "backslashreplace")
+        send_answer(exchange, Refusal(error.reason, error.detail))
+
+    # ---- the steps
+
+    def _identify(self, exchange: Exchange, stream: Stream, request: RequestHead) -> None:
+        """1. Whose request it is and by which names it is known."""
+        path, exchange.query = split_target(request.target)
+        exchange.path = path.decode()
+        exchange.trace_id = exchange.request_id = f"{getrandbits(128):032x}"
+        exchange.span_id = exchange.trace_id[:16]
+        networks = self.snapshot.trusted_proxies
+        client = stream.client
+        peer = client.peer
+        if peer is None or peer.networks is not networks:
+            peer = client.peer = Peer(client, networks)
+        exchange.trusted = peer.trusted
+        exchange.client_ip = peer.client_ip
+        if peer.trusted:
+            exchange.client_ip = client_behind(request.fields, peer, networks)
+            request_id, trace_id = believed_ids(request.fields)
+            exchange.request_id = request_id or exchange.request_id
+            exchange.trace_id = trace_id or exchange.trace_id
+        exchange.segments = segments_of(path)
+
+    def _find_route(self, exchange: Exchange, request: RequestHead) -> Route | Answer:
+        """2. The route, or the answer where there is none to take."""
+        if request.target == b"*":
+            return Answer(204)
+        method = request.method
+        if method == b"OPTIONS":  # a preflight asks about the request that will follow it
+            method = request.fields.get(b"access-control-request-method") or method
+        match = self.snapshot.router.match(exchange.segments, request.host, method, request.fields)
+        if match is None:
+            allowed = self.snapshot.router.allowed_methods(exchange.segments, request.host, request.fields)
+            if allowed:
+                lines = (b"Allow: " + b", ".join(allowed),)
+                return Refusal("method_not_allowed", f"{exchange.method} is not offered here", lines)
+            return Refusal("no_route", "no route leads from this path to a service")
+        exchange.route, exchange.depth = match
+        if isinstance(exchange.route, LocalRoute):
+            return exchange.route.answer()
+        return exchange.route
+
+    def _pass_policies(self, exchange: Exchange, route: Route, first: int) -> None:
+        """3. Every policy of the route in order; only one that has to wait costs a task."""
+        for index in range(first, len(route.policies)):
+            verdict = route.policies[index](exchange)
+            if verdict is None:
+                continue
+            if isinstance(verdict, Answer):
+                self._refused(exchange, verdict)
+            else:
+                self._spawn(exchange, route, verdict, index + 1)
+            return
+        self._forward(exchange, route)
+
+    def _forward(self, exchange: Exchange, route: Route) -> None:
+        """4. To the service."""
+        assert exchange.request is not None
+        path, _ = split_target(exchange.request.target)
+        target = route.rewrite.apply(path, exchange.depth) + exchange.query
+        Forwarding(exchange, route, target, exchange.stream.client.peer.lines, self._loop).start()
+
+    def finish(self, exchange: Exchange, failure: str | None) -> None:
+        """5. Observe the exchange, once, whatever happened."""
+        seconds = time.monotonic() - exchange.started
+        if failure is not None:
+            exchange.reason = exchange.reason or failure
+            if not exchange.status:
+                exchange.status = 499
+        status = exchange.status
+        route = exchange.route
+        service = route.service.name if isinstance(route, Route) else "gateway" if route else _NO_SERVICE
+        upstream_seconds = exchange.upstream_seconds
+        self.metrics.observe(service, exchange.method, status, seconds, upstream_seconds)
+        if exchange.attempts > 1:
+            self.metrics.retries[service] = self.metrics.retries.get(service, 0) + exchange.attempts - 1
+        if self.log is not None and status >= self._log_from:
+            stream = exchange.stream
+            self.log.add(
+                AccessRecord(
+                    self._timestamp(time.time()),
+                    exchange.method,
+                    exchange.path,
+                    exchange.client_ip,
+                    status,
+                    round(seconds * 1000, 3),
+                    exchange.request_id,
+                    exchange.trace_id,
+                    service,
+                    route.name if route else None,
+                    exchange.upstream,
+                    None if upstream_seconds is None else round(upstream_seconds * 1000, 3),
+                    exchange.attempts,
+                    stream.bytes_in,
+                    stream.bytes_out,
+                    exchange.consumer,
+                    None,
+                    exchange.reason,
+                )
+            )
+
+    # ---- beside the way
+
+    def _refused(self, exchange: Exchange, answer: Answer) -> None:
+        if answer.reason == "rate_limited":
+            service = exchange.route.service.name
+            self.metrics.limited[service] = self.metrics.limited.get(service, 0) + 1
+        send_answer(exchange, answer)
+
+    def _spawn(self, exchange: Exchange, route: Route, verdict: Awaitable[Answer | None], following: int) -> None:
+        """Wait for a policy's verdict in a task; the content waits with it."""
+        waiting = _Waiting(exchange)
+        exchange.stream.receiver = waiting
+        exchange.stream.pause_reading()
+
+        async def wait() -> None:
+            try:
+                answer = await verdict
+                if waiting.over:
+                    return
+                exchange.stream.receiver = exchange
+                exchange.stream.resume_reading()
+                if answer is not None:
+                    self._refused(exchange, answer)
+                else:
+                    self._pass_policies(exchange, route, following)
+                    waiting.replay(exchange.stream)
+            except Exception:
+                self._fail(exchange)
+
+        task = self._loop.create_task(wait())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _fail(self, exchange: Exchange) -> None:
+        """A bug, ours or a policy's: it costs this exchange and nothing else."""
+        logger.exception("an exchange failed", extra={"request_id": exchange.request_id})
+        stream = exchange.stream
+        if stream.response_started:
+            stream.abort("internal_error")
+        else:
+            stream.receiver = exchange
+            send_answer(exchange, Refusal("internal_error", "the gateway failed on this request"))
+
+
+class _Waiting(Exchange):
+    """Stands in as receiver while a policy waits: keeps the little content that was already read."""
+
+    __slots__ = ("ended", "exchange", "kept", "over")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self.kept: list[bytes] = []
+        self.ended = self.over = False
+
+    def body_received(self, data: bytes) -> None:
+        self.kept.append(data)
+
+    def body_ended(self) -> None:
+        self.ended = True
+
+    def body_failed(self, error: MessageError) -> None:
+        self.over = True
+        self.exchange.stream.receiver = self.exchange
+        send_answer(self.exchange, Refusal(error.reason, error.detail))
+
+    def finished(self, failure: str | None) -> None:
+        self.over = True
+        self.exchange.finished(failure)
+
+    def replay(self, stream: Stream) -> None:
+        """Tell the exchange's own receiver what came meanwhile."""
+        for data in self.kept:
+            stream.receiver.body_received(data)
+        if self.ended:
+            stream.receiver.body_ended()
+        stream.receiver.batch_ended()
+

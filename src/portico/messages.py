@@ -1,0 +1,95 @@
+"""HTTP messages as the gateway knows them: field lines in order, and the heads of requests and responses."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CHUNKED: Final = -1
+"""Body framing: chunked transfer coding. A framing of 0 or more is the body's length in bytes."""
+UNTIL_CLOSE: Final = -2
+"""Body framing: the body ends with the connection; only responses may do that."""
+
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+"""Methods that may be sent again after a failure (RFC 9110, section 9.2.2)."""
+
+
+class Fields:
+    """The field lines of a head, in order.
+
+    `lines` holds them as received without CRLF (`b"Accept: */*"`), `names` their lower-cased names at the same indexes:
+    two flat lists that C code fills, so that a request costs no Python call per field.
+    """
+
+    __slots__ = ("lines", "names")
+
+    def __init__(self, names: list[bytes], lines: list[bytes]) -> None:
+        self.names = names
+        self.lines = lines
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of a lower-case `name`, without surrounding white space; None where there is none."""
+        try:
+            index = self.names.index(name)
+        except ValueError:
+            return None
+        return self.lines[index][len(name) + 1 :].strip(b" \t")
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Every value of a lower-case `name`, in order."""
+        start = len(name) + 1
+        return [line[start:].strip(b" \t") for own, line in zip(self.names, self.lines, strict=True) if own == name]
+
+    def tokens(self, name: bytes) -> list[bytes]:
+        """The members of a comma-separated list field, lower-cased, empty ones left out (RFC 9110, section 5.6.1)."""
+        members = b",".join(self.all(name)).lower().split(b",")
+        return [token for member in members if (token := member.strip(b" \t"))]
+
+    def without(self, names: frozenset[bytes] | set[bytes]) -> list[bytes]:
+        """The lines whose names are not among `names`."""
+        return [line for name, line in zip(self.names, self.lines, strict=True) if name not in names]
+
+
+class RequestHead:
+    """A request's head that passed every rule of RFC 9112."""
+
+    __slots__ = (
+        "expects_continue",
+        "fields",
+        "framing",
+        "hop_by_hop",
+        "host",
+        "keep_alive",
+        "method",
+        "target",
+        "version",
+    )
+
+    method: bytes
+    target: bytes
+    """Origin-form (`/path?query`) or `*`; an absolute-form target was split into this and `host`."""
+    version: int
+    """10 or 11."""
+    fields: Fields
+    host: bytes
+    framing: int
+    """`CHUNKED`, or the body's length; 0 for none."""
+    keep_alive: bool
+    expects_continue: bool
+    hop_by_hop: frozenset[bytes]
+    """Further field names that `Connection` declares as meant for this hop only."""
+
+
+class ResponseHead:
+    """A response's head that passed every rule of RFC 9112."""
+
+    __slots__ = ("fields", "framing", "hop_by_hop", "keep_alive", "keep_alive_timeout", "phrase", "status")
+
+    status: int
+    phrase: bytes
+    fields: Fields
+    framing: int
+    """`CHUNKED`, `UNTIL_CLOSE`, or the body's length; 0 for none."""
+    keep_alive: bool
+    keep_alive_timeout: float | None
+    """Seconds that the sender says it keeps an idle connection (`Keep-Alive: timeout=5`)."""
+    hop_by_hop: frozenset[bytes]

@@ -1,0 +1,1 @@
+"""What is seen of exchanges: metrics and the access log."""

@@ -1,0 +1,167 @@
+"""The access log: one line per exchange, encoded in batches and written by a thread, so that no reader of it can stall a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+FLUSH_INTERVAL: Final = 0.1
+_BATCHES: Final = 256
+"""Batches that may wait for the writer; past that, lines are dropped and counted rather than kept in memory."""
+_BATCH_LINES: Final = 2048
+
+
+class AccessRecord(msgspec.Struct, gc=False):
+    """One exchange. Times in milliseconds, sizes in bytes of content; `path` has no query; None where something does not apply."""
+
+    timestamp: str
+    method: str
+    path: str
+    client_ip: str
+    status_code: int
+    duration_ms: float
+    request_id: str
+    trace_id: str
+    service: str
+    route: str | None
+    upstream: str | None
+    upstream_ms: float | None
+    attempts: int
+    bytes_in: int
+    bytes_out: int
+    user: str | None
+    cache: str | None
+    reason: str | None
+
+
+class AccessLog:
+    """Takes records on the event loop, writes lines in a thread of its own.
+
+    `target` is `stdout`, `stderr` or a file's path; `style` is `json` or `text`. `shared_lock` is a file that workers lock around a
+    write, so that lines of several do not mix; None where there is one worker.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, target: str, style: str, shared_lock: Path | None = None
+    ) -> None:
+        self._loop = loop
+        self._target = target
+        self._encode = _json_lines if style == "json" else _text_lines
+        self._records: list[AccessRecord] = []
+        self._flush_planned = False
+        self._lock = os.open(shared_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if shared_lock else -1
+        self._file = self._open()
+        self._batches: queue.Queue[bytes | None] = queue.Queue(_BATCHES)
+        self.dropped = 0
+        self._writer = threading.Thread(target=self._write_batches, name="access-log", daemon=True)
+        self._writer.start()
+
+    def add(self, record: AccessRecord) -> None:
+        """Log one exchange."""
+        self._records.append(record)
+        if not self._flush_planned:
+            self._flush_planned = True
+            self._loop.call_later(FLUSH_INTERVAL, self.flush)
+        elif len(self._records) >= _BATCH_LINES:
+            self._hand_over()
+
+    def flush(self) -> None:
+        """Hand what is there to the writer."""
+        self._flush_planned = False
+        if self._records:
+            self._hand_over()
+
+    def reopen(self) -> None:
+        """Open the file anew, after it was moved away; standard streams stay."""
+        self.flush()
+        if self._target not in ("stdout", "stderr"):
+            old, self._file = self._file, self._open()
+            os.close(old)
+
+    def close(self) -> None:
+        """Write what is left and stop the thread."""
+        self.flush()
+        self._batches.put(None)
+        self._writer.join(timeout=5)
+
+    def _hand_over(self) -> None:
+        records, self._records = self._records, []
+        try:
+            self._batches.put_nowait(self._encode(records))
+        except queue.Full:
+            self.dropped += len(records)
+
+    def _open(self) -> int:
+        if self._target == "stdout":
+            return sys.stdout.fileno()
+        if self._target == "stderr":
+            return sys.stderr.fileno()
+        return os.open(self._target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def _write_batches(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            if self._lock >= 0:
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+            try:
+                _write_all(self._file, batch)
+            except OSError:
+                self.dropped += batch.count(b"\n")
+            finally:
+                if self._lock >= 0:
+                    fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(file, view) :]
+        except BlockingIOError:  # somebody else made the shared stream non-blocking
+            time.sleep(0.005)
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def _json_lines(records: list[AccessRecord]) -> bytes:
+    return _encoder.encode_lines(records)
+
+
+def _text_lines(records: list[AccessRecord]) -> bytes:
+    return "".join(
+        f"{r.timestamp} {r.client_ip} {r.method} {_printable(r.path)} {r.status_code} {r.duration_ms:.2f}ms "
+        f"{r.service}{'' if r.upstream is None else ' ' + r.upstream} in={r.bytes_in} out={r.bytes_out} id={r.request_id}"
+        f"{'' if r.user is None else ' user=' + _printable(r.user)}{'' if r.reason is None else ' reason=' + r.reason}\n"
+        for r in records
+    ).encode("utf-8", "backslashreplace")
+
+
+def _printable(text: str) -> str:
+    """Text that cannot start a line of its own or steer a terminal."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+class Timestamps:
+    """`2026-01-31T12:00:00.123Z` from seconds since the epoch; the part before the milliseconds is made once a second."""
+
+    __slots__ = ("_prefix", "_second")
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._prefix = ""
+
+    def __call__(self, now: float) -> str:
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        return f"{self._prefix}{int((now - second) * 1000):03d}Z"

@@ -1,0 +1,60 @@
+"""Counters and histograms of one worker: plain numbers, which the control process collects and adds up."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Any, Final
+
+BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the histograms' buckets, in seconds; one more bucket holds what is slower."""
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+
+
+class Series:
+    """What is counted for one service and method."""
+
+    __slots__ = ("buckets", "statuses", "total", "upstream_buckets", "upstream_total")
+
+    def __init__(self) -> None:
+        self.statuses: dict[int, int] = {}
+        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.total = 0.0
+        self.upstream_buckets = [0] * (len(BOUNDS) + 1)
+        self.upstream_total = 0.0
+
+
+class Metrics:
+    """All series of a worker. Methods outside the registered ones share the label `OTHER`, so that clients cannot make labels."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[str, str], Series] = {}
+        self.retries: dict[str, int] = {}
+        self.limited: dict[str, int] = {}
+        self.log_lines_dropped = 0
+
+    def observe(self, service: str, method: str, status: int, seconds: float, upstream_seconds: float | None) -> None:
+        """Count one exchange."""
+        series = self._series.get((service, method))
+        if series is None:
+            method = method if method in _METHODS else "OTHER"
+            series = self._series.setdefault((service, method), Series())
+        statuses = series.statuses
+        statuses[status] = statuses.get(status, 0) + 1
+        series.buckets[bisect_left(BOUNDS, seconds)] += 1
+        series.total += seconds
+        if upstream_seconds is not None:
+            series.upstream_buckets[bisect_left(BOUNDS, upstream_seconds)] += 1
+            series.upstream_total += upstream_seconds
+
+    def dump(self) -> dict[str, Any]:
+        """The totals as plain data: what goes through the channel to the control process."""
+        return {
+            "series": [
+                [service, method, list(s.statuses.items()), s.buckets, s.total, s.upstream_buckets, s.upstream_total]
+                for (service, method), s in self._series.items()
+            ],
+            "retries": self.retries,
+            "limited": self.limited,
+            "log_lines_dropped": self.log_lines_dropped,
+        }

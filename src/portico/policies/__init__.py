@@ -1,0 +1,54 @@
+"""The policies, in the one order in which every request passes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from portico.policies.auth import AuthSettings, build_auth
+from portico.policies.authorize import AuthorizeSettings, build_authorize
+from portico.policies.cors import CorsSettings, build_cors
+from portico.policies.policy import Context, Policy, State
+from portico.policies.rate_limit import RateLimitSettings, build_after_auth, build_before_auth
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One place in the order: the configuration key, its settings, and what makes the policy of them."""
+
+    key: str
+    settings: Any
+    build: Callable[[Any, Context], Policy | None]
+
+
+STEPS: Final = (
+    Step("cors", CorsSettings, build_cors),
+    Step("rate_limit", RateLimitSettings, build_before_auth),
+    Step("auth", AuthSettings, build_auth),
+    Step("authorize", AuthorizeSettings, build_authorize),
+    Step("rate_limit", RateLimitSettings, build_after_auth),
+)
+
+POLICY_SETTINGS: Final[dict[str, Any]] = {step.key: step.settings for step in STEPS}
+"""What each key under `policies` holds."""
+
+GATEWAY_KEYS: Final = frozenset({"cors", "rate_limit"})
+"""The policies that also hold for the gateway's own endpoints, which must stay reachable without a token."""
+
+
+def build_chain(
+    settings: Mapping[str, tuple[Any, str]], state: State, consumers: Mapping[str, Any]
+) -> tuple[Policy, ...]:
+    """The policies of one route, in order; `settings` maps keys to validated settings and the scope that they were written in."""
+    chain = []
+    for step in STEPS:
+        if step.key in settings:
+            written, scope = settings[step.key]
+            policy = step.build(written, Context(scope, state, consumers))
+            if policy is not None:
+                chain.append(policy)
+    return tuple(chain)
+
+
+__all__ = ["GATEWAY_KEYS", "POLICY_SETTINGS", "STEPS", "Context", "Policy", "State", "Step", "build_chain"]

@@ -1,0 +1,143 @@
+"""Who is asking: a JSON Web Token in `Authorization: Bearer` (RFC 6750, RFC 7519)."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+import jwt
+from pydantic import Field, SecretStr
+
+from portico.errors import Answer, Refusal
+from portico.exchange import Exchange
+from portico.policies.policy import Context, Policy
+from portico.settings import DurationOrZero, Settings
+from portico.stores.generations import Generations
+
+
+class JwtSettings(Settings):
+    """How a token is verified.
+
+    `secret` is the shared key (SECRET_KEY fills it in), `algorithms` the only ones believed (ALGORITHM fills it in):
+    a token's own `alg` chooses among them and nothing else.
+    """
+
+    secret: SecretStr | None = None
+    algorithms: Annotated[list[Literal["HS256", "HS384", "HS512"]], Field(min_length=1)] = ["HS256"]
+    issuer: str | None = None
+    audience: str | list[str] | None = None
+    leeway: DurationOrZero = 0.0
+    required_claims: list[str] = []
+
+
+class AuthSettings(Settings):
+    """The ways to prove who is asking; `jwt` is the only one so far."""
+
+    jwt: JwtSettings
+
+
+_CACHED_TOKENS: Final = 10_000
+_TOKEN_LIMIT: Final = 8192
+_MISSING: Final = (b'WWW-Authenticate: Bearer realm="portico"',)
+_INVALID: Final = (b'WWW-Authenticate: Bearer realm="portico", error="invalid_token"',)
+_UNSAFE: Final = re.compile(r"[^\x21-\x7e\x80-\xff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A verified token: when it ends (seconds since the epoch), whose it is, and what services are told."""
+
+    expires: float
+    consumer: str
+    scopes: tuple[str, ...]
+    lines: tuple[bytes, ...]
+
+
+def build_auth(settings: AuthSettings, context: Context) -> Policy:
+    """The policy: refuses with 401 whoever cannot show a valid token."""
+    verifier = _Verifier(settings.jwt)
+    key = ("jwt", context.scope, settings.model_dump_json(), verifier.secret)
+    verified: Generations[bytes, Identity] = context.state.keep(key, lambda: Generations(_CACHED_TOKENS))
+
+    def auth(exchange: Exchange) -> Answer | None:
+        assert exchange.request is not None
+        fields = exchange.request.fields
+        value = fields.get(b"authorization")
+        if value is None or value[:7].lower() != b"bearer " or fields.names.count(b"authorization") > 1:
+            return Refusal("credentials_missing", "send a token as 'Authorization: Bearer TOKEN'", _MISSING)
+        token = value[7:].strip()
+        identity = verified.get(token)
+        if identity is None or identity.expires <= time.time():
+            verified.discard(token)
+            try:
+                identity = verifier.verify(token)
+            except jwt.ExpiredSignatureError:
+                return Refusal("credentials_expired", "the token has expired", _INVALID)
+            except (jwt.InvalidTokenError, ValueError) as error:
+                return Refusal("credentials_invalid", f"the token is not valid: {_plain(error)}", _INVALID)
+            verified.put(token, identity)
+        exchange.consumer = identity.consumer
+        exchange.scopes = identity.scopes
+        exchange.request_lines += identity.lines
+        return None
+
+    return auth
+
+
+class _Verifier:
+    """Checks a token's signature and claims; the costly way, so its results are cached until the token expires."""
+
+    def __init__(self, settings: JwtSettings) -> None:
+        if settings.secret is None:
+            raise ValueError("auth.jwt has no secret; set SECRET_KEY or auth.jwt.secret")
+        self.secret = settings.secret.get_secret_value()
+        self.algorithms = list(settings.algorithms)
+        self.settings = settings
+        self.decoder = jwt.PyJWT({"require": settings.required_claims, "verify_aud": settings.audience is not None})
+
+    def verify(self, token: bytes) -> Identity:
+        """Raises jwt.InvalidTokenError, or ValueError for a token whose claims cannot be used."""
+        if len(token) > _TOKEN_LIMIT:
+            raise ValueError(f"it is longer than {_TOKEN_LIMIT} bytes")
+        settings = self.settings
+        claims = self.decoder.decode(
+            token,
+            self.secret,
+            algorithms=self.algorithms,
+            audience=settings.audience,
+            issuer=settings.issuer,
+            leeway=settings.leeway,
+        )
+        consumer = _safe(claims.get("username") or claims.get("preferred_username") or claims.get("sub") or "")
+        scopes = _scopes_of(claims)
+        lines = []
+        if consumer:
+            lines.append(b"X-Consumer-Username: " + consumer.encode())
+        if scopes:
+            lines.append(b"X-Consumer-Scopes: " + " ".join(scopes).encode())
+        expires = float(claims["exp"]) + settings.leeway if "exp" in claims else float("inf")
+        return Identity(expires, consumer, scopes, tuple(lines))
+
+
+def _scopes_of(claims: dict[str, Any]) -> tuple[str, ...]:
+    """`scope` is a space-separated string (RFC 8693, section 4.2); `scopes` and lists are common too."""
+    value = claims.get("scope", claims.get("scopes", ""))
+    scopes = value.split() if isinstance(value, str) else value
+    if not isinstance(scopes, list):
+        raise ValueError("its scopes are neither text nor a list")
+    return tuple(_safe(scope) for scope in scopes)
+
+
+def _safe(value: Any) -> str:
+    """A claim as it can stand in a header field; white space or control bytes in it could forge another."""
+    text = str(value)
+    if _UNSAFE.search(text) or len(text) > 256:
+        raise ValueError("a name or scope in it cannot be put into a header field")
+    return text
+
+
+def _plain(error: Exception) -> str:
+    text = str(error)
+    return (text[:1].lower() + text[1:])[:200]

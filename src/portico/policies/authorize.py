@@ -1,0 +1,32 @@
+"""What the authenticated consumer may do: scopes (RFC 6749, section 3.3)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from portico.errors import Answer, Refusal
+from portico.exchange import Exchange
+from portico.policies.policy import Context, Policy
+from portico.settings import Settings
+
+
+class AuthorizeSettings(Settings):
+    """Every one of `scopes` must be among the token's `scope` or `scopes` claim."""
+
+    scopes: Annotated[list[str], Field(min_length=1)]
+
+
+def build_authorize(settings: AuthorizeSettings, context: Context) -> Policy:  # noqa: ARG001
+    """The policy: refuses with 403 a consumer who lacks a scope."""
+    needed = frozenset(settings.scopes)
+    wanted = " ".join(settings.scopes)
+    challenge = f'WWW-Authenticate: Bearer realm="portico", error="insufficient_scope", scope="{wanted}"'.encode()
+
+    def authorize(exchange: Exchange) -> Answer | None:
+        if needed.issubset(exchange.scopes):
+            return None
+        return Refusal("scope_missing", f"this needs the scopes: {wanted}", (challenge,))
+
+    return authorize

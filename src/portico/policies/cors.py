@@ -1,0 +1,107 @@
+"""Cross-origin resource sharing: the gateway answers preflights and adds the Access-Control fields (Fetch standard)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pydantic import Field
+
+from portico.errors import Answer, Refusal
+from portico.exchange import Exchange
+from portico.policies.policy import Context, Policy
+from portico.settings import DurationOrZero, Settings
+
+
+class CorsSettings(Settings):
+    """Which pages of other origins may call the services.
+
+    `allow_origins` holds origins (`https://app.example.com`), patterns with one `*` label (`https://*.example.com`) or `*`.
+    With `*` credentials are never allowed, whatever `allow_credentials` says: browsers reject that pair.
+    """
+
+    allow_origins: list[str] = ["*"]
+    allow_methods: list[str] = ["*"]
+    allow_headers: list[str] = ["*"]
+    expose_headers: list[str] = []
+    allow_credentials: bool = False
+    max_age: DurationOrZero = Field(default=600.0, description="How long a browser may keep a preflight's answer.")
+
+
+_RESPONSE_FIELDS: Final = frozenset(
+    {
+        *(b"access-control-allow-origin", b"access-control-allow-credentials", b"access-control-expose-headers"),
+        *(b"access-control-allow-methods", b"access-control-allow-headers", b"access-control-max-age"),
+    }
+)
+"""What a service says of these is replaced: a browser refuses a response in which both speak."""
+
+_NAMES: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:[ \t]*,[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+)*")
+
+
+def build_cors(settings: CorsSettings, context: Context) -> Policy:  # noqa: ARG001
+    """The policy: answers preflights, marks other responses."""
+    anyone = "*" in settings.allow_origins
+    origins = _origin_pattern(settings.allow_origins)
+    credentials = settings.allow_credentials and not anyone
+    marks = []
+    if credentials:
+        marks.append(b"Access-Control-Allow-Credentials: true")
+    shown = []
+    if settings.expose_headers:
+        shown.append(b"Access-Control-Expose-Headers: " + ", ".join(settings.expose_headers).encode())
+    preflight = _Preflight(settings)
+
+    def cors(exchange: Exchange) -> Answer | None:
+        request = exchange.request
+        assert request is not None
+        exchange.response_drop = _RESPONSE_FIELDS
+        if not anyone:
+            exchange.response_lines.append(b"Vary: Origin")
+        origin = request.fields.get(b"origin")
+        if origin is None:
+            if anyone:
+                exchange.response_lines.append(b"Access-Control-Allow-Origin: *")
+            return None
+        asked = request.fields.get(b"access-control-request-method") if request.method == b"OPTIONS" else None
+        if not anyone and not origins.fullmatch(origin):
+            if asked is None:
+                return None  # the browser withholds the response; other clients do not care
+            return Refusal("origin_refused", "this origin may not call this service from a browser")
+        exchange.response_lines.append(b"Access-Control-Allow-Origin: " + (b"*" if anyone else origin))
+        exchange.response_lines += marks
+        if asked is not None:
+            return preflight.answer(asked, request.fields.get(b"access-control-request-headers"))
+        exchange.response_lines += shown
+        return None
+
+    return cors
+
+
+class _Preflight:
+    """Answers to preflights: which methods and headers a page may use."""
+
+    def __init__(self, settings: CorsSettings) -> None:
+        self.any_method = "*" in settings.allow_methods
+        self.any_header = "*" in settings.allow_headers
+        self.methods = ", ".join(settings.allow_methods).encode()
+        self.headers = ", ".join(settings.allow_headers).encode()
+        self.max_age = b"Access-Control-Max-Age: %d" % int(settings.max_age)
+
+    def answer(self, method: bytes, headers: bytes | None) -> Answer:
+        """What was asked for is echoed where all is allowed: `*` itself would not cover Authorization."""
+        lines = [b"Vary: Access-Control-Request-Method, Access-Control-Request-Headers", self.max_age]
+        if not self.any_method:
+            lines.append(b"Access-Control-Allow-Methods: " + self.methods)
+        elif _NAMES.fullmatch(method):
+            lines.append(b"Access-Control-Allow-Methods: " + method)
+        if not self.any_header:
+            lines.append(b"Access-Control-Allow-Headers: " + self.headers)
+        elif headers and _NAMES.fullmatch(headers):
+            lines.append(b"Access-Control-Allow-Headers: " + headers)
+        return Answer(204, lines)
+
+
+def _origin_pattern(origins: list[str]) -> re.Pattern[bytes]:
+    parts = (re.escape(origin.lower()).replace(r"\*", r"[a-z0-9-]+(?:\.[a-z0-9-]+)*") for origin in origins)
+    return re.compile("|".join(parts).encode(), re.IGNORECASE)

@@ -1,0 +1,47 @@
+"""The one shape of a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from portico.errors import Answer
+from portico.exchange import Exchange
+
+Policy: TypeAlias = Callable[[Exchange], Answer | Awaitable[Answer | None] | None]
+"""Looks at an exchange before it is forwarded. None lets it go on; an Answer ends it; a policy that has to wait returns an awaitable of either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a policy is built with.
+
+    `scope` names the level whose settings these are (`gateway`, `service:NAME`, `route:NAME`): state is shared within it. `state` outlives
+    snapshots: `keep(key, make)` gives what was made for the same key before. `consumers` maps names to the
+    numbers that they have in place of a rate limit's own.
+    """
+
+    scope: str
+    state: State
+    consumers: Mapping[str, Any] = field(default_factory=dict)
+
+
+class State:
+    """What policies remember across configuration changes, by key; entries that no snapshot asked for are dropped with `sweep`."""
+
+    def __init__(self) -> None:
+        self._kept: dict[object, Any] = {}
+        self._used: set[object] = set()
+
+    def keep(self, key: object, make: Callable[[], Any]) -> Any:
+        """What is kept under a hashable `key`, made now if there is none."""
+        self._used.add(key)
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def sweep(self) -> None:
+        """Drop what was not asked for since the last sweep."""
+        self._kept = {key: value for key, value in self._kept.items() if key in self._used}
+        self._used = set()

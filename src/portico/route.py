@@ -1,0 +1,62 @@
+"""A route compiled for the request path: everything that can be known before a request comes is ready in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from portico.errors import Answer
+from portico.policies.policy import Policy
+from portico.upstreams.service import Service, Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """The path that a service sees: `before`, then what followed the route's prefix, then `after`.
+
+    `keeps_path` is false where a rewrite names a fixed path.
+    """
+
+    before: bytes
+    after: bytes = b""
+    keeps_path: bool = True
+
+    @classmethod
+    def of(cls, template: str) -> Rewrite:
+        """From the configuration's form: `/api/{path}`."""
+        before, placeholder, after = template.encode().partition(b"{path}")
+        return cls(before, after, bool(placeholder))
+
+    def apply(self, path: bytes, depth: int) -> bytes:
+        """The rewritten form of `path`, whose first `depth` segments are the prefix; not a byte of the others changes."""
+        if not self.keeps_path:
+            return self.before
+        start = 0
+        for _ in range(depth):
+            start = path.find(b"/", start + 1)
+            if start < 0:
+                return self.before + self.after
+        return self.before + path[start + 1 :] + self.after
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes and what it passes on the way."""
+
+    name: str
+    service: Service
+    policies: tuple[Policy, ...]
+    rewrite: Rewrite
+    timeouts: Timeouts
+    preserve_host: bool
+    prefix: bytes
+    """What the rewrite takes off the front, for `X-Forwarded-Prefix`."""
+    forwarded_lines: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRoute:
+    """A path that the worker answers itself."""
+
+    name: str
+    answer: Callable[[], Answer]

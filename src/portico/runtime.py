@@ -1,0 +1,47 @@
+"""What the processes of one gateway share on disk: a private directory with sockets and the last good configuration."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from portico.config import Config, dump_config, load_dumped
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Paths inside the directory, which only its owner can enter."""
+
+    directory: Path
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the control process answers HTTP for the gateway's own endpoints."""
+        return self.directory / "control.sock"
+
+    @property
+    def channel_socket(self) -> Path:
+        """Where workers hear of snapshots and report metrics."""
+        return self.directory / "channel.sock"
+
+    @property
+    def log_lock(self) -> Path:
+        """Locked around writes to a log that several workers share."""
+        return self.directory / "log.lock"
+
+    @property
+    def _config_file(self) -> Path:
+        return self.directory / "config"
+
+    def store(self, config: Config, generation: int) -> None:
+        """Keep the configuration for processes that start later; replaced as a whole or not at all."""
+        partial = self.directory / "config.new"
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(b"%d\n" % generation + dump_config(config))
+        partial.replace(self._config_file)
+
+    def stored(self) -> tuple[Config, int]:
+        """The configuration that was stored last, and its generation."""
+        generation, _, dumped = self._config_file.read_bytes().partition(b"\n")
+        return load_dumped(dumped), int(generation)

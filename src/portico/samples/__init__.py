@@ -1,0 +1,1 @@
+"""Three small services to put behind the gateway: gemini, atc and portfolio."""

@@ -1,0 +1,92 @@
+"""What every settings class is made of: the strict base model, durations, sizes and patterns for names."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|kB|KB|MB|GB)")
+_SIZE_UNITS = {
+    "B": 1,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+    "kB": 10**3,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+}
+
+
+class Settings(BaseModel):
+    """What was written in a configuration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def parse_duration(value: Any) -> Any:
+    """Seconds from a number or from `500ms`, `2s`, `5m`, `1h`, `1d`; other types are left to the validator."""
+    if isinstance(value, bool):
+        raise ValueError("a duration is a number of seconds or text such as 500ms, 2s, 5m")
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value.strip())
+    if match:
+        return float(match[1]) * _DURATION_UNITS[match[2]]
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a duration; write seconds or text such as 500ms, 2s, 5m") from None
+
+
+def parse_size(value: Any) -> Any:
+    """Bytes from a whole number or from `64KiB`, `10MiB`, `1GB`; other types are left to the validator."""
+    if isinstance(value, bool):
+        raise ValueError("a size is a number of bytes or text such as 64KiB, 10MiB")
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if match:
+        return int(match[1]) * _SIZE_UNITS[match[2]]
+    if value.strip().isdecimal():
+        return int(value)
+    raise ValueError(f"{value!r} is not a size; write bytes or text such as 64KiB, 10MiB")
+
+
+_DURATION_SCHEMA = {
+    "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)?$"}]
+}
+_SIZE_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": r"^\d+\s*(B|KiB|MiB|GiB|kB|KB|MB|GB)?$"},
+    ]
+}
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    Field(gt=0, le=31_536_000, allow_inf_nan=False),
+    WithJsonSchema(_DURATION_SCHEMA),
+]
+"""A positive time span in seconds, a year at most."""
+
+DurationOrZero = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    Field(ge=0, le=31_536_000, allow_inf_nan=False),
+    WithJsonSchema(_DURATION_SCHEMA),
+]
+
+Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0), WithJsonSchema(_SIZE_SCHEMA)]
+"""A number of bytes."""
+
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")]
+"""A field name (RFC 9110, section 5.1)."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+"""A name of a service, route, version or consumer: it appears in paths, metrics and log lines as written."""

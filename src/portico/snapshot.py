@@ -1,0 +1,178 @@
+"""From a configuration to a snapshot: every route compiled, every instance with the state that it already had."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from portico.config import Config, ResolvedRoute, Upstream, UpstreamTlsSettings
+from portico.errors import Answer
+from portico.gateway import Snapshot
+from portico.policies import State, build_chain
+from portico.route import LocalRoute, Rewrite, Route
+from portico.router import Router, Rule
+from portico.upstreams.instance import Address, Instance
+from portico.upstreams.service import Retry, Service, Timeouts
+from portico.wire.deadlines import Deadlines
+
+CONTROL_PATHS: Final = ("/", "/health", "/metrics")
+"""The gateway's own endpoints, which the control process answers."""
+
+UNLIMITED_PATHS: Final = frozenset({"/metrics"})
+"""Those of them that no rate limit holds for: a monitor must see a gateway that refuses others."""
+
+_VIA: Final = b"Via: 1.1 portico"
+_READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+
+
+def upstream_key(service: str, version: str | None, upstream: Upstream) -> str:
+    """What names a set of instances: a version that shares its service's instances shares their health too."""
+    return service if version is None or upstream.shared else f"{service}@{version}"
+
+
+class SnapshotBuilder:
+    """Builds snapshots; what is alive (connections, health, limits, verified tokens) goes from one to the next."""
+
+    def __init__(self, deadlines: Deadlines, control_socket: Path, local_answers: Mapping[str, Callable[[], Answer]]) -> None:
+        self._deadlines = deadlines
+        self._local_answers = local_answers
+        self._state = State()
+        self._instances: dict[tuple[str, str, str], Instance] = {}
+        self._services: list[Service] = []
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        control = Instance(Address("portico", path=str(control_socket)), deadlines)
+        self._control = Service("gateway", [(control, 1)], Timeouts(response=15.0), Retry(attempts=3))
+
+    def build(self, config: Config, generation: int) -> Snapshot:
+        """Raises OSError or ssl.SSLError where a certificate file cannot be used."""
+        known, self._instances = self._instances, {}
+        self._services = []
+        services: dict[tuple[str, str | None], Service] = {}
+        consumers = _consumer_rates(config)
+        rules: list[Rule[Route | LocalRoute]] = []
+        for written in config.all_routes:
+            key = (written.service, written.version)
+            if key not in services:
+                services[key] = self._service(config, written, known)
+            route = self._route(written, services[key], consumers)
+            methods = frozenset(method.encode() for method in written.methods) or None
+            if methods and b"GET" in methods:
+                methods |= {b"HEAD"}
+            headers = tuple((name.lower().encode(), value.encode()) for name, value in written.headers.items())
+            rules.append(Rule(written.path, route, written.hosts, methods, headers))
+        rules += self._own_rules(config, taken="/" in {written.path for written in config.all_routes})
+        self._services = [*services.values()]
+        for key_of_gone, instance in known.items():
+            if key_of_gone not in self._instances:
+                instance.close()
+        self._state.sweep()
+        return Snapshot(generation, Router(rules), config.gateway.trusted_proxies)
+
+    def set_health(self, states: list[tuple[str, str, bool]]) -> None:
+        """Take instances out of the turns or back into them: upstream key, URL, healthy."""
+        healthy = {(key, url): is_healthy for key, url, is_healthy in states}
+        changed = set()
+        for (key, url, _), instance in self._instances.items():
+            state = healthy.get((key, url), instance.healthy)
+            if state != instance.healthy:
+                instance.healthy = state
+                changed.add(instance)
+        for service in self._services:
+            if not changed.isdisjoint(service.instances):
+                service.refresh()
+
+    def prune(self) -> None:
+        """Forget connections that closed while they were idle."""
+        for instance in (*self._instances.values(), *self._control.instances):
+            instance.prune()
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        for instance in (*self._instances.values(), *self._control.instances):
+            instance.close()
+
+    def _service(self, config: Config, written: ResolvedRoute, known: Mapping[tuple[str, str, str], Instance]) -> Service:
+        upstream = config.services[written.service].upstream(written.version)
+        key = upstream_key(written.service, written.version, upstream)
+        tls_key = repr(upstream.tls)
+        members = []
+        for settings in upstream.instances:
+            identity = (key, settings.url, tls_key)
+            instance = self._instances.get(identity) or known.get(identity)
+            if instance is None:
+                tls = self._context(upstream.tls) if settings.scheme == "https" else None
+                address = Address(settings.authority, settings.host, settings.port, "", tls, upstream.tls.server_name)
+                instance = Instance(address, self._deadlines)
+            instance.idle_time = upstream.idle_connection_timeout
+            self._instances[identity] = instance
+            members.append((instance, settings.weight))
+        return Service(written.service, members, _timeouts(upstream.timeouts), _retry(upstream))
+
+    def _route(self, written: ResolvedRoute, service: Service, consumers: Mapping[str, Any]) -> Route:
+        prefix = b"" if written.path == "/" else written.path.encode()
+        return Route(
+            name=written.name,
+            service=service,
+            policies=build_chain(written.policies, self._state, consumers),
+            rewrite=Rewrite.of(written.rewrite),
+            timeouts=_timeouts(written.timeouts),
+            preserve_host=written.preserve_host,
+            prefix=prefix,
+            forwarded_lines=(_VIA,),
+        )
+
+    def _own_rules(self, config: Config, taken: bool) -> list[Rule[Route | LocalRoute]]:
+        """The gateway's own endpoints; a route that somebody wrote for `/` gets the front page too."""
+        rules: list[Rule[Route | LocalRoute]] = [
+            Rule(path, LocalRoute(path, answer), methods=_READS, exact=True)
+            for path, answer in self._local_answers.items()
+        ]
+        for path in CONTROL_PATHS:
+            if path == "/" and taken:
+                continue
+            own = {
+                key: settings
+                for key, settings in config.own_policies.items()
+                if key != "rate_limit" or path not in UNLIMITED_PATHS
+            }
+            chain = build_chain(own, self._state, {})
+            route = Route(path, self._control, chain, Rewrite(path.encode(), b"", False), self._control.timeouts, True, b"", (_VIA,))
+            rules.append(Rule(path, route, methods=_READS, exact=True))
+        return rules
+
+    def _context(self, settings: UpstreamTlsSettings) -> ssl.SSLContext:
+        """One TLS context per settings: making one costs tens of milliseconds."""
+        key = repr(settings)
+        if key not in self._contexts:
+            context = ssl.create_default_context(cafile=str(settings.ca) if settings.ca else None)
+            context.set_alpn_protocols(["http/1.1"])
+            if not settings.verify:
+                context.check_hostname = False
+                context.verify_mode = ssl.CERT_NONE
+            self._contexts[key] = context
+        return self._contexts[key]
+
+
+def _timeouts(settings: Any) -> Timeouts:
+    return Timeouts(settings.connect, settings.response, settings.idle, settings.total)
+
+
+def _retry(upstream: Upstream) -> Retry:
+    causes = upstream.retry.on
+    return Retry(
+        upstream.retry.attempts,
+        frozenset(cause for cause in causes if isinstance(cause, str)),
+        frozenset(cause for cause in causes if isinstance(cause, int)),
+        upstream.retry.budget,
+    )
+
+
+def _consumer_rates(config: Config) -> dict[str, dict[str, Any]]:
+    """What consumers have in place of a rate limit's own numbers."""
+    return {
+        consumer.name: consumer.rate_limit.model_dump(exclude_none=True)
+        for consumer in config.consumers
+        if consumer.rate_limit is not None
+    }

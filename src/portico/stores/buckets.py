@@ -1,0 +1,47 @@
+"""Token buckets in memory, one float each: the generic cell rate algorithm (ITU-T I.371)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from portico.stores.generations import Generations
+
+CAPACITY: Final = 100_000
+"""Buckets per generation. A client whose bucket was dropped starts with a full one, so the oldest go first."""
+
+
+class TokenBuckets:
+    """Buckets of `burst` tokens, refilled one token every `interval` seconds.
+
+    What is stored per key is the moment when its bucket will be full again; an absent key has a full bucket. A bucket that
+    has been left alone for `burst * interval` seconds is full, so generations older than that are dropped without loss.
+    """
+
+    __slots__ = ("_entries", "_rotated", "_tolerance", "burst", "interval", "span")
+
+    def __init__(self, requests_per_minute: float, burst: int, capacity: int = CAPACITY) -> None:
+        self.burst = burst
+        self.interval = 60.0 / requests_per_minute
+        self.span = burst * self.interval
+        # Sums of floats are off by some ulps: without this margin the last token of a full bucket is refused.
+        self._tolerance = self.span - self.interval + 1e-6 * self.interval
+        self._entries: Generations[str, float] = Generations(capacity)
+        self._rotated = 0.0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def take(self, key: str, now: float) -> float:
+        """Take a token: the tokens left (0 or more), or, where there is none, minus the seconds until the next one."""
+        if now - self._rotated > self.span:
+            self._rotated = now
+            self._entries.rotate()
+        full_at = self._entries.get(key) or now
+        debt = full_at - now
+        if debt <= 0.0:
+            debt = 0.0
+        elif debt > self._tolerance:
+            return min(self._tolerance - debt, -1e-9)
+        debt += self.interval
+        self._entries.put(key, now + debt)
+        return (self.span - debt) // self.interval if debt < self.span else 0.0

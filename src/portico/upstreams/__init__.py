@@ -1,0 +1,1 @@
+"""The services behind the gateway: instances, their connections, and the choice among them."""

@@ -1,0 +1,106 @@
+"""One address of a service: its health and its connections."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from portico.errors import UpstreamError
+from portico.wire.client import UpstreamConnection
+from portico.wire.deadlines import Deadlines
+
+RECENT: Final = 1.0
+"""Seconds since its last use within which a connection is safe for a request that must not be sent twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an instance listens: a host and port, or the path of a unix socket.
+
+    `authority` is what its Host field and the log say; `tls` verifies and names the peer where the scheme is https.
+    """
+
+    authority: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    tls: ssl.SSLContext | None = None
+    server_name: str | None = None
+
+
+class Instance:
+    """The live state of one instance; it outlives configuration changes that leave its address alone."""
+
+    def __init__(self, address: Address, deadlines: Deadlines, idle_time: float = 4.0) -> None:
+        self.address = address
+        self.name = address.authority
+        self.host_line = b"Host: " + address.authority.encode()
+        self.healthy = True
+        self.in_flight = 0
+        self.idle_time = idle_time
+        self._deadlines = deadlines
+        self._idle: list[UpstreamConnection] = []
+
+    def take(self, recently_used: bool) -> UpstreamConnection | None:
+        """An idle connection, the most recently used first; with `recently_used` only one used within `RECENT` seconds."""
+        idle = self._idle
+        while idle:
+            connection = idle[-1]
+            if recently_used and time.monotonic() - connection.idle_since > RECENT:
+                return None
+            idle.pop()
+            if connection.is_alive():
+                return connection
+        return None
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """Keep a connection for the next exchange, no longer than this gateway or the service wants to."""
+        span = self.idle_time
+        if connection.keep_alive_timeout is not None:
+            span = min(span, connection.keep_alive_timeout - 1.0)
+        if span <= 0.0:
+            connection.close()
+            return
+        connection.idle_since = now = time.monotonic()
+        self._deadlines.set(connection, now + span)
+        self._idle.append(connection)
+
+    async def connect(self, timeout: float) -> UpstreamConnection:
+        """Open a connection within `timeout` seconds; raises UpstreamError of the legs `connect` and `connect_timeout`."""
+        loop = asyncio.get_running_loop()
+        address = self.address
+        try:
+            async with asyncio.timeout(timeout):
+                if address.path:
+                    _, protocol = await loop.create_unix_connection(self._new_connection, address.path)
+                else:
+                    _, protocol = await loop.create_connection(
+                        self._new_connection,
+                        address.host,
+                        address.port,
+                        ssl=address.tls,
+                        server_hostname=(address.server_name or address.host) if address.tls else None,
+                    )
+        except TimeoutError as error:
+            raise UpstreamError("connect_timeout", "the service did not accept a connection in time") from error
+        except ssl.SSLError as error:
+            raise UpstreamError("connect", "the TLS handshake with the service failed") from error
+        except OSError as error:
+            raise UpstreamError("connect", "the service refused the connection") from error
+        return protocol
+
+    def prune(self) -> None:
+        """Forget idle connections that have closed."""
+        self._idle = [connection for connection in self._idle if connection.is_alive()]
+
+    def close(self) -> None:
+        """Close the idle connections; those in use end with their exchanges."""
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    def _new_connection(self) -> UpstreamConnection:
+        return UpstreamConnection(self._deadlines)

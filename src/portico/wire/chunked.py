@@ -1,0 +1,114 @@
+"""The chunked transfer coding (RFC 9112, section 7.1), decoded strictly and incrementally, and encoded."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from portico.errors import MessageError
+from portico.wire.grammar import are_field_lines
+
+_SIZE_LINE: Final = re.compile(
+    rb"""([0-9A-Fa-f]{1,15})(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]++(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++|"[\t \x21\x23-\x5b\x5d-\x7e]*+"))?)*+"""
+)
+_LINE_LIMIT: Final = 256
+"""Bytes of a size line with its extensions: nothing in use needs more, and an endless one would hold memory."""
+_TRAILER_LIMIT: Final = 8192
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+_SIZE, _DATA, _DATA_END, _TRAILER, _DONE = range(5)
+
+
+class ChunkedDecoder:
+    """Takes the bytes of a chunked body as they come and gives back its content.
+
+    After the last chunk and the trailer section, `done` is true and `rest` holds the bytes behind the body. Trailer fields are checked
+    and dropped. Raises MessageError with `reason` where the coding is broken.
+    """
+
+    __slots__ = ("_left", "_pending", "_reason", "_state", "done", "rest")
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+        self._state = _SIZE
+        self._left = 0
+        self._pending = b""
+        self.done = False
+        self.rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The content in `data`, empty where there is none yet."""
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        pieces: list[bytes] = []
+        position, end = 0, len(data)
+        while position < end:
+            if self._state == _DATA:
+                piece = data[position : position + self._left]
+                pieces.append(piece)
+                position += len(piece)
+                self._left -= len(piece)
+                if not self._left:
+                    self._state = _DATA_END
+                continue
+            after = self._step(data, position)
+            if after < 0:
+                self._pending = data[position:]
+                break
+            position = after
+            if self._state == _DONE:
+                self.done = True
+                self.rest = data[position:]
+                break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _step(self, data: bytes, position: int) -> int:
+        """Read one piece of syntax at `position`; the position behind it, or -1 where more bytes are needed."""
+        if self._state == _DATA_END:
+            return self._read_data_end(data, position)
+        if self._state == _SIZE:
+            return self._read_size(data, position)
+        return self._read_trailer(data, position)
+
+    def _read_data_end(self, data: bytes, position: int) -> int:
+        found = data[position : position + 2]
+        if found == b"\r\n":
+            self._state = _SIZE
+            return position + 2
+        if found == b"\r":
+            return -1
+        raise MessageError(self._reason, "chunk data is not followed by CRLF")
+
+    def _read_size(self, data: bytes, position: int) -> int:
+        newline = data.find(b"\n", position, position + _LINE_LIMIT)
+        if newline < 0:
+            if len(data) - position >= _LINE_LIMIT:
+                raise MessageError(self._reason, f"a chunk size line is longer than {_LINE_LIMIT} bytes")
+            return -1
+        match = _SIZE_LINE.fullmatch(data, position, max(newline - 1, position))
+        if match is None or data[newline - 1 : newline] != b"\r":
+            raise MessageError(self._reason, "a chunk size line is not a hexadecimal number, extensions and CRLF")
+        self._left = int(match[1], 16)
+        self._state = _DATA if self._left else _TRAILER
+        return newline + 1
+
+    def _read_trailer(self, data: bytes, position: int) -> int:
+        if data.startswith(b"\r\n", position):
+            self._state = _DONE
+            return position + 2
+        end = data.find(b"\r\n\r\n", position, position + _TRAILER_LIMIT)
+        if end < 0:
+            if len(data) - position >= _TRAILER_LIMIT:
+                raise MessageError(self._reason, f"a trailer section is longer than {_TRAILER_LIMIT} bytes")
+            return -1
+        if not are_field_lines(data[position : end + 2]):
+            raise MessageError(self._reason, "a trailer section that is not made of field lines")
+        self._state = _DONE
+        return end + 4
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """One chunk around `data`, which may not be empty."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

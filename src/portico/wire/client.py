@@ -1,0 +1,327 @@
+"""The service's side of HTTP/1.1 (RFC 9112): writes a request to a connection, reads its response off it.
+
+What comes back is trusted no more than what a client sends: a service that lies about a length, answers twice or sends bytes unasked
+harms its own exchange, and its connection is not used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final, Protocol, cast
+
+from portico.errors import MessageError, UpstreamError
+from portico.messages import CHUNKED, UNTIL_CLOSE, ResponseHead
+from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
+from portico.wire.deadlines import NEVER, Deadlines
+from portico.wire.grammar import parse_response_head
+from portico.wire.writing import write_pieces
+
+WRITE_BUFFER: Final = 64 * 1024
+_HEAD_LIMIT: Final = 64 * 1024
+"""Bytes of a response's head; services set many cookies, but not more than this."""
+_HEADER_COUNT: Final = 256
+_INTERIM_LIMIT: Final = 16
+"""Informational responses before the final one; without a bound a service could send them for ever."""
+
+_IDLE, _AWAITING, _BODY, _CLOSED = range(4)
+
+
+class ResponseReceiver(Protocol):
+    """What a connection tells about the one exchange that it carries."""
+
+    def response_interim(self, head: ResponseHead) -> None:
+        """An informational response (1xx) other than 100."""
+
+    def response_started(self, head: ResponseHead) -> None:
+        """The final response's head."""
+
+    def response_body(self, data: bytes) -> None:
+        """A piece of content, without its transfer coding; never empty."""
+
+    def response_ended(self) -> None:
+        """The response is whole; `is_reusable` tells about the connection."""
+
+    def response_batch_ended(self) -> None:
+        """All that came with one read has been told: what was gathered from it can be sent on."""
+
+    def upstream_failed(self, error: UpstreamError) -> None:
+        """No whole response will come; the connection is closed."""
+
+    def upstream_pause_writing(self) -> None:
+        """The service reads more slowly than the request comes."""
+
+    def upstream_resume_writing(self) -> None:
+        """The service has caught up."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to an instance of a service; it carries one exchange at a time."""
+
+    __slots__ = (
+        *(
+            "deadlines",
+            "transport",
+            "state",
+            "deadline",
+            "slot",
+            "idle_since",
+            "exchanges",
+            "keep_alive_timeout",
+            "on_closed",
+        ),
+        *(
+            "receiver",
+            "method",
+            "chunked",
+            "request_done",
+            "buffer",
+            "head",
+            "decoder",
+            "left",
+            "keep_alive",
+            "interims",
+        ),
+        *("response_timeout", "idle_timeout", "total_deadline", "paused", "heard", "stalled", "outgoing"),
+    )
+
+    transport: asyncio.Transport
+    method: bytes
+    head: ResponseHead
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self.deadlines = deadlines
+        self.state = _IDLE
+        self.deadline = NEVER
+        self.slot = 0
+        self.idle_since = 0.0
+        self.exchanges = 0
+        self.keep_alive_timeout: float | None = None
+        self.receiver: ResponseReceiver | None = None
+        self.paused = self.stalled = False
+        self.buffer = b""
+        self.outgoing: list[bytes] = []
+
+    # ---- the transport's calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            if self.state == _BODY:
+                self._take_body(data)
+            elif self.state == _AWAITING:
+                self.heard = True
+                self.buffer = self.buffer + data if self.buffer else data
+                while self.state == _AWAITING and self.buffer and self._read_head():
+                    pass
+            else:
+                self.close()  # bytes that nobody asked for
+        except MessageError as error:
+            self._fail("protocol", error.detail)
+        if self.state == _BODY and self.receiver is not None:
+            self.receiver.response_batch_ended()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.state == _BODY and self.head.framing == UNTIL_CLOSE and exc is None:
+            self.keep_alive = False
+            self._end()
+        elif self.state in (_AWAITING, _BODY):
+            when = "in the middle of its response" if self.heard else "before it answered"
+            self._fail("reset", f"the service closed the connection {when}")
+        self.state = _CLOSED
+        self.deadlines.forget(self)
+
+    def pause_writing(self) -> None:
+        self.stalled = True
+        if self.receiver is not None:
+            self.receiver.upstream_pause_writing()
+
+    def resume_writing(self) -> None:
+        self.stalled = False
+        if self.receiver is not None:
+            self._progress()
+            self.receiver.upstream_resume_writing()
+
+    def deadline_passed(self) -> None:
+        if self.state in (_AWAITING, _BODY):
+            what = "go on with its response" if self.heard else "answer"
+            self._fail("timeout", f"the service did not {what} in time")
+        else:
+            self.close()
+
+    # ---- one exchange
+
+    def start(
+        self,
+        receiver: ResponseReceiver,
+        method: bytes,
+        head: bytes,
+        *,
+        chunked: bool,
+        response_timeout: float,
+        idle_timeout: float,
+        total_deadline: float,
+    ) -> None:
+        """Begin a request with its head; its content, if any, goes through `send_body` and `end_body`, and `flush` sends all.
+
+        Times in seconds: until the response's head, between pieces of either body, and the moment (monotonic) when all must be over.
+        """
+        self.state = _AWAITING
+        self.receiver = receiver
+        self.method = method
+        self.chunked = chunked
+        self.request_done = self.heard = False
+        self.interims = 0
+        self.exchanges += 1
+        self.response_timeout = response_timeout
+        self.idle_timeout = idle_timeout
+        self.total_deadline = total_deadline
+        self.outgoing = [head]
+        self._progress()
+
+    def send_body(self, data: bytes) -> None:
+        """A piece of the request's content."""
+        self.outgoing.append(encode_chunk(data) if self.chunked else data)
+        if not self.stalled:
+            self._progress()
+
+    def end_body(self) -> None:
+        """The request is complete."""
+        self.request_done = True
+        if self.chunked:
+            self.outgoing.append(LAST_CHUNK)
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        outgoing = self.outgoing
+        if outgoing:
+            self.outgoing = []
+            write_pieces(self.transport, outgoing)
+
+    def pause_reading(self) -> None:
+        """Read no more of the response until `resume_reading`; no deadline runs meanwhile but the total one."""
+        if not self.paused and not self.transport.is_closing():
+            self.paused = True
+            self.transport.pause_reading()
+            self.deadlines.set(self, self.total_deadline)
+
+    def resume_reading(self) -> None:
+        """Read the response again."""
+        if self.paused:
+            self.paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+                self._progress()
+
+    def is_reusable(self) -> bool:
+        """Whether another exchange may follow: both messages were whole, and both sides keep the connection."""
+        return self.state == _IDLE and self.keep_alive and self.request_done and not self.transport.is_closing()
+
+    def is_alive(self) -> bool:
+        """Whether the connection is open and unused."""
+        return self.state == _IDLE and not self.transport.is_closing()
+
+    def close(self) -> None:
+        """End the connection; its exchange, if one runs, hears nothing more."""
+        self.state = _CLOSED
+        self.receiver = None
+        self.deadlines.forget(self)
+        self.transport.abort()
+
+    def _progress(self) -> None:
+        """Something moved: set the next deadline."""
+        if not self.paused:
+            span = self.idle_timeout if self.state == _BODY else self.response_timeout
+            self.deadlines.set(self, min(time.monotonic() + span, self.total_deadline))
+
+    def _read_head(self) -> bool:
+        """Take one head off the buffer; False where it is not complete."""
+        buffer = self.buffer
+        end = buffer.find(b"\r\n\r\n")
+        if end < 0:
+            if len(buffer) > _HEAD_LIMIT:
+                raise MessageError("upstream_malformed", f"the response's head is larger than {_HEAD_LIMIT} bytes")
+            return False
+        head = parse_response_head(buffer[: end + 2], self.method, _HEADER_COUNT)
+        self.buffer = b""
+        rest = buffer[end + 4 :]
+        if head.status < 200:
+            self.buffer = rest
+            self._take_interim(head)
+            return True
+        self.head = head
+        self.keep_alive = head.keep_alive and head.framing != UNTIL_CLOSE
+        self.keep_alive_timeout = head.keep_alive_timeout
+        self.state = _BODY
+        framing = head.framing
+        self.decoder = ChunkedDecoder("upstream_malformed") if framing == CHUNKED else None
+        self.left = framing
+        receiver = self.receiver
+        assert receiver is not None
+        receiver.response_started(head)
+        if self.state != _BODY:
+            return False  # the receiver had enough
+        if framing == 0:
+            self.keep_alive = self.keep_alive and not rest
+            self._end()
+        elif rest:
+            self._take_body(rest)
+        else:
+            self._progress()
+        return False
+
+    def _take_interim(self, head: ResponseHead) -> None:
+        self.interims += 1
+        if head.status == 101 or self.interims > _INTERIM_LIMIT:
+            raise MessageError("upstream_malformed", "an informational response that nobody asked for")
+        if head.status != 100 and self.receiver is not None:
+            self.receiver.response_interim(head)
+
+    def _take_body(self, data: bytes) -> None:
+        receiver = self.receiver
+        assert receiver is not None
+        if self.decoder is not None:
+            data = self.decoder.feed(data)
+            ended = self.decoder.done
+            surplus = bool(self.decoder.rest)
+        elif self.left == UNTIL_CLOSE:
+            ended = surplus = False
+        else:
+            surplus = len(data) > self.left
+            if surplus:
+                data = data[: self.left]
+            self.left -= len(data)
+            ended = not self.left
+        if data:
+            receiver.response_body(data)
+        if self.state != _BODY:
+            return
+        if ended:
+            self.keep_alive = self.keep_alive and not surplus
+            self._end()
+        else:
+            self._progress()
+
+    def _end(self) -> None:
+        """The response is whole."""
+        receiver, self.receiver = self.receiver, None
+        self.state = _IDLE
+        if self.paused:
+            self.paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+        self.deadlines.set(self, NEVER)
+        if receiver is not None:
+            receiver.response_ended()
+
+    def _fail(self, leg: str, detail: str) -> None:
+        receiver = self.receiver
+        self.close()
+        if receiver is not None:
+            receiver.upstream_failed(UpstreamError(leg, detail))

@@ -1,0 +1,81 @@
+"""Timeouts for many connections with one timer: a wheel of coarse slots instead of a `call_later` per request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final, Protocol
+
+RESOLUTION: Final = 0.05
+"""Seconds that a deadline may fire late."""
+
+NEVER: Final = float("inf")
+
+
+class Timed(Protocol):
+    """Something with at most one deadline at a time; `deadline` and `slot` belong to the wheel."""
+
+    deadline: float
+    slot: int
+
+    def deadline_passed(self) -> None:
+        """The deadline that was set last has passed."""
+
+
+class Deadlines:
+    """Calls `deadline_passed` on each item whose deadline, in `time.monotonic()` seconds, has passed.
+
+    Moving a deadline later, which nearly every request does, writes one attribute: the item is looked at when its old slot
+    comes up and is put back then.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._slots: dict[int, set[Timed]] = {}
+        self._next = int(time.monotonic() / RESOLUTION)
+        self._handle: asyncio.TimerHandle | None = loop.call_later(RESOLUTION, self._tick)
+
+    def set(self, item: Timed, deadline: float) -> None:
+        """Replace the item's deadline; `NEVER` for none."""
+        item.deadline = deadline
+        if deadline == NEVER:
+            return
+        slot = int(deadline / RESOLUTION) + 1
+        if not item.slot or slot < item.slot:
+            self._remove(item)
+            item.slot = slot
+            self._slots.setdefault(slot, set()).add(item)
+
+    def forget(self, item: Timed) -> None:
+        """Drop the item, whose owner is gone."""
+        item.deadline = NEVER
+        self._remove(item)
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._slots.clear()
+
+    def _remove(self, item: Timed) -> None:
+        if item.slot:
+            items = self._slots.get(item.slot)
+            if items is not None:
+                items.discard(item)
+                if not items:
+                    del self._slots[item.slot]
+            item.slot = 0
+
+    def _tick(self) -> None:
+        self._handle = self._loop.call_later(RESOLUTION, self._tick)
+        now = time.monotonic()
+        for slot in range(self._next, int(now / RESOLUTION) + 1):
+            for item in self._slots.pop(slot, ()):
+                item.slot = 0
+                if item.deadline <= now:
+                    item.deadline = NEVER
+                    item.deadline_passed()
+                else:
+                    self.set(item, item.deadline)
+        self._next = int(now / RESOLUTION) + 1

@@ -1,0 +1,519 @@
+"""The client's side of HTTP/1.1 (RFC 9112): reads requests off a connection, writes responses to it.
+
+It knows no gateway: a `Handler` is told of each request and answers through the `Stream` that the connection is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from portico.errors import STATUS_LINES, MessageError
+from portico.exchange import Client, Handler, Receiver
+from portico.messages import CHUNKED, UNTIL_CLOSE, RequestHead
+from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
+from portico.wire.deadlines import NEVER, Deadlines
+from portico.wire.grammar import has_bare_line_feed, parse_request_head
+from portico.wire.writing import write_pieces
+
+WRITE_BUFFER: Final = 64 * 1024
+"""Bytes waiting to be sent before the sender of a body is told to pause."""
+
+_PIPELINE_BUFFER: Final = 64 * 1024
+_PIPELINE_TURN: Final = 16
+"""Requests answered in a row off one connection before others have their turn."""
+_DISCARD_LIMIT: Final = 256 * 1024
+"""Bytes of an unwanted request body that are read so that a connection can be kept, or closed without a reset."""
+_LINGER: Final = 2.0
+"""Seconds for a client to read an answer that came before its request had ended (RFC 9112, section 9.6)."""
+_HALF_CLOSE_GRACE: Final = 1.0
+"""Seconds without progress after which a client that closed its side is taken to be gone rather than listening."""
+
+_READING_HEAD, _EXCHANGE, _LINGERING, _CLOSING, _CLOSED = range(5)
+_BODILESS, _LENGTH, _CHUNKED, _TO_CLOSE = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may ask of a worker; sizes in bytes, times in seconds."""
+
+    header_size: int = 32 * 1024
+    header_count: int = 100
+    url_length: int = 16 * 1024
+    body_size: int = 10 * 1024 * 1024
+    connections: int = 10_000
+    header_timeout: float = 10.0
+    body_timeout: float = 30.0
+    idle_timeout: float = 60.0
+    drain_timeout: float = 30.0
+
+
+class HttpServer:
+    """What all connections of a worker share; called, it makes the protocol of a new connection."""
+
+    def __init__(self, handler: Handler, limits: Limits, deadlines: Deadlines, loop: asyncio.AbstractEventLoop) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.deadlines = deadlines
+        self.loop = loop
+        self.connections: set[ServerConnection] = set()
+        self.draining = False
+        self.in_flight = 0
+
+    def __call__(self) -> ServerConnection:
+        return ServerConnection(self)
+
+    def drain(self) -> None:
+        """Close idle connections now, and each other one after its running exchange."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+
+    def abort(self) -> None:
+        """Close every connection at once."""
+        for connection in list(self.connections):
+            connection.transport.abort()
+
+
+class ServerConnection(asyncio.Protocol):
+    """One client connection, and the `Stream` of the exchange that runs on it."""
+
+    __slots__ = (
+        *("server", "transport", "client", "state", "buffer", "deadline", "slot"),  # as long as the connection
+        *("advancing", "peer_closed", "reading_paused", "writing_paused", "outgoing"),
+        *("request", "receiver", "keep_alive", "decoder", "left", "request_done", "bytes_in"),  # as long as an exchange
+        *("response_started", "response_done", "mode", "bytes_out", "progress", "awaits_continue"),
+    )
+
+    transport: asyncio.Transport
+    client: Client
+    receiver: Receiver
+
+    def __init__(self, server: HttpServer) -> None:
+        self.server = server
+        self.state = _READING_HEAD
+        self.buffer = b""
+        self.deadline = NEVER
+        self.slot = 0
+        self.outgoing: list[bytes] = []
+        self.advancing = self.peer_closed = self.reading_paused = self.writing_paused = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.request: RequestHead | None = None
+        self.decoder: ChunkedDecoder | None = None
+        self.keep_alive = False
+        self.request_done = True
+        self.response_started = self.response_done = self.awaits_continue = False
+        self.mode = _BODILESS
+        self.left = self.bytes_in = self.bytes_out = self.progress = 0
+
+    # ---- the transport's calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        self.client = _client_of(transport)
+        server = self.server
+        if len(server.connections) >= server.limits.connections:
+            server.connections.add(self)
+            self._refuse(MessageError("overloaded", "too many connections; try again soon"), b"")
+            return
+        server.connections.add(self)
+        server.deadlines.set(self, time.monotonic() + server.limits.header_timeout)
+
+    def data_received(self, data: bytes) -> None:
+        if self.state == _READING_HEAD:
+            if self.buffer:
+                self.buffer += data
+            else:
+                self.buffer = data
+            self._advance()
+        elif self.state == _EXCHANGE:
+            if not self.request_done:
+                self._take_body(data)
+                if self.state == _EXCHANGE and not self.response_done:
+                    self.receiver.batch_ended()
+                return
+            self.buffer += data
+            if len(self.buffer) > _PIPELINE_BUFFER and not self.reading_paused:
+                self.reading_paused = True
+                self.transport.pause_reading()
+        else:
+            self.left -= len(data)
+            if self.left < 0:
+                self.transport.abort()
+
+    def eof_received(self) -> bool:
+        self.peer_closed = True
+        if self.state != _EXCHANGE or not self.request_done:
+            return False
+        self.keep_alive = False
+        self.progress = self.bytes_out
+        if not self.writing_paused:
+            self._expect_body()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        state, self.state = self.state, _CLOSED
+        self.server.connections.discard(self)
+        self.server.deadlines.forget(self)
+        if state == _EXCHANGE and not self.response_done:
+            self._finish("client_closed")
+
+    def pause_writing(self) -> None:
+        self.writing_paused = True
+        if self.state == _EXCHANGE:
+            self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
+            if not self.response_done:
+                self.receiver.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.writing_paused = False
+        if self.state == _EXCHANGE:
+            self._expect_body()
+            if not self.response_done:
+                self.receiver.resume_writing()
+
+    def deadline_passed(self) -> None:
+        if self.state == _EXCHANGE:
+            self._exchange_stalled()
+        elif self.state == _READING_HEAD and self.buffer:
+            self._refuse(MessageError("request_timeout", "the request's head did not arrive in time"), self.buffer)
+        elif self.state == _READING_HEAD:
+            self._close()
+        else:
+            self.transport.abort()
+
+    def _exchange_stalled(self) -> None:
+        if self.writing_paused:
+            self._break_off("client_stalled")
+        elif self.response_done:
+            self._close()
+        elif not self.request_done:
+            self._fail_body(MessageError("request_timeout", "the request's body did not arrive in time"))
+        elif self.progress == self.bytes_out:
+            self._break_off("client_closed")
+        else:
+            self.progress = self.bytes_out
+            self.server.deadlines.set(self, time.monotonic() + _HALF_CLOSE_GRACE)
+
+    # ---- reading requests
+
+    def _advance(self) -> None:
+        """Begin as many buffered requests as can be, one after another: a later one waits for the response before it."""
+        if self.advancing:
+            return
+        self.advancing = True
+        try:
+            for _ in range(_PIPELINE_TURN):
+                if self.state != _READING_HEAD or not self.buffer or not self._read_head():
+                    return
+        finally:
+            self.advancing = False
+        if self.state == _READING_HEAD and self.buffer:
+            self.server.loop.call_soon(self._advance)
+
+    def _read_head(self) -> bool:
+        """Take one head off the buffer and begin its exchange; False where it is not complete."""
+        server, buffer = self.server, self.buffer
+        limits = server.limits
+        if buffer[0] == 13 and buffer.startswith(
+            b"\r\n"
+        ):  # RFC 9112, section 2.2: an empty line before a request is skipped
+            buffer = self.buffer = buffer[2:]
+        end = buffer.find(b"\r\n\r\n")
+        if end < 0 or end > limits.header_size:
+            error = _oversized(buffer, end, limits)
+            if error is not None:
+                self._refuse(error, buffer)
+                return True
+            if end < 0:
+                self._await_head(buffer)
+                return False
+        head = buffer[: end + 2]
+        try:
+            request = parse_request_head(head, limits.header_count, limits.url_length)
+            if request.framing > limits.body_size:
+                raise MessageError("body_too_large", f"the body is larger than {limits.body_size} bytes")
+        except MessageError as error:
+            self._refuse(error, head)
+            return True
+        self.buffer = buffer[end + 4 :]
+        self._begin(request)
+        return True
+
+    def _await_head(self, buffer: bytes) -> None:
+        if has_bare_line_feed(buffer):
+            self._refuse(MessageError("malformed_request", "a line ends in LF without CR"), buffer)
+        elif self.peer_closed:
+            self._close()
+        elif self.progress == 0:
+            self.progress = 1
+            self.server.deadlines.set(self, time.monotonic() + self.server.limits.header_timeout)
+
+    def _begin(self, request: RequestHead) -> None:
+        server = self.server
+        self._reset()
+        self.state = _EXCHANGE
+        self.request = request
+        self.keep_alive = request.keep_alive and not server.draining and not self.peer_closed
+        server.in_flight += 1
+        if request.framing == 0:
+            server.deadlines.set(self, NEVER)
+            server.handler.begin(self, request)
+            return
+        self.request_done = False
+        if request.framing == CHUNKED:
+            self.decoder = ChunkedDecoder("malformed_request")
+        else:
+            self.left = request.framing
+        self.awaits_continue = request.expects_continue and not self.buffer
+        self._expect_body()
+        server.handler.begin(self, request)
+        if self.buffer and not self.request_done and self.state == _EXCHANGE:
+            data, self.buffer = self.buffer, b""
+            self._take_body(data)
+        if self.state == _EXCHANGE and not self.response_done:
+            self.receiver.batch_ended()
+
+    def _expect_body(self) -> None:
+        """Set the deadline for what the client has to do next."""
+        if not self.request_done and not self.reading_paused:
+            deadline = time.monotonic() + self.server.limits.body_timeout
+        elif self.peer_closed:
+            deadline = time.monotonic() + _HALF_CLOSE_GRACE
+        else:
+            deadline = NEVER
+        self.server.deadlines.set(self, deadline)
+
+    def _take_body(self, data: bytes) -> None:
+        if self.decoder is None:
+            if len(data) > self.left:
+                self.buffer = data[self.left :]
+                data = data[: self.left]
+            self.left -= len(data)
+            self.request_done = not self.left
+        else:
+            try:
+                data = self.decoder.feed(data)
+            except MessageError as error:
+                self._fail_body(error)
+                return
+            if self.decoder.done:
+                self.request_done = True
+                self.buffer = self.decoder.rest
+        self.bytes_in += len(data)
+        if self.bytes_in > self.server.limits.body_size:
+            self._fail_body(
+                MessageError("body_too_large", f"the body is larger than {self.server.limits.body_size} bytes")
+            )
+            return
+        if not self.writing_paused:
+            self._expect_body()
+        if self.response_done:
+            self._discarded()
+            return
+        receiver = self.receiver
+        if data:
+            receiver.body_received(data)
+        if self.request_done and self.state == _EXCHANGE and not self.response_done:
+            receiver.body_ended()
+
+    def _discarded(self) -> None:
+        """More of a request came whose response is over: its end frees the connection, too much of it closes it."""
+        if self.request_done:
+            self._next()
+        elif self.bytes_in > _DISCARD_LIMIT:
+            self._linger()
+
+    def _fail_body(self, error: MessageError) -> None:
+        self.keep_alive = False
+        self.server.deadlines.set(self, NEVER)
+        if self.response_done:
+            self._linger()
+        elif self.response_started:
+            self._break_off(error.reason)
+        else:
+            self.receiver.body_failed(error)
+
+    def _refuse(self, error: MessageError, seen: bytes) -> None:
+        """Answer bytes that are no request, and close."""
+        self._reset()
+        self.buffer = b""
+        self.state = _EXCHANGE
+        self.request_done = False
+        self.server.in_flight += 1
+        self.server.deadlines.set(self, NEVER)
+        self.server.handler.refuse(self, error, seen)
+
+    # ---- the handler's calls: Stream
+
+    def read_body(self) -> None:
+        if self.awaits_continue:
+            self.awaits_continue = False
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def pause_reading(self) -> None:
+        if not self.reading_paused and not self.request_done and not self.transport.is_closing():
+            self.reading_paused = True
+            self.transport.pause_reading()
+            self._expect_body()
+
+    def resume_reading(self) -> None:
+        if self.reading_paused:
+            self.reading_paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+                self._expect_body()
+
+    def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
+        if self.request is not None and self.request.version == 11 and not self.response_started:
+            self.outgoing.append(b"\r\n".join((_status_line(status, phrase)[:-2], *lines, b"", b"")))
+            self.flush()
+
+    def send_head(self, status: int, phrase: bytes, lines: list[bytes], framing: int) -> None:
+        self.response_started = True
+        old = self.request is not None and self.request.version == 10
+        head = [_status_line(status, phrase)[:-2], *lines]
+        if framing > 0:
+            self.mode = _LENGTH
+        elif framing == 0:
+            self.mode = _BODILESS
+        elif old:
+            self.mode = _TO_CLOSE
+            self.keep_alive = False
+        else:
+            self.mode = _CHUNKED
+            head.append(b"Transfer-Encoding: chunked")
+        if not self.request_done and (self.awaits_continue or self.decoder or self.left > _DISCARD_LIMIT):
+            self.keep_alive = False
+        if self.server.draining:
+            self.keep_alive = False
+        if not self.keep_alive:
+            head.append(b"Connection: close")
+        elif old:
+            head.append(b"Connection: keep-alive")
+        head += (b"", b"")
+        self.outgoing.append(b"\r\n".join(head))
+
+    def send_body(self, data: bytes) -> None:
+        self.bytes_out += len(data)
+        if self.mode == _CHUNKED:
+            self.outgoing.append(encode_chunk(data))
+        elif self.mode != _BODILESS:
+            self.outgoing.append(data)
+
+    def flush(self) -> None:
+        outgoing = self.outgoing
+        if outgoing:
+            self.outgoing = []
+            write_pieces(self.transport, outgoing)
+
+    def end(self) -> None:
+        if self.mode == _CHUNKED:
+            self.outgoing.append(LAST_CHUNK)
+        self.flush()
+        self.response_done = True
+        self._finish(None)
+        if self.state != _EXCHANGE:
+            return
+        if self.request_done:
+            if self.keep_alive:
+                self._next()
+            else:
+                self._close()
+        elif self.keep_alive:
+            self.resume_reading()
+        else:
+            self._linger()
+
+    def abort(self, reason: str) -> None:
+        if self.state == _EXCHANGE and not self.response_done:
+            self._break_off(reason)
+
+    def drain(self) -> None:
+        """Close now if nothing runs here, else after the running exchange."""
+        self.keep_alive = False
+        if self.state == _READING_HEAD and not self.buffer:
+            self._close()
+
+    # ---- ends
+
+    def _finish(self, failure: str | None) -> None:
+        """The exchange is over: whatever happened passes here once."""
+        self.response_done = True
+        self.server.in_flight -= 1
+        self.receiver.finished(failure)
+
+    def _next(self) -> None:
+        """The connection is free for another request."""
+        if self.peer_closed and not self.buffer:
+            self._close()
+            return
+        self.state = _READING_HEAD
+        self.request = None
+        self.progress = 0
+        self.server.deadlines.set(self, time.monotonic() + self.server.limits.idle_timeout)
+        if self.reading_paused:
+            self.reading_paused = False
+            self.transport.resume_reading()
+        if self.buffer and not self.advancing:
+            self.server.loop.call_soon(self._advance)
+
+    def _break_off(self, reason: str) -> None:
+        """End an exchange in the middle of its response, so that no client can take it for whole."""
+        self.outgoing.clear()
+        self._finish(reason)
+        self.state = _CLOSING
+        self.transport.abort()
+
+    def _linger(self) -> None:
+        """Close once the client has had time to read the answer while its request is still under way."""
+        self.state = _LINGERING
+        self.left = _DISCARD_LIMIT
+        self.server.deadlines.set(self, time.monotonic() + _LINGER)
+        if self.reading_paused:
+            self.reading_paused = False
+            self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        """Close when all that was written is sent, but not later than a stalled client is waited for."""
+        self.state = _CLOSING
+        self.left = _DISCARD_LIMIT
+        self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
+        self.transport.close()
+
+
+def _status_line(status: int, phrase: bytes) -> bytes:
+    line = STATUS_LINES.get(status)
+    if line is None or (phrase and not line.endswith(phrase + b"\r\n")):
+        return b"HTTP/1.1 %d %b\r\n" % (status, phrase)
+    return line
+
+
+def _client_of(transport: asyncio.BaseTransport) -> Client:
+    peer: Any = transport.get_extra_info("peername")
+    local: Any = transport.get_extra_info("sockname")
+    address = str(peer[0]) if isinstance(peer, tuple) else ""
+    if address.startswith("::ffff:") and "." in address:
+        address = address[7:]  # an IPv4 client on a dual-stack socket is the same client
+    port = int(local[1]) if isinstance(local, tuple) else 0
+    return Client(address, port, transport.get_extra_info("ssl_object") is not None)
+
+
+def _oversized(buffer: bytes, end: int, limits: Limits) -> MessageError | None:
+    """The error for a head, complete up to `end` or not (-1), that is past a limit."""
+    line = buffer.find(b"\r\n")
+    target_limit = limits.url_length + 64  # method and version beside the target
+    if (line if line >= 0 else len(buffer)) > target_limit:
+        return MessageError("url_too_long", f"the request target is longer than {limits.url_length} bytes")
+    if line >= 0 and (end if end >= 0 else len(buffer)) - line > limits.header_size + 2:
+        return MessageError("headers_too_large", f"the header fields are larger than {limits.header_size} bytes")
+    return None

@@ -1,0 +1,212 @@
+"""A worker process: accepts connections and serves them by the snapshot that the control process last sent."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import ssl
+import time
+from typing import Any, Final
+
+import msgspec
+import uvloop
+
+from portico import channel
+from portico.config import Config, LimitSettings, load_dumped
+from portico.errors import Answer
+from portico.gateway import Gateway
+from portico.observe.access_log import AccessLog
+from portico.observe.events import configure_events
+from portico.observe.metrics import Metrics
+from portico.runtime import Runtime
+from portico.snapshot import SnapshotBuilder
+from portico.wire.deadlines import Deadlines
+from portico.wire.server import HttpServer, Limits
+
+logger: Final = logging.getLogger("portico.worker")
+
+_REPORT_INTERVAL: Final = 1.0
+_RECONNECT_INTERVAL: Final = 0.2
+_DRAIN_STEP: Final = 0.05
+_LOG_FROM: Final = {"DEBUG": 0, "INFO": 0, "WARNING": 500, "ERROR": 500, "CRITICAL": 1000}
+"""The lowest status that each log level lets into the access log."""
+
+
+def run_worker(listener: socket.socket, runtime: Runtime, lifeline: int, worker: str) -> None:
+    """Serve until SIGTERM, or until the supervisor's end of the `lifeline` pipe closes."""
+    uvloop.run(_Worker(listener, runtime, lifeline, worker).run())
+
+
+class _Worker:
+    def __init__(self, listener: socket.socket, runtime: Runtime, lifeline: int, worker: str) -> None:
+        self.listener = listener
+        self.runtime = runtime
+        self.lifeline = lifeline
+        self.worker = worker
+        self.stopping = asyncio.Event()
+        self.metrics = Metrics()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        config, generation = self.runtime.stored()
+        configure_events(config.gateway.log.level, config.gateway.log.format)
+        deadlines = Deadlines(loop)
+        local_answers = {"/livez": self._livez, "/readyz": self._readyz}
+        self.builder = SnapshotBuilder(deadlines, self.runtime.control_socket, local_answers)
+        self.log = self._open_log(config, loop)
+        self.gateway = Gateway(
+            self.builder.build(config, generation),
+            self.metrics,
+            self.log,
+            _LOG_FROM[config.gateway.log.level],
+            loop,
+        )
+        self.http = HttpServer(self.gateway, _limits(config.gateway.limits), deadlines, loop)
+        server = await loop.create_server(self.http, sock=self.listener, ssl=_tls(config), backlog=4096)
+        loop.add_signal_handler(signal.SIGTERM, self.stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reopen_log)
+        loop.add_reader(self.lifeline, self.stopping.set)
+        listening = loop.create_task(self._listen_to_control())
+        upkeep = loop.create_task(self._keep_up())
+        gc.collect()
+        gc.freeze()  # what was loaded stays; a collection need not look at it again
+        gc.set_threshold(20_000, 20, 50)
+        await self.stopping.wait()
+        loop.remove_reader(self.lifeline)
+        server.close()
+        await self._drain(config.gateway.limits.drain_timeout)
+        listening.cancel()
+        upkeep.cancel()
+        self.builder.close()
+        deadlines.close()
+        if self.log is not None:
+            self.log.close()
+
+    async def _drain(self, timeout: float) -> None:
+        """Let running exchanges finish, `timeout` seconds at most."""
+        self.http.drain()
+        end = time.monotonic() + timeout
+        while self.http.connections and time.monotonic() < end:
+            await asyncio.sleep(_DRAIN_STEP)
+        if self.http.connections:
+            logger.warning("connections cut at the end of the drain timeout", extra={"count": len(self.http.connections)})
+            self.http.abort()
+            await asyncio.sleep(_DRAIN_STEP)
+
+    async def _keep_up(self) -> None:
+        while True:
+            await asyncio.sleep(5)
+            self.builder.prune()
+
+    async def _listen_to_control(self) -> None:
+        """Follow the control process; without it the worker goes on with what it has."""
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(self.runtime.channel_socket)
+            except OSError:
+                await asyncio.sleep(_RECONNECT_INTERVAL)
+                continue
+            channel.send(writer, channel.Hello(self.worker))
+            reporting = asyncio.get_running_loop().create_task(self._report_regularly(writer))
+            try:
+                while (message := await channel.receive(reader)) is not None:
+                    self._hear(message, writer)
+            except ValueError:
+                logger.exception("the control process sent what is no message")
+            finally:
+                reporting.cancel()
+                writer.close()
+            await asyncio.sleep(_RECONNECT_INTERVAL)
+
+    def _hear(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
+        match message:
+            case channel.NewSnapshot(generation, dumped, health):
+                if generation != self.gateway.snapshot.generation:
+                    self._adopt(generation, dumped)
+                self.builder.set_health(health)
+            case channel.HealthChange(states):
+                self.builder.set_health(states)
+            case channel.Collect(number):
+                channel.send(writer, channel.Report(self._totals(), number))
+
+    def _adopt(self, generation: int, dumped: bytes) -> None:
+        """Swap the snapshot: one assignment, after everything in it was built."""
+        config = load_dumped(dumped)
+        try:
+            self.gateway.snapshot = self.builder.build(config, generation)
+        except (OSError, ValueError):
+            logger.exception("a new configuration could not be taken over")
+            return
+        self.http.limits = _limits(config.gateway.limits)
+
+    async def _report_regularly(self, writer: asyncio.StreamWriter) -> None:
+        """Totals that control knows survive this process."""
+        while True:
+            channel.send(writer, channel.Report(self._totals()))
+            await asyncio.sleep(_REPORT_INTERVAL)
+
+    def _totals(self) -> bytes:
+        self.metrics.log_lines_dropped = self.log.dropped if self.log else 0
+        totals: dict[str, Any] = {
+            **self.metrics.dump(),
+            "in_flight": self.http.in_flight,
+            "connections": len(self.http.connections),
+            "generation": self.gateway.snapshot.generation,
+        }
+        return msgspec.json.encode(totals)
+
+    def _open_log(self, config: Config, loop: asyncio.AbstractEventLoop) -> AccessLog | None:
+        settings = config.gateway.log
+        if settings.access == "off":
+            return None
+        several = config.gateway.workers != 1
+        return AccessLog(loop, settings.access, settings.format, self.runtime.log_lock if several else None)
+
+    def _reopen_log(self) -> None:
+        if self.log is not None:
+            self.log.reopen()
+
+    def _livez(self) -> Answer:
+        return _status_answer(200, "alive")
+
+    def _readyz(self) -> Answer:
+        return _status_answer(503, "draining") if self.http.draining else _status_answer(200, "ready")
+
+
+def _status_answer(status: int, text: str) -> Answer:
+    body = msgspec.json.encode({"status": text})
+    return Answer(status, (b"Content-Type: application/json", b"Cache-Control: no-store"), body)
+
+
+def _limits(settings: LimitSettings) -> Limits:
+    return Limits(
+        settings.header_size,
+        settings.header_count,
+        settings.url_length,
+        settings.body_size,
+        settings.connections,
+        settings.header_timeout,
+        settings.body_timeout,
+        settings.idle_timeout,
+        settings.drain_timeout,
+    )
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    settings = config.gateway.tls
+    if settings is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(settings.certificate, settings.key)
+    return context
+
+
+def worker_name(index: int) -> str:
+    """A name that no other worker of this supervisor ever has."""
+    return f"{index}-{os.getpid()}"
