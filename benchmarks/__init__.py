@@ -1,0 +1,1 @@
+"""What a request costs beside the peers: `python -m benchmarks` (see README.md)."""

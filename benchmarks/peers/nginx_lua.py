@@ -1,0 +1,60 @@
+"""nginx with Lua, the engine under Kong and APISIX: JWT, limit, counters and log, each in its cheapest form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.nginx_parts import FORWARDED, LIMIT, LOG, UPSTREAM, command, module, version
+from benchmarks.peer import POLICIES, Peer, Site
+from benchmarks.request import SECRET
+
+_SCRIPT = Path(__file__).with_suffix(".lua")
+# All proxy_set_header stand in the http block: one in a location would drop those above it, Connection included.
+_HTTP = """\
+    lua_package_path "/usr/share/lua/5.1/?.lua;;";
+    lua_shared_dict counters 10m;
+    init_by_lua_block {{
+        gateway = assert(loadfile("{script}"))()
+        gateway.use_secret("{secret}")
+    }}
+    proxy_set_header X-Consumer-Username $consumer;
+    server {{
+        listen 127.0.0.1:{port};
+        location /api/bench/ {{
+            set $consumer "";
+            access_by_lua_block {{ gateway.authenticate() }}
+            log_by_lua_block {{ gateway.count() }}
+            proxy_pass http://backend/;
+        }}
+        location = /counters {{
+            access_by_lua_block {{ gateway.authenticate() }}
+            content_by_lua_block {{ gateway.report() }}
+        }}
+    }}
+"""
+
+
+def _configure(site: Site) -> list[str]:
+    script = site.write("gateway.lua", _SCRIPT.read_text())
+    http = (UPSTREAM + FORWARDED + LOG + LIMIT + _HTTP).format(
+        backend=site.backend, port=site.port, user="$consumer", script=script, secret=SECRET
+    )
+    paths = [module("ndk_http_module"), module("ngx_http_lua_module")]  # in this order: Lua's needs the kit
+    return command(site, http, "\n".join(f"load_module {path};" for path in paths if path))
+
+
+def _version() -> str | None:
+    return version() if module("ngx_http_lua_module") else None
+
+
+PEERS = (
+    Peer(
+        "nginx+lua",
+        POLICIES,
+        _version,
+        "apt install nginx-light libnginx-mod-http-lua",
+        _configure,
+        checks_tokens=True,
+        access_log="access.log",
+    ),
+)

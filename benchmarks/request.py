@@ -1,0 +1,74 @@
+"""The requests of the benchmark: a browser's headers, a token, and a number that differs every time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jwt
+
+SECRET = "benchmark-secret-that-guards-nothing-at-all"  # 43 bytes: RFC 7518, section 3.2 asks for at least 32
+SEQUENCE = "@SEQ@"
+"""Stands for the number of the request; load.lua puts it in."""
+
+MEBIBYTE = "/mebibyte"
+"""The backend's path of a body of that size."""
+SEEN = "/seen"
+"""The backend's path that answers with what reached it: the connection's number, and what the gateway added."""
+
+_FAR_FUTURE = 4102444800  # 2100-01-01
+
+BROWSER_HEADERS = {
+    "Host": "api.example.com",
+    "Connection": "keep-alive",
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0",
+    "Accept": "application/json, text/plain, */*",
+    "Accept-Language": "en-GB,en;q=0.9,de;q=0.7",
+    "Accept-Encoding": "gzip, deflate, br, zstd",
+    "Origin": "https://app.example.com",
+    "Referer": "https://app.example.com/portfolio/overview?tab=positions",
+    "Cookie": "theme=dark; locale=en-GB; consent=1; visit=8c1f0c52b7a54a0e",
+    "Sec-Fetch-Dest": "empty",
+    "Sec-Fetch-Mode": "cors",
+    "Sec-Fetch-Site": "same-site",
+    "Priority": "u=1, i",
+}
+
+
+def token(secret: str = SECRET) -> str:
+    """A JSON Web Token (HS256) that stays valid for as long as anyone will run this."""
+    claims = {"sub": "alice", "iat": 1700000000, "exp": _FAR_FUTURE, "scope": "bench:read"}
+    return jwt.encode(claims, secret, algorithm="HS256")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of a scenario.
+
+    `path` follows the gateway's prefix; `body` is in bytes; `headers` are sent beside the Authorization header.
+    """
+
+    path: str
+    method: str = "GET"
+    body: int = 0
+    headers: int = len(BROWSER_HEADERS)
+
+    def fields(self, authorization: str, sequence: str = SEQUENCE) -> dict[str, str]:
+        """The header fields in the order in which they are sent."""
+        chosen = dict(list(BROWSER_HEADERS.items())[: self.headers])
+        chosen |= {"Authorization": f"Bearer {authorization}", "X-Request-Seq": sequence}
+        if self.body:
+            chosen |= {"Content-Type": "application/json", "Content-Length": str(self.body)}
+        return chosen
+
+    def target(self, sequence: str = SEQUENCE) -> str:
+        """The request target: the number is in it too, so that no two heads are alike."""
+        return f"/api/bench{self.path}?page=2&seq={sequence}"
+
+    def payload(self) -> str:
+        """A JSON document of exactly `body` bytes, or nothing."""
+        return '{"note":"' + "x" * (self.body - 11) + '"}' if self.body else ""
+
+    def template(self) -> str:
+        """The whole request as it goes over the wire, with SEQUENCE where the number belongs."""
+        head = "".join(f"{name}: {value}\r\n" for name, value in self.fields(token()).items())
+        return f"{self.method} {self.target()} HTTP/1.1\r\n{head}\r\n{self.payload()}"

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pytest
+
+from config.conftest import Load, Report
+from portico.config import ConfigError, load_config
+
+ONE = "services: {a: {url: http://h}}\n"
+JWT = ONE + "policies: {auth: {jwt: {}}}\n"
+
+
+def test_the_environment_wins_over_the_file(load: Load) -> None:
+    text = "gateway: {host: 1.1.1.1, port: 1, workers: 1, admin: 127.0.0.1:1, log: {level: ERROR, format: json}}"
+    environ = {
+        "GATEWAY_HOST": "127.0.0.1",
+        "GATEWAY_PORT": "8080",
+        "GATEWAY_WORKERS": "auto",
+        "GATEWAY_ADMIN": "0.0.0.0:9001",
+        "ADMIN_TOKEN": "letmein",
+        "REDIS_URL": "redis://redis:6379",
+        "LOG_LEVEL": "debug",
+        "LOG_FORMAT": "TEXT",
+    }
+    gateway = load(text, environ).gateway
+    assert (gateway.host, gateway.port, gateway.workers, gateway.admin) == (
+        "127.0.0.1",
+        8080,
+        "auto",
+        "0.0.0.0:9001",
+    )
+    assert gateway.admin_token is not None
+    assert gateway.admin_token.get_secret_value() == "letmein"
+    assert gateway.redis_url is not None
+    assert gateway.redis_url.get_secret_value() == "redis://redis:6379"
+    assert (gateway.log.level, gateway.log.format) == ("DEBUG", "text")
+
+
+def test_an_empty_variable_counts_as_unset(load: Load) -> None:
+    gateway = load("gateway: {port: 1}", {"GATEWAY_PORT": "", "REDIS_URL": "", "ADMIN_TOKEN": ""}).gateway
+    assert (gateway.port, gateway.redis_url, gateway.admin_token) == (1, None, None)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("", (90, 7)),
+        ("policies: {rate_limit: {burst: 3, by: consumer}}", (90, 7)),
+        ("policies: {rate_limit: true}", (90, 7)),
+        ("policies:\n", (90, 7)),
+        ("policies: {rate_limit: [{burst: 1}, {burst: 2}]}", (90, 7)),
+    ],
+)
+def test_rate_limit_variables_turn_the_limit_on(load: Load, written: str, expected: tuple[int, int]) -> None:
+    environ = {"RATE_LIMIT_REQUESTS_PER_MINUTE": "90", "RATE_LIMIT_BURST": "7"}
+    settings, scope = load(ONE + written, environ).all_routes[0].policies["rate_limit"]
+    first = settings[0] if isinstance(settings, list) else settings
+    assert (first.requests_per_minute, first.burst, scope) == (*expected, "gateway")
+    if isinstance(settings, list):
+        assert settings[1].burst == 2
+
+
+@pytest.mark.parametrize("word", ["false", "off", "'no'"])
+def test_rate_limit_variables_do_not_turn_on_what_the_file_turns_off(load: Load, word: str) -> None:
+    config = load(ONE + f"policies: {{rate_limit: {word}}}", {"RATE_LIMIT_BURST": "7"})
+    assert "rate_limit" not in config.all_routes[0].policies
+
+
+def test_a_secret_and_algorithms_fill_in_what_is_not_written(load: Load) -> None:
+    settings, _ = load(JWT, {"SECRET_KEY": "s" * 32, "ALGORITHM": "HS384, HS512"}).all_routes[0].policies["auth"]
+    assert settings.jwt.secret.get_secret_value() == "s" * 32
+    assert settings.jwt.algorithms == ["HS384", "HS512"]
+
+    text = ONE + "policies: {auth: {jwt: {secret: mine, algorithms: [HS256]}}}"
+    settings, _ = load(text, {"SECRET_KEY": "other", "ALGORITHM": "HS512"}).all_routes[0].policies["auth"]
+    assert settings.jwt.secret.get_secret_value() == "mine"
+    assert settings.jwt.algorithms == ["HS256"]
+
+
+def test_an_empty_secret_counts_as_not_written(load: Load) -> None:
+    text = ONE + "policies: {auth: {jwt: {secret: ''}}}"
+    settings, _ = load(text, {"SECRET_KEY": "other"}).all_routes[0].policies["auth"]
+    assert settings.jwt.secret.get_secret_value() == "other"
+
+
+def test_a_secret_turns_nothing_on(load: Load) -> None:
+    config = load(ONE, {"SECRET_KEY": "s", "ALGORITHM": "HS256"})
+    assert "auth" not in config.all_routes[0].policies
+    assert config.token_settings is not None
+    assert config.token_settings.secret is not None
+    assert config.token_settings.secret.get_secret_value() == "s"
+    assert load(ONE).token_settings is None
+
+
+def test_jwt_without_any_secret(report: Report) -> None:
+    assert report(JWT) == [
+        "portico.yaml:2:19: policies.auth.jwt: jwt needs a secret: set SECRET_KEY or write policies.auth.jwt.secret"
+    ]
+
+
+def test_the_life_of_tokens(load: Load) -> None:
+    environ = {"ACCESS_TOKEN_EXPIRE_MINUTES": "5"}
+    assert load("").gateway.access_token_expire_minutes == 30
+    assert load("", environ).gateway.access_token_expire_minutes == 5
+    assert load("gateway: {access_token_expire_minutes: 9}", environ).gateway.access_token_expire_minutes == 9
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("GATEWAY_PORT", "abc", "expected a whole number"),
+        ("GATEWAY_PORT", "70000", "has to be 65535 or less"),
+        ("GATEWAY_WORKERS", "0", "has to be 1 or more"),
+        ("GATEWAY_ADMIN", "nowhere", "expected host:port, for example 127.0.0.1:9000"),
+        ("LOG_LEVEL", "LOUD", "expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        ("LOG_FORMAT", "jsn", 'expected one of json, text; did you mean "json"?'),
+        ("RATE_LIMIT_BURST", "many", "expected a whole number"),
+        ("RATE_LIMIT_REQUESTS_PER_MINUTE", "0", "has to be more than 0"),
+        ("ALGORITHM", "HS256,RS256", 'expected one of HS256, HS384, HS512; did you mean "HS256"?'),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "soon", "expected a whole number"),
+        ("REDIS_URL", "http://redis", "expected redis://, rediss:// or unix:// followed by an address"),
+    ],
+)
+def test_a_wrong_value_names_the_variable(report: Report, variable: str, value: str, message: str) -> None:
+    environ = {"SECRET_KEY": "s" * 32, variable: value}
+    assert report(JWT, environ) == [f"environment: {variable}: {message}"]
+
+
+def test_the_environment_also_holds_without_a_file() -> None:
+    assert load_config(None, {"GATEWAY_PORT": "0"}).gateway.port == 0
+    with pytest.raises(ConfigError, match=r"^environment: GATEWAY_PORT: expected a whole number$"):
+        load_config(None, {"GATEWAY_PORT": "x"})

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from config.conftest import Load, Report
+from portico.config import GatewaySettings, LimitSettings
+
+
+def test_defaults() -> None:
+    gateway = GatewaySettings()
+    assert (gateway.host, gateway.port, gateway.workers, gateway.admin) == ("0.0.0.0", 8000, 1, "127.0.0.1:9000")
+    assert gateway.limits == LimitSettings(
+        header_size=32768,
+        header_count=100,
+        url_length=16384,
+        body_size=10485760,
+        connections=10000,
+        header_timeout=10,
+        body_timeout=30,
+        idle_timeout=60,
+        drain_timeout=30,
+    )
+    assert (gateway.log.level, gateway.log.format, gateway.log.access) == ("INFO", "json", "stdout")
+    assert gateway.tls is None
+
+
+def test_everything_written(load: Load) -> None:
+    gateway = load(
+        """\
+        gateway:
+          host: "::"
+          port: 0
+          workers: auto
+          admin: "[::1]:0"
+          admin_token: ${ADMIN_TOKEN:-}
+          redis_url: ${REDIS_URL:-}
+          trusted_proxies: [10.0.0.0/8, 127.0.0.1, "::1", "fd00::/8"]
+          tls: {certificate: cert.pem, key: key.pem}
+          limits: {header_size: 64KiB, body_size: 1GB, header_timeout: 500ms, drain_timeout: 5m}
+          log: {level: warning, format: Text, access: off}
+        """
+    ).gateway
+    assert (gateway.workers, gateway.admin_address, gateway.admin_is_local) == ("auto", ("::1", 0), True)
+    assert gateway.trusted_proxies == tuple(map(ip_network, ("10.0.0.0/8", "127.0.0.1/32", "::1/128", "fd00::/8")))
+    assert gateway.tls is not None
+    assert gateway.tls.certificate == Path("cert.pem")
+    assert (gateway.limits.header_size, gateway.limits.body_size) == (65536, 10**9)
+    assert (gateway.limits.header_timeout, gateway.limits.drain_timeout) == (0.5, 300.0)
+    assert (gateway.log.level, gateway.log.format, gateway.log.access) == ("WARNING", "text", "off")
+    assert (gateway.admin_token, gateway.redis_url) == (None, None)
+
+
+@pytest.mark.parametrize("access", ["stdout", "stderr", "/var/log/access.log", "'off'"])
+def test_where_the_access_log_goes(load: Load, access: str) -> None:
+    assert load(f"gateway: {{log: {{access: {access}}}}}").gateway.log.access == access.strip("'")
+
+
+@pytest.mark.parametrize("text", ["gateway:\n", "gateway: {limits: , log: , port: ~}\n", ""])
+def test_a_key_with_nothing_after_it_counts_as_not_written(load: Load, text: str) -> None:
+    assert load(text).gateway == GatewaySettings()
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("port: 65536", "port: has to be 65535 or less"),
+        ("port: yes", "port: expected a whole number"),
+        ("port: 80.5", "port: expected a whole number"),
+        ("workers: 257", "workers: has to be 256 or less"),
+        ("workers: many", "workers: expected a whole number or auto"),
+        ("host: 5", "host: expected text; put it into quotes"),
+        ("admin: 9000", "admin: expected text; put it into quotes"),
+        ("admin: localhost", "admin: expected host:port, for example 127.0.0.1:9000"),
+        ("admin: '::1:90'", "admin: expected host:port; an IPv6 address goes into brackets: [::1]:9000"),
+        ("admin: h:99999", "admin: expected host:port, for example 127.0.0.1:9000"),
+        ("trusted_proxies: 10.0.0.0/8", "trusted_proxies: expected a list"),
+        (
+            "trusted_proxies: [10.0.0.1/8]",
+            "trusted_proxies[0]: the address has bits beyond the network's; the network is 10.0.0.0/8",
+        ),
+        ("trusted_proxies: [lan]", "trusted_proxies[0]: expected an address or a network such as 10.0.0.0/8"),
+        ("tls: {certificate: a}", 'tls: the key "key" has to be written'),
+        ("limits: {header_size: 5}", "limits.header_size: has to be 1024 or more"),
+        (
+            "limits: {body_size: big}",
+            "limits.body_size: 'big' is not a size; write bytes or text such as 64KiB, 10MiB",
+        ),
+        ("limits: {idle_timeout: 0}", "limits.idle_timeout: has to be more than 0"),
+        ("log: {access: yes}", "log.access: expected text; put it into quotes"),
+        ("log: {levl: INFO}", 'log.levl: unknown key; did you mean "level"?'),
+        (
+            "admin: 0.0.0.0:9000",
+            "admin: other machines can reach this address: set ADMIN_TOKEN or write gateway.admin_token",
+        ),
+    ],
+)
+def test_what_is_refused(report: Report, written: str, message: str) -> None:
+    (line,) = report(f"gateway:\n  {written}")
+    assert line.split(": ", 1)[1] == f"gateway.{message}"
+
+
+@pytest.mark.parametrize("admin", ["127.0.0.2:1", "localhost:1", "'[::1]:1'"])
+def test_admin_on_loopback_needs_no_token(load: Load, admin: str) -> None:
+    assert load(f"gateway: {{admin: {admin}}}").gateway.admin_is_local
+
+
+def test_admin_elsewhere_with_a_token(load: Load) -> None:
+    assert not load("gateway: {admin: '0.0.0.0:1', admin_token: t}").gateway.admin_is_local

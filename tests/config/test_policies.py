@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from config.conftest import Load, Report
+from portico.config import Config, ConfigError, Level, Policies, merge_policies
+
+KEY = {"SECRET_KEY": "k" * 32}
+
+
+def levels(*written: dict[str, Any]) -> list[Level]:
+    scopes = ["gateway", "service:a", "service:a@v1", "route:r"]
+    return [Level(scope, Policies.model_validate(said), (scope,)) for scope, said in zip(scopes, written, strict=False)]
+
+
+def by_route(config: Config, name: str) -> dict[str, tuple[Any, str]]:
+    return next(route.policies for route in config.all_routes if route.name == name)
+
+
+def test_nothing_said_is_off() -> None:
+    assert merge_policies(*levels({}, {"cors": None})) == {}
+
+
+def test_a_level_below_overrides_key_by_key() -> None:
+    merged = merge_policies(
+        *levels({"rate_limit": {"requests_per_minute": 100, "burst": 9}}, {"rate_limit": {"burst": 5}})
+    )
+    limit, scope = merged["rate_limit"]
+    assert (limit.requests_per_minute, limit.burst, scope) == (100, 5, "service:a")
+
+
+def test_scope_is_the_most_specific_level_that_names_the_policy() -> None:
+    merged = merge_policies(*levels({"rate_limit": True, "cors": {}}, {}, {"rate_limit": True}, {}))
+    assert {key: scope for key, (_, scope) in merged.items()} == {"rate_limit": "service:a@v1", "cors": "gateway"}
+
+
+@pytest.mark.parametrize("off", [False, "off", "false"])
+def test_off_and_on_again_with_what_was_inherited(off: object) -> None:
+    said = levels({"rate_limit": {"burst": 3}}, {"rate_limit": off}, {}, {"rate_limit": True})
+    assert merge_policies(*said[:2]) == {}
+    limit, scope = merge_policies(*said)["rate_limit"]
+    assert (limit.burst, scope) == (3, "route:r")
+
+
+@pytest.mark.parametrize("on", [True, {}, "on", "true"])
+def test_on_without_more_has_the_defaults(on: object) -> None:
+    assert merge_policies(*levels({"rate_limit": on}))["rate_limit"][0].burst == 20
+
+
+def test_lists_are_replaced() -> None:
+    merged = merge_policies(*levels({"cors": {"allow_origins": ["a", "b"]}}, {"cors": {"allow_origins": ["c"]}}))
+    assert merged["cors"][0].allow_origins == ["c"]
+    merged = merge_policies(*levels({"rate_limit": [{"burst": 1}, {"burst": 2}]}, {"rate_limit": [{"burst": 3}]}))
+    assert [limit.burst for limit in merged["rate_limit"][0]] == [3]
+    merged = merge_policies(*levels({"rate_limit": [{"burst": 1}]}, {"rate_limit": {"burst": 3}}))
+    assert merged["rate_limit"][0].burst == 3
+
+
+def test_deep_parts_merge_before_the_whole_is_checked() -> None:
+    said = levels(
+        {"auth": {"jwt": {"secret": "s"}}, "authorize": {}},
+        {"auth": {"jwt": {"issuer": "x"}}, "authorize": {"scopes": ["a"]}},
+    )
+    jwt = merge_policies(*said)["auth"][0].jwt
+    assert (jwt.secret.get_secret_value(), jwt.issuer) == ("s", "x")
+    assert merge_policies(*said)["authorize"][0].scopes == ["a"]
+
+
+def test_defaults_complete_but_turn_nothing_on() -> None:
+    defaults = {"auth": {"jwt": {"secret": "d"}}}
+    assert merge_policies(*levels({}), defaults=defaults) == {}
+    merged = merge_policies(*levels({"auth": {"jwt": {"issuer": "x"}}}), defaults=defaults)
+    assert merged["auth"][0].jwt.secret.get_secret_value() == "d"
+
+
+def test_what_is_still_missing_is_refused() -> None:
+    with pytest.raises(ConfigError, match='the key "scopes" has to be written'):
+        merge_policies(*levels({"authorize": True}))
+
+
+def test_policies_of_every_level_reach_the_routes(load: Load) -> None:
+    config = load(
+        """\
+        services:
+          a:
+            url: http://h
+            versions: {v1: {policies: {rate_limit: {burst: 2}}}, v2: }
+            policies: {auth: {jwt: {}}, authorize: {scopes: [read]}}
+          b: {url: http://h, policies: {cors: false}}
+        routes:
+          - {service: a, path: /a}
+          - {service: a, path: /a1, version: v1, policies: {authorize: {scopes: [write]}}}
+          - {service: a, path: /a2, version: v2, name: open, policies: {auth: false, authorize: false}}
+        policies: {cors: true, rate_limit: {burst: 1}}
+        """,
+        KEY,
+    )
+    a, a1, opened, b = (by_route(config, name) for name in ("a", "a-v1", "open", "b"))
+    assert {key: scope for key, (_, scope) in a.items()} == {
+        "cors": "gateway",
+        "rate_limit": "gateway",
+        "auth": "service:a",
+        "authorize": "service:a",
+    }
+    assert (a1["rate_limit"][0].burst, a1["rate_limit"][1]) == (2, "service:a@v1")
+    assert (a1["authorize"][0].scopes, a1["authorize"][1]) == (["write"], "route:a-v1")
+    assert set(opened) == {"cors", "rate_limit"}
+    assert set(b) == {"rate_limit"}
+
+
+def test_routes_without_policies_of_their_own_share_settings(load: Load) -> None:
+    config = load("services: {a: {url: http://h}, b: {url: http://i}}\npolicies: {rate_limit: {}}")
+    first, second = (route.policies["rate_limit"][0] for route in config.all_routes)
+    assert first is second
+
+
+def test_a_mistake_is_reported_once_where_it_was_made(report: Report) -> None:
+    text = """\
+    policies:
+      rate_limit: {burst: 0}
+      auth: {jwt: {issuer: 5}}
+    services:
+      a: {url: http://h, policies: {rate_limit: {requests_per_minute: 1}}}
+      b: {url: http://h, policies: {auth: {jwt: {leewy: 1}}}}
+    """
+    assert report(text, KEY) == [
+        "portico.yaml:2:23: policies.rate_limit.burst: has to be 1 or more",
+        "portico.yaml:3:24: policies.auth.jwt.issuer: expected text; put it into quotes",
+        'portico.yaml:6:46: services.b.policies.auth.jwt.leewy: unknown key; did you mean "leeway"?',
+    ]
+
+
+def test_what_is_missing_is_reported_where_the_policy_was_turned_on(report: Report) -> None:
+    text = """\
+    services:
+      a: {url: http://h, policies: {authorize: true}}
+      b: {url: http://h, policies: {auth: {jwt: {}}}}
+      c: {url: http://h, policies: {auth: true}}
+    """
+    assert report(text) == [
+        'portico.yaml:2:33: services.a.policies.authorize: the key "scopes" has to be written',
+        "portico.yaml:3:40: services.b.policies.auth.jwt: jwt needs a secret: "
+        "set SECRET_KEY or write policies.auth.jwt.secret",
+        'portico.yaml:4:33: services.c.policies.auth: the key "jwt" has to be written',
+    ]
+
+
+def test_a_policy_that_no_route_uses_is_checked_all_the_same(report: Report) -> None:
+    assert report("policies: {cors: {max_age: -1}}") == [
+        "portico.yaml:1:28: policies.cors.max_age: has to be 0 or more"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("rate_limt: {}", 'rate_limt: unknown key; did you mean "rate_limit"?'),
+        ("rate_limit: 60", "rate_limit: expected keys and values, a list, true or false"),
+        ("cors: [a]", "cors: expected keys and values, true or false"),
+        ("rate_limit: {by: clientip}", 'by: expected one of client_ip, consumer; did you mean "client_ip"?'),
+        ("rate_limit: {by: {heder: X}}", 'rate_limit.by.heder: unknown key; did you mean "header"?'),
+        ("rate_limit: [{burst: x}]", "rate_limit[0].burst: expected a whole number"),
+        ("auth: {jwt: {audience: 5}}", "auth.jwt.audience: expected text; put it into quotes"),
+        ("auth: {jwt: {algorithms: [none]}}", "auth.jwt.algorithms[0]: expected one of HS256, HS384, HS512"),
+        ("auth: {jwt: {jwks_url: x}}", "auth.jwt.jwks_url: not supported by this version"),
+        ("auth: {jwt: {public_key_file: x}}", "auth.jwt.public_key_file: not supported by this version"),
+        ("cache: {ttl: 30}", "cache: not supported by this version"),
+        ("transform: {}", "transform: not supported by this version"),
+        ("plugins: []", "plugins: not supported by this version"),
+    ],
+)
+@pytest.mark.parametrize("place", ["{0}", "services: {{a: {{url: http://h, {0}}}}}"])
+def test_what_is_refused(report: Report, written: str, message: str, place: str) -> None:
+    lines = report(place.format(f"policies: {{{written}}}"), KEY)
+    assert any(line.endswith(message) for line in lines), lines
+
+
+def test_secrets_are_never_shown(load: Load) -> None:
+    config = load(
+        "services: {a: {url: http://h, policies: {auth: {jwt: {secret: hunter2}}}}}\ngateway: {admin_token: hunter2}"
+    )
+    assert "hunter2" not in repr(config)
+    assert "hunter2" not in config.model_dump_json()
+    assert "hunter2" not in repr(config.all_routes)

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import pytest
+
+from config.conftest import Load, Report
+from portico.config import Timeouts, load_config
+
+SERVICES = """\
+services:
+  gemini: {url: http://h:1, timeout: {connect: 1, response: 2}, versions: {v1: , v2: {url: http://h:2}}}
+  atc: {url: http://h:3}
+"""
+
+
+def test_a_service_has_routes_by_itself(load: Load) -> None:
+    routes = load(SERVICES).all_routes
+    assert [(r.name, r.service, r.version, r.path, r.rewrite) for r in routes] == [
+        ("gemini", "gemini", None, "/api/gemini", "/{path}"),
+        ("gemini-v1", "gemini", "v1", "/v1/gemini", "/api/{path}"),
+        ("gemini-v2", "gemini", "v2", "/v2/gemini", "/api/{path}"),
+        ("atc", "atc", None, "/api/atc", "/{path}"),
+    ]
+    assert all(route.is_default for route in routes)
+
+
+def test_a_service_with_versions_only(load: Load) -> None:
+    routes = load("services: {a: {versions: {v1: {url: http://h}}}}").all_routes
+    assert [(route.name, route.path) for route in routes] == [("a-v1", "/v1/a")]
+
+
+def test_a_service_that_a_route_names_has_only_the_routes_written(load: Load) -> None:
+    config = load(SERVICES + "routes: [{service: gemini, path: /g}]")
+    assert [route.path for route in config.all_routes] == ["/g", "/api/atc"]
+
+
+def test_everything_written(load: Load) -> None:
+    route = load(
+        SERVICES
+        + """\
+routes:
+  - name: legacy
+    service: gemini
+    version: v2
+    path: /old/gemini/
+    hosts: [API.example.com, "*.example.org"]
+    methods: [get, POST]
+    headers: {X-Api: "1"}
+    rewrite: /api/{path}
+    timeout: {response: 50}
+    preserve_host: true
+"""
+    ).all_routes[0]
+    assert (route.name, route.path, route.rewrite) == ("legacy", "/old/gemini", "/api/{path}")
+    assert (route.hosts, route.methods) == (("api.example.com", "*.example.org"), ("GET", "POST"))
+    assert (dict(route.headers), route.preserve_host) == ({"X-Api": "1"}, True)
+    assert route.timeouts == Timeouts(connect=1, response=50)
+    assert route.source == ("routes", 0)
+
+
+def test_names_that_routes_get(load: Load) -> None:
+    config = load(
+        SERVICES
+        + """\
+routes:
+  - {service: gemini, path: /a}
+  - {service: gemini, path: /b}
+  - {service: gemini, path: /c, version: v1}
+  - {service: gemini, path: /d, name: atc}
+"""
+    )
+    assert [route.name for route in config.all_routes] == ["gemini", "gemini-2", "gemini-v1", "atc", "atc-2"]
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("path: x", "path: expected a path that starts with /"),
+        ("path: /a?b", "path: a path has no ?"),
+        ("path: '/a#b'", "path: a path has no #"),
+        ("path: /a b", "path: a path has no spaces"),
+        ("path: /é", "path: characters beyond ASCII are written as %XX"),
+        ("path: /a/../b", "path: a path has no . and .. segments"),
+        ("path: /a/.", "path: a path has no . and .. segments"),
+        ("path: //a", "path: a path has no empty segments"),
+        ("path: /a/*", "path: a path is a prefix, not a pattern; leave out *, { and }"),
+        ("path: '/a/{id}'", "path: a path is a prefix, not a pattern; leave out *, { and }"),
+        ("rewrite: api", "rewrite: expected a path that starts with /"),
+        ("rewrite: '/{path}/{path}'", "rewrite: {path} stands in a rewrite once at most"),
+        ("rewrite: '/{rest}'", "rewrite: the only placeholder of a rewrite is {path}"),
+        ("hosts: [h:80]", "hosts[0]: expected a host name without port, such as api.example.com or *.example.com"),
+        ("hosts: ['a.*']", "hosts[0]: expected a host name without port, such as api.example.com or *.example.com"),
+        ("methods: [G T]", "methods[0]: expected a method such as GET"),
+        ("methods: GET", "methods: expected a list"),
+        ("headers: {X: 1.10}", "headers.X: expected text; put it into quotes"),
+        ("headers: {'X Y': a}", "headers.X Y: not a name of a header field"),
+        ('headers: {X: "a\\nb"}', "headers.X: not the value of a header field"),
+        ("service: gemni", 'service: there is no service "gemni"; did you mean "gemini"?'),
+        ("version: v11", 'version: the service gemini has no version "v11"; did you mean "v1"?'),
+        ("pth: /x", 'pth: unknown key; did you mean "path"?'),
+        ("name: a/b", "name: a name has only letters, digits, _ . - and starts with a letter or digit"),
+    ],
+)
+def test_what_is_refused(report: Report, written: str, message: str) -> None:
+    given = {"service": "service: gemini", "path": "path: /x"}
+    given[written.partition(":")[0]] = written
+    (line,) = report(SERVICES + "routes:\n  - " + "\n    ".join(given.values()))
+    assert line.split(": ", 1)[1] == f"routes[0].{message}"
+
+
+def test_keys_that_have_to_be_written(report: Report) -> None:
+    assert report("routes: [{}]") == [
+        'portico.yaml:1:10: routes[0]: the key "service" has to be written',
+        'portico.yaml:1:10: routes[0]: the key "path" has to be written',
+    ]
+
+
+def test_two_routes_for_the_same_requests(report: Report) -> None:
+    text = """\
+    routes:
+      - {service: gemini, path: /x, name: one, methods: [GET, POST], hosts: [a], headers: {A: b}}
+      - {service: atc, path: /x/, name: two, methods: [post, get], hosts: [A], headers: {a: b}}
+    """
+    (line,) = report(SERVICES + text.replace("\n    ", "\n").lstrip())
+    assert line == "portico.yaml:6:5: routes[1]: the route one takes the very same requests (/x) already"
+
+
+def test_routes_that_differ_in_one_thing(load: Load) -> None:
+    texts = ["", ", methods: [GET]", ", hosts: [a]", ", headers: {A: b}", ", headers: {A: c}"]
+    routes = "\n".join(f"  - {{service: atc, path: /x{text}}}" for text in texts)
+    assert len(load(f"services: {{atc: {{url: http://h}}}}\nroutes:\n{routes}").all_routes) == 5
+
+
+def test_a_written_route_in_the_place_of_a_services_own(report: Report) -> None:
+    assert report(SERVICES + "routes: [{service: gemini, path: /api/atc}]") == [
+        "portico.yaml:3:3: services.atc: the route gemini takes the very same requests (/api/atc) already"
+    ]
+
+
+def test_two_routes_of_one_name(report: Report) -> None:
+    routes = "routes: [{service: atc, path: /a, name: n}, {service: atc, path: /b, name: n}]"
+    assert report(SERVICES + routes) == ["portico.yaml:4:76: routes[1].name: the route for /a has this name already"]
+
+
+def test_a_route_to_a_service_whose_versions_alone_have_instances(report: Report) -> None:
+    text = "services: {a: {versions: {v1: {url: http://h}}}}\nroutes: [{service: a, path: /a}]"
+    assert report(text) == [
+        "portico.yaml:2:20: routes[0].service: only the versions of a have instances; write version: one of v1"
+    ]
+
+
+@pytest.mark.parametrize("name", ["gateway", "none"])
+def test_names_that_a_service_cannot_have(report: Report, name: str) -> None:
+    assert report(f"services: {{{name}: {{url: http://h}}}}") == [
+        f'portico.yaml:1:12: services.{name}: a service cannot be called "{name}": metrics use that word'
+    ]
+
+
+def test_consumers(load: Load, report: Report) -> None:
+    text = "consumers: [{name: alice, scopes: [a], rate_limit: {requests_per_minute: 600}}, {name: bob}]"
+    alice, bob = load(text).consumers
+    assert (alice.name, alice.scopes) == ("alice", ("a",))
+    assert alice.rate_limit is not None
+    assert (alice.rate_limit.requests_per_minute, alice.rate_limit.burst) == (600, None)
+    assert bob.rate_limit is None
+    assert report("consumers: [{name: a}, {name: a}]") == [
+        "portico.yaml:1:31: consumers[1].name: a consumer above has this name already"
+    ]
+    assert report("consumers: [{name: a, password: x, keys: []}]") == [
+        "portico.yaml:1:23: consumers[0].password: not supported by this version",
+        "portico.yaml:1:36: consumers[0].keys: not supported by this version",
+    ]
+
+
+def test_without_a_file_the_sample_services_are_there() -> None:
+    config = load_config(None, {})
+    assert {name: service.url for name, service in config.services.items()} == {
+        "gemini": "http://localhost:8001",
+        "atc": "http://localhost:8002",
+        "portfolio": "http://localhost:8003",
+    }
+    for service in config.services.values():
+        assert service.health is not None
+        assert (service.health.path, service.timeouts.response, service.retry.attempts) == ("/health", 30.0, 3)
+        assert service.upstream("v1").instances == service.upstream("v2").instances == service.all_instances
+    paths = [route.path for route in config.all_routes]
+    assert paths[:3] == ["/api/gemini", "/v1/gemini", "/v2/gemini"]
+    assert len(paths) == 9
+    limit, scope = config.all_routes[0].policies["rate_limit"]
+    assert (limit.requests_per_minute, limit.burst, limit.by, scope) == (60, 20, "client_ip", "gateway")
+    assert config.all_routes[0].policies["cors"][0].allow_origins == ["*"]
+    assert set(config.own_policies) == {"cors", "rate_limit"}

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from config.conftest import Load
+from portico.config import load_config, warnings_for
+
+LIMITED = "policies: {rate_limit: {}"
+ONE = "services: {a: {url: http://h}}\n"
+
+
+def warned(load: Load, text: str, environ: Mapping[str, str] | None = None) -> list[str]:
+    return [str(problem) for problem in warnings_for(load(text, environ))]
+
+
+def test_nothing_to_warn_of(load: Load) -> None:
+    assert warned(load, ONE + LIMITED + ", auth: {jwt: {}}}", {"SECRET_KEY": "k" * 32}) == []
+    assert warnings_for(load_config(None, {})) == []
+
+
+def test_the_secret_from_the_documentation(load: Load) -> None:
+    lines = warned(load, ONE + LIMITED + ", auth: {jwt: {}}}", {"SECRET_KEY": "your-secret-key-here"})
+    assert lines == [
+        "portico.yaml:2:40: policies.auth.jwt.secret: the secret is the one from the documentation: "
+        "anybody can sign tokens with it"
+    ]
+
+
+def test_a_short_secret(load: Load) -> None:
+    text = "services:\n  a: {url: http://h, policies: {auth: {jwt: {secret: short}}}}\n" + LIMITED + "}"
+    assert warned(load, text) == [
+        "portico.yaml:2:54: services.a.policies.auth.jwt.secret: "
+        "HS256 wants a secret of 32 bytes or more (RFC 7518, section 3.2)"
+    ]
+
+
+def test_credentials_for_every_origin(load: Load) -> None:
+    (line,) = warned(load, ONE + LIMITED + ", cors: {allow_credentials: true}}")
+    assert "policies.cors.allow_credentials: credentials are never allowed while allow_origins holds *" in line
+    assert warned(load, ONE + LIMITED + ", cors: {allow_credentials: true, allow_origins: ['https://a.b']}}") == []
+
+
+def test_no_rate_limit_anywhere(load: Load) -> None:
+    assert warned(load, ONE) == ["portico.yaml:1:1: policies.rate_limit: no route has a rate limit"]
+
+
+def test_no_rate_limit_on_some_routes(load: Load) -> None:
+    text = "services:\n  a: {url: http://h}\n  b: {url: http://h, policies: {rate_limit: off}}\n" + LIMITED + "}"
+    assert warned(load, text) == ["portico.yaml:3:3: services.b: the route b has no rate limit"]
+
+
+def test_workers_count_by_themselves(load: Load) -> None:
+    (line,) = warned(load, ONE + LIMITED + "}\ngateway: {workers: 2}")
+    assert line.startswith("portico.yaml:3:20: gateway.workers: each worker counts rate limits by itself")
+
+
+def test_connections_kept_too_long(load: Load) -> None:
+    text = "services: {a: {url: http://h, idle_connection_timeout: 6}}\n" + LIMITED + "}"
+    (line,) = warned(load, text)
+    assert line.startswith("portico.yaml:1:56: services.a.idle_connection_timeout: uvicorn closes resting connections")
+
+
+def test_versions_and_instances_without_a_route(load: Load) -> None:
+    services = "services:\n  a: {url: http://h, versions: {v1: {url: http://i}, v2: }}\n" + LIMITED + "}\n"
+    assert warned(load, services) == []
+    assert warned(load, services + "routes: [{service: a, path: /a, version: v2}]") == [
+        "portico.yaml:2:33: services.a.versions.v1: no route leads to this version"
+    ]
+    assert warned(load, services + "routes: [{service: a, path: /a, version: v1}]") == [
+        "portico.yaml:2:3: services.a: no route leads to its own instances",
+        "portico.yaml:2:54: services.a.versions.v2: no route leads to this version",
+    ]
+
+
+def test_what_this_version_does_not_use(load: Load) -> None:
+    text = ONE + LIMITED + "}\ngateway: {redis_url: redis://h, admin: 127.0.0.1:0}"
+    assert warned(load, text) == [
+        "portico.yaml:3:22: gateway.redis_url: accepted, but not used by this version",
+        "portico.yaml:3:40: gateway.admin: accepted, but not used by this version",
+    ]
