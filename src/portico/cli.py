@@ -29,7 +29,9 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", envvar="PORTICO_CONFIG", help=f"The configuration file.  [default: {DEFAULT_CONFIG}]"),
+    typer.Option(
+        "--config", "-c", envvar="PORTICO_CONFIG", help=f"The configuration file.  [default: {DEFAULT_CONFIG}]"
+    ),
 ]
 
 
@@ -87,7 +89,12 @@ def routes(config: ConfigOption = None) -> None:
     loaded, _ = _load(config)
     table = Table("route", "match", "service", "becomes", "policies", box=None, pad_edge=False)
     for route in loaded.all_routes:
-        match = [*route.methods, route.path, *route.hosts, *(f"{name}={value}" for name, value in route.headers.items())]
+        match = [
+            *route.methods,
+            route.path,
+            *route.hosts,
+            *(f"{name}={value}" for name, value in route.headers.items()),
+        ]
         service = route.service if route.version is None else f"{route.service} {route.version}"
         table.add_row(route.name, " ".join(match), service, route.rewrite, " ".join(route.policies) or "none")
     out.print(table)

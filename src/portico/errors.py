@@ -37,7 +37,7 @@ REASONS: Final[dict[str, int]] = {
 """Every `reason` of a problem document and of the access log, with its status."""
 
 STATUS_LINES: Final[dict[int, bytes]] = {
-    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
+    status.value: b"HTTP/1.1 %d %s" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
 
 

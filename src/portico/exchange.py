@@ -103,15 +103,22 @@ class Exchange:
     It is also the `Receiver` of an exchange that the gateway answers itself, which wants nothing of the request's content.
     """
 
+    # fmt: off
     __slots__ = (
-        *("stream", "request", "finish", "started", "method", "path", "query", "segments", "request_id", "trace_id", "span_id"),
-        *("client_ip", "trusted", "route", "depth", "consumer", "scopes", "request_lines", "response_lines", "response_drop"),
-        *("attempts", "upstream", "upstream_seconds", "status", "reason"),
+        # who and where to
+        "client_ip", "consumer", "depth", "finish", "method", "path", "query", "raw_path", "request", "request_id",
+        "route", "scopes", "segments", "started", "stream", "trace_id", "trusted",
+        # what policies add
+        "request_lines", "response_drop", "response_lines",
+        # what came of it
+        "attempts", "reason", "status", "upstream", "upstream_seconds",
     )
+    # fmt: on
 
     method: str
     path: str
     """The path as it was sent, for logs and problem documents; `segments` is what routing reads."""
+    raw_path: bytes
     query: bytes
     """`b"?a=b"` with its question mark, or empty."""
     segments: list[bytes]
@@ -119,8 +126,7 @@ class Exchange:
     """How many segments the route's prefix took."""
     request_id: str
     trace_id: str
-    """32 hexadecimal digits, as in `traceparent` (W3C Trace Context); `span_id` has 16."""
-    span_id: str
+    """32 hexadecimal digits, as in `traceparent` (W3C Trace Context)."""
     client_ip: str
     trusted: bool
     """Whether the peer is a proxy whose forwarded fields are believed."""

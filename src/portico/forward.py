@@ -12,7 +12,7 @@ from typing import Final
 from portico.answer import date_line, send_answer
 from portico.errors import MessageError, Refusal, UpstreamError
 from portico.exchange import Exchange
-from portico.forwarded import REQUEST_DROP, RESPONSE_DROP, believed_lines
+from portico.forwarded import REQUEST_DROP, RESPONSE_DROP, VIA, believed_lines
 from portico.messages import CHUNKED, IDEMPOTENT, UNTIL_CLOSE, ResponseHead
 from portico.route import Route
 from portico.upstreams.instance import Instance
@@ -30,13 +30,20 @@ _BACKOFF_LIMIT: Final = 0.4
 class Forwarding:
     """One exchange on its way to a service and back; it hears both sides: `Receiver` and `ResponseReceiver`."""
 
+    # fmt: off
     __slots__ = (
-        *("exchange", "stream", "route", "service", "target", "peer_lines", "loop", "over"),
-        *("kept", "kept_size", "replayable", "body_done"),
-        *("instance", "connection", "reused", "tried", "retries", "fresh_only", "waiting", "sent_at", "answered", "later"),
+        # the exchange
+        "exchange", "loop", "over", "peer_lines", "route", "service", "stream", "target",
+        # its content
+        "body_done", "kept", "kept_size", "later", "replayable",
+        # the try that is under way
+        "answered", "connection", "fresh_only", "instance", "retries", "reused", "sent_at", "tried", "waiting",
     )
+    # fmt: on
 
-    def __init__(self, exchange: Exchange, route: Route, target: bytes, peer_lines: bytes, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, exchange: Exchange, route: Route, target: bytes, peer_lines: bytes, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.exchange = exchange
         self.stream = exchange.stream
         self.route = route
@@ -114,24 +121,19 @@ class Forwarding:
         assert request is not None
         timeouts = self.route.timeouts
         self.sent_at = time.monotonic()
-        connection.start(
-            self,
-            request.method,
-            self._head(),
-            chunked=request.framing == CHUNKED,
-            response_timeout=timeouts.response,
-            idle_timeout=timeouts.idle,
-            total_deadline=NEVER if timeouts.total is None else exchange.started + timeouts.total,
-        )
+        total_deadline = NEVER if timeouts.total is None else exchange.started + timeouts.total
+        connection.start(self, request.method, self._head(), request.framing == CHUNKED, timeouts, total_deadline)
         for data in self.kept:
             connection.send_body(data)
         if self.body_done:
             connection.end_body()
-        elif self.kept_size > REPLAY_LIMIT:
-            self._forget_body()
-        if self.body_done or self.later:
             connection.flush()
-        if not self.body_done and not connection.stalled:
+            return
+        if self.kept_size > REPLAY_LIMIT:
+            self._forget_body()
+        if self.later:
+            connection.flush()
+        if not connection.stalled:
             self.stream.resume_reading()
 
     def _head(self) -> bytes:
@@ -141,31 +143,28 @@ class Forwarding:
         assert request is not None
         assert instance is not None
         fields = request.fields
-        drop = REQUEST_DROP | request.hop_by_hop if request.hop_by_hop else REQUEST_DROP
-        lines = [
-            b"%b %b HTTP/1.1" % (request.method, self.target),
-            b"Host: " + request.host if route.preserve_host else instance.host_line,
-            *fields.without(drop),
-            *route.forwarded_lines,
-            *exchange.request_lines,
-        ]
+        if request.noted == _HOST_ONLY:
+            lines = fields.lines.copy()
+            del lines[fields.names.index(b"host")]
+        else:
+            lines = fields.without(REQUEST_DROP | request.hop_by_hop if request.hop_by_hop else REQUEST_DROP)
+        lines += exchange.request_lines
         if exchange.trusted:
             peer = exchange.stream.client.peer
+            lines.append(VIA)
             lines += believed_lines(fields, peer, exchange.client_ip, request.host, route.prefix)
         else:
-            lines.append(self.peer_lines)
-            lines.append(b"X-Forwarded-Host: " + request.host)
-            if route.prefix:
-                lines.append(b"X-Forwarded-Prefix: " + route.prefix)
+            lines += (route.forwarded, self.peer_lines, b"X-Forwarded-Host: " + request.host)
         lines.append(
-            f"X-Request-ID: {exchange.request_id}\r\ntraceparent: 00-{exchange.trace_id}-{exchange.span_id}-01".encode()
+            f"X-Request-ID: {exchange.request_id}\r\ntraceparent: 00-{exchange.trace_id}-{exchange.trace_id[-16:]}-01".encode()
         )
         if request.framing == CHUNKED:
             lines.append(b"Transfer-Encoding: chunked")
-        elif request.framing or b"content-length" in fields.names:
+        elif request.framing or b"content-length" in request.noted:
             lines.append(b"Content-Length: %d" % request.framing)
-        lines += (b"", b"")
-        return b"\r\n".join(lines)
+        host_line = b"Host: " + request.host if route.preserve_host else instance.host_line
+        start = b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method, self.target, host_line)
+        return start + b"\r\n".join(lines) + b"\r\n\r\n"
 
     # ---- told by the client's side: Receiver
 
@@ -248,18 +247,7 @@ class Forwarding:
         self.answered = True
         self._forget_body()
         exchange.status = status
-        drop = RESPONSE_DROP
-        if exchange.response_drop is not None:
-            drop |= exchange.response_drop
-        if head.hop_by_hop:
-            drop |= head.hop_by_hop
-        if status == 204:
-            drop |= _LENGTH
-        lines = head.fields.without(drop)
-        if exchange.response_lines:
-            lines += exchange.response_lines
-        if b"date" not in head.fields.names:
-            lines.append(date_line())
+        lines = self._response_lines(head)
         lines.append(
             b"X-Request-ID: %b\r\nServer-Timing: gateway;dur=%.2f, upstream;dur=%.2f"
             % (
@@ -270,6 +258,21 @@ class Forwarding:
         )
         framing = head.framing
         self.stream.send_head(status, head.phrase, lines, CHUNKED if framing == UNTIL_CLOSE else framing)
+
+    def _response_lines(self, head: ResponseHead) -> list[bytes]:
+        """The service's field lines that go on to the client, and those that policies add."""
+        exchange = self.exchange
+        fields = head.fields
+        drop = exchange.response_drop or _NOTHING
+        if drop or head.hop_by_hop or head.status == 204 or not head.noted <= _LENGTH:
+            drop = drop | RESPONSE_DROP | head.hop_by_hop
+            lines = fields.without(drop | _LENGTH if head.status == 204 else drop)
+        else:
+            lines = fields.lines
+        lines += exchange.response_lines
+        if b"date" not in fields.names:
+            lines.append(date_line())
+        return lines
 
     def response_body(self, data: bytes) -> None:
         """5. Pass content on."""
@@ -363,4 +366,6 @@ class Forwarding:
         return instance
 
 
+_NOTHING: Final[frozenset[bytes]] = frozenset()
 _LENGTH: Final = frozenset({b"content-length"})
+_HOST_ONLY: Final = frozenset({b"host"})

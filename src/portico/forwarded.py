@@ -17,6 +17,9 @@ from portico.messages import Fields
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+VIA: Final = b"Via: 1.1 portico"
+"""RFC 9110, section 7.6.3."""
+
 _PORT: Final = re.compile(rb"[0-9]{1,5}")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT: Final = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -41,9 +44,7 @@ _HOP_BY_HOP: Final = (
     *("upgrade", "expect", "host", "content-length"),
 )
 
-REQUEST_DROP: Final = frozenset(
-    spelling for name in (*_IDENTITY, *_HOP_BY_HOP) for spelling in _spellings(name)
-)
+REQUEST_DROP: Final = frozenset(spelling for name in (*_IDENTITY, *_HOP_BY_HOP) for spelling in _spellings(name))
 """Fields of a request that are the gateway's to write, or that end at this hop (RFC 9110, section 7.6.1)."""
 
 RESPONSE_DROP: Final = frozenset(

@@ -43,7 +43,12 @@ class Gateway:
     """The `Handler` behind every connection of a worker."""
 
     def __init__(
-        self, snapshot: Snapshot, metrics: Metrics, log: AccessLog | None, log_from: int, loop: asyncio.AbstractEventLoop
+        self,
+        snapshot: Snapshot,
+        metrics: Metrics,
+        log: AccessLog | None,
+        log_from: int,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.snapshot = snapshot
         self.metrics = metrics
@@ -90,10 +95,9 @@ class Gateway:
 
     def _identify(self, exchange: Exchange, stream: Stream, request: RequestHead) -> None:
         """1. Whose request it is and by which names it is known."""
-        path, exchange.query = split_target(request.target)
+        exchange.raw_path, exchange.query = path, _ = split_target(request.target)
         exchange.path = path.decode()
         exchange.trace_id = exchange.request_id = f"{getrandbits(128):032x}"
-        exchange.span_id = exchange.trace_id[:16]
         networks = self.snapshot.trusted_proxies
         client = stream.client
         peer = client.peer
@@ -142,9 +146,7 @@ class Gateway:
 
     def _forward(self, exchange: Exchange, route: Route) -> None:
         """4. To the service."""
-        assert exchange.request is not None
-        path, _ = split_target(exchange.request.target)
-        target = route.rewrite.apply(path, exchange.depth) + exchange.query
+        target = route.rewrite.apply(exchange.raw_path, exchange.depth) + exchange.query
         Forwarding(exchange, route, target, exchange.stream.client.peer.lines, self._loop).start()
 
     def finish(self, exchange: Exchange, failure: str | None) -> None:
@@ -170,13 +172,13 @@ class Gateway:
                     exchange.path,
                     exchange.client_ip,
                     status,
-                    round(seconds * 1000, 3),
+                    int(seconds * 1e6) / 1000,
                     exchange.request_id,
                     exchange.trace_id,
                     service,
                     route.name if route else None,
                     exchange.upstream,
-                    None if upstream_seconds is None else round(upstream_seconds * 1000, 3),
+                    None if upstream_seconds is None else int(upstream_seconds * 1e6) / 1000,
                     exchange.attempts,
                     stream.bytes_in,
                     stream.bytes_out,
@@ -262,4 +264,3 @@ class _Waiting(Exchange):
         if self.ended:
             stream.receiver.body_ended()
         stream.receiver.batch_ended()
-

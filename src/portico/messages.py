@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 CHUNKED: Final = -1
@@ -32,37 +33,32 @@ class Fields:
             index = self.names.index(name)
         except ValueError:
             return None
-        return self.lines[index][len(name) + 1 :].strip(b" \t")
+        return self.lines[index][len(name) + 1 :].strip()
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a lower-case `name`, in order."""
         start = len(name) + 1
-        return [line[start:].strip(b" \t") for own, line in zip(self.names, self.lines, strict=True) if own == name]
+        return [line[start:].strip() for own, line in zip(self.names, self.lines, strict=True) if own == name]
 
     def tokens(self, name: bytes) -> list[bytes]:
         """The members of a comma-separated list field, lower-cased, empty ones left out (RFC 9110, section 5.6.1)."""
         members = b",".join(self.all(name)).lower().split(b",")
         return [token for member in members if (token := member.strip(b" \t"))]
 
-    def without(self, names: frozenset[bytes] | set[bytes]) -> list[bytes]:
-        """The lines whose names are not among `names`."""
-        return [line for name, line in zip(self.names, self.lines, strict=True) if name not in names]
+    def without(self, names: Collection[bytes]) -> list[bytes]:
+        """The lines whose names are not among `names`, as a list of its own."""
+        return [line for name, line in zip(self.names, self.lines) if name not in names]  # noqa: B905 - equal by construction
 
 
 class RequestHead:
     """A request's head that passed every rule of RFC 9112."""
 
+    # fmt: off
     __slots__ = (
-        "expects_continue",
-        "fields",
-        "framing",
-        "hop_by_hop",
-        "host",
-        "keep_alive",
-        "method",
-        "target",
+        "expects_continue", "fields", "framing", "hop_by_hop", "host", "keep_alive", "method", "noted", "target",
         "version",
     )
+    # fmt: on
 
     method: bytes
     target: bytes
@@ -70,6 +66,8 @@ class RequestHead:
     version: int
     """10 or 11."""
     fields: Fields
+    noted: frozenset[bytes]
+    """Those of its field names that the wire or the handler has something to do about."""
     host: bytes
     framing: int
     """`CHUNKED`, or the body's length; 0 for none."""
@@ -82,11 +80,17 @@ class RequestHead:
 class ResponseHead:
     """A response's head that passed every rule of RFC 9112."""
 
-    __slots__ = ("fields", "framing", "hop_by_hop", "keep_alive", "keep_alive_timeout", "phrase", "status")
+    # fmt: off
+    __slots__ = (
+        "fields", "framing", "hop_by_hop", "keep_alive", "keep_alive_timeout", "noted", "phrase", "status",
+    )
+    # fmt: on
 
     status: int
     phrase: bytes
     fields: Fields
+    noted: frozenset[bytes]
+    """As in a request's head."""
     framing: int
     """`CHUNKED`, `UNTIL_CLOSE`, or the body's length; 0 for none."""
     keep_alive: bool

@@ -31,12 +31,8 @@ class Rewrite:
         """The rewritten form of `path`, whose first `depth` segments are the prefix; not a byte of the others changes."""
         if not self.keeps_path:
             return self.before
-        start = 0
-        for _ in range(depth):
-            start = path.find(b"/", start + 1)
-            if start < 0:
-                return self.before + self.after
-        return self.before + path[start + 1 :] + self.after
+        parts = path.split(b"/", depth + 1)
+        return self.before + (parts[-1] if len(parts) > depth + 1 else b"") + self.after
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,8 @@ class Route:
     preserve_host: bool
     prefix: bytes
     """What the rewrite takes off the front, for `X-Forwarded-Prefix`."""
-    forwarded_lines: tuple[bytes, ...]
+    forwarded: bytes
+    """`Via` and `X-Forwarded-Prefix` as they are sent for clients that are no proxies of ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,17 +34,19 @@ class Rule(Generic[T]):
 class _Node(Generic[T]):
     """One segment of the tree with the rules that end there, by host."""
 
-    __slots__ = ("any_host", "children", "hosts", "rules", "suffixes")
+    __slots__ = ("any_host", "anywhere", "children", "hosts", "narrows", "rules", "suffixes")
 
     def __init__(self) -> None:
         self.children: dict[bytes, _Node[T]] = {}
         self.any_host: list[Rule[T]] = []
         self.hosts: dict[bytes, list[Rule[T]]] = {}
         self.suffixes: dict[bytes, list[Rule[T]]] = {}
-        self.rules = False
+        self.anywhere = [self.any_host]
+        self.rules = self.narrows = False
 
     def add(self, rule: Rule[T]) -> None:
         self.rules = True
+        self.narrows = self.narrows or bool(rule.hosts)
         if not rule.hosts:
             _insert(self.any_host, rule)
         for host in rule.hosts:
@@ -53,8 +55,11 @@ class _Node(Generic[T]):
             else:
                 _insert(self.hosts.setdefault(host.encode(), []), rule)
 
-    def candidates(self, host: bytes) -> list[list[Rule[T]]]:
-        """The lists of rules that `host` admits, the most specific host first."""
+    def candidates(self, host_field: bytes) -> list[list[Rule[T]]]:
+        """The lists of rules that a Host field admits, the most specific host first."""
+        if not self.narrows:
+            return self.anywhere
+        host = _host_name(host_field)
         found = [self.hosts[host]] if host in self.hosts else []
         if self.suffixes:
             dot = host.find(b".")
@@ -87,8 +92,7 @@ class Router(Generic[T]):
     def match(self, segments: list[bytes], host: bytes, method: bytes, fields: Fields) -> tuple[T, int] | None:
         """The target, and how many segments its prefix took; None where no rule matches."""
         for node, depth in self._prefixes(segments):
-            simple = not node.hosts and not node.suffixes
-            for rules in (node.any_host,) if simple else node.candidates(_host_name(host)):
+            for rules in node.candidates(host):
                 for rule in rules:
                     if (
                         (rule.methods is None or method in rule.methods)
@@ -102,7 +106,7 @@ class Router(Generic[T]):
         """The methods with which this request would have matched: what `Allow` says; empty where none would."""
         methods: set[bytes] = set()
         for node, depth in self._prefixes(segments):
-            for rules in node.candidates(_host_name(host)):
+            for rules in node.candidates(host):
                 for rule in rules:
                     if all(fields.get(name) == value for name, value in rule.headers) and (
                         not rule.exact or depth == len(segments)

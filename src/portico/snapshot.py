@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from portico.config import Config, ResolvedRoute, Upstream, UpstreamTlsSettings
 from portico.errors import Answer
+from portico.forwarded import RESPONSE_DROP, VIA
 from portico.gateway import Snapshot
 from portico.policies import State, build_chain
 from portico.route import LocalRoute, Rewrite, Route
@@ -23,7 +24,6 @@ CONTROL_PATHS: Final = ("/", "/health", "/metrics")
 UNLIMITED_PATHS: Final = frozenset({"/metrics"})
 """Those of them that no rate limit holds for: a monitor must see a gateway that refuses others."""
 
-_VIA: Final = b"Via: 1.1 portico"
 _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
@@ -35,14 +35,16 @@ def upstream_key(service: str, version: str | None, upstream: Upstream) -> str:
 class SnapshotBuilder:
     """Builds snapshots; what is alive (connections, health, limits, verified tokens) goes from one to the next."""
 
-    def __init__(self, deadlines: Deadlines, control_socket: Path, local_answers: Mapping[str, Callable[[], Answer]]) -> None:
+    def __init__(
+        self, deadlines: Deadlines, control_socket: Path, local_answers: Mapping[str, Callable[[], Answer]]
+    ) -> None:
         self._deadlines = deadlines
         self._local_answers = local_answers
         self._state = State()
         self._instances: dict[tuple[str, str, str], Instance] = {}
         self._services: list[Service] = []
         self._contexts: dict[str, ssl.SSLContext] = {}
-        control = Instance(Address("portico", path=str(control_socket)), deadlines)
+        control = Instance(Address("portico", path=str(control_socket)), deadlines, noted=RESPONSE_DROP)
         self._control = Service("gateway", [(control, 1)], Timeouts(response=15.0), Retry(attempts=3))
 
     def build(self, config: Config, generation: int) -> Snapshot:
@@ -93,7 +95,9 @@ class SnapshotBuilder:
         for instance in (*self._instances.values(), *self._control.instances):
             instance.close()
 
-    def _service(self, config: Config, written: ResolvedRoute, known: Mapping[tuple[str, str, str], Instance]) -> Service:
+    def _service(
+        self, config: Config, written: ResolvedRoute, known: Mapping[tuple[str, str, str], Instance]
+    ) -> Service:
         upstream = config.services[written.service].upstream(written.version)
         key = upstream_key(written.service, written.version, upstream)
         tls_key = repr(upstream.tls)
@@ -104,7 +108,7 @@ class SnapshotBuilder:
             if instance is None:
                 tls = self._context(upstream.tls) if settings.scheme == "https" else None
                 address = Address(settings.authority, settings.host, settings.port, "", tls, upstream.tls.server_name)
-                instance = Instance(address, self._deadlines)
+                instance = Instance(address, self._deadlines, noted=RESPONSE_DROP)
             instance.idle_time = upstream.idle_connection_timeout
             self._instances[identity] = instance
             members.append((instance, settings.weight))
@@ -120,7 +124,7 @@ class SnapshotBuilder:
             timeouts=_timeouts(written.timeouts),
             preserve_host=written.preserve_host,
             prefix=prefix,
-            forwarded_lines=(_VIA,),
+            forwarded=VIA + b"\r\nX-Forwarded-Prefix: " + prefix if prefix else VIA,
         )
 
     def _own_rules(self, config: Config, taken: bool) -> list[Rule[Route | LocalRoute]]:
@@ -138,7 +142,9 @@ class SnapshotBuilder:
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
             chain = build_chain(own, self._state, {})
-            route = Route(path, self._control, chain, Rewrite(path.encode(), b"", False), self._control.timeouts, True, b"", (_VIA,))
+            route = Route(
+                path, self._control, chain, Rewrite(path.encode(), b"", False), self._control.timeouts, True, b"", VIA
+            )
             rules.append(Rule(path, route, methods=_READS, exact=True))
         return rules
 

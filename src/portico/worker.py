@@ -18,6 +18,7 @@ import uvloop
 from portico import channel
 from portico.config import Config, LimitSettings, load_dumped
 from portico.errors import Answer
+from portico.forwarded import REQUEST_DROP
 from portico.gateway import Gateway
 from portico.observe.access_log import AccessLog
 from portico.observe.events import configure_events
@@ -65,7 +66,7 @@ class _Worker:
             _LOG_FROM[config.gateway.log.level],
             loop,
         )
-        self.http = HttpServer(self.gateway, _limits(config.gateway.limits), deadlines, loop)
+        self.http = HttpServer(self.gateway, _limits(config.gateway.limits), deadlines, loop, REQUEST_DROP)
         server = await loop.create_server(self.http, sock=self.listener, ssl=_tls(config), backlog=4096)
         loop.add_signal_handler(signal.SIGTERM, self.stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reopen_log)
@@ -93,7 +94,9 @@ class _Worker:
         while self.http.connections and time.monotonic() < end:
             await asyncio.sleep(_DRAIN_STEP)
         if self.http.connections:
-            logger.warning("connections cut at the end of the drain timeout", extra={"count": len(self.http.connections)})
+            logger.warning(
+                "connections cut at the end of the drain timeout", extra={"count": len(self.http.connections)}
+            )
             self.http.abort()
             await asyncio.sleep(_DRAIN_STEP)
 

@@ -18,7 +18,9 @@ _BOUNDS: Final = [*(str(bound) for bound in BOUNDS), "+Inf"]
 
 
 class _Page(Collector):
-    def __init__(self, live: list[dict[str, Any]], ended: list[dict[str, Any]], health: dict[tuple[str, str], bool]) -> None:
+    def __init__(
+        self, live: list[dict[str, Any]], ended: list[dict[str, Any]], health: dict[tuple[str, str], bool]
+    ) -> None:
         self.live = live
         self.sums = add_up([*live, *ended])
         self.health = health
@@ -27,7 +29,9 @@ class _Page(Collector):
         yield from self._exchanges()
         yield self._counter("gateway_retries", "Requests sent to a service again", self.sums["retries"])
         yield self._counter("gateway_rate_limited", "Requests refused by a rate limit", self.sums["limited"])
-        dropped = CounterMetricFamily("gateway_log_lines_dropped", "Access log lines lost because nobody read them in time")
+        dropped = CounterMetricFamily(
+            "gateway_log_lines_dropped", "Access log lines lost because nobody read them in time"
+        )
         dropped.add_metric([], self.sums["log_lines_dropped"])
         yield dropped
         yield self._gauge("gateway_requests_in_flight", "Exchanges under way", sum(w["in_flight"] for w in self.live))

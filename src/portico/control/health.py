@@ -48,7 +48,11 @@ class Check:
             self.passes, self.failures = self.passes + 1, 0
         else:
             self.passes, self.failures = 0, self.failures + 1
-        turned = self.failures >= self.settings.unhealthy_after if self.healthy else self.passes >= self.settings.healthy_after
+        turned = (
+            self.failures >= self.settings.unhealthy_after
+            if self.healthy
+            else self.passes >= self.settings.healthy_after
+        )
         if turned:
             self.healthy = not self.healthy
         return turned

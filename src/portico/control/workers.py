@@ -106,7 +106,9 @@ def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
     dropped = 0
     for total in totals:
         for service, method, statuses, buckets, seconds, upstream_buckets, upstream_seconds in total["series"]:
-            entry = series.setdefault((service, method), [{}, [0] * len(buckets), 0.0, [0] * len(upstream_buckets), 0.0])
+            entry = series.setdefault(
+                (service, method), [{}, [0] * len(buckets), 0.0, [0] * len(upstream_buckets), 0.0]
+            )
             for status, count in statuses:
                 entry[0][status] = entry[0].get(status, 0) + count
             entry[1] = [a + b for a, b in zip(entry[1], buckets, strict=True)]

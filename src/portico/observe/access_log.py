@@ -150,6 +150,9 @@ def _printable(text: str) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
+_MILLISECONDS: Final = [f"{number:03d}Z" for number in range(1000)]
+
+
 class Timestamps:
     """`2026-01-31T12:00:00.123Z` from seconds since the epoch; the part before the milliseconds is made once a second."""
 
@@ -164,4 +167,4 @@ class Timestamps:
         if second != self._second:
             self._second = second
             self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-        return f"{self._prefix}{int((now - second) * 1000):03d}Z"
+        return self._prefix + _MILLISECONDS[int((now - second) * 1000)]

@@ -40,6 +40,7 @@ class AuthSettings(Settings):
 
 _CACHED_TOKENS: Final = 10_000
 _TOKEN_LIMIT: Final = 8192
+_HOW: Final = "send one token, as 'Authorization: Bearer TOKEN'"
 _MISSING: Final = (b'WWW-Authenticate: Bearer realm="portico"',)
 _INVALID: Final = (b'WWW-Authenticate: Bearer realm="portico", error="invalid_token"',)
 _UNSAFE: Final = re.compile(r"[^\x21-\x7e\x80-\xff]")
@@ -64,20 +65,23 @@ def build_auth(settings: AuthSettings, context: Context) -> Policy:
     def auth(exchange: Exchange) -> Answer | None:
         assert exchange.request is not None
         fields = exchange.request.fields
-        value = fields.get(b"authorization")
-        if value is None or value[:7].lower() != b"bearer " or fields.names.count(b"authorization") > 1:
-            return Refusal("credentials_missing", "send a token as 'Authorization: Bearer TOKEN'", _MISSING)
-        token = value[7:].strip()
-        identity = verified.get(token)
+        names = fields.names
+        if names.count(b"authorization") != 1:
+            return Refusal("credentials_missing", _HOW, _MISSING)
+        line = fields.lines[names.index(b"authorization")]
+        identity = verified.get(line)
         if identity is None or identity.expires <= time.time():
-            verified.discard(token)
+            verified.discard(line)
+            scheme, _, token = line[len(b"authorization:") :].strip().partition(b" ")
+            if scheme.lower() != b"bearer":
+                return Refusal("credentials_missing", _HOW, _MISSING)
             try:
-                identity = verifier.verify(token)
+                identity = verifier.verify(token.strip())
             except jwt.ExpiredSignatureError:
                 return Refusal("credentials_expired", "the token has expired", _INVALID)
             except (jwt.InvalidTokenError, ValueError) as error:
                 return Refusal("credentials_invalid", f"the token is not valid: {_plain(error)}", _INVALID)
-            verified.put(token, identity)
+            verified.put(line, identity)
         exchange.consumer = identity.consumer
         exchange.scopes = identity.scopes
         exchange.request_lines += identity.lines

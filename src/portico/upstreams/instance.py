@@ -34,7 +34,9 @@ class Address:
 class Instance:
     """The live state of one instance; it outlives configuration changes that leave its address alone."""
 
-    def __init__(self, address: Address, deadlines: Deadlines, idle_time: float = 4.0) -> None:
+    def __init__(
+        self, address: Address, deadlines: Deadlines, idle_time: float = 4.0, noted: frozenset[bytes] = frozenset()
+    ) -> None:
         self.address = address
         self.name = address.authority
         self.host_line = b"Host: " + address.authority.encode()
@@ -42,6 +44,7 @@ class Instance:
         self.in_flight = 0
         self.idle_time = idle_time
         self._deadlines = deadlines
+        self._noted = noted
         self._idle: list[UpstreamConnection] = []
 
     def take(self, recently_used: bool) -> UpstreamConnection | None:
@@ -103,4 +106,4 @@ class Instance:
         self._idle.clear()
 
     def _new_connection(self) -> UpstreamConnection:
-        return UpstreamConnection(self._deadlines)
+        return UpstreamConnection(self._deadlines, self._noted)

@@ -21,6 +21,8 @@ class RoundRobin(Generic[T]):
     def choose(self, excluded: Sequence[T] = ()) -> T | None:
         """The next member that is not `excluded`; None where there is none."""
         cycle = self._cycle
+        if len(cycle) == 1:
+            return None if cycle[0] in excluded else cycle[0]
         for _ in range(len(cycle)):
             index = self._next
             self._next = index + 1 if index + 1 < len(cycle) else 0

@@ -14,7 +14,7 @@ from portico.errors import MessageError, UpstreamError
 from portico.messages import CHUNKED, UNTIL_CLOSE, ResponseHead
 from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from portico.wire.deadlines import NEVER, Deadlines
-from portico.wire.grammar import parse_response_head
+from portico.wire.grammar import RESPONSE_RULES, parse_response_head
 from portico.wire.writing import write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
@@ -25,6 +25,16 @@ _INTERIM_LIMIT: Final = 16
 """Informational responses before the final one; without a bound a service could send them for ever."""
 
 _IDLE, _AWAITING, _BODY, _CLOSED = range(4)
+
+
+class Patience(Protocol):
+    """Seconds to wait: until the response's head, and between pieces of either body."""
+
+    @property
+    def response(self) -> float: ...
+
+    @property
+    def idle(self) -> float: ...
 
 
 class ResponseReceiver(Protocol):
@@ -56,46 +66,33 @@ class ResponseReceiver(Protocol):
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """One connection to an instance of a service; it carries one exchange at a time."""
+    """One connection to an instance of a service; it carries one exchange at a time.
 
+    `noted` are the names of fields that the receiver wants `ResponseHead.noted` to tell about.
+    """
+
+    # fmt: off
     __slots__ = (
-        *(
-            "deadlines",
-            "transport",
-            "state",
-            "deadline",
-            "slot",
-            "idle_since",
-            "exchanges",
-            "keep_alive_timeout",
-            "on_closed",
-        ),
-        *(
-            "receiver",
-            "method",
-            "chunked",
-            "request_done",
-            "buffer",
-            "head",
-            "decoder",
-            "left",
-            "keep_alive",
-            "interims",
-        ),
-        *("response_timeout", "idle_timeout", "total_deadline", "paused", "heard", "stalled", "outgoing"),
+        # as long as the connection
+        "buffer", "deadline", "deadlines", "idle_since", "keep_alive_timeout", "noted", "outgoing", "paused", "stalled",
+        "state", "transport", "wakes",
+        # as long as an exchange
+        "chunked", "decoder", "head", "heard", "interims", "keep_alive", "left", "method", "patience", "receiver",
+        "request_done", "total_deadline",
     )
+    # fmt: on
 
     transport: asyncio.Transport
     method: bytes
     head: ResponseHead
 
-    def __init__(self, deadlines: Deadlines) -> None:
+    def __init__(self, deadlines: Deadlines, noted: frozenset[bytes] = frozenset()) -> None:
         self.deadlines = deadlines
+        self.noted = noted | RESPONSE_RULES
         self.state = _IDLE
         self.deadline = NEVER
-        self.slot = 0
+        self.wakes = NEVER
         self.idle_since = 0.0
-        self.exchanges = 0
         self.keep_alive_timeout: float | None = None
         self.receiver: ResponseReceiver | None = None
         self.paused = self.stalled = False
@@ -162,15 +159,13 @@ class UpstreamConnection(asyncio.Protocol):
         receiver: ResponseReceiver,
         method: bytes,
         head: bytes,
-        *,
         chunked: bool,
-        response_timeout: float,
-        idle_timeout: float,
+        patience: Patience,
         total_deadline: float,
     ) -> None:
         """Begin a request with its head; its content, if any, goes through `send_body` and `end_body`, and `flush` sends all.
 
-        Times in seconds: until the response's head, between pieces of either body, and the moment (monotonic) when all must be over.
+        `total_deadline` is the moment (monotonic) when all must be over, `NEVER` for none.
         """
         self.state = _AWAITING
         self.receiver = receiver
@@ -178,9 +173,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.chunked = chunked
         self.request_done = self.heard = False
         self.interims = 0
-        self.exchanges += 1
-        self.response_timeout = response_timeout
-        self.idle_timeout = idle_timeout
+        self.patience = patience
         self.total_deadline = total_deadline
         self.outgoing = [head]
         self._progress()
@@ -237,8 +230,10 @@ class UpstreamConnection(asyncio.Protocol):
     def _progress(self) -> None:
         """Something moved: set the next deadline."""
         if not self.paused:
-            span = self.idle_timeout if self.state == _BODY else self.response_timeout
-            self.deadlines.set(self, min(time.monotonic() + span, self.total_deadline))
+            patience = self.patience
+            deadline = time.monotonic() + (patience.idle if self.state == _BODY else patience.response)
+            total = self.total_deadline
+            self.deadlines.set(self, deadline if deadline < total else total)
 
     def _read_head(self) -> bool:
         """Take one head off the buffer; False where it is not complete."""
@@ -248,7 +243,7 @@ class UpstreamConnection(asyncio.Protocol):
             if len(buffer) > _HEAD_LIMIT:
                 raise MessageError("upstream_malformed", f"the response's head is larger than {_HEAD_LIMIT} bytes")
             return False
-        head = parse_response_head(buffer[: end + 2], self.method, _HEADER_COUNT)
+        head = parse_response_head(buffer[: end + 2], self.method, _HEADER_COUNT, self.noted)
         self.buffer = b""
         rest = buffer[end + 4 :]
         if head.status < 200:
@@ -316,7 +311,6 @@ class UpstreamConnection(asyncio.Protocol):
             self.paused = False
             if not self.transport.is_closing():
                 self.transport.resume_reading()
-        self.deadlines.set(self, NEVER)
         if receiver is not None:
             receiver.response_ended()
 

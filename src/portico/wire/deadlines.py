@@ -13,10 +13,10 @@ NEVER: Final = float("inf")
 
 
 class Timed(Protocol):
-    """Something with at most one deadline at a time; `deadline` and `slot` belong to the wheel."""
+    """Something with at most one deadline at a time; `deadline` and `wakes` (`NEVER` at first) belong to the wheel."""
 
     deadline: float
-    slot: int
+    wakes: float
 
     def deadline_passed(self) -> None:
         """The deadline that was set last has passed."""
@@ -38,13 +38,9 @@ class Deadlines:
     def set(self, item: Timed, deadline: float) -> None:
         """Replace the item's deadline; `NEVER` for none."""
         item.deadline = deadline
-        if deadline == NEVER:
-            return
-        slot = int(deadline / RESOLUTION) + 1
-        if not item.slot or slot < item.slot:
+        if deadline < item.wakes:
             self._remove(item)
-            item.slot = slot
-            self._slots.setdefault(slot, set()).add(item)
+            self._insert(item)
 
     def forget(self, item: Timed) -> None:
         """Drop the item, whose owner is gone."""
@@ -58,24 +54,32 @@ class Deadlines:
             self._handle = None
         self._slots.clear()
 
+    def _insert(self, item: Timed) -> None:
+        item.wakes = max(item.deadline, self._next * RESOLUTION)
+        self._slots.setdefault(_slot(item.wakes), set()).add(item)
+
     def _remove(self, item: Timed) -> None:
-        if item.slot:
-            items = self._slots.get(item.slot)
+        if item.wakes != NEVER:
+            items = self._slots.get(_slot(item.wakes))
             if items is not None:
                 items.discard(item)
                 if not items:
-                    del self._slots[item.slot]
-            item.slot = 0
+                    del self._slots[_slot(item.wakes)]
+            item.wakes = NEVER
 
     def _tick(self) -> None:
         self._handle = self._loop.call_later(RESOLUTION, self._tick)
         now = time.monotonic()
         for slot in range(self._next, int(now / RESOLUTION) + 1):
             for item in self._slots.pop(slot, ()):
-                item.slot = 0
+                item.wakes = NEVER
                 if item.deadline <= now:
                     item.deadline = NEVER
                     item.deadline_passed()
-                else:
-                    self.set(item, item.deadline)
+                elif item.deadline != NEVER:
+                    self._insert(item)
         self._next = int(now / RESOLUTION) + 1
+
+
+def _slot(deadline: float) -> int:
+    return int(deadline / RESOLUTION) + 1

@@ -9,6 +9,7 @@ what passes is exactly what Portico would write itself.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from portico.errors import MessageError
@@ -26,12 +27,17 @@ _HOST: Final = re.compile(
     rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|(?:%[0-9A-Fa-f]{2}))++(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?"
 )
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*+)([/?].*+)?", re.IGNORECASE)
-_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
-_KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"timeout=([0-9]{1,6})")
+_LENGTH_DIGITS: Final = 18
+_KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"timeout=([0-9]{1,6})", re.IGNORECASE)
+_KNOWN_HOSTS: Final = 4096
+_known_hosts: set[bytes] = set()
+"""Values of Host that were found valid; a gateway sees few, however many requests."""
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 
-_REQUEST_RULES: Final = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding"})
-_RESPONSE_RULES: Final = frozenset({b"connection", b"content-length", b"keep-alive", b"transfer-encoding"})
+REQUEST_RULES: Final = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding"})
+"""Fields of a request that decide about its framing or its connection."""
+RESPONSE_RULES: Final = frozenset({b"connection", b"content-length", b"keep-alive", b"transfer-encoding"})
+"""The same of a response."""
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 _CONNECTION_OPTIONS: Final = frozenset(
     {b"close", b"keep-alive", b"upgrade", b"te", b"trailer", b"transfer-encoding", b"proxy-connection"}
@@ -54,89 +60,111 @@ END_TO_END: Final = frozenset(
 """Fields that `Connection` may not name: dropping them would change what the request means."""
 _END_TO_END_PREFIXES: Final = (b"x-forwarded-", b"x-consumer-", b"x-forwarded_", b"access-control-")
 
-_METHODS_REFUSED: Final = {b"CONNECT": "not_implemented", b"TRACE": "not_implemented"}
+_METHODS_REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
+_USUAL_CONNECTION: Final[dict[bytes | None, tuple[bytes, ...]]] = {
+    value: (value.lower(),) for value in (b"keep-alive", b"Keep-Alive", b"close")
+}
+"""What nearly every `Connection` field says, read without taking it apart."""
 
 
-def parse_request_head(head: bytes, header_count: int, url_length: int) -> RequestHead:
+def parse_request_head(head: bytes, header_count: int, url_length: int, noted: frozenset[bytes]) -> RequestHead:
     """A request head from its bytes, the blank line left out: `b"GET / HTTP/1.1\\r\\nHost: a\\r\\n"`.
 
-    Raises MessageError where the head breaks RFC 9112 or a limit (`header_count` fields, `url_length` bytes of target).
+    `noted` are the names that `RequestHead.noted` tells about; they include `REQUEST_RULES`. Raises MessageError where the
+    head breaks RFC 9112 or a limit (`header_count` fields, `url_length` bytes of target).
     """
     match = _REQUEST.fullmatch(head)
     if match is None:
         raise _diagnosed(head)
-    method, target, minor, block = match.groups()
+    request = RequestHead()
+    request.method, target, minor, block = match.groups()
     if len(target) > url_length:
         raise MessageError("url_too_long", f"the request target is longer than {url_length} bytes")
-    if method in _METHODS_REFUSED:
-        raise MessageError(_METHODS_REFUSED[method], f"{method.decode()} is not offered by this gateway")
+    if request.method in _METHODS_REFUSED:
+        raise MessageError("not_implemented", f"{request.method.decode()} is not offered by this gateway")
     names = _NAMES.findall(head.lower())
     if len(names) > header_count:
         raise MessageError("headers_too_large", f"more than {header_count} header fields")
-    request = RequestHead()
-    request.method = method
     request.fields = fields = Fields(names, block[:-2].split(b"\r\n") if names else [])
-    request.version = 11 if minor == b"1" else 10
-    request.host = _host_of(fields, request.version)
-    request.target = target if target[0] == 47 else _origin_form(method, target, request.host)
+    request.version = version = 11 if minor == b"1" else 10
+    request.host = host = _host_of(fields, version)
+    request.target = target if target[0] == 47 else _origin_form(request.method, target, host)
     request.framing = 0
     request.expects_continue = False
-    request.keep_alive = request.version == 11
+    request.keep_alive = version == 11
     request.hop_by_hop = _NO_NAMES
-    if not _REQUEST_RULES.isdisjoint(names):
+    request.noted = present = noted.intersection(names)
+    if not present.isdisjoint(REQUEST_RULES):
         _apply_request_rules(request)
     return request
 
 
 def _apply_request_rules(request: RequestHead) -> None:
-    fields = request.fields
-    if b"connection" in fields.names:
+    fields, present = request.fields, request.noted
+    if b"connection" in present:
         options, request.hop_by_hop = _connection_of(fields)
         request.keep_alive = b"close" not in options and (request.version == 11 or b"keep-alive" in options)
-    request.framing = _request_framing(fields, request.version)
-    expectation = fields.get(b"expect")
-    if expectation is not None and request.version == 11:
-        if expectation.lower() != b"100-continue":
+        for name in request.hop_by_hop:
+            if name in END_TO_END or name.startswith(_END_TO_END_PREFIXES):
+                shown = name.decode("latin-1")
+                raise MessageError("malformed_request", f"Connection names the end-to-end field {shown}")
+    if b"transfer-encoding" in present or b"content-length" in present:
+        request.framing = _request_framing(fields, request.version)
+    if b"expect" in present and request.version == 11:
+        if fields.tokens(b"expect") != [b"100-continue"]:
             raise MessageError("malformed_request", "Expect: only 100-continue is understood")
         request.expects_continue = request.framing != 0
 
 
+def _connection_of(fields: Fields) -> tuple[Collection[bytes], frozenset[bytes]]:
+    """The options of `Connection`, and those among them that name further fields to be dropped here."""
+    value = fields.get(b"connection")
+    if value in _USUAL_CONNECTION and fields.names.count(b"connection") == 1:
+        return _USUAL_CONNECTION[value], _NO_NAMES
+    options = frozenset(fields.tokens(b"connection"))
+    return options, options - _CONNECTION_OPTIONS
+
+
 def _request_framing(fields: Fields, version: int) -> int:
     """How the body is delimited: RFC 9112, section 6.3, where anything that two parsers could read two ways is refused."""
-    codings, lengths = fields.all(b"transfer-encoding"), fields.all(b"content-length")
-    if codings:
-        if lengths:
-            raise MessageError("malformed_request", "both Transfer-Encoding and Content-Length")
-        if version == 10:
-            raise MessageError("malformed_request", "Transfer-Encoding in an HTTP/1.0 request")
-        if len(codings) > 1 or codings[0].lower() != b"chunked":
-            raise MessageError("malformed_request", "Transfer-Encoding other than exactly chunked")
-        return CHUNKED
-    return _content_length(lengths, "malformed_request")
+    codings = fields.all(b"transfer-encoding")
+    if not codings:
+        return _content_length(fields, "malformed_request")
+    if b"content-length" in fields.names:
+        raise MessageError("malformed_request", "both Transfer-Encoding and Content-Length")
+    if version == 10:
+        raise MessageError("malformed_request", "Transfer-Encoding in an HTTP/1.0 request")
+    if len(codings) > 1 or codings[0].lower() != b"chunked":
+        raise MessageError("malformed_request", "Transfer-Encoding other than exactly chunked")
+    return CHUNKED
 
 
-def _content_length(lengths: list[bytes], reason: str) -> int:
-    if not lengths:
-        return 0
-    if len(lengths) > 1:
+def _content_length(fields: Fields, reason: str) -> int:
+    if fields.names.count(b"content-length") > 1:
         raise MessageError(reason, "more than one Content-Length")
-    if not _LENGTH.fullmatch(lengths[0]):
-        raise MessageError(reason, "Content-Length is not a decimal number of at most 18 digits")
-    return int(lengths[0])
+    length = fields.get(b"content-length") or b""
+    if not length.isdigit() or len(length) > _LENGTH_DIGITS:
+        raise MessageError(reason, f"Content-Length is not a decimal number of at most {_LENGTH_DIGITS} digits")
+    return int(length)
 
 
 def _host_of(fields: Fields, version: int) -> bytes:
     """The one valid Host: RFC 9112, section 3.2."""
-    hosts = fields.all(b"host") if fields.names.count(b"host") != 1 else [fields.get(b"host") or b""]
-    if len(hosts) > 1:
+    names = fields.names
+    count = names.count(b"host")
+    if count == 1:
+        host = fields.lines[names.index(b"host")][5:].strip()
+        if host not in _known_hosts:
+            if not _HOST.fullmatch(host):
+                raise MessageError("malformed_request", "Host is not a valid host name with an optional port")
+            if len(_known_hosts) < _KNOWN_HOSTS:
+                _known_hosts.add(host)
+        return host
+    if count:
         raise MessageError("malformed_request", "more than one Host")
-    if not hosts:
-        if version == 11:
-            raise MessageError("malformed_request", "an HTTP/1.1 request without Host")
-        return b""
-    if not _HOST.fullmatch(hosts[0]):
-        raise MessageError("malformed_request", "Host is not a valid host name with an optional port")
-    return hosts[0]
+    if version == 11:
+        raise MessageError("malformed_request", "an HTTP/1.1 request without Host")
+    return b""
 
 
 def _origin_form(method: bytes, target: bytes, host: bytes) -> bytes:
@@ -152,20 +180,11 @@ def _origin_form(method: bytes, target: bytes, host: bytes) -> bytes:
     return path if path[0] == 47 else b"/" + path
 
 
-def _connection_of(fields: Fields) -> tuple[set[bytes], frozenset[bytes]]:
-    """The options of `Connection`, and those among them that name fields to be dropped here."""
-    options = set(fields.tokens(b"connection"))
-    named = frozenset(options - _CONNECTION_OPTIONS)
-    for name in named:
-        if name in END_TO_END or name.startswith(_END_TO_END_PREFIXES):
-            raise MessageError("malformed_request", f"Connection names the end-to-end field {name.decode('latin-1')}")
-    return options, named
-
-
-def parse_response_head(head: bytes, method: bytes, header_count: int) -> ResponseHead:
+def parse_response_head(head: bytes, method: bytes, header_count: int, noted: frozenset[bytes]) -> ResponseHead:
     """A response head from its bytes, the blank line left out; `method` is the request's, which decides about a body.
 
-    Raises MessageError with the reason `upstream_malformed`.
+    `noted` are the names that `ResponseHead.noted` tells about; they include `RESPONSE_RULES`. Raises MessageError with the
+    reason `upstream_malformed`.
     """
     match = _RESPONSE.fullmatch(head)
     if match is None:
@@ -181,34 +200,29 @@ def parse_response_head(head: bytes, method: bytes, header_count: int) -> Respon
     response.keep_alive = minor == b"1"
     response.keep_alive_timeout = None
     response.hop_by_hop = _NO_NAMES
-    if _RESPONSE_RULES.isdisjoint(names):
-        response.framing = UNTIL_CLOSE
+    response.noted = present = noted.intersection(names)
+    if b"connection" in present:
+        options, named = _connection_of(fields)
+        response.hop_by_hop = named - END_TO_END if named else named
+        response.keep_alive = b"close" not in options and (minor == b"1" or b"keep-alive" in options)
+    if b"keep-alive" in present and (timeout := _KEEP_ALIVE_TIMEOUT.search(fields.get(b"keep-alive") or b"")):
+        response.keep_alive_timeout = float(timeout[1])
+    if b"transfer-encoding" in present:
+        response.framing = _chunked_response(fields, old=minor == b"0")
+    elif b"content-length" in present:
+        response.framing = _content_length(fields, "upstream_malformed")
     else:
-        _apply_response_rules(response, minor == b"0")
+        response.framing = UNTIL_CLOSE
     if method == b"HEAD" or response.status < 200 or response.status in (204, 304):
         response.framing = 0
     return response
 
 
-def _apply_response_rules(response: ResponseHead, old: bool) -> None:
-    fields = response.fields
-    if b"connection" in fields.names:
-        options = set(fields.tokens(b"connection"))
-        response.hop_by_hop = frozenset(options - _CONNECTION_OPTIONS - END_TO_END)
-        response.keep_alive = b"close" not in options and (not old or b"keep-alive" in options)
-    advice = fields.get(b"keep-alive")
-    if advice is not None and (timeout := _KEEP_ALIVE_TIMEOUT.search(advice.lower())):
-        response.keep_alive_timeout = float(timeout[1])
-    response.framing = _response_framing(fields, old)
-
-
-def _response_framing(fields: Fields, old: bool) -> int:
-    codings, lengths = fields.all(b"transfer-encoding"), fields.all(b"content-length")
-    if codings:
-        if lengths or old or len(codings) > 1 or codings[0].lower() != b"chunked":
-            raise MessageError("upstream_malformed", "the response's Transfer-Encoding leaves its length in doubt")
-        return CHUNKED
-    return _content_length(lengths, "upstream_malformed") if lengths else UNTIL_CLOSE
+def _chunked_response(fields: Fields, old: bool) -> int:
+    codings = fields.all(b"transfer-encoding")
+    if b"content-length" in fields.names or old or len(codings) > 1 or codings[0].lower() != b"chunked":
+        raise MessageError("upstream_malformed", "the response's Transfer-Encoding leaves its length in doubt")
+    return CHUNKED
 
 
 def are_field_lines(block: bytes) -> bool:

@@ -15,7 +15,7 @@ from portico.exchange import Client, Handler, Receiver
 from portico.messages import CHUNKED, UNTIL_CLOSE, RequestHead
 from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from portico.wire.deadlines import NEVER, Deadlines
-from portico.wire.grammar import has_bare_line_feed, parse_request_head
+from portico.wire.grammar import REQUEST_RULES, has_bare_line_feed, parse_request_head
 from portico.wire.writing import write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
@@ -51,10 +51,21 @@ class Limits:
 
 
 class HttpServer:
-    """What all connections of a worker share; called, it makes the protocol of a new connection."""
+    """What all connections of a worker share; called, it makes the protocol of a new connection.
 
-    def __init__(self, handler: Handler, limits: Limits, deadlines: Deadlines, loop: asyncio.AbstractEventLoop) -> None:
+    `noted` are the names of fields that the handler wants `RequestHead.noted` to tell about.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        deadlines: Deadlines,
+        loop: asyncio.AbstractEventLoop,
+        noted: frozenset[bytes] = frozenset(),
+    ) -> None:
         self.handler = handler
+        self.noted = noted | REQUEST_RULES
         self.limits = limits
         self.deadlines = deadlines
         self.loop = loop
@@ -80,12 +91,16 @@ class HttpServer:
 class ServerConnection(asyncio.Protocol):
     """One client connection, and the `Stream` of the exchange that runs on it."""
 
+    # fmt: off
     __slots__ = (
-        *("server", "transport", "client", "state", "buffer", "deadline", "slot"),  # as long as the connection
-        *("advancing", "peer_closed", "reading_paused", "writing_paused", "outgoing"),
-        *("request", "receiver", "keep_alive", "decoder", "left", "request_done", "bytes_in"),  # as long as an exchange
-        *("response_started", "response_done", "mode", "bytes_out", "progress", "awaits_continue"),
+        # as long as the connection
+        "advancing", "buffer", "client", "deadline", "outgoing", "peer_closed", "reading_paused", "server", "state",
+        "transport", "wakes", "writing_paused",
+        # as long as an exchange
+        "awaits_continue", "bytes_in", "bytes_out", "decoder", "keep_alive", "left", "mode", "progress", "receiver",
+        "request", "request_done", "response_done", "response_started",
     )
+    # fmt: on
 
     transport: asyncio.Transport
     client: Client
@@ -96,7 +111,7 @@ class ServerConnection(asyncio.Protocol):
         self.state = _READING_HEAD
         self.buffer = b""
         self.deadline = NEVER
-        self.slot = 0
+        self.wakes = NEVER
         self.outgoing: list[bytes] = []
         self.advancing = self.peer_closed = self.reading_paused = self.writing_paused = False
         self._reset()
@@ -194,6 +209,8 @@ class ServerConnection(asyncio.Protocol):
             self._close()
         elif not self.request_done:
             self._fail_body(MessageError("request_timeout", "the request's body did not arrive in time"))
+        elif not self.peer_closed:
+            pass  # the service has the word
         elif self.progress == self.bytes_out:
             self._break_off("client_closed")
         else:
@@ -235,7 +252,7 @@ class ServerConnection(asyncio.Protocol):
                 return False
         head = buffer[: end + 2]
         try:
-            request = parse_request_head(head, limits.header_count, limits.url_length)
+            request = parse_request_head(head, limits.header_count, limits.url_length, server.noted)
             if request.framing > limits.body_size:
                 raise MessageError("body_too_large", f"the body is larger than {limits.body_size} bytes")
         except MessageError as error:
@@ -262,8 +279,7 @@ class ServerConnection(asyncio.Protocol):
         self.keep_alive = request.keep_alive and not server.draining and not self.peer_closed
         server.in_flight += 1
         if request.framing == 0:
-            server.deadlines.set(self, NEVER)
-            server.handler.begin(self, request)
+            server.handler.begin(self, request)  # the idle deadline may pass meanwhile: then nothing is due
             return
         self.request_done = False
         if request.framing == CHUNKED:
@@ -371,13 +387,13 @@ class ServerConnection(asyncio.Protocol):
 
     def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
         if self.request is not None and self.request.version == 11 and not self.response_started:
-            self.outgoing.append(b"\r\n".join((_status_line(status, phrase)[:-2], *lines, b"", b"")))
+            self.outgoing.append(b"\r\n".join((_status_line(status, phrase), *lines, b"", b"")))
             self.flush()
 
     def send_head(self, status: int, phrase: bytes, lines: list[bytes], framing: int) -> None:
         self.response_started = True
         old = self.request is not None and self.request.version == 10
-        head = [_status_line(status, phrase)[:-2], *lines]
+        head = [_status_line(status, phrase), *lines]
         if framing > 0:
             self.mode = _LENGTH
         elif framing == 0:
@@ -492,10 +508,10 @@ class ServerConnection(asyncio.Protocol):
 
 
 def _status_line(status: int, phrase: bytes) -> bytes:
-    line = STATUS_LINES.get(status)
-    if line is None or (phrase and not line.endswith(phrase + b"\r\n")):
-        return b"HTTP/1.1 %d %b\r\n" % (status, phrase)
-    return line
+    usual = STATUS_LINES.get(status)
+    if usual is None or (phrase and not usual.endswith(phrase)):
+        return b"HTTP/1.1 %d %b" % (status, phrase)
+    return usual
 
 
 def _client_of(transport: asyncio.BaseTransport) -> Client:

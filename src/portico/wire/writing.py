@@ -13,7 +13,7 @@ def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> None:
     """Write what belongs together with one system call; small pieces are cheaper joined than gathered by the kernel."""
     if len(pieces) == 1:
         transport.write(pieces[0])
-    elif sum(map(len, pieces)) <= _JOIN_LIMIT:
+    elif len(pieces[-1]) <= _JOIN_LIMIT and len(pieces[1]) <= _JOIN_LIMIT:
         transport.write(b"".join(pieces))
     else:
         transport.writelines(pieces)
