@@ -17,7 +17,7 @@ class Hello(msgspec.Struct, tag=True):
 
 
 class Report(msgspec.Struct, tag=True):
-    """A worker's totals so far, as `Metrics.dump` gives them; `answers` is the number of the `Collect` that asked, or 0."""
+    """A worker's totals so far, as `Metrics.dump` gives them; `answers` numbers the `Collect` that asked, or is 0."""
 
     metrics: bytes
     answers: int = 0
@@ -61,7 +61,8 @@ async def receive(reader: asyncio.StreamReader) -> Message | None:
         size = int.from_bytes(await reader.readexactly(4), "big")
         if size > _FRAME_LIMIT:
             raise ValueError("a frame of the channel is too large")
-        return _decode(await reader.readexactly(size))
+        message: Message = _decode(await reader.readexactly(size))
+        return message
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
     except msgspec.DecodeError as error:

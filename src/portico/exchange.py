@@ -94,13 +94,14 @@ class Handler(Protocol):
         """A request's head came. Must set `stream.receiver` first."""
 
     def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
-        """No request could be read from `seen`. Must set `stream.receiver` first and answer; the connection closes then."""
+        """No request could be read from `seen`. Must set `stream.receiver` and answer; then the connection closes."""
 
 
 class Exchange:
     """One exchange: what policies read and write while it runs, and what is observed when it is over.
 
-    It is also the `Receiver` of an exchange that the gateway answers itself, which wants nothing of the request's content.
+    It is also the `Receiver` of an exchange that the gateway answers itself, which wants nothing of the request's
+    content.
     """
 
     # fmt: off

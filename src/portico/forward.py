@@ -1,6 +1,7 @@
-"""Forwarding one exchange: choose an instance, send the request, stream the response back, try again where that is safe.
+"""Forwarding one exchange: choose an instance, send the request, stream the response, try again where that is safe.
 
-No task runs for an exchange that finds an open connection: bytes come in from one side and go out to the other in the same call.
+No task runs for an exchange that finds an open connection: bytes come in from one side and go out to the other in the
+same call.
 """
 
 from __future__ import annotations
@@ -156,7 +157,8 @@ class Forwarding:
         else:
             lines += (route.forwarded, self.peer_lines, b"X-Forwarded-Host: " + request.host)
         lines.append(
-            f"X-Request-ID: {exchange.request_id}\r\ntraceparent: 00-{exchange.trace_id}-{exchange.trace_id[-16:]}-01".encode()
+            f"X-Request-ID: {exchange.request_id}\r\n"
+            f"traceparent: 00-{exchange.trace_id}-{exchange.trace_id[-16:]}-01".encode()
         )
         if request.framing == CHUNKED:
             lines.append(b"Transfer-Encoding: chunked")
@@ -319,7 +321,8 @@ class Forwarding:
     def _may_retry(self, leg: str) -> bool:
         """Whether another try is safe, wanted, and within bounds.
 
-        Safe is what never reached a service, and what may be repeated by its method; both only while the content is still at hand.
+        Safe is what never reached a service, and what may be repeated by its method; both only while the content is
+        still at hand.
         """
         retry = self.service.retry
         request = self.exchange.request

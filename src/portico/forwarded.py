@@ -1,6 +1,7 @@
 """Who the client is, and what a service is told about it: X-Forwarded-*, X-Real-IP, Via.
 
-Only a peer inside `trusted_proxies` is believed. Everybody else's forwarded fields are dropped, so that nobody can choose the address that
+Only a peer inside `trusted_proxies` is believed. Everybody else's forwarded fields are dropped, so that nobody can
+choose the address that
 limits and logs see.
 """
 
@@ -85,7 +86,7 @@ def _is_in(address: str, networks: Sequence[Network]) -> bool:
 
 
 def client_behind(fields: Fields, peer: Peer, networks: Sequence[Network]) -> str:
-    """The client's address as trusted proxies report it: X-Forwarded-For from the right, up to the first address not trusted."""
+    """The client as trusted proxies report it: X-Forwarded-For from the right, to the first address not trusted."""
     client = peer.client_ip
     for entry in reversed(b",".join(fields.all(b"x-forwarded-for")).split(b",")):
         text = entry.strip().decode("latin-1")

@@ -126,10 +126,9 @@ class Gateway:
                 lines = (b"Allow: " + b", ".join(allowed),)
                 return Refusal("method_not_allowed", f"{exchange.method} is not offered here", lines)
             return Refusal("no_route", "no route leads from this path to a service")
-        exchange.route, exchange.depth = match
-        if isinstance(exchange.route, LocalRoute):
-            return exchange.route.answer()
-        return exchange.route
+        route, exchange.depth = match
+        exchange.route = route
+        return route.answer() if isinstance(route, LocalRoute) else route
 
     def _pass_policies(self, exchange: Exchange, route: Route, first: int) -> None:
         """3. Every policy of the route in order; only one that has to wait costs a task."""

@@ -28,7 +28,7 @@ class Rewrite:
         return cls(before, after, bool(placeholder))
 
     def apply(self, path: bytes, depth: int) -> bytes:
-        """The rewritten form of `path`, whose first `depth` segments are the prefix; not a byte of the others changes."""
+        """The rewritten form of `path`, whose first `depth` segments are the prefix; no byte of the others changes."""
         if not self.keeps_path:
             return self.before
         parts = path.split(b"/", depth + 1)

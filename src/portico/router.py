@@ -1,6 +1,7 @@
 """Which route a request takes: the longest path prefix, then host, headers and method narrow.
 
-Prefixes are a tree of segments and hosts are dictionaries, so that the cost of a match depends on the depth of the path that matched, not on the
+Prefixes are a tree of segments and hosts are dictionaries, so that the cost of a match depends on the depth of the
+path that matched, not on the
 number of routes.
 """
 
@@ -19,7 +20,8 @@ T = TypeVar("T")
 class Rule(Generic[T]):
     """What a request must look like to reach `target`.
 
-    `path` is a prefix by whole segments, or with `exact` the whole path; hosts are lower-case names or `*.example.com`; `methods` None admits
+    `path` is a prefix by whole segments, or with `exact` the whole path; hosts are lower-case names or
+    `*.example.com`; `methods` None admits
     all; `headers` are pairs of lower-case name and exact value.
     """
 
@@ -118,13 +120,11 @@ class Router(Generic[T]):
         """The nodes with rules along the path, the deepest first."""
         node = self._root
         found = [(node, 0)] if node.rules else []
-        depth = 0
-        for segment in segments:
+        for depth, segment in enumerate(segments, 1):
             child = node.children.get(segment)
             if child is None:
                 break
             node = child
-            depth += 1
             if node.rules:
                 found.append((node, depth))
         found.reverse()

@@ -1,4 +1,4 @@
-"""The supervisor: opens the listening socket, starts the other processes, starts them again when they die, and stops them."""
+"""The supervisor: opens the listening socket, starts the other processes, again if they die, and stops them."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Supervisor:
             os.close(self._hold)
             child.main(child.name)
             status = 0
-        except BaseException:  # noqa: BLE001 - nothing may escape into the parent's stack
+        except BaseException:  # nothing may escape into the parent's stack
             traceback.print_exc()
         finally:
             with contextlib.suppress(Exception):

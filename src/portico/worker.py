@@ -87,11 +87,11 @@ class _Worker:
         if self.log is not None:
             self.log.close()
 
-    async def _drain(self, timeout: float) -> None:
-        """Let running exchanges finish, `timeout` seconds at most."""
+    async def _drain(self, patience: float) -> None:
+        """Let running exchanges finish, for `patience` seconds at most."""
         self.http.drain()
-        end = time.monotonic() + timeout
-        while self.http.connections and time.monotonic() < end:
+        end = time.monotonic() + patience
+        while self.http.connections and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(_DRAIN_STEP)
         if self.http.connections:
             logger.warning(

@@ -175,7 +175,7 @@ class HealthChecks:
                 verify = ssl.create_default_context(cafile=str(tls.ca))
             limits = httpx.Limits(max_keepalive_connections=0)  # a check shows that new connections are accepted
             self._clients[key] = httpx.AsyncClient(
-                verify=verify, timeout=None, limits=limits, trust_env=False, headers={"User-Agent": "portico-health"}
+                verify=verify, timeout=60.0, limits=limits, trust_env=False, headers={"User-Agent": "portico-health"}
             )
         return self._clients[key]
 

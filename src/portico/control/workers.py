@@ -32,7 +32,7 @@ class Workers:
 
     async def listen(self, path: Path) -> asyncio.Server:
         """Wait for workers on the unix socket `path`."""
-        path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, at the start
         return await asyncio.start_unix_server(self._serve, path)
 
     def publish(self, config: Config, generation: int) -> None:
@@ -100,7 +100,7 @@ class Workers:
 
 
 def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
-    """The sum of several workers' totals, in the same form; gauges are those of workers that run, so they are left out."""
+    """The sum of several workers' totals, in the same form, without the gauges: those are of workers that run."""
     series: dict[tuple[str, str], list[Any]] = {}
     counters: dict[str, dict[str, int]] = {"retries": {}, "limited": {}}
     dropped = 0

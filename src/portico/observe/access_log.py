@@ -1,4 +1,4 @@
-"""The access log: one line per exchange, encoded in batches and written by a thread, so that no reader of it can stall a worker."""
+"""The access log: one line per exchange, encoded in batches written by a thread: no reader stalls a worker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BATCH_LINES: Final = 2048
 
 
 class AccessRecord(msgspec.Struct, gc=False):
-    """One exchange. Times in milliseconds, sizes in bytes of content; `path` has no query; None where something does not apply."""
+    """One exchange. Times in milliseconds, sizes in bytes of content; `path` has no query; None: does not apply."""
 
     timestamp: str
     method: str
@@ -46,7 +46,8 @@ class AccessRecord(msgspec.Struct, gc=False):
 class AccessLog:
     """Takes records on the event loop, writes lines in a thread of its own.
 
-    `target` is `stdout`, `stderr` or a file's path; `style` is `json` or `text`. `shared_lock` is a file that workers lock around a
+    `target` is `stdout`, `stderr` or a file's path; `style` is `json` or `text`. `shared_lock` is a file that workers
+    lock around a
     write, so that lines of several do not mix; None where there is one worker.
     """
 
@@ -139,8 +140,9 @@ def _json_lines(records: list[AccessRecord]) -> bytes:
 def _text_lines(records: list[AccessRecord]) -> bytes:
     return "".join(
         f"{r.timestamp} {r.client_ip} {r.method} {_printable(r.path)} {r.status_code} {r.duration_ms:.2f}ms "
-        f"{r.service}{'' if r.upstream is None else ' ' + r.upstream} in={r.bytes_in} out={r.bytes_out} id={r.request_id}"
-        f"{'' if r.user is None else ' user=' + _printable(r.user)}{'' if r.reason is None else ' reason=' + r.reason}\n"
+        f"{r.service}{'' if r.upstream is None else ' ' + r.upstream} in={r.bytes_in} out={r.bytes_out} "
+        f"id={r.request_id}{'' if r.user is None else ' user=' + _printable(r.user)}"
+        f"{'' if r.reason is None else ' reason=' + r.reason}\n"
         for r in records
     ).encode("utf-8", "backslashreplace")
 
@@ -154,7 +156,7 @@ _MILLISECONDS: Final = [f"{number:03d}Z" for number in range(1000)]
 
 
 class Timestamps:
-    """`2026-01-31T12:00:00.123Z` from seconds since the epoch; the part before the milliseconds is made once a second."""
+    """`2026-01-31T12:00:00.123Z` from seconds since the epoch; all but the milliseconds is made once a second."""
 
     __slots__ = ("_prefix", "_second")
 

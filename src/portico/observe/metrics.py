@@ -25,7 +25,7 @@ class Series:
 
 
 class Metrics:
-    """All series of a worker. Methods outside the registered ones share the label `OTHER`, so that clients cannot make labels."""
+    """All series of a worker. Methods out of the ordinary share the label `OTHER`: clients cannot make labels."""
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str], Series] = {}

@@ -40,7 +40,7 @@ GATEWAY_KEYS: Final = frozenset({"cors", "rate_limit"})
 def build_chain(
     settings: Mapping[str, tuple[Any, str]], state: State, consumers: Mapping[str, Any]
 ) -> tuple[Policy, ...]:
-    """The policies of one route, in order; `settings` maps keys to validated settings and the scope that they were written in."""
+    """The policies of one route, in order; `settings` maps keys to validated settings and the scope of those."""
     chain = []
     for step in STEPS:
         if step.key in settings:

@@ -16,7 +16,7 @@ from portico.settings import DurationOrZero, Settings
 class CorsSettings(Settings):
     """Which pages of other origins may call the services.
 
-    `allow_origins` holds origins (`https://app.example.com`), patterns with one `*` label (`https://*.example.com`) or `*`.
+    `allow_origins` holds origins (`https://app.example.com`), patterns (`https://*.example.com`) or `*`.
     With `*` credentials are never allowed, whatever `allow_credentials` says: browsers reject that pair.
     """
 

@@ -10,16 +10,17 @@ from portico.errors import Answer
 from portico.exchange import Exchange
 
 Policy: TypeAlias = Callable[[Exchange], Answer | Awaitable[Answer | None] | None]
-"""Looks at an exchange before it is forwarded. None lets it go on; an Answer ends it; a policy that has to wait returns an awaitable of either."""
+"""Looks at an exchange before it is forwarded. None lets it go on, an Answer ends it; a policy that has to wait
+returns an awaitable of either."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a policy is built with.
 
-    `scope` names the level whose settings these are (`gateway`, `service:NAME`, `route:NAME`): state is shared within it. `state` outlives
-    snapshots: `keep(key, make)` gives what was made for the same key before. `consumers` maps names to the
-    numbers that they have in place of a rate limit's own.
+    `scope` names the level whose settings these are (`gateway`, `service:NAME`, `route:NAME`): state is shared within
+    it. `state` outlives snapshots: `keep(key, make)` gives what was made for the same key before. `consumers` maps
+    names to the numbers that they have in place of a rate limit's own.
     """
 
     scope: str
@@ -28,7 +29,7 @@ class Context:
 
 
 class State:
-    """What policies remember across configuration changes, by key; entries that no snapshot asked for are dropped with `sweep`."""
+    """What policies remember across configuration changes, by key; `sweep` drops what no snapshot asked for."""
 
     def __init__(self) -> None:
         self._kept: dict[object, Any] = {}

@@ -71,7 +71,8 @@ def _build(limits: list[RateLimit], context: Context) -> Policy | None:
 class _Rate:
     """Buckets of one rate, with the field lines that tell clients about it.
 
-    `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10: `q` requests per `w` seconds, `r` remaining, `t`
+    `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10: `q` requests per `w`
+    seconds, `r` remaining, `t`
     seconds until the quota is whole again.
     """
 
@@ -117,7 +118,8 @@ class _Limit:
         lines.append(f'RateLimit: "{self.name}";r=0;t={wait}'.encode())
         return Refusal(
             "rate_limited",
-            f"more than {rate.buckets.burst} requests at once, refilled every {rate.buckets.interval:g} s; wait {wait} s",
+            f"{rate.buckets.burst} requests at once are allowed, one more every {rate.buckets.interval:g} s; "
+            f"wait {wait} s",
             (b"Retry-After: %d" % wait,),
         )
 

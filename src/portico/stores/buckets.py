@@ -13,7 +13,8 @@ CAPACITY: Final = 100_000
 class TokenBuckets:
     """Buckets of `burst` tokens, refilled one token every `interval` seconds.
 
-    What is stored per key is the moment when its bucket will be full again; an absent key has a full bucket. A bucket that
+    What is stored per key is the moment when its bucket will be full again; an absent key has a full bucket. A bucket
+    that
     has been left alone for `burst * interval` seconds is full, so generations older than that are dropped without loss.
     """
 

@@ -48,7 +48,7 @@ class Instance:
         self._idle: list[UpstreamConnection] = []
 
     def take(self, recently_used: bool) -> UpstreamConnection | None:
-        """An idle connection, the most recently used first; with `recently_used` only one used within `RECENT` seconds."""
+        """An idle connection, the last used first; with `recently_used` only one used within `RECENT` seconds."""
         idle = self._idle
         while idle:
             connection = idle[-1]
@@ -71,12 +71,12 @@ class Instance:
         self._deadlines.set(connection, now + span)
         self._idle.append(connection)
 
-    async def connect(self, timeout: float) -> UpstreamConnection:
-        """Open a connection within `timeout` seconds; raises UpstreamError of the legs `connect` and `connect_timeout`."""
+    async def connect(self, patience: float) -> UpstreamConnection:
+        """Open a connection within `patience` seconds; raises UpstreamError of legs `connect` and `connect_timeout`."""
         loop = asyncio.get_running_loop()
         address = self.address
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience):
                 if address.path:
                     _, protocol = await loop.create_unix_connection(self._new_connection, address.path)
                 else:

@@ -9,7 +9,8 @@ from portico.errors import MessageError
 from portico.wire.grammar import are_field_lines
 
 _SIZE_LINE: Final = re.compile(
-    rb"""([0-9A-Fa-f]{1,15})(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]++(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++|"[\t \x21\x23-\x5b\x5d-\x7e]*+"))?)*+"""
+    rb"""([0-9A-Fa-f]{1,15})(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]++(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++|"[\t
+    \x21\x23-\x5b\x5d-\x7e]*+"))?)*+"""
 )
 _LINE_LIMIT: Final = 256
 """Bytes of a size line with its extensions: nothing in use needs more, and an endless one would hold memory."""
@@ -23,7 +24,8 @@ _SIZE, _DATA, _DATA_END, _TRAILER, _DONE = range(5)
 class ChunkedDecoder:
     """Takes the bytes of a chunked body as they come and gives back its content.
 
-    After the last chunk and the trailer section, `done` is true and `rest` holds the bytes behind the body. Trailer fields are checked
+    After the last chunk and the trailer section, `done` is true and `rest` holds the bytes behind the body. Trailer
+    fields are checked
     and dropped. Raises MessageError with `reason` where the coding is broken.
     """
 

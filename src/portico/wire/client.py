@@ -1,6 +1,7 @@
 """The service's side of HTTP/1.1 (RFC 9112): writes a request to a connection, reads its response off it.
 
-What comes back is trusted no more than what a client sends: a service that lies about a length, answers twice or sends bytes unasked
+What comes back is trusted no more than what a client sends: a service that lies about a length, answers twice or
+sends bytes unasked
 harms its own exchange, and its connection is not used again.
 """
 
@@ -163,7 +164,8 @@ class UpstreamConnection(asyncio.Protocol):
         patience: Patience,
         total_deadline: float,
     ) -> None:
-        """Begin a request with its head; its content, if any, goes through `send_body` and `end_body`, and `flush` sends all.
+        """Begin a request with its head; its content, if any, goes through `send_body` and `end_body`, and `flush`
+        sends all.
 
         `total_deadline` is the moment (monotonic) when all must be over, `NEVER` for none.
         """
@@ -233,7 +235,7 @@ class UpstreamConnection(asyncio.Protocol):
             patience = self.patience
             deadline = time.monotonic() + (patience.idle if self.state == _BODY else patience.response)
             total = self.total_deadline
-            self.deadlines.set(self, deadline if deadline < total else total)
+            self.deadlines.set(self, min(deadline, total))
 
     def _read_head(self) -> bool:
         """Take one head off the buffer; False where it is not complete."""
@@ -243,7 +245,7 @@ class UpstreamConnection(asyncio.Protocol):
             if len(buffer) > _HEAD_LIMIT:
                 raise MessageError("upstream_malformed", f"the response's head is larger than {_HEAD_LIMIT} bytes")
             return False
-        head = parse_response_head(buffer[: end + 2], self.method, _HEADER_COUNT, self.noted)
+        head = parse_response_head(buffer[:end], self.method, _HEADER_COUNT, self.noted)
         self.buffer = b""
         rest = buffer[end + 4 :]
         if head.status < 200:

@@ -25,7 +25,8 @@ class Timed(Protocol):
 class Deadlines:
     """Calls `deadline_passed` on each item whose deadline, in `time.monotonic()` seconds, has passed.
 
-    Moving a deadline later, which nearly every request does, writes one attribute: the item is looked at when its old slot
+    Moving a deadline later, which nearly every request does, writes one attribute: the item is looked at when its old
+    slot
     comes up and is put back then.
     """
 

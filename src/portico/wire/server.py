@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from portico.errors import STATUS_LINES, MessageError
 from portico.exchange import Client, Handler, Receiver
-from portico.messages import CHUNKED, UNTIL_CLOSE, RequestHead
+from portico.messages import CHUNKED, RequestHead
 from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.grammar import REQUEST_RULES, has_bare_line_feed, parse_request_head
@@ -220,7 +220,7 @@ class ServerConnection(asyncio.Protocol):
     # ---- reading requests
 
     def _advance(self) -> None:
-        """Begin as many buffered requests as can be, one after another: a later one waits for the response before it."""
+        """Begin what is in the buffer, request after request: a later one waits for the response before it."""
         if self.advancing:
             return
         self.advancing = True
@@ -250,7 +250,7 @@ class ServerConnection(asyncio.Protocol):
             if end < 0:
                 self._await_head(buffer)
                 return False
-        head = buffer[: end + 2]
+        head = buffer[:end]
         try:
             request = parse_request_head(head, limits.header_count, limits.url_length, server.noted)
             if request.framing > limits.body_size:
