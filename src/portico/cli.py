@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from portico import __version__
-from portico.config import Config, ConfigError, json_schema, load_config, warnings_for
+from portico.config import Config, ConfigError, file_problems, json_schema, load_config, warnings_for
+from portico.policies import POLICY_SETTINGS
 
 DEFAULT_CONFIG = "portico.yaml"
 
@@ -51,9 +52,12 @@ def _path_of(config: Path | None) -> Path | None:
 def _load(config: Path | None) -> tuple[Config, Path | None]:
     path = _path_of(config)
     try:
-        return load_config(path, os.environ), path
+        loaded = load_config(path, os.environ)
     except ConfigError as error:
         _fail(str(error))
+    if problems := file_problems(loaded):
+        _fail("\n".join(problems))
+    return loaded, path
 
 
 @app.command()
@@ -96,7 +100,13 @@ def routes(config: ConfigOption = None) -> None:
             *(f"{name}={value}" for name, value in route.headers.items()),
         ]
         service = route.service if route.version is None else f"{route.service} {route.version}"
-        table.add_row(route.name, " ".join(match), service, route.rewrite, " ".join(route.policies) or "none")
+        table.add_row(
+            route.name,
+            " ".join(match),
+            service,
+            route.rewrite,
+            " ".join(key for key in POLICY_SETTINGS if key in route.policies) or "none",
+        )
     out.print(table)
 
 
@@ -121,7 +131,7 @@ def demo(config: ConfigOption = None) -> None:
 
     loaded, path = _load(config)
     try:
-        run_demo(loaded, path, out)
+        run_demo(loaded, path)
     except ListenError as error:
         _fail(f"portico: {error}")
 

@@ -8,9 +8,6 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-from rich.table import Table
-
 from portico.config import Config
 from portico.supervisor import Child, Supervisor, open_listener
 
@@ -24,14 +21,14 @@ _WHAT: Final = {
 }
 
 
-def run_demo(config: Config, config_path: Path | None, out: Console) -> None:
+def run_demo(config: Config, config_path: Path | None) -> None:
     """Run until Ctrl-C or SIGTERM. Raises ListenError where a port is taken, before anything was started."""
     listeners = {name: open_listener("127.0.0.1", port) for name, port in SAMPLES.items()}
     gateway = open_listener(config.gateway.host, config.gateway.port)
     supervisor = Supervisor(config, config_path, gateway)
     for name, listener in listeners.items():
         supervisor.companions.append(Child(name, _Sample(listener, supervisor)))
-    _introduce(out, gateway.getsockname()[1])
+    _introduce(gateway.getsockname()[1])
     supervisor.run()
 
 
@@ -61,14 +58,13 @@ class _Sample:
         await server.serve(sockets=[self.listener])
 
 
-def _introduce(out: Console, port: int) -> None:
-    table = Table("what", "where", "does", box=None, pad_edge=False)
+def _introduce(port: int) -> None:
     base = f"http://localhost:{port}"
-    table.add_row("gateway", base, "routes, limits, logs; also /health and /metrics")
-    for name, own_port in SAMPLES.items():
-        table.add_row(name, f"http://localhost:{own_port}", f"{_WHAT[name]}; through the gateway at {base}/api/{name}")
-    out.print(table)
-    out.print(
+    rows = [("gateway", base, "routes, balances, limits, logs")]
+    rows += [(name, f"http://localhost:{own}", f"{_WHAT[name]}; {base}/api/{name}") for name, own in SAMPLES.items()]
+    lines = [f"{what:<11}{where:<24}{does}" for what, where, does in (("WHAT", "WHERE", "DOES"), *rows)]
+    print("\n".join(lines))  # noqa: T201
+    print(  # noqa: T201
         f"""
 Try:
   curl '{base}/health'
@@ -76,7 +72,7 @@ Try:
   curl -N '{base}/api/atc/api/trend/stream?limit=5&interval=0.5'
   curl -i '{base}/v1/portfolio/positions'
 
-Ctrl-C stops everything. Below is the access log.
+Ctrl-C stops everything. Below: the access log, a line for each request.
 """,
-        markup=False,
+        flush=True,
     )

@@ -1,5 +1,6 @@
 """Configuration: one YAML file and the environment, checked as a whole and handed on unchangeable."""
 
+from portico.config.files import file_problems
 from portico.config.gateway import GatewaySettings, LimitSettings, LogSettings, TlsSettings
 from portico.config.instances import InstanceSettings
 from portico.config.levels import Level, Merged, Policies, merge_policies
@@ -44,6 +45,7 @@ __all__ = [
     "UpstreamTlsSettings",
     "VersionSettings",
     "dump_config",
+    "file_problems",
     "json_schema",
     "load_config",
     "load_dumped",

@@ -93,7 +93,12 @@ class LogSettings(Section):
 
 
 class GatewaySettings(Section):
-    """The listening side and the process. `workers: auto` is one per core; port 0 picks a free one."""
+    """The listening side and the process. `workers: auto` is one per core; port 0 picks a free one.
+
+    `title` is what the front page at `/` says.
+    """
+
+    title: Annotated[str, Field(min_length=1, max_length=200)] = "Portico API Gateway"
 
     host: Annotated[str, Field(min_length=1, max_length=255)] = "0.0.0.0"  # noqa: S104 - a gateway is there to be reached
     port: Annotated[Whole, Field(ge=0, le=65535)] = 8000

@@ -12,8 +12,6 @@ from portico.control.exposition import render_metrics
 from portico.control.health import HealthChecks
 from portico.control.workers import Workers
 
-MESSAGE = "Crypto Probability API Gateway"
-
 
 class State:
     """What the endpoints read; a reload replaces `config`."""
@@ -35,7 +33,11 @@ def create_app(state: State) -> FastAPI:
         for route in state.config.all_routes:
             endpoints.setdefault(route.name, f"{route.path.rstrip('/')}/...")
         own = {name: f"/{name}" for name in ("health", "livez", "readyz", "metrics")}
-        return {"message": MESSAGE, "services": list(state.config.services), "endpoints": {**endpoints, **own}}
+        return {
+            "message": state.config.gateway.title,
+            "services": list(state.config.services),
+            "endpoints": {**endpoints, **own},
+        }
 
     @app.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> dict[str, Any]:
