@@ -22,7 +22,7 @@ from portico.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, Response
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _FIELD = _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+"
-_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])")
+_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])")  # a # is in no target
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?")
 _FIELD_LINE: Final = re.compile(rb"(" + _TOKEN + rb"):[\t\x20-\x7e\x80-\xff]*+")
 _FIELD_LINES: Final = re.compile(rb"(?:" + _FIELD + rb"\r\n)*+")
@@ -35,6 +35,7 @@ _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"timeout=([0-9]{1,6})", re.IGNORECASE)
 _KNOWN_HOSTS: Final = 4096
 _known_hosts: set[bytes] = set()
 """Values of Host that were found valid; a gateway sees few, however many requests."""
+_EMPTY_LINES: Final = re.compile(rb"(?:\r\n)++")
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 
 REQUEST_RULES: Final = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding"})
@@ -63,6 +64,7 @@ END_TO_END: Final = frozenset(
 """Fields that `Connection` may not name: dropping them would change what the request means."""
 _END_TO_END_PREFIXES: Final = (b"x-forwarded-", b"x-consumer-", b"x-forwarded_", b"access-control-")
 
+_METHOD_LENGTH: Final = 32
 _METHODS_REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
 _USUAL_CONNECTION: Final[dict[bytes | None, tuple[bytes, ...]]] = {
     value: (value.lower(),) for value in (b"keep-alive", b"Keep-Alive", b"close")
@@ -106,6 +108,8 @@ def parse_request_head(head: bytes, header_count: int, url_length: int, noted: f
         raise _diagnosed(head)
     request = RequestHead()
     request.method, target, minor = match.groups()
+    if len(request.method) > _METHOD_LENGTH or request.method in _METHODS_REFUSED:
+        raise MessageError("not_implemented", f"{request.method[:32].decode()} is not offered by this gateway")
     if len(target) > url_length:
         raise MessageError("url_too_long", f"the request target is longer than {url_length} bytes")
     if len(lines) > header_count:
@@ -114,12 +118,13 @@ def parse_request_head(head: bytes, header_count: int, url_length: int, noted: f
         names = list(map(_name_of, lines))
     except ValueError:
         raise _diagnosed(head) from None
-    if request.method in _METHODS_REFUSED:
-        raise MessageError("not_implemented", f"{request.method.decode()} is not offered by this gateway")
     request.fields = fields = Fields(names, lines)
     request.version = version = 11 if minor == b"1" else 10
     request.host = host = _host_of(fields, version)
-    request.target = target if target[0] == 47 else _origin_form(request.method, target, host)
+    if target[0] == 47:
+        request.target = target
+    else:
+        request.target, request.host = _origin_form(request.method, target, host)
     request.framing = 0
     request.expects_continue = False
     request.keep_alive = version == 11
@@ -198,17 +203,20 @@ def _host_of(fields: Fields, version: int) -> bytes:
     return b""
 
 
-def _origin_form(method: bytes, target: bytes, host: bytes) -> bytes:
-    """Path and query of an absolute-form target (RFC 9112, section 3.2.2), whose authority must be what Host says."""
+def _origin_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
+    """Path and query of an absolute-form target, and its authority, which must be what Host says.
+
+    RFC 9112, sections 3.2.2 to 3.2.4.
+    """
     if target == b"*" and method == b"OPTIONS":
-        return target
+        return target, host
     match = _ABSOLUTE.fullmatch(target)
-    if match is None:
+    if match is None or not _HOST.fullmatch(match[1]):
         raise MessageError("malformed_request", "the request target is neither a path nor an absolute http URL")
-    if match[1].lower() != host.lower():
+    if host and match[1].lower() != host.lower():
         raise MessageError("malformed_request", "the request target's authority differs from Host")
-    path: bytes = match[2] or b"/"
-    return path if path[0] == 47 else b"/" + path
+    path: bytes = match[2] or (b"*" if method == b"OPTIONS" else b"/")
+    return b"/" + path if path.startswith(b"?") else path, host or match[1]
 
 
 def parse_response_head(head: bytes, method: bytes, header_count: int, noted: frozenset[bytes]) -> ResponseHead:
@@ -266,9 +274,15 @@ def are_field_lines(block: bytes) -> bool:
     return _FIELD_LINES.fullmatch(block) is not None
 
 
-def has_bare_line_feed(data: bytes) -> bool:
+def has_bare_line_feed(data: bytes, start: int) -> bool:
     """Whether a line ends in LF without CR, so that a head that will never be accepted is refused without waiting."""
-    return _BARE_LF.search(data) is not None
+    return _BARE_LF.search(data, start) is not None
+
+
+def without_empty_lines(data: bytes) -> bytes:
+    """`data` from its first line that is not empty."""
+    match = _EMPTY_LINES.match(data)
+    return data[match.end() :] if match else data
 
 
 _WRONG: Final = (

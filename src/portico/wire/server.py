@@ -15,7 +15,7 @@ from portico.exchange import Client, Handler, Receiver
 from portico.messages import CHUNKED, RequestHead
 from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from portico.wire.deadlines import NEVER, Deadlines
-from portico.wire.grammar import REQUEST_RULES, has_bare_line_feed, parse_request_head
+from portico.wire.grammar import REQUEST_RULES, has_bare_line_feed, parse_request_head, without_empty_lines
 from portico.wire.writing import write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
@@ -98,7 +98,7 @@ class ServerConnection(asyncio.Protocol):
         "transport", "wakes", "writing_paused",
         # as long as an exchange
         "awaits_continue", "bytes_in", "bytes_out", "decoder", "keep_alive", "left", "mode", "progress", "receiver",
-        "request", "request_done", "response_done", "response_started",
+        "request", "request_done", "response_done", "response_started", "scanned",
     )
     # fmt: on
 
@@ -123,7 +123,7 @@ class ServerConnection(asyncio.Protocol):
         self.request_done = True
         self.response_started = self.response_done = self.awaits_continue = False
         self.mode = _BODILESS
-        self.left = self.bytes_in = self.bytes_out = self.progress = 0
+        self.left = self.bytes_in = self.bytes_out = self.progress = self.scanned = 0
 
     # ---- the transport's calls
 
@@ -140,18 +140,14 @@ class ServerConnection(asyncio.Protocol):
         server.deadlines.set(self, time.monotonic() + server.limits.header_timeout)
 
     def data_received(self, data: bytes) -> None:
-        if self.state == _READING_HEAD:
-            if self.buffer:
-                self.buffer += data
-            else:
-                self.buffer = data
+        if self.state == _READING_HEAD and not self.writing_paused:
+            self.buffer = self.buffer + data if self.buffer else data
             self._advance()
-        elif self.state == _EXCHANGE:
-            if not self.request_done:
-                self._take_body(data)
-                if self.state == _EXCHANGE and not self.response_done:
-                    self.receiver.batch_ended()
-                return
+        elif self.state == _EXCHANGE and not self.request_done:
+            self._take_body(data)
+            if self.state == _EXCHANGE and not self.response_done:
+                self.receiver.batch_ended()
+        elif self.state in (_READING_HEAD, _EXCHANGE):  # pipelined: it waits for its turn
             self.buffer += data
             if len(self.buffer) > _PIPELINE_BUFFER and not self.reading_paused:
                 self.reading_paused = True
@@ -180,10 +176,9 @@ class ServerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.writing_paused = True
-        if self.state == _EXCHANGE:
-            self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
-            if not self.response_done:
-                self.receiver.pause_writing()
+        self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
+        if self.state == _EXCHANGE and not self.response_done:
+            self.receiver.pause_writing()
 
     def resume_writing(self) -> None:
         self.writing_paused = False
@@ -191,10 +186,14 @@ class ServerConnection(asyncio.Protocol):
             self._expect_body()
             if not self.response_done:
                 self.receiver.resume_writing()
+        elif self.state == _READING_HEAD:
+            self._await_request()
 
     def deadline_passed(self) -> None:
         if self.state == _EXCHANGE:
             self._exchange_stalled()
+        elif self.writing_paused:
+            self.transport.abort()
         elif self.state == _READING_HEAD and self.buffer:
             self._refuse(MessageError("request_timeout", "the request's head did not arrive in time"), self.buffer)
         elif self.state == _READING_HEAD:
@@ -226,22 +225,24 @@ class ServerConnection(asyncio.Protocol):
         self.advancing = True
         try:
             for _ in range(_PIPELINE_TURN):
-                if self.state != _READING_HEAD or not self.buffer or not self._read_head():
+                if not self._may_begin() or not self._read_head():
                     return
         finally:
             self.advancing = False
-        if self.state == _READING_HEAD and self.buffer:
+        if self._may_begin():
             self.server.loop.call_soon(self._advance)
+
+    def _may_begin(self) -> bool:
+        """Whether a request can be begun: none runs, bytes are there, and the client reads what it is sent."""
+        return self.state == _READING_HEAD and not self.writing_paused and bool(self.buffer)
 
     def _read_head(self) -> bool:
         """Take one head off the buffer and begin its exchange; False where it is not complete."""
         server, buffer = self.server, self.buffer
         limits = server.limits
-        if buffer[0] == 13 and buffer.startswith(
-            b"\r\n"
-        ):  # RFC 9112, section 2.2: an empty line before a request is skipped
-            buffer = self.buffer = buffer[2:]
-        end = buffer.find(b"\r\n\r\n")
+        if buffer[0] == 13 and not self.scanned:  # RFC 9112, section 2.2: empty lines before a request are skipped
+            buffer = self.buffer = without_empty_lines(buffer)
+        end = buffer.find(b"\r\n\r\n", self.scanned)
         if end < 0 or end > limits.header_size:
             error = _oversized(buffer, end, limits)
             if error is not None:
@@ -263,7 +264,8 @@ class ServerConnection(asyncio.Protocol):
         return True
 
     def _await_head(self, buffer: bytes) -> None:
-        if has_bare_line_feed(buffer):
+        start, self.scanned = self.scanned, max(0, len(buffer) - 3)
+        if has_bare_line_feed(buffer, start):
             self._refuse(MessageError("malformed_request", "a line ends in LF without CR"), buffer)
         elif self.peer_closed:
             self._close()
@@ -471,9 +473,14 @@ class ServerConnection(asyncio.Protocol):
             return
         self.state = _READING_HEAD
         self.request = None
-        self.progress = 0
+        self.progress = self.scanned = 0
+        if not self.writing_paused:
+            self._await_request()
+
+    def _await_request(self) -> None:
+        """Take up the next request: from the buffer, or from the client within the idle time-out."""
         self.server.deadlines.set(self, time.monotonic() + self.server.limits.idle_timeout)
-        if self.reading_paused:
+        if self.reading_paused and not self.transport.is_closing():
             self.reading_paused = False
             self.transport.resume_reading()
         if self.buffer and not self.advancing:
@@ -530,6 +537,7 @@ def _oversized(buffer: bytes, end: int, limits: Limits) -> MessageError | None:
     target_limit = limits.url_length + 64  # method and version beside the target
     if (line if line >= 0 else len(buffer)) > target_limit:
         return MessageError("url_too_long", f"the request target is longer than {limits.url_length} bytes")
-    if line >= 0 and (end if end >= 0 else len(buffer)) - line > limits.header_size + 2:
+    size = (end if end >= 0 else len(buffer) - 3) - line  # while the end is not there, 3 bytes may be part of it
+    if line >= 0 and size > limits.header_size:
         return MessageError("headers_too_large", f"the header fields are larger than {limits.header_size} bytes")
     return None
