@@ -334,7 +334,7 @@ class Forwarding:
             and self.replayable
             and (unsent or request.method in IDEMPOTENT)
             and self.retries < retry.attempts
-            and self.service.budget.spend()
+            and (unsent or self.service.budget.spend())  # what never arrived burdens nobody: that is failover
         )
 
     def _retry(self) -> None:

@@ -77,6 +77,15 @@ def open_listener(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _unix_listener(path: Path) -> socket.socket:
+    """A socket that outlives the control process: who connects while that is started again waits instead of failing."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
 class Supervisor:
     """Runs one gateway: a control process and `gateway.workers` workers around one listening socket."""
 
@@ -100,6 +109,8 @@ class Supervisor:
         os.set_inheritable(self.lifeline, True)
         try:
             self.runtime.store(self.config, 1)
+            self.control_listener = _unix_listener(self.runtime.control_socket)
+            self.channel_listener = _unix_listener(self.runtime.channel_socket)
             with _wakeups() as self.wakeup:
                 self._start_all()
                 self._watch()
@@ -126,7 +137,7 @@ class Supervisor:
         from portico.control.process import run_control  # FastAPI is loaded in this process only
 
         self.listener.close()
-        run_control(self.runtime, self.lifeline, self.config_path)
+        run_control(self.runtime, self.control_listener, self.channel_listener, self.lifeline, self.config_path)
 
     def _worker(self, name: str) -> None:
         from portico.worker import run_worker
@@ -199,7 +210,7 @@ class Supervisor:
             delay = 0.0 if child.restarts == 0 else min(_BACKOFF * 2 ** (child.restarts - 1), _BACKOFF_LIMIT)
             child.start_at = time.monotonic() + delay
             how = os.waitstatus_to_exitcode(status)
-            extra = {"process": child.name, "exit": how, "restart_in": f"{delay:g}s"}
+            extra = {"child": child.name, "exit": how, "restart_in": f"{delay:g}s"}
             logger.warning("a process ended and is started again", extra=extra)
 
     def _stop_all(self) -> None:

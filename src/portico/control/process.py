@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -24,9 +25,11 @@ from portico.runtime import Runtime
 logger: Final = logging.getLogger("portico.control")
 
 
-def run_control(runtime: Runtime, lifeline: int, config_path: Path | None) -> None:
+def run_control(
+    runtime: Runtime, http: socket.socket, channel: socket.socket, lifeline: int, config_path: Path | None
+) -> None:
     """Serve until SIGTERM, or until the supervisor's end of the `lifeline` pipe closes."""
-    uvloop.run(_Control(runtime, lifeline, config_path).run())
+    uvloop.run(_Control(runtime, http, channel, lifeline, config_path).run())
 
 
 class _Server(uvicorn.Server):
@@ -37,8 +40,12 @@ class _Server(uvicorn.Server):
 
 
 class _Control:
-    def __init__(self, runtime: Runtime, lifeline: int, config_path: Path | None) -> None:
+    def __init__(
+        self, runtime: Runtime, http: socket.socket, channel: socket.socket, lifeline: int, config_path: Path | None
+    ) -> None:
         self.runtime = runtime
+        self.http = http
+        self.channel = channel
         self.lifeline = lifeline
         self.config_path = config_path
         self.workers = Workers()
@@ -49,11 +56,9 @@ class _Control:
         config, self.generation = self.runtime.stored()
         configure_events(config.gateway.log.level, config.gateway.log.format)
         self.state = State(config, self.workers, self.health)
-        self.runtime.control_socket.unlink(missing_ok=True)
         server = _Server(
             uvicorn.Config(
                 create_app(self.state),
-                uds=str(self.runtime.control_socket),
                 log_config=None,
                 access_log=False,
                 lifespan="off",
@@ -71,10 +76,10 @@ class _Control:
         loop.add_signal_handler(signal.SIGTERM, stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         loop.add_reader(self.lifeline, stop)
-        channel = await self.workers.listen(self.runtime.channel_socket)
+        channel = await self.workers.listen(self.channel)
         self.workers.publish(config, self.generation)
         self.health.watch(config)
-        await server.serve()
+        await server.serve(sockets=[self.http])
         channel.close()
         await self.health.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
+import socket
 from typing import Any, Final
 
 import msgspec
@@ -30,10 +30,9 @@ class Workers:
         self._collections = 0
         self._waiting: dict[str, tuple[int, asyncio.Future[None]]] = {}
 
-    async def listen(self, path: Path) -> asyncio.Server:
-        """Wait for workers on the unix socket `path`."""
-        path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, at the start
-        return await asyncio.start_unix_server(self._serve, path)
+    async def listen(self, listener: socket.socket) -> asyncio.Server:
+        """Wait for workers on a unix socket."""
+        return await asyncio.start_unix_server(self._serve, sock=listener)
 
     def publish(self, config: Config, generation: int) -> None:
         """Send a configuration to every worker, now and when one connects."""
