@@ -28,6 +28,7 @@ _METHOD_NAMES: Final = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND")
 }
 _NO_SERVICE: Final = "none"
+_CLIENT_LEFT: Final = frozenset({"client_closed", "client_stalled"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class Gateway:
         seconds = time.monotonic() - exchange.started
         if failure is not None:
             exchange.reason = exchange.reason or failure
-            if not exchange.status:
+            if failure in _CLIENT_LEFT or not exchange.status:
                 exchange.status = 499
         status = exchange.status
         route = exchange.route

@@ -216,6 +216,7 @@ class Supervisor:
     def _stop_all(self) -> None:
         """Workers drain first; the control process, which answers for them until then, ends last."""
         logger.info("stopping: running requests may finish")
+        self.listener.close()  # the workers close theirs: who comes now is turned away at once
         workers = [child for child in self.children if child.name.startswith("worker-")]
         deadline = time.monotonic() + self.config.gateway.limits.drain_timeout + _KILL_GRACE
         self._stop(workers, deadline)
