@@ -13,7 +13,7 @@ from typing import Final
 from portico.answer import date_line, send_answer
 from portico.errors import MessageError, Refusal, UpstreamError
 from portico.exchange import Exchange
-from portico.forwarded import REQUEST_DROP, RESPONSE_DROP, VIA, believed_lines
+from portico.forwarded import REQUEST_DROP, RESPONSE_DROP, VIA, believed_lines, believed_trace_id
 from portico.messages import CHUNKED, IDEMPOTENT, UNTIL_CLOSE, ResponseHead
 from portico.route import Route
 from portico.upstreams.instance import Instance
@@ -106,7 +106,7 @@ class Forwarding:
 
     async def _connect(self, instance: Instance) -> None:
         try:
-            connection = await instance.connect(self.route.timeouts.connect)
+            connection = await instance.connect(min(self.route.timeouts.connect, self._time_left()))
         except UpstreamError as error:
             self.waiting = None
             self.upstream_failed(error)
@@ -122,8 +122,8 @@ class Forwarding:
         assert request is not None
         timeouts = self.route.timeouts
         self.sent_at = time.monotonic()
-        total_deadline = NEVER if timeouts.total is None else exchange.started + timeouts.total
-        connection.start(self, request.method, self._head(), request.framing == CHUNKED, timeouts, total_deadline)
+        deadline = NEVER if timeouts.total is None else exchange.started + timeouts.total
+        connection.start(self, request.method, self._head(), request.framing == CHUNKED, timeouts, deadline)
         for data in self.kept:
             connection.send_body(data)
         if self.body_done:
@@ -156,10 +156,11 @@ class Forwarding:
             lines += believed_lines(fields, peer, exchange.client_ip, request.host, route.prefix)
         else:
             lines += (route.forwarded, self.peer_lines, b"X-Forwarded-Host: " + request.host)
-        lines.append(
-            f"X-Request-ID: {exchange.request_id}\r\n"
-            f"traceparent: 00-{exchange.trace_id}-{exchange.trace_id[-16:]}-01".encode()
-        )
+        trace_id = exchange.trace_id
+        ids = f"X-Request-ID: {exchange.request_id}"
+        if not exchange.trusted or not believed_trace_id(fields):
+            ids = f"{ids}\r\ntraceparent: 00-{trace_id}-{trace_id[16:]}-01"
+        lines.append(ids.encode())
         if request.framing == CHUNKED:
             lines.append(b"Transfer-Encoding: chunked")
         elif request.framing or b"content-length" in request.noted:
@@ -334,8 +335,14 @@ class Forwarding:
             and self.replayable
             and (unsent or request.method in IDEMPOTENT)
             and self.retries < retry.attempts
+            and self._time_left() > 0
             and (unsent or self.service.budget.spend())  # what never arrived burdens nobody: that is failover
         )
+
+    def _time_left(self) -> float:
+        """Seconds until the exchange must be over."""
+        total = self.route.timeouts.total
+        return NEVER if total is None else self.exchange.started + total - time.monotonic()
 
     def _retry(self) -> None:
         self.retries += 1

@@ -116,14 +116,25 @@ def believed_lines(fields: Fields, peer: Peer, client_ip: str, host: bytes, pref
         b"X-Forwarded-Port: " + (port if port and _PORT.fullmatch(port) else own[b"X-Forwarded-Port"]),
         b"X-Forwarded-Host: " + (outer_host if outer_host and _HOST.fullmatch(outer_host) else host),
         *([b"X-Forwarded-Prefix: " + full_prefix] if full_prefix else []),
+        *_trace_lines(fields),
     ]
 
 
-def believed_ids(fields: Fields) -> tuple[str | None, str | None]:
-    """Request id and trace id that a trusted proxy sends; None for what is absent or malformed."""
+def _trace_lines(fields: Fields) -> list[bytes]:
+    """The trace context as it came: this hop reports no span of its own, so the caller's stays the parent."""
+    if believed_trace_id(fields) is None:
+        return []
+    states = fields.all(b"tracestate")
+    return [b"traceparent: " + (fields.get(b"traceparent") or b""), *(b"tracestate: " + state for state in states)]
+
+
+def believed_request_id(fields: Fields) -> str | None:
+    """The request id that a trusted proxy sends; None where it is absent or malformed."""
     request_id = fields.get(b"x-request-id")
-    traceparent = _TRACEPARENT.fullmatch(fields.get(b"traceparent") or b"")
-    return (
-        request_id.decode() if request_id and _REQUEST_ID.fullmatch(request_id) else None,
-        traceparent[1].decode() if traceparent and traceparent[1] != b"0" * 32 else None,
-    )
+    return request_id.decode() if request_id and _REQUEST_ID.fullmatch(request_id) else None
+
+
+def believed_trace_id(fields: Fields) -> str | None:
+    """The trace that a trusted proxy's request belongs to (W3C Trace Context); None where there is none."""
+    match = _TRACEPARENT.fullmatch(fields.get(b"traceparent") or b"")
+    return match[1].decode() if match and match[1] != b"0" * 32 else None

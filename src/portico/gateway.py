@@ -14,7 +14,7 @@ from portico.answer import send_answer
 from portico.errors import Answer, MessageError, Refusal
 from portico.exchange import Exchange, Stream
 from portico.forward import Forwarding
-from portico.forwarded import Network, Peer, believed_ids, client_behind
+from portico.forwarded import Network, Peer, believed_request_id, believed_trace_id, client_behind
 from portico.messages import RequestHead
 from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 from portico.observe.metrics import Metrics
@@ -90,7 +90,8 @@ class Gateway:
         if len(words) == 3:
             exchange.method = words[0].decode("ascii", "backslashreplace")[:32]
             exchange.path = words[1].partition(b"?")[0].decode("ascii", "backslashreplace")
-        send_answer(exchange, Refusal(error.reason, error.detail))
+        lines = (b"Retry-After: 1",) if error.reason == "overloaded" else ()
+        send_answer(exchange, Refusal(error.reason, error.detail, lines))
 
     # ---- the steps
 
@@ -108,21 +109,19 @@ class Gateway:
         exchange.client_ip = peer.client_ip
         if peer.trusted:
             exchange.client_ip = client_behind(request.fields, peer, networks)
-            request_id, trace_id = believed_ids(request.fields)
-            exchange.request_id = request_id or exchange.request_id
-            exchange.trace_id = trace_id or exchange.trace_id
+            exchange.request_id = believed_request_id(request.fields) or exchange.request_id
+            exchange.trace_id = believed_trace_id(request.fields) or exchange.trace_id
         exchange.segments = segments_of(path)
 
     def _find_route(self, exchange: Exchange, request: RequestHead) -> Route | Answer:
         """2. The route, or the answer where there is none to take."""
         if request.target == b"*":
             return Answer(204)
-        method = request.method
-        if method == b"OPTIONS":  # a preflight asks about the request that will follow it
-            method = request.fields.get(b"access-control-request-method") or method
-        match = self.snapshot.router.match(exchange.segments, request.host, method, request.fields)
+        router = self.snapshot.router
+        match = self._match_preflight(exchange, request) if request.method == b"OPTIONS" else None
+        match = match or router.match(exchange.segments, request.host, request.method, request.fields)
         if match is None:
-            allowed = self.snapshot.router.allowed_methods(exchange.segments, request.host, request.fields)
+            allowed = router.allowed_methods(exchange.segments, request.host, request.fields)
             if allowed:
                 lines = (b"Allow: " + b", ".join(allowed),)
                 return Refusal("method_not_allowed", f"{exchange.method} is not offered here", lines)
@@ -130,6 +129,14 @@ class Gateway:
         route, exchange.depth = match
         exchange.route = route
         return route.answer() if isinstance(route, LocalRoute) else route
+
+    def _match_preflight(self, exchange: Exchange, request: RequestHead) -> tuple[Route | LocalRoute, int] | None:
+        """The route that a preflight asks about, if it answers such questions."""
+        method = request.fields.get(b"access-control-request-method")
+        if method is None or b"origin" not in request.fields.names:
+            return None
+        match = self.snapshot.router.match(exchange.segments, request.host, method, request.fields)
+        return match if match and isinstance(match[0], Route) and match[0].answers_preflights else None
 
     def _pass_policies(self, exchange: Exchange, route: Route, first: int) -> None:
         """3. Every policy of the route in order; only one that has to wait costs a task."""

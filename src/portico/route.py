@@ -45,6 +45,8 @@ class Route:
     rewrite: Rewrite
     timeouts: Timeouts
     preserve_host: bool
+    answers_preflights: bool
+    """Whether its policies answer the questions that browsers ask before a request."""
     prefix: bytes
     """What the rewrite takes off the front, for `X-Forwarded-Prefix`."""
     forwarded: bytes

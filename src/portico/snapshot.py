@@ -64,7 +64,9 @@ class SnapshotBuilder:
                 methods |= {b"HEAD"}
             headers = tuple((name.lower().encode(), value.encode()) for name, value in written.headers.items())
             rules.append(Rule(written.path, route, written.hosts, methods, headers))
-        rules += self._own_rules(config, taken="/" in {written.path for written in config.all_routes})
+        rules += self._own_rules(
+            config, taken=any(route.path == "/" and not route.hosts for route in config.all_routes)
+        )
         self._services = [*services.values()]
         for key_of_gone, instance in known.items():
             if key_of_gone not in self._instances:
@@ -100,7 +102,7 @@ class SnapshotBuilder:
     ) -> Service:
         upstream = config.services[written.service].upstream(written.version)
         key = upstream_key(written.service, written.version, upstream)
-        tls_key = repr(upstream.tls)
+        tls_key = _tls_key(upstream.tls)
         members = []
         for settings in upstream.instances:
             identity = (key, settings.url, tls_key)
@@ -115,7 +117,7 @@ class SnapshotBuilder:
         return Service(written.service, members, _timeouts(upstream.timeouts), _retry(upstream))
 
     def _route(self, written: ResolvedRoute, service: Service, consumers: Mapping[str, Any]) -> Route:
-        prefix = b"" if written.path == "/" else written.path.encode()
+        prefix = _prefix_of(written)
         return Route(
             name=written.name,
             service=service,
@@ -123,6 +125,7 @@ class SnapshotBuilder:
             rewrite=Rewrite.of(written.rewrite),
             timeouts=_timeouts(written.timeouts),
             preserve_host=written.preserve_host,
+            answers_preflights="cors" in written.policies,
             prefix=prefix,
             forwarded=VIA + b"\r\nX-Forwarded-Prefix: " + prefix if prefix else VIA,
         )
@@ -143,14 +146,22 @@ class SnapshotBuilder:
             }
             chain = build_chain(own, self._state, {})
             route = Route(
-                path, self._control, chain, Rewrite(path.encode(), b"", False), self._control.timeouts, True, b"", VIA
+                name=path,
+                service=self._control,
+                policies=chain,
+                rewrite=Rewrite(path.encode(), b"", keeps_path=False),
+                timeouts=self._control.timeouts,
+                preserve_host=True,
+                answers_preflights="cors" in own,
+                prefix=b"",
+                forwarded=VIA,
             )
             rules.append(Rule(path, route, methods=_READS, exact=True))
         return rules
 
     def _context(self, settings: UpstreamTlsSettings) -> ssl.SSLContext:
-        """One TLS context per settings: making one costs tens of milliseconds."""
-        key = repr(settings)
+        """One TLS context per settings and state of the CA file: making one costs tens of milliseconds."""
+        key = _tls_key(settings)
         if key not in self._contexts:
             context = ssl.create_default_context(cafile=str(settings.ca) if settings.ca else None)
             context.set_alpn_protocols(["http/1.1"])
@@ -159,6 +170,18 @@ class SnapshotBuilder:
                 context.verify_mode = ssl.CERT_NONE
             self._contexts[key] = context
         return self._contexts[key]
+
+
+def _tls_key(settings: UpstreamTlsSettings) -> str:
+    changed = settings.ca.stat().st_mtime_ns if settings.ca else 0
+    return f"{settings!r} {changed}"
+
+
+def _prefix_of(written: ResolvedRoute) -> bytes:
+    """What the public path has before the service's own: `/api/x` for `/{path}`, nothing for `/api/x/{path}`."""
+    kept = written.rewrite.removesuffix("/{path}")
+    prefix = "" if written.path == "/" else written.path
+    return prefix.removesuffix(kept).encode()
 
 
 def _timeouts(settings: Any) -> Timeouts:

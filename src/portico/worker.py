@@ -138,10 +138,10 @@ class _Worker:
 
     def _adopt(self, generation: int, dumped: bytes) -> None:
         """Swap the snapshot: one assignment, after everything in it was built."""
-        config = load_dumped(dumped)
         try:
+            config = load_dumped(dumped)
             self.gateway.snapshot = self.builder.build(config, generation)
-        except (OSError, ValueError):
+        except Exception:
             logger.exception("a new configuration could not be taken over")
             return
         self.http.limits = _limits(config.gateway.limits)

@@ -41,7 +41,7 @@ policies:
   cors: {allow_origins: ["*"], allow_methods: ["*"], allow_headers: ["*"]}
   rate_limit: {requests_per_minute: 60, burst: 20, by: client_ip}
 consumers:
-  - {name: alice, scopes: [portfolio:read], rate_limit: {requests_per_minute: 600}}
+  - {name: alice, rate_limit: {requests_per_minute: 600}}
 """
 
 

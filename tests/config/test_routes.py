@@ -156,9 +156,9 @@ def test_names_that_a_service_cannot_have(report: Report, name: str) -> None:
 
 
 def test_consumers(load: Load, report: Report) -> None:
-    text = "consumers: [{name: alice, scopes: [a], rate_limit: {requests_per_minute: 600}}, {name: bob}]"
+    text = "consumers: [{name: alice, rate_limit: {requests_per_minute: 600}}, {name: bob}]"
     alice, bob = load(text).consumers
-    assert (alice.name, alice.scopes) == ("alice", ("a",))
+    assert alice.name == "alice"
     assert alice.rate_limit is not None
     assert (alice.rate_limit.requests_per_minute, alice.rate_limit.burst) == (600, None)
     assert bob.rate_limit is None

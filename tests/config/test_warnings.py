@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pytest
+
 from config.conftest import Load
-from portico.config import load_config, warnings_for
+from portico.config import ConfigError, load_config, warnings_for
 
 LIMITED = "policies: {rate_limit: {}"
 ONE = "services: {a: {url: http://h}}\n"
@@ -44,9 +46,23 @@ def test_no_rate_limit_anywhere(load: Load) -> None:
     assert warned(load, ONE) == ["portico.yaml:1:1: policies.rate_limit: no route has a rate limit"]
 
 
-def test_no_rate_limit_on_some_routes(load: Load) -> None:
+def test_no_rate_limit_on_purpose(load: Load) -> None:
     text = "services:\n  a: {url: http://h}\n  b: {url: http://h, policies: {rate_limit: off}}\n" + LIMITED + "}"
-    assert warned(load, text) == ["portico.yaml:3:3: services.b: the route b has no rate limit"]
+    assert warned(load, text) == [], "who writes off has thought about it"
+
+
+def test_policies_that_need_somebody_on_routes_where_nobody_is(load: Load) -> None:
+    text = "services:\n  a: {url: http://h}\npolicies:\n  authorize: {scopes: [x]}\n  rate_limit: {by: consumer}\n"
+    assert warned(load, text) == [
+        "portico.yaml:4:14: policies.authorize: the route a has no auth: every request to it is refused",
+        "portico.yaml:5:15: policies.rate_limit: the route a has no auth: all its requests count as one consumer's",
+    ]
+
+
+def test_a_path_that_no_request_can_have(load: Load) -> None:
+    for path in ("/x%zz", "/y%2e%2e/b"):
+        with pytest.raises(ConfigError, match="not a path that a request could have"):
+            load(ONE + f"routes: [{{service: a, path: {path}}}]\n")
 
 
 def test_workers_count_by_themselves(load: Load) -> None:

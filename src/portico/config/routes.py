@@ -10,6 +10,8 @@ from pydantic import AfterValidator, Field
 from portico.config.levels import Policies
 from portico.config.section import NoneIsEmpty, Section, Whole
 from portico.config.services import TimeoutField
+from portico.errors import MessageError
+from portico.paths import segments_of
 from portico.settings import HeaderName, Name
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -34,7 +36,14 @@ def _prefix(text: str) -> str:
     _characters(text)
     if re.search(r"[*{}]", text):
         raise ValueError("a path is a prefix, not a pattern; leave out *, { and }")
-    return text.rstrip("/") or "/"
+    return "/" + b"/".join(_segments(text.rstrip("/") or "/")).decode()
+
+
+def _segments(path: str) -> list[bytes]:
+    try:
+        return segments_of(path.encode())
+    except MessageError as error:
+        raise ValueError(f"not a path that a request could have: {error.detail}") from None
 
 
 def _rewrite(text: str) -> str:
@@ -44,6 +53,7 @@ def _rewrite(text: str) -> str:
         raise ValueError("{path} stands in a rewrite once at most")
     if "{" in rest or "}" in rest:
         raise ValueError("the only placeholder of a rewrite is {path}")
+    _segments(rest)
     return text
 
 
@@ -94,8 +104,7 @@ class ConsumerLimit(Section):
 
 
 class ConsumerSettings(Section):
-    """Someone who calls: the name is the token's subject."""
+    """Someone who calls, known by the `username` of a token, or else its `preferred_username` or `sub`."""
 
     name: Name
     rate_limit: ConsumerLimit | None = None
-    scopes: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_secrets(config),
             *_open_credentials(config),
             *_unlimited(config),
+            *_nobody_known(config),
             *_worker_limits(config),
             *_kept_too_long(config),
             *_unused_services(config),
@@ -71,12 +72,22 @@ def _open_credentials(config: Config) -> Iterator[Finding]:
 
 
 def _unlimited(config: Config) -> Iterator[Finding]:
-    routes = [route for route in config.all_routes if "rate_limit" not in route.policies]
-    if routes and len(routes) == len(config.all_routes):
+    if config.all_routes and not any("rate_limit" in route.policies for route in config.all_routes):
         yield Finding(("policies", "rate_limit"), "no route has a rate limit")
-        return
-    for route in routes:
-        yield Finding(route.source, f"the route {route.name} has no rate limit", at_key=True)
+
+
+def _nobody_known(config: Config) -> Iterator[Finding]:
+    """Policies that ask who is there, on routes where nobody has to say so."""
+    for route in config.all_routes:
+        if "auth" in route.policies:
+            continue
+        if "authorize" in route.policies:
+            path = (*_scope_path(route, route.policies["authorize"][1]), "authorize")
+            yield Finding(path, f"the route {route.name} has no auth: every request to it is refused")
+        settings, scope = route.policies.get("rate_limit", ([], ""))
+        if any(limit.by == "consumer" for limit in (settings if isinstance(settings, list) else [settings])):
+            path = (*_scope_path(route, scope), "rate_limit")
+            yield Finding(path, f"the route {route.name} has no auth: all its requests count as one consumer's")
 
 
 def _worker_limits(config: Config) -> Iterator[Finding]:
@@ -112,5 +123,6 @@ def _not_used_yet(gateway: GatewaySettings) -> Iterator[Finding]:
     default = GatewaySettings()
     if gateway.redis_url is not None:
         yield Finding(("gateway", "redis_url"), "accepted, but not used by this version")
-    if gateway.admin != default.admin:
-        yield Finding(("gateway", "admin"), "accepted, but not used by this version")
+    for key in ("admin", "admin_token", "access_token_expire_minutes"):
+        if getattr(gateway, key) != getattr(default, key):
+            yield Finding(("gateway", key), "accepted, but not used by this version")

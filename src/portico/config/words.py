@@ -23,6 +23,7 @@ NOT_YET = (
     "*policies.auth.jwt.public_key_file",
     "consumers.*.keys",
     "consumers.*.password",
+    "consumers.*.scopes",
 )
 """Keys that a later version knows."""
 

@@ -15,7 +15,7 @@ from typing import Final
 import uvicorn
 import uvloop
 
-from portico.config import ConfigError, load_config
+from portico.config import Config, ConfigError, file_problems, load_config
 from portico.control.app import State, create_app
 from portico.control.health import HealthChecks
 from portico.control.workers import Workers
@@ -37,6 +37,12 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Signals are the control process's, not the HTTP server's."""
         yield
+
+
+def _fixed(config: Config) -> tuple[object, ...]:
+    """What cannot change while the gateway runs."""
+    gateway = config.gateway
+    return gateway.host, gateway.port, gateway.workers, gateway.tls, gateway.log
 
 
 class _Control:
@@ -87,9 +93,14 @@ class _Control:
         """Read the file again; one that is wrong changes nothing."""
         try:
             config = load_config(self.config_path, os.environ)
+            problems = "\n".join(file_problems(config))
         except ConfigError as error:
-            logger.error("the configuration is wrong and was not taken over", extra={"problems": str(error)})
+            problems = str(error)
+        if problems:
+            logger.error("the configuration is wrong and was not taken over", extra={"problems": problems})
             return
+        if _fixed(config) != _fixed(self.state.config):
+            logger.warning("a change of host, port, workers, tls or log takes effect after a restart")
         self.generation += 1
         self.runtime.store(config, self.generation)
         self.state.config = config

@@ -52,7 +52,7 @@ def _as_list(settings: RateLimitSettings) -> list[RateLimit]:
 
 
 def _build(limits: list[RateLimit], context: Context) -> Policy | None:
-    checks = [_Limit(limit, context) for limit in limits]
+    checks = [_Limit(limit, context, place) for place, limit in enumerate(limits)]
     if not checks:
         return None
     if len(checks) == 1:
@@ -76,8 +76,8 @@ class _Rate:
     seconds until the quota is whole again.
     """
 
-    def __init__(self, name: str, requests_per_minute: float, burst: int, context: Context) -> None:
-        key = ("rate_limit", context.scope, name, requests_per_minute, burst)
+    def __init__(self, name: str, place: int, requests_per_minute: float, burst: int, context: Context) -> None:
+        key = ("rate_limit", context.scope, name, place, requests_per_minute, burst)
         self.buckets: TokenBuckets = context.state.keep(key, lambda: TokenBuckets(requests_per_minute, burst))
         self.policy_line = f'RateLimit-Policy: "{name}";q={ceil(requests_per_minute)};w=60'.encode()
         self.name = name
@@ -92,15 +92,15 @@ class _Rate:
 class _Limit:
     """One limit as configured, with a consumer's own rate in its place where there is one."""
 
-    def __init__(self, settings: RateLimit, context: Context) -> None:
+    def __init__(self, settings: RateLimit, context: Context, place: int) -> None:
         by = settings.by
         self.name = by if isinstance(by, str) else by.header.lower()
         self.key_of: Callable[[Exchange], str] = _KEYS[by] if isinstance(by, str) else _by_header(by.header)
-        self.rate = _Rate(self.name, settings.requests_per_minute, settings.burst, context)
+        self.rate = _Rate(self.name, place, settings.requests_per_minute, settings.burst, context)
         self.own_rates: dict[str, _Rate] = {}
         if by == "consumer":
             self.own_rates = {
-                name: _Rate(self.name, own.requests_per_minute, own.burst, context)
+                name: _Rate(self.name, place, own.requests_per_minute, own.burst, context)
                 for name, numbers in context.consumers.items()
                 for own in (settings.model_copy(update=dict(numbers)),)
             }

@@ -55,7 +55,7 @@ class RetryBudget:
             self._since = now
             self._requests //= 2
             self._retries //= 2
-        if self._retries >= _BUDGET_FLOOR + self.share * self._requests:
+        if self._retries >= (_BUDGET_FLOOR if self.share else 0) + self.share * self._requests:
             return False
         self._retries += 1
         return True

@@ -1,0 +1,87 @@
+"""The documentation shows configurations that load, and leaves nothing out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portico.config import Config, json_schema, load_text
+from portico.config.environment import DEFAULTS, OVERRIDES, POLICY_DEFAULTS
+from portico.errors import REASONS
+from portico.observe.access_log import AccessRecord
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+ENVIRON = {"SECRET_KEY": "0123456789abcdef0123456789abcdef"}
+
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def examples() -> Iterator[Any]:
+    """Every yaml block, named by its file and line."""
+    for name in ("README.md", "docs/configuration.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for block in _BLOCK.finditer(text):
+            if block[1] == "yaml":
+                yield pytest.param(block[2], id=f"{name}:{text.count(chr(10), 0, block.start()) + 1}")
+
+
+def property_names(schema: Any) -> set[str]:
+    """The keys of all sections in a schema, however deep."""
+    if isinstance(schema, list):
+        return set().union(*map(property_names, schema))
+    if not isinstance(schema, dict):
+        return set()
+    inner = set().union(*map(property_names, schema.values()))
+    properties = schema.get("properties")
+    return inner | set(properties) if isinstance(properties, dict) else inner
+
+
+def words_in_code() -> set[str]:
+    """The words that the reference writes as code within its sentences and tables; its examples do not count."""
+    prose = _BLOCK.sub("", REFERENCE)
+    return {word for span in re.findall(r"`([^`\n]+)`", prose) for word in re.findall(r"\w+", span)}
+
+
+def rows() -> dict[str, list[str]]:
+    """Every table row of the reference by the words of its first cell, as its other cells."""
+    found: dict[str, list[str]] = {}
+    for line in REFERENCE.splitlines():
+        if line.startswith("| `"):
+            first, *others = (cell.strip() for cell in line.strip("|").split(" | "))
+            for word in re.findall(r"`(\w+)`", first):
+                found.setdefault(word, others)
+    return found
+
+
+@pytest.mark.parametrize("text", [*examples()])
+def test_an_example_is_a_whole_configuration(text: str) -> None:
+    config = load_text(text, "example.yaml", ENVIRON)
+    assert isinstance(config, Config)
+    assert config.all_routes
+
+
+def test_there_are_examples_in_both_files() -> None:
+    names = {str(example.id).partition(":")[0] for example in examples()}
+    assert names == {"README.md", "docs/configuration.md"}
+
+
+def test_every_key_is_documented() -> None:
+    assert property_names(json_schema()) - words_in_code() == set()
+
+
+@pytest.mark.parametrize(("reason", "status"), [*REASONS.items()])
+def test_every_reason_is_documented_with_its_status(reason: str, status: int) -> None:
+    assert rows()[reason][0] == str(status)
+
+
+def test_every_variable_is_documented() -> None:
+    assert {*OVERRIDES, *DEFAULTS, *POLICY_DEFAULTS, "PORTICO_CONFIG"} - words_in_code() == set()
+
+
+def test_every_field_of_the_access_log_is_documented() -> None:
+    assert set(AccessRecord.__struct_fields__) - words_in_code() == set()

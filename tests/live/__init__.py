@@ -1,0 +1,1 @@
+"""Portico as a whole: real sockets, real processes, on the loopback."""

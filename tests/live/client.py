@@ -1,0 +1,67 @@
+"""A client that sends the bytes it is told to and nothing else."""
+
+from __future__ import annotations
+
+import socket
+from types import TracebackType
+from typing import Self
+
+from .messages import Message, read_response
+
+PATIENCE = 20.0
+"""Seconds after which something that must happen is taken not to happen."""
+
+
+class Wire:
+    """One connection."""
+
+    def __init__(self, port: int, sock: socket.socket | None = None) -> None:
+        self.socket = sock or socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self.socket.settimeout(PATIENCE)
+        self.file = self.socket.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.close()
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def receive(self, method: str = "GET") -> Message:
+        return read_response(self.file, method)
+
+    def ask(self, method: str, target: str, *lines: str, body: bytes | None = None) -> Message:
+        """Send one request and read its response."""
+        self.send(request(method, target, *lines, body=body))
+        return self.receive(method)
+
+    def rest(self) -> bytes:
+        """Everything until the other side closes; a reset counts as the end."""
+        pieces = []
+        try:
+            while data := self.file.read1(65536):
+                pieces.append(data)
+        except ConnectionResetError:
+            pass
+        return b"".join(pieces)
+
+
+def request(method: str, target: str, *lines: str, body: bytes | None = None, host: str = "gateway.test") -> bytes:
+    """The bytes of a request; `body` brings its Content-Length, unless `lines` say otherwise."""
+    own = [f"{method} {target} HTTP/1.1"]
+    if not any(line.lower().startswith("host:") for line in lines):
+        own.append(f"Host: {host}")
+    if body is not None:
+        own.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*own, *lines, "", ""]).encode("latin-1") + (body or b"")
+
+
+def ask(port: int, method: str, target: str, *lines: str, body: bytes | None = None) -> Message:
+    """One request on a connection of its own."""
+    with Wire(port) as wire:
+        return wire.ask(method, target, *lines, body=body)

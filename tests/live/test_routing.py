@@ -1,0 +1,222 @@
+"""Which service a request reaches, and as which path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .backend import Backend
+from .world import Gateway
+
+
+def route(service: str, path: str, rewrite: str, **narrowed: Any) -> dict[str, Any]:
+    """A route with a name of its own."""
+    name = re.sub(r"[^a-z]+", "-", f"{path[1:]}{rewrite}").strip("-")
+    return {"name": name, "service": service, "path": path, "rewrite": rewrite, **narrowed}
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    with Backend(name="one") as one, Backend(name="two") as two:
+        routes = [
+            route("one", "/kept", "/kept/{path}"),
+            route("one", "/fixed", "/always/this"),
+            route("one", "/suffix", "/a/{path}/z"),
+            route("one", "/deep", "/{path}"),
+            route("two", "/deep/er", "/longer/{path}"),
+            route("one", "/deep/er/est", "/longest/{path}"),
+            route("two", "/where", "/host/{path}", hosts=["api.test", "[::1]"]),
+            route("two", "/where", "/wild/{path}", hosts=["*.wild.test"]),
+            route("two", "/where", "/very/{path}", hosts=["*.very.wild.test"]),
+            route("one", "/where", "/any/{path}"),
+            route("one", "/split", "/read/{path}", methods=["GET"]),
+            route("two", "/split", "/write/{path}", methods=["POST", "PUT"]),
+            route("two", "/feature", "/beta/{path}", headers={"X-Stage": "beta"}),
+            route("one", "/feature", "/live/{path}"),
+        ]
+        with Gateway({"services": {"one": one, "two": two}, "routes": routes}) as own:
+            yield own
+
+
+@pytest.fixture(scope="module")
+def defaults() -> Iterator[Gateway]:
+    with Backend(name="one") as one, Backend(name="two") as two:
+        services = {
+            "one": {"url": one.url, "health_check": False, "versions": {"v1": {}, "v2": {"url": two.url}}},
+            "two": {"url": two.url, "health_check": False},
+        }
+        with Gateway({"services": services}) as own:
+            yield own
+
+
+def reached(gateway: Gateway, target: str, *lines: str, method: str = "GET") -> tuple[str, str]:
+    """The name of the backend that answered, and the target that it saw."""
+    answer = gateway.ask(method, target, *lines)
+    assert answer.status == 200, answer
+    described = answer.json()
+    return described["backend"], described["target"]
+
+
+@pytest.mark.parametrize(
+    ("target", "backend", "seen"),
+    [
+        ("/api/one", "one", "/"),
+        ("/api/one/", "one", "/"),
+        ("/api/one/health", "one", "/health"),
+        ("/api/two/api/health", "two", "/api/health"),
+        ("/v1/one/x/y?z=1", "one", "/api/x/y?z=1"),
+        ("/v1/one", "one", "/api/"),
+        ("/v2/one/x", "two", "/api/x"),
+    ],
+)
+def test_default_routes(defaults: Gateway, target: str, backend: str, seen: str) -> None:
+    assert reached(defaults, target) == (backend, seen)
+
+
+@pytest.mark.parametrize(
+    "target", ["/api/three/x", "/api/on", "/api/onex", "/api", "/v3/one/x", "/v1/two/x", "/nowhere", "/api//one"]
+)
+def test_no_route(defaults: Gateway, target: str) -> None:
+    answer = defaults.get(target)
+    assert (answer.status, answer.json()["reason"]) == (404, "no_route")
+    assert answer.get("content-type") == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("target", "backend", "seen"),
+    [
+        ("/kept/a/b", "one", "/kept/a/b"),
+        ("/fixed/a/b?q=1", "one", "/always/this?q=1"),
+        ("/suffix/a/b", "one", "/a/a/b/z"),
+        ("/deep/x", "one", "/x"),
+        ("/deep/er", "two", "/longer/"),
+        ("/deep/er/x", "two", "/longer/x"),
+        ("/deep/erx", "one", "/erx"),
+        ("/deep/er/est/x", "one", "/longest/x"),
+    ],
+)
+def test_prefixes_and_rewrites(gateway: Gateway, target: str, backend: str, seen: str) -> None:
+    assert reached(gateway, target) == (backend, seen)
+
+
+@pytest.mark.parametrize(
+    ("host", "seen"),
+    [
+        ("api.test", "/host/x"),
+        ("API.TEST:8000", "/host/x"),
+        ("api.test.", "/host/x"),
+        ("[::1]:80", "/host/x"),
+        ("a.wild.test", "/wild/x"),
+        ("a.b.wild.test", "/wild/x"),
+        ("a.very.wild.test", "/very/x"),
+        ("wild.test", "/any/x"),
+        ("other.test", "/any/x"),
+        ("notapi.test", "/any/x"),
+    ],
+)
+def test_hosts(gateway: Gateway, host: str, seen: str) -> None:
+    assert reached(gateway, "/where/x", f"Host: {host}")[1] == seen
+
+
+def test_methods(gateway: Gateway) -> None:
+    assert reached(gateway, "/split/x") == ("one", "/read/x")
+    assert reached(gateway, "/split/x", method="POST") == ("two", "/write/x")
+    assert gateway.ask("HEAD", "/split/x").status == 200
+    refused = gateway.ask("DELETE", "/split/x")
+    assert (refused.status, refused.json()["reason"]) == (405, "method_not_allowed")
+    assert sorted((refused.get("allow") or "").split(", ")) == ["GET", "HEAD", "POST", "PUT"]
+
+
+def test_header_values(gateway: Gateway) -> None:
+    assert reached(gateway, "/feature/x", "x-stage: beta") == ("two", "/beta/x")
+    assert reached(gateway, "/feature/x", "X-Stage: gamma") == ("one", "/live/x")
+    assert reached(gateway, "/feature/x") == ("one", "/live/x")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "a%2Fb",
+        "a%2fb",
+        "/a",
+        "a//b",
+        "a///",
+        "a?",
+        "?",
+        "??",
+        "a?x=%2F&y=a/../b",
+        "a%20b",
+        "%E2%82%AC",
+        "%e2%82%ac",
+        "a;v=1",
+        "a:b@c,d'(e)!*+=&$~",
+        "...",
+        ".hidden",
+        "a..b",
+        "a%3Fb%23c",
+        "%00",
+        'a|b"<>^`{}',
+    ],
+)
+def test_what_follows_the_prefix_survives_byte_for_byte(defaults: Gateway, rest: str) -> None:
+    target = f"/api/one{rest}" if rest.startswith("?") else f"/api/one/{rest}"
+    seen = f"/{rest}"
+    assert reached(defaults, target) == ("one", seen)
+
+
+def test_an_encoded_letter_of_the_prefix_is_the_letter(defaults: Gateway) -> None:
+    assert reached(defaults, "/api/%6Fne/%6F") == ("one", "/%6F")
+    assert reached(defaults, "/%61pi/one/x") == ("one", "/x")
+    assert defaults.get("/api%2Fone/x").status == 404
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/one/../two/x",
+        "/api/one/..",
+        "/api/one/./x",
+        "/api/one/%2e%2e/x",
+        "/api/one/%2E./x",
+        "/api/one/.%2e",
+        "/api/one/..%2Fx",
+        "/api/one/x%2F..%2Fy",
+        "/api/one/..%5Cx",
+        "/api/one/..\\x",
+        "/api/one/..;a=b/x",
+        "/api/one/%",
+        "/api/one/%2",
+        "/api/one/%zz",
+        "/api/one/#frag",
+        "/..",
+        "api/one",
+    ],
+)
+def test_a_path_with_two_meanings_is_refused(defaults: Gateway, target: str) -> None:
+    answer = defaults.get(target)
+    assert (answer.status, answer.json()["reason"]) == (400, "malformed_request")
+
+
+def test_absolute_form(defaults: Gateway) -> None:
+    assert reached(defaults, "http://gateway.test/api/one/x?") == ("one", "/x?")
+    answer = defaults.get("http://other.test/api/one/x")
+    assert answer.status == 400
+
+
+def test_options_of_the_server(defaults: Gateway) -> None:
+    assert defaults.ask("OPTIONS", "*").status == 204
+
+
+def test_ten_thousand_routes(backend: Backend) -> None:
+    def numbered(n: int) -> dict[str, Any]:
+        return {"name": f"r{n}", "service": "echo", "path": f"/tenant-{n % 100}/area-{n}", "rewrite": f"/{n}/{{path}}"}
+
+    routes = [numbered(n) for n in range(10_000)]
+    with Gateway({"services": {"echo": backend}, "routes": routes}) as gateway, gateway.wire() as wire:
+        for n in (0, 1, 4_999, 9_998, 9_999):
+            answer = wire.ask("GET", f"/tenant-{n % 100}/area-{n}/x")
+            assert answer.json()["target"] == f"/{n}/x"
+        assert wire.ask("GET", "/tenant-1/area-0/x").status == 404

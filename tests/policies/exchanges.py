@@ -1,0 +1,22 @@
+"""A fake exchange for policies: a request without a wire."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from portico.exchange import Exchange, Stream
+from portico.messages import Fields, RequestHead
+
+
+def exchange(*lines: str, method: str = "GET", client_ip: str = "192.0.2.7", **given: Any) -> Exchange:
+    """An exchange of a request with these field lines; `given` are attributes to set on it."""
+    request = RequestHead()
+    request.method = method.encode()
+    names = [line.partition(":")[0].lower().encode() for line in lines]
+    request.fields = Fields(names, [line.encode() for line in lines])
+    request.noted = frozenset(names)
+    made = Exchange(cast(Stream, None), request, lambda own, failure: None)
+    made.method, made.client_ip, made.started = method, client_ip, 1000.0
+    for name, value in given.items():
+        setattr(made, name, value)
+    return made

@@ -1,0 +1,229 @@
+"""Tokens: which are believed, what services are told, what those are told who show none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import pytest
+from pydantic import SecretStr
+
+from portico.errors import Answer, Refusal
+from portico.policies import STEPS, build_chain
+from portico.policies import auth as module
+from portico.policies.auth import AuthSettings, JwtSettings, build_auth
+from portico.policies.authorize import AuthorizeSettings, build_authorize
+from portico.policies.policy import Context, Policy, State
+
+from .exchanges import exchange
+
+SECRET = "a secret of at least sixty-four bytes, as the longest of the three algorithms wants"
+OTHER = "another secret of at least sixty-four bytes, as the longest of the algorithms wants"
+
+
+def token(claims: dict[str, Any] | None = None, secret: str | None = SECRET, algorithm: str = "HS256") -> str:
+    return jwt.encode({"sub": "alice", **(claims or {})}, secret, algorithm=algorithm)
+
+
+def build(state: State | None = None, **settings: Any) -> Policy:
+    written = AuthSettings(jwt=JwtSettings(secret=SecretStr(SECRET), **settings))
+    return build_auth(written, Context("gateway", state or State()))
+
+
+def reason(policy: Policy, *lines: str) -> str | None:
+    """The reason of the refusal, checked for what every refusal has; None where the request may go on."""
+    asked = exchange(*lines)
+    answer = policy(asked)
+    if answer is None:
+        return None
+    assert isinstance(answer, Refusal)
+    assert answer.status == 401
+    assert [line.partition(b" realm=")[0] for line in answer.lines] == [b"WWW-Authenticate: Bearer"]
+    assert (b"invalid_token" in answer.lines[0]) == (answer.reason != "credentials_missing")
+    assert SECRET not in answer.detail
+    assert (asked.consumer, asked.scopes, asked.request_lines) == (None, (), [])
+    return answer.reason
+
+
+NOW = int(time.time())
+GOOD = token()
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([f"Authorization: Bearer {GOOD}"], None),
+        ([f"authorization:bearer   {GOOD} "], None),
+        ([f"Authorization: BEARER {GOOD}"], None),
+        ([], "credentials_missing"),
+        (["Authorization:"], "credentials_missing"),
+        (["Authorization: Basic YTpi"], "credentials_missing"),
+        ([f"Authorization: {GOOD}"], "credentials_missing"),
+        ([f"Authorization: Bearer{GOOD}"], "credentials_missing"),
+        ([f"Authorization: Bearer {GOOD}"] * 2, "credentials_missing"),
+        (["Authorization: Basic YTpi", f"Authorization: Bearer {GOOD}"], "credentials_missing"),
+        (["Authorization: Bearer"], "credentials_missing credentials_invalid"),
+        (["Authorization: Bearer x"], "credentials_invalid"),
+        (["Authorization: Bearer a.b.c"], "credentials_invalid"),
+        (["Authorization: Bearer \u00e9.\u00e9.\u00e9"], "credentials_invalid"),
+        ([f"Authorization: Bearer {GOOD} {GOOD}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {GOOD[:-2]}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {GOOD}x"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token(secret=OTHER)}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token(secret=None, algorithm='none')}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token(algorithm='HS512')}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {'x' * 9000}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token({'exp': NOW + 60})}"], None),
+        ([f"Authorization: Bearer {token({'exp': NOW - 60})}"], "credentials_expired"),
+        ([f"Authorization: Bearer {token({'exp': 'soon'})}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token({'exp': float('inf')})}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token({'nbf': NOW + 60})}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token({'sub': 'a' * 257})}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token({'username': 'a b'})}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token({'username': 'a' + chr(13) + chr(10) + 'X: y'})}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token({'scope': 'a b' + chr(0)})}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token({'scope': {'a': 1}})}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token({'scope': ['a b']})}"], "credentials_invalid"),
+    ],
+)
+def test_who_gets_in(lines: list[str], expected: str | None) -> None:
+    policy = build()
+    for _ in range(2):  # the second time from the cache, if it got there
+        found = reason(policy, *lines)
+        assert found == expected or (found is not None and found in (expected or "").split())
+
+
+@pytest.mark.parametrize(
+    ("settings", "claims", "expected"),
+    [
+        ({"issuer": "me"}, {"iss": "me"}, None),
+        ({"issuer": "me"}, {"iss": "you"}, "credentials_invalid"),
+        ({"issuer": "me"}, {}, "credentials_invalid"),
+        ({"audience": "api"}, {"aud": "api"}, None),
+        ({"audience": ["api", "b"]}, {"aud": ["x", "b"]}, None),
+        ({"audience": "api"}, {"aud": "other"}, "credentials_invalid"),
+        ({"audience": "api"}, {}, "credentials_invalid"),
+        ({}, {"aud": "anything"}, None),
+        ({"required_claims": ["exp"]}, {}, "credentials_invalid"),
+        ({"required_claims": ["exp"]}, {"exp": NOW + 60}, None),
+        ({"leeway": 120.0}, {"exp": NOW - 60}, None),
+        ({"leeway": 120.0}, {"exp": NOW - 180}, "credentials_expired"),
+    ],
+)
+def test_claims(settings: dict[str, Any], claims: dict[str, Any], expected: str | None) -> None:
+    assert reason(build(**settings), f"Authorization: Bearer {token(claims)}") == expected
+
+
+@pytest.mark.parametrize(
+    ("algorithms", "algorithm", "expected"),
+    [
+        (["HS256", "HS512"], "HS512", None),
+        (["HS384"], "HS384", None),
+        (["HS384"], "HS256", "credentials_invalid"),
+    ],
+)
+def test_algorithms(algorithms: list[str], algorithm: str, expected: str | None) -> None:
+    assert reason(build(algorithms=algorithms), f"Authorization: Bearer {token(algorithm=algorithm)}") == expected
+
+
+@pytest.mark.parametrize(
+    ("claims", "consumer", "scopes", "lines"),
+    [
+        ({}, "alice", (), [b"X-Consumer-Username: alice"]),
+        ({"username": "bob"}, "bob", (), [b"X-Consumer-Username: bob"]),
+        ({"preferred_username": "eve"}, "eve", (), [b"X-Consumer-Username: eve"]),
+        (
+            {"scope": "a:read  b:write"},
+            "alice",
+            ("a:read", "b:write"),
+            [b"X-Consumer-Username: alice", b"X-Consumer-Scopes: a:read b:write"],
+        ),
+        ({"scopes": ["x", "y"]}, "alice", ("x", "y"), [b"X-Consumer-Username: alice", b"X-Consumer-Scopes: x y"]),
+        ({"sub": ""}, "", (), []),
+    ],
+)
+def test_what_services_are_told(
+    claims: dict[str, Any], consumer: str, scopes: tuple[str, ...], lines: list[bytes]
+) -> None:
+    policy = build()
+    for _ in range(2):
+        asked = exchange(f"Authorization: Bearer {token(claims)}")
+        assert policy(asked) is None
+        assert (asked.consumer, asked.scopes, asked.request_lines) == (consumer, scopes, lines)
+
+
+def test_a_token_is_verified_once_until_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = build()
+    line = f"Authorization: Bearer {token({'exp': NOW + 60})}"
+    assert reason(policy, line) is None
+
+    def expired(*_: Any, **__: Any) -> None:
+        raise jwt.ExpiredSignatureError
+
+    monkeypatch.setattr(jwt.PyJWT, "decode", expired)
+    assert reason(policy, line) is None
+    monkeypatch.setattr(module.time, "time", lambda: NOW + 61.0)
+    assert reason(policy, line) == "credentials_expired"
+
+
+def test_what_one_key_verified_another_does_not_believe() -> None:
+    state = State()
+    assert reason(build(state), f"Authorization: Bearer {GOOD}") is None
+    other = build_auth(AuthSettings(jwt=JwtSettings(secret=SecretStr(OTHER))), Context("gateway", state))
+    assert reason(other, f"Authorization: Bearer {GOOD}") == "credentials_invalid"
+    assert reason(build(state, issuer="me"), f"Authorization: Bearer {GOOD}") == "credentials_invalid"
+
+
+def test_a_secret_is_needed() -> None:
+    with pytest.raises(ValueError, match="no secret"):
+        build_auth(AuthSettings(jwt=JwtSettings()), Context("gateway", State()))
+
+
+@pytest.mark.parametrize(
+    ("needed", "held", "allowed"),
+    [
+        (["a"], ("a",), True),
+        (["a"], ("b", "a"), True),
+        (["a", "b"], ("b", "a", "c"), True),
+        (["a", "b"], ("a",), False),
+        (["a"], (), False),
+        (["a"], ("A",), False),
+        (["a:read"], ("a",), False),
+        (["a"], ("a:read",), False),
+    ],
+)
+def test_scopes(needed: list[str], held: tuple[str, ...], allowed: bool) -> None:
+    answer = build_authorize(AuthorizeSettings(scopes=needed), Context("gateway", State()))(exchange(scopes=held))
+    assert (answer is None) == allowed
+    if not allowed:
+        assert isinstance(answer, Refusal)
+        assert (answer.status, answer.reason) == (403, "scope_missing")
+        wanted = f'error="insufficient_scope", scope="{" ".join(needed)}"'
+        assert answer.lines == [f'WWW-Authenticate: Bearer realm="portico", {wanted}'.encode()]
+
+
+def test_a_chain_has_the_order_of_the_table() -> None:
+    keys = [step.key for step in STEPS]
+    assert keys.index("cors") < keys.index("auth") < keys.index("authorize")
+    assert keys.count("rate_limit") == 2
+    settings: dict[str, tuple[Any, str]] = {
+        "authorize": (AuthorizeSettings(scopes=["a"]), "gateway"),
+        "auth": (AuthSettings(jwt=JwtSettings(secret=SecretStr(SECRET))), "gateway"),
+    }
+    chain = build_chain(settings, State(), {})
+    verdicts: list[Callable[[], Any]] = [lambda policy=policy: policy(exchange()) for policy in chain]  # type: ignore[misc]
+    answers = [verdict() for verdict in verdicts]
+    assert [answer.status for answer in answers if isinstance(answer, Answer)] == [401, 403]
+
+
+def test_state_is_kept_while_it_is_asked_for() -> None:
+    state = State()
+    kept = state.keep("a", list)
+    state.keep("b", list).append(1)
+    state.sweep()
+    assert state.keep("a", list) is kept
+    state.sweep()
+    assert state.keep("a", list) is kept
+    assert state.keep("b", list) == []

@@ -1,0 +1,137 @@
+"""Cross-origin resource sharing: who may read what, by the Fetch standard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from portico.errors import Answer, Refusal
+from portico.policies.cors import CorsSettings, build_cors
+from portico.policies.policy import Context, State
+
+from .exchanges import exchange
+
+APP = "https://app.example.com"
+
+
+def ask(settings: dict[str, Any], *lines: str, method: str = "GET") -> tuple[Answer | None, list[str]]:
+    """The policy's verdict, and the field lines that the response gets: the exchange's and the answer's."""
+    policy = build_cors(CorsSettings(**settings), Context("gateway", State()))
+    asked = exchange(*lines, method=method)
+    answer = policy(asked)
+    assert answer is None or isinstance(answer, Answer)
+    return answer, [line.decode() for line in (*asked.response_lines, *(answer.lines if answer else ()))]
+
+
+@pytest.mark.parametrize(
+    ("settings", "lines", "told"),
+    [
+        ({}, [], ["Access-Control-Allow-Origin: *"]),
+        ({}, [f"Origin: {APP}"], ["Access-Control-Allow-Origin: *"]),
+        ({"allow_credentials": True}, [f"Origin: {APP}"], ["Access-Control-Allow-Origin: *"]),
+        (
+            {"expose_headers": ["X-A", "X-B"]},
+            [f"Origin: {APP}"],
+            ["Access-Control-Allow-Origin: *", "Access-Control-Expose-Headers: X-A, X-B"],
+        ),
+        ({"allow_origins": [APP]}, [], ["Vary: Origin"]),
+        ({"allow_origins": [APP]}, [f"Origin: {APP}"], ["Vary: Origin", f"Access-Control-Allow-Origin: {APP}"]),
+        ({"allow_origins": [APP]}, ["Origin: https://evil.example"], ["Vary: Origin"]),
+        ({"allow_origins": [APP]}, ["Origin: null"], ["Vary: Origin"]),
+        ({"allow_origins": []}, ["Origin: https://evil.example"], ["Vary: Origin"]),
+        (
+            {"allow_origins": [APP], "allow_credentials": True},
+            [f"Origin: {APP}"],
+            ["Vary: Origin", f"Access-Control-Allow-Origin: {APP}", "Access-Control-Allow-Credentials: true"],
+        ),
+        ({"allow_origins": [APP], "allow_credentials": True}, ["Origin: https://evil.example"], ["Vary: Origin"]),
+    ],
+)
+def test_what_a_response_says(settings: dict[str, Any], lines: list[str], told: list[str]) -> None:
+    assert ask(settings, *lines) == (None, told)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "origin", "allowed"),
+    [
+        (APP, APP, True),
+        (APP, "HTTPS://APP.example.com", True),
+        (APP, "https://appxexample.com", False),
+        (APP, "http://app.example.com", False),
+        (APP, f"{APP}:8443", False),
+        (APP, f"{APP}.evil.example", False),
+        (APP, f"{APP} https://evil.example", False),
+        ("https://*.example.com", "https://a.example.com", True),
+        ("https://*.example.com", "https://a.b.example.com", True),
+        ("https://*.example.com", "https://example.com", False),
+        ("https://*.example.com", "https://.example.com", False),
+        ("https://*.example.com", "https://evilexample.com", False),
+        ("https://*.example.com", "https://a.example.com.evil.example", False),
+        ("https://*.example.com", "https://evil.example/.example.com", False),
+        ("https://*.example.com", "https://evil.example#.example.com", False),
+        ("https://*.example.com", "https://evil.example?.example.com", False),
+        ("https://*.example.com", "https://user@a.example.com", False),
+        ("https://*.example.com", "https://evil.example:80.example.com", False),
+        ("https://*.example.com:8443", "https://a.example.com:8443", True),
+    ],
+)
+def test_origins(pattern: str, origin: str, allowed: bool) -> None:
+    _, told = ask({"allow_origins": ["https://other.example", pattern]}, f"Origin: {origin}")
+    assert (f"Access-Control-Allow-Origin: {origin}" in told) == allowed
+    assert "Access-Control-Allow-Origin: *" not in told
+
+
+ASKED = "Access-Control-Request-Method: PUT"
+HEADERS = "Access-Control-Request-Headers: authorization,x-a"
+
+
+@pytest.mark.parametrize(
+    ("settings", "lines", "told"),
+    [
+        ({}, [ASKED], {"Allow-Methods": "PUT", "Max-Age": "600"}),
+        ({}, [ASKED, HEADERS], {"Allow-Methods": "PUT", "Allow-Headers": "authorization,x-a", "Max-Age": "600"}),
+        (
+            {"allow_methods": ["GET", "PUT"], "allow_headers": ["X-A"], "max_age": 5},
+            [ASKED, HEADERS],
+            {"Allow-Methods": "GET, PUT", "Allow-Headers": "X-A", "Max-Age": "5"},
+        ),
+        ({}, ["Access-Control-Request-Method: P UT"], {"Max-Age": "600"}),
+        ({}, [ASKED, "Access-Control-Request-Headers: a b"], {"Allow-Methods": "PUT", "Max-Age": "600"}),
+    ],
+)
+def test_preflight(settings: dict[str, Any], lines: list[str], told: dict[str, str]) -> None:
+    answer, response = ask(settings, f"Origin: {APP}", *lines, method="OPTIONS")
+    assert answer is not None
+    assert (answer.status, answer.body) == (204, b"")
+    got = dict(line.split(": ", 1) for line in response)
+    assert "Access-Control-Request-Method" in got.pop("Vary")
+    assert got == {f"Access-Control-{key}": value for key, value in {"Allow-Origin": "*", **told}.items()}
+
+
+@pytest.mark.parametrize(
+    ("method", "lines", "is_preflight"),
+    [
+        ("OPTIONS", [f"Origin: {APP}", ASKED], True),
+        ("OPTIONS", [f"Origin: {APP}"], False),
+        ("OPTIONS", [ASKED], False),
+        ("GET", [f"Origin: {APP}", ASKED], False),
+    ],
+)
+def test_only_a_preflight_is_answered_here(method: str, lines: list[str], is_preflight: bool) -> None:
+    assert (ask({}, *lines, method=method)[0] is not None) == is_preflight
+
+
+def test_a_preflight_of_a_strange_origin_is_refused() -> None:
+    answer, told = ask({"allow_origins": [APP]}, "Origin: https://evil.example", ASKED, method="OPTIONS")
+    assert isinstance(answer, Refusal)
+    assert (answer.status, answer.reason) == (403, "origin_refused")
+    assert told == ["Vary: Origin"]
+
+
+def test_what_the_service_says_of_it_is_dropped() -> None:
+    asked = exchange(f"Origin: {APP}")
+    build_cors(CorsSettings(), Context("gateway", State()))(asked)
+    assert asked.response_drop is not None
+    assert b"access-control-allow-origin" in asked.response_drop
+    assert b"access-control-allow-credentials" in asked.response_drop

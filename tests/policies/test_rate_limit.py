@@ -1,0 +1,141 @@
+"""Rate limits: who shares a bucket, what is answered, what clients are told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from portico.errors import Refusal
+from portico.exchange import Exchange
+from portico.policies.policy import Context, Policy, State
+from portico.policies.rate_limit import RateLimit, RateLimitSettings, build_after_auth, build_before_auth
+
+from .exchanges import exchange
+
+
+def limit(state: State | None = None, scope: str = "gateway", **settings: Any) -> Policy:
+    policy = build_before_auth(RateLimit(**settings), Context(scope, state or State()))
+    assert policy is not None
+    return policy
+
+
+def told(policy: Policy, asked: Exchange) -> list[str]:
+    """What a response to `asked` says: the exchange's field lines and, after a refusal, the refusal's."""
+    answer = policy(asked)
+    assert answer is None or isinstance(answer, Refusal)
+    return [line.decode() for line in (*asked.response_lines, *(answer.lines if answer else ()))]
+
+
+def test_what_clients_are_told() -> None:
+    policy = limit(requests_per_minute=60, burst=2)
+    policy_line = 'RateLimit-Policy: "client_ip";q=60;w=60'
+    assert told(policy, exchange()) == [policy_line, 'RateLimit: "client_ip";r=1;t=1']
+    assert told(policy, exchange()) == [policy_line, 'RateLimit: "client_ip";r=0;t=2']
+    assert told(policy, exchange()) == [policy_line, 'RateLimit: "client_ip";r=0;t=1', "Retry-After: 1"]
+    assert told(policy, exchange(started=1001.0)) == [policy_line, 'RateLimit: "client_ip";r=0;t=2']
+
+
+def test_the_refusal() -> None:
+    policy = limit(requests_per_minute=6, burst=1)
+    assert policy(exchange()) is None
+    answer = policy(exchange(started=1001.0))
+    assert isinstance(answer, Refusal)
+    assert (answer.status, answer.reason, answer.lines) == (429, "rate_limited", [b"Retry-After: 9"])
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(60, 20), (600, 20), (7, 3), (1e6, 5), (0.5, 2), (90, 1), (1000, 100)])
+def test_who_waits_as_long_as_told_gets_in_again(rate: float, burst: int) -> None:
+    policy = limit(requests_per_minute=rate, burst=burst)
+    remaining = []
+    for _ in range(burst):
+        lines = told(policy, exchange())
+        remaining.append(int(lines[1].partition("r=")[2].partition(";")[0]))
+        assert len(lines) == 2
+    assert remaining == list(range(burst))[::-1]
+    lines = told(policy, exchange())
+    wait = int(lines[2].removeprefix("Retry-After: "))
+    assert wait >= 1
+    assert policy(exchange(started=1000.0 + wait)) is None
+
+
+@pytest.mark.parametrize(
+    ("by", "one", "other", "shared"),
+    [
+        ("client_ip", {"client_ip": "192.0.2.1"}, {"client_ip": "192.0.2.1"}, True),
+        ("client_ip", {"client_ip": "192.0.2.1"}, {"client_ip": "192.0.2.2"}, False),
+        ("client_ip", {"client_ip": "2001:db8::1"}, {"client_ip": "2001:db8::ffff:1"}, True),
+        ("client_ip", {"client_ip": "2001:db8::1"}, {"client_ip": "2001:db8:0:1::1"}, False),
+        ("client_ip", {"client_ip": "fe80::1%eth0"}, {"client_ip": "fe80::2%eth1"}, True),
+        ({"header": "X-User"}, {"lines": ["x-user: a"]}, {"lines": ["X-USER: a "]}, True),
+        ({"header": "X-User"}, {"lines": ["X-User: a"]}, {"lines": ["X-User: b"]}, False),
+        ({"header": "X-User"}, {"lines": ["X-User: a"]}, {}, False),
+        ({"header": "X-User"}, {}, {"client_ip": "192.0.2.9"}, True),
+        ({"header": "X-User"}, {"lines": ["X-User: " + "a" * 256]}, {"lines": ["X-User: " + "a" * 300]}, True),
+    ],
+)
+def test_who_shares_a_bucket(by: Any, one: dict[str, Any], other: dict[str, Any], shared: bool) -> None:
+    policy = limit(requests_per_minute=1, burst=1, by=by)
+    assert policy(exchange(*one.pop("lines", ()), **one)) is None
+    assert (policy(exchange(*other.pop("lines", ()), **other)) is not None) == shared
+
+
+@pytest.mark.parametrize(
+    ("scopes", "settings", "shared"),
+    [
+        (("gateway", "gateway"), ({}, {}), True),
+        (("route:a", "route:b"), ({}, {}), False),
+        (("gateway", "gateway"), ({}, {"burst": 2}), False),
+        (("gateway", "gateway"), ({}, {"by": {"header": "X-A"}}), False),
+    ],
+)
+def test_state_is_shared_within_a_scope_and_outlives_a_policy(
+    scopes: tuple[str, str], settings: tuple[dict[str, Any], dict[str, Any]], shared: bool
+) -> None:
+    state = State()
+    first, second = (
+        limit(state, scope, **{"requests_per_minute": 1, "burst": 1, **own})
+        for scope, own in zip(scopes, settings, strict=True)
+    )
+    assert first(exchange()) is None
+    assert (second(exchange()) is not None) == shared
+
+
+def test_consumers_have_rates_of_their_own() -> None:
+    consumers = {"alice": {"requests_per_minute": 60, "burst": 3}}
+    settings = RateLimit(requests_per_minute=1, burst=1, by="consumer")
+    policy = build_after_auth(settings, Context("gateway", State(), consumers))
+    assert policy is not None
+    passed = {name: [policy(exchange(consumer=name)) is None for _ in range(5)].count(True) for name in ("alice", "bob")}
+    assert passed == {"alice": 3, "bob": 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "before", "after"),
+    [
+        (RateLimit(), True, False),
+        (RateLimit(by="consumer"), False, True),
+        ([RateLimit(), RateLimit(by="consumer")], True, True),
+        ([], False, False),
+    ],
+)
+def test_each_limit_has_its_place(settings: RateLimitSettings, before: bool, after: bool) -> None:
+    context = Context("gateway", State())
+    built = (build_before_auth(settings, context) is not None, build_after_auth(settings, context) is not None)
+    assert built == (before, after)
+
+
+def test_every_limit_of_a_list_holds() -> None:
+    limits = [RateLimit(requests_per_minute=60, burst=3), RateLimit(requests_per_minute=60, burst=2, by={"header": "U"})]  # type: ignore[arg-type]
+    policy = build_before_auth(limits, Context("gateway", State()))
+    assert policy is not None
+    verdicts = [policy(exchange(f"U: {user}")) is None for user in ("a", "a", "a", "b", "b")]
+    assert verdicts[:3] == [True, True, False]
+    assert verdicts[4] is False
+    lines = told(policy, exchange("U: c", client_ip="192.0.2.99"))
+    assert [line.partition(";")[0] for line in lines] == [
+        'RateLimit-Policy: "client_ip"',
+        'RateLimit: "client_ip"',
+        'RateLimit-Policy: "u"',
+        'RateLimit: "u"',
+    ]

@@ -1,0 +1,170 @@
+"""Whatever bytes come, however they are cut: no exception escapes, and every exchange that began ends once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from portico.messages import CHUNKED
+from portico.wire.server import Limits
+
+from .world import ServerWorld, UpstreamWorld, corpus, raw_bytes
+
+some = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+REQUESTS = [raw_bytes(case["raw"]) for case in corpus("request") if "limits" not in case]
+RESPONSES = [raw_bytes(case["raw"]) for case in corpus("response")]
+REQUESTS, RESPONSES = ([raw for raw in raws if len(raw) < 1000] for raws in (REQUESTS, RESPONSES))
+SPICE = [
+    *(b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\x00", b" ", b"\t", b":", b",", b";", b"\x0b", b"\x80", b"0\r\n\r\n", b"ffff"),
+    *(b"Transfer-Encoding: chunked\r\n", b"Content-Length: 3\r\n", b"Connection: close\r\n", b"Host: b\r\n", b"HTTP/1.1"),
+]
+
+
+@st.composite
+def mutated(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
+    """One or two seeds in a row, with a few bytes taken out, put in or put elsewhere."""
+    data = b"".join(draw(st.lists(st.sampled_from(seeds), min_size=1, max_size=2)))
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(data)))
+        end = min(len(data), start + draw(st.integers(0, 8)))
+        spice = draw(st.one_of(st.sampled_from(SPICE), st.binary(max_size=4), st.just(data[start:end] * 2)))
+        data = data[:start] + spice + data[end:]
+    return data
+
+
+def cut(data: bytes, positions: list[int]) -> list[bytes]:
+    marks = [0, *sorted({position % (len(data) + 1) for position in positions}), len(data)]
+    return [data[a:b] for a, b in zip(marks, marks[1:], strict=False) if a < b]
+
+
+cuts = st.lists(st.integers(0, 2000), max_size=12)
+
+
+def told(world: ServerWorld) -> list[Any]:
+    """What a handler and a client would notice, without the statuses of refusals."""
+    return [
+        (each.request.method, each.request.target, each.request.framing, each.body, each.ended, each.status is None)
+        if each.request
+        else "refused"
+        for each in world.exchanges
+    ]
+
+
+def check_over(world: ServerWorld) -> None:
+    world.wire.end()
+    assert [each.finishes for each in world.exchanges if len(each.finishes) != 1] == []
+    assert (world.server.in_flight, world.server.connections) == (0, set())
+
+
+@some
+@given(st.one_of(st.binary(max_size=300), mutated(REQUESTS)), cuts)
+def test_any_bytes_from_a_client(data: bytes, positions: list[int]) -> None:
+    whole, parts = ServerWorld(), ServerWorld()
+    whole.wire.feed([data] if data else [])
+    parts.wire.feed(cut(data, positions))
+    assert told(whole) == told(parts)
+    assert whole.is_ending == parts.is_ending
+    check_over(whole)
+    check_over(parts)
+
+
+@some
+@given(mutated(REQUESTS), cuts, st.integers(0, 3), st.booleans())
+def test_any_bytes_while_answers_come_late_or_break_off(
+    data: bytes, positions: list[int], skip: int, breaks: bool
+) -> None:
+    world = ServerWorld(Limits(body_size=100, header_size=400, url_length=100), respond=None)
+    for index, piece in enumerate(cut(data, positions)):
+        world.wire.feed([piece])
+        if world.exchanges and not world.exchanges[-1].finishes and index >= skip:
+            stream = world.exchanges[-1].stream
+            stream.send_head(200, b"", [], CHUNKED)
+            stream.send_body(b"x")
+            if breaks:
+                stream.abort("upstream_reset")
+            else:
+                stream.end()
+            world.loop.run()
+    check_over(world)
+
+
+@some
+@given(st.one_of(st.binary(max_size=300), mutated(RESPONSES)), cuts, st.sampled_from([b"GET", b"HEAD"]), st.booleans())
+def test_any_bytes_from_a_service(data: bytes, positions: list[int], method: bytes, ends: bool) -> None:
+    outcomes = []
+    for pieces in ([data] if data else [], cut(data, positions)):
+        world = UpstreamWorld()
+        answered = world.start(method)
+        world.wire.feed(pieces)
+        if ends:
+            world.wire.end()
+            assert answered.ends + len(answered.errors) == 1
+            assert not world.connection.is_alive()
+        head = answered.head
+        body = answered.body if not answered.errors else None
+        legs = [error.leg for error in answered.errors]
+        outcomes.append((head and head.status, answered.interims, body, answered.ends, legs))
+        assert not (world.connection.is_reusable() and answered.errors)
+    assert outcomes[0] == outcomes[1]
+
+
+# ---- what a valid message says, by a model that shares nothing with the parser
+
+
+@dataclass(frozen=True)
+class Sent:
+    method: str
+    target: str
+    chunks: list[bytes]
+    chunked: bool
+
+    def encoded(self, upper: bool) -> bytes:
+        lines = [f"{self.method} {self.target} HTTP/1.1", "Host: a"]
+        body = b"".join(self.chunks)
+        if self.chunked:
+            lines.append("Transfer-Encoding: chunked")
+            sizes = [format(len(chunk), "X" if upper else "x").encode() for chunk in self.chunks]
+            pairs = zip(sizes, self.chunks, strict=True)
+            body = b"".join(size + b"\r\n" + chunk + b"\r\n" for size, chunk in pairs) + b"0\r\n\r\n"
+        elif body or self.method == "POST":
+            lines.append(f"Content-Length: {len(body)}")
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+messages = st.builds(
+    Sent,
+    st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
+    st.text("abc/?&=%25", max_size=10).map("/".__add__),
+    st.lists(st.one_of(st.binary(min_size=1, max_size=40), st.sampled_from([b"\r\n", b"0\r\n\r\n"])), max_size=4),
+    st.booleans(),
+)
+
+
+@some
+@given(st.lists(messages, min_size=1, max_size=4), cuts, st.booleans())
+def test_valid_requests_are_read_as_they_were_meant(sent: list[Sent], positions: list[int], upper: bool) -> None:
+    world = ServerWorld()
+    world.wire.feed(cut(b"".join(each.encoded(upper) for each in sent), positions))
+    got = [
+        (each.request.method.decode(), each.request.target.decode(), each.body) if each.request else None
+        for each in world.exchanges
+    ]
+    assert got == [(each.method, each.target, b"".join(each.chunks)) for each in sent]
+    assert not world.is_ending
+    check_over(world)
+
+
+@some
+@given(messages, cuts)
+def test_valid_responses_are_read_as_they_were_meant(sent: Sent, positions: list[int]) -> None:
+    body = b"".join(sent.chunks)
+    fields = b"Transfer-Encoding: chunked" if sent.chunked else b"Content-Length: %d" % len(body)
+    content = sent.encoded(upper=False).partition(b"\r\n\r\n")[2]
+    world = UpstreamWorld()
+    answered = world.start()
+    world.wire.feed(cut(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n\r\n" + content, positions))
+    assert (answered.body, answered.ends, answered.reusable) == (body, 1, True)

@@ -1,0 +1,99 @@
+"""Requests as bytes, and what becomes of each: the same however the bytes are cut.
+
+The verdicts are those of RFC 9110 and 9112, read as strictly as nginx and HAProxy both read them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from portico.wire.server import Limits
+
+from .world import Recorded, ServerWorld, corpus, raw_bytes, splits
+
+CASES = corpus("request")
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def run(case: Any, pieces: list[bytes]) -> ServerWorld:
+    world = ServerWorld(Limits(**case.get("limits", {})))
+    world.wire.feed(pieces)
+    return world
+
+
+def described(recorded: Recorded, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The exchange in the corpus's words, as far as the case has wishes."""
+    request = recorded.request
+    assert request is not None
+    told = {
+        "method": request.method.decode(),
+        "target": request.target.decode(),
+        "host": request.host.decode(),
+        "framing": request.framing,
+        "keep_alive": request.keep_alive,
+        "body": recorded.body.decode("latin-1"),
+        "hop_by_hop": sorted(name.decode() for name in request.hop_by_hop),
+    }
+    return {key: told[key] for key in wanted}
+
+
+def judge(case: Any, world: ServerWorld, pieces: list[bytes]) -> str | None:
+    """What is wrong with the outcome; None where nothing is."""
+    shown = [piece if len(piece) < 200 else piece[:200] + b"..." for piece in pieces[:3]]
+    accepted = case.get("accept", [])
+    whole = [each for each in world.begun if each.ended or each.request and each.request.framing == 0]
+    told = [described(each, wish) for each, wish in zip(whole, accepted, strict=False)]
+    errors = [each for each in world.exchanges if each.status is not None]
+    statuses = [each.status for each in errors]
+    if told != accepted or len(whole) != len(accepted):
+        return f"{len(whole)} whole requests {told}, refusals {statuses}; cut as {shown}"
+    if any(each.finishes != [None] for each in world.exchanges):
+        return f"not every exchange finished once: {[each.finishes for each in world.exchanges]}; cut as {shown}"
+    if world.server.in_flight:
+        return f"{world.server.in_flight} in flight after all; cut as {shown}"
+    if "refuse" not in case:
+        if errors:
+            return f"refused with {statuses}; cut as {shown}"
+        closing = not accepted[-1]["keep_alive"]
+        return None if world.is_ending == closing else f"closing is {world.is_ending}; cut as {shown}"
+    if len(statuses) != 1 or statuses[0] not in case["refuse"]:
+        return f"refusals {statuses}; cut as {shown}"
+    if len(world.begun) - len(accepted) != int(case.get("begun", False)):
+        return f"{len(world.begun)} requests begun; cut as {shown}"
+    if errors[0] is not world.exchanges[-1]:
+        return f"an exchange after the refusal; cut as {shown}"
+    if not world.is_ending:
+        return f"the connection stays open; cut as {shown}"
+    if world.written.count(b"Connection: close") != 1:
+        return f"the refusal does not say that the connection closes; cut as {shown}"
+    return None
+
+
+def name_of(case: Any) -> str:
+    return f"{case['file']}: {case['name']}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_verdict_is_the_same_however_the_bytes_are_cut(case: Any) -> None:
+    raw = raw_bytes(case["raw"])
+    assert judge(case, run(case, [raw]), [raw]) is None
+    wrong = [fault for pieces in splits(raw) if (fault := judge(case, run(case, pieces), pieces)) is not None]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "refuse" in case and "open" not in case], ids=name_of)
+def test_nothing_behind_a_refused_request_is_read_as_another(case: Any) -> None:
+    raw = raw_bytes(case["raw"])
+    for pieces in ([raw + SMUGGLED], [raw, SMUGGLED], [raw, SMUGGLED[:1], SMUGGLED[1:]]):
+        assert judge(case, run(case, pieces), pieces) is None
+
+
+def test_corpus_has_no_two_cases_of_one_name() -> None:
+    names = [name_of(case) for case in CASES]
+    assert len(names) == len(set(names)) >= 120
+
+
+def test_every_case_names_its_source() -> None:
+    assert [case["name"] for case in CASES if not case["rfc"].startswith("RFC ")] == []

@@ -1,0 +1,326 @@
+"""The client's side of the wire: how responses are delimited, and how connections end or live on."""
+
+from __future__ import annotations
+
+import pytest
+
+from portico.messages import CHUNKED, UNTIL_CLOSE
+from portico.wire.server import Limits
+
+from .world import Recorded, ServerWorld, say, say_ok
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def post(length: int, body: bytes = b"", fields: bytes = b"") -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n%b\r\n%b" % (length, fields, body)
+
+
+def held(data: bytes = b"", limits: Limits | None = None) -> ServerWorld:
+    """A world whose handler answers nothing by itself, after `data` came."""
+    world = ServerWorld(limits, respond=None)
+    if data:
+        world.wire.feed([data])
+    return world
+
+
+@pytest.mark.parametrize(
+    ("request_line", "fields", "framing", "head_ends", "body", "closes"),
+    [
+        ("GET / HTTP/1.1", "", 4, b"\r\n\r\n", b"abcd", False),
+        ("GET / HTTP/1.1", "", CHUNKED, b"Transfer-Encoding: chunked\r\n\r\n", b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n", False),
+        ("GET / HTTP/1.1", "Connection: close\r\n", 4, b"Connection: close\r\n\r\n", b"abcd", True),
+        (
+            "GET / HTTP/1.1",
+            "Connection: close\r\n",
+            CHUNKED,
+            b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+            b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n",
+            True,
+        ),
+        ("GET / HTTP/1.0", "", 4, b"Connection: close\r\n\r\n", b"abcd", True),
+        ("GET / HTTP/1.0", "Connection: keep-alive\r\n", 4, b"Connection: keep-alive\r\n\r\n", b"abcd", False),
+        ("GET / HTTP/1.0", "", CHUNKED, b"Connection: close\r\n\r\n", b"abcd", True),
+        ("GET / HTTP/1.0", "Connection: keep-alive\r\n", CHUNKED, b"Connection: close\r\n\r\n", b"abcd", True),
+        ("GET / HTTP/1.0", "Connection: keep-alive\r\n", UNTIL_CLOSE, b"Connection: close\r\n\r\n", b"abcd", True),
+        ("HEAD / HTTP/1.1", "", 0, b"\r\n\r\n", b"", False),
+    ],
+)
+def test_response_is_delimited_as_the_version_allows(
+    request_line: str, fields: str, framing: int, head_ends: bytes, body: bytes, closes: bool
+) -> None:
+    world = held(f"{request_line}\r\nHost: a\r\n{fields}\r\n".encode())
+    stream = world.exchanges[0].stream
+    stream.send_head(200, b"OK", [b"X: y"], framing)
+    stream.send_body(b"ab")
+    stream.send_body(b"cd")
+    stream.end()
+    world.loop.run()
+    head, _, sent = world.written.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\nX: y")
+    assert (head + b"\r\n\r\n").endswith(head_ends)
+    assert sent == body
+    assert world.is_ending == closes
+    assert world.exchanges[0].finishes == [None]
+
+
+@pytest.mark.parametrize(
+    ("status", "phrase", "line"),
+    [
+        (200, b"", b"HTTP/1.1 200 OK\r\n"),
+        (200, b"OK", b"HTTP/1.1 200 OK\r\n"),
+        (200, b"Fine", b"HTTP/1.1 200 Fine\r\n"),
+        (404, b"Found", b"HTTP/1.1 404 Found\r\n"),
+        (299, b"Odd", b"HTTP/1.1 299 Odd\r\n"),
+        (299, b"", b"HTTP/1.1 299 \r\n"),
+    ],
+)
+def test_phrase_is_sent_as_it_came(status: int, phrase: bytes, line: bytes) -> None:
+    world = held(GET)
+    world.exchanges[0].stream.send_head(status, phrase, [b"X: y"], 0)
+    world.exchanges[0].stream.end()
+    assert world.written.startswith(line)
+
+
+def test_pieces_wait_for_a_flush() -> None:
+    world = held(GET)
+    stream = world.exchanges[0].stream
+    stream.send_head(200, b"", [], 4)
+    stream.send_body(b"ab")
+    assert world.written == b""
+    stream.flush()
+    assert world.written == b"HTTP/1.1 200 OK\r\n\r\nab"
+    assert (stream.bytes_out, stream.response_started) == (2, True)
+
+
+@pytest.mark.parametrize(("version", "shown"), [(b"1.1", True), (b"1.0", False)])
+def test_interim_responses_are_only_for_clients_that_know_them(version: bytes, shown: bool) -> None:
+    world = held(b"GET / HTTP/%b\r\nHost: a\r\n\r\n" % version)
+    world.exchanges[0].stream.send_interim(103, b"Early Hints", [b"Link: </a>"])
+    assert world.written == (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" if shown else b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "continued"),
+    [
+        (post(2, fields=b"Expect: 100-continue\r\n"), True),
+        (post(2, b"hi", fields=b"Expect: 100-continue\r\n"), False),
+        (post(0, fields=b"Expect: 100-continue\r\n"), False),
+        (post(2), False),
+        (b"POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n", False),
+    ],
+)
+def test_continue_is_said_once_to_who_waits_for_it(data: bytes, continued: bool) -> None:
+    world = held(data)
+    world.exchanges[0].stream.read_body()
+    assert world.written == (b"HTTP/1.1 100 Continue\r\n\r\n" if continued else b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "rest", "next_is_read"),
+    [
+        (post(4, b"ab"), b"cd", True),
+        (post(4), b"abcd", True),
+        (post(300_000, b"ab"), b"c" * 1000, False),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n", b"0\r\n\r\n", False),
+        (post(4, fields=b"Expect: 100-continue\r\n"), b"abcd", False),
+    ],
+)
+def test_an_early_answer_and_the_rest_of_its_request(data: bytes, rest: bytes, next_is_read: bool) -> None:
+    world = ServerWorld(respond=None)
+    world.handler.begin = lambda stream, request: (  # type: ignore[method-assign]
+        world.handler.exchanges.append(recorded := Recorded(stream, request)),
+        setattr(stream, "receiver", recorded),
+        say(stream, 403, b"no"),
+    ) and None
+    world.wire.feed([data])
+    assert world.exchanges[0].finishes == [None]
+    assert (b"Connection: close" in world.written) != next_is_read
+    world.wire.feed([rest, GET])
+    assert len(world.exchanges) == (2 if next_is_read else 1)
+    assert world.is_ending != next_is_read
+    assert world.exchanges[0].pieces == []
+
+
+def test_a_client_that_never_stops_sending_is_cut_off() -> None:
+    world = ServerWorld()
+    world.wire.feed([b"nonsense\r\n\r\n"])
+    assert not world.wire.transport.aborted
+    for _ in range(6):
+        world.wire.feed([b"x" * 65_536])
+    assert world.wire.transport.aborted
+
+
+@pytest.mark.parametrize("count", [2, 16, 17, 50])
+def test_pipelined_requests_are_answered_in_order(count: int) -> None:
+    world = ServerWorld(respond=lambda each: say(each.stream, 200, each.request.target if each.request else b""))
+    world.wire.feed([b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(count))])
+    bodies = [part.split(b"\r\n\r\n")[1] for part in world.written.split(b"HTTP/1.1 200 OK")[1:]]
+    assert bodies == [b"/%d" % number for number in range(count)]
+    assert all(each.finishes == [None] for each in world.exchanges)
+
+
+def test_a_pipelined_request_waits_for_the_answer_before_it() -> None:
+    world = held(GET + GET)
+    assert len(world.exchanges) == 1
+    say_ok(world.exchanges[0])
+    world.loop.run()
+    assert len(world.exchanges) == 2
+
+
+def test_too_much_pipelining_pauses_reading() -> None:
+    world = held(GET)
+    filler = b"GET / HTTP/1.1\r\nHost: a\r\nX: %b\r\n\r\n" % (b"x" * 20_000)
+    world.wire.feed([filler] * 4)
+    assert world.wire.transport.paused
+    for index in range(5):
+        say_ok(world.exchanges[index])
+        world.loop.run()
+    assert not world.wire.transport.paused
+    assert len(world.exchanges) == 5
+
+
+@pytest.mark.parametrize(
+    ("pieces", "finishes"),
+    [
+        ([GET], ["client_closed"]),
+        ([post(4, b"ab")], ["client_closed"]),
+        ([GET, GET], ["client_closed"]),
+        ([GET[:10]], []),
+        ([], []),
+    ],
+)
+def test_a_client_that_leaves_ends_its_exchange_once(pieces: list[bytes], finishes: list[str]) -> None:
+    world = ServerWorld(respond=None)
+    world.wire.feed(pieces)
+    world.wire.end(ConnectionResetError())
+    assert [failure for each in world.exchanges for failure in each.finishes] == finishes
+    assert (world.server.in_flight, world.server.connections) == (0, set())
+
+
+def test_a_client_that_closes_its_side_still_gets_its_answer() -> None:
+    world = held(GET)
+    assert world.connection.eof_received()
+    say_ok(world.exchanges[0])
+    world.loop.run()
+    assert world.written.endswith(b"Connection: close\r\n\r\nok")
+    assert world.wire.transport.closing
+    assert world.exchanges[0].finishes == [None]
+
+
+@pytest.mark.parametrize("data", [b"", GET[:12], post(4, b"ab")])
+def test_half_a_request_and_a_closed_side_end_the_connection(data: bytes) -> None:
+    world = held(data)
+    assert not world.connection.eof_received()
+
+
+@pytest.mark.parametrize(
+    ("data", "statuses", "finishes", "aborted"),
+    [
+        (b"", [], [], False),
+        (b"GET / HT", [408], [[None]], False),
+        (post(4, b"ab"), [408], [[None]], False),
+        (GET, [None], [[]], False),
+    ],
+)
+def test_a_deadline(data: bytes, statuses: list[int | None], finishes: list[list[str | None]], aborted: bool) -> None:
+    world = held(data)
+    world.connection.deadline_passed()
+    world.loop.run()
+    assert [each.status for each in world.exchanges] == statuses
+    assert [each.finishes for each in world.exchanges] == finishes
+    assert world.is_ending == (data != GET)
+    assert world.wire.transport.aborted == aborted
+
+
+def test_a_second_deadline_cuts_off_who_does_not_read_the_refusal() -> None:
+    world = held(b"GET / HT")
+    world.connection.deadline_passed()
+    world.connection.deadline_passed()
+    assert world.wire.transport.aborted
+
+
+def test_a_client_that_stops_reading_is_cut_off() -> None:
+    world = held(GET)
+    stream = world.exchanges[0].stream
+    stream.send_head(200, b"", [], 4)
+    stream.flush()
+    world.connection.pause_writing()
+    world.connection.deadline_passed()
+    assert world.exchanges[0].finishes == ["client_stalled"]
+    assert world.wire.transport.aborted
+
+
+def test_a_response_that_breaks_off_is_seen_to_be_cut_short() -> None:
+    world = held(GET + GET)
+    stream = world.exchanges[0].stream
+    stream.send_head(200, b"", [], CHUNKED)
+    stream.send_body(b"half")
+    stream.abort("upstream_reset")
+    stream.abort("upstream_reset")
+    world.loop.run()
+    assert world.exchanges[0].finishes == ["upstream_reset"]
+    assert world.wire.transport.aborted
+    assert not world.written.endswith(b"0\r\n\r\n")
+    assert len(world.exchanges) == 1
+
+
+def test_a_broken_body_behind_a_response_that_began_cuts_it_short() -> None:
+    world = held(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    stream = world.exchanges[0].stream
+    stream.send_head(200, b"", [], CHUNKED)
+    world.wire.feed([b"nonsense\r\n"])
+    assert world.exchanges[0].finishes == ["malformed_request"]
+    assert world.wire.transport.aborted
+
+
+def test_draining_closes_idle_connections_and_lets_others_finish() -> None:
+    world = ServerWorld(respond=None, connections=2)
+    world.wire.feed([GET])
+    world.server.drain()
+    assert [wire.transport.closing for wire in world.wires] == [False, True]
+    say_ok(world.exchanges[0])
+    world.loop.run()
+    assert b"Connection: close\r\n" in world.written
+    assert world.server.connections == set()
+
+
+def test_connections_past_the_limit_are_told_so() -> None:
+    world = ServerWorld(Limits(connections=1))
+    late = world.connect()
+    late.feed([GET])
+    assert late.transport.written.startswith(b"HTTP/1.1 503 ")
+    assert late.transport.closing or late.transport.eof_written
+    world.wire.feed([GET])
+    assert world.written.startswith(b"HTTP/1.1 200 ")
+    late.end()
+    world.wire.end()
+    assert (world.server.connections, world.server.in_flight) == (set(), 0)
+
+
+def test_backpressure_reaches_the_client() -> None:
+    world = held(post(4, b"ab"))
+    stream = world.exchanges[0].stream
+    stream.pause_reading()
+    assert world.wire.transport.paused
+    stream.resume_reading()
+    assert not world.wire.transport.paused
+    world.wire.feed([b"cd"])
+    assert (world.exchanges[0].body, world.exchanges[0].ended, stream.bytes_in) == (b"abcd", 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        (("192.0.2.1", 1), "192.0.2.1"),
+        (("::ffff:192.0.2.1", 1, 0, 0), "192.0.2.1"),
+        (("2001:db8::1", 1, 0, 0), "2001:db8::1"),
+        ("", ""),
+    ],
+)
+def test_client_address(peer: object, address: str) -> None:
+    world = ServerWorld()
+    world.wire.transport._extra["peername"] = peer  # type: ignore[attr-defined]
+    connection = world.server()
+    connection.connection_made(world.wire.transport)
+    assert (connection.client.address, connection.client.local_port, connection.client.secure) == (address, 8000, False)
