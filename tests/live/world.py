@@ -62,6 +62,7 @@ class Gateway:
         self.exit_code = 0
         self.clean = True
         """Whether tracebacks and errors among its events fail the test."""
+        self._told_to_stop = False
         self._command = command
         self._wait = wait
         self._env = {name: os.environ[name] for name in _OWN_VARIABLES if name in os.environ} | dict(env or {})
@@ -117,8 +118,8 @@ class Gateway:
     def stop(self) -> None:
         """SIGTERM; it ends by itself, with exit code 0 and nothing untoward among its events."""
         process = self.running
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
+        if process.poll() is None and not self._told_to_stop:
+            self.signal(signal.SIGTERM)
         code = process.wait(PATIENCE)
         assert code == self.exit_code, f"exit code {code}\n{self.err()}"
         if self.clean:
@@ -233,6 +234,7 @@ class Gateway:
         return others[0]
 
     def signal(self, number: int) -> None:
+        self._told_to_stop = self._told_to_stop or number in (signal.SIGTERM, signal.SIGINT)
         self.running.send_signal(number)
 
     def memory(self) -> int:

@@ -241,9 +241,9 @@ class UpstreamConnection(asyncio.Protocol):
         """Take one head off the buffer; False where it is not complete."""
         buffer = self.buffer
         end = buffer.find(b"\r\n\r\n")
+        if (end if end >= 0 else len(buffer)) > _HEAD_LIMIT:
+            raise MessageError("upstream_malformed", f"the response's head is larger than {_HEAD_LIMIT} bytes")
         if end < 0:
-            if len(buffer) > _HEAD_LIMIT:
-                raise MessageError("upstream_malformed", f"the response's head is larger than {_HEAD_LIMIT} bytes")
             return False
         head = parse_response_head(buffer[:end], self.method, _HEADER_COUNT, self.noted)
         self.buffer = b""

@@ -71,7 +71,8 @@ class Deadlines:
     def _tick(self) -> None:
         self._handle = self._loop.call_later(RESOLUTION, self._tick)
         now = time.monotonic()
-        for slot in range(self._next, int(now / RESOLUTION) + 1):
+        first, self._next = self._next, int(now / RESOLUTION) + 1
+        for slot in range(first, self._next):
             for item in self._slots.pop(slot, ()):
                 item.wakes = NEVER
                 if item.deadline <= now:
@@ -79,7 +80,6 @@ class Deadlines:
                     item.deadline_passed()
                 elif item.deadline != NEVER:
                     self._insert(item)
-        self._next = int(now / RESOLUTION) + 1
 
 
 def _slot(deadline: float) -> int:

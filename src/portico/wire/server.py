@@ -26,6 +26,7 @@ _PIPELINE_TURN: Final = 16
 """Requests answered in a row off one connection before others have their turn."""
 _DISCARD_LIMIT: Final = 256 * 1024
 """Bytes of an unwanted request body that are read so that a connection can be kept, or closed without a reset."""
+_PHRASE: Final = len(b"HTTP/1.1 200 ")
 _LINGER: Final = 2.0
 """Seconds for a client to read an answer that came before its request had ended (RFC 9112, section 9.6)."""
 _HALF_CLOSE_GRACE: Final = 1.0
@@ -516,7 +517,7 @@ class ServerConnection(asyncio.Protocol):
 
 def _status_line(status: int, phrase: bytes) -> bytes:
     usual = STATUS_LINES.get(status)
-    if usual is None or (phrase and not usual.endswith(phrase)):
+    if usual is None or (phrase and usual[_PHRASE:] != phrase):
         return b"HTTP/1.1 %d %b" % (status, phrase)
     return usual
 
