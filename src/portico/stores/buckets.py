@@ -9,23 +9,26 @@ from portico.stores.generations import Generations
 CAPACITY: Final = 100_000
 """Buckets per generation. A client whose bucket was dropped starts with a full one, so the oldest go first."""
 
+_ROUNDING: Final = 1e-3
+"""Share of a token by which sums of floats may be off: without it the last token of a full bucket is refused."""
+
 
 class TokenBuckets:
     """Buckets of `burst` tokens, refilled one token every `interval` seconds.
 
     What is stored per key is the moment when its bucket will be full again; an absent key has a full bucket. A bucket
-    that
-    has been left alone for `burst * interval` seconds is full, so generations older than that are dropped without loss.
+    that has been left alone for `burst * interval` seconds is full, so generations older than that are dropped without
+    loss.
     """
 
-    __slots__ = ("_entries", "_rotated", "_tolerance", "burst", "interval", "span")
+    __slots__ = ("_entries", "_margin", "_room", "_rotated", "burst", "interval", "span")
 
     def __init__(self, requests_per_minute: float, burst: int, capacity: int = CAPACITY) -> None:
         self.burst = burst
         self.interval = 60.0 / requests_per_minute
         self.span = burst * self.interval
-        # Sums of floats are off by some ulps: without this margin the last token of a full bucket is refused.
-        self._tolerance = self.span - self.interval + 1e-6 * self.interval
+        self._room = self.span - self.interval
+        self._margin = self.interval * _ROUNDING
         self._entries: Generations[str, float] = Generations(capacity)
         self._rotated = 0.0
 
@@ -41,8 +44,8 @@ class TokenBuckets:
         debt = full_at - now
         if debt <= 0.0:
             debt = 0.0
-        elif debt > self._tolerance:
-            return min(self._tolerance - debt, -1e-9)
+        elif debt > self._room + self._margin:
+            return self._room - debt
         debt += self.interval
         self._entries.put(key, now + debt)
-        return (self.span - debt) // self.interval if debt < self.span else 0.0
+        return max((self.span - debt) / self.interval + _ROUNDING, 0.0) // 1

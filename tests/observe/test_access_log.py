@@ -1,0 +1,267 @@
+"""The access log: whole lines, one per exchange, whatever is in them and whoever reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
+
+FIELDS = (
+    "timestamp method path client_ip status_code duration_ms request_id trace_id service route upstream upstream_ms "
+    "attempts bytes_in bytes_out user cache reason"
+).split()
+
+
+class FakeLoop:
+    """Keeps what was planned for later."""
+
+    def __init__(self) -> None:
+        self.planned: list[Callable[[], None]] = []
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> None:
+        self.planned.append(callback)
+
+
+def record(**given: Any) -> AccessRecord:
+    usual: dict[str, Any] = {
+        "timestamp": "2026-01-31T12:00:00.123Z",
+        "method": "GET",
+        "path": "/api/gemini/health",
+        "client_ip": "192.0.2.7",
+        "status_code": 200,
+        "duration_ms": 1.25,
+        "request_id": "abc",
+        "trace_id": "def",
+        "service": "gemini",
+        "route": "gemini",
+        "upstream": "localhost:8001",
+        "upstream_ms": 1.0,
+        "attempts": 1,
+        "bytes_in": 0,
+        "bytes_out": 126,
+        "user": None,
+        "cache": None,
+        "reason": None,
+    }
+    return AccessRecord(**{**usual, **given})
+
+
+def open_log(target: str | Path, style: str = "json", lock: Path | None = None) -> tuple[AccessLog, FakeLoop]:
+    loop = FakeLoop()
+    return AccessLog(cast(asyncio.AbstractEventLoop, loop), str(target), style, lock), loop
+
+
+def written(path: Path, *records: AccessRecord, style: str = "json") -> list[str]:
+    log, _ = open_log(path, style)
+    for each in records:
+        log.add(each)
+    log.close()
+    assert log.dropped == 0
+    text = path.read_bytes().decode()
+    assert text.endswith("\n")
+    return text[:-1].split("\n")
+
+
+def test_json(tmp_path: Path) -> None:
+    lines = written(tmp_path / "log", record(), record(route=None, status_code=404, reason="no_route", duration_ms=0.5))
+    first, second = map(json.loads, lines)
+    assert list(first) == FIELDS
+    assert (first["status_code"], first["duration_ms"], first["user"]) == (200, 1.25, None)
+    assert (second["route"], second["reason"]) == (None, "no_route")
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            {},
+            "2026-01-31T12:00:00.123Z 192.0.2.7 GET /api/gemini/health 200 1.25ms gemini localhost:8001 "
+            "in=0 out=126 id=abc",
+        ),
+        (
+            {"upstream": None, "user": "alice", "reason": "rate_limited", "status_code": 429},
+            "2026-01-31T12:00:00.123Z 192.0.2.7 GET /api/gemini/health 429 1.25ms gemini "
+            "in=0 out=126 id=abc user=alice reason=rate_limited",
+        ),
+    ],
+)
+def test_text(tmp_path: Path, given: dict[str, Any], line: str) -> None:
+    assert written(tmp_path / "log", record(**given), style="text") == [line]
+
+
+NASTY = ["a\nb", "a\r\nb", "a\x00b", "a\x1b[2Jb", "a\x85b", "a\u2028b", "a\u2029b", 'a"}\n{"', "a\\nb", "é", "\udce9"]
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+@pytest.mark.parametrize("text", NASTY)
+@pytest.mark.parametrize("key", ["path", "user"])
+def test_nothing_in_a_record_makes_a_line_of_its_own(tmp_path: Path, style: str, text: str, key: str) -> None:
+    if style == "json" and text == "\udce9":
+        pytest.skip("paths and names are decoded before: no surrogate gets here")
+    lines = written(tmp_path / "log", record(**{key: text}), record(), style=style)
+    assert len(lines) == 2
+    assert len(lines[0].splitlines()) == 1 or style == "json"
+    assert not set(lines[0]) & set("\n\r\x00\x1b\x85")
+    if style == "json":
+        assert json.loads(lines[0])[key] == text
+
+
+def test_lines_are_written_in_batches(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log, loop = open_log(path)
+    for _ in range(10):
+        log.add(record())
+    assert len(loop.planned) == 1
+    loop.planned.pop()()
+    log.add(record())
+    assert len(loop.planned) == 1
+    log.close()
+    assert path.read_bytes().count(b"\n") == 11
+
+
+def test_a_busy_worker_hands_over_before_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log, loop = open_log(path)
+    for _ in range(10_000):
+        log.add(record())
+    assert len(loop.planned) == 1
+    assert len(log._records) < 10_000
+    log.close()
+    assert path.read_bytes().count(b"\n") == 10_000
+
+
+class FakeStdout:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def fileno(self) -> int:
+        return self.number
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A standard output that nobody reads: the end to read from, for when somebody does."""
+    reader, writer = os.pipe()
+    monkeypatch.setattr(sys, "stdout", FakeStdout(writer))
+    yield reader
+    os.close(reader)
+    os.close(writer)
+
+
+def read_all(reader: int, into: list[bytes]) -> threading.Thread:
+    """Read until the end in a thread."""
+
+    def read() -> None:
+        while not (data := os.read(reader, 1 << 20)).endswith(b"end\n"):
+            into.append(data)
+        into.append(data)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_reader_that_is_stuck_costs_lines_which_are_counted(stuck: int) -> None:
+    log, _ = open_log("stdout", "text")
+    for _ in range(400):
+        log.add(record(path="/" + "x" * 4000))
+        log.flush()
+    assert 400 - 256 - 20 <= log.dropped < 400
+    dropped, got = log.dropped, list[bytes]()
+    thread = read_all(stuck, got)
+    log._batches.join if False else None  # the writer drains the queue while the pipe is read
+    log.close()
+    os.write(sys.stdout.fileno(), b"end\n")
+    thread.join(10)
+    data = b"".join(got)
+    assert data.count(b"\n") - 1 + dropped == 400
+    assert log.dropped == dropped
+
+
+def test_closing_does_not_wait_for_a_reader_that_is_stuck(stuck: int) -> None:
+    """A worker that drains must end, also where its log is a pipe that nobody reads."""
+    log, _ = open_log("stdout", "text")
+    for _ in range(300):
+        log.add(record(path="/" + "x" * 4000))
+        log.flush()
+    closing = threading.Thread(target=log.close, daemon=True)
+    closing.start()
+    closing.join(8)
+    still_closing = closing.is_alive()
+    got: list[bytes] = []
+    thread = read_all(stuck, got)
+    closing.join(8)
+    log._writer.join(8)
+    os.write(sys.stdout.fileno(), b"end\n")
+    thread.join(8)
+    assert not still_closing
+
+
+def test_lines_that_cannot_be_written_are_counted(tmp_path: Path) -> None:
+    log, _ = open_log("/dev/full")
+    log.add(record())
+    log.add(record())
+    log.close()
+    assert log.dropped == 2
+
+
+def test_a_file_that_was_moved_is_opened_anew(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log, _ = open_log(path, "text")
+    for number in range(50):
+        log.add(record(path=f"/{number}"))
+        path.rename(tmp_path / f"log.{number}")
+        log.reopen()
+        assert path.exists()
+    log.add(record(path="/last"))
+    log.close()
+    assert "/last" in path.read_text()
+    lines = [line for file in tmp_path.iterdir() for line in file.read_text().splitlines()]
+    assert len(lines) == 51
+    assert log.dropped == 0
+
+
+def test_reopening_leaves_the_standard_streams_alone(stuck: int) -> None:
+    log, _ = open_log("stdout", "text")
+    log.reopen()
+    log.add(record())
+    log.close()
+    assert b"/api/gemini/health" in os.read(stuck, 4096)
+
+
+def test_lines_of_several_workers_do_not_mix(tmp_path: Path) -> None:
+    path, lock = tmp_path / "log", tmp_path / "lock"
+    logs = [open_log(path, "json", lock)[0] for _ in range(3)]
+    for number in range(300):
+        logs[number % 3].add(record(path="/" + "x" * (number * 10)))
+        logs[number % 3].flush()
+    for log in logs:
+        log.close()
+    paths = sorted(len(json.loads(line)["path"]) for line in path.read_text().splitlines())
+    assert paths == [1 + 10 * number for number in range(300)]
+
+
+@pytest.mark.parametrize(
+    ("now", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (1769860800.1239, "2026-01-31T12:00:00.123Z"),
+        (1769860800.9999, "2026-01-31T12:00:00.999Z"),
+        (1769860801.0, "2026-01-31T12:00:01.000Z"),
+        (1769860800.999999999, "2026-01-31T12:00:01.000Z"),
+    ],
+)
+def test_timestamps(now: float, text: str) -> None:
+    timestamps = Timestamps()
+    assert timestamps(now) == text
+    assert timestamps(now + 86400) != text
+    assert timestamps(now) == text

@@ -1,0 +1,175 @@
+"""From counters in workers to the page that Prometheus reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from portico.control.exposition import render_metrics
+from portico.control.workers import add_up
+from portico.observe.metrics import BOUNDS, Metrics
+
+GAUGES = {"in_flight": 1, "connections": 2, "generation": 3}
+
+
+def totals(*seen: tuple[str, str, int, float, float | None], **gauges: int) -> dict[str, Any]:
+    """A worker's report, as it comes out of the channel."""
+    metrics = Metrics()
+    for service, method, status, seconds, upstream in seen:
+        metrics.observe(service, method, status, seconds, upstream)
+    report: dict[str, Any] = json.loads(json.dumps({**metrics.dump(), **GAUGES, **gauges}))
+    return report
+
+
+def page(
+    live: list[dict[str, Any]], ended: list[dict[str, Any]] | None = None, health: dict[tuple[str, str], bool] | None = None
+) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Every sample of the page, by name and labels."""
+    text, content_type = render_metrics(live, ended or [], health or {}, "")
+    assert content_type.startswith("text/plain")
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in parse_text(text.decode())
+        for sample in family.samples
+    }
+
+
+def labels(**values: str) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(values.items()))
+
+
+def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
+    worker = totals(("gemini", "GET", 200, 0.02, 0.015))
+    worker["retries"] = {"gemini": 4}
+    worker["limited"] = {"gemini": 5}
+    worker["log_lines_dropped"] = 6
+    found = page([worker], health={("gemini", "http://a:1"): True, ("gemini", "http://b:1"): False})
+    at = {"service": "gemini", "method": "GET"}
+    assert {(name, tuple(key for key, _ in pairs)) for name, pairs in found} == {
+        ("gateway_requests_total", ("method", "service", "status")),
+        *(
+            (f"gateway_{which}_duration_seconds_{part}", ("method", "service"))
+            for which in ("request", "upstream")
+            for part in ("count", "sum")
+        ),
+        ("gateway_request_duration_seconds_bucket", ("le", "method", "service")),
+        ("gateway_upstream_duration_seconds_bucket", ("le", "method", "service")),
+        ("gateway_retries_total", ("service",)),
+        ("gateway_rate_limited_total", ("service",)),
+        ("gateway_log_lines_dropped_total", ()),
+        ("gateway_requests_in_flight", ()),
+        ("gateway_connections", ()),
+        ("gateway_workers", ()),
+        ("gateway_config_generation", ()),
+        ("gateway_instance_healthy", ("instance", "service")),
+    }
+    assert found["gateway_requests_total", labels(**at, status="200")] == 1
+    assert found["gateway_request_duration_seconds_sum", labels(**at)] == pytest.approx(0.02)
+    assert found["gateway_upstream_duration_seconds_sum", labels(**at)] == pytest.approx(0.015)
+    assert found["gateway_retries_total", labels(service="gemini")] == 4
+    assert found["gateway_rate_limited_total", labels(service="gemini")] == 5
+    assert found["gateway_log_lines_dropped_total", ()] == 6
+    assert found["gateway_instance_healthy", labels(service="gemini", instance="http://a:1")] == 1
+    assert found["gateway_instance_healthy", labels(service="gemini", instance="http://b:1")] == 0
+
+
+def test_workers_that_ended_still_count_but_hold_no_gauges() -> None:
+    seen = ("gemini", "GET", 200, 0.02, None)
+    live = [totals(seen, generation=5), totals(seen, seen, generation=4)]
+    found = page(live, [totals(seen, in_flight=7, generation=1)])
+    assert found["gateway_requests_total", labels(service="gemini", method="GET", status="200")] == 4
+    gauges = [found[f"gateway_{name}", ()] for name in ("requests_in_flight", "connections", "workers")]
+    assert gauges == [2, 4, 2]
+    assert found["gateway_config_generation", ()] == 4
+
+
+def test_a_page_without_workers() -> None:
+    found = page([])
+    assert (found["gateway_workers", ()], found["gateway_config_generation", ()]) == (0, 0)
+
+
+@pytest.mark.parametrize("bound", [*BOUNDS, None])
+@pytest.mark.parametrize("shift", [-1e-6, 0.0, 1e-6])
+def test_buckets_hold_what_is_at_most_their_bound(bound: float | None, shift: float) -> None:
+    seconds = 100.0 if bound is None else bound + shift
+    found = page([totals(("s", "GET", 200, seconds, seconds))])
+    for which in ("request", "upstream"):
+        buckets = {
+            float(dict(pairs)["le"]): value
+            for (name, pairs), value in found.items()
+            if name == f"gateway_{which}_duration_seconds_bucket"
+        }
+        assert buckets == {edge: float(seconds <= edge) for edge in (*BOUNDS, float("inf"))}
+
+
+def test_no_upstream_no_upstream_series() -> None:
+    found = page([totals(("none", "GET", 404, 0.001, None))])
+    assert not [name for name, _ in found if name.startswith("gateway_upstream_duration_seconds_")]
+
+
+@pytest.mark.parametrize(
+    ("method", "label"),
+    [
+        *((name, name) for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")),
+        *((name, "OTHER") for name in ("PROPFIND", "get", "-", "X" * 100, 'GET"} 1\n')),
+    ],
+)
+def test_clients_cannot_make_labels(method: str, label: str) -> None:
+    found = page([totals(("s", method, 200, 0.1, None), ("s", method, 200, 0.1, None))])
+    assert found["gateway_requests_total", labels(service="s", method=label, status="200")] == 2
+    assert {value for _, pairs in found for key, value in pairs if key == "method"} == {label}
+
+
+def test_openmetrics_for_those_who_ask_for_it() -> None:
+    accept = "application/openmetrics-text; version=1.0.0"
+    text, content_type = render_metrics([totals(("s", "GET", 200, 0.1, 0.1))], [], {}, accept)
+    assert content_type.startswith("application/openmetrics-text")
+    names = {family.name for family in parse_openmetrics(text.decode())}
+    assert {"gateway_requests", "gateway_request_duration_seconds", "gateway_log_lines_dropped"} <= names
+
+
+observations = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b"]),
+        st.sampled_from(["GET", "POST"]),
+        st.sampled_from([200, 404, 503]),
+        st.floats(0, 60).map(lambda value: round(value, 4)),
+        st.none() | st.floats(0, 60).map(lambda value: round(value, 4)),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(observations, max_size=4))
+def test_adding_up_is_as_if_one_worker_had_seen_all(workers: list[list[tuple[str, str, int, float, float | None]]]) -> None:
+    apart = add_up([totals(*seen) for seen in workers])
+    together = add_up([totals(*(each for seen in workers for each in seen))])
+    assert normal(apart) == normal(together)
+    assert normal(add_up([apart])) == normal(apart)
+    assert set(apart) == {"series", "retries", "limited", "log_lines_dropped"}
+
+
+def normal(sums: dict[str, Any]) -> list[Any]:
+    return [
+        [service, method, sorted(statuses), buckets, pytest.approx(total), upstream, pytest.approx(upstream_total)]
+        for service, method, statuses, buckets, total, upstream, upstream_total in sums["series"]
+    ]
+
+
+def test_counters_add_up() -> None:
+    one, two = totals(), totals()
+    one.update(retries={"a": 1}, limited={"a": 2}, log_lines_dropped=3)
+    two.update(retries={"a": 10, "b": 5}, limited={}, log_lines_dropped=4)
+    assert add_up([one, two]) == {
+        "series": [],
+        "retries": {"a": 11, "b": 5},
+        "limited": {"a": 2},
+        "log_lines_dropped": 7,
+    }
