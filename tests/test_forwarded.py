@@ -12,8 +12,9 @@ from portico.forwarded import (
     RESPONSE_DROP,
     Network,
     Peer,
-    believed_ids,
     believed_lines,
+    believed_request_id,
+    believed_trace_id,
     client_behind,
 )
 from portico.messages import Fields
@@ -46,7 +47,8 @@ def test_what_a_client_may_not_say_is_dropped(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Accept", "Authorization", "Cookie", "User-Agent", "Origin", "X-Forward", "X-Consumer", "Content-Type", "Via"]
+    "name",
+    ["Accept", "Authorization", "Cookie", "User-Agent", "Origin", "X-Forward", "X-Consumer", "Content-Type", "Via"],
 )
 def test_what_a_client_may_say_is_kept(name: str) -> None:
     line = f"{name}: value"
@@ -171,4 +173,4 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
     ],
 )
 def test_ids(lines: list[str], ids: tuple[str | None, str | None]) -> None:
-    assert believed_ids(fields(*lines)) == ids
+    assert (believed_request_id(fields(*lines)), believed_trace_id(fields(*lines))) == ids

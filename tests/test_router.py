@@ -151,7 +151,7 @@ def test_allowed_methods(path: str, host: str, values: dict[str, str], allowed: 
 
 # ---- against a router that looks at every rule
 
-rules_ = st.lists(
+written_rules: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
     st.builds(
         dict,
         path=st.sampled_from(["/", "/a", "/b", "/a/b", "/a/b/a", "/b/a"]),
@@ -188,7 +188,7 @@ def fits(rule: Rule[int], segments: list[bytes], values: dict[str, str]) -> int 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    rules_,
+    written_rules,
     st.sampled_from(["/", "/a", "/a/b", "/a/b/a", "/a/b/c", "/b", "/b/a/a", "/c", "/a/"]),
     st.sampled_from(["x.y", "z.x.y", "y", "z", "w.y"]),
     st.sampled_from([b"GET", b"POST", b"PUT"]),

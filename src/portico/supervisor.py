@@ -251,14 +251,15 @@ def _wakeups() -> Iterator[socket.socket]:
     reader, writer = socket.socketpair()
     reader.setblocking(False)
     writer.setblocking(False)
-    old = {number: signal.signal(number, _noted) for number in _SIGNALS}
+    for number in _SIGNALS:
+        signal.signal(number, _noted)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     try:
         yield reader
     finally:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # all is over: nothing may spoil the exit status
         signal.set_wakeup_fd(-1)
-        for number, handler in old.items():
-            signal.signal(number, handler)
         reader.close()
         writer.close()
 

@@ -33,6 +33,8 @@ logger: Final = logging.getLogger("portico.worker")
 _REPORT_INTERVAL: Final = 1.0
 _RECONNECT_INTERVAL: Final = 0.2
 _DRAIN_STEP: Final = 0.05
+_ACCEPT_GRACE: Final = 0.5
+"""Seconds for which a draining worker still accepts: who was on the way here is not reset."""
 _LOG_FROM: Final = {"DEBUG": 0, "INFO": 0, "WARNING": 500, "ERROR": 500, "CRITICAL": 1000}
 """The lowest status that each log level lets into the access log."""
 
@@ -78,8 +80,7 @@ class _Worker:
         gc.set_threshold(20_000, 20, 50)
         await self.stopping.wait()
         loop.remove_reader(self.lifeline)
-        server.close()
-        await self._drain(config.gateway.limits.drain_timeout)
+        await self._drain(server, config.gateway.limits.drain_timeout)
         listening.cancel()
         upkeep.cancel()
         self.builder.close()
@@ -87,9 +88,12 @@ class _Worker:
         if self.log is not None:
             self.log.close()
 
-    async def _drain(self, patience: float) -> None:
-        """Let running exchanges finish, for `patience` seconds at most."""
-        self.http.drain()
+    async def _drain(self, server: asyncio.Server, patience: float) -> None:
+        """Say that this is the end, accept no more, then let running exchanges finish, `patience` seconds at most."""
+        self.http.draining = True  # readiness fails, and responses say Connection: close
+        await asyncio.sleep(_ACCEPT_GRACE)
+        server.close()
+        self.http.close_idle()
         end = time.monotonic() + patience
         while self.http.connections and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(_DRAIN_STEP)

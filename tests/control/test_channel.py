@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import cast
 
 import pytest
@@ -66,7 +67,7 @@ def test_a_message_arrives_as_it_was(message: Message) -> None:
 def test_messages_arrive_in_order_however_they_are_cut(messages: list[Message], cuts: list[int]) -> None:
     data = sent(*messages)
     marks = [0, *sorted({cut for cut in cuts if cut < len(data)}), len(data)]
-    pieces = [data[a:b] for a, b in zip(marks, marks[1:], strict=False)]
+    pieces = [data[a:b] for a, b in pairwise(marks)]
     assert received(*pieces) == [*messages, None]
 
 

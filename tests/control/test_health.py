@@ -44,7 +44,8 @@ def test_as_many_results_in_a_row_as_configured_turn_an_instance(
 
 
 @pytest.mark.parametrize(
-    ("expect", "status", "expected"), [(None, 200, True), (None, 299, True), (None, 302, False), (None, 503, False), (401, 401, True), (401, 200, False)]
+    ("expect", "status", "expected"),
+    [(None, 200, True), (None, 299, True), (None, 302, False), (None, 503, False), (401, 401, True), (401, 200, False)],
 )
 def test_the_status_that_proves_health(expect: int | None, status: int, expected: bool) -> None:
     settings = HealthCheckSettings.model_validate({} if expect is None else {"expect": expect})

@@ -173,8 +173,10 @@ def test_nothing_is_left_after_the_end(backend: Backend) -> None:
         gateway.wait_for_control()
         family = gateway.family()
         assert len(family) == 3
+        assert list(gateway.directory.glob("portico-*")), "the sockets between its processes"
         gateway.stop()
         assert not any(alive(pid) for pid in family)
+        assert not list(gateway.directory.glob("portico-*"))
 
 
 def test_a_killed_supervisor_takes_its_children_along(backend: Backend) -> None:

@@ -25,7 +25,7 @@ from .messages import Message
 T = TypeVar("T")
 
 _LISTENING = re.compile(r"portico \S+ listening on https?://\S+:(\d+)")
-_OWN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
+_OWN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH")
 
 
 def until(question: Callable[[], T], what: str = "", patience: float = PATIENCE) -> T:
@@ -65,7 +65,8 @@ class Gateway:
         self._told_to_stop = False
         self._command = command
         self._wait = wait
-        self._env = {name: os.environ[name] for name in _OWN_VARIABLES if name in os.environ} | dict(env or {})
+        own = {name: os.environ[name] for name in _OWN_VARIABLES if name in os.environ}
+        self._env = {**own, "TMPDIR": str(self.directory), **(env or {})}
         if config is not None:
             self.write(config)
         self.process: subprocess.Popen[bytes] | None = None

@@ -7,18 +7,20 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import pytest
 
 from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 
-FIELDS = (
-    "timestamp method path client_ip status_code duration_ms request_id trace_id service route upstream upstream_ms "
-    "attempts bytes_in bytes_out user cache reason"
-).split()
+FIELDS = [
+    *("timestamp", "method", "path", "client_ip", "status_code", "duration_ms", "request_id", "trace_id", "service"),
+    *("route", "upstream", "upstream_ms", "attempts", "bytes_in", "bytes_out", "user", "cache", "reason"),
+]
 
 
 class FakeLoop:
@@ -98,21 +100,21 @@ def test_text(tmp_path: Path, given: dict[str, Any], line: str) -> None:
     assert written(tmp_path / "log", record(**given), style="text") == [line]
 
 
-NASTY = ["a\nb", "a\r\nb", "a\x00b", "a\x1b[2Jb", "a\x85b", "a\u2028b", "a\u2029b", 'a"}\n{"', "a\\nb", "é", "\udce9"]
+NASTY = ["a\nb", "a\r\nb", "a\x00b", "a\x1b[2Jb", "a\x85b", "a\u2028b", "a\u2029b", 'a"}\n{"', "a\\nb", "é"]
 
 
 @pytest.mark.parametrize("style", ["json", "text"])
 @pytest.mark.parametrize("text", NASTY)
 @pytest.mark.parametrize("key", ["path", "user"])
 def test_nothing_in_a_record_makes_a_line_of_its_own(tmp_path: Path, style: str, text: str, key: str) -> None:
-    if style == "json" and text == "\udce9":
-        pytest.skip("paths and names are decoded before: no surrogate gets here")
     lines = written(tmp_path / "log", record(**{key: text}), record(), style=style)
     assert len(lines) == 2
-    assert len(lines[0].splitlines()) == 1 or style == "json"
-    assert not set(lines[0]) & set("\n\r\x00\x1b\x85")
+    assert not set(lines[0]) & set("\n\r\x00\x1b")
     if style == "json":
         assert json.loads(lines[0])[key] == text
+    else:
+        assert lines[0].splitlines() == [lines[0]]
+        assert lines[0].isprintable()
 
 
 def test_lines_are_written_in_batches(tmp_path: Path) -> None:
@@ -147,62 +149,65 @@ class FakeStdout:
         return self.number
 
 
-@pytest.fixture
-def stuck(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A standard output that nobody reads: the end to read from, for when somebody does."""
+@contextmanager
+def unread_stdout() -> Iterator[tuple[int, int]]:
+    """A standard output that nobody reads: both ends of its pipe, for when somebody does."""
     reader, writer = os.pipe()
-    monkeypatch.setattr(sys, "stdout", FakeStdout(writer))
-    yield reader
-    os.close(reader)
-    os.close(writer)
+    usual, sys.stdout = sys.stdout, cast(TextIO, FakeStdout(writer))
+    try:
+        yield reader, writer
+    finally:
+        sys.stdout = usual
+        os.close(reader)
+        os.close(writer)
 
 
 def read_all(reader: int, into: list[bytes]) -> threading.Thread:
     """Read until the end in a thread."""
 
     def read() -> None:
-        while not (data := os.read(reader, 1 << 20)).endswith(b"end\n"):
-            into.append(data)
-        into.append(data)
+        while not into or not into[-1].endswith(b"end\n"):
+            into.append(os.read(reader, 1 << 20))
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     return thread
 
 
-def test_a_reader_that_is_stuck_costs_lines_which_are_counted(stuck: int) -> None:
-    log, _ = open_log("stdout", "text")
-    for _ in range(400):
-        log.add(record(path="/" + "x" * 4000))
-        log.flush()
-    assert 400 - 256 - 20 <= log.dropped < 400
-    dropped, got = log.dropped, list[bytes]()
-    thread = read_all(stuck, got)
-    log._batches.join if False else None  # the writer drains the queue while the pipe is read
-    log.close()
-    os.write(sys.stdout.fileno(), b"end\n")
-    thread.join(10)
-    data = b"".join(got)
-    assert data.count(b"\n") - 1 + dropped == 400
+def test_a_reader_that_is_stuck_costs_lines_which_are_counted() -> None:
+    with unread_stdout() as (reader, writer):
+        log, _ = open_log("stdout", "text")
+        for _ in range(400):
+            log.add(record(path="/" + "x" * 4000))
+            log.flush()
+        dropped, got = log.dropped, list[bytes]()
+        thread = read_all(reader, got)
+        log.close()
+        os.write(writer, b"end\n")
+        thread.join(10)
+        assert not thread.is_alive()
+    assert 0 < dropped < 400
     assert log.dropped == dropped
+    assert b"".join(got).count(b"\n") - 1 + dropped == 400
 
 
-def test_closing_does_not_wait_for_a_reader_that_is_stuck(stuck: int) -> None:
+def test_closing_does_not_wait_for_a_reader_that_is_stuck() -> None:
     """A worker that drains must end, also where its log is a pipe that nobody reads."""
-    log, _ = open_log("stdout", "text")
-    for _ in range(300):
-        log.add(record(path="/" + "x" * 4000))
-        log.flush()
-    closing = threading.Thread(target=log.close, daemon=True)
-    closing.start()
-    closing.join(8)
-    still_closing = closing.is_alive()
-    got: list[bytes] = []
-    thread = read_all(stuck, got)
-    closing.join(8)
-    log._writer.join(8)
-    os.write(sys.stdout.fileno(), b"end\n")
-    thread.join(8)
+    with unread_stdout() as (reader, writer):
+        log, _ = open_log("stdout", "text")
+        while not log.dropped or len(log._batches.queue) < log._batches.maxsize:
+            log.add(record(path="/" + "x" * 4000))
+            log.flush()
+            time.sleep(0.001)  # the writer takes what the pipe can hold
+        closing = threading.Thread(target=log.close, daemon=True)
+        closing.start()
+        closing.join(8)
+        still_closing = closing.is_alive()
+        thread = read_all(reader, [])
+        closing.join(8)
+        log._writer.join(2)
+        os.write(writer, b"end\n")
+        thread.join(8)
     assert not still_closing
 
 
@@ -230,12 +235,13 @@ def test_a_file_that_was_moved_is_opened_anew(tmp_path: Path) -> None:
     assert log.dropped == 0
 
 
-def test_reopening_leaves_the_standard_streams_alone(stuck: int) -> None:
-    log, _ = open_log("stdout", "text")
-    log.reopen()
-    log.add(record())
-    log.close()
-    assert b"/api/gemini/health" in os.read(stuck, 4096)
+def test_reopening_leaves_the_standard_streams_alone() -> None:
+    with unread_stdout() as (reader, _):
+        log, _ = open_log("stdout", "text")
+        log.reopen()
+        log.add(record())
+        log.close()
+        assert b"/api/gemini/health" in os.read(reader, 4096)
 
 
 def test_lines_of_several_workers_do_not_mix(tmp_path: Path) -> None:
@@ -257,7 +263,6 @@ def test_lines_of_several_workers_do_not_mix(tmp_path: Path) -> None:
         (1769860800.1239, "2026-01-31T12:00:00.123Z"),
         (1769860800.9999, "2026-01-31T12:00:00.999Z"),
         (1769860801.0, "2026-01-31T12:00:01.000Z"),
-        (1769860800.999999999, "2026-01-31T12:00:01.000Z"),
     ],
 )
 def test_timestamps(now: float, text: str) -> None:

@@ -28,7 +28,9 @@ def totals(*seen: tuple[str, str, int, float, float | None], **gauges: int) -> d
 
 
 def page(
-    live: list[dict[str, Any]], ended: list[dict[str, Any]] | None = None, health: dict[tuple[str, str], bool] | None = None
+    live: list[dict[str, Any]],
+    ended: list[dict[str, Any]] | None = None,
+    health: dict[tuple[str, str], bool] | None = None,
 ) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Every sample of the page, by name and labels."""
     text, content_type = render_metrics(live, ended or [], health or {}, "")
@@ -130,7 +132,7 @@ def test_openmetrics_for_those_who_ask_for_it() -> None:
     accept = "application/openmetrics-text; version=1.0.0"
     text, content_type = render_metrics([totals(("s", "GET", 200, 0.1, 0.1))], [], {}, accept)
     assert content_type.startswith("application/openmetrics-text")
-    names = {family.name for family in parse_openmetrics(text.decode())}
+    names = {family.name for family in parse_openmetrics(text.decode())}  # type: ignore[no-untyped-call]
     assert {"gateway_requests", "gateway_request_duration_seconds", "gateway_log_lines_dropped"} <= names
 
 
@@ -148,7 +150,9 @@ observations = st.lists(
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(observations, max_size=4))
-def test_adding_up_is_as_if_one_worker_had_seen_all(workers: list[list[tuple[str, str, int, float, float | None]]]) -> None:
+def test_adding_up_is_as_if_one_worker_had_seen_all(
+    workers: list[list[tuple[str, str, int, float, float | None]]],
+) -> None:
     apart = add_up([totals(*seen) for seen in workers])
     together = add_up([totals(*(each for seen in workers for each in seen))])
     assert normal(apart) == normal(together)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jwt
 import pytest
@@ -12,7 +12,6 @@ from pydantic import SecretStr
 
 from portico.errors import Answer, Refusal
 from portico.policies import STEPS, build_chain
-from portico.policies import auth as module
 from portico.policies.auth import AuthSettings, JwtSettings, build_auth
 from portico.policies.authorize import AuthorizeSettings, build_authorize
 from portico.policies.policy import Context, Policy, State
@@ -24,7 +23,7 @@ OTHER = "another secret of at least sixty-four bytes, as the longest of the algo
 
 
 def token(claims: dict[str, Any] | None = None, secret: str | None = SECRET, algorithm: str = "HS256") -> str:
-    return jwt.encode({"sub": "alice", **(claims or {})}, secret, algorithm=algorithm)
+    return jwt.encode({"sub": "alice", **(claims or {})}, cast(str, secret), algorithm=algorithm)
 
 
 def build(state: State | None = None, **settings: Any) -> Policy:
@@ -164,7 +163,7 @@ def test_a_token_is_verified_once_until_it_expires(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(jwt.PyJWT, "decode", expired)
     assert reason(policy, line) is None
-    monkeypatch.setattr(module.time, "time", lambda: NOW + 61.0)
+    monkeypatch.setattr("portico.policies.auth.time.time", lambda: NOW + 61.0)
     assert reason(policy, line) == "credentials_expired"
 
 

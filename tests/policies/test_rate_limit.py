@@ -106,7 +106,9 @@ def test_consumers_have_rates_of_their_own() -> None:
     settings = RateLimit(requests_per_minute=1, burst=1, by="consumer")
     policy = build_after_auth(settings, Context("gateway", State(), consumers))
     assert policy is not None
-    passed = {name: [policy(exchange(consumer=name)) is None for _ in range(5)].count(True) for name in ("alice", "bob")}
+    passed = {
+        name: [policy(exchange(consumer=name)) is None for _ in range(5)].count(True) for name in ("alice", "bob")
+    }
     assert passed == {"alice": 3, "bob": 1}
 
 
@@ -126,7 +128,10 @@ def test_each_limit_has_its_place(settings: RateLimitSettings, before: bool, aft
 
 
 def test_every_limit_of_a_list_holds() -> None:
-    limits = [RateLimit(requests_per_minute=60, burst=3), RateLimit(requests_per_minute=60, burst=2, by={"header": "U"})]  # type: ignore[arg-type]
+    limits = [
+        RateLimit(requests_per_minute=60, burst=3),
+        RateLimit(requests_per_minute=60, burst=2, by={"header": "U"}),
+    ]
     policy = build_before_auth(limits, Context("gateway", State()))
     assert policy is not None
     verdicts = [policy(exchange(f"U: {user}")) is None for user in ("a", "a", "a", "b", "b")]

@@ -59,6 +59,6 @@ def test_the_excluded_are_passed_over(weights: list[int], excluded: set[int], sp
     turns = RoundRobin(members, weights)
     for _ in range(spent):
         turns.choose()
-    left = set(members) - excluded
-    chosen = {turns.choose(sorted(excluded)) for _ in range(2 * sum(weights) + 1)}
+    left: set[int | None] = {member for member in members if member not in excluded}
+    chosen: set[int | None] = {turns.choose(sorted(excluded)) for _ in range(2 * sum(weights) + 1)}
     assert chosen == (left or {None})

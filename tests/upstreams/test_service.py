@@ -100,10 +100,8 @@ def spent(budget: RetryBudget, wanted: int) -> int:
     return sum(budget.spend() for _ in range(wanted))
 
 
-@pytest.mark.parametrize(("requests", "share", "allowed"), [(0, 0.2, 10), (100, 0.2, 30), (100, 0.0, 10), (50, 1.0, 60)])
-def test_retries_are_a_share_of_requests_above_a_floor(
-    clock: Clock, requests: int, share: float, allowed: int
-) -> None:
+@pytest.mark.parametrize(("requests", "share", "allowed"), [(0, 0.2, 10), (100, 0.2, 30), (100, 0.0, 0), (50, 1.0, 60)])
+def test_retries_are_a_share_of_requests_above_a_floor(clock: Clock, requests: int, share: float, allowed: int) -> None:
     budget = RetryBudget(share, _since=clock.now)
     for _ in range(requests):
         budget.note_request()
@@ -137,7 +135,7 @@ def test_the_last_used_connection_is_taken_first(clock: Clock) -> None:
     first, second = FakeConnection(), FakeConnection()
     for connection in (first, second):
         instance.give_back(connection.as_connection())
-    taken = [instance.take(recently_used=False) for _ in range(3)]
+    taken: list[object] = [instance.take(recently_used=False) for _ in range(3)]
     assert taken == [second, first, None]
 
 

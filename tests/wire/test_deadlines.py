@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -117,7 +116,13 @@ def test_what_was_forgotten_never_fires(clock: Clock) -> None:
 def test_one_deadline_may_forget_another_of_the_same_moment(clock: Clock) -> None:
     deadlines = wheel(clock)
     items: list[Item] = []
-    items += [Item(lambda own: [deadlines.forget(each) for each in items if each is not own] and None) for _ in range(5)]
+
+    def forget_others(own: Item) -> None:
+        for each in items:
+            if each is not own:
+                deadlines.forget(each)
+
+    items += [Item(forget_others) for _ in range(5)]
     for item in items:
         deadlines.set(item, 1001.0)
     clock.run(2.0)
@@ -164,10 +169,9 @@ actions = st.lists(
 @given(actions)
 def test_against_a_list_of_deadlines(script: list[tuple[str, int, float]]) -> None:
     """Every item fires exactly when the last deadline that was set for it has passed, within two ticks."""
-    original: Any = module.time
     clock = Clock()
-    module.time = clock  # type: ignore[assignment]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "time", clock)
         deadlines, items = wheel(clock), [Item() for _ in range(4)]
         model = [NEVER] * 4
         for action, index, amount in script:
@@ -192,5 +196,3 @@ def test_against_a_list_of_deadlines(script: list[tuple[str, int, float]]) -> No
         clock.run(3.0)
         fired = [len(item.passed) - count for item, count in zip(items, before, strict=True)]
         assert fired == [int(due != NEVER) for due in model]
-    finally:
-        module.time = original

@@ -43,7 +43,7 @@ def judge(case: Any, world: ServerWorld, pieces: list[bytes]) -> str | None:
     """What is wrong with the outcome; None where nothing is."""
     shown = [piece if len(piece) < 200 else piece[:200] + b"..." for piece in pieces[:3]]
     accepted = case.get("accept", [])
-    whole = [each for each in world.begun if each.ended or each.request and each.request.framing == 0]
+    whole = [each for each in world.begun if each.ended or (each.request and each.request.framing == 0)]
     told = [described(each, wish) for each, wish in zip(whole, accepted, strict=False)]
     errors = [each for each in world.exchanges if each.status is not None]
     statuses = [each.status for each in errors]

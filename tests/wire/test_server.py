@@ -7,7 +7,7 @@ import pytest
 from portico.messages import CHUNKED, UNTIL_CLOSE
 from portico.wire.server import Limits
 
-from .world import Recorded, ServerWorld, say, say_ok
+from .world import ServerWorld, say, say_ok
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -28,7 +28,14 @@ def held(data: bytes = b"", limits: Limits | None = None) -> ServerWorld:
     ("request_line", "fields", "framing", "head_ends", "body", "closes"),
     [
         ("GET / HTTP/1.1", "", 4, b"\r\n\r\n", b"abcd", False),
-        ("GET / HTTP/1.1", "", CHUNKED, b"Transfer-Encoding: chunked\r\n\r\n", b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n", False),
+        (
+            "GET / HTTP/1.1",
+            "",
+            CHUNKED,
+            b"Transfer-Encoding: chunked\r\n\r\n",
+            b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n",
+            False,
+        ),
         ("GET / HTTP/1.1", "Connection: close\r\n", 4, b"Connection: close\r\n\r\n", b"abcd", True),
         (
             "GET / HTTP/1.1",
@@ -127,12 +134,7 @@ def test_continue_is_said_once_to_who_waits_for_it(data: bytes, continued: bool)
     ],
 )
 def test_an_early_answer_and_the_rest_of_its_request(data: bytes, rest: bytes, next_is_read: bool) -> None:
-    world = ServerWorld(respond=None)
-    world.handler.begin = lambda stream, request: (  # type: ignore[method-assign]
-        world.handler.exchanges.append(recorded := Recorded(stream, request)),
-        setattr(stream, "receiver", recorded),
-        say(stream, 403, b"no"),
-    ) and None
+    world = ServerWorld(early=True)
     world.wire.feed([data])
     assert world.exchanges[0].finishes == [None]
     assert (b"Connection: close" in world.written) != next_is_read
@@ -275,10 +277,15 @@ def test_a_broken_body_behind_a_response_that_began_cuts_it_short() -> None:
 
 
 def test_draining_closes_idle_connections_and_lets_others_finish() -> None:
-    world = ServerWorld(respond=None, connections=2)
+    world = ServerWorld(respond=None, connections=3)
     world.wire.feed([GET])
-    world.server.drain()
-    assert [wire.transport.closing for wire in world.wires] == [False, True]
+    world.wires[1].feed([GET])
+    say_ok(world.exchanges[1])
+    world.server.draining = True
+    world.server.close_idle()
+    assert [wire.transport.closing for wire in world.wires] == [False, True, False]
+    world.wires[2].feed([GET])  # its first request was on the way
+    say_ok(world.exchanges[2])
     say_ok(world.exchanges[0])
     world.loop.run()
     assert b"Connection: close\r\n" in world.written

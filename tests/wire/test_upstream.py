@@ -21,9 +21,7 @@ def test_a_connection_carries_one_exchange_after_another() -> None:
     assert world.wire.transport.written == b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3
 
 
-@pytest.mark.parametrize(
-    ("chunked", "sent"), [(False, b"abcd"), (True, b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n")]
-)
+@pytest.mark.parametrize(("chunked", "sent"), [(False, b"abcd"), (True, b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n")])
 def test_a_request_with_content(chunked: bool, sent: bytes) -> None:
     world = UpstreamWorld()
     answered = world.start(b"POST", chunked, body_done=False)

@@ -1,4 +1,4 @@
-"""A fake world for the wire: a loop whose timers fire by hand, a transport that keeps what is written, receivers that record."""
+"""A fake world for the wire: a loop turned by hand, a transport that keeps what is written, receivers that record."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class FakeTransport(asyncio.Transport):
 
 
 class Wire:
-    """One end's bytes on their way to a protocol: they wait while it has paused reading, and are lost once it closed."""
+    """One end's bytes on their way to a protocol; they are lost once it closed."""
 
     def __init__(self, loop: FakeLoop, protocol: asyncio.Protocol) -> None:
         self.loop = loop
@@ -220,20 +220,21 @@ def say_ok(recorded: Recorded) -> None:
 
 
 class RecordingHandler:
-    """Keeps every exchange; answers 200 as soon as a request is complete, unless told otherwise."""
+    """Keeps every exchange; answers as soon as a request is complete, or `early`, when its head has come."""
 
-    def __init__(self, respond: Callable[[Recorded], None] | None = say_ok) -> None:
+    def __init__(self, respond: Callable[[Recorded], None] | None = say_ok, early: bool = False) -> None:
         self.exchanges: list[Recorded] = []
         self.respond = respond
+        self.early = early
 
     def begin(self, stream: Stream, request: RequestHead) -> None:
         recorded = Recorded(stream, request, respond=self.respond)
         stream.receiver = recorded
         self.exchanges.append(recorded)
-        if request.framing != 0:
-            stream.read_body()
-        elif self.respond is not None:
+        if self.respond is not None and (self.early or request.framing == 0):
             self.respond(recorded)
+        else:
+            stream.read_body()
 
     def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
         recorded = Recorded(stream, None, refused=error)
@@ -246,10 +247,14 @@ class ServerWorld:
     """A server connection between a fake client and a recording handler."""
 
     def __init__(
-        self, limits: Limits | None = None, respond: Callable[[Recorded], None] | None = say_ok, connections: int = 1
+        self,
+        limits: Limits | None = None,
+        respond: Callable[[Recorded], None] | None = say_ok,
+        connections: int = 1,
+        early: bool = False,
     ) -> None:
         self.loop = FakeLoop()
-        self.handler = RecordingHandler(respond)
+        self.handler = RecordingHandler(respond, early)
         self.deadlines = Deadlines(self.loop.as_loop())
         self.server = HttpServer(self.handler, limits or Limits(), self.deadlines, self.loop.as_loop())
         self.wires = [self.connect() for _ in range(connections)]

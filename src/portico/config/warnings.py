@@ -27,6 +27,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_worker_limits(config),
             *_kept_too_long(config),
             *_unused_services(config),
+            *([] if config.services else [Finding(("services",), "no services: nothing can be reached")]),
             *_not_used_yet(config.gateway),
         ]
     )

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -79,9 +80,13 @@ class _Control:
             loop.remove_reader(self.lifeline)
             server.should_exit = True
 
+        def stop_orphaned() -> None:
+            stop()
+            shutil.rmtree(self.runtime.directory, ignore_errors=True)  # the supervisor cannot any more
+
         loop.add_signal_handler(signal.SIGTERM, stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        loop.add_reader(self.lifeline, stop)
+        loop.add_reader(self.lifeline, stop_orphaned)
         channel = await self.workers.listen(self.channel)
         self.workers.publish(config, self.generation)
         self.health.watch(config)
@@ -94,6 +99,8 @@ class _Control:
         try:
             config = load_config(self.config_path, os.environ)
             problems = "\n".join(file_problems(config))
+            if self.state.config.services and not config.services:
+                problems = problems or "the file names no service: it looks cut short"
         except ConfigError as error:
             problems = str(error)
         if problems:

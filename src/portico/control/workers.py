@@ -84,6 +84,8 @@ class Workers:
                         number, answer = self._waiting.get(worker, (0, None))
                         if answer is not None and number == answers and not answer.done():
                             answer.set_result(None)
+        except asyncio.CancelledError:
+            pass  # the process ends
         except ValueError:
             logger.exception("a worker sent what is no message", extra={"worker": worker})
         finally:

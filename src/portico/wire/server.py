@@ -29,6 +29,8 @@ _DISCARD_LIMIT: Final = 256 * 1024
 _PHRASE: Final = len(b"HTTP/1.1 200 ")
 _LINGER: Final = 2.0
 """Seconds for a client to read an answer that came before its request had ended (RFC 9112, section 9.6)."""
+_FIRST_REQUEST_GRACE: Final = 0.5
+"""Seconds that a connection of a draining server has for its first request: its bytes may be here already, unread."""
 _HALF_CLOSE_GRACE: Final = 1.0
 """Seconds without progress after which a client that closed its side is taken to be gone rather than listening."""
 
@@ -77,11 +79,10 @@ class HttpServer:
     def __call__(self) -> ServerConnection:
         return ServerConnection(self)
 
-    def drain(self) -> None:
-        """Close idle connections now, and each other one after its running exchange."""
-        self.draining = True
+    def close_idle(self) -> None:
+        """Close connections on which nothing runs; with `draining` set, the others close after their exchange."""
         for connection in list(self.connections):
-            connection.drain()
+            connection.close_if_idle()
 
     def abort(self) -> None:
         """Close every connection at once."""
@@ -95,8 +96,8 @@ class ServerConnection(asyncio.Protocol):
     # fmt: off
     __slots__ = (
         # as long as the connection
-        "advancing", "buffer", "client", "deadline", "outgoing", "peer_closed", "reading_paused", "server", "state",
-        "transport", "wakes", "writing_paused",
+        "advancing", "buffer", "client", "deadline", "outgoing", "peer_closed", "reading_paused", "request_seen",
+        "server", "state", "transport", "wakes", "writing_paused",
         # as long as an exchange
         "awaits_continue", "bytes_in", "bytes_out", "decoder", "keep_alive", "left", "mode", "progress", "receiver",
         "request", "request_done", "response_done", "response_started", "scanned",
@@ -114,7 +115,7 @@ class ServerConnection(asyncio.Protocol):
         self.deadline = NEVER
         self.wakes = NEVER
         self.outgoing: list[bytes] = []
-        self.advancing = self.peer_closed = self.reading_paused = self.writing_paused = False
+        self.advancing = self.peer_closed = self.reading_paused = self.request_seen = self.writing_paused = False
         self._reset()
 
     def _reset(self) -> None:
@@ -278,6 +279,7 @@ class ServerConnection(asyncio.Protocol):
         server = self.server
         self._reset()
         self.state = _EXCHANGE
+        self.request_seen = True
         self.request = request
         self.keep_alive = request.keep_alive and not server.draining and not self.peer_closed
         server.in_flight += 1
@@ -453,11 +455,13 @@ class ServerConnection(asyncio.Protocol):
         if self.state == _EXCHANGE and not self.response_done:
             self._break_off(reason)
 
-    def drain(self) -> None:
-        """Close now if nothing runs here, else after the running exchange."""
-        self.keep_alive = False
+    def close_if_idle(self) -> None:
+        """Close a connection that waits for another request; one that has yet to send its first gets a moment more."""
         if self.state == _READING_HEAD and not self.buffer:
-            self._close()
+            if self.request_seen:
+                self._close()
+            else:
+                self.server.deadlines.set(self, time.monotonic() + _FIRST_REQUEST_GRACE)
 
     # ---- ends
 
