@@ -73,7 +73,7 @@ class Forwarding:
     def start(self) -> None:
         """Begin with the first instance."""
         self.stream.receiver = self
-        self.service.budget.note_request()
+        self.service.budget.note_request(self.exchange.started)
         self._try_instance()
         if not self.body_done and not self.over:
             self.stream.read_body()

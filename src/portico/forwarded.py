@@ -77,25 +77,29 @@ class Peer:
         )
 
 
-def _is_in(address: str, networks: Sequence[Network]) -> bool:
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address without its zone, an IPv4 address also where it is written as an IPv6 one; None for what is none."""
     try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
+        address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
-        return False
-    return any(parsed in network for network in networks)
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_in(text: str, networks: Sequence[Network]) -> bool:
+    address = _parsed(text)
+    return address is not None and any(address in network for network in networks)
 
 
 def client_behind(fields: Fields, peer: Peer, networks: Sequence[Network]) -> str:
     """The client as trusted proxies report it: X-Forwarded-For from the right, to the first address not trusted."""
     client = peer.client_ip
     for entry in reversed(b",".join(fields.all(b"x-forwarded-for")).split(b",")):
-        text = entry.strip().decode("latin-1")
-        try:
-            address = str(ipaddress.ip_address(text))
-        except ValueError:
+        address = _parsed(entry.strip().decode("latin-1"))
+        if address is None:
             break  # what stands further left was reported by nobody we know
-        client = address
-        if not _is_in(address, networks):
+        client = str(address)
+        if not _is_in(client, networks):
             break
     return client
 

@@ -104,7 +104,7 @@ def spent(budget: RetryBudget, wanted: int) -> int:
 def test_retries_are_a_share_of_requests_above_a_floor(clock: Clock, requests: int, share: float, allowed: int) -> None:
     budget = RetryBudget(share, _since=clock.now)
     for _ in range(requests):
-        budget.note_request()
+        budget.note_request(clock.now)
     assert spent(budget, 1000) == allowed
     assert not budget.spend()
 
@@ -122,8 +122,8 @@ def test_an_outage_after_a_long_quiet_time_is_bounded_by_what_came_lately(clock:
     for _ in range(1000):
         clock.now += 1
         for _ in range(100):
-            budget.note_request()
-    lately = 100 * 20  # what came within two windows of ten seconds
+            budget.note_request(clock.now)
+    lately = 100 * 22  # two windows, each ended by the first request after its ten seconds
     assert spent(budget, 100_000) <= 10 + 0.2 * lately
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import queue
@@ -17,6 +18,7 @@ import msgspec
 FLUSH_INTERVAL: Final = 0.1
 _BATCHES: Final = 256
 """Batches that may wait for the writer; past that, lines are dropped and counted rather than kept in memory."""
+_CLOSE_PATIENCE: Final = 2.0
 _BATCH_LINES: Final = 2048
 
 
@@ -91,8 +93,9 @@ class AccessLog:
     def close(self) -> None:
         """Write what is left and stop the thread."""
         self.flush()
-        self._batches.put(None)
-        self._writer.join(timeout=5)
+        with contextlib.suppress(queue.Full):  # nobody reads: what waits is lost with the process
+            self._batches.put(None, timeout=_CLOSE_PATIENCE)
+            self._writer.join(_CLOSE_PATIENCE)
 
     def _hand_over(self) -> None:
         records, self._records = self._records, []

@@ -44,21 +44,28 @@ class RetryBudget:
     _retries: int = 0
     _since: float = field(default_factory=time.monotonic)
 
-    def note_request(self) -> None:
-        """A request came."""
+    def note_request(self, now: float) -> None:
+        """A request came at `now` (monotonic seconds)."""
+        if now - self._since > _BUDGET_WINDOW:
+            self._age(now)
         self._requests += 1
 
     def spend(self) -> bool:
         """Whether one more retry is within the budget; if so it is counted."""
         now = time.monotonic()
         if now - self._since > _BUDGET_WINDOW:
-            self._since = now
-            self._requests //= 2
-            self._retries //= 2
+            self._age(now)
         if self._retries >= (_BUDGET_FLOOR if self.share else 0) + self.share * self._requests:
             return False
         self._retries += 1
         return True
+
+    def _age(self, now: float) -> None:
+        """What came a window ago counts half, what came before that counts no more."""
+        fresh = now - self._since < 2 * _BUDGET_WINDOW
+        self._since = now
+        self._requests = self._requests // 2 if fresh else 0
+        self._retries = self._retries // 2 if fresh else 0
 
 
 class Service:
