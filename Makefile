@@ -1,7 +1,7 @@
 # Everything happens in .venv; nothing outside this folder is changed, but for the targets that say so.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format bench debian clean
