@@ -91,11 +91,18 @@ def _is_in(text: str, networks: Sequence[Network]) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
+def _without_port(text: str) -> str:
+    """`192.0.2.1` from `192.0.2.1:5678` and `2001:db8::1` from `[2001:db8::1]:5678`, as some proxies write them."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
+
+
 def client_behind(fields: Fields, peer: Peer, networks: Sequence[Network]) -> str:
     """The client as trusted proxies report it: X-Forwarded-For from the right, to the first address not trusted."""
     client = peer.client_ip
     for entry in reversed(b",".join(fields.all(b"x-forwarded-for")).split(b",")):
-        address = _parsed(entry.strip().decode("latin-1"))
+        address = _parsed(_without_port(entry.strip().decode("latin-1")))
         if address is None:
             break  # what stands further left was reported by nobody we know
         client = str(address)

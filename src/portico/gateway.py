@@ -126,9 +126,18 @@ class Gateway:
                 lines = (b"Allow: " + b", ".join(allowed),)
                 return Refusal("method_not_allowed", f"{exchange.method} is not offered here", lines)
             return Refusal("no_route", "no route leads from this path to a service")
+        if b"//" in exchange.raw_path:
+            self._refuse_hidden(exchange, request, match[0])
         route, exchange.depth = match
         exchange.route = route
         return route.answer() if isinstance(route, LocalRoute) else route
+
+    def _refuse_hidden(self, exchange: Exchange, request: RequestHead, found: Route | LocalRoute) -> None:
+        """A service that merges slashes would read another path: refuse where that path has a route of its own."""
+        merged = [segment for segment in exchange.segments if segment]
+        match = self.snapshot.router.match(merged, request.host, request.method, request.fields)
+        if match is not None and match[0] is not found:
+            raise MessageError("malformed_request", "empty segments that hide which route the path means")
 
     def _match_preflight(self, exchange: Exchange, request: RequestHead) -> tuple[Route | LocalRoute, int] | None:
         """The route that a preflight asks about, if it answers such questions."""

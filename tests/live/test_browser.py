@@ -51,7 +51,7 @@ def service(connection: Connection) -> None:
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
 def test_fetch_from_another_origin() -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra `browser`)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     body = content(70_000)
     with Backend(page_server) as pages, Backend(service) as backend:
         cors = {"allow_origins": [pages.url], "allow_credentials": True, "expose_headers": ["X-Total"]}

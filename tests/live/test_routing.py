@@ -220,3 +220,16 @@ def test_ten_thousand_routes(backend: Backend) -> None:
             answer = wire.ask("GET", f"/tenant-{n % 100}/area-{n}/x")
             assert answer.json()["target"] == f"/{n}/x"
         assert wire.ask("GET", "/tenant-1/area-0/x").status == 404
+
+
+def test_slashes_cannot_hide_a_route(backend: Backend) -> None:
+    """`//admin` may mean `/admin` to the service, whose own route asks for more."""
+    routes = [
+        {"service": "echo", "path": "/", "name": "open"},
+        {"service": "echo", "path": "/admin", "name": "closed", "policies": {"authorize": {"scopes": ["admin"]}}},
+    ]
+    with Gateway({"services": {"echo": backend}, "routes": routes}) as gateway:
+        assert gateway.get("/admin").status == 403
+        assert gateway.get("//admin").status == 400
+        assert gateway.get("/admin//x").status == 403
+        assert gateway.get("/x//y").status == 200

@@ -20,6 +20,8 @@ _BATCHES: Final = 256
 """Batches that may wait for the writer; past that, lines are dropped and counted rather than kept in memory."""
 _CLOSE_PATIENCE: Final = 2.0
 _BATCH_LINES: Final = 2048
+_REOPEN: Final = b""
+"""Stands in the writer's queue for: close the file and open it again."""
 
 
 class AccessRecord(msgspec.Struct, gc=False):
@@ -87,8 +89,8 @@ class AccessLog:
         """Open the file anew, after it was moved away; standard streams stay."""
         self.flush()
         if self._target not in ("stdout", "stderr"):
-            old, self._file = self._file, self._open()
-            os.close(old)
+            with contextlib.suppress(queue.Full):
+                self._batches.put_nowait(_REOPEN)
 
     def close(self) -> None:
         """Write what is left and stop the thread."""
@@ -112,16 +114,26 @@ class AccessLog:
         return os.open(self._target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
     def _write_batches(self) -> None:
+        """The writer's life; the file is its own, so that none is closed while it writes to it."""
         while (batch := self._batches.get()) is not None:
-            if self._lock >= 0:
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
             try:
-                _write_all(self._file, batch)
+                if batch is _REOPEN:
+                    old, self._file = self._file, self._open()
+                    os.close(old)
+                else:
+                    self._write(batch)
             except OSError:
                 self.dropped += batch.count(b"\n")
-            finally:
-                if self._lock >= 0:
-                    fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _write(self, batch: bytes) -> None:
+        if self._lock < 0:
+            _write_all(self._file, batch)
+            return
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            _write_all(self._file, batch)
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
 
 def _write_all(file: int, data: bytes) -> None:

@@ -8,9 +8,10 @@ from typing import Final
 from portico.errors import MessageError
 from portico.wire.grammar import are_field_lines
 
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_QUOTED = rb'"[\t \x21\x23-\x5b\x5d-\x7e]*+"'
 _SIZE_LINE: Final = re.compile(
-    rb"""([0-9A-Fa-f]{1,15})(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]++(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++|"[\t
-    \x21\x23-\x5b\x5d-\x7e]*+"))?)*+"""
+    rb"([0-9A-Fa-f]{1,15})(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*+"
 )
 _LINE_LIMIT: Final = 256
 """Bytes of a size line with its extensions: nothing in use needs more, and an endless one would hold memory."""

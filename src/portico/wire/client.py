@@ -15,7 +15,7 @@ from portico.errors import MessageError, UpstreamError
 from portico.messages import CHUNKED, UNTIL_CLOSE, ResponseHead
 from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from portico.wire.deadlines import NEVER, Deadlines
-from portico.wire.grammar import RESPONSE_RULES, parse_response_head
+from portico.wire.grammar import RESPONSE_RULES, is_hopeless, parse_response_head
 from portico.wire.writing import write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
@@ -244,6 +244,8 @@ class UpstreamConnection(asyncio.Protocol):
         if (end if end >= 0 else len(buffer)) > _HEAD_LIMIT:
             raise MessageError("upstream_malformed", f"the response's head is larger than {_HEAD_LIMIT} bytes")
         if end < 0:
+            if is_hopeless(buffer, 0):
+                raise MessageError("upstream_malformed", "the response is not HTTP/1.1")
             return False
         head = parse_response_head(buffer[:end], self.method, _HEADER_COUNT, self.noted)
         self.buffer = b""

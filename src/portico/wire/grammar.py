@@ -36,7 +36,7 @@ _KNOWN_HOSTS: Final = 4096
 _known_hosts: set[bytes] = set()
 """Values of Host that were found valid; a gateway sees few, however many requests."""
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)++")
-_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+_HOPELESS: Final = re.compile(rb"(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 REQUEST_RULES: Final = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding"})
 """Fields of a request that decide about its framing or its connection."""
@@ -105,7 +105,7 @@ def parse_request_head(head: bytes, header_count: int, url_length: int, noted: f
     lines = head.split(b"\r\n")
     match = _REQUEST_LINE.fullmatch(lines.pop(0))
     if match is None:
-        raise _diagnosed(head)
+        raise diagnosed(head)
     request = RequestHead()
     request.method, target, minor = match.groups()
     if len(request.method) > _METHOD_LENGTH or request.method in _METHODS_REFUSED:
@@ -117,7 +117,7 @@ def parse_request_head(head: bytes, header_count: int, url_length: int, noted: f
     try:
         names = list(map(_name_of, lines))
     except ValueError:
-        raise _diagnosed(head) from None
+        raise diagnosed(head) from None
     request.fields = fields = Fields(names, lines)
     request.version = version = 11 if minor == b"1" else 10
     request.host = host = _host_of(fields, version)
@@ -274,9 +274,9 @@ def are_field_lines(block: bytes) -> bool:
     return _FIELD_LINES.fullmatch(block) is not None
 
 
-def has_bare_line_feed(data: bytes, start: int) -> bool:
-    """Whether a line ends in LF without CR, so that a head that will never be accepted is refused without waiting."""
-    return _BARE_LF.search(data, start) is not None
+def is_hopeless(data: bytes, start: int) -> bool:
+    """Whether the beginning of a head has, from `start` on, what no head may have: no use to wait for the rest."""
+    return _HOPELESS.search(data, start) is not None
 
 
 def without_empty_lines(data: bytes) -> bytes:
@@ -297,8 +297,8 @@ _WRONG: Final = (
 _ANY_REQUEST_LINE: Final = re.compile(_TOKEN + rb" ([^ \r\n]++) HTTP/([0-9])\.([0-9])\r\n")
 
 
-def _diagnosed(head: bytes) -> MessageError:
-    """The error for a head that the grammar refused: which rule it broke."""
+def diagnosed(head: bytes) -> MessageError:
+    """The error for a request's head that the grammar refuses: which rule it broke."""
     head += b"\r\n"
     line = _ANY_REQUEST_LINE.match(head)
     if line and (line[2], line[3]) not in ((b"1", b"0"), (b"1", b"1")):

@@ -15,7 +15,7 @@ from portico.exchange import Client, Handler, Receiver
 from portico.messages import CHUNKED, RequestHead
 from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from portico.wire.deadlines import NEVER, Deadlines
-from portico.wire.grammar import REQUEST_RULES, has_bare_line_feed, parse_request_head, without_empty_lines
+from portico.wire.grammar import REQUEST_RULES, diagnosed, is_hopeless, parse_request_head, without_empty_lines
 from portico.wire.writing import write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
@@ -267,8 +267,8 @@ class ServerConnection(asyncio.Protocol):
 
     def _await_head(self, buffer: bytes) -> None:
         start, self.scanned = self.scanned, max(0, len(buffer) - 3)
-        if has_bare_line_feed(buffer, start):
-            self._refuse(MessageError("malformed_request", "a line ends in LF without CR"), buffer)
+        if is_hopeless(buffer, start):
+            self._refuse(diagnosed(buffer), buffer)
         elif self.peer_closed:
             self._close()
         elif self.progress == 0:
