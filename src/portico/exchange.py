@@ -19,9 +19,6 @@ class Receiver(Protocol):
     def body_ended(self) -> None:
         """The request is complete."""
 
-    def batch_ended(self) -> None:
-        """All that came with one read has been told: what was gathered from it can be sent on."""
-
     def body_failed(self, error: MessageError) -> None:
         """The rest of the request cannot be had; a response that has not begun should say why."""
 
@@ -53,10 +50,7 @@ class Stream(Protocol):
         """The response's head: end-to-end field `lines` without CRLF, and how its body will be delimited."""
 
     def send_body(self, data: bytes) -> None:
-        """A piece of the response's content. Heads and pieces are gathered until `flush` or `end`."""
-
-    def flush(self) -> None:
-        """Write what was gathered."""
+        """A piece of the response's content."""
 
     def end(self) -> None:
         """The response is complete; the wire decides whether the connection lives on."""
@@ -155,9 +149,6 @@ class Exchange:
         """Content that nobody wants."""
 
     def body_ended(self) -> None:
-        """The same."""
-
-    def batch_ended(self) -> None:
         """The same."""
 
     def body_failed(self, error: MessageError) -> None:

@@ -36,7 +36,7 @@ class Forwarding:
         # the exchange
         "exchange", "loop", "over", "peer_lines", "route", "service", "stream", "target",
         # its content
-        "body_done", "kept", "kept_size", "later", "replayable",
+        "body_done", "kept", "kept_size", "replayable",
         # the try that is under way
         "answered", "connection", "fresh_only", "instance", "retries", "reused", "sent_at", "tried", "waiting",
     )
@@ -67,8 +67,6 @@ class Forwarding:
         self.waiting: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self.sent_at = 0.0
         self.answered = False
-        self.later = False
-        """Whether the read that brought the head is over, so that nothing more will come with it."""
 
     def start(self) -> None:
         """Begin with the first instance."""
@@ -128,12 +126,9 @@ class Forwarding:
             connection.send_body(data)
         if self.body_done:
             connection.end_body()
-            connection.flush()
             return
         if self.kept_size > REPLAY_LIMIT:
             self._forget_body()
-        if self.later:
-            connection.flush()
         if not connection.stalled:
             self.stream.resume_reading()
 
@@ -190,12 +185,6 @@ class Forwarding:
         self.body_done = True
         if self.connection is not None:
             self.connection.end_body()
-
-    def batch_ended(self) -> None:
-        """Send on what came with one read."""
-        self.later = True
-        if self.connection is not None:
-            self.connection.flush()
 
     def body_failed(self, error: MessageError) -> None:
         """The client broke off or broke the rules in the middle of its content."""
@@ -280,10 +269,6 @@ class Forwarding:
     def response_body(self, data: bytes) -> None:
         """5. Pass content on."""
         self.stream.send_body(data)
-
-    def response_batch_ended(self) -> None:
-        """Send on what came with one read."""
-        self.stream.flush()
 
     def response_ended(self) -> None:
         """6. Free the connection, then end the response."""

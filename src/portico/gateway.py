@@ -279,4 +279,3 @@ class _Waiting(Exchange):
             stream.receiver.body_received(data)
         if self.ended:
             stream.receiver.body_ended()
-        stream.receiver.batch_ended()

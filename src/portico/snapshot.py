@@ -17,6 +17,7 @@ from portico.router import Router, Rule
 from portico.upstreams.instance import Address, Instance
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.deadlines import Deadlines
+from portico.wire.writing import Outbox
 
 CONTROL_PATHS: Final = ("/", "/health", "/metrics")
 """The gateway's own endpoints, which the control process answers."""
@@ -36,15 +37,20 @@ class SnapshotBuilder:
     """Builds snapshots; what is alive (connections, health, limits, verified tokens) goes from one to the next."""
 
     def __init__(
-        self, deadlines: Deadlines, control_socket: Path, local_answers: Mapping[str, Callable[[], Answer]]
+        self,
+        deadlines: Deadlines,
+        outbox: Outbox,
+        control_socket: Path,
+        local_answers: Mapping[str, Callable[[], Answer]],
     ) -> None:
         self._deadlines = deadlines
+        self._outbox = outbox
         self._local_answers = local_answers
         self._state = State()
         self._instances: dict[tuple[str, str, str], Instance] = {}
         self._services: list[Service] = []
         self._contexts: dict[str, ssl.SSLContext] = {}
-        control = Instance(Address("portico", path=str(control_socket)), deadlines, noted=RESPONSE_DROP)
+        control = Instance(Address("portico", path=str(control_socket)), deadlines, outbox, RESPONSE_DROP)
         self._control = Service("gateway", [(control, 1)], Timeouts(response=15.0), Retry(attempts=3))
 
     def build(self, config: Config, generation: int) -> Snapshot:
@@ -110,7 +116,7 @@ class SnapshotBuilder:
             if instance is None:
                 tls = self._context(upstream.tls) if settings.scheme == "https" else None
                 address = Address(settings.authority, settings.host, settings.port, "", tls, upstream.tls.server_name)
-                instance = Instance(address, self._deadlines, noted=RESPONSE_DROP)
+                instance = Instance(address, self._deadlines, self._outbox, RESPONSE_DROP)
             instance.idle_time = upstream.idle_connection_timeout
             self._instances[identity] = instance
             members.append((instance, settings.weight))

@@ -27,6 +27,7 @@ from portico.runtime import Runtime
 from portico.snapshot import SnapshotBuilder
 from portico.wire.deadlines import Deadlines
 from portico.wire.server import HttpServer, Limits
+from portico.wire.writing import Outbox
 
 logger: Final = logging.getLogger("portico.worker")
 
@@ -57,9 +58,9 @@ class _Worker:
         loop = asyncio.get_running_loop()
         config, generation = self.runtime.stored()
         configure_events(config.gateway.log.level, config.gateway.log.format)
-        deadlines = Deadlines(loop)
+        deadlines, outbox = Deadlines(loop), Outbox(loop)
         local_answers = {"/livez": self._livez, "/readyz": self._readyz}
-        self.builder = SnapshotBuilder(deadlines, self.runtime.control_socket, local_answers)
+        self.builder = SnapshotBuilder(deadlines, outbox, self.runtime.control_socket, local_answers)
         self.log = self._open_log(config, loop)
         self.gateway = Gateway(
             self.builder.build(config, generation),
@@ -68,7 +69,7 @@ class _Worker:
             _LOG_FROM[config.gateway.log.level],
             loop,
         )
-        self.http = HttpServer(self.gateway, _limits(config.gateway.limits), deadlines, loop, REQUEST_DROP)
+        self.http = HttpServer(self.gateway, _limits(config.gateway.limits), deadlines, outbox, loop, REQUEST_DROP)
         server = await loop.create_server(self.http, sock=self.listener, ssl=_tls(config), backlog=4096)
         loop.add_signal_handler(signal.SIGTERM, self.stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reopen_log)

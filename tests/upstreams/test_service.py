@@ -14,6 +14,7 @@ from portico.upstreams.instance import Address, Instance
 from portico.upstreams.service import Retry, RetryBudget, Service, Timeouts
 from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import Deadlines
+from portico.wire.writing import Outbox
 
 
 class Clock:
@@ -60,7 +61,9 @@ class FakeConnection:
 
 
 def make_instance(name: str = "a:80", deadlines: FakeDeadlines | None = None, idle_time: float = 4.0) -> Instance:
-    return Instance(Address(name), cast(Deadlines, deadlines or FakeDeadlines()), idle_time)
+    instance = Instance(Address(name), cast(Deadlines, deadlines or FakeDeadlines()), cast(Outbox, None))
+    instance.idle_time = idle_time
+    return instance
 
 
 # ---- choice
@@ -191,7 +194,7 @@ def test_what_is_idle_ends_with_the_instance_or_is_forgotten_when_dead(
 
 def test_a_refused_connection_is_told_by_its_leg(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("socket") / "nobody"
-    instance = Instance(Address("nobody", path=str(path)), cast(Deadlines, FakeDeadlines()))
+    instance = Instance(Address("nobody", path=str(path)), cast(Deadlines, FakeDeadlines()), cast(Outbox, None))
     with pytest.raises(Exception, match="refused the connection") as caught:
         asyncio.run(instance.connect(5.0))
     assert getattr(caught.value, "leg", None) == "connect"

@@ -89,13 +89,13 @@ def test_phrase_is_sent_as_it_came(status: int, phrase: bytes, line: bytes) -> N
     assert world.written.startswith(line)
 
 
-def test_pieces_wait_for_a_flush() -> None:
+def test_pieces_wait_for_the_end_of_the_turn() -> None:
     world = held(GET)
     stream = world.exchanges[0].stream
     stream.send_head(200, b"", [], 4)
     stream.send_body(b"ab")
-    assert world.written == b""
-    stream.flush()
+    assert world.wire.transport.sent == b""
+    world.loop.run()
     assert world.written == b"HTTP/1.1 200 OK\r\n\r\nab"
     assert (stream.bytes_out, stream.response_started) == (2, True)
 
@@ -246,7 +246,7 @@ def test_a_client_that_stops_reading_is_cut_off() -> None:
     world = held(GET)
     stream = world.exchanges[0].stream
     stream.send_head(200, b"", [], 4)
-    stream.flush()
+    world.loop.run()
     world.connection.pause_writing()
     world.connection.deadline_passed()
     assert world.exchanges[0].finishes == ["client_stalled"]

@@ -15,6 +15,7 @@ from portico.messages import RequestHead, ResponseHead
 from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.server import HttpServer, Limits, ServerConnection
+from portico.wire.writing import Outbox
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -81,12 +82,18 @@ class FakeTransport(asyncio.Transport):
         super().__init__({"peername": ("192.0.2.7", 40000), "sockname": ("192.0.2.1", 8000)})
         self.loop = loop
         self.protocol = protocol
-        self.written = b""
+        self.sent = b""
         self.closing = self.aborted = self.paused = self.eof_written = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.eof_written
-        self.written += bytes(data)
+        self.sent += bytes(data)
+
+    @property
+    def written(self) -> bytes:
+        """What has been written by the end of the loop's turn."""
+        self.loop.run()
+        return self.sent
 
     def writelines(self, pieces: Any) -> None:
         self.write(b"".join(pieces))
@@ -161,7 +168,6 @@ class Recorded:
     refused: MessageError | None = None
     pieces: list[bytes] = field(default_factory=list)
     ended: int = 0
-    batches: int = 0
     failures: list[MessageError] = field(default_factory=list)
     finishes: list[str | None] = field(default_factory=list)
     respond: Callable[[Recorded], None] | None = None
@@ -187,10 +193,6 @@ class Recorded:
         self.ended += 1
         if self.respond is not None:
             self.respond(self)
-
-    def batch_ended(self) -> None:
-        assert not self.finishes
-        self.batches += 1
 
     def body_failed(self, error: MessageError) -> None:
         assert not self.finishes
@@ -256,7 +258,8 @@ class ServerWorld:
         self.loop = FakeLoop()
         self.handler = RecordingHandler(respond, early)
         self.deadlines = Deadlines(self.loop.as_loop())
-        self.server = HttpServer(self.handler, limits or Limits(), self.deadlines, self.loop.as_loop())
+        self.outbox = Outbox(self.loop.as_loop())
+        self.server = HttpServer(self.handler, limits or Limits(), self.deadlines, self.outbox, self.loop.as_loop())
         self.wires = [self.connect() for _ in range(connections)]
         self.wire = self.wires[0]
 
@@ -337,10 +340,6 @@ class Answered:
         self.ends += 1
         self.reusable = self.connection.is_reusable()
 
-    def response_batch_ended(self) -> None:
-        assert not self.is_over
-        self.signals.append("batch")
-
     def upstream_failed(self, error: UpstreamError) -> None:
         assert not self.is_over
         self.errors.append(error)
@@ -358,7 +357,7 @@ class UpstreamWorld:
     def __init__(self) -> None:
         self.loop = FakeLoop()
         self.deadlines = Deadlines(self.loop.as_loop())
-        self.connection = UpstreamConnection(self.deadlines)
+        self.connection = UpstreamConnection(self.deadlines, Outbox(self.loop.as_loop()))
         self.wire = Wire(self.loop, self.connection)
 
     def start(self, method: bytes = b"GET", chunked: bool = False, body_done: bool = True) -> Answered:
@@ -368,5 +367,5 @@ class UpstreamWorld:
         self.connection.start(answered, method, head, chunked, Patience(), NEVER)
         if body_done:
             self.connection.end_body()
-        self.connection.flush()
+        self.loop.run()
         return answered

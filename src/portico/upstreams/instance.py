@@ -11,6 +11,7 @@ from typing import Final
 from portico.errors import UpstreamError
 from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import Deadlines
+from portico.wire.writing import Outbox
 
 RECENT: Final = 1.0
 """Seconds since its last use within which a connection is safe for a request that must not be sent twice."""
@@ -35,15 +36,16 @@ class Instance:
     """The live state of one instance; it outlives configuration changes that leave its address alone."""
 
     def __init__(
-        self, address: Address, deadlines: Deadlines, idle_time: float = 4.0, noted: frozenset[bytes] = frozenset()
+        self, address: Address, deadlines: Deadlines, outbox: Outbox, noted: frozenset[bytes] = frozenset()
     ) -> None:
         self.address = address
         self.name = address.authority
         self.host_line = b"Host: " + address.authority.encode()
         self.healthy = True
         self.in_flight = 0
-        self.idle_time = idle_time
+        self.idle_time = 4.0
         self._deadlines = deadlines
+        self._outbox = outbox
         self._noted = noted
         self._idle: list[UpstreamConnection] = []
 
@@ -106,4 +108,4 @@ class Instance:
         self._idle.clear()
 
     def _new_connection(self) -> UpstreamConnection:
-        return UpstreamConnection(self._deadlines, self._noted)
+        return UpstreamConnection(self._deadlines, self._outbox, self._noted)

@@ -16,7 +16,7 @@ from portico.messages import CHUNKED, UNTIL_CLOSE, ResponseHead
 from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.grammar import RESPONSE_RULES, is_hopeless, parse_response_head
-from portico.wire.writing import write_pieces
+from portico.wire.writing import Outbox, write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
 _HEAD_LIMIT: Final = 64 * 1024
@@ -53,9 +53,6 @@ class ResponseReceiver(Protocol):
     def response_ended(self) -> None:
         """The response is whole; `is_reusable` tells about the connection."""
 
-    def response_batch_ended(self) -> None:
-        """All that came with one read has been told: what was gathered from it can be sent on."""
-
     def upstream_failed(self, error: UpstreamError) -> None:
         """No whole response will come; the connection is closed."""
 
@@ -75,8 +72,8 @@ class UpstreamConnection(asyncio.Protocol):
     # fmt: off
     __slots__ = (
         # as long as the connection
-        "buffer", "deadline", "deadlines", "idle_since", "keep_alive_timeout", "noted", "outgoing", "paused", "stalled",
-        "state", "transport", "wakes",
+        "buffer", "deadline", "deadlines", "idle_since", "keep_alive_timeout", "noted", "outbox", "outgoing", "paused",
+        "stalled", "state", "transport", "wakes",
         # as long as an exchange
         "chunked", "decoder", "head", "heard", "interims", "keep_alive", "left", "method", "patience", "receiver",
         "request_done", "total_deadline",
@@ -87,8 +84,9 @@ class UpstreamConnection(asyncio.Protocol):
     method: bytes
     head: ResponseHead
 
-    def __init__(self, deadlines: Deadlines, noted: frozenset[bytes] = frozenset()) -> None:
+    def __init__(self, deadlines: Deadlines, outbox: Outbox, noted: frozenset[bytes] = frozenset()) -> None:
         self.deadlines = deadlines
+        self.outbox = outbox
         self.noted = noted | RESPONSE_RULES
         self.state = _IDLE
         self.deadline = NEVER
@@ -119,8 +117,6 @@ class UpstreamConnection(asyncio.Protocol):
                 self.close()  # bytes that nobody asked for
         except MessageError as error:
             self._fail("protocol", error.detail)
-        if self.state == _BODY and self.receiver is not None:
-            self.receiver.response_batch_ended()
 
     def eof_received(self) -> bool:
         return False
@@ -164,8 +160,7 @@ class UpstreamConnection(asyncio.Protocol):
         patience: Patience,
         total_deadline: float,
     ) -> None:
-        """Begin a request with its head; its content, if any, goes through `send_body` and `end_body`, and `flush`
-        sends all.
+        """Begin a request with its head; its content, if any, goes through `send_body` and `end_body`.
 
         `total_deadline` is the moment (monotonic) when all must be over, `NEVER` for none.
         """
@@ -177,12 +172,12 @@ class UpstreamConnection(asyncio.Protocol):
         self.interims = 0
         self.patience = patience
         self.total_deadline = total_deadline
-        self.outgoing = [head]
+        self._put(head)
         self._progress()
 
     def send_body(self, data: bytes) -> None:
         """A piece of the request's content."""
-        self.outgoing.append(encode_chunk(data) if self.chunked else data)
+        self._put(encode_chunk(data) if self.chunked else data)
         if not self.stalled:
             self._progress()
 
@@ -190,14 +185,18 @@ class UpstreamConnection(asyncio.Protocol):
         """The request is complete."""
         self.request_done = True
         if self.chunked:
-            self.outgoing.append(LAST_CHUNK)
+            self._put(LAST_CHUNK)
 
-    def flush(self) -> None:
-        """Write what was gathered."""
-        outgoing = self.outgoing
-        if outgoing:
-            self.outgoing = []
+    def write_out(self) -> None:
+        """Write what was gathered in this turn of the event loop."""
+        if self.outgoing:
+            outgoing, self.outgoing = self.outgoing, []
             write_pieces(self.transport, outgoing)
+
+    def _put(self, data: bytes) -> None:
+        if not self.outgoing:
+            self.outbox.add(self)
+        self.outgoing.append(data)
 
     def pause_reading(self) -> None:
         """Read no more of the response until `resume_reading`; no deadline runs meanwhile but the total one."""

@@ -16,7 +16,7 @@ from portico.messages import CHUNKED, RequestHead
 from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.grammar import REQUEST_RULES, diagnosed, is_hopeless, parse_request_head, without_empty_lines
-from portico.wire.writing import write_pieces
+from portico.wire.writing import Outbox, write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
 """Bytes waiting to be sent before the sender of a body is told to pause."""
@@ -64,6 +64,7 @@ class HttpServer:
         handler: Handler,
         limits: Limits,
         deadlines: Deadlines,
+        outbox: Outbox,
         loop: asyncio.AbstractEventLoop,
         noted: frozenset[bytes] = frozenset(),
     ) -> None:
@@ -71,6 +72,7 @@ class HttpServer:
         self.noted = noted | REQUEST_RULES
         self.limits = limits
         self.deadlines = deadlines
+        self.outbox = outbox
         self.loop = loop
         self.connections: set[ServerConnection] = set()
         self.draining = False
@@ -147,8 +149,6 @@ class ServerConnection(asyncio.Protocol):
             self._advance()
         elif self.state == _EXCHANGE and not self.request_done:
             self._take_body(data)
-            if self.state == _EXCHANGE and not self.response_done:
-                self.receiver.batch_ended()
         elif self.state in (_READING_HEAD, _EXCHANGE):  # pipelined: it waits for its turn
             self.buffer += data
             if len(self.buffer) > _PIPELINE_BUFFER and not self.reading_paused:
@@ -297,8 +297,6 @@ class ServerConnection(asyncio.Protocol):
         if self.buffer and not self.request_done and self.state == _EXCHANGE:
             data, self.buffer = self.buffer, b""
             self._take_body(data)
-        if self.state == _EXCHANGE and not self.response_done:
-            self.receiver.batch_ended()
 
     def _expect_body(self) -> None:
         """Set the deadline for what the client has to do next."""
@@ -375,7 +373,7 @@ class ServerConnection(asyncio.Protocol):
     def read_body(self) -> None:
         if self.awaits_continue:
             self.awaits_continue = False
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._put(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def pause_reading(self) -> None:
         if not self.reading_paused and not self.request_done and not self.transport.is_closing():
@@ -392,8 +390,7 @@ class ServerConnection(asyncio.Protocol):
 
     def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
         if self.request is not None and self.request.version == 11 and not self.response_started:
-            self.outgoing.append(b"\r\n".join((_status_line(status, phrase), *lines, b"", b"")))
-            self.flush()
+            self._put(b"\r\n".join((_status_line(status, phrase), *lines, b"", b"")))
 
     def send_head(self, status: int, phrase: bytes, lines: list[bytes], framing: int) -> None:
         self.response_started = True
@@ -418,25 +415,18 @@ class ServerConnection(asyncio.Protocol):
         elif old:
             head.append(b"Connection: keep-alive")
         head += (b"", b"")
-        self.outgoing.append(b"\r\n".join(head))
+        self._put(b"\r\n".join(head))
 
     def send_body(self, data: bytes) -> None:
         self.bytes_out += len(data)
         if self.mode == _CHUNKED:
-            self.outgoing.append(encode_chunk(data))
+            self._put(encode_chunk(data))
         elif self.mode != _BODILESS:
-            self.outgoing.append(data)
-
-    def flush(self) -> None:
-        outgoing = self.outgoing
-        if outgoing:
-            self.outgoing = []
-            write_pieces(self.transport, outgoing)
+            self._put(data)
 
     def end(self) -> None:
         if self.mode == _CHUNKED:
-            self.outgoing.append(LAST_CHUNK)
-        self.flush()
+            self._put(LAST_CHUNK)
         self.response_done = True
         self._finish(None)
         if self.state != _EXCHANGE:
@@ -462,6 +452,17 @@ class ServerConnection(asyncio.Protocol):
                 self._close()
             else:
                 self.server.deadlines.set(self, time.monotonic() + _FIRST_REQUEST_GRACE)
+
+    def _put(self, data: bytes) -> None:
+        if not self.outgoing:
+            self.server.outbox.add(self)
+        self.outgoing.append(data)
+
+    def write_out(self) -> None:
+        """Write what was gathered in this turn of the event loop."""
+        if self.outgoing:
+            outgoing, self.outgoing = self.outgoing, []
+            write_pieces(self.transport, outgoing)
 
     # ---- ends
 
@@ -507,6 +508,7 @@ class ServerConnection(asyncio.Protocol):
             self.reading_paused = False
             self.transport.resume_reading()
         if self.transport.can_write_eof():
+            self.write_out()
             self.transport.write_eof()
         else:
             self._close()
@@ -516,6 +518,7 @@ class ServerConnection(asyncio.Protocol):
         self.state = _CLOSING
         self.left = _DISCARD_LIMIT
         self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
+        self.write_out()
         self.transport.close()
 
 

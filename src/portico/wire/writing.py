@@ -1,16 +1,48 @@
-"""Writing to a transport with as few system calls as can be."""
+"""Writing at the end of a turn of the event loop: with few system calls, and without waking the other side for each."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 _JOIN_LIMIT: Final = 32 * 1024
 """Bytes up to which copying pieces into one costs less than handing several to the kernel."""
 
 
+class Sender(Protocol):
+    """A connection with something to send."""
+
+    def write_out(self) -> None:
+        """Write what was gathered."""
+
+
+class Outbox:
+    """The connections that have something to send; they write when the loop has heard all that came in this turn.
+
+    A write wakes whoever waits at the other end, which costs more than the rest of it. Writes that follow each other
+    closely find it awake: a tenth of a request's cost at the gateway.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._senders: list[Sender] = []
+
+    def add(self, sender: Sender) -> None:
+        """Let `sender` write at the end of this turn; it adds itself once per turn."""
+        if not self._senders:
+            self._loop.call_soon(self._write_all)
+        self._senders.append(sender)
+
+    def _write_all(self) -> None:
+        senders, self._senders = self._senders, []
+        for sender in senders:
+            sender.write_out()
+
+
 def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> None:
     """Write what belongs together with one system call; small pieces are cheaper joined than gathered by the kernel."""
+    if transport.is_closing():
+        return
     if len(pieces) == 1:
         transport.write(pieces[0])
     elif len(pieces[-1]) <= _JOIN_LIMIT and len(pieces[1]) <= _JOIN_LIMIT:
