@@ -255,12 +255,14 @@ class Forwarding:
         """The service's field lines that go on to the client, and those that policies add."""
         exchange = self.exchange
         fields = head.fields
-        drop = exchange.response_drop or _NOTHING
-        if drop or head.hop_by_hop or head.status == 204 or not head.noted <= _LENGTH:
-            drop = drop | RESPONSE_DROP | head.hop_by_hop
+        drop = exchange.response_drop
+        if drop or head.hop_by_hop or head.status == 204:
+            drop = (drop or _NOTHING) | RESPONSE_DROP | head.hop_by_hop
             lines = fields.without(drop | _LENGTH if head.status == 204 else drop)
         else:
-            lines = fields.lines
+            if head.passed is None:
+                head.passed = b"\r\n".join(fields.without(RESPONSE_DROP))
+            lines = [head.passed] if head.passed else []
         lines += exchange.response_lines
         if b"date" not in fields.names:
             lines.append(date_line())

@@ -78,11 +78,12 @@ class RequestHead:
 
 
 class ResponseHead:
-    """A response's head that passed every rule of RFC 9112."""
+    """A response's head that passed every rule of RFC 9112; one that came twice in the same bytes is one object."""
 
     # fmt: off
     __slots__ = (
-        "fields", "framing", "hop_by_hop", "keep_alive", "keep_alive_timeout", "noted", "phrase", "status",
+        "fields", "framing", "hop_by_hop", "keep_alive", "keep_alive_timeout", "noted", "passed", "phrase",
+        "status",
     )
     # fmt: on
 
@@ -94,6 +95,8 @@ class ResponseHead:
     framing: int
     """`CHUNKED`, `UNTIL_CLOSE`, or the body's length; 0 for none."""
     keep_alive: bool
+    passed: bytes | None
+    """Its field lines as they are passed on, kept by whoever worked them out; None until then."""
     keep_alive_timeout: float | None
     """Seconds that the sender says it keeps an idle connection (`Keep-Alive: timeout=5`)."""
     hop_by_hop: frozenset[bytes]

@@ -12,7 +12,7 @@ from typing import Any, cast
 from portico.errors import REASONS, MessageError, UpstreamError
 from portico.exchange import Stream
 from portico.messages import RequestHead, ResponseHead
-from portico.wire.client import UpstreamConnection
+from portico.wire.client import ResponseHeads, UpstreamConnection
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.server import HttpServer, Limits, ServerConnection
 from portico.wire.writing import Outbox
@@ -357,7 +357,7 @@ class UpstreamWorld:
     def __init__(self) -> None:
         self.loop = FakeLoop()
         self.deadlines = Deadlines(self.loop.as_loop())
-        self.connection = UpstreamConnection(self.deadlines, Outbox(self.loop.as_loop()))
+        self.connection = UpstreamConnection(self.deadlines, Outbox(self.loop.as_loop()), ResponseHeads())
         self.wire = Wire(self.loop, self.connection)
 
     def start(self, method: bytes = b"GET", chunked: bool = False, body_done: bool = True) -> Answered:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from portico.errors import UpstreamError
-from portico.wire.client import UpstreamConnection
+from portico.wire.client import ResponseHeads, UpstreamConnection
 from portico.wire.deadlines import Deadlines
 from portico.wire.writing import Outbox
 
@@ -46,7 +46,7 @@ class Instance:
         self.idle_time = 4.0
         self._deadlines = deadlines
         self._outbox = outbox
-        self._noted = noted
+        self._heads = ResponseHeads(noted)
         self._idle: list[UpstreamConnection] = []
 
     def take(self, recently_used: bool) -> UpstreamConnection | None:
@@ -108,4 +108,4 @@ class Instance:
         self._idle.clear()
 
     def _new_connection(self) -> UpstreamConnection:
-        return UpstreamConnection(self._deadlines, self._outbox, self._noted)
+        return UpstreamConnection(self._deadlines, self._outbox, self._heads)

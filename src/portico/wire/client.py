@@ -25,6 +25,9 @@ _HEADER_COUNT: Final = 256
 _INTERIM_LIMIT: Final = 16
 """Informational responses before the final one; without a bound a service could send them for ever."""
 
+_REMEMBERED_HEADS: Final = 256
+_REMEMBERED_SIZE: Final = 1024
+
 _IDLE, _AWAITING, _BODY, _CLOSED = range(4)
 
 
@@ -63,16 +66,37 @@ class ResponseReceiver(Protocol):
         """The service has caught up."""
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """One connection to an instance of a service; it carries one exchange at a time.
+class ResponseHeads(dict[bytes, ResponseHead]):
+    """The heads that an instance sent lately, parsed: most of its responses differ in their content alone.
 
-    `noted` are the names of fields that the receiver wants `ResponseHead.noted` to tell about.
+    `noted` are the names of fields that the receiver wants `ResponseHead.noted` to tell about. Raises MessageError for
+    a head that breaks the rules.
     """
+
+    def __init__(self, noted: frozenset[bytes] = frozenset()) -> None:
+        super().__init__()
+        self.noted = noted | RESPONSE_RULES
+
+    def __missing__(self, raw: bytes) -> ResponseHead:
+        head = self.parse(raw)
+        if len(raw) <= _REMEMBERED_SIZE:
+            if len(self) >= _REMEMBERED_HEADS:
+                self.clear()
+            self[raw] = head
+        return head
+
+    def parse(self, raw: bytes, bodiless: bool = False) -> ResponseHead:
+        """A head that is nobody else's; `bodiless` tells that it answers HEAD."""
+        return parse_response_head(raw, _HEADER_COUNT, self.noted, bodiless)
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to an instance of a service; it carries one exchange at a time."""
 
     # fmt: off
     __slots__ = (
         # as long as the connection
-        "buffer", "deadline", "deadlines", "idle_since", "keep_alive_timeout", "noted", "outbox", "outgoing", "paused",
+        "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "outbox", "outgoing", "paused",
         "stalled", "state", "transport", "wakes",
         # as long as an exchange
         "chunked", "decoder", "head", "heard", "interims", "keep_alive", "left", "method", "patience", "receiver",
@@ -84,10 +108,10 @@ class UpstreamConnection(asyncio.Protocol):
     method: bytes
     head: ResponseHead
 
-    def __init__(self, deadlines: Deadlines, outbox: Outbox, noted: frozenset[bytes] = frozenset()) -> None:
+    def __init__(self, deadlines: Deadlines, outbox: Outbox, heads: ResponseHeads) -> None:
         self.deadlines = deadlines
         self.outbox = outbox
-        self.noted = noted | RESPONSE_RULES
+        self.heads = heads
         self.state = _IDLE
         self.deadline = NEVER
         self.wakes = NEVER
@@ -246,7 +270,8 @@ class UpstreamConnection(asyncio.Protocol):
             if is_hopeless(buffer, 0):
                 raise MessageError("upstream_malformed", "the response is not HTTP/1.1")
             return False
-        head = parse_response_head(buffer[:end], self.method, _HEADER_COUNT, self.noted)
+        raw = buffer[:end]
+        head = self.heads.parse(raw, bodiless=True) if self.method == b"HEAD" else self.heads[raw]
         self.buffer = b""
         rest = buffer[end + 4 :]
         if head.status < 200:

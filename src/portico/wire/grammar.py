@@ -219,12 +219,11 @@ def _origin_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, byte
     return b"/" + path if path.startswith(b"?") else path, host or match[1]
 
 
-def parse_response_head(head: bytes, method: bytes, header_count: int, noted: frozenset[bytes]) -> ResponseHead:
-    """A response head from its bytes, cut as a request's; `method` is the request's, which decides about a body.
+def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes], bodiless: bool) -> ResponseHead:
+    """A response head from its bytes, cut as a request's; `bodiless` tells that it answers HEAD.
 
     `noted` are the names that `ResponseHead.noted` tells about; they include `RESPONSE_RULES`. Raises MessageError
-    with the
-    reason `upstream_malformed`.
+    with the reason `upstream_malformed`.
     """
     lines = head.split(b"\r\n")
     match = _STATUS_LINE.fullmatch(lines.pop(0))
@@ -257,7 +256,8 @@ def parse_response_head(head: bytes, method: bytes, header_count: int, noted: fr
         response.framing = _content_length(fields, "upstream_malformed")
     else:
         response.framing = UNTIL_CLOSE
-    if method == b"HEAD" or response.status < 200 or response.status in (204, 304):
+    response.passed = None
+    if bodiless or response.status < 200 or response.status in (204, 304):
         response.framing = 0
     return response
 
