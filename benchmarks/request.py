@@ -44,24 +44,28 @@ def token(secret: str = SECRET) -> str:
 class Request:
     """One request of a scenario.
 
-    `path` follows the gateway's prefix; `body` is in bytes; `headers` are sent beside the Authorization header.
+    `path` follows the gateway's prefix; `body` is in bytes; `headers` are sent beside the Authorization header. With
+    `varied` one more header differs in every request.
     """
 
     path: str
     method: str = "GET"
     body: int = 0
     headers: int = len(BROWSER_HEADERS)
+    varied: bool = False
 
     def fields(self, authorization: str, sequence: str = SEQUENCE) -> dict[str, str]:
         """The header fields in the order in which they are sent."""
         chosen = dict(list(BROWSER_HEADERS.items())[: self.headers])
-        chosen |= {"Authorization": f"Bearer {authorization}", "X-Request-Seq": sequence}
+        chosen |= {"Authorization": f"Bearer {authorization}"}
+        if self.varied:
+            chosen |= {"X-Request-Seq": sequence}
         if self.body:
             chosen |= {"Content-Type": "application/json", "Content-Length": str(self.body)}
         return chosen
 
     def target(self, sequence: str = SEQUENCE) -> str:
-        """The request target: the number is in it too, so that no two heads are alike."""
+        """The request target, with the number in its query: no two requests are alike."""
         return f"/api/bench{self.path}?page=2&seq={sequence}"
 
     def payload(self) -> str:

@@ -21,6 +21,7 @@ class Scenario:
 
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("all-policies", "small GET, all policies", POLICIES, Wrk(Request("/items"))),
+    Scenario("varied", "the same with a header that always differs", POLICIES, Wrk(Request("/items", varied=True))),
     Scenario("plain", "small GET, nothing but passing on", PLAIN, Wrk(Request("/items"))),
     Scenario("post", "10 KiB POST, all policies", POLICIES, Wrk(Request("/items", method="POST", body=10 * 1024))),
     Scenario("download", "1 MiB download, nothing but passing on", BULK, Wrk(Request(MEBIBYTE))),

@@ -176,9 +176,9 @@ def is_under(host: str, name: str) -> bool:
     return name.startswith("*.") and host.endswith(name[1:])
 
 
-def fits(rule: Rule[int], segments: list[bytes], values: dict[str, str]) -> int | None:
+def fits(rule: Rule[int], segments: tuple[bytes, ...], values: dict[str, str]) -> int | None:
     """The depth at which the rule's path and headers fit; None where they do not."""
-    prefix = [] if rule.path == "/" and not rule.exact else segments_of(rule.path.encode())
+    prefix = () if rule.path == "/" and not rule.exact else segments_of(rule.path.encode())
     if segments[: len(prefix)] != prefix or (rule.exact and len(segments) != len(prefix)):
         return None
     if any(values.get(name.decode()) != value.decode() for name, value in rule.headers):

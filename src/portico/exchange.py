@@ -116,7 +116,7 @@ class Exchange:
     raw_path: bytes
     query: bytes
     """`b"?a=b"` with its question mark, or empty."""
-    segments: list[bytes]
+    segments: tuple[bytes, ...]
     depth: int
     """How many segments the route's prefix took."""
     request_id: str

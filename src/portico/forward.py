@@ -139,11 +139,9 @@ class Forwarding:
         assert request is not None
         assert instance is not None
         fields = request.fields
-        if request.noted == _HOST_ONLY:
-            lines = fields.lines.copy()
-            del lines[fields.names.index(b"host")]
-        else:
-            lines = fields.without(REQUEST_DROP | request.hop_by_hop if request.hop_by_hop else REQUEST_DROP)
+        if fields.passed is None:
+            fields.passed = b"\r\n".join(fields.without(REQUEST_DROP | request.hop_by_hop))
+        lines = [fields.passed] if fields.passed else []
         lines += exchange.request_lines
         if exchange.trusted:
             peer = exchange.stream.client.peer
@@ -260,9 +258,9 @@ class Forwarding:
             drop = (drop or _NOTHING) | RESPONSE_DROP | head.hop_by_hop
             lines = fields.without(drop | _LENGTH if head.status == 204 else drop)
         else:
-            if head.passed is None:
-                head.passed = b"\r\n".join(fields.without(RESPONSE_DROP))
-            lines = [head.passed] if head.passed else []
+            if fields.passed is None:
+                fields.passed = b"\r\n".join(fields.without(RESPONSE_DROP))
+            lines = [fields.passed] if fields.passed else []
         lines += exchange.response_lines
         if b"date" not in fields.names:
             lines.append(date_line())
@@ -365,4 +363,3 @@ class Forwarding:
 
 _NOTHING: Final[frozenset[bytes]] = frozenset()
 _LENGTH: Final = frozenset({b"content-length"})
-_HOST_ONLY: Final = frozenset({b"host"})

@@ -21,11 +21,13 @@ class Fields:
     two flat lists that C code fills, so that a request costs no Python call per field.
     """
 
-    __slots__ = ("lines", "names")
+    __slots__ = ("lines", "names", "passed")
 
     def __init__(self, names: list[bytes], lines: list[bytes]) -> None:
         self.names = names
         self.lines = lines
+        self.passed: bytes | None = None
+        """The lines that are passed on, joined, kept by whoever worked them out: fields that repeat are one object."""
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a lower-case `name`, without surrounding white space; None where there is none."""
@@ -55,11 +57,13 @@ class RequestHead:
 
     # fmt: off
     __slots__ = (
-        "expects_continue", "fields", "framing", "hop_by_hop", "host", "keep_alive", "method", "noted", "target",
-        "version",
+        "block", "expects_continue", "fields", "framing", "hop_by_hop", "host", "keep_alive", "method", "noted",
+        "target", "version",
     )
     # fmt: on
 
+    block: bytes
+    """The field lines as they came, to tell whether the next request's are the same."""
     method: bytes
     target: bytes
     """Origin-form (`/path?query`) or `*`; an absolute-form target was split into this and `host`."""
@@ -82,8 +86,7 @@ class ResponseHead:
 
     # fmt: off
     __slots__ = (
-        "fields", "framing", "hop_by_hop", "keep_alive", "keep_alive_timeout", "noted", "passed", "phrase",
-        "status",
+        "fields", "framing", "hop_by_hop", "keep_alive", "keep_alive_timeout", "noted", "phrase", "status",
     )
     # fmt: on
 
@@ -95,8 +98,6 @@ class ResponseHead:
     framing: int
     """`CHUNKED`, `UNTIL_CLOSE`, or the body's length; 0 for none."""
     keep_alive: bool
-    passed: bytes | None
-    """Its field lines as they are passed on, kept by whoever worked them out; None until then."""
     keep_alive_timeout: float | None
     """Seconds that the sender says it keeps an idle connection (`Keep-Alive: timeout=5`)."""
     hop_by_hop: frozenset[bytes]

@@ -8,6 +8,7 @@ letter matches the letter, an encoded slash is never a separator, and a path tha
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from portico.errors import MessageError
@@ -24,11 +25,15 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
     return (target, b"") if mark < 0 else (target[:mark], target[mark:])
 
 
-def segments_of(path: bytes) -> list[bytes]:
-    """The normalised segments of a path that begins with a slash: `/api/%67emini/` is `[b"api", b"gemini", b""]`.
+def segments_of(path: bytes) -> tuple[bytes, ...]:
+    """The normalised segments of a path that begins with a slash: `/api/%67emini/` is `(b"api", b"gemini", b"")`.
 
     Raises MessageError for a broken percent-encoding, a fragment, or a dot segment in any disguise.
     """
+    return _remembered(path) if len(path) <= _REMEMBERED_SIZE else _cut(path)
+
+
+def _cut(path: bytes) -> tuple[bytes, ...]:
     if b"#" in path:
         raise MessageError("malformed_request", "a fragment in the request target")
     if b"%" in path:
@@ -39,7 +44,11 @@ def segments_of(path: bytes) -> list[bytes]:
         for part in _SEPARATORS.split(path):
             if part.startswith(b".") and part.partition(b";")[0] in (b".", b".."):
                 raise MessageError("malformed_request", "a dot segment in the path")
-    return path[1:].split(b"/")
+    return tuple(path[1:].split(b"/"))
+
+
+_REMEMBERED_SIZE: Final = 256
+_remembered: Final = lru_cache(maxsize=4096)(_cut)
 
 
 def _normal(match: re.Match[bytes]) -> bytes:

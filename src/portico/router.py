@@ -7,6 +7,7 @@ number of routes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -91,7 +92,7 @@ class Router(Generic[T]):
                 node = node.children.setdefault(segment, _Node())
             node.add(rule)
 
-    def match(self, segments: list[bytes], host: bytes, method: bytes, fields: Fields) -> tuple[T, int] | None:
+    def match(self, segments: Sequence[bytes], host: bytes, method: bytes, fields: Fields) -> tuple[T, int] | None:
         """The target, and how many segments its prefix took; None where no rule matches."""
         for node, depth in self._prefixes(segments):
             for rules in node.candidates(host):
@@ -104,7 +105,7 @@ class Router(Generic[T]):
                         return rule.target, depth
         return None
 
-    def allowed_methods(self, segments: list[bytes], host: bytes, fields: Fields) -> list[bytes]:
+    def allowed_methods(self, segments: Sequence[bytes], host: bytes, fields: Fields) -> list[bytes]:
         """The methods with which this request would have matched: what `Allow` says; empty where none would."""
         methods: set[bytes] = set()
         for node, depth in self._prefixes(segments):
@@ -116,7 +117,7 @@ class Router(Generic[T]):
                         methods |= rule.methods or set()
         return sorted(methods)
 
-    def _prefixes(self, segments: list[bytes]) -> list[tuple[_Node[T], int]]:
+    def _prefixes(self, segments: Sequence[bytes]) -> list[tuple[_Node[T], int]]:
         """The nodes with rules along the path, the deepest first."""
         node = self._root
         found = [(node, 0)] if node.rules else []

@@ -39,7 +39,7 @@ def _prefix(text: str) -> str:
     return "/" + b"/".join(_segments(text.rstrip("/") or "/")).decode()
 
 
-def _segments(path: str) -> list[bytes]:
+def _segments(path: str) -> tuple[bytes, ...]:
     try:
         return segments_of(path.encode())
     except MessageError as error:

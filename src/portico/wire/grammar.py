@@ -64,6 +64,7 @@ END_TO_END: Final = frozenset(
 """Fields that `Connection` may not name: dropping them would change what the request means."""
 _END_TO_END_PREFIXES: Final = (b"x-forwarded-", b"x-consumer-", b"x-forwarded_", b"access-control-")
 
+_SLASH: Final = 0x2F
 _METHOD_LENGTH: Final = 32
 _METHODS_REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
 _USUAL_CONNECTION: Final[dict[bytes | None, tuple[bytes, ...]]] = {
@@ -95,15 +96,17 @@ _REMEMBERED_SIZE: Final = 512
 _name_of: Final = _FieldNames().__getitem__
 
 
-def parse_request_head(head: bytes, header_count: int, url_length: int, noted: frozenset[bytes]) -> RequestHead:
+def parse_request_head(
+    head: bytes, header_count: int, url_length: int, noted: frozenset[bytes], previous: RequestHead | None
+) -> RequestHead:
     """A request head from its bytes without the blank line and the CRLF before it: `b"GET / HTTP/1.1\\r\\nHost: a"`.
 
-    `noted` are the names that `RequestHead.noted` tells about; they include `REQUEST_RULES`. Raises MessageError
-    where the
-    head breaks RFC 9112 or a limit (`header_count` fields, `url_length` bytes of target).
+    `noted` are the names that `RequestHead.noted` tells about; they include `REQUEST_RULES`. `previous` is the request
+    before it on its connection, if any: clients repeat their fields, and the same bytes mean the same. Raises
+    MessageError where the head breaks RFC 9112 or a limit (`header_count` fields, `url_length` bytes of target).
     """
-    lines = head.split(b"\r\n")
-    match = _REQUEST_LINE.fullmatch(lines.pop(0))
+    line, _, block = head.partition(b"\r\n")
+    match = _REQUEST_LINE.fullmatch(line)
     if match is None:
         raise diagnosed(head)
     request = RequestHead()
@@ -112,6 +115,32 @@ def parse_request_head(head: bytes, header_count: int, url_length: int, noted: f
         raise MessageError("not_implemented", f"{request.method[:32].decode()} is not offered by this gateway")
     if len(target) > url_length:
         raise MessageError("url_too_long", f"the request target is longer than {url_length} bytes")
+    request.version = 11 if minor == b"1" else 10
+    request.block = block
+    if previous is not None and previous.block == block and previous.version == request.version == 11:
+        _copy_fields(previous, request)
+    else:
+        _parse_fields(request, head, header_count, noted)
+    if target[0] == _SLASH:
+        request.target = target
+    else:
+        request.target, request.host = _origin_form(request.method, target, request.host)
+    return request
+
+
+def _copy_fields(previous: RequestHead, request: RequestHead) -> None:
+    request.fields = previous.fields
+    request.noted = previous.noted
+    request.host = previous.host
+    request.framing = previous.framing
+    request.keep_alive = previous.keep_alive
+    request.hop_by_hop = previous.hop_by_hop
+    request.expects_continue = previous.expects_continue
+
+
+def _parse_fields(request: RequestHead, head: bytes, header_count: int, noted: frozenset[bytes]) -> None:
+    """All that the field lines decide."""
+    lines = request.block.split(b"\r\n") if request.block else []
     if len(lines) > header_count:
         raise MessageError("headers_too_large", f"more than {header_count} header fields")
     try:
@@ -119,20 +148,14 @@ def parse_request_head(head: bytes, header_count: int, url_length: int, noted: f
     except ValueError:
         raise diagnosed(head) from None
     request.fields = fields = Fields(names, lines)
-    request.version = version = 11 if minor == b"1" else 10
-    request.host = host = _host_of(fields, version)
-    if target[0] == 47:
-        request.target = target
-    else:
-        request.target, request.host = _origin_form(request.method, target, host)
+    request.host = _host_of(fields, request.version)
     request.framing = 0
     request.expects_continue = False
-    request.keep_alive = version == 11
+    request.keep_alive = request.version == 11
     request.hop_by_hop = _NO_NAMES
     request.noted = present = noted.intersection(names)
     if not present.isdisjoint(REQUEST_RULES):
         _apply_request_rules(request)
-    return request
 
 
 def _apply_request_rules(request: RequestHead) -> None:
@@ -256,7 +279,6 @@ def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes],
         response.framing = _content_length(fields, "upstream_malformed")
     else:
         response.framing = UNTIL_CLOSE
-    response.passed = None
     if bodiless or response.status < 200 or response.status in (204, 304):
         response.framing = 0
     return response

@@ -98,7 +98,7 @@ class ServerConnection(asyncio.Protocol):
     # fmt: off
     __slots__ = (
         # as long as the connection
-        "advancing", "buffer", "client", "deadline", "outgoing", "peer_closed", "reading_paused", "request_seen",
+        "advancing", "buffer", "client", "deadline", "outgoing", "peer_closed", "previous", "reading_paused",
         "server", "state", "transport", "wakes", "writing_paused",
         # as long as an exchange
         "awaits_continue", "bytes_in", "bytes_out", "decoder", "keep_alive", "left", "mode", "progress", "receiver",
@@ -117,7 +117,8 @@ class ServerConnection(asyncio.Protocol):
         self.deadline = NEVER
         self.wakes = NEVER
         self.outgoing: list[bytes] = []
-        self.advancing = self.peer_closed = self.reading_paused = self.request_seen = self.writing_paused = False
+        self.advancing = self.peer_closed = self.reading_paused = self.writing_paused = False
+        self.previous: RequestHead | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -255,7 +256,7 @@ class ServerConnection(asyncio.Protocol):
                 return False
         head = buffer[:end]
         try:
-            request = parse_request_head(head, limits.header_count, limits.url_length, server.noted)
+            request = parse_request_head(head, limits.header_count, limits.url_length, server.noted, self.previous)
             if request.framing > limits.body_size:
                 raise MessageError("body_too_large", f"the body is larger than {limits.body_size} bytes")
         except MessageError as error:
@@ -279,7 +280,7 @@ class ServerConnection(asyncio.Protocol):
         server = self.server
         self._reset()
         self.state = _EXCHANGE
-        self.request_seen = True
+        self.previous = request
         self.request = request
         self.keep_alive = request.keep_alive and not server.draining and not self.peer_closed
         server.in_flight += 1
@@ -448,7 +449,7 @@ class ServerConnection(asyncio.Protocol):
     def close_if_idle(self) -> None:
         """Close a connection that waits for another request; one that has yet to send its first gets a moment more."""
         if self.state == _READING_HEAD and not self.buffer:
-            if self.request_seen:
+            if self.previous is not None:
                 self._close()
             else:
                 self.server.deadlines.set(self, time.monotonic() + _FIRST_REQUEST_GRACE)
