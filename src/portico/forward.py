@@ -7,6 +7,7 @@ same call.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Final
 
@@ -19,6 +20,8 @@ from portico.route import Route
 from portico.upstreams.instance import Instance
 from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import NEVER
+
+logger: Final = logging.getLogger("portico.forward")
 
 REPLAY_LIMIT: Final = 64 * 1024
 """Bytes of a request's content that are kept so that it can be sent again."""
@@ -108,9 +111,13 @@ class Forwarding:
         except UpstreamError as error:
             self.waiting = None
             self.upstream_failed(error)
-            return
-        self.waiting = None
-        self._send(connection)
+        except Exception:
+            logger.exception("a connection failed in a way that nobody foresaw", extra={"instance": instance.name})
+            self.waiting = None
+            self._refuse("internal_error", "the gateway failed on this request")
+        else:
+            self.waiting = None
+            self._send(connection)
 
     def _send(self, connection: UpstreamConnection) -> None:
         """3. Send the head and what is there of the content."""

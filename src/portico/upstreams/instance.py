@@ -93,7 +93,7 @@ class Instance:
             raise UpstreamError("connect_timeout", "the service did not accept a connection in time") from error
         except ssl.SSLError as error:
             raise UpstreamError("connect", "the TLS handshake with the service failed") from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that cannot be looked up
             raise UpstreamError("connect", "the service refused the connection") from error
         return protocol
 
