@@ -7,6 +7,7 @@ from typing import Final
 
 from portico.errors import MessageError
 from portico.wire.grammar import are_field_lines
+from portico.wire.writing import LARGE
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED = rb'"[\t \x21\x23-\x5b\x5d-\x7e]*+"'
@@ -112,6 +113,8 @@ class ChunkedDecoder:
         return end + 4
 
 
-def encode_chunk(data: bytes) -> bytes:
-    """One chunk around `data`, which may not be empty."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+def encode_chunk(data: bytes) -> tuple[bytes, ...]:
+    """One chunk around `data`, which may not be empty; in pieces where copying it would cost more."""
+    if len(data) < LARGE:
+        return (b"%x\r\n%b\r\n" % (len(data), data),)
+    return b"%x\r\n" % len(data), data, b"\r\n"

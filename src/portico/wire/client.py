@@ -16,7 +16,7 @@ from portico.messages import CHUNKED, UNTIL_CLOSE, ResponseHead
 from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.grammar import RESPONSE_RULES, is_hopeless, parse_response_head
-from portico.wire.writing import Outbox, write_pieces
+from portico.wire.writing import LARGE, Outbox, write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
 _HEAD_LIMIT: Final = 64 * 1024
@@ -201,7 +201,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send_body(self, data: bytes) -> None:
         """A piece of the request's content."""
-        self._put(encode_chunk(data) if self.chunked else data)
+        for piece in encode_chunk(data) if self.chunked else (data,):
+            self._put(piece)
         if not self.stalled:
             self._progress()
 
@@ -221,6 +222,8 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.outgoing:
             self.outbox.add(self)
         self.outgoing.append(data)
+        if len(data) >= LARGE:
+            self.write_out()
 
     def pause_reading(self) -> None:
         """Read no more of the response until `resume_reading`; no deadline runs meanwhile but the total one."""

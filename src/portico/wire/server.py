@@ -16,7 +16,7 @@ from portico.messages import CHUNKED, RequestHead
 from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.grammar import REQUEST_RULES, diagnosed, is_hopeless, parse_request_head, without_empty_lines
-from portico.wire.writing import Outbox, write_pieces
+from portico.wire.writing import LARGE, Outbox, write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
 """Bytes waiting to be sent before the sender of a body is told to pause."""
@@ -421,7 +421,8 @@ class ServerConnection(asyncio.Protocol):
     def send_body(self, data: bytes) -> None:
         self.bytes_out += len(data)
         if self.mode == _CHUNKED:
-            self._put(encode_chunk(data))
+            for piece in encode_chunk(data):
+                self._put(piece)
         elif self.mode != _BODILESS:
             self._put(data)
 
@@ -458,6 +459,8 @@ class ServerConnection(asyncio.Protocol):
         if not self.outgoing:
             self.server.outbox.add(self)
         self.outgoing.append(data)
+        if len(data) >= LARGE:
+            self.write_out()
 
     def write_out(self) -> None:
         """Write what was gathered in this turn of the event loop."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol
 
-_JOIN_LIMIT: Final = 32 * 1024
-"""Bytes up to which copying pieces into one costs less than handing several to the kernel."""
+LARGE: Final = 16 * 1024
+"""Bytes from which a piece is written at once and never copied: the processor's cache still has it.
+
+Smaller pieces are gathered, and cheaper joined into one than handed to the kernel one by one.
+"""
 
 
 class Sender(Protocol):
@@ -45,7 +48,7 @@ def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> None:
         return
     if len(pieces) == 1:
         transport.write(pieces[0])
-    elif len(pieces[-1]) <= _JOIN_LIMIT and len(pieces[1]) <= _JOIN_LIMIT:
+    elif len(pieces[-1]) < LARGE:
         transport.write(b"".join(pieces))
     else:
         transport.writelines(pieces)
