@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections import Counter
@@ -439,3 +440,24 @@ def test_the_well_behaved_are_served_beside_the_others(world: World) -> None:
         assert gateway.get("/api/never/bytes/5").body == content(5)
     finally:
         backends["never"].script = old
+
+
+def test_an_upload_that_is_refused_early_gets_the_answer(backend: Backend) -> None:
+    """The service answers the head and closes with the content unread, which resets its connection."""
+
+    def refuse(connection: Connection) -> None:
+        while connection.reader.readline().strip():
+            pass
+        connection.answer(b"too much", "413 Content Too Large", "Connection: close")
+
+    backend.script = refuse
+    size = 3_000_000
+    with Gateway({"services": {"strict": backend}, "gateway": {"limits": {"body_size": size}}}) as gateway:
+        for _ in range(15):
+            with gateway.wire() as wire:
+                wire.send(f"POST /api/strict/x HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode())
+                with contextlib.suppress(OSError):  # the gateway need not take it all
+                    for _ in range(size // 50_000):
+                        wire.send(b"x" * 50_000)
+                answer = wire.receive()
+                assert (answer.status, answer.body) == (413, b"too much")

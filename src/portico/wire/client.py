@@ -8,6 +8,7 @@ harms its own exchange, and its connection is not used again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Final, Protocol, cast
 
@@ -16,6 +17,7 @@ from portico.messages import CHUNKED, UNTIL_CLOSE, ResponseHead
 from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.grammar import RESPONSE_RULES, is_hopeless, parse_response_head
+from portico.wire.lastwords import LastWords
 from portico.wire.writing import LARGE, Outbox, write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
@@ -25,6 +27,8 @@ _HEADER_COUNT: Final = 256
 _INTERIM_LIMIT: Final = 16
 """Informational responses before the final one; without a bound a service could send them for ever."""
 
+_UPLOAD: Final = 2
+"""Pieces of content from which a request counts as an upload, which its service may refuse before the end."""
 _REMEMBERED_HEADS: Final = 256
 _REMEMBERED_SIZE: Final = 1024
 
@@ -99,8 +103,8 @@ class UpstreamConnection(asyncio.Protocol):
         "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "outbox", "outgoing", "paused",
         "stalled", "state", "transport", "wakes",
         # as long as an exchange
-        "chunked", "decoder", "head", "heard", "interims", "keep_alive", "left", "method", "patience", "receiver",
-        "request_done", "total_deadline",
+        "chunked", "decoder", "head", "heard", "interims", "keep_alive", "last_words", "left", "method",
+        "patience", "pieces", "receiver", "request_done", "total_deadline",
     )
     # fmt: on
 
@@ -121,6 +125,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.paused = self.stalled = False
         self.buffer = b""
         self.outgoing: list[bytes] = []
+        self.last_words: LastWords | None = None
 
     # ---- the transport's calls
 
@@ -129,6 +134,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
 
     def data_received(self, data: bytes) -> None:
+        self._hear(data)
+
+    def _hear(self, data: bytes) -> None:
         try:
             if self.state == _BODY:
                 self._take_body(data)
@@ -146,6 +154,8 @@ class UpstreamConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self.last_words is not None and self.state in (_AWAITING, _BODY):
+            self._hear(self.last_words.read())
         if self.state == _BODY and self.head.framing == UNTIL_CLOSE and exc is None:
             self.keep_alive = False
             self._end()
@@ -193,7 +203,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.method = method
         self.chunked = chunked
         self.request_done = self.heard = False
-        self.interims = 0
+        self.interims = self.pieces = 0
         self.patience = patience
         self.total_deadline = total_deadline
         self._put(head)
@@ -201,6 +211,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def send_body(self, data: bytes) -> None:
         """A piece of the request's content."""
+        self.pieces += 1
+        if self.pieces == _UPLOAD and self.transport.get_extra_info("ssl_object") is None:
+            with contextlib.suppress(OSError):
+                self.last_words = LastWords(self.transport)
         for piece in encode_chunk(data) if self.chunked else (data,):
             self._put(piece)
         if not self.stalled:
@@ -253,6 +267,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.state = _CLOSED
         self.receiver = None
         self.deadlines.forget(self)
+        self._forget_last_words()
         self.transport.abort()
 
     def _progress(self) -> None:
@@ -338,12 +353,18 @@ class UpstreamConnection(asyncio.Protocol):
         """The response is whole."""
         receiver, self.receiver = self.receiver, None
         self.state = _IDLE
+        self._forget_last_words()
         if self.paused:
             self.paused = False
             if not self.transport.is_closing():
                 self.transport.resume_reading()
         if receiver is not None:
             receiver.response_ended()
+
+    def _forget_last_words(self) -> None:
+        if self.last_words is not None:
+            self.last_words.close()
+            self.last_words = None
 
     def _fail(self, leg: str, detail: str) -> None:
         receiver = self.receiver
