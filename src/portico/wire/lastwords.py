@@ -21,7 +21,7 @@ class LastWords:
     __slots__ = ("_socket",)
 
     def __init__(self, transport: asyncio.Transport) -> None:
-        """Raises OSError where the process has no descriptor left."""
+        """Raises OSError where there is no socket, or no descriptor left for it."""
         self._socket = socket.socket(fileno=_duplicate(transport))
 
     def read(self) -> bytes:
@@ -41,5 +41,7 @@ class LastWords:
 
 
 def _duplicate(transport: asyncio.Transport) -> int:
-    own: socket.socket = transport.get_extra_info("socket")
+    own: socket.socket | None = transport.get_extra_info("socket")
+    if own is None:
+        raise OSError("a transport without a socket")
     return socket.dup(own.fileno())
