@@ -23,7 +23,10 @@ _WHAT: Final = {
 
 def run_demo(config: Config, config_path: Path | None) -> None:
     """Run until Ctrl-C or SIGTERM. Raises ListenError where a port is taken, before anything was started."""
-    listeners = {name: open_listener("127.0.0.1", port) for name, port in SAMPLES.items()}
+    listeners = {
+        name: open_listener("127.0.0.1", port, f": the sample service {name} has this port")
+        for name, port in SAMPLES.items()
+    }
     gateway = open_listener(config.gateway.host, config.gateway.port)
     supervisor = Supervisor(config, config_path, gateway)
     for name, listener in listeners.items():

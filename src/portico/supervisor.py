@@ -51,8 +51,11 @@ class Child:
     start_at: float = 0.0
 
 
-def open_listener(host: str, port: int) -> socket.socket:
-    """The listening socket. Raises ListenError with advice where the address is taken, forbidden or unknown."""
+def open_listener(host: str, port: int, way_out: str = ", or set GATEWAY_PORT to another port") -> socket.socket:
+    """A listening socket. Raises ListenError where the address is taken, forbidden or unknown.
+
+    The message says what to do; `way_out` is what else there is to do about a port that is taken.
+    """
     where = f"{host}:{port}"
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -70,9 +73,7 @@ def open_listener(host: str, port: int) -> socket.socket:
         raise ListenError(f"not allowed to listen on {where}; ports below 1024 need privileges") from error
     except OSError as error:
         listener.close()
-        raise ListenError(
-            f"cannot listen on {where}: {error.strerror}; stop what uses it, or set GATEWAY_PORT to another port"
-        ) from error
+        raise ListenError(f"cannot listen on {where}: {error.strerror}; stop what uses it{way_out}") from error
     listener.setblocking(False)
     return listener
 
