@@ -21,6 +21,7 @@ from typing import Final
 
 from portico import __version__
 from portico.config import Config
+from portico.descriptors import allow_descriptors
 from portico.observe.events import configure_events
 from portico.runtime import Runtime
 
@@ -104,6 +105,7 @@ class Supervisor:
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; a second SIGINT cuts the drain short."""
         configure_events(self.config.gateway.log.level, self.config.gateway.log.format)
+        allow_descriptors(self.config.gateway.limits.connections)
         directory = Path(tempfile.mkdtemp(prefix="portico-"))
         self.runtime = Runtime(directory)
         self.lifeline, self._hold = os.pipe()

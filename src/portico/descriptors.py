@@ -1,0 +1,30 @@
+"""How many files, sockets included, a process may have open: a gateway needs two for each exchange."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import resource
+from typing import Final
+
+logger: Final = logging.getLogger("portico.supervisor")
+
+_OTHERS: Final = 256
+"""Descriptors beside those of clients and services: logs, the channel, what libraries open."""
+
+
+def allow_descriptors(connections: int) -> None:
+    """Raise this process's limit to what `connections` client connections need, or as far as it may, with a warning."""
+    needed = 2 * connections + _OTHERS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    with contextlib.suppress(OSError, ValueError):  # some systems have a lower limit than they say
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    got = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if got < needed:
+        logger.warning(
+            "gateway.limits.connections is more than the open files that this system allows; raise ulimit -n",
+            extra={"connections": connections, "open_files": got, "needed": needed},
+        )
