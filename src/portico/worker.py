@@ -25,6 +25,7 @@ from portico.observe.events import configure_events
 from portico.observe.metrics import Metrics
 from portico.runtime import Runtime
 from portico.snapshot import SnapshotBuilder
+from portico.wire.acceptor import Acceptor
 from portico.wire.deadlines import Deadlines
 from portico.wire.server import HttpServer, Limits
 from portico.wire.writing import Outbox
@@ -70,7 +71,12 @@ class _Worker:
             loop,
         )
         self.http = HttpServer(self.gateway, _limits(config.gateway.limits), deadlines, outbox, loop, REQUEST_DROP)
-        server = await loop.create_server(self.http, sock=self.listener, ssl=_tls(config), backlog=4096)
+        acceptor = Acceptor(loop, self.listener, self.http, _tls(config))
+        server: asyncio.Server | None = None
+        if config.gateway.workers == 1:  # nobody to share with: the loop's own way is cheaper
+            server = await loop.create_server(self.http, sock=self.listener.dup(), ssl=_tls(config), backlog=4096)
+        else:
+            acceptor.start()
         loop.add_signal_handler(signal.SIGTERM, self.stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reopen_log)
         loop.add_reader(self.lifeline, self.stopping.set)
@@ -81,7 +87,12 @@ class _Worker:
         gc.set_threshold(20_000, 20, 50)
         await self.stopping.wait()
         loop.remove_reader(self.lifeline)
-        await self._drain(server, config.gateway.limits.drain_timeout)
+        self.http.draining = True  # readiness fails, and responses say Connection: close
+        await asyncio.sleep(_ACCEPT_GRACE)
+        if server is not None:
+            server.close()
+        acceptor.close()
+        await self._drain(acceptor, config.gateway.limits.drain_timeout)
         listening.cancel()
         upkeep.cancel()
         self.builder.close()
@@ -89,14 +100,11 @@ class _Worker:
         if self.log is not None:
             self.log.close()
 
-    async def _drain(self, server: asyncio.Server, patience: float) -> None:
-        """Say that this is the end, accept no more, then let running exchanges finish, `patience` seconds at most."""
-        self.http.draining = True  # readiness fails, and responses say Connection: close
-        await asyncio.sleep(_ACCEPT_GRACE)
-        server.close()
+    async def _drain(self, acceptor: Acceptor, patience: float) -> None:
+        """Let running exchanges finish, `patience` seconds at most."""
         self.http.close_idle()
         end = time.monotonic() + patience
-        while self.http.connections and time.monotonic() < end:  # noqa: ASYNC110
+        while (self.http.connections or acceptor.is_opening()) and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(_DRAIN_STEP)
         if self.http.connections:
             logger.warning(

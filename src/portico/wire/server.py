@@ -142,7 +142,8 @@ class ServerConnection(asyncio.Protocol):
             self._refuse(MessageError("overloaded", "too many connections; try again soon"), b"")
             return
         server.connections.add(self)
-        server.deadlines.set(self, time.monotonic() + server.limits.header_timeout)
+        patience = _FIRST_REQUEST_GRACE if server.draining else server.limits.header_timeout
+        server.deadlines.set(self, time.monotonic() + patience)
 
     def data_received(self, data: bytes) -> None:
         if self.state == _READING_HEAD and not self.writing_paused:

@@ -1,0 +1,77 @@
+"""Taking connections off a listening socket that several workers share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from typing import Final
+
+from portico.wire.server import HttpServer
+
+logger: Final = logging.getLogger("portico.wire")
+
+_PAUSE: Final = 0.1
+"""Seconds without accepting after the process ran out of descriptors."""
+
+
+class Acceptor:
+    """Accepts one connection in each turn of the event loop.
+
+    All workers are woken for a new connection, and one that took all there are would leave the others idle. So each
+    takes one and looks at its other events first: the busier it is, the fewer it gets.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, listener: socket.socket, server: HttpServer, tls: ssl.SSLContext | None
+    ) -> None:
+        self._loop = loop
+        self._listener = listener
+        self._server = server
+        self._tls = tls
+        self._opening: set[asyncio.Task[None]] = set()
+        listener.setblocking(False)
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._loop.add_reader(self._listener, self._accept)
+
+    def is_opening(self) -> bool:
+        """Whether connections were taken that the server has not heard of yet."""
+        return bool(self._opening)
+
+    def close(self) -> None:
+        """Take what has come so far, so that nobody who was let in is reset, then no more."""
+        self._loop.remove_reader(self._listener)
+        while self._accept():
+            pass
+        self._listener.close()
+
+    def _accept(self) -> bool:
+        """Take one connection; False where there is none."""
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return False
+        except OSError:
+            logger.exception("a connection could not be accepted")
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(_PAUSE, self._resume)
+            return False
+        task = self._loop.create_task(self._open(connection))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+        return True
+
+    def _resume(self) -> None:
+        if self._listener.fileno() >= 0:
+            self.start()
+
+    async def _open(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            await self._loop.connect_accepted_socket(self._server, connection, ssl=self._tls)
+        except OSError:  # a handshake that failed, or a client that left during it
+            connection.close()

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+
+from portico.wire.acceptor import Acceptor
+from portico.wire.deadlines import Deadlines
+from portico.wire.server import HttpServer, Limits
+from portico.wire.writing import Outbox
+
+from .world import RecordingHandler, say_ok
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def listener() -> socket.socket:
+    own = socket.socket()
+    own.bind(("127.0.0.1", 0))
+    own.listen(16)
+    return own
+
+
+def server(loop: asyncio.AbstractEventLoop) -> HttpServer:
+    return HttpServer(RecordingHandler(say_ok, False), Limits(), Deadlines(loop), Outbox(loop), loop)
+
+
+async def answer_to(client: socket.socket) -> bytes:
+    loop = asyncio.get_running_loop()
+    client.setblocking(False)
+    await loop.sock_sendall(client, GET)
+    return await asyncio.wait_for(loop.sock_recv(client, 65536), 10)
+
+
+def test_who_was_let_in_before_the_end_is_served() -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        listening, http = listener(), server(loop)
+        clients = [socket.create_connection(listening.getsockname()) for _ in range(5)]
+        acceptor = Acceptor(loop, listening, http, None)
+        acceptor.close()
+        assert acceptor.is_opening()
+        for client in clients:
+            assert (await answer_to(client)).startswith(b"HTTP/1.1 200 ")
+            client.close()
+        assert not acceptor.is_opening()
+        assert listening.fileno() == -1
+        http.abort()
+        http.deadlines.close()
+
+    asyncio.run(run())
+
+
+def test_connections_come_one_by_one_while_it_runs() -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        listening, http = listener(), server(loop)
+        acceptor = Acceptor(loop, listening, http, None)
+        acceptor.start()
+        for _ in range(3):
+            with socket.create_connection(listening.getsockname()) as client:
+                assert (await answer_to(client)).startswith(b"HTTP/1.1 200 ")
+        acceptor.close()
+        http.abort()
+        http.deadlines.close()
+
+    asyncio.run(run())
+
+
+def test_a_failed_handshake_harms_nobody_else() -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        listening, http = listener(), server(loop)
+        acceptor = Acceptor(loop, listening, http, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        acceptor.start()
+        for _ in range(2):
+            with socket.create_connection(listening.getsockname()) as client:
+                assert not (await answer_to(client)).startswith(b"HTTP")
+        acceptor.close()
+        assert http.connections == set()
+        http.deadlines.close()
+
+    asyncio.run(run())
