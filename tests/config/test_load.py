@@ -49,6 +49,7 @@ def test_a_whole_file(load: Load) -> None:
     config = load(CONTRACT, {"SECRET_KEY": "s" * 32})
     assert [(route.name, route.path, route.rewrite) for route in config.all_routes] == [
         ("legacy", "/old/gemini", "/api/{path}"),
+        ("gemini", "/api/gemini", "/{path}"),
         ("portfolio", "/api/portfolio", "/{path}"),
         ("portfolio-v1", "/v1/portfolio", "/api/{path}"),
         ("portfolio-v2", "/v2/portfolio", "/api/{path}"),

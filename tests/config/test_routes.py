@@ -28,9 +28,16 @@ def test_a_service_with_versions_only(load: Load) -> None:
     assert [(route.name, route.path) for route in routes] == [("a-v1", "/v1/a")]
 
 
-def test_a_service_that_a_route_names_has_only_the_routes_written(load: Load) -> None:
-    config = load(SERVICES + "routes: [{service: gemini, path: /g}]")
-    assert [route.path for route in config.all_routes] == ["/g", "/api/atc"]
+def test_written_routes_come_beside_the_default_ones(load: Load) -> None:
+    config = load(SERVICES + "routes: [{service: gemini, path: /g}, {service: gemini, path: /api/gemini, rewrite: /x}]")
+    paths = [route.path for route in config.all_routes]
+    assert paths == ["/g", "/api/gemini", "/v1/gemini", "/v2/gemini", "/api/atc"]
+    assert config.all_routes[1].rewrite == "/x"
+
+
+def test_a_service_without_default_routes(load: Load) -> None:
+    config = load("services: {a: {url: http://h, default_routes: false}}\nroutes: [{service: a, path: /g}]")
+    assert [route.path for route in config.all_routes] == ["/g"]
 
 
 def test_everything_written(load: Load) -> None:
@@ -68,7 +75,8 @@ routes:
   - {service: gemini, path: /d, name: atc}
 """
     )
-    assert [route.name for route in config.all_routes] == ["gemini", "gemini-2", "gemini-v1", "atc", "atc-2"]
+    written, own = ["gemini", "gemini-2", "gemini-v1", "atc"], ["gemini-3", "gemini-v1-2", "gemini-v2", "atc-2"]
+    assert [route.name for route in config.all_routes] == [*written, *own]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +135,7 @@ def test_two_routes_for_the_same_requests(report: Report) -> None:
 def test_routes_that_differ_in_one_thing(load: Load) -> None:
     texts = ["", ", methods: [GET]", ", hosts: [a]", ", headers: {A: b}", ", headers: {A: c}"]
     routes = "\n".join(f"  - {{service: atc, path: /x{text}}}" for text in texts)
-    assert len(load(f"services: {{atc: {{url: http://h}}}}\nroutes:\n{routes}").all_routes) == 5
+    assert len(load(f"services: {{atc: {{url: http://h}}}}\nroutes:\n{routes}").all_routes) == 5 + 1
 
 
 def test_a_written_route_in_the_place_of_a_services_own(report: Report) -> None:

@@ -59,6 +59,17 @@ def test_policies_that_need_somebody_on_routes_where_nobody_is(load: Load) -> No
     ]
 
 
+def test_a_guarded_route_with_an_open_way_around_it(load: Load) -> None:
+    guarded = "routes: [{service: a, path: /x, policies: {auth: {jwt: {}}}}]\n"
+    key = {"SECRET_KEY": "k" * 32}
+    assert warned(load, ONE + LIMITED + "}\n" + guarded, key) == [
+        "portico.yaml:3:33: routes[0].policies: /api/a leads to a without these policies; "
+        "write them into the service, or default_routes: false"
+    ]
+    closed = "services: {a: {url: http://h, default_routes: false}}\n"
+    assert warned(load, closed + LIMITED + "}\n" + guarded, key) == []
+
+
 def test_a_path_that_no_request_can_have(load: Load) -> None:
     for path in ("/x%zz", "/y/%2e%2e/b"):
         with pytest.raises(ConfigError, match="not a path that a request could have"):
@@ -77,14 +88,18 @@ def test_connections_kept_too_long(load: Load) -> None:
 
 
 def test_versions_and_instances_without_a_route(load: Load) -> None:
-    services = "services:\n  a: {url: http://h, versions: {v1: {url: http://i}, v2: }}\n" + LIMITED + "}\n"
-    assert warned(load, services) == []
+    assert warned(load, "services: {a: {url: http://h, versions: {v1: }}}\n" + LIMITED + "}\n") == []
+    services = (
+        "services:\n  a: {versions: {v1: {url: http://i}, v2: }, url: http://h, default_routes: false}\n"
+        + LIMITED
+        + "}\n"
+    )
     assert warned(load, services + "routes: [{service: a, path: /a, version: v2}]") == [
-        "portico.yaml:2:33: services.a.versions.v1: no route leads to this version"
+        "portico.yaml:2:18: services.a.versions.v1: no route leads to this version"
     ]
     assert warned(load, services + "routes: [{service: a, path: /a, version: v1}]") == [
         "portico.yaml:2:3: services.a: no route leads to its own instances",
-        "portico.yaml:2:54: services.a.versions.v2: no route leads to this version",
+        "portico.yaml:2:39: services.a.versions.v2: no route leads to this version",
     ]
 
 

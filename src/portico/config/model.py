@@ -39,8 +39,8 @@ POLICY_DEFAULTS = "policy_defaults"
 class Config(Section):
     """One configuration, as written and as it comes out.
 
-    A service that no written route names gets `/api/SERVICE`, rewritten to `/{path}`, and `/VERSION/SERVICE`, rewritten
-    to `/api/{path}`, for each of its versions. One that a written route names has just the routes written for it.
+    Beside the routes that are written, each service has `/api/SERVICE`, rewritten to `/{path}`, and `/VERSION/SERVICE`,
+    rewritten to `/api/{path}`, for each of its versions, unless its `default_routes` are off.
 
     Raises pydantic.ValidationError; `portico.config.load` turns that into problems with lines and columns.
     """

@@ -93,10 +93,12 @@ class _Resolver:
             target = self.services.get(route.service)
             if target and (route.version is None or route.version in target.versions):
                 yield self._written(route, ("routes", place))
-        named = {route.service for route in self.written}
+        taken = {
+            (route.service, route.path) for route in self.written if not (route.hosts or route.methods or route.headers)
+        }
         for name, service in self.services.items():
-            if name not in named:
-                yield from self._defaults(name, service)
+            if service.default_routes:
+                yield from (route for route in self._defaults(name, service) if (name, route.path) not in taken)
 
     def _upstream(self, name: str, version: str | None) -> tuple[Upstream, list[Level]]:
         key = (name, version)

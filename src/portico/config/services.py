@@ -173,13 +173,15 @@ class ServiceSettings(_Addressed):
     """A named API: its instances, how they are checked, balanced, retried and timed.
 
     Without `health_check` instances are checked by a TCP connection; `false` turns checks off.
-    `idle_connection_timeout` is how long an unused connection to an instance is kept, in seconds.
+    `default_routes` off leaves it only the routes that are written for it. `idle_connection_timeout` is how long an
+    unused connection to an instance is kept, in seconds.
     """
 
     health_check: HealthCheckField = HealthCheckSettings()
     timeout: TimeoutField = Timeouts()
     retries: RetryField = RetrySettings()
     load_balancing: Literal["round_robin"] = "round_robin"
+    default_routes: bool = True
     idle_connection_timeout: Duration = 4.0
     versions: dict[Name, Annotated[VersionSettings, NoneIsEmpty]] = Field(default_factory=dict)
 

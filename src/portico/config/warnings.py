@@ -26,6 +26,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_nobody_known(config),
             *_worker_limits(config),
             *_kept_too_long(config),
+            *_side_doors(config),
             *_unused_services(config),
             *([] if config.services else [Finding(("services",), "no services: nothing can be reached")]),
             *_not_used_yet(config.gateway),
@@ -106,6 +107,20 @@ def _kept_too_long(config: Config) -> Iterator[Finding]:
                 "which then fails with 502 unless it can be sent again"
             )
             yield Finding(("services", name, "idle_connection_timeout"), message)
+
+
+def _side_doors(config: Config) -> Iterator[Finding]:
+    """Routes whose own policies guard a service that the default routes leave open."""
+    for place, route in enumerate(config.routes):
+        guarded = {"auth", "authorize"} & route.policies.model_fields_set
+        for other in config.all_routes:
+            if other.is_default and other.service == route.service and guarded - set(other.policies):
+                message = (
+                    f"{other.path} leads to {other.service} without these policies; write them into the service, "
+                    "or default_routes: false"
+                )
+                yield Finding(("routes", place, "policies"), message, at_key=True)
+                break
 
 
 def _unused_services(config: Config) -> Iterator[Finding]:
