@@ -18,7 +18,7 @@ def facts() -> list[str]:
     return [
         f"{_processor()}, {len(cores)} cores ({platform.machine()}); {_placement()}",
         f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
-        f"Python {platform.python_version()}, uvloop {_package('uvloop')}, httptools {_package('httptools')}",
+        f"Python {platform.python_version()}, uvloop {_package('uvloop')}",
         f"wrk {_wrk()}; backend: {kind()}",
     ]
 

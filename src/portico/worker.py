@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import signal
 import socket
 import ssl
@@ -208,7 +207,6 @@ def _limits(settings: LimitSettings) -> Limits:
         settings.header_timeout,
         settings.body_timeout,
         settings.idle_timeout,
-        settings.drain_timeout,
     )
 
 
@@ -221,8 +219,3 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     context.set_alpn_protocols(["http/1.1"])
     context.load_cert_chain(settings.certificate, settings.key)
     return context
-
-
-def worker_name(index: int) -> str:
-    """A name that no other worker of this supervisor ever has."""
-    return f"{index}-{os.getpid()}"

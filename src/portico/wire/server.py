@@ -50,7 +50,6 @@ class Limits:
     header_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 60.0
-    drain_timeout: float = 30.0
 
 
 class HttpServer:
@@ -273,7 +272,7 @@ class ServerConnection(asyncio.Protocol):
             self._refuse(diagnosed(buffer), buffer)
         elif self.peer_closed:
             self._close()
-        elif self.progress == 0:
+        elif self.progress == 0:  # the first bytes of this head: its time runs from now, however slowly the rest comes
             self.progress = 1
             self.server.deadlines.set(self, time.monotonic() + self.server.limits.header_timeout)
 
