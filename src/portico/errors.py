@@ -9,6 +9,8 @@ from typing import Final
 import msgspec
 
 REASONS: Final[dict[str, int]] = {
+    "going_away": 101,
+    "tunnel_idle": 101,
     "malformed_request": 400,
     "credentials_missing": 401,
     "credentials_invalid": 401,
@@ -21,6 +23,7 @@ REASONS: Final[dict[str, int]] = {
     "body_too_large": 413,
     "url_too_long": 414,
     "rate_limited": 429,
+    "too_many_connections": 429,
     "headers_too_large": 431,
     "client_closed": 499,
     "client_stalled": 499,

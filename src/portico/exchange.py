@@ -28,6 +28,9 @@ class Receiver(Protocol):
     def resume_writing(self) -> None:
         """The client has caught up."""
 
+    def going_away(self) -> None:
+        """The server is about to stop: end what would go on for ever."""
+
     def finished(self, failure: str | None) -> None:
         """The response was handed over whole (None), or the exchange broke off for this reason."""
 
@@ -47,7 +50,11 @@ class Stream(Protocol):
         """An informational response (1xx) before the final one."""
 
     def send_head(self, status: int, phrase: bytes, lines: list[bytes], framing: int) -> None:
-        """The response's head: end-to-end field `lines` without CRLF, and how its body will be delimited."""
+        """The response's head: end-to-end field `lines` without CRLF, and how its body will be delimited.
+
+        With a framing of `TUNNEL` there is no body: `body_received` and `send_body` carry the bytes of another
+        protocol from now on, until `end` or until the client is gone.
+        """
 
     def send_body(self, data: bytes) -> None:
         """A piece of the response's content."""
@@ -159,6 +166,9 @@ class Exchange:
 
     def resume_writing(self) -> None:
         """The same."""
+
+    def going_away(self) -> None:
+        """It is over soon."""
 
     def finished(self, failure: str | None) -> None:
         """Observe the exchange."""

@@ -15,8 +15,9 @@ from portico.answer import date_line, send_answer
 from portico.errors import MessageError, Refusal, UpstreamError
 from portico.exchange import Exchange
 from portico.forwarded import REQUEST_DROP, RESPONSE_DROP, VIA, believed_lines, believed_trace_id
-from portico.messages import CHUNKED, IDEMPOTENT, UNTIL_CLOSE, ResponseHead
+from portico.messages import CHUNKED, IDEMPOTENT, TUNNEL, UNTIL_CLOSE, ResponseHead
 from portico.route import Route
+from portico.tunnel import Tunnel
 from portico.upstreams.instance import Instance
 from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import NEVER
@@ -37,7 +38,7 @@ class Forwarding:
     # fmt: off
     __slots__ = (
         # the exchange
-        "exchange", "loop", "over", "peer_lines", "route", "service", "stream", "target",
+        "exchange", "loop", "over", "peer_lines", "route", "service", "stream", "target", "upgrade",
         # its content
         "body_done", "kept", "kept_size", "replayable",
         # the try that is under way
@@ -61,6 +62,7 @@ class Forwarding:
         self.replayable = True
         assert exchange.request is not None
         self.body_done = exchange.request.framing == 0
+        self.upgrade = route.upgrade_for(exchange.request) if b"upgrade" in exchange.request.noted else b""
         self.instance: Instance | None = None
         self.connection: UpstreamConnection | None = None
         self.reused = False
@@ -128,7 +130,12 @@ class Forwarding:
         timeouts = self.route.timeouts
         self.sent_at = time.monotonic()
         deadline = NEVER if timeouts.total is None else exchange.started + timeouts.total
-        connection.start(self, request.method, self._head(), request.framing == CHUNKED, timeouts, deadline)
+        head = self._head()
+        if self.upgrade:
+            key = request.fields.get(b"sec-websocket-key")
+            connection.start(self, request.method, head, False, timeouts, deadline, self.upgrade, key)
+        else:
+            connection.start(self, request.method, head, request.framing == CHUNKED, timeouts, deadline)
         for data in self.kept:
             connection.send_body(data)
         if self.body_done:
@@ -165,6 +172,8 @@ class Forwarding:
             lines.append(b"Transfer-Encoding: chunked")
         elif request.framing or b"content-length" in request.noted:
             lines.append(b"Content-Length: %d" % request.framing)
+        if self.upgrade:
+            lines.append(b"Connection: Upgrade\r\nUpgrade: " + self.upgrade)
         host_line = b"Host: " + request.host if route.preserve_host else instance.host_line
         start = b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method, self.target, host_line)
         return start + b"\r\n".join(lines) + b"\r\n\r\n"
@@ -205,6 +214,9 @@ class Forwarding:
         """The client has caught up."""
         if self.connection is not None:
             self.connection.resume_reading()
+
+    def going_away(self) -> None:
+        """A response that is under way may end."""
 
     def finished(self, failure: str | None) -> None:
         """The client's side is over, well or not: nothing is owed to it any more."""
@@ -254,7 +266,25 @@ class Forwarding:
             )
         )
         framing = head.framing
+        if framing == TUNNEL:
+            self._open_tunnel(lines)
+        elif status == 426 and b"upgrade" in head.noted:
+            lines += (b"Connection: Upgrade", *(b"Upgrade: " + value for value in head.fields.all(b"upgrade")))
         self.stream.send_head(status, head.phrase, lines, CHUNKED if framing == UNTIL_CLOSE else framing)
+
+    def _open_tunnel(self, lines: list[bytes]) -> None:
+        """The service has switched protocols: a tunnel takes over on both sides."""
+        connection, self.connection = self.connection, None
+        assert connection is not None
+        lines.append(b"Upgrade: " + self.upgrade)
+        tunnel = Tunnel(self.exchange, connection, self, self.upgrade, self.route.timeouts.tunnel)
+        connection.receiver = self.stream.receiver = tunnel
+
+    def tunnel_ended(self, failure: str | None) -> None:
+        """The tunnel that took over is closed on both sides."""
+        self._leave_instance()
+        self.over = True
+        self.exchange.finished(failure)
 
     def _response_lines(self, head: ResponseHead) -> list[bytes]:
         """The service's field lines that go on to the client, and those that policies add."""

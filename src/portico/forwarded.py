@@ -65,7 +65,7 @@ class Peer:
     def __init__(self, client: Client, networks: Sequence[Network]) -> None:
         self.client_ip = client.address
         self.networks = networks
-        self.trusted = bool(networks) and _is_in(client.address, networks)
+        self.trusted = bool(networks) and is_in(client.address, networks)
         address = client.address.encode()
         self.lines = b"\r\n".join(
             (
@@ -86,7 +86,8 @@ def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _is_in(text: str, networks: Sequence[Network]) -> bool:
+def is_in(text: str, networks: Sequence[Network]) -> bool:
+    """Whether the address `text` is inside one of `networks`."""
     address = _parsed(text)
     return address is not None and any(address in network for network in networks)
 
@@ -106,7 +107,7 @@ def client_behind(fields: Fields, peer: Peer, networks: Sequence[Network]) -> st
         if address is None:
             break  # what stands further left was reported by nobody we know
         client = str(address)
-        if not _is_in(client, networks):
+        if not is_in(client, networks):
             break
     return client
 

@@ -170,13 +170,17 @@ class Gateway:
         seconds = time.monotonic() - exchange.started
         if failure is not None:
             exchange.reason = exchange.reason or failure
-            if failure in _CLIENT_LEFT or not exchange.status:
+            if (failure in _CLIENT_LEFT and exchange.status != 101) or not exchange.status:
                 exchange.status = 499
         status = exchange.status
         route = exchange.route
         service = route.service.name if isinstance(route, Route) else "gateway" if route else _NO_SERVICE
         upstream_seconds = exchange.upstream_seconds
-        self.metrics.observe(service, exchange.method, status, seconds, upstream_seconds)
+        latency = seconds
+        if status == 101:
+            latency = upstream_seconds or seconds  # how long a tunnel lasts is no latency
+            self.metrics.observe_tunnel(service, exchange.stream.bytes_in, exchange.stream.bytes_out)
+        self.metrics.observe(service, exchange.method, status, latency, upstream_seconds)
         if exchange.attempts > 1:
             self.metrics.retries[service] = self.metrics.retries.get(service, 0) + exchange.attempts - 1
         if self.log is not None and status >= self._log_from:

@@ -9,6 +9,8 @@ CHUNKED: Final = -1
 """Body framing: chunked transfer coding. A framing of 0 or more is the body's length in bytes."""
 UNTIL_CLOSE: Final = -2
 """Body framing: the body ends with the connection; only responses may do that."""
+TUNNEL: Final = -3
+"""Body framing of a 101: both sides now speak another protocol, whose bytes pass as they come."""
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 """Methods that may be sent again after a failure (RFC 9110, section 9.2.2)."""
@@ -81,6 +83,17 @@ class RequestHead:
     """Further field names that `Connection` declares as meant for this hop only."""
 
 
+def offered_upgrades(request: RequestHead) -> tuple[bytes, ...]:
+    """The protocols that a request offers to switch to, lower-cased, most wanted first (RFC 9110, section 7.8).
+
+    None where it has content: what follows would be in doubt.
+    """
+    fields = request.fields
+    if request.version == 10 or request.framing or b"upgrade" not in fields.tokens(b"connection"):
+        return ()
+    return tuple(fields.tokens(b"upgrade"))
+
+
 class ResponseHead:
     """A response's head that passed every rule of RFC 9112; one that came twice in the same bytes is one object."""
 
@@ -96,7 +109,7 @@ class ResponseHead:
     noted: frozenset[bytes]
     """As in a request's head."""
     framing: int
-    """`CHUNKED`, `UNTIL_CLOSE`, or the body's length; 0 for none."""
+    """`CHUNKED`, `UNTIL_CLOSE`, `TUNNEL`, or the body's length; 0 for none."""
     keep_alive: bool
     keep_alive_timeout: float | None
     """Seconds that the sender says it keeps an idle connection (`Keep-Alive: timeout=5`)."""

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from portico.errors import Answer
+from portico.messages import RequestHead, offered_upgrades
 from portico.policies.policy import Policy
 from portico.upstreams.service import Service, Timeouts
+from portico.wire.websocket import PROTOCOL as WEBSOCKET
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,20 @@ class Route:
     """Whether its policies answer the questions that browsers ask before a request."""
     prefix: bytes
     """What the rewrite takes off the front, for `X-Forwarded-Prefix`."""
+    upgrades: frozenset[bytes]
+    """The protocols, in lower case, to which a client may switch."""
     forwarded: bytes
     """`Via` and `X-Forwarded-Prefix` as they are sent for clients that are no proxies of ours."""
+
+    def upgrade_for(self, request: RequestHead) -> bytes:
+        """The protocol to offer to the service, of those that the client offers; empty for none.
+
+        What is not allowed is ignored, as RFC 9110, section 7.8, has it: the request goes on as an ordinary one.
+        """
+        for protocol in offered_upgrades(request):
+            if protocol in self.upgrades and (protocol != WEBSOCKET or request.method == b"GET"):
+                return protocol
+        return b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,7 @@ class SnapshotBuilder:
             preserve_host=written.preserve_host,
             answers_preflights="cors" in written.policies,
             prefix=prefix,
+            upgrades=frozenset(protocol.encode() for protocol in written.upgrades),
             forwarded=VIA + b"\r\nX-Forwarded-Prefix: " + prefix if prefix else VIA,
         )
 
@@ -160,6 +161,7 @@ class SnapshotBuilder:
                 preserve_host=True,
                 answers_preflights="cors" in own,
                 prefix=b"",
+                upgrades=frozenset(),
                 forwarded=VIA,
             )
             rules.append(Rule(path, route, methods=_READS, exact=True))
@@ -191,7 +193,7 @@ def _prefix_of(written: ResolvedRoute) -> bytes:
 
 
 def _timeouts(settings: Any) -> Timeouts:
-    return Timeouts(settings.connect, settings.response, settings.idle, settings.total)
+    return Timeouts(settings.connect, settings.response, settings.idle, settings.total, settings.tunnel)
 
 
 def _retry(upstream: Upstream) -> Retry:

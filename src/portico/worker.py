@@ -15,9 +15,9 @@ import msgspec
 import uvloop
 
 from portico import channel
-from portico.config import Config, LimitSettings, load_dumped
+from portico.config import Config, GatewaySettings, load_dumped
 from portico.errors import Answer
-from portico.forwarded import REQUEST_DROP
+from portico.forwarded import REQUEST_DROP, is_in
 from portico.gateway import Gateway
 from portico.observe.access_log import AccessLog
 from portico.observe.events import configure_events
@@ -69,7 +69,7 @@ class _Worker:
             _LOG_FROM[config.gateway.log.level],
             loop,
         )
-        self.http = HttpServer(self.gateway, _limits(config.gateway.limits), deadlines, outbox, loop, REQUEST_DROP)
+        self.http = HttpServer(self.gateway, _limits(config.gateway), deadlines, outbox, loop, REQUEST_DROP)
         acceptor = Acceptor(loop, self.listener, self.http, _tls(config))
         server: asyncio.Server | None = None
         if config.gateway.workers == 1:  # nobody to share with: the loop's own way is cheaper
@@ -156,7 +156,7 @@ class _Worker:
         except Exception:
             logger.exception("a new configuration could not be taken over")
             return
-        self.http.limits = _limits(config.gateway.limits)
+        self.http.limits = _limits(config.gateway)
 
     async def _report_regularly(self, writer: asyncio.StreamWriter) -> None:
         """Totals that control knows survive this process."""
@@ -170,6 +170,7 @@ class _Worker:
             **self.metrics.dump(),
             "in_flight": self.http.in_flight,
             "connections": len(self.http.connections),
+            "tunnels": self.http.tunnels,
             "generation": self.gateway.snapshot.generation,
         }
         return msgspec.json.encode(totals)
@@ -197,17 +198,9 @@ def _status_answer(status: int, text: str) -> Answer:
     return Answer(status, (b"Content-Type: application/json", b"Cache-Control: no-store"), body)
 
 
-def _limits(settings: LimitSettings) -> Limits:
-    return Limits(
-        settings.header_size,
-        settings.header_count,
-        settings.url_length,
-        settings.body_size,
-        settings.connections,
-        settings.header_timeout,
-        settings.body_timeout,
-        settings.idle_timeout,
-    )
+def _limits(gateway: GatewaySettings) -> Limits:
+    written = gateway.limits.model_dump(exclude={"drain_timeout"})
+    return Limits(**written, is_shared=lambda address: is_in(address, gateway.trusted_proxies))
 
 
 def _tls(config: Config) -> ssl.SSLContext | None:

@@ -15,7 +15,7 @@ from portico.control.exposition import render_metrics
 from portico.control.workers import add_up
 from portico.observe.metrics import BOUNDS, Metrics
 
-GAUGES = {"in_flight": 1, "connections": 2, "generation": 3}
+GAUGES = {"in_flight": 1, "connections": 2, "tunnels": 1, "generation": 3}
 
 
 def totals(*seen: tuple[str, str, int, float, float | None], **gauges: int) -> dict[str, Any]:
@@ -51,6 +51,7 @@ def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
     worker["retries"] = {"gemini": 4}
     worker["limited"] = {"gemini": 5}
     worker["log_lines_dropped"] = 6
+    worker["tunnel_bytes_in"], worker["tunnel_bytes_out"] = {"gemini": 7}, {"gemini": 8}
     found = page([worker], health={("gemini", "http://a:1"): True, ("gemini", "http://b:1"): False})
     at = {"service": "gemini", "method": "GET"}
     assert {(name, tuple(key for key, _ in pairs)) for name, pairs in found} == {
@@ -67,6 +68,9 @@ def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
         ("gateway_log_lines_dropped_total", ()),
         ("gateway_requests_in_flight", ()),
         ("gateway_connections", ()),
+        ("gateway_tunnels", ()),
+        ("gateway_tunnel_bytes_in_total", ("service",)),
+        ("gateway_tunnel_bytes_out_total", ("service",)),
         ("gateway_workers", ()),
         ("gateway_config_generation", ()),
         ("gateway_instance_healthy", ("instance", "service")),
@@ -77,6 +81,8 @@ def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
     assert found["gateway_retries_total", labels(service="gemini")] == 4
     assert found["gateway_rate_limited_total", labels(service="gemini")] == 5
     assert found["gateway_log_lines_dropped_total", ()] == 6
+    assert found["gateway_tunnel_bytes_in_total", labels(service="gemini")] == 7
+    assert found["gateway_tunnel_bytes_out_total", labels(service="gemini")] == 8
     assert found["gateway_instance_healthy", labels(service="gemini", instance="http://a:1")] == 1
     assert found["gateway_instance_healthy", labels(service="gemini", instance="http://b:1")] == 0
 
@@ -86,8 +92,8 @@ def test_workers_that_ended_still_count_but_hold_no_gauges() -> None:
     live = [totals(seen, generation=5), totals(seen, seen, generation=4)]
     found = page(live, [totals(seen, in_flight=7, generation=1)])
     assert found["gateway_requests_total", labels(service="gemini", method="GET", status="200")] == 4
-    gauges = [found[f"gateway_{name}", ()] for name in ("requests_in_flight", "connections", "workers")]
-    assert gauges == [2, 4, 2]
+    gauges = [found[f"gateway_{name}", ()] for name in ("requests_in_flight", "connections", "tunnels", "workers")]
+    assert gauges == [2, 4, 2, 2]
     assert found["gateway_config_generation", ()] == 4
 
 
@@ -157,7 +163,8 @@ def test_adding_up_is_as_if_one_worker_had_seen_all(
     together = add_up([totals(*(each for seen in workers for each in seen))])
     assert normal(apart) == normal(together)
     assert normal(add_up([apart])) == normal(apart)
-    assert set(apart) == {"series", "retries", "limited", "log_lines_dropped"}
+    counters = {"retries", "limited", "tunnel_bytes_in", "tunnel_bytes_out", "log_lines_dropped"}
+    assert set(apart) == {"series", *counters}
 
 
 def normal(sums: dict[str, Any]) -> list[Any]:
@@ -169,11 +176,13 @@ def normal(sums: dict[str, Any]) -> list[Any]:
 
 def test_counters_add_up() -> None:
     one, two = totals(), totals()
-    one.update(retries={"a": 1}, limited={"a": 2}, log_lines_dropped=3)
-    two.update(retries={"a": 10, "b": 5}, limited={}, log_lines_dropped=4)
+    one.update(retries={"a": 1}, limited={"a": 2}, tunnel_bytes_in={"a": 4}, log_lines_dropped=3)
+    two.update(retries={"a": 10, "b": 5}, limited={}, tunnel_bytes_in={"a": 2}, log_lines_dropped=4)
     assert add_up([one, two]) == {
         "series": [],
         "retries": {"a": 11, "b": 5},
         "limited": {"a": 2},
+        "tunnel_bytes_in": {"a": 6},
+        "tunnel_bytes_out": {},
         "log_lines_dropped": 7,
     }

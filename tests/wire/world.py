@@ -205,6 +205,9 @@ class Recorded:
     def resume_writing(self) -> None:
         assert not self.finishes
 
+    def going_away(self) -> None:
+        assert not self.finishes
+
     def finished(self, failure: str | None) -> None:
         self.finishes.append(failure)
 

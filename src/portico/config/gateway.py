@@ -77,7 +77,11 @@ class LimitSettings(Section):
     header_count: Annotated[Whole, Field(ge=10, le=10_000)] = 100
     url_length: Annotated[Size, Field(ge=256, le=1 << 20)] = 16 << 10
     body_size: Annotated[Size, Field(description="Bytes of a request body; 0 allows none.")] = 10 << 20
+    body_rate: Annotated[Size, Field(description="Bytes a second that a body must make on average; 0: any.")] = 0
     connections: Annotated[Whole, Field(ge=1, le=1_000_000, description="Open client connections per worker.")] = 10_000
+    connections_per_client: Annotated[
+        Whole, Field(ge=0, le=1_000_000, description="Of them from one address, trusted proxies aside; 0: any number.")
+    ] = 0
     header_timeout: Duration = 10.0
     body_timeout: Annotated[Duration, Field(description="The longest pause between two pieces of a body.")] = 30.0
     idle_timeout: Annotated[Duration, Field(description="How long a connection may rest between requests.")] = 60.0

@@ -32,6 +32,7 @@ class ResolvedRoute:
     rewrite: str
     timeouts: Timeouts
     preserve_host: bool
+    upgrades: tuple[str, ...]
     policies: Merged
     source: KeyPath
     is_default: bool = False
@@ -126,6 +127,7 @@ class _Resolver:
             rewrite=route.rewrite,
             timeouts=inherit(route.timeout, upstream.timeouts) if route.timeout else upstream.timeouts,
             preserve_host=upstream.preserve_host if route.preserve_host is None else route.preserve_host,
+            upgrades=upstream.upgrades if route.upgrades is None else route.upgrades,
             policies=self.merger.merge([*levels, own]),
             source=source,
         )
@@ -149,6 +151,7 @@ class _Resolver:
             rewrite=rewrite,
             timeouts=upstream.timeouts,
             preserve_host=upstream.preserve_host,
+            upgrades=upstream.upgrades,
             policies=self.merger.merge(levels),
             source=("services", service, *(("versions", version) if version else ())),
             is_default=True,

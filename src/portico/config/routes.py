@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from portico.config.levels import Policies
 from portico.config.section import NoneIsEmpty, Section, Whole
-from portico.config.services import TimeoutField
+from portico.config.services import TimeoutField, Upgrades
 from portico.errors import MessageError
 from portico.paths import segments_of
 from portico.settings import HeaderName, Name
@@ -93,6 +93,7 @@ class RouteSettings(Section):
     rewrite: Annotated[str, AfterValidator(_rewrite)] = "/{path}"
     timeout: TimeoutField | None = None
     preserve_host: bool | None = None
+    upgrades: Upgrades | None = None
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
 
 

@@ -65,6 +65,21 @@ def _health_path(text: str) -> str:
     return text
 
 
+def _protocol(text: str) -> str:
+    text = text.lower()
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9a-z-]+(?:/[!#$%&'*+.^_`|~0-9a-z-]+)?", text):
+        raise ValueError("expected the name of a protocol, such as websocket")
+    if text.startswith(("h2c", "http", "tls")):
+        raise ValueError(f"requests inside {text} would pass by every policy; it cannot be allowed")
+    return text
+
+
+Upgrades = Annotated[
+    tuple[Annotated[str, AfterValidator(_protocol)], ...],
+    BeforeValidator(lambda value: () if is_word(value, False) else value, json_schema_input_type=list[str] | bool),
+]
+"""Protocols to which a client may switch by `Upgrade` (RFC 9110, section 7.8); `false` for none."""
+
 StatusRange = Annotated[tuple[int, int], BeforeValidator(_statuses, json_schema_input_type=int | str)]
 Cause = Literal["connect", "reset", "timeout", 502, 503, 504]
 
@@ -95,6 +110,7 @@ class HealthCheckSettings(Section):
 class Timeouts(Section):
     """Seconds the gateway waits for a service: to connect, for the response to begin, between two pieces, altogether.
 
+    `tunnel` is how long a WebSocket may be silent on both sides; `total` does not hold for it.
     One number N is short for `response` and `idle` of N and `connect` of N or 5, whichever is less.
     """
 
@@ -102,6 +118,7 @@ class Timeouts(Section):
     response: Duration = 30.0
     idle: Duration = 60.0
     total: Duration | None = None
+    tunnel: Duration = 600.0
 
 
 class RetrySettings(Section):
@@ -138,6 +155,7 @@ class _Addressed(Section):
     url: InstanceUrl | None = None
     instances: Annotated[tuple[InstanceField, ...], Field(min_length=1)] | None = None
     preserve_host: bool = False
+    upgrades: Upgrades = ("websocket",)
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
 
@@ -226,6 +244,7 @@ class ServiceSettings(_Addressed):
             timeouts=timeouts,
             retry=retries,
             preserve_host=own.preserve_host if "preserve_host" in own.model_fields_set else self.preserve_host,
+            upgrades=own.upgrades if "upgrades" in own.model_fields_set else self.upgrades,
             tls=own.tls if "tls" in own.model_fields_set else self.tls,
             load_balancing=self.load_balancing,
             idle_connection_timeout=self.idle_connection_timeout,
@@ -242,6 +261,7 @@ class Upstream:
     timeouts: Timeouts
     retry: RetrySettings
     preserve_host: bool
+    upgrades: tuple[str, ...]
     tls: UpstreamTlsSettings
     load_balancing: str
     idle_connection_timeout: float

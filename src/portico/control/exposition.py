@@ -29,6 +29,10 @@ class _Page(Collector):
         yield from self._exchanges()
         yield self._counter("gateway_retries", "Requests sent to a service again", self.sums["retries"])
         yield self._counter("gateway_rate_limited", "Requests refused by a rate limit", self.sums["limited"])
+        received, sent = self.sums["tunnel_bytes_in"], self.sums["tunnel_bytes_out"]
+        yield self._counter("gateway_tunnel_bytes_in", "Bytes from clients through WebSockets that ended", received)
+        yield self._counter("gateway_tunnel_bytes_out", "Bytes to clients through WebSockets that ended", sent)
+        yield self._gauge("gateway_tunnels", "Open WebSockets and other upgrades", sum(w["tunnels"] for w in self.live))
         dropped = CounterMetricFamily(
             "gateway_log_lines_dropped", "Access log lines lost because nobody read them in time"
         )

@@ -103,7 +103,7 @@ class Workers:
 def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
     """The sum of several workers' totals, in the same form, without the gauges: those are of workers that run."""
     series: dict[tuple[str, str], list[Any]] = {}
-    counters: dict[str, dict[str, int]] = {"retries": {}, "limited": {}}
+    counters: dict[str, dict[str, int]] = {"retries": {}, "limited": {}, "tunnel_bytes_in": {}, "tunnel_bytes_out": {}}
     dropped = 0
     for total in totals:
         for service, method, statuses, buckets, seconds, upstream_buckets, upstream_seconds in total["series"]:

@@ -31,6 +31,8 @@ class Metrics:
         self._series: dict[tuple[str, str], Series] = {}
         self.retries: dict[str, int] = {}
         self.limited: dict[str, int] = {}
+        self.tunnel_bytes_in: dict[str, int] = {}
+        self.tunnel_bytes_out: dict[str, int] = {}
         self.log_lines_dropped = 0
 
     def observe(self, service: str, method: str, status: int, seconds: float, upstream_seconds: float | None) -> None:
@@ -47,6 +49,11 @@ class Metrics:
             series.upstream_buckets[bisect_left(BOUNDS, upstream_seconds)] += 1
             series.upstream_total += upstream_seconds
 
+    def observe_tunnel(self, service: str, bytes_in: int, bytes_out: int) -> None:
+        """Count what went through a tunnel that ended."""
+        self.tunnel_bytes_in[service] = self.tunnel_bytes_in.get(service, 0) + bytes_in
+        self.tunnel_bytes_out[service] = self.tunnel_bytes_out.get(service, 0) + bytes_out
+
     def dump(self) -> dict[str, Any]:
         """The totals as plain data: what goes through the channel to the control process."""
         return {
@@ -56,5 +63,7 @@ class Metrics:
             ],
             "retries": self.retries,
             "limited": self.limited,
+            "tunnel_bytes_in": self.tunnel_bytes_in,
+            "tunnel_bytes_out": self.tunnel_bytes_out,
             "log_lines_dropped": self.log_lines_dropped,
         }

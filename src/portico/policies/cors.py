@@ -9,6 +9,7 @@ from pydantic import Field
 
 from portico.errors import Answer, Refusal
 from portico.exchange import Exchange
+from portico.messages import RequestHead, offered_upgrades
 from portico.policies.policy import Context, Policy
 from portico.settings import DurationOrZero, Settings
 
@@ -65,7 +66,7 @@ def build_cors(settings: CorsSettings, context: Context) -> Policy:  # noqa: ARG
             return None
         asked = request.fields.get(b"access-control-request-method") if request.method == b"OPTIONS" else None
         if not anyone and not origins.fullmatch(origin):
-            if asked is None:
+            if asked is None and not _is_cross_origin_upgrade(request, origin):
                 return None  # the browser withholds the response; other clients do not care
             return Refusal("origin_refused", "this origin may not call this service from a browser")
         exchange.response_lines.append(b"Access-Control-Allow-Origin: " + (b"*" if anyone else origin))
@@ -76,6 +77,13 @@ def build_cors(settings: CorsSettings, context: Context) -> Policy:  # noqa: ARG
         return None
 
     return cors
+
+
+def _is_cross_origin_upgrade(request: RequestHead, origin: bytes) -> bool:
+    """Whether a page of another origin opens a WebSocket: browsers send its cookies and let it read the answers."""
+    if b"upgrade" not in request.noted or not offered_upgrades(request):
+        return False
+    return origin.lower().partition(b"://")[2] != request.host.lower()
 
 
 class _Preflight:

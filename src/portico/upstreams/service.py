@@ -17,12 +17,16 @@ _BUDGET_FLOOR: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds: to connect, until the response's head, between pieces of a body, and for everything (None: no bound)."""
+    """Seconds: to connect, until the response's head, between pieces of a body, and for everything (None: no bound).
+
+    `tunnel`: of silence after a change of protocol, to which `total` does not apply.
+    """
 
     connect: float = 5.0
     response: float = 30.0
     idle: float = 60.0
     total: float | None = None
+    tunnel: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)

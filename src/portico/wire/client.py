@@ -13,11 +13,12 @@ import time
 from typing import Final, Protocol, cast
 
 from portico.errors import MessageError, UpstreamError
-from portico.messages import CHUNKED, UNTIL_CLOSE, ResponseHead
+from portico.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
 from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.grammar import RESPONSE_RULES, is_hopeless, parse_response_head
 from portico.wire.lastwords import LastWords
+from portico.wire.websocket import PROTOCOL, accepts
 from portico.wire.writing import LARGE, Outbox, write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
@@ -32,7 +33,7 @@ _UPLOAD: Final = 2
 _REMEMBERED_HEADS: Final = 256
 _REMEMBERED_SIZE: Final = 1024
 
-_IDLE, _AWAITING, _BODY, _CLOSED = range(4)
+_IDLE, _AWAITING, _BODY, _TUNNEL, _CLOSED = range(5)
 
 
 class Patience(Protocol):
@@ -52,7 +53,7 @@ class ResponseReceiver(Protocol):
         """An informational response (1xx) other than 100."""
 
     def response_started(self, head: ResponseHead) -> None:
-        """The final response's head."""
+        """The final response's head; with a framing of `TUNNEL` the connection is a tunnel from now on."""
 
     def response_body(self, data: bytes) -> None:
         """A piece of content, without its transfer coding; never empty."""
@@ -104,7 +105,7 @@ class UpstreamConnection(asyncio.Protocol):
         "stalled", "state", "transport", "wakes",
         # as long as an exchange
         "chunked", "decoder", "head", "heard", "interims", "keep_alive", "last_words", "left", "method",
-        "patience", "pieces", "receiver", "request_done", "total_deadline",
+        "patience", "pieces", "receiver", "request_done", "total_deadline", "upgrade", "websocket_key",
     )
     # fmt: on
 
@@ -145,6 +146,8 @@ class UpstreamConnection(asyncio.Protocol):
                 self.buffer = self.buffer + data if self.buffer else data
                 while self.state == _AWAITING and self.buffer and self._read_head():
                     pass
+            elif self.state == _TUNNEL and self.receiver is not None:
+                self.receiver.response_body(data)
             else:
                 self.close()  # bytes that nobody asked for
         except MessageError as error:
@@ -162,6 +165,8 @@ class UpstreamConnection(asyncio.Protocol):
         elif self.state in (_AWAITING, _BODY):
             when = "in the middle of its response" if self.heard else "before it answered"
             self._fail("reset", f"the service closed the connection {when}")
+        elif self.state == _TUNNEL:
+            self._lose_tunnel(exc)
         self.state = _CLOSED
         self.deadlines.forget(self)
 
@@ -193,10 +198,13 @@ class UpstreamConnection(asyncio.Protocol):
         chunked: bool,
         patience: Patience,
         total_deadline: float,
+        upgrade: bytes = b"",
+        websocket_key: bytes | None = None,
     ) -> None:
         """Begin a request with its head; its content, if any, goes through `send_body` and `end_body`.
 
-        `total_deadline` is the moment (monotonic) when all must be over, `NEVER` for none.
+        `total_deadline` is the moment (monotonic) when all must be over, `NEVER` for none. `upgrade` is the protocol,
+        in lower case, to which the service may switch with a 101.
         """
         self.state = _AWAITING
         self.receiver = receiver
@@ -206,6 +214,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.interims = self.pieces = 0
         self.patience = patience
         self.total_deadline = total_deadline
+        self.upgrade = upgrade
+        self.websocket_key = websocket_key
         self._put(head)
         self._progress()
 
@@ -225,6 +235,19 @@ class UpstreamConnection(asyncio.Protocol):
         self.request_done = True
         if self.chunked:
             self._put(LAST_CHUNK)
+
+    def end_tunnel(self) -> None:
+        """The client will say no more through the tunnel."""
+        self.write_out()
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def hang_up(self) -> None:
+        """End a tunnel; what was sent before goes out first."""
+        self.state = _CLOSED
+        self.receiver = None
+        self.write_out()
+        self.transport.close()
 
     def write_out(self) -> None:
         """Write what was gathered in this turn of the event loop."""
@@ -272,7 +295,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _progress(self) -> None:
         """Something moved: set the next deadline."""
-        if not self.paused:
+        if not self.paused and self.state != _TUNNEL:
             patience = self.patience
             deadline = time.monotonic() + (patience.idle if self.state == _BODY else patience.response)
             total = self.total_deadline
@@ -289,9 +312,13 @@ class UpstreamConnection(asyncio.Protocol):
                 raise MessageError("upstream_malformed", "the response is not HTTP/1.1")
             return False
         raw = buffer[:end]
-        head = self.heads.parse(raw, bodiless=True) if self.method == b"HEAD" else self.heads[raw]
+        alone = self.method == b"HEAD" or self.upgrade
+        head = self.heads.parse(raw, bodiless=self.method == b"HEAD") if alone else self.heads[raw]
         self.buffer = b""
         rest = buffer[end + 4 :]
+        if head.status == 101 and self.upgrade:
+            self._switch(head, rest)
+            return False
         if head.status < 200:
             self.buffer = rest
             self._take_interim(head)
@@ -316,6 +343,34 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._progress()
         return False
+
+    def _switch(self, head: ResponseHead, rest: bytes) -> None:
+        """From here on the service speaks the protocol that it was offered, if it is that one."""
+        fields = head.fields
+        right = fields.tokens(b"upgrade") == [self.upgrade] and b"upgrade" in fields.tokens(b"connection")
+        if self.upgrade == PROTOCOL:
+            right = right and accepts(self.websocket_key, fields.get(b"sec-websocket-accept"))
+        if not right:
+            raise MessageError("upstream_malformed", "the service switches protocols in a way that nobody asked for")
+        head.framing = TUNNEL
+        self.keep_alive = False
+        self.state = _TUNNEL
+        self.total_deadline = NEVER
+        self.deadlines.set(self, NEVER)
+        receiver = self.receiver
+        assert receiver is not None
+        receiver.response_started(head)
+        if rest and self.receiver is not None:  # the receiver may be another by now
+            self.receiver.response_body(rest)
+
+    def _lose_tunnel(self, exc: Exception | None) -> None:
+        receiver, self.receiver = self.receiver, None
+        if receiver is None:
+            return
+        if exc is None:
+            receiver.response_ended()
+        else:
+            receiver.upstream_failed(UpstreamError("reset", "the service broke the connection off"))
 
     def _take_interim(self, head: ResponseHead) -> None:
         self.interims += 1

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from portico.errors import STATUS_LINES, MessageError
 from portico.exchange import Client, Handler, Receiver
-from portico.messages import CHUNKED, RequestHead
+from portico.messages import CHUNKED, TUNNEL, RequestHead
 from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.grammar import REQUEST_RULES, diagnosed, is_hopeless, parse_request_head, without_empty_lines
@@ -34,19 +35,30 @@ _FIRST_REQUEST_GRACE: Final = 0.5
 _HALF_CLOSE_GRACE: Final = 1.0
 """Seconds without progress after which a client that closed its side is taken to be gone rather than listening."""
 
-_READING_HEAD, _EXCHANGE, _LINGERING, _CLOSING, _CLOSED = range(5)
-_BODILESS, _LENGTH, _CHUNKED, _TO_CLOSE = range(4)
+_READING_HEAD, _EXCHANGE, _TUNNEL, _LINGERING, _CLOSING, _CLOSED = range(6)
+_BODILESS, _LENGTH, _CHUNKED, _TO_CLOSE, _RAW = range(5)
+
+
+def _is_nobody(address: str) -> bool:  # noqa: ARG001
+    return False
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may ask of a worker; sizes in bytes, times in seconds."""
+    """What one client may ask of a worker; sizes in bytes, times in seconds.
+
+    `body_rate`, in bytes a second, and `connections_per_client` are without effect at 0. `is_shared` tells of
+    addresses behind which many clients are, which the latter does not hold for.
+    """
 
     header_size: int = 32 * 1024
     header_count: int = 100
     url_length: int = 16 * 1024
     body_size: int = 10 * 1024 * 1024
+    body_rate: int = 0
     connections: int = 10_000
+    connections_per_client: int = 0
+    is_shared: Callable[[str], bool] = _is_nobody
     header_timeout: float = 10.0
     body_timeout: float = 30.0
     idle_timeout: float = 60.0
@@ -74,11 +86,33 @@ class HttpServer:
         self.outbox = outbox
         self.loop = loop
         self.connections: set[ServerConnection] = set()
+        self.clients: dict[str, int] = {}
         self.draining = False
         self.in_flight = 0
+        self.tunnels = 0
 
     def __call__(self) -> ServerConnection:
         return ServerConnection(self)
+
+    def admit(self, connection: ServerConnection) -> MessageError | None:
+        """Count a new connection; the error where it is one too many."""
+        limits = self.limits
+        address = connection.client.address
+        self.clients[address] = count = self.clients.get(address, 0) + 1
+        self.connections.add(connection)
+        if len(self.connections) > limits.connections:
+            return MessageError("overloaded", "too many connections; try again soon")
+        if limits.connections_per_client and count > limits.connections_per_client and not limits.is_shared(address):
+            return MessageError("too_many_connections", "too many connections from this address")
+        return None
+
+    def release(self, connection: ServerConnection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        address = connection.client.address
+        self.clients[address] -= 1
+        if not self.clients[address]:
+            del self.clients[address]
 
     def close_idle(self) -> None:
         """Close connections on which nothing runs; with `draining` set, the others close after their exchange."""
@@ -100,8 +134,8 @@ class ServerConnection(asyncio.Protocol):
         "advancing", "buffer", "client", "deadline", "outgoing", "peer_closed", "previous", "reading_paused",
         "server", "state", "transport", "wakes", "writing_paused",
         # as long as an exchange
-        "awaits_continue", "bytes_in", "bytes_out", "decoder", "keep_alive", "left", "mode", "progress", "receiver",
-        "request", "request_done", "response_done", "response_started", "scanned",
+        "awaits_continue", "body_since", "bytes_in", "bytes_out", "decoder", "keep_alive", "left", "mode", "paused_at",
+        "progress", "receiver", "request", "request_done", "response_done", "response_started", "scanned",
     )
     # fmt: on
 
@@ -136,11 +170,10 @@ class ServerConnection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
         self.client = _client_of(transport)
         server = self.server
-        if len(server.connections) >= server.limits.connections:
-            server.connections.add(self)
-            self._refuse(MessageError("overloaded", "too many connections; try again soon"), b"")
+        error = server.admit(self)
+        if error is not None:
+            self._refuse(error, b"")
             return
-        server.connections.add(self)
         patience = _FIRST_REQUEST_GRACE if server.draining else server.limits.header_timeout
         server.deadlines.set(self, time.monotonic() + patience)
 
@@ -150,6 +183,9 @@ class ServerConnection(asyncio.Protocol):
             self._advance()
         elif self.state == _EXCHANGE and not self.request_done:
             self._take_body(data)
+        elif self.state == _TUNNEL:
+            self.bytes_in += len(data)
+            self.receiver.body_received(data)
         elif self.state in (_READING_HEAD, _EXCHANGE):  # pipelined: it waits for its turn
             self.buffer += data
             if len(self.buffer) > _PIPELINE_BUFFER and not self.reading_paused:
@@ -162,6 +198,9 @@ class ServerConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.peer_closed = True
+        if self.state == _TUNNEL:
+            self.receiver.body_ended()
+            return True
         if self.state != _EXCHANGE or not self.request_done:
             return False
         self.keep_alive = False
@@ -172,20 +211,20 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         state, self.state = self.state, _CLOSED
-        self.server.connections.discard(self)
+        self.server.release(self)
         self.server.deadlines.forget(self)
-        if state == _EXCHANGE and not self.response_done:
+        if state in (_EXCHANGE, _TUNNEL) and not self.response_done:
             self._finish("client_closed")
 
     def pause_writing(self) -> None:
         self.writing_paused = True
         self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
-        if self.state == _EXCHANGE and not self.response_done:
+        if self.state in (_EXCHANGE, _TUNNEL) and not self.response_done:
             self.receiver.pause_writing()
 
     def resume_writing(self) -> None:
         self.writing_paused = False
-        if self.state == _EXCHANGE:
+        if self.state in (_EXCHANGE, _TUNNEL):
             self._expect_body()
             if not self.response_done:
                 self.receiver.resume_writing()
@@ -195,6 +234,8 @@ class ServerConnection(asyncio.Protocol):
     def deadline_passed(self) -> None:
         if self.state == _EXCHANGE:
             self._exchange_stalled()
+        elif self.state == _TUNNEL:
+            self._break_off("client_stalled")
         elif self.writing_paused:
             self.transport.abort()
         elif self.state == _READING_HEAD and self.buffer:
@@ -288,6 +329,7 @@ class ServerConnection(asyncio.Protocol):
             server.handler.begin(self, request)  # the idle deadline may pass meanwhile: then nothing is due
             return
         self.request_done = False
+        self.body_since = self.paused_at = time.monotonic()
         if request.framing == CHUNKED:
             self.decoder = ChunkedDecoder("malformed_request")
         else:
@@ -301,13 +343,23 @@ class ServerConnection(asyncio.Protocol):
 
     def _expect_body(self) -> None:
         """Set the deadline for what the client has to do next."""
-        if not self.request_done and not self.reading_paused:
-            deadline = time.monotonic() + self.server.limits.body_timeout
+        if self.state == _TUNNEL:
+            deadline = NEVER  # whoever carries the tunnel watches over its silence
+        elif not self.request_done and not self.reading_paused:
+            deadline = self._body_deadline()
         elif self.peer_closed:
             deadline = time.monotonic() + _HALF_CLOSE_GRACE
         else:
             deadline = NEVER
         self.server.deadlines.set(self, deadline)
+
+    def _body_deadline(self) -> float:
+        """When the next piece of the request has to be there, so that pauses and the whole rate are within bounds."""
+        limits = self.server.limits
+        deadline = time.monotonic() + limits.body_timeout
+        if not limits.body_rate:
+            return deadline
+        return min(deadline, self.body_since + limits.body_timeout + self.bytes_in / limits.body_rate)
 
     def _take_body(self, data: bytes) -> None:
         if self.decoder is None:
@@ -379,12 +431,14 @@ class ServerConnection(asyncio.Protocol):
     def pause_reading(self) -> None:
         if not self.reading_paused and not self.request_done and not self.transport.is_closing():
             self.reading_paused = True
+            self.paused_at = time.monotonic()
             self.transport.pause_reading()
             self._expect_body()
 
     def resume_reading(self) -> None:
         if self.reading_paused:
             self.reading_paused = False
+            self.body_since += time.monotonic() - self.paused_at  # that the service is slow is not the client's fault
             if not self.transport.is_closing():
                 self.transport.resume_reading()
                 self._expect_body()
@@ -397,6 +451,9 @@ class ServerConnection(asyncio.Protocol):
         self.response_started = True
         old = self.request is not None and self.request.version == 10
         head = [_status_line(status, phrase), *lines]
+        if framing == TUNNEL:
+            self._open_tunnel(head)
+            return
         if framing > 0:
             self.mode = _LENGTH
         elif framing == 0:
@@ -418,6 +475,24 @@ class ServerConnection(asyncio.Protocol):
         head += (b"", b"")
         self._put(b"\r\n".join(head))
 
+    def _open_tunnel(self, head: list[bytes]) -> None:
+        """The client has what it asked for: from here on the connection carries another protocol."""
+        self._put(b"\r\n".join((*head, b"Connection: Upgrade", b"", b"")))
+        self.state = _TUNNEL
+        self.mode = _RAW
+        self.keep_alive = self.request_done = False
+        self.server.tunnels += 1
+        self._expect_body()
+        if self.buffer:  # the client did not wait for the 101
+            data, self.buffer = self.buffer, b""
+            self.bytes_in += len(data)
+            self.receiver.body_received(data)
+        self.resume_reading()
+        if self.peer_closed:
+            self.receiver.body_ended()
+        if self.server.draining:
+            self.receiver.going_away()
+
     def send_body(self, data: bytes) -> None:
         self.bytes_out += len(data)
         if self.mode == _CHUNKED:
@@ -431,9 +506,13 @@ class ServerConnection(asyncio.Protocol):
             self._put(LAST_CHUNK)
         self.response_done = True
         self._finish(None)
-        if self.state != _EXCHANGE:
+        if self.state == _TUNNEL and not self.peer_closed:
+            self._linger()
+        elif self.state == _TUNNEL:
+            self._close()
+        elif self.state != _EXCHANGE:
             return
-        if self.request_done:
+        elif self.request_done:
             if self.keep_alive:
                 self._next()
             else:
@@ -444,12 +523,17 @@ class ServerConnection(asyncio.Protocol):
             self._linger()
 
     def abort(self, reason: str) -> None:
-        if self.state == _EXCHANGE and not self.response_done:
+        if self.state in (_EXCHANGE, _TUNNEL) and not self.response_done:
             self._break_off(reason)
 
     def close_if_idle(self) -> None:
-        """Close a connection that waits for another request; one that has yet to send its first gets a moment more."""
-        if self.state == _READING_HEAD and not self.buffer:
+        """Close a connection that waits for another request; one that has yet to send its first gets a moment more.
+
+        A tunnel would never be idle: it is told.
+        """
+        if self.state == _TUNNEL and not self.response_done:
+            self.receiver.going_away()
+        elif self.state == _READING_HEAD and not self.buffer:
             if self.previous is not None:
                 self._close()
             else:
@@ -474,6 +558,8 @@ class ServerConnection(asyncio.Protocol):
         """The exchange is over: whatever happened passes here once."""
         self.response_done = True
         self.server.in_flight -= 1
+        if self.mode == _RAW:
+            self.server.tunnels -= 1
         self.receiver.finished(failure)
 
     def _next(self) -> None:
