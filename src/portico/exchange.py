@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from portico.errors import MessageError
@@ -46,6 +46,10 @@ class Stream(Protocol):
     """Content sent so far."""
     response_started: bool
 
+    @property
+    def trailers(self) -> Sequence[bytes]:
+        """The field lines that came behind the request's content, once that is complete."""
+
     def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
         """An informational response (1xx) before the final one."""
 
@@ -59,8 +63,11 @@ class Stream(Protocol):
     def send_body(self, data: bytes) -> None:
         """A piece of the response's content."""
 
-    def end(self) -> None:
-        """The response is complete; the wire decides whether the connection lives on."""
+    def end(self, trailers: Sequence[bytes] = ()) -> None:
+        """The response is complete; the wire decides whether the connection lives on.
+
+        `trailers` are field lines that go behind content of unknown length.
+        """
 
     def abort(self, reason: str) -> None:
         """Break off a response that cannot be completed, so that the client sees that it is cut short."""

@@ -14,7 +14,15 @@ from typing import Final
 from portico.answer import date_line, send_answer
 from portico.errors import MessageError, Refusal, UpstreamError
 from portico.exchange import Exchange
-from portico.forwarded import REQUEST_DROP, RESPONSE_DROP, VIA, believed_lines, believed_trace_id
+from portico.forwarded import (
+    REQUEST_DROP,
+    RESPONSE_DROP,
+    VIA,
+    announced_trailers,
+    believed_lines,
+    believed_trace_id,
+    passed_trailers,
+)
 from portico.messages import CHUNKED, IDEMPOTENT, TUNNEL, UNTIL_CLOSE, ResponseHead
 from portico.route import Route
 from portico.tunnel import Tunnel
@@ -139,7 +147,7 @@ class Forwarding:
         for data in self.kept:
             connection.send_body(data)
         if self.body_done:
-            connection.end_body()
+            self._end_body(connection)
             return
         if self.kept_size > REPLAY_LIMIT:
             self._forget_body()
@@ -174,6 +182,10 @@ class Forwarding:
             lines.append(b"Content-Length: %d" % request.framing)
         if self.upgrade:
             lines.append(b"Connection: Upgrade\r\nUpgrade: " + self.upgrade)
+        elif route.trailers:
+            lines += announced_trailers(fields, route.trailers)
+            if self._client_takes_trailers():
+                lines.append(b"Connection: TE\r\nTE: trailers")
         host_line = b"Host: " + request.host if route.preserve_host else instance.host_line
         start = b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method, self.target, host_line)
         return start + b"\r\n".join(lines) + b"\r\n\r\n"
@@ -198,7 +210,11 @@ class Forwarding:
         """Nothing more will come from the client."""
         self.body_done = True
         if self.connection is not None:
-            self.connection.end_body()
+            self._end_body(self.connection)
+
+    def _end_body(self, connection: UpstreamConnection) -> None:
+        allowed = self.route.trailers
+        connection.end_body(passed_trailers(self.stream.trailers, allowed) if allowed else ())
 
     def body_failed(self, error: MessageError) -> None:
         """The client broke off or broke the rules in the middle of its content."""
@@ -270,6 +286,8 @@ class Forwarding:
             self._open_tunnel(lines)
         elif status == 426 and b"upgrade" in head.noted:
             lines += (b"Connection: Upgrade", *(b"Upgrade: " + value for value in head.fields.all(b"upgrade")))
+        elif framing == CHUNKED and self.route.trailers and self._client_takes_trailers():
+            lines += announced_trailers(head.fields, self.route.trailers)
         self.stream.send_head(status, head.phrase, lines, CHUNKED if framing == UNTIL_CLOSE else framing)
 
     def _open_tunnel(self, lines: list[bytes]) -> None:
@@ -311,12 +329,20 @@ class Forwarding:
         """6. Free the connection, then end the response."""
         connection, self.connection = self.connection, None
         instance = self._leave_instance()
+        trailers: list[bytes] = []
         if connection is not None:
+            if self.route.trailers and self._client_takes_trailers():
+                trailers = passed_trailers(connection.trailers, self.route.trailers)
             if instance is not None and connection.is_reusable():
                 instance.give_back(connection)
             else:
                 connection.close()
-        self.stream.end()
+        self.stream.end(trailers)
+
+    def _client_takes_trailers(self) -> bool:
+        """Whether the client asked for trailer fields (RFC 9110, section 6.5.1)."""
+        request = self.exchange.request
+        return request is not None and b"te" in request.noted and b"trailers" in request.fields.tokens(b"te")
 
     def upstream_failed(self, error: UpstreamError) -> None:
         """The service did not answer, or not to the end."""

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from portico.exchange import Client
 from portico.messages import Fields
+from portico.wire.grammar import END_TO_END
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -55,6 +56,21 @@ RESPONSE_DROP: Final = frozenset(
     }
 )
 """Fields of a response that end at this hop or that the gateway writes itself."""
+
+
+def passed_trailers(lines: Sequence[bytes], allowed: frozenset[bytes]) -> list[bytes]:
+    """Those field lines of a trailer section that a route lets pass."""
+    return [line for line in lines if line.partition(b":")[0].lower() in allowed]
+
+
+def announced_trailers(fields: Fields, allowed: frozenset[bytes]) -> list[bytes]:
+    """The `Trailer` line for those announced fields that a route lets pass, if there are any."""
+    names = [name for name in fields.tokens(b"trailer") if name in allowed]
+    return [b"Trailer: " + b", ".join(names)] if names else []
+
+
+FORBIDDEN_TRAILERS: Final = REQUEST_DROP | RESPONSE_DROP | END_TO_END
+"""Fields that no trailer section may bring: routing, framing, identity and what else is decided before content."""
 
 
 class Peer:

@@ -53,6 +53,8 @@ class Route:
     """What the rewrite takes off the front, for `X-Forwarded-Prefix`."""
     upgrades: frozenset[bytes]
     """The protocols, in lower case, to which a client may switch."""
+    trailers: frozenset[bytes]
+    """The names, in lower case, of fields that may stand behind content, in either direction."""
     forwarded: bytes
     """`Via` and `X-Forwarded-Prefix` as they are sent for clients that are no proxies of ours."""
 

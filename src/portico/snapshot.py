@@ -134,6 +134,7 @@ class SnapshotBuilder:
             answers_preflights="cors" in written.policies,
             prefix=prefix,
             upgrades=frozenset(protocol.encode() for protocol in written.upgrades),
+            trailers=frozenset(name.lower().encode() for name in written.trailers),
             forwarded=VIA + b"\r\nX-Forwarded-Prefix: " + prefix if prefix else VIA,
         )
 
@@ -162,6 +163,7 @@ class SnapshotBuilder:
                 answers_preflights="cors" in own,
                 prefix=b"",
                 upgrades=frozenset(),
+                trailers=frozenset(),
                 forwarded=VIA,
             )
             rules.append(Rule(path, route, methods=_READS, exact=True))

@@ -33,6 +33,7 @@ class ResolvedRoute:
     timeouts: Timeouts
     preserve_host: bool
     upgrades: tuple[str, ...]
+    trailers: tuple[str, ...]
     policies: Merged
     source: KeyPath
     is_default: bool = False
@@ -128,6 +129,7 @@ class _Resolver:
             timeouts=inherit(route.timeout, upstream.timeouts) if route.timeout else upstream.timeouts,
             preserve_host=upstream.preserve_host if route.preserve_host is None else route.preserve_host,
             upgrades=upstream.upgrades if route.upgrades is None else route.upgrades,
+            trailers=upstream.trailers if route.trailers is None else route.trailers,
             policies=self.merger.merge([*levels, own]),
             source=source,
         )
@@ -152,6 +154,7 @@ class _Resolver:
             timeouts=upstream.timeouts,
             preserve_host=upstream.preserve_host,
             upgrades=upstream.upgrades,
+            trailers=upstream.trailers,
             policies=self.merger.merge(levels),
             source=("services", service, *(("versions", version) if version else ())),
             is_default=True,

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from portico.config.levels import Policies
 from portico.config.section import NoneIsEmpty, Section, Whole
-from portico.config.services import TimeoutField, Upgrades
+from portico.config.services import TimeoutField, Trailers, Upgrades
 from portico.errors import MessageError
 from portico.paths import segments_of
 from portico.settings import HeaderName, Name
@@ -94,6 +94,7 @@ class RouteSettings(Section):
     timeout: TimeoutField | None = None
     preserve_host: bool | None = None
     upgrades: Upgrades | None = None
+    trailers: Trailers | None = None
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
 
 

@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from portico.config.instances import InstanceField, InstanceSettings, InstanceUrl
 from portico.config.levels import Policies
 from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inherit, is_word
-from portico.settings import Duration, Name, parse_duration
+from portico.forwarded import FORBIDDEN_TRAILERS
+from portico.settings import Duration, HeaderName, Name, parse_duration
 
 
 def _long_health_check(value: Any) -> Any:
@@ -79,6 +80,16 @@ Upgrades = Annotated[
     BeforeValidator(lambda value: () if is_word(value, False) else value, json_schema_input_type=list[str] | bool),
 ]
 """Protocols to which a client may switch by `Upgrade` (RFC 9110, section 7.8); `false` for none."""
+
+
+def _trailer(name: str) -> str:
+    if name.lower().encode() in FORBIDDEN_TRAILERS:
+        raise ValueError(f"{name} decides about a message before its content; it cannot come behind it")
+    return name
+
+
+Trailers = tuple[Annotated[HeaderName, AfterValidator(_trailer)], ...]
+"""Fields that may pass in a trailer section (RFC 9110, section 6.5)."""
 
 StatusRange = Annotated[tuple[int, int], BeforeValidator(_statuses, json_schema_input_type=int | str)]
 Cause = Literal["connect", "reset", "timeout", 502, 503, 504]
@@ -156,6 +167,7 @@ class _Addressed(Section):
     instances: Annotated[tuple[InstanceField, ...], Field(min_length=1)] | None = None
     preserve_host: bool = False
     upgrades: Upgrades = ("websocket",)
+    trailers: Trailers = ()
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
 
@@ -244,6 +256,7 @@ class ServiceSettings(_Addressed):
             timeouts=timeouts,
             retry=retries,
             preserve_host=own.preserve_host if "preserve_host" in own.model_fields_set else self.preserve_host,
+            trailers=own.trailers if "trailers" in own.model_fields_set else self.trailers,
             upgrades=own.upgrades if "upgrades" in own.model_fields_set else self.upgrades,
             tls=own.tls if "tls" in own.model_fields_set else self.tls,
             load_balancing=self.load_balancing,
@@ -262,6 +275,7 @@ class Upstream:
     retry: RetrySettings
     preserve_host: bool
     upgrades: tuple[str, ...]
+    trailers: tuple[str, ...]
     tls: UpstreamTlsSettings
     load_balancing: str
     idle_connection_timeout: float

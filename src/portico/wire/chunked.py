@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from portico.errors import MessageError
@@ -26,12 +27,11 @@ _SIZE, _DATA, _DATA_END, _TRAILER, _DONE = range(5)
 class ChunkedDecoder:
     """Takes the bytes of a chunked body as they come and gives back its content.
 
-    After the last chunk and the trailer section, `done` is true and `rest` holds the bytes behind the body. Trailer
-    fields are checked
-    and dropped. Raises MessageError with `reason` where the coding is broken.
+    After the last chunk and the trailer section, `done` is true, `trailers` holds that section's field lines and `rest`
+    the bytes behind the body. Raises MessageError with `reason` where the coding is broken.
     """
 
-    __slots__ = ("_left", "_pending", "_reason", "_state", "done", "rest")
+    __slots__ = ("_left", "_pending", "_reason", "_state", "done", "rest", "trailers")
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
@@ -40,6 +40,7 @@ class ChunkedDecoder:
         self._pending = b""
         self.done = False
         self.rest = b""
+        self.trailers: Sequence[bytes] = ()
 
     def feed(self, data: bytes) -> bytes:
         """The content in `data`, empty where there is none yet."""
@@ -109,8 +110,14 @@ class ChunkedDecoder:
             return -1
         if not are_field_lines(data[position : end + 2]):
             raise MessageError(self._reason, "a trailer section that is not made of field lines")
+        self.trailers = data[position:end].split(b"\r\n")
         self._state = _DONE
         return end + 4
+
+
+def last_chunk(trailers: Sequence[bytes]) -> bytes:
+    """The end of a chunked body, with these field lines behind it."""
+    return b"\r\n".join((b"0", *trailers, b"", b"")) if trailers else LAST_CHUNK
 
 
 def encode_chunk(data: bytes) -> tuple[bytes, ...]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
 from portico.errors import MessageError, UpstreamError
 from portico.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
-from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
+from portico.wire.chunked import ChunkedDecoder, encode_chunk, last_chunk
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.grammar import RESPONSE_RULES, is_hopeless, parse_response_head
 from portico.wire.lastwords import LastWords
@@ -230,11 +231,16 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.stalled:
             self._progress()
 
-    def end_body(self) -> None:
-        """The request is complete."""
+    def end_body(self, trailers: Sequence[bytes] = ()) -> None:
+        """The request is complete; `trailers` are field lines that go behind content of unknown length."""
         self.request_done = True
         if self.chunked:
-            self._put(LAST_CHUNK)
+            self._put(last_chunk(trailers))
+
+    @property
+    def trailers(self) -> Sequence[bytes]:
+        """The field lines that came behind the content of the last response."""
+        return self.decoder.trailers if self.decoder is not None else ()
 
     def end_tunnel(self) -> None:
         """The client will say no more through the tunnel."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from portico.errors import STATUS_LINES, MessageError
 from portico.exchange import Client, Handler, Receiver
 from portico.messages import CHUNKED, TUNNEL, RequestHead
-from portico.wire.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk
+from portico.wire.chunked import ChunkedDecoder, encode_chunk, last_chunk
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.grammar import REQUEST_RULES, diagnosed, is_hopeless, parse_request_head, without_empty_lines
 from portico.wire.writing import LARGE, Outbox, write_pieces
@@ -501,9 +501,13 @@ class ServerConnection(asyncio.Protocol):
         elif self.mode != _BODILESS:
             self._put(data)
 
-    def end(self) -> None:
+    @property
+    def trailers(self) -> Sequence[bytes]:
+        return self.decoder.trailers if self.decoder is not None else ()
+
+    def end(self, trailers: Sequence[bytes] = ()) -> None:
         if self.mode == _CHUNKED:
-            self._put(LAST_CHUNK)
+            self._put(last_chunk(trailers))
         self.response_done = True
         self._finish(None)
         if self.state == _TUNNEL and not self.peer_closed:
