@@ -151,6 +151,10 @@ def test_on_is_a_key_and_no_boolean(load: Load) -> None:
         ),
         ("circuit_breaker: {failures: 5}", "circuit_breaker: not supported by this version"),
         ("discover: redis", "discover: not supported by this version"),
+        (
+            "trailers: [X-Sum, Content-Length]",
+            "trailers[1]: Content-Length decides about a message before its content; it cannot come behind it",
+        ),
         ("timout: 5", 'timout: unknown key; did you mean "timeout"?'),
         ("tls: {verfy: no}", 'tls.verfy: unknown key; did you mean "verify"?'),
     ],
