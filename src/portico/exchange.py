@@ -115,8 +115,8 @@ class Exchange:
     # fmt: off
     __slots__ = (
         # who and where to
-        "client_ip", "consumer", "depth", "finish", "method", "path", "query", "raw_path", "request", "request_id",
-        "route", "scopes", "segments", "started", "stream", "trace_id", "trusted",
+        "client_ip", "consumer", "finish", "method", "path", "query", "request", "request_id", "route", "scopes",
+        "started", "stream", "target", "trace_id", "trusted",
         # what policies add
         "request_lines", "response_drop", "response_lines",
         # what came of it
@@ -126,13 +126,11 @@ class Exchange:
 
     method: str
     path: str
-    """The path as it was sent, for logs and problem documents; `segments` is what routing reads."""
-    raw_path: bytes
+    """The path as it was sent, for logs and problem documents."""
+    target: bytes
+    """The path that the service sees."""
     query: bytes
     """`b"?a=b"` with its question mark, or empty."""
-    segments: tuple[bytes, ...]
-    depth: int
-    """How many segments the route's prefix took."""
     request_id: str
     trace_id: str
     """32 hexadecimal digits, as in `traceparent` (W3C Trace Context)."""

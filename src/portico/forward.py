@@ -46,7 +46,7 @@ class Forwarding:
     # fmt: off
     __slots__ = (
         # the exchange
-        "exchange", "loop", "over", "peer_lines", "route", "service", "stream", "target", "upgrade",
+        "exchange", "loop", "over", "route", "service", "stream", "upgrade",
         # its content
         "body_done", "kept", "kept_size", "replayable",
         # the try that is under way
@@ -54,15 +54,11 @@ class Forwarding:
     )
     # fmt: on
 
-    def __init__(
-        self, exchange: Exchange, route: Route, target: bytes, peer_lines: bytes, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, exchange: Exchange, route: Route, loop: asyncio.AbstractEventLoop) -> None:
         self.exchange = exchange
         self.stream = exchange.stream
         self.route = route
         self.service = route.service
-        self.target = target
-        self.peer_lines = peer_lines
         self.loop = loop
         self.over = False
         self.kept: list[bytes] = []
@@ -161,34 +157,55 @@ class Forwarding:
         assert request is not None
         assert instance is not None
         fields = request.fields
-        if fields.passed is None:
-            fields.passed = b"\r\n".join(fields.without(REQUEST_DROP | request.hop_by_hop))
-        lines = [fields.passed] if fields.passed else []
-        lines += exchange.request_lines
         if exchange.trusted:
-            peer = exchange.stream.client.peer
-            lines.append(VIA)
-            lines += believed_lines(fields, peer, exchange.client_ip, request.host, route.prefix)
+            lines = self._passed_lines() + self._believed_lines()
         else:
-            lines += (route.forwarded, self.peer_lines, b"X-Forwarded-Host: " + request.host)
-        trace_id = exchange.trace_id
-        ids = f"X-Request-ID: {exchange.request_id}"
-        if not exchange.trusted or not believed_trace_id(fields):
-            ids = f"{ids}\r\ntraceparent: 00-{trace_id}-{trace_id[16:]}-01"
-        lines.append(ids.encode())
+            if fields.passed_by is not route:  # a client repeats its fields: what follows from them is worked out once
+                fields.passed = b"\r\n".join((*self._passed_lines(), *self._own_lines()))
+                fields.passed_by = route
+            lines = [fields.passed]
+        if self.upgrade:
+            lines.append(b"Connection: Upgrade\r\nUpgrade: " + self.upgrade)
+        host_line = b"Host: " + request.host if route.preserve_host else instance.host_line
+        start = b"".join((request.method, b" ", exchange.target, exchange.query, b" HTTP/1.1\r\n", host_line))
+        return b"\r\n".join((start, *lines, *exchange.request_lines, self._ids(), b"", b""))
+
+    def _ids(self) -> bytes:
+        exchange = self.exchange
+        trace_id = exchange.trace_id.encode()
+        request_id = b"X-Request-ID: " + exchange.request_id.encode()
+        if exchange.trusted and exchange.request is not None and believed_trace_id(exchange.request.fields):
+            return request_id  # the trace context goes on as it came
+        return b"".join((request_id, b"\r\ntraceparent: 00-", trace_id, b"-", trace_id[16:], b"-01"))
+
+    def _passed_lines(self) -> list[bytes]:
+        """The client's field lines that go on to the service, and how its content is framed there."""
+        request, route = self.exchange.request, self.route
+        assert request is not None
+        fields = request.fields
+        lines = fields.without(REQUEST_DROP | request.hop_by_hop if request.hop_by_hop else REQUEST_DROP)
         if request.framing == CHUNKED:
             lines.append(b"Transfer-Encoding: chunked")
         elif request.framing or b"content-length" in request.noted:
             lines.append(b"Content-Length: %d" % request.framing)
-        if self.upgrade:
-            lines.append(b"Connection: Upgrade\r\nUpgrade: " + self.upgrade)
-        elif route.trailers:
+        if route.trailers:
             lines += announced_trailers(fields, route.trailers)
             if self._client_takes_trailers():
                 lines.append(b"Connection: TE\r\nTE: trailers")
-        host_line = b"Host: " + request.host if route.preserve_host else instance.host_line
-        start = b"%b %b HTTP/1.1\r\n%b\r\n" % (request.method, self.target, host_line)
-        return start + b"\r\n".join(lines) + b"\r\n\r\n"
+        return lines
+
+    def _own_lines(self) -> tuple[bytes, ...]:
+        """What the gateway tells about a client that is no trusted proxy."""
+        request = self.exchange.request
+        assert request is not None
+        return self.route.forwarded, self.stream.client.peer.lines, b"X-Forwarded-Host: " + request.host
+
+    def _believed_lines(self) -> list[bytes]:
+        """What a trusted proxy tells, and that it was here."""
+        exchange = self.exchange
+        assert exchange.request is not None
+        fields, host = exchange.request.fields, exchange.request.host
+        return [VIA, *believed_lines(fields, self.stream.client.peer, exchange.client_ip, host, self.route.prefix)]
 
     # ---- told by the client's side: Receiver
 
@@ -313,8 +330,9 @@ class Forwarding:
             drop = (drop or _NOTHING) | RESPONSE_DROP | head.hop_by_hop
             lines = fields.without(drop | _LENGTH if head.status == 204 else drop)
         else:
-            if fields.passed is None:
+            if fields.passed_by is None:
                 fields.passed = b"\r\n".join(fields.without(RESPONSE_DROP))
+                fields.passed_by = RESPONSE_DROP
             lines = [fields.passed] if fields.passed else []
         lines += exchange.response_lines
         if b"date" not in fields.names:

@@ -18,9 +18,9 @@ from portico.forwarded import Network, Peer, believed_request_id, believed_trace
 from portico.messages import RequestHead
 from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 from portico.observe.metrics import Metrics
-from portico.paths import segments_of, split_target
-from portico.route import LocalRoute, Route
-from portico.router import Router
+from portico.paths import split_target
+from portico.places import Places
+from portico.route import Route
 
 logger: Final = logging.getLogger("portico.gateway")
 
@@ -36,7 +36,7 @@ class Snapshot:
     """Everything that configuration decides, compiled; a request sees one from its start to its end."""
 
     generation: int
-    router: Router[Route | LocalRoute]
+    places: Places
     trusted_proxies: Sequence[Network]
 
 
@@ -69,7 +69,7 @@ class Gateway:
         exchange.method = _METHOD_NAMES.get(method) or method.decode()
         try:
             self._identify(exchange, stream, request)
-            route = self._find_route(exchange, request)
+            route = self._locate(exchange, request)
             if isinstance(route, Route):
                 self._pass_policies(exchange, route, 0)
             else:
@@ -83,7 +83,7 @@ class Gateway:
         """Answer bytes that are no request."""
         exchange = Exchange(stream, None, self.finish)
         stream.receiver = exchange
-        exchange.trace_id = exchange.request_id = f"{getrandbits(128):032x}"
+        exchange.trace_id = exchange.request_id = getrandbits(128).to_bytes(16, "big").hex()
         exchange.client_ip = stream.client.address
         words = seen[: seen.find(b"\r\n")][:2048].split(b" ") if b"\r\n" in seen else []
         exchange.method, exchange.path = "-", "-"
@@ -97,9 +97,7 @@ class Gateway:
 
     def _identify(self, exchange: Exchange, stream: Stream, request: RequestHead) -> None:
         """1. Whose request it is and by which names it is known."""
-        exchange.raw_path, exchange.query = path, _ = split_target(request.target)
-        exchange.path = path.decode()
-        exchange.trace_id = exchange.request_id = f"{getrandbits(128):032x}"
+        exchange.trace_id = exchange.request_id = getrandbits(128).to_bytes(16, "big").hex()
         networks = self.snapshot.trusted_proxies
         client = stream.client
         peer = client.peer
@@ -111,59 +109,39 @@ class Gateway:
             exchange.client_ip = client_behind(request.fields, peer, networks)
             exchange.request_id = believed_request_id(request.fields) or exchange.request_id
             exchange.trace_id = believed_trace_id(request.fields) or exchange.trace_id
-        exchange.segments = segments_of(path)
 
-    def _find_route(self, exchange: Exchange, request: RequestHead) -> Route | Answer:
+    def _locate(self, exchange: Exchange, request: RequestHead) -> Route | Answer:
         """2. The route, or the answer where there is none to take."""
-        if request.target == b"*":
-            return Answer(204)
-        router = self.snapshot.router
-        match = self._match_preflight(exchange, request) if request.method == b"OPTIONS" else None
-        match = match or router.match(exchange.segments, request.host, request.method, request.fields)
-        if match is None:
-            allowed = router.allowed_methods(exchange.segments, request.host, request.fields)
-            if allowed:
-                lines = (b"Allow: " + b", ".join(allowed),)
-                return Refusal("method_not_allowed", f"{exchange.method} is not offered here", lines)
-            return Refusal("no_route", "no route leads from this path to a service")
-        if b"//" in exchange.raw_path:
-            self._refuse_hidden(exchange, request, match[0])
-        route, exchange.depth = match
-        exchange.route = route
-        return route.answer() if isinstance(route, LocalRoute) else route
-
-    def _refuse_hidden(self, exchange: Exchange, request: RequestHead, found: Route | LocalRoute) -> None:
-        """A service that merges slashes would read another path: refuse where that path has a route of its own."""
-        merged = [segment for segment in exchange.segments if segment]
-        match = self.snapshot.router.match(merged, request.host, request.method, request.fields)
-        if match is not None and match[0] is not found:
-            raise MessageError("malformed_request", "empty segments that hide which route the path means")
-
-    def _match_preflight(self, exchange: Exchange, request: RequestHead) -> tuple[Route | LocalRoute, int] | None:
-        """The route that a preflight asks about, if it answers such questions."""
-        method = request.fields.get(b"access-control-request-method")
-        if method is None or b"origin" not in request.fields.names:
-            return None
-        match = self.snapshot.router.match(exchange.segments, request.host, method, request.fields)
-        return match if match and isinstance(match[0], Route) and match[0].answers_preflights else None
+        path, exchange.query = split_target(request.target)
+        try:
+            place = self.snapshot.places.find(request, path)
+        except MessageError:
+            exchange.path = path.decode()
+            raise
+        if isinstance(place, Answer):
+            exchange.path = path.decode()
+            return place
+        exchange.path = place.path
+        exchange.target = place.target
+        exchange.route = route = place.route
+        return route if isinstance(route, Route) else route.answer()
 
     def _pass_policies(self, exchange: Exchange, route: Route, first: int) -> None:
         """3. Every policy of the route in order; only one that has to wait costs a task."""
-        for index in range(first, len(route.policies)):
-            verdict = route.policies[index](exchange)
+        for policy in route.policies[first:] if first else route.policies:
+            verdict = policy(exchange)
             if verdict is None:
                 continue
             if isinstance(verdict, Answer):
                 self._refused(exchange, verdict)
             else:
-                self._spawn(exchange, route, verdict, index + 1)
+                self._spawn(exchange, route, verdict, route.policies.index(policy) + 1)
             return
         self._forward(exchange, route)
 
     def _forward(self, exchange: Exchange, route: Route) -> None:
         """4. To the service."""
-        target = route.rewrite.apply(exchange.raw_path, exchange.depth) + exchange.query
-        Forwarding(exchange, route, target, exchange.stream.client.peer.lines, self._loop).start()
+        Forwarding(exchange, route, self._loop).start()
 
     def finish(self, exchange: Exchange, failure: str | None) -> None:
         """5. Observe the exchange, once, whatever happened."""

@@ -23,13 +23,15 @@ class Fields:
     two flat lists that C code fills, so that a request costs no Python call per field.
     """
 
-    __slots__ = ("lines", "names", "passed")
+    __slots__ = ("lines", "names", "passed", "passed_by")
 
     def __init__(self, names: list[bytes], lines: list[bytes]) -> None:
         self.names = names
         self.lines = lines
-        self.passed: bytes | None = None
+        self.passed = b""
         """The lines that are passed on, joined, kept by whoever worked them out: fields that repeat are one object."""
+        self.passed_by: object = None
+        """By what they were worked out."""
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a lower-case `name`, without surrounding white space; None where there is none."""
@@ -59,13 +61,13 @@ class RequestHead:
 
     # fmt: off
     __slots__ = (
-        "block", "expects_continue", "fields", "framing", "hop_by_hop", "host", "keep_alive", "method", "noted",
+        "expects_continue", "fields", "framing", "hop_by_hop", "host", "keep_alive", "method", "noted", "tail",
         "target", "version",
     )
     # fmt: on
 
-    block: bytes
-    """The field lines as they came, to tell whether the next request's are the same."""
+    tail: bytes
+    """All of it behind the request line, as it came: to tell whether the next request's is the same."""
     method: bytes
     target: bytes
     """Origin-form (`/path?query`) or `*`; an absolute-form target was split into this and `host`."""

@@ -37,7 +37,7 @@ class Rule(Generic[T]):
 class _Node(Generic[T]):
     """One segment of the tree with the rules that end there, by host."""
 
-    __slots__ = ("any_host", "anywhere", "children", "hosts", "narrows", "rules", "suffixes")
+    __slots__ = ("any_host", "anywhere", "children", "hosts", "narrows", "reads_fields", "rules", "suffixes")
 
     def __init__(self) -> None:
         self.children: dict[bytes, _Node[T]] = {}
@@ -45,11 +45,12 @@ class _Node(Generic[T]):
         self.hosts: dict[bytes, list[Rule[T]]] = {}
         self.suffixes: dict[bytes, list[Rule[T]]] = {}
         self.anywhere = [self.any_host]
-        self.rules = self.narrows = False
+        self.rules = self.narrows = self.reads_fields = False
 
     def add(self, rule: Rule[T]) -> None:
         self.rules = True
         self.narrows = self.narrows or bool(rule.hosts)
+        self.reads_fields = self.reads_fields or bool(rule.headers)
         if not rule.hosts:
             _insert(self.any_host, rule)
         for host in rule.hosts:
@@ -104,6 +105,10 @@ class Router(Generic[T]):
                     ):
                         return rule.target, depth
         return None
+
+    def reads_fields(self, segments: Sequence[bytes]) -> bool:
+        """Whether a match for this path depends on header fields."""
+        return any(node.reads_fields for node, _ in self._prefixes(segments))
 
     def allowed_methods(self, segments: Sequence[bytes], host: bytes, fields: Fields) -> list[bytes]:
         """The methods with which this request would have matched: what `Allow` says; empty where none would."""

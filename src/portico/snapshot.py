@@ -11,6 +11,7 @@ from portico.config import Config, ResolvedRoute, Upstream, UpstreamTlsSettings
 from portico.errors import Answer
 from portico.forwarded import RESPONSE_DROP, VIA
 from portico.gateway import Snapshot
+from portico.places import Places
 from portico.policies import State, build_chain
 from portico.route import LocalRoute, Rewrite, Route
 from portico.router import Router, Rule
@@ -78,7 +79,7 @@ class SnapshotBuilder:
             if key_of_gone not in self._instances:
                 instance.close()
         self._state.sweep()
-        return Snapshot(generation, Router(rules), config.gateway.trusted_proxies)
+        return Snapshot(generation, Places(Router(rules)), config.gateway.trusted_proxies)
 
     def set_health(self, states: list[tuple[str, str, bool]]) -> None:
         """Take instances out of the turns or back into them: upstream key, URL, healthy."""

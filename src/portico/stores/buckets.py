@@ -48,4 +48,5 @@ class TokenBuckets:
             return self._room - debt
         debt += self.interval
         self._entries.put(key, now + debt)
-        return max((self.span - debt) / self.interval + _ROUNDING, 0.0) // 1
+        left = (self.span - debt) / self.interval + _ROUNDING
+        return left // 1 if left > 0.0 else 0.0

@@ -304,8 +304,9 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.paused and self.state != _TUNNEL:
             patience = self.patience
             deadline = time.monotonic() + (patience.idle if self.state == _BODY else patience.response)
-            total = self.total_deadline
-            self.deadlines.set(self, min(deadline, total))
+            if deadline > self.total_deadline:
+                deadline = self.total_deadline
+            self.deadlines.set(self, deadline)
 
     def _read_head(self) -> bool:
         """Take one head off the buffer; False where it is not complete."""

@@ -97,38 +97,37 @@ _name_of: Final = _FieldNames().__getitem__
 
 
 def parse_request_head(
-    head: bytes, header_count: int, url_length: int, noted: frozenset[bytes], previous: RequestHead | None
+    line: bytes, block: bytes, header_count: int, url_length: int, noted: frozenset[bytes]
 ) -> RequestHead:
-    """A request head from its bytes without the blank line and the CRLF before it: `b"GET / HTTP/1.1\\r\\nHost: a"`.
+    """A request head from its first `line` and the `block` of its field lines, neither with the CRLF that ends it.
 
-    `noted` are the names that `RequestHead.noted` tells about; they include `REQUEST_RULES`. `previous` is the request
-    before it on its connection, if any: clients repeat their fields, and the same bytes mean the same. Raises
-    MessageError where the head breaks RFC 9112 or a limit (`header_count` fields, `url_length` bytes of target).
+    `noted` are the names that `RequestHead.noted` tells about; they include `REQUEST_RULES`. Raises MessageError where
+    the head breaks RFC 9112 or a limit (`header_count` fields, `url_length` bytes of target).
     """
-    line, _, block = head.partition(b"\r\n")
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
-        raise diagnosed(head)
+        raise diagnosed(line + b"\r\n" + block)
     request = RequestHead()
-    request.method, target, minor = match.groups()
-    if len(request.method) > _METHOD_LENGTH or request.method in _METHODS_REFUSED:
-        raise MessageError("not_implemented", f"{request.method[:32].decode()} is not offered by this gateway")
-    if len(target) > url_length:
-        raise MessageError("url_too_long", f"the request target is longer than {url_length} bytes")
-    request.version = 11 if minor == b"1" else 10
-    request.block = block
-    if previous is not None and previous.block == block and previous.version == request.version == 11:
-        _copy_fields(previous, request)
-    else:
-        _parse_fields(request, head, header_count, noted)
-    if target[0] == _SLASH:
-        request.target = target
-    else:
-        request.target, request.host = _origin_form(request.method, target, request.host)
+    _take_line(request, match, url_length)
+    _parse_fields(request, line, block, header_count, noted)
+    if request.target[0] != _SLASH:
+        request.target, request.host = _origin_form(request.method, request.target, request.host)
     return request
 
 
-def _copy_fields(previous: RequestHead, request: RequestHead) -> None:
+def repeat_request_head(line: bytes, url_length: int, previous: RequestHead) -> RequestHead | None:
+    """A request head whose fields are, byte for byte, those of the request before it on its connection.
+
+    Clients repeat their fields, and the same bytes mean the same. None where the line has to be looked at with them.
+    """
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        return None
+    request = RequestHead()
+    _take_line(request, match, url_length)
+    if request.version == 10 or previous.version == 10 or request.target[0] != _SLASH:
+        return None
+    request.tail = previous.tail
     request.fields = previous.fields
     request.noted = previous.noted
     request.host = previous.host
@@ -136,17 +135,27 @@ def _copy_fields(previous: RequestHead, request: RequestHead) -> None:
     request.keep_alive = previous.keep_alive
     request.hop_by_hop = previous.hop_by_hop
     request.expects_continue = previous.expects_continue
+    return request
 
 
-def _parse_fields(request: RequestHead, head: bytes, header_count: int, noted: frozenset[bytes]) -> None:
+def _take_line(request: RequestHead, match: re.Match[bytes], url_length: int) -> None:
+    request.method, request.target, minor = match.groups()
+    if len(request.method) > _METHOD_LENGTH or request.method in _METHODS_REFUSED:
+        raise MessageError("not_implemented", f"{request.method[:32].decode()} is not offered by this gateway")
+    if len(request.target) > url_length:
+        raise MessageError("url_too_long", f"the request target is longer than {url_length} bytes")
+    request.version = 11 if minor == b"1" else 10
+
+
+def _parse_fields(request: RequestHead, line: bytes, block: bytes, header_count: int, noted: frozenset[bytes]) -> None:
     """All that the field lines decide."""
-    lines = request.block.split(b"\r\n") if request.block else []
+    lines = block.split(b"\r\n") if block else []
     if len(lines) > header_count:
         raise MessageError("headers_too_large", f"more than {header_count} header fields")
     try:
         names = list(map(_name_of, lines))
     except ValueError:
-        raise diagnosed(head) from None
+        raise diagnosed(line + b"\r\n" + block) from None
     request.fields = fields = Fields(names, lines)
     request.host = _host_of(fields, request.version)
     request.framing = 0

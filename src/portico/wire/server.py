@@ -16,7 +16,14 @@ from portico.exchange import Client, Handler, Receiver
 from portico.messages import CHUNKED, TUNNEL, RequestHead
 from portico.wire.chunked import ChunkedDecoder, encode_chunk, last_chunk
 from portico.wire.deadlines import NEVER, Deadlines
-from portico.wire.grammar import REQUEST_RULES, diagnosed, is_hopeless, parse_request_head, without_empty_lines
+from portico.wire.grammar import (
+    REQUEST_RULES,
+    diagnosed,
+    is_hopeless,
+    parse_request_head,
+    repeat_request_head,
+    without_empty_lines,
+)
 from portico.wire.writing import LARGE, Outbox, write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
@@ -267,26 +274,28 @@ class ServerConnection(asyncio.Protocol):
         if self.advancing:
             return
         self.advancing = True
+        turn = _PIPELINE_TURN
         try:
-            for _ in range(_PIPELINE_TURN):
-                if not self._may_begin() or not self._read_head():
-                    return
+            while self.buffer and self.state == _READING_HEAD and not self.writing_paused:
+                if not turn:
+                    self.server.loop.call_soon(self._advance)
+                    break
+                turn -= 1
+                if not self._read_head():
+                    break
         finally:
             self.advancing = False
-        if self._may_begin():
-            self.server.loop.call_soon(self._advance)
-
-    def _may_begin(self) -> bool:
-        """Whether a request can be begun: none runs, bytes are there, and the client reads what it is sent."""
-        return self.state == _READING_HEAD and not self.writing_paused and bool(self.buffer)
 
     def _read_head(self) -> bool:
         """Take one head off the buffer and begin its exchange; False where it is not complete."""
-        server, buffer = self.server, self.buffer
+        server, buffer, previous = self.server, self.buffer, self.previous
         limits = server.limits
         if buffer[0] == 13 and not self.scanned:  # RFC 9112, section 2.2: empty lines before a request are skipped
             buffer = self.buffer = without_empty_lines(buffer)
-        end = buffer.find(b"\r\n\r\n", self.scanned)
+        line = buffer.find(b"\r\n")
+        if previous is not None and not buffer.startswith(previous.tail, line):
+            previous = None  # its fields are not repeated
+        end = line + len(previous.tail) - 4 if previous else buffer.find(b"\r\n\r\n", self.scanned)
         if end < 0 or end > limits.header_size:
             error = _oversized(buffer, end, limits)
             if error is not None:
@@ -295,13 +304,16 @@ class ServerConnection(asyncio.Protocol):
             if end < 0:
                 self._await_head(buffer)
                 return False
-        head = buffer[:end]
         try:
-            request = parse_request_head(head, limits.header_count, limits.url_length, server.noted, self.previous)
+            request = repeat_request_head(buffer[:line], limits.url_length, previous) if previous else None
+            if request is None:
+                count, length = limits.header_count, limits.url_length
+                request = parse_request_head(buffer[:line], buffer[line + 2 : end], count, length, server.noted)
+                request.tail = buffer[line : end + 4]
             if request.framing > limits.body_size:
                 raise MessageError("body_too_large", f"the body is larger than {limits.body_size} bytes")
-        except MessageError as error:
-            self._refuse(error, head)
+        except MessageError as refused:
+            self._refuse(refused, buffer[:end])
             return True
         self.buffer = buffer[end + 4 :]
         self._begin(request)
