@@ -4,10 +4,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench debian clean
+.PHONY: help run test check format bench conformance debian clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/run ## Start three sample services and the gateway; Ctrl-C stops them
 	@$(BIN)/portico demo
@@ -27,6 +27,9 @@ format: .venv/dev ## Format the code
 
 bench: .venv/dev ## Measure Portico beside the peers that are installed
 	$(BIN)/python -m benchmarks
+
+conformance: .venv/dev ## Play the HTTP corpus to Portico, nginx and HAProxy; writes docs/security.md
+	@PYTHONPATH=tests $(BIN)/python -m conformance
 
 debian: ## Install what some tests and the benchmark use beside pip packages (root, Debian)
 	apt-get update -qq

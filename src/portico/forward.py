@@ -166,7 +166,7 @@ class Forwarding:
             lines = [fields.passed]
         if self.upgrade:
             lines.append(b"Connection: Upgrade\r\nUpgrade: " + self.upgrade)
-        host_line = b"Host: " + request.host if route.preserve_host else instance.host_line
+        host_line = b"Host: " + request.host if route.preserve_host and request.host else instance.host_line
         start = b"".join((request.method, b" ", exchange.target, exchange.query, b" HTTP/1.1\r\n", host_line))
         return b"\r\n".join((start, *lines, *exchange.request_lines, self._ids(), b"", b""))
 
@@ -198,7 +198,8 @@ class Forwarding:
         """What the gateway tells about a client that is no trusted proxy."""
         request = self.exchange.request
         assert request is not None
-        return self.route.forwarded, self.stream.client.peer.lines, b"X-Forwarded-Host: " + request.host
+        lines = self.route.forwarded, self.stream.client.peer.lines
+        return (*lines, b"X-Forwarded-Host: " + request.host) if request.host else lines  # HTTP/1.0 need not say it
 
     def _believed_lines(self) -> list[bytes]:
         """What a trusted proxy tells, and that it was here."""

@@ -136,13 +136,14 @@ def believed_lines(fields: Fields, peer: Peer, client_ip: str, host: bytes, pref
     port = fields.get(b"x-forwarded-port")
     outer_host = fields.get(b"x-forwarded-host")
     outer_prefix = fields.get(b"x-forwarded-prefix") or b""
+    told_host = outer_host if outer_host and _HOST.fullmatch(outer_host) else host
     full_prefix = (outer_prefix if _PREFIX.fullmatch(outer_prefix) else b"") + prefix
     return [
         b"X-Forwarded-For: " + b", ".join((*chain, peer.client_ip.encode())),
         b"X-Real-IP: " + client_ip.encode(),
         b"X-Forwarded-Proto: " + (proto if proto in (b"http", b"https") else own[b"X-Forwarded-Proto"]),
         b"X-Forwarded-Port: " + (port if port and _PORT.fullmatch(port) else own[b"X-Forwarded-Port"]),
-        b"X-Forwarded-Host: " + (outer_host if outer_host and _HOST.fullmatch(outer_host) else host),
+        *([b"X-Forwarded-Host: " + told_host] if told_host else []),
         *([b"X-Forwarded-Prefix: " + full_prefix] if full_prefix else []),
         *_trace_lines(fields),
     ]

@@ -115,6 +115,7 @@ class Gateway:
         if not self.port:
             self.port = until(self._announced_port, "the gateway listens")
         until(self._is_ready, "the gateway is ready")
+        until(lambda: len(self.workers()) < len(self.family()), "the control process lets go of the listener")
 
     def stop(self) -> None:
         """SIGTERM; it ends by itself, with exit code 0 and nothing untoward among its events."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from portico.errors import UpstreamError
+from portico.wire.deadlines import NEVER
 
-from .world import Answered, UpstreamWorld
+from .world import Answered, Patience, UpstreamWorld
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -47,6 +48,20 @@ def test_bytes_on_an_idle_connection_close_it(unasked: bytes, used: bool) -> Non
     assert not world.connection.is_reusable()
     assert world.wire.transport.closing
     assert answered is None or (answered.ends, answered.errors) == (1, [])
+
+
+def test_bytes_that_were_there_before_a_request_are_not_its_response() -> None:
+    world = UpstreamWorld()
+    world.start()
+    world.wire.feed([OK])
+    second = Answered(world.connection)
+    world.connection.start(second, b"GET", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", False, Patience(), NEVER)
+    world.connection.end_body()
+    world.connection.data_received(OK)
+    assert second.head is None
+    assert [error.leg for error in second.errors] == ["reset"]
+    assert world.wire.transport.written.count(b"GET") == 1, "the second request was not sent"
+    assert world.wire.transport.closing
 
 
 def test_the_end_of_an_idle_connection_makes_it_dead() -> None:

@@ -103,7 +103,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         # as long as the connection
         "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "outbox", "outgoing", "paused",
-        "stalled", "state", "transport", "wakes",
+        "stalled", "state", "transport", "unsent", "wakes",
         # as long as an exchange
         "chunked", "decoder", "head", "heard", "interims", "keep_alive", "last_words", "left", "method",
         "patience", "pieces", "receiver", "request_done", "total_deadline", "upgrade", "websocket_key",
@@ -124,7 +124,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.idle_since = 0.0
         self.keep_alive_timeout: float | None = None
         self.receiver: ResponseReceiver | None = None
-        self.paused = self.stalled = False
+        self.paused = self.stalled = self.unsent = False
         self.buffer = b""
         self.outgoing: list[bytes] = []
         self.last_words: LastWords | None = None
@@ -142,6 +142,9 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             if self.state == _BODY:
                 self._take_body(data)
+            elif self.state == _AWAITING and self.unsent:  # no answer to what was not asked yet
+                self.outgoing.clear()
+                self._fail("reset", "the service sent bytes that nobody asked for")
             elif self.state == _AWAITING:
                 self.heard = True
                 self.buffer = self.buffer + data if self.buffer else data
@@ -217,6 +220,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.total_deadline = total_deadline
         self.upgrade = upgrade
         self.websocket_key = websocket_key
+        self.unsent = True
         self._put(head)
         self._progress()
 
@@ -258,6 +262,7 @@ class UpstreamConnection(asyncio.Protocol):
     def write_out(self) -> None:
         """Write what was gathered in this turn of the event loop."""
         if self.outgoing:
+            self.unsent = False
             outgoing, self.outgoing = self.outgoing, []
             write_pieces(self.transport, outgoing)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from ipaddress import IPv6Address
 from typing import Final
 
 from portico.errors import MessageError
@@ -27,8 +28,14 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20
 _FIELD_LINE: Final = re.compile(rb"(" + _TOKEN + rb"):[\t\x20-\x7e\x80-\xff]*+")
 _FIELD_LINES: Final = re.compile(rb"(?:" + _FIELD + rb"\r\n)*+")
 _HOST: Final = re.compile(
-    rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|(?:%[0-9A-Fa-f]{2}))++(?::[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?"
+    rb"(?:(?:[A-Za-z0-9_~-]++(?:\.[A-Za-z0-9_~-]++)*+\.?)|\[([0-9A-Fa-f:.]{2,45})\])"
+    rb"(?::(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
 )
+"""A name of dotted labels, or an IPv6 address in brackets, and a port up to 65535.
+
+RFC 3986 would allow commas, quotes and percent-encoding in a name. No host on the Internet has them, and what is read
+as a list by one is a name to another.
+"""
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*+)([/?].*+)?", re.IGNORECASE)
 _LENGTH_DIGITS: Final = 18
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"timeout=([0-9]{1,6})", re.IGNORECASE)
@@ -223,7 +230,7 @@ def _host_of(fields: Fields, version: int) -> bytes:
     if count == 1:
         host = fields.lines[names.index(b"host")][5:].strip()
         if host not in _known_hosts:
-            if not _HOST.fullmatch(host):
+            if not _is_host(host):
                 raise MessageError("malformed_request", "Host is not a valid host name with an optional port")
             if len(_known_hosts) < _KNOWN_HOSTS:
                 _known_hosts.add(host)
@@ -235,6 +242,18 @@ def _host_of(fields: Fields, version: int) -> bytes:
     return b""
 
 
+def _is_host(host: bytes) -> bool:
+    """Whether this is a host with an optional port."""
+    match = _HOST.fullmatch(host)
+    if match is None or match[1] is None:
+        return match is not None
+    try:
+        IPv6Address(match[1].decode())
+    except ValueError:
+        return False
+    return True
+
+
 def _origin_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
     """Path and query of an absolute-form target, and its authority, which must be what Host says.
 
@@ -243,7 +262,7 @@ def _origin_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, byte
     if target == b"*" and method == b"OPTIONS":
         return target, host
     match = _ABSOLUTE.fullmatch(target)
-    if match is None or not _HOST.fullmatch(match[1]):
+    if match is None or not _is_host(match[1]):
         raise MessageError("malformed_request", "the request target is neither a path nor an absolute http URL")
     if host and match[1].lower() != host.lower():
         raise MessageError("malformed_request", "the request target's authority differs from Host")

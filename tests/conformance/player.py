@@ -1,0 +1,142 @@
+"""A client that plays a case of the request corpus: sends its bytes on a connection of their own and hears it out."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from wire.world import raw_bytes
+
+from .strict import Head, NotStrictError, take_response
+
+AT_ONCE = 48
+"""Cases under way at the same time."""
+AFTERWARDS = b"GET /afterwards HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+"""A request behind an accepted case: its answer shows that nothing was left over in either direction."""
+PATIENCE = 15.0
+
+
+@dataclass
+class Heard:
+    """What came back to the client."""
+
+    responses: list[Head] = field(default_factory=list)
+    interims: list[int] = field(default_factory=list)
+    closed: bool = False
+    """The gateway ended the connection while the client's side was open."""
+    surplus: bytes = b""
+    """Bytes that are no whole response."""
+    unclean: bool = False
+    """They are not strictly valid, so nobody knows where a response ends."""
+
+    @property
+    def statuses(self) -> list[int]:
+        return [response.status for response in self.responses]
+
+
+def address_of(number: int) -> str:
+    """An address of the loopback network for one case."""
+    return f"127.77.{number // 250}.{number % 250 + 1}"
+
+
+def methods_of(case: Any) -> list[str]:
+    """The methods of the requests that a case is to be read as; a refusal is answered with a body."""
+    return [accepted["method"] for accepted in case.get("accept", [])]
+
+
+class Conversation:
+    """One connection to a gateway."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, methods: list[str]) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.methods = methods
+        self.heard = Heard()
+        self.ended = False
+
+    async def hear(self, wanted: int, patience: float) -> None:
+        """Read until so many final responses have come, the other side closes, or nothing comes for `patience`."""
+        while not self.ended and not self.heard.unclean and len(self.heard.responses) < wanted:
+            try:
+                data = await asyncio.wait_for(self.reader.read(65536), patience)
+            except TimeoutError:
+                return
+            except ConnectionError:
+                data = b""
+            self.ended = not data
+            self.heard.surplus += data
+            self._take()
+
+    def _take(self) -> None:
+        heard = self.heard
+        while heard.surplus:
+            number = len(heard.responses)
+            method = self.methods[number] if number < len(self.methods) else ""
+            try:
+                found = take_response(heard.surplus, method, self.ended)
+            except NotStrictError:
+                heard.unclean = True
+                return
+            if found is None:
+                return
+            head, heard.surplus = found
+            if head.status < 200:
+                heard.interims.append(head.status)
+            else:
+                heard.responses.append(head)
+
+
+async def converse(port: int, address: str, methods: list[str]) -> Conversation:
+    """Connect from this address."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.bind((address, 0))
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    return Conversation(*await asyncio.open_connection(sock=sock), methods)
+
+
+async def play(case: Any, port: int, address: str, quiet: float = PATIENCE, probe: bool = False) -> Heard:
+    """Send the case and hear what comes.
+
+    `quiet` is how long a gateway may say nothing before it counts as one that says nothing more. With `probe` a case
+    that leaves the connection open is followed by `AFTERWARDS`. An `open` case ends where a client closes its side.
+    """
+    accepted = case.get("accept", [])
+    wanted = len(accepted) + ("refuse" in case)
+    stays = "refuse" not in case and bool(accepted) and bool(accepted[-1]["keep_alive"])
+    talk = await converse(port, address, methods_of(case))
+    writer = talk.writer
+    with suppress(ConnectionError):
+        writer.write(raw_bytes(case["raw"]))
+        if case.get("open"):
+            writer.write_eof()
+        await talk.hear(wanted, quiet)
+        if stays and probe and not talk.ended:
+            writer.write(AFTERWARDS)
+            await talk.hear(wanted + 1, quiet)
+        if not stays or probe:
+            await talk.hear(wanted + 99, quiet)
+        talk.heard.closed = talk.ended
+        if not talk.ended and not case.get("open"):
+            writer.write_eof()
+        await talk.hear(wanted + 99, quiet)
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+    return talk.heard
+
+
+async def play_all(
+    cases: list[Any], port: int, quiet: float = PATIENCE, probe: bool = False, at_once: int = AT_ONCE
+) -> list[Heard]:
+    """Play the cases, many at a time, each from the address of its number."""
+    turn = asyncio.Semaphore(at_once)
+
+    async def in_turn(number: int, case: Any) -> Heard:
+        async with turn:
+            return await play(case, port, address_of(number), quiet, probe)
+
+    return list(await asyncio.gather(*(in_turn(number, case) for number, case in enumerate(cases))))

@@ -1,0 +1,56 @@
+"""The response corpus through a gateway that runs: what a client gets of each answer, and of the answers after it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from conformance.gateways import portico
+from conformance.responder import ScriptedService, Seen, see_all
+from wire.world import corpus
+
+CASES = corpus("response")
+
+
+def name_of(case: Any) -> str:
+    return f"{case['file']}: {case['name']}"
+
+
+async def _see() -> list[Seen]:
+    async with ScriptedService(CASES) as service:
+        async with portico(service.port) as port:
+            seen = await see_all(CASES, port)
+        asked = {target for target in service.requests if target.startswith("/case/")}
+        assert len(asked) == len(CASES)
+        return seen
+
+
+@pytest.fixture(scope="module")
+def seen() -> dict[str, Seen]:
+    """Every case, seen once."""
+    return dict(zip(map(name_of, CASES), asyncio.run(_see()), strict=True))
+
+
+@pytest.mark.parametrize(("number", "case"), [*enumerate(CASES)], ids=[*map(name_of, CASES)])
+def test_a_client_is_given_what_is_right_or_nothing(seen: dict[str, Seen], number: int, case: Any) -> None:
+    own = seen[name_of(case)]
+    heard = own.case
+    assert own.beside == f"own beside-{number}", "another client got what was not meant for it"
+    if not heard.closed:
+        assert own.behind == f"own behind-{number}", "the same client did not get its own answer"
+    if "fail" in case and case["fail"]["started"]:
+        assert heard.responses == [], "a response that broke off looks whole"
+        assert heard.closed
+        return
+    first = heard.responses[0]
+    assert not heard.closed
+    if "fail" in case:
+        assert first.status == 502
+        assert first.all("content-type") == ["application/problem+json"]
+        return
+    answer = case["answer"]
+    assert (first.status, first.body.decode("latin-1")) == (answer["status"], answer["body"])
+    assert heard.interims == answer["interims"]
+    assert not {"connection", "keep-alive", "upgrade"} & {name.lower() for name, _ in first.fields}
