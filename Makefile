@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench conformance debian clean
+.PHONY: help run test check format bench stress conformance debian clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ format: .venv/dev ## Format the code
 
 bench: .venv/dev ## Measure Portico beside the peers that are installed
 	$(BIN)/python -m benchmarks
+
+stress: .venv/dev ## Hold one worker under slow, endless, greedy and vanishing clients; 8 minutes
+	$(BIN)/python -m benchmarks.stress
 
 conformance: .venv/dev ## Play the HTTP corpus to Portico, nginx and HAProxy; writes docs/security.md
 	@PYTHONPATH=tests $(BIN)/python -m conformance

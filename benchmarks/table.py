@@ -41,7 +41,7 @@ def medians(result: Result) -> str:
         [_marked(label, samples), *(metric.form.format(_median(metric, samples)) for metric in METRICS)]
         for label, samples in result.samples.items()
     ]
-    return _markdown([head, *rows])
+    return markdown([head, *rows])
 
 
 def ratios(result: Result) -> str:
@@ -53,7 +53,7 @@ def ratios(result: Result) -> str:
         [_marked(label, samples), *(_ratio(metric, samples, result.samples[base]) for metric, base in columns)]
         for label, samples in result.samples.items()
     ]
-    return _markdown([head, *rows]) if columns else ""
+    return markdown([head, *rows]) if columns else ""
 
 
 def spreads(result: Result) -> str:
@@ -63,12 +63,20 @@ def spreads(result: Result) -> str:
         [_marked(label, samples), *(_spread(metric, samples) for metric in METRICS)]
         for label, samples in result.samples.items()
     ]
-    return _markdown([head, *rows])
+    return markdown([head, *rows])
 
 
 def is_valid(samples: Sequence[Sample]) -> bool:
     """Whether every request was answered with 2xx."""
     return not any(sample.failed for sample in samples)
+
+
+def markdown(rows: Rows) -> str:
+    """The first row is the head; the first column is left-aligned, numbers are right-aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [rows[0], rule, *rows[1:]]
+    return "\n".join("| " + " | ".join(_justified(line, widths)) + " |" for line in lines)
 
 
 def _baselines(result: Result) -> list[str]:
@@ -92,13 +100,6 @@ def _ratio(metric: Metric, samples: Sequence[Sample], base: Sequence[Sample]) ->
 def _spread(metric: Metric, samples: Sequence[Sample]) -> str:
     values = [metric.value(sample) for sample in samples]
     return f"{metric.form.format(min(values))} to {metric.form.format(max(values))}"
-
-
-def _markdown(rows: Rows) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [rows[0], rule, *rows[1:]]
-    return "\n".join("| " + " | ".join(_justified(line, widths)) + " |" for line in lines)
 
 
 def _justified(line: Sequence[str], widths: Sequence[int]) -> list[str]:

@@ -1,0 +1,131 @@
+"""Slow connections, held open until this process is told to end.
+
+Arguments: the port, how many of each kind, and the kinds. It prints `held` once all are there; on SIGTERM it looks at
+each once more and prints how many the gateway has ended. Each connection moves about once a second; their turns are
+spread evenly, so that the crowd is a steady trickle and not a wave.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from benchmarks.children import output_file
+from benchmarks.readiness import comes_true
+from benchmarks.stress.subjects import helper
+from benchmarks.stress.wire import PATIENCE, Wire, request
+
+_TICK: Final = 0.005
+_ROUND: Final = 1.0
+"""Seconds in which each connection has its turn."""
+_WITHIN: Final = 60.0
+
+Turn = Callable[[Wire], None]
+"""What a connection does once a second; OSError where the gateway has ended it."""
+
+
+def slow_head(wire: Wire) -> Turn:
+    """A request's head, one byte at a time."""
+    wire.send(request("GET", "/small", "X-Slow: ")[:-4])
+    return lambda wire: wire.send(b"y")
+
+
+def slow_body(wire: Wire) -> Turn:
+    """A request's content, one byte at a time."""
+    wire.send(request("POST", "/take", "Content-Length: 1000000"))
+    return lambda wire: wire.send(b"y")
+
+
+def slow_reader(wire: Wire) -> Turn:
+    """A large response, a kilobyte at a time."""
+    wire.send(request("GET", "/bytes/67108864"))
+    return _read
+
+
+def idle(wire: Wire) -> Turn:
+    """A connection that asked once and is kept."""
+    wire.send(request("GET", "/small"))
+    wire.json()
+    return _look
+
+
+KINDS: Final[dict[str, Callable[[Wire], Turn]]] = {
+    "slow heads": slow_head,
+    "slow bodies": slow_body,
+    "slow readers": slow_reader,
+    "idle": idle,
+}
+
+
+@contextmanager
+def crowd(port: int, each: int, kinds: tuple[str, ...]) -> Iterator[Callable[[], int]]:
+    """Runs this module as a process of its own; yields what ends it and tells how many connections were lost."""
+    with helper("crowd", str(port), str(each), *kinds) as (process, directory):
+        output = output_file(directory)
+        if not comes_true(lambda: "held" in output.read_text() or process.poll() is not None, _WITHIN):
+            raise TimeoutError(f"not all connections could be opened: {output.read_text()}")
+
+        def end() -> int:
+            process.terminate()
+            process.wait(_WITHIN)
+            last = output.read_text().splitlines()[-1]
+            return int(last) if last.isdecimal() else len(kinds) * each
+
+        yield end
+
+
+def _read(wire: Wire) -> None:
+    if not wire.socket.recv(1024):
+        raise ConnectionError("the gateway closed")
+
+
+def _look(wire: Wire) -> None:
+    wire.socket.setblocking(False)
+    try:
+        _read(wire)
+    except BlockingIOError:
+        pass
+    finally:
+        wire.socket.settimeout(PATIENCE)
+
+
+def _hold(port: int, each: int, kinds: list[str]) -> None:
+    told_to_end = False
+
+    def end(number: int, frame: object) -> None:  # noqa: ARG001
+        nonlocal told_to_end
+        told_to_end = True
+
+    signal.signal(signal.SIGTERM, end)
+    held: list[tuple[Wire, Turn]] = []
+    for _ in range(each):
+        for kind in kinds:
+            wire = Wire(port, small=kind == "slow readers")
+            held.append((wire, KINDS[kind](wire)))
+    print("held", flush=True)
+    lost: set[Wire] = set()
+    begin, taken = time.monotonic(), 0
+    while not told_to_end:
+        time.sleep(_TICK)
+        wanted = int((time.monotonic() - begin) / _ROUND * len(held))
+        for number in range(taken, wanted):
+            _take_turn(*held[number % len(held)], lost)
+        taken = wanted
+    for wire, turn in held:
+        _take_turn(wire, turn, lost)
+    print(len(lost))
+
+
+def _take_turn(wire: Wire, turn: Turn, lost: set[Wire]) -> None:
+    try:
+        turn(wire)
+    except OSError:
+        lost.add(wire)
+
+
+if __name__ == "__main__":
+    _hold(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

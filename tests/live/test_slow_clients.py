@@ -1,0 +1,209 @@
+"""Clients that are slow, many, silent for long, or gone: nobody else notices, and nothing of them is left.
+
+`make stress` shows the same at full size, with numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import resource
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from .backend import Backend, Connection, content
+from .client import Wire, request
+from .messages import read_chunks, read_exactly, read_head
+from .world import Gateway, socket_inodes, until
+
+EACH = 300
+PIECE = content(1 << 20)
+POURED = 64 << 20
+LIMITS = {"header_timeout": "2s", "body_timeout": "2s", "idle_timeout": "2s"}
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """This process holds both ends of the gateway's connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def pours(connection: Connection) -> None:
+    """`/pour` is answered with more than the buffers on the way hold; all else as usual."""
+    while (head := read_head(connection.reader)) is not None:
+        if head.target == "/pour":
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % POURED)
+            for _ in range(POURED // len(PIECE)):
+                connection.send(PIECE)
+        else:
+            read_exactly(connection.reader, int(head.get("content-length") or 0))
+            connection.answer(b"fine")
+
+
+def in_flight(gateway: Gateway) -> int:
+    """By the metrics, less the request that asks for them."""
+    found = re.search(r"^gateway_requests_in_flight ([0-9.]+)$", gateway.get("/metrics").body.decode(), re.MULTILINE)
+    assert found
+    return int(float(found[1])) - 1
+
+
+def small_wire(port: int) -> Wire:
+    """A client whose kernel takes little of what it does not read."""
+    own = socket.socket()
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    own.connect(("127.0.0.1", port))
+    return Wire(port, own)
+
+
+def test_hundreds_of_slow_clients_of_every_kind(many_files: None) -> None:
+    """Normal requests are answered beside them; each ends as the limits say, once it no longer moves."""
+    with (
+        Backend(pours) as backend,
+        Gateway({"gateway": {"limits": LIMITS}, "services": {"s": backend}}) as gateway,
+        contextlib.ExitStack() as held,
+    ):
+        heads, bodies, readers, idle = [], [], [], []
+        for _ in range(EACH):
+            heads.append(held.enter_context(gateway.wire()))
+            heads[-1].send(request("GET", "/api/s/x", "X-Slow: ")[:-4])
+            bodies.append(held.enter_context(gateway.wire()))
+            bodies[-1].send(request("POST", "/api/s/x", "Content-Length: 1000000"))
+            readers.append(held.enter_context(small_wire(gateway.port)))
+            readers[-1].send(request("GET", "/api/s/pour"))
+            idle.append(held.enter_context(gateway.wire()))
+            assert idle[-1].ask("GET", "/api/s/x").body == b"fine"
+        with gateway.wire() as normal:
+            for wires in zip(heads, bodies, strict=True):
+                assert normal.ask("GET", "/api/s/x").body == b"fine"
+                for wire in wires:
+                    with contextlib.suppress(OSError):  # it may have had its time
+                        wire.send(b"y")
+        for wire in heads + bodies:
+            answer = wire.receive()
+            assert (answer.status, answer.json()["reason"]) == (408, "request_timeout")
+            assert wire.rest() == b""
+        for wire in idle:
+            assert wire.rest() == b""
+        until(lambda: in_flight(gateway) == 0, "the readers are let go")
+        assert all(len(wire.rest()) < POURED for wire in readers[:10]), "and can tell that there was more"
+        stalled = [line for line in gateway.log() if line["reason"] == "client_stalled"]
+        assert len(stalled) == EACH
+
+
+def test_both_directions_at_once_change_no_byte(backend: Backend) -> None:
+    """64 MiB come back while they are sent, in whatever pieces."""
+
+    def echo(connection: Connection) -> None:
+        head = read_head(connection.reader)
+        assert head is not None
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for chunk in read_chunks(connection.reader):
+            connection.received.clear()
+            connection.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        connection.send(b"0\r\n\r\n")
+
+    backend.script = echo
+    sent = content(POURED)
+    config = {"gateway": {"limits": {"body_size": POURED}}, "services": {"echo": backend}}
+    with Gateway(config) as gateway, gateway.wire() as wire:
+        wire.send(request("POST", "/api/echo/x", "Transfer-Encoding: chunked"))
+
+        def push() -> None:
+            at, size = 0, 1
+            while at < len(sent):
+                piece = sent[at : at + size]
+                wire.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+                at += size
+                size = size * 3 % 1_000_003  # from bytes to nearly a mebibyte, in no order
+            wire.send(b"0\r\n\r\n")
+
+        pusher = threading.Thread(target=push)
+        pusher.start()
+        head = read_head(wire.file)
+        assert head is not None
+        received = b"".join(read_chunks(wire.file))
+        pusher.join(30)
+        assert received == sent
+
+
+@pytest.mark.parametrize("leaves", ["fin", "rst"])
+@pytest.mark.parametrize("place", ["head", "body", "response"])
+def test_nothing_is_left_of_clients_that_vanish(backend: Backend, place: str, leaves: str) -> None:
+    ended = threading.Semaphore(0)
+    begun = threading.Semaphore(0)
+
+    def trickle(connection: Connection) -> None:
+        try:
+            asked = read_head(connection.reader)
+            assert asked is not None
+            begun.release()
+            if asked.method == "GET":
+                connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+            connection.wait_for_end()
+        finally:
+            ended.release()
+
+    backend.script = trickle
+    requests = {
+        "head": request("GET", "/api/drip/x")[:-10],
+        "body": request("POST", "/api/drip/x", "Content-Length: 100") + b"half",
+        "response": request("GET", "/api/drip/x"),
+    }
+    with Gateway({"services": {"drip": backend}}) as gateway:
+        gateway.wait_for_control()
+        worker = gateway.workers()[0]
+        sockets = len(socket_inodes(worker))
+        wires = [gateway.wire() for _ in range(20)]
+        for wire in wires:
+            wire.send(requests[place])
+        if place == "response":
+            assert all(wire.file.read1(1000).startswith(b"HTTP/1.1 200 ") for wire in wires)
+        for _ in wires if place != "head" else ():
+            assert begun.acquire(timeout=20)
+        for wire in wires:
+            if leaves == "rst":
+                wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            wire.__exit__(None, None, None)
+        for _ in wires if place != "head" else ():
+            assert ended.acquire(timeout=20), "the service's connection is closed"
+        until(lambda: in_flight(gateway) == 0, "nothing is under way")
+        until(lambda: len(socket_inodes(worker)) <= sockets, "every socket is closed")
+
+
+def test_a_client_that_closed_its_half_gets_a_large_response_whole() -> None:
+    with Backend(pours) as backend, Gateway({"services": {"s": backend}}) as gateway, small_wire(gateway.port) as wire:
+        wire.send(request("GET", "/api/s/pour"))
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert len(wire.receive().body) == POURED
+
+
+def test_a_long_poll_is_no_slow_client(backend: Backend) -> None:
+    """The limits for clients pass while the service has the word, and end nothing."""
+    limits = {"header_timeout": "200ms", "body_timeout": "200ms", "idle_timeout": "200ms"}
+    asked = threading.Event()
+    go_on = threading.Event()
+
+    def polled(connection: Connection) -> None:
+        while connection.next_request() is not None:
+            asked.set()
+            assert go_on.wait(30)
+            connection.answer(b"news")
+
+    backend.script = polled
+    with Gateway({"gateway": {"limits": limits}, "services": {"poll": backend}}) as gateway, gateway.wire() as wire:
+        for method, body in (("GET", None), ("POST", b"since=7")):
+            asked.clear()
+            go_on.clear()
+            wire.send(request(method, "/api/poll/x", body=body))
+            assert asked.wait(20)
+            time.sleep(1)
+            go_on.set()
+            assert wire.receive(method).body == b"news"
