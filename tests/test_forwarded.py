@@ -36,6 +36,8 @@ def peer(address: str = "10.0.0.1", networks: list[Network] = NETWORKS, secure: 
         *("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix"),
         *("X-Real-IP", "Forwarded", "X-Request-ID", "traceparent", "tracestate"),
         *("X-Consumer-Username", "X-Consumer-Scopes"),
+        *("X-Forwarded-Client-Cert", "Client-Cert", "Client-Cert-Chain", "X-Client-Cert-DN", "X-SSL-Client-S-DN"),
+        *("X-SSL-Client-Cert", "X-SSL-Client-Verify", "X_Forwarded_Client-Cert", "Client_Cert", "X_SSL_Client_S_DN"),
         *("x_forwarded_for", "X-Forwarded_For", "X_Forwarded-For", "X_Real_IP", "X_Real-IP", "x_request_id"),
         *("X_Consumer_Username", "X-Consumer_Username", "X_Consumer-Scopes"),
         *("Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "TE", "Trailer", "Upgrade", "Expect"),
@@ -153,6 +155,17 @@ def test_a_proxy_that_says_nothing_is_told_of_as_a_client() -> None:
 )
 def test_what_a_proxy_says_is_kept_where_it_makes_sense(line: str, name: str, value: str) -> None:
     assert believed(line, prefix=b"/inner")[name] == value
+
+
+def test_a_certificate_that_a_proxy_saw_is_passed_on_where_this_hop_saw_none() -> None:
+    lines = ("X-Forwarded-Client-Cert: Hash=1", 'X-Forwarded-Client-Cert: Hash=2;Subject="CN=b"')
+    told = believed_lines(fields(*lines), peer(), "192.0.2.1", b"own.example", b"")
+    assert [line.decode() for line in told if b"Client-Cert" in line] == list(lines)
+    own = Peer(Client("10.0.0.1", 8000, True, b"not even a certificate"), NETWORKS)
+    told = believed_lines(fields(*lines), own, "192.0.2.1", b"own.example", b"")
+    (line,) = [line for line in told if b"Client-Cert" in line]
+    assert line.startswith(b"X-Forwarded-Client-Cert: Hash=")
+    assert len(line) == 30 + 64
 
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -14,7 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from portico import __version__
-from portico.config import Config, ConfigError, file_problems, json_schema, load_config, warnings_for
+from portico.config import (
+    Config,
+    ConfigError,
+    expired_certificates,
+    file_problems,
+    json_schema,
+    load_config,
+    warnings_for,
+)
 from portico.policies import POLICY_SETTINGS
 
 DEFAULT_CONFIG = "portico.yaml"
@@ -63,22 +71,25 @@ def _load(config: Path | None) -> tuple[Config, Path | None]:
 @app.command()
 def run(config: ConfigOption = None) -> None:
     """Run the gateway until SIGTERM or Ctrl-C."""
-    from portico.supervisor import ListenError, Supervisor, open_listener
+    from portico.listeners import ListenError, Listeners
+    from portico.supervisor import Supervisor
 
     loaded, path = _load(config)
-    for warning in warnings_for(loaded):
+    for warning in [*expired_certificates(loaded), *warnings_for(loaded)]:
         err.print(f"warning: {warning}", markup=False)
     try:
-        listener = open_listener(loaded.gateway.host, loaded.gateway.port)
+        listeners = Listeners.open(loaded.gateway)
     except ListenError as error:
         _fail(f"portico: {error}")
-    Supervisor(loaded, path, listener).run()
+    Supervisor(loaded, path, listeners).run()
 
 
 @app.command()
 def check(config: ConfigOption = None) -> None:
     """Check a configuration without running it; exit code 1 if it is wrong."""
     loaded, path = _load(config)
+    if expired := expired_certificates(loaded):
+        _fail("\n".join(expired))
     warnings = warnings_for(loaded)
     for warning in warnings:
         err.print(f"warning: {warning}", markup=False)
@@ -127,7 +138,7 @@ def version() -> None:
 def demo(config: ConfigOption = None) -> None:
     """Start three sample services and the gateway in front of them, until Ctrl-C."""
     from portico.demo import run_demo
-    from portico.supervisor import ListenError
+    from portico.listeners import ListenError
 
     loaded, path = _load(config)
     try:

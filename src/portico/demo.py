@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from portico.config import Config
-from portico.supervisor import Child, Supervisor, open_listener
+from portico.listeners import Listeners, open_listener
+from portico.supervisor import Child, Supervisor
 
 SAMPLES: Final = {"gemini": 8001, "atc": 8002, "portfolio": 8003}
 """The sample services and their ports."""
@@ -23,15 +24,15 @@ _WHAT: Final = {
 
 def run_demo(config: Config, config_path: Path | None) -> None:
     """Run until Ctrl-C or SIGTERM. Raises ListenError where a port is taken, before anything was started."""
-    listeners = {
+    samples = {
         name: open_listener("127.0.0.1", port, f": the sample service {name} has this port")
         for name, port in SAMPLES.items()
     }
-    gateway = open_listener(config.gateway.host, config.gateway.port)
-    supervisor = Supervisor(config, config_path, gateway)
-    for name, listener in listeners.items():
+    listeners = Listeners.open(config.gateway)
+    supervisor = Supervisor(config, config_path, listeners)
+    for name, listener in samples.items():
         supervisor.companions.append(Child(name, _Sample(listener, supervisor)))
-    _introduce(gateway.getsockname()[1])
+    _introduce(listeners.gateway.getsockname()[1])
     supervisor.run()
 
 
@@ -43,7 +44,7 @@ class _Sample:
         self.supervisor = supervisor
 
     def __call__(self, name: str) -> None:
-        self.supervisor.listener.close()
+        self.supervisor.listeners.close()
         asyncio.run(self._serve(name))
 
     async def _serve(self, name: str) -> None:

@@ -83,14 +83,15 @@ class Stream(Protocol):
 
 
 class Client:
-    """Where a connection comes from, as the transport says."""
+    """Where a connection comes from, as the transport says; `certificate` is the client's, verified, in DER."""
 
-    __slots__ = ("address", "local_port", "peer", "secure")
+    __slots__ = ("address", "certificate", "local_port", "peer", "secure")
 
-    def __init__(self, address: str, local_port: int, secure: bool) -> None:
+    def __init__(self, address: str, local_port: int, secure: bool, certificate: bytes | None = None) -> None:
         self.address = address
         self.local_port = local_port
         self.secure = secure
+        self.certificate = certificate
         self.peer: Any = None
         """What the handler worked out about this client; it lives as long as the connection."""
 

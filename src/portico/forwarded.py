@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Final, TypeAlias
 
+from portico.client_certificate import certificate_line
 from portico.exchange import Client
 from portico.messages import Fields
 from portico.wire.grammar import END_TO_END
@@ -40,6 +41,8 @@ _IDENTITY: Final = (
     *("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto"),
     *("x-forwarded-server", "x-forwarded-scheme", "x-forwarded-ssl", "x-forwarded-by", "x-real-ip", "forwarded"),
     *("x-request-id", "traceparent", "tracestate", "x-consumer-username", "x-consumer-scopes"),
+    *("x-forwarded-client-cert", "client-cert", "client-cert-chain", "x-client-cert-dn"),
+    *("x-ssl-client-cert", "x-ssl-client-s-dn", "x-ssl-client-verify"),
 )
 _HOP_BY_HOP: Final = (
     *("connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer", "transfer-encoding"),
@@ -83,14 +86,15 @@ class Peer:
         self.networks = networks
         self.trusted = bool(networks) and is_in(client.address, networks)
         address = client.address.encode()
-        self.lines = b"\r\n".join(
-            (
-                b"X-Forwarded-For: " + address,
-                b"X-Real-IP: " + address,
-                b"X-Forwarded-Proto: " + (b"https" if client.secure else b"http"),
-                b"X-Forwarded-Port: %d" % client.local_port,
-            )
-        )
+        lines = [
+            b"X-Forwarded-For: " + address,
+            b"X-Real-IP: " + address,
+            b"X-Forwarded-Proto: " + (b"https" if client.secure else b"http"),
+            b"X-Forwarded-Port: %d" % client.local_port,
+        ]
+        if client.certificate is not None:
+            lines.append(certificate_line(client.certificate))
+        self.lines = b"\r\n".join(lines)
 
 
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -145,8 +149,16 @@ def believed_lines(fields: Fields, peer: Peer, client_ip: str, host: bytes, pref
         b"X-Forwarded-Port: " + (port if port and _PORT.fullmatch(port) else own[b"X-Forwarded-Port"]),
         *([b"X-Forwarded-Host: " + told_host] if told_host else []),
         *([b"X-Forwarded-Prefix: " + full_prefix] if full_prefix else []),
+        *_certificate_lines(fields, own),
         *_trace_lines(fields),
     ]
+
+
+def _certificate_lines(fields: Fields, own: dict[bytes, bytes]) -> list[bytes]:
+    """This hop's client certificate; where it has none, what the proxy says of the client's."""
+    certificate = own.get(b"X-Forwarded-Client-Cert")
+    values = fields.all(b"x-forwarded-client-cert") if certificate is None else [certificate]
+    return [b"X-Forwarded-Client-Cert: " + value for value in values]
 
 
 def _trace_lines(fields: Fields) -> list[bytes]:

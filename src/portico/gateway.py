@@ -68,7 +68,7 @@ class Gateway:
         method = request.method
         exchange.method = _METHOD_NAMES.get(method) or method.decode()
         try:
-            self._identify(exchange, stream, request)
+            self.identify(exchange, stream, request)
             route = self._locate(exchange, request)
             if isinstance(route, Route):
                 self._pass_policies(exchange, route, 0)
@@ -95,7 +95,7 @@ class Gateway:
 
     # ---- the steps
 
-    def _identify(self, exchange: Exchange, stream: Stream, request: RequestHead) -> None:
+    def identify(self, exchange: Exchange, stream: Stream, request: RequestHead) -> None:
         """1. Whose request it is and by which names it is known."""
         exchange.trace_id = exchange.request_id = getrandbits(128).to_bytes(16, "big").hex()
         networks = self.snapshot.trusted_proxies

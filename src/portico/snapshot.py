@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from portico.config import Config, ResolvedRoute, Upstream, UpstreamTlsSettings
+from portico.config import Config, ResolvedRoute, Upstream
 from portico.errors import Answer
 from portico.forwarded import RESPONSE_DROP, VIA
 from portico.gateway import Snapshot
@@ -15,6 +14,7 @@ from portico.places import Places
 from portico.policies import State, build_chain
 from portico.route import LocalRoute, Rewrite, Route
 from portico.router import Router, Rule
+from portico.upstream_tls import UpstreamContexts
 from portico.upstreams.instance import Address, Instance
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.deadlines import Deadlines
@@ -50,12 +50,13 @@ class SnapshotBuilder:
         self._state = State()
         self._instances: dict[tuple[str, str, str], Instance] = {}
         self._services: list[Service] = []
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._contexts = UpstreamContexts()
         control = Instance(Address("portico", path=str(control_socket)), deadlines, outbox, RESPONSE_DROP)
         self._control = Service("gateway", [(control, 1)], Timeouts(response=15.0), Retry(attempts=3))
 
     def build(self, config: Config, generation: int) -> Snapshot:
-        """Raises OSError or ssl.SSLError where a certificate file cannot be used."""
+        """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
+        self._prepare_tls(config)
         known, self._instances = self._instances, {}
         self._services = []
         services: dict[tuple[str, str | None], Service] = {}
@@ -94,6 +95,10 @@ class SnapshotBuilder:
             if not changed.isdisjoint(service.instances):
                 service.refresh()
 
+    def refresh_files(self) -> bool:
+        """Whether files of services' TLS have changed; a new snapshot brings them into use."""
+        return self._contexts.refresh()
+
     def prune(self) -> None:
         """Forget connections that closed while they were idle."""
         for instance in (*self._instances.values(), *self._control.instances):
@@ -104,20 +109,37 @@ class SnapshotBuilder:
         for instance in (*self._instances.values(), *self._control.instances):
             instance.close()
 
+    def _prepare_tls(self, config: Config) -> None:
+        """Have every context that is needed, of files as they are now."""
+        upstreams = (
+            service.upstream(version) for service in config.services.values() for version in (None, *service.versions)
+        )
+        used = {each.tls for each in upstreams if any(instance.scheme == "https" for instance in each.instances)}
+        for settings in used:
+            self._contexts.get(settings)
+        self._contexts.keep(used)
+        self._contexts.refresh()
+
     def _service(
         self, config: Config, written: ResolvedRoute, known: Mapping[tuple[str, str, str], Instance]
     ) -> Service:
         upstream = config.services[written.service].upstream(written.version)
         key = upstream_key(written.service, written.version, upstream)
-        tls_key = _tls_key(upstream.tls)
         members = []
         for settings in upstream.instances:
-            identity = (key, settings.url, tls_key)
+            tls = self._contexts.get(upstream.tls) if settings.scheme == "https" else None
+            identity = (key, settings.url, f"{upstream.tls!r} {tls.version}" if tls else "")
             instance = self._instances.get(identity) or known.get(identity)
             if instance is None:
-                tls = self._context(upstream.tls) if settings.scheme == "https" else None
-                address = Address(settings.authority, settings.host, settings.port, "", tls, upstream.tls.server_name)
+                address = Address(
+                    settings.authority,
+                    settings.host,
+                    settings.port,
+                    tls=tls.value if tls else None,
+                    server_name=upstream.tls.server_name,
+                )
                 instance = Instance(address, self._deadlines, self._outbox, RESPONSE_DROP)
+                instance.healthy = all(old.healthy for place, old in known.items() if place[:2] == identity[:2])
             instance.idle_time = upstream.idle_connection_timeout
             self._instances[identity] = instance
             members.append((instance, settings.weight))
@@ -169,23 +191,6 @@ class SnapshotBuilder:
             )
             rules.append(Rule(path, route, methods=_READS, exact=True))
         return rules
-
-    def _context(self, settings: UpstreamTlsSettings) -> ssl.SSLContext:
-        """One TLS context per settings and state of the CA file: making one costs tens of milliseconds."""
-        key = _tls_key(settings)
-        if key not in self._contexts:
-            context = ssl.create_default_context(cafile=str(settings.ca) if settings.ca else None)
-            context.set_alpn_protocols(["http/1.1"])
-            if not settings.verify:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            self._contexts[key] = context
-        return self._contexts[key]
-
-
-def _tls_key(settings: UpstreamTlsSettings) -> str:
-    changed = settings.ca.stat().st_mtime_ns if settings.ca else 0
-    return f"{settings!r} {changed}"
 
 
 def _prefix_of(written: ResolvedRoute) -> bytes:

@@ -1,4 +1,4 @@
-"""The supervisor: opens the listening socket, starts the other processes, again if they die, and stops them."""
+"""The supervisor: holds the listening sockets, starts the other processes, again if they die, and stops them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from typing import Final
 from portico import __version__
 from portico.config import Config
 from portico.descriptors import allow_descriptors
+from portico.listeners import Listeners
 from portico.observe.events import configure_events
 from portico.runtime import Runtime
 
@@ -36,10 +37,6 @@ _KILL_GRACE: Final = 2.0
 _BACKLOG: Final = 4096
 
 
-class ListenError(Exception):
-    """The gateway's address cannot be listened on; the message says what to do."""
-
-
 @dataclass
 class Child:
     """One process that has to run."""
@@ -52,33 +49,6 @@ class Child:
     start_at: float = 0.0
 
 
-def open_listener(host: str, port: int, way_out: str = ", or set GATEWAY_PORT to another port") -> socket.socket:
-    """A listening socket. Raises ListenError where the address is taken, forbidden or unknown.
-
-    The message says what to do; `way_out` is what else there is to do about a port that is taken.
-    """
-    where = f"{host}:{port}"
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise ListenError(f"cannot listen on {where}: {error.strerror or error}") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6 and host == "::":
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except PermissionError as error:
-        listener.close()
-        raise ListenError(f"not allowed to listen on {where}; ports below 1024 need privileges") from error
-    except OSError as error:
-        listener.close()
-        raise ListenError(f"cannot listen on {where}: {error.strerror}; stop what uses it{way_out}") from error
-    listener.setblocking(False)
-    return listener
-
-
 def _unix_listener(path: Path) -> socket.socket:
     """A socket that outlives the control process: who connects while that is started again waits instead of failing."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -88,13 +58,18 @@ def _unix_listener(path: Path) -> socket.socket:
     return listener
 
 
-class Supervisor:
-    """Runs one gateway: a control process and `gateway.workers` workers around one listening socket."""
+def _address_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    def __init__(self, config: Config, config_path: Path | None, listener: socket.socket) -> None:
+
+class Supervisor:
+    """Runs one gateway: a control process and `gateway.workers` workers around the listening sockets."""
+
+    def __init__(self, config: Config, config_path: Path | None, listeners: Listeners) -> None:
         self.config = config
         self.config_path = config_path
-        self.listener = listener
+        self.listeners = listeners
         self.children: list[Child] = []
         self.companions: list[Child] = []
         """Processes that run beside the gateway and stop after it."""
@@ -131,21 +106,22 @@ class Supervisor:
         self.children += self.companions
         for child in self.children:
             self._start(child)
-        host, port = self.listener.getsockname()[:2]
         scheme = "https" if self.config.gateway.tls else "http"
-        shown = f"[{host}]" if ":" in host else host
-        logger.info("portico %s listening on %s://%s:%d", __version__, scheme, shown, port, extra={"workers": count})
+        where = _address_of(self.listeners.gateway)
+        logger.info("portico %s listening on %s://%s", __version__, scheme, where, extra={"workers": count})
+        if self.listeners.redirect is not None:
+            logger.info("redirecting to https from http://%s", _address_of(self.listeners.redirect))
 
     def _control(self, name: str) -> None:  # noqa: ARG002
         from portico.control.process import run_control  # FastAPI is loaded in this process only
 
-        self.listener.close()
+        self.listeners.close()
         run_control(self.runtime, self.control_listener, self.channel_listener, self.lifeline, self.config_path)
 
     def _worker(self, name: str) -> None:
         from portico.worker import run_worker
 
-        run_worker(self.listener, self.runtime, self.lifeline, f"{name}-{os.getpid()}")
+        run_worker(self.listeners, self.runtime, self.lifeline, f"{name}-{os.getpid()}")
 
     def _start(self, child: Child) -> None:
         sys.stdout.flush()
@@ -219,7 +195,7 @@ class Supervisor:
     def _stop_all(self) -> None:
         """Workers drain first; the control process, which answers for them until then, ends last."""
         logger.info("stopping: running requests may finish")
-        self.listener.close()  # the workers close theirs: who comes now is turned away at once
+        self.listeners.close()  # the workers close theirs: who comes now is turned away at once
         workers = [child for child in self.children if child.name.startswith("worker-")]
         deadline = time.monotonic() + self.config.gateway.limits.drain_timeout + _KILL_GRACE
         self._stop(workers, deadline)

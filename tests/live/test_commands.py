@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from .authority import Authority
 from .test_processes import run_portico
+from .world import Gateway
 
 GOOD = """
 gateway: {port: 8000}
@@ -55,6 +57,16 @@ def test_check_warns(tmp_path: Path, text: str, env: dict[str, str], word: str) 
     assert done.returncode == 0
     assert any(line.startswith("warning: ") and word in line for line in done.stderr.splitlines()), done.stderr
     assert "your-secret-key-here" not in done.stderr
+
+
+def test_an_expired_certificate_is_an_error_to_check_and_a_warning_to_run(tmp_path: Path) -> None:
+    leaf = Authority(tmp_path).leaf("over", days=-1)
+    config = {"gateway": {"tls": leaf.written}}
+    with Gateway(config) as gateway:
+        assert f"warning: gateway.tls.certificate: {leaf.certificate} has expired" in gateway.err()
+        done = run_portico("check", "--config", str(gateway.file))
+    assert done.returncode == 1
+    assert f"gateway.tls.certificate: {leaf.certificate} has expired" in done.stderr
 
 
 def test_routes_schema_and_version(file: Path) -> None:

@@ -25,6 +25,7 @@ from .messages import Message
 T = TypeVar("T")
 
 _LISTENING = re.compile(r"portico \S+ listening on https?://\S+:(\d+)")
+_REDIRECTING = re.compile(r"redirecting to https from http://\S+:(\d+)")
 _OWN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH")
 
 
@@ -148,11 +149,15 @@ class Gateway:
         try:
             with Wire(self.port) as wire:
                 wire.socket.settimeout(2)
-                return wire.ask("GET", "/readyz").status == 200
+                return wire.ask("GET", "/readyz").status == (400 if self.speaks_tls else 200)
         except ValueError:
             raise
         except Exception:
-            return b"https" in self.err_bytes()
+            return False
+
+    @property
+    def speaks_tls(self) -> bool:
+        return b"listening on https:" in self.err_bytes()
 
     @property
     def running(self) -> subprocess.Popen[bytes]:
@@ -169,6 +174,13 @@ class Gateway:
 
     def wire(self) -> Wire:
         return Wire(self.port)
+
+    @property
+    def redirecting_port(self) -> int:
+        """The port that redirects to HTTPS."""
+        found = _REDIRECTING.search(self.err())
+        assert found, self.err()
+        return int(found[1])
 
     @property
     def url(self) -> str:

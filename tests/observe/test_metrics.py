@@ -51,6 +51,7 @@ def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
     worker["retries"] = {"gemini": 4}
     worker["limited"] = {"gemini": 5}
     worker["log_lines_dropped"] = 6
+    worker["failed_handshakes"] = 9
     worker["tunnel_bytes_in"], worker["tunnel_bytes_out"] = {"gemini": 7}, {"gemini": 8}
     found = page([worker], health={("gemini", "http://a:1"): True, ("gemini", "http://b:1"): False})
     at = {"service": "gemini", "method": "GET"}
@@ -66,6 +67,7 @@ def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
         ("gateway_retries_total", ("service",)),
         ("gateway_rate_limited_total", ("service",)),
         ("gateway_log_lines_dropped_total", ()),
+        ("gateway_tls_handshake_failures_total", ()),
         ("gateway_requests_in_flight", ()),
         ("gateway_connections", ()),
         ("gateway_tunnels", ()),
@@ -81,6 +83,7 @@ def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
     assert found["gateway_retries_total", labels(service="gemini")] == 4
     assert found["gateway_rate_limited_total", labels(service="gemini")] == 5
     assert found["gateway_log_lines_dropped_total", ()] == 6
+    assert found["gateway_tls_handshake_failures_total", ()] == 9
     assert found["gateway_tunnel_bytes_in_total", labels(service="gemini")] == 7
     assert found["gateway_tunnel_bytes_out_total", labels(service="gemini")] == 8
     assert found["gateway_instance_healthy", labels(service="gemini", instance="http://a:1")] == 1
@@ -163,7 +166,7 @@ def test_adding_up_is_as_if_one_worker_had_seen_all(
     together = add_up([totals(*(each for seen in workers for each in seen))])
     assert normal(apart) == normal(together)
     assert normal(add_up([apart])) == normal(apart)
-    counters = {"retries", "limited", "tunnel_bytes_in", "tunnel_bytes_out", "log_lines_dropped"}
+    counters = {"retries", "limited", "tunnel_bytes_in", "tunnel_bytes_out", "log_lines_dropped", "failed_handshakes"}
     assert set(apart) == {"series", *counters}
 
 
@@ -176,8 +179,10 @@ def normal(sums: dict[str, Any]) -> list[Any]:
 
 def test_counters_add_up() -> None:
     one, two = totals(), totals()
-    one.update(retries={"a": 1}, limited={"a": 2}, tunnel_bytes_in={"a": 4}, log_lines_dropped=3)
-    two.update(retries={"a": 10, "b": 5}, limited={}, tunnel_bytes_in={"a": 2}, log_lines_dropped=4)
+    one.update(retries={"a": 1}, limited={"a": 2}, tunnel_bytes_in={"a": 4}, log_lines_dropped=3, failed_handshakes=1)
+    two.update(
+        retries={"a": 10, "b": 5}, limited={}, tunnel_bytes_in={"a": 2}, log_lines_dropped=4, failed_handshakes=8
+    )
     assert add_up([one, two]) == {
         "series": [],
         "retries": {"a": 11, "b": 5},
@@ -185,4 +190,5 @@ def test_counters_add_up() -> None:
         "tunnel_bytes_in": {"a": 6},
         "tunnel_bytes_out": {},
         "log_lines_dropped": 7,
+        "failed_handshakes": 9,
     }

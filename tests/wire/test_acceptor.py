@@ -7,6 +7,7 @@ import ssl
 from portico.wire.acceptor import Acceptor
 from portico.wire.deadlines import Deadlines
 from portico.wire.server import HttpServer, Limits
+from portico.wire.threshold import Threshold
 from portico.wire.writing import Outbox
 
 from .world import RecordingHandler, say_ok
@@ -25,10 +26,10 @@ def server(loop: asyncio.AbstractEventLoop) -> HttpServer:
     return HttpServer(RecordingHandler(say_ok, False), Limits(), Deadlines(loop), Outbox(loop), loop)
 
 
-async def answer_to(client: socket.socket) -> bytes:
+async def answer_to(client: socket.socket, data: bytes = GET) -> bytes:
     loop = asyncio.get_running_loop()
     client.setblocking(False)
-    await loop.sock_sendall(client, GET)
+    await loop.sock_sendall(client, data)
     return await asyncio.wait_for(loop.sock_recv(client, 65536), 10)
 
 
@@ -37,7 +38,7 @@ def test_who_was_let_in_before_the_end_is_served() -> None:
         loop = asyncio.get_running_loop()
         listening, http = listener(), server(loop)
         clients = [socket.create_connection(listening.getsockname()) for _ in range(5)]
-        acceptor = Acceptor(loop, listening, http, None)
+        acceptor = Acceptor(loop, listening, http)
         acceptor.close()
         assert acceptor.is_opening()
         for client in clients:
@@ -55,7 +56,7 @@ def test_connections_come_one_by_one_while_it_runs() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         listening, http = listener(), server(loop)
-        acceptor = Acceptor(loop, listening, http, None)
+        acceptor = Acceptor(loop, listening, http)
         acceptor.start()
         for _ in range(3):
             with socket.create_connection(listening.getsockname()) as client:
@@ -71,12 +72,15 @@ def test_a_failed_handshake_harms_nobody_else() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         listening, http = listener(), server(loop)
-        acceptor = Acceptor(loop, listening, http, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        threshold = Threshold(loop, http, lambda: context, None)
+        acceptor = Acceptor(loop, listening, http, threshold)
         acceptor.start()
         for _ in range(2):
             with socket.create_connection(listening.getsockname()) as client:
-                assert not (await answer_to(client)).startswith(b"HTTP")
+                assert await answer_to(client, b"\x16\x03\x01\x00\x05hello") == b""
         acceptor.close()
+        assert threshold.failed_handshakes == 2
         assert http.connections == set()
         http.deadlines.close()
 

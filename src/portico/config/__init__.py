@@ -1,7 +1,7 @@
 """Configuration: one YAML file and the environment, checked as a whole and handed on unchangeable."""
 
-from portico.config.files import file_problems
-from portico.config.gateway import GatewaySettings, LimitSettings, LogSettings, TlsSettings
+from portico.config.files import expired_certificates, file_problems
+from portico.config.gateway import GatewaySettings, LimitSettings, LogSettings
 from portico.config.instances import InstanceSettings
 from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.load import load_config, load_text
@@ -19,9 +19,12 @@ from portico.config.services import (
     UpstreamTlsSettings,
     VersionSettings,
 )
+from portico.config.tls import CertificateSettings, ClientCertificateSettings, TlsSettings
 from portico.config.warnings import warnings_for
 
 __all__ = [
+    "CertificateSettings",
+    "ClientCertificateSettings",
     "Config",
     "ConfigError",
     "ConsumerLimit",
@@ -45,6 +48,7 @@ __all__ = [
     "UpstreamTlsSettings",
     "VersionSettings",
     "dump_config",
+    "expired_certificates",
     "file_problems",
     "json_schema",
     "load_config",

@@ -15,10 +15,15 @@ RESERVED = ("gateway", "none")
 
 
 def gateway_findings(gateway: GatewaySettings) -> Iterator[Finding]:
-    """The admin API is open to other machines only with a token."""
+    """What one part of the section demands of another."""
     if not gateway.admin_is_local and gateway.admin_token is None:
         message = "other machines can reach this address: set ADMIN_TOKEN or write gateway.admin_token"
         yield Finding(("gateway", "admin"), message)
+    if gateway.proxy_protocol and not gateway.trusted_proxies:
+        message = "needs trusted_proxies: only who is named there may say where a connection comes from"
+        yield Finding(("gateway", "proxy_protocol"), message)
+    if gateway.tls is not None and gateway.tls.redirect_from and gateway.tls.redirect_from == gateway.port:
+        yield Finding(("gateway", "tls", "redirect_from"), "has to be another port than gateway.port")
 
 
 def name_findings(services: Mapping[str, ServiceSettings], routes: Sequence[RouteSettings]) -> Iterator[Finding]:

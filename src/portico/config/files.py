@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from portico.certificates import CertificateError, Pair, days_left, read_certificate
 from portico.config.model import Config
+from portico.config.problems import KeyPath, dotted
+from portico.config.services import UpstreamTlsSettings
+from portico.tls import client_context, server_context
 
 
 def file_problems(config: Config) -> list[str]:
@@ -15,28 +18,66 @@ def file_problems(config: Config) -> list[str]:
     return [*_listening(config), *_upstreams(config), *_access_log(config)]
 
 
+def expired_certificates(config: Config) -> list[str]:
+    """Certificates that nobody accepts any more: no reason not to start, but one to put right, in sentences."""
+    return [f"{dotted(path)}: {file} has expired" for path, file, days in lifetimes(config) if days < 0]
+
+
+def lifetimes(config: Config) -> Iterator[tuple[KeyPath, Path, float]]:
+    """Every certificate that the gateway shows: its key in the configuration, its file, and the days until it expires.
+
+    One that cannot be read is left out.
+    """
+    for path, pair in _pairs(config):
+        try:
+            yield (*path, "certificate"), pair.certificate, days_left(read_certificate(pair.certificate))
+        except CertificateError:
+            continue
+
+
+def _pairs(config: Config) -> Iterator[tuple[KeyPath, Pair]]:
+    tls = config.gateway.tls
+    if tls is not None:
+        yield ("gateway", "tls"), tls.pair
+        for place, more in enumerate(tls.certificates):
+            yield ("gateway", "tls", "certificates", place), more.pair
+    for path, settings in _upstream_tls(config):
+        if settings.pair is not None:
+            yield path, settings.pair
+
+
+def _upstream_tls(config: Config) -> Iterator[tuple[KeyPath, UpstreamTlsSettings]]:
+    """Every `tls` section of a service, or of a version of it, that is written."""
+    for name, service in config.services.items():
+        if "tls" in service.model_fields_set:
+            yield ("services", name, "tls"), service.tls
+        for version, own in service.versions.items():
+            if "tls" in own.model_fields_set:
+                yield ("services", name, "versions", version, "tls"), own.tls
+
+
 def _listening(config: Config) -> Iterator[str]:
     tls = config.gateway.tls
     if tls is None:
         return
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key)
-    except OSError as error:  # ssl.SSLError is one
-        missing = [str(path) for path in (tls.certificate, tls.key) if not Path(path).is_file()]
-        reason = f"no such file: {', '.join(missing)}" if missing else error.strerror or str(error)
-        yield f"gateway.tls: the certificate and key cannot be used: {reason}"
+    for path, pair in _pairs(config):
+        if path[0] == "gateway":
+            yield from _problem(path, lambda pair=pair: server_context(pair))  # type: ignore[misc]
+    if tls.client_certificates is not None:
+        ca = tls.client_certificates.ca
+        yield from _problem(("gateway", "tls", "client_certificates", "ca"), lambda: client_context(ca=ca))
 
 
 def _upstreams(config: Config) -> Iterator[str]:
-    for name, service in config.services.items():
-        for version in (None, *service.versions):
-            ca = service.upstream(version).tls.ca
-            if ca is None:
-                continue
-            try:
-                ssl.create_default_context(cafile=str(ca))
-            except OSError as error:
-                yield f"services.{name}: the CA file {ca} cannot be used: {error.strerror or error}"
+    for path, tls in _upstream_tls(config):
+        yield from _problem(path, lambda tls=tls: client_context(tls.verify, tls.ca, tls.pair))  # type: ignore[misc]
+
+
+def _problem(path: KeyPath, use: Callable[[], object]) -> Iterator[str]:
+    try:
+        use()
+    except CertificateError as error:
+        yield f"{dotted(path)}: {error}"
 
 
 def _access_log(config: Config) -> Iterator[str]:

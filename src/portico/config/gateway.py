@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word
+from portico.config.section import NoneIsEmpty, Secret, Section, Whole, is_word
+from portico.config.tls import TlsSettings
 from portico.settings import Duration, Size
 
 Network = IPv4Network | IPv6Network
@@ -61,13 +62,6 @@ def _redis_url(secret: Any) -> Any:
     return secret
 
 
-class TlsSettings(Section):
-    """The certificate that clients see: PEM files, the chain in `certificate`."""
-
-    certificate: FilePath
-    key: FilePath
-
-
 class LimitSettings(Section):
     """What one client may ask of the gateway: sizes in bytes, times in seconds."""
 
@@ -111,6 +105,7 @@ class GatewaySettings(Section):
     admin_token: Secret = None
     redis_url: Annotated[Secret, AfterValidator(_redis_url)] = None
     trusted_proxies: tuple[Annotated[Network, BeforeValidator(_network, json_schema_input_type=str)], ...] = ()
+    proxy_protocol: bool = False
     tls: TlsSettings | None = None
     limits: Annotated[LimitSettings, NoneIsEmpty] = LimitSettings()
     log: Annotated[LogSettings, NoneIsEmpty] = LogSettings()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from portico.certificates import Pair
 from portico.config.instances import InstanceField, InstanceSettings, InstanceUrl
 from portico.config.levels import Policies
 from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inherit, is_word
@@ -145,11 +147,30 @@ class RetrySettings(Section):
 
 
 class UpstreamTlsSettings(Section):
-    """How the certificate of an https instance is checked; `server_name` is the name expected in it."""
+    """How the certificate of an https instance is checked; `server_name` is the name expected in it.
+
+    `certificate` and `key` are what the gateway shows to an instance that asks who it is.
+    """
 
     verify: bool = True
     ca: FilePath | None = None
     server_name: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    certificate: FilePath | None = None
+    key: FilePath | None = None
+
+    @model_validator(mode="after")
+    def _has_both_or_neither(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("needs both certificate and key, or neither")
+        return self
+
+    @property
+    def pair(self) -> Pair | None:
+        return Pair(self.certificate, self.key) if self.certificate and self.key else None
+
+    @property
+    def files(self) -> list[Path]:
+        return [path for path in (self.ca, self.certificate, self.key) if path is not None]
 
 
 HealthCheckField = Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from portico.config.files import lifetimes
 from portico.config.gateway import GatewaySettings
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, Problem, dotted
@@ -14,6 +15,9 @@ from portico.policies.cors import CorsSettings
 SAMPLE_SECRET = "your-secret-key-here"  # noqa: S105 - the one that nobody should keep
 SERVER_KEEP_ALIVE = 5.0
 """Seconds after which uvicorn closes a connection that rests (its --timeout-keep-alive)."""
+
+RENEWAL_DAYS = 14
+"""Days before its end by which a certificate should have been renewed; who renews by itself does so earlier."""
 
 
 def warnings_for(config: Config) -> list[Problem]:
@@ -26,6 +30,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_nobody_known(config),
             *_worker_limits(config),
             *_kept_too_long(config),
+            *_expiring(config),
             *_side_doors(config),
             *_unused_services(config),
             *([] if config.services else [Finding(("services",), "no services: nothing can be reached")]),
@@ -107,6 +112,12 @@ def _kept_too_long(config: Config) -> Iterator[Finding]:
                 "which then fails with 502 unless it can be sent again"
             )
             yield Finding(("services", name, "idle_connection_timeout"), message)
+
+
+def _expiring(config: Config) -> Iterator[Finding]:
+    for path, file, days in lifetimes(config):
+        if 0 <= days < RENEWAL_DAYS:
+            yield Finding(path, f"{file} expires in {int(days)} days: renew it")
 
 
 def _side_doors(config: Config) -> Iterator[Finding]:

@@ -33,11 +33,16 @@ class _Page(Collector):
         yield self._counter("gateway_tunnel_bytes_in", "Bytes from clients through WebSockets that ended", received)
         yield self._counter("gateway_tunnel_bytes_out", "Bytes to clients through WebSockets that ended", sent)
         yield self._gauge("gateway_tunnels", "Open WebSockets and other upgrades", sum(w["tunnels"] for w in self.live))
-        dropped = CounterMetricFamily(
-            "gateway_log_lines_dropped", "Access log lines lost because nobody read them in time"
+        yield self._sum(
+            "gateway_log_lines_dropped",
+            "Access log lines lost because nobody read them in time",
+            self.sums["log_lines_dropped"],
         )
-        dropped.add_metric([], self.sums["log_lines_dropped"])
-        yield dropped
+        yield self._sum(
+            "gateway_tls_handshake_failures",
+            "TLS handshakes of clients that came to nothing",
+            self.sums["failed_handshakes"],
+        )
         yield self._gauge("gateway_requests_in_flight", "Exchanges under way", sum(w["in_flight"] for w in self.live))
         yield self._gauge("gateway_connections", "Open client connections", sum(w["connections"] for w in self.live))
         yield self._gauge("gateway_workers", "Workers that are connected", len(self.live))
@@ -73,6 +78,12 @@ class _Page(Collector):
         family = CounterMetricFamily(name, text, labels=["service"])
         for service, count in counts.items():
             family.add_metric([service], count)
+        return family
+
+    @staticmethod
+    def _sum(name: str, text: str, count: int) -> CounterMetricFamily:
+        family = CounterMetricFamily(name, text)
+        family.add_metric([], count)
         return family
 
     @staticmethod

@@ -13,8 +13,10 @@ from typing import Any, Final
 
 import httpx
 
+from portico.certificates import CertificateError
 from portico.config import Config, HealthCheckSettings, InstanceSettings, UpstreamTlsSettings
 from portico.snapshot import upstream_key
+from portico.upstream_tls import UpstreamContexts
 
 logger: Final = logging.getLogger("portico.health")
 
@@ -73,7 +75,8 @@ class HealthChecks:
     changed: Callable[[list[tuple[str, str, bool]]], None]
     checks: dict[tuple[str, str], Check] = field(default_factory=dict)
     _tasks: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
-    _clients: dict[str, httpx.AsyncClient] = field(default_factory=dict)
+    _contexts: UpstreamContexts = field(default_factory=UpstreamContexts)
+    _clients: dict[UpstreamTlsSettings, tuple[ssl.SSLContext, httpx.AsyncClient]] = field(default_factory=dict)
     _report: asyncio.Task[dict[str, Any]] | None = None
     _reported: float = 0.0
 
@@ -116,7 +119,7 @@ class HealthChecks:
         """Stop checking."""
         for task in self._tasks.values():
             task.cancel()
-        for client in self._clients.values():
+        for _, client in self._clients.values():
             await client.aclose()
 
     async def _keep_checking(self, check: Check) -> None:
@@ -153,7 +156,7 @@ class HealthChecks:
                 error = await self._ask(check, settings)
         except TimeoutError:
             error = f"no answer within {settings.timeout:g} s"
-        except (OSError, httpx.HTTPError, ssl.SSLError) as failure:
+        except (OSError, httpx.HTTPError, CertificateError) as failure:
             error = str(failure) or type(failure).__name__
         return Finding(time.monotonic() - started, error)
 
@@ -168,16 +171,18 @@ class HealthChecks:
             return None if settings.expects(response.status_code) else f"answered {response.status_code}"
 
     def _client(self, tls: UpstreamTlsSettings) -> httpx.AsyncClient:
-        key = repr(tls)
-        if key not in self._clients:
-            verify: ssl.SSLContext | bool = tls.verify
-            if tls.verify and tls.ca:
-                verify = ssl.create_default_context(cafile=str(tls.ca))
+        """A client that shows and believes the same certificates as the workers do, by what their files hold now."""
+        renewed = self._contexts.get(tls)
+        renewed.refresh()
+        context, client = self._clients.get(tls, (None, None))
+        if client is None or context is not renewed.value:
             limits = httpx.Limits(max_keepalive_connections=0)  # a check shows that new connections are accepted
-            self._clients[key] = httpx.AsyncClient(
-                verify=verify, timeout=60.0, limits=limits, trust_env=False, headers={"User-Agent": "portico-health"}
+            headers = {"User-Agent": "portico-health"}
+            client = httpx.AsyncClient(
+                verify=renewed.value, timeout=60.0, limits=limits, trust_env=False, headers=headers
             )
-        return self._clients[key]
+            self._clients[tls] = renewed.value, client
+        return client
 
 
 def _described(check: Check, finding: Finding) -> dict[str, Any]:

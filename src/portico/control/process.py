@@ -43,7 +43,9 @@ class _Server(uvicorn.Server):
 def _fixed(config: Config) -> tuple[object, ...]:
     """What cannot change while the gateway runs."""
     gateway = config.gateway
-    return gateway.host, gateway.port, gateway.workers, gateway.tls, gateway.log
+    redirect_from = gateway.tls and gateway.tls.redirect_from
+    listening = (gateway.host, gateway.port, gateway.tls is None, redirect_from, gateway.proxy_protocol)
+    return *listening, gateway.workers, gateway.log
 
 
 class _Control:
@@ -107,7 +109,10 @@ class _Control:
             logger.error("the configuration is wrong and was not taken over", extra={"problems": problems})
             return
         if _fixed(config) != _fixed(self.state.config):
-            logger.warning("a change of host, port, workers, tls or log takes effect after a restart")
+            logger.warning(
+                "a change of host, port, workers, proxy_protocol, redirect_from or log, or between TLS and none, "
+                "takes effect after a restart"
+            )
         self.generation += 1
         self.runtime.store(config, self.generation)
         self.state.config = config

@@ -104,7 +104,7 @@ def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
     """The sum of several workers' totals, in the same form, without the gauges: those are of workers that run."""
     series: dict[tuple[str, str], list[Any]] = {}
     counters: dict[str, dict[str, int]] = {"retries": {}, "limited": {}, "tunnel_bytes_in": {}, "tunnel_bytes_out": {}}
-    dropped = 0
+    sums = {"log_lines_dropped": 0, "failed_handshakes": 0}
     for total in totals:
         for service, method, statuses, buckets, seconds, upstream_buckets, upstream_seconds in total["series"]:
             entry = series.setdefault(
@@ -119,9 +119,10 @@ def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
         for name, counts in counters.items():
             for service, count in total[name].items():
                 counts[service] = counts.get(service, 0) + count
-        dropped += total["log_lines_dropped"]
+        for name in sums:
+            sums[name] += total[name]
     return {
         "series": [[*key, list(entry[0].items()), *entry[1:]] for key, entry in sorted(series.items())],
         **counters,
-        "log_lines_dropped": dropped,
+        **sums,
     }

@@ -34,6 +34,7 @@ class Metrics:
         self.tunnel_bytes_in: dict[str, int] = {}
         self.tunnel_bytes_out: dict[str, int] = {}
         self.log_lines_dropped = 0
+        self.failed_handshakes = 0
 
     def observe(self, service: str, method: str, status: int, seconds: float, upstream_seconds: float | None) -> None:
         """Count one exchange."""
@@ -66,4 +67,5 @@ class Metrics:
             "tunnel_bytes_in": self.tunnel_bytes_in,
             "tunnel_bytes_out": self.tunnel_bytes_out,
             "log_lines_dropped": self.log_lines_dropped,
+            "failed_handshakes": self.failed_handshakes,
         }

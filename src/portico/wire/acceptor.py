@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 from typing import Final
 
 from portico.wire.server import HttpServer
+from portico.wire.threshold import Threshold
 
 logger: Final = logging.getLogger("portico.wire")
 
 _PAUSE: Final = 0.1
 """Seconds without accepting after the process ran out of descriptors."""
+_LAST_GRACE: Final = 2.0
+"""Seconds that connections which have yet to come to HTTP are given once no more are accepted."""
 
 
 class Acceptor:
@@ -21,15 +23,21 @@ class Acceptor:
 
     All workers are woken for a new connection, and one that took all there are would leave the others idle. So each
     takes one and looks at its other events first: the busier it is, the fewer it gets.
+
+    With a `threshold` connections come to `server` over that.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, listener: socket.socket, server: HttpServer, tls: ssl.SSLContext | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listener: socket.socket,
+        server: HttpServer,
+        threshold: Threshold | None = None,
     ) -> None:
         self._loop = loop
         self._listener = listener
         self._server = server
-        self._tls = tls
+        self._threshold = threshold
         self._opening: set[asyncio.Task[None]] = set()
         listener.setblocking(False)
 
@@ -47,11 +55,17 @@ class Acceptor:
         while self._accept():
             pass
         self._listener.close()
+        if self._threshold is not None:
+            self._loop.call_later(_LAST_GRACE, self._give_up)
+
+    def _give_up(self) -> None:
+        for task in self._opening:
+            task.cancel()
 
     def _accept(self) -> bool:
         """Take one connection; False where there is none."""
         try:
-            connection, _ = self._listener.accept()
+            connection, address = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return False
         except OSError:
@@ -59,7 +73,7 @@ class Acceptor:
             self._loop.remove_reader(self._listener)
             self._loop.call_later(_PAUSE, self._resume)
             return False
-        task = self._loop.create_task(self._open(connection))
+        task = self._loop.create_task(self._open(connection, str(address[0])))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
         return True
@@ -68,10 +82,13 @@ class Acceptor:
         if self._listener.fileno() >= 0:
             self.start()
 
-    async def _open(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    async def _open(self, connection: socket.socket, peer: str) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._server, connection, ssl=self._tls)
-        except OSError:  # a handshake that failed, or a client that left during it
+            connection.setblocking(False)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._threshold is None:
+                await self._loop.connect_accepted_socket(self._server, connection)
+            else:
+                await self._threshold.admit(connection, peer)
+        except OSError:  # a client that left
             connection.close()

@@ -24,6 +24,7 @@ from portico.wire.grammar import (
     repeat_request_head,
     without_empty_lines,
 )
+from portico.wire.proxy_protocol import Origin
 from portico.wire.writing import LARGE, Outbox, write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
@@ -133,12 +134,15 @@ class HttpServer:
 
 
 class ServerConnection(asyncio.Protocol):
-    """One client connection, and the `Stream` of the exchange that runs on it."""
+    """One client connection, and the `Stream` of the exchange that runs on it.
+
+    `origin` is where it came from if a PROXY header said so.
+    """
 
     # fmt: off
     __slots__ = (
         # as long as the connection
-        "advancing", "buffer", "client", "deadline", "outgoing", "peer_closed", "previous", "reading_paused",
+        "advancing", "buffer", "client", "deadline", "origin", "outgoing", "peer_closed", "previous", "reading_paused",
         "server", "state", "transport", "wakes", "writing_paused",
         # as long as an exchange
         "awaits_continue", "body_since", "bytes_in", "bytes_out", "decoder", "keep_alive", "left", "mode", "paused_at",
@@ -150,8 +154,9 @@ class ServerConnection(asyncio.Protocol):
     client: Client
     receiver: Receiver
 
-    def __init__(self, server: HttpServer) -> None:
+    def __init__(self, server: HttpServer, origin: Origin | None = None) -> None:
         self.server = server
+        self.origin = origin
         self.state = _READING_HEAD
         self.buffer = b""
         self.deadline = NEVER
@@ -175,7 +180,7 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
-        self.client = _client_of(transport)
+        self.client = _client_of(transport, self.origin)
         server = self.server
         error = server.admit(self)
         if error is not None:
@@ -628,6 +633,21 @@ class ServerConnection(asyncio.Protocol):
         self.transport.close()
 
 
+class RefusedConnection(ServerConnection):
+    """A connection on which nothing is read: it gets one refusal."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, server: HttpServer, origin: Origin | None, error: MessageError) -> None:
+        super().__init__(server, origin)
+        self.error = error
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self.state == _READING_HEAD:
+            self._refuse(self.error, b"")
+
+
 def _status_line(status: int, phrase: bytes) -> bytes:
     usual = STATUS_LINES.get(status)
     if usual is None or (phrase and usual[_PHRASE:] != phrase):
@@ -635,14 +655,17 @@ def _status_line(status: int, phrase: bytes) -> bytes:
     return usual
 
 
-def _client_of(transport: asyncio.BaseTransport) -> Client:
+def _client_of(transport: asyncio.BaseTransport, origin: Origin | None) -> Client:
     peer: Any = transport.get_extra_info("peername")
     local: Any = transport.get_extra_info("sockname")
+    tls: Any = transport.get_extra_info("ssl_object")
     address = str(peer[0]) if isinstance(peer, tuple) else ""
     if address.startswith("::ffff:") and "." in address:
         address = address[7:]  # an IPv4 client on a dual-stack socket is the same client
     port = int(local[1]) if isinstance(local, tuple) else 0
-    return Client(address, port, transport.get_extra_info("ssl_object") is not None)
+    if origin is not None:
+        address, port = origin.address, origin.port
+    return Client(address, port, tls is not None, tls.getpeercert(binary_form=True) if tls else None)
 
 
 def _oversized(buffer: bytes, end: int, limits: Limits) -> MessageError | None:

@@ -1,0 +1,77 @@
+"""PEM files of certificates and keys: what is in them, and what is wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.x509.oid import NameOID
+
+UNREADABLE: Final = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What the library raises for certificates that OpenSSL, which is more lenient, accepts."""
+
+
+class CertificateError(Exception):
+    """A file that cannot be used; the message names it and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate, with the chain up to its authority behind it, and the key that belongs to it."""
+
+    certificate: Path
+    key: Path
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """The first certificate of a file. Raises CertificateError."""
+    try:
+        return x509.load_pem_x509_certificate(_content(path))
+    except UNREADABLE as error:
+        raise CertificateError(f"{path}: no certificate in PEM form at its beginning") from error
+
+
+def names_of(certificate: x509.Certificate) -> list[str]:
+    """The host names that it is for, in lower case: its DNS names or, in old ones, its common name (RFC 6125)."""
+    try:
+        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = alternatives.get_values_for_type(x509.DNSName)
+    except x509.ExtensionNotFound:
+        names = [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    except UNREADABLE:
+        names = []
+    return [name.lower().rstrip(".") for name in names]
+
+
+def days_left(certificate: x509.Certificate) -> float:
+    """Days until it expires; negative where it has."""
+    return (certificate.not_valid_after_utc - datetime.now(UTC)).total_seconds() / 86400
+
+
+def explain(pair: Pair) -> str | None:
+    """Which of the two files is wrong and why; None where nothing is to be found."""
+    try:
+        certificate = read_certificate(pair.certificate)
+        key = load_pem_private_key(_content(pair.key), password=None)
+    except CertificateError as error:
+        return str(error)
+    except TypeError:
+        return f"{pair.key}: the key is encrypted; there is nobody to ask for its password"
+    except (ValueError, UnsupportedAlgorithm):
+        return f"{pair.key}: no private key in PEM form"
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
+        return f"{pair.key}: not the key of the certificate {pair.certificate}"
+    return None
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CertificateError(f"{path}: {error.strerror or error}") from error
