@@ -327,9 +327,9 @@ class Forwarding:
         exchange = self.exchange
         fields = head.fields
         drop = exchange.response_drop
-        if drop or head.hop_by_hop or head.status == 204:
+        if drop or head.hop_by_hop or head.status in _BODILESS:
             drop = (drop or _NOTHING) | RESPONSE_DROP | head.hop_by_hop
-            lines = fields.without(drop | _LENGTH if head.status == 204 else drop)
+            lines = fields.without(drop | _LENGTH if head.status in _BODILESS else drop)
         else:
             if fields.passed_by is None:
                 fields.passed = b"\r\n".join(fields.without(RESPONSE_DROP))
@@ -445,3 +445,5 @@ class Forwarding:
 
 _NOTHING: Final[frozenset[bytes]] = frozenset()
 _LENGTH: Final = frozenset({b"content-length"})
+_BODILESS: Final = (101, 204)
+"""Statuses that may not have a Content-Length (RFC 9110, section 8.6)."""

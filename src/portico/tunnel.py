@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from portico.errors import MessageError, UpstreamError
@@ -13,7 +14,7 @@ from portico.wire.deadlines import NEVER
 from portico.wire.websocket import GOING_AWAY, PROTOCOL, Frames, masked_going_away
 
 _CLOSING_PATIENCE: Final = 2.0
-"""Seconds that a client has to answer a close frame of the gateway's."""
+"""Seconds that either side has to end the frame under way, and both to answer a close frame of the gateway's."""
 _HALF_CLOSED_PATIENCE: Final = 10.0
 """Seconds of silence after which a service that goes on after its client's end is left."""
 
@@ -25,6 +26,35 @@ class Owner(Protocol):
         """No byte will pass any more."""
 
 
+class _Direction:
+    """What goes from one end of a WebSocket to the other, and how it ends.
+
+    `said` tells that a close frame has gone out, `heard` that the sender has said its own, or is gone.
+    """
+
+    __slots__ = ("frames", "heard", "said", "send")
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self.send = send
+        self.frames = Frames()
+        self.said = self.heard = False
+
+    def part(self, data: bytes, goodbye: bytes) -> bool:
+        """Pass on the frame under way, then `goodbye` in place of all else; whether `data` had more of that frame."""
+        taken = 0
+        if not self.said:
+            taken = self.frames.feed(data, to_boundary=True)
+            if taken:
+                self.send(data[:taken])
+            if self.frames.is_between:
+                self.said = True
+                if not self.frames.closed:
+                    self.send(goodbye)
+        self.frames.feed(data[taken:])
+        self.heard = self.heard or (self.frames.closed and self.frames.is_between)
+        return bool(taken)
+
+
 class Tunnel:
     """One exchange after its 101; it hears both sides: `Receiver` and `ResponseReceiver`.
 
@@ -34,7 +64,7 @@ class Tunnel:
     # fmt: off
     __slots__ = (
         "closing", "connection", "deadline", "exchange", "idle", "inward", "is_websocket", "outward", "owner",
-        "said_inward", "said_outward", "stream", "wakes",
+        "parting", "stream", "wakes",
     )
     # fmt: on
 
@@ -48,28 +78,35 @@ class Tunnel:
         self.idle = idle
         self.deadline = self.wakes = NEVER
         self.is_websocket = protocol == PROTOCOL
-        self.inward = Frames()
-        self.outward = Frames()
-        self.closing = self.said_inward = self.said_outward = False
+        self.inward = _Direction(connection.send_body)
+        self.outward = _Direction(self.stream.send_body)
+        self.closing = False
+        """Whether the next deadline is the end."""
+        self.parting = False
+        """Whether the gateway's close frames take the place of what the sides still say."""
         self._moved()
 
     # ---- told by the client's side: Receiver
 
     def body_received(self, data: bytes) -> None:
         """From the client to the service."""
-        if self.closing:
-            self._close_inward(data)
+        if self.parting:
+            self._part(data, b"")
             return
         if self.is_websocket:
-            self.inward.feed(data)
+            self.inward.frames.feed(data)
         self.connection.send_body(data)
         self._moved()
 
     def body_ended(self) -> None:
         """The client has said all: so hears the service, which may have something to add."""
         self.idle = min(self.idle, _HALF_CLOSED_PATIENCE)
-        self._moved()
+        self.inward.said = self.inward.heard = True
         self.connection.end_tunnel()
+        if self.parting:
+            self._part(b"", b"")
+        else:
+            self._moved()
 
     def body_failed(self, error: MessageError) -> None:
         """A tunnel has no framing that could be broken."""
@@ -103,11 +140,11 @@ class Tunnel:
 
     def response_body(self, data: bytes) -> None:
         """From the service to the client."""
-        if self.closing:
-            self._close_outward(data)
+        if self.parting:
+            self._part(b"", data)
             return
         if self.is_websocket:
-            self.outward.feed(data)
+            self.outward.frames.feed(data)
         self.stream.send_body(data)
         self._moved()
 
@@ -139,39 +176,27 @@ class Tunnel:
             self.stream.end()
 
     def _moved(self) -> None:
-        self.connection.deadlines.set(self, time.monotonic() + self.idle)
+        patience = _CLOSING_PATIENCE if self.closing else self.idle
+        self.connection.deadlines.set(self, time.monotonic() + patience)
 
     def _say_goodbye(self, reason: str) -> None:
-        """Send a close frame both ways, each behind the frame that is under way; the client's answer ends it all."""
+        """Send a close frame both ways, each behind the frame that is under way; the answers end it all.
+
+        Where a side has said its own already, the other's answer to that is all that is missing.
+        """
         if self.closing:
             return
         self.closing = True
         self.exchange.reason = reason
-        self.connection.deadlines.set(self, time.monotonic() + _CLOSING_PATIENCE)
-        self._close_outward(b"")
-        self._close_inward(b"")
+        self._moved()
+        if not self.inward.frames.closed and not self.outward.frames.closed:
+            self.parting = True
+            self._part(b"", b"")
 
-    def _close_outward(self, data: bytes) -> None:
-        if self.said_outward:
-            return
-        taken = self.outward.feed(data, to_boundary=True)
-        if taken:
-            self.stream.send_body(data[:taken])
-        if self.outward.is_between:
-            self.said_outward = True
-            if not self.outward.closed:
-                self.stream.send_body(GOING_AWAY)
-
-    def _close_inward(self, data: bytes) -> None:
-        if not self.said_inward:
-            taken = self.inward.feed(data, to_boundary=True)
-            if taken:
-                self.connection.send_body(data[:taken])
-                data = data[taken:]
-            if self.inward.is_between:
-                self.said_inward = True
-                if not self.inward.closed:
-                    self.connection.send_body(masked_going_away())
-        self.inward.feed(data)
-        if self.inward.closed and self.inward.is_between and self.said_outward:
+    def _part(self, inward: bytes, outward: bytes) -> None:
+        passed = self.inward.part(inward, masked_going_away())
+        passed = self.outward.part(outward, GOING_AWAY) or passed
+        if self.outward.said and self.inward.heard and self.outward.heard:
             self.stream.end()
+        elif passed:
+            self._moved()

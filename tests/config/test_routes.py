@@ -197,3 +197,21 @@ def test_without_a_file_the_sample_services_are_there() -> None:
     assert (limit.requests_per_minute, limit.burst, limit.by, scope) == (60, 20, "client_ip", "gateway")
     assert config.all_routes[0].policies["cors"][0].allow_origins == ["*"]
     assert set(config.own_policies) == {"cors", "rate_limit"}
+
+
+def test_a_route_has_its_own_upgrades_and_silence(load: Load) -> None:
+    routes = load(
+        """\
+        services: {a: {url: http://h, upgrades: [foo], timeout: {tunnel: 60}}}
+        routes:
+          - {service: a, path: /plain, upgrades: false}
+          - {service: a, path: /long, upgrades: [websocket], timeout: {tunnel: 1h}}
+          - {service: a, path: /same}
+        """
+    ).all_routes
+    assert [(route.path, route.upgrades, route.timeouts.tunnel) for route in routes] == [
+        ("/plain", (), 60),
+        ("/long", ("websocket",), 3600),
+        ("/same", ("foo",), 60),
+        ("/api/a", ("foo",), 60),
+    ]

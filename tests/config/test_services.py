@@ -101,9 +101,34 @@ def test_timeouts() -> None:
     assert service().timeouts == Timeouts(connect=5, response=30, idle=60, total=None)
     assert service(timeout=30.0).timeouts == Timeouts(connect=5, response=30, idle=30, total=None)
     assert service(timeout="2s").timeouts == Timeouts(connect=2, response=2, idle=2, total=None)
+    assert service(timeout={"tunnel": "1h"}).timeouts.tunnel == 3600
+    assert service(timeout=30.0).timeouts.tunnel == 600
     assert service(timeout={"connect": 1, "total": "1m"}).timeouts == Timeouts(
         connect=1, response=30, idle=60, total=60
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "upgrades"),
+    [
+        ("{}", ("websocket",)),
+        ("{upgrades: no}", ()),
+        ("{upgrades: []}", ()),
+        ("{upgrades: [WebSocket, Foo/2.1]}", ("websocket", "foo/2.1")),
+    ],
+)
+def test_upgrades(load: Load, written: str, upgrades: tuple[str, ...]) -> None:
+    services = f"services: {{a: {{url: http://h, versions: {{v1: , v2: {written}}}, upgrades: [bar]}}, b: {written}}}"
+    config = load(services.replace("b: {", "b: {url: http://h, "))
+    found = {route.name: route.upgrades for route in config.all_routes}
+    assert found == {"a": ("bar",), "a-v1": ("bar",), "a-v2": ("bar",) if written == "{}" else upgrades, "b": upgrades}
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "H2C", "h2c-17", "HTTP/2.0", "http", "TLS/1.3"])
+def test_upgrades_that_hide_requests(report: Report, protocol: str) -> None:
+    (line,) = report(f"services: {{a: {{url: http://h, upgrades: [{protocol}]}}}}")
+    assert "services.a.upgrades[0]: requests inside" in line
+    assert line.endswith("would pass by every policy; it cannot be allowed")
 
 
 def test_retries() -> None:
@@ -128,6 +153,10 @@ def test_on_is_a_key_and_no_boolean(load: Load) -> None:
         ("retries: {on: [500]}", "retries.on[0]: expected one of connect, reset, timeout, 502, 503, 504"),
         ("retries: {budget: 20}", "retries.budget: has to be 1 or less"),
         ("timeout: -1", "timeout: has to be more than 0"),
+        ("timeout: {tunnel: 0}", "timeout.tunnel: has to be more than 0"),
+        ("upgrades: websocket", "upgrades: expected a list"),
+        ("upgrades: [web socket]", "upgrades[0]: expected the name of a protocol, such as websocket"),
+        ("upgrades: ['']", "upgrades[0]: expected the name of a protocol, such as websocket"),
         ("timeout: soon", "timeout: 'soon' is not a duration; write seconds or text such as 500ms, 2s, 5m"),
         ("timeout: [1]", "timeout: expected a duration, or connect, response, idle and total"),
         ("timeout: {conect: 1}", 'timeout.conect: unknown key; did you mean "connect"?'),

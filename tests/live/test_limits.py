@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -258,3 +261,84 @@ def test_too_many_connections() -> None:
 
         until(crowd, "five connections and no more")
         until(lambda: gateway.get("/livez").status == 200, "there is room again")
+
+
+def test_too_many_connections_from_one_address() -> None:
+    """One client's crowd is turned away and nobody else, and those that a proxy brings count for themselves."""
+    config = {"limits": {"connections_per_client": 3}, "trusted_proxies": ["127.0.0.9"]}
+    with (
+        Backend() as backend,
+        Gateway({"gateway": config, "services": {"echo": backend}}) as gateway,
+        ExitStack() as stack,
+    ):
+
+        def come(address: str) -> Wire:
+            sock = socket.create_connection(("127.0.0.1", gateway.port), 20, source_address=(address, 0))
+            return stack.enter_context(Wire(gateway.port, sock))
+
+        def served(wire: Wire) -> bool:
+            return wire.ask("GET", "/api/echo/bytes/3").body == content(3)
+
+        crowd = [come("127.0.0.2") for _ in range(3)]
+        assert all(map(served, crowd))
+        late = come("127.0.0.2")
+        problem(late.receive(), 429, "too_many_connections")
+        assert late.rest() == b""
+        assert all(served(come("127.0.0.3")) for _ in range(3)), "another address"
+        assert all(served(come("127.0.0.9")) for _ in range(10)), "a trusted proxy"
+        assert all(map(served, crowd)), "those that were in"
+        late.__exit__(None, None, None)
+        crowd.pop().__exit__(None, None, None)
+
+        def has_room() -> bool:
+            with come("127.0.0.2") as wire:
+                return wire.ask("GET", "/livez").status == 200
+
+        until(has_room, "there is room again")
+        lines = until(lambda: [line for line in gateway.log() if line["status_code"] == 429], "the log has it")
+        assert {(line["reason"], line["client_ip"]) for line in lines} == {("too_many_connections", "127.0.0.2")}
+
+
+# ---- a body's rate
+
+RATE = {"body_rate": "10KiB", "body_timeout": "500ms"}
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 90000", "Transfer-Encoding: chunked"])
+def test_a_body_that_drips(backend: Backend, framing: str) -> None:
+    """No pause is long; the whole is too slow."""
+    with Gateway({"gateway": {"limits": RATE}, "services": {"echo": backend}}) as gateway, gateway.wire() as wire:
+        wire.send(request("POST", "/api/echo/echo", framing))
+        wire.socket.settimeout(0.05)
+        answer = b""
+        while not answer:
+            wire.send(b"1\r\nx\r\n")
+            with suppress(TimeoutError):
+                answer = wire.socket.recv(100)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_is_slow_for_its_service_alone(backend: Backend) -> None:
+    """The service lets the client wait for longer than its whole body may take; then the client takes a moment too."""
+    body = content(16_000_000)
+    taken = threading.Event()
+
+    def slow(connection: Connection) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += connection.reader.read(1)
+        taken.wait(3)
+        assert connection.reader.read(len(body)) == body
+        connection.answer(b"done")
+
+    backend.script = slow
+    config = {
+        "gateway": {"limits": {"body_size": "20MiB", "body_rate": "10MiB", "body_timeout": "1s"}},
+        "services": {"slow": backend},
+    }
+    with Gateway(config) as gateway, gateway.wire() as wire:
+        wire.send(request("POST", "/api/slow/x", f"Content-Length: {len(body)}") + body[:14_000_000])
+        time.sleep(0.3)
+        wire.send(body[14_000_000:])
+        answer = wire.receive()
+        assert (answer.status, answer.body) == (200, b"done")

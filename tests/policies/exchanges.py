@@ -7,6 +7,8 @@ from typing import Any, cast
 from portico.exchange import Exchange, Stream
 from portico.messages import Fields, RequestHead
 
+HOST = b"gateway.example:8080"
+
 
 def exchange(*lines: str, method: str = "GET", client_ip: str = "192.0.2.7", **given: Any) -> Exchange:
     """An exchange of a request with these field lines; `given` are attributes to set on it."""
@@ -15,6 +17,7 @@ def exchange(*lines: str, method: str = "GET", client_ip: str = "192.0.2.7", **g
     names = [line.partition(":")[0].lower().encode() for line in lines]
     request.fields = Fields(names, [line.encode() for line in lines])
     request.noted = frozenset(names)
+    request.version, request.framing, request.host = 11, 0, HOST
     made = Exchange(cast(Stream, None), request, lambda own, failure: None)
     made.method, made.client_ip, made.started = method, client_ip, 1000.0
     for name, value in given.items():

@@ -129,6 +129,36 @@ def test_a_preflight_of_a_strange_origin_is_refused() -> None:
     assert told == ["Vary: Origin"]
 
 
+UPGRADE = ["Connection: keep-alive, Upgrade", "Upgrade: WebSocket"]
+
+
+@pytest.mark.parametrize(
+    ("origins", "lines", "refused"),
+    [
+        ([APP], [*UPGRADE, f"Origin: {APP}"], False),
+        ([APP], UPGRADE, False),
+        ([APP], [*UPGRADE, "Origin: http://gateway.example:8080"], False),
+        ([APP], [*UPGRADE, "Origin: https://GATEWAY.example:8080"], False),
+        (["*"], [*UPGRADE, "Origin: https://evil.example"], False),
+        ([APP], [*UPGRADE, "Origin: https://evil.example"], True),
+        ([APP], [*UPGRADE, "Origin: http://gateway.example"], True),
+        ([APP], [*UPGRADE, "Origin: http://gateway.example:8080.evil.example"], True),
+        ([APP], [*UPGRADE, "Origin: null"], True),
+        ([APP], [*UPGRADE, "Origin: gateway.example:8080"], True),
+        ([APP], [*UPGRADE, "Origin:"], True),
+        ([], [*UPGRADE, f"Origin: {APP}"], True),
+        ([APP], ["Upgrade: websocket", "Origin: https://evil.example"], False),
+        ([APP], ["Connection: Upgrade", "Origin: https://evil.example"], False),
+    ],
+)
+def test_a_page_of_another_origin_opens_no_websocket(origins: list[str], lines: list[str], refused: bool) -> None:
+    """For other requests the browser keeps the answer from the page; through a WebSocket it would read on."""
+    answer, told = ask({"allow_origins": origins}, *lines)
+    assert isinstance(answer, Refusal) == refused
+    if answer is not None:
+        assert (answer.status, answer.reason, told) == (403, "origin_refused", ["Vary: Origin"])
+
+
 def test_what_the_service_says_of_it_is_dropped() -> None:
     asked = exchange(f"Origin: {APP}")
     build_cors(CorsSettings(), Context("gateway", State()))(asked)

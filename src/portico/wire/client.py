@@ -30,7 +30,10 @@ _INTERIM_LIMIT: Final = 16
 """Informational responses before the final one; without a bound a service could send them for ever."""
 
 _UPLOAD: Final = 2
-"""Pieces of content from which a request counts as an upload, which its service may refuse before the end."""
+"""Pieces of content from which a request counts as an upload, which its service may refuse before the end.
+
+Through a tunnel it is a large piece: small ones are written when all that came has been read.
+"""
 _REMEMBERED_HEADS: Final = 256
 _REMEMBERED_SIZE: Final = 1024
 
@@ -161,8 +164,8 @@ class UpstreamConnection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None and self.last_words is not None and self.state in (_AWAITING, _BODY):
-            self._hear(self.last_words.read())
+        if exc is not None and self.last_words is not None and (data := self.last_words.read()):
+            self._hear(data)
         if self.state == _BODY and self.head.framing == UNTIL_CLOSE and exc is None:
             self.keep_alive = False
             self._end()
@@ -172,6 +175,7 @@ class UpstreamConnection(asyncio.Protocol):
         elif self.state == _TUNNEL:
             self._lose_tunnel(exc)
         self.state = _CLOSED
+        self._forget_last_words()
         self.deadlines.forget(self)
 
     def pause_writing(self) -> None:
@@ -227,9 +231,8 @@ class UpstreamConnection(asyncio.Protocol):
     def send_body(self, data: bytes) -> None:
         """A piece of the request's content."""
         self.pieces += 1
-        if self.pieces == _UPLOAD and self.transport.get_extra_info("ssl_object") is None:
-            with contextlib.suppress(OSError):
-                self.last_words = LastWords(self.transport)
+        if self.last_words is None and (len(data) >= LARGE if self.state == _TUNNEL else self.pieces == _UPLOAD):
+            self._keep_last_words()
         for piece in encode_chunk(data) if self.chunked else (data,):
             self._put(piece)
         if not self.stalled:
@@ -247,15 +250,19 @@ class UpstreamConnection(asyncio.Protocol):
         return self.decoder.trailers if self.decoder is not None else ()
 
     def end_tunnel(self) -> None:
-        """The client will say no more through the tunnel."""
+        """The client will say no more through the tunnel; TLS cannot tell that but by ending it."""
         self.write_out()
-        if self.transport.can_write_eof() and not self.transport.is_closing():
+        if not self.transport.can_write_eof():
+            self.transport.close()
+        elif not self.transport.is_closing():
             self.transport.write_eof()
 
     def hang_up(self) -> None:
-        """End a tunnel; what was sent before goes out first."""
+        """End a tunnel; what was sent before goes out first, if the service reads on."""
         self.state = _CLOSED
         self.receiver = None
+        self._forget_last_words()
+        self.deadlines.set(self, time.monotonic() + self.patience.idle)
         self.write_out()
         self.transport.close()
 
@@ -427,6 +434,11 @@ class UpstreamConnection(asyncio.Protocol):
                 self.transport.resume_reading()
         if receiver is not None:
             receiver.response_ended()
+
+    def _keep_last_words(self) -> None:
+        if self.transport.get_extra_info("ssl_object") is None:
+            with contextlib.suppress(OSError):
+                self.last_words = LastWords(self.transport)
 
     def _forget_last_words(self) -> None:
         if self.last_words is not None:

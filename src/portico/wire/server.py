@@ -6,6 +6,7 @@ It knows no gateway: a `Handler` is told of each request and answers through the
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -174,6 +175,7 @@ class ServerConnection(asyncio.Protocol):
         self.response_started = self.response_done = self.awaits_continue = False
         self.mode = _BODILESS
         self.left = self.bytes_in = self.bytes_out = self.progress = self.scanned = 0
+        self.body_since = self.paused_at = 0.0
 
     # ---- the transport's calls
 
@@ -212,7 +214,7 @@ class ServerConnection(asyncio.Protocol):
         self.peer_closed = True
         if self.state == _TUNNEL:
             self.receiver.body_ended()
-            return True
+            return self.transport.can_write_eof()  # TLS cannot end one direction alone
         if self.state != _EXCHANGE or not self.request_done:
             return False
         self.keep_alive = False
@@ -252,7 +254,7 @@ class ServerConnection(asyncio.Protocol):
             self.transport.abort()
         elif self.state == _READING_HEAD and self.buffer:
             self._refuse(MessageError("request_timeout", "the request's head did not arrive in time"), self.buffer)
-        elif self.state == _READING_HEAD:
+        elif self.state == _READING_HEAD or (self.state == _LINGERING and self.mode == _RAW):
             self._close()
         else:
             self.transport.abort()
@@ -360,6 +362,8 @@ class ServerConnection(asyncio.Protocol):
 
     def _expect_body(self) -> None:
         """Set the deadline for what the client has to do next."""
+        if self.state == _TUNNEL and self.writing_paused:
+            return  # it has to read: that deadline stands
         if self.state == _TUNNEL:
             deadline = NEVER  # whoever carries the tunnel watches over its silence
         elif not self.request_done and not self.reading_paused:
@@ -611,14 +615,19 @@ class ServerConnection(asyncio.Protocol):
         self.transport.abort()
 
     def _linger(self) -> None:
-        """Close once the client has had time to read the answer while its request is still under way."""
+        """Close once the client has had time to read the answer while its request is still under way.
+
+        Through a tunnel it may be sending a message of any size when the service has said its last.
+        """
         self.state = _LINGERING
-        self.left = _DISCARD_LIMIT
-        self.server.deadlines.set(self, time.monotonic() + _LINGER)
+        is_tunnel = self.mode == _RAW
+        self.left = sys.maxsize if is_tunnel else _DISCARD_LIMIT
+        patience = self.server.limits.body_timeout if is_tunnel and self.writing_paused else _LINGER
+        self.server.deadlines.set(self, time.monotonic() + patience)
         if self.reading_paused:
             self.reading_paused = False
             self.transport.resume_reading()
-        if self.transport.can_write_eof():
+        if self.transport.can_write_eof() and not self.transport.is_closing():
             self.write_out()
             self.transport.write_eof()
         else:

@@ -40,8 +40,8 @@ def accepts(key: bytes | None, accept: bytes | None) -> bool:
 class Frames:
     """Follows the frames of one direction.
 
-    `closed` tells whether a close frame began. Bytes that are no frames do no harm: their lengths mean nothing, and
-    the endpoints will end the connection.
+    `closed` tells whether a close frame began; what comes behind it counts for nothing. Bytes that are no frames do no
+    harm: their lengths mean nothing, and the endpoints will end the connection.
     """
 
     __slots__ = ("_head", "_left", "closed")
@@ -59,7 +59,7 @@ class Frames:
     def feed(self, data: bytes, to_boundary: bool = False) -> int:
         """Follow `data`, `to_boundary` no further than to the end of the frame under way; how many bytes that were."""
         position, end = 0, len(data)
-        while position < end and not (to_boundary and self.is_between):
+        while position < end and not (self.is_between and (to_boundary or self.closed)):
             if self._left:
                 taken = min(self._left, end - position)
                 self._left -= taken
