@@ -4,7 +4,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench stress conformance debian clean
+.PHONY: help run test fuzz check format bench stress conformance debian clean
+MINUTES ?= 10
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +15,9 @@ run: .venv/run ## Start three sample services and the gateway; Ctrl-C stops them
 
 test: .venv/dev ## Run every test
 	@$(BIN)/pytest -n auto --dist worksteal
+
+fuzz: .venv/dev ## Try random input for MINUTES (10); SEED repeats a run
+	@PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 check: .venv/dev ## Lint and type-check
 	$(BIN)/ruff check .

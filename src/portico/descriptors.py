@@ -1,4 +1,4 @@
-"""How many files, sockets included, a process may have open: a gateway needs two for each exchange."""
+"""How many files, sockets included, a process may have open: two for each exchange, three for an upload."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OTHERS: Final = 256
 
 def allow_descriptors(connections: int) -> None:
     """Raise this process's limit to what `connections` client connections need, or as far as it may, with a warning."""
-    needed = 2 * connections + _OTHERS
+    needed = 3 * connections + _OTHERS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return

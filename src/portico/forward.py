@@ -274,7 +274,7 @@ class Forwarding:
 
     def response_interim(self, head: ResponseHead) -> None:
         """Early hints and the like are passed on."""
-        drop = RESPONSE_DROP | head.hop_by_hop
+        drop = RESPONSE_DROP | _LENGTH | head.hop_by_hop
         self.stream.send_interim(head.status, head.phrase, head.fields.without(drop))
 
     def response_started(self, head: ResponseHead) -> None:

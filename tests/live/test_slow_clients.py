@@ -207,3 +207,37 @@ def test_a_long_poll_is_no_slow_client(backend: Backend) -> None:
             time.sleep(1)
             go_on.set()
             assert wire.receive(method).body == b"news"
+
+
+def test_a_client_that_closed_its_half_may_wait_long_for_its_answer(backend: Backend) -> None:
+    """An interim response finds out that it is still there."""
+
+    def late(connection: Connection) -> None:
+        while connection.next_request() is not None:
+            time.sleep(2)
+            connection.answer(b"at last")
+
+    backend.script = late
+    with Gateway({"services": {"late": backend}}) as gateway, gateway.wire() as wire:
+        wire.send(request("GET", "/api/late/x"))
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert read_head(wire.file).start == "HTTP/1.1 100 Continue"  # type: ignore[union-attr]
+        assert wire.receive().body == b"at last"
+        assert wire.rest() == b""
+
+
+def test_a_client_that_reads_slowly_but_steadily_is_not_let_go() -> None:
+    """The kernel has room for megabytes: while it empties that, the gateway hears nothing of the client's reading."""
+    with Backend(pours) as backend:
+        config = {"gateway": {"limits": {"body_timeout": "700ms"}}, "services": {"slow": backend}}
+        with Gateway(config) as gateway, gateway.wire() as wire:
+            wire.send(request("GET", "/api/slow/pour"))
+            head = read_head(wire.file)
+            assert head is not None
+            assert head.status == 200
+            received = bytearray()
+            for _ in range(30):
+                received += read_exactly(wire.file, 20_000)
+                time.sleep(0.1)
+            received += read_exactly(wire.file, POURED - len(received))
+            assert bytes(received) == PIECE * (POURED // len(PIECE))

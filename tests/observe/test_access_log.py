@@ -105,7 +105,7 @@ NASTY = ["a\nb", "a\r\nb", "a\x00b", "a\x1b[2Jb", "a\x85b", "a\u2028b", "a\u2029
 
 @pytest.mark.parametrize("style", ["json", "text"])
 @pytest.mark.parametrize("text", NASTY)
-@pytest.mark.parametrize("key", ["path", "user"])
+@pytest.mark.parametrize("key", ["method", "path", "user"])
 def test_nothing_in_a_record_makes_a_line_of_its_own(tmp_path: Path, style: str, text: str, key: str) -> None:
     lines = written(tmp_path / "log", record(**{key: text}), record(), style=style)
     assert len(lines) == 2

@@ -104,6 +104,9 @@ class FakeTransport(asyncio.Transport):
     def can_write_eof(self) -> bool:
         return True
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
 
@@ -151,8 +154,9 @@ class Wire:
         if not self.transport.closing:
             if error is None:
                 self.protocol.eof_received()
-            self.transport.closing = True
-            self.protocol.connection_lost(error)
+            if not self.transport.closing:
+                self.transport.closing = True
+                self.protocol.connection_lost(error)
         self.loop.run()
 
 

@@ -168,8 +168,9 @@ def _json_lines(records: list[AccessRecord]) -> bytes:
 
 def _text_lines(records: list[AccessRecord]) -> bytes:
     return "".join(
-        f"{r.timestamp} {r.client_ip} {r.method} {_printable(r.path)} {r.status_code} {r.duration_ms:.2f}ms "
-        f"{r.service}{'' if r.upstream is None else ' ' + r.upstream} in={r.bytes_in} out={r.bytes_out} "
+        f"{r.timestamp} {r.client_ip} {_printable(r.method)} {_printable(r.path)} {r.status_code} "
+        f"{r.duration_ms:.2f}ms {r.service}{'' if r.upstream is None else ' ' + r.upstream} "
+        f"in={r.bytes_in} out={r.bytes_out} "
         f"id={r.request_id}{'' if r.user is None else ' user=' + _printable(r.user)}"
         f"{'' if r.reason is None else ' reason=' + r.reason}\n"
         for r in records

@@ -15,6 +15,9 @@ _QUOTED = rb'"[\t \x21\x23-\x5b\x5d-\x7e]*+"'
 _SIZE_LINE: Final = re.compile(
     rb"([0-9A-Fa-f]{1,15})(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*+"
 )
+_CHUNK_START: Final = re.compile(_SIZE_LINE.pattern + rb"\r\n")
+_TURN: Final = 1024
+"""Chunks that are taken at once; someone who sends them of a byte each could stall everybody else with one read."""
 _LINE_LIMIT: Final = 256
 """Bytes of a size line with its extensions: nothing in use needs more, and an endless one would hold memory."""
 _TRAILER_LIMIT: Final = 8192
@@ -31,25 +34,35 @@ class ChunkedDecoder:
     the bytes behind the body. Raises MessageError with `reason` where the coding is broken.
     """
 
-    __slots__ = ("_left", "_pending", "_reason", "_state", "done", "rest", "trailers")
+    __slots__ = ("_left", "_pending", "_reason", "_state", "done", "has_more", "rest", "trailers")
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
         self._state = _SIZE
         self._left = 0
         self._pending = b""
-        self.done = False
+        self.done = self.has_more = False
         self.rest = b""
         self.trailers: Sequence[bytes] = ()
 
     def feed(self, data: bytes) -> bytes:
-        """The content in `data`, empty where there is none yet."""
+        """The content in `data`, empty where there is none yet.
+
+        After many chunks it stops for the sake of others: `has_more` tells to go on with `feed(b"")` a turn later.
+        """
         if self._pending:
             data = self._pending + data
             self._pending = b""
+        self.has_more = False
         pieces: list[bytes] = []
         position, end = 0, len(data)
+        if self._state == _SIZE:
+            position = self._take_whole_chunks(data, pieces)
         while position < end:
+            if len(pieces) >= _TURN:
+                self._pending = data[position:]
+                self.has_more = True
+                break
             if self._state == _DATA:
                 piece = data[position : position + self._left]
                 pieces.append(piece)
@@ -68,6 +81,22 @@ class ChunkedDecoder:
                 self.rest = data[position:]
                 break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    @staticmethod
+    def _take_whole_chunks(data: bytes, pieces: list[bytes]) -> int:
+        """Take the chunks that are there whole, but for the last one of a body; the position behind them."""
+        position = 0
+        while len(pieces) < _TURN:
+            match = _CHUNK_START.match(data, position)
+            if match is None:
+                break
+            start = match.end()
+            end = start + int(match[1], 16)
+            if end == start or start - position > _LINE_LIMIT or not data.startswith(b"\r\n", end):
+                break
+            pieces.append(data[start:end])
+            position = end + 2
+        return position
 
     def _step(self, data: bytes, position: int) -> int:
         """Read one piece of syntax at `position`; the position behind it, or -1 where more bytes are needed."""

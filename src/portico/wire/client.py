@@ -34,6 +34,8 @@ _UPLOAD: Final = 2
 
 Through a tunnel it is a large piece: small ones are written when all that came has been read.
 """
+_LARGE_READ: Final = 128 * 1024
+"""Bytes of one read after which others have their turn, as on the client's side."""
 _REMEMBERED_HEADS: Final = 256
 _REMEMBERED_SIZE: Final = 1024
 
@@ -106,10 +108,10 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         # as long as the connection
         "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "outbox", "outgoing", "paused",
-        "stalled", "state", "transport", "unsent", "wakes",
+        "resting", "stalled", "state", "transport", "unsent", "wakes",
         # as long as an exchange
         "chunked", "decoder", "head", "heard", "interims", "keep_alive", "last_words", "left", "method",
-        "patience", "pieces", "receiver", "request_done", "total_deadline", "upgrade", "websocket_key",
+        "patience", "pieces", "receiver", "request_done", "scanned", "total_deadline", "upgrade", "websocket_key",
     )
     # fmt: on
 
@@ -127,7 +129,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.idle_since = 0.0
         self.keep_alive_timeout: float | None = None
         self.receiver: ResponseReceiver | None = None
-        self.paused = self.stalled = self.unsent = False
+        self.paused = self.resting = self.stalled = self.unsent = False
         self.buffer = b""
         self.outgoing: list[bytes] = []
         self.last_words: LastWords | None = None
@@ -139,6 +141,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
 
     def data_received(self, data: bytes) -> None:
+        if len(data) >= _LARGE_READ:
+            self._rest()
         self._hear(data)
 
     def _hear(self, data: bytes) -> None:
@@ -219,7 +223,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.method = method
         self.chunked = chunked
         self.request_done = self.heard = False
-        self.interims = self.pieces = 0
+        self.interims = self.pieces = self.scanned = 0
         self.patience = patience
         self.total_deadline = total_deadline
         self.upgrade = upgrade
@@ -291,9 +295,27 @@ class UpstreamConnection(asyncio.Protocol):
         """Read the response again."""
         if self.paused:
             self.paused = False
-            if not self.transport.is_closing():
+            if self.state == _BODY and self.decoder is not None and self.decoder.has_more:
+                self._rest()
+            elif not self.transport.is_closing():
                 self.transport.resume_reading()
-                self._progress()
+            self._progress()
+
+    def _rest(self) -> None:
+        """Let others have their turn before this service is read from again."""
+        if not self.resting and not self.transport.is_closing():
+            self.resting = True
+            self.transport.pause_reading()
+            self.outbox.loop.call_soon(self._rested)
+
+    def _rested(self) -> None:
+        self.resting = False
+        if self.paused:
+            return
+        if self.state == _BODY and self.decoder is not None and self.decoder.has_more:
+            self._hear(b"")
+        if not self.resting and not self.paused and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def is_reusable(self) -> bool:
         """Whether another exchange may follow: both messages were whole, and both sides keep the connection."""
@@ -323,13 +345,15 @@ class UpstreamConnection(asyncio.Protocol):
     def _read_head(self) -> bool:
         """Take one head off the buffer; False where it is not complete."""
         buffer = self.buffer
-        end = buffer.find(b"\r\n\r\n")
+        end = buffer.find(b"\r\n\r\n", self.scanned)
         if (end if end >= 0 else len(buffer)) > _HEAD_LIMIT:
             raise MessageError("upstream_malformed", f"the response's head is larger than {_HEAD_LIMIT} bytes")
         if end < 0:
-            if is_hopeless(buffer, 0):
+            if is_hopeless(buffer, self.scanned):
                 raise MessageError("upstream_malformed", "the response is not HTTP/1.1")
+            self.scanned = max(0, len(buffer) - 3)
             return False
+        self.scanned = 0
         raw = buffer[:end]
         alone = self.method == b"HEAD" or self.upgrade
         head = self.heads.parse(raw, bodiless=self.method == b"HEAD") if alone else self.heads[raw]
@@ -403,6 +427,8 @@ class UpstreamConnection(asyncio.Protocol):
         assert receiver is not None
         if self.decoder is not None:
             data = self.decoder.feed(data)
+            if self.decoder.has_more:
+                self._rest()
             ended = self.decoder.done
             surplus = bool(self.decoder.rest)
         elif self.left == UNTIL_CLOSE:

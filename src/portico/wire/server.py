@@ -26,12 +26,16 @@ from portico.wire.grammar import (
     without_empty_lines,
 )
 from portico.wire.proxy_protocol import Origin
-from portico.wire.writing import LARGE, Outbox, write_pieces
+from portico.wire.writing import LARGE, Outbox, unsent_bytes, write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
 """Bytes waiting to be sent before the sender of a body is told to pause."""
 
 _PIPELINE_BUFFER: Final = 64 * 1024
+_LARGE_READ: Final = 128 * 1024
+"""Bytes of one read after which others have their turn: the loop would read on from the same socket, up to 32 times."""
+_LEAST_READ: Final = 4096
+"""Bytes that a client has to take within `body_timeout` while more is waiting for it; who takes less has stalled."""
 _PIPELINE_TURN: Final = 16
 """Requests answered in a row off one connection before others have their turn."""
 _DISCARD_LIMIT: Final = 256 * 1024
@@ -143,8 +147,8 @@ class ServerConnection(asyncio.Protocol):
     # fmt: off
     __slots__ = (
         # as long as the connection
-        "advancing", "buffer", "client", "deadline", "origin", "outgoing", "peer_closed", "previous", "reading_paused",
-        "server", "state", "transport", "wakes", "writing_paused",
+        "advancing", "buffer", "client", "deadline", "origin", "outgoing", "peer_closed", "planned", "previous",
+        "reading_paused", "resting", "server", "state", "transport", "unsent", "wakes", "writing_paused",
         # as long as an exchange
         "awaits_continue", "body_since", "bytes_in", "bytes_out", "decoder", "keep_alive", "left", "mode", "paused_at",
         "progress", "receiver", "request", "request_done", "response_done", "response_started", "scanned",
@@ -163,7 +167,9 @@ class ServerConnection(asyncio.Protocol):
         self.deadline = NEVER
         self.wakes = NEVER
         self.outgoing: list[bytes] = []
-        self.advancing = self.peer_closed = self.reading_paused = self.writing_paused = False
+        self.advancing = self.planned = self.peer_closed = False
+        self.reading_paused = self.resting = self.writing_paused = False
+        self.unsent = 0
         self.previous: RequestHead | None = None
         self._reset()
 
@@ -194,17 +200,22 @@ class ServerConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.state == _READING_HEAD and not self.writing_paused:
             self.buffer = self.buffer + data if self.buffer else data
-            self._advance()
+            if self.planned:
+                self._hold_back()
+            else:
+                self._advance()
         elif self.state == _EXCHANGE and not self.request_done:
+            if len(data) >= _LARGE_READ:
+                self._rest()
             self._take_body(data)
         elif self.state == _TUNNEL:
+            if len(data) >= _LARGE_READ:
+                self._rest()
             self.bytes_in += len(data)
             self.receiver.body_received(data)
         elif self.state in (_READING_HEAD, _EXCHANGE):  # pipelined: it waits for its turn
             self.buffer += data
-            if len(self.buffer) > _PIPELINE_BUFFER and not self.reading_paused:
-                self.reading_paused = True
-                self.transport.pause_reading()
+            self._hold_back()
         else:
             self.left -= len(data)
             if self.left < 0:
@@ -215,7 +226,10 @@ class ServerConnection(asyncio.Protocol):
         if self.state == _TUNNEL:
             self.receiver.body_ended()
             return self.transport.can_write_eof()  # TLS cannot end one direction alone
+        if self.state == _READING_HEAD:
+            self._close()  # what was answered in this turn is still to be written
         if self.state != _EXCHANGE or not self.request_done:
+            self.write_out()
             return False
         self.keep_alive = False
         self.progress = self.bytes_out
@@ -230,8 +244,31 @@ class ServerConnection(asyncio.Protocol):
         if state in (_EXCHANGE, _TUNNEL) and not self.response_done:
             self._finish("client_closed")
 
+    def _hold_back(self) -> None:
+        """Read no more from a client that sends requests faster than they are answered."""
+        if len(self.buffer) > _PIPELINE_BUFFER and not self.reading_paused:
+            self.reading_paused = True
+            self.transport.pause_reading()
+
+    def _rest(self) -> None:
+        """Let others have their turn before this client is read from again."""
+        if not self.resting and not self.transport.is_closing():
+            self.resting = True
+            self.transport.pause_reading()
+            self.server.loop.call_soon(self._rested)
+
+    def _rested(self) -> None:
+        self.resting = False
+        if self.reading_paused:
+            return
+        if self.decoder is not None and self.decoder.has_more and self.state == _EXCHANGE and not self.request_done:
+            self._take_body(b"")
+        if not self.resting and not self.reading_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
     def pause_writing(self) -> None:
         self.writing_paused = True
+        self.unsent = unsent_bytes(self.transport)
         self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
         if self.state in (_EXCHANGE, _TUNNEL) and not self.response_done:
             self.receiver.pause_writing()
@@ -246,7 +283,9 @@ class ServerConnection(asyncio.Protocol):
             self._await_request()
 
     def deadline_passed(self) -> None:
-        if self.state == _EXCHANGE:
+        if self.writing_paused and self._is_taking():
+            self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
+        elif self.state == _EXCHANGE:
             self._exchange_stalled()
         elif self.state == _TUNNEL:
             self._break_off("client_stalled")
@@ -259,6 +298,14 @@ class ServerConnection(asyncio.Protocol):
         else:
             self.transport.abort()
 
+    def _is_taking(self) -> bool:
+        """Whether a client that has to read took something since this was last asked.
+
+        The kernel wakes a writer only when it has sent a good part of megabytes, which takes a slow client minutes.
+        """
+        before, self.unsent = self.unsent, unsent_bytes(self.transport)
+        return before - self.unsent >= _LEAST_READ
+
     def _exchange_stalled(self) -> None:
         if self.writing_paused:
             self._break_off("client_stalled")
@@ -268,16 +315,30 @@ class ServerConnection(asyncio.Protocol):
             self._fail_body(MessageError("request_timeout", "the request's body did not arrive in time"))
         elif not self.peer_closed:
             pass  # the service has the word
+        elif not self.response_started and self._probe():
+            pass
         elif self.progress == self.bytes_out:
             self._break_off("client_closed")
         else:
             self.progress = self.bytes_out
             self.server.deadlines.set(self, time.monotonic() + _HALF_CLOSE_GRACE)
 
+    def _probe(self) -> bool:
+        """Find out whether a client that closed its side still listens: one that is gone resets what comes.
+
+        An interim response may come at any time and says nothing (RFC 9110, section 15.2). False where there can be
+        none.
+        """
+        if self.request is None or self.request.version == 10:
+            return False
+        self._put(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return True
+
     # ---- reading requests
 
     def _advance(self) -> None:
         """Begin what is in the buffer, request after request: a later one waits for the response before it."""
+        self.planned = False
         if self.advancing:
             return
         self.advancing = True
@@ -285,13 +346,19 @@ class ServerConnection(asyncio.Protocol):
         try:
             while self.buffer and self.state == _READING_HEAD and not self.writing_paused:
                 if not turn:
-                    self.server.loop.call_soon(self._advance)
+                    self._advance_later()
                     break
                 turn -= 1
                 if not self._read_head():
                     break
         finally:
             self.advancing = False
+
+    def _advance_later(self) -> None:
+        if not self.planned:
+            self.planned = True
+            self._hold_back()
+            self.server.loop.call_soon(self._advance)
 
     def _read_head(self) -> bool:
         """Take one head off the buffer and begin its exchange; False where it is not complete."""
@@ -327,6 +394,7 @@ class ServerConnection(asyncio.Protocol):
         return True
 
     def _await_head(self, buffer: bytes) -> None:
+        self._read_on()
         start, self.scanned = self.scanned, max(0, len(buffer) - 3)
         if is_hopeless(buffer, start):
             self._refuse(diagnosed(buffer), buffer)
@@ -398,6 +466,8 @@ class ServerConnection(asyncio.Protocol):
             if self.decoder.done:
                 self.request_done = True
                 self.buffer = self.decoder.rest
+            elif self.decoder.has_more:
+                self._rest()
         self.bytes_in += len(data)
         if self.bytes_in > self.server.limits.body_size:
             self._fail_body(
@@ -460,9 +530,11 @@ class ServerConnection(asyncio.Protocol):
         if self.reading_paused:
             self.reading_paused = False
             self.body_since += time.monotonic() - self.paused_at  # that the service is slow is not the client's fault
-            if not self.transport.is_closing():
+            if self.decoder is not None and self.decoder.has_more:
+                self._rest()
+            elif not self.transport.is_closing():
                 self.transport.resume_reading()
-                self._expect_body()
+            self._expect_body()
 
     def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
         if self.request is not None and self.request.version == 11 and not self.response_started:
@@ -601,11 +673,16 @@ class ServerConnection(asyncio.Protocol):
     def _await_request(self) -> None:
         """Take up the next request: from the buffer, or from the client within the idle time-out."""
         self.server.deadlines.set(self, time.monotonic() + self.server.limits.idle_timeout)
+        if len(self.buffer) <= _PIPELINE_BUFFER:
+            self._read_on()
+        if self.buffer and not self.advancing:
+            self._advance_later()
+
+    def _read_on(self) -> None:
+        """Read again what pipelining has stopped; before the buffer has shrunk, each request would let it grow."""
         if self.reading_paused and not self.transport.is_closing():
             self.reading_paused = False
             self.transport.resume_reading()
-        if self.buffer and not self.advancing:
-            self.server.loop.call_soon(self._advance)
 
     def _break_off(self, reason: str) -> None:
         """End an exchange in the middle of its response, so that no client can take it for whole."""

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+import fcntl
+import struct
+import termios
+from typing import Any, Final, Protocol
 
 LARGE: Final = 16 * 1024
 """Bytes from which a piece is written at once and never copied: the processor's cache still has it.
 
 Smaller pieces are gathered, and cheaper joined into one than handed to the kernel one by one.
 """
+
+
+def unsent_bytes(transport: asyncio.Transport) -> int:
+    """What was written and has not reached the other side: in the transport, and in the kernel as far as it tells."""
+    waiting = transport.get_write_buffer_size()
+    sock: Any = transport.get_extra_info("socket")
+    try:
+        return waiting + int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
+    except (AttributeError, OSError):
+        return waiting
 
 
 class Sender(Protocol):
@@ -27,13 +40,13 @@ class Outbox:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self._senders: list[Sender] = []
 
     def add(self, sender: Sender) -> None:
         """Let `sender` write at the end of this turn; it adds itself once per turn."""
         if not self._senders:
-            self._loop.call_soon(self._write_all)
+            self.loop.call_soon(self._write_all)
         self._senders.append(sender)
 
     def _write_all(self) -> None:

@@ -1,0 +1,295 @@
+"""The whole way of a request in one process: clients, the real gateway and its snapshot, services that follow a case.
+
+All between the two transports is what a worker runs; only sockets, time and the access log's file are made up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+from portico import policies
+from portico.config import Config
+from portico.errors import Answer as Reply
+from portico.errors import MessageError
+from portico.exchange import Exchange, Stream
+from portico.forwarded import REQUEST_DROP
+from portico.gateway import Gateway
+from portico.messages import RequestHead
+from portico.observe.access_log import AccessRecord, _json_lines, _text_lines
+from portico.observe.metrics import Metrics
+from portico.snapshot import SnapshotBuilder
+from portico.upstreams.instance import Instance
+from portico.wire.deadlines import Deadlines
+from portico.wire.server import HttpServer, Limits, ServerConnection
+from portico.wire.writing import Outbox
+
+from .case import Answer, Case
+from .ends import ClientEnd, Service
+from .loop import Dialled, HandLoop, Line
+from .plan import ADDRESS, CONFIG, PROXY, SLOW
+
+_BUILT: Final = Config.model_validate(CONFIG)
+
+
+class Events(logging.Handler):
+    """Keeps what the gateway reports as wrong with itself."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@dataclass
+class Seen:
+    """One exchange as the gateway understood it."""
+
+    request: RequestHead | None
+    exchange: Exchange | None = None
+    ends: list[str | None] = field(default_factory=list)
+
+
+class WatchedGateway(Gateway):
+    """A gateway that notes every exchange, by connection."""
+
+    seen: dict[Any, list[Seen]]
+
+    def begin(self, stream: Stream, request: RequestHead) -> None:
+        self.seen.setdefault(stream, []).append(Seen(request))
+        super().begin(stream, request)
+
+    def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
+        self.seen.setdefault(stream, []).append(Seen(None))
+        super().refuse(stream, error, seen)
+
+    def finish(self, exchange: Exchange, failure: str | None) -> None:
+        entry = self.seen[exchange.stream][-1]
+        entry.exchange = exchange
+        entry.ends.append(failure)
+        super().finish(exchange, failure)
+
+
+class EncodedLog:
+    """Encodes each record in both styles, as the access log would, and keeps none."""
+
+    def add(self, record: AccessRecord) -> None:
+        assert _json_lines([record]).count(b"\n") == 1
+        assert _text_lines([record]).count(b"\n") == 1
+
+
+class House:
+    """A case's world; used in a `with`, which swaps the clock and gathers what is reported as wrong."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.loop = HandLoop(self._dial)
+        self.events = Events()
+        self.answers_given = self.dialled = self.failed_dials = 0
+        self.services: list[Service] = []
+        self.clients: list[ClientEnd] = []
+        self.current = 0
+        self.watch: list[Callable[[House], None]] = []
+        self._clock = mock.patch.object(time, "monotonic", self.loop.time)
+
+    def __enter__(self) -> House:
+        self._clock.start()
+        logger = logging.getLogger("portico")
+        logger.addHandler(self.events)
+        logger.propagate = False
+        self._build()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.deadlines.close()
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.loop.run()
+        self.loop.close()
+        logger = logging.getLogger("portico")
+        logger.removeHandler(self.events)
+        logger.propagate = True
+        self._clock.stop()
+
+    def _build(self) -> None:
+        loop = self.loop
+        self.deadlines, self.outbox = Deadlines(loop), Outbox(loop)
+        replies = {"/livez": lambda: Reply(200, (b"Content-Type: text/plain",), b"alive")}
+        with mock.patch.object(policies, "STEPS", (SLOW, *policies.STEPS)):
+            self.builder = SnapshotBuilder(self.deadlines, self.outbox, Path("/control"), replies)
+            snapshot = self.builder.build(_BUILT, 1)
+        log: Any = EncodedLog()
+        self.gateway = WatchedGateway(snapshot, Metrics(), log, 0, loop)
+        self.gateway.seen = {}
+        written: Any = {"body_size": 1 << 20, **self.case.limits}
+        limits = Limits(**written)
+        self.server = HttpServer(self.gateway, limits, self.deadlines, self.outbox, loop, REQUEST_DROP)
+        for text in self.case.clients:
+            self.connect(self.case.pieces(text.encode("latin-1")))
+
+    @property
+    def instances(self) -> list[Instance]:
+        """Every instance, the control process too."""
+        return [*self.builder._instances.values(), *self.builder._control.instances]
+
+    def seen_of(self, client: ClientEnd) -> list[Seen]:
+        """The exchanges of a client's connection, in order."""
+        return self.gateway.seen.get(client.line.protocol, [])
+
+    def connect(self, pieces: list[bytes]) -> ClientEnd:
+        """A client's connection."""
+        protocol: ServerConnection = self.server()
+        line = Line(self.loop, protocol, PROXY if self.case.trusted else ADDRESS)
+        self.clients.append(ClientEnd(line, [*pieces, None] if self.case.hangs_up else [*pieces]))
+        return self.clients[-1]
+
+    def answer_of_turn(self) -> Answer | None:
+        answers = self.case.answers
+        return answers[self.answers_given % len(answers)] if answers else None
+
+    async def _dial(self, factory: Callable[[], asyncio.Protocol], name: str) -> Dialled:
+        dials = self.case.dials or "o"
+        fate = dials[self.dialled % len(dials)]
+        self.dialled += 1
+        try:
+            await FATES[fate]()
+        except BaseException:
+            self.failed_dials += 1
+            raise
+        line = Line(self.loop, factory(), "203.0.113.9")
+        self.services.append(Service(self, line, name))
+        return line, line.protocol
+
+    # ---- running a case
+
+    def play(self) -> None:
+        """Do what the schedule says, then all that it left undone."""
+        for letter in self.case.schedule:
+            if letter.isdigit():
+                self.current = int(letter) % len(self.clients)
+            else:
+                ACTIONS[letter](self)
+        self.settle()
+
+    def turn(self) -> None:
+        """Let the loop do what it can, and services notice what they were asked."""
+        self.loop.run()
+        for service in self.services:
+            service.look()
+        for watcher in self.watch:
+            watcher(self)
+
+    def settle(self) -> None:
+        """Everybody reads and sends until nobody has anything to say."""
+        for client in self.clients:
+            client.line.listen(not client.deaf)
+        for service in self.services:
+            service.line.listen(True)
+        self.turn()
+        for _ in range(4):  # late connections, slow policies and second tries take a moment each
+            while speakers := self._speakers():
+                for speaker in speakers:
+                    if speaker.pieces:
+                        speaker.say()
+                        self.turn()
+            self.loop.pass_time(0.5)
+            self.turn()
+
+    def expire(self) -> None:
+        """So much time passes that everything ends by itself: a minute for each step that a request may still take."""
+        for _ in range(1000):
+            if not self.server.connections and all(service.line.lost for service in self.services):
+                return
+            self.loop.pass_time(61.0)
+            self.turn()
+
+    def _speakers(self) -> list[Service | ClientEnd]:
+        """Whoever has something left to say."""
+        return [*self._talkers(), *(client for client in self.clients if client.pieces)]
+
+    def _talkers(self) -> list[Service]:
+        return [service for service in self.services if service.pieces and not service.line.lost]
+
+    @property
+    def client(self) -> ClientEnd:
+        return self.clients[self.current]
+
+    # ---- the letters of a schedule
+
+    def _client_says(self) -> None:
+        if self.client.pieces:
+            self.client.say()
+
+    def _client_says_all(self) -> None:
+        while self.client.pieces:
+            self.client.say()
+
+    def _oldest_says(self) -> None:
+        if talkers := self._talkers():
+            talkers[0].say()
+
+    def _newest_says(self) -> None:
+        if talkers := self._talkers():
+            talkers[-1].say()
+
+    def _client_leaves(self, last: Callable[[Line], None]) -> None:
+        self.client.pieces.clear()
+        last(self.client.line)
+
+    def _service_leaves(self, last: Callable[[Line], None]) -> None:
+        busy = [service for service in self.services if not service.line.lost]
+        if busy:
+            busy[0].pieces.clear()
+            busy[0].ended = True
+            last(busy[0].line)
+
+    def _services_listen(self, listen: bool) -> None:
+        for service in self.services:
+            service.line.listen(listen)
+
+    def _deafen(self) -> None:
+        self.client.deaf = True
+        self.client.line.listen(False)
+
+
+ACTIONS: Final[dict[str, Callable[[House], None]]] = {
+    ".": House.turn,
+    "c": House._client_says,
+    "C": House._client_says_all,
+    "s": House._oldest_says,
+    "S": House._newest_says,
+    "p": lambda house: house.client.line.listen(False),
+    "r": lambda house: house.client.line.listen(True),
+    "n": House._deafen,
+    "h": lambda house: house._client_leaves(lambda line: line.say(None)),
+    "x": lambda house: house._client_leaves(Line.reset),
+    "q": lambda house: house._services_listen(False),
+    "w": lambda house: house._services_listen(True),
+    "E": lambda house: house._service_leaves(lambda line: line.say(None)),
+    "R": lambda house: house._service_leaves(Line.reset),
+    "t": lambda house: house.loop.pass_time(0.06),
+    "T": lambda house: house.loop.pass_time(2.5),
+    "U": lambda house: house.loop.pass_time(45.0),
+}
+"""What each letter of a schedule does; a digit chooses the client that the following ones are about."""
+
+
+async def _refuse() -> None:
+    raise ConnectionRefusedError
+
+
+FATES: Final[dict[str, Callable[[], Any]]] = {
+    "o": lambda: asyncio.sleep(0),
+    "l": lambda: asyncio.sleep(0.3),
+    "r": _refuse,
+    "n": lambda: asyncio.sleep(1000),
+}
+"""How a connection to a service fares: it opens, opens late, is refused, or nobody answers."""

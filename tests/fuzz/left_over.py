@@ -1,0 +1,71 @@
+"""What the gateway holds while it works, and what is left of it: bounded sums, clean pools, no fault, and an end."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from portico.wire.client import UpstreamConnection
+from portico.wire.server import ServerConnection
+
+from .case import LARGEST_READ
+from .house import House
+
+_ROOM: Final = LARGEST_READ
+"""Bytes that one read may bring on top of what a limit allows."""
+_BUFFERED: Final = 64 * 1024 + _ROOM
+_HELD: Final = 64 * 1024 + 64 * 1024 + 2 * _ROOM
+
+
+def check_faults(house: House) -> None:
+    """No exception reached the loop, and no exchange failed for a reason that nobody foresaw."""
+    assert not house.loop.faults, f"the loop caught {house.loop.faults}"
+    assert not house.events.lines, f"the gateway reported {house.events.lines}"
+
+
+def check_bounds(house: House) -> None:
+    """What the gateway holds for its connections stays under fixed sums, whatever has come."""
+    for client in house.clients:
+        protocol: Any = client.line.protocol
+        assert isinstance(protocol, ServerConnection)
+        assert len(protocol.buffer) <= _BUFFERED, f"{len(protocol.buffer)} bytes of a client's are kept"
+        assert _held(protocol) <= _HELD, f"{_held(protocol)} bytes wait for a client"
+        assert protocol.decoder is None or len(protocol.decoder._pending) <= 8192 + 4
+        receiver = getattr(protocol, "receiver", None)
+        kept = sum(map(len, getattr(receiver, "kept", ())))
+        assert kept <= _BUFFERED, f"{kept} bytes of content are kept"
+        assert len(client.line.unsent) <= _HELD, f"{len(client.line.unsent)} bytes are written to a client"
+    for service in house.services:
+        upstream: Any = service.line.protocol
+        assert isinstance(upstream, UpstreamConnection)
+        assert len(upstream.buffer) <= _BUFFERED, f"{len(upstream.buffer)} bytes of a service's are kept"
+        assert _held(upstream) <= _HELD, f"{_held(upstream)} bytes wait for a service"
+        assert len(service.line.unsent) <= _HELD, f"{len(service.line.unsent)} bytes are written to a service"
+
+
+def _held(protocol: Any) -> int:
+    return sum(map(len, protocol.outgoing))
+
+
+def check_pools(house: House) -> None:
+    """Every connection that is kept for reuse is at rest; one that has closed is only waiting to be forgotten."""
+    for instance in house.instances:
+        for connection in instance._idle:
+            if connection.is_alive():
+                assert connection.is_reusable(), "a kept connection that cannot be used again"
+                assert not connection.buffer, "a kept connection with bytes of an earlier response"
+                assert connection.receiver is None, "a kept connection that still has an exchange"
+
+
+def check_end(house: House) -> None:
+    """After every time-out has passed nothing is left: no exchange, no connection, no deadline, no task."""
+    for client in house.clients:
+        for seen in house.seen_of(client):
+            assert len(seen.ends) == 1, f"an exchange ended {len(seen.ends)} times"
+    assert house.server.in_flight == 0, f"{house.server.in_flight} in flight after all"
+    assert not house.server.connections, "a client's connection that never ends"
+    for instance in house.instances:
+        assert instance.in_flight == 0, f"{instance.in_flight} in flight at {instance.name} after all"
+        assert not any(connection.is_alive() for connection in instance._idle), "an idle connection that never ends"
+    assert all(service.line.lost for service in house.services), "a service's connection that never ends"
+    assert not house.deadlines._slots, "a deadline of nobody"
+    assert not house.gateway._tasks, "a task that never ends"
