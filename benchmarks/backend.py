@@ -1,18 +1,20 @@
-"""The service behind all gateways: a short JSON document for everything, more for two paths."""
+"""The service behind all gateways: a short JSON document for everything, more for a few paths."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import nginx_parts
+from benchmarks.address import Address
 from benchmarks.children import child, free_port
 from benchmarks.cores import LOAD
-from benchmarks.peer import Site
+from benchmarks.peer import WEBSOCKET, Site
 from benchmarks.readiness import wait_until_ready
-from benchmarks.request import MEBIBYTE, SEEN
+from benchmarks.request import GIBIBYTE, MEBIBYTE, SEEN
 
 DOCUMENT = (
     '{"id":4711,"name":"Example 1","price":"1012.50","currency":"EUR",'
@@ -31,17 +33,27 @@ _HTTP = """\
             return 200 '{seen_document}';
         }}
         location ~ {mebibyte}$ {{ root {root}; try_files {mebibyte} =404; }}
+        location ~ {gibibyte}$ {{ root {root}; try_files {gibibyte} =404; }}
     }}
 """
 
 
+@dataclass(frozen=True)
+class Backend:
+    """Where the service listens, and its process."""
+
+    port: int
+    pid: int
+
+
 @contextmanager
-def backend(directory: Path) -> Iterator[int]:
-    """Serves on the port that it yields until the end of the block; nginx where there is one, else asyncio."""
+def backend(directory: Path, stack: str) -> Iterator[Backend]:
+    """Serves until the end of the block: nginx where there is one, else asyncio, which alone speaks WebSocket."""
     site = Site(port=free_port(), backend=0, directory=directory)
-    with child(_nginx(site) if nginx_parts.version() else _asyncio(site), directory, LOAD) as process:
-        wait_until_ready(process, site.port, "/", directory)
-        yield site.port
+    is_nginx = nginx_parts.version() and stack != WEBSOCKET
+    with child(_nginx(site) if is_nginx else _asyncio(site), directory, LOAD) as process:
+        wait_until_ready(process, Address(site.port), "/", directory)
+        yield Backend(site.port, process.pid)
 
 
 def kind() -> str:
@@ -52,23 +64,20 @@ def kind() -> str:
 
 def _nginx(site: Site) -> list[str]:
     site.write(MEBIBYTE[1:], "x" * (1 << 20))
+    with (site.directory / GIBIBYTE[1:]).open("wb") as hole:
+        hole.truncate(1 << 30)  # takes no room on the disk
     http = _HTTP.format(
         port=site.port,
         document=DOCUMENT,
         seen=SEEN,
         seen_document=_SEEN_DOCUMENT,
         mebibyte=MEBIBYTE,
+        gibibyte=GIBIBYTE,
         root=site.directory,
     )
     return nginx_parts.command(site, nginx_parts.NO_LOG + http)
 
 
 def _asyncio(site: Site) -> list[str]:
-    return [
-        sys.executable,
-        str(Path(__file__).with_name("backend_asyncio.py")),
-        str(site.port),
-        DOCUMENT,
-        MEBIBYTE,
-        SEEN,
-    ]
+    script = str(Path(__file__).with_name("backend_asyncio.py"))
+    return [sys.executable, script, str(site.port), DOCUMENT, MEBIBYTE, GIBIBYTE, SEEN]

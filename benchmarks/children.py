@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     """Ends the process politely, then whatever of its tree is still there."""
     tree = members(process.pid)
     try:
-        process.terminate()
+        process.terminate()  # again, perhaps: see `ask_to_stop`
         process.wait(_STOP_WITHIN)
     except subprocess.TimeoutExpired:
         pass
@@ -53,6 +53,12 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.kill()
         process.wait()
         _end_orphans(tree)
+
+
+def ask_to_stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
+    """Lets several end at the same time; `stop` then finds them gone."""
+    for process in processes:
+        process.terminate()
 
 
 def _end_orphans(tree: set[Identity]) -> None:

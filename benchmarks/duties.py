@@ -5,10 +5,12 @@ one that is badly configured dear.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.peer import POLICIES, Peer
+from benchmarks.address import Address
+from benchmarks.peer import Duty, Peer
 from benchmarks.readiness import Answer, ask, comes_true
 from benchmarks.request import SECRET, SEEN, Request
 
@@ -20,48 +22,59 @@ class NotItsJob(Exception):  # noqa: N818 - it reads as what happened
     """A gateway answers, but not as its duties ask."""
 
 
-def check_duties(peer: Peer, port: int, directory: Path, request: Request, expected: Answer) -> None:
-    """Raises NotItsJob unless `peer` passes on, keeps connections, tells the service who asks, verifies and logs."""
-    _passes_on(port, request, expected)
-    seen = [_seen(port) for _ in range(_ASKED)]
-    if len({facts["connection"] for facts in seen}) == _ASKED:
-        raise NotItsJob("opens a connection to the service for every request")
-    if peer.stack == POLICIES and not (seen[0]["request_id"] and seen[0]["forwarded_for"]):
-        raise NotItsJob("sends no X-Request-ID or no X-Forwarded-For to the service")
-    if peer.checks_tokens:
-        _verifies(port, request, seen[0])
+@dataclass(frozen=True)
+class _Evidence:
+    """What the service saw of a few requests, what the client got, and what it got with a wrong token."""
+
+    seen: Sequence[Mapping[str, str]]
+    answer: Answer
+    forged: Answer
+
+
+_EVIDENCE: Mapping[Duty, tuple[Callable[[_Evidence], bool], str]] = {
+    Duty.REUSE: (
+        lambda found: len({facts["connection"] for facts in found.seen}) < _ASKED,
+        "opens a connection to the service for every request",
+    ),
+    Duty.TELL: (
+        lambda found: bool(found.seen[0]["request_id"] and found.seen[0]["forwarded_for"]),
+        "sends no X-Request-ID or no X-Forwarded-For to the service",
+    ),
+    Duty.VERIFY: (lambda found: found.forged.status == 401, "lets a token with a wrong signature pass"),
+    Duty.NAME: (lambda found: found.seen[0]["user"] == "alice", "sends no X-Consumer-Username to the service"),
+    Duty.SHOW: (
+        lambda found: bool(found.answer.fields & {"ratelimit", "x-ratelimit-remaining"}),
+        "does not tell the client what is left of its limit",
+    ),
+}
+
+
+def check_duties(peer: Peer, address: Address, directory: Path, request: Request, expected: Answer) -> None:
+    """Raises NotItsJob unless `peer` passes on, and does what its duties are."""
+    answer = ask(address, request)
+    if (answer.status, answer.body) != (expected.status, expected.body):
+        raise NotItsJob(f"answered {answer.status} with {len(answer.body)} bytes: {answer.body[:300]!r}")
+    seen = replace(request, path=SEEN, method="GET", body=0)
+    found = _Evidence([_facts(ask(address, seen)) for _ in range(_ASKED)], answer, ask(address, seen, SECRET[::-1]))
+    for duty in peer.duties:
+        is_done, failing = _EVIDENCE[duty]
+        if not is_done(found):
+            raise NotItsJob(failing)
     if peer.access_log and not comes_true(lambda: _has_line(directory / peer.access_log), _LOG_WITHIN):
         raise NotItsJob("wrote no JSON access log")
 
 
-def _passes_on(port: int, request: Request, expected: Answer) -> None:
-    answer = ask(port, request)
-    if answer != expected:
-        raise NotItsJob(f"answered {answer.status} with {len(answer.body)} bytes: {answer.body[:300]!r}")
-
-
-def _seen(port: int) -> Mapping[str, str]:
-    answer = ask(port, Request(SEEN))
+def _facts(answer: Answer) -> Mapping[str, str]:
     if answer.status != 200:
         raise NotItsJob(f"answered {answer.status}: {answer.body[:300]!r}")
     facts: Mapping[str, str] = json.loads(answer.body)
     return facts
 
 
-def _verifies(port: int, request: Request, seen: Mapping[str, str]) -> None:
-    status = ask(port, request, SECRET[::-1]).status
-    if status != 401:
-        raise NotItsJob(f"answered {status} to a token with a wrong signature")
-    if seen["user"] != "alice":
-        raise NotItsJob("does not tell the service who asks (X-Consumer-Username)")
-
-
 def _has_line(path: Path) -> bool:
-    if not path.exists():
-        return False
-    lines = path.read_text().splitlines()
-    return any(_tells_of_success(json.loads(line)) for line in lines if line.startswith("{"))
+    lines = path.read_text().splitlines() if path.exists() else []
+    return any(SEEN in line and _tells_of_success(json.loads(line)) for line in lines if line.startswith("{"))
 
 
 def _tells_of_success(entry: Mapping[str, object]) -> bool:
-    return entry.get("status_code") == 200 and str(entry.get("path")).endswith(SEEN)
+    return entry.get("status_code", entry.get("status")) == 200

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 import subprocess
+import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from benchmarks.address import Address
 from benchmarks.cores import LOAD, pinned
 from benchmarks.request import Request
 
-_SCRIPT = Path(__file__).with_name("load.lua")
-_GRACE = 30  # seconds that wrk may take beyond the measurement before it counts as hung
-_numbers = itertools.count(int(time.time()) * 1_000_000, 10_000_000)  # no run repeats the requests of another
+_ROOT = Path(__file__).parents[1]
+_GRACE = 30  # seconds that a generator may take beyond the measurement before it counts as hung
+# No run repeats the requests of another. Below 10^14, from where on Lua writes numbers rounded.
+_numbers = itertools.count(int(time.time()) % 100_000 * 100_000_000, 10_000_000)
 
 
 class LoadError(Exception):
@@ -36,50 +39,65 @@ class Outcome:
 
 
 class Load(Protocol):
-    """A way to put a gateway under load; a scenario that wrk cannot play brings another."""
+    """A way to put a gateway under load."""
 
     @property
     def request(self) -> Request:
         """What a gateway is asked once, before anything is measured, to see that it does its job."""
 
-    def run(self, port: int, seconds: float, directory: Path) -> Outcome:
-        """Loads the gateway on `port` of the loopback interface; `directory` is for files of its own."""
+    def run(self, address: Address, seconds: float, directory: Path) -> Outcome:
+        """Loads the gateway at `address`; `directory` is for files of its own. Raises LoadError."""
 
 
-@dataclass(frozen=True)
-class Wrk:
-    """wrk with one thread: each connection sends its next request as soon as it has its response."""
-
-    request: Request
-    connections: int = 32
-    options: tuple[str, ...] = field(default=("-t1", "--timeout", "10s"))
-
-    def run(self, port: int, seconds: float, directory: Path) -> Outcome:
-        template = directory / "request.txt"
-        template.write_bytes(self.request.template().encode())
-        load = [*self.options, f"-c{self.connections}", f"-d{max(1, round(seconds))}s", "-s", str(_SCRIPT)]
-        argv = ["wrk", *load, f"http://127.0.0.1:{port}", "--", str(template), str(next(_numbers))]
-        return _parse(_output(argv, seconds + _GRACE))
+def template_file(request: Request, directory: Path) -> Path:
+    """Where the request lies as it goes over the wire, for a generator to read."""
+    path = directory / "request.txt"
+    path.write_bytes(request.template().encode())
+    return path
 
 
-def missing_generator() -> str | None:
-    """What to say where wrk is not installed."""
-    return None if shutil.which("wrk") else "wrk is missing: apt install wrk"
+def first_number() -> int:
+    """The number from which on a generator may count its requests."""
+    return next(_numbers)
 
 
-def _output(argv: list[str], timeout: float) -> str:
+def generate(argv: Sequence[str], seconds: float) -> Outcome:
+    """Runs a load generator on the cores of the load and reads the line of JSON that it prints."""
     with (
         pinned(LOAD),
         subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            argv, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         ) as process,
     ):
         try:
-            output, _ = process.communicate(timeout=timeout)
+            output, _ = process.communicate(timeout=seconds + _GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise LoadError("the load generator hung") from None
         except BaseException:
             process.kill()
             raise
-    return output
+    return _parse(output)
+
+
+def module(name: str, *arguments: object) -> list[str]:
+    """The command of a generator that is a module of this package."""
+    return [sys.executable, "-m", f"benchmarks.loads.{name}", *map(str, arguments)]
+
+
+def tell(latencies: Sequence[float], seconds: float, received: int = 0, not_2xx: int = 0, broken: int = 0) -> None:
+    """Prints what a generator measured, as wrk.lua does; `latencies` are in seconds."""
+    ordered = sorted(latencies) or [0.0]
+    line = {
+        "requests": len(latencies),
+        "microseconds": seconds * 1e6,
+        "bytes": received,
+        "p50": ordered[len(ordered) // 2] * 1e6,
+        "p99": ordered[len(ordered) * 99 // 100] * 1e6,
+        "not_2xx": not_2xx,
+        "broken": broken,
+    }
+    print(json.dumps(line))
 
 
 def _parse(output: str) -> Outcome:

@@ -7,16 +7,15 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks import cores
 from benchmarks.backend import kind
-from benchmarks.cores import GATEWAY, LOAD
 from benchmarks.peer import output_of
 
 
 def facts() -> list[str]:
     """One line each."""
-    cores = sorted(GATEWAY | LOAD)
     return [
-        f"{_processor()}, {len(cores)} cores ({platform.machine()}); {_placement()}",
+        f"{_processor()}, {cores.count()} cores ({platform.machine()}); {_placement()}",
         f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         f"Python {platform.python_version()}, uvloop {_package('uvloop')}",
         f"wrk {_wrk()}; backend: {kind()}",
@@ -26,8 +25,8 @@ def facts() -> list[str]:
 def _placement() -> str:
     return (
         "gateways, load and backend share one"
-        if GATEWAY & LOAD
-        else "one for the gateways, the rest for load and backend"
+        if not cores.leave_room(1)
+        else f"{cores.count() - len(cores.LOAD)} for the gateways, the rest for load and backend"
     )
 
 

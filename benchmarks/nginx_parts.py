@@ -16,7 +16,7 @@ _USER = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
 _FRAME = """\
 {user}
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 pid nginx.pid;
 error_log stderr error;
 {modules}
@@ -48,12 +48,13 @@ UPSTREAM = """\
     proxy_max_temp_file_size 0;
 """
 
-# The headers that a gateway tells its service, and the request id that it tells the client.
+# The headers that a gateway tells its service, in place of what the client says, and the request id that it tells the
+# client.
 FORWARDED = """\
     proxy_set_header Host $proxy_host;
     proxy_set_header X-Request-ID $request_id;
     proxy_set_header X-Real-IP $remote_addr;
-    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    proxy_set_header X-Forwarded-For $remote_addr;
     proxy_set_header X-Forwarded-Proto $scheme;
     proxy_set_header X-Forwarded-Host $host;
     proxy_set_header X-Forwarded-Port $server_port;
@@ -65,8 +66,9 @@ FORWARDED = """\
 LOG = """\
     log_format gateway escape=json '{{"timestamp":"$time_iso8601","method":"$request_method","path":"$uri",'
         '"client_ip":"$remote_addr","status_code":$status,"duration_ms":$request_time,"request_id":"$request_id",'
-        '"service":"bench","route":"bench","upstream":"$upstream_addr","upstream_ms":"$upstream_response_time",'
-        '"bytes_in":$request_length,"bytes_out":$bytes_sent,"user":"{user}"}}';
+        '"trace_id":"$request_id","service":"bench","route":"bench","upstream":"$upstream_addr","upstream_ms":"$upstream_response_time",'
+        '"bytes_in":$request_length,"bytes_out":$bytes_sent,"attempts":1,"user":"{user}",'
+        '"cache":null,"reason":null}}';
     access_log access.log gateway buffer=64k flush=1s;
 """
 
@@ -81,7 +83,7 @@ LIMIT = """\
 
 def command(site: Site, http: str, modules: str = "") -> list[str]:
     """Writes the configuration with `http` inside its http block and gives the command that serves it."""
-    path = site.write("nginx.conf", _FRAME.format(user=_USER, modules=modules, http=http))
+    path = site.write("nginx.conf", _FRAME.format(user=_USER, workers=site.workers, modules=modules, http=http))
     return [program("nginx") or "nginx", "-p", str(site.directory), "-c", str(path), "-e", "stderr"]
 
 

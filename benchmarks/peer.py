@@ -7,20 +7,39 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 
 POLICIES = "policies"
 PLAIN = "plain"
 BULK = "bulk"  # as plain, tuned for large bodies
+ROUTES = "routes"  # as plain, with as many routes as the site says
+TLS = "tls"  # as plain, over TLS
+WEBSOCKET = "websocket"  # as plain, and switching to WebSocket
+
+
+class Duty(Enum):
+    """What is put to the test before a peer is measured; that it passes on unaltered is asked of all."""
+
+    REUSE = auto()  # keeps its connections to the service
+    TELL = auto()  # tells the service the request's id and the client's address
+    VERIFY = auto()  # refuses a token with a wrong signature
+    NAME = auto()  # tells the service who the token names
+    SHOW = auto()  # tells the client what is left of its limit
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where a peer lives while it is measured: its port, the backend's, and a directory for its files."""
+    """Where a peer lives while it is measured: its port, the backend's, a directory for its files, and its size.
+
+    Of `routes` there are as many as `Request.target` asks for: `/api/bench0`, `/api/bench1` and so on.
+    """
 
     port: int
     backend: int
     directory: Path
+    workers: int = 1
+    routes: int = 1
 
     def write(self, name: str, text: str) -> Path:
         """Writes one of its files."""
@@ -31,12 +50,13 @@ class Site:
 
 @dataclass(frozen=True)
 class Peer:
-    """One gateway in one stack, that is: with one set of duties.
+    """One gateway in one stack.
 
-    A scenario names a stack and is played with all peers that have it. `find` gives the version, or None where the
+    A scenario names a stack and is played with the peers that have it. `find` gives the version, or None where the
     peer is not installed; `install` says how to get it. `configure` writes the files and gives the command, which must
-    stay in the foreground. `ready` is a path that answers 200 once the peer serves. That it `checks_tokens` and writes
-    JSON lines to the file `access_log` is put to the test before measuring.
+    stay in the foreground. `ready` is a path that answers 200 once the peer serves. That it does its `duties` and
+    writes JSON lines to the file `access_log` is put to the test before measuring. A `slow` one is measured in one
+    round by one connection: of many, most requests would be under way when the time is up, paid for and not counted.
     """
 
     name: str
@@ -45,8 +65,9 @@ class Peer:
     install: str
     configure: Callable[[Site], list[str]]
     ready: str = "/api/bench/ready"
-    checks_tokens: bool = False
+    duties: frozenset[Duty] = frozenset({Duty.REUSE})
     access_log: str = ""
+    slow: bool = False
 
     @property
     def label(self) -> str:

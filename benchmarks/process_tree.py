@@ -7,12 +7,15 @@ shows, so the difference of two readings of one process is less than two ticks o
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 Identity = tuple[int, int]
 """Process id and start time: together they are not used twice."""
@@ -20,13 +23,14 @@ Identity = tuple[int, int]
 
 @dataclass(frozen=True)
 class Usage:
-    """CPU seconds since the start, descendants that ended included, and resident bytes now.
+    """CPU seconds since the start, descendants that ended included, and resident bytes: now, and at most (`peak`).
 
-    Pages that processes share count once for each of them.
+    Pages that processes share count once for each of them. Each process has its peak at a time of its own.
     """
 
     cpu: float
     resident: int
+    peak: int
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,18 @@ class _Stat:
 def usage(root: int) -> Usage:
     """The tree of `root`."""
     tree = _tree(root)
-    return Usage(cpu=sum(stat.ticks for stat in tree) / _TICKS_PER_SECOND, resident=sum(s.pages for s in tree) * _PAGE)
+    return Usage(
+        cpu=sum(stat.ticks for stat in tree) / _TICKS_PER_SECOND,
+        resident=sum(stat.pages for stat in tree) * _PAGE,
+        peak=sum(_peak(stat) for stat in tree),
+    )
+
+
+def forget_peaks(root: int) -> None:
+    """From here on `peak` is about what follows (man 5 proc: clear_refs)."""
+    for stat in _tree(root):
+        with suppress(OSError):  # it ended, or belongs to somebody else: its peak is then that since its start
+            Path(f"/proc/{stat.pid}/clear_refs").write_text("5")
 
 
 def members(root: int) -> set[Identity]:
@@ -74,6 +89,14 @@ def _processes() -> Iterator[_Stat]:
             except OSError:  # it ended while we looked
                 continue
             yield _parse(int(entry.name), text)
+
+
+def _peak(stat: _Stat) -> int:
+    try:
+        found = _PEAK.search(Path(f"/proc/{stat.pid}/status").read_text())
+    except OSError:
+        found = None
+    return int(found[1]) * 1024 if found else stat.pages * _PAGE
 
 
 def _parse(pid: int, text: str) -> _Stat:

@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 
 from benchmarks import machine, table
 from benchmarks.peer import Peer
-from benchmarks.rounds import Plan, Result
+from benchmarks.result import Result
+from benchmarks.targets import targets
 
 _NOTES = """\
-Medians of {rounds} rounds of {seconds:g} s. A round measures every peer of a scenario once, in an order that rotates;
-each has one worker and the same backend. CPU is user and system time of a gateway's whole process tree divided by the
-requests it answered. Requests/s and latencies tell about a gateway only where its core is busy: elsewhere the load
-generator or the backend is what they measure. A row with an answer that is not 2xx is invalid; see `README.md`."""
+Numbers are medians. A round measures every row of a scenario once, in an order that rotates; each gateway has one
+worker, unless the row says otherwise, and the same backend. CPU is user and system time of a gateway's whole process
+tree divided by the requests it answered. Requests/s and latencies tell about a gateway only where its core is busy:
+elsewhere the load generator or the backend is what they measure. A row with an answer that is not 2xx is invalid; see
+`README.md`."""
 
 
 @dataclass(frozen=True)
@@ -22,27 +24,37 @@ class Report:
     """Everything there is to tell; `versions` are those of the peers that were found, `absent` the others."""
 
     command: str
-    plan: Plan
+    seconds: float
     versions: Mapping[str, str]
     absent: Sequence[Peer]
     results: Sequence[Result]
 
     def has_failed(self) -> bool:
         """Whether a peer that is installed could not be measured, or answered otherwise than with 2xx."""
-        return any(r.unusable or not all(map(table.is_valid, r.samples.values())) for r in self.results)
+        return any(r.unusable or not all(map(r.is_valid, r.samples)) for r in self.results)
 
     def for_terminal(self) -> str:
-        """The medians and ratios of each scenario."""
-        return "\n\n".join([*(_section(result) for result in self.results), *self._absences()])
+        """The medians and ratios of each scenario, and what they say about the targets."""
+        sections = [_section(result) for result in self.results]
+        return "\n\n".join([*sections, *self._targets(), *self._absences(), f"It took {self._duration()}."])
 
     def as_markdown(self) -> str:
         """The whole record; of a peer that failed, only that it did: its output may hold paths of the machine."""
-        when = f"{datetime.now(UTC):%Y-%m-%d}, {len(self.results)} scenarios. To repeat it: `{self.command}`"
-        notes = _NOTES.format(rounds=self.plan.rounds, seconds=self.plan.seconds)
+        when = (
+            f"{datetime.now(UTC):%Y-%m-%d}, {len(self.results)} scenarios in {self._duration()}. "
+            f"To repeat it: `{self.command}`"
+        )
         versions = "Peers: " + ", ".join(f"{name} {version}" for name, version in self.versions.items())
         facts = "\n".join(f"- {fact}" for fact in [*machine.facts(), versions, *self._absences()])
         sections = [_section(result, with_spread=True) for result in self.results]
-        return "\n\n".join(["# Results of the benchmark", when, notes, facts, *sections]) + "\n"
+        return "\n\n".join(["# Results of the benchmark", when, *self._targets(), _NOTES, facts, *sections]) + "\n"
+
+    def _targets(self) -> list[str]:
+        found = targets(self.results)
+        return ["## Targets", found] if found else []
+
+    def _duration(self) -> str:
+        return f"{self.seconds // 60:.0f} min {self.seconds % 60:.0f} s"
 
     def _absences(self) -> list[str]:
         wanted = {peer.name: peer.install for peer in self.absent}
@@ -51,9 +63,10 @@ class Report:
 
 def _section(result: Result, with_spread: bool = False) -> str:
     scenario = result.scenario
-    parts = [f"## {scenario.name}: {scenario.title}"]
+    rounds = "1 round" if result.rounds == 1 else f"{result.rounds} rounds"
+    parts = [f"## {scenario.name}: {scenario.title}", f"{rounds} of {result.seconds:g} s"]
     if result.samples:
         parts += [table.medians(result), "Ratios of the medians:", table.ratios(result) or "No baseline was measured."]
-        parts += ["Least and greatest value:", table.spreads(result)] if with_spread else []
-    parts += [f"Not measured: {label} {reason.splitlines()[0]}" for label, reason in result.unusable.items()]
+        parts += ["Least and greatest value:", table.spreads(result)] if with_spread and result.rounds > 1 else []
+    parts += [f"Not measured: {row.label} {reason.splitlines()[0]}" for row, reason in result.unusable.items()]
     return "\n\n".join(parts)

@@ -8,10 +8,14 @@ import jwt
 
 SECRET = "benchmark-secret-that-guards-nothing-at-all"  # 43 bytes: RFC 7518, section 3.2 asks for at least 32
 SEQUENCE = "@SEQ@"
-"""Stands for the number of the request; load.lua puts it in."""
+"""Stands for the number of the request; the load generator puts it in."""
+ROUTE = "@ROUTE@"
+"""Stands for the number of a route, which loads/wrk.lua puts in."""
 
 MEBIBYTE = "/mebibyte"
 """The backend's path of a body of that size."""
+GIBIBYTE = "/gibibyte"
+"""The same, 1,024 times as large."""
 SEEN = "/seen"
 """The backend's path that answers with what reached it: the connection's number, and what the gateway added."""
 
@@ -44,8 +48,9 @@ def token(secret: str = SECRET) -> str:
 class Request:
     """One request of a scenario.
 
-    `path` follows the gateway's prefix; `body` is in bytes; `headers` are sent beside the Authorization header. With
-    `varied` one more header differs in every request.
+    `path` follows the gateway's prefix; `body` is in bytes; `headers` are sent beside the Authorization header: the
+    first of a browser's, then made-up ones. With `varied` one more differs in every request. With `routes` requests
+    spread over so many of them.
     """
 
     path: str
@@ -53,10 +58,12 @@ class Request:
     body: int = 0
     headers: int = len(BROWSER_HEADERS)
     varied: bool = False
+    routes: int = 0
 
     def fields(self, authorization: str, sequence: str = SEQUENCE) -> dict[str, str]:
         """The header fields in the order in which they are sent."""
         chosen = dict(list(BROWSER_HEADERS.items())[: self.headers])
+        chosen |= {f"X-Detail-{n}": f"value {n} of the kind" for n in range(len(BROWSER_HEADERS), self.headers)}
         chosen |= {"Authorization": f"Bearer {authorization}"}
         if self.varied:
             chosen |= {"X-Request-Seq": sequence}
@@ -64,15 +71,15 @@ class Request:
             chosen |= {"Content-Type": "application/json", "Content-Length": str(self.body)}
         return chosen
 
-    def target(self, sequence: str = SEQUENCE) -> str:
+    def target(self, sequence: str = SEQUENCE, route: str = ROUTE) -> str:
         """The request target, with the number in its query: no two requests are alike."""
-        return f"/api/bench{self.path}?page=2&seq={sequence}"
+        return f"/api/bench{route if self.routes else ''}{self.path}?page=2&seq={sequence}"
 
     def payload(self) -> str:
         """A JSON document of exactly `body` bytes, or nothing."""
         return '{"note":"' + "x" * (self.body - 11) + '"}' if self.body else ""
 
     def template(self) -> str:
-        """The whole request as it goes over the wire, with SEQUENCE where the number belongs."""
+        """The whole request as it goes over the wire, with SEQUENCE and ROUTE where the numbers belong."""
         head = "".join(f"{name}: {value}\r\n" for name, value in self.fields(token()).items())
         return f"{self.method} {self.target()} HTTP/1.1\r\n{head}\r\n{self.payload()}"

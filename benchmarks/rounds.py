@@ -2,132 +2,133 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.backend import backend
-from benchmarks.children import child, free_port
-from benchmarks.cores import GATEWAY
+from benchmarks import cores
+from benchmarks.address import Address
+from benchmarks.backend import Backend, backend
+from benchmarks.children import ask_to_stop, child, free_port
 from benchmarks.duties import NotItsJob, check_duties
-from benchmarks.load import Load, LoadError
-from benchmarks.peer import Peer, Site
-from benchmarks.process_tree import usage
+from benchmarks.load import LoadError
+from benchmarks.loads.wrk import Wrk
+from benchmarks.peer import TLS, Peer, Site
+from benchmarks.process_tree import forget_peaks, usage
 from benchmarks.readiness import DidNotStart, ask, wait_until_ready
-from benchmarks.scenarios import Scenario
-
-_WARM_UP = 1.0  # seconds
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How often and how long (seconds) each peer of a scenario is measured."""
-
-    rounds: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One measurement of one peer.
-
-    `cpu` in µs per request, `rate` in requests per second, `p50` and `p99` in ms, `resident` in bytes, `busy` in CPU
-    seconds per second, `failed` in requests.
-    """
-
-    cpu: float
-    rate: float
-    p50: float
-    p99: float
-    resident: float
-    busy: float
-    failed: int
-
-
-@dataclass
-class Result:
-    """What a scenario showed, by the peers' labels; `unusable` holds why a peer has no samples or too few."""
-
-    scenario: Scenario
-    peers: Sequence[Peer]
-    samples: dict[str, list[Sample]] = field(default_factory=dict)
-    unusable: dict[str, str] = field(default_factory=dict)
+from benchmarks.result import Result, Row, Sample
+from benchmarks.scenarios import Scenario, Variant
 
 
 @dataclass(frozen=True)
 class _Gateway:
-    peer: Peer
-    port: int
+    row: Row
+    address: Address
     pid: int
     directory: Path
 
 
-def play(scenario: Scenario, peers: Sequence[Peer], plan: Plan) -> Result:
+def play(scenario: Scenario, peers: Sequence[Peer], rounds: int, seconds: float) -> Result:
     """Starts the backend and the peers, measures them round by round and stops them all."""
-    result = Result(scenario, peers)
-    with ExitStack() as stack:
-        port = stack.enter_context(backend(_directory(stack)))
-        gateways = _start(stack, result, port)
-        for number in range(plan.rounds):
-            for gateway in _rotated(gateways, number):
-                _take_turn(result, gateway, plan, warm_up=number == 0)
+    result = Result(scenario, rounds, seconds)
+    games = [[number] for number in range(rounds)] if scenario.fresh else [range(rounds)]
+    for game in games:
+        _play(result, peers, game)
     return result
 
 
-def _start(stack: ExitStack, result: Result, backend_port: int) -> list[_Gateway]:
-    request = result.scenario.load.request
-    expected = ask(backend_port, request)
+def _play(result: Result, peers: Sequence[Peer], rounds: Iterable[int]) -> None:
+    with ExitStack() as stack:
+        service = stack.enter_context(backend(_directory(stack), result.scenario.stack))
+        gateways = _start(stack, result, peers, service)
+        if result.scenario.direct:
+            gateways.append(_direct(stack, result.scenario, service))
+        for number in rounds:
+            for gateway in _rotated(gateways, number):
+                _take_turn(result, gateway, number)
+
+
+def _start(stack: ExitStack, result: Result, peers: Sequence[Peer], service: Backend) -> list[_Gateway]:
+    """All at once, which takes as long as the slowest; those that do their job are in the list."""
+    started = []
+    for variant in result.scenario.variants:
+        for peer in peers:
+            site = Site(free_port(), service.port, _directory(stack), variant.workers, variant.routes)
+            started.append((_row(peer, variant), peer, site, stack.enter_context(_process(peer, site))))
+    stack.callback(ask_to_stop, [process for *_, process in started])
     gateways = []
-    for peer in result.peers:
-        site = Site(free_port(), backend_port, _directory(stack))
-        process = stack.enter_context(child(peer.configure(site), site.directory, GATEWAY))
+    for row, peer, site, process in started:
+        address, request = Address(site.port, peer.stack == TLS), row.load.request
         try:
-            wait_until_ready(process, site.port, peer.ready, site.directory)
-            check_duties(peer, site.port, site.directory, request, expected)
+            wait_until_ready(process, address, peer.ready, site.directory)
+            check_duties(peer, address, site.directory, request, ask(Address(service.port), request))
         except DidNotStart as failure:
-            _give_up(result, peer, f"did not start: {failure}")
+            _give_up(result, row, f"did not start: {failure}")
         except NotItsJob as failure:
-            _give_up(result, peer, f"does not do its job: {failure}")
+            _give_up(result, row, f"does not do its job: {failure}")
         else:
-            gateways.append(_Gateway(peer, site.port, process.pid, site.directory))
+            gateways.append(_Gateway(row, address, process.pid, site.directory))
     return gateways
 
 
-def _take_turn(result: Result, gateway: _Gateway, plan: Plan, warm_up: bool) -> None:
-    label, load = gateway.peer.label, result.scenario.load
-    if label in result.unusable:
+def _row(peer: Peer, variant: Variant) -> Row:
+    label = f"{peer.label}, {variant.name}" if variant.name else peer.label
+    load = variant.load
+    if peer.slow and isinstance(load, Wrk):
+        load = replace(load, connections=1)
+    return Row(peer.name, label, variant, load, peer.slow)
+
+
+def _process(peer: Peer, site: Site) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return child(peer.configure(site), site.directory, cores.for_gateway(site.workers))
+
+
+def _direct(stack: ExitStack, scenario: Scenario, service: Backend) -> _Gateway:
+    variant = scenario.variants[0]
+    row = Row("direct", "direct", variant, variant.load)
+    return _Gateway(row, Address(service.port), service.pid, _directory(stack))
+
+
+def _take_turn(result: Result, gateway: _Gateway, number: int) -> None:
+    row, scenario = gateway.row, result.scenario
+    if row in result.unusable or (row.slow and number > 0):
         return
     try:
-        if warm_up:
-            load.run(gateway.port, _WARM_UP, gateway.directory)
-        sample = _measure(load, gateway, plan.seconds)
+        if number == 0 and not scenario.fresh:
+            row.load.run(gateway.address, scenario.warm_up, gateway.directory)
+        sample = _measure(gateway, result.seconds)
     except LoadError as failure:
-        _give_up(result, gateway.peer, f"could not be measured: {failure}")
+        _give_up(result, row, f"could not be measured: {failure}")
         return
-    result.samples.setdefault(label, []).append(sample)
-    _say(f"{result.scenario.name:14} {label:16} {sample.cpu:9.1f} µs {sample.rate:9.0f} /s")
+    result.samples.setdefault(row, []).append(sample)
+    _say(f"{scenario.name:14} {row.label:24} {_figures(scenario, sample)}")
 
 
-def _measure(load: Load, gateway: _Gateway, seconds: float) -> Sample:
-    began, before = time.monotonic(), usage(gateway.pid)
-    outcome = load.run(gateway.port, seconds, gateway.directory)
-    after, ended = usage(gateway.pid), time.monotonic()
+def _measure(gateway: _Gateway, seconds: float) -> Sample:
+    load_cores = cores.LOAD
+    forget_peaks(gateway.pid)
+    before, idle, began = usage(gateway.pid), cores.idle_seconds(load_cores), time.monotonic()
+    outcome = gateway.row.load.run(gateway.address, seconds, gateway.directory)
+    elapsed, idle = time.monotonic() - began, cores.idle_seconds(load_cores) - idle
+    after = usage(gateway.pid)
     if not outcome.requests:
         raise LoadError("not one request was answered")
-    used = after.cpu - before.cpu
     return Sample(
-        cpu=used / outcome.requests * 1e6,
-        rate=outcome.requests / outcome.seconds,
-        p50=outcome.p50,
-        p99=outcome.p99,
+        outcome=outcome,
+        cpu=after.cpu - before.cpu,
         resident=after.resident,
-        busy=used / (ended - began),
-        failed=outcome.failed,
+        growth=max(0, after.peak - before.resident),
+        load_busy=min(1.0, max(0.0, 1 - idle / elapsed / len(load_cores))),
     )
+
+
+def _figures(scenario: Scenario, sample: Sample) -> str:
+    return "  ".join(f"{metric.form.format(metric.value(sample)):>9} {metric.title}" for metric in scenario.columns[:2])
 
 
 def _rotated(gateways: list[_Gateway], by: int) -> list[_Gateway]:
@@ -139,9 +140,9 @@ def _directory(stack: ExitStack) -> Path:
     return Path(stack.enter_context(TemporaryDirectory(prefix="portico-bench-")))
 
 
-def _give_up(result: Result, peer: Peer, reason: str) -> None:
-    result.unusable[peer.label] = reason
-    _say(f"{result.scenario.name}: {peer.label} {reason}")
+def _give_up(result: Result, row: Row, reason: str) -> None:
+    result.unusable[row] = reason
+    _say(f"{result.scenario.name}: {row.label} {reason}")
 
 
 def _say(line: str) -> None:

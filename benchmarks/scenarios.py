@@ -4,25 +4,102 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.load import Load, Wrk
-from benchmarks.peer import BULK, PLAIN, POLICIES
+from benchmarks import metrics
+from benchmarks.load import Load
+from benchmarks.loads.idle import Idle
+from benchmarks.loads.messages import Messages
+from benchmarks.loads.paced import Paced
+from benchmarks.loads.transfer import Transfer
+from benchmarks.loads.wrk import Wrk
+from benchmarks.metrics import Metric
+from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET
 from benchmarks.request import MEBIBYTE, Request
 
 
 @dataclass(frozen=True)
+class Variant:
+    """A load on gateways of one size. A scenario with several plays them in the same rounds, to compare them."""
+
+    load: Load
+    name: str = ""
+    workers: int = 1
+    routes: int = 1
+
+
+@dataclass(frozen=True)
 class Scenario:
-    """One load on the peers of one stack."""
+    """What the peers of one stack are put through.
+
+    In a default run there are `rounds` of `seconds`, and `only` the peers of these names, all where there are none.
+    Before its first measurement a peer is under load for `warm_up` seconds; with `fresh` processes never: each round
+    then starts new ones. With `direct` the backend itself is measured too.
+    """
 
     name: str
     title: str
     stack: str
-    load: Load
+    variants: tuple[Variant, ...]
+    columns: tuple[Metric, ...] = metrics.OF_REQUESTS
+    rounds: int = 2
+    seconds: float = 1
+    only: frozenset[str] = frozenset()
+    warm_up: float = 1.0
+    fresh: bool = False
+    direct: bool = False
 
+
+def _one(load: Load) -> tuple[Variant, ...]:
+    return (Variant(load),)
+
+
+def _routes(count: int) -> Variant:
+    return Variant(Wrk(Request("/items", routes=count)), f"{count:,} routes", routes=count)
+
+
+def _headers(count: int) -> Variant:
+    return Variant(Wrk(Request("/items", headers=count)), f"{count} headers")
+
+
+def _workers(count: int) -> Variant:
+    title = "1 worker" if count == 1 else f"{count} workers"
+    return Variant(Wrk(Request("/items"), connections=64), title, workers=count)
+
+
+_GET = Request("/items")
+_BASIC = frozenset({"nginx", "portico"})
+_SERIOUS = frozenset({"nginx", "nginx+lua", "envoy", "portico"})
 
 SCENARIOS: tuple[Scenario, ...] = (
-    Scenario("all-policies", "small GET, all policies", POLICIES, Wrk(Request("/items"))),
-    Scenario("varied", "the same with a header that always differs", POLICIES, Wrk(Request("/items", varied=True))),
-    Scenario("plain", "small GET, nothing but passing on", PLAIN, Wrk(Request("/items"))),
-    Scenario("post", "10 KiB POST, all policies", POLICIES, Wrk(Request("/items", method="POST", body=10 * 1024))),
-    Scenario("download", "1 MiB download, nothing but passing on", BULK, Wrk(Request(MEBIBYTE))),
+    Scenario("all-policies", "small GET, all policies", POLICIES, _one(Wrk(_GET)), rounds=3, seconds=2),
+    Scenario(
+        "varied",
+        "the same with a header that always differs",
+        POLICIES,
+        _one(Wrk(Request("/items", varied=True))),
+        only=frozenset({"nginx+lua", "portico"}),
+    ),
+    Scenario("plain", "small GET, nothing but passing on", PLAIN, _one(Wrk(_GET)), rounds=3),
+    Scenario(
+        "post",
+        "10 KiB POST, all policies",
+        POLICIES,
+        _one(Wrk(Request("/items", method="POST", body=10 * 1024))),
+        only=_SERIOUS,
+    ),
+    Scenario("download", "1 MiB download", BULK, _one(Wrk(Request(MEBIBYTE)))),
+    Scenario("gibibyte", "1 GiB download", BULK, _one(Transfer()), metrics.OF_BYTES, warm_up=0.0),
+    Scenario("routes", "many routes", ROUTES, (_routes(10), _routes(1_000), _routes(10_000)), only=_BASIC),
+    Scenario("headers", "many header fields", PLAIN, (_headers(5), _headers(13), _headers(40)), only=_BASIC),
+    Scenario("idle", "5,000 idle connections", PLAIN, _one(Idle(_GET)), metrics.OF_CONNECTIONS, rounds=1, fresh=True),
+    Scenario("websocket", "WebSocket messages, there and back", WEBSOCKET, _one(Messages(_GET)), metrics.OF_MESSAGES),
+    Scenario("tls", "small GET over TLS", TLS, _one(Wrk(_GET))),
+    Scenario(
+        "latency",
+        "1,000 requests/s, beside going to the service directly",
+        PLAIN,
+        _one(Paced(_GET)),
+        metrics.OF_LATENCY,
+        direct=True,
+    ),
+    Scenario("workers", "1 and 2 workers, all policies", POLICIES, (_workers(1), _workers(2)), only=_BASIC),
 )

@@ -2,103 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from statistics import median
 
-from benchmarks.rounds import Result, Sample
+from benchmarks.metrics import P50, P99, Metric
+from benchmarks.result import Result, Row
 
-
-@dataclass(frozen=True)
-class Metric:
-    """A column: its unit is in the title, `form` formats a value."""
-
-    title: str
-    value: Callable[[Sample], float]
-    form: str
-    is_compared: bool = False
-
-
-METRICS = (
-    Metric("CPU µs/request", lambda sample: sample.cpu, "{:.1f}", is_compared=True),
-    Metric("requests/s", lambda sample: sample.rate, "{:.0f}", is_compared=True),
-    Metric("p50 ms", lambda sample: sample.p50, "{:.2f}"),
-    Metric("p99 ms", lambda sample: sample.p99, "{:.2f}", is_compared=True),
-    Metric("RSS MiB", lambda sample: sample.resident / (1 << 20), "{:.1f}"),
-    Metric("core busy", lambda sample: sample.busy, "{:.0%}"),
-    Metric("not 2xx", lambda sample: sample.failed, "{:.0f}"),
-)
 BASELINES = ("nginx", "nginx+lua")
 """The peers that the others are divided by, by name: in the plain stack `nginx` is `nginx plain`."""
 
-Rows = Sequence[Sequence[str]]
+NOT_MEASURABLE = "not measurable"
+"""In place of a number that the machine is too small for."""
+
+Cells = Sequence[Sequence[str]]
 
 
 def medians(result: Result) -> str:
-    """A row per peer, a column per metric; a peer with a failed request is marked and its row does not count."""
-    head = ["", *(metric.title for metric in METRICS)]
-    rows = [
-        [_marked(label, samples), *(metric.form.format(_median(metric, samples)) for metric in METRICS)]
-        for label, samples in result.samples.items()
-    ]
-    return markdown([head, *rows])
+    """A row per peer and variant, a column per metric; one with a failed request is marked and does not count."""
+    columns = result.scenario.columns
+    rows = [[_marked(result, row), *(_median(result, metric, row) for metric in columns)] for row in result.samples]
+    return markdown([["", *(metric.title for metric in columns)], *rows])
 
 
 def ratios(result: Result) -> str:
-    """The medians divided by those of each baseline that was measured without a failed request."""
-    bases = [label for label in _baselines(result) if is_valid(result.samples[label])]
-    columns = [(metric, base) for base in bases for metric in METRICS if metric.is_compared]
-    head = ["", *(f"{metric.title.split()[0]} ÷ {base}" for metric, base in columns)]
-    rows = [
-        [_marked(label, samples), *(_ratio(metric, samples, result.samples[base]) for metric, base in columns)]
-        for label, samples in result.samples.items()
+    """The medians divided by those of each baseline in the same variant, and of the same peer in the first variant.
+
+    Behind them what a gateway adds to the latency of going to the service directly, where that was measured.
+    """
+    compared = [metric for metric in result.scenario.columns if metric.is_compared]
+    bases = [name for name in BASELINES if any(row.name == name for row in result.samples)]
+    first = result.scenario.variants[0].name
+    head = [
+        f"{metric.title.split()[0]} ÷ {base}" for base in [*bases, *([first] if first else [])] for metric in compared
     ]
-    return markdown([head, *rows]) if columns else ""
+    direct = result.row("direct")
+    head += [f"{metric.title} added" for metric in (P50, P99)] if direct else []
+    rows = []
+    for row in result.samples:
+        others = [result.row(base, row.variant.name) for base in bases]
+        others += [result.row(row.name, first)] if first else []
+        cells = [_ratio(result, metric, row, other) for other in others for metric in compared]
+        cells += [_difference(result, metric, row, direct) for metric in (P50, P99)] if direct else []
+        rows.append([_marked(result, row), *cells])
+    return markdown([["", *head], *rows]) if head else ""
 
 
 def spreads(result: Result) -> str:
     """The least and the greatest value of each number."""
-    head = ["", *(metric.title for metric in METRICS)]
-    rows = [
-        [_marked(label, samples), *(_spread(metric, samples) for metric in METRICS)]
-        for label, samples in result.samples.items()
-    ]
-    return markdown([head, *rows])
+    columns = result.scenario.columns
+    rows = [[_marked(result, row), *(_spread(result, metric, row) for metric in columns)] for row in result.samples]
+    return markdown([["", *(metric.title for metric in columns)], *rows])
 
 
-def is_valid(samples: Sequence[Sample]) -> bool:
-    """Whether every request was answered with 2xx."""
-    return not any(sample.failed for sample in samples)
-
-
-def markdown(rows: Rows) -> str:
-    """The first row is the head; the first column is left-aligned, numbers are right-aligned."""
+def markdown(rows: Cells) -> str:
+    """A table; the first row is its head, and all columns but the first are numbers."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [rows[0], rule, *rows[1:]]
     return "\n".join("| " + " | ".join(_justified(line, widths)) + " |" for line in lines)
 
 
-def _baselines(result: Result) -> list[str]:
-    labels = {peer.name: peer.label for peer in result.peers}
-    return [labels[name] for name in BASELINES if labels.get(name) in result.samples]
+def _marked(result: Result, row: Row) -> str:
+    return row.label if result.is_valid(row) else f"{row.label} (INVALID)"
 
 
-def _marked(label: str, samples: Sequence[Sample]) -> str:
-    return label if is_valid(samples) else f"{label} (INVALID)"
+def _median(result: Result, metric: Metric, row: Row) -> str:
+    if not result.is_measurable(metric, row):
+        return NOT_MEASURABLE
+    return metric.form.format(median(result.values(metric, row)))
 
 
-def _median(metric: Metric, samples: Sequence[Sample]) -> float:
-    return median(metric.value(sample) for sample in samples)
+def _ratio(result: Result, metric: Metric, row: Row, base: Row | None) -> str:
+    above, below = result.median(metric, row), result.median(metric, base)
+    return f"{above / below:.2f}" if above is not None and below else "n/a"
 
 
-def _ratio(metric: Metric, samples: Sequence[Sample], base: Sequence[Sample]) -> str:
-    below = _median(metric, base)
-    return f"{_median(metric, samples) / below:.2f}" if below and is_valid(samples) else "n/a"
+def _difference(result: Result, metric: Metric, row: Row, base: Row) -> str:
+    longer, shorter = result.median(metric, row), result.median(metric, base)
+    return metric.form.format(longer - shorter) if longer is not None and shorter is not None else "n/a"
 
 
-def _spread(metric: Metric, samples: Sequence[Sample]) -> str:
-    values = [metric.value(sample) for sample in samples]
+def _spread(result: Result, metric: Metric, row: Row) -> str:
+    values = result.values(metric, row)
     return f"{metric.form.format(min(values))} to {metric.form.format(max(values))}"
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from benchmarks.peer import Peer
-from benchmarks.peers import haproxy, nginx, nginx_lua, portico
+from benchmarks.peers import caddy, envoy, haproxy, nginx, nginx_lua, portico, seed_sample
 
 PEERS: tuple[Peer, ...] = (
     *nginx.PEERS,
     *nginx_lua.PEERS,
     *haproxy.PEERS,
+    *envoy.PEERS,
+    *caddy.PEERS,
+    *seed_sample.PEERS,
     *portico.PEERS,
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks.peer import BULK, PLAIN, Peer, Site, output_of, program
+from benchmarks.certificate import certificate
+from benchmarks.peer import BULK, PLAIN, ROUTES, TLS, WEBSOCKET, Peer, Site, output_of, program
 
 _CONFIGURATION = """\
 global
-    nbthread 1
+    nbthread {workers}
     maxconn 8000
 {tuning}
 defaults
@@ -14,10 +15,12 @@ defaults
     timeout connect 5s
     timeout client 60s
     timeout server 60s
+    timeout tunnel 600s
     timeout http-keep-alive 60s
     http-reuse always
 frontend gateway
-    bind 127.0.0.1:{port}
+    bind 127.0.0.1:{port}{bind}
+{routing}
     default_backend service
 backend service
     server one 127.0.0.1:{backend} pool-max-conn 128
@@ -25,15 +28,26 @@ backend service
 
 
 def _plain(site: Site) -> list[str]:
-    return _command(site, tuning="")
+    return _command(site)
 
 
 def _bulk(site: Site) -> list[str]:
     return _command(site, tuning="    tune.bufsize 65536")
 
 
-def _command(site: Site, tuning: str) -> list[str]:
-    text = _CONFIGURATION.format(port=site.port, backend=site.backend, tuning=tuning)
+def _routes(site: Site) -> list[str]:
+    routes = site.write("routes.map", "".join(f"/api/bench{n}/ service\n" for n in range(site.routes)))
+    return _command(site, routing=f"    use_backend %[path,map_beg({routes},service)]")
+
+
+def _tls(site: Site) -> list[str]:
+    return _command(site, bind=f" ssl crt {certificate(site)}")
+
+
+def _command(site: Site, tuning: str = "", bind: str = "", routing: str = "") -> list[str]:
+    text = _CONFIGURATION.format(
+        port=site.port, backend=site.backend, workers=site.workers, tuning=tuning, bind=bind, routing=routing
+    )
     path = site.write("haproxy.cfg", text)
     return [program("haproxy") or "haproxy", "-db", "-f", str(path)]
 
@@ -43,7 +57,7 @@ def _version() -> str | None:
     return output_of(haproxy, "-v").split()[2] if haproxy else None
 
 
-PEERS = (
-    Peer("haproxy", PLAIN, _version, "apt install haproxy", _plain),
-    Peer("haproxy", BULK, _version, "apt install haproxy", _bulk),
+PEERS = tuple(
+    Peer("haproxy", stack, _version, "apt install haproxy", configure)
+    for stack, configure in ((PLAIN, _plain), (BULK, _bulk), (ROUTES, _routes), (TLS, _tls), (WEBSOCKET, _plain))
 )

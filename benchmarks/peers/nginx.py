@@ -2,39 +2,90 @@
 
 from __future__ import annotations
 
+from benchmarks.certificate import certificate
 from benchmarks.nginx_parts import FORWARDED, LIMIT, LOG, NO_LOG, UPSTREAM, command, version
-from benchmarks.peer import BULK, PLAIN, POLICIES, Peer, Site
+from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer, Site
 
 _SERVER = """\
     server {{
-        listen 127.0.0.1:{port};
-        location /api/bench/ {{ proxy_pass http://backend/; }}
+        listen 127.0.0.1:{port}{listen};
+{locations}
     }}
 """
+_LOCATION = "        location /api/bench/ { proxy_pass http://backend/; }"
 # A quarter cheaper for a mebibyte than the default buffers, an eighth dearer for a short answer.
 _BIG_BUFFERS = """\
     proxy_buffer_size 64k;
     proxy_buffers 16 64k;
     proxy_busy_buffers_size 128k;
 """
+_TLS = """\
+    ssl_certificate {path};
+    ssl_certificate_key {path};
+"""
+# https://nginx.org/en/docs/http/websocket.html; an empty Connection keeps the connection to the service.
+_UPGRADE = """\
+    map $http_upgrade $connection_field { default upgrade; "" ""; }
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $connection_field;
+"""
 
 
 def _with_policies(site: Site) -> list[str]:
-    parts = (UPSTREAM + FORWARDED + LOG + LIMIT + _SERVER).format(backend=site.backend, port=site.port, user="")
-    return command(site, parts)
+    parts = (UPSTREAM + FORWARDED + LOG + LIMIT).format(backend=site.backend, user="")
+    # Without reuseport one of two workers takes nearly all connections.
+    return command(site, parts + _server(site, listen=" reuseport" * (site.workers > 1)))
 
 
 def _plain(site: Site) -> list[str]:
-    return command(site, (UPSTREAM + NO_LOG + _SERVER).format(backend=site.backend, port=site.port))
+    return command(site, _passing_on(site) + _server(site))
 
 
 def _bulk(site: Site) -> list[str]:
-    http = (UPSTREAM + NO_LOG + _BIG_BUFFERS + _SERVER).format(backend=site.backend, port=site.port)
-    return command(site, http)
+    return command(site, _passing_on(site) + _BIG_BUFFERS + _server(site))
 
 
+def _routes(site: Site) -> list[str]:
+    locations = (f"        location /api/bench{n}/ {{ proxy_pass http://backend/; }}" for n in range(site.routes))
+    return command(site, _passing_on(site) + _server(site, "\n".join([_LOCATION, *locations])))
+
+
+def _tls(site: Site) -> list[str]:
+    return command(site, _passing_on(site) + _TLS.format(path=certificate(site)) + _server(site, listen=" ssl"))
+
+
+def _websocket(site: Site) -> list[str]:
+    upstream = _passing_on(site).replace('    proxy_set_header Connection "";\n', _UPGRADE)
+    return command(site, upstream + _server(site))
+
+
+def _passing_on(site: Site) -> str:
+    return (UPSTREAM + NO_LOG).format(backend=site.backend)
+
+
+def _server(site: Site, locations: str = _LOCATION, listen: str = "") -> str:
+    return _SERVER.format(port=site.port, listen=listen, locations=locations)
+
+
+_INSTALL = "apt install nginx-light"
 PEERS = (
-    Peer("nginx", POLICIES, version, "apt install nginx-light", _with_policies, access_log="access.log"),
-    Peer("nginx", PLAIN, version, "apt install nginx-light", _plain),
-    Peer("nginx", BULK, version, "apt install nginx-light", _bulk),
+    Peer(
+        "nginx",
+        POLICIES,
+        version,
+        _INSTALL,
+        _with_policies,
+        duties=frozenset({Duty.REUSE, Duty.TELL}),
+        access_log="access.log",
+    ),
+    *(
+        Peer("nginx", stack, version, _INSTALL, configure)
+        for stack, configure in (
+            (PLAIN, _plain),
+            (BULK, _bulk),
+            (ROUTES, _routes),
+            (TLS, _tls),
+            (WEBSOCKET, _websocket),
+        )
+    ),
 )

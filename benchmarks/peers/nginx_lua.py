@@ -4,39 +4,50 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.nginx_parts import FORWARDED, LIMIT, LOG, UPSTREAM, command, module, version
-from benchmarks.peer import POLICIES, Peer, Site
+from benchmarks.nginx_parts import FORWARDED, LOG, UPSTREAM, command, module, version
+from benchmarks.peer import POLICIES, Duty, Peer, Site
 from benchmarks.request import SECRET
 
 _SCRIPT = Path(__file__).with_suffix(".lua")
 # All proxy_set_header stand in the http block: one in a location would drop those above it, Connection included.
+# The limit is one that no request is ever refused at.
 _HTTP = """\
     lua_package_path "/usr/share/lua/5.1/?.lua;;";
     lua_shared_dict counters 10m;
     init_by_lua_block {{
         gateway = assert(loadfile("{script}"))()
         gateway.use_secret("{secret}")
+        gateway.use_limit(1000000000, 1000000000)
     }}
     proxy_set_header X-Consumer-Username $consumer;
+    proxy_set_header X-Consumer-Scopes $scopes;
+    proxy_set_header Forwarded "";
+    proxy_set_header Via "1.1 nginx";
+    proxy_set_header traceparent $traceparent;
+    proxy_set_header tracestate "";
     server {{
         listen 127.0.0.1:{port};
         location /api/bench/ {{
             set $consumer "";
-            access_by_lua_block {{ gateway.authenticate() }}
+            set $scopes "";
+            set $traceparent "";
+            access_by_lua_block {{
+                gateway.limit()
+                gateway.authenticate()
+                gateway.trace()
+            }}
+            header_filter_by_lua_block {{ gateway.show_times() }}
             log_by_lua_block {{ gateway.count() }}
             proxy_pass http://backend/;
         }}
-        location = /counters {{
-            access_by_lua_block {{ gateway.authenticate() }}
-            content_by_lua_block {{ gateway.report() }}
-        }}
+        location = /counters {{ content_by_lua_block {{ gateway.report() }} }}
     }}
 """
 
 
 def _configure(site: Site) -> list[str]:
     script = site.write("gateway.lua", _SCRIPT.read_text())
-    http = (UPSTREAM + FORWARDED + LOG + LIMIT + _HTTP).format(
+    http = (UPSTREAM + FORWARDED + LOG + _HTTP).format(
         backend=site.backend, port=site.port, user="$consumer", script=script, secret=SECRET
     )
     paths = [module("ndk_http_module"), module("ngx_http_lua_module")]  # in this order: Lua's needs the kit
@@ -54,7 +65,7 @@ PEERS = (
         _version,
         "apt install nginx-light libnginx-mod-http-lua",
         _configure,
-        checks_tokens=True,
+        duties=frozenset(Duty),
         access_log="access.log",
     ),
 )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 
-from benchmarks.peer import BULK, PLAIN, POLICIES, Peer, Site
+from benchmarks.certificate import certificate
+from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer, Site
 from benchmarks.request import SECRET
 
 # The admin interface takes a free port: others may have a gateway on this machine.
@@ -14,9 +17,10 @@ _CONFIGURATION = """\
 gateway:
   host: 127.0.0.1
   port: {port}
-  workers: 1
+  workers: {workers}
   admin: 127.0.0.1:0
   log: {{level: INFO, format: json, access: {access}}}
+{tls}
 services:
   bench: {{url: "http://127.0.0.1:{backend}"}}
 policies: {policies}
@@ -34,12 +38,32 @@ def _with_policies(site: Site) -> list[str]:
 
 
 def _plain(site: Site) -> list[str]:
-    return _command(site, policies="{}", access='"off"')  # quoted, or YAML reads a boolean
+    return _command(site)
 
 
-def _command(site: Site, policies: str, access: str) -> list[str]:
-    text = _CONFIGURATION.format(port=site.port, backend=site.backend, policies=policies, access=access)
-    return [sys.executable, "-m", "portico", "run", "--config", str(site.write("portico.yaml", text))]
+def _routes(site: Site) -> list[str]:
+    routes = (f"  - {{service: bench, path: /api/bench{number}}}\n" for number in range(site.routes))
+    return _command(site, more="routes:\n" + "".join(routes))
+
+
+def _tls(site: Site) -> list[str]:
+    path = certificate(site)
+    return _command(site, tls=f"  tls: {{certificate: {path}, key: {path}}}")
+
+
+def _command(site: Site, policies: str = "{}", access: str = '"off"', tls: str = "", more: str = "") -> list[str]:
+    """Of `access`, "off" is quoted, or YAML reads a boolean."""
+    text = _CONFIGURATION.format(
+        port=site.port, backend=site.backend, workers=site.workers, policies=policies, access=access, tls=tls
+    )
+    command = [sys.executable, "-m", "portico", "run", "--config", str(site.write("portico.yaml", text + more))]
+    return ["env", f"PYTHONPATH={_source()}", *command]
+
+
+def _source() -> Path:
+    """Where this process would import it from: a relative PYTHONPATH leads elsewhere in the directory of a site."""
+    found = find_spec("portico")
+    return Path(found.origin).resolve().parents[1] if found and found.origin else Path()
 
 
 def _version() -> str | None:
@@ -58,9 +82,17 @@ PEERS = (
         _INSTALL,
         _with_policies,
         ready="/readyz",
-        checks_tokens=True,
+        duties=frozenset(Duty),
         access_log="access.log",
     ),
-    Peer("portico", PLAIN, _version, _INSTALL, _plain, ready="/readyz"),
-    Peer("portico", BULK, _version, _INSTALL, _plain, ready="/readyz"),
+    *(
+        Peer("portico", stack, _version, _INSTALL, configure, ready="/readyz")
+        for stack, configure in (
+            (PLAIN, _plain),
+            (BULK, _plain),
+            (ROUTES, _routes),
+            (TLS, _tls),
+            (WEBSOCKET, _plain),
+        )
+    ),
 )

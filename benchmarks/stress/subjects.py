@@ -12,8 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import nginx_parts
+from benchmarks.address import Address
 from benchmarks.children import child, free_port
-from benchmarks.cores import GATEWAY, LOAD
+from benchmarks.cores import LOAD, for_gateway
 from benchmarks.peer import Site
 from benchmarks.readiness import wait_until_ready
 from benchmarks.stress.wire import Wire, request
@@ -69,7 +70,7 @@ def service() -> Iterator[int]:
     """The service; yields its port."""
     port = free_port()
     with helper("service", str(port)) as (process, directory):
-        wait_until_ready(process, port, "/small", directory)
+        wait_until_ready(process, Address(port), "/small", directory)
         yield port
 
 
@@ -80,8 +81,8 @@ def portico(service_port: int) -> Iterator[Subject]:
         site = Site(free_port(), service_port, Path(name))
         file = site.write("portico.yaml", _PORTICO.format(port=site.port, service=service_port))
         command = [*_python(), "portico", "run", "--config", str(file)]
-        with child(command, site.directory, GATEWAY) as process:
-            wait_until_ready(process, site.port, "/readyz", site.directory)
+        with child(command, site.directory, for_gateway(1)) as process:
+            wait_until_ready(process, Address(site.port), "/readyz", site.directory)
             yield _warm("portico", site.port, process.pid)
 
 
@@ -92,8 +93,8 @@ def nginx(service_port: int) -> Iterator[Subject]:
         site = Site(free_port(), service_port, Path(name))
         http = nginx_parts.UPSTREAM + nginx_parts.NO_LOG + _NGINX
         command = nginx_parts.command(site, http.format(backend=service_port, port=site.port))
-        with child(command, site.directory, GATEWAY) as process:
-            wait_until_ready(process, site.port, "/api/stress/small", site.directory)
+        with child(command, site.directory, for_gateway(1)) as process:
+            wait_until_ready(process, Address(site.port), "/api/stress/small", site.directory)
             yield _warm("nginx", site.port, process.pid)
 
 

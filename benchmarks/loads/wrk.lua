@@ -1,12 +1,16 @@
--- wrk script: sends the template named in its first argument, numbered from its second argument on,
--- and prints what was measured as one line of JSON.
-local parts, number = {}, 0
+-- wrk script: sends the template named in its first argument, numbered from its second argument on and spread over as
+-- many routes as the third says, and prints what was measured as one line of JSON.
+local parts, number, before, routes = {}, 0, nil, 0
 
 function init(args)
   local file = assert(io.open(args[1], "rb"))
   local template = file:read("*a")
   file:close()
-  number = tonumber(args[2])
+  number, routes = tonumber(args[2]), tonumber(args[3])
+  if routes > 0 then
+    local first, last = template:find("@ROUTE@", 1, true)
+    before, template = template:sub(1, first - 1), template:sub(last + 1)
+  end
   local from = 1
   while true do
     local first, last = template:find("@SEQ@", from, true)
@@ -20,7 +24,8 @@ end
 
 function request()
   number = number + 1
-  return table.concat(parts, number)
+  if not before then return table.concat(parts, number) end
+  return before .. number % routes * 7919 % routes .. table.concat(parts, number) -- a prime: every route, not in turn
 end
 
 function done(summary, latency)

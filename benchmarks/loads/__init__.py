@@ -1,0 +1,1 @@
+"""The load generators: what each sends, and the process that sends it."""

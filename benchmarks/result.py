@@ -1,0 +1,80 @@
+"""What a scenario showed: rows of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from benchmarks import cores
+from benchmarks.load import Load, Outcome
+from benchmarks.metrics import Metric
+from benchmarks.scenarios import Scenario, Variant
+
+_BUSY = 0.95  # of the load's cores, from where on they may be what limits more than one worker
+
+
+@dataclass(frozen=True)
+class Row:
+    """A peer in one variant of a scenario; `label` says both. One that is `slow` takes part in the first round only."""
+
+    name: str
+    label: str
+    variant: Variant
+    load: Load
+    slow: bool = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measurement of one row.
+
+    `cpu` in seconds; `resident` and `growth` (by which the peak was above the beginning) in bytes; `load_busy` is the
+    share of the time for which the load's cores worked.
+    """
+
+    outcome: Outcome
+    cpu: float
+    resident: int
+    growth: int
+    load_busy: float
+
+
+@dataclass
+class Result:
+    """The samples by row; `unusable` holds why a row has none or too few."""
+
+    scenario: Scenario
+    rounds: int
+    seconds: float
+    samples: dict[Row, list[Sample]] = field(default_factory=dict)
+    unusable: dict[Row, str] = field(default_factory=dict)
+
+    def row(self, name: str, variant: str = "") -> Row | None:
+        """The row of a peer that was measured, by the peer's and the variant's name."""
+        return next((row for row in self.samples if (row.name, row.variant.name) == (name, variant)), None)
+
+    def is_valid(self, row: Row) -> bool:
+        """Whether every request was answered with 2xx."""
+        return not any(sample.outcome.failed for sample in self.samples[row])
+
+    def median(self, metric: Metric, row: Row | None) -> float | None:
+        """None where the row does not count, or does not for this metric on this machine."""
+        if row is None or not self.is_valid(row) or not self.is_measurable(metric, row):
+            return None
+        return median(self.values(metric, row))
+
+    def values(self, metric: Metric, row: Row) -> Sequence[float]:
+        """One per sample."""
+        return [metric.value(sample) for sample in self.samples[row]]
+
+    def lacks_room(self) -> bool:
+        """Whether some of its numbers mean nothing on this machine."""
+        return not all(self.is_measurable(metric, row) for metric in self.scenario.columns for row in self.samples)
+
+    def is_measurable(self, metric: Metric, row: Row) -> bool:
+        """Whether the number is about the gateway, as far as the load's share of the machine decides that."""
+        workers = row.variant.workers
+        if not metric.needs_room or workers == 1:
+            return True
+        return cores.leave_room(workers) and median(sample.load_busy for sample in self.samples[row]) < _BUSY

@@ -1,0 +1,91 @@
+"""What Portico means to reach, and whether a run shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks import metrics
+from benchmarks.metrics import Metric
+from benchmarks.result import Result
+from benchmarks.table import NOT_MEASURABLE, markdown
+
+Measure = Callable[[Result], float | None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A number of one scenario and its bound: at most that, or with `at_least` at least."""
+
+    title: str
+    scenario: str
+    measure: Measure
+    bound: float
+    at_least: bool = False
+    unit: str = ""
+
+    def is_met(self, value: float) -> bool:
+        """Whether it keeps the bound."""
+        return value >= self.bound if self.at_least else value <= self.bound
+
+
+def targets(results: Sequence[Result]) -> str:
+    """A table of those whose scenario was played."""
+    played = {result.scenario.name: result for result in results}
+    rows = [_row(target, played) for target in TARGETS if target.scenario in played]
+    return markdown([["", "target", "measured", "met"], *rows]) if rows else ""
+
+
+def _row(target: Target, played: Mapping[str, Result]) -> list[str]:
+    result = played[target.scenario]
+    value = target.measure(result)
+    wanted = f"{'≥' if target.at_least else '≤'} {target.bound:g}{target.unit}"
+    if value is None:
+        return [target.title, wanted, NOT_MEASURABLE if result.lacks_room() else "not measured", "-"]
+    return [target.title, wanted, f"{value:.2f}{target.unit}", "yes" if target.is_met(value) else "no"]
+
+
+def _portico(metric: Metric) -> Measure:
+    return lambda result: result.median(metric, result.row("portico"))
+
+
+def _over(metric: Metric, base: str) -> Measure:
+    return _quotient(metric, ("portico", ""), (base, ""))
+
+
+def _between(metric: Metric, variant: str, base: str) -> Measure:
+    return _quotient(metric, ("portico", variant), ("portico", base))
+
+
+def _quotient(metric: Metric, above: tuple[str, str], below: tuple[str, str]) -> Measure:
+    def measure(result: Result) -> float | None:
+        dividend = result.median(metric, result.row(*above))
+        divisor = result.median(metric, result.row(*below))
+        return dividend / divisor if dividend is not None and divisor else None
+
+    return measure
+
+
+TARGETS: tuple[Target, ...] = (
+    Target("all policies, CPU: Portico ÷ nginx+lua", "all-policies", _over(metrics.CPU, "nginx+lua"), 1.25),
+    Target("all policies, CPU: Portico ÷ Envoy", "all-policies", _over(metrics.CPU, "envoy"), 0.6),
+    Target("all policies, CPU: Portico ÷ Caddy", "all-policies", _over(metrics.CPU, "caddy"), 0.4),
+    Target(
+        "all policies, CPU: seed sample ÷ Portico",
+        "all-policies",
+        _quotient(metrics.CPU, ("seed sample", ""), ("portico", "")),
+        500,
+        at_least=True,
+    ),
+    Target("all policies, p99: Portico ÷ nginx", "all-policies", _over(metrics.P99, "nginx"), 1.5),
+    Target("plain, CPU: Portico ÷ nginx", "plain", _over(metrics.CPU, "nginx"), 1.3),
+    Target("routes, CPU: 10,000 ÷ 10", "routes", _between(metrics.CPU, "10,000 routes", "10 routes"), 1.05),
+    Target("headers, CPU: 40 ÷ 5", "headers", _between(metrics.CPU, "40 headers", "5 headers"), 1.6),
+    Target(
+        "1 GiB, bytes per CPU second: Portico ÷ nginx", "gibibyte", _over(metrics.PER_CPU, "nginx"), 0.7, at_least=True
+    ),
+    Target("1 GiB, growth of memory", "gibibyte", _portico(metrics.GROWTH), 16, unit=" MiB"),
+    Target("memory per idle connection", "idle", _portico(metrics.PER_CONNECTION), 12, unit=" KiB"),
+    Target("requests/s: 2 workers ÷ 1", "workers", _between(metrics.RATE, "2 workers", "1 worker"), 1.7, at_least=True),
+)
+"""Bounds of one machine would mean little: all but the memory's are ratios."""
