@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from portico.client_certificate import certificate_line
 from portico.exchange import Client
+from portico.forwarded_field import element_text, parse_forwarded
 from portico.messages import Fields
 from portico.wire.grammar import END_TO_END
 
@@ -26,6 +27,7 @@ VIA: Final = b"Via: 1.1 portico"
 _PORT: Final = re.compile(rb"[0-9]{1,5}")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT: Final = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_NODE: Final = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,64}")
 _PREFIX: Final = re.compile(rb"(?:/[A-Za-z0-9._~%-]+)+")
 _HOST: Final = re.compile(rb"[A-Za-z0-9._\-\[\]:]{1,255}")
 
@@ -79,9 +81,11 @@ FORBIDDEN_TRAILERS: Final = REQUEST_DROP | RESPONSE_DROP | END_TO_END
 class Peer:
     """What holds for every request on one connection."""
 
-    __slots__ = ("client_ip", "lines", "networks", "trusted")
+    __slots__ = ("by_forwarded", "client_ip", "lines", "networks", "secure", "trusted")
 
-    def __init__(self, client: Client, networks: Sequence[Network]) -> None:
+    def __init__(self, client: Client, networks: Sequence[Network], by_forwarded: bool = False) -> None:
+        self.by_forwarded = by_forwarded
+        self.secure = client.secure
         self.client_ip = client.address
         self.networks = networks
         self.trusted = bool(networks) and is_in(client.address, networks)
@@ -120,7 +124,12 @@ def _without_port(text: str) -> str:
 
 
 def client_behind(fields: Fields, peer: Peer, networks: Sequence[Network]) -> str:
-    """The client as trusted proxies report it: X-Forwarded-For from the right, to the first address not trusted."""
+    """The client as trusted proxies report it: X-Forwarded-For from the right, to the first address not trusted.
+
+    The same of Forwarded, where that is what they send.
+    """
+    if peer.by_forwarded:
+        fields = _translated(fields, networks)
     client = peer.client_ip
     for entry in reversed(b",".join(fields.all(b"x-forwarded-for")).split(b",")):
         address = _parsed(_without_port(entry.strip().decode("latin-1")))
@@ -134,6 +143,9 @@ def client_behind(fields: Fields, peer: Peer, networks: Sequence[Network]) -> st
 
 def believed_lines(fields: Fields, peer: Peer, client_ip: str, host: bytes, prefix: bytes) -> list[bytes]:
     """The forwarded fields for a request from a trusted proxy: what it says is kept, this hop is added."""
+    said = fields
+    if peer.by_forwarded:
+        fields = _translated(fields, peer.networks)
     chain = [value for value in fields.all(b"x-forwarded-for") if value]
     own = dict(line.split(b": ", 1) for line in peer.lines.split(b"\r\n"))
     proto = fields.get(b"x-forwarded-proto")
@@ -149,9 +161,47 @@ def believed_lines(fields: Fields, peer: Peer, client_ip: str, host: bytes, pref
         b"X-Forwarded-Port: " + (port if port and _PORT.fullmatch(port) else own[b"X-Forwarded-Port"]),
         *([b"X-Forwarded-Host: " + told_host] if told_host else []),
         *([b"X-Forwarded-Prefix: " + full_prefix] if full_prefix else []),
-        *_certificate_lines(fields, own),
-        *_trace_lines(fields),
+        *_certificate_lines(said, own),
+        *_trace_lines(said),
+        *([_forwarded_line(said, peer, host)] if peer.by_forwarded else []),
     ]
+
+
+def _translated(fields: Fields, networks: Sequence[Network]) -> Fields:
+    """What `Forwarded` says, in the fields of the X-Forwarded kind; what came under those names counts for nothing.
+
+    Scheme and host are those that the client used with the outermost proxy that is trusted.
+    """
+    elements = parse_forwarded(b",".join(fields.all(b"forwarded")))
+    outermost = None
+    for element in reversed(elements):
+        address = _parsed(_without_port(element.node.decode("latin-1")))
+        if address is None:
+            break
+        outermost = element
+        if not is_in(str(address), networks):
+            break
+    nodes = (element.node if _NODE.fullmatch(element.node) else b"unknown" for element in elements)
+    told = {b"X-Forwarded-For": b", ".join(nodes)}
+    if outermost is not None:
+        port = outermost.host.rpartition(b":")[2]
+        usual = {b"https": b"443", b"http": b"80"}.get(outermost.proto, b"")
+        told[b"X-Forwarded-Proto"] = outermost.proto
+        told[b"X-Forwarded-Host"] = outermost.host
+        told[b"X-Forwarded-Port"] = port if port.isdigit() else usual
+    kept = {name: value for name, value in told.items() if value}
+    prefix = fields.get(b"x-forwarded-prefix")
+    if prefix:
+        kept[b"X-Forwarded-Prefix"] = prefix
+    return Fields([name.lower() for name in kept], [b"%b: %b" % pair for pair in kept.items()])
+
+
+def _forwarded_line(fields: Fields, peer: Peer, host: bytes) -> bytes:
+    """The chain as it came, if it is sound, and this hop behind it."""
+    values = fields.all(b"forwarded")
+    chain = values if parse_forwarded(b",".join(values)) else []
+    own = element_text(peer.client_ip, b"https" if peer.secure else b"http", host)
+    return b"Forwarded: " + b", ".join((*chain, own))
 
 
 def _certificate_lines(fields: Fields, own: dict[bytes, bytes]) -> list[bytes]:

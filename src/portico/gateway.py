@@ -38,6 +38,8 @@ class Snapshot:
     generation: int
     places: Places
     trusted_proxies: Sequence[Network]
+    reads_forwarded: bool
+    """Whether these tell of clients by `Forwarded` rather than by `X-Forwarded-*`."""
 
 
 class Gateway:
@@ -102,7 +104,7 @@ class Gateway:
         client = stream.client
         peer = client.peer
         if peer is None or peer.networks is not networks:
-            peer = client.peer = Peer(client, networks)
+            peer = client.peer = Peer(client, networks, self.snapshot.reads_forwarded)
         exchange.trusted = peer.trusted
         exchange.client_ip = peer.client_ip
         if peer.trusted:

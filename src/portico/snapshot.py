@@ -80,7 +80,8 @@ class SnapshotBuilder:
             if key_of_gone not in self._instances:
                 instance.close()
         self._state.sweep()
-        return Snapshot(generation, Places(Router(rules)), config.gateway.trusted_proxies)
+        reads_forwarded = config.gateway.trusted_headers == "forwarded"
+        return Snapshot(generation, Places(Router(rules)), config.gateway.trusted_proxies, reads_forwarded)
 
     def set_health(self, states: list[tuple[str, str, bool]]) -> None:
         """Take instances out of the turns or back into them: upstream key, URL, healthy."""

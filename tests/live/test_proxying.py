@@ -473,6 +473,17 @@ def test_a_trusted_proxy_is_believed(backend: Backend, proxies: list[str], sent:
         assert logged["request_id"] == "from-the-edge"
 
 
+def test_a_trusted_proxy_may_send_forwarded(backend: Backend) -> None:
+    own = {"trusted_proxies": ["127.0.0.1"], "trusted_headers": "forwarded"}
+    with Gateway({"gateway": own, "services": {"echo": backend}}) as gateway:
+        answer = gateway.get("/api/echo/x", "X-Forwarded-For: 6.6.6.6", 'Forwarded: for="[2001:db8::1]";proto=https')
+        seen = dict(answer.json()["fields"])
+        assert seen["X-Forwarded-For"] == "[2001:db8::1], 127.0.0.1"
+        assert (seen["X-Real-IP"], seen["X-Forwarded-Proto"]) == ("2001:db8::1", "https")
+        assert seen["Forwarded"].startswith('for="[2001:db8::1]";proto=https, for=127.0.0.1;proto=http;host=')
+        assert gateway.logged(answer.get("x-request-id"))["client_ip"] == "2001:db8::1"
+
+
 def test_exactly_these_bytes_reach_the_service(gateway: Gateway, service: Backend) -> None:
     """Field lines keep their order, case and inner spaces; the gateway's own stand behind them."""
     lines = b"aCCept:  a,  b\r\nX-B: 1\r\nX-A: 2\r\nX-B: 3\r\n"

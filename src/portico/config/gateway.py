@@ -105,6 +105,7 @@ class GatewaySettings(Section):
     admin_token: Secret = None
     redis_url: Annotated[Secret, AfterValidator(_redis_url)] = None
     trusted_proxies: tuple[Annotated[Network, BeforeValidator(_network, json_schema_input_type=str)], ...] = ()
+    trusted_headers: Annotated[Literal["x-forwarded", "forwarded"], BeforeValidator(_lower)] = "x-forwarded"
     proxy_protocol: bool = False
     tls: TlsSettings | None = None
     limits: Annotated[LimitSettings, NoneIsEmpty] = LimitSettings()
