@@ -12,7 +12,8 @@ from .house import House
 
 _ROOM: Final = LARGEST_READ
 """Bytes that one read may bring on top of what a limit allows."""
-_BUFFERED: Final = 64 * 1024 + _ROOM
+_BUFFERED: Final = 64 * 1024 + 2 * _ROOM
+"""One read may come as a request is begun, another while it runs; then no more."""
 _HELD: Final = 64 * 1024 + 64 * 1024 + 2 * _ROOM
 
 
@@ -29,7 +30,7 @@ def check_bounds(house: House) -> None:
         assert isinstance(protocol, ServerConnection)
         assert len(protocol.buffer) <= _BUFFERED, f"{len(protocol.buffer)} bytes of a client's are kept"
         assert _held(protocol) <= _HELD, f"{_held(protocol)} bytes wait for a client"
-        assert protocol.decoder is None or len(protocol.decoder._pending) <= 8192 + 4
+        assert protocol.decoder is None or len(protocol.decoder._pending) <= 8192 + 4 + _BUFFERED
         receiver = getattr(protocol, "receiver", None)
         kept = sum(map(len, getattr(receiver, "kept", ())))
         assert kept <= _BUFFERED, f"{kept} bytes of content are kept"
