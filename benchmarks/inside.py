@@ -1,0 +1,174 @@
+"""`python -m benchmarks.inside`: what Portico's own code takes of a request, with neither sockets nor an event loop.
+
+A worker's house stands between transports that only keep what is written. Nothing of the kernel is in the number and
+hardly any noise, so that two trees can be compared: `PYTHONPATH=/elsewhere/src python -m benchmarks.inside`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import uvloop
+
+from benchmarks.request import SECRET, Request, token
+from portico.config import Config
+from portico.forwarded import REQUEST_DROP
+from portico.gateway import Gateway
+from portico.observe.access_log import AccessLog
+from portico.observe.metrics import Metrics
+from portico.snapshot import SnapshotBuilder
+from portico.upstreams.instance import Instance
+from portico.upstreams.service import Timeouts
+from portico.wire.client import UpstreamConnection
+from portico.wire.deadlines import NEVER, Deadlines
+from portico.wire.server import HttpServer, Limits, ServerConnection
+from portico.wire.writing import Outbox
+
+_CONNECTIONS = 32
+_ROUND = 2048
+_RESPONSE = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Mon, 23 Nov 2026 06:00:00 GMT\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 126\r\nConnection: keep-alive\r\n\r\n" + b"x" * 126
+)
+
+
+class _Transport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 5555), "sockname": ("127.0.0.1", 8000)})
+        self.written: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.written.append(data)
+
+    def is_closing(self) -> bool:
+        return False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+
+class _Loop:
+    """A loop whose turns are made by hand; no timer ever fires."""
+
+    def __init__(self) -> None:
+        self._ready: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+
+    def call_soon(self, callback: Callable[..., object], *arguments: Any) -> None:
+        self._ready.append((callback, arguments))
+
+    def call_later(self, *_: Any) -> None:
+        pass
+
+    def turn(self) -> None:
+        ready, self._ready = self._ready, []
+        for callback, arguments in ready:
+            callback(*arguments)
+
+
+class _House:
+    """A worker with clients and services at its ends."""
+
+    def __init__(self, policies: dict[str, Any], log: AccessLog | None) -> None:
+        self._loop = _Loop()
+        loop = cast(asyncio.AbstractEventLoop, self._loop)
+        deadlines, outbox = Deadlines(loop), Outbox(loop)
+        services = {"bench": {"url": "http://127.0.0.1:9", "health_check": False}}
+        config = Config.model_validate({"services": services, "policies": policies})
+        builder = SnapshotBuilder(deadlines, outbox, Path("/nowhere"), {})
+        gateway = Gateway(builder.build(config, 1), Metrics(), log, 0, loop)
+        server = HttpServer(gateway, Limits(), deadlines, outbox, loop, REQUEST_DROP)
+        (instance,) = builder._instances.values()
+        self._clients = [_connected(server) for _ in range(_CONNECTIONS)]
+        self._services = [_kept(instance) for _ in range(_CONNECTIONS)]
+
+    def play(self, requests: Sequence[bytes]) -> None:
+        """One request from every client, and its response."""
+        for (client, _), request in zip(self._clients, requests, strict=True):
+            client.data_received(request)
+        self._loop.turn()
+        for service, transport in self._services:
+            if transport.written:
+                transport.written.clear()
+                service.data_received(_RESPONSE)
+        self._loop.turn()
+        for _, transport in self._clients:
+            if not transport.written or not transport.written[0].startswith(b"HTTP/1.1 200"):
+                raise RuntimeError(f"no answer: {transport.written}")
+            transport.written.clear()
+
+
+def _connected(server: HttpServer) -> tuple[ServerConnection, _Transport]:
+    client, transport = server(), _Transport()
+    client.connection_made(transport)
+    return client, transport
+
+
+def _kept(instance: Instance) -> tuple[UpstreamConnection, _Transport]:
+    service, transport = instance._new_connection(), _Transport()
+    service.connection_made(transport)
+    service.patience, service.total_deadline = Timeouts(), NEVER
+    instance.give_back(service)
+    return service, transport
+
+
+def _requests(varied: bool) -> Callable[[int], list[bytes]]:
+    request = Request("/items")
+    fields = request.fields(token(), sequence="0")
+    start = b"GET /api/bench/items?n=%d HTTP/1.1\r\n"
+    block = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
+    changing = b"X-Changing: %d\r\n" if varied else b""
+
+    def batch(number: int) -> list[bytes]:
+        numbers = range(number * _CONNECTIONS, (number + 1) * _CONNECTIONS)
+        return [start % n + block + (changing % n if varied else b"") + b"\r\n" for n in numbers]
+
+    return batch
+
+
+async def _measure(chosen: argparse.Namespace) -> None:
+    all_of_them = {"auth": {"jwt": {"secret": SECRET}}, "rate_limit": {"requests_per_minute": 1e9, "burst": 10**9}}
+    log = None if chosen.plain else AccessLog(asyncio.get_running_loop(), os.devnull, "json")
+    house = _House({} if chosen.plain else all_of_them, log)
+    batch = _requests(chosen.varied)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    found = []
+    end = time.monotonic() + chosen.seconds
+    number = 0
+    while time.monotonic() < end:
+        batches = [batch(number + index) for index in range(_ROUND // _CONNECTIONS)]
+        number += len(batches)
+        before = time.thread_time()
+        for requests in batches:
+            house.play(requests)
+        found.append((time.thread_time() - before) / _ROUND * 1e6)
+        if log is not None:
+            log.flush()
+    found.sort()
+    print(f"{found[0]:.1f} µs per request at best, {found[len(found) // 2]:.1f} in the median of {len(found)} rounds")
+    if log is not None:
+        log.close()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measures and prints one line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.inside", description=__doc__)
+    parser.add_argument("--plain", action="store_true", help="without policies and without a log")
+    parser.add_argument("--varied", action="store_true", help="a header field that differs in every request")
+    parser.add_argument("--seconds", type=float, default=5)
+    uvloop.run(_measure(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
