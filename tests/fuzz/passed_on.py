@@ -6,6 +6,7 @@ Judged by a reader that is not the gateway's and by h11.
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 import h11
 
@@ -142,18 +143,13 @@ def _rewritten(target: bytes, host: bytes) -> tuple[set[bytes], bytes]:
         target = b"/" + target if target.startswith(b"?") else target
     path, mark, query = target.partition(b"?")
     parts = path.split(b"/")[1:]
-    plain = [_decoded(part) for part in parts]
+    plain = [unquote_to_bytes(part) for part in parts]
     found = set()
     for prefix, template in REWRITES.values():
         depth = len(prefix)
         if tuple(plain[:depth]) == prefix:
             found.add(template.replace(b"{path}", b"/".join(parts[depth:])) + mark + query)
     return found, host
-
-
-def _decoded(part: bytes) -> bytes:
-    pieces = part.split(b"%")
-    return pieces[0] + b"".join(bytes([int(piece[:2], 16)]) + piece[2:] for piece in pieces[1:] if len(piece) > 1)
 
 
 def _check_by_h11(data: bytes, whole: list[Message], unfinished: list[Message]) -> None:
