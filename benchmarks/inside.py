@@ -78,12 +78,13 @@ class _Loop:
 class _House:
     """A worker with clients and services at its ends."""
 
-    def __init__(self, policies: dict[str, Any], log: AccessLog | None) -> None:
+    def __init__(self, policies: dict[str, Any], log: AccessLog | None, routes: int) -> None:
         self._loop = _Loop()
         loop = cast(asyncio.AbstractEventLoop, self._loop)
         deadlines, outbox = Deadlines(loop), Outbox(loop)
         services = {"bench": {"url": "http://127.0.0.1:9", "health_check": False}}
-        config = Config.model_validate({"services": services, "policies": policies})
+        written = [{"service": "bench", "path": f"/api/bench{number}"} for number in range(routes)]
+        config = Config.model_validate({"services": services, "policies": policies, "routes": written})
         builder = SnapshotBuilder(deadlines, outbox, Path("/nowhere"), {})
         gateway = Gateway(builder.build(config, 1), Metrics(), log, 0, loop)
         server = HttpServer(gateway, Limits(), deadlines, outbox, loop, REQUEST_DROP)
@@ -121,16 +122,16 @@ def _kept(instance: Instance) -> tuple[UpstreamConnection, _Transport]:
     return service, transport
 
 
-def _requests(varied: bool) -> Callable[[int], list[bytes]]:
+def _requests(varied: bool, routes: int) -> Callable[[int], list[bytes]]:
     request = Request("/items")
     fields = request.fields(token(), sequence="0")
-    start = b"GET /api/bench/items?n=%d HTTP/1.1\r\n"
+    start = b"GET /api/bench%d/items?n=%d HTTP/1.1\r\n"
     block = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
     changing = b"X-Changing: %d\r\n" if varied else b""
 
     def batch(number: int) -> list[bytes]:
         numbers = range(number * _CONNECTIONS, (number + 1) * _CONNECTIONS)
-        return [start % n + block + (changing % n if varied else b"") + b"\r\n" for n in numbers]
+        return [start % (n * 7919 % routes, n) + block + (changing % n if varied else b"") + b"\r\n" for n in numbers]
 
     return batch
 
@@ -138,8 +139,8 @@ def _requests(varied: bool) -> Callable[[int], list[bytes]]:
 async def _measure(chosen: argparse.Namespace) -> None:
     all_of_them = {"auth": {"jwt": {"secret": SECRET}}, "rate_limit": {"requests_per_minute": 1e9, "burst": 10**9}}
     log = None if chosen.plain else AccessLog(asyncio.get_running_loop(), os.devnull, "json")
-    house = _House({} if chosen.plain else all_of_them, log)
-    batch = _requests(chosen.varied)
+    house = _House({} if chosen.plain else all_of_them, log, chosen.routes)
+    batch = _requests(chosen.varied, chosen.routes)
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
@@ -166,6 +167,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.inside", description=__doc__)
     parser.add_argument("--plain", action="store_true", help="without policies and without a log")
     parser.add_argument("--varied", action="store_true", help="a header field that differs in every request")
+    parser.add_argument("--routes", type=int, default=1, help="spread over so many routes")
     parser.add_argument("--seconds", type=float, default=5)
     uvloop.run(_measure(parser.parse_args(arguments)))
 

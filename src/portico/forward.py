@@ -160,10 +160,11 @@ class Forwarding:
         if exchange.trusted:
             lines = self._passed_lines() + self._believed_lines()
         else:
-            if fields.passed_by is not route:  # a client repeats its fields: what follows from them is worked out once
-                fields.passed = b"\r\n".join((*self._passed_lines(), *self._own_lines()))
-                fields.passed_by = route
-            lines = [fields.passed]
+            if fields.passed_by is not REQUEST_DROP or route.trailers:
+                fields.passed = b"\r\n".join((*self._passed_lines(), *self._host_told()))
+                fields.passed_by = None if route.trailers else REQUEST_DROP
+            lines = [fields.passed] if fields.passed else []  # repeated fields are one object: worked out once
+            lines += (route.forwarded, self.stream.client.peer.lines)
         if self.upgrade:
             lines.append(b"Connection: Upgrade\r\nUpgrade: " + self.upgrade)
         host_line = b"Host: " + request.host if route.preserve_host and request.host else instance.host_line
@@ -194,12 +195,10 @@ class Forwarding:
                 lines.append(b"Connection: TE\r\nTE: trailers")
         return lines
 
-    def _own_lines(self) -> tuple[bytes, ...]:
-        """What the gateway tells about a client that is no trusted proxy."""
+    def _host_told(self) -> tuple[bytes, ...]:
         request = self.exchange.request
         assert request is not None
-        lines = self.route.forwarded, self.stream.client.peer.lines
-        return (*lines, b"X-Forwarded-Host: " + request.host) if request.host else lines  # HTTP/1.0 need not say it
+        return (b"X-Forwarded-Host: " + request.host,) if request.host else ()  # HTTP/1.0 need not name one
 
     def _believed_lines(self) -> list[bytes]:
         """What a trusted proxy tells, and that it was here."""

@@ -12,7 +12,7 @@ from portico.route import LocalRoute, Route
 from portico.router import Router
 from portico.stores.generations import Generations
 
-_REMEMBERED: Final = 4096
+_REMEMBERED: Final = 16_384
 _REMEMBERED_SIZE: Final = 256
 
 Routes: TypeAlias = Router[Route | LocalRoute]

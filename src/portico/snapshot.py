@@ -11,7 +11,7 @@ from portico.errors import Answer
 from portico.forwarded import RESPONSE_DROP, VIA
 from portico.gateway import Snapshot
 from portico.places import Places
-from portico.policies import State, build_chain
+from portico.policies import Policy, State, build_chain
 from portico.route import LocalRoute, Rewrite, Route
 from portico.router import Router, Rule
 from portico.upstream_tls import UpstreamContexts
@@ -51,6 +51,8 @@ class SnapshotBuilder:
         self._instances: dict[tuple[str, str, str], Instance] = {}
         self._services: list[Service] = []
         self._contexts = UpstreamContexts()
+        self._chains: dict[object, tuple[Policy, ...]] = {}
+        self._patiences: dict[int, Timeouts] = {}
         control = Instance(Address("portico", path=str(control_socket)), deadlines, outbox, RESPONSE_DROP)
         self._control = Service("gateway", [(control, 1)], Timeouts(response=15.0), Retry(attempts=3))
 
@@ -59,6 +61,7 @@ class SnapshotBuilder:
         self._prepare_tls(config)
         known, self._instances = self._instances, {}
         self._services = []
+        self._chains, self._patiences = {}, {}
         services: dict[tuple[str, str | None], Service] = {}
         consumers = _consumer_rates(config)
         rules: list[Rule[Route | LocalRoute]] = []
@@ -151,9 +154,9 @@ class SnapshotBuilder:
         return Route(
             name=written.name,
             service=service,
-            policies=build_chain(written.policies, self._state, consumers),
+            policies=self._chain(written.policies, consumers),
             rewrite=Rewrite.of(written.rewrite),
-            timeouts=_timeouts(written.timeouts),
+            timeouts=self._patience(written.timeouts),
             preserve_host=written.preserve_host,
             answers_preflights="cors" in written.policies,
             prefix=prefix,
@@ -161,6 +164,18 @@ class SnapshotBuilder:
             trailers=frozenset(name.lower().encode() for name in written.trailers),
             forwarded=VIA + b"\r\nX-Forwarded-Prefix: " + prefix if prefix else VIA,
         )
+
+    def _chain(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> tuple[Policy, ...]:
+        """Routes that are alike share one: what is in use by all of them stays in the processor's caches."""
+        key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
+        if key not in self._chains:
+            self._chains[key] = build_chain(written, self._state, consumers)
+        return self._chains[key]
+
+    def _patience(self, written: Any) -> Timeouts:
+        if id(written) not in self._patiences:
+            self._patiences[id(written)] = _timeouts(written)
+        return self._patiences[id(written)]
 
     def _own_rules(self, config: Config, taken: bool) -> list[Rule[Route | LocalRoute]]:
         """The gateway's own endpoints; a route that somebody wrote for `/` gets the front page too."""
