@@ -1,6 +1,7 @@
 """`python -m benchmarks.flame`: where the CPU of a request goes, as a flame graph and as a table of phases.
 
-py-spy samples a worker while the load of a scenario runs; what one request costs comes from the kernel's own count.
+py-spy samples a worker while the load of a scenario runs; what one request costs comes from the kernel's own count. The
+picture leaves out what happens without the interpreter's lock: the loop's waiting and reading.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ PHASES: tuple[tuple[str, str], ...] = (
     ("request: read and parse", r"portico/wire/"),
 )
 """Phases by what stands in a stack; the first that fits, from the innermost frame outwards, has the sample."""
+_WAITING = re.compile(r"_write_batches (?!.*AccessLog\._write )")
+"""The thread that writes the log, without anything to write."""
 _LOOP = "event loop and kernel: wait, read, wake"
 
 
@@ -89,11 +92,11 @@ def _sampled(stack: ExitStack, spy: str, seconds: int) -> tuple[float, Counter[s
     cost = (usage(process.pid).cpu - before) / outcome.requests * 1e6
     worker = max(children(process.pid), key=lambda pid: usage(pid).cpu)
     raw = folder / "stacks.txt"
-    for form, path in (("raw", raw), ("flamegraph", _PICTURE)):
+    for form, path, which in (("raw", raw, []), ("flamegraph", _PICTURE, ["--gil"])):
         running = threading.Thread(target=load.run, args=(address, seconds + 2, folder))
         running.start()
         command = [spy, "record", "--pid", str(worker), "--rate", str(_RATE), "--duration", str(seconds)]
-        subprocess.run([*command, "--format", form, "--output", str(path)], check=True, capture_output=True)
+        subprocess.run([*command, *which, "--format", form, "--output", str(path)], check=True, capture_output=True)
         running.join()
     _PICTURE.write_text(_without_paths(_PICTURE.read_text()))
     return cost, Counter(dict(_counts(raw.read_text())))
@@ -102,12 +105,13 @@ def _sampled(stack: ExitStack, spy: str, seconds: int) -> tuple[float, Counter[s
 def _counts(text: str) -> Iterator[tuple[str, int]]:
     for line in text.splitlines():
         frames, _, count = line.rpartition(" ")
-        yield frames, int(count)
+        if not _WAITING.search(frames):
+            yield frames, int(count)
 
 
 def _without_paths(picture: str) -> str:
     """The picture without the folders of this machine."""
-    return re.sub(r"/[^ ()&<\"]*/(?=(?:portico|asyncio|uvloop)/)", "", picture)
+    return re.sub(r"(?<![:/<\w])/(?:[\w.@+-]+/)+", "", picture)
 
 
 def _phase_of(stack: str) -> str:
