@@ -26,7 +26,7 @@ from portico.wire.grammar import (
     without_empty_lines,
 )
 from portico.wire.proxy_protocol import Origin
-from portico.wire.writing import LARGE, Outbox, unsent_bytes, write_pieces
+from portico.wire.writing import LARGE, Outbox, is_broken, unsent_bytes, write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
 """Bytes waiting to be sent before the sender of a body is told to pause."""
@@ -47,6 +47,8 @@ _FIRST_REQUEST_GRACE: Final = 0.5
 """Seconds that a connection of a draining server has for its first request: its bytes may be here already, unread."""
 _HALF_CLOSE_GRACE: Final = 1.0
 """Seconds without progress after which a client that closed its side is taken to be gone rather than listening."""
+_PROBE_STEPS: Final = (0.25, 4.0)
+"""Seconds from asking a client whether it still listens to its reset, and from there until it is asked again."""
 
 _READING_HEAD, _EXCHANGE, _TUNNEL, _LINGERING, _CLOSING, _CLOSED = range(6)
 _BODILESS, _LENGTH, _CHUNKED, _TO_CLOSE, _RAW = range(5)
@@ -315,24 +317,27 @@ class ServerConnection(asyncio.Protocol):
             self._fail_body(MessageError("request_timeout", "the request's body did not arrive in time"))
         elif not self.peer_closed:
             pass  # the service has the word
-        elif not self.response_started and self._probe():
-            pass
+        elif not self.response_started and self.request is not None and self.request.version == 11:
+            self._probe()
         elif self.progress == self.bytes_out:
             self._break_off("client_closed")
         else:
             self.progress = self.bytes_out
             self.server.deadlines.set(self, time.monotonic() + _HALF_CLOSE_GRACE)
 
-    def _probe(self) -> bool:
+    def _probe(self) -> None:
         """Find out whether a client that closed its side still listens: one that is gone resets what comes.
 
-        An interim response may come at any time and says nothing (RFC 9110, section 15.2). False where there can be
-        none.
+        An interim response may come at any time and says nothing (RFC 9110, section 15.2). The loop does not look at
+        such a connection any more, so the socket is asked a moment later.
         """
-        if self.request is None or self.request.version == 10:
-            return False
-        self._put(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return True
+        if self.progress % 2 == 0:
+            self._put(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif is_broken(self.transport):
+            self._break_off("client_closed")
+            return
+        self.server.deadlines.set(self, time.monotonic() + _PROBE_STEPS[self.progress % 2])
+        self.progress += 1
 
     # ---- reading requests
 

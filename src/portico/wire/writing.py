@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import socket
 import struct
 import termios
 from typing import Any, Final, Protocol
@@ -23,6 +24,15 @@ def unsent_bytes(transport: asyncio.Transport) -> int:
         return waiting + int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
     except (AttributeError, OSError):
         return waiting
+
+
+def is_broken(transport: asyncio.Transport) -> bool:
+    """Whether the kernel knows that the other side has reset the connection."""
+    sock: Any = transport.get_extra_info("socket")
+    try:
+        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+    except (AttributeError, OSError):
+        return False
 
 
 class Sender(Protocol):
