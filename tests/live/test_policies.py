@@ -19,7 +19,7 @@ SECRET = "a-secret-of-more-than-sixty-four-bytes-which-is-long-enough-for-hs512-
 
 
 def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    return jwt.encode({"sub": "alice", "exp": time.time() + 300, **claims}, secret, algorithm)
+    return jwt.encode({"sub": "alice", "exp": time.time() + 3600, **claims}, secret, algorithm)
 
 
 def bearer(text: str) -> str:
