@@ -85,8 +85,9 @@ class _House:
         services = {"bench": {"url": "http://127.0.0.1:9", "health_check": False}}
         written = [{"service": "bench", "path": f"/api/bench{number}"} for number in range(routes)]
         config = Config.model_validate({"services": services, "policies": policies, "routes": written})
-        builder = SnapshotBuilder(deadlines, outbox, Path("/nowhere"), {})
-        gateway = Gateway(builder.build(config, 1), Metrics(), log, 0, loop)
+        metrics = Metrics()
+        builder = SnapshotBuilder(deadlines, outbox, Path("/nowhere"), {}, metrics)
+        gateway = Gateway(builder.build(config, 1), metrics, log, 0, loop)
         server = HttpServer(gateway, Limits(), deadlines, outbox, loop, REQUEST_DROP)
         (instance,) = builder._instances.values()
         self._clients = [_connected(server) for _ in range(_CONNECTIONS)]

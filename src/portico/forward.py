@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from math import ceil
 from typing import Final
 
 from portico.answer import date_line, send_answer
@@ -23,9 +24,12 @@ from portico.forwarded import (
     believed_trace_id,
     passed_trailers,
 )
-from portico.messages import CHUNKED, IDEMPOTENT, TUNNEL, UNTIL_CLOSE, ResponseHead
+from portico.hedge import HEDGED, Hedge
+from portico.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
+from portico.retry_after import seconds_asked_for
 from portico.route import Route
 from portico.tunnel import Tunnel
+from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Instance
 from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import NEVER
@@ -50,7 +54,7 @@ class Forwarding:
         # its content
         "body_done", "kept", "kept_size", "replayable",
         # the try that is under way
-        "answered", "connection", "fresh_only", "instance", "retries", "reused", "sent_at", "tried", "waiting",
+        "answered", "connection", "fresh_only", "hedge", "instance", "retries", "reused", "sent_at", "tried", "waiting",
     )
     # fmt: on
 
@@ -73,6 +77,7 @@ class Forwarding:
         self.tried: list[Instance] = []
         self.retries = 0
         self.fresh_only = False
+        self.hedge: Hedge | None = None
         self.waiting: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self.sent_at = 0.0
         self.answered = False
@@ -82,20 +87,25 @@ class Forwarding:
         self.stream.receiver = self
         self.service.budget.note_request(self.exchange.started)
         self._try_instance()
+        if self.service.hedging is not None:
+            self._prepare_hedge(self.service.hedging)
         if not self.body_done and not self.over:
             self.stream.read_body()
 
     # ---- towards the service
 
-    def _try_instance(self) -> None:
-        """1. Choose an instance. 2. Find an open connection to it, or open one."""
+    def _try_instance(self, spares: bool = False) -> None:
+        """1. Choose an instance. 2. Find an open connection to it, or open one.
+
+        `spares` leaves those alone that asked for it.
+        """
         self.waiting = None
-        instance = self.service.choose(self.tried)
-        if instance is None and self.tried:
-            instance = self.service.choose()  # all were tried: start over
+        instance = self._choose_again(spares) if self.tried else self.service.choose((), self.exchange)
         if instance is None:
-            self._refuse("no_healthy_upstream", f"no instance of {self.service.name} is healthy", (b"Retry-After: 1",))
+            self._refuse_for_want()
             return
+        if instance.breaker is not None and instance.breaker.alert:
+            instance.breaker.started(self.exchange)
         self.instance = instance
         self.tried.append(instance)
         instance.in_flight += 1
@@ -103,7 +113,7 @@ class Forwarding:
         self.exchange.upstream = instance.name
         request = self.exchange.request
         assert request is not None
-        connection = None if self.fresh_only else instance.take(recently_used=request.method not in IDEMPOTENT)
+        connection = None if self.fresh_only else instance.take(request.method not in self.route.retry.methods)
         if connection is not None:
             self.reused = True
             self._send(connection)
@@ -120,6 +130,7 @@ class Forwarding:
         except Exception:
             logger.exception("a connection failed in a way that nobody foresaw", extra={"instance": instance.name})
             self.waiting = None
+            self._leave_instance()
             self._refuse("internal_error", "the gateway failed on this request")
         else:
             self.waiting = None
@@ -128,13 +139,14 @@ class Forwarding:
     def _send(self, connection: UpstreamConnection) -> None:
         """3. Send the head and what is there of the content."""
         self.connection = connection
-        exchange = self.exchange
+        exchange, instance = self.exchange, self.instance
         request = exchange.request
         assert request is not None
+        assert instance is not None
         timeouts = self.route.timeouts
         self.sent_at = time.monotonic()
         deadline = NEVER if timeouts.total is None else exchange.started + timeouts.total
-        head = self._head()
+        head = self.head_for(instance)
         if self.upgrade:
             key = request.fields.get(b"sec-websocket-key")
             connection.start(self, request.method, head, False, timeouts, deadline, self.upgrade, key)
@@ -150,12 +162,11 @@ class Forwarding:
         if not connection.stalled:
             self.stream.resume_reading()
 
-    def _head(self) -> bytes:
-        """The request's head as the service gets it."""
-        exchange, route, instance = self.exchange, self.route, self.instance
+    def head_for(self, instance: Instance) -> bytes:
+        """The request's head as an instance of the service gets it."""
+        exchange, route = self.exchange, self.route
         request = exchange.request
         assert request is not None
-        assert instance is not None
         fields = request.fields
         if exchange.trusted:
             lines = self._passed_lines() + self._believed_lines()
@@ -253,11 +264,11 @@ class Forwarding:
 
     def finished(self, failure: str | None) -> None:
         """The client's side is over, well or not: nothing is owed to it any more."""
-        self._drop_connection()
-        if self.waiting is not None:
-            self.waiting.cancel()
-            self.waiting = None
-            self._leave_instance()
+        if self.answered and self.instance is not None:
+            self._note_success(self.instance)  # a client may leave a stream that would never end
+        self._drop_try()
+        if self.hedge is not None:
+            self._end_hedge()
         self.over = True
         self.exchange.finished(failure)
 
@@ -282,10 +293,17 @@ class Forwarding:
         now = time.monotonic()
         exchange.upstream_seconds = upstream_seconds = now - self.sent_at
         status = head.status
-        if status in self.service.retry.statuses and self._may_retry("status"):
+        instance = self.instance
+        assert instance is not None
+        breaker = instance.breaker
+        if (breaker is not None and breaker.alert) or status >= _TELLING or instance.latency is not None:
+            self._note_answer(instance, head, now, self.sent_at)
+        if status in self.route.retry.statuses and self._may_ask_another(now):
             self._drop_connection()
-            self._retry()
+            self._retry(spares=True)
             return
+        if self.hedge is not None:
+            self._end_hedge()
         self.answered = True
         self._forget_body()
         exchange.status = status
@@ -314,6 +332,8 @@ class Forwarding:
         lines.append(b"Upgrade: " + self.upgrade)
         tunnel = Tunnel(self.exchange, connection, self, self.upgrade, self.route.timeouts.tunnel)
         connection.receiver = self.stream.receiver = tunnel
+        if self.instance is not None:
+            self._note_success(self.instance)
 
     def tunnel_ended(self, failure: str | None) -> None:
         """The tunnel that took over is closed on both sides."""
@@ -347,6 +367,8 @@ class Forwarding:
         """6. Free the connection, then end the response."""
         connection, self.connection = self.connection, None
         instance = self._leave_instance()
+        if instance is not None and instance.breaker is not None and instance.breaker.alert:
+            self._note_success(instance)
         trailers: list[bytes] = []
         if connection is not None:
             if self.route.trailers and self._client_takes_trailers():
@@ -364,24 +386,50 @@ class Forwarding:
 
     def upstream_failed(self, error: UpstreamError) -> None:
         """The service did not answer, or not to the end."""
-        stale = self.reused and self.connection is not None and not self.connection.heard and error.leg == "reset"
+        request, connection, instance = self.exchange.request, self.connection, self.instance
+        assert request is not None
+        stale = self.reused and connection is not None and not connection.heard and error.leg == "reset"
+        if instance is not None and not stale and self._is_its_fault(error, connection):
+            instance.note_failure(self.exchange, time.monotonic() - self.sent_at if connection is not None else 0.0)
         self.connection = None
         self._leave_instance()
         if self.answered:
             self.exchange.reason = error.reason
             self.stream.abort(error.reason)
-            return
-        request = self.exchange.request
-        assert request is not None
-        if stale and self.replayable and request.method in IDEMPOTENT:
+        elif stale and instance is not None and self.replayable and request.method in self.route.retry.methods:
             # The service closed a kept connection just as it was used again: nobody's failure, so no try is used up.
             self.fresh_only = True
-            self.tried.pop()
+            self.tried.remove(instance)
             self._try_instance()
-        elif self._may_retry(error.leg):
-            self._retry()
+        else:
+            self._go_on(error)
+
+    def _go_on(self, error: UpstreamError) -> None:
+        """A try has failed: wait for the other one, try again, or say so."""
+        if self.hedge is not None and self.hedge.is_under_way:
+            return
+        if self._may_retry(error.leg):
+            self._retry(spares=error.leg not in _UNSENT)
         else:
             self._refuse(error.reason, f"{self.service.name}: {error.detail}")
+
+    def _note_answer(self, instance: Instance, head: ResponseHead, now: float, sent_at: float) -> None:
+        """What the head of a response says about its instance."""
+        instance.note_answer(self.exchange, head.status, now - sent_at)
+        if head.status in _MAY_ASK_FOR_REST:
+            instance.rests_until = now + seconds_asked_for(head.fields)
+
+    def _note_success(self, instance: Instance) -> None:
+        """Nothing was wrong with the response, as far as it came."""
+        breaker = instance.breaker
+        if breaker is not None and breaker.alert and self.exchange.status < 500:
+            breaker.succeeded()
+
+    def _is_its_fault(self, error: UpstreamError, connection: UpstreamConnection | None) -> bool:
+        """Whether a failure says something about the instance: a client too can be what a time-out waited for."""
+        if error.leg != "timeout":
+            return True
+        return self.body_done and connection is not None and not connection.paused
 
     # ---- trying again
 
@@ -391,40 +439,106 @@ class Forwarding:
         Safe is what never reached a service, and what may be repeated by its method; both only while the content is
         still at hand.
         """
-        retry = self.service.retry
+        retry = self.route.retry
         request = self.exchange.request
         assert request is not None
-        unsent = leg in ("connect", "connect_timeout")
+        unsent = leg in _UNSENT
         wanted = leg == "status" or leg.removesuffix("_timeout") in retry.legs
         return (
             wanted
             and self.replayable
-            and (unsent or request.method in IDEMPOTENT)
+            and (unsent or request.method in retry.methods)
             and self.retries < retry.attempts
             and self._time_left() > 0
-            and (unsent or self.service.budget.spend())  # what never arrived burdens nobody: that is failover
+            and (unsent or self.service.budget.spend(retry.budget))  # what never arrived burdens nobody: failover
         )
+
+    def _may_ask_another(self, now: float) -> bool:
+        """Whether an answer that is of a kind to be retried is put aside for another one."""
+        if self.hedge is not None and self.hedge.is_under_way:
+            return True
+        return self.service.has_rested(now) and self._may_retry("status")
+
+    def _choose_again(self, spares: bool) -> Instance | None:
+        """An instance that was not tried and, with `spares`, wants no rest; else one that wants none; else any."""
+        choose, exchange = self.service.choose, self.exchange
+        resting = self.service.resting(time.monotonic()) if spares else []
+        return choose([*self.tried, *resting], exchange) or choose(resting, exchange) or choose((), exchange)
 
     def _time_left(self) -> float:
         """Seconds until the exchange must be over."""
         total = self.route.timeouts.total
         return NEVER if total is None else self.exchange.started + total - time.monotonic()
 
-    def _retry(self) -> None:
+    def _retry(self, spares: bool) -> None:
+        if self.hedge is not None and self.hedge.is_under_way:
+            return
         self.retries += 1
-        rounds = self.retries - (len(self.service.instances) - 1)
+        rounds = self.retries - (len(self.service.available) - 1)
         if rounds <= 0:
-            self._try_instance()
+            self._try_instance(spares)
         else:  # every instance has had its turn: give them a moment
-            self.waiting = self.loop.call_later(min(_BACKOFF * 2 ** (rounds - 1), _BACKOFF_LIMIT), self._try_instance)
+            pause = min(_BACKOFF * 2 ** (rounds - 1), _BACKOFF_LIMIT)
+            self.waiting = self.loop.call_later(pause, self._try_instance, spares)
 
     def _forget_body(self) -> None:
         self.replayable = False
         self.kept = []
 
+    # ---- a second try beside the first one
+
+    def _prepare_hedge(self, hedging: Hedging) -> None:
+        """Have a second instance asked if the first takes too long."""
+        request = self.exchange.request
+        assert request is not None
+        hedging.budget.note_request(self.exchange.started)
+        if request.method in HEDGED and self.body_done and not self.upgrade and self.instance is not None:
+            self.hedge = Hedge(self, hedging, self.loop)
+
+    def hedge_answered(self, hedge: Hedge, head: ResponseHead) -> None:
+        """The second try was faster: it is the only one from here on, unless its answer is one to be put aside."""
+        assert hedge.instance is not None
+        if head.status in self.route.retry.statuses and (self.instance is not None or self.waiting is not None):
+            self._note_answer(hedge.instance, head, time.monotonic(), hedge.sent_at)
+            self._end_hedge()
+            return
+        if self.instance is not None and self.instance.latency is not None and self.connection is not None:
+            now = time.monotonic()
+            self.instance.latency.note(now - self.sent_at, now)  # at least that long
+        self._drop_try()
+        hedge.hedging.note_won()
+        self.instance, self.connection, self.sent_at = hedge.instance, hedge.connection, hedge.sent_at
+        self.reused, self.hedge = False, None
+        assert hedge.connection is not None
+        hedge.connection.receiver = self
+        self.exchange.upstream = hedge.instance.name
+        self.response_started(head)
+
+    def hedge_failed(self, error: UpstreamError) -> None:
+        """The second try came to nothing; so may the first one have."""
+        self.hedge = None
+        if self.instance is None and self.waiting is None:
+            self._go_on(error)
+
+    def _end_hedge(self) -> None:
+        hedge, self.hedge = self.hedge, None
+        if hedge is not None:
+            hedge.cancel()
+
     # ---- ends
 
+    def _refuse_for_want(self) -> None:
+        """There is no instance that could be asked."""
+        seconds = self.service.opens_in(time.monotonic())
+        if seconds is None:
+            self._refuse("no_healthy_upstream", f"no instance of {self.service.name} is healthy", (b"Retry-After: 1",))
+        else:
+            line = b"Retry-After: %d" % max(1, ceil(seconds))
+            self._refuse("circuit_open", f"{self.service.name} failed too often and is left alone for a while", (line,))
+
     def _refuse(self, reason: str, detail: str, lines: tuple[bytes, ...] = ()) -> None:
+        if self.hedge is not None:
+            self._end_hedge()
         if not self.over:
             send_answer(self.exchange, Refusal(reason, detail, lines))
 
@@ -435,14 +549,29 @@ class Forwarding:
             self.connection = None
             self._leave_instance()
 
+    def _drop_try(self) -> None:
+        """Leave the try that is under way, wherever it is."""
+        self._drop_connection()
+        if self.waiting is not None:
+            self.waiting.cancel()
+            self.waiting = None
+            self._leave_instance()
+
     def _leave_instance(self) -> Instance | None:
         instance, self.instance = self.instance, None
         if instance is not None:
             instance.in_flight -= 1
+            if instance.breaker is not None and instance.breaker.alert:
+                instance.breaker.left(self.exchange)
         return instance
 
 
 _NOTHING: Final[frozenset[bytes]] = frozenset()
+_MAY_ASK_FOR_REST: Final = (429, 503)
+_TELLING: Final = 429
+"""The lowest status that says something about an instance."""
+_UNSENT: Final = ("connect", "connect_timeout")
+"""Legs on which nothing of a request has reached a service."""
 _LENGTH: Final = frozenset({b"content-length"})
 _BODILESS: Final = (101, 204)
 """Statuses that may not have a Content-Length (RFC 9110, section 8.6)."""

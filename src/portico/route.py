@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from portico.errors import Answer
 from portico.messages import RequestHead, offered_upgrades
 from portico.policies.policy import Policy
-from portico.upstreams.service import Service, Timeouts
+from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.websocket import PROTOCOL as WEBSOCKET
 
 
@@ -46,6 +46,7 @@ class Route:
     policies: tuple[Policy, ...]
     rewrite: Rewrite
     timeouts: Timeouts
+    retry: Retry
     preserve_host: bool
     answers_preflights: bool
     """Whether its policies answer the questions that browsers ask before a request."""

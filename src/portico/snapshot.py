@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from portico.compiled import balancing_of, latency_wanted, retry_of, timeouts_of, trip_of
 from portico.config import Config, ResolvedRoute, Upstream
 from portico.errors import Answer
 from portico.forwarded import RESPONSE_DROP, VIA
 from portico.gateway import Snapshot
+from portico.observe.metrics import Metrics
 from portico.places import Places
 from portico.policies import Policy, State, build_chain
 from portico.route import LocalRoute, Rewrite, Route
 from portico.router import Router, Rule
 from portico.upstream_tls import UpstreamContexts
+from portico.upstreams.breakers import Breakers
+from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Address, Instance
+from portico.upstreams.latency import Latency
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.deadlines import Deadlines
 from portico.wire.writing import Outbox
@@ -43,25 +49,27 @@ class SnapshotBuilder:
         outbox: Outbox,
         control_socket: Path,
         local_answers: Mapping[str, Callable[[], Answer]],
+        metrics: Metrics,
     ) -> None:
         self._deadlines = deadlines
         self._outbox = outbox
         self._local_answers = local_answers
+        self._metrics = metrics
+        self._breakers = Breakers(deadlines, metrics.openings, self._refresh)
         self._state = State()
         self._instances: dict[tuple[str, str, str], Instance] = {}
         self._services: list[Service] = []
         self._contexts = UpstreamContexts()
-        self._chains: dict[object, tuple[Policy, ...]] = {}
-        self._patiences: dict[int, Timeouts] = {}
+        self._shared: dict[object, Any] = {}
         control = Instance(Address("portico", path=str(control_socket)), deadlines, outbox, RESPONSE_DROP)
-        self._control = Service("gateway", [(control, 1)], Timeouts(response=15.0), Retry(attempts=3))
+        self._control = Service("gateway", [(control, 1)], Timeouts(response=15.0), Retry(attempts=3), deadlines)
 
     def build(self, config: Config, generation: int) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
         self._prepare_tls(config)
         known, self._instances = self._instances, {}
         self._services = []
-        self._chains, self._patiences = {}, {}
+        self._shared = {}
         services: dict[tuple[str, str | None], Service] = {}
         consumers = _consumer_rates(config)
         rules: list[Rule[Route | LocalRoute]] = []
@@ -89,15 +97,21 @@ class SnapshotBuilder:
     def set_health(self, states: list[tuple[str, str, bool]]) -> None:
         """Take instances out of the turns or back into them: upstream key, URL, healthy."""
         healthy = {(key, url): is_healthy for key, url, is_healthy in states}
-        changed = set()
         for (key, url, _), instance in self._instances.items():
             state = healthy.get((key, url), instance.healthy)
             if state != instance.healthy:
                 instance.healthy = state
-                changed.add(instance)
-        for service in self._services:
-            if not changed.isdisjoint(service.instances):
-                service.refresh()
+                if state:
+                    instance.returned = time.monotonic()
+                self._refresh(instance)
+
+    def breaker_states(self) -> list[tuple[str, str, int]]:
+        """The state of every breaker: upstream key, URL, one of those of `Breaker`."""
+        return [
+            (key, url, instance.breaker.state)
+            for (key, url, _), instance in self._instances.items()
+            if instance.breaker is not None
+        ]
 
     def refresh_files(self) -> bool:
         """Whether files of services' TLS have changed; a new snapshot brings them into use."""
@@ -112,6 +126,12 @@ class SnapshotBuilder:
         """Close every idle connection."""
         for instance in (*self._instances.values(), *self._control.instances):
             instance.close()
+
+    def _refresh(self, instance: Instance) -> None:
+        """Have the services that use an instance take notice of its state."""
+        for service in self._services:
+            if instance in service.instances:
+                service.refresh()
 
     def _prepare_tls(self, config: Config) -> None:
         """Have every context that is needed, of files as they are now."""
@@ -130,6 +150,8 @@ class SnapshotBuilder:
         upstream = config.services[written.service].upstream(written.version)
         key = upstream_key(written.service, written.version, upstream)
         members = []
+        trip = trip_of(upstream)
+        wants_latency = latency_wanted(upstream)
         for settings in upstream.instances:
             tls = self._contexts.get(upstream.tls) if settings.scheme == "https" else None
             identity = (key, settings.url, f"{upstream.tls!r} {tls.version}" if tls else "")
@@ -145,9 +167,19 @@ class SnapshotBuilder:
                 instance = Instance(address, self._deadlines, self._outbox, RESPONSE_DROP)
                 instance.healthy = all(old.healthy for place, old in known.items() if place[:2] == identity[:2])
             instance.idle_time = upstream.idle_connection_timeout
+            instance.latency = (instance.latency or Latency()) if wants_latency else None
+            self._breakers.equip(instance, key, settings.url, trip)
             self._instances[identity] = instance
             members.append((instance, settings.weight))
-        return Service(written.service, members, _timeouts(upstream.timeouts), _retry(upstream))
+        timeouts, retry = timeouts_of(upstream.timeouts, upstream.retry), retry_of(upstream.retry)
+        balancing, hedging = balancing_of(upstream), self._hedging(written.service, upstream)
+        return Service(written.service, members, timeouts, retry, self._deadlines, balancing, hedging)
+
+    def _hedging(self, service: str, upstream: Upstream) -> Hedging | None:
+        hedge, metrics = upstream.hedge, self._metrics
+        if hedge is None:
+            return None
+        return Hedging(service, hedge.after, hedge.budget, metrics.hedges, metrics.hedges_won)
 
     def _route(self, written: ResolvedRoute, service: Service, consumers: Mapping[str, Any]) -> Route:
         prefix = _prefix_of(written)
@@ -156,7 +188,11 @@ class SnapshotBuilder:
             service=service,
             policies=self._chain(written.policies, consumers),
             rewrite=Rewrite.of(written.rewrite),
-            timeouts=self._patience(written.timeouts),
+            timeouts=self._alike(
+                ("timeouts", id(written.timeouts), id(written.retry)),
+                lambda: timeouts_of(written.timeouts, written.retry),
+            ),
+            retry=self._alike(("retry", id(written.retry)), lambda: retry_of(written.retry)),
             preserve_host=written.preserve_host,
             answers_preflights="cors" in written.policies,
             prefix=prefix,
@@ -166,16 +202,15 @@ class SnapshotBuilder:
         )
 
     def _chain(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> tuple[Policy, ...]:
-        """Routes that are alike share one: what is in use by all of them stays in the processor's caches."""
         key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
-        if key not in self._chains:
-            self._chains[key] = build_chain(written, self._state, consumers)
-        return self._chains[key]
+        chain: tuple[Policy, ...] = self._alike(key, lambda: build_chain(written, self._state, consumers))
+        return chain
 
-    def _patience(self, written: Any) -> Timeouts:
-        if id(written) not in self._patiences:
-            self._patiences[id(written)] = _timeouts(written)
-        return self._patiences[id(written)]
+    def _alike(self, key: object, make: Callable[[], Any]) -> Any:
+        """What alike routes share: what is in use by all of them stays in the processor's caches."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
 
     def _own_rules(self, config: Config, taken: bool) -> list[Rule[Route | LocalRoute]]:
         """The gateway's own endpoints; a route that somebody wrote for `/` gets the front page too."""
@@ -198,6 +233,7 @@ class SnapshotBuilder:
                 policies=chain,
                 rewrite=Rewrite(path.encode(), b"", keeps_path=False),
                 timeouts=self._control.timeouts,
+                retry=self._control.retry,
                 preserve_host=True,
                 answers_preflights="cors" in own,
                 prefix=b"",
@@ -214,20 +250,6 @@ def _prefix_of(written: ResolvedRoute) -> bytes:
     kept = written.rewrite.removesuffix("/{path}")
     prefix = "" if written.path == "/" else written.path
     return prefix.removesuffix(kept).encode()
-
-
-def _timeouts(settings: Any) -> Timeouts:
-    return Timeouts(settings.connect, settings.response, settings.idle, settings.total, settings.tunnel)
-
-
-def _retry(upstream: Upstream) -> Retry:
-    causes = upstream.retry.on
-    return Retry(
-        upstream.retry.attempts,
-        frozenset(cause for cause in causes if isinstance(cause, str)),
-        frozenset(cause for cause in causes if isinstance(cause, int)),
-        upstream.retry.budget,
-    )
 
 
 def _consumer_rates(config: Config) -> dict[str, dict[str, Any]]:

@@ -65,7 +65,7 @@ class _Worker:
         configure_events(config.gateway.log.level, config.gateway.log.format)
         deadlines, outbox = Deadlines(loop), Outbox(loop)
         self.local_answers = {"/livez": self._livez, "/readyz": self._readyz}
-        self.builder = SnapshotBuilder(deadlines, outbox, self.runtime.control_socket, self.local_answers)
+        self.builder = SnapshotBuilder(deadlines, outbox, self.runtime.control_socket, self.local_answers, self.metrics)
         self.log = self._open_log(config, loop)
         self.gateway = Gateway(
             self.builder.build(config, generation),
@@ -229,6 +229,7 @@ class _Worker:
             "in_flight": sum(entrance.server.in_flight for entrance in self.entrances),
             "connections": len(self.http.connections),
             "tunnels": self.http.tunnels,
+            "breakers": self.builder.breaker_states(),
             "generation": self.gateway.snapshot.generation,
         }
         return msgspec.json.encode(totals)

@@ -3,7 +3,19 @@ from __future__ import annotations
 import pytest
 
 from config.conftest import Load, Report
-from portico.config import HealthCheckSettings, InstanceSettings, RetrySettings, ServiceSettings, Timeouts
+from portico.config import (
+    CircuitBreakerSettings,
+    ConsistentHashSettings,
+    CookieKey,
+    HeaderKey,
+    HealthCheckSettings,
+    HedgeSettings,
+    InstanceSettings,
+    PassiveHealthSettings,
+    RetrySettings,
+    ServiceSettings,
+    Timeouts,
+)
 
 
 def service(**written: object) -> ServiceSettings:
@@ -150,7 +162,7 @@ def test_on_is_a_key_and_no_boolean(load: Load) -> None:
         ("retries: 11", "retries: has to be 10 or less"),
         ("retries: yes", "retries: expected a whole number"),
         ("retries: {on: [conect]}", 'did you mean "connect"?'),
-        ("retries: {on: [500]}", "retries.on[0]: expected one of connect, reset, timeout, 502, 503, 504"),
+        ("retries: {on: [500]}", "retries.on[0]: expected one of connect, reset, timeout, 429, 502, 503, 504"),
         ("retries: {budget: 20}", "retries.budget: has to be 1 or less"),
         ("timeout: -1", "timeout: has to be more than 0"),
         ("timeout: {tunnel: 0}", "timeout.tunnel: has to be more than 0"),
@@ -169,16 +181,20 @@ def test_on_is_a_key_and_no_boolean(load: Load) -> None:
             "health_check: {expect: [299-200]}",
             "health_check.expect[0]: expected a status such as 204 or a range such as 200-299",
         ),
-        ("load_balancing: round-robin", 'expected round_robin; did you mean "round_robin"?'),
-        (
-            "load_balancing: random",
-            "load_balancing: this way of balancing is not supported by this version; write round_robin",
-        ),
-        (
-            "load_balancing: {consistent_hash: {header: X-User}}",
-            "load_balancing: this way of balancing is not supported by this version; write round_robin",
-        ),
-        ("circuit_breaker: {failures: 5}", "circuit_breaker: not supported by this version"),
+        ("load_balancing: round-robin", 'did you mean "round_robin"?'),
+        ("load_balancing: {consistent_hash: {header: A B}}", "consistent_hash.header: not a name of a header field"),
+        ("load_balancing: {consistent_hash: {cookie: 'a=b'}}", "consistent_hash.cookie: not the name of a cookie"),
+        ("load_balancing: {consistent_hash: client}", 'expected client_ip; did you mean "client_ip"?'),
+        ("circuit_breaker: {failures: 0}", "circuit_breaker.failures: has to be 1 or more"),
+        ("circuit_breaker: {error_rate: 0%}", "circuit_breaker.error_rate: has to be more than 0"),
+        ("circuit_breaker: {max_ejected: 50%}", "circuit_breaker.max_ejected: unknown key"),
+        ("passive_health: {max_ejected: 150%}", "passive_health.max_ejected: has to be 1 or less"),
+        ("passive_health: 5", "passive_health: expected keys and values"),
+        ("slow_start: -1", "slow_start: has to be 0 or more"),
+        ("hedge: {}", 'hedge: the key "after" has to be written'),
+        ("hedge: {after: 0}", "hedge.after: has to be more than 0"),
+        ("retries: {methods: [GET, 'P T']}", "retries.methods[1]: expected a method such as GET"),
+        ("retries: {per_try_timeout: 0}", "retries.per_try_timeout: has to be more than 0"),
         ("discover: redis", "discover: not supported by this version"),
         (
             "trailers: [X-Sum, Content-Length]",
@@ -228,6 +244,69 @@ def test_a_version_falls_back_to_its_service(load: Load) -> None:
     assert {v.idle_connection_timeout for v in (plain, v1, v2)} == {2.0}
     with pytest.raises(KeyError):
         service.upstream("v3")
+
+
+@pytest.mark.parametrize("name", ["round_robin", "least_connections", "power_of_two", "random"])
+def test_balancing_by_name(name: str) -> None:
+    assert service().load_balancing == "round_robin"
+    assert service(load_balancing=name).upstream().load_balancing == name
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("consistent_hash", "client_ip"),
+        ({"consistent_hash": "client_ip"}, "client_ip"),
+        ({"consistent_hash": {"header": "X-User"}}, HeaderKey(header="X-User")),
+        ({"consistent_hash": {"cookie": "session"}}, CookieKey(cookie="session")),
+    ],
+)
+def test_balancing_by_what_requests_have_in_common(written: object, key: object) -> None:
+    balancing = service(load_balancing=written).load_balancing
+    assert isinstance(balancing, ConsistentHashSettings)
+    assert balancing.consistent_hash == key
+
+
+def test_instances_that_fail_are_left_alone() -> None:
+    plain = service().upstream()
+    assert plain.passive_health == PassiveHealthSettings(failures=5, open_for=10, open_for_most=300, max_ejected=0.5)
+    assert plain.circuit_breaker is None
+    assert service(passive_health=False).upstream().passive_health is None
+    assert service(passive_health=True).passive_health == PassiveHealthSettings()
+    bolder = service(passive_health={"failures": 2, "error_rate": "50%", "open_for": "1m", "max_ejected": "10%"})
+    assert bolder.passive_health == PassiveHealthSettings(failures=2, error_rate=0.5, open_for=60, max_ejected=0.1)
+    assert service(circuit_breaker=True).circuit_breaker == CircuitBreakerSettings()
+    assert service(circuit_breaker={"failures": 3}).circuit_breaker == CircuitBreakerSettings(failures=3)
+    assert service(circuit_breaker=False).circuit_breaker is None
+
+
+def test_one_mechanism_not_two(report: Report) -> None:
+    both = "circuit_breaker: {}, passive_health: {}"
+    (line,) = report(f"services: {{a: {{url: http://h, {both}}}}}")
+    assert "has both circuit_breaker and passive_health" in line
+    assert service(circuit_breaker={}, passive_health=False).passive_health is None
+
+
+def test_hedging_and_slow_start() -> None:
+    assert (service().hedge, service().slow_start) == (None, 0)
+    assert service(hedge={"after": "200ms"}).hedge == HedgeSettings(after=0.2, budget=0.1)
+    assert service(slow_start="1m").upstream().slow_start == 60
+
+
+def test_a_route_has_its_own_retries_key_by_key(load: Load) -> None:
+    config = load(
+        """\
+        services: {a: {url: http://h, retries: {attempts: 1, on: [connect, 503], per_try_timeout: 2}}}
+        routes:
+          - {name: plain, service: a, path: /plain}
+          - {name: fewer, service: a, path: /fewer, retries: 0}
+          - {name: posts, service: a, path: /posts, retries: {methods: [GET, post]}}
+        """
+    )
+    retry = {route.name: route.retry for route in config.all_routes}
+    assert retry["plain"] == retry["a"] == RetrySettings(attempts=1, on=("connect", 503), per_try_timeout=2)
+    assert retry["fewer"] == retry["plain"].model_copy(update={"attempts": 0})
+    assert retry["posts"] == retry["plain"].model_copy(update={"methods": ("GET", "POST")})
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -109,3 +109,10 @@ def test_what_this_version_does_not_use(load: Load) -> None:
         "portico.yaml:3:22: gateway.redis_url: accepted, but not used by this version",
         "portico.yaml:3:40: gateway.admin: accepted, but not used by this version",
     ]
+
+
+def test_a_hedge_without_a_second_instance(load: Load) -> None:
+    (line,) = warned(load, "services:\n  a: {url: http://h, hedge: {after: 1}}\n" + LIMITED + "}")
+    assert line == "portico.yaml:2:22: services.a.hedge: there is no second instance to ask"
+    two = "services:\n  a: {instances: [http://h, http://i], hedge: {after: 1}}\n"
+    assert warned(load, two + LIMITED + "}") == []

@@ -122,12 +122,13 @@ class House:
     def _build(self) -> None:
         loop = self.loop
         self.deadlines, self.outbox = Deadlines(loop), Outbox(loop)
+        metrics = Metrics()
         replies = {"/livez": lambda: Reply(200, (b"Content-Type: text/plain",), b"alive")}
         with mock.patch.object(policies, "STEPS", (SLOW, *policies.STEPS)):
-            self.builder = SnapshotBuilder(self.deadlines, self.outbox, Path("/control"), replies)
+            self.builder = SnapshotBuilder(self.deadlines, self.outbox, Path("/control"), replies, metrics)
             snapshot = self.builder.build(_BUILT, 1)
         log: Any = EncodedLog()
-        self.gateway = WatchedGateway(snapshot, Metrics(), log, 0, loop)
+        self.gateway = WatchedGateway(snapshot, metrics, log, 0, loop)
         self.gateway.seen = {}
         written: Any = {"body_size": 1 << 20, **self.case.limits}
         limits = Limits(**written)

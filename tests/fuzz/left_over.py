@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from portico.upstreams.breaker import Breaker
 from portico.wire.client import UpstreamConnection
 from portico.wire.server import ServerConnection
 
@@ -68,5 +69,6 @@ def check_end(house: House) -> None:
         assert instance.in_flight == 0, f"{instance.in_flight} in flight at {instance.name} after all"
         assert not any(connection.is_alive() for connection in instance._idle), "an idle connection that never ends"
     assert all(service.line.lost for service in house.services), "a service's connection that never ends"
-    assert not house.deadlines._slots, "a deadline of nobody"
+    timed = {item for items in house.deadlines._slots.values() for item in items}
+    assert all(isinstance(item, Breaker) for item in timed), "a deadline of nobody"
     assert not house.gateway._tasks, "a task that never ends"

@@ -40,7 +40,7 @@ IDENTITY: Final = frozenset(
 def check_passed_on(house: House) -> None:
     """Services got exactly the requests that were forwarded, each once per try and as its client meant it."""
     by_id: dict[str, list[tuple[Seen, Message | None]]] = {}
-    attempts = 0
+    attempts = sum(house.gateway.metrics.hedges.values())
     for client in house.clients:
         meant = read_requests(bytes(client.line.told))
         for index, seen in enumerate(house.seen_of(client)):

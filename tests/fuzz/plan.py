@@ -27,6 +27,7 @@ CONFIG: Final[dict[str, Any]] = {
         },
         "open": {
             "instances": [{"url": "http://one.test"}, {"url": "http://two.test"}],
+            "hedge": {"after": "200ms"},
             "health_check": False,
             "preserve_host": True,
             "policies": {"cors": {"allow_origins": ["*"]}},

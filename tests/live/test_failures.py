@@ -213,7 +213,7 @@ def test_one_of_two_dead_and_every_get_succeeds() -> None:
 
 def test_one_of_two_resets_and_every_get_succeeds_while_no_post_is_doubled() -> None:
     with Backend(name="a") as a, Backend(reset_before_answer, name="b") as b:
-        service = {"instances": [a.url, b.url], "health_check": False}
+        service = {"instances": [a.url, b.url], "health_check": False, "passive_health": False}
         with Gateway({"services": {"two": service}}) as gateway, gateway.wire() as wire:
             for _ in range(10):
                 assert wire.ask("GET", "/api/two/x").status == 200

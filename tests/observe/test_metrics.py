@@ -15,10 +15,10 @@ from portico.control.exposition import render_metrics
 from portico.control.workers import add_up
 from portico.observe.metrics import BOUNDS, Metrics
 
-GAUGES = {"in_flight": 1, "connections": 2, "tunnels": 1, "generation": 3}
+GAUGES = {"in_flight": 1, "connections": 2, "tunnels": 1, "generation": 3, "breakers": []}
 
 
-def totals(*seen: tuple[str, str, int, float, float | None], **gauges: int) -> dict[str, Any]:
+def totals(*seen: tuple[str, str, int, float, float | None], **gauges: Any) -> dict[str, Any]:
     """A worker's report, as it comes out of the channel."""
     metrics = Metrics()
     for service, method, status, seconds, upstream in seen:
@@ -52,6 +52,8 @@ def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
     worker["limited"] = {"gemini": 5}
     worker["log_lines_dropped"] = 6
     worker["failed_handshakes"] = 9
+    worker["hedges"], worker["hedges_won"] = {"gemini": 10}, {"gemini": 11}
+    worker["openings"], worker["breakers"] = {"gemini": {"http://a:1": 12}}, [["gemini", "http://a:1", 2]]
     worker["tunnel_bytes_in"], worker["tunnel_bytes_out"] = {"gemini": 7}, {"gemini": 8}
     found = page([worker], health={("gemini", "http://a:1"): True, ("gemini", "http://b:1"): False})
     at = {"service": "gemini", "method": "GET"}
@@ -71,6 +73,10 @@ def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
         ("gateway_requests_in_flight", ()),
         ("gateway_connections", ()),
         ("gateway_tunnels", ()),
+        ("gateway_hedges_total", ("service",)),
+        ("gateway_hedges_won_total", ("service",)),
+        ("gateway_breaker_openings_total", ("instance", "service")),
+        ("gateway_breaker_state", ("instance", "service")),
         ("gateway_tunnel_bytes_in_total", ("service",)),
         ("gateway_tunnel_bytes_out_total", ("service",)),
         ("gateway_workers", ()),
@@ -86,6 +92,10 @@ def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
     assert found["gateway_tls_handshake_failures_total", ()] == 9
     assert found["gateway_tunnel_bytes_in_total", labels(service="gemini")] == 7
     assert found["gateway_tunnel_bytes_out_total", labels(service="gemini")] == 8
+    assert found["gateway_hedges_total", labels(service="gemini")] == 10
+    assert found["gateway_hedges_won_total", labels(service="gemini")] == 11
+    assert found["gateway_breaker_openings_total", labels(service="gemini", instance="http://a:1")] == 12
+    assert found["gateway_breaker_state", labels(service="gemini", instance="http://a:1")] == 2
     assert found["gateway_instance_healthy", labels(service="gemini", instance="http://a:1")] == 1
     assert found["gateway_instance_healthy", labels(service="gemini", instance="http://b:1")] == 0
 
@@ -98,6 +108,13 @@ def test_workers_that_ended_still_count_but_hold_no_gauges() -> None:
     gauges = [found[f"gateway_{name}", ()] for name in ("requests_in_flight", "connections", "tunnels", "workers")]
     assert gauges == [2, 4, 2, 2]
     assert found["gateway_config_generation", ()] == 4
+
+
+def test_of_several_workers_breakers_the_worst_is_shown() -> None:
+    live = [totals(breakers=[["s", "a", 0], ["s", "b", 1]]), totals(breakers=[["s", "a", 2], ["s", "b", 0]])]
+    found = page(live, [totals(breakers=[["s", "b", 2]])])
+    assert found["gateway_breaker_state", labels(service="s", instance="a")] == 2
+    assert found["gateway_breaker_state", labels(service="s", instance="b")] == 1, "who ended has no state"
 
 
 def test_a_page_without_workers() -> None:
@@ -166,8 +183,7 @@ def test_adding_up_is_as_if_one_worker_had_seen_all(
     together = add_up([totals(*(each for seen in workers for each in seen))])
     assert normal(apart) == normal(together)
     assert normal(add_up([apart])) == normal(apart)
-    counters = {"retries", "limited", "tunnel_bytes_in", "tunnel_bytes_out", "log_lines_dropped", "failed_handshakes"}
-    assert set(apart) == {"series", *counters}
+    assert set(apart) == {"series", *Metrics().dump()}
 
 
 def normal(sums: dict[str, Any]) -> list[Any]:
@@ -183,12 +199,17 @@ def test_counters_add_up() -> None:
     two.update(
         retries={"a": 10, "b": 5}, limited={}, tunnel_bytes_in={"a": 2}, log_lines_dropped=4, failed_handshakes=8
     )
+    one.update(hedges={"a": 1}, openings={"a": {"x": 1}})
+    two.update(hedges={"a": 2}, hedges_won={"a": 1}, openings={"a": {"x": 2, "y": 3}, "b": {"z": 4}})
     assert add_up([one, two]) == {
         "series": [],
         "retries": {"a": 11, "b": 5},
         "limited": {"a": 2},
         "tunnel_bytes_in": {"a": 6},
         "tunnel_bytes_out": {},
+        "hedges": {"a": 3},
+        "hedges_won": {"a": 1},
+        "openings": {"a": {"x": 3, "y": 3}, "b": {"z": 4}},
         "log_lines_dropped": 7,
         "failed_handshakes": 9,
     }

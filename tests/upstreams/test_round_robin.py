@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from portico.upstreams.round_robin import RoundRobin, smooth_cycle
 
+from .members import NOBODY
+
 
 @pytest.mark.parametrize(
     ("weights", "cycle"),
@@ -49,7 +51,7 @@ def test_each_has_its_share_in_a_cycle_and_nobody_gets_ahead(weights: list[int])
 def test_choices_go_round(weights: list[int], rounds: int) -> None:
     members = list(range(len(weights)))
     turns = RoundRobin(members, weights)
-    chosen = [turns.choose() for _ in range(rounds * sum(weights))]
+    chosen = [turns.choose((), NOBODY) for _ in range(rounds * sum(weights))]
     assert Counter(chosen) == {member: rounds * weight for member, weight in zip(members, weights, strict=True)}
 
 
@@ -58,7 +60,7 @@ def test_the_excluded_are_passed_over(weights: list[int], excluded: set[int], sp
     members = list(range(len(weights)))
     turns = RoundRobin(members, weights)
     for _ in range(spent):
-        turns.choose()
+        turns.choose((), NOBODY)
     left: set[int | None] = {member for member in members if member not in excluded}
-    chosen: set[int | None] = {turns.choose(sorted(excluded)) for _ in range(2 * sum(weights) + 1)}
+    chosen: set[int | None] = {turns.choose(sorted(excluded), NOBODY) for _ in range(2 * sum(weights) + 1)}
     assert chosen == (left or {None})

@@ -1,4 +1,4 @@
-"""Services: healthy instances in turn, retries within a budget, idle connections."""
+"""Services: which instances may be chosen, retries within a budget, idle connections."""
 
 from __future__ import annotations
 
@@ -8,45 +8,33 @@ from typing import cast
 
 import pytest
 
+from portico.upstreams import breaker as breaker_module
+from portico.upstreams import budget as budget_module
 from portico.upstreams import instance as instance_module
 from portico.upstreams import service as service_module
+from portico.upstreams.breaker import Breaker, Trip
+from portico.upstreams.budget import Budget
 from portico.upstreams.instance import Address, Instance
-from portico.upstreams.service import Retry, RetryBudget, Service, Timeouts
+from portico.upstreams.service import Balancing, Retry, Service, Timeouts
 from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import Deadlines
 from portico.wire.writing import Outbox
 
-
-class Clock:
-    """Stands in for the module `time`."""
-
-    def __init__(self) -> None:
-        self.now = 5000.0
-
-    def monotonic(self) -> float:
-        return self.now
+from .members import NOBODY, Clock, FakeDeadlines
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(service_module, "time", clock)
-    monkeypatch.setattr(instance_module, "time", clock)
+    for module in (budget_module, service_module, instance_module, breaker_module):
+        monkeypatch.setattr(module, "time", clock)
     return clock
-
-
-class FakeDeadlines:
-    def __init__(self) -> None:
-        self.set_to: dict[int, float] = {}
-
-    def set(self, item: FakeConnection, deadline: float) -> None:
-        self.set_to[id(item)] = deadline
 
 
 class FakeConnection:
     def __init__(self, keep_alive_timeout: float | None = None) -> None:
         self.keep_alive_timeout = keep_alive_timeout
-        self.idle_since = 0.0
+        self.idle_since = self.deadline = 0.0
         self.alive = True
         self.closed = False
 
@@ -66,15 +54,22 @@ def make_instance(name: str = "a:80", deadlines: FakeDeadlines | None = None, id
     return instance
 
 
+def make_service(
+    *instances: tuple[Instance, int], balancing: Balancing | None = None, deadlines: FakeDeadlines | None = None
+) -> Service:
+    timers = cast(Deadlines, deadlines or FakeDeadlines())
+    return Service("s", instances, Timeouts(), Retry(), timers, balancing)
+
+
 # ---- choice
 
 
 def test_only_healthy_instances_have_turns() -> None:
     a, b = make_instance("a"), make_instance("b")
-    service = Service("s", [(a, 2), (b, 1)], Timeouts(), Retry())
+    service = make_service((a, 2), (b, 1))
 
     def seen() -> list[str | None]:
-        chosen = [service.choose() for _ in range(6)]
+        chosen = [service.choose((), NOBODY) for _ in range(6)]
         return sorted(each.name if each else "" for each in chosen)  # type: ignore[return-value]
 
     assert seen() == ["a"] * 4 + ["b"] * 2
@@ -83,7 +78,7 @@ def test_only_healthy_instances_have_turns() -> None:
     assert seen() == ["b"] * 6
     b.healthy = False
     service.refresh()
-    assert service.choose() is None
+    assert service.choose((), NOBODY) is None
     a.healthy = b.healthy = True
     service.refresh()
     assert seen() == ["a"] * 4 + ["b"] * 2
@@ -91,43 +86,138 @@ def test_only_healthy_instances_have_turns() -> None:
 
 def test_the_tried_are_passed_over() -> None:
     a, b = make_instance("a"), make_instance("b")
-    service = Service("s", [(a, 1), (b, 1)], Timeouts(), Retry())
-    assert {service.choose([a]) for _ in range(4)} == {b}
-    assert service.choose([a, b]) is None
+    service = make_service((a, 1), (b, 1))
+    assert {service.choose([a], NOBODY) for _ in range(4)} == {b}
+    assert service.choose([a, b], NOBODY) is None
+
+
+def failing(service: Service, instance: Instance) -> Breaker:
+    """A breaker that one failure opens."""
+    instance.breaker = Breaker(Trip(failures=1, open_for=10), cast(Deadlines, FakeDeadlines()), service.refresh)
+    return instance.breaker
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "out", "left"),
+    [
+        (2, 0.5, 1, 1),
+        (2, 0.5, 2, 2),
+        (3, 0.5, 1, 2),
+        (3, 0.5, 2, 3),
+        (4, 0.5, 2, 2),
+        (10, 0.3, 3, 7),
+        (10, 0.3, 4, 10),
+        (3, 1.0, 2, 1),
+        (3, 1.0, 3, 3),
+        (3, 0.0, 1, 3),
+        (3, None, 2, 1),
+        (3, None, 3, 0),
+    ],
+)
+def test_no_more_are_ejected_than_may_be(clock: Clock, count: int, most: float | None, out: int, left: int) -> None:
+    """Beyond the bound everybody is needed again; without one, nobody may be left."""
+    instances = [make_instance(str(number)) for number in range(count)]
+    service = make_service(*((each, 1) for each in instances), balancing=Balancing(max_ejected=most))
+    for each in instances:
+        failing(service, each)
+    for each in instances[:out]:
+        assert each.breaker is not None
+        each.breaker.failed("x")
+    assert len(service.available) == left
+    if left < count:
+        assert set(service.available) == set(instances[out:])
+
+
+def test_those_that_fail_their_checks_count_as_out_and_are_never_used(clock: Clock) -> None:
+    a, b, c = (make_instance(name) for name in "abc")
+    service = make_service((a, 1), (b, 1), (c, 1), balancing=Balancing(max_ejected=0.5))
+    breaker = failing(service, b)
+    a.healthy = False
+    breaker.failed("x")
+    assert service.available == [b, c], "two of three are more than half: b is needed"
+    a.healthy = True
+    service.refresh()
+    assert service.available == [a, c]
+
+
+def test_how_long_a_circuit_stays_open(clock: Clock) -> None:
+    a, b = make_instance("a"), make_instance("b")
+    service = make_service((a, 1), (b, 1))
+    assert service.opens_in(clock.now) is None
+    for each in (a, b):
+        failing(service, each).failed("x")
+        clock.now += 4
+    assert service.choose((), NOBODY) is None
+    left = service.opens_in(clock.now)
+    assert left is not None
+    assert 2 <= left <= 3, "the first of them, with its jitter"
+    a.healthy = b.healthy = False
+    assert service.opens_in(clock.now) is None, "it is not breakers that keep requests away"
+
+
+def test_one_that_comes_back_warms_up(clock: Clock) -> None:
+    a, b = make_instance("a"), make_instance("b")
+    deadlines = FakeDeadlines()
+    service = make_service((a, 3), (b, 3), balancing=Balancing(slow_start=20), deadlines=deadlines)
+
+    def share() -> float:
+        names = [each.name for _ in range(200) if (each := service.choose((), NOBODY))]
+        return names.count("a") / names.count("b")
+
+    assert share() == 1
+    assert not deadlines.set_to
+    a.returned = clock.now
+    service.refresh()
+    shares = [round(share(), 1)]
+    while deadlines.set_to:
+        clock.now = deadlines.set_to.pop(id(service)) + 0.01
+        service.deadline_passed()
+        shares.append(round(share(), 1))
+    assert shares == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+
+
+def test_who_asked_for_rest(clock: Clock) -> None:
+    a, b = make_instance("a"), make_instance("b")
+    service = make_service((a, 1), (b, 1))
+    a.rests_until = clock.now + 3
+    assert (service.resting(clock.now), service.has_rested(clock.now)) == ([a], True)
+    b.rests_until = clock.now + 5
+    assert not service.has_rested(clock.now)
+    assert service.has_rested(clock.now + 4)
 
 
 # ---- the budget
 
 
-def spent(budget: RetryBudget, wanted: int) -> int:
-    return sum(budget.spend() for _ in range(wanted))
+def spent(budget: Budget, share: float, wanted: int) -> int:
+    return sum(budget.spend(share) for _ in range(wanted))
 
 
 @pytest.mark.parametrize(("requests", "share", "allowed"), [(0, 0.2, 10), (100, 0.2, 30), (100, 0.0, 0), (50, 1.0, 60)])
 def test_retries_are_a_share_of_requests_above_a_floor(clock: Clock, requests: int, share: float, allowed: int) -> None:
-    budget = RetryBudget(share, _since=clock.now)
+    budget = Budget(_since=clock.now)
     for _ in range(requests):
         budget.note_request(clock.now)
-    assert spent(budget, 1000) == allowed
-    assert not budget.spend()
+    assert spent(budget, share, 1000) == allowed
+    assert not budget.spend(share)
 
 
 def test_a_budget_that_is_spent_comes_back(clock: Clock) -> None:
-    budget = RetryBudget(0.2, _since=clock.now)
-    assert spent(budget, 1000) == 10
+    budget = Budget(_since=clock.now)
+    assert spent(budget, 0.2, 1000) == 10
     clock.now += 60
-    assert spent(budget, 1000) >= 5
+    assert spent(budget, 0.2, 1000) >= 5
 
 
 def test_an_outage_after_a_long_quiet_time_is_bounded_by_what_came_lately(clock: Clock) -> None:
     """A day of requests without a retry is no credit: they are gone, and so is what they could have borne."""
-    budget = RetryBudget(0.2, _since=clock.now)
+    budget = Budget(_since=clock.now)
     for _ in range(1000):
         clock.now += 1
         for _ in range(100):
             budget.note_request(clock.now)
     lately = 100 * 22  # two windows, each ended by the first request after its ten seconds
-    assert spent(budget, 100_000) <= 10 + 0.2 * lately
+    assert spent(budget, 0.2, 100_000) <= 10 + 0.2 * lately
 
 
 # ---- idle connections

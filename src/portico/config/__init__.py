@@ -1,5 +1,7 @@
 """Configuration: one YAML file and the environment, checked as a whole and handed on unchangeable."""
 
+from portico.config.balancing import ConsistentHashSettings, CookieKey, HeaderKey
+from portico.config.breakers import CircuitBreakerSettings, PassiveHealthSettings
 from portico.config.files import expired_certificates, file_problems
 from portico.config.gateway import GatewaySettings, LimitSettings, LogSettings
 from portico.config.instances import InstanceSettings
@@ -8,11 +10,11 @@ from portico.config.load import load_config, load_text
 from portico.config.model import Config, dump_config, load_dumped
 from portico.config.problems import ConfigError, Problem
 from portico.config.resolve import ResolvedRoute
+from portico.config.retries import HedgeSettings, RetrySettings
 from portico.config.routes import ConsumerLimit, ConsumerSettings, RouteSettings
 from portico.config.schema import json_schema
 from portico.config.services import (
     HealthCheckSettings,
-    RetrySettings,
     ServiceSettings,
     Timeouts,
     Upstream,
@@ -24,18 +26,24 @@ from portico.config.warnings import warnings_for
 
 __all__ = [
     "CertificateSettings",
+    "CircuitBreakerSettings",
     "ClientCertificateSettings",
     "Config",
     "ConfigError",
+    "ConsistentHashSettings",
     "ConsumerLimit",
     "ConsumerSettings",
+    "CookieKey",
     "GatewaySettings",
+    "HeaderKey",
     "HealthCheckSettings",
+    "HedgeSettings",
     "InstanceSettings",
     "Level",
     "LimitSettings",
     "LogSettings",
     "Merged",
+    "PassiveHealthSettings",
     "Policies",
     "Problem",
     "ResolvedRoute",

@@ -8,6 +8,7 @@ from typing import Any
 
 from portico.config.levels import Level, Merged, Merger, Policies
 from portico.config.problems import Finding, KeyPath
+from portico.config.retries import RetrySettings
 from portico.config.routes import RouteSettings
 from portico.config.section import inherit
 from portico.config.services import ServiceSettings, Timeouts, Upstream
@@ -31,6 +32,7 @@ class ResolvedRoute:
     headers: Mapping[str, str]
     rewrite: str
     timeouts: Timeouts
+    retry: RetrySettings
     preserve_host: bool
     upgrades: tuple[str, ...]
     trailers: tuple[str, ...]
@@ -126,6 +128,7 @@ class _Resolver:
             methods=tuple(route.methods),
             headers=route.headers,
             rewrite=route.rewrite,
+            retry=inherit(route.retries, upstream.retry) if route.retries else upstream.retry,
             timeouts=inherit(route.timeout, upstream.timeouts) if route.timeout else upstream.timeouts,
             preserve_host=upstream.preserve_host if route.preserve_host is None else route.preserve_host,
             upgrades=upstream.upgrades if route.upgrades is None else route.upgrades,
@@ -152,6 +155,7 @@ class _Resolver:
             headers={},
             rewrite=rewrite,
             timeouts=upstream.timeouts,
+            retry=upstream.retry,
             preserve_host=upstream.preserve_host,
             upgrades=upstream.upgrades,
             trailers=upstream.trailers,

@@ -8,7 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from portico.config.levels import Policies
-from portico.config.section import NoneIsEmpty, Section, Whole
+from portico.config.retries import RetryField
+from portico.config.section import Method, NoneIsEmpty, Section, Whole
 from portico.config.services import TimeoutField, Trailers, Upgrades
 from portico.errors import MessageError
 from portico.paths import segments_of
@@ -16,7 +17,6 @@ from portico.settings import HeaderName, Name
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\]")
-_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 def _characters(text: str) -> None:
@@ -64,12 +64,6 @@ def _host(text: str) -> str:
     return text
 
 
-def _method(text: str) -> str:
-    if not _METHOD.fullmatch(text):
-        raise ValueError("expected a method such as GET")
-    return text.upper()
-
-
 def _value(text: str) -> str:
     if not re.fullmatch(r"[\t -~\x80-\xff]*", text) or text != text.strip(" \t"):
         raise ValueError("not the value of a header field")
@@ -88,10 +82,11 @@ class RouteSettings(Section):
     version: str | None = None
     path: Annotated[str, AfterValidator(_prefix)]
     hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = ()
-    methods: tuple[Annotated[str, AfterValidator(_method)], ...] = ()
+    methods: tuple[Method, ...] = ()
     headers: dict[HeaderName, Annotated[str, AfterValidator(_value)]] = Field(default_factory=dict)
     rewrite: Annotated[str, AfterValidator(_rewrite)] = "/{path}"
     timeout: TimeoutField | None = None
+    retries: RetryField | None = None
     preserve_host: bool | None = None
     upgrades: Upgrades | None = None
     trailers: Trailers | None = None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from portico.settings import Settings
 
@@ -39,6 +40,18 @@ def _empty_as_mapping(value: Any) -> Any:
     return {} if value is None else value
 
 
+def _share(value: Any) -> Any:
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*", value)):
+        return float(match[1]) / 100
+    return value
+
+
+def _method(text: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text):
+        raise ValueError("expected a method such as GET")
+    return text.upper()
+
+
 def _unset_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
@@ -48,6 +61,12 @@ Whole = Annotated[int, BeforeValidator(_no_yes_no)]
 
 NoneIsEmpty = BeforeValidator(_empty_as_mapping)
 """For sections that may be written as a key and nothing else."""
+
+Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=float | str), Field(ge=0, le=1)]
+"""A part of a whole: 0.2, or 20%."""
+
+Method = Annotated[str, AfterValidator(_method)]
+"""A method of HTTP, in upper case."""
 
 Secret = Annotated[SecretStr | None, BeforeValidator(_unset_if_empty)]
 """Text that no log and no message shows; empty counts as none."""

@@ -6,16 +6,24 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from portico.certificates import Pair
+from portico.config.balancing import LoadBalancing
+from portico.config.breakers import (
+    CircuitBreakerField,
+    CircuitBreakerSettings,
+    PassiveHealthField,
+    PassiveHealthSettings,
+)
 from portico.config.instances import InstanceField, InstanceSettings, InstanceUrl
 from portico.config.levels import Policies
+from portico.config.retries import HedgeSettings, RetryField, RetrySettings
 from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inherit, is_word
 from portico.forwarded import FORBIDDEN_TRAILERS
-from portico.settings import Duration, HeaderName, Name, parse_duration
+from portico.settings import Duration, DurationOrZero, HeaderName, Name, parse_duration
 
 
 def _long_health_check(value: Any) -> Any:
@@ -33,20 +41,6 @@ def _long_timeout(value: Any) -> Any:
     if not isinstance(seconds, (int, float)):
         raise ValueError("expected a duration, or connect, response, idle and total")
     return {"connect": min(5.0, seconds), "response": seconds, "idle": seconds}
-
-
-def _long_retries(value: Any) -> Any:
-    return value if isinstance(value, (dict, Section)) else {"attempts": value}
-
-
-def _cause(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
-
-
-def _share(value: Any) -> Any:
-    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*", value)):
-        return float(match[1]) / 100
-    return value
 
 
 def _statuses(value: Any) -> Any:
@@ -94,7 +88,6 @@ Trailers = tuple[Annotated[HeaderName, AfterValidator(_trailer)], ...]
 """Fields that may pass in a trailer section (RFC 9110, section 6.5)."""
 
 StatusRange = Annotated[tuple[int, int], BeforeValidator(_statuses, json_schema_input_type=int | str)]
-Cause = Literal["connect", "reset", "timeout", 502, 503, 504]
 
 
 class HealthCheckSettings(Section):
@@ -134,18 +127,6 @@ class Timeouts(Section):
     tunnel: Duration = 600.0
 
 
-class RetrySettings(Section):
-    """When a request is sent again: at most `attempts` times after the first.
-
-    `on` names what has to have happened: no connection, a connection that broke, a timeout or one of three statuses.
-    `budget` is the share of retries among all requests (0.2 is 20 %) beyond which none are made.
-    """
-
-    attempts: Annotated[Whole, Field(ge=0, le=10)] = 2
-    on: tuple[Annotated[Cause, BeforeValidator(_cause)], ...] = ("connect", "reset")
-    budget: Annotated[float, BeforeValidator(_share, json_schema_input_type=float | str), Field(ge=0, le=1)] = 0.2
-
-
 class UpstreamTlsSettings(Section):
     """How the certificate of an https instance is checked; `server_name` is the name expected in it.
 
@@ -178,7 +159,6 @@ HealthCheckField = Annotated[
     BeforeValidator(_long_health_check, json_schema_input_type=bool | str | HealthCheckSettings),
 ]
 TimeoutField = Annotated[Timeouts, BeforeValidator(_long_timeout, json_schema_input_type=float | str | Timeouts)]
-RetryField = Annotated[RetrySettings, BeforeValidator(_long_retries, json_schema_input_type=int | RetrySettings)]
 
 
 class _Addressed(Section):
@@ -223,7 +203,9 @@ class VersionSettings(_Addressed):
 class ServiceSettings(_Addressed):
     """A named API: its instances, how they are checked, balanced, retried and timed.
 
-    Without `health_check` instances are checked by a TCP connection; `false` turns checks off.
+    Without `health_check` instances are checked by a TCP connection; `false` turns checks off. Beside that, instances
+    that fail requests are left alone by `passive_health`, or by `circuit_breaker` even if none is left. One that comes
+    back gets its full share after `slow_start` seconds.
     `default_routes` off leaves it only the routes that are written for it. `idle_connection_timeout` is how long an
     unused connection to an instance is kept, in seconds.
     """
@@ -231,7 +213,11 @@ class ServiceSettings(_Addressed):
     health_check: HealthCheckField = HealthCheckSettings()
     timeout: TimeoutField = Timeouts()
     retries: RetryField = RetrySettings()
-    load_balancing: Literal["round_robin"] = "round_robin"
+    load_balancing: LoadBalancing = "round_robin"
+    passive_health: PassiveHealthField = PassiveHealthSettings()
+    circuit_breaker: CircuitBreakerField = None
+    slow_start: DurationOrZero = 0.0
+    hedge: HedgeSettings | None = None
     default_routes: bool = True
     idle_connection_timeout: Duration = 4.0
     versions: dict[Name, Annotated[VersionSettings, NoneIsEmpty]] = Field(default_factory=dict)
@@ -244,6 +230,12 @@ class ServiceSettings(_Addressed):
                 raise ValueError(f"needs a url or instances: its version {without[0]} has none of its own")
             if not self.versions:
                 raise ValueError("needs a url or instances")
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_leave_alone(self) -> Self:
+        if self.circuit_breaker and self.passive_health and "passive_health" in self.model_fields_set:
+            raise ValueError("has both circuit_breaker and passive_health; the first replaces the second, keep one")
         return self
 
     @property
@@ -281,6 +273,10 @@ class ServiceSettings(_Addressed):
             upgrades=own.upgrades if "upgrades" in own.model_fields_set else self.upgrades,
             tls=own.tls if "tls" in own.model_fields_set else self.tls,
             load_balancing=self.load_balancing,
+            passive_health=self.passive_health,
+            circuit_breaker=self.circuit_breaker,
+            slow_start=self.slow_start,
+            hedge=self.hedge,
             idle_connection_timeout=self.idle_connection_timeout,
         )
 
@@ -298,5 +294,9 @@ class Upstream:
     upgrades: tuple[str, ...]
     trailers: tuple[str, ...]
     tls: UpstreamTlsSettings
-    load_balancing: str
+    load_balancing: LoadBalancing
+    passive_health: PassiveHealthSettings | None
+    circuit_breaker: CircuitBreakerSettings | None
+    slow_start: float
+    hedge: HedgeSettings | None
     idle_connection_timeout: float

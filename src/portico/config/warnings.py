@@ -32,6 +32,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_kept_too_long(config),
             *_expiring(config),
             *_side_doors(config),
+            *_lone_hedges(config),
             *_unused_services(config),
             *([] if config.services else [Finding(("services",), "no services: nothing can be reached")]),
             *_not_used_yet(config.gateway),
@@ -132,6 +133,13 @@ def _side_doors(config: Config) -> Iterator[Finding]:
                 )
                 yield Finding(("routes", place, "policies"), message, at_key=True)
                 break
+
+
+def _lone_hedges(config: Config) -> Iterator[Finding]:
+    for name, service in config.services.items():
+        upstreams = [service.upstream(version) for version in (None, *service.versions)]
+        if service.hedge is not None and all(len(upstream.instances) < 2 for upstream in upstreams):
+            yield Finding(("services", name, "hedge"), "there is no second instance to ask", at_key=True)
 
 
 def _unused_services(config: Config) -> Iterator[Finding]:

@@ -13,7 +13,6 @@ from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.shapes import keys_at
 
 NOT_YET = (
-    "services.*.circuit_breaker",
     "services.*.discover",
     "*policies.cache",
     "*policies.transform",
@@ -26,8 +25,6 @@ NOT_YET = (
     "consumers.*.scopes",
 )
 """Keys that a later version knows."""
-
-NOT_YET_BALANCING = ("least_connections", "power_of_two", "random", "consistent_hash")
 
 _WRONG_KIND = re.compile(r"(\w+_(type|parsing)|literal_error|is_instance_of|none_required)")
 _EXPECTED = {
@@ -132,8 +129,6 @@ class _Reader:
         kind, context = error["type"], error.get("ctx", {})
         if kind == "extra_forbidden":
             return self._unknown(path)
-        if kind == "literal_error" and path[-1:] == ("load_balancing",) and _names_later_balancing(value):
-            return Finding(path, "this way of balancing is not supported by this version; write round_robin")
         suggestion = _nearest_literal([error], value)
         return Finding(path, _message(error, context, value), suggestion, at_key=at_key)
 
@@ -154,11 +149,6 @@ def has_part(value: Any, part: str | int) -> bool:
 
 def _is_wrong_kind(rest: KeyPath, error: Error) -> bool:
     return not rest and _WRONG_KIND.fullmatch(error["type"]) is not None
-
-
-def _names_later_balancing(value: Any) -> bool:
-    names = value if isinstance(value, dict) else [value]
-    return any(name in NOT_YET_BALANCING for name in names if isinstance(name, str))
 
 
 def _message(error: Error, context: dict[str, Any], value: Any) -> str:

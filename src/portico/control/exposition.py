@@ -29,6 +29,9 @@ class _Page(Collector):
         yield from self._exchanges()
         yield self._counter("gateway_retries", "Requests sent to a service again", self.sums["retries"])
         yield self._counter("gateway_rate_limited", "Requests refused by a rate limit", self.sums["limited"])
+        yield self._counter("gateway_hedges", "Second tries beside slow first ones", self.sums["hedges"])
+        yield self._counter("gateway_hedges_won", "Second tries that answered first", self.sums["hedges_won"])
+        yield from self._breakers()
         received, sent = self.sums["tunnel_bytes_in"], self.sums["tunnel_bytes_out"]
         yield self._counter("gateway_tunnel_bytes_in", "Bytes from clients through WebSockets that ended", received)
         yield self._counter("gateway_tunnel_bytes_out", "Bytes to clients through WebSockets that ended", sent)
@@ -72,6 +75,25 @@ class _Page(Collector):
         yield requests
         yield duration
         yield upstream
+
+    def _breakers(self) -> Iterator[Metric]:
+        openings = CounterMetricFamily(
+            "gateway_breaker_openings", "Times that a breaker opened", labels=["service", "instance"]
+        )
+        for service, counts in self.sums["openings"].items():
+            for instance, count in counts.items():
+                openings.add_metric([service, instance], count)
+        yield openings
+        worst: dict[tuple[str, str], int] = {}
+        for worker in self.live:
+            for service, instance, state in worker["breakers"]:
+                worst[service, instance] = max(state, worst.get((service, instance), 0))
+        states = GaugeMetricFamily(
+            "gateway_breaker_state", "0 closed, 1 half-open, 2 open", labels=["service", "instance"]
+        )
+        for (service, instance), state in worst.items():
+            states.add_metric([service, instance], state)
+        yield states
 
     @staticmethod
     def _counter(name: str, text: str, counts: dict[str, int]) -> CounterMetricFamily:

@@ -18,6 +18,9 @@ _COLLECT_TIMEOUT: Final = 0.5
 _REMEMBERED: Final = 64
 """Ended workers whose totals are kept apart; older ones are added up into one."""
 
+_COUNTERS: Final = ("retries", "limited", "tunnel_bytes_in", "tunnel_bytes_out", "hedges", "hedges_won")
+"""Those that count by service."""
+
 
 class Workers:
     """All workers that are connected, and the totals of all that ever were."""
@@ -103,7 +106,8 @@ class Workers:
 def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
     """The sum of several workers' totals, in the same form, without the gauges: those are of workers that run."""
     series: dict[tuple[str, str], list[Any]] = {}
-    counters: dict[str, dict[str, int]] = {"retries": {}, "limited": {}, "tunnel_bytes_in": {}, "tunnel_bytes_out": {}}
+    counters: dict[str, dict[str, int]] = {name: {} for name in _COUNTERS}
+    openings: dict[str, dict[str, int]] = {}
     sums = {"log_lines_dropped": 0, "failed_handshakes": 0}
     for total in totals:
         for service, method, statuses, buckets, seconds, upstream_buckets, upstream_seconds in total["series"]:
@@ -119,10 +123,15 @@ def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
         for name, counts in counters.items():
             for service, count in total[name].items():
                 counts[service] = counts.get(service, 0) + count
+        for service, opened in total["openings"].items():
+            counts = openings.setdefault(service, {})
+            for instance, count in opened.items():
+                counts[instance] = counts.get(instance, 0) + count
         for name in sums:
             sums[name] += total[name]
     return {
         "series": [[*key, list(entry[0].items()), *entry[1:]] for key, entry in sorted(series.items())],
         **counters,
+        "openings": openings,
         **sums,
     }

@@ -33,6 +33,10 @@ class Metrics:
         self.limited: dict[str, int] = {}
         self.tunnel_bytes_in: dict[str, int] = {}
         self.tunnel_bytes_out: dict[str, int] = {}
+        self.hedges: dict[str, int] = {}
+        self.hedges_won: dict[str, int] = {}
+        self.openings: dict[str, dict[str, int]] = {}
+        """How often breakers opened, by service and instance."""
         self.log_lines_dropped = 0
         self.failed_handshakes = 0
 
@@ -66,6 +70,9 @@ class Metrics:
             "limited": self.limited,
             "tunnel_bytes_in": self.tunnel_bytes_in,
             "tunnel_bytes_out": self.tunnel_bytes_out,
+            "hedges": self.hedges,
+            "hedges_won": self.hedges_won,
+            "openings": self.openings,
             "log_lines_dropped": self.log_lines_dropped,
             "failed_handshakes": self.failed_handshakes,
         }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, TypeVar
 
 from portico.exchange import Exchange
+from portico.upstreams.latency import Latency
 
 
 class Member(Protocol):
@@ -14,8 +15,8 @@ class Member(Protocol):
     name: str
     in_flight: int
     """Exchanges that run on it."""
-    latency: float
-    """Seconds that its responses took to begin, lately."""
+    latency: Latency | None
+    """How long its responses took to begin, where a balancer wants to know."""
 
 
 M = TypeVar("M", bound=Member)

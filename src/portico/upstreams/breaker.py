@@ -10,13 +10,14 @@ from typing import Final
 
 from portico.wire.deadlines import NEVER, Deadlines
 
-CLOSED: Final = "closed"
-OPEN: Final = "open"
-HALF_OPEN: Final = "half_open"
+CLOSED: Final = 0
+HALF_OPEN: Final = 1
+OPEN: Final = 2
+STATES: Final = ("closed", "half-open", "open")
 
 _JITTER: Final = 0.1
 _TRIAL_PATIENCE: Final = 60.0
-"""Seconds after which a trial that told nothing (its client left, its response never began) is given up."""
+"""Seconds after which a trial whose response has not begun makes way for another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,70 +37,108 @@ class Trip:
 
 
 class Breaker:
-    """Counts what came of an instance's exchanges; `changed` is called when the instance comes in or goes out."""
+    """Counts what came of an instance's exchanges; `changed` is called when it lets pass what it did not, or no more.
 
+    An exchange is told of in this order: `started`; then `failed`, or `answered` by the head of a response and
+    `succeeded` by its end, or neither; at last `left`. Where `alert` is false, only failures make a difference.
+    """
+
+    # fmt: off
     __slots__ = (
-        "_changed", "_deadlines", "_failed", "_failures", "_seen", "_since", "_trial", "_trip", "_trips", "deadline",
-        "state", "wakes",
-    )  # fmt: skip
+        "_changed", "_deadlines", "_failed", "_failures", "_passes", "_seen", "_since", "_trial", "_trips", "alert",
+        "deadline", "state", "trip", "wakes",
+    )
+    # fmt: on
 
     def __init__(self, trip: Trip, deadlines: Deadlines, changed: Callable[[], None]) -> None:
-        self._trip = trip
+        self.trip = trip
         self._deadlines = deadlines
         self._changed = changed
         self.deadline = self.wakes = NEVER
         self.state = CLOSED
-        self._failures = self._trips = 0
-        self._trial = False
+        self._failures = self._passes = 0
+        """In a row: while closed, and while open, which happens where everybody is needed."""
+        self._trips = 0
+        self._trial: object | None = None
         self._seen = self._failed = 0
         self._since = time.monotonic()
+        self.alert = trip.error_rate is not None
 
     @property
     def lets_pass(self) -> bool:
         """Whether an exchange may be sent."""
-        return self.state == CLOSED or (self.state == HALF_OPEN and not self._trial)
+        return self.state == CLOSED or (self.state == HALF_OPEN and self._trial is None)
 
-    def started(self) -> None:
+    def seconds_left(self, now: float) -> float:
+        """How long it stays open by its own means."""
+        return self.deadline - now if self.state == OPEN else 0.0
+
+    def started(self, exchange: object) -> None:
         """An exchange is sent: in the half-open state, the trial."""
-        if self.state == HALF_OPEN and not self._trial:
-            self._trial = True
+        if self.state == HALF_OPEN and self._trial is None:
+            self._trial = exchange
             self._deadlines.set(self, time.monotonic() + _TRIAL_PATIENCE)
             self._changed()
 
-    def succeeded(self) -> None:
-        """An exchange was answered as it should be."""
-        self._failures = 0
-        if self.state == HALF_OPEN:
-            self._trips = 0
+    def answered(self, exchange: object) -> None:
+        """The head of a response came that is no failure."""
+        if exchange is self._trial:
+            self._failures = self.trip.failures - 1  # on probation: the response may still break off
             self._enter(CLOSED, NEVER)
-        elif self._trip.error_rate is not None:
-            self._count(failed=False)
 
-    def failed(self) -> None:
+    def succeeded(self) -> None:
+        """A response that is no failure came whole."""
+        if self.state == OPEN:
+            self._passes += 1
+            self._trips = 0
+            soon = time.monotonic() + self.trip.open_for
+            if self._passes >= self.trip.failures:
+                self._enter(CLOSED, NEVER)
+            elif soon < self.deadline:  # it comes to itself: what it did before counts no more
+                self._deadlines.set(self, soon)
+        elif self.state == CLOSED:
+            self._failures = self._trips = 0
+            self.alert = self.trip.error_rate is not None
+            if self.alert:
+                self._count(failed=False)
+
+    def failed(self, exchange: object) -> None:
         """An exchange was not answered, or with a failure."""
-        self._failures += 1
-        if self.state == HALF_OPEN or (self.state == CLOSED and self._is_too_much()):
+        if self.state == CLOSED:
+            self.alert = True
+            self._failures += 1
+            if self._is_too_much():
+                self._open()
+        elif self.state == OPEN:
+            self._passes = 0
+        elif exchange is self._trial:
             self._open()
 
+    def left(self, exchange: object) -> None:
+        """The exchange is over; a trial that told nothing makes way for another."""
+        if exchange is self._trial:
+            self._enter(HALF_OPEN, NEVER)
+
     def deadline_passed(self) -> None:
-        """The open time is over, or the trial told nothing: let one exchange try."""
+        """The open time is over, or a trial takes too long: let one exchange try."""
         self._enter(HALF_OPEN, NEVER)
 
     def retire(self) -> None:
-        """The instance is gone."""
+        """The instance is gone, or is watched no more."""
         self._deadlines.forget(self)
 
     def _is_too_much(self) -> bool:
-        if self._trip.error_rate is not None:
+        trip = self.trip
+        if trip.error_rate is not None:
             self._count(failed=True)
-            if self._seen >= self._trip.volume and self._failed >= self._trip.error_rate * self._seen:
+            if self._seen >= trip.volume and self._failed >= trip.error_rate * self._seen:
                 return True
-        return self._failures >= self._trip.failures
+        return self._failures >= trip.failures
 
     def _count(self, failed: bool) -> None:
         now = time.monotonic()
-        if now - self._since > self._trip.window:
-            fresh = now - self._since < 2 * self._trip.window  # what came a window ago counts half
+        if now - self._since > self.trip.window:
+            fresh = now - self._since < 2 * self.trip.window  # what came a window ago counts half
             self._seen = self._seen // 2 if fresh else 0
             self._failed = self._failed // 2 if fresh else 0
             self._since = now
@@ -107,13 +146,15 @@ class Breaker:
         self._failed += failed
 
     def _open(self) -> None:
-        span = min(self._trip.open_for * 2**self._trips, self._trip.open_for_most)
+        trip = self.trip
+        span = min(trip.open_for * 2**self._trips, max(trip.open_for, trip.open_for_most))
         self._trips = min(self._trips + 1, 30)
-        self._failures = self._seen = self._failed = 0
+        self._failures = self._passes = self._seen = self._failed = 0
         self._enter(OPEN, time.monotonic() + uniform(span, span * (1 + _JITTER)))  # noqa: S311
 
-    def _enter(self, state: str, deadline: float) -> None:
+    def _enter(self, state: int, deadline: float) -> None:
         self.state = state
-        self._trial = False
+        self.alert = True
+        self._trial = None
         self._deadlines.set(self, deadline)
         self._changed()

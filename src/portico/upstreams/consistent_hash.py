@@ -8,62 +8,79 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from math import ceil
 from typing import Final, Generic, TypeAlias
 
 from portico.exchange import Exchange
 from portico.upstreams.balancer import M
+from portico.upstreams.round_robin import RoundRobin
 
-_POINTS: Final = 160
-"""Points of a member of the least weight: with that many, shares differ by a few percent."""
+_POINTS: Final = 16
+"""Points of a member for each unit of its weight. Ten units are the least weight that is written: with 160 points
+shares differ by a few percent."""
 _MOST_POINTS: Final = 4096
 _SHARE: Final = 1.25
 """How many times its share of all exchanges under way a member may have before keys go on to the next."""
+_ALWAYS: Final = 10
+"""Exchanges for which a member has room in any case: where little is going on, no key has to move."""
 
 KeyOf: TypeAlias = Callable[[Exchange], bytes]
 
 
 class ConsistentHash(Generic[M]):
-    """`key_of` gives what is hashed; requests with an empty key share one."""
+    """`key_of` gives what is hashed; requests with an empty key have nowhere to belong and take turns."""
 
-    __slots__ = ("_hashes", "_key_of", "_members", "_points", "_shares")
+    __slots__ = ("_hashes", "_key_of", "_members", "_places", "_shares", "_turns")
 
     def __init__(self, members: Sequence[M], weights: Sequence[int], key_of: KeyOf) -> None:
         self._key_of = key_of
         self._members = list(members)
         total = sum(weights)
-        self._shares = {id(each): weight / total for each, weight in zip(members, weights, strict=True)}
-        least = min(weights, default=1)
+        self._shares = [weight / total for weight in weights]
         ring = sorted(
-            (_hash(f"{each.name}#{index}".encode()), place)
+            (point, place)
             for place, (each, weight) in enumerate(zip(members, weights, strict=True))
-            for index in range(min(_POINTS * weight // least, _MOST_POINTS))
+            for point in _points(each.name, min(_POINTS * weight, _MOST_POINTS))
         )
         self._hashes = [point for point, _ in ring]
-        self._points = [place for _, place in ring]
+        self._places = [place for _, place in ring]
+        self._turns = RoundRobin(members, weights)
 
     def choose(self, excluded: Sequence[M], exchange: Exchange) -> M | None:
-        """The member whose turn it is for the key; of the next ones on the ring, the first that has room."""
-        if not self._points:
-            return None
-        running = sum(each.in_flight for each in self._members) + 1
-        start = bisect(self._hashes, _hash(self._key_of(exchange)))
-        seen: list[M] = []
-        for step in range(len(self._points)):
-            member = self._members[self._points[(start + step) % len(self._points)]]
-            if member in seen:
+        """The member that the key belongs to; of the next ones on the ring, the first that has room."""
+        key = self._key_of(exchange)
+        if not key:
+            return self._turns.choose(excluded, exchange)
+        members, places = self._members, self._places
+        running = sum(each.in_flight for each in members) + 1
+        start = bisect(self._hashes, _hash(key))
+        nearest: M | None = None
+        seen: set[int] = set()
+        for step in range(len(places)):
+            place = places[(start + step) % len(places)]
+            if place in seen:
                 continue
-            seen.append(member)
-            if member not in excluded and member.in_flight + 1 <= ceil(_SHARE * running * self._shares[id(member)]):
-                return member
-            if len(seen) == len(self._members):
+            seen.add(place)
+            member = members[place]
+            if member not in excluded:
+                if member.in_flight < max(ceil(_SHARE * running * self._shares[place]), _ALWAYS):
+                    return member
+                nearest = nearest or member
+            if len(seen) == len(members):
                 break
-        return next((each for each in seen if each not in excluded), None)
+        return nearest
 
 
 def _hash(data: bytes) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
+
+
+@lru_cache(maxsize=1024)
+def _points(name: str, count: int) -> tuple[int, ...]:
+    """Where a member stands on the ring; more weight adds points and moves none."""
+    return tuple(_hash(f"{name}#{index}".encode()) for index in range(count))
 
 
 def by_client(exchange: Exchange) -> bytes:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from portico.errors import UpstreamError
+from portico.upstreams.breaker import Breaker
+from portico.upstreams.latency import FAILURE, Latency
 from portico.wire.client import ResponseHeads, UpstreamConnection
 from portico.wire.deadlines import Deadlines
 from portico.wire.writing import Outbox
@@ -44,10 +46,44 @@ class Instance:
         self.healthy = True
         self.in_flight = 0
         self.idle_time = 4.0
+        self.breaker: Breaker | None = None
+        self.latency: Latency | None = None
+        self.returned = float("-inf")
+        """When it came back (monotonic seconds): from then on it warms up."""
+        self.rests_until = 0.0
+        """Until when no retry is to be sent to it: it asked for that."""
         self._deadlines = deadlines
         self._outbox = outbox
         self._heads = ResponseHeads(noted)
         self._idle: list[UpstreamConnection] = []
+
+    # ---- what comes of exchanges; told only where a breaker or a balancer wants to know
+
+    def note_answer(self, exchange: object, status: int, seconds: float) -> None:
+        """The head of a response came after `seconds`."""
+        failed = status >= 500
+        if self.latency is not None:
+            self.latency.note(max(seconds, FAILURE) if failed else seconds, time.monotonic())
+        if self.breaker is not None:
+            if failed:
+                self.breaker.failed(exchange)
+            elif self.breaker.alert:
+                self.breaker.answered(exchange)
+
+    def note_failure(self, exchange: object, seconds: float) -> None:
+        """No whole response came, for which `seconds` were lost."""
+        if self.latency is not None:
+            self.latency.note(max(seconds, FAILURE), time.monotonic())
+        if self.breaker is not None:
+            self.breaker.failed(exchange)
+
+    def retire_breaker(self) -> None:
+        """Watch no more for failures."""
+        if self.breaker is not None:
+            self.breaker.retire()
+            self.breaker = None
+
+    # ---- its connections
 
     def take(self, recently_used: bool) -> UpstreamConnection | None:
         """An idle connection, the last used first; with `recently_used` only one used within `RECENT` seconds."""
@@ -103,6 +139,7 @@ class Instance:
 
     def close(self) -> None:
         """Close the idle connections; those in use end with their exchanges."""
+        self.retire_breaker()
         for connection in self._idle:
             connection.close()
         self._idle.clear()

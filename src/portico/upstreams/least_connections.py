@@ -10,25 +10,34 @@ from portico.upstreams.balancer import M
 
 
 class LeastConnections(Generic[M]):
-    """Looks at every member for each choice; among equals they take turns."""
+    """Looks at every member for each choice; those that are equally busy take turns by weight, as in nginx."""
 
-    __slots__ = ("_next", "_pairs")
+    __slots__ = ("_credit", "_members", "_weights")
 
     def __init__(self, members: Sequence[M], weights: Sequence[int]) -> None:
-        self._pairs = list(zip(members, weights, strict=True))
-        self._next = 0
+        self._members = list(members)
+        self._weights = list(weights)
+        self._credit = [0] * len(self._members)
 
     def choose(self, excluded: Sequence[M], exchange: Exchange) -> M | None:  # noqa: ARG002
         """The least busy member that is not `excluded`."""
-        pairs = self._pairs
-        count = len(pairs)
-        best: M | None = None
-        least, place = float("inf"), 0
-        for step in range(count):
-            index = (self._next + step) % count
-            member, weight = pairs[index]
-            load = (member.in_flight + 1) / weight
-            if load < least and member not in excluded:
-                best, least, place = member, load, index
-        self._next = place + 1
+        least, tied = float("inf"), list[int]()
+        for place, member in enumerate(self._members):
+            load = member.in_flight / self._weights[place]
+            if load > least or member in excluded:
+                continue
+            if load < least:
+                least, tied = load, []
+            tied.append(place)
+        return self._members[self._turn(tied)] if tied else None
+
+    def _turn(self, places: list[int]) -> int:
+        """Whose turn it is among equals: smooth weighted round robin, with credit that outlasts the choice."""
+        if len(places) == 1:
+            return places[0]
+        credit, weights = self._credit, self._weights
+        for place in places:
+            credit[place] += weights[place]
+        best = max(places, key=credit.__getitem__)
+        credit[best] -= sum(weights[place] for place in places)
         return best

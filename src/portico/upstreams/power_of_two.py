@@ -6,31 +6,45 @@ Nearly as good as looking at all, without the herd that forms when every gateway
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Generic
+from random import random
+from typing import Final, Generic
 
 from portico.exchange import Exchange
 from portico.upstreams.balancer import M
-from portico.upstreams.random_choice import RandomChoice
+
+_UNKNOWN: Final = 1.0
+"""Seconds expected of a member that was asked and has never answered: one question finds out, a crowd would not."""
 
 
 class PowerOfTwo(Generic[M]):
-    """Compares members by their recent latency times the exchanges under way; weights are chances to be looked at."""
+    """Compares what one more exchange would wait for: the latency, times the exchanges under way, by weight."""
 
-    __slots__ = ("_random",)
+    __slots__ = ("_pairs",)
 
     def __init__(self, members: Sequence[M], weights: Sequence[int]) -> None:
-        self._random = RandomChoice(members, weights)
+        self._pairs = list(zip(members, weights, strict=True))
 
-    def choose(self, excluded: Sequence[M], exchange: Exchange) -> M | None:
+    def choose(self, excluded: Sequence[M], exchange: Exchange) -> M | None:  # noqa: ARG002
         """The better of two members that are not `excluded`."""
-        first = self._random.choose(excluded, exchange)
-        if first is None:
-            return None
-        second = self._random.choose((*excluded, first), exchange)
-        return second if second is not None and _cost(second) < _cost(first) else first
+        pairs = self._pairs
+        if excluded:
+            pairs = [pair for pair in pairs if pair[0] not in excluded]
+        count = len(pairs)
+        if count < 2:
+            return pairs[0][0] if pairs else None
+        first = int(random() * count)  # noqa: S311 - nobody is to be kept from guessing it
+        second = int(random() * (count - 1))  # noqa: S311
+        if second >= first:
+            second += 1
+        now = time.monotonic()
+        one, other = pairs[first], pairs[second]
+        return other[0] if _cost(*other, now) < _cost(*one, now) else one[0]
 
 
-def _cost(member: M) -> float:
-    """What one more exchange would wait for; a member that is still unknown is tried."""
-    return member.latency * (member.in_flight + 1)
+def _cost(member: M, weight: int, now: float) -> float:
+    expected = member.latency.at(now) if member.latency is not None else _UNKNOWN
+    if expected == 0.0 and member.in_flight:
+        expected = _UNKNOWN
+    return expected * (member.in_flight + 1) / weight

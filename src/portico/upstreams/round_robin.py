@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import gcd
 from typing import Generic, TypeVar
 
+from portico.exchange import Exchange
+
 T = TypeVar("T")
 
 
@@ -18,7 +20,7 @@ class RoundRobin(Generic[T]):
         self._cycle = smooth_cycle(members, weights)
         self._next = 0
 
-    def choose(self, excluded: Sequence[T] = ()) -> T | None:
+    def choose(self, excluded: Sequence[T], exchange: Exchange) -> T | None:  # noqa: ARG002
         """The next member that is not `excluded`; None where there is none."""
         cycle = self._cycle
         if len(cycle) == 1:

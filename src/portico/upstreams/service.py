@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import gcd
 from typing import Final
 
+from portico.exchange import Exchange
+from portico.messages import IDEMPOTENT
+from portico.upstreams.balancer import MakeBalancer
+from portico.upstreams.budget import Budget
+from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Instance
 from portico.upstreams.round_robin import RoundRobin
+from portico.wire.deadlines import NEVER, Deadlines
 
-_BUDGET_WINDOW: Final = 10.0
-_BUDGET_FLOOR: Final = 10
-"""Retries per window that are always allowed, so that a quiet service's few requests can be retried at all."""
+_WHOLE: Final = 10
+"""Units of weight that an instance has for each unit that is written; while it warms up, it has fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,64 +37,98 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a failed request is tried again, after which failures, and as what share of all requests at most."""
+    """How often a failed request is tried again, after which failures, and as what share of all requests at most.
+
+    `methods` are those that may be sent again although the service may have seen them.
+    """
 
     attempts: int = 2
     legs: frozenset[str] = frozenset({"connect", "reset"})
     statuses: frozenset[int] = frozenset()
     budget: float = 0.2
+    methods: frozenset[bytes] = IDEMPOTENT
 
 
-@dataclass(slots=True)
-class RetryBudget:
-    """Bounds retries to a share of the requests, so that a failing service is not buried under its own retries."""
+@dataclass(frozen=True, slots=True)
+class Balancing:
+    """How instances share the requests.
 
-    share: float
-    _requests: int = 0
-    _retries: int = 0
-    _since: float = field(default_factory=time.monotonic)
+    `max_ejected` is the share of them that may be out before those that breakers hold back are used again; None: any.
+    One that comes back has a tenth of its weight at first and all of it after `slow_start` seconds.
+    """
 
-    def note_request(self, now: float) -> None:
-        """A request came at `now` (monotonic seconds)."""
-        if now - self._since > _BUDGET_WINDOW:
-            self._age(now)
-        self._requests += 1
-
-    def spend(self) -> bool:
-        """Whether one more retry is within the budget; if so it is counted."""
-        now = time.monotonic()
-        if now - self._since > _BUDGET_WINDOW:
-            self._age(now)
-        if self._retries >= (_BUDGET_FLOOR if self.share else 0) + self.share * self._requests:
-            return False
-        self._retries += 1
-        return True
-
-    def _age(self, now: float) -> None:
-        """What came a window ago counts half, what came before that counts no more."""
-        fresh = now - self._since < 2 * _BUDGET_WINDOW
-        self._since = now
-        self._requests = self._requests // 2 if fresh else 0
-        self._retries = self._retries // 2 if fresh else 0
+    make: MakeBalancer[Instance] = RoundRobin
+    max_ejected: float | None = None
+    slow_start: float = 0.0
 
 
 class Service:
     """One service (or one version of it), compiled for the request path."""
 
-    def __init__(self, name: str, instances: Sequence[tuple[Instance, int]], timeouts: Timeouts, retry: Retry) -> None:
+    choose: Callable[[Sequence[Instance], Exchange], Instance | None]
+    """The instance whose turn it is, not one of those excluded; None where there is none."""
+    available: Sequence[Instance]
+    """Those that may be chosen."""
+
+    def __init__(
+        self,
+        name: str,
+        instances: Sequence[tuple[Instance, int]],
+        timeouts: Timeouts,
+        retry: Retry,
+        deadlines: Deadlines,
+        balancing: Balancing | None = None,
+        hedging: Hedging | None = None,
+    ) -> None:
         self.name = name
         self.instances = [instance for instance, _ in instances]
         self.timeouts = timeouts
         self.retry = retry
-        self.budget = RetryBudget(retry.budget)
-        self._weights = [weight for _, weight in instances]
+        self.hedging = hedging
+        self.budget = Budget()
+        self.deadline = self.wakes = NEVER
+        self._deadlines = deadlines
+        self._balancing = balancing or Balancing()
+        divisor = gcd(*(weight for _, weight in instances))
+        self._weights = {instance: weight // divisor for instance, weight in instances}
         self.refresh()
 
     def refresh(self) -> None:
-        """Lay out the turns anew after an instance's health changed."""
-        pairs = [(i, w) for i, w in zip(self.instances, self._weights, strict=True) if i.healthy]
-        self._turns = RoundRobin([i for i, _ in pairs], [w for _, w in pairs])
+        """Lay out the choice anew after an instance came in or went out."""
+        self.available = available = self._fit()
+        now = time.monotonic()
+        shares = [self._warmth(instance, now) for instance in available]
+        weights = [self._weights[instance] * share for instance, share in zip(available, shares, strict=True)]
+        self.choose = self._balancing.make(available, weights).choose
+        if any(share < _WHOLE for share in shares):
+            self._deadlines.set(self, now + self._balancing.slow_start / _WHOLE)
 
-    def choose(self, excluded: Sequence[Instance] = ()) -> Instance | None:
-        """The healthy instance whose turn it is, not one of `excluded`; None where there is none."""
-        return self._turns.choose(excluded)
+    def deadline_passed(self) -> None:
+        """An instance is warmer by a step."""
+        self.refresh()
+
+    def has_rested(self, now: float) -> bool:
+        """Whether there is an instance that did not ask to be left alone."""
+        return any(instance.rests_until <= now for instance in self.available)
+
+    def resting(self, now: float) -> list[Instance]:
+        """The instances that asked to be left alone for a while."""
+        return [instance for instance in self.available if instance.rests_until > now]
+
+    def opens_in(self, now: float) -> float | None:
+        """Where breakers alone keep requests from it: seconds until one lets pass again; else None."""
+        return min((i.breaker.seconds_left(now) for i in self.instances if i.healthy and i.breaker), default=None)
+
+    def _fit(self) -> list[Instance]:
+        """The instances that pass their checks, without those that breakers hold back unless too few are left."""
+        healthy = [instance for instance in self.instances if instance.healthy]
+        left = [instance for instance in healthy if instance.breaker is None or instance.breaker.lets_pass]
+        most = self._balancing.max_ejected
+        if most is None:
+            return left
+        is_panic = not left or len(self.instances) - len(left) > most * len(self.instances) + 1e-9
+        return healthy if is_panic else left
+
+    def _warmth(self, instance: Instance, now: float) -> int:
+        span, age = self._balancing.slow_start, now - instance.returned
+        return _WHOLE if age >= span else min(_WHOLE, 1 + int(_WHOLE * age / span))

@@ -1,0 +1,86 @@
+"""A service's settings in the form in which the request path uses them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+from portico.config import ConsistentHashSettings, CookieKey, HeaderKey, RetrySettings, Upstream
+from portico.config import Timeouts as TimeoutSettings
+from portico.upstreams.balancer import MakeBalancer
+from portico.upstreams.breaker import Trip
+from portico.upstreams.consistent_hash import ConsistentHash, by_client, by_cookie, by_header
+from portico.upstreams.least_connections import LeastConnections
+from portico.upstreams.power_of_two import PowerOfTwo
+from portico.upstreams.random_choice import RandomChoice
+from portico.upstreams.round_robin import RoundRobin
+from portico.upstreams.service import Balancing, Retry, Timeouts
+
+_BALANCERS: Final[dict[str, Any]] = {
+    "round_robin": RoundRobin,
+    "least_connections": LeastConnections,
+    "power_of_two": PowerOfTwo,
+    "random": RandomChoice,
+}
+
+
+def balancing_of(upstream: Upstream) -> Balancing:
+    """How its instances share the requests."""
+    ejects = upstream.circuit_breaker is None and upstream.passive_health is not None
+    most = upstream.passive_health.max_ejected if ejects and upstream.passive_health else None
+    return Balancing(_balancer(upstream.load_balancing), most, upstream.slow_start)
+
+
+def _balancer(written: str | ConsistentHashSettings) -> MakeBalancer[Any]:
+    if isinstance(written, str):
+        make: MakeBalancer[Any] = _BALANCERS[written]
+        return make
+    match written.consistent_hash:
+        case HeaderKey(header=name):
+            key_of = by_header(name)
+        case CookieKey(cookie=name):
+            key_of = by_cookie(name)
+        case _:
+            key_of = by_client
+    return partial(ConsistentHash, key_of=key_of)
+
+
+def latency_wanted(upstream: Upstream) -> bool:
+    """Whether its balancer asks how fast instances are."""
+    return upstream.load_balancing == "power_of_two"
+
+
+def trip_of(upstream: Upstream) -> Trip | None:
+    """When breakers of its instances open; None where it has none: an instance that is alone is never ejected."""
+    passive = upstream.passive_health if len(upstream.instances) > 1 else None
+    written = upstream.circuit_breaker or passive
+    if written is None:
+        return None
+    return Trip(
+        written.failures,
+        written.error_rate,
+        written.volume,
+        written.window,
+        written.open_for,
+        written.open_for_most,
+    )
+
+
+def timeouts_of(written: TimeoutSettings, retry: RetrySettings) -> Timeouts:
+    """How long a try may take; `per_try_timeout` shortens what comes before a response."""
+    connect, response = written.connect, written.response
+    if retry.per_try_timeout is not None:
+        connect, response = min(connect, retry.per_try_timeout), min(response, retry.per_try_timeout)
+    return Timeouts(connect, response, written.idle, written.total, written.tunnel)
+
+
+def retry_of(written: RetrySettings) -> Retry:
+    """What is tried again; whoever bounds a try wants another one after it."""
+    causes = (*written.on, "timeout") if written.per_try_timeout is not None else written.on
+    return Retry(
+        written.attempts,
+        frozenset(cause for cause in causes if isinstance(cause, str)),
+        frozenset(cause for cause in causes if isinstance(cause, int)),
+        written.budget,
+        frozenset(method.encode() for method in written.methods),
+    )

@@ -1,0 +1,49 @@
+"""How a service's instances share its requests."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator
+
+from portico.config.section import Section
+from portico.settings import HeaderName
+
+
+class HeaderKey(Section):
+    """Requests with the same value of a header go to the same instance."""
+
+    header: HeaderName
+
+
+def _cookie(name: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+        raise ValueError("not the name of a cookie")
+    return name
+
+
+class CookieKey(Section):
+    """Requests with the same value of a cookie (RFC 6265, section 4.1.1) go to the same instance."""
+
+    cookie: Annotated[str, AfterValidator(_cookie)]
+
+
+class ConsistentHashSettings(Section):
+    """What requests have in common that go to the same instance."""
+
+    consistent_hash: Literal["client_ip"] | HeaderKey | CookieKey
+
+
+def _long_hash(value: Any) -> Any:
+    return {"consistent_hash": "client_ip"} if value == "consistent_hash" else value
+
+
+LoadBalancing = Annotated[
+    Literal["round_robin", "least_connections", "power_of_two", "random"] | ConsistentHashSettings,
+    BeforeValidator(
+        _long_hash,
+        json_schema_input_type=Literal["round_robin", "least_connections", "power_of_two", "random", "consistent_hash"]
+        | ConsistentHashSettings,
+    ),
+]

@@ -1,0 +1,45 @@
+"""When an instance that fails is left alone, and for how long."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from portico.config.section import Section, Share, Whole, is_word
+from portico.settings import Duration
+
+
+class CircuitBreakerSettings(Section):
+    """An instance is left alone after `failures` in a row, or once `error_rate` of its exchanges failed.
+
+    The rate is that of the last `window` seconds, if there were `volume` exchanges. It is left alone for `open_for`
+    seconds, doubled each time in a row up to `open_for_most`; then one request tries whether it is well.
+    """
+
+    failures: Annotated[Whole, Field(ge=1, le=10_000)] = 5
+    error_rate: Annotated[Share, Field(gt=0)] | None = None
+    volume: Annotated[Whole, Field(ge=1, le=1_000_000)] = 20
+    window: Duration = 10.0
+    open_for: Duration = 10.0
+    open_for_most: Duration = 300.0
+
+
+class PassiveHealthSettings(CircuitBreakerSettings):
+    """The same, as long as no more than the share `max_ejected` of a service's instances is out; else all are used."""
+
+    max_ejected: Share = 0.5
+
+
+def _long(value: Any) -> Any:
+    if is_word(value, False):
+        return None
+    return {} if is_word(value, True) else value
+
+
+CircuitBreakerField = Annotated[
+    CircuitBreakerSettings | None, BeforeValidator(_long, json_schema_input_type=bool | CircuitBreakerSettings)
+]
+PassiveHealthField = Annotated[
+    PassiveHealthSettings | None, BeforeValidator(_long, json_schema_input_type=bool | PassiveHealthSettings)
+]

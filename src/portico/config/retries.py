@@ -1,0 +1,50 @@
+"""When a request is sent again, and when to two instances at once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from portico.config.section import Method, Section, Share, Whole
+from portico.settings import Duration
+
+
+def _long_retries(value: Any) -> Any:
+    return value if isinstance(value, (dict, Section)) else {"attempts": value}
+
+
+def _cause(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+Cause = Literal["connect", "reset", "timeout", 429, 502, 503, 504]
+
+
+class RetrySettings(Section):
+    """When a request is sent again: at most `attempts` times after the first.
+
+    `on` names what has to have happened: no connection, a connection that broke, a timeout or one of four statuses.
+    `budget` is the share of retries among all requests (0.2 is 20 %) beyond which none are made. `methods` are those
+    that may be sent again after the service may have seen them. A try whose response has not begun after
+    `per_try_timeout` seconds has failed.
+    """
+
+    attempts: Annotated[Whole, Field(ge=0, le=10)] = 2
+    on: tuple[Annotated[Cause, BeforeValidator(_cause)], ...] = ("connect", "reset")
+    budget: Share = 0.2
+    methods: tuple[Method, ...] = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+    per_try_timeout: Duration | None = None
+
+
+RetryField = Annotated[RetrySettings, BeforeValidator(_long_retries, json_schema_input_type=int | RetrySettings)]
+
+
+class HedgeSettings(Section):
+    """A request whose response has not begun `after` seconds is sent to a second instance too; the first one counts.
+
+    `budget` is the share of the requests to which that may happen.
+    """
+
+    after: Duration
+    budget: Share = 0.1

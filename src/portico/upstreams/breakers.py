@@ -1,0 +1,60 @@
+"""The breakers of all instances: made and kept as the configuration says, their turns logged and counted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from portico.upstreams.breaker import CLOSED, HALF_OPEN, OPEN, STATES, Breaker, Trip
+from portico.upstreams.instance import Instance
+from portico.wire.deadlines import Deadlines
+
+logger: Final = logging.getLogger("portico.upstreams")
+
+_LEVELS: Final = {CLOSED: logging.INFO, HALF_OPEN: logging.INFO, OPEN: logging.WARNING}
+
+
+class Breakers:
+    """`refresh` is called with an instance that comes in or goes out; `openings` counts by service and instance."""
+
+    def __init__(
+        self, deadlines: Deadlines, openings: dict[str, dict[str, int]], refresh: Callable[[Instance], None]
+    ) -> None:
+        self._deadlines = deadlines
+        self._openings = openings
+        self._refresh = refresh
+        self._told: dict[tuple[str, str], int] = {}
+        """The state of each breaker that the log has heard of."""
+
+    def equip(self, instance: Instance, service: str, url: str, trip: Trip | None) -> None:
+        """Give an instance a breaker, or let it keep its own; without a `trip` it has none."""
+        if trip is None:
+            instance.retire_breaker()
+        elif instance.breaker is not None:
+            instance.breaker.trip = trip
+            instance.breaker.alert = True
+        else:
+            self._told[service, url] = CLOSED
+            instance.breaker = Breaker(trip, self._deadlines, partial(self._changed, instance, service, url))
+
+    def _changed(self, instance: Instance, service: str, url: str) -> None:
+        breaker = instance.breaker
+        if breaker is None:
+            return
+        if breaker.state != self._told[service, url]:
+            self._told[service, url] = breaker.state
+            self._tell(breaker, service, url)
+            if breaker.state == CLOSED:
+                instance.returned = time.monotonic()
+        self._refresh(instance)
+
+    def _tell(self, breaker: Breaker, service: str, url: str) -> None:
+        extra = {"service": service, "instance": url}
+        if breaker.state == OPEN:
+            counts = self._openings.setdefault(service, {})
+            counts[url] = counts.get(url, 0) + 1
+            extra["seconds"] = f"{breaker.seconds_left(time.monotonic()):.1f}"
+        logger.log(_LEVELS[breaker.state], "breaker %s", STATES[breaker.state], extra=extra)
