@@ -35,6 +35,14 @@ class Receiver(Protocol):
         """The response was handed over whole (None), or the exchange broke off for this reason."""
 
 
+class Load(Protocol):
+    """What a worker has under way."""
+
+    in_flight: int
+    """Exchanges, tunnels among them."""
+    tunnels: int
+
+
 class Stream(Protocol):
     """What the gateway can do to the client's side of one exchange; HTTP/1.1 implements it, HTTP/2 can beside it."""
 
@@ -45,6 +53,10 @@ class Stream(Protocol):
     bytes_out: int
     """Content sent so far."""
     response_started: bool
+
+    @property
+    def server(self) -> Load:
+        """What runs beside this exchange."""
 
     @property
     def trailers(self) -> Sequence[bytes]:

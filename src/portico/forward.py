@@ -31,6 +31,7 @@ from portico.route import Route
 from portico.tunnel import Tunnel
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Instance
+from portico.upstreams.limit import Limit
 from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import NEVER
 
@@ -100,10 +101,18 @@ class Forwarding:
         `spares` leaves those alone that asked for it.
         """
         self.waiting = None
-        instance = self._choose_again(spares) if self.tried else self.service.choose((), self.exchange)
+        service = self.service
+        instance = self._choose_again(spares) if self.tried else service.choose((), self.exchange)
         if instance is None:
             self._refuse_for_want()
             return
+        if instance.in_flight >= instance.max_connections:
+            full = service.full()
+            choose, exchange = service.choose, self.exchange
+            instance = choose((*self.tried, *full), exchange) or choose(full, exchange)
+            if instance is None:
+                self._refuse("overloaded", f"every instance of {service.name} has all its connections in use", _SOON)
+                return
         if instance.breaker is not None and instance.breaker.alert:
             instance.breaker.started(self.exchange)
         self.instance = instance
@@ -123,7 +132,7 @@ class Forwarding:
 
     async def _connect(self, instance: Instance) -> None:
         try:
-            connection = await instance.connect(min(self.route.timeouts.connect, self._time_left()))
+            connection = await instance.connect(min(self.route.timeouts.connect, self.time_left()))
         except UpstreamError as error:
             self.waiting = None
             self.upstream_failed(error)
@@ -270,6 +279,8 @@ class Forwarding:
         if self.hedge is not None:
             self._end_hedge()
         self.over = True
+        if self.service.limit is not None:
+            self._leave_service(self.service.limit)
         self.exchange.finished(failure)
 
     # ---- told by the service's side: ResponseReceiver
@@ -334,6 +345,8 @@ class Forwarding:
         connection.receiver = self.stream.receiver = tunnel
         if self.instance is not None:
             self._note_success(self.instance)
+        if self.service.limit is not None:  # a tunnel may last for days, and asks next to nothing of its service
+            self._leave_service(self.service.limit)
 
     def tunnel_ended(self, failure: str | None) -> None:
         """The tunnel that took over is closed on both sides."""
@@ -449,7 +462,7 @@ class Forwarding:
             and self.replayable
             and (unsent or request.method in retry.methods)
             and self.retries < retry.attempts
-            and self._time_left() > 0
+            and self.time_left() > 0
             and (unsent or self.service.budget.spend(retry.budget))  # what never arrived burdens nobody: failover
         )
 
@@ -465,7 +478,7 @@ class Forwarding:
         resting = self.service.resting(time.monotonic()) if spares else []
         return choose([*self.tried, *resting], exchange) or choose(resting, exchange) or choose((), exchange)
 
-    def _time_left(self) -> float:
+    def time_left(self) -> float:
         """Seconds until the exchange must be over."""
         total = self.route.timeouts.total
         return NEVER if total is None else self.exchange.started + total - time.monotonic()
@@ -557,6 +570,17 @@ class Forwarding:
             self.waiting = None
             self._leave_instance()
 
+    def _leave_service(self, limit: Limit) -> None:
+        """Give the place back, and tell how long the service took, or had to so far."""
+        exchange = self.exchange
+        if not self.sent_at:
+            limit.leave()
+        elif self.answered:
+            seconds = exchange.upstream_seconds or 0.0
+            limit.leave(self.sent_at, seconds, exchange.status < 500 and exchange.status != 429)
+        else:
+            limit.leave(self.sent_at, time.monotonic() - self.sent_at, answered=False)
+
     def _leave_instance(self) -> Instance | None:
         instance, self.instance = self.instance, None
         if instance is not None:
@@ -566,6 +590,7 @@ class Forwarding:
         return instance
 
 
+_SOON: Final = (b"Retry-After: 1",)
 _NOTHING: Final[frozenset[bytes]] = frozenset()
 _MAY_ASK_FOR_REST: Final = (429, 503)
 _TELLING: Final = 429

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from portico.observe.metrics import Metrics
 from portico.paths import split_target
 from portico.places import Places
 from portico.route import Route
+from portico.upstreams.limit import Limit
+from portico.waiting import Waiting, WaitingForPlace
 
 logger: Final = logging.getLogger("portico.gateway")
 
@@ -28,7 +31,9 @@ _METHOD_NAMES: Final = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND")
 }
 _NO_SERVICE: Final = "none"
+_OWN_SERVICE: Final = "gateway"
 _CLIENT_LEFT: Final = frozenset({"client_closed", "client_stalled"})
+_SOON: Final = (b"Retry-After: 1",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,9 @@ class Gateway:
         self.snapshot = snapshot
         self.metrics = metrics
         self.log = log
+        self.max_requests = sys.maxsize
+        """Exchanges under way beyond which no request is taken on."""
+        self._counted = {"rate_limited": metrics.limited, "overloaded": metrics.overloaded}
         self._log_from = log_from
         self._loop = loop
         self._timestamp = Timestamps()
@@ -72,10 +80,12 @@ class Gateway:
         try:
             self.identify(exchange, stream, request)
             route = self._locate(exchange, request)
-            if isinstance(route, Route):
-                self._pass_policies(exchange, route, 0)
-            else:
+            if not isinstance(route, Route):
                 send_answer(exchange, route)
+            elif stream.server.in_flight > self.max_requests and self._is_too_much(stream, route):
+                send_answer(exchange, Refusal("overloaded", "the gateway has too much to do; try again soon", _SOON))
+            else:
+                self._pass_policies(exchange, route, 0)
         except MessageError as error:
             send_answer(exchange, Refusal(error.reason, error.detail))
         except Exception:
@@ -92,7 +102,7 @@ class Gateway:
         if len(words) == 3:
             exchange.method = words[0].decode("ascii", "backslashreplace")[:32]
             exchange.path = words[1].partition(b"?")[0].decode("ascii", "backslashreplace")
-        lines = (b"Retry-After: 1",) if error.reason == "overloaded" else ()
+        lines = _SOON if error.reason == "overloaded" else ()
         send_answer(exchange, Refusal(error.reason, error.detail, lines))
 
     # ---- the steps
@@ -135,15 +145,19 @@ class Gateway:
             if verdict is None:
                 continue
             if isinstance(verdict, Answer):
-                self._refused(exchange, verdict)
+                send_answer(exchange, verdict)
             else:
                 self._spawn(exchange, route, verdict, route.policies.index(policy) + 1)
             return
         self._forward(exchange, route)
 
     def _forward(self, exchange: Exchange, route: Route) -> None:
-        """4. To the service."""
-        Forwarding(exchange, route, self._loop).start()
+        """4. To the service, if that may have one more."""
+        limit = route.service.limit
+        if limit is None or limit.enter():
+            Forwarding(exchange, route, self._loop).start()
+        else:
+            self._queue(exchange, route, limit)
 
     def finish(self, exchange: Exchange, failure: str | None) -> None:
         """5. Observe the exchange, once, whatever happened."""
@@ -154,7 +168,7 @@ class Gateway:
                 exchange.status = 499
         status = exchange.status
         route = exchange.route
-        service = route.service.name if isinstance(route, Route) else "gateway" if route else _NO_SERVICE
+        service = route.service.name if isinstance(route, Route) else _OWN_SERVICE if route else _NO_SERVICE
         upstream_seconds = exchange.upstream_seconds
         latency = seconds
         if status == 101:
@@ -163,6 +177,8 @@ class Gateway:
         self.metrics.observe(service, exchange.method, status, latency, upstream_seconds)
         if exchange.attempts > 1:
             self.metrics.retries[service] = self.metrics.retries.get(service, 0) + exchange.attempts - 1
+        if exchange.reason is not None and (counts := self._counted.get(exchange.reason)) is not None:
+            counts[service] = counts.get(service, 0) + 1
         if self.log is not None and status >= self._log_from:
             stream = exchange.stream
             self.log.add(
@@ -190,15 +206,23 @@ class Gateway:
 
     # ---- beside the way
 
-    def _refused(self, exchange: Exchange, answer: Answer) -> None:
-        if answer.reason == "rate_limited":
-            service = exchange.route.service.name
-            self.metrics.limited[service] = self.metrics.limited.get(service, 0) + 1
-        send_answer(exchange, answer)
+    def _is_too_much(self, stream: Stream, route: Route) -> bool:
+        """Whether a request is one too many; tunnels do not count, and who asks how the gateway does is answered."""
+        load = stream.server
+        return load.in_flight - load.tunnels > self.max_requests and route.service.name != _OWN_SERVICE
+
+    def _queue(self, exchange: Exchange, route: Route, limit: Limit) -> None:
+        """Wait for a place at the service where there is room for that."""
+        refusal = Refusal("overloaded", f"{route.service.name} has too much to do; try again soon", _SOON)
+        waiting = WaitingForPlace(exchange, limit, Forwarding(exchange, route, self._loop).start, refusal, self._fail)
+        if limit.wait(waiting):
+            waiting.begin(self._loop)
+        else:
+            send_answer(exchange, refusal)
 
     def _spawn(self, exchange: Exchange, route: Route, verdict: Awaitable[Answer | None], following: int) -> None:
         """Wait for a policy's verdict in a task; the content waits with it."""
-        waiting = _Waiting(exchange)
+        waiting = Waiting(exchange)
         exchange.stream.receiver = waiting
         exchange.stream.pause_reading()
 
@@ -210,7 +234,7 @@ class Gateway:
                 exchange.stream.receiver = exchange
                 exchange.stream.resume_reading()
                 if answer is not None:
-                    self._refused(exchange, answer)
+                    send_answer(exchange, answer)
                 else:
                     self._pass_policies(exchange, route, following)
                     waiting.replay(exchange.stream)
@@ -228,38 +252,6 @@ class Gateway:
         if stream.response_started:
             stream.abort("internal_error")
         else:
-            stream.receiver = exchange
+            if isinstance(stream.receiver, Waiting):
+                stream.receiver = exchange
             send_answer(exchange, Refusal("internal_error", "the gateway failed on this request"))
-
-
-class _Waiting(Exchange):
-    """Stands in as receiver while a policy waits: keeps the little content that was already read."""
-
-    __slots__ = ("ended", "exchange", "kept", "over")
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
-        self.kept: list[bytes] = []
-        self.ended = self.over = False
-
-    def body_received(self, data: bytes) -> None:
-        self.kept.append(data)
-
-    def body_ended(self) -> None:
-        self.ended = True
-
-    def body_failed(self, error: MessageError) -> None:
-        self.over = True
-        self.exchange.stream.receiver = self.exchange
-        send_answer(self.exchange, Refusal(error.reason, error.detail))
-
-    def finished(self, failure: str | None) -> None:
-        self.over = True
-        self.exchange.finished(failure)
-
-    def replay(self, stream: Stream) -> None:
-        """Tell the exchange's own receiver what came meanwhile."""
-        for data in self.kept:
-            stream.receiver.body_received(data)
-        if self.ended:
-            stream.receiver.body_ended()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from portico.compiled import balancing_of, latency_wanted, retry_of, timeouts_of, trip_of
-from portico.config import Config, ResolvedRoute, Upstream
+from portico.config import Config, MaxRequests, ResolvedRoute, Upstream
 from portico.errors import Answer
 from portico.forwarded import RESPONSE_DROP, VIA
 from portico.gateway import Snapshot
@@ -18,10 +19,13 @@ from portico.policies import Policy, State, build_chain
 from portico.route import LocalRoute, Rewrite, Route
 from portico.router import Router, Rule
 from portico.upstream_tls import UpstreamContexts
+from portico.upstreams.adaptive_limit import AdaptiveLimit
 from portico.upstreams.breakers import Breakers
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Address, Instance
 from portico.upstreams.latency import Latency
+from portico.upstreams.limit import Limit
+from portico.upstreams.named_instance import NamedInstance, is_literal
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.deadlines import Deadlines
 from portico.wire.writing import Outbox
@@ -58,6 +62,7 @@ class SnapshotBuilder:
         self._breakers = Breakers(deadlines, metrics.openings, self._refresh)
         self._state = State()
         self._instances: dict[tuple[str, str, str], Instance] = {}
+        self._limits: dict[str, Limit] = {}
         self._services: list[Service] = []
         self._contexts = UpstreamContexts()
         self._shared: dict[object, Any] = {}
@@ -68,6 +73,7 @@ class SnapshotBuilder:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
         self._prepare_tls(config)
         known, self._instances = self._instances, {}
+        limits, self._limits = self._limits, {}
         self._services = []
         self._shared = {}
         services: dict[tuple[str, str | None], Service] = {}
@@ -76,7 +82,7 @@ class SnapshotBuilder:
         for written in config.all_routes:
             key = (written.service, written.version)
             if key not in services:
-                services[key] = self._service(config, written, known)
+                services[key] = self._service(config, written, known, limits)
             route = self._route(written, services[key], consumers)
             methods = frozenset(method.encode() for method in written.methods) or None
             if methods and b"GET" in methods:
@@ -113,6 +119,14 @@ class SnapshotBuilder:
             if instance.breaker is not None
         ]
 
+    def load(self) -> dict[str, tuple[int, int | None, int]]:
+        """By upstream key: exchanges under way at the instances, the limit if there is one, and those who wait."""
+        running: dict[str, int] = {}
+        for (key, _, _), instance in self._instances.items():
+            running[key] = running.get(key, 0) + instance.in_flight
+        limits = {key: (limit.most, len(limit.waiting)) for key, limit in self._limits.items()}
+        return {key: (count, *limits.get(key, (None, 0))) for key, count in running.items()}
+
     def refresh_files(self) -> bool:
         """Whether files of services' TLS have changed; a new snapshot brings them into use."""
         return self._contexts.refresh()
@@ -145,7 +159,11 @@ class SnapshotBuilder:
         self._contexts.refresh()
 
     def _service(
-        self, config: Config, written: ResolvedRoute, known: Mapping[tuple[str, str, str], Instance]
+        self,
+        config: Config,
+        written: ResolvedRoute,
+        known: Mapping[tuple[str, str, str], Instance],
+        limits: Mapping[str, Limit],
     ) -> Service:
         upstream = config.services[written.service].upstream(written.version)
         key = upstream_key(written.service, written.version, upstream)
@@ -164,16 +182,24 @@ class SnapshotBuilder:
                     tls=tls.value if tls else None,
                     server_name=upstream.tls.server_name,
                 )
-                instance = Instance(address, self._deadlines, self._outbox, RESPONSE_DROP)
+                kind = Instance if is_literal(settings.host) else NamedInstance
+                instance = kind(address, self._deadlines, self._outbox, RESPONSE_DROP)
                 instance.healthy = all(old.healthy for place, old in known.items() if place[:2] == identity[:2])
             instance.idle_time = upstream.idle_connection_timeout
             instance.latency = (instance.latency or Latency()) if wants_latency else None
+            instance.max_connections = upstream.max_connections or sys.maxsize
+            if isinstance(instance, NamedInstance):
+                instance.host_name.refresh = upstream.dns_refresh
             self._breakers.equip(instance, key, settings.url, trip)
             self._instances[identity] = instance
             members.append((instance, settings.weight))
         timeouts, retry = timeouts_of(upstream.timeouts, upstream.retry), retry_of(upstream.retry)
         balancing, hedging = balancing_of(upstream), self._hedging(written.service, upstream)
-        return Service(written.service, members, timeouts, retry, self._deadlines, balancing, hedging)
+        service = Service(written.service, members, timeouts, retry, self._deadlines, balancing, hedging)
+        if upstream.max_requests is not None:
+            service.limit = self._limits[key] = _limit(upstream.max_requests, self._limits.get(key) or limits.get(key))
+            service.limit.room, service.limit.patience = upstream.queue.size, upstream.queue.timeout
+        return service
 
     def _hedging(self, service: str, upstream: Upstream) -> Hedging | None:
         hedge, metrics = upstream.hedge, self._metrics
@@ -250,6 +276,18 @@ def _prefix_of(written: ResolvedRoute) -> bytes:
     kept = written.rewrite.removesuffix("/{path}")
     prefix = "" if written.path == "/" else written.path
     return prefix.removesuffix(kept).encode()
+
+
+def _limit(asked: MaxRequests, known: Limit | None) -> Limit:
+    """The limit as it is asked for, with those who are in and those who wait, if there was one of this kind."""
+    if isinstance(asked, int):
+        limit = known if type(known) is Limit else Limit(asked)
+        limit.resize(asked)
+        return limit
+    least, most = asked.adaptive.least, asked.adaptive.most
+    adaptive = known if isinstance(known, AdaptiveLimit) else AdaptiveLimit(least, most)
+    adaptive.rebound(least, most)
+    return adaptive
 
 
 def _consumer_rates(config: Config) -> dict[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
+import sys
 import time
 from typing import Any, Final
 
@@ -74,6 +75,7 @@ class _Worker:
             _LOG_FROM[config.gateway.log.level],
             loop,
         )
+        self.gateway.max_requests = config.gateway.limits.requests or sys.maxsize
         self.http = HttpServer(self.gateway, _limits(config.gateway), deadlines, outbox, loop, REQUEST_DROP)
         self.tls = Termination(config.gateway.tls) if config.gateway.tls else None
         self.entrances = self._entrances(loop)
@@ -208,6 +210,7 @@ class _Worker:
             logger.exception("a new configuration could not be taken over")
             return
         self.config = config
+        self.gateway.max_requests = config.gateway.limits.requests or sys.maxsize
         for entrance in self.entrances:
             entrance.server.limits = _limits(config.gateway)
         if self.tls is not None and config.gateway.tls is not None:
@@ -230,6 +233,7 @@ class _Worker:
             "connections": len(self.http.connections),
             "tunnels": self.http.tunnels,
             "breakers": self.builder.breaker_states(),
+            "services": self.builder.load(),
             "generation": self.gateway.snapshot.generation,
         }
         return msgspec.json.encode(totals)
@@ -254,5 +258,5 @@ def _status_answer(status: int, text: str) -> Answer:
 
 
 def _limits(gateway: GatewaySettings) -> Limits:
-    written = gateway.limits.model_dump(exclude={"drain_timeout"})
+    written = gateway.limits.model_dump(exclude={"drain_timeout", "requests"})
     return Limits(**written, is_shared=lambda address: is_in(address, gateway.trusted_proxies))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ from portico.messages import RequestHead
 from portico.observe.access_log import AccessRecord, _json_lines, _text_lines
 from portico.observe.metrics import Metrics
 from portico.snapshot import SnapshotBuilder
+from portico.upstreams import host_name
 from portico.upstreams.instance import Instance
 from portico.wire.deadlines import Deadlines
 from portico.wire.server import HttpServer, Limits, ServerConnection
@@ -56,6 +57,10 @@ class Seen:
     request: RequestHead | None
     exchange: Exchange | None = None
     ends: list[str | None] = field(default_factory=list)
+
+
+async def _look_up(host: str) -> Sequence[str]:
+    return ["192.0.2.80"]
 
 
 class WatchedGateway(Gateway):
@@ -124,7 +129,10 @@ class House:
         self.deadlines, self.outbox = Deadlines(loop), Outbox(loop)
         metrics = Metrics()
         replies = {"/livez": lambda: Reply(200, (b"Content-Type: text/plain",), b"alive")}
-        with mock.patch.object(policies, "STEPS", (SLOW, *policies.STEPS)):
+        with (
+            mock.patch.object(policies, "STEPS", (SLOW, *policies.STEPS)),
+            mock.patch.object(host_name, "look_up", _look_up),
+        ):
             self.builder = SnapshotBuilder(self.deadlines, self.outbox, Path("/control"), replies, metrics)
             snapshot = self.builder.build(_BUILT, 1)
         log: Any = EncodedLog()

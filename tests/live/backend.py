@@ -149,10 +149,16 @@ def described(request: Message, backend: Backend) -> bytes:
 
 
 class Backend:
-    """Listens on a free port of the loopback; each connection runs `script` in a thread of its own."""
+    """Listens on a free port of the loopback, or as told; each connection runs `script` in a thread of its own."""
 
     def __init__(
-        self, script: Script = well_behaved, *, name: str = "backend", tls: ssl.SSLContext | None = None, port: int = 0
+        self,
+        script: Script = well_behaved,
+        *,
+        name: str = "backend",
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self.script = script
         self.name = name
@@ -162,7 +168,7 @@ class Backend:
         self.connections: list[Connection] = []
         self.errors: list[BaseException] = []
         self.ended = False
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+        self._listener = socket.create_server((host, port), backlog=1024)
         self.port: int = self._listener.getsockname()[1]
 
     @property

@@ -15,7 +15,7 @@ from portico.control.exposition import render_metrics
 from portico.control.workers import add_up
 from portico.observe.metrics import BOUNDS, Metrics
 
-GAUGES = {"in_flight": 1, "connections": 2, "tunnels": 1, "generation": 3, "breakers": []}
+GAUGES = {"in_flight": 1, "connections": 2, "tunnels": 1, "generation": 3, "breakers": [], "services": {}}
 
 
 def totals(*seen: tuple[str, str, int, float, float | None], **gauges: Any) -> dict[str, Any]:
@@ -50,6 +50,8 @@ def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
     worker = totals(("gemini", "GET", 200, 0.02, 0.015))
     worker["retries"] = {"gemini": 4}
     worker["limited"] = {"gemini": 5}
+    worker["overloaded"] = {"gemini": 10}
+    worker["services"] = {"gemini": [3, 20, 2], "free": [4, None, 0]}
     worker["log_lines_dropped"] = 6
     worker["failed_handshakes"] = 9
     worker["hedges"], worker["hedges_won"] = {"gemini": 10}, {"gemini": 11}
@@ -68,6 +70,10 @@ def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
         ("gateway_upstream_duration_seconds_bucket", ("le", "method", "service")),
         ("gateway_retries_total", ("service",)),
         ("gateway_rate_limited_total", ("service",)),
+        ("gateway_overloaded_total", ("service",)),
+        ("gateway_service_in_flight", ("service",)),
+        ("gateway_service_limit", ("service",)),
+        ("gateway_service_waiting", ("service",)),
         ("gateway_log_lines_dropped_total", ()),
         ("gateway_tls_handshake_failures_total", ()),
         ("gateway_requests_in_flight", ()),
@@ -88,6 +94,7 @@ def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
     assert found["gateway_upstream_duration_seconds_sum", labels(**at)] == pytest.approx(0.015)
     assert found["gateway_retries_total", labels(service="gemini")] == 4
     assert found["gateway_rate_limited_total", labels(service="gemini")] == 5
+    assert found["gateway_overloaded_total", labels(service="gemini")] == 10
     assert found["gateway_log_lines_dropped_total", ()] == 6
     assert found["gateway_tls_handshake_failures_total", ()] == 9
     assert found["gateway_tunnel_bytes_in_total", labels(service="gemini")] == 7
@@ -115,6 +122,17 @@ def test_of_several_workers_breakers_the_worst_is_shown() -> None:
     found = page(live, [totals(breakers=[["s", "b", 2]])])
     assert found["gateway_breaker_state", labels(service="s", instance="a")] == 2
     assert found["gateway_breaker_state", labels(service="s", instance="b")] == 1, "who ended has no state"
+
+
+def test_what_services_have_under_way_is_added_up() -> None:
+    live = [totals(), totals()]
+    live[0]["services"] = {"gemini": [3, 20, 2], "free": [4, None, 0]}
+    live[1]["services"] = {"gemini": [1, 15, 0], "free": [0, None, 0]}
+    found = page(live)
+    gauges = ("in_flight", "limit", "waiting")
+    assert [found[f"gateway_service_{name}", labels(service="gemini")] for name in gauges] == [4, 35, 2]
+    assert found["gateway_service_in_flight", labels(service="free")] == 4
+    assert ("gateway_service_limit", labels(service="free")) not in found
 
 
 def test_a_page_without_workers() -> None:
@@ -201,10 +219,12 @@ def test_counters_add_up() -> None:
     )
     one.update(hedges={"a": 1}, openings={"a": {"x": 1}})
     two.update(hedges={"a": 2}, hedges_won={"a": 1}, openings={"a": {"x": 2, "y": 3}, "b": {"z": 4}})
+    two["overloaded"] = {"b": 3}
     assert add_up([one, two]) == {
         "series": [],
         "retries": {"a": 11, "b": 5},
         "limited": {"a": 2},
+        "overloaded": {"b": 3},
         "tunnel_bytes_in": {"a": 6},
         "tunnel_bytes_out": {},
         "hedges": {"a": 3},

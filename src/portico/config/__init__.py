@@ -8,6 +8,7 @@ from portico.config.instances import InstanceSettings
 from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.load import load_config, load_text
 from portico.config.model import Config, dump_config, load_dumped
+from portico.config.overload import MaxRequests
 from portico.config.problems import ConfigError, Problem
 from portico.config.resolve import ResolvedRoute
 from portico.config.retries import HedgeSettings, RetrySettings
@@ -42,6 +43,7 @@ __all__ = [
     "Level",
     "LimitSettings",
     "LogSettings",
+    "MaxRequests",
     "Merged",
     "PassiveHealthSettings",
     "Policies",

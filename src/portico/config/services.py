@@ -20,6 +20,7 @@ from portico.config.breakers import (
 )
 from portico.config.instances import InstanceField, InstanceSettings, InstanceUrl
 from portico.config.levels import Policies
+from portico.config.overload import MaxRequests, Places, QueueField, QueueSettings
 from portico.config.retries import HedgeSettings, RetryField, RetrySettings
 from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inherit, is_word
 from portico.forwarded import FORBIDDEN_TRAILERS
@@ -170,6 +171,9 @@ class _Addressed(Section):
     upgrades: Upgrades = ("websocket",)
     trailers: Trailers = ()
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
+    max_requests: MaxRequests | None = None
+    max_connections: Places | None = None
+    queue: QueueField = QueueSettings()
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
 
     @model_validator(mode="after")
@@ -207,7 +211,7 @@ class ServiceSettings(_Addressed):
     that fail requests are left alone by `passive_health`, or by `circuit_breaker` even if none is left. One that comes
     back gets its full share after `slow_start` seconds.
     `default_routes` off leaves it only the routes that are written for it. `idle_connection_timeout` is how long an
-    unused connection to an instance is kept, in seconds.
+    unused connection to an instance is kept, and `dns_refresh` how long the addresses of its name are, in seconds.
     """
 
     health_check: HealthCheckField = HealthCheckSettings()
@@ -220,6 +224,7 @@ class ServiceSettings(_Addressed):
     hedge: HedgeSettings | None = None
     default_routes: bool = True
     idle_connection_timeout: Duration = 4.0
+    dns_refresh: Duration = 10.0
     versions: dict[Name, Annotated[VersionSettings, NoneIsEmpty]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -262,22 +267,30 @@ class ServiceSettings(_Addressed):
             health = chosen.health_check if "health_check" in written else self.health_check
             timeouts = inherit(chosen.timeout, self.timeout) if chosen.timeout else self.timeout
             retries = chosen.retries or self.retries
+
+        def either(key: str) -> Any:
+            return getattr(own if key in own.model_fields_set else self, key)
+
         return Upstream(
             instances=own.all_instances or self.all_instances,
             shared=version is not None and not own.all_instances,
             health=health,
             timeouts=timeouts,
             retry=retries,
-            preserve_host=own.preserve_host if "preserve_host" in own.model_fields_set else self.preserve_host,
-            trailers=own.trailers if "trailers" in own.model_fields_set else self.trailers,
-            upgrades=own.upgrades if "upgrades" in own.model_fields_set else self.upgrades,
-            tls=own.tls if "tls" in own.model_fields_set else self.tls,
+            preserve_host=either("preserve_host"),
+            trailers=either("trailers"),
+            upgrades=either("upgrades"),
+            tls=either("tls"),
             load_balancing=self.load_balancing,
             passive_health=self.passive_health,
             circuit_breaker=self.circuit_breaker,
             slow_start=self.slow_start,
             hedge=self.hedge,
             idle_connection_timeout=self.idle_connection_timeout,
+            dns_refresh=self.dns_refresh,
+            max_requests=either("max_requests"),
+            max_connections=either("max_connections"),
+            queue=either("queue"),
         )
 
 
@@ -300,3 +313,7 @@ class Upstream:
     slow_start: float
     hedge: HedgeSettings | None
     idle_connection_timeout: float
+    dns_refresh: float
+    max_requests: MaxRequests | None
+    max_connections: int | None
+    queue: QueueSettings

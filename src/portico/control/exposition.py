@@ -32,6 +32,8 @@ class _Page(Collector):
         yield self._counter("gateway_hedges", "Second tries beside slow first ones", self.sums["hedges"])
         yield self._counter("gateway_hedges_won", "Second tries that answered first", self.sums["hedges_won"])
         yield from self._breakers()
+        refused = self.sums["overloaded"]
+        yield self._counter("gateway_overloaded", "Requests refused because too many were under way", refused)
         received, sent = self.sums["tunnel_bytes_in"], self.sums["tunnel_bytes_out"]
         yield self._counter("gateway_tunnel_bytes_in", "Bytes from clients through WebSockets that ended", received)
         yield self._counter("gateway_tunnel_bytes_out", "Bytes to clients through WebSockets that ended", sent)
@@ -51,6 +53,7 @@ class _Page(Collector):
         yield self._gauge("gateway_workers", "Workers that are connected", len(self.live))
         generation = min((w["generation"] for w in self.live), default=0)
         yield self._gauge("gateway_config_generation", "The oldest configuration that a worker serves by", generation)
+        yield from self._loads()
         healthy = GaugeMetricFamily(
             "gateway_instance_healthy", "Whether an instance passes its checks", labels=["service", "instance"]
         )
@@ -94,6 +97,23 @@ class _Page(Collector):
         for (service, instance), state in worst.items():
             states.add_metric([service, instance], state)
         yield states
+
+    def _loads(self) -> Iterator[Metric]:
+        """What all workers together have under way at each service, may have, and let wait."""
+        for place, name, text in (
+            (0, "in_flight", "Exchanges under way at a service"),
+            (1, "limit", "Exchanges that a service may have under way"),
+            (2, "waiting", "Requests that wait for a place at a service"),
+        ):
+            sums: dict[str, int] = {}
+            for worker in self.live:
+                for service, numbers in worker["services"].items():
+                    if numbers[1] is not None or not place:  # without a limit there is no queue
+                        sums[service] = sums.get(service, 0) + numbers[place]
+            family = GaugeMetricFamily(f"gateway_service_{name}", text, labels=["service"])
+            for service, value in sums.items():
+                family.add_metric([service], value)
+            yield family
 
     @staticmethod
     def _counter(name: str, text: str, counts: dict[str, int]) -> CounterMetricFamily:

@@ -31,6 +31,7 @@ class Metrics:
         self._series: dict[tuple[str, str], Series] = {}
         self.retries: dict[str, int] = {}
         self.limited: dict[str, int] = {}
+        self.overloaded: dict[str, int] = {}
         self.tunnel_bytes_in: dict[str, int] = {}
         self.tunnel_bytes_out: dict[str, int] = {}
         self.hedges: dict[str, int] = {}
@@ -68,6 +69,7 @@ class Metrics:
             ],
             "retries": self.retries,
             "limited": self.limited,
+            "overloaded": self.overloaded,
             "tunnel_bytes_in": self.tunnel_bytes_in,
             "tunnel_bytes_out": self.tunnel_bytes_out,
             "hedges": self.hedges,

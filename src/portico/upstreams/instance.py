@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -52,6 +53,8 @@ class Instance:
         """When it came back (monotonic seconds): from then on it warms up."""
         self.rests_until = 0.0
         """Until when no retry is to be sent to it: it asked for that."""
+        self.max_connections = sys.maxsize
+        """For exchanges under way; an idle connection makes way for one that is needed."""
         self._deadlines = deadlines
         self._outbox = outbox
         self._heads = ResponseHeads(noted)
@@ -111,27 +114,8 @@ class Instance:
 
     async def connect(self, patience: float) -> UpstreamConnection:
         """Open a connection within `patience` seconds; raises UpstreamError of legs `connect` and `connect_timeout`."""
-        loop = asyncio.get_running_loop()
-        address = self.address
-        try:
-            async with asyncio.timeout(patience):
-                if address.path:
-                    _, protocol = await loop.create_unix_connection(self._new_connection, address.path)
-                else:
-                    _, protocol = await loop.create_connection(
-                        self._new_connection,
-                        address.host,
-                        address.port,
-                        ssl=address.tls,
-                        server_hostname=(address.server_name or address.host) if address.tls else None,
-                    )
-        except TimeoutError as error:
-            raise UpstreamError("connect_timeout", "the service did not accept a connection in time") from error
-        except ssl.SSLError as error:
-            raise UpstreamError("connect", "the TLS handshake with the service failed") from error
-        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that cannot be looked up
-            raise UpstreamError("connect", "the service refused the connection") from error
-        return protocol
+        self._make_room()
+        return await self._connect_to(self.address.host, patience)
 
     def prune(self) -> None:
         """Forget idle connections that have closed."""
@@ -143,6 +127,34 @@ class Instance:
         for connection in self._idle:
             connection.close()
         self._idle.clear()
+
+    def _make_room(self) -> None:
+        """An idle connection that could not be used makes way for a new one where there may be no more."""
+        if self.in_flight + len(self._idle) > self.max_connections:
+            self._idle.pop(0).close()
+
+    async def _connect_to(self, host: str, patience: float) -> UpstreamConnection:
+        loop = asyncio.get_running_loop()
+        address = self.address
+        try:
+            async with asyncio.timeout(patience):
+                if address.path:
+                    _, protocol = await loop.create_unix_connection(self._new_connection, address.path)
+                else:
+                    _, protocol = await loop.create_connection(
+                        self._new_connection,
+                        host,
+                        address.port,
+                        ssl=address.tls,
+                        server_hostname=(address.server_name or address.host) if address.tls else None,
+                    )
+        except TimeoutError as error:
+            raise UpstreamError("connect_timeout", "the service did not accept a connection in time") from error
+        except ssl.SSLError as error:
+            raise UpstreamError("connect", "the TLS handshake with the service failed") from error
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that cannot be looked up
+            raise UpstreamError("connect", "the service refused the connection") from error
+        return protocol
 
     def _new_connection(self) -> UpstreamConnection:
         return UpstreamConnection(self._deadlines, self._outbox, self._heads)

@@ -14,6 +14,7 @@ from portico.upstreams.balancer import MakeBalancer
 from portico.upstreams.budget import Budget
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Instance
+from portico.upstreams.limit import Limit
 from portico.upstreams.round_robin import RoundRobin
 from portico.wire.deadlines import NEVER, Deadlines
 
@@ -86,6 +87,8 @@ class Service:
         self.retry = retry
         self.hedging = hedging
         self.budget = Budget()
+        self.limit: Limit | None = None
+        """How many exchanges it may have under way; None: any number."""
         self.deadline = self.wakes = NEVER
         self._deadlines = deadlines
         self._balancing = balancing or Balancing()
@@ -132,3 +135,7 @@ class Service:
     def _warmth(self, instance: Instance, now: float) -> int:
         span, age = self._balancing.slow_start, now - instance.returned
         return _WHOLE if age >= span else min(_WHOLE, 1 + int(_WHOLE * age / span))
+
+    def full(self) -> list[Instance]:
+        """The instances with all the connections that they may have."""
+        return [instance for instance in self.instances if instance.in_flight >= instance.max_connections]

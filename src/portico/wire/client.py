@@ -108,7 +108,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         # as long as the connection
         "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "outbox", "outgoing", "paused",
-        "resting", "stalled", "state", "transport", "unsent", "wakes",
+        "remote", "resting", "stalled", "state", "transport", "unsent", "wakes",
         # as long as an exchange
         "chunked", "decoder", "head", "heard", "interims", "keep_alive", "last_words", "left", "method",
         "patience", "pieces", "receiver", "request_done", "scanned", "total_deadline", "upgrade", "websocket_key",
@@ -128,6 +128,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.wakes = NEVER
         self.idle_since = 0.0
         self.keep_alive_timeout: float | None = None
+        self.remote = ""
+        """The address that it leads to, where its instance has several."""
         self.receiver: ResponseReceiver | None = None
         self.paused = self.resting = self.stalled = self.unsent = False
         self.buffer = b""

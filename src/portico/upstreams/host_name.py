@@ -1,0 +1,105 @@
+"""The addresses behind a host name, looked up again as they age."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeAlias
+
+logger: Final = logging.getLogger("portico.dns")
+
+LookUp: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
+"""Finds the addresses of a name; raises OSError or UnicodeError where there are none to be had."""
+
+
+async def look_up(host: str) -> Sequence[str]:
+    """The addresses that the system's resolver knows, in a thread: it may take long."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(address[4][0]) for address in found]
+
+
+class HostName:
+    """A name and its addresses, which take turns.
+
+    They hold for `refresh` seconds: the system's resolver tells of no time to live. Then they are looked up while the
+    old ones go on, and these go on too where that fails.
+    """
+
+    def __init__(self, host: str, find: LookUp | None = None) -> None:
+        self.host = host
+        self.refresh = 10.0
+        self.addresses: Sequence[str] = ()
+        self._find = find or look_up
+        self._known_at = 0.0
+        self._failing = False
+        self._looking: asyncio.Task[None] | None = None
+        self._refusing: set[str] = set()
+        self._request_turn = self._connection_turn = 0
+
+    def keep_fresh(self) -> None:
+        """Look up again, in the background, what has aged."""
+        if self._looking is None and time.monotonic() - self._known_at >= self.refresh:
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    async def known(self) -> Sequence[str]:
+        """The addresses in the order in which they should be tried: in turn, and at last those that refused lately.
+
+        Only the very first look-up is waited for. Raises OSError where the name has no address.
+        """
+        self.keep_fresh()
+        if not self.addresses and self._looking is not None:
+            await asyncio.shield(self._looking)
+        if not self.addresses:
+            raise OSError("the name has no address")
+        at = self._connection_turn % len(self.addresses)
+        self._connection_turn += 1
+        in_turn = (*self.addresses[at:], *self.addresses[:at])
+        return sorted(in_turn, key=self._refusing.__contains__)
+
+    def next(self) -> str | None:
+        """The address that is to get a request now, if possible one that did not refuse lately; None without any."""
+        addresses = self.addresses
+        if not addresses:
+            return None
+        for _ in addresses:
+            self._request_turn += 1
+            address = addresses[self._request_turn % len(addresses)]
+            if address not in self._refusing:
+                return address
+        self._request_turn += 1
+        return addresses[self._request_turn % len(addresses)]
+
+    def answered(self, address: str) -> None:
+        """A connection was accepted there."""
+        self._refusing.discard(address)
+
+    def refused(self, address: str) -> None:
+        """None was accepted there: while others do, it has no turn until the next look-up."""
+        self._refusing.add(address)
+
+    async def _look(self) -> None:
+        try:
+            found = list(dict.fromkeys(await self._find(self.host)))
+            self._learn(found)
+        except (OSError, UnicodeError) as error:
+            if not self._failing:
+                extra = {"host": self.host, "error": str(error), "addresses": ", ".join(self.addresses) or "none"}
+                logger.warning("a name cannot be looked up; the addresses that were known go on", extra=extra)
+            self._failing = True
+        finally:
+            self._looking = None
+            if self.addresses:  # where nothing is known yet, whoever comes next tries again
+                self._known_at = time.monotonic()
+
+    def _learn(self, found: Sequence[str]) -> None:
+        if not found:
+            raise OSError("the name has no address")
+        if self._failing:
+            logger.info("a name can be looked up again", extra={"host": self.host, "addresses": ", ".join(found)})
+        self._failing = False
+        self._refusing.clear()
+        if set(found) != set(self.addresses):
+            self.addresses = found

@@ -1,0 +1,93 @@
+"""An instance whose host is a name: its connections go to the addresses behind that, in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from portico.errors import UpstreamError
+from portico.upstreams.host_name import HostName
+from portico.upstreams.instance import Address, Instance
+from portico.wire.client import UpstreamConnection
+from portico.wire.deadlines import Deadlines
+from portico.wire.writing import Outbox
+
+
+class NamedInstance(Instance):
+    """One member of its service, however many addresses there are; health and weight are those of the name."""
+
+    def __init__(
+        self,
+        address: Address,
+        deadlines: Deadlines,
+        outbox: Outbox,
+        noted: frozenset[bytes] = frozenset(),
+        name: HostName | None = None,
+    ) -> None:
+        super().__init__(address, deadlines, outbox, noted)
+        self.host_name = name or HostName(address.host)
+
+    def take(self, recently_used: bool) -> UpstreamConnection | None:
+        """An idle connection to the address whose turn it is."""
+        address = self.host_name.next()
+        idle = self._idle
+        for place in range(len(idle) - 1, -1, -1):
+            if idle[place].remote == address:
+                idle.append(idle.pop(place))
+                return super().take(recently_used)
+        return None
+
+    def give_back(self, connection: UpstreamConnection) -> None:
+        """Keep a connection, unless its address is no more."""
+        if connection.remote in self.host_name.addresses:
+            super().give_back(connection)
+        else:
+            connection.close()
+
+    async def connect(self, patience: float) -> UpstreamConnection:
+        """Open a connection to the first address that accepts one, each in its part of the time that is left."""
+        end = time.monotonic() + patience
+        self._make_room()
+        addresses = await self._addresses(patience)
+        for left in range(len(addresses), 0, -1):
+            address = addresses[-left]
+            try:
+                connection = await self._connect_to(address, max(0.0, end - time.monotonic()) / left)
+            except UpstreamError:
+                self.host_name.refused(address)
+                if left == 1:
+                    raise
+            else:
+                self.host_name.answered(address)
+                connection.remote = address
+                return connection
+        raise AssertionError("a name without addresses")
+
+    def prune(self) -> None:
+        """Let go of addresses that are no more, and of connections that have closed."""
+        if self.host_name.addresses:
+            self.host_name.keep_fresh()
+        for connection in self._idle:
+            if connection.remote not in self.host_name.addresses:
+                connection.close()
+        super().prune()
+
+    async def _addresses(self, patience: float) -> Sequence[str]:
+        try:
+            async with asyncio.timeout(patience):
+                return await self.host_name.known()
+        except TimeoutError as error:
+            raise UpstreamError("connect_timeout", "the service's name was not looked up in time") from error
+        except OSError as error:
+            raise UpstreamError("connect", "the service's name has no address") from error
+
+
+def is_literal(host: str) -> bool:
+    """Whether a host is an address, so that nothing has to be looked up."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

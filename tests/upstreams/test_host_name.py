@@ -1,0 +1,166 @@
+"""A name's addresses: looked up in the background, kept while that fails, in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import pytest
+
+from portico.upstreams import host_name as host_name_module
+from portico.upstreams.host_name import HostName, look_up
+from upstreams.members import Clock
+
+
+class Resolver:
+    """Answers with `answer`, which may be a failure; while `held` it does not answer."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.answer: Sequence[str] | Exception = addresses
+        self.asked: list[str] = []
+        self.held = asyncio.Event()
+        self.held.set()
+
+    async def __call__(self, host: str) -> Sequence[str]:
+        self.asked.append(host)
+        await self.held.wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(host_name_module, "time", clock)
+    return clock
+
+
+async def turns(name: HostName, count: int) -> list[str]:
+    return [(await name.known())[0] for _ in range(count)]
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_addresses_take_turns_and_are_looked_up_once(clock: Clock) -> None:
+    async def run() -> None:
+        resolver = Resolver("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.1")
+        name = HostName("svc", resolver)
+        firsts = await turns(name, 9)
+        assert sorted(firsts) == sorted(["10.0.0.1", "10.0.0.2", "10.0.0.3"] * 3)
+        assert resolver.asked == ["svc"]
+        assert sorted(await name.known()) == ["10.0.0.1", "10.0.0.2", "10.0.0.3"], "all of them are there to be tried"
+        requests = [name.next() for _ in range(6)]
+        assert sorted(map(str, requests)) == sorted(["10.0.0.1", "10.0.0.2", "10.0.0.3"] * 2)
+
+    asyncio.run(run())
+
+
+def test_who_comes_before_the_first_answer_shares_one_look_up(clock: Clock) -> None:
+    async def run() -> None:
+        resolver = Resolver("10.0.0.1", "10.0.0.2")
+        resolver.held.clear()
+        name = HostName("svc", resolver)
+        assert name.next() is None
+        coming = [asyncio.ensure_future(name.known()) for _ in range(4)]
+        await settle()
+        coming[0].cancel()
+        await settle()
+        resolver.held.set()
+        firsts = [(await each)[0] for each in coming[1:]]
+        assert set(firsts) == {"10.0.0.1", "10.0.0.2"}
+        assert resolver.asked == ["svc"]
+
+    asyncio.run(run())
+
+
+def test_old_addresses_go_on_while_they_are_looked_up_again(clock: Clock) -> None:
+    async def run() -> None:
+        resolver = Resolver("10.0.0.1")
+        name = HostName("svc", resolver)
+        name.refresh = 5.0
+        await name.known()
+        resolver.answer = ["10.0.0.2"]
+        clock.now += 4.9
+        assert await turns(name, 2) == ["10.0.0.1"] * 2
+        assert len(resolver.asked) == 1
+        resolver.held.clear()
+        clock.now += 0.2
+        assert await turns(name, 2) == ["10.0.0.1"] * 2
+        await settle()
+        assert len(resolver.asked) == 2
+        resolver.held.set()
+        await settle()
+        assert await turns(name, 2) == ["10.0.0.2"] * 2
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("failure", [OSError("no such host"), UnicodeError("no such name"), ()], ids=repr)
+def test_what_was_known_goes_on_while_look_ups_fail(
+    clock: Clock, caplog: pytest.LogCaptureFixture, failure: Exception
+) -> None:
+    async def run() -> None:
+        resolver = Resolver("10.0.0.1")
+        name = HostName("svc", resolver)
+        await name.known()
+        resolver.answer = failure
+        for _ in range(3):
+            clock.now += 11
+            assert await turns(name, 2) == ["10.0.0.1"] * 2
+            await settle()
+        assert len(resolver.asked) == 4
+        resolver.answer = ["10.0.0.2"]
+        clock.now += 11
+        await name.known()
+        await settle()
+        assert await turns(name, 1) == ["10.0.0.2"]
+
+    with caplog.at_level(logging.INFO, "portico.dns"):
+        asyncio.run(run())
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"], "one event for each change"
+
+
+def test_without_any_address_each_who_comes_asks_again(clock: Clock) -> None:
+    async def run() -> None:
+        resolver = Resolver()
+        resolver.answer = OSError("no such host")
+        name = HostName("svc", resolver)
+        for _ in range(2):
+            with pytest.raises(OSError, match="no address"):
+                await name.known()
+        assert len(resolver.asked) == 2
+        resolver.answer = ["10.0.0.1"]
+        assert await turns(name, 1) == ["10.0.0.1"]
+
+    asyncio.run(run())
+
+
+def test_an_address_that_refused_comes_last_until_it_answers_or_all_do(clock: Clock) -> None:
+    async def run() -> None:
+        name = HostName("svc", Resolver("10.0.0.1", "10.0.0.2"))
+        await name.known()
+        name.refused("10.0.0.1")
+        assert await turns(name, 4) == ["10.0.0.2"] * 4
+        assert {name.next() for _ in range(4)} == {"10.0.0.2"}
+        name.refused("10.0.0.2")
+        assert set(await turns(name, 4)) == {"10.0.0.1", "10.0.0.2"}
+        assert {name.next() for _ in range(4)} == {"10.0.0.1", "10.0.0.2"}
+        name.answered("10.0.0.1")
+        assert await turns(name, 2) == ["10.0.0.1"] * 2
+        clock.now += 11
+        await name.known()
+        await settle()
+        assert set(await turns(name, 4)) == {"10.0.0.1", "10.0.0.2"}, "a look-up gives all another chance"
+
+    asyncio.run(run())
+
+
+def test_the_systems_resolver() -> None:
+    assert "127.0.0.1" in asyncio.run(look_up("localhost"))
+    with pytest.raises((OSError, UnicodeError)):
+        asyncio.run(look_up("a" * 64 + ".invalid"))

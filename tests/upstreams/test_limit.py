@@ -1,0 +1,86 @@
+"""Places at a service, and the queue for them."""
+
+from __future__ import annotations
+
+from portico.upstreams.limit import Limit
+
+
+class Guest:
+    """Waits for a place, and may leave as soon as it has one."""
+
+    def __init__(self, limit: Limit, stays: bool = True) -> None:
+        self.limit = limit
+        self.stays = stays
+        self.is_in = False
+
+    def admitted(self) -> None:
+        self.is_in = True
+        if not self.stays:
+            self.limit.leave()
+
+
+def full(most: int, room: int = 0) -> Limit:
+    limit = Limit(most, room)
+    assert all(limit.enter() for _ in range(most))
+    return limit
+
+
+def test_there_are_so_many_places() -> None:
+    limit = full(3)
+    assert not limit.enter()
+    limit.leave()
+    assert limit.enter()
+    assert not limit.enter()
+
+
+def test_without_room_nobody_waits() -> None:
+    limit = full(1)
+    assert not limit.wait(Guest(limit))
+
+
+def test_who_waits_comes_in_turn() -> None:
+    limit = full(1, room=2)
+    first, second, third = (Guest(limit) for _ in range(3))
+    assert [limit.wait(each) for each in (first, second, third)] == [True, True, False]
+    limit.leave()
+    assert (first.is_in, second.is_in) == (True, False)
+    assert not limit.enter(), "nobody passes by those who wait"
+    limit.leave()
+    assert second.is_in
+    limit.leave()
+    assert limit.running == 0
+    assert limit.enter()
+
+
+def test_who_gave_up_is_passed_over() -> None:
+    limit = full(1, room=2)
+    first, second = Guest(limit), Guest(limit)
+    limit.wait(first)
+    limit.wait(second)
+    limit.forget(first)
+    limit.forget(first)
+    limit.leave()
+    assert (first.is_in, second.is_in, limit.running) == (False, True, 1)
+
+
+def test_a_long_queue_of_those_who_leave_at_once() -> None:
+    limit = full(1, room=100_000)
+    guests = [Guest(limit, stays=False) for _ in range(100_000)]
+    assert all(map(limit.wait, guests))
+    limit.leave()
+    assert all(guest.is_in for guest in guests)
+    assert (limit.running, limit.waiting) == (0, {})
+
+
+def test_another_number_lets_in_as_many() -> None:
+    limit = full(1, room=3)
+    guests = [Guest(limit) for _ in range(3)]
+    assert all(map(limit.wait, guests))
+    limit.resize(3)
+    assert [guest.is_in for guest in guests] == [True, True, False]
+    limit.resize(1)
+    limit.leave()
+    limit.leave()
+    assert not guests[2].is_in
+    limit.leave()
+    assert guests[2].is_in
