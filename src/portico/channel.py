@@ -37,13 +37,20 @@ class NewSnapshot(msgspec.Struct, tag=True):
     health: list[tuple[str, str, bool]]
 
 
+class Adopted(msgspec.Struct, tag=True):
+    """A worker serves by this configuration from now on, or says in `problem` why it does not."""
+
+    generation: int
+    problem: str = ""
+
+
 class HealthChange(msgspec.Struct, tag=True):
     """Instances that came up or went down: upstream, URL, healthy."""
 
     states: list[tuple[str, str, bool]]
 
 
-Message: TypeAlias = Hello | Report | Collect | NewSnapshot | HealthChange
+Message: TypeAlias = Hello | Report | Collect | NewSnapshot | Adopted | HealthChange
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode

@@ -7,10 +7,11 @@ import os
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from portico import __version__
@@ -23,9 +24,14 @@ from portico.config import (
     load_config,
     warnings_for,
 )
+from portico.config.gateway import split_address
 from portico.policies import POLICY_SETTINGS
 
+if TYPE_CHECKING:
+    from portico.admin_client import AdminClient
+
 DEFAULT_CONFIG = "portico.yaml"
+_HEALTH_STYLES = {"healthy": "green", "unhealthy": "red", "unchecked": "dim"}
 
 app = typer.Typer(
     help="An API gateway: one YAML file, policies in plain Python.",
@@ -40,6 +46,12 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option(
         "--config", "-c", envvar="PORTICO_CONFIG", help=f"The configuration file.  [default: {DEFAULT_CONFIG}]"
+    ),
+]
+AdminOption = Annotated[
+    str | None,
+    typer.Option(
+        "--admin", metavar="HOST:PORT", help="The admin API of the gateway that is meant.  [default: gateway.admin]"
     ),
 ]
 
@@ -68,20 +80,46 @@ def _load(config: Path | None) -> tuple[Config, Path | None]:
     return loaded, path
 
 
+def _gateway_at(config: Path | None, admin: str | None) -> AdminClient:
+    """The running gateway that is meant. Its address counts even where the file is wrong: that may be why one asks."""
+    from portico.admin_client import AdminClient, AdminError
+
+    if admin is None:
+        try:
+            return AdminClient.of(_load(config)[0].gateway)
+        except AdminError as error:
+            _fail(f"portico: {error}")
+    try:
+        host, port = split_address(admin)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--admin") from error
+    try:
+        secret = load_config(_path_of(config), os.environ).gateway.admin_token
+    except ConfigError:
+        secret = None
+    token = os.environ.get("ADMIN_TOKEN") or (secret.get_secret_value() if secret else None)
+    return AdminClient(host, port, token)
+
+
 @app.command()
-def run(config: ConfigOption = None) -> None:
+def run(
+    config: ConfigOption = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Take the file over whenever it changes.")] = False,
+) -> None:
     """Run the gateway until SIGTERM or Ctrl-C."""
     from portico.listeners import ListenError, Listeners
     from portico.supervisor import Supervisor
 
     loaded, path = _load(config)
+    if reload and path is None:
+        _fail(f"portico: --reload has no file to watch: there is no {DEFAULT_CONFIG} here")
     for warning in [*expired_certificates(loaded), *warnings_for(loaded)]:
         err.print(f"warning: {warning}", markup=False)
     try:
         listeners = Listeners.open(loaded.gateway)
     except ListenError as error:
         _fail(f"portico: {error}")
-    Supervisor(loaded, path, listeners).run()
+    Supervisor(loaded, path, listeners, watch=reload).run()
 
 
 @app.command()
@@ -119,6 +157,46 @@ def routes(config: ConfigOption = None) -> None:
             " ".join(key for key in POLICY_SETTINGS if key in route.policies) or "none",
         )
     out.print(table)
+
+
+@app.command()
+def services(
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what the admin API answers.")] = False,
+) -> None:
+    """Show the services of a running gateway and how they are; exit code 1 if one is down."""
+    from portico.admin_client import AdminError
+
+    try:
+        found = _gateway_at(config, admin).services()
+    except AdminError as error:
+        _fail(f"portico: {error}")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        table = Table("service", "instance", "weight", "health", "error", box=None, pad_edge=False)
+        for service in found["services"]:
+            for instance in service["instances"]:
+                health = f"[{_HEALTH_STYLES[instance['status']]}]{instance['status']}[/]"
+                row = service["name"], instance["url"], str(instance["weight"]), health
+                table.add_row(*row, escape(instance.get("error", "")))
+        out.print(table)
+        out.print(f"generation {found['generation']}, workers: {len(found['workers'])}")
+    if any(service["status"] == "unhealthy" for service in found["services"]):
+        raise typer.Exit(1)
+
+
+@app.command()
+def reload(config: ConfigOption = None, admin: AdminOption = None) -> None:
+    """Have a running gateway read its configuration anew; exit code 1 if it refuses."""
+    from portico.admin_client import AdminError
+
+    try:
+        generation = _gateway_at(config, admin).reload()
+    except AdminError as error:
+        _fail(f"portico: {error}")
+    out.print(f"generation {generation} is in use")
 
 
 @app.command()

@@ -8,9 +8,10 @@ import socket
 from pathlib import Path
 from typing import Final
 
+from portico.child import Child
 from portico.config import Config
 from portico.listeners import Listeners, open_listener
-from portico.supervisor import Child, Supervisor
+from portico.supervisor import Supervisor
 
 SAMPLES: Final = {"gemini": 8001, "atc": 8002, "portfolio": 8003}
 """The sample services and their ports."""
@@ -43,9 +44,10 @@ class _Sample:
         self.listener = listener
         self.supervisor = supervisor
 
-    def __call__(self, name: str) -> None:
+    def __call__(self, child: Child) -> None:
         self.supervisor.listeners.close()
-        asyncio.run(self._serve(name))
+        self.supervisor.listeners.close_admin()
+        asyncio.run(self._serve(child.name))
 
     async def _serve(self, name: str) -> None:
         import uvicorn  # not needed by the supervisor, from which this process was forked

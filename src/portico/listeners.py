@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import socket
+import struct
+import sys
 from dataclasses import dataclass
 from typing import Final
 
 from portico.config import GatewaySettings
 
+ACCEPT_GRACE: Final = 0.5
+"""Seconds for which a gateway that drains still accepts: who was on the way here is not reset."""
+
 _BACKLOG: Final = 4096
+_SO_ATTACH_FILTER: Final = 26
+_FLAGS, _SYN, _SYN_ACK = 13, 0x02, 0x12
+_DROP_FIRST_PACKETS: Final = (
+    (0x30, 0, 0, _FLAGS),  # load the byte of the TCP header that holds the flags
+    (0x54, 0, 0, _SYN_ACK),
+    (0x15, 0, 1, _SYN),  # a SYN without an ACK is somebody new
+    (0x06, 0, 0, 0),  # dropped
+    (0x06, 0, 0, 0xFFFFFFFF),  # taken
+)
+"""A program for the kernel's packet filter (socket(7), SO_ATTACH_FILTER): code, jumps if true and if false, operand."""
 
 
 class ListenError(Exception):
@@ -42,28 +59,76 @@ def open_listener(host: str, port: int, way_out: str = ", or set GATEWAY_PORT to
     return listener
 
 
+def address_of(listener: socket.socket) -> str:
+    """Where it listens, as `host:port`."""
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """The gateway's own port, and the one that redirects to it where there is one."""
+    """The gateway's own port, the one that redirects to it where there is one, and the admin API's.
+
+    `admin_problem` says why there is none of the latter.
+    """
 
     gateway: socket.socket
     redirect: socket.socket | None
+    admin: socket.socket | None
+    admin_problem: str = ""
 
     @classmethod
     def open(cls, settings: GatewaySettings) -> Listeners:
-        """Listen. Raises ListenError, and then nothing is open."""
-        gateway = open_listener(settings.host, settings.port)
-        if settings.tls is None or settings.tls.redirect_from is None:
-            return cls(gateway, None)
-        try:
-            way_out = ", or set gateway.tls.redirect_from to another port"
-            return cls(gateway, open_listener(settings.host, settings.tls.redirect_from, way_out))
-        except ListenError:
-            gateway.close()
-            raise
+        """Listen. Raises ListenError, and then nothing is open.
+
+        That an admin address is taken which nobody wrote is no reason not to start.
+        """
+        with contextlib.ExitStack() as opened:
+            gateway = opened.enter_context(open_listener(settings.host, settings.port))
+            redirect = None
+            if settings.tls is not None and settings.tls.redirect_from is not None:
+                way_out = ", or set gateway.tls.redirect_from to another port"
+                redirect = opened.enter_context(open_listener(settings.host, settings.tls.redirect_from, way_out))
+            try:
+                admin = open_listener(*settings.admin_address, ", or set GATEWAY_ADMIN to another address")
+            except ListenError as error:
+                if "admin" in settings.model_fields_set:
+                    raise
+                admin, problem = None, str(error)
+            else:
+                problem = ""
+            opened.pop_all()
+        return cls(gateway, redirect, admin, problem)
+
+    @property
+    def public(self) -> list[socket.socket]:
+        """Those that clients come to."""
+        return [self.gateway] if self.redirect is None else [self.gateway, self.redirect]
 
     def close(self) -> None:
-        """Close this process's ends."""
-        self.gateway.close()
-        if self.redirect is not None:
-            self.redirect.close()
+        """Close this process's ends of those that clients come to."""
+        for listener in self.public:
+            listener.close()
+
+    def close_admin(self) -> None:
+        """Close this process's end of the admin API's."""
+        if self.admin is not None:
+            self.admin.close()
+
+
+def turn_away(listener: socket.socket) -> None:
+    """Let nobody new begin a handshake, in any process, while those who have begun one still come in.
+
+    A socket that is closed resets whoever is in its queue or on the way there. Behind this it can be emptied first:
+    the kernel drops the first packet of new connections, which is sent again and refused once the socket is closed.
+    """
+    if sys.platform != "linux":
+        return
+    program = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_FIRST_PACKETS)
+    buffer = ctypes.create_string_buffer(program)
+    with contextlib.suppress(OSError):  # a kernel that has no such filter: what is left is the moment of closing
+        listener.setsockopt(
+            socket.SOL_SOCKET,
+            _SO_ATTACH_FILTER,
+            struct.pack("HP", len(_DROP_FIRST_PACKETS), ctypes.addressof(buffer)),
+        )

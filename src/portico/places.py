@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -39,6 +40,10 @@ class Places:
     def __init__(self, router: Routes) -> None:
         self._router = router
         self._known: Generations[tuple[bytes, bytes, bytes], Place] = Generations(_REMEMBERED)
+
+    def parts(self) -> Iterator[object]:
+        """Everything that they are made of."""
+        return self._router.parts()
 
     def find(self, request: RequestHead, path: bytes) -> Place | Answer:
         """The place of a request with this `path` in its target, or the answer where there is none.

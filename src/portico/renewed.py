@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from portico.certificates import CertificateError
 
@@ -21,14 +21,14 @@ class Renewed(Generic[T]):
         """Raises CertificateError where the files cannot be used in the first place."""
         self._make = make
         self._files = files
-        self._seen = _state(files)
+        self._seen = state_of(files)
         self.value = make()
         self.version = 0
         """Counts the renewals."""
 
     def refresh(self) -> bool:
         """Look at the files; whether there is a new value. Each state of them is tried, and complained of, once."""
-        state = _state(self._files)
+        state = state_of(self._files)
         if state == self._seen:
             return False
         self._seen = state
@@ -43,12 +43,15 @@ class Renewed(Generic[T]):
         return True
 
 
-def _state(files: Sequence[Path]) -> list[tuple[int, int, int] | None]:
-    """What tells a file from what it was before, wherever symbolic links lead now."""
+FileState: TypeAlias = tuple[int, int, int] | None
+
+
+def state_of(files: Sequence[Path]) -> list[FileState]:
+    """What tells each file from what it was before, wherever symbolic links lead now; None where there is none."""
     return [_state_of(path) for path in files]
 
 
-def _state_of(path: Path) -> tuple[int, int, int] | None:
+def _state_of(path: Path) -> FileState:
     try:
         found = path.stat()
     except OSError:

@@ -7,7 +7,7 @@ number of routes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -85,13 +85,28 @@ def _insert(rules: list[Rule[T]], rule: Rule[T]) -> None:
 class Router(Generic[T]):
     """Finds the target of a request among any number of rules."""
 
-    def __init__(self, rules: list[Rule[T]]) -> None:
+    def __init__(self, rules: Iterable[Rule[T]] = ()) -> None:
         self._root: _Node[T] = _Node()
         for rule in rules:
-            node = self._root
-            for segment in segments_of(rule.path.encode()) if rule.path != "/" or rule.exact else ():
-                node = node.children.setdefault(segment, _Node())
-            node.add(rule)
+            self.add(rule)
+
+    def add(self, rule: Rule[T]) -> None:
+        """One more, before the first match."""
+        node = self._root
+        for segment in segments_of(rule.path.encode()) if rule.path != "/" or rule.exact else ():
+            node = node.children.setdefault(segment, _Node())
+        node.add(rule)
+
+    def parts(self) -> Iterator[object]:
+        """Everything that it is made of."""
+        nodes = [self._root]
+        while nodes:
+            node = nodes.pop()
+            nodes += node.children.values()
+            yield node
+            for rules in (node.any_host, *node.hosts.values(), *node.suffixes.values()):
+                yield from rules
+                yield from (rule.target for rule in rules)
 
     def match(self, segments: Sequence[bytes], host: bytes, method: bytes, fields: Fields) -> tuple[T, int] | None:
         """The target, and how many segments its prefix took; None where no rule matches."""

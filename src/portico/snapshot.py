@@ -18,6 +18,7 @@ from portico.places import Places
 from portico.policies import Policy, State, build_chain
 from portico.route import LocalRoute, Rewrite, Route
 from portico.router import Router, Rule
+from portico.slices import Steps, at_once
 from portico.upstream_tls import UpstreamContexts
 from portico.upstreams.adaptive_limit import AdaptiveLimit
 from portico.upstreams.breakers import Breakers
@@ -71,34 +72,41 @@ class SnapshotBuilder:
 
     def build(self, config: Config, generation: int) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
+        return at_once(self.building(config, generation))
+
+    def building(self, config: Config, generation: int) -> Steps[Snapshot]:
+        """`build`, in steps; the builder must not be told of health between them, nor asked for another snapshot."""
         self._prepare_tls(config)
-        known, self._instances = self._instances, {}
-        limits, self._limits = self._limits, {}
-        self._services = []
+        instances: dict[tuple[str, str, str], Instance] = {}
+        limits: dict[str, Limit] = {}
         self._shared = {}
         services: dict[tuple[str, str | None], Service] = {}
         consumers = _consumer_rates(config)
-        rules: list[Rule[Route | LocalRoute]] = []
+        router: Router[Route | LocalRoute] = Router()
         for written in config.all_routes:
             key = (written.service, written.version)
             if key not in services:
-                services[key] = self._service(config, written, known, limits)
+                services[key] = self._service(config, written, instances, limits)
+                self._services.append(services[key])  # beside the old ones: breakers may open and close meanwhile
             route = self._route(written, services[key], consumers)
             methods = frozenset(method.encode() for method in written.methods) or None
             if methods and b"GET" in methods:
                 methods |= {b"HEAD"}
             headers = tuple((name.lower().encode(), value.encode()) for name, value in written.headers.items())
-            rules.append(Rule(written.path, route, written.hosts, methods, headers))
-        rules += self._own_rules(
-            config, taken=any(route.path == "/" and not route.hosts for route in config.all_routes)
-        )
+            router.add(Rule(written.path, route, written.hosts, methods, headers))
+            yield
+        taken = any(route.path == "/" and not route.hosts for route in config.all_routes)
+        for rule in self._own_rules(config, taken):
+            router.add(rule)
         self._services = [*services.values()]
+        known, self._instances = self._instances, instances
+        self._limits = limits
         for key_of_gone, instance in known.items():
-            if key_of_gone not in self._instances:
+            if key_of_gone not in instances:
                 instance.close()
         self._state.sweep()
         reads_forwarded = config.gateway.trusted_headers == "forwarded"
-        return Snapshot(generation, Places(Router(rules)), config.gateway.trusted_proxies, reads_forwarded)
+        return Snapshot(generation, Places(router), config.gateway.trusted_proxies, reads_forwarded)
 
     def set_health(self, states: list[tuple[str, str, bool]]) -> None:
         """Take instances out of the turns or back into them: upstream key, URL, healthy."""
@@ -162,8 +170,8 @@ class SnapshotBuilder:
         self,
         config: Config,
         written: ResolvedRoute,
-        known: Mapping[tuple[str, str, str], Instance],
-        limits: Mapping[str, Limit],
+        coming: dict[tuple[str, str, str], Instance],
+        limits: dict[str, Limit],
     ) -> Service:
         upstream = config.services[written.service].upstream(written.version)
         key = upstream_key(written.service, written.version, upstream)
@@ -173,7 +181,7 @@ class SnapshotBuilder:
         for settings in upstream.instances:
             tls = self._contexts.get(upstream.tls) if settings.scheme == "https" else None
             identity = (key, settings.url, f"{upstream.tls!r} {tls.version}" if tls else "")
-            instance = self._instances.get(identity) or known.get(identity)
+            instance = coming.get(identity) or self._instances.get(identity)
             if instance is None:
                 address = Address(
                     settings.authority,
@@ -184,20 +192,23 @@ class SnapshotBuilder:
                 )
                 kind = Instance if is_literal(settings.host) else NamedInstance
                 instance = kind(address, self._deadlines, self._outbox, RESPONSE_DROP)
-                instance.healthy = all(old.healthy for place, old in known.items() if place[:2] == identity[:2])
+                instance.healthy = all(
+                    old.healthy for place, old in self._instances.items() if place[:2] == identity[:2]
+                )
             instance.idle_time = upstream.idle_connection_timeout
             instance.latency = (instance.latency or Latency()) if wants_latency else None
             instance.max_connections = upstream.max_connections or sys.maxsize
             if isinstance(instance, NamedInstance):
                 instance.host_name.refresh = upstream.dns_refresh
             self._breakers.equip(instance, key, settings.url, trip)
-            self._instances[identity] = instance
+            coming[identity] = instance
             members.append((instance, settings.weight))
         timeouts, retry = timeouts_of(upstream.timeouts, upstream.retry), retry_of(upstream.retry)
         balancing, hedging = balancing_of(upstream), self._hedging(written.service, upstream)
         service = Service(written.service, members, timeouts, retry, self._deadlines, balancing, hedging)
         if upstream.max_requests is not None:
-            service.limit = self._limits[key] = _limit(upstream.max_requests, self._limits.get(key) or limits.get(key))
+            known = limits.get(key) or self._limits.get(key)
+            service.limit = limits[key] = _limit(upstream.max_requests, known)
             service.limit.room, service.limit.patience = upstream.queue.size, upstream.queue.timeout
         return service
 

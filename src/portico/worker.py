@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import signal
 import sys
 import time
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -15,16 +17,18 @@ import uvloop
 
 from portico import channel
 from portico.certificates import CertificateError
-from portico.config import Config, GatewaySettings, load_dumped
+from portico.config import Config, GatewaySettings, LimitSettings, loading
 from portico.errors import Answer
 from portico.forwarded import REQUEST_DROP, is_in
 from portico.gateway import Gateway
-from portico.listeners import Listeners
+from portico.listeners import ACCEPT_GRACE, Listeners
+from portico.notices import SERVING, Notices
 from portico.observe.access_log import AccessLog
 from portico.observe.events import configure_events
 from portico.observe.metrics import Metrics
 from portico.redirect import Redirect
 from portico.runtime import Runtime
+from portico.slices import in_slices, letting_go, without_collections
 from portico.snapshot import SnapshotBuilder
 from portico.termination import Termination
 from portico.wire.deadlines import Deadlines
@@ -38,29 +42,43 @@ _REPORT_INTERVAL: Final = 1.0
 _RECONNECT_INTERVAL: Final = 0.2
 _UPKEEP_INTERVAL: Final = 3.0
 _DRAIN_STEP: Final = 0.05
-_ACCEPT_GRACE: Final = 0.5
-"""Seconds for which a draining worker still accepts: who was on the way here is not reset."""
+_LAST_HANDSHAKES: Final = 0.2
+"""Seconds from when the supervisor turns new connections away until those that had begun have come in."""
+_NEWS_PATIENCE: Final = 1.0
+"""Seconds that a worker which joins others waits to hear from control how instances are, before it serves."""
 _LOG_FROM: Final = {"DEBUG": 0, "INFO": 0, "WARNING": 500, "ERROR": 500, "CRITICAL": 1000}
 """The lowest status that each log level lets into the access log."""
 
 
-def run_worker(listeners: Listeners, runtime: Runtime, lifeline: int, worker: str) -> None:
-    """Serve until SIGTERM, or until the supervisor's end of the `lifeline` pipe closes."""
-    uvloop.run(_Worker(listeners, runtime, lifeline, worker).run())
+def run_worker(
+    listeners: Listeners, runtime: Runtime, lifeline: int, notices: Notices, worker: str, *, joins: bool
+) -> None:
+    """Serve until SIGTERM or SIGUSR1, or until the supervisor's end of the `lifeline` pipe closes.
+
+    After SIGUSR1 others serve on: it accepts no more, and readiness is not its concern. `joins` says that the gateway
+    has been serving for a while: control knows by now which instances are down.
+    """
+    uvloop.run(_Worker(listeners, runtime, lifeline, notices, worker).run(joins))
 
 
 class _Worker:
-    def __init__(self, listeners: Listeners, runtime: Runtime, lifeline: int, worker: str) -> None:
+    def __init__(self, listeners: Listeners, runtime: Runtime, lifeline: int, notices: Notices, worker: str) -> None:
         self.listeners = listeners
         self.runtime = runtime
         self.lifeline = lifeline
+        self.notices = notices
         self.worker = worker
+        self.ready = True
+        self.is_replaced = False
         self.stopping = asyncio.Event()
+        self.informed = asyncio.Event()
+        self.changing = asyncio.Lock()
+        """Held while a snapshot is built, which takes many turns of the loop: nobody else changes its parts."""
         self.metrics = Metrics()
         self.redirect: Redirect | None = None
 
-    async def run(self) -> None:
-        loop = asyncio.get_running_loop()
+    async def run(self, joins: bool) -> None:
+        self.loop = loop = asyncio.get_running_loop()
         self.config, generation = self.runtime.stored()
         config = self.config
         configure_events(config.gateway.log.level, config.gateway.log.format)
@@ -79,30 +97,64 @@ class _Worker:
         self.http = HttpServer(self.gateway, _limits(config.gateway), deadlines, outbox, loop, REQUEST_DROP)
         self.tls = Termination(config.gateway.tls) if config.gateway.tls else None
         self.entrances = self._entrances(loop)
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        loop.add_signal_handler(signal.SIGUSR1, self._give_way)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_reader(self.lifeline, self._stop)
+        beside = [loop.create_task(self._listen_to_control()), loop.create_task(self._keep_up())]
+        beside.append(loop.create_task(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout)))
+        if joins:
+            await self._hear_news()
         for entrance in self.entrances:
             await entrance.open()
-        loop.add_signal_handler(signal.SIGTERM, self.stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-        loop.add_reader(self.lifeline, self.stopping.set)
-        listening = loop.create_task(self._listen_to_control())
-        upkeep = loop.create_task(self._keep_up())
+        self.notices.say(SERVING)
         gc.collect()
         gc.freeze()  # what was loaded stays; a collection need not look at it again
         gc.set_threshold(20_000, 20, 50)
         await self.stopping.wait()
-        loop.remove_reader(self.lifeline)
-        for entrance in self.entrances:
-            entrance.server.draining = True  # readiness fails, and responses say Connection: close
-        await asyncio.sleep(_ACCEPT_GRACE)
-        for entrance in self.entrances:
-            entrance.close()
-        await self._drain(config.gateway.limits.drain_timeout)
-        listening.cancel()
-        upkeep.cancel()
+        await self._leave(config.gateway.limits)
+        for task in beside:
+            task.cancel()
         self.builder.close()
         deadlines.close()
         if self.log is not None:
             self.log.close()
+
+    async def _hear_news(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_NEWS_PATIENCE):
+                await self.informed.wait()
+
+    def _stop(self) -> None:
+        self.ready = False
+        self.loop.remove_reader(self.lifeline)
+        self.stopping.set()
+
+    def _give_way(self) -> None:
+        self.is_replaced = True
+        self.stopping.set()
+
+    async def _leave(self, limits: LimitSettings) -> None:
+        """Let nobody more in, and everybody who is in finish."""
+        if self.is_replaced:
+            self._close_entrances(take_waiting=False)
+            self._announce_end()
+            await asyncio.sleep(ACCEPT_GRACE)
+        else:
+            await asyncio.sleep(limits.drain_delay)  # balancers see that readiness fails
+            self._announce_end()
+            await asyncio.sleep(ACCEPT_GRACE + _LAST_HANDSHAKES)
+            self._close_entrances(take_waiting=True)
+        await self._drain(limits.drain_timeout)
+
+    def _announce_end(self) -> None:
+        """From here on responses say `Connection: close`."""
+        for entrance in self.entrances:
+            entrance.server.draining = True
+
+    def _close_entrances(self, *, take_waiting: bool) -> None:
+        for entrance in self.entrances:
+            entrance.close(take_waiting=take_waiting)
 
     def _entrances(self, loop: asyncio.AbstractEventLoop) -> list[Entrance]:
         """The gateway's own port and, where there is one, the port that redirects to it."""
@@ -150,22 +202,24 @@ class _Worker:
             await asyncio.sleep(_UPKEEP_INTERVAL)
             try:
                 self.builder.prune()
-                self._refresh_files()
+                await self._refresh_files()
             except Exception:  # a fault in one round is no reason to leave the next ones out
                 logger.exception("the upkeep failed")
 
-    def _refresh_files(self) -> None:
+    async def _refresh_files(self) -> None:
         """Bring certificates into use that were renewed."""
-        if self.tls is not None:
-            self.tls.refresh()
-        if self.builder.refresh_files():
-            self.gateway.snapshot = self.builder.build(self.config, self.gateway.snapshot.generation)
+        async with self.changing:
+            if self.tls is not None:
+                self.tls.refresh()
+            if self.builder.refresh_files():
+                generation = self.gateway.snapshot.generation
+                self.gateway.snapshot = await in_slices(self.builder.building(self.config, generation))
 
     def _hang_up(self) -> None:
         """SIGHUP: logs and certificates are opened anew; the configuration comes from the control process."""
         if self.log is not None:
             self.log.reopen()
-        self._refresh_files()
+        self.looking = self.loop.create_task(self._refresh_files())
 
     async def _listen_to_control(self) -> None:
         """Follow the control process; without it the worker goes on with what it has."""
@@ -179,7 +233,8 @@ class _Worker:
             reporting = asyncio.get_running_loop().create_task(self._report_regularly(writer))
             try:
                 while (message := await channel.receive(reader)) is not None:
-                    self._hear(message, writer)
+                    async with self.changing:
+                        await self._hear(message, writer)
             except ValueError:
                 logger.exception("the control process sent what is no message")
             finally:
@@ -187,28 +242,33 @@ class _Worker:
                 writer.close()
             await asyncio.sleep(_RECONNECT_INTERVAL)
 
-    def _hear(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
+    async def _hear(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
         match message:
             case channel.NewSnapshot(generation, dumped, health):
+                problem = ""
                 if generation != self.gateway.snapshot.generation:
-                    self._adopt(generation, dumped)
+                    problem = await self._adopt(generation, dumped)
+                channel.send(writer, channel.Adopted(generation, problem))
                 self.builder.set_health(health)
+                self.informed.set()
             case channel.HealthChange(states):
                 self.builder.set_health(states)
             case channel.Collect(number):
                 channel.send(writer, channel.Report(self._totals(), number))
 
-    def _adopt(self, generation: int, dumped: bytes) -> None:
-        """Swap the snapshot: one assignment, after everything in it was built."""
+    async def _adopt(self, generation: int, dumped: bytes) -> str:
+        """Swap the snapshot: one assignment, after everything in it was built. What stood against it, if anything."""
+        replaced = letting_go(chain(self.config.parts(), self.gateway.snapshot.places.parts()))
         try:
-            config = load_dumped(dumped)
-            self.gateway.snapshot = self.builder.build(config, generation)
+            with without_collections():
+                config = await in_slices(loading(dumped))
+                self.gateway.snapshot = await in_slices(self.builder.building(config, generation))
         except CertificateError as error:
             logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
-            return
-        except Exception:
+            return str(error)
+        except Exception as error:
             logger.exception("a new configuration could not be taken over")
-            return
+            return repr(error)
         self.config = config
         self.gateway.max_requests = config.gateway.limits.requests or sys.maxsize
         for entrance in self.entrances:
@@ -217,6 +277,8 @@ class _Worker:
             self.tls.adopt(config.gateway.tls)
         if self.redirect is not None:
             self.redirect.port = self._public_port(config)
+        await in_slices(replaced)
+        return ""
 
     async def _report_regularly(self, writer: asyncio.StreamWriter) -> None:
         """Totals that control knows survive this process."""
@@ -249,7 +311,7 @@ class _Worker:
         return _status_answer(200, "alive")
 
     def _readyz(self) -> Answer:
-        return _status_answer(503, "draining") if self.http.draining else _status_answer(200, "ready")
+        return _status_answer(200, "ready") if self.ready else _status_answer(503, "draining")
 
 
 def _status_answer(status: int, text: str) -> Answer:
@@ -258,5 +320,5 @@ def _status_answer(status: int, text: str) -> Answer:
 
 
 def _limits(gateway: GatewaySettings) -> Limits:
-    written = gateway.limits.model_dump(exclude={"drain_timeout", "requests"})
+    written = gateway.limits.model_dump(exclude={"drain_delay", "drain_timeout", "hang_timeout", "requests"})
     return Limits(**written, is_shared=lambda address: is_in(address, gateway.trusted_proxies))

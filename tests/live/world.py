@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 _LISTENING = re.compile(r"portico \S+ listening on https?://\S+:(\d+)")
 _REDIRECTING = re.compile(r"redirecting to https from http://\S+:(\d+)")
+_ADMIN = re.compile(r"admin API on http://\S+:(\d+)")
 _OWN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH")
 
 
@@ -74,7 +75,7 @@ class Gateway:
 
     def write(self, config: Mapping[str, Any]) -> None:
         """Write the configuration's file (SIGHUP makes a running gateway read it)."""
-        gateway = {"host": "127.0.0.1", "port": self.port, **config.get("gateway", {})}
+        gateway = {"host": "127.0.0.1", "port": self.port, "admin": "127.0.0.1:0", **config.get("gateway", {})}
         services = {
             name: {"url": service.url, "health_check": False} if isinstance(service, Backend) else service
             for name, service in config.get("services", {}).items()
@@ -179,6 +180,13 @@ class Gateway:
     def redirecting_port(self) -> int:
         """The port that redirects to HTTPS."""
         found = _REDIRECTING.search(self.err())
+        assert found, self.err()
+        return int(found[1])
+
+    @property
+    def admin_port(self) -> int:
+        """The port of the admin API."""
+        found = _ADMIN.search(self.err())
         assert found, self.err()
         return int(found[1])
 

@@ -2,12 +2,12 @@
 
 from portico.config.balancing import ConsistentHashSettings, CookieKey, HeaderKey
 from portico.config.breakers import CircuitBreakerSettings, PassiveHealthSettings
-from portico.config.files import expired_certificates, file_problems
+from portico.config.files import expired_certificates, file_problems, named_files
 from portico.config.gateway import GatewaySettings, LimitSettings, LogSettings
 from portico.config.instances import InstanceSettings
 from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.load import load_config, load_text
-from portico.config.model import Config, dump_config, load_dumped
+from portico.config.model import Config, dump_config, load_dumped, loading
 from portico.config.overload import MaxRequests
 from portico.config.problems import ConfigError, Problem
 from portico.config.resolve import ResolvedRoute
@@ -64,6 +64,8 @@ __all__ = [
     "load_config",
     "load_dumped",
     "load_text",
+    "loading",
     "merge_policies",
+    "named_files",
     "warnings_for",
 ]

@@ -23,6 +23,16 @@ def expired_certificates(config: Config) -> list[str]:
     return [f"{dotted(path)}: {file} has expired" for path, file, days in lifetimes(config) if days < 0]
 
 
+def named_files(config: Config) -> list[Path]:
+    """Every certificate, key and `ca` file that the configuration names."""
+    tls = config.gateway.tls
+    pairs = [pair for _, pair in _pairs(config)]
+    authorities = [settings.ca for _, settings in _upstream_tls(config) if settings.ca is not None]
+    if tls is not None and tls.client_certificates is not None:
+        authorities.append(tls.client_certificates.ca)
+    return list(dict.fromkeys([*(file for pair in pairs for file in (pair.certificate, pair.key)), *authorities]))
+
+
 def lifetimes(config: Config) -> Iterator[tuple[KeyPath, Path, float]]:
     """Every certificate that the gateway shows: its key in the configuration, its file, and the days until it expires.
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.section import NoneIsEmpty, Secret, Section, Whole, is_word
 from portico.config.tls import TlsSettings
-from portico.settings import Duration, Size
+from portico.settings import Duration, DurationOrZero, Size
 
 Network = IPv4Network | IPv6Network
 
@@ -80,7 +80,9 @@ class LimitSettings(Section):
     header_timeout: Duration = 10.0
     body_timeout: Annotated[Duration, Field(description="The longest pause between two pieces of a body.")] = 30.0
     idle_timeout: Annotated[Duration, Field(description="How long a connection may rest between requests.")] = 60.0
-    drain_timeout: Annotated[Duration, Field(description="How long running requests may take after SIGTERM.")] = 30.0
+    drain_delay: Annotated[DurationOrZero, Field(description="How long only /readyz fails after SIGTERM.")] = 0.0
+    drain_timeout: Annotated[Duration, Field(description="How long running requests may take after that.")] = 30.0
+    hang_timeout: Annotated[Duration, Field(ge=1, description="After what silence a process is replaced.")] = 30.0
 
 
 class LogSettings(Section):

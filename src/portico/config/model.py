@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, cast
 
+import msgspec
 from pydantic import (
     ConfigDict,
     Field,
@@ -24,13 +25,14 @@ from portico.config.document import Document
 from portico.config.gateway import GatewaySettings
 from portico.config.levels import Merged, Policies
 from portico.config.problems import Finding
-from portico.config.resolve import Resolved, ResolvedRoute, resolve
+from portico.config.resolve import Resolved, ResolvedRoute, resolve, resolving
 from portico.config.routes import ConsumerSettings, RouteSettings
 from portico.config.section import NoneIsEmpty, Section
 from portico.config.services import ServiceSettings
 from portico.config.words import LOCATED
 from portico.policies.auth import JwtSettings
 from portico.settings import Name
+from portico.slices import Steps, at_once
 
 POLICY_DEFAULTS = "policy_defaults"
 """The key of the validation context under which the environment's completions of policies are handed in."""
@@ -87,6 +89,13 @@ class Config(Section):
         """
         return self._resolved.token_settings
 
+    def parts(self) -> Iterator[object]:
+        """The many things that it is made of."""
+        yield from self.services.values()
+        yield from self.routes
+        yield from self.all_routes
+        yield from self._tree.get("routes") or ()
+
     @property
     def document(self) -> Document | None:
         """The file it was read from, in the process that read it."""
@@ -109,9 +118,27 @@ def dump_config(config: Config) -> bytes:
 
 
 def load_dumped(data: bytes) -> Config:
-    """The configuration that `dump_config` dumped, checked again."""
-    envelope = json.loads(data)
-    return Config.model_validate(envelope["tree"], context={POLICY_DEFAULTS: envelope[POLICY_DEFAULTS]})
+    """The configuration that `dump_config` dumped. It was checked as a whole before: here only its parts are."""
+    return at_once(loading(data))
+
+
+def loading(data: bytes) -> Steps[Config]:
+    """`load_dumped`, in steps."""
+    envelope = msgspec.json.decode(data)
+    tree, defaults = envelope["tree"], envelope[POLICY_DEFAULTS]
+    rest = {key: value for key, value in tree.items() if key not in ("services", "routes")}
+    services, routes = {}, []
+    for name, written in (tree.get("services") or {}).items():
+        services[name] = ServiceSettings.model_validate(written or {})
+        yield
+    for written in tree.get("routes") or ():
+        routes.append(RouteSettings.model_validate(written))
+        yield
+    whole = Config.model_validate(rest, context={POLICY_DEFAULTS: defaults})
+    config = whole.model_copy(update={"services": services, "routes": tuple(routes)})
+    config._tree = tree
+    config._resolved = yield from resolving(services, config.routes, config.policies, defaults)
+    return config
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from portico.config.section import inherit
 from portico.config.services import ServiceSettings, Timeouts, Upstream
 from portico.policies import GATEWAY_KEYS
 from portico.policies.auth import AuthSettings, JwtSettings
+from portico.slices import Steps, at_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,26 @@ def resolve(
     defaults: Mapping[str, Any],
 ) -> Resolved:
     """Look up every route. A written route to a service or version that is not there is left out."""
+    return at_once(resolving(services, routes, policies, defaults))
+
+
+def resolving(
+    services: Mapping[str, ServiceSettings],
+    routes: Sequence[RouteSettings],
+    policies: Policies,
+    defaults: Mapping[str, Any],
+) -> Steps[Resolved]:
+    """`resolve`, in steps."""
     resolver = _Resolver(services, routes, policies, Merger(defaults))
-    resolved = tuple(resolver.routes())
+    resolved = []
+    for route in resolver.routes():
+        resolved.append(route)
+        yield
     gateway = resolver.merger.merge([resolver.gateway], complete=False)
     own = {key: policy for key, policy in gateway.items() if key in GATEWAY_KEYS}
     auth = resolver.merger.alone("auth", resolver.gateway)
     signing = auth.jwt if isinstance(auth, AuthSettings) and auth.jwt.secret is not None else None
-    return Resolved(resolved, own, signing, resolver.merger.findings)
+    return Resolved(tuple(resolved), own, signing, resolver.merger.findings)
 
 
 class _Resolver:

@@ -7,19 +7,8 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, Response
 
 from portico import __version__
-from portico.config import Config
 from portico.control.exposition import render_metrics
-from portico.control.health import HealthChecks
-from portico.control.workers import Workers
-
-
-class State:
-    """What the endpoints read; a reload replaces `config`."""
-
-    def __init__(self, config: Config, workers: Workers, health: HealthChecks) -> None:
-        self.config = config
-        self.workers = workers
-        self.health = health
+from portico.control.state import State
 
 
 def create_app(state: State) -> FastAPI:

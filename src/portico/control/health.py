@@ -38,6 +38,8 @@ class Check:
     healthy: bool = True
     passes: int = 0
     failures: int = 0
+    error: str | None = None
+    """What was wrong when it was last checked."""
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -46,6 +48,7 @@ class Check:
     def note(self, error: str | None) -> bool:
         """Count a result; whether it changed the instance's health."""
         assert self.settings is not None
+        self.error = error
         if error is None:
             self.passes, self.failures = self.passes + 1, 0
         else:
@@ -92,8 +95,9 @@ class HealthChecks:
                     old = known.get(check.identity)
                     if old is not None:
                         check.healthy, check.passes, check.failures = old.healthy, old.passes, old.failures
+                        check.error = old.error
                     if upstream.health is None:
-                        check.healthy = True
+                        check.healthy, check.error = True, None
                     self.checks.setdefault(check.identity, check)
         for task in self._tasks.values():
             task.cancel()

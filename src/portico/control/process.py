@@ -4,33 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
 import shutil
 import signal
 import socket
 from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
 
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp
 
-from portico.config import Config, ConfigError, file_problems, load_config
-from portico.control.app import State, create_app
+from portico.config import named_files
+from portico.control.admin import create_admin
+from portico.control.app import create_app
 from portico.control.health import HealthChecks
+from portico.control.reloading import Reloading
+from portico.control.state import State
+from portico.control.watch import watch
 from portico.control.workers import Workers
+from portico.notices import SERVING, Notices
 from portico.observe.events import configure_events
 from portico.runtime import Runtime
 
-logger: Final = logging.getLogger("portico.control")
+
+@dataclass(frozen=True, slots=True)
+class ControlSockets:
+    """Where it listens: for workers that pass requests on, for workers that report, and for whoever administers."""
+
+    http: socket.socket
+    channel: socket.socket
+    admin: socket.socket | None
 
 
 def run_control(
-    runtime: Runtime, http: socket.socket, channel: socket.socket, lifeline: int, config_path: Path | None
+    runtime: Runtime, sockets: ControlSockets, lifeline: int, notices: Notices, config_path: Path | None, *, watch: bool
 ) -> None:
-    """Serve until SIGTERM, or until the supervisor's end of the `lifeline` pipe closes."""
-    uvloop.run(_Control(runtime, http, channel, lifeline, config_path).run())
+    """Serve until SIGTERM, or until the supervisor's end of the `lifeline` pipe closes.
+
+    With `watch` changed files are taken over without anybody asking for it.
+    """
+    uvloop.run(_Control(runtime, sockets, lifeline, notices).run(config_path, watch))
 
 
 class _Server(uvicorn.Server):
@@ -40,83 +55,77 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _fixed(config: Config) -> tuple[object, ...]:
-    """What cannot change while the gateway runs."""
-    gateway = config.gateway
-    redirect_from = gateway.tls and gateway.tls.redirect_from
-    listening = (gateway.host, gateway.port, gateway.tls is None, redirect_from, gateway.proxy_protocol)
-    return *listening, gateway.workers, gateway.log
+def _server(app: ASGIApp) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=2,
+        )
+    )
+
+
+def _is_local(listener: socket.socket) -> bool:
+    return ip_address(listener.getsockname()[0]).is_loopback
 
 
 class _Control:
-    def __init__(
-        self, runtime: Runtime, http: socket.socket, channel: socket.socket, lifeline: int, config_path: Path | None
-    ) -> None:
+    def __init__(self, runtime: Runtime, sockets: ControlSockets, lifeline: int, notices: Notices) -> None:
         self.runtime = runtime
-        self.http = http
-        self.channel = channel
+        self.sockets = sockets
         self.lifeline = lifeline
-        self.config_path = config_path
-        self.workers = Workers()
-        self.health = HealthChecks(self.workers.set_health)
+        self.notices = notices
 
-    async def run(self) -> None:
-        loop = asyncio.get_running_loop()
-        config, self.generation = self.runtime.stored()
+    async def run(self, config_path: Path | None, watched: bool) -> None:
+        self.loop = loop = asyncio.get_running_loop()
+        config, generation = self.runtime.stored()
         configure_events(config.gateway.log.level, config.gateway.log.format)
-        self.state = State(config, self.workers, self.health)
-        server = _Server(
-            uvicorn.Config(
-                create_app(self.state),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                date_header=False,
-                timeout_keep_alive=30,
-                timeout_graceful_shutdown=2,
-            )
-        )
+        workers = Workers()
+        health = HealthChecks(workers.set_health)
+        self.state = State(config, generation, config_path, workers, health)
+        self.reloading = Reloading(self.state, self.runtime, self.notices)
+        self.servers = list(self._servers())
+        self.tasks = {loop.create_task(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout))}
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_reader(self.lifeline, self._stop_orphaned)
+        channel = await workers.listen(self.sockets.channel)
+        workers.publish(config, generation)
+        health.watch(config)
+        if watched:
+            self.tasks.add(loop.create_task(watch(self._files, self.reloading.reload_for_nobody)))
+        self.notices.say(SERVING)
+        await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in self.servers))
+        for task in self.tasks:
+            task.cancel()
+        channel.close()
+        await health.close()
 
-        def stop() -> None:
-            loop.remove_reader(self.lifeline)
+    def _servers(self) -> Iterator[tuple[_Server, socket.socket]]:
+        yield _server(create_app(self.state)), self.sockets.http
+        admin = self.sockets.admin
+        if admin is not None:
+            yield _server(create_admin(self.state, self.reloading, is_local=_is_local(admin))), admin
+
+    def _files(self) -> list[Path]:
+        path = self.state.config_path
+        return [*([path] if path else []), *named_files(self.state.config)]
+
+    def _hang_up(self) -> None:
+        task = self.loop.create_task(self.reloading.reload_for_nobody())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def _stop(self) -> None:
+        self.loop.remove_reader(self.lifeline)
+        for server, _ in self.servers:
             server.should_exit = True
 
-        def stop_orphaned() -> None:
-            stop()
-            shutil.rmtree(self.runtime.directory, ignore_errors=True)  # the supervisor cannot any more
-
-        loop.add_signal_handler(signal.SIGTERM, stop)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
-        loop.add_reader(self.lifeline, stop_orphaned)
-        channel = await self.workers.listen(self.channel)
-        self.workers.publish(config, self.generation)
-        self.health.watch(config)
-        await server.serve(sockets=[self.http])
-        channel.close()
-        await self.health.close()
-
-    def _reload(self) -> None:
-        """Read the file again; one that is wrong changes nothing."""
-        try:
-            config = load_config(self.config_path, os.environ)
-            problems = "\n".join(file_problems(config))
-            if self.state.config.services and not config.services:
-                problems = problems or "the file names no service: it looks cut short"
-        except ConfigError as error:
-            problems = str(error)
-        if problems:
-            logger.error("the configuration is wrong and was not taken over", extra={"problems": problems})
-            return
-        if _fixed(config) != _fixed(self.state.config):
-            logger.warning(
-                "a change of host, port, workers, proxy_protocol, redirect_from or log, or between TLS and none, "
-                "takes effect after a restart"
-            )
-        self.generation += 1
-        self.runtime.store(config, self.generation)
-        self.state.config = config
-        self.health.watch(config)
-        self.workers.keep_health(set(self.health.states()))
-        self.workers.publish(config, self.generation)
-        logger.info("configuration reloaded", extra={"generation": self.generation})
+    def _stop_orphaned(self) -> None:
+        self._stop()
+        shutil.rmtree(self.runtime.directory, ignore_errors=True)  # the supervisor cannot any more

@@ -31,6 +31,8 @@ class Workers:
         self._health: dict[tuple[str, str], bool] = {}
         self._collections = 0
         self._waiting: dict[str, tuple[int, asyncio.Future[None]]] = {}
+        self._adopted: dict[str, channel.Adopted] = {}
+        self._progress = asyncio.Event()
 
     async def listen(self, listener: socket.socket) -> asyncio.Server:
         """Wait for workers on a unix socket."""
@@ -52,8 +54,41 @@ class Workers:
         """Forget the health of instances that are gone."""
         self._health = {key: healthy for key, healthy in self._health.items() if key in instances}
 
+    async def adoption(self, generation: int, patience: float) -> dict[str, str]:
+        """Wait until every worker serves by `generation`; those that do not, each with the reason."""
+        end = asyncio.get_running_loop().time() + patience
+        while any(self._generation(worker) < generation for worker in self._writers):
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._progress.wait()
+            except TimeoutError:
+                break
+        behind = dict.fromkeys(self._writers, "has not said that it took it over")
+        adopted = {worker: self._adopted[worker] for worker in behind if self._generation(worker) >= generation}
+        behind |= {worker: message.problem for worker, message in adopted.items()}
+        return {worker: problem for worker, problem in behind.items() if problem}
+
+    def _generation(self, worker: str) -> int:
+        return self._adopted[worker].generation if worker in self._adopted else 0
+
+    def _move_on(self) -> None:
+        """Let those who wait for the workers look again."""
+        self._progress.set()
+        self._progress = asyncio.Event()
+
+    async def running(self) -> dict[str, dict[str, Any]]:
+        """Totals of the connected workers by name, fresh where they answer in time."""
+        await self._collect()
+        return {worker: totals for worker, totals in self._totals.items() if worker in self._writers}
+
     async def totals(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Totals of the connected workers, fresh where they answer in time, and those of the ended ones."""
+        await self._collect()
+        live = [totals for worker, totals in self._totals.items() if worker in self._writers]
+        ended = [totals for worker, totals in self._totals.items() if worker not in self._writers]
+        return live, ended
+
+    async def _collect(self) -> None:
         self._collections += 1
         loop = asyncio.get_running_loop()
         answers = []
@@ -64,9 +99,6 @@ class Workers:
             answers.append(answer)
         if answers:
             await asyncio.wait(answers, timeout=_COLLECT_TIMEOUT)
-        live = [totals for worker, totals in self._totals.items() if worker in self._writers]
-        ended = [totals for worker, totals in self._totals.items() if worker not in self._writers]
-        return live, ended
 
     def _send_snapshot(self, writer: asyncio.StreamWriter) -> None:
         if self._snapshot is not None:
@@ -81,6 +113,9 @@ class Workers:
                     case channel.Hello(worker):
                         self._writers[worker] = writer
                         self._send_snapshot(writer)
+                    case channel.Adopted():
+                        self._adopted[worker] = message
+                        self._move_on()
                     case channel.Report(metrics, answers):
                         self._totals[worker] = msgspec.json.decode(metrics)
                         number, answer = self._waiting.get(worker, (0, None))
@@ -92,6 +127,8 @@ class Workers:
             logger.exception("a worker sent what is no message", extra={"worker": worker})
         finally:
             self._writers.pop(worker, None)
+            self._adopted.pop(worker, None)
+            self._move_on()
             writer.close()
             self._fold_ended()
 

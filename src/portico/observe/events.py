@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from typing import Any, Final
@@ -10,6 +11,15 @@ from typing import Any, Final
 import msgspec
 
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+_DIM: Final = "\x1b[2m"
+_RESET: Final = "\x1b[0m"
+_COLOURS: Final = {
+    "INFO": "\x1b[32m",
+    "WARNING": "\x1b[33m",
+    "ERROR": "\x1b[31m",
+    "CRITICAL": "\x1b[1;31m",
+}
 
 
 class _JsonFormatter(logging.Formatter):
@@ -26,19 +36,30 @@ class _JsonFormatter(logging.Formatter):
 
 
 class _TextFormatter(logging.Formatter):
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+    """A line for a reader; in colours the level stands out and what comes with the event steps back."""
+
+    def __init__(self, *, coloured: bool) -> None:
+        super().__init__()
+        self._coloured = coloured
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = "".join(f" {key}={value}" for key, value in vars(record).items() if key not in _PLAIN)
-        head, newline, rest = super().format(record).partition("\n")
-        return head + extra + newline + rest
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        level = self._painted(_COLOURS.get(record.levelname, ""), f"{record.levelname:<7}")
+        known = {key: value for key, value in vars(record).items() if key not in _PLAIN and value is not None}
+        more = "".join(f" {key}={value}" for key, value in known.items())
+        line = f"{self._painted(_DIM, clock)} {level} {record.getMessage()}{self._painted(_DIM, more)}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+    def _painted(self, colour: str, text: str) -> str:
+        return f"{colour}{text}{_RESET}" if self._coloured and colour and text else text
 
 
 def configure_events(level: str, style: str) -> None:
     """Send events of `level` and above to standard error as `json` or `text`; a terminal always gets text."""
+    is_terminal = sys.stderr.isatty()
+    coloured = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_TextFormatter() if style == "text" or sys.stderr.isatty() else _JsonFormatter())
+    handler.setFormatter(_TextFormatter(coloured=coloured) if is_terminal or style == "text" else _JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

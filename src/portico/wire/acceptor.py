@@ -49,10 +49,10 @@ class Acceptor:
         """Whether connections were taken that the server has not heard of yet."""
         return bool(self._opening)
 
-    def close(self) -> None:
-        """Take what has come so far, so that nobody who was let in is reset, then no more."""
+    def close(self, *, take_waiting: bool = True) -> None:
+        """Take no more, with `take_waiting` but what has come so far: nobody who was let in is reset then."""
         self._loop.remove_reader(self._listener)
-        while self._accept():
+        while take_waiting and self._accept():
             pass
         self._listener.close()
         if self._threshold is not None:

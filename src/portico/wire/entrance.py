@@ -41,11 +41,11 @@ class Entrance:
         else:
             self._acceptor.start()
 
-    def close(self) -> None:
-        """Let in who is waiting already, then nobody more."""
+    def close(self, *, take_waiting: bool = True) -> None:
+        """Let nobody more in, with `take_waiting` but those who are waiting already: no other process takes them."""
         if self._direct is not None:
             self._direct.close()
-        self._acceptor.close()
+        self._acceptor.close(take_waiting=take_waiting)
 
     def is_opening(self) -> bool:
         """Whether somebody was let in of whom the server has not heard yet."""

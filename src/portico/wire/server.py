@@ -43,8 +43,8 @@ _DISCARD_LIMIT: Final = 256 * 1024
 _PHRASE: Final = len(b"HTTP/1.1 200 ")
 _LINGER: Final = 2.0
 """Seconds for a client to read an answer that came before its request had ended (RFC 9112, section 9.6)."""
-_FIRST_REQUEST_GRACE: Final = 0.5
-"""Seconds that a connection of a draining server has for its first request: its bytes may be here already, unread."""
+_LAST_REQUEST_GRACE: Final = 0.5
+"""Seconds that a connection of a draining server has for a request: its bytes may be here already, unread."""
 _HALF_CLOSE_GRACE: Final = 1.0
 """Seconds without progress after which a client that closed its side is taken to be gone rather than listening."""
 _PROBE_STEPS: Final = (0.25, 4.0)
@@ -56,6 +56,18 @@ _BODILESS, _LENGTH, _CHUNKED, _TO_CLOSE, _RAW = range(5)
 
 def _is_nobody(address: str) -> bool:  # noqa: ARG001
     return False
+
+
+class _Nobody:
+    """A closed connection's receiver."""
+
+    def _hear(self, *what: object) -> None:
+        """Nothing comes of it."""
+
+    body_received = body_ended = body_failed = pause_writing = resume_writing = going_away = finished = _hear
+
+
+_NOBODY: Final = _Nobody()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +208,7 @@ class ServerConnection(asyncio.Protocol):
         if error is not None:
             self._refuse(error, b"")
             return
-        patience = _FIRST_REQUEST_GRACE if server.draining else server.limits.header_timeout
+        patience = _LAST_REQUEST_GRACE if server.draining else server.limits.header_timeout
         server.deadlines.set(self, time.monotonic() + patience)
 
     def data_received(self, data: bytes) -> None:
@@ -245,6 +257,7 @@ class ServerConnection(asyncio.Protocol):
         self.server.deadlines.forget(self)
         if state in (_EXCHANGE, _TUNNEL) and not self.response_done:
             self._finish("client_closed")
+        self.receiver = _NOBODY  # an exchange knows its stream: without this only a collection would free the two
 
     def _hold_back(self) -> None:
         """Read no more from a client that sends requests faster than they are answered."""
@@ -639,7 +652,7 @@ class ServerConnection(asyncio.Protocol):
             if self.previous is not None:
                 self._close()
             else:
-                self.server.deadlines.set(self, time.monotonic() + _FIRST_REQUEST_GRACE)
+                self.server.deadlines.set(self, time.monotonic() + _LAST_REQUEST_GRACE)
 
     def _put(self, data: bytes) -> None:
         if not self.outgoing:
@@ -676,8 +689,12 @@ class ServerConnection(asyncio.Protocol):
             self._await_request()
 
     def _await_request(self) -> None:
-        """Take up the next request: from the buffer, or from the client within the idle time-out."""
-        self.server.deadlines.set(self, time.monotonic() + self.server.limits.idle_timeout)
+        """Take up the next request: from the buffer, or from the client within the idle time-out.
+
+        One whose response began before the server drained was not told that this was the last.
+        """
+        patience = _LAST_REQUEST_GRACE if self.server.draining else self.server.limits.idle_timeout
+        self.server.deadlines.set(self, time.monotonic() + patience)
         if len(self.buffer) <= _PIPELINE_BUFFER:
             self._read_on()
         if self.buffer and not self.advancing:

@@ -1,0 +1,98 @@
+"""One process of the supervisor's: whether it runs, when it starts again, when it has to have ended."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+KILL_GRACE: Final = 2.0
+"""Seconds that a process has to end beyond what it was granted; then it is killed."""
+
+_BACKOFF: Final = 0.1
+_BACKOFF_LIMIT: Final = 5.0
+_START_PATIENCE: Final = 60.0
+"""Seconds that a process has at least to come up, in which it may be too busy to report."""
+_STEADY: Final = 10.0
+"""Seconds after which a process counts as having started well, so that its next restart is immediate again."""
+
+
+@dataclass
+class Child:
+    """A process that has to run; `main` is its whole life.
+
+    `beats` says that it reports its event loop's turns; `on_trial` that it is not started again if it ends before it
+    serves.
+    """
+
+    name: str
+    main: Callable[[Child], None]
+    beats: bool = False
+    on_trial: bool = False
+
+    pid: int = 0
+    started: float = 0.0
+    heard: float = 0.0
+    serves: bool = False
+    is_leaving: bool = False
+    is_replacement: bool = False
+    deadline: float = math.inf
+    restarts: int = 0
+    start_at: float = 0.0
+
+    @property
+    def is_worker(self) -> bool:
+        return self.name.startswith("worker-")
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it has to be started again once it has ended."""
+        return not self.is_leaving and (self.serves or not self.on_trial)
+
+    def note_start(self, pid: int) -> None:
+        self.pid = pid
+        self.started = self.heard = time.monotonic()
+        self.serves = False
+        self.deadline = math.inf
+
+    def note_end(self) -> float:
+        """Plan the next start; seconds until then, which grow while it ends at once again and again."""
+        now = time.monotonic()
+        self.pid = 0
+        self.is_replacement = True
+        self.restarts = 0 if now - self.started > _STEADY else self.restarts + 1
+        return self.postpone()
+
+    def postpone(self) -> float:
+        delay = 0.0 if self.restarts == 0 else min(_BACKOFF * 2 ** (self.restarts - 1), _BACKOFF_LIMIT)
+        self.start_at = time.monotonic() + delay
+        return delay
+
+    def signal(self, number: int) -> None:
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def leave(self, number: int, patience: float) -> None:
+        """Ask it to end for good, within `patience` seconds and a grace."""
+        self.is_leaving = True
+        self.deadline = time.monotonic() + patience + KILL_GRACE
+        self.signal(number)
+
+    def end_if_hung(self, patience: float, now: float) -> bool:
+        """Whether it was silent for `patience` seconds and has just been told to end, with its traceback."""
+        patience = patience if self.serves else max(patience, _START_PATIENCE)
+        if not (self.pid and self.beats and math.isinf(self.deadline)) or now - self.heard <= patience:
+            return False
+        self.deadline = now + KILL_GRACE
+        self.signal(signal.SIGABRT)
+        return True
+
+    def end_if_overdue(self, now: float) -> None:
+        if now > self.deadline:
+            self.signal(signal.SIGKILL)

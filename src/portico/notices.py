@@ -1,0 +1,54 @@
+"""What the supervisor hears of its children: words on one pipe, to which all of them write."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Final
+
+SERVING: Final = "serving"
+"""The process does its work from now on."""
+ALIVE: Final = "alive"
+"""Its event loop turns; said again and again."""
+RELOADING: Final = "reloading"
+RELOADED: Final = "reloaded"
+"""A reload is over, whether or not anything was taken over."""
+
+_BEAT: Final = 1.0
+_READ: Final = 65536
+
+
+class Notices:
+    """One pipe, made before the first fork. A line is shorter than PIPE_BUF, so lines never mix."""
+
+    def __init__(self) -> None:
+        self.reader, self._writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        os.set_blocking(self._writer, False)
+        self._partial = b""
+
+    def say(self, word: str) -> None:
+        """Tell the supervisor; one that reads no more is not waited for."""
+        with contextlib.suppress(OSError):
+            os.write(self._writer, b"%d %s\n" % (os.getpid(), word.encode()))
+
+    def heard(self) -> Iterator[tuple[int, str]]:
+        """What came since: process id and word."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self.reader, _READ):
+                *lines, self._partial = (self._partial + data).split(b"\n")
+                for line in lines:
+                    pid, _, word = line.partition(b" ")
+                    yield int(pid), word.decode()
+
+    def only_say(self) -> None:
+        """Close the end that is the supervisor's: in a child."""
+        os.close(self.reader)
+
+    async def keep_saying_alive(self, patience: float) -> None:
+        """Say so, often enough for a supervisor that takes `patience` seconds of silence for a hang."""
+        while True:
+            self.say(ALIVE)
+            await asyncio.sleep(min(_BEAT, patience / 4))

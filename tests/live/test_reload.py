@@ -1,0 +1,148 @@
+"""A changed configuration comes into use, whoever asks for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .authority import Authority
+from .backend import Backend
+from .client import ask
+from .messages import Message
+from .world import Gateway, until
+
+
+def config(**services: Any) -> dict[str, Any]:
+    return {"gateway": {"workers": 2}, "services": services}
+
+
+def reload(gateway: Gateway) -> Message:
+    return ask(gateway.admin_port, "POST", "/admin/reload", "Host: localhost")
+
+
+def reloads(gateway: Gateway) -> int:
+    return sum("configuration reloaded" in event["event"] for event in gateway.events())
+
+
+def errors(gateway: Gateway) -> list[str]:
+    return [str(event) for event in gateway.events() if event["level"] == "ERROR"]
+
+
+def test_who_asks_is_answered_once_every_worker_serves_by_it(backend: Backend) -> None:
+    with Gateway(config(echo=backend)) as gateway:
+        gateway.wait_for_control()
+        for generation in range(2, 8):
+            name = f"new{generation}"
+            gateway.write(config(echo=backend, **{name: backend}))
+            answer = reload(gateway)
+            assert (answer.status, answer.json()) == (200, {"generation": generation})
+            for _ in range(8):
+                assert gateway.get(f"/api/{name}/x").status == 200
+        assert b"gateway_config_generation 7.0" in gateway.get("/metrics").body
+
+
+def test_who_asks_for_a_wrong_one_is_told_why_and_nothing_changes(backend: Backend) -> None:
+    with Gateway(config(echo=backend)) as gateway:
+        gateway.wait_for_control()
+        gateway.file.write_text("services: {echo: {uri: http://127.0.0.1:1}}\n")
+        answer = reload(gateway)
+        assert answer.status == 422
+        assert answer.get("content-type") == "application/problem+json"
+        assert f"{gateway.file}:1:19: services.echo.uri" in answer.json()["detail"]
+        status = ask(gateway.admin_port, "GET", "/admin/status", "Host: localhost").json()
+        assert status["generation"] == 1
+        assert "services.echo.uri" in status["refused"]
+        assert gateway.get("/api/echo/x").status == 200
+        gateway.write(config(echo=backend))
+        assert reload(gateway).json() == {"generation": 2}
+        gateway.clean = False  # the error was wanted
+
+
+def test_connections_to_instances_that_stay_are_kept(backend: Backend) -> None:
+    with Gateway({"services": {"echo": backend}}) as gateway:
+        gateway.wait_for_control()
+        assert gateway.get("/api/echo/x").status == 200
+        before = len(backend.connections)
+        gateway.write({"services": {"echo": backend, "more": {"url": "http://127.0.0.1:9", "health_check": False}}})
+        assert reload(gateway).status == 200
+        assert gateway.get("/api/echo/x").status == 200
+        assert len(backend.connections) == before
+
+
+def test_the_file_changing_is_enough(backend: Backend) -> None:
+    with Gateway(config(echo=backend), command=("run", "--reload")) as gateway:
+        gateway.wait_for_control()
+        gateway.write(config(echo=backend, new=backend))
+        until(lambda: reloads(gateway) == 1, "it is taken over")
+        assert gateway.get("/api/new/x").status == 200
+        gateway.file.write_text("services: [\n")
+        until(lambda: errors(gateway), "a wrong one is an event")
+        assert gateway.get("/api/new/x").status == 200
+        new = gateway.directory / "new"
+        gateway.write(config(echo=backend))
+        gateway.file.rename(new)
+        new.rename(gateway.file)
+        until(lambda: reloads(gateway) == 2, "and so is one that was moved into its place")
+        assert gateway.get("/api/new/x").status == 404
+        assert len(errors(gateway)) == 1, "each state of a file is tried once"
+        gateway.clean = False  # the error was wanted
+
+
+def test_a_renewed_certificate_is_enough_too(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    leaf = authority.leaf("first")
+    with Gateway({"gateway": {"tls": leaf.written}}, command=("run", "--reload")) as gateway:
+        assert ask(gateway.admin_port, "GET", "/admin/status", "Host: localhost").status == 200, "it watches by now"
+        leaf.replace_by(authority.leaf("second"))
+        until(lambda: reloads(gateway) == 1, "it is taken over")
+        gateway.clean = False  # a pair that does not fit yet may be looked at between the two
+
+
+def test_what_is_asked_for_while_control_is_away_is_done_when_it_is_back(backend: Backend) -> None:
+    with Gateway(config(echo=backend)) as gateway:
+        gateway.wait_for_control()
+        gateway.write(config(echo=backend, new=backend))
+        os.kill(gateway.control(), signal.SIGKILL)
+        gateway.signal(signal.SIGHUP)
+        until(lambda: gateway.get("/api/new/x").status == 200, "it is taken over")
+
+
+class ServiceManager:
+    """What systemd would be: a socket, and the lines that were sent to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: list[str] = []
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.socket.setblocking(False)
+
+    def was_told(self, line: str) -> bool:
+        with suppress(BlockingIOError):
+            while True:
+                self.lines += self.socket.recv(4096).decode().splitlines()
+        return line in self.lines
+
+
+@pytest.mark.parametrize("by_signal", [True, False])
+def test_systemd_is_told(backend: Backend, tmp_path: Path, by_signal: bool) -> None:
+    manager = ServiceManager(tmp_path / "notify")
+    env = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "500000"}
+    with manager.socket, Gateway(config(echo=backend), env=env) as gateway:
+        until(lambda: manager.was_told("READY=1"), "ready")
+        gateway.wait_for_control()
+        if by_signal:
+            gateway.signal(signal.SIGHUP)
+        else:
+            assert reload(gateway).status == 200
+        until(lambda: manager.was_told("RELOADING=1"), "reloading")
+        until(lambda: manager.was_told("READY=1") and manager.lines.count("READY=1") > 1, "ready again")
+        until(lambda: manager.was_told("WATCHDOG=1"), "signs of life")
+        gateway.stop()
+        assert manager.was_told("STOPPING=1")
