@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz check format bench flame stress conformance debian clean
+.PHONY: help run test fuzz check format bench flame stress chaos conformance debian clean
 MINUTES ?= 10
 
 help: ## Show this list
@@ -37,6 +37,9 @@ flame: .venv/bench ## Draw where the CPU of a request goes; writes docs/performa
 
 stress: .venv/dev ## Hold one worker under slow, endless, greedy and vanishing clients; 8 minutes
 	$(BIN)/python -m benchmarks.stress
+
+chaos: .venv/dev ## Break instances, workers and gateways under load and count what clients see; 10 minutes
+	@PYTHONPATH=tests $(BIN)/python -m chaos
 
 conformance: .venv/dev ## Play the HTTP corpus to Portico, nginx and HAProxy; writes docs/security.md
 	@PYTHONPATH=tests $(BIN)/python -m conformance

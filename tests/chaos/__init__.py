@@ -1,0 +1,1 @@
+"""What clients see while instances, workers and gateways break: `python -m chaos`."""

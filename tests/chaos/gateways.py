@@ -1,0 +1,212 @@
+"""What stands between the load and the instances: Portico, a peer in its place, or two of Portico and a balancer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import yaml
+from benchmarks import nginx_parts
+from benchmarks.children import child, free_port, output_file
+from benchmarks.peer import Site, program
+from benchmarks.readiness import comes_true
+
+from live.client import Wire
+from live.world import Gateway
+
+from .configs import config_of, merged
+from .processes import ALL_CORES
+
+HA: Final = Path(__file__).parents[2] / "deploy" / "ha"
+_START_WITHIN: Final = 10.0
+
+# Both peers with the time-outs and the number of tries that Portico is given in `configs`, and their other defaults.
+# HAProxy repeats no POST, and marks down who gives five errors in a row; nginx knows no checks of its own.
+_NGINX: Final = """\
+    access_log off;
+    map $http_upgrade $connection_field {{ default upgrade; '' ''; }}
+    upstream chaos {{
+{servers}
+        keepalive 32;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://chaos;
+            proxy_http_version 1.1;
+            proxy_set_header Host $host;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $connection_field;
+            proxy_connect_timeout 1s;
+            proxy_read_timeout 2s;
+            proxy_buffering off;
+        }}
+    }}
+"""
+_HAPROXY: Final = """\
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 60s
+    timeout server 2s
+    timeout tunnel 60s
+    retries 2
+    option redispatch 1
+    retry-on conn-failure empty-response response-timeout
+frontend gateway
+    bind 127.0.0.1:{port}
+    default_backend chaos
+backend chaos
+    http-request disable-l7-retry if METH_POST
+    option httpchk GET /health
+    default-server check inter 1s fall 2 observe layer7 error-limit 5 on-error mark-down
+{servers}
+"""
+
+
+@dataclass
+class Subject:
+    """What is played to: the ports that the load goes to, and the processes of Portico behind them."""
+
+    name: str
+    ports: list[int]
+    gateways: list[Gateway] = field(default_factory=list)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether promises are made for it; others are there to compare with."""
+        return bool(self.gateways)
+
+
+Start = Callable[[str, Sequence[int]], AbstractContextManager[Subject]]
+"""Starts a subject for a fault before the instances at these ports."""
+
+
+@contextmanager
+def portico(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
+    """One gateway."""
+    config = config_of(fault, instances)
+    with _gateway(config) as gateway:
+        yield Subject("portico", [gateway.port], [gateway], config)
+
+
+@contextmanager
+def two_porticos(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
+    """Two gateways; the load looks at their readiness itself."""
+    config = config_of(fault, instances)
+    with _gateway(config) as one, _gateway(config) as two:
+        yield Subject("two porticos", [one.port, two.port], [one, two], config)
+
+
+@contextmanager
+def _gateway(config: Mapping[str, Any]) -> Iterator[Gateway]:
+    """Ended in any state: what became of it is the fault's to judge."""
+    gateway = Gateway(config, port=free_port())
+    try:
+        gateway.start()
+        gateway.wait_for_control()
+        yield gateway
+    finally:
+        gateway.end()
+
+
+@contextmanager
+def nginx(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
+    """nginx in Portico's place."""
+    servers = "\n".join(f"        server 127.0.0.1:{port};" for port in instances)
+    with _site(2) as site, _running(nginx_parts.command(site, _NGINX.format(port=site.port, servers=servers)), site):
+        yield Subject("nginx", [site.port])
+
+
+@contextmanager
+def haproxy(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
+    """HAProxy in Portico's place."""
+    servers = "\n".join(f"    server i{port} 127.0.0.1:{port}" for port in instances)
+    with _site(1) as site:
+        path = site.write("haproxy.cfg", _HAPROXY.format(port=site.port, servers=servers))
+        with _running([program("haproxy") or "haproxy", "-db", "-f", str(path)], site):
+            yield Subject("haproxy", [site.port])
+
+
+@contextmanager
+def behind_haproxy(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
+    """Two gateways behind HAProxy as `deploy/ha` has it."""
+    with _site(1) as site, _pair(fault, instances, "portico-behind-haproxy.yaml") as (one, two, config):
+        where = {"HA_BIND": f"127.0.0.1:{site.port}", **_named("HA_GATEWAY_{}", "127.0.0.1:{}", (one, two))}
+        settings = [f"{name}={value}" for name, value in where.items()]
+        command = ["env", *settings, program("haproxy") or "haproxy", "-db", "-f", str(HA / "haproxy.cfg")]
+        with _running(command, site, "/readyz"):
+            yield Subject("behind haproxy", [site.port], [one, two], config)
+
+
+@contextmanager
+def behind_nginx(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
+    """Two gateways behind nginx as `deploy/ha` has it."""
+    with (
+        _site(2) as site,
+        _pair(fault, instances, "portico-behind-nginx.yaml") as (one, two, config),
+        _running(nginx_of_ha(site, [one.port, two.port]), site, "/readyz"),
+    ):
+        yield Subject("behind nginx", [site.port], [one, two], config)
+
+
+def missing(start: Start) -> str:
+    """The program that an arrangement needs and that is not installed; empty where there is none."""
+    return next((name for name in ("nginx", "haproxy") if name in start.__name__ and not program(name)), "")
+
+
+def nginx_of_ha(site: Site, gateways: Sequence[int]) -> list[str]:
+    """The command that serves `deploy/ha/nginx.conf` before the gateways at these ports."""
+    servers = [f"server 127.0.0.1:{port} max_fails=1 fail_timeout=2s;\n" for port in gateways]
+    site.write("portico-gateways.inc", "".join(servers))
+    site.write("portico-listen.inc", f"listen 127.0.0.1:{site.port} backlog=4096;\n")
+    return nginx_parts.command(site, f"    access_log off;\n    include {HA / 'nginx.conf'};")
+
+
+@contextmanager
+def _pair(fault: str, instances: Sequence[int], name: str) -> Iterator[tuple[Gateway, Gateway, Mapping[str, Any]]]:
+    """Two gateways with the `gateway` section of a file of `deploy/ha`."""
+    own = {"gateway": yaml.safe_load((HA / name).read_text())["gateway"]}
+    config = merged(config_of(fault, instances), own)
+    with ExitStack() as stack:
+        env = {"HA_BALANCER": "127.0.0.1"}
+        pair = [Gateway(config, env=env, port=free_port(), wait=False) for _ in range(2)]
+        for gateway in pair:
+            stack.callback(gateway.end)
+            gateway.start()
+        for gateway in pair:
+            if not comes_true(lambda gateway=gateway: len(gateway.workers()) == 2, _START_WITHIN):  # type: ignore[misc]
+                raise RuntimeError(f"a gateway did not start\n{gateway.err()}")
+        yield pair[0], pair[1], config
+
+
+def _named(name: str, value: str, pair: Sequence[Gateway]) -> dict[str, str]:
+    return {name.format(number): value.format(gateway.port) for number, gateway in enumerate(pair, 1)}
+
+
+@contextmanager
+def _site(workers: int) -> Iterator[Site]:
+    with TemporaryDirectory(prefix="portico-chaos-") as name:
+        yield Site(free_port(), 0, Path(name), workers)
+
+
+@contextmanager
+def _running(command: list[str], site: Site, path: str = "/small/ready") -> Iterator[None]:
+    with child(command, site.directory, ALL_CORES) as process:
+        comes_true(lambda: process.poll() is not None or _answers(site.port, path), _START_WITHIN)
+        if process.poll() is not None or not _answers(site.port, path):
+            raise RuntimeError(f"it did not start\n{output_file(site.directory).read_text(errors='replace')}")
+        yield
+
+
+def _answers(port: int, path: str) -> bool:
+    try:
+        with Wire(port) as wire:
+            return wire.ask("GET", path).status == 200
+    except Exception:  # whatever a server does that is not there yet
+        return False

@@ -1,0 +1,115 @@
+"""A fault under the steady load, from the first request to the verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from benchmarks.readiness import comes_true
+
+from .fault import Fault
+from .gateways import Start, Subject
+from .outcome import QUICK, Outcome
+from .processes import Instance, LoadProcess
+from .row import Row, Span
+
+BACK_WITHIN: Final = 20.0
+_UNDER_WAY: Final = 40
+"""Requests at each instance after which the load counts as steady."""
+_LEFT: Final = 0.05
+"""The share of the answers that may still come from an instance which should have been left."""
+_MOST: Final = 120.0
+
+
+@dataclass
+class Scene:
+    """What a fault has to play with, and what it notes. `seconds` is how long before and after are looked at."""
+
+    subject: Subject
+    instances: Sequence[Instance]
+    seconds: float
+    began: float = field(default_factory=time.monotonic)
+    during: Span = (0.0, 0.0)
+    spans: list[Span] = field(default_factory=list)
+    back: float | None = None
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def victim(self) -> Instance:
+        """The instance that is broken."""
+        return self.instances[0]
+
+    @contextmanager
+    def lasting(self) -> Iterator[None]:
+        """The block is the fault."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.during = (begin, time.monotonic())
+
+    @contextmanager
+    def killing(self, heard_after: float = 0.02) -> Iterator[None]:
+        """What runs in this block may be lost, and for so many seconds more, until the clients have heard of it."""
+        begin = time.monotonic()
+        yield
+        self.spans.append((begin, time.monotonic() + heard_after))
+
+    def wait(self, share: float = 2.0) -> None:
+        """As long as `before`, times `share`."""
+        time.sleep(self.seconds * share)
+
+    def wait_for_traffic(self, has_traffic: Callable[[], bool]) -> None:
+        """Until what was broken is in use again."""
+        self.expect(comes_true(has_traffic, BACK_WITHIN), f"not in use again after {BACK_WITHIN:.0f} s")
+        self.back = time.monotonic() - self.during[1]
+
+    def expect(self, promise: bool, otherwise: str) -> None:
+        """Note a promise that was not kept."""
+        if not promise:
+            self.broken.append(otherwise)
+
+
+def under_load(play: Callable[[Scene], None]) -> Callable[[Fault, Start, float], Row]:
+    """What plays a fault under the steady load: `play` breaks and mends."""
+
+    def run(fault: Fault, start: Start, seconds: float) -> Row:
+        with (
+            Instance("a") as one,
+            Instance("b") as two,
+            start(fault.name, [one.port, two.port]) as subject,
+            LoadProcess(subject.ports, _MOST) as load,
+        ):
+            if not comes_true(lambda: min(one.count(), two.count()) > _UNDER_WAY, BACK_WITHIN):
+                raise RuntimeError(f"the load does not get through\n{load.output()}")
+            scene = Scene(subject, (one, two), seconds)
+            scene.wait(1)
+            play(scene)
+            scene.wait(1)
+            return _judged(fault, scene, load.end())
+
+    return run
+
+
+def _judged(fault: Fault, scene: Scene, outcomes: Sequence[Outcome]) -> Row:
+    row = Row(
+        *(fault.name, scene.subject.name, fault.promise, outcomes, scene.began, scene.during, scene.spans, scene.back),
+        broken=scene.broken,
+        needs=fault.needs,
+        is_judged=scene.subject.is_judged,
+    )
+    if fault.leaves:
+        share = _share_of(scene.victim.name, outcomes, scene.during)
+        row.notes.append(f"{share:.0%} of the answers late in it are the broken one's")
+        row.expect(share <= _LEFT, "the broken instance is not left")
+    return row
+
+
+def _share_of(instance: str, outcomes: Sequence[Outcome], during: Span) -> float:
+    """How many of the quick answers in the second half of a span come from an instance."""
+    middle = sum(during) / 2
+    late = [each.instance for each in outcomes if each.client in QUICK and middle <= each.began < during[1]]
+    return late.count(instance) / max(1, len(late))
