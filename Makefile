@@ -6,6 +6,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 .DEFAULT_GOAL := help
 .PHONY: help run test fuzz check format bench flame stress chaos conformance debian clean
 MINUTES ?= 10
+# Half as many again as there are cores: most tests wait for something most of the time.
+JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )))
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +16,7 @@ run: .venv/run ## Start three sample services and the gateway; Ctrl-C stops them
 	@$(BIN)/portico demo
 
 test: .venv/dev ## Run every test
-	@$(BIN)/pytest -n auto --dist worksteal
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 fuzz: .venv/dev ## Try random input for MINUTES (10); SEED repeats a run
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
