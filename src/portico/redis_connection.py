@@ -148,7 +148,7 @@ def _client(
 def _common(address: _Address, timeout: float) -> dict[str, Any]:
     """What every connection is made with.
 
-    RESP2, which every server understands, and no `CLIENT SETINFO`: a connection costs no round trip but AUTH and SELECT.
+    RESP2, which every server understands, and no `CLIENT SETINFO`: connecting takes no round trip but AUTH and SELECT.
     Over TLS it has to have one: redis-py takes session tickets that nothing has read past for an answer left over.
     """
     options = address.options
