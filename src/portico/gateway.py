@@ -21,9 +21,10 @@ from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 from portico.observe.metrics import Metrics
 from portico.paths import split_target
 from portico.places import Places
+from portico.policies import Pending
 from portico.route import Route
 from portico.upstreams.limit import Limit
-from portico.waiting import Waiting, WaitingForPlace
+from portico.waiting import Waiting, WaitingForPlace, WaitingForVerdict
 
 logger: Final = logging.getLogger("portico.gateway")
 
@@ -146,6 +147,9 @@ class Gateway:
                 continue
             if isinstance(verdict, Answer):
                 send_answer(exchange, verdict)
+            elif isinstance(verdict, Pending):
+                following = route.policies.index(policy) + 1
+                WaitingForVerdict(exchange, verdict, lambda: self._pass_policies(exchange, route, following), self._fail)
             else:
                 self._spawn(exchange, route, verdict, route.policies.index(policy) + 1)
             return

@@ -28,6 +28,7 @@ from portico.observe.events import configure_events
 from portico.observe.metrics import Metrics
 from portico.redirect import Redirect
 from portico.runtime import Runtime
+from portico.sharing import shared_limits
 from portico.slices import in_slices, letting_go, without_collections
 from portico.snapshot import SnapshotBuilder
 from portico.termination import Termination
@@ -84,7 +85,10 @@ class _Worker:
         configure_events(config.gateway.log.level, config.gateway.log.format)
         deadlines, outbox = Deadlines(loop), Outbox(loop)
         self.local_answers = {"/livez": self._livez, "/readyz": self._readyz}
-        self.builder = SnapshotBuilder(deadlines, outbox, self.runtime.control_socket, self.local_answers, self.metrics)
+        self.shared = shared_limits(config.gateway, loop)
+        self.builder = SnapshotBuilder(
+            deadlines, outbox, self.runtime.control_socket, self.local_answers, self.metrics, self.shared
+        )
         self.log = self._open_log(config, loop)
         self.gateway = Gateway(
             self.builder.build(config, generation),
@@ -103,6 +107,8 @@ class _Worker:
         loop.add_reader(self.lifeline, self._stop)
         beside = [loop.create_task(self._listen_to_control()), loop.create_task(self._keep_up())]
         beside.append(loop.create_task(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout)))
+        if self.shared is not None:
+            await self.shared.start()
         if joins:
             await self._hear_news()
         for entrance in self.entrances:
@@ -116,6 +122,8 @@ class _Worker:
         for task in beside:
             task.cancel()
         self.builder.close()
+        if self.shared is not None:
+            self.shared.close()
         deadlines.close()
         if self.log is not None:
             self.log.close()
@@ -271,6 +279,8 @@ class _Worker:
             return repr(error)
         self.config = config
         self.gateway.max_requests = config.gateway.limits.requests or sys.maxsize
+        if self.shared is not None:
+            self.shared.patience = config.gateway.redis_timeout
         for entrance in self.entrances:
             entrance.server.limits = _limits(config.gateway)
         if self.tls is not None and config.gateway.tls is not None:
@@ -296,6 +306,8 @@ class _Worker:
             "tunnels": self.http.tunnels,
             "breakers": self.builder.breaker_states(),
             "services": self.builder.load(),
+            "redis_up": None if self.shared is None else int(self.shared.is_up),
+            "limit_fallbacks": self.shared.fallbacks if self.shared is not None else {},
             "generation": self.gateway.snapshot.generation,
         }
         return msgspec.json.encode(totals)

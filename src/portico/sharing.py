@@ -1,0 +1,20 @@
+"""Whether a worker counts limits with others, and by what connection."""
+
+from __future__ import annotations
+
+import asyncio
+
+from portico.config import GatewaySettings
+from portico.redis_connection import connect
+from portico.stores.redis_link import RedisLink
+from portico.stores.shared_limits import SharedLimits
+
+_CONNECT_TIMEOUT = 2.0
+
+
+def shared_limits(gateway: GatewaySettings, loop: asyncio.AbstractEventLoop) -> SharedLimits | None:
+    """The limits in Redis where the configuration names one; nothing is connected yet."""
+    if gateway.redis_url is None:
+        return None
+    client = connect(gateway.redis_url.get_secret_value(), timeout=_CONNECT_TIMEOUT, connections=1)
+    return SharedLimits(RedisLink(client), gateway.redis_timeout, loop)
