@@ -149,7 +149,9 @@ class Gateway:
                 send_answer(exchange, verdict)
             elif isinstance(verdict, Pending):
                 following = route.policies.index(policy) + 1
-                WaitingForVerdict(exchange, verdict, lambda: self._pass_policies(exchange, route, following), self._fail)
+                WaitingForVerdict(
+                    exchange, verdict, lambda: self._pass_policies(exchange, route, following), self._fail
+                )
             else:
                 self._spawn(exchange, route, verdict, route.policies.index(policy) + 1)
             return

@@ -243,7 +243,9 @@ class SnapshotBuilder:
 
     def _chain(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> tuple[Policy, ...]:
         key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
-        chain: tuple[Policy, ...] = self._alike(key, lambda: build_chain(written, self._state, consumers, self._shared_limits))
+        chain: tuple[Policy, ...] = self._alike(
+            key, lambda: build_chain(written, self._state, consumers, self._shared_limits)
+        )
         return chain
 
     def _alike(self, key: object, make: Callable[[], Any]) -> Any:

@@ -34,9 +34,9 @@ Allowance: TypeAlias = Annotated[int, Field(ge=1, le=10**12)]
 class RateLimit(Settings):
     """One limit: `burst` tokens at most, refilled at `requests_per_minute`; a request takes one token.
 
-    Beside it, or in its place where neither number is written, quotas for each hour, day or month of the calendar (UTC).
-    `by` says who is counted alone: a client address (IPv6 by its /64), a header's value or a consumer. `fallback` is
-    what holds while Redis, where limits are shared through it, does not answer.
+    Beside it, or in its place where neither number is written, quotas for each hour, day or month of the calendar
+    (UTC). `by` says who is counted alone: a client address (IPv6 by its /64), a header's value or a consumer.
+    `fallback` is what holds while Redis, where limits are shared through it, does not answer.
     """
 
     requests_per_minute: Annotated[float, Field(gt=0, le=1e9)] = 60
@@ -81,11 +81,15 @@ def _build(limits: list[RateLimit], context: Context, consumers: Mapping[str, An
     """The policy of one step: a request is counted by all of its limits or, where one refuses, by none."""
     if not limits:
         return None
-    shared_by = limits[0].by if all(limit.by == limits[0].by for limit in limits) else None
+    is_alone = all(limit.by == limits[0].by for limit in limits)
     numbers = [limit.numbers for limit in limits]
     owns = {name: _own_numbers(numbers, own) for name, own in consumers.items()}
     counters = [
-        _Limit(limit, _Maker(limit, place, shared_by is not None, context), {name: own[place] for name, own in owns.items()})
+        _Limit(
+            limit,
+            _Maker(limit, place, is_alone, context),
+            {name: own[place] for name, own in owns.items()},
+        )
         for place, limit in enumerate(limits)
     ]
     if context.shared is not None:

@@ -30,7 +30,7 @@ class Quotas:
         return self.allowed - used - 1 if used < self.allowed else now - self._end
 
     def take(self, key: str, now: float) -> float:
-        """Count a request: how many are left (0 or more), or, where none is, minus the seconds until the next period."""
+        """Count a request: how many are left, or, where none is, minus the seconds until the next period."""
         left = self.look(key, now)
         if left >= 0:
             self._counts.put(key, self.allowed - int(left))

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias
 
 SCRIPT: Final = files(__package__).joinpath("limits.lua").read_bytes()
 """The script that takes from limits; its head says what goes in and what comes out."""
@@ -53,7 +53,7 @@ class RedisLink(asyncio.Protocol):
     """A `Link` to one server; `client` is a `redis.asyncio.Redis`."""
 
     def __init__(self, client: Any) -> None:
-        self.lost: Callable[[Exception], None] = lambda error: None
+        self.lost: Callable[[Exception], None] = lambda _: None
         self._client = client
         self._writer: Any = None
         self._reader: Any = None
@@ -64,7 +64,7 @@ class RedisLink(asyncio.Protocol):
         return self._writer is not None
 
     async def open(self) -> None:
-        import hiredis  # noqa: PLC0415 - a gateway without Redis loads nothing of it
+        import hiredis
 
         pool = self._client.connection_pool
         connection = await pool.get_connection()

@@ -1,7 +1,7 @@
 """Limits that all workers and gateways share, in Redis: questions of one turn of the event loop in one call.
 
-A question waits `patience` seconds at most. Who did not get an answer by then, or asks while Redis is known to be slow or
-away, is told so and goes by what the policy says for that case. Nobody waits for Redis again until a probe was
+A question waits `patience` seconds at most. Who did not get an answer by then, or asks while Redis is known to be slow
+or away, is told so and goes by what the policy says for that case. Nobody waits for Redis again until a probe was
 answered in time.
 """
 
@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from portico.stores.generations import Generations
@@ -38,9 +38,9 @@ _PROBE: Final = [argument(b"portico:limit:probe")], [b"".join(map(argument, (b"1
 class Question(Protocol):
     """What one request asks of its limits."""
 
-    keys: Sequence[bytes]
+    keys: list[bytes]
     """The names of its limits in Redis, as bulk strings."""
-    arguments: Sequence[bytes]
+    arguments: list[bytes]
     """What the script has to know of each, as bulk strings, the three of one joined."""
 
     def answered(self, left: list[int], clock: float) -> None:
