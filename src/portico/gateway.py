@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import getrandbits
 from typing import Final
 
@@ -148,10 +149,8 @@ class Gateway:
             if isinstance(verdict, Answer):
                 send_answer(exchange, verdict)
             elif isinstance(verdict, Pending):
-                following = route.policies.index(policy) + 1
-                WaitingForVerdict(
-                    exchange, verdict, lambda: self._pass_policies(exchange, route, following), self._fail
-                )
+                go_on = partial(self._pass_policies, exchange, route, route.policies.index(policy) + 1)
+                WaitingForVerdict(exchange, verdict, go_on, self._fail)
             else:
                 self._spawn(exchange, route, verdict, route.policies.index(policy) + 1)
             return

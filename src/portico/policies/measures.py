@@ -60,22 +60,22 @@ class Measure(Protocol):
 
 
 class _Named:
-    """What is the same for both kinds. `template` is a key's name in Redis, with `%s` for what `key_value` makes."""
+    """What is the same for both kinds; `redis_name` is what stands before and behind a key's value in Redis."""
 
-    def __init__(self, fallback: str, template: str, allowed: int, how: str) -> None:
+    def __init__(self, fallback: str, redis_name: tuple[str, str], allowed: int, how: str) -> None:
         self.fallback = fallback
         numbers = argument(b"%d" % allowed) + argument(how.encode())
         self.arguments = numbers + argument(b"."), numbers + argument(b"+")
         self.redis_key = lru_cache(maxsize=_REMEMBERED)(
-            lambda key: argument((template % key_value(key)).encode())  # a client that comes again is written once
+            lambda key: argument(key_value(key).join(redis_name).encode())  # who comes again is written once
         )
 
 
 class Rate(_Named):
     """A bucket of `buckets.burst` tokens, one more every `buckets.interval` seconds."""
 
-    def __init__(self, name: str, buckets: TokenBuckets, fallback: str, template: str) -> None:
-        super().__init__(fallback, template, buckets.burst, f"{1e-6 / buckets.interval:.17g}")
+    def __init__(self, name: str, buckets: TokenBuckets, fallback: str, redis_name: tuple[str, str]) -> None:
+        super().__init__(fallback, redis_name, buckets.burst, f"{1e-6 / buckets.interval:.17g}")
         self.buckets = buckets
         self._name = name
         self._policy_line = f'RateLimit-Policy: "{name}";q={ceil(60 / buckets.interval)};w=60'.encode()
@@ -102,8 +102,8 @@ class Rate(_Named):
 class Quota(_Named):
     """So many requests in a calendar period."""
 
-    def __init__(self, name: str, quotas: Quotas, fallback: str, template: str) -> None:
-        super().__init__(fallback, template, quotas.allowed, quotas.period)
+    def __init__(self, name: str, quotas: Quotas, fallback: str, redis_name: tuple[str, str]) -> None:
+        super().__init__(fallback, redis_name, quotas.allowed, quotas.period)
         self.quotas = quotas
         self._name = f"{name}-{quotas.period}"
         self._begin = self._end = 0

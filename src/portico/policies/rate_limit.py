@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -123,24 +123,25 @@ class _Maker:
         step = "after" if by == "consumer" else "before"
         # All keys of one request have one hash tag, so that in a Cluster they are in one slot: who asks or,
         # where limits of one step count by different things, the step.
-        self.template = (
-            f"portico:limit:{context.scope}:{place}:{who}:KIND:{{%s}}"
-            if is_alone
-            else f"portico:limit:{{{context.scope}:{step}}}:{place}:{who}:KIND:%s"
-        )
+        self.tagged, scope = ("{", "}") if is_alone else ("", ""), context.scope
+        self.prefix = f"portico:limit:{scope if is_alone else f'{{{scope}:{step}}}'}:{place}:{who}"
 
     def make(self, numbers: Mapping[str, Any]) -> tuple[Measure, ...]:
         """The measures of these numbers: the rate first, then quotas from the shortest to the longest."""
         measures: list[Measure] = []
         if "burst" in numbers:
             rate, burst = (numbers[key] for key in _RATE)
-            buckets = self._kept((rate, burst), lambda: TokenBuckets(rate, burst))
-            measures.append(Rate(self.name, buckets, self.fallback, self.template.replace("KIND", "rate")))
+            buckets = self._kept((rate, burst), partial(TokenBuckets, rate, burst))
+            measures.append(Rate(self.name, buckets, self.fallback, self._redis_name("rate")))
         for key, period in _QUOTAS.items():
             if key in numbers:
-                quotas = self._kept((key, numbers[key]), lambda key=key, period=period: Quotas(numbers[key], period))
-                measures.append(Quota(self.name, quotas, self.fallback, self.template.replace("KIND", period)))
+                quotas = self._kept((key, numbers[key]), partial(Quotas, numbers[key], period))
+                measures.append(Quota(self.name, quotas, self.fallback, self._redis_name(period)))
         return tuple(measures)
+
+    def _redis_name(self, kind: str) -> tuple[str, str]:
+        before, behind = self.tagged
+        return f"{self.prefix}:{kind}:{before}", behind
 
     def _kept(self, numbers: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         return self.context.state.keep(("rate_limit", self.context.scope, self.name, self.place, *numbers), make)
@@ -185,7 +186,7 @@ class _Step:
         """What a request counts against here."""
         return [each for limit in self.limits for each in limit.asked(exchange)]
 
-    def check(self, exchange: Exchange) -> Answer | None:
+    def check(self, exchange: Exchange) -> Answer | Pending | None:
         """The policy, in memory."""
         return _take_all(exchange, self.asked(exchange))
 

@@ -16,8 +16,10 @@ from typing import Any, Final, Protocol, TypeAlias
 SCRIPT: Final = files(__package__).joinpath("limits.lua").read_bytes()
 """The script that takes from limits; its head says what goes in and what comes out."""
 
-_NAME: Final = sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
-_BY_NAME: Final = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % _NAME
+NAME: Final = sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
+"""What EVALSHA calls it by."""
+
+_BY_NAME: Final = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % NAME
 _WHOLE: Final = b"$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (len(SCRIPT), SCRIPT)
 
 Done: TypeAlias = Callable[[list[int] | Exception], None]
