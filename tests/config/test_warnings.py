@@ -106,7 +106,6 @@ def test_versions_and_instances_without_a_route(load: Load) -> None:
 def test_what_this_version_does_not_use(load: Load) -> None:
     text = ONE + LIMITED + "}\ngateway: {redis_url: redis://h, access_token_expire_minutes: 5}"
     assert warned(load, text) == [
-        "portico.yaml:3:22: gateway.redis_url: accepted, but not used by this version",
         "portico.yaml:3:62: gateway.access_token_expire_minutes: accepted, but not used by this version",
     ]
 

@@ -100,7 +100,7 @@ def _nobody_known(config: Config) -> Iterator[Finding]:
 
 def _worker_limits(config: Config) -> Iterator[Finding]:
     limited = any("rate_limit" in route.policies for route in config.all_routes)
-    if limited and config.gateway.workers != 1:
+    if limited and config.gateway.workers != 1 and config.gateway.redis_url is None:
         message = "each worker counts rate limits by itself: a client may get the limit once from each of them"
         yield Finding(("gateway", "workers"), message)
 
@@ -156,7 +156,5 @@ def _unused_services(config: Config) -> Iterator[Finding]:
 
 def _not_used_yet(gateway: GatewaySettings) -> Iterator[Finding]:
     default = GatewaySettings()
-    if gateway.redis_url is not None:
-        yield Finding(("gateway", "redis_url"), "accepted, but not used by this version")
     if gateway.access_token_expire_minutes != default.access_token_expire_minutes:
         yield Finding(("gateway", "access_token_expire_minutes"), "accepted, but not used by this version")

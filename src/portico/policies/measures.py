@@ -123,4 +123,4 @@ class Quota(_Named):
 
     def explain(self, wait: int) -> str:
         period: Period = self.quotas.period
-        return f"{self.quotas.allowed} requests a {period} are allowed; the next {period} begins in {wait} s"
+        return f"{self.quotas.allowed} requests per {period} are allowed; the next {period} begins in {wait} s"

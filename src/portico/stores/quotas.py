@@ -21,6 +21,9 @@ class Quotas:
         self._begin = self._end = 0
         self._counts: Generations[str, int] = Generations(capacity)
 
+    def __len__(self) -> int:
+        return len(self._counts)
+
     def look(self, key: str, now: float) -> float:
         """What `take` would say. `now` is in seconds since the epoch."""
         if not self._begin <= now < self._end:
