@@ -75,7 +75,7 @@ class Peer:
     @property
     def label(self) -> str:
         """`nginx` with policies, `nginx plain` without."""
-        return self.name if self.stack == POLICIES else f"{self.name} {self.stack}"
+        return self.name if self.stack in (POLICIES, SHARED) else f"{self.name} {self.stack}"
 
 
 def program(name: str) -> str | None:

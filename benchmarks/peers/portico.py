@@ -21,6 +21,7 @@ gateway:
   workers: {workers}
   admin: 127.0.0.1:0
   redis_url: "{redis}"
+  redis_timeout: 1
   log: {{level: INFO, format: json, access: {access}}}
 {tls}
 services:
@@ -40,7 +41,8 @@ def _with_policies(site: Site) -> list[str]:
 
 
 def _shared(site: Site) -> list[str]:
-    return _command(site, policies=_ALL, access=str(site.directory / "access.log"), redis=site.redis)
+    policies = _ALL.replace("by: client_ip", "by: client_ip, fallback: deny")  # whatever Redis does not decide, shows
+    return _command(site, policies=policies, access=str(site.directory / "access.log"), redis=site.redis)
 
 
 def _plain(site: Site) -> list[str]:
