@@ -7,7 +7,7 @@ from typing import Any
 
 from portico.config import GatewaySettings
 from portico.redis_connection import connect
-from portico.stores.cluster_link import ClusterLink
+from portico.stores.cluster_link import CONNECTIONS, ClusterLink
 from portico.stores.redis_link import RedisLink
 from portico.stores.shared_limits import SharedLimits
 
@@ -18,6 +18,6 @@ def shared_limits(gateway: GatewaySettings, loop: asyncio.AbstractEventLoop) -> 
     """The limits in Redis where the configuration names one; nothing is connected yet."""
     if gateway.redis_url is None:
         return None
-    client: Any = connect(gateway.redis_url.get_secret_value(), timeout=_CONNECT_TIMEOUT, connections=1)
+    client: Any = connect(gateway.redis_url.get_secret_value(), timeout=_CONNECT_TIMEOUT, connections=CONNECTIONS)
     link = ClusterLink(client) if hasattr(client, "keyslot") else RedisLink(client)
     return SharedLimits(link, gateway.redis_timeout, loop)

@@ -110,7 +110,7 @@ class GatewaySettings(Section):
     redis_url: Annotated[Secret, AfterValidator(_redis_url)] = None
     redis_timeout: Annotated[
         Duration, Field(ge=0.001, le=1, description="How long a request may wait for Redis to check its limits.")
-    ] = 0.01
+    ] = 0.02
     trusted_proxies: tuple[Annotated[Network, BeforeValidator(_network, json_schema_input_type=str)], ...] = ()
     trusted_headers: Annotated[Literal["x-forwarded", "forwarded"], BeforeValidator(_lower)] = "x-forwarded"
     proxy_protocol: bool = False

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from portico.stores.redis_link import NAME, SCRIPT, Done
 
+CONNECTIONS: Final = 8
+"""To each node; redis-py does not wait for one that is in use, so no more calls than that are under way."""
+
 
 class ClusterLink:
-    """A `Link` to a Cluster; `client` is a `redis.asyncio.RedisCluster`.
+    """A `Link` to a Cluster; `client` is a `redis.asyncio.RedisCluster` that has so many `CONNECTIONS`.
 
     A call costs a task for every slot, and where one of the nodes fails it fails as a whole.
     """
@@ -19,6 +22,7 @@ class ClusterLink:
         self.lost: Callable[[Exception], None] = lambda _: None
         self._client = client
         self._is_open = False
+        self._places = asyncio.Semaphore(CONNECTIONS)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -66,10 +70,11 @@ class ClusterLink:
         from redis.exceptions import NoScriptError
 
         ask = self._client.execute_command
-        try:
-            reply: list[int] = await ask("EVALSHA", NAME, len(keys), *keys, *arguments)
-        except NoScriptError:
-            reply = await ask("EVAL", SCRIPT, len(keys), *keys, *arguments)
+        async with self._places:
+            try:
+                reply: list[int] = await ask("EVALSHA", NAME, len(keys), *keys, *arguments)
+            except NoScriptError:  # it was not run: nothing is taken twice
+                reply = await ask("EVAL", SCRIPT, len(keys), *keys, *arguments)
         return reply
 
 

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from portico.redis_connection import reason
 from portico.stores.generations import Generations
 from portico.stores.redis_link import Link, argument
 
@@ -129,7 +130,7 @@ class SharedLimits:
             return
         if isinstance(reply, Exception):
             self._link.close()  # another server may have taken over: the next connection finds it
-            self._fail(str(reply))
+            self._fail(reason(reply))
             return
         self._calls.popleft()
         clock = reply[0] / 1e6
@@ -167,7 +168,7 @@ class SharedLimits:
 
     def _lost(self, error: Exception) -> None:
         self._silent_since = None
-        self._fail(f"the connection broke: {error}")
+        self._fail(f"the connection broke: {reason(error)}")
 
     def _fail(self, problem: str) -> None:
         """Ask no more, and let all who wait go on without an answer."""
@@ -253,7 +254,7 @@ class SharedLimits:
                 async with asyncio.timeout(_CONNECT_PATIENCE):
                     await self._link.open()
         except Exception as error:  # OSError, TimeoutError, and what redis-py raises
-            return f"no connection: {error or type(error).__name__}"
+            return f"no connection: {reason(error)}"
         return await self._probe()
 
     async def _probe(self) -> str:
@@ -264,7 +265,7 @@ class SharedLimits:
             if isinstance(reply, Exception):
                 self._link.close()
             if not answer.done():
-                answer.set_result(str(reply) if isinstance(reply, Exception) else "")
+                answer.set_result(reason(reply) if isinstance(reply, Exception) else "")
 
         def missed() -> None:
             if not answer.done():
