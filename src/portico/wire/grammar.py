@@ -24,6 +24,10 @@ from portico.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, Response
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _FIELD = _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+"
 _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])")  # a # is in no target
+_USUAL_REQUEST_LINE: Final = re.compile(
+    rb"(GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) (/[\x21\x22\x24-\x7e]*+) HTTP/1\.1\r\n"
+)
+"""One that nothing more has to be asked of but its length."""
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?")
 _FIELD_LINE: Final = re.compile(rb"(" + _TOKEN + rb"):[\t\x20-\x7e\x80-\xff]*+")
 _FIELD_LINES: Final = re.compile(rb"(?:" + _FIELD + rb"\r\n)*+")
@@ -122,18 +126,20 @@ def parse_request_head(
     return request
 
 
-def repeat_request_head(line: bytes, url_length: int, previous: RequestHead) -> RequestHead | None:
-    """A request head whose fields are, byte for byte, those of the request before it on its connection.
+def repeat_request_head(buffer: bytes, url_length: int, previous: RequestHead) -> RequestHead | None:
+    """The request head at the start of `buffer`, whose fields are, byte for byte, those of the request before it.
 
-    Clients repeat their fields, and the same bytes mean the same. None where the line has to be looked at with them.
+    Clients repeat their fields, and the same bytes mean the same. None where the request line is out of the ordinary,
+    or has to be looked at together with the fields.
     """
-    match = _REQUEST_LINE.fullmatch(line)
-    if match is None:
+    match = _USUAL_REQUEST_LINE.match(buffer)
+    if match is None or previous.version == 10:
         return None
     request = RequestHead()
-    _take_line(request, match, url_length)
-    if request.version == 10 or previous.version == 10 or request.target[0] != _SLASH:
+    request.method, request.target = match.groups()
+    if len(request.target) > url_length:
         return None
+    request.version = 11
     request.tail = previous.tail
     request.fields = previous.fields
     request.noted = previous.noted
