@@ -217,7 +217,7 @@ class Forwarding:
         request, route = self.exchange.request, self.route
         assert request is not None
         fields = request.fields
-        lines = fields.without(REQUEST_DROP | request.hop_by_hop if request.hop_by_hop else REQUEST_DROP)
+        lines = fields.without(REQUEST_DROP | request.hop_by_hop) if request.hop_by_hop else fields.unnoted()
         if request.framing == CHUNKED:
             lines.append(b"Transfer-Encoding: chunked")
         elif request.framing or b"content-length" in request.noted:

@@ -19,7 +19,7 @@ from ipaddress import IPv6Address
 from typing import Final
 
 from portico.errors import MessageError
-from portico.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, ResponseHead
+from portico.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, ResponseHead, Shape
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _FIELD = _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+"
@@ -108,19 +108,25 @@ _name_of: Final = _FieldNames().__getitem__
 
 
 def parse_request_head(
-    line: bytes, block: bytes, header_count: int, url_length: int, noted: frozenset[bytes]
+    line: bytes,
+    block: bytes,
+    header_count: int,
+    url_length: int,
+    noted: frozenset[bytes],
+    previous: RequestHead | None = None,
 ) -> RequestHead:
     """A request head from its first `line` and the `block` of its field lines, neither with the CRLF that ends it.
 
-    `noted` are the names that `RequestHead.noted` tells about; they include `REQUEST_RULES`. Raises MessageError where
-    the head breaks RFC 9112 or a limit (`header_count` fields, `url_length` bytes of target).
+    `noted` are the names that `RequestHead.noted` tells about; they include `REQUEST_RULES`. `previous` is the request
+    before it on its connection, read with the same `noted`. Raises MessageError where the head breaks RFC 9112 or a
+    limit (`header_count` fields, `url_length` bytes of target).
     """
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
         raise diagnosed(line + b"\r\n" + block)
     request = RequestHead()
     _take_line(request, match, url_length)
-    _parse_fields(request, line, block, header_count, noted)
+    _parse_fields(request, line, block, header_count, noted, previous)
     if request.target[0] != _SLASH:
         request.target, request.host = _origin_form(request.method, request.target, request.host)
     return request
@@ -142,13 +148,18 @@ def repeat_request_head(buffer: bytes, url_length: int, previous: RequestHead) -
     request.version = 11
     request.tail = previous.tail
     request.fields = previous.fields
+    _decide_alike(request, previous)
+    return request
+
+
+def _decide_alike(request: RequestHead, previous: RequestHead) -> None:
+    """Take over what the fields of an earlier request decided."""
     request.noted = previous.noted
     request.host = previous.host
     request.framing = previous.framing
     request.keep_alive = previous.keep_alive
     request.hop_by_hop = previous.hop_by_hop
     request.expects_continue = previous.expects_continue
-    return request
 
 
 def _take_line(request: RequestHead, match: re.Match[bytes], url_length: int) -> None:
@@ -160,7 +171,14 @@ def _take_line(request: RequestHead, match: re.Match[bytes], url_length: int) ->
     request.version = 11 if minor == b"1" else 10
 
 
-def _parse_fields(request: RequestHead, line: bytes, block: bytes, header_count: int, noted: frozenset[bytes]) -> None:
+def _parse_fields(
+    request: RequestHead,
+    line: bytes,
+    block: bytes,
+    header_count: int,
+    noted: frozenset[bytes],
+    previous: RequestHead | None,
+) -> None:
     """All that the field lines decide."""
     lines = block.split(b"\r\n") if block else []
     if len(lines) > header_count:
@@ -170,6 +188,12 @@ def _parse_fields(request: RequestHead, line: bytes, block: bytes, header_count:
     except ValueError:
         raise diagnosed(line + b"\r\n" + block) from None
     request.fields = fields = Fields(names, lines)
+    if previous is not None and previous.fields.names == names and previous.version == request.version == 11:
+        fields.shape = shape = previous.fields.shape
+        if shape is not None and shape.decisive(lines) == shape.decided:
+            _decide_alike(request, previous)
+            return
+    fields.shape = Shape(names, lines, noted)
     request.host = _host_of(fields, request.version)
     request.framing = 0
     request.expects_continue = False

@@ -400,7 +400,8 @@ class ServerConnection(asyncio.Protocol):
             request = repeat_request_head(buffer, limits.url_length, previous) if previous else None
             if request is None:
                 count, length = limits.header_count, limits.url_length
-                request = parse_request_head(buffer[:line], buffer[line + 2 : end], count, length, server.noted)
+                line_of_it, block = buffer[:line], buffer[line + 2 : end]
+                request = parse_request_head(line_of_it, block, count, length, server.noted, self.previous)
                 request.tail = buffer[line : end + 4]
             if request.framing > limits.body_size:
                 raise MessageError("body_too_large", f"the body is larger than {limits.body_size} bytes")
