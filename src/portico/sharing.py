@@ -14,10 +14,15 @@ from portico.stores.shared_limits import SharedLimits
 _CONNECT_TIMEOUT = 2.0
 
 
-def shared_limits(gateway: GatewaySettings, loop: asyncio.AbstractEventLoop) -> SharedLimits | None:
-    """The limits in Redis where the configuration names one; nothing is connected yet."""
+def shared_limits(
+    gateway: GatewaySettings, fallbacks: dict[str, int], loop: asyncio.AbstractEventLoop
+) -> SharedLimits | None:
+    """The limits in Redis where the configuration names one; nothing is connected yet.
+
+    `fallbacks` counts, by service, the requests that are decided without it.
+    """
     if gateway.redis_url is None:
         return None
     client: Any = connect(gateway.redis_url.get_secret_value(), timeout=_CONNECT_TIMEOUT, connections=CONNECTIONS)
     link = ClusterLink(client) if hasattr(client, "keyslot") else RedisLink(client)
-    return SharedLimits(link, gateway.redis_timeout, loop)
+    return SharedLimits(link, gateway.redis_timeout, fallbacks, loop)

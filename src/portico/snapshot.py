@@ -58,7 +58,8 @@ class SnapshotBuilder:
         metrics: Metrics,
         shared: SharedLimits | None = None,
     ) -> None:
-        self._shared_limits = shared
+        self.shared = shared
+        """What counts limits in Redis, for the snapshots to come."""
         self._deadlines = deadlines
         self._outbox = outbox
         self._local_answers = local_answers
@@ -243,9 +244,7 @@ class SnapshotBuilder:
 
     def _chain(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> tuple[Policy, ...]:
         key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
-        chain: tuple[Policy, ...] = self._alike(
-            key, lambda: build_chain(written, self._state, consumers, self._shared_limits)
-        )
+        chain: tuple[Policy, ...] = self._alike(key, lambda: build_chain(written, self._state, consumers, self.shared))
         return chain
 
     def _alike(self, key: object, make: Callable[[], Any]) -> Any:
@@ -268,7 +267,7 @@ class SnapshotBuilder:
                 for key, settings in config.own_policies.items()
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
-            chain = build_chain(own, self._state, {}, self._shared_limits)
+            chain = build_chain(own, self._state, {}, self.shared)
             route = Route(
                 name=path,
                 service=self._control,

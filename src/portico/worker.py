@@ -47,6 +47,8 @@ _LAST_HANDSHAKES: Final = 0.2
 """Seconds from when the supervisor turns new connections away until those that had begun have come in."""
 _NEWS_PATIENCE: Final = 1.0
 """Seconds that a worker which joins others waits to hear from control how instances are, before it serves."""
+_LAST_QUESTIONS: Final = 5.0
+"""Seconds after which nobody asks a Redis any more that was named before: requests hold on to their snapshot."""
 _LOG_FROM: Final = {"DEBUG": 0, "INFO": 0, "WARNING": 500, "ERROR": 500, "CRITICAL": 1000}
 """The lowest status that each log level lets into the access log."""
 
@@ -85,7 +87,8 @@ class _Worker:
         configure_events(config.gateway.log.level, config.gateway.log.format)
         deadlines, outbox = Deadlines(loop), Outbox(loop)
         self.local_answers = {"/livez": self._livez, "/readyz": self._readyz}
-        self.shared = shared_limits(config.gateway, loop)
+        self.limit_fallbacks: dict[str, int] = {}
+        self.shared = shared_limits(config.gateway, self.limit_fallbacks, loop)
         self.builder = SnapshotBuilder(
             deadlines, outbox, self.runtime.control_socket, self.local_answers, self.metrics, self.shared
         )
@@ -270,6 +273,7 @@ class _Worker:
         try:
             with without_collections():
                 config = await in_slices(loading(dumped))
+                await self._share_limits(config)
                 self.gateway.snapshot = await in_slices(self.builder.building(config, generation))
         except CertificateError as error:
             logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
@@ -279,8 +283,6 @@ class _Worker:
             return repr(error)
         self.config = config
         self.gateway.max_requests = config.gateway.limits.requests or sys.maxsize
-        if self.shared is not None:
-            self.shared.patience = config.gateway.redis_timeout
         for entrance in self.entrances:
             entrance.server.limits = _limits(config.gateway)
         if self.tls is not None and config.gateway.tls is not None:
@@ -289,6 +291,18 @@ class _Worker:
             self.redirect.port = self._public_port(config)
         await in_slices(replaced)
         return ""
+
+    async def _share_limits(self, config: Config) -> None:
+        """Count in another Redis from the next snapshot on, if the configuration names another."""
+        if config.gateway.redis_url != self.config.gateway.redis_url:
+            replaced, self.shared = self.shared, shared_limits(config.gateway, self.limit_fallbacks, self.loop)
+            self.builder.shared = self.shared
+            if self.shared is not None:
+                await self.shared.start()
+            if replaced is not None:
+                self.loop.call_later(_LAST_QUESTIONS, replaced.close)
+        elif self.shared is not None:
+            self.shared.patience = config.gateway.redis_timeout
 
     async def _report_regularly(self, writer: asyncio.StreamWriter) -> None:
         """Totals that control knows survive this process."""
@@ -307,7 +321,7 @@ class _Worker:
             "breakers": self.builder.breaker_states(),
             "services": self.builder.load(),
             "redis_up": None if self.shared is None else int(self.shared.is_up),
-            "limit_fallbacks": self.shared.fallbacks if self.shared is not None else {},
+            "limit_fallbacks": self.limit_fallbacks,
             "generation": self.gateway.snapshot.generation,
         }
         return msgspec.json.encode(totals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -125,6 +126,16 @@ def test_a_client_cannot_make_the_key_of_another(store: RedisProcess, backend: B
     keys = store.limit_keys()
     assert len(keys) == len(names)
     assert all(key.count("{") == key.count("}") == 1 and len(key) < 120 for key in keys)
+
+
+def test_another_redis_from_the_next_reload_on(store: RedisProcess, backend: Backend) -> None:
+    limit = {"rate_limit": {"requests_per_minute": 0.1, "burst": 2}}
+    with RedisProcess() as other, Gateway(shared(store.url, backend, limit)) as gateway:
+        assert [gateway.get("/api/echo/x").status for _ in range(3)] == [200, 200, 429]
+        gateway.write(shared(other.url, backend, limit))
+        gateway.signal(signal.SIGHUP)
+        until(lambda: gateway.get("/api/echo/x").status == 200)
+        assert len(store.limit_keys()) == len(other.limit_keys()) == 1
 
 
 # ---- not there

@@ -68,11 +68,11 @@ class _Call:
 class SharedLimits:
     """Asks Redis through a `link`; `patience` is how long a question may wait, in seconds."""
 
-    def __init__(self, link: Link, patience: float, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, link: Link, patience: float, fallbacks: dict[str, int], loop: asyncio.AbstractEventLoop) -> None:
         self.patience = patience
         self.is_up = False
         """Whether Redis answers in time, as far as is known."""
-        self.fallbacks: dict[str, int] = {}
+        self.fallbacks = fallbacks
         """Requests that were decided without Redis, by service."""
         self._link = link
         self._loop = loop
@@ -171,12 +171,16 @@ class SharedLimits:
         self._fail(f"the connection broke: {reason(error)}")
 
     def _fail(self, problem: str) -> None:
-        """Ask no more, and let all who wait go on without an answer."""
+        """Ask no more, until a probe is answered."""
         self._stirred.set()
         if not self.is_up:
             return
-        self.is_up = False
         logger.warning("Redis does not serve limits: each goes by its fallback", extra={"reason": problem})
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Let all who wait go on without an answer."""
+        self.is_up = False
         calls, self._calls = self._calls, deque()
         gathered, self._gathered = self._gathered, []
         if calls and self._link.is_open:
@@ -206,6 +210,7 @@ class SharedLimits:
         if self._tending is not None:
             self._tending.cancel()
         self._link.close()
+        self._let_go()
 
     async def _tend(self) -> None:
         """While Redis serves, wait until it does not; while it does not, try it now and then."""
