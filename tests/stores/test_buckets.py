@@ -45,8 +45,8 @@ def test_against_counting_tokens(rate: int, burst: int, script: list[tuple[int, 
         took, right = buckets.take(str(key), float(now)), model[key].take(now)
         assert looked == took, "looking tells the same and takes nothing"
         tokens = model[key].tokens
-        if abs(tokens - round(tokens)) < Fraction(1, 10**4):
-            model[key].tokens = tokens = Fraction(round(tokens))  # the last ulp may fall on either side
+        if abs(tokens - round(tokens)) < Fraction(1, 500):
+            model[key].tokens = tokens = Fraction(round(tokens))  # a thousandth of a token may fall on either side
             if (took >= 0) != (right >= 0):
                 assert tokens in (0, 1)
                 model[key].tokens = tokens - 1 if took >= 0 else tokens
