@@ -132,7 +132,7 @@ class SharedLimits:
             self._link.close()  # another server may have taken over: the next connection finds it
             self._fail(reason(reply))
             return
-        self._calls.popleft()
+        self._calls.remove(call)  # mostly the first: only one that was sent again comes behind its successors
         clock = reply[0] / 1e6
         place = 1
         for question in call.questions:
