@@ -33,7 +33,7 @@ _OF_FAULT: Final[dict[str, dict[str, Any]]] = {
     "cutting": _INSTANCE_TROUBLE,
     "slow": _INSTANCE_TROUBLE,
     "mute": _INSTANCE_TROUBLE,
-    "overload": {"gateway": {"workers": 1, "limits": {"requests": 48}}},
+    "overload": {"gateway": {"workers": 1}},
 }
 
 
