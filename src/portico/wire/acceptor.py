@@ -46,8 +46,8 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept)
 
     def take(self, most: int) -> None:
-        """Take those who wait, `most` of them."""
-        while most and self._accept():
+        """Take those who wait, `most` of them; nobody once it is closed."""
+        while most and self._listener.fileno() >= 0 and self._accept():
             most -= 1
 
     def is_opening(self) -> bool:
