@@ -68,7 +68,9 @@ class SnapshotBuilder:
         self._contexts = UpstreamContexts()
         self._shared: dict[object, Any] = {}
         control = Instance(Address("portico", path=str(control_socket)), deadlines, outbox, RESPONSE_DROP)
-        self._control = Service("gateway", [(control, 1)], Timeouts(response=15.0, silence=15.0), Retry(attempts=3), deadlines)
+        self._control = Service(
+            "gateway", [(control, 1)], Timeouts(response=15.0, silence=15.0), Retry(attempts=3), deadlines
+        )
 
     def build(self, config: Config, generation: int) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""

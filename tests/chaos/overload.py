@@ -87,7 +87,6 @@ def overloaded(fault: Fault, start: Start, seconds: float) -> Row:
         found = _measured(worker, subject.ports[0], lasts)
     row = Row(
         *(fault.name, subject.name, fault.promise, found.few + found.flood, found.steady, found.during),
-        needs=fault.needs,
     )
     _judge(row, found, lasts)
     return row

@@ -420,7 +420,10 @@ def test_where_one_is_silent_and_another_answers_that_one_is_asked_and_the_silen
     silent = threading.Event()
     a, b = Backend(name="a"), Backend(goes_silent(silent), name="b")
     retries = {"silence": "100ms"}
-    with running(a, b, retries=retries, passive_health={"failures": 2, "open_for": 60}) as gateway, ExitStack() as stack:
+    with (
+        running(a, b, retries=retries, passive_health={"failures": 2, "open_for": 60}) as gateway,
+        ExitStack() as stack,
+    ):
         assert {gateway.get("/api/s/x").status for _ in range(4)} == {200}
         silent.set()
         wires = [stack.enter_context(gateway.wire()) for _ in range(8)]

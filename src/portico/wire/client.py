@@ -125,6 +125,8 @@ class UpstreamConnection(asyncio.Protocol):
     # fmt: on
 
     transport: asyncio.Transport
+    awaited: float
+    total_deadline: float
     method: bytes
     head: ResponseHead
 

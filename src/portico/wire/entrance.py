@@ -12,7 +12,6 @@ from portico.wire.acceptor import Acceptor
 from portico.wire.server import HttpServer
 from portico.wire.threshold import Threshold
 
-
 _TOGETHER: Final = 256
 """Connections that are taken at once, at most."""
 
