@@ -14,8 +14,10 @@ logger: Final = logging.getLogger("portico.overload")
 
 _BEAT: Final = 0.05
 """Seconds between two looks; one that comes late tells by how much the loop is late with everything."""
+_LONG_TURN: Final = 0.01
+"""Seconds of lateness from which those are let in who wait outside: at one a turn they would wait long."""
 _SUSTAINED: Final = 0.5
-"""Seconds of lateness before anybody is refused: a single stall, after which all is well, is no overload."""
+"""Seconds for which every look is late before anybody is refused: a single stall, however long, is no overload."""
 _WEIGHT: Final = 0.5
 """Of the newest lateness in the average that the refused share follows."""
 _MOST_REFUSED: Final = 0.95
@@ -42,7 +44,8 @@ class Overload:
         self._most = sys.maxsize
         self._patience = 0.0
         self._share = 0.0
-        self._due = self._good = time.monotonic()
+        self._due = 0.0
+        self._late_since = float("inf")
         self._told = float("-inf")
         self._refused = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -56,7 +59,6 @@ class Overload:
     def start(self, loop: asyncio.AbstractEventLoop, let_in: Callable[[], None]) -> None:
         """Look regularly from now on, and have `let_in` let in who waits outside."""
         self._loop, self._let_in = loop, let_in
-        self._due = self._good = time.monotonic()
         self._look_again()
 
     def stop(self) -> None:
@@ -78,17 +80,18 @@ class Overload:
 
     def _look(self) -> None:
         now = time.monotonic()
-        self._note(now - self._due, now)
+        late = now - self._due
+        self._note(late, now)
         self._look_again()
-        self._let_in()
+        if late > _LONG_TURN:
+            self._let_in()
 
     def _note(self, late: float, now: float) -> None:
         self.lag += _WEIGHT * (late - self.lag)
         if not self._patience:
             return
-        if late <= self._patience:
-            self._good = now
-        if self._share or now - self._good >= _SUSTAINED:
+        self._late_since = min(self._late_since, now) if late > self._patience else float("inf")
+        if self._share or now - self._late_since >= _SUSTAINED:
             self._set(min(_MOST_REFUSED, max(0.0, self.lag / self._patience - 1.0)))
             self._tell(now)
 
