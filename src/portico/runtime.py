@@ -6,14 +6,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from portico.config import Config, dump_config, load_dumped
+from portico.config import Config, dump_config, load_dumped, with_redis
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Paths inside the directory, which only its owner can enter."""
+    """Paths inside the directory, which only its owner can enter; the URL of the embedded Redis, if there is one."""
 
     directory: Path
+    redis_url: str | None = None
 
     @property
     def control_socket(self) -> Path:
@@ -33,6 +34,12 @@ class Runtime:
     @property
     def _config_file(self) -> Path:
         return self.directory / "config"
+
+    def completed(self, config: Config) -> Config:
+        """The configuration as it is served: with the embedded Redis where it names none."""
+        if self.redis_url is None or config.gateway.redis_url is not None:
+            return config
+        return with_redis(config, self.redis_url)
 
     def store(self, config: Config, generation: int) -> None:
         """Keep the configuration for processes that start later; replaced as a whole or not at all."""
