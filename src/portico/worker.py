@@ -87,8 +87,7 @@ class _Worker:
         configure_events(config.gateway.log.level, config.gateway.log.format)
         deadlines, outbox = Deadlines(loop), Outbox(loop)
         self.local_answers = {"/livez": self._livez, "/readyz": self._readyz}
-        self.limit_fallbacks: dict[str, int] = {}
-        self.shared = shared_limits(config.gateway, self.limit_fallbacks, loop)
+        self.shared = shared_limits(config.gateway, self.metrics.limit_fallbacks, loop)
         self.builder = SnapshotBuilder(
             deadlines, outbox, self.runtime.control_socket, self.local_answers, self.metrics, self.shared
         )
@@ -303,7 +302,7 @@ class _Worker:
     async def _share_limits(self, config: Config) -> None:
         """Count in another Redis from the next snapshot on, if the configuration names another."""
         if config.gateway.redis_url != self.config.gateway.redis_url:
-            replaced, self.shared = self.shared, shared_limits(config.gateway, self.limit_fallbacks, self.loop)
+            replaced, self.shared = self.shared, shared_limits(config.gateway, self.metrics.limit_fallbacks, self.loop)
             self.builder.shared = self.shared
             if self.shared is not None:
                 await self.shared.start()
@@ -329,7 +328,6 @@ class _Worker:
             "breakers": self.builder.breaker_states(),
             "services": self.builder.load(),
             "redis_up": None if self.shared is None else int(self.shared.is_up),
-            "limit_fallbacks": self.limit_fallbacks,
             "generation": self.gateway.snapshot.generation,
         }
         return msgspec.json.encode(totals)

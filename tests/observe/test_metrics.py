@@ -15,7 +15,15 @@ from portico.control.exposition import render_metrics
 from portico.control.workers import add_up
 from portico.observe.metrics import BOUNDS, Metrics
 
-GAUGES = {"in_flight": 1, "connections": 2, "tunnels": 1, "generation": 3, "breakers": [], "services": {}}
+GAUGES: dict[str, Any] = {
+    "in_flight": 1,
+    "connections": 2,
+    "tunnels": 1,
+    "generation": 3,
+    "breakers": [],
+    "services": {},
+    "redis_up": None,
+}
 
 
 def totals(*seen: tuple[str, str, int, float, float | None], **gauges: Any) -> dict[str, Any]:
@@ -224,6 +232,7 @@ def test_counters_add_up() -> None:
         "series": [],
         "retries": {"a": 11, "b": 5},
         "limited": {"a": 2},
+        "limit_fallbacks": {},
         "overloaded": {"b": 3},
         "tunnel_bytes_in": {"a": 6},
         "tunnel_bytes_out": {},

@@ -97,7 +97,11 @@ def test_nobody_waits_for_long_and_it_heals() -> None:
         link.answers_probes = False
         question = Question("a")
         limits.ask(question)
+        while not question.heard:
+            await asyncio.sleep(0.005)
+        assert limits.is_up, "one late answer is no outage"
         while limits.is_up:
+            limits.ask(Question("b"))
             await asyncio.sleep(0.005)
         assert question.heard == [None]
         link.answers_probes = True

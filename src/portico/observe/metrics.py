@@ -31,6 +31,8 @@ class Metrics:
         self._series: dict[tuple[str, str], Series] = {}
         self.retries: dict[str, int] = {}
         self.limited: dict[str, int] = {}
+        self.limit_fallbacks: dict[str, int] = {}
+        """Requests whose limits were decided without the Redis that holds them."""
         self.overloaded: dict[str, int] = {}
         self.tunnel_bytes_in: dict[str, int] = {}
         self.tunnel_bytes_out: dict[str, int] = {}
@@ -69,6 +71,7 @@ class Metrics:
             ],
             "retries": self.retries,
             "limited": self.limited,
+            "limit_fallbacks": self.limit_fallbacks,
             "overloaded": self.overloaded,
             "tunnel_bytes_in": self.tunnel_bytes_in,
             "tunnel_bytes_out": self.tunnel_bytes_out,

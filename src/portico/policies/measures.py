@@ -52,6 +52,9 @@ class Measure(Protocol):
     def take(self, key: str, exchange: Exchange) -> float:
         """In memory: count the request. What is left then, or minus the seconds until there is something again."""
 
+    def note(self, key: str, left: float, exchange: Exchange) -> None:
+        """In memory: take over what Redis says, from where this worker counts on while it is away."""
+
     def lines(self, left: float, clock: float) -> tuple[bytes, bytes]:
         """The field lines; `left` is as above, `clock` in seconds since the epoch."""
 
@@ -87,6 +90,9 @@ class Rate(_Named):
     def take(self, key: str, exchange: Exchange) -> float:
         return self.buckets.take(key, exchange.started)
 
+    def note(self, key: str, left: float, exchange: Exchange) -> None:
+        self.buckets.set_left(key, left, exchange.started)
+
     def lines(self, left: float, clock: float) -> tuple[bytes, bytes]:  # noqa: ARG002
         return self._policy_line, self._left_line(left if left >= 0 else float(-ceil(-left)))
 
@@ -113,6 +119,9 @@ class Quota(_Named):
 
     def take(self, key: str, exchange: Exchange) -> float:  # noqa: ARG002
         return self.quotas.take(key, time.time())
+
+    def note(self, key: str, left: float, exchange: Exchange) -> None:  # noqa: ARG002
+        self.quotas.set_left(key, left, time.time())
 
     def lines(self, left: float, clock: float) -> tuple[bytes, bytes]:
         if not self._begin <= clock < self._end:

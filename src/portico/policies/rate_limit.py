@@ -241,9 +241,11 @@ class _Question(Pending):
     def answered(self, left: list[int], clock: float) -> None:
         exchange, shared = self.exchange, self.step.shared
         seconds = [count if count >= 0 else count / 1e6 for count in left]
-        for key, wait in zip(self.keys, seconds, strict=True):
-            if wait < 0:
-                shared.refuse(key, exchange.started, -wait)
+        for (measure, who), key, count in zip(self.asked, self.keys, seconds, strict=True):
+            if measure.fallback == "local":
+                measure.note(who, count, exchange)
+            if count < 0:
+                shared.refuse(key, exchange.started, -count)
         self.settle(_tell(exchange, self.asked, seconds, clock))
 
     def unanswered(self) -> None:

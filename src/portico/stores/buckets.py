@@ -43,6 +43,12 @@ class TokenBuckets:
         left = (self._room - debt) / self.interval + _ROUNDING
         return left // 1 if left > 0.0 else 0.0
 
+    def set_left(self, key: str, left: float, now: float) -> None:
+        """Take over what a bucket kept elsewhere has: `left` tokens, or minus the seconds until the next one."""
+        debt = self.span - left * self.interval if left >= 0.0 else self._room - left
+        if debt > 0.0:
+            self._entries.put(key, now + debt)
+
     def take(self, key: str, now: float) -> float:
         """Take a token: the tokens left (0 or more), or, where there is none, minus the seconds until the next one."""
         if now - self._rotated > self.span:

@@ -32,6 +32,11 @@ class Quotas:
         used = self._counts.get(key) or 0
         return self.allowed - used - 1 if used < self.allowed else now - self._end
 
+    def set_left(self, key: str, left: float, now: float) -> None:
+        """Take over what was counted elsewhere: so many are left, none where that is negative."""
+        self.look(key, now)
+        self._counts.put(key, self.allowed - max(0, int(left)))
+
     def take(self, key: str, now: float) -> float:
         """Count a request: how many are left, or, where none is, minus the seconds until the next period."""
         left = self.look(key, now)

@@ -1,8 +1,8 @@
 """Limits that all workers and gateways share, in Redis: questions of one turn of the event loop in one call.
 
 A question waits `patience` seconds at most. Who did not get an answer by then, or asks while Redis is known to be slow
-or away, is told so and goes by what the policy says for that case. Nobody waits for Redis again until a probe was
-answered in time.
+or away, is told so and goes by what the policy says for that case. When that lasts, nobody waits for Redis again until
+a probe was answered in time.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ _MOST_IN_A_CALL: Final = 200
 _REFUSED_FOR: Final = 1.0
 """Seconds at most for which a refusal is repeated without asking: whoever empties a limit in Redis sees it soon."""
 _REFUSED: Final = 50_000
+_LATE_FOR: Final = 0.1
+"""Seconds, or five times the patience, for which every answer is late before Redis is asked no more: on a busy machine
+a single stall is common, and Redis counts what it is asked, however late."""
 _PAUSES: Final = (0.05, 2.0)
 """Seconds between probes, doubled each time from the one to the other."""
 _STEADY: Final = 10.0
@@ -81,6 +84,8 @@ class SharedLimits:
         self._watching = False
         self._refused: Generations[bytes, tuple[float, float]] = Generations(_REFUSED)
         self._silent_since: float | None = None
+        self._late_since: float | None = None
+        """When the first call went out of those, in a row, that were not answered in time."""
         self._stirred = asyncio.Event()
         """Set when there is a reason to look at once how Redis is."""
         self._tried = asyncio.Event()
@@ -132,6 +137,7 @@ class SharedLimits:
             self._link.close()  # another server may have taken over: the next connection finds it
             self._fail(reason(reply))
             return
+        self._late_since = None
         self._calls.remove(call)  # mostly the first: only one that was sent again comes behind its successors
         clock = reply[0] / 1e6
         place = 1
@@ -156,8 +162,21 @@ class SharedLimits:
                 call.is_excused = True  # the worker itself was busy: perhaps the question has only just gone out
                 call.due = now + self.patience
             if now >= call.due:
-                self._fail(f"no answer within {self.patience * 1000:g} ms")
+                self._give_up_on(call, now)
             self._watch()
+
+    def _give_up_on(self, call: _Call, now: float) -> None:
+        """Its questions go on without an answer; so does everybody else, if none came in time lately."""
+        sent = call.due - self.patience
+        if self._late_since is None:
+            self._late_since = sent
+        if now - self._late_since >= max(_LATE_FOR, 5 * self.patience):
+            self._fail(f"no answer within {self.patience * 1000:g} ms")
+            return
+        self._calls.remove(call)
+        call.is_over = True
+        for question in call.questions:
+            question.unanswered()
 
     def _after_reading(self, when: float, callback: Callable[[], object]) -> None:
         """Call back at a time of the loop; what has come until then is read before, however late the loop is.
@@ -181,6 +200,7 @@ class SharedLimits:
     def _let_go(self) -> None:
         """Let all who wait go on without an answer."""
         self.is_up = False
+        self._late_since = None
         calls, self._calls = self._calls, deque()
         gathered, self._gathered = self._gathered, []
         if calls and self._link.is_open:
