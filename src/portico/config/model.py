@@ -20,7 +20,14 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from portico.config.checks import RESERVED, consumer_findings, discovery_findings, gateway_findings, match_findings, name_findings
+from portico.config.checks import (
+    RESERVED,
+    consumer_findings,
+    discovery_findings,
+    gateway_findings,
+    match_findings,
+    name_findings,
+)
 from portico.config.discovery import DiscoverSettings
 from portico.config.document import Document
 from portico.config.found import DiscoveryField

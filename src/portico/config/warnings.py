@@ -34,7 +34,11 @@ def warnings_for(config: Config) -> list[Problem]:
             *_side_doors(config),
             *_lone_hedges(config),
             *_unused_services(config),
-            *([] if config.services or config.discover else [Finding(("services",), "no services: nothing can be reached")]),
+            *(
+                []
+                if config.services or config.discover
+                else [Finding(("services",), "no services: nothing can be reached")]
+            ),
             *_believed(config),
             *_not_used_yet(config.gateway),
         ]
@@ -139,7 +143,11 @@ def _side_doors(config: Config) -> Iterator[Finding]:
 def _lone_hedges(config: Config) -> Iterator[Finding]:
     for name, service in config.services.items():
         upstreams = [service.upstream(version) for version in (None, *service.versions)]
-        if service.hedge is not None and service.discover is None and all(len(upstream.instances) < 2 for upstream in upstreams):
+        if (
+            service.hedge is not None
+            and service.discover is None
+            and all(len(upstream.instances) < 2 for upstream in upstreams)
+        ):
             yield Finding(("services", name, "hedge"), "there is no second instance to ask", at_key=True)
 
 
