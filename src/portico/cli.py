@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from portico.admin_client import AdminClient
 
 DEFAULT_CONFIG = "portico.yaml"
+_REDIS_PATIENCE = 1.5
+"""Seconds that `check` waits for Redis."""
 _HEALTH_STYLES = {"healthy": "green", "unhealthy": "red", "unchecked": "dim"}
 
 app = typer.Typer(
@@ -128,12 +130,21 @@ def check(config: ConfigOption = None) -> None:
     loaded, path = _load(config)
     if expired := expired_certificates(loaded):
         _fail("\n".join(expired))
-    warnings = warnings_for(loaded)
+    warnings = [*map(str, warnings_for(loaded)), *_redis_warnings(loaded)]
     for warning in warnings:
         err.print(f"warning: {warning}", markup=False)
     name = path or "built-in configuration"
     count = f", {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else ""
     out.print(f"{name}: ok: {len(loaded.services)} services, {len(loaded.all_routes)} routes{count}", markup=False)
+
+
+def _redis_warnings(config: Config) -> list[str]:
+    """No error: where a configuration is checked is not always where it will run."""
+    from portico.redis_probe import unreachable
+
+    url = config.gateway.redis_url
+    problem = unreachable(url.get_secret_value(), _REDIS_PATIENCE) if url is not None else None
+    return [f"gateway.redis_url: {problem}"] if problem else []
 
 
 @app.command()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from portico.config import Config, dump_config, load_dumped
+from portico.config import Config, dump_config, load_dumped, with_redis
 from portico.discovered import Found
 
 T = TypeVar("T")
@@ -27,9 +27,10 @@ class _KeptEntries(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Paths inside the directory, which only its owner can enter."""
+    """Paths inside the directory, which only its owner can enter; the URL of the embedded Redis, if there is one."""
 
     directory: Path
+    redis_url: str | None = None
 
     @property
     def control_socket(self) -> Path:
@@ -72,6 +73,12 @@ class Runtime:
             return msgspec.json.decode(self._registry_file.read_bytes(), type=kind)
         except FileNotFoundError:
             return kind()
+
+    def completed(self, config: Config) -> Config:
+        """The configuration as it is served: with the embedded Redis where it names none."""
+        if self.redis_url is None or config.gateway.redis_url is not None:
+            return config
+        return with_redis(config, self.redis_url)
 
     def store(self, config: Config, generation: int) -> None:
         """Keep the configuration for processes that start later; replaced as a whole or not at all."""

@@ -114,7 +114,7 @@ class ServiceRegistry:
         self.redis.close()
 
     def _write(self, registration: _Registration, ttl: int) -> None:
-        self.redis.setex(registration.key, ttl, registration.value)
+        self.redis.set(registration.key, registration.value, ex=ttl)
         self._announce(f"+{registration.key}")
 
     def _announce(self, message: str) -> None:
@@ -177,7 +177,7 @@ class AsyncServiceRegistry:
         await self.redis.aclose()
 
     async def _write(self, registration: _Registration, ttl: int) -> None:
-        await self.redis.setex(registration.key, ttl, registration.value)
+        await self.redis.set(registration.key, registration.value, ex=ttl)
         await self._announce(f"+{registration.key}")
 
     async def _announce(self, message: str) -> None:

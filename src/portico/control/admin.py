@@ -16,6 +16,7 @@ from portico.control.problems import problem
 from portico.control.registry_api import registry_routes
 from portico.control.reloading import AdoptionError, ReloadError, Reloading
 from portico.control.state import State
+from portico.redis_connection import masked
 
 
 def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIApp:
@@ -44,11 +45,13 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     @app.get("/admin/status")
     async def status() -> dict[str, Any]:
         """The gateway itself."""
+        url = state.config.gateway.redis_url
         return {
             "version": __version__,
             "config": str(state.config_path) if state.config_path else None,
             "generation": state.generation,
             "refused": state.refused,
+            "redis": masked(url.get_secret_value()) if url is not None else None,
             "control_uptime": round(time.time() - state.started, 3),
             "workers": workers_overview(await state.workers.running()),
         }

@@ -227,14 +227,14 @@ class Registry:
             return
         self.entries[key] = entry
         if known is None or not known.describes(entry):
-            extra = {"service": entry.service, "instance": entry.url, "id": entry.instance, "from": entry.source}
+            extra = {"service": entry.service, "instance": entry.url, **_id(entry), "from": entry.source}
             logger.info("instance %s", "registered" if known is None else "changed", extra=extra)
             self._changed.add(entry.service)
             self._schedule()
 
     def _drop(self, key: str, reason: str) -> None:
         entry = self.entries.pop(key)
-        extra = {"service": entry.service, "instance": entry.url, "id": entry.instance, "reason": reason}
+        extra = {"service": entry.service, "instance": entry.url, **_id(entry), "reason": reason}
         logger.info("instance gone", extra=extra)
         self._changed.add(entry.service)
         self._schedule()
@@ -302,3 +302,7 @@ def keys_to_read(registry: Registry, names: Collection[str], scanned: Mapping[st
     plain = (f"service:{name}" for name in names if registry.wanted(name) == "redis")
     known = (key for key, entry in registry.entries.items() if entry.source == "redis")
     return list(dict.fromkeys([*known, *plain, *scanned]))
+
+
+def _id(entry: Entry) -> dict[str, str]:
+    return {"id": entry.instance} if entry.instance is not None else {}

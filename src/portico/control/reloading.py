@@ -68,8 +68,8 @@ class Reloading:
             raise
         if _fixed(config) != _fixed(state.config):
             logger.warning(
-                "a change of host, port, workers, admin, proxy_protocol, redirect_from or log, or between TLS and "
-                "none, takes effect after a restart"
+                "a change of host, port, workers, embedded_redis, admin, proxy_protocol, redirect_from or log, or "
+                "between TLS and none, takes effect after a restart"
             )
         state.refused = None
         registry = state.discovery.registry
@@ -122,7 +122,7 @@ class Reloading:
             problems = problems or ["the file names no service: it looks cut short"]
         if problems:
             raise ReloadError("\n".join(problems))
-        return config
+        return self._runtime.completed(config)
 
 
 def _fixed(config: Config) -> tuple[object, ...]:
@@ -130,4 +130,4 @@ def _fixed(config: Config) -> tuple[object, ...]:
     gateway = config.gateway
     redirect_from = gateway.tls and gateway.tls.redirect_from
     listening = (gateway.host, gateway.port, gateway.tls is None, redirect_from, gateway.proxy_protocol)
-    return *listening, gateway.admin, gateway.workers, gateway.log
+    return *listening, gateway.admin, gateway.workers, gateway.embedded_redis, gateway.log
