@@ -66,7 +66,7 @@ class Registry:
         self._told: dict[str, list[Found]] = {}
         self._changed: set[str] = set()
         self._flush: asyncio.TimerHandle | None = None
-        self._complaints: dict[tuple[str, str], None] = {}
+        self._complaints: dict[str, str] = {}
         self._last_seen = dict.fromkeys(config.admitted, time.monotonic())
         """When a service that nobody wrote had an instance last."""
         self._restore()
@@ -100,7 +100,6 @@ class Registry:
     def follow(self, config: Config) -> None:
         """Go by another configuration: what it does not look for, or believe, is forgotten."""
         self.config = config
-        self._complaints.clear()
         for key, entry in list(self.entries.items()):
             if self.wanted(entry.service) != entry.source or self._objection(entry) is not None:
                 self._drop(key, "not wanted any more")
@@ -120,6 +119,7 @@ class Registry:
             if key in self.entries:
                 self._drop(key, "what it says now cannot be used")
             return
+        self._complaints.pop(key, None)
         now, known = time.monotonic(), self.entries.get(key)
         entry.expires_at, entry.seen = (now + seconds if math.isfinite(seconds) else 0.0), self._life
         entry.ttl = max(seconds, known.ttl if known else 0.0) if math.isfinite(seconds) else 0.0
@@ -240,12 +240,12 @@ class Registry:
         self._schedule()
 
     def _complain(self, key: str, reason: str) -> None:
-        """Once for each key and what is wrong with it."""
-        if (key, reason) in self._complaints:
+        """Once for each key, until something else is wrong with it or nothing is any more."""
+        if self._complaints.get(key) == reason:
             return
         if len(self._complaints) >= _REMEMBERED:
             self._complaints.pop(next(iter(self._complaints)))
-        self._complaints[key, reason] = None
+        self._complaints[key] = reason
         logger.warning("a registration is ignored", extra={"key": key[:300], "reason": reason})
 
     def _schedule(self) -> None:
