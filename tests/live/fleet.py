@@ -11,8 +11,6 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import uvloop
-
 from portico.client.registry import AsyncServiceRegistry
 
 from .client import PATIENCE
@@ -42,7 +40,7 @@ class Member:
         self._writers.add(writer)
         body = self.name.encode()
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-        with suppress(OSError, EOFError):
+        with suppress(OSError, EOFError, asyncio.CancelledError):
             while await reader.readuntil(b"\r\n\r\n"):
                 self.served += 1
                 writer.write(answer)
@@ -55,8 +53,9 @@ class Fleet:
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
-        self._loop = uvloop.new_event_loop()
+        self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self.members: list[Member] = []
         self._clients: list[asyncio.Task[None]] = []
         self._over = False
 
@@ -68,6 +67,7 @@ class Fleet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.run(self._end())
+        self.run(self._cancel_rest())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(PATIENCE)
         self._loop.close()
@@ -75,6 +75,13 @@ class Fleet:
     def run(self, doing: Coroutine[Any, Any, T], patience: float = 60.0) -> T:
         """The result of a coroutine that runs on the loop."""
         return asyncio.run_coroutine_threadsafe(doing, self._loop).result(patience)
+
+    def member(self, name: str) -> Member:
+        """An instance that serves until the fleet ends."""
+        member = Member(name)
+        self.members.append(member)
+        self.run(member.start())
+        return member
 
     def begin(self, doing: Coroutine[Any, Any, None]) -> None:
         """Have it run until it ends, or the fleet does."""
@@ -100,6 +107,16 @@ class Fleet:
         for task in late:
             task.cancel()
 
+    async def _cancel_rest(self) -> None:
+        """Connections that are still served."""
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        for member in self.members:
+            await member.stop()
+        await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.sleep(0.05)
+
     @property
     def over(self) -> bool:
         return self._over
@@ -107,6 +124,7 @@ class Fleet:
     async def _ask_on(self, port: int, path: str, pause: float) -> None:
         request = f"GET {path} HTTP/1.1\r\nHost: gateway.test\r\n\r\n".encode()
         while not self._over:
+            writer = None
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 while not self._over:
@@ -115,11 +133,15 @@ class Fleet:
                         head = await reader.readuntil(b"\r\n\r\n")
                         await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
                     self.outcomes[head[9:12].decode()] += 1
+                    if b"connection: close" in head.lower():
+                        break
                     await asyncio.sleep(pause)
-                writer.close()
             except (OSError, EOFError, TimeoutError) as error:
                 self.outcomes[type(error).__name__] += 1
                 await asyncio.sleep(0.05)
+            finally:
+                if writer is not None:
+                    writer.close()
 
 
 async def keep_registered(fleet: Fleet, redis_url: str, service: str, member: Member, ttl: int) -> None:

@@ -16,7 +16,7 @@ from portico.client.registry import ServiceRegistry
 
 from .backend import Backend
 from .client import ask
-from .fleet import Fleet, Member, churn, keep_registered
+from .fleet import Fleet, churn, keep_registered
 from .messages import Message
 from .redis_servers import RedisServer
 from .world import Gateway, alive, until
@@ -177,9 +177,8 @@ def test_nobody_notices_what_becomes_of_redis(server: RedisServer) -> None:
     """Killed, started empty, hung for longer than all live, with a worker and control replaced meanwhile."""
     with Fleet() as fleet, Gateway(discovering(server, gateway={"workers": 2})) as gateway:
         gateway.clean = False  # processes are killed
-        members = [Member(f"m{number}") for number in range(3)]
+        members = [fleet.member(f"m{number}") for number in range(3)]
         for member in members:
-            fleet.run(member.start())
             fleet.begin(keep_registered(fleet, server.url, "orders", member, ttl=1))
         answers(gateway, "/api/orders/x")
         fleet.load([gateway.port], "/api/orders/x")
@@ -203,7 +202,7 @@ def test_nobody_notices_what_becomes_of_redis(server: RedisServer) -> None:
         told("in reach again")
         until(lambda: server.ask("DBSIZE") == 3, "the services are back by themselves")
         with server.stopped():
-            told("out of reach", 2)
+            told("out of reach", 3)
             time.sleep(1.5)  # every time to live is over when Redis goes on
         told("in reach again", 2)
         until(lambda: server.ask("DBSIZE") == 3, "the services are back")
@@ -217,8 +216,7 @@ def test_nobody_notices_what_becomes_of_redis(server: RedisServer) -> None:
 
 def test_instances_that_come_and_go_cost_no_request(server: RedisServer) -> None:
     with Fleet() as fleet, Gateway(discovering(server, gateway={"workers": 2})) as gateway:
-        steady = Member("steady")
-        fleet.run(steady.start())
+        steady = fleet.member("steady")
         fleet.begin(keep_registered(fleet, server.url, "orders", steady, ttl=2))
         answers(gateway, "/api/orders/x")
         fleet.load([gateway.port], "/api/orders/x", clients=4)
