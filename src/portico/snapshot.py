@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from random import randrange
 from typing import Any, Final
 
 from portico.compiled import balancing_of, latency_wanted, retry_of, timeouts_of, trip_of
@@ -139,7 +140,8 @@ class SnapshotBuilder:
                 for instance, _ in coming:
                     if instance not in service.instances and instance.in_flight == 0:
                         instance.returned = now
-                service.replace(coming)
+                start = randrange(len(coming)) if coming else 0  # noqa: S311 - turns stay even where sets change often
+                service.replace(coming[start:] + coming[:start])
         for identity in [each for each in self._instances if each[0] in keys and each not in members]:
             self._let_go(identity, self._instances.pop(identity))
         self._instances |= members
