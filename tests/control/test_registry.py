@@ -60,6 +60,12 @@ def test_one_that_somebody_deleted_goes_at_once(world: World) -> None:
     assert world.urls() == []
 
 
+def test_one_that_goes_alone_was_taken_out(world: World) -> None:
+    world.registry.read("service:a", b"http://h", 10)
+    world.registry.missing("service:a", deleted=False, others_there=True)
+    assert world.urls() == []
+
+
 def lose(world: World) -> None:
     world.registry.read("service:a:1", b'{"url": "http://one"}', 10)
     world.registry.read("service:a:2", b'{"url": "http://two"}', 10)

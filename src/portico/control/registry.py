@@ -125,8 +125,11 @@ class Registry:
         entry.ttl = max(seconds, known.ttl if known else 0.0) if math.isfinite(seconds) else 0.0
         self._put(entry)
 
-    def missing(self, key: str, *, deleted: bool) -> None:
-        """Redis does not have this key; it was `deleted` where somebody said so."""
+    def missing(self, key: str, *, deleted: bool, others_there: bool = False) -> None:
+        """Redis does not have this key; it was `deleted` where somebody said so.
+
+        Where other registrations are there it must have been. Where none is, Redis may have been emptied as a whole.
+        """
         entry, now = self.entries.get(key), time.monotonic()
         if entry is None or entry.source != "redis":
             return
@@ -139,6 +142,8 @@ class Registry:
                 logger.warning("Redis has lost an instance; it is kept", extra=extra)
         elif entry.seconds_left(now) <= _LATE or not entry.expires_at:
             self._drop(key, "expired")
+        elif others_there:
+            self._drop(key, "deregistered")
 
     def new_life(self) -> None:
         """Redis is out of reach, or has started again: what it does not have from here on was lost by it."""
