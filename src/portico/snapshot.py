@@ -21,6 +21,7 @@ from portico.policies import Policy, State, build_chain
 from portico.route import LocalRoute, Rewrite, Route
 from portico.router import Router, Rule
 from portico.slices import Steps, at_once
+from portico.stores.shared_limits import SharedLimits
 from portico.upstream_tls import UpstreamContexts
 from portico.upstreams.adaptive_limit import AdaptiveLimit
 from portico.upstreams.breakers import Breakers
@@ -57,7 +58,10 @@ class SnapshotBuilder:
         control_socket: Path,
         local_answers: Mapping[str, Callable[[], Answer]],
         metrics: Metrics,
+        shared: SharedLimits | None = None,
     ) -> None:
+        self.shared = shared
+        """What counts limits in Redis, for the snapshots to come."""
         self._deadlines = deadlines
         self._outbox = outbox
         self._local_answers = local_answers
@@ -291,7 +295,7 @@ class SnapshotBuilder:
 
     def _chain(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> tuple[Policy, ...]:
         key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
-        chain: tuple[Policy, ...] = self._alike(key, lambda: build_chain(written, self._state, consumers))
+        chain: tuple[Policy, ...] = self._alike(key, lambda: build_chain(written, self._state, consumers, self.shared))
         return chain
 
     def _alike(self, key: object, make: Callable[[], Any]) -> Any:
@@ -314,7 +318,7 @@ class SnapshotBuilder:
                 for key, settings in config.own_policies.items()
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
-            chain = build_chain(own, self._state, {})
+            chain = build_chain(own, self._state, {}, self.shared)
             route = Route(
                 name=path,
                 service=self._control,
