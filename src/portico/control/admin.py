@@ -13,6 +13,7 @@ from portico import __version__
 from portico.control.guard import Guard
 from portico.control.overview import services_overview, workers_overview
 from portico.control.problems import problem
+from portico.control.registry_api import registry_routes
 from portico.control.reloading import AdoptionError, ReloadError, Reloading
 from portico.control.state import State
 from portico.redis_connection import masked
@@ -37,7 +38,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         """Services, their instances and how these are, and who serves them by which configuration."""
         return {
             "generation": state.generation,
-            "services": services_overview(state.health),
+            "services": services_overview(state),
             "workers": workers_overview(await state.workers.running()),
         }
 
@@ -54,6 +55,8 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
             "control_uptime": round(time.time() - state.started, 3),
             "workers": workers_overview(await state.workers.running()),
         }
+
+    app.include_router(registry_routes(state.discovery))
 
     @app.exception_handler(HTTPException)
     async def refuse(request: Request, error: HTTPException) -> Response:
