@@ -187,6 +187,8 @@ class Forwarding:
             lines += (route.forwarded, self.stream.client.peer.lines)
         if self.upgrade:
             lines.append(b"Connection: Upgrade\r\nUpgrade: " + self.upgrade)
+        if route.signer is not None and exchange.consumer is not None:
+            lines.append(route.signer.line(exchange))
         host_line = b"Host: " + request.host if route.preserve_host and request.host else instance.host_line
         start = b"".join((request.method, b" ", exchange.target, exchange.query, b" HTTP/1.1\r\n", host_line))
         return b"\r\n".join((start, *lines, *exchange.request_lines, self._ids(), b"", b""))
