@@ -117,7 +117,11 @@ def test_the_life_of_tokens(load: Load) -> None:
         ("RATE_LIMIT_REQUESTS_PER_MINUTE", "0", "has to be more than 0"),
         ("ALGORITHM", "HS256,RS256", 'expected one of HS256, HS384, HS512; did you mean "HS256"?'),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "soon", "expected a whole number"),
-        ("REDIS_URL", "http://redis", "expected redis://, rediss:// or unix:// followed by an address"),
+        (
+            "REDIS_URL",
+            "http://redis",
+            "expected redis://, rediss://, redis+sentinel:// or redis+cluster:// and an address, or unix:// and a path",
+        ),
     ],
 )
 def test_a_wrong_value_names_the_variable(report: Report, variable: str, value: str, message: str) -> None:

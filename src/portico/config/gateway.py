@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.section import NoneIsEmpty, Secret, Section, Whole, is_word
 from portico.config.tls import TlsSettings
+from portico.redis_connection import check_url
 from portico.settings import Duration, DurationOrZero, Size
 
 Network = IPv4Network | IPv6Network
@@ -57,8 +58,8 @@ def _access(value: Any) -> Any:
 
 
 def _redis_url(secret: Any) -> Any:
-    if secret is not None and not secret.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("expected redis://, rediss:// or unix:// followed by an address")
+    if secret is not None:
+        check_url(secret.get_secret_value())
     return secret
 
 
