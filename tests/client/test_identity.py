@@ -185,7 +185,7 @@ def exchange(query: bytes = b"") -> Exchange:
 
 
 def test_what_the_gateway_signs_is_believed() -> None:
-    signer = Signer(IdentitySettings(keys=[KEY, OTHER_KEY]), "orders")  # type: ignore[list-item]
+    signer = Signer(IdentitySettings(keys=[KEY, OTHER_KEY]), "orders")
     own = Verifier("orders", [KEY])
     for query, target in ((b"", "/me"), (b"?", "/me"), (b"?a=b", "/me?a=b")):
         name, _, value = signer.line(exchange(query)).partition(b": ")
@@ -196,7 +196,7 @@ def test_what_the_gateway_signs_is_believed() -> None:
 
 def test_any_library_can_read_it() -> None:
     jwt = pytest.importorskip("jwt")
-    signer = Signer(IdentitySettings(keys=[KEY], lifetime=10), "orders")  # type: ignore[list-item]
+    signer = Signer(IdentitySettings(keys=[KEY], lifetime=10), "orders")
     value = signer.line(exchange()).partition(b": ")[2]
     claims = jwt.decode(value, KEY, algorithms=["HS256"], audience="orders", issuer="portico")
     assert claims["exp"] - claims["iat"] == 10

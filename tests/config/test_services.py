@@ -195,7 +195,7 @@ def test_on_is_a_key_and_no_boolean(load: Load) -> None:
         ("hedge: {after: 0}", "hedge.after: has to be more than 0"),
         ("retries: {methods: [GET, 'P T']}", "retries.methods[1]: expected a method such as GET"),
         ("retries: {per_try_timeout: 0}", "retries.per_try_timeout: has to be more than 0"),
-        ("discover: redis", "discover: not supported by this version"),
+        ("discover: kafka", "discover: expected one of redis, admin"),
         (
             "trailers: [X-Sum, Content-Length]",
             "trailers[1]: Content-Length decides about a message before its content; it cannot come behind it",

@@ -24,7 +24,7 @@ def test_from_start_to_end() -> None:
         (own_id, told), *others = registry.instances.items()
         assert not others
         assert str(service.process.pid) in own_id
-        assert told == {"url": service.url, "weight": 1, "version": "v7", "metadata": {"zone": "a"}, "ttl": 1.0}
+        assert told == {"url": service.url, "weight": 1, "version": "v7", "metadata": {"zone": "a"}, "ttl": 1}
 
         registry.instances.clear()
         until(lambda: registry.instances.keys() == {own_id}, "it registers again where it is not known any more")

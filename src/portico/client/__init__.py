@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from portico.client.behind_gateway import BehindGateway
 from portico.client.identity import IdentityError, User, Verifier, identity
 from portico.client.lifespan import register
+from portico.client.registry import AsyncServiceRegistry, ServiceRegistry
 
 if TYPE_CHECKING:
     from portico.client.dependencies import current_user, optional_user, require_scopes, trust_gateway
@@ -27,8 +28,10 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "AsyncServiceRegistry",
     "BehindGateway",
     "IdentityError",
+    "ServiceRegistry",
     "User",
     "Verifier",
     "current_user",

@@ -8,10 +8,11 @@ import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_HEAVIEST: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,11 @@ class Announcement:
 
     name: str
     url: str
-    ttl: float = 30
+    ttl: int = 30
     id: str | None = None
     weight: int = 1
     version: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
     openapi: str | None = None
 
     def __post_init__(self) -> None:
@@ -39,8 +40,8 @@ class Announcement:
             raise ValueError(f"url: expected http://host:port, where gateways reach this service, not {self.url!r}")
         if self.ttl < 1:
             raise ValueError("ttl: expected 1 second or more")
-        if self.weight < 1:
-            raise ValueError("weight: expected 1 or more")
+        if not 1 <= self.weight <= _HEAVIEST:
+            raise ValueError(f"weight: expected 1 to {_HEAVIEST}")
 
     @property
     def address(self) -> tuple[str, int]:

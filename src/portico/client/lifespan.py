@@ -11,9 +11,10 @@ from typing import Any, Final, TypeVar
 
 from portico.client.announcement import Announcement
 from portico.client.departure import Departure
-from portico.client.registration import Registration
+from portico.client.presence import Presence
 from portico.client.registries import GatewayRegistry, RedisRegistry, Registry
 from portico.client.types import ASGIApp, Message, Receive, Scope, Send
+from portico.redis_connection import check_url
 
 logger: Final = logging.getLogger("portico.client")
 
@@ -35,9 +36,9 @@ def register(
     id: str | None = None,  # noqa: A002 - what registries call it
     weight: int = 1,
     version: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, str] | None = None,
     openapi: str | None = None,
-    ttl: float = 30,
+    ttl: int = 30,
     leave_time: float = 1.0,
 ) -> App | Registered:
     """Have `app` registered as an instance of the service `name` while it runs; returns the application to serve.
@@ -67,21 +68,21 @@ def register(
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
-        registration = Registration(announcement, make_registries())
+        presence = Presence(announcement, make_registries())
 
         async def leave() -> None:
-            await registration.leave()
-            if registration.has_registered:
+            await presence.leave()
+            if presence.has_registered:
                 await asyncio.sleep(leave_time)
 
         departure = Departure(leave)
-        registration.begin()
+        presence.begin()
         departure.begin()
         try:
             yield
         finally:
             departure.end()
-            await registration.leave()
+            await presence.leave()
 
     if hasattr(getattr(app, "router", None), "lifespan_context"):
         app.router.lifespan_context = _within(app.router.lifespan_context, running)
@@ -98,7 +99,7 @@ def _registries(
     if not redis_url and not gateway:
         redis_url, gateway = os.environ.get("REDIS_URL"), os.environ.get(ADMIN_VARIABLE)
     if redis_url:
-        shared = redis_url
+        shared = check_url(redis_url)
         return lambda: [RedisRegistry(shared)]
     if gateway:
         admins = [part.strip() for part in gateway.split(",")] if isinstance(gateway, str) else [*gateway]

@@ -1,134 +1,51 @@
-"""Being registered from the start of a service to its end, whatever becomes of the registry meanwhile."""
+"""How registrations are kept in Redis: the keys, and what is behind them.
+
+`service:NAME` holds a URL, with a time to live: one instance that says nothing more of itself. `service:NAME:ID` holds
+a JSON object with `url` and, as far as wanted, `weight`, `version`, `metadata`, `openapi` and `ttl`.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-import random
-from collections.abc import Sequence
-from typing import Final
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
 
-from portico.client.announcement import Announcement
-from portico.client.registries import Registry
-
-logger: Final = logging.getLogger("portico.client")
-
-_FIRST_PAUSE: Final = 0.5
-"""Seconds before a registry that did not answer is asked again; doubled each time, up to the pause of heartbeats."""
-_GOODBYE: Final = 6.0
-"""Seconds that deregistering may take; after that it is up to the TTL."""
-_OPENING: Final = 3.0
-"""Seconds that a server may take from its start until it listens; then one registers anyway."""
+CHANNEL: Final = "portico:registry"
+"""Where registrations are announced: `+KEY` is new or other than before, `-KEY` is gone."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
-class Registration:
-    """Keeps one announcement in one or more registries: `begin`, then `leave`, once each."""
-
-    def __init__(self, announcement: Announcement, registries: Sequence[Registry]) -> None:
-        self._announcement = announcement
-        self._registries = registries
-        self._leaving = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self.has_registered = False
-        """Whether any registry has heard of this process."""
-
-    def begin(self) -> None:
-        """Register in the background: nothing waits for a registry."""
-        announcement = self._announcement.of_this_process()
-        self._tasks = [
-            asyncio.create_task(self._keep(announcement, registry), name="portico registration")
-            for registry in self._registries
-        ]
-
-    async def leave(self) -> None:
-        """Deregister everywhere. Asked again, it waits for the same."""
-        self._leaving.set()
-        if not self._tasks:
-            return
-        _, late = await asyncio.wait(self._tasks, timeout=_GOODBYE)
-        for task in late:
-            task.cancel()
-        if late:
-            logger.warning("not every registry could be told that %s leaves: its TTL will", self._announcement.name)
-            await asyncio.wait(late, timeout=1)
-
-    async def _keep(self, announcement: Announcement, registry: Registry) -> None:
-        """One task for one registry: what it is told comes in order, and leaving is the last of it."""
-        keeper = _Keeper(announcement, registry)
-        try:
-            await self._until_reachable(announcement)
-            while not self._leaving.is_set():
-                pause = await keeper.tell()
-                self.has_registered = self.has_registered or keeper.is_registered
-                await self._rest(pause)
-        finally:
-            await keeper.leave()
-
-    async def _rest(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._leaving.wait(), seconds)
-
-    async def _until_reachable(self, announcement: Announcement) -> None:
-        """A server starts its application before it listens; where one registers too early, the first requests fail."""
-        clock = asyncio.get_running_loop().time
-        end = clock() + _OPENING
-        while clock() < end and not self._leaving.is_set():
-            try:
-                _, writer = await asyncio.wait_for(asyncio.open_connection(*announcement.address), end - clock())
-            except (OSError, ValueError):
-                await self._rest(0.05)
-            else:
-                writer.close()
-                return
+def key_of(service: str, instance: str | None = None) -> str:
+    """Where a registration is. Raises ValueError for a name that would lead elsewhere."""
+    parts = [service] if instance is None else [service, instance]
+    for part in parts:
+        if not _NAME.fullmatch(part):
+            raise ValueError(
+                f"{part!r} cannot name a service or an instance: letters, digits, _ . and -, of which a letter or "
+                "digit comes first, 100 at most"
+            )
+    return ":".join(("service", *parts))
 
 
-class _Keeper:
-    """What one registry knows, as far as one can tell, and how it is told."""
-
-    def __init__(self, announcement: Announcement, registry: Registry) -> None:
-        self._announcement = announcement
-        self._registry = registry
-        self._failures = 0
-        self._may_be_known = False
-        self.is_registered = False
-
-    async def tell(self) -> float:
-        """Register, or give a sign of life; how many seconds to wait until the next time."""
-        name, where = self._announcement.name, self._registry.where
-        rhythm = self._announcement.ttl / 3
-        try:
-            if self.is_registered and not await self._registry.heartbeat(self._announcement):
-                self.is_registered = False
-                logger.info("the registry at %s has forgotten %s: registering again", where, name)
-            if not self.is_registered:
-                self._may_be_known = True
-                await self._registry.register(self._announcement)
-                self.is_registered = True
-                logger.info("registered %s as %s at %s", self._announcement.id, name, where)
-        except Exception as error:  # whatever is wrong with a registry, the service goes on
-            if not self._failures:
-                logger.warning("cannot register %s at %s: %s; trying on", name, where, error or type(error).__name__)
-            self._failures += 1
-            return min(_FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10), rhythm) * _jitter()
-        self._failures = 0
-        return rhythm * _jitter()
-
-    async def leave(self) -> None:
-        """Deregister, unless the registry cannot know of us."""
-        name, where = self._announcement.name, self._registry.where
-        try:
-            if self._may_be_known:
-                await self._registry.deregister(self._announcement)
-                logger.info("deregistered %s of %s at %s", self._announcement.id, name, where)
-        except Exception as error:
-            reason = error or type(error).__name__
-            logger.warning("cannot deregister %s at %s: %s; its TTL will end it", name, where, reason)
-        finally:
-            with contextlib.suppress(Exception):
-                await self._registry.close()
+def parts_of(key: str) -> tuple[str, str | None] | None:
+    """The service and the instance that a key is about; None where it is no key of a registration."""
+    kind, *names = key.split(":")
+    if kind != "service" or len(names) not in (1, 2) or not all(map(_NAME.fullmatch, names)):
+        return None
+    return names[0], names[1] if len(names) == 2 else None
 
 
-def _jitter() -> float:
-    """Services that were started together should not go on in step."""
-    return random.uniform(0.9, 1.1)  # noqa: S311 - nothing depends on its being hard to guess
+def value_of(
+    url: str,
+    *,
+    weight: int = 1,
+    version: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    openapi: str | None = None,
+    ttl: float = 30,
+) -> str:
+    """What is kept of an instance that has an id."""
+    said: dict[str, Any] = {"url": url, "weight": weight, "version": version, "ttl": ttl}
+    said |= {"metadata": dict(metadata or {}), "openapi": openapi}
+    return json.dumps(said, separators=(",", ":"))

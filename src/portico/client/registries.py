@@ -10,6 +10,8 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
 from portico.client.announcement import Announcement
+from portico.client.registry import AsyncServiceRegistry
+from portico.redis_connection import masked
 
 _PATIENCE: Final = 5.0
 _ANSWER_LIMIT: Final = 65_536
@@ -42,9 +44,6 @@ class RedisRegistry:
     """The registry in Redis (`portico.client.registry`)."""
 
     def __init__(self, url: str) -> None:
-        from portico.client.registry import AsyncServiceRegistry
-        from portico.redis_connection import masked
-
         self.where = masked(url)
         self._registry = AsyncServiceRegistry(url)
 
@@ -53,7 +52,7 @@ class RedisRegistry:
         await self._registry.register(
             of.name,
             of.url,
-            round(of.ttl),
+            of.ttl,
             id=of.id,
             weight=of.weight,
             version=of.version,
@@ -62,8 +61,9 @@ class RedisRegistry:
         )
 
     async def heartbeat(self, of: Announcement) -> bool:
-        """False where its TTL has passed, or Redis has lost it."""
-        return bool(await self._registry.heartbeat(of.name, round(of.ttl), id=of.id))
+        """What Redis has lost is written again."""
+        await self._registry.heartbeat(of.name, of.ttl, id=of.id)
+        return True
 
     async def deregister(self, of: Announcement) -> None:
         """Gateways hear of it at once."""
@@ -71,7 +71,7 @@ class RedisRegistry:
 
     async def close(self) -> None:
         """Let go of connections."""
-        await self._registry.close()
+        await self._registry.aclose()
 
 
 class GatewayRegistry:

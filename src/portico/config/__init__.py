@@ -2,9 +2,11 @@
 
 from portico.config.balancing import ConsistentHashSettings, CookieKey, HeaderKey
 from portico.config.breakers import CircuitBreakerSettings, PassiveHealthSettings
+from portico.config.discovery import DiscoverSettings, refusal
 from portico.config.files import expired_certificates, file_problems, named_files
+from portico.config.found import DiscoverySettings
 from portico.config.gateway import GatewaySettings, LimitSettings, LogSettings
-from portico.config.instances import InstanceSettings
+from portico.config.instances import InstanceSettings, InstanceUrl
 from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.load import load_config, load_text
 from portico.config.model import Config, dump_config, load_dumped, loading
@@ -35,11 +37,14 @@ __all__ = [
     "ConsumerLimit",
     "ConsumerSettings",
     "CookieKey",
+    "DiscoverSettings",
+    "DiscoverySettings",
     "GatewaySettings",
     "HeaderKey",
     "HealthCheckSettings",
     "HedgeSettings",
     "InstanceSettings",
+    "InstanceUrl",
     "Level",
     "LimitSettings",
     "LogSettings",
@@ -67,5 +72,6 @@ __all__ = [
     "loading",
     "merge_policies",
     "named_files",
+    "refusal",
     "warnings_for",
 ]

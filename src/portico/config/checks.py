@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from portico.config.found import DiscoverySettings
 from portico.config.gateway import GatewaySettings
 from portico.config.problems import Finding, nearest
 from portico.config.resolve import ResolvedRoute
@@ -48,7 +49,7 @@ def _target_findings(place: int, route: RouteSettings, services: Mapping[str, Se
     elif route.version is not None and route.version not in service.versions:
         message = f'the service {route.service} has no version "{route.version}"'
         yield Finding(("routes", place, "version"), message, nearest(route.version, service.versions))
-    elif route.version is None and not service.all_instances:
+    elif route.version is None and not service.has_instances:
         versions = ", ".join(service.versions)
         message = f"only the versions of {route.service} have instances; write version: one of {versions}"
         yield Finding(("routes", place, "service"), message)
@@ -71,3 +72,17 @@ def consumer_findings(consumers: Sequence[ConsumerSettings]) -> Iterator[Finding
         if consumer.name in seen:
             yield Finding(("consumers", place, "name"), "a consumer above has this name already")
         seen.add(consumer.name)
+
+
+def discovery_findings(
+    gateway: GatewaySettings, services: Mapping[str, ServiceSettings], discover: DiscoverySettings | None
+) -> Iterator[Finding]:
+    """Instances cannot be looked for in a Redis that is not there."""
+    if gateway.redis_url is not None:
+        return
+    message = "needs a Redis that services share: set REDIS_URL or write gateway.redis_url; without one, write admin"
+    if discover is not None and discover.source == "redis":
+        yield Finding(("discover",), message, at_key=True)
+    for name, service in services.items():
+        if service.discover is not None and service.discover.source == "redis":
+            yield Finding(("services", name, "discover"), message)

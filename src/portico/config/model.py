@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, cast
 
@@ -20,8 +20,17 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from portico.config.checks import consumer_findings, gateway_findings, match_findings, name_findings
+from portico.config.checks import (
+    RESERVED,
+    consumer_findings,
+    discovery_findings,
+    gateway_findings,
+    match_findings,
+    name_findings,
+)
+from portico.config.discovery import DiscoverSettings
 from portico.config.document import Document
+from portico.config.found import DiscoveryField
 from portico.config.gateway import GatewaySettings
 from portico.config.levels import Merged, Policies
 from portico.config.problems import Finding
@@ -36,6 +45,9 @@ from portico.slices import Steps, at_once
 
 POLICY_DEFAULTS = "policy_defaults"
 """The key of the validation context under which the environment's completions of policies are handed in."""
+
+_ANY = "any-service"
+"""A name for a service that might be found."""
 
 
 class Config(Section):
@@ -54,7 +66,9 @@ class Config(Section):
     routes: tuple[RouteSettings, ...] = ()
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
     consumers: tuple[ConsumerSettings, ...] = ()
+    discover: DiscoveryField = None
 
+    _admitted: tuple[str, ...] = PrivateAttr(default=())
     _resolved: Resolved = PrivateAttr()
     _tree: Any = PrivateAttr(default=None)
     _policy_defaults: Mapping[str, Any] = PrivateAttr(default_factory=dict)
@@ -67,6 +81,8 @@ class Config(Section):
         config._tree = data
         config._policy_defaults = (info.context or {}).get(POLICY_DEFAULTS, {})
         config._resolved = resolve(config.services, config.routes, config.policies, config._policy_defaults)
+        if config.discover is not None:  # what would be wrong with a service that is found is wrong now
+            config._resolved.findings.extend(config.admitting((_ANY,))._resolved.findings)
         if findings := config._findings():
             raise ValidationError.from_exception_data(cls.__name__, [_line_error(found) for found in findings])
         return config
@@ -89,6 +105,51 @@ class Config(Section):
         """
         return self._resolved.token_settings
 
+    @property
+    def admitted(self) -> tuple[str, ...]:
+        """The services that nobody wrote, as `discover` lets them in."""
+        return self._admitted
+
+    def admitting(self, names: Iterable[str]) -> Self:
+        """What is written, with a service for each of these names that is not; none without `discover`."""
+        return at_once(self._admitting(names))
+
+    def _admitting(self, names: Iterable[str]) -> Steps[Self]:
+        written = {name: service for name, service in self.services.items() if name not in self._admitted}
+        routes = self.routes[: len(self.routes) - self._found_routes()]
+        found: tuple[str, ...] = ()
+        if self.discover is not None:
+            found = tuple(name for name in names if name not in written)
+            service = self.discover.found_service()
+            routes = (*routes, *self.discover.found_routes(found))
+            written |= dict.fromkeys(found, service)
+        config = self.model_copy(update={"services": written, "routes": routes})
+        config._admitted = found
+        config._resolved = yield from resolving(written, routes, self.policies, self._policy_defaults, found)
+        return config
+
+    def _found_routes(self) -> int:
+        """How many of the routes, the last ones, are those of admitted services."""
+        return len(self.discover.found_routes(self._admitted)) if self.discover is not None else 0
+
+    def discovery(self, name: str) -> DiscoverSettings | None:
+        """Where instances of a service register, written or not, and where they may be; None where none may."""
+        top, service = self.discover, self.services.get(name)
+        if service is not None and name not in self._admitted:
+            own = service.discover
+            if own is None or own.allow is not None or top is None:
+                return own
+            return DiscoverSettings(source=own.source, allow=top.allow)
+        if top is None or name in RESERVED or not top.admits(name):
+            return None
+        return DiscoverSettings(source=top.source, allow=top.allow)
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """From where instances may come."""
+        settings = (self.discover, *(service.discover for service in self.services.values()))
+        return frozenset(each.source for each in settings if each is not None)
+
     def parts(self) -> Iterator[object]:
         """The many things that it is made of."""
         yield from self.services.values()
@@ -107,13 +168,14 @@ class Config(Section):
             *name_findings(self.services, self.routes),
             *match_findings(self.all_routes),
             *consumer_findings(self.consumers),
+            *discovery_findings(self.gateway, self.services, self.discover),
             *self._resolved.findings,
         ]
 
 
 def dump_config(config: Config) -> bytes:
     """A configuration for another process of this gateway. It holds the secrets: keep it out of files and logs."""
-    envelope = {"tree": config._tree, POLICY_DEFAULTS: config._policy_defaults}
+    envelope = {"tree": config._tree, POLICY_DEFAULTS: config._policy_defaults, "admitted": config._admitted}
     return json.dumps(envelope, default=_plain).encode()
 
 
@@ -137,6 +199,9 @@ def loading(data: bytes) -> Steps[Config]:
     whole = Config.model_validate(rest, context={POLICY_DEFAULTS: defaults})
     config = whole.model_copy(update={"services": services, "routes": tuple(routes)})
     config._tree = tree
+    admitted = envelope.get("admitted")
+    if admitted:
+        return (yield from config._admitting(admitted))
     config._resolved = yield from resolving(services, config.routes, config.policies, defaults)
     return config
 

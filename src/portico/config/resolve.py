@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,9 +73,10 @@ def resolving(
     routes: Sequence[RouteSettings],
     policies: Policies,
     defaults: Mapping[str, Any],
+    found: Collection[str] = (),
 ) -> Steps[Resolved]:
-    """`resolve`, in steps."""
-    resolver = _Resolver(services, routes, policies, Merger(defaults))
+    """`resolve`, in steps. Services that were `found` are written at `discover.service`."""
+    resolver = _Resolver(services, routes, policies, Merger(defaults), frozenset(found))
     resolved = []
     for route in resolver.routes():
         resolved.append(route)
@@ -94,8 +95,10 @@ class _Resolver:
         written: Sequence[RouteSettings],
         policies: Policies,
         merger: Merger,
+        found: frozenset[str],
     ) -> None:
         self.services = services
+        self.found = found
         self.written = written
         self.merger = merger
         self.gateway = Level("gateway", policies, ("policies",))
@@ -121,7 +124,7 @@ class _Resolver:
     def _upstream(self, name: str, version: str | None) -> tuple[Upstream, list[Level]]:
         key = (name, version)
         if key not in self.upstreams:
-            service, path = self.services[name], ("services", name)
+            service, path = self.services[name], self._place(name)
             levels = [self.gateway, Level(f"service:{name}", service.policies, (*path, "policies"))]
             if version is not None:
                 policies = service.versions[version].policies
@@ -152,7 +155,7 @@ class _Resolver:
         )
 
     def _defaults(self, name: str, service: ServiceSettings) -> Iterator[ResolvedRoute]:
-        if service.all_instances:
+        if service.has_instances:
             yield self._default(name, None, f"/api/{name}", "/{path}")
         for version in service.versions:
             yield self._default(name, version, f"/{version}/{name}", "/api/{path}")
@@ -174,9 +177,13 @@ class _Resolver:
             upgrades=upstream.upgrades,
             trailers=upstream.trailers,
             policies=self.merger.merge(levels),
-            source=("services", service, *(("versions", version) if version else ())),
+            source=(*self._place(service), *(("versions", version) if version else ())),
             is_default=True,
         )
+
+    def _place(self, service: str) -> KeyPath:
+        """Where a service is written."""
+        return ("discover", "service") if service in self.found else ("services", service)
 
     def _free_name(self, service: str, version: str | None) -> str:
         """`SERVICE` or `SERVICE-VERSION`, with a number behind it where that is taken."""

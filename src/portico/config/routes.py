@@ -32,7 +32,8 @@ def _characters(text: str) -> None:
         raise ValueError("a path has no empty segments")
 
 
-def _prefix(text: str) -> str:
+def path_prefix(text: str) -> str:
+    """A path prefix as it is compared. Raises ValueError."""
     _characters(text)
     if re.search(r"[*{}]", text):
         raise ValueError("a path is a prefix, not a pattern; leave out *, { and }")
@@ -80,7 +81,7 @@ class RouteSettings(Section):
     name: Name | None = None
     service: str
     version: str | None = None
-    path: Annotated[str, AfterValidator(_prefix)]
+    path: Annotated[str, AfterValidator(path_prefix)]
     hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = ()
     methods: tuple[Method, ...] = ()
     headers: dict[HeaderName, Annotated[str, AfterValidator(_value)]] = Field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +19,13 @@ from portico.config.breakers import (
     PassiveHealthField,
     PassiveHealthSettings,
 )
+from portico.config.discovery import DiscoverField
 from portico.config.instances import InstanceField, InstanceSettings, InstanceUrl
 from portico.config.levels import Policies
 from portico.config.overload import MaxRequests, Places, QueueField, QueueSettings
 from portico.config.retries import HedgeSettings, RetryField, RetrySettings
 from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inherit, is_word
+from portico.discovered import Found
 from portico.forwarded import FORBIDDEN_TRAILERS
 from portico.settings import Duration, DurationOrZero, HeaderName, Name, parse_duration
 
@@ -162,11 +165,9 @@ HealthCheckField = Annotated[
 TimeoutField = Annotated[Timeouts, BeforeValidator(_long_timeout, json_schema_input_type=float | str | Timeouts)]
 
 
-class _Addressed(Section):
-    """What a service and a version of it have in common: instances of their own, one `url` or a list."""
+class _Treated(Section):
+    """How requests are dealt with, of a service or of a version of it."""
 
-    url: InstanceUrl | None = None
-    instances: Annotated[tuple[InstanceField, ...], Field(min_length=1)] | None = None
     preserve_host: bool = False
     upgrades: Upgrades = ("websocket",)
     trailers: Trailers = ()
@@ -175,6 +176,13 @@ class _Addressed(Section):
     max_connections: Places | None = None
     queue: QueueField = QueueSettings()
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
+
+
+class _Addressed(_Treated):
+    """What a service and a version of it have in common: instances of their own, one `url` or a list."""
+
+    url: InstanceUrl | None = None
+    instances: Annotated[tuple[InstanceField, ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _one_way_to_write_instances(self) -> Self:
@@ -204,14 +212,13 @@ class VersionSettings(_Addressed):
     retries: RetryField | None = None
 
 
-class ServiceSettings(_Addressed):
-    """A named API: its instances, how they are checked, balanced, retried and timed.
+class ServiceDefaults(_Treated):
+    """How instances are checked, balanced, retried and timed, wherever they are.
 
     Without `health_check` instances are checked by a TCP connection; `false` turns checks off. Beside that, instances
     that fail requests are left alone by `passive_health`, or by `circuit_breaker` even if none is left. One that comes
-    back gets its full share after `slow_start` seconds.
-    `default_routes` off leaves it only the routes that are written for it. `idle_connection_timeout` is how long an
-    unused connection to an instance is kept, and `dns_refresh` how long the addresses of its name are, in seconds.
+    back gets its full share after `slow_start` seconds. `idle_connection_timeout` is how long an unused connection to
+    an instance is kept, and `dns_refresh` how long the addresses of its name are, in seconds.
     """
 
     health_check: HealthCheckField = HealthCheckSettings()
@@ -222,26 +229,40 @@ class ServiceSettings(_Addressed):
     circuit_breaker: CircuitBreakerField = None
     slow_start: DurationOrZero = 0.0
     hedge: HedgeSettings | None = None
-    default_routes: bool = True
     idle_connection_timeout: Duration = 4.0
     dns_refresh: Duration = 10.0
-    versions: dict[Name, Annotated[VersionSettings, NoneIsEmpty]] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _has_instances(self) -> Self:
-        if not self.all_instances:
-            without = [name for name, version in self.versions.items() if not version.all_instances]
-            if without:
-                raise ValueError(f"needs a url or instances: its version {without[0]} has none of its own")
-            if not self.versions:
-                raise ValueError("needs a url or instances")
-        return self
 
     @model_validator(mode="after")
     def _one_way_to_leave_alone(self) -> Self:
         if self.circuit_breaker and self.passive_health and "passive_health" in self.model_fields_set:
             raise ValueError("has both circuit_breaker and passive_health; the first replaces the second, keep one")
         return self
+
+
+class ServiceSettings(ServiceDefaults, _Addressed):
+    """A named API: its instances, written or, with `discover`, those that register, and how they are dealt with.
+
+    `default_routes` off leaves it only the routes that are written for it.
+    """
+
+    discover: DiscoverField = None
+    default_routes: bool = True
+    versions: dict[Name, Annotated[VersionSettings, NoneIsEmpty]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _has_instances(self) -> Self:
+        if not self.has_instances:
+            without = [name for name, version in self.versions.items() if not version.all_instances]
+            if without:
+                raise ValueError(f"needs a url, instances or discover: its version {without[0]} has no instances")
+            if not self.versions:
+                raise ValueError("needs a url, instances or discover")
+        return self
+
+    @property
+    def has_instances(self) -> bool:
+        """Whether it has instances beside those of its versions, or may come to have some."""
+        return bool(self.all_instances or self.discover)
 
     @property
     def health(self) -> HealthCheckSettings | None:
@@ -256,8 +277,11 @@ class ServiceSettings(_Addressed):
     def retry(self) -> RetrySettings:
         return self.retries
 
-    def upstream(self, version: str | None = None) -> Upstream:
-        """What requests to `version`, or to the service itself, are sent to. Raises KeyError for an unknown version."""
+    def upstream(self, version: str | None = None, found: Sequence[Found] = ()) -> Upstream:
+        """What requests to `version`, or to the service itself, are sent to. Raises KeyError for an unknown version.
+
+        `found` are the service's registered instances.
+        """
         if version is None:
             own: _Addressed = self
             health, timeouts, retries = self.health_check, self.timeout, self.retries
@@ -271,9 +295,12 @@ class ServiceSettings(_Addressed):
         def either(key: str) -> Any:
             return getattr(own if key in own.model_fields_set else self, key)
 
+        shared = version is not None and not own.all_instances
+        written_instances = self.all_instances if shared else own.all_instances
         return Upstream(
-            instances=own.all_instances or self.all_instances,
-            shared=version is not None and not own.all_instances,
+            instances=(*written_instances, *self._registered(version, shared, found, written_instances)),
+            shared=shared,
+            may_change=self.discover is not None,
             health=health,
             timeouts=timeouts,
             retry=retries,
@@ -293,13 +320,34 @@ class ServiceSettings(_Addressed):
             queue=either("queue"),
         )
 
+    def _registered(
+        self, version: str | None, shared: bool, found: Sequence[Found], written: Sequence[InstanceSettings]
+    ) -> Iterator[InstanceSettings]:
+        """The registered instances of a version, or of the service itself; what is written of a URL counts.
+
+        Those that say no version are the service's, as its written instances are; those that do are of that version
+        alone, unless no versions are written at all.
+        """
+        if self.discover is None:
+            return
+        urls = {instance.url for instance in written}
+        for instance in found:
+            said = instance.version if self.versions else None
+            if (said == version or (shared and said is None)) and instance.url not in urls:
+                urls.add(instance.url)
+                yield InstanceSettings(url=instance.url, weight=instance.weight)
+
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A service, or one version of it, with everything in its long form; `shared` instances are the service's own."""
+    """A service, or one version of it, with everything in its long form; `shared` instances are the service's own.
+
+    Where instances register, the set of them `may_change`.
+    """
 
     instances: tuple[InstanceSettings, ...]
     shared: bool
+    may_change: bool
     health: HealthCheckSettings | None
     timeouts: Timeouts
     retry: RetrySettings

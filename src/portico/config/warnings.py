@@ -36,7 +36,12 @@ def warnings_for(config: Config) -> list[Problem]:
             *_side_doors(config),
             *_lone_hedges(config),
             *_unused_services(config),
-            *([] if config.services else [Finding(("services",), "no services: nothing can be reached")]),
+            *(
+                []
+                if config.services or config.discover
+                else [Finding(("services",), "no services: nothing can be reached")]
+            ),
+            *_believed(config),
             *_not_used_yet(config.gateway),
         ]
     )
@@ -154,7 +159,11 @@ def _side_doors(config: Config) -> Iterator[Finding]:
 def _lone_hedges(config: Config) -> Iterator[Finding]:
     for name, service in config.services.items():
         upstreams = [service.upstream(version) for version in (None, *service.versions)]
-        if service.hedge is not None and all(len(upstream.instances) < 2 for upstream in upstreams):
+        if (
+            service.hedge is not None
+            and service.discover is None
+            and all(len(upstream.instances) < 2 for upstream in upstreams)
+        ):
             yield Finding(("services", name, "hedge"), "there is no second instance to ask", at_key=True)
 
 
@@ -166,8 +175,20 @@ def _unused_services(config: Config) -> Iterator[Finding]:
             if (name, version) not in used:
                 yield Finding(("services", name, "versions", version), "no route leads to this version", at_key=True)
         sharing = [None, *(version for version in service.versions if service.upstream(version).shared)]
-        if service.all_instances and not any((name, version) in used for version in sharing):
+        if service.has_instances and not any((name, version) in used for version in sharing):
             yield Finding(("services", name), "no route leads to its own instances", at_key=True)
+
+
+def _believed(config: Config) -> Iterator[Finding]:
+    """Who may write to Redis decides where requests go."""
+    message = "whoever can write to Redis can send requests anywhere: name the networks of the services in allow"
+    top = config.discover
+    if top is not None and top.source == "redis" and top.allow is None:
+        yield Finding(("discover",), message, at_key=True)
+    for name, service in config.services.items():
+        settings = config.discovery(name) if service.discover is not None else None
+        if settings is not None and settings.source == "redis" and settings.allow is None and top is None:
+            yield Finding(("services", name, "discover"), message, at_key=True)
 
 
 def _not_used_yet(gateway: GatewaySettings) -> Iterator[Finding]:

@@ -13,7 +13,6 @@ from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.shapes import keys_at
 
 NOT_YET = (
-    "services.*.discover",
     "*policies.cache",
     "*policies.transform",
     "*policies.plugins",

@@ -1,0 +1,174 @@
+"""Registering a service in Redis, from where a gateway with `discover: redis` takes its instances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from portico.client.registration import CHANNEL, key_of, value_of
+from portico.redis_connection import connect, connect_sync, failures
+
+_TIMEOUT: Final = 5.0
+_CONNECTIONS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Registration:
+    """What has to be there again when a heartbeat finds nothing."""
+
+    key: str
+    value: str
+
+
+class _Registrations:
+    """What this process has registered, and how that is kept."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Registration] = {}
+
+    def note(self, service: str, url: str, ttl: int, instance: str | None, said: Mapping[str, Any]) -> _Registration:
+        """Remember a registration. Raises ValueError for what could not be found again."""
+        if instance is None and any(value is not None for value in said.values()):
+            raise ValueError("weight, version, metadata and openapi are kept of an instance with an id: give one")
+        _check_ttl(ttl)
+        key = key_of(service, instance)
+        given = {name: value for name, value in said.items() if value is not None}
+        value = url if instance is None else value_of(url, ttl=ttl, **given)
+        registration = self._known[key] = _Registration(key, value)
+        return registration
+
+    def known(self, service: str, instance: str | None, ttl: int) -> tuple[str, _Registration | None]:
+        """The key, and what this process registered there."""
+        _check_ttl(ttl)
+        key = key_of(service, instance)
+        return key, self._known.get(key)
+
+    def forget(self, service: str, instance: str | None) -> str:
+        """The key of what is registered no more."""
+        key = key_of(service, instance)
+        self._known.pop(key, None)
+        return key
+
+
+def _check_ttl(ttl: int) -> None:
+    if ttl < 1:
+        raise ValueError(f"a registration lives for a whole number of seconds, 1 or more, not {ttl}")
+
+
+class ServiceRegistry:
+    """Registrations in Redis, kept alive by heartbeats; for code that is not asynchronous.
+
+    Without an `id` a service has one instance; with one it may have many, each with a heartbeat of its own, and say
+    more of each: its `weight` (1 to 1000), its `version`, `metadata` as texts, and a hash of its OpenAPI document.
+    Names hold letters, digits, `_`, `.` and `-`. Every method may raise one of `redis_connection.failures()` where
+    Redis is away, and ValueError for names and numbers that cannot be.
+    """
+
+    def __init__(self, redis_url: str, *, timeout: float = _TIMEOUT) -> None:
+        self.redis = connect_sync(redis_url, timeout=timeout, connections=_CONNECTIONS, decode=True)
+        self._registrations = _Registrations()
+
+    def register(
+        self,
+        service_name: str,
+        url: str,
+        ttl: int = 30,
+        *,
+        id: str | None = None,  # noqa: A002
+        weight: int | None = None,
+        version: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        openapi: str | None = None,
+    ) -> None:
+        """Have requests sent to `url` for `ttl` seconds, and on with each heartbeat."""
+        said = {"weight": weight, "version": version, "metadata": metadata, "openapi": openapi}
+        registration = self._registrations.note(service_name, url, ttl, id, said)
+        self._write(registration, ttl)
+
+    def discover(self, service_name: str) -> str | None:
+        """The URL that was registered without an id; None where there is none."""
+        return cast("str | None", self.redis.get(key_of(service_name)))
+
+    def heartbeat(self, service_name: str, ttl: int = 30, *, id: str | None = None) -> None:  # noqa: A002
+        """Stay for `ttl` seconds more. What Redis has lost meanwhile is registered again."""
+        key, registration = self._registrations.known(service_name, id, ttl)
+        if not self.redis.expire(key, ttl) and registration is not None:
+            self._write(registration, ttl)
+
+    def deregister(self, service_name: str, *, id: str | None = None) -> None:  # noqa: A002
+        """Get no more requests."""
+        key = self._registrations.forget(service_name, id)
+        self.redis.delete(key)
+        self._announce(f"-{key}")
+
+    def close(self) -> None:
+        """Close the connections; what is registered stays until it expires."""
+        self.redis.close()
+
+    def _write(self, registration: _Registration, ttl: int) -> None:
+        self.redis.setex(registration.key, ttl, registration.value)
+        self._announce(f"+{registration.key}")
+
+    def _announce(self, message: str) -> None:
+        """Gateways that cannot watch the keys hear of it; where that is not allowed, they look by themselves."""
+        try:
+            self.redis.publish(CHANNEL, message)
+        except failures():
+            return
+
+
+class AsyncServiceRegistry:
+    """`ServiceRegistry` for asyncio."""
+
+    def __init__(self, redis_url: str, *, timeout: float = _TIMEOUT) -> None:
+        self.redis = connect(redis_url, timeout=timeout, connections=_CONNECTIONS, decode=True)
+        self._registrations = _Registrations()
+
+    async def register(
+        self,
+        service_name: str,
+        url: str,
+        ttl: int = 30,
+        *,
+        id: str | None = None,  # noqa: A002
+        weight: int | None = None,
+        version: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        openapi: str | None = None,
+    ) -> None:
+        """Have requests sent to `url` for `ttl` seconds, and on with each heartbeat."""
+        said = {"weight": weight, "version": version, "metadata": metadata, "openapi": openapi}
+        registration = self._registrations.note(service_name, url, ttl, id, said)
+        await self._write(registration, ttl)
+
+    async def discover(self, service_name: str) -> str | None:
+        """The URL that was registered without an id; None where there is none."""
+        return cast("str | None", await self.redis.get(key_of(service_name)))
+
+    async def heartbeat(self, service_name: str, ttl: int = 30, *, id: str | None = None) -> None:  # noqa: A002
+        """Stay for `ttl` seconds more. What Redis has lost meanwhile is registered again."""
+        key, registration = self._registrations.known(service_name, id, ttl)
+        if not await self.redis.expire(key, ttl) and registration is not None:
+            await self._write(registration, ttl)
+
+    async def deregister(self, service_name: str, *, id: str | None = None) -> None:  # noqa: A002
+        """Get no more requests."""
+        key = self._registrations.forget(service_name, id)
+        await self.redis.delete(key)
+        await self._announce(f"-{key}")
+
+    async def aclose(self) -> None:
+        """Close the connections; what is registered stays until it expires."""
+        await self.redis.aclose()
+
+    async def _write(self, registration: _Registration, ttl: int) -> None:
+        await self.redis.setex(registration.key, ttl, registration.value)
+        await self._announce(f"+{registration.key}")
+
+    async def _announce(self, message: str) -> None:
+        """As in `ServiceRegistry`."""
+        try:
+            await self.redis.publish(CHANNEL, message)
+        except failures():
+            return

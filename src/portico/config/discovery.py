@@ -1,0 +1,94 @@
+"""Where the instances of a service register, and which addresses are believed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Annotated, Any, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from portico.config.section import Section, is_word
+
+Source: TypeAlias = Literal["redis", "admin"]
+"""Where instances register: in Redis, or over the admin API of this gateway, which then keeps them by itself."""
+
+_NAME: Final = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
+_NUMBER: Final = re.compile(r"0x[0-9a-f]*|\d+")
+
+
+def _origin(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        pass
+    try:
+        wider = ip_network(text, strict=False)
+    except ValueError:
+        name = text.lower()
+        if not _NAME.fullmatch(name) or _is_number(name):
+            raise ValueError("expected a network such as 10.0.0.0/8, a host, or *.example.com") from None
+        return name
+    raise ValueError(f"the address has bits beyond the network's; the network is {wider}")
+
+
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], Field(min_length=1)]
+"""Networks, hosts, and `*.example.com`."""
+
+
+def refusal(url: str, origins: Sequence[str] | None) -> str | None:
+    """Why an instance must not be at `url`, which is valid; None where it may.
+
+    Without `origins` it may be anywhere but at addresses that no service has: link-local ones, where clouds keep
+    credentials, multicast and unspecified ones. A host is not looked up: whoever names `origins` names hosts too.
+    """
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        if _is_number(host):  # the system's resolver would take it for an address
+            return "the host is not a name or an address"
+        if origins is None or any(host == origin or _ends(host, origin) for origin in origins):
+            return None
+        return "no entry of allow names this host"
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if origins is None:
+        return "no service has such an address" if _is_special(address) else None
+    networks = [ip_network(origin) for origin in origins if "/" in origin]
+    return None if any(address in network for network in networks) else "it is in no network of allow"
+
+
+def _is_special(address: IPv4Address | IPv6Address) -> bool:
+    return address.is_link_local or address.is_multicast or address.is_unspecified
+
+
+def _ends(host: str, origin: str) -> bool:
+    return origin.startswith("*.") and host.endswith(origin[1:])
+
+
+def _is_number(host: str) -> bool:
+    """Whether a host would be read as an IPv4 address of some form (WHATWG URL, "ends in a number")."""
+    return _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]) is not None
+
+
+class DiscoverSettings(Section):
+    """Where a service's instances register, and where they may be; `allow` unwritten: as the top of the file says."""
+
+    source: Source
+    allow: Origins | None = None
+
+
+def long_discover(value: Any) -> Any:
+    """The section that `redis`, `admin` and `false` are short for."""
+    if is_word(value, False):
+        return None
+    return {"source": value} if isinstance(value, str) else value
+
+
+DiscoverField = Annotated[
+    DiscoverSettings | None,
+    BeforeValidator(long_discover, json_schema_input_type=bool | Source | DiscoverSettings),
+]

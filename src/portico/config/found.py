@@ -1,0 +1,73 @@
+"""Services that nobody wrote: they are found in a registry, and get a route by a pattern."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from portico.config.discovery import DiscoverSettings, Origins, Source, long_discover
+from portico.config.routes import RouteSettings, path_prefix
+from portico.config.section import NoneIsEmpty, Section, Whole
+from portico.config.services import ServiceDefaults, ServiceSettings
+from portico.settings import Duration
+
+_PATTERN: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,100}")
+_DEFAULT_PATH: Final = "/api/{name}"
+
+
+def _pattern(text: str) -> str:
+    if not _PATTERN.fullmatch(text):
+        raise ValueError("expected the name of a service, in which * and ? may stand for other characters")
+    return text
+
+
+def _path(text: str) -> str:
+    segments = text.split("/")
+    if segments.count("{name}") != 1 or text.count("{name}") != 1:
+        raise ValueError("{name} has to stand in it once, as a whole segment: /api/{name}")
+    place = segments.index("{name}")
+    plain = path_prefix("/".join([*segments[:place], "name", *segments[place + 1 :]])).split("/")
+    return "/".join([*plain[:place], "{name}", *plain[place + 1 :]])
+
+
+class DiscoverySettings(Section):
+    """Whichever services register under a name that fits `services` are reached at `path`, without being written.
+
+    `service` says how they are dealt with. `max_services` is how many there are at most; one that has had no instance
+    for `forget_after` seconds is forgotten. `allow` holds for written services with `discover` too, unless they say
+    otherwise.
+    """
+
+    source: Source
+    services: tuple[Annotated[str, AfterValidator(_pattern)], ...] = ("*",)
+    path: Annotated[str, AfterValidator(_path)] = _DEFAULT_PATH
+    allow: Origins | None = None
+    max_services: Annotated[Whole, Field(ge=1, le=10_000)] = 100
+    forget_after: Duration = 300.0
+    service: Annotated[ServiceDefaults, NoneIsEmpty] = ServiceDefaults()
+
+    def admits(self, name: str) -> bool:
+        """Whether a service of this name may come."""
+        return any(fnmatchcase(name, pattern) for pattern in self.services)
+
+    def found_service(self) -> ServiceSettings:
+        """What each of them is configured as."""
+        written = {key: getattr(self.service, key) for key in self.service.model_fields_set}
+        own = {"discover": DiscoverSettings(source=self.source), "default_routes": self.path == _DEFAULT_PATH}
+        return ServiceSettings.model_construct({*written, *own}, **written, **own)  # checked already
+
+    def found_routes(self, names: Mapping[str, object]) -> list[RouteSettings]:
+        """The routes that lead to services of these names, where they are not those that services have anyway."""
+        if self.path == _DEFAULT_PATH:
+            return []
+        return [RouteSettings(name=name, service=name, path=self.path.replace("{name}", name)) for name in names]
+
+
+DiscoveryField = Annotated[
+    DiscoverySettings | None,
+    BeforeValidator(long_discover, json_schema_input_type=bool | Source | DiscoverySettings),
+]

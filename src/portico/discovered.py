@@ -1,0 +1,13 @@
+"""What workers have to know of an instance that registered itself."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Found(msgspec.Struct, frozen=True):
+    """An instance of a service, as the registry has it; `version` is the one that it says it is of."""
+
+    url: str
+    weight: int = 1
+    version: str | None = None
