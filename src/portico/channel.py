@@ -7,6 +7,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from portico.discovered import Found
+
 _FRAME_LIMIT: Final = 1 << 30
 
 
@@ -30,11 +32,12 @@ class Collect(msgspec.Struct, tag=True):
 
 
 class NewSnapshot(msgspec.Struct, tag=True):
-    """A configuration to serve by, dumped, with the health of its instances."""
+    """A configuration to serve by, dumped, with the instances that registered, by service, and the health of all."""
 
     generation: int
     config: bytes
     health: list[tuple[str, str, bool]]
+    found: dict[str, list[Found]] = {}
 
 
 class Adopted(msgspec.Struct, tag=True):
@@ -50,7 +53,14 @@ class HealthChange(msgspec.Struct, tag=True):
     states: list[tuple[str, str, bool]]
 
 
-Message: TypeAlias = Hello | Report | Collect | NewSnapshot | Adopted | HealthChange
+class Discovered(msgspec.Struct, tag=True):
+    """All instances of a service that are registered now."""
+
+    service: str
+    found: list[Found]
+
+
+Message: TypeAlias = Hello | Report | Collect | NewSnapshot | Adopted | HealthChange | Discovered
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode

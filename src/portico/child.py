@@ -27,13 +27,14 @@ class Child:
     """A process that has to run; `main` is its whole life.
 
     `beats` says that it reports its event loop's turns; `on_trial` that it is not started again if it ends before it
-    serves.
+    serves; `last_words` finds what it said before it ended, if it cannot say that where the gateway's own processes do.
     """
 
     name: str
     main: Callable[[Child], None]
     beats: bool = False
     on_trial: bool = False
+    last_words: Callable[[], str] | None = None
 
     pid: int = 0
     started: float = 0.0

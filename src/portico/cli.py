@@ -7,7 +7,7 @@ import os
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from portico.admin_client import AdminClient
 
 DEFAULT_CONFIG = "portico.yaml"
+_REDIS_PATIENCE = 1.5
+"""Seconds that `check` waits for Redis."""
 _HEALTH_STYLES = {"healthy": "green", "unhealthy": "red", "unchecked": "dim"}
 
 app = typer.Typer(
@@ -128,12 +130,21 @@ def check(config: ConfigOption = None) -> None:
     loaded, path = _load(config)
     if expired := expired_certificates(loaded):
         _fail("\n".join(expired))
-    warnings = warnings_for(loaded)
+    warnings = [*map(str, warnings_for(loaded)), *_redis_warnings(loaded)]
     for warning in warnings:
         err.print(f"warning: {warning}", markup=False)
     name = path or "built-in configuration"
     count = f", {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else ""
     out.print(f"{name}: ok: {len(loaded.services)} services, {len(loaded.all_routes)} routes{count}", markup=False)
+
+
+def _redis_warnings(config: Config) -> list[str]:
+    """No error: where a configuration is checked is not always where it will run."""
+    from portico.redis_probe import unreachable
+
+    url = config.gateway.redis_url
+    problem = unreachable(url.get_secret_value(), _REDIS_PATIENCE) if url is not None else None
+    return [f"gateway.redis_url: {problem}"] if problem else []
 
 
 @app.command()
@@ -157,6 +168,9 @@ def routes(config: ConfigOption = None) -> None:
             " ".join(key for key in POLICY_SETTINGS if key in route.policies) or "none",
         )
     out.print(table)
+    if loaded.discover is not None:
+        names, path = ", ".join(loaded.discover.services), loaded.discover.path
+        out.print(f"and {path} for services that register as {names}: portico services shows them", markup=False)
 
 
 @app.command()
@@ -175,16 +189,24 @@ def services(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        table = Table("service", "instance", "weight", "health", "error", box=None, pad_edge=False)
-        for service in found["services"]:
-            for instance in service["instances"]:
-                health = f"[{_HEALTH_STYLES[instance['status']]}]{instance['status']}[/]"
-                row = service["name"], instance["url"], str(instance["weight"]), health
-                table.add_row(*row, escape(instance.get("error", "")))
-        out.print(table)
+        out.print(_services_table(found["services"]))
         out.print(f"generation {found['generation']}, workers: {len(found['workers'])}")
     if any(service["status"] == "unhealthy" for service in found["services"]):
         raise typer.Exit(1)
+
+
+def _services_table(services: list[dict[str, Any]]) -> Table:
+    table = Table("service", "instance", "weight", "health", "from", "expires", "error", box=None, pad_edge=False)
+    for service in services:
+        for instance in service["instances"]:
+            health = f"[{_HEALTH_STYLES[instance['status']]}]{instance['status']}[/]"
+            left = instance.get("expires_in")
+            expires = "lost" if instance.get("lost") else "" if left is None else f"{left:.0f}s"
+            row = service["name"], instance["url"], str(instance["weight"]), health, instance["source"], expires
+            table.add_row(*row, escape(instance.get("error", "")))
+        if not service["instances"]:
+            table.add_row(service["name"], "none registered", "", "[red]unhealthy[/]", "", "", "")
+    return table
 
 
 @app.command()

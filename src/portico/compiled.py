@@ -52,7 +52,7 @@ def latency_wanted(upstream: Upstream) -> bool:
 
 def trip_of(upstream: Upstream) -> Trip | None:
     """When breakers of its instances open; None where it has none: an instance that is alone is never ejected."""
-    passive = upstream.passive_health if len(upstream.instances) > 1 else None
+    passive = upstream.passive_health if len(upstream.instances) > 1 or upstream.may_change else None
     written = upstream.circuit_breaker or passive
     if written is None:
         return None

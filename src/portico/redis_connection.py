@@ -51,6 +51,11 @@ def check_url(url: str) -> str:
     return url
 
 
+def tls_files(url: str) -> dict[str, str]:
+    """The files that a URL names: `ca`, `certificate`, `key`."""
+    return {name: file for name, file in _parse(url).options.items() if name in _TLS_OPTIONS}
+
+
 def masked(url: str) -> str:
     """A URL that may be shown: user and passwords are `***`. What is no URL at all is hidden as a whole."""
     match = re.match(r"[a-z+]+://", url)

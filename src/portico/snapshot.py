@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from portico.compiled import balancing_of, latency_wanted, retry_of, timeouts_of, trip_of
-from portico.config import Config, MaxRequests, ResolvedRoute, Upstream
+from portico.config import Config, MaxRequests, ResolvedRoute, ServiceSettings, Upstream
+from portico.discovered import Found
 from portico.errors import Answer
 from portico.forwarded import RESPONSE_DROP, VIA
 from portico.gateway import Snapshot
@@ -66,6 +67,10 @@ class SnapshotBuilder:
         self._instances: dict[tuple[str, str, str], Instance] = {}
         self._limits: dict[str, Limit] = {}
         self._services: list[Service] = []
+        self._found: dict[str, Sequence[Found]] = {}
+        """The instances that registered, by service."""
+        self._changing: dict[tuple[str, str | None], tuple[ServiceSettings, Service]] = {}
+        """Services, by name and version, whose instances come and go."""
         self._contexts = UpstreamContexts()
         self._shared: dict[object, Any] = {}
         control = Instance(Address("portico", path=str(control_socket)), deadlines, outbox, RESPONSE_DROP)
@@ -82,12 +87,15 @@ class SnapshotBuilder:
         limits: dict[str, Limit] = {}
         self._shared = {}
         services: dict[tuple[str, str | None], Service] = {}
+        changing: dict[tuple[str, str | None], tuple[ServiceSettings, Service]] = {}
         consumers = _consumer_rates(config)
         router: Router[Route | LocalRoute] = Router()
         for written in config.all_routes:
             key = (written.service, written.version)
             if key not in services:
                 services[key] = self._service(config, written, instances, limits)
+                if config.services[written.service].discover is not None:
+                    changing[key] = config.services[written.service], services[key]
                 self._services.append(services[key])  # beside the old ones: breakers may open and close meanwhile
             route = self._route(written, services[key], consumers)
             methods = frozenset(method.encode() for method in written.methods) or None
@@ -99,15 +107,48 @@ class SnapshotBuilder:
         taken = any(route.path == "/" and not route.hosts for route in config.all_routes)
         for rule in self._own_rules(config, taken):
             router.add(rule)
-        self._services = [*services.values()]
+        self._services, self._changing = [*services.values()], changing
         known, self._instances = self._instances, instances
         self._limits = limits
-        for key_of_gone, instance in known.items():
-            if key_of_gone not in instances:
-                instance.close()
+        for identity, instance in known.items():
+            if identity not in instances:
+                self._let_go(identity, instance)
         self._state.sweep()
         reads_forwarded = config.gateway.trusted_headers == "forwarded"
         return Snapshot(generation, Places(router), config.gateway.trusted_proxies, reads_forwarded)
+
+    def learn(self, found: Mapping[str, Sequence[Found]]) -> None:
+        """All instances that are registered, by service."""
+        for service in {*self._found, *found}:
+            self.discover(service, found.get(service, ()))
+
+    def discover(self, name: str, found: Sequence[Found]) -> None:
+        """All instances of one service that are registered: those that are new get requests, those that went none."""
+        if list(self._found.get(name, ())) == list(found):
+            return
+        self._found[name] = found
+        if not found:
+            del self._found[name]
+        members: dict[tuple[str, str, str], Instance] = {}
+        keys = set()
+        now = time.monotonic()
+        for (service_name, version), (settings, service) in self._changing.items():
+            if service_name == name:
+                upstream = settings.upstream(version, found)
+                keys.add(key := upstream_key(name, version, upstream))
+                coming = self._members(key, upstream, members)
+                for instance, _ in coming:
+                    if instance not in service.instances and instance.in_flight == 0:
+                        instance.returned = now
+                service.replace(coming)
+        for identity in [each for each in self._instances if each[0] in keys and each not in members]:
+            self._let_go(identity, self._instances.pop(identity))
+        self._instances |= members
+
+    def _let_go(self, identity: tuple[str, str, str], instance: Instance) -> None:
+        instance.retire()
+        if not any(other[:2] == identity[:2] for other in self._instances):
+            self._breakers.forget(*identity[:2])
 
     def set_health(self, states: list[tuple[str, str, bool]]) -> None:
         """Take instances out of the turns or back into them: upstream key, URL, healthy."""
@@ -161,7 +202,7 @@ class SnapshotBuilder:
         upstreams = (
             service.upstream(version) for service in config.services.values() for version in (None, *service.versions)
         )
-        used = {each.tls for each in upstreams if any(instance.scheme == "https" for instance in each.instances)}
+        used = {each.tls for each in upstreams if each.may_change or _speaks_tls(each)}
         for settings in used:
             self._contexts.get(settings)
         self._contexts.keep(used)
@@ -174,8 +215,23 @@ class SnapshotBuilder:
         coming: dict[tuple[str, str, str], Instance],
         limits: dict[str, Limit],
     ) -> Service:
-        upstream = config.services[written.service].upstream(written.version)
+        found = self._found.get(written.service, ())
+        upstream = config.services[written.service].upstream(written.version, found)
         key = upstream_key(written.service, written.version, upstream)
+        members = self._members(key, upstream, coming)
+        timeouts, retry = timeouts_of(upstream.timeouts, upstream.retry), retry_of(upstream.retry)
+        balancing, hedging = balancing_of(upstream), self._hedging(written.service, upstream)
+        service = Service(written.service, members, timeouts, retry, self._deadlines, balancing, hedging)
+        if upstream.max_requests is not None:
+            known = limits.get(key) or self._limits.get(key)
+            service.limit = limits[key] = _limit(upstream.max_requests, known)
+            service.limit.room, service.limit.patience = upstream.queue.size, upstream.queue.timeout
+        return service
+
+    def _members(
+        self, key: str, upstream: Upstream, coming: dict[tuple[str, str, str], Instance]
+    ) -> list[tuple[Instance, int]]:
+        """The instances of an upstream with their weights, each with the state that it has already."""
         members = []
         trip = trip_of(upstream)
         wants_latency = latency_wanted(upstream)
@@ -204,14 +260,7 @@ class SnapshotBuilder:
             self._breakers.equip(instance, key, settings.url, trip)
             coming[identity] = instance
             members.append((instance, settings.weight))
-        timeouts, retry = timeouts_of(upstream.timeouts, upstream.retry), retry_of(upstream.retry)
-        balancing, hedging = balancing_of(upstream), self._hedging(written.service, upstream)
-        service = Service(written.service, members, timeouts, retry, self._deadlines, balancing, hedging)
-        if upstream.max_requests is not None:
-            known = limits.get(key) or self._limits.get(key)
-            service.limit = limits[key] = _limit(upstream.max_requests, known)
-            service.limit.room, service.limit.patience = upstream.queue.size, upstream.queue.timeout
-        return service
+        return members
 
     def _hedging(self, service: str, upstream: Upstream) -> Hedging | None:
         hedge, metrics = upstream.hedge, self._metrics
@@ -291,6 +340,10 @@ class SnapshotBuilder:
             )
             rules.append(Rule(path, route, methods=_READS, exact=True))
         return rules
+
+
+def _speaks_tls(upstream: Upstream) -> bool:
+    return any(instance.scheme == "https" for instance in upstream.instances)
 
 
 def _prefix_of(written: ResolvedRoute) -> bytes:

@@ -22,6 +22,8 @@ from portico import __version__
 from portico.child import KILL_GRACE, Child
 from portico.config import Config
 from portico.descriptors import allow_descriptors
+from portico.embedded_redis import NAME as REDIS
+from portico.embedded_redis import EmbeddedRedis, program_for
 from portico.listeners import ACCEPT_GRACE, Listeners, address_of, turn_away
 from portico.notices import RELOADED, RELOADING, SERVING, Notices
 from portico.observe.events import configure_events
@@ -65,6 +67,7 @@ class Supervisor:
         self.notices = Notices()
         self.systemd = Systemd(os.environ)
         self.roll: Roll | None = None
+        self.redis: EmbeddedRedis | None = None
         self.looked = time.monotonic()
         self.was_ready = False
         self.reload_asked = False
@@ -76,11 +79,13 @@ class Supervisor:
         configure_events(self.config.gateway.log.level, self.config.gateway.log.format)
         allow_descriptors(self.limits.connections)
         directory = Path(tempfile.mkdtemp(prefix="portico-"))
-        self.runtime = Runtime(directory)
         self.lifeline, self._hold = os.pipe()
         os.set_inheritable(self.lifeline, True)
+        program = program_for(self.config)
+        self.redis = EmbeddedRedis(program, directory, self.lifeline) if program else None
+        self.runtime = Runtime(directory, self.redis.url if self.redis else None)
         try:
-            self.runtime.store(self.config, 1)
+            self.runtime.store(self.runtime.completed(self.config), 1)
             self.control_listener = _unix_listener(self.runtime.control_socket)
             self.channel_listener = _unix_listener(self.runtime.channel_socket)
             with wakeups() as self.wakeup:
@@ -94,9 +99,10 @@ class Supervisor:
     # ---- starting
 
     def _start_all(self) -> None:
-        count = self._worker_count()
+        count = self.config.gateway.worker_count
         gc.freeze()
-        self.children = [Child("control", self._control, beats=True)]
+        self.children = [self.redis.child] if self.redis else []
+        self.children += [Child("control", self._control, beats=True)]
         self.children += [Child(f"worker-{index}", self._worker, beats=True) for index in range(count)]
         self.children += self.companions
         for child in self.children:
@@ -110,12 +116,6 @@ class Supervisor:
             logger.info("admin API on http://%s", address_of(self.listeners.admin))
         else:
             logger.warning("no admin API: %s", self.listeners.admin_problem)
-
-    def _worker_count(self) -> int:
-        workers = self.config.gateway.workers
-        if workers != "auto":
-            return workers
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def _control(self, child: Child) -> None:  # noqa: ARG002
         from portico.control.process import ControlSockets, run_control  # FastAPI is loaded in this process only
@@ -154,6 +154,8 @@ class Supervisor:
             faulthandler.enable()
             os.close(self._hold)
             self.notices.only_say()
+            if self.redis:
+                self.redis.leave_alone()
             child.main(child)
             status = 0
         except BaseException:  # nothing may escape into the parent's stack
@@ -171,6 +173,8 @@ class Supervisor:
         self._wait(self._time_to_next_start())
         self._reap()
         self._start_due()
+        if self.redis:
+            self.redis.look()
         self._end_hung()
         if self.roll is not None and not self.roll.advance():
             self.roll = None
@@ -246,6 +250,8 @@ class Supervisor:
             if not pid:
                 continue
             extra = {"child": child.name, "pid": pid, "exit": os.waitstatus_to_exitcode(status)}
+            if child.last_words and extra["exit"] > 0:  # it ended by itself, and may have said why
+                extra["last_words"] = child.last_words()
             delay = child.note_end()
             if not child.is_wanted:
                 self.children.remove(child)
@@ -276,7 +282,7 @@ class Supervisor:
     # ---- stopping
 
     def _stop_all(self) -> None:
-        """Workers drain first; the control process, which answers for them until then, ends last."""
+        """Workers drain first; the control process, which answers for them until then, ends behind them; Redis last."""
         logger.info("stopping: running requests may finish")
         self.systemd.stopping()
         workers = [child for child in self.children if child.is_worker]
@@ -288,6 +294,8 @@ class Supervisor:
             turn_away(listener)
         self.listeners.close()  # the workers close theirs when they have taken who is on the way
         self._stop(workers, let_in_until + self.limits.drain_timeout)
+        users = [child for child in self.children if child.name != REDIS]
+        self._stop(users, time.monotonic() + 2)
         self._stop(self.children, time.monotonic() + 2)
         logger.info("stopped")
 

@@ -45,7 +45,7 @@ _DRAIN_STEP: Final = 0.05
 _LAST_HANDSHAKES: Final = 0.2
 """Seconds from when the supervisor turns new connections away until those that had begun have come in."""
 _NEWS_PATIENCE: Final = 1.0
-"""Seconds that a worker which joins others waits to hear from control how instances are, before it serves."""
+"""Seconds that a worker waits to hear from control before it serves: of how instances are, and which are registered."""
 _LOG_FROM: Final = {"DEBUG": 0, "INFO": 0, "WARNING": 500, "ERROR": 500, "CRITICAL": 1000}
 """The lowest status that each log level lets into the access log."""
 
@@ -85,6 +85,7 @@ class _Worker:
         deadlines, outbox = Deadlines(loop), Outbox(loop)
         self.local_answers = {"/livez": self._livez, "/readyz": self._readyz}
         self.builder = SnapshotBuilder(deadlines, outbox, self.runtime.control_socket, self.local_answers, self.metrics)
+        self.builder.learn(self.runtime.found())
         self.log = self._open_log(config, loop)
         self.gateway = Gateway(
             self.builder.build(config, generation),
@@ -103,7 +104,7 @@ class _Worker:
         loop.add_reader(self.lifeline, self._stop)
         beside = [loop.create_task(self._listen_to_control()), loop.create_task(self._keep_up())]
         beside.append(loop.create_task(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout)))
-        if joins:
+        if joins or config.sources:
             await self._hear_news()
         for entrance in self.entrances:
             await entrance.open()
@@ -244,8 +245,9 @@ class _Worker:
 
     async def _hear(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
         match message:
-            case channel.NewSnapshot(generation, dumped, health):
+            case channel.NewSnapshot(generation, dumped, health, found):
                 problem = ""
+                self.builder.learn(found)
                 if generation != self.gateway.snapshot.generation:
                     problem = await self._adopt(generation, dumped)
                 channel.send(writer, channel.Adopted(generation, problem))
@@ -253,6 +255,8 @@ class _Worker:
                 self.informed.set()
             case channel.HealthChange(states):
                 self.builder.set_health(states)
+            case channel.Discovered(service, found):
+                self.builder.discover(service, found)
             case channel.Collect(number):
                 channel.send(writer, channel.Report(self._totals(), number))
 

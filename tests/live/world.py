@@ -75,7 +75,13 @@ class Gateway:
 
     def write(self, config: Mapping[str, Any]) -> None:
         """Write the configuration's file (SIGHUP makes a running gateway read it)."""
-        gateway = {"host": "127.0.0.1", "port": self.port, "admin": "127.0.0.1:0", **config.get("gateway", {})}
+        gateway = {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "admin": "127.0.0.1:0",
+            "embedded_redis": False,
+            **config.get("gateway", {}),
+        }
         services = {
             name: {"url": service.url, "health_check": False} if isinstance(service, Backend) else service
             for name, service in config.get("services", {}).items()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from portico.client.registration import CHANNEL, key_of, value_of
+from portico.client.registry_keys import CHANNEL, key_of, value_of
 from portico.redis_connection import connect, connect_sync, failures
 
 _TIMEOUT: Final = 5.0
@@ -90,11 +90,18 @@ class ServiceRegistry:
         """The URL that was registered without an id; None where there is none."""
         return cast("str | None", self.redis.get(key_of(service_name)))
 
-    def heartbeat(self, service_name: str, ttl: int = 30, *, id: str | None = None) -> None:  # noqa: A002
-        """Stay for `ttl` seconds more. What Redis has lost meanwhile is registered again."""
+    def heartbeat(self, service_name: str, ttl: int = 30, *, id: str | None = None) -> bool:  # noqa: A002
+        """Stay for `ttl` seconds more. What Redis has lost meanwhile is registered again.
+
+        False where nothing is registered that this process knows of.
+        """
         key, registration = self._registrations.known(service_name, id, ttl)
-        if not self.redis.expire(key, ttl) and registration is not None:
-            self._write(registration, ttl)
+        if self.redis.expire(key, ttl):
+            return True
+        if registration is None:
+            return False
+        self._write(registration, ttl)
+        return True
 
     def deregister(self, service_name: str, *, id: str | None = None) -> None:  # noqa: A002
         """Get no more requests."""
@@ -107,7 +114,7 @@ class ServiceRegistry:
         self.redis.close()
 
     def _write(self, registration: _Registration, ttl: int) -> None:
-        self.redis.setex(registration.key, ttl, registration.value)
+        self.redis.set(registration.key, registration.value, ex=ttl)
         self._announce(f"+{registration.key}")
 
     def _announce(self, message: str) -> None:
@@ -146,11 +153,18 @@ class AsyncServiceRegistry:
         """The URL that was registered without an id; None where there is none."""
         return cast("str | None", await self.redis.get(key_of(service_name)))
 
-    async def heartbeat(self, service_name: str, ttl: int = 30, *, id: str | None = None) -> None:  # noqa: A002
-        """Stay for `ttl` seconds more. What Redis has lost meanwhile is registered again."""
+    async def heartbeat(self, service_name: str, ttl: int = 30, *, id: str | None = None) -> bool:  # noqa: A002
+        """Stay for `ttl` seconds more. What Redis has lost meanwhile is registered again.
+
+        False where nothing is registered that this process knows of.
+        """
         key, registration = self._registrations.known(service_name, id, ttl)
-        if not await self.redis.expire(key, ttl) and registration is not None:
-            await self._write(registration, ttl)
+        if await self.redis.expire(key, ttl):
+            return True
+        if registration is None:
+            return False
+        await self._write(registration, ttl)
+        return True
 
     async def deregister(self, service_name: str, *, id: str | None = None) -> None:  # noqa: A002
         """Get no more requests."""
@@ -158,12 +172,12 @@ class AsyncServiceRegistry:
         await self.redis.delete(key)
         await self._announce(f"-{key}")
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         """Close the connections; what is registered stays until it expires."""
         await self.redis.aclose()
 
     async def _write(self, registration: _Registration, ttl: int) -> None:
-        await self.redis.setex(registration.key, ttl, registration.value)
+        await self.redis.set(registration.key, registration.value, ex=ttl)
         await self._announce(f"+{registration.key}")
 
     async def _announce(self, message: str) -> None:

@@ -9,7 +9,7 @@ from portico.config.gateway import GatewaySettings, LimitSettings, LogSettings
 from portico.config.instances import InstanceSettings, InstanceUrl
 from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.load import load_config, load_text
-from portico.config.model import Config, dump_config, load_dumped, loading
+from portico.config.model import Config, dump_config, load_dumped, loading, with_redis
 from portico.config.overload import MaxRequests
 from portico.config.problems import ConfigError, Problem
 from portico.config.resolve import ResolvedRoute
@@ -74,4 +74,5 @@ __all__ = [
     "named_files",
     "refusal",
     "warnings_for",
+    "with_redis",
 ]

@@ -10,12 +10,13 @@ from portico.certificates import CertificateError, Pair, days_left, read_certifi
 from portico.config.model import Config
 from portico.config.problems import KeyPath, dotted
 from portico.config.services import UpstreamTlsSettings
+from portico.redis_connection import tls_files
 from portico.tls import client_context, server_context
 
 
 def file_problems(config: Config) -> list[str]:
-    """What is wrong with certificates, keys and the access log's place, in sentences; empty where nothing is."""
-    return [*_listening(config), *_upstreams(config), *_access_log(config)]
+    """What is wrong with the files that are named, and the access log's place, in sentences; empty where nothing is."""
+    return [*_listening(config), *_upstreams(config), *_redis(config), *_access_log(config)]
 
 
 def expired_certificates(config: Config) -> list[str]:
@@ -81,6 +82,17 @@ def _listening(config: Config) -> Iterator[str]:
 def _upstreams(config: Config) -> Iterator[str]:
     for path, tls in _upstream_tls(config):
         yield from _problem(path, lambda tls=tls: client_context(tls.verify, tls.ca, tls.pair))  # type: ignore[misc]
+
+
+def _redis(config: Config) -> Iterator[str]:
+    url, program = config.gateway.redis_url, config.gateway.embedded_redis
+    if url is not None:
+        files = {name: Path(file) for name, file in tls_files(url.get_secret_value()).items()}
+        certificate = files.get("certificate")
+        pair = Pair(certificate, files.get("key", certificate)) if certificate else None
+        yield from _problem(("gateway", "redis_url"), lambda: client_context(ca=files.get("ca"), pair=pair))
+    if isinstance(program, Path) and not (program.is_file() and os.access(program, os.X_OK)):
+        yield f"gateway.embedded_redis: {program} is no program; name a redis-server or valkey-server"
 
 
 def _problem(path: KeyPath, use: Callable[[], object]) -> Iterator[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -56,11 +56,11 @@ class DiscoverySettings(Section):
 
     def found_service(self) -> ServiceSettings:
         """What each of them is configured as."""
-        written = {key: getattr(self.service, key) for key in self.service.model_fields_set}
-        own = {"discover": DiscoverSettings(source=self.source), "default_routes": self.path == _DEFAULT_PATH}
-        return ServiceSettings.model_construct({*written, *own}, **written, **own)  # checked already
+        values: dict[str, Any] = {key: getattr(self.service, key) for key in self.service.model_fields_set}
+        values |= {"discover": DiscoverSettings(source=self.source), "default_routes": self.path == _DEFAULT_PATH}
+        return ServiceSettings.model_construct(set(values), **values)  # what is in it was checked already
 
-    def found_routes(self, names: Mapping[str, object]) -> list[RouteSettings]:
+    def found_routes(self, names: Iterable[str]) -> list[RouteSettings]:
         """The routes that lead to services of these names, where they are not those that services have anyway."""
         if self.path == _DEFAULT_PATH:
             return []

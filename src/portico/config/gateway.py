@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from portico.config.section import NoneIsEmpty, Secret, Section, Whole, is_word
+from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word
 from portico.config.tls import TlsSettings
 from portico.redis_connection import check_url
 from portico.settings import Duration, DurationOrZero, Size
@@ -63,6 +64,11 @@ def _redis_url(secret: Any) -> Any:
     return secret
 
 
+def _yes_no_or_path(value: Any) -> Any:
+    """Words of the environment and of quoted YAML are what they say, not names of files."""
+    return True if is_word(value, True) else False if is_word(value, False) else value
+
+
 class LimitSettings(Section):
     """What one client may ask of the gateway: sizes in bytes, times in seconds."""
 
@@ -97,7 +103,8 @@ class LogSettings(Section):
 class GatewaySettings(Section):
     """The listening side and the process. `workers: auto` is one per core; port 0 picks a free one.
 
-    `title` is what the front page at `/` says.
+    `title` is what the front page at `/` says; `embedded_redis` whether several workers without a `redis_url` are given
+    a Redis, or the redis-server that is started for them.
     """
 
     title: Annotated[str, Field(min_length=1, max_length=200)] = "Portico API Gateway"
@@ -108,6 +115,7 @@ class GatewaySettings(Section):
     admin: Annotated[str, AfterValidator(_address)] = "127.0.0.1:9000"
     admin_token: Secret = None
     redis_url: Annotated[Secret, AfterValidator(_redis_url)] = None
+    embedded_redis: Annotated[bool | FilePath, BeforeValidator(_yes_no_or_path)] = True
     trusted_proxies: tuple[Annotated[Network, BeforeValidator(_network, json_schema_input_type=str)], ...] = ()
     trusted_headers: Annotated[Literal["x-forwarded", "forwarded"], BeforeValidator(_lower)] = "x-forwarded"
     proxy_protocol: bool = False
@@ -115,6 +123,13 @@ class GatewaySettings(Section):
     limits: Annotated[LimitSettings, NoneIsEmpty] = LimitSettings()
     log: Annotated[LogSettings, NoneIsEmpty] = LogSettings()
     access_token_expire_minutes: Annotated[Whole, Field(ge=1, le=525_600)] = 30
+
+    @property
+    def worker_count(self) -> int:
+        """How many workers that is on this machine."""
+        if self.workers != "auto":
+            return self.workers
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     @property
     def admin_address(self) -> tuple[str, int]:

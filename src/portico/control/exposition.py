@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
 
@@ -17,13 +18,26 @@ from portico.observe.metrics import BOUNDS
 _BOUNDS: Final = [*(str(bound) for bound in BOUNDS), "+Inf"]
 
 
+@dataclass(frozen=True, slots=True)
+class RegistryGauges:
+    """Whether Redis is in reach (None: it is not asked), and how many instances of each service are registered."""
+
+    up: bool | None
+    instances: dict[str, int]
+
+
 class _Page(Collector):
     def __init__(
-        self, live: list[dict[str, Any]], ended: list[dict[str, Any]], health: dict[tuple[str, str], bool]
+        self,
+        live: list[dict[str, Any]],
+        ended: list[dict[str, Any]],
+        health: dict[tuple[str, str], bool],
+        registry: RegistryGauges | None,
     ) -> None:
         self.live = live
         self.sums = add_up([*live, *ended])
         self.health = health
+        self.registry = registry
 
     def collect(self) -> Iterator[Metric]:
         yield from self._exchanges()
@@ -60,6 +74,16 @@ class _Page(Collector):
         for (service, url), is_healthy in self.health.items():
             healthy.add_metric([service, url], float(is_healthy))
         yield healthy
+        if self.registry is not None:
+            yield from self._registered(self.registry)
+
+    def _registered(self, registry: RegistryGauges) -> Iterator[Metric]:
+        if registry.up is not None:
+            yield self._gauge("gateway_registry_up", "Whether the registry in Redis is in reach", float(registry.up))
+        instances = GaugeMetricFamily("gateway_registry_instances", "Registered instances", labels=["service"])
+        for service, count in registry.instances.items():
+            instances.add_metric([service], count)
+        yield instances
 
     def _exchanges(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("gateway_requests", "Total requests", labels=["service", "method", "status"])
@@ -138,11 +162,15 @@ def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
 
 
 def render_metrics(
-    live: list[dict[str, Any]], ended: list[dict[str, Any]], health: dict[tuple[str, str], bool], accept: str
+    live: list[dict[str, Any]],
+    ended: list[dict[str, Any]],
+    health: dict[tuple[str, str], bool],
+    accept: str,
+    registry_gauges: RegistryGauges | None = None,
 ) -> tuple[bytes, str]:
     """The page and its content type: OpenMetrics for those who `accept` it, Prometheus text for others."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Page(live, ended, health))
+    registry.register(_Page(live, ended, health, registry_gauges))
     encode, content_type = choose_encoder(accept)
     page: bytes = encode(registry)
     return page, content_type

@@ -36,6 +36,8 @@ class Guard:
         token = self._token()
         if token is not None:
             return None if _shows(token, scope) else _unauthorized()
+        if any("portico" in value for value in headers.getlist("via")):  # a registered URL may have led here
+            return problem(403, "without a token the admin API answers nobody who comes through a gateway")
         if not self._is_local:
             return problem(403, "other machines can reach this address: set ADMIN_TOKEN or write gateway.admin_token")
         if not _is_loopback(host):

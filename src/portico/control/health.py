@@ -7,14 +7,15 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
 
 from portico.certificates import CertificateError
-from portico.config import Config, HealthCheckSettings, InstanceSettings, UpstreamTlsSettings
+from portico.config import Config, HealthCheckSettings, InstanceSettings, ServiceSettings, UpstreamTlsSettings
+from portico.discovered import Found
 from portico.snapshot import upstream_key
 from portico.upstream_tls import UpstreamContexts
 
@@ -77,6 +78,8 @@ class HealthChecks:
 
     changed: Callable[[list[tuple[str, str, bool]]], None]
     checks: dict[tuple[str, str], Check] = field(default_factory=dict)
+    _services: Mapping[str, ServiceSettings] = field(default_factory=dict)
+    _found: dict[str, Sequence[Found]] = field(default_factory=dict)
     _tasks: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
     _contexts: UpstreamContexts = field(default_factory=UpstreamContexts)
     _clients: dict[UpstreamTlsSettings, tuple[ssl.SSLContext, httpx.AsyncClient]] = field(default_factory=dict)
@@ -84,29 +87,62 @@ class HealthChecks:
     _reported: float = 0.0
 
     def watch(self, config: Config) -> None:
-        """Check the instances of `config` from now on; those that stay keep their state."""
+        """Check the instances of `config`, and those that registered, from now on; those that stay keep their state."""
+        self._services = config.services
         known, self.checks = self.checks, {}
-        for name, service in config.services.items():
-            for version in (None, *service.versions):
-                upstream = service.upstream(version)
-                for instance in upstream.instances:
-                    key = upstream_key(name, version, upstream)
-                    check = Check(name, key, instance, upstream.health, upstream.tls)
-                    old = known.get(check.identity)
-                    if old is not None:
-                        check.healthy, check.passes, check.failures = old.healthy, old.passes, old.failures
-                        check.error = old.error
-                    if upstream.health is None:
-                        check.healthy, check.error = True, None
-                    self.checks.setdefault(check.identity, check)
+        for name in config.services:
+            self.checks |= self._wanted(name, known)
         for task in self._tasks.values():
             task.cancel()
+        self._tasks = {}
+        self._start_checks(self.checks)
+
+    def discover(self, name: str, found: Sequence[Found]) -> None:
+        """Check the registered instances of a service, which are these now."""
+        self._found[name] = found
+        if name not in self._services:  # a service that is yet to be let in, or was forgotten
+            return
+        before = {identity: check for identity, check in self.checks.items() if check.service == name}
+        wanted = self._wanted(name, before)
+        for identity in before.keys() - wanted.keys():
+            del self.checks[identity]
+            if identity in self._tasks:
+                self._tasks.pop(identity).cancel()
+        new = {identity: check for identity, check in wanted.items() if identity not in before}
+        for identity in before.keys() & wanted.keys():
+            self.checks[identity].instance = wanted[identity].instance
+        self.checks |= new
+        self._start_checks(new)
+
+    def is_down(self, name: str, url: str) -> bool:
+        """Whether an instance fails its checks."""
+        return any(
+            not check.healthy for check in self.checks.values() if check.service == name and check.instance.url == url
+        )
+
+    def _wanted(self, name: str, known: Mapping[tuple[str, str], Check]) -> dict[tuple[str, str], Check]:
+        """A check for every instance of a service, as it is configured now."""
+        service, found = self._services[name], self._found.get(name, ())
+        checks: dict[tuple[str, str], Check] = {}
+        for version in (None, *service.versions):
+            upstream = service.upstream(version, found)
+            for instance in upstream.instances:
+                key = upstream_key(name, version, upstream)
+                check = Check(name, key, instance, upstream.health, upstream.tls)
+                old = known.get(check.identity)
+                if old is not None:
+                    check.healthy, check.passes, check.failures = old.healthy, old.passes, old.failures
+                    check.error = old.error
+                if upstream.health is None:
+                    check.healthy, check.error = True, None
+                checks.setdefault(check.identity, check)
+        return checks
+
+    def _start_checks(self, checks: Mapping[tuple[str, str], Check]) -> None:
         loop = asyncio.get_running_loop()
-        self._tasks = {
-            identity: loop.create_task(self._keep_checking(check))
-            for identity, check in self.checks.items()
-            if check.settings is not None
-        }
+        for identity, check in checks.items():
+            if check.settings is not None:
+                self._tasks[identity] = loop.create_task(self._keep_checking(check))
         self._report = None
 
     def states(self) -> dict[tuple[str, str], bool]:
@@ -149,6 +185,9 @@ class HealthChecks:
             entry["instances"].append(_described(check, finding))
         for entry in services.values():
             _sum_up(entry)
+        for name, service in self._services.items():
+            if service.discover is not None and name not in services:
+                services[name] = {"status": "unhealthy", "instances": [], "error": "no instance is registered"}
         return services
 
     async def _look(self, check: Check) -> Finding:

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from portico.control.health import Check, HealthChecks
+from portico.control.health import Check
+from portico.control.registration import Entry
+from portico.control.registry_api import described
+from portico.control.state import State
 
 
-def services_overview(health: HealthChecks) -> list[dict[str, Any]]:
+def services_overview(state: State) -> list[dict[str, Any]]:
     """Every service, and every version with instances of its own, in the order of the configuration."""
     services: dict[str, dict[str, Any]] = {}
-    for check in health.checks.values():
+    registered = {(entry.service, entry.url): entry for entry in state.discovery.registry.entries.values()}
+    for check in state.health.checks.values():
         entry = services.setdefault(check.key, {"name": check.key, "status": "unhealthy", "instances": []})
-        entry["instances"].append(_instance(check))
+        entry["instances"].append(_instance(check, registered.get((check.service, check.instance.url))))
         if check.healthy:
             entry["status"] = "healthy"
+    for name, service in state.config.services.items():
+        if service.discover is not None and name not in services:
+            services[name] = {"name": name, "status": "unhealthy", "instances": []}
     return list(services.values())
 
 
-def _instance(check: Check) -> dict[str, Any]:
+def _instance(check: Check, registered: Entry | None) -> dict[str, Any]:
     status = "unchecked" if check.settings is None else "healthy" if check.healthy else "unhealthy"
     entry = {"url": check.instance.url, "weight": check.instance.weight, "status": status}
-    return {**entry, "error": check.error} if check.error else entry
+    if check.error:
+        entry["error"] = check.error
+    if registered is not None:
+        known = described(registered)
+        entry |= {key: known[key] for key in ("id", "version", "source", "expires_in", "lost") if key in known}
+    else:
+        entry["source"] = "config"
+    return entry
 
 
 def workers_overview(live: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from portico.config import named_files
 from portico.control.admin import create_admin
 from portico.control.app import create_app
+from portico.control.discovery import Discovery
 from portico.control.health import HealthChecks
 from portico.control.reloading import Reloading
 from portico.control.state import State
@@ -87,16 +88,19 @@ class _Control:
         configure_events(config.gateway.log.level, config.gateway.log.format)
         workers = Workers()
         health = HealthChecks(workers.set_health)
-        self.state = State(config, generation, config_path, workers, health)
+        discovery = Discovery(config, self.runtime, workers, health)
+        self.state = State(config, generation, config_path, workers, health, discovery)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
         self.tasks = {loop.create_task(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout))}
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         loop.add_reader(self.lifeline, self._stop_orphaned)
+        health.watch(config)
+        await discovery.start()
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)
-        health.watch(config)
+        self.tasks.add(loop.create_task(self.reloading.keep_admitting()))
         if watched:
             self.tasks.add(loop.create_task(watch(self._files, self.reloading.reload_for_nobody)))
         self.notices.say(SERVING)
@@ -104,6 +108,7 @@ class _Control:
         for task in self.tasks:
             task.cancel()
         channel.close()
+        await discovery.close()
         await health.close()
 
     def _servers(self) -> Iterator[tuple[_Server, socket.socket]]:

@@ -16,6 +16,8 @@ logger: Final = logging.getLogger("portico.control")
 
 _PATIENCE: Final = 15.0
 """Seconds for all workers to have a new configuration in use."""
+_ADMISSION_PAUSE: Final = 0.25
+"""Seconds between two configurations that were made for services that come and go."""
 
 
 class ReloadError(Exception):
@@ -66,21 +68,49 @@ class Reloading:
             raise
         if _fixed(config) != _fixed(state.config):
             logger.warning(
-                "a change of host, port, workers, admin, proxy_protocol, redirect_from or log, or between TLS and "
-                "none, takes effect after a restart"
+                "a change of host, port, workers, embedded_redis, admin, proxy_protocol, redirect_from or log, or "
+                "between TLS and none, takes effect after a restart"
             )
-        state.config, state.refused = config, None
-        state.generation += 1
-        self._runtime.store(config, state.generation)
-        state.health.watch(config)
-        state.workers.keep_health(set(state.health.states()))
-        state.workers.publish(config, state.generation)
-        behind = await state.workers.adoption(state.generation, _PATIENCE)
+        state.refused = None
+        registry = state.discovery.registry
+        behind = await self._take_over(config.admitting(registry.admitted(config)) if config.discover else config)
         if behind:
             problems = "\n".join(f"{worker}: {problem}" for worker, problem in behind.items())
             raise AdoptionError(problems)
         logger.info("configuration reloaded", extra={"generation": state.generation})
         return state.generation
+
+    async def keep_admitting(self) -> None:
+        """Let services in, for ever, that registered without being written; those of one moment at once."""
+        discovery = self._state.discovery
+        while True:
+            await discovery.changed_services.wait()
+            async with self._turn:
+                discovery.changed_services.clear()
+                config = self._state.config
+                try:
+                    admitted = config.admitting(discovery.registry.admitted())
+                    if admitted.admitted != config.admitted:
+                        names = ", ".join(admitted.admitted)
+                        behind = await self._take_over(admitted)
+                        logger.info("services found", extra={"names": names, "generation": self._state.generation})
+                        for worker, reason in behind.items():
+                            logger.error("a worker does not serve them", extra={"worker": worker, "reason": reason})
+                except Exception:
+                    logger.exception("services that registered could not be let in")
+            await asyncio.sleep(_ADMISSION_PAUSE)
+
+    async def _take_over(self, config: Config) -> dict[str, str]:
+        """Have everything go by `config`; the workers that do not, each with the reason."""
+        state = self._state
+        state.config = config
+        state.generation += 1
+        self._runtime.store(config, state.generation)
+        state.health.watch(config)
+        await state.discovery.follow(config)
+        state.workers.keep_health(set(state.health.states()))
+        state.workers.publish(config, state.generation)
+        return await state.workers.adoption(state.generation, _PATIENCE)
 
     def _read(self) -> Config:
         try:
@@ -88,11 +118,11 @@ class Reloading:
         except ConfigError as error:
             raise ReloadError(str(error)) from error
         problems = file_problems(config)
-        if self._state.config.services and not config.services:
+        if self._state.config.services and not (config.services or config.discover):
             problems = problems or ["the file names no service: it looks cut short"]
         if problems:
             raise ReloadError("\n".join(problems))
-        return config
+        return self._runtime.completed(config)
 
 
 def _fixed(config: Config) -> tuple[object, ...]:
@@ -100,4 +130,4 @@ def _fixed(config: Config) -> tuple[object, ...]:
     gateway = config.gateway
     redirect_from = gateway.tls and gateway.tls.redirect_from
     listening = (gateway.host, gateway.port, gateway.tls is None, redirect_from, gateway.proxy_protocol)
-    return *listening, gateway.admin, gateway.workers, gateway.log
+    return *listening, gateway.admin, gateway.workers, gateway.embedded_redis, gateway.log

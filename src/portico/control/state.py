@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from portico.config import Config
+from portico.control.discovery import Discovery
 from portico.control.health import HealthChecks
 from portico.control.workers import Workers
 
@@ -20,6 +21,7 @@ class State:
     config_path: Path | None
     workers: Workers
     health: HealthChecks
+    discovery: Discovery
     started: float = field(default_factory=time.time)
     refused: str | None = None
     """What was wrong with the file when it was last read, if anything."""

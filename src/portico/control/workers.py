@@ -11,6 +11,7 @@ import msgspec
 
 from portico import channel
 from portico.config import Config, dump_config
+from portico.discovered import Found
 
 logger: Final = logging.getLogger("portico.control")
 
@@ -29,6 +30,7 @@ class Workers:
         self._totals: dict[str, dict[str, Any]] = {}
         self._snapshot: channel.NewSnapshot | None = None
         self._health: dict[tuple[str, str], bool] = {}
+        self._found: dict[str, list[Found]] = {}
         self._collections = 0
         self._waiting: dict[str, tuple[int, asyncio.Future[None]]] = {}
         self._adopted: dict[str, channel.Adopted] = {}
@@ -49,6 +51,14 @@ class Workers:
         self._health.update({(key, url): healthy for key, url, healthy in states})
         for writer in self._writers.values():
             channel.send(writer, channel.HealthChange(states))
+
+    def discover(self, service: str, found: list[Found]) -> None:
+        """Tell every worker which instances of a service are registered."""
+        self._found[service] = found
+        if not found:
+            del self._found[service]
+        for writer in self._writers.values():
+            channel.send(writer, channel.Discovered(service, found))
 
     def keep_health(self, instances: set[tuple[str, str]]) -> None:
         """Forget the health of instances that are gone."""
@@ -103,7 +113,7 @@ class Workers:
     def _send_snapshot(self, writer: asyncio.StreamWriter) -> None:
         if self._snapshot is not None:
             health = [(key, url, healthy) for (key, url), healthy in self._health.items()]
-            channel.send(writer, msgspec.structs.replace(self._snapshot, health=health))
+            channel.send(writer, msgspec.structs.replace(self._snapshot, health=health, found=self._found))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         worker = ""

@@ -37,7 +37,7 @@ def sample_service(name: str, title: str, description: str) -> FastAPI:
         trust_gateway(app, name)
         app.get("/api/whoami", tags=["identity"])(_whoami)
     if os.environ.get("PORTICO_REGISTER"):
-        register(app, name=name, version=app.version)
+        register(app, name=name)
     return app
 
 

@@ -40,11 +40,16 @@ class Breakers:
             self._told[service, url] = CLOSED
             instance.breaker = Breaker(trip, self._deadlines, partial(self._changed, instance, service, url))
 
+    def forget(self, service: str, url: str) -> None:
+        """The instance is gone, and nobody asks any more how often its breaker opened."""
+        self._told.pop((service, url), None)
+        self._openings.get(service, {}).pop(url, None)
+
     def _changed(self, instance: Instance, service: str, url: str) -> None:
         breaker = instance.breaker
         if breaker is None:
             return
-        if breaker.state != self._told[service, url]:
+        if breaker.state != self._told.get((service, url), CLOSED):
             self._told[service, url] = breaker.state
             self._tell(breaker, service, url)
             if breaker.state == CLOSED:

@@ -117,6 +117,11 @@ class Instance:
         self._make_room()
         return await self._connect_to(self.address.host, patience)
 
+    def retire(self) -> None:
+        """It is an instance no more: what is under way there may finish, and no connection is kept."""
+        self.idle_time = 0.0
+        self.close()
+
     def prune(self) -> None:
         """Forget idle connections that have closed."""
         self._idle = [connection for connection in self._idle if connection.is_alive()]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import gcd
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from portico.exchange import Exchange
 
 T = TypeVar("T")
+
+_LAID_OUT: Final = 20_000
+"""Steps that laying out a cycle may take: some milliseconds."""
+_LONGEST: Final = 8192
+"""Turns of the longest cycle; beyond it shares are rounded."""
 
 
 class RoundRobin(Generic[T]):
@@ -37,7 +42,11 @@ def smooth_cycle(members: Sequence[T], weights: Sequence[int]) -> list[T]:
     """One cycle in which each member stands as often as its weight: nginx's smooth weighted round robin, laid out."""
     divisor = gcd(*weights) if weights else 1
     shares = [weight // divisor for weight in weights]
+    if max(shares, default=1) == 1:
+        return list(members)
     total = sum(shares)
+    if total * len(shares) > _LAID_OUT:
+        return _spread(members, shares)
     credit = [0] * len(shares)
     cycle = []
     for _ in range(total):
@@ -47,3 +56,11 @@ def smooth_cycle(members: Sequence[T], weights: Sequence[int]) -> list[T]:
         credit[best] -= total
         cycle.append(members[best])
     return cycle
+
+
+def _spread(members: Sequence[T], shares: Sequence[int]) -> list[T]:
+    """A cycle nearly as even, for many members of unlike weights: each has its turns at equal distances."""
+    scale = min(1.0, _LONGEST / sum(shares))
+    turns = [max(1, round(share * scale)) for share in shares]
+    places = sorted(((turn + 0.5) / count, index) for index, count in enumerate(turns) for turn in range(count))
+    return [members[index] for _, index in places]

@@ -82,7 +82,6 @@ class Service:
         hedging: Hedging | None = None,
     ) -> None:
         self.name = name
-        self.instances = [instance for instance, _ in instances]
         self.timeouts = timeouts
         self.retry = retry
         self.hedging = hedging
@@ -92,6 +91,11 @@ class Service:
         self.deadline = self.wakes = NEVER
         self._deadlines = deadlines
         self._balancing = balancing or Balancing()
+        self.replace(instances)
+
+    def replace(self, instances: Sequence[tuple[Instance, int]]) -> None:
+        """Have other instances, each with its weight; what is under way at those that go is not touched."""
+        self.instances = [instance for instance, _ in instances]
         divisor = gcd(*(weight for _, weight in instances))
         self._weights = {instance: weight // divisor for instance, weight in instances}
         self.refresh()
