@@ -49,7 +49,11 @@ class RedisServer:
         options = [part for name, value in self.options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [self._program, *self._arguments, *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory
+                [self._program, *self._arguments, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
             )
         until(self._listens, "the redis-server listens")
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 
 from .client import PATIENCE, Wire, request
 from .messages import Message
+from .redis_servers import RedisServer
 from .service import UvicornService
 from .tiny_registry import TOKEN, TinyRegistry
-from .world import until
+from .world import Gateway, until
 
 
 def registering(admin: str, **more: str) -> Mapping[str, str]:
@@ -90,3 +91,41 @@ def test_every_worker_is_an_instance() -> None:
         asking.join()
         assert answers[0].status == 200
         service.process.wait(PATIENCE)
+
+
+def test_through_redis_that_loses_everything() -> None:
+    with RedisServer() as redis:
+        gateway = {"gateway": {"redis_url": redis.url}, "services": {"orders": {"discover": "redis"}}}
+        env = {"SERVICE_REGISTERS": "2", "REDIS_URL": redis.url}
+        with Gateway(gateway) as front, UvicornService(env, "registered_plain") as service:
+            until(lambda: front.get("/api/orders/x").body == b"plain", "requests reach it")
+            redis.ask("FLUSHALL")
+            until(lambda: redis.ask("KEYS", "service:orders:*"), "it is there again")
+            service.signal(signal.SIGTERM)
+            service.process.wait(PATIENCE)
+            assert redis.ask("KEYS", "service:orders:*") == []
+            until(lambda: front.get("/api/orders/x").status == 503, "and requests do not any more")
+            assert "Traceback" not in service.said()
+
+
+def test_leaving_costs_no_request() -> None:
+    """Two instances behind a gateway that keeps the registry; one leaves while POSTs come, which nobody repeats."""
+    config = {
+        "gateway": {"admin_token": TOKEN},
+        "services": {"orders": {"discover": "admin", "health_check": False, "retries": {"attempts": 0}}},
+    }
+    with Gateway(config) as gateway:
+        env = {**registering(f"http://127.0.0.1:{gateway.admin_port}"), "SERVICE_REGISTERS": "30"}
+        with UvicornService(env, "registered_plain") as first, UvicornService(env, "registered_plain") as second:
+
+            def seen(count: int) -> set[str | None]:
+                ids = [gateway.ask("POST", "/api/orders/x", body=b"x") for _ in range(count)]
+                assert {answer.status for answer in ids} == {200}, ids
+                return {gateway.logged(answer.get("x-request-id"))["upstream"] for answer in ids[-4:]}
+
+            until(lambda: gateway.get("/api/orders/x").status == 200, "the first is there")
+            until(lambda: len(seen(8)) == 2, "both are there")
+            first.signal(signal.SIGTERM)
+            while first.process.poll() is None:
+                seen(4)
+            assert seen(4) == {f"127.0.0.1:{second.port}"}

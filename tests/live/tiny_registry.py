@@ -31,7 +31,7 @@ class TinyRegistry:
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_PUT = do_POST = do_DELETE = _answer
+            do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - names that http.server looks for
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -71,7 +71,7 @@ class RedisRegistry:
 
     async def close(self) -> None:
         """Let go of connections."""
-        await self._registry.aclose()
+        await self._registry.close()
 
 
 class GatewayRegistry:
