@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sent
 
 
-def running(**more: bool) -> Child:
+def running(**more: Any) -> Child:
     child = Child("worker-0", lambda child: None, beats=True, **more)
     child.note_start(4_000_000)
     child.serves = not child.on_trial

@@ -81,6 +81,12 @@ class Stream(Protocol):
         `trailers` are field lines that go behind content of unknown length.
         """
 
+    def send_whole(self, status: int, phrase: bytes, lines: list[bytes], content: bytes, now: float) -> None:
+        """A response that is all there: `send_head`, `send_body` and `end` in one; `now` is the monotonic time.
+
+        `lines` is the stream's from here on.
+        """
+
     def abort(self, reason: str) -> None:
         """Break off a response that cannot be completed, so that the client sees that it is cut short."""
 
@@ -128,12 +134,12 @@ class Exchange:
     # fmt: off
     __slots__ = (
         # who and where to
-        "client_ip", "consumer", "finish", "method", "path", "query", "request", "request_id", "route", "scopes",
-        "started", "stream", "target", "trace_id", "trusted",
+        "client_ip", "consumer", "finish", "id_line", "method", "path", "query", "request", "request_id", "route",
+        "scopes", "started", "stream", "target", "trace_id", "trusted",
         # what policies add
         "request_lines", "response_drop", "response_lines",
         # what came of it
-        "attempts", "reason", "status", "upstream", "upstream_seconds",
+        "attempts", "ended", "reason", "status", "upstream", "upstream_seconds",
     )
     # fmt: on
 
@@ -145,9 +151,13 @@ class Exchange:
     query: bytes
     """`b"?a=b"` with its question mark, or empty."""
     request_id: str
+    id_line: bytes
+    """`X-Request-ID` as both sides are told, once a service is asked."""
     trace_id: str
     """32 hexadecimal digits, as in `traceparent` (W3C Trace Context)."""
     client_ip: str
+    ended: float
+    """When its response was complete (monotonic seconds), where somebody looked at the clock then; else 0."""
     trusted: bool
     """Whether the peer is a proxy whose forwarded fields are believed."""
 
@@ -158,6 +168,7 @@ class Exchange:
         self.request = request
         self.finish = finish
         self.started = time.monotonic()
+        self.ended = 0.0
         self.route: Any = None
         self.consumer: str | None = None
         self.scopes: tuple[str, ...] = ()

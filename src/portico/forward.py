@@ -25,7 +25,7 @@ from portico.forwarded import (
     passed_trailers,
 )
 from portico.hedge import HEDGED, Hedge
-from portico.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
+from portico.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, Fields, ResponseHead
 from portico.retry_after import seconds_asked_for
 from portico.route import Route
 from portico.tunnel import Tunnel
@@ -34,6 +34,7 @@ from portico.upstreams.instance import Instance
 from portico.upstreams.limit import Limit
 from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import NEVER
+from portico.wire.writing import LARGE
 
 logger: Final = logging.getLogger("portico.forward")
 
@@ -159,6 +160,9 @@ class Forwarding:
         if self.upgrade:
             key = request.fields.get(b"sec-websocket-key")
             connection.start(self, request.method, head, False, timeouts, deadline, self.upgrade, key)
+        elif request.framing == 0:
+            connection.start(self, request.method, head, False, timeouts, deadline, is_all=True)
+            return
         else:
             connection.start(self, request.method, head, request.framing == CHUNKED, timeouts, deadline)
         for data in self.kept:
@@ -178,35 +182,44 @@ class Forwarding:
         assert request is not None
         fields = request.fields
         if exchange.trusted:
-            lines = self._passed_lines() + self._believed_lines()
+            passed = b"\r\n".join((*self._passed_lines(), *self._believed_lines()))
+        elif fields.passed_by is route:
+            passed = fields.passed  # fields that repeat are one object: worked out once
         else:
-            if fields.passed_by is not REQUEST_DROP or route.trailers:
-                fields.passed = b"\r\n".join((*self._passed_lines(), *self._host_told()))
-                fields.passed_by = None if route.trailers else REQUEST_DROP
-            lines = [fields.passed] if fields.passed else []  # repeated fields are one object: worked out once
-            lines += (route.forwarded, self.stream.client.peer.lines)
+            passed = self._passed_untrusted(fields)
         if self.upgrade:
-            lines.append(b"Connection: Upgrade\r\nUpgrade: " + self.upgrade)
+            passed += b"\r\nConnection: Upgrade\r\nUpgrade: " + self.upgrade
+        if exchange.request_lines:
+            passed = b"\r\n".join((passed, *exchange.request_lines))
         if route.signer is not None and exchange.consumer is not None:
-            lines.append(route.signer.line(exchange))
+            passed += b"\r\n" + route.signer.line(exchange)
         host_line = b"Host: " + request.host if route.preserve_host and request.host else instance.host_line
-        start = b"".join((request.method, b" ", exchange.target, exchange.query, b" HTTP/1.1\r\n", host_line))
-        return b"\r\n".join((start, *lines, *exchange.request_lines, self._ids(), b"", b""))
+        exchange.id_line = id_line = b"X-Request-ID: " + exchange.request_id.encode()
+        start = (request.method, b" ", exchange.target, exchange.query, b" HTTP/1.1\r\n", host_line)
+        return b"".join((*start, b"\r\n", passed, b"\r\n", id_line, self._trace_context()))
 
-    def _ids(self) -> bytes:
+    def _trace_context(self) -> bytes:
+        """The end of the head, with a trace that begins here unless one goes on as it came."""
         exchange = self.exchange
-        trace_id = exchange.trace_id.encode()
-        request_id = b"X-Request-ID: " + exchange.request_id.encode()
         if exchange.trusted and exchange.request is not None and believed_trace_id(exchange.request.fields):
-            return request_id  # the trace context goes on as it came
-        return b"".join((request_id, b"\r\ntraceparent: 00-", trace_id, b"-", trace_id[16:], b"-01"))
+            return b"\r\n\r\n"
+        trace_id = exchange.trace_id.encode()
+        return b"\r\ntraceparent: 00-%b-%b-01\r\n\r\n" % (trace_id, trace_id[16:])
+
+    def _passed_untrusted(self, fields: Fields) -> bytes:
+        """What goes on of a client's fields, and what the service is told about the client."""
+        route = self.route
+        lines = (*self._passed_lines(), *self._host_told(), route.forwarded, self.stream.client.peer.lines)
+        fields.passed = b"\r\n".join(lines)
+        fields.passed_by = None if route.trailers else route
+        return fields.passed
 
     def _passed_lines(self) -> list[bytes]:
         """The client's field lines that go on to the service, and how its content is framed there."""
         request, route = self.exchange.request, self.route
         assert request is not None
         fields = request.fields
-        lines = fields.without(REQUEST_DROP | request.hop_by_hop if request.hop_by_hop else REQUEST_DROP)
+        lines = fields.without(REQUEST_DROP | request.hop_by_hop) if request.hop_by_hop else fields.unnoted()
         if request.framing == CHUNKED:
             lines.append(b"Transfer-Encoding: chunked")
         elif request.framing or b"content-length" in request.noted:
@@ -275,15 +288,16 @@ class Forwarding:
 
     def finished(self, failure: str | None) -> None:
         """The client's side is over, well or not: nothing is owed to it any more."""
-        if self.answered and self.instance is not None:
-            self._note_success(self.instance)  # a client may leave a stream that would never end
-        self._drop_try()
+        if self.instance is not None or self.waiting is not None:
+            if self.answered and self.instance is not None:
+                self._note_success(self.instance)  # a client may leave a stream that would never end
+            self._drop_try()
         if self.hedge is not None:
             self._end_hedge()
         self.over = True
         if self.service.limit is not None:
             self._leave_service(self.service.limit)
-        self.exchange.finished(failure)
+        self.exchange.finish(self.exchange, failure)
 
     # ---- told by the service's side: ResponseReceiver
 
@@ -299,6 +313,43 @@ class Forwarding:
         """Early hints and the like are passed on."""
         drop = RESPONSE_DROP | _LENGTH | head.hop_by_hop
         self.stream.send_interim(head.status, head.phrase, head.fields.without(drop))
+
+    def response_whole(self, head: ResponseHead, content: bytes) -> bool:
+        """4 to 6 in one, for a response that is all there and of which nobody else wants to know."""
+        exchange, instance, connection = self.exchange, self.instance, self.connection
+        assert instance is not None
+        assert connection is not None
+        status = head.status
+        if (
+            status >= _TELLING
+            or self.hedge is not None
+            or instance.latency is not None
+            or (instance.breaker is not None and instance.breaker.alert)
+            or len(content) >= LARGE
+        ):
+            return False
+        exchange.ended = now = time.monotonic()
+        exchange.upstream_seconds = seconds = now - self.sent_at
+        exchange.status = status
+        self.answered = True
+        self.instance = self.connection = None
+        instance.in_flight -= 1
+        if connection.free(head):
+            instance.give_back(connection, now)
+        else:
+            connection.close()
+        lines = self._response_lines(head)
+        lines.append(self._told(now - exchange.started - seconds, seconds))
+        self.stream.send_whole(status, head.phrase, lines, content, now)
+        return True
+
+    def _told(self, own_seconds: float, upstream_seconds: float) -> bytes:
+        """`X-Request-ID` and `Server-Timing` for the client."""
+        return b"%b\r\nServer-Timing: gateway;dur=%.2f, upstream;dur=%.2f" % (
+            self.exchange.id_line,
+            own_seconds * 1000,
+            upstream_seconds * 1000,
+        )
 
     def response_started(self, head: ResponseHead) -> None:
         """4. Pass the response's head on, or try again if it is of a kind to be retried."""
@@ -321,14 +372,7 @@ class Forwarding:
         self._forget_body()
         exchange.status = status
         lines = self._response_lines(head)
-        lines.append(
-            b"X-Request-ID: %b\r\nServer-Timing: gateway;dur=%.2f, upstream;dur=%.2f"
-            % (
-                exchange.request_id.encode(),
-                (now - exchange.started - upstream_seconds) * 1000,
-                upstream_seconds * 1000,
-            )
-        )
+        lines.append(self._told(now - exchange.started - upstream_seconds, upstream_seconds))
         framing = head.framing
         if framing == TUNNEL:
             self._open_tunnel(lines)
@@ -595,8 +639,8 @@ class Forwarding:
 _SOON: Final = (b"Retry-After: 1",)
 _NOTHING: Final[frozenset[bytes]] = frozenset()
 _MAY_ASK_FOR_REST: Final = (429, 503)
-_TELLING: Final = 429
-"""The lowest status that says something about an instance."""
+_TELLING: Final = 426
+"""The lowest status that has to be looked at: it asks for an upgrade, or says something about its instance."""
 _UNSENT: Final = ("connect", "connect_timeout")
 """Legs on which nothing of a request has reached a service."""
 _LENGTH: Final = frozenset({b"content-length"})

@@ -110,8 +110,8 @@ class Hedge:
         assert exchange.request is not None
         self.connection = connection
         deadline = NEVER if timeouts.total is None else exchange.started + timeouts.total
-        connection.start(self, exchange.request.method, self.owner.head_for(instance), False, timeouts, deadline)
-        connection.end_body()
+        head = self.owner.head_for(instance)
+        connection.start(self, exchange.request.method, head, False, timeouts, deadline, is_all=True)
 
     def _leave(self) -> None:
         instance, self.instance = self.instance, None
@@ -124,6 +124,10 @@ class Hedge:
 
     def response_interim(self, head: ResponseHead) -> None:
         """Hints from a try that may come to nothing help nobody."""
+
+    def response_whole(self, head: ResponseHead, content: bytes) -> bool:  # noqa: ARG002
+        """The owner, once it is the only one, is told step by step."""
+        return False
 
     def response_started(self, head: ResponseHead) -> None:
         """4. Take the first one's place."""

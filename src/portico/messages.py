@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from itertools import compress
+from operator import itemgetter
 from typing import Final
 
 CHUNKED: Final = -1
@@ -23,11 +25,12 @@ class Fields:
     two flat lists that C code fills, so that a request costs no Python call per field.
     """
 
-    __slots__ = ("lines", "names", "passed", "passed_by")
+    __slots__ = ("lines", "names", "passed", "passed_by", "shape")
 
     def __init__(self, names: list[bytes], lines: list[bytes]) -> None:
         self.names = names
         self.lines = lines
+        self.shape: Shape | None = None
         self.passed = b""
         """The lines that are passed on, joined, kept by whoever worked them out: fields that repeat are one object."""
         self.passed_by: object = None
@@ -51,9 +54,34 @@ class Fields:
         members = b",".join(self.all(name)).lower().split(b",")
         return [token for member in members if (token := member.strip(b" \t"))]
 
+    def unnoted(self) -> list[bytes]:
+        """The lines of a request that neither the wire nor the handler has something to do about, as a new list."""
+        assert self.shape is not None
+        return list(compress(self.lines, self.shape.unnoted))
+
     def without(self, names: Collection[bytes]) -> list[bytes]:
         """The lines whose names are not among `names`, as a list of its own."""
         return [line for name, line in zip(self.names, self.lines) if name not in names]  # noqa: B905 - equal by construction
+
+
+class Shape:
+    """What the names of a request's fields decide, by their places, for all requests with the same names.
+
+    `decisive` picks the lines on which host, framing and connection depend; where they are alike too, so is all that
+    was made of them.
+    """
+
+    __slots__ = ("decided", "decisive", "unnoted")
+
+    def __init__(self, names: list[bytes], lines: list[bytes], noted: frozenset[bytes]) -> None:
+        self.unnoted = [name not in noted for name in names]
+        places = [place for place, name in enumerate(names) if name in noted or name == b"host"]
+        self.decisive: Callable[[list[bytes]], object] = itemgetter(*places) if places else _nothing
+        self.decided = self.decisive(lines)
+
+
+def _nothing(lines: list[bytes]) -> object:  # noqa: ARG001
+    return None
 
 
 class RequestHead:

@@ -51,7 +51,7 @@ class Places:
         Raises MessageError for a path that could be read in two ways.
         """
         key = (path, request.host, request.method)
-        place = self._known.get(key)
+        place = self._known.young.get(key) or self._known.get(key)
         if place is not None:
             return place
         if path == b"*":

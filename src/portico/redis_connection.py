@@ -148,8 +148,8 @@ def _client(
 def _common(address: _Address, timeout: float) -> dict[str, Any]:
     """What every connection is made with.
 
-    RESP2 and no `CLIENT SETINFO`: a connection costs no round trip but AUTH and SELECT where they are needed, and every
-    server since Redis 2.6 understands it.
+    RESP2, which every server understands, and no `CLIENT SETINFO`: connecting takes no round trip but AUTH and SELECT.
+    Over TLS it has to have one: redis-py takes session tickets that nothing has read past for an answer left over.
     """
     options = address.options
     tls = {
@@ -164,9 +164,8 @@ def _common(address: _Address, timeout: float) -> dict[str, Any]:
         "socket_connect_timeout": timeout,
         "health_check_interval": _HEALTH_CHECK_INTERVAL,
         "protocol": 2,
-        "driver_info": None,
         **({"db": address.db} if address.kind != "cluster" else {}),
-        **(tls if address.tls else {}),
+        **(tls if address.tls else {"driver_info": None}),
     }
 
 

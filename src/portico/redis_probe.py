@@ -10,8 +10,8 @@ from portico.redis_connection import connect_sync, failures, masked, reason
 def unreachable(url: str, patience: float) -> str | None:
     """What keeps this process from using a Redis, in a sentence; None where nothing does.
 
-    It takes `patience` seconds at most: the question is asked in a thread that is left behind then, since nothing bounds
-    how long a name is looked up.
+    It takes `patience` seconds at most: then the thread that asks is left behind, since nothing bounds how long a name
+    is looked up.
     """
     found: list[str | None] = []
     asking = threading.Thread(target=lambda: found.append(_problem(url, patience)), daemon=True)

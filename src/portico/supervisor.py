@@ -249,8 +249,9 @@ class Supervisor:
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             if not pid:
                 continue
-            extra = {"child": child.name, "pid": pid, "exit": os.waitstatus_to_exitcode(status)}
-            if child.last_words and extra["exit"] > 0:  # it ended by itself, and may have said why
+            code = os.waitstatus_to_exitcode(status)
+            extra: dict[str, Any] = {"child": child.name, "pid": pid, "exit": code}
+            if child.last_words and code > 0:  # it ended by itself, and may have said why
                 extra["last_words"] = child.last_words()
             delay = child.note_end()
             if not child.is_wanted:

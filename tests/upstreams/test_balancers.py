@@ -154,10 +154,12 @@ def test_the_slow_one_is_avoided_and_tried_again_later(monkeypatch: pytest.Monke
     assert {balancer.choose((), NOBODY) for _ in range(20)} == {slow}, "everybody has their limit"
 
 
-def test_one_that_nobody_knows_gets_one_request_and_no_crowd() -> None:
+def test_one_that_nobody_knows_gets_one_request_and_no_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(power_of_two, "time", clock)
     known, new = each = [Member("known", latency=Latency()), Member("new", latency=Latency())]
     assert known.latency is not None
-    known.latency.note(0.01, Clock().now)
+    known.latency.note(0.01, clock.now)
     balancer = PowerOfTwo(each, [1, 1])
     assert balancer.choose((), NOBODY) is new
     new.in_flight = 1

@@ -17,7 +17,7 @@ from portico.upstreams.budget import Budget
 from portico.upstreams.instance import Address, Instance
 from portico.upstreams.service import Balancing, Retry, Service, Timeouts
 from portico.wire.client import UpstreamConnection
-from portico.wire.deadlines import Deadlines
+from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.writing import Outbox
 
 from .members import NOBODY, Clock, FakeDeadlines
@@ -35,6 +35,7 @@ class FakeConnection:
     def __init__(self, keep_alive_timeout: float | None = None) -> None:
         self.keep_alive_timeout = keep_alive_timeout
         self.idle_since = self.deadline = 0.0
+        self.wakes = NEVER
         self.alive = True
         self.closed = False
 

@@ -335,6 +335,15 @@ class Answered:
         assert not self.is_over
         self.head = head
 
+    def response_whole(self, head: ResponseHead, content: bytes) -> bool:
+        self.response_started(head)
+        if content:
+            self.response_body(content)
+        self.ends += 1
+        self.reusable = self.connection.free(head)
+        assert self.reusable == self.connection.is_reusable()
+        return True
+
     def response_body(self, data: bytes) -> None:
         assert data
         assert self.head is not None

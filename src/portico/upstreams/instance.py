@@ -100,7 +100,7 @@ class Instance:
                 return connection
         return None
 
-    def give_back(self, connection: UpstreamConnection) -> None:
+    def give_back(self, connection: UpstreamConnection, now: float = 0.0) -> None:
         """Keep a connection for the next exchange, no longer than this gateway or the service wants to."""
         span = self.idle_time
         if connection.keep_alive_timeout is not None:
@@ -108,8 +108,10 @@ class Instance:
         if span <= 0.0:
             connection.close()
             return
-        connection.idle_since = now = time.monotonic()
-        self._deadlines.set(connection, now + span)
+        connection.idle_since = now = now or time.monotonic()
+        connection.deadline = deadline = now + span
+        if deadline < connection.wakes:
+            self._deadlines.set(connection, deadline)
         self._idle.append(connection)
 
     async def connect(self, patience: float) -> UpstreamConnection:

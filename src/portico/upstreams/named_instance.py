@@ -39,10 +39,10 @@ class NamedInstance(Instance):
                 return super().take(recently_used)
         return None
 
-    def give_back(self, connection: UpstreamConnection) -> None:
+    def give_back(self, connection: UpstreamConnection, now: float = 0.0) -> None:
         """Keep a connection, unless its address is no more."""
         if connection.remote in self.host_name.addresses:
-            super().give_back(connection)
+            super().give_back(connection, now)
         else:
             connection.close()
 

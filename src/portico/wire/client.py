@@ -61,6 +61,12 @@ class ResponseReceiver(Protocol):
     def response_started(self, head: ResponseHead) -> None:
         """The final response's head; with a framing of `TUNNEL` the connection is a tunnel from now on."""
 
+    def response_whole(self, head: ResponseHead, content: bytes) -> bool:
+        """A final response that came in one piece; its connection is the receiver's to `free`.
+
+        False where the receiver would rather be told step by step, by the calls below.
+        """
+
     def response_body(self, data: bytes) -> None:
         """A piece of content, without its transfer coding; never empty."""
 
@@ -214,17 +220,20 @@ class UpstreamConnection(asyncio.Protocol):
         total_deadline: float,
         upgrade: bytes = b"",
         websocket_key: bytes | None = None,
+        *,
+        is_all: bool = False,
     ) -> None:
         """Begin a request with its head; its content, if any, goes through `send_body` and `end_body`.
 
         `total_deadline` is the moment (monotonic) when all must be over, `NEVER` for none. `upgrade` is the protocol,
-        in lower case, to which the service may switch with a 101.
+        in lower case, to which the service may switch with a 101. `is_all` says that there is no content.
         """
         self.state = _AWAITING
         self.receiver = receiver
         self.method = method
         self.chunked = chunked
-        self.request_done = self.heard = False
+        self.request_done = is_all
+        self.heard = False
         self.interims = self.pieces = self.scanned = 0
         self.patience = patience
         self.total_deadline = total_deadline
@@ -327,6 +336,16 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether the connection is open and unused."""
         return self.state == _IDLE and not self.transport.is_closing()
 
+    def free(self, head: ResponseHead) -> bool:
+        """The response that came whole with `head` is taken: whether another exchange may follow."""
+        self.state = _IDLE
+        self.receiver = None
+        self.keep_alive = head.keep_alive
+        self.keep_alive_timeout = head.keep_alive_timeout
+        if self.last_words is not None:
+            self._forget_last_words()
+        return head.keep_alive and self.request_done and not self.transport.is_closing()
+
     def close(self) -> None:
         """End the connection; its exchange, if one runs, hears nothing more."""
         self.state = _CLOSED
@@ -342,7 +361,9 @@ class UpstreamConnection(asyncio.Protocol):
             deadline = time.monotonic() + (patience.idle if self.state == _BODY else patience.response)
             if deadline > self.total_deadline:
                 deadline = self.total_deadline
-            self.deadlines.set(self, deadline)
+            self.deadline = deadline
+            if deadline < self.wakes:
+                self.deadlines.set(self, deadline)
 
     def _read_head(self) -> bool:
         """Take one head off the buffer; False where it is not complete."""
@@ -368,15 +389,17 @@ class UpstreamConnection(asyncio.Protocol):
             self.buffer = rest
             self._take_interim(head)
             return True
-        self.head = head
-        self.keep_alive = head.keep_alive and head.framing != UNTIL_CLOSE
-        self.keep_alive_timeout = head.keep_alive_timeout
-        self.state = _BODY
         framing = head.framing
-        self.decoder = ChunkedDecoder("upstream_malformed") if framing == CHUNKED else None
-        self.left = framing
         receiver = self.receiver
         assert receiver is not None
+        if framing == len(rest) and not self.paused and receiver.response_whole(head, rest):
+            return False
+        self.head = head
+        self.keep_alive = head.keep_alive and framing != UNTIL_CLOSE
+        self.keep_alive_timeout = head.keep_alive_timeout
+        self.state = _BODY
+        self.decoder = ChunkedDecoder("upstream_malformed") if framing == CHUNKED else None
+        self.left = framing
         receiver.response_started(head)
         if self.state != _BODY:
             return False  # the receiver had enough

@@ -19,11 +19,15 @@ from ipaddress import IPv6Address
 from typing import Final
 
 from portico.errors import MessageError
-from portico.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, ResponseHead
+from portico.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, ResponseHead, Shape
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _FIELD = _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+"
 _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])")  # a # is in no target
+_USUAL_REQUEST_LINE: Final = re.compile(
+    rb"(GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) (/[\x21\x22\x24-\x7e]*+) HTTP/1\.1\r\n"
+)
+"""One that nothing more has to be asked of but its length."""
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?")
 _FIELD_LINE: Final = re.compile(rb"(" + _TOKEN + rb"):[\t\x20-\x7e\x80-\xff]*+")
 _FIELD_LINES: Final = re.compile(rb"(?:" + _FIELD + rb"\r\n)*+")
@@ -104,45 +108,58 @@ _name_of: Final = _FieldNames().__getitem__
 
 
 def parse_request_head(
-    line: bytes, block: bytes, header_count: int, url_length: int, noted: frozenset[bytes]
+    line: bytes,
+    block: bytes,
+    header_count: int,
+    url_length: int,
+    noted: frozenset[bytes],
+    previous: RequestHead | None = None,
 ) -> RequestHead:
     """A request head from its first `line` and the `block` of its field lines, neither with the CRLF that ends it.
 
-    `noted` are the names that `RequestHead.noted` tells about; they include `REQUEST_RULES`. Raises MessageError where
-    the head breaks RFC 9112 or a limit (`header_count` fields, `url_length` bytes of target).
+    `noted` are the names that `RequestHead.noted` tells about; they include `REQUEST_RULES`. `previous` is the request
+    before it on its connection, read with the same `noted`. Raises MessageError where the head breaks RFC 9112 or a
+    limit (`header_count` fields, `url_length` bytes of target).
     """
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
         raise diagnosed(line + b"\r\n" + block)
     request = RequestHead()
     _take_line(request, match, url_length)
-    _parse_fields(request, line, block, header_count, noted)
+    _parse_fields(request, line, block, header_count, noted, previous)
     if request.target[0] != _SLASH:
         request.target, request.host = _origin_form(request.method, request.target, request.host)
     return request
 
 
-def repeat_request_head(line: bytes, url_length: int, previous: RequestHead) -> RequestHead | None:
-    """A request head whose fields are, byte for byte, those of the request before it on its connection.
+def repeat_request_head(buffer: bytes, url_length: int, previous: RequestHead) -> RequestHead | None:
+    """The request head at the start of `buffer`, whose fields are, byte for byte, those of the request before it.
 
-    Clients repeat their fields, and the same bytes mean the same. None where the line has to be looked at with them.
+    Clients repeat their fields, and the same bytes mean the same. None where the request line is out of the ordinary,
+    or has to be looked at together with the fields.
     """
-    match = _REQUEST_LINE.fullmatch(line)
-    if match is None:
+    match = _USUAL_REQUEST_LINE.match(buffer)
+    if match is None or previous.version == 10:
         return None
     request = RequestHead()
-    _take_line(request, match, url_length)
-    if request.version == 10 or previous.version == 10 or request.target[0] != _SLASH:
+    request.method, request.target = match.groups()
+    if len(request.target) > url_length:
         return None
+    request.version = 11
     request.tail = previous.tail
     request.fields = previous.fields
+    _decide_alike(request, previous)
+    return request
+
+
+def _decide_alike(request: RequestHead, previous: RequestHead) -> None:
+    """Take over what the fields of an earlier request decided."""
     request.noted = previous.noted
     request.host = previous.host
     request.framing = previous.framing
     request.keep_alive = previous.keep_alive
     request.hop_by_hop = previous.hop_by_hop
     request.expects_continue = previous.expects_continue
-    return request
 
 
 def _take_line(request: RequestHead, match: re.Match[bytes], url_length: int) -> None:
@@ -154,7 +171,14 @@ def _take_line(request: RequestHead, match: re.Match[bytes], url_length: int) ->
     request.version = 11 if minor == b"1" else 10
 
 
-def _parse_fields(request: RequestHead, line: bytes, block: bytes, header_count: int, noted: frozenset[bytes]) -> None:
+def _parse_fields(
+    request: RequestHead,
+    line: bytes,
+    block: bytes,
+    header_count: int,
+    noted: frozenset[bytes],
+    previous: RequestHead | None,
+) -> None:
     """All that the field lines decide."""
     lines = block.split(b"\r\n") if block else []
     if len(lines) > header_count:
@@ -164,6 +188,12 @@ def _parse_fields(request: RequestHead, line: bytes, block: bytes, header_count:
     except ValueError:
         raise diagnosed(line + b"\r\n" + block) from None
     request.fields = fields = Fields(names, lines)
+    if previous is not None and previous.fields.names == names and previous.version == request.version == 11:
+        fields.shape = shape = previous.fields.shape
+        if shape is not None and shape.decisive(lines) == shape.decided:
+            _decide_alike(request, previous)
+            return
+    fields.shape = Shape(names, lines, noted)
     request.host = _host_of(fields, request.version)
     request.framing = 0
     request.expects_continue = False

@@ -397,10 +397,11 @@ class ServerConnection(asyncio.Protocol):
                 self._await_head(buffer)
                 return False
         try:
-            request = repeat_request_head(buffer[:line], limits.url_length, previous) if previous else None
+            request = repeat_request_head(buffer, limits.url_length, previous) if previous else None
             if request is None:
                 count, length = limits.header_count, limits.url_length
-                request = parse_request_head(buffer[:line], buffer[line + 2 : end], count, length, server.noted)
+                line_of_it, block = buffer[:line], buffer[line + 2 : end]
+                request = parse_request_head(line_of_it, block, count, length, server.noted, self.previous)
                 request.tail = buffer[line : end + 4]
             if request.framing > limits.body_size:
                 raise MessageError("body_too_large", f"the body is larger than {limits.body_size} bytes")
@@ -637,6 +638,23 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._linger()
 
+    def send_whole(self, status: int, phrase: bytes, lines: list[bytes], content: bytes, now: float) -> None:
+        is_usual = self.keep_alive and self.request_done and not self.server.draining
+        if not is_usual or self.request is None or self.request.version == 10:
+            self.send_head(status, phrase, lines, len(content))
+            if content:
+                self.send_body(content)
+            self.end()
+            return
+        self.response_started = self.response_done = True
+        self.bytes_out += len(content)
+        lines.append(b"")
+        lines.append(content)
+        self._put(_status_line(status, phrase) + b"\r\n" + b"\r\n".join(lines))
+        self.server.in_flight -= 1
+        self.receiver.finished(None)
+        self._next(now)
+
     def abort(self, reason: str) -> None:
         if self.state in (_EXCHANGE, _TUNNEL) and not self.response_done:
             self._break_off(reason)
@@ -677,7 +695,7 @@ class ServerConnection(asyncio.Protocol):
             self.server.tunnels -= 1
         self.receiver.finished(failure)
 
-    def _next(self) -> None:
+    def _next(self, now: float = 0.0) -> None:
         """The connection is free for another request."""
         if self.peer_closed and not self.buffer:
             self._close()
@@ -686,16 +704,19 @@ class ServerConnection(asyncio.Protocol):
         self.request = None
         self.progress = self.scanned = 0
         if not self.writing_paused:
-            self._await_request()
+            self._await_request(now)
 
-    def _await_request(self) -> None:
+    def _await_request(self, now: float = 0.0) -> None:
         """Take up the next request: from the buffer, or from the client within the idle time-out.
 
         One whose response began before the server drained was not told that this was the last.
         """
-        patience = _LAST_REQUEST_GRACE if self.server.draining else self.server.limits.idle_timeout
-        self.server.deadlines.set(self, time.monotonic() + patience)
-        if len(self.buffer) <= _PIPELINE_BUFFER:
+        server = self.server
+        patience = _LAST_REQUEST_GRACE if server.draining else server.limits.idle_timeout
+        self.deadline = deadline = (now or time.monotonic()) + patience
+        if deadline < self.wakes:
+            server.deadlines.set(self, deadline)
+        if self.reading_paused and len(self.buffer) <= _PIPELINE_BUFFER:
             self._read_on()
         if self.buffer and not self.advancing:
             self._advance_later()

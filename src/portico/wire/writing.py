@@ -55,9 +55,10 @@ class Outbox:
 
     def add(self, sender: Sender) -> None:
         """Let `sender` write at the end of this turn; it adds itself once per turn."""
-        if not self._senders:
+        senders = self._senders
+        if not senders:
             self.loop.call_soon(self._write_all)
-        self._senders.append(sender)
+        senders.append(sender)
 
     def _write_all(self) -> None:
         senders, self._senders = self._senders, []
