@@ -29,6 +29,7 @@ from portico.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, Fields, ResponseHead
 from portico.retry_after import seconds_asked_for
 from portico.route import Route
 from portico.tunnel import Tunnel
+from portico.upstreams.budget import WINDOW
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Instance
 from portico.upstreams.limit import Limit
@@ -87,7 +88,10 @@ class Forwarding:
     def start(self) -> None:
         """Begin with the first instance."""
         self.stream.receiver = self
-        self.service.budget.note_request(self.exchange.started)
+        budget, now = self.service.budget, self.exchange.started
+        if now - budget.since > WINDOW:
+            budget.age(now)
+        budget.requests += 1
         self._try_instance()
         if self.service.hedging is not None:
             self._prepare_hedge(self.service.hedging)
@@ -194,14 +198,19 @@ class Forwarding:
         if route.signer is not None and exchange.consumer is not None:
             passed += b"\r\n" + route.signer.line(exchange)
         host_line = b"Host: " + request.host if route.preserve_host and request.host else instance.host_line
-        exchange.id_line = id_line = b"X-Request-ID: " + exchange.request_id.encode()
-        start = (request.method, b" ", exchange.target, exchange.query, b" HTTP/1.1\r\n", host_line)
-        return b"".join((*start, b"\r\n", passed, b"\r\n", id_line, self._trace_context()))
+        own_id = exchange.request_id.encode()
+        exchange.id_line = id_line = b"X-Request-ID: " + own_id
+        start = (request.method, b" ", exchange.target, exchange.query, b" HTTP/1.1\r\n", host_line, b"\r\n", passed)
+        if exchange.trusted:
+            return b"".join((*start, b"\r\n", id_line, self._trace_context()))
+        trace = (b"\r\ntraceparent: 00-", own_id, b"-", own_id[16:], b"-01\r\n\r\n")
+        return b"".join((*start, b"\r\n", id_line, *trace))
 
     def _trace_context(self) -> bytes:
-        """The end of the head, with a trace that begins here unless one goes on as it came."""
+        """The end of the head for a trusted proxy's request, whose trace goes on as it came."""
         exchange = self.exchange
-        if exchange.trusted and exchange.request is not None and believed_trace_id(exchange.request.fields):
+        assert exchange.request is not None
+        if believed_trace_id(exchange.request.fields):
             return b"\r\n\r\n"
         trace_id = exchange.trace_id.encode()
         return b"\r\ntraceparent: 00-%b-%b-01\r\n\r\n" % (trace_id, trace_id[16:])
@@ -345,10 +354,11 @@ class Forwarding:
 
     def _told(self, own_seconds: float, upstream_seconds: float) -> bytes:
         """`X-Request-ID` and `Server-Timing` for the client."""
-        return b"%b\r\nServer-Timing: gateway;dur=%.2f, upstream;dur=%.2f" % (
+        own, upstream = int(own_seconds * 100_000), int(upstream_seconds * 100_000)
+        return b"%b\r\nServer-Timing: gateway;dur=%b, upstream;dur=%b" % (
             self.exchange.id_line,
-            own_seconds * 1000,
-            upstream_seconds * 1000,
+            _MILLISECONDS[own] if own < _SHORT else b"%.2f" % (own_seconds * 1000),
+            _MILLISECONDS[upstream] if upstream < _SHORT else b"%.2f" % (upstream_seconds * 1000),
         )
 
     def response_started(self, head: ResponseHead) -> None:
@@ -636,6 +646,9 @@ class Forwarding:
         return instance
 
 
+_SHORT: Final = 10_000
+_MILLISECONDS: Final = [b"%.2f" % (number / 100) for number in range(_SHORT)]
+"""What most durations are, written out: in hundredths of a millisecond."""
 _SOON: Final = (b"Retry-After: 1",)
 _NOTHING: Final[frozenset[bytes]] = frozenset()
 _MAY_ASK_FOR_REST: Final = (429, 503)

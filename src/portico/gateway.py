@@ -19,7 +19,6 @@ from portico.forwarded import Network, Peer, believed_request_id, believed_trace
 from portico.messages import RequestHead
 from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 from portico.observe.metrics import Metrics
-from portico.paths import split_target
 from portico.places import Places
 from portico.policies import Policy
 from portico.route import Route
@@ -127,7 +126,8 @@ class Gateway:
 
     def _locate(self, exchange: Exchange, request: RequestHead) -> Route | Answer:
         """2. The route, or the answer where there is none to take."""
-        path, exchange.query = split_target(request.target)
+        path, mark, query = request.target.partition(b"?")
+        exchange.query = mark + query if mark else mark
         try:
             place = self.snapshot.places.find(request, path)
         except MessageError:

@@ -196,7 +196,7 @@ def spent(budget: Budget, share: float, wanted: int) -> int:
 
 @pytest.mark.parametrize(("requests", "share", "allowed"), [(0, 0.2, 10), (100, 0.2, 30), (100, 0.0, 0), (50, 1.0, 60)])
 def test_retries_are_a_share_of_requests_above_a_floor(clock: Clock, requests: int, share: float, allowed: int) -> None:
-    budget = Budget(_since=clock.now)
+    budget = Budget(since=clock.now)
     for _ in range(requests):
         budget.note_request(clock.now)
     assert spent(budget, share, 1000) == allowed
@@ -204,7 +204,7 @@ def test_retries_are_a_share_of_requests_above_a_floor(clock: Clock, requests: i
 
 
 def test_a_budget_that_is_spent_comes_back(clock: Clock) -> None:
-    budget = Budget(_since=clock.now)
+    budget = Budget(since=clock.now)
     assert spent(budget, 0.2, 1000) == 10
     clock.now += 60
     assert spent(budget, 0.2, 1000) >= 5
@@ -212,7 +212,7 @@ def test_a_budget_that_is_spent_comes_back(clock: Clock) -> None:
 
 def test_an_outage_after_a_long_quiet_time_is_bounded_by_what_came_lately(clock: Clock) -> None:
     """A day of requests without a retry is no credit: they are gone, and so is what they could have borne."""
-    budget = Budget(_since=clock.now)
+    budget = Budget(since=clock.now)
     for _ in range(1000):
         clock.now += 1
         for _ in range(100):

@@ -283,9 +283,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def write_out(self) -> None:
         """Write what was gathered in this turn of the event loop."""
-        if self.outgoing:
+        outgoing = self.outgoing
+        if outgoing:
             self.unsent = False
-            outgoing, self.outgoing = self.outgoing, []
+            self.outgoing = []
             write_pieces(self.transport, outgoing)
 
     def _put(self, data: bytes) -> None:

@@ -681,8 +681,9 @@ class ServerConnection(asyncio.Protocol):
 
     def write_out(self) -> None:
         """Write what was gathered in this turn of the event loop."""
-        if self.outgoing:
-            outgoing, self.outgoing = self.outgoing, []
+        outgoing = self.outgoing
+        if outgoing:
+            self.outgoing = []
             write_pieces(self.transport, outgoing)
 
     # ---- ends
