@@ -17,7 +17,7 @@ logger: Final = logging.getLogger("portico.client")
 
 _FIRST_PAUSE: Final = 0.5
 """Seconds before a registry that did not answer is asked again; doubled each time, up to the pause of heartbeats."""
-_GOODBYE: Final = 6.0
+_GOODBYE: Final = 3.0
 """Seconds that deregistering may take; after that it is up to the TTL."""
 _OPENING: Final = 3.0
 """Seconds that a server may take from its start until it listens; then one registers anyway."""
@@ -43,11 +43,12 @@ class Presence:
         ]
 
     async def leave(self) -> None:
-        """Deregister everywhere. Asked again, it waits for the same."""
+        """Deregister everywhere. Asked again, it has nothing more to do."""
         self._leaving.set()
-        if not self._tasks:
+        tasks, self._tasks = self._tasks, []
+        if not tasks:
             return
-        _, late = await asyncio.wait(self._tasks, timeout=_GOODBYE)
+        _, late = await asyncio.wait(tasks, timeout=_GOODBYE)
         for task in late:
             task.cancel()
         if late:
@@ -63,8 +64,10 @@ class Presence:
                 pause = await keeper.tell()
                 self.has_registered = self.has_registered or keeper.is_registered
                 await self._rest(pause)
-        finally:
             await keeper.leave()
+        finally:
+            with contextlib.suppress(Exception):
+                await registry.close()
 
     async def _rest(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -124,9 +127,6 @@ class _Keeper:
                 logger.info("deregistered %s of %s at %s", self._announcement.id, name, where)
         except Exception as error:
             logger.warning("cannot deregister %s at %s: %s; its TTL will end it", name, where, reason(error))
-        finally:
-            with contextlib.suppress(Exception):
-                await self._registry.close()
 
 
 def _jitter() -> float:
