@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 if TYPE_CHECKING:
@@ -80,8 +80,10 @@ def connect(
     from redis.asyncio.cluster import ClusterNode
     from redis.asyncio.retry import Retry
 
-    address = _parse(url)
-    return _client(redis.asyncio, ClusterNode, Retry, "AsyncPool", address, timeout, connections, decode)  # type: ignore[no-any-return]
+    from portico.redis_sentinel import AsyncPool
+
+    half = _Half(redis.asyncio, ClusterNode, Retry, AsyncPool)
+    return _client(half, _parse(url), timeout, connections, decode)  # type: ignore[no-any-return]
 
 
 def connect_sync(
@@ -92,7 +94,10 @@ def connect_sync(
     from redis.cluster import ClusterNode
     from redis.retry import Retry
 
-    return _client(redis, ClusterNode, Retry, "SyncPool", _parse(url), timeout, connections, decode)  # type: ignore[no-any-return]
+    from portico.redis_sentinel import SyncPool
+
+    half = _Half(redis, ClusterNode, Retry, SyncPool)
+    return _client(half, _parse(url), timeout, connections, decode)  # type: ignore[no-any-return]
 
 
 def failures() -> tuple[type[Exception], ...]:
@@ -108,32 +113,28 @@ def reason(error: BaseException) -> str:
     return text or type(error).__name__
 
 
-def _client(
-    library: Any,
-    cluster_node: Any,
-    retry: Any,
-    sentinel_pool: str,
-    address: _Address,
-    timeout: float,
-    size: int,
-    decode: bool,
-) -> Any:
-    """redis-py's own client, by its asynchronous or its other half."""
+class _Half(NamedTuple):
+    """redis-py has everything twice: its asynchronous or its other half."""
+
+    library: Any
+    cluster_node: Any
+    retry: Any
+    sentinel_pool: Any
+
+
+def _client(half: _Half, address: _Address, timeout: float, size: int, decode: bool) -> Any:
     from redis.backoff import NoBackoff
 
-    once = retry(NoBackoff(), 0)
-    common = {**_common(address, timeout), "retry": once, "decode_responses": decode}
+    library = half.library
+    common = {**_common(address, timeout), "retry": half.retry(NoBackoff(), 0), "decode_responses": decode}
     if address.kind == "cluster":
-        nodes = [cluster_node(host, port) for host, port in address.hosts]
-        common |= {"retry": retry(NoBackoff(), 1), "max_connections": size, "ssl": address.tls}
+        nodes = [half.cluster_node(host, port) for host, port in address.hosts]
+        common |= {"retry": half.retry(NoBackoff(), 1), "max_connections": size, "ssl": address.tls}
         return library.RedisCluster(startup_nodes=nodes, **common)
     if address.kind == "sentinel":
-        from portico import redis_sentinel
-
         sentinels = library.Sentinel(address.hosts, sentinel_kwargs=_to_sentinels(address, common), **common)
-        pool = getattr(redis_sentinel, sentinel_pool)
         own = {"max_connections": size, "timeout": timeout, "ssl": address.tls}
-        return sentinels.master_for(address.master, connection_pool_class=pool, **own)
+        return sentinels.master_for(address.master, connection_pool_class=half.sentinel_pool, **own)
     if address.kind == "unix":
         connection = library.UnixDomainSocketConnection
         place: dict[str, Any] = {"path": address.path}
