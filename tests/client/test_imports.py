@@ -27,6 +27,12 @@ def test_nothing_but_the_standard_library() -> None:
     assert {name for name in own if not name.startswith("portico.client")} == OWN
 
 
+def test_redis_that_is_not_installed() -> None:
+    code = "import portico.client as client\ntry:\n client.register(0, name='a', url='http://h', redis_url='redis://h')"
+    modules = loaded(f"{code}\nexcept ValueError as error:\n assert 'pip install redis' in str(error)", "-I", "-S")
+    assert "portico.client" in modules
+
+
 @pytest.mark.parametrize("name", ["current_user", "optional_user", "require_scopes", "trust_gateway"])
 def test_dependencies_load_starlette_and_no_more(name: str) -> None:
     modules = loaded(f"from portico.client import {name}")

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.util import find_spec
 from typing import Any, Final, TypeVar
 
 from portico.client.announcement import Announcement
@@ -100,6 +101,8 @@ def _registries(
         redis_url, gateway = os.environ.get("REDIS_URL"), os.environ.get(ADMIN_VARIABLE)
     if redis_url:
         shared = check_url(redis_url)
+        if find_spec("redis") is None:
+            raise ValueError("registering in Redis needs redis-py: pip install redis")
         return lambda: [RedisRegistry(shared)]
     if gateway:
         admins = [part.strip() for part in gateway.split(",")] if isinstance(gateway, str) else [*gateway]
