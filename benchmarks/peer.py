@@ -15,6 +15,7 @@ PLAIN = "plain"
 BULK = "bulk"  # as plain, tuned for large bodies
 ROUTES = "routes"  # as plain, with as many routes as the site says
 TLS = "tls"  # as plain, over TLS
+SHARED = "shared limit"  # as policies, with the limit in Redis
 WEBSOCKET = "websocket"  # as plain, and switching to WebSocket
 
 
@@ -40,6 +41,8 @@ class Site:
     directory: Path
     workers: int = 1
     routes: int = 1
+    redis: str = ""
+    """The URL of a Redis, in a stack that shares a limit."""
 
     def write(self, name: str, text: str) -> Path:
         """Writes one of its files."""
@@ -72,7 +75,7 @@ class Peer:
     @property
     def label(self) -> str:
         """`nginx` with policies, `nginx plain` without."""
-        return self.name if self.stack == POLICIES else f"{self.name} {self.stack}"
+        return self.name if self.stack in (POLICIES, SHARED) else f"{self.name} {self.stack}"
 
 
 def program(name: str) -> str | None:

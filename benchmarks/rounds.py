@@ -18,9 +18,10 @@ from benchmarks.children import ask_to_stop, child, free_port
 from benchmarks.duties import NotItsJob, check_duties
 from benchmarks.load import LoadError
 from benchmarks.loads.wrk import Wrk
-from benchmarks.peer import TLS, Peer, Site
+from benchmarks.peer import SHARED, TLS, Peer, Site
 from benchmarks.process_tree import forget_peaks, usage
 from benchmarks.readiness import DidNotStart, ask, wait_until_ready
+from benchmarks.redis import redis
 from benchmarks.result import Result, Row, Sample
 from benchmarks.scenarios import Scenario, Variant
 
@@ -56,9 +57,10 @@ def _play(result: Result, peers: Sequence[Peer], rounds: Iterable[int]) -> None:
 def _start(stack: ExitStack, result: Result, peers: Sequence[Peer], service: Backend) -> list[_Gateway]:
     """All at once, which takes as long as the slowest; those that do their job are in the list."""
     started = []
+    store = stack.enter_context(redis(_directory(stack))) if result.scenario.stack == SHARED else ""
     for variant in result.scenario.variants:
         for peer in peers:
-            site = Site(free_port(), service.port, _directory(stack), variant.workers, variant.routes)
+            site = Site(free_port(), service.port, _directory(stack), variant.workers, variant.routes, store)
             started.append((_row(peer, variant), peer, site, stack.enter_context(_process(peer, site))))
     stack.callback(ask_to_stop, [process for *_, process in started])
     gateways = []

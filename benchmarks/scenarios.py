@@ -12,7 +12,7 @@ from benchmarks.loads.paced import Paced
 from benchmarks.loads.transfer import Transfer
 from benchmarks.loads.wrk import Wrk
 from benchmarks.metrics import Metric
-from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET
+from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, SHARED, TLS, WEBSOCKET
 from benchmarks.request import MEBIBYTE, Request
 
 
@@ -78,6 +78,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         _one(Wrk(Request("/items", varied=True))),
         only=frozenset({"nginx+lua", "portico"}),
     ),
+    Scenario("redis-limit", "all policies, the limit in memory and in Redis", SHARED, _one(Wrk(_GET)), rounds=3),
     Scenario("plain", "small GET, nothing but passing on", PLAIN, _one(Wrk(_GET)), rounds=3),
     Scenario(
         "post",

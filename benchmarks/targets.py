@@ -78,6 +78,12 @@ TARGETS: tuple[Target, ...] = (
         at_least=True,
     ),
     Target("all policies, p99: Portico ÷ nginx", "all-policies", _over(metrics.P99, "nginx"), 1.5),
+    Target(
+        "redis limit, CPU: shared ÷ in memory",
+        "redis-limit",
+        _quotient(metrics.CPU, ("portico, limit in Redis", ""), ("portico", "")),
+        1.5,
+    ),
     Target("plain, CPU: Portico ÷ nginx", "plain", _over(metrics.CPU, "nginx"), 1.3),
     Target("routes, CPU: 10,000 ÷ 10", "routes", _between(metrics.CPU, "10,000 routes", "10 routes"), 1.05),
     Target("headers, CPU: 40 ÷ 5", "headers", _between(metrics.CPU, "40 headers", "5 headers"), 1.6),

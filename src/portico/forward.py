@@ -184,44 +184,30 @@ class Forwarding:
         exchange, route = self.exchange, self.route
         request = exchange.request
         assert request is not None
-        fields = request.fields
-        if exchange.trusted:
-            passed = b"\r\n".join((*self._passed_lines(), *self._believed_lines()))
-        elif fields.passed_by is route:
-            passed = fields.passed  # fields that repeat are one object: worked out once
-        else:
-            passed = self._passed_untrusted(fields)
-        if self.upgrade:
-            passed += b"\r\nConnection: Upgrade\r\nUpgrade: " + self.upgrade
-        if exchange.request_lines:
-            passed = b"\r\n".join((passed, *exchange.request_lines))
-        if route.signer is not None and exchange.consumer is not None:
-            passed += b"\r\n" + route.signer.line(exchange)
         host_line = b"Host: " + request.host if route.preserve_host and request.host else instance.host_line
+        lines = [b"".join((request.method, b" ", exchange.target, exchange.query, b" HTTP/1.1\r\n", host_line))]
         own_id = exchange.request_id.encode()
-        exchange.id_line = id_line = b"X-Request-ID: " + own_id
-        start = (request.method, b" ", exchange.target, exchange.query, b" HTTP/1.1\r\n", host_line, b"\r\n", passed)
+        exchange.id_line = b"X-Request-ID: " + own_id
         if exchange.trusted:
-            return b"".join((*start, b"\r\n", id_line, self._trace_context()))
-        trace = (b"\r\ntraceparent: 00-", own_id, b"-", own_id[16:], b"-01\r\n\r\n")
-        return b"".join((*start, b"\r\n", id_line, *trace))
+            lines += self._passed_lines() + self._believed_lines()
+        else:
+            fields, peer = request.fields, self.stream.client.peer
+            if fields.passed_by is not peer or route.trailers:
+                self._join_passed(fields)  # fields that repeat are one object: worked out once
+            lines += (fields.passed, route.forwarded, b"traceparent: 00-%b-%b-01" % (own_id, own_id[16:]))
+        if self.upgrade:
+            lines.append(b"Connection: Upgrade\r\nUpgrade: " + self.upgrade)
+        lines += exchange.request_lines
+        if route.signer is not None and exchange.consumer is not None:
+            lines.append(route.signer.line(exchange))
+        lines += (exchange.id_line, b"", b"")
+        return b"\r\n".join(lines)
 
-    def _trace_context(self) -> bytes:
-        """The end of the head for a trusted proxy's request, whose trace goes on as it came."""
-        exchange = self.exchange
-        assert exchange.request is not None
-        if believed_trace_id(exchange.request.fields):
-            return b"\r\n\r\n"
-        trace_id = exchange.trace_id.encode()
-        return b"\r\ntraceparent: 00-%b-%b-01\r\n\r\n" % (trace_id, trace_id[16:])
-
-    def _passed_untrusted(self, fields: Fields) -> bytes:
+    def _join_passed(self, fields: Fields) -> None:
         """What goes on of a client's fields, and what the service is told about the client."""
-        route = self.route
-        lines = (*self._passed_lines(), *self._host_told(), route.forwarded, self.stream.client.peer.lines)
-        fields.passed = b"\r\n".join(lines)
-        fields.passed_by = None if route.trailers else route
-        return fields.passed
+        peer = self.stream.client.peer
+        fields.passed = b"\r\n".join((*self._passed_lines(), *self._host_told(), peer.lines))
+        fields.passed_by = None if self.route.trailers else peer
 
     def _passed_lines(self) -> list[bytes]:
         """The client's field lines that go on to the service, and how its content is framed there."""
@@ -249,7 +235,11 @@ class Forwarding:
         exchange = self.exchange
         assert exchange.request is not None
         fields, host = exchange.request.fields, exchange.request.host
-        return [VIA, *believed_lines(fields, self.stream.client.peer, exchange.client_ip, host, self.route.prefix)]
+        lines = believed_lines(fields, self.stream.client.peer, exchange.client_ip, host, self.route.prefix)
+        if believed_trace_id(fields) is None:
+            trace_id = exchange.trace_id.encode()
+            lines.append(b"traceparent: 00-%b-%b-01" % (trace_id, trace_id[16:]))
+        return [VIA, *lines]
 
     # ---- told by the client's side: Receiver
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import urandom
 from typing import Final
 
@@ -20,10 +21,10 @@ from portico.messages import RequestHead
 from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 from portico.observe.metrics import Metrics
 from portico.places import Places
-from portico.policies import Policy
+from portico.policies import Pending, Policy
 from portico.route import Route
 from portico.upstreams.limit import Limit
-from portico.waiting import Waiting, WaitingForPlace
+from portico.waiting import Waiting, WaitingForPlace, WaitingForVerdict
 
 logger: Final = logging.getLogger("portico.gateway")
 
@@ -149,6 +150,9 @@ class Gateway:
                 continue
             if isinstance(verdict, Answer):
                 send_answer(exchange, verdict)
+            elif isinstance(verdict, Pending):
+                go_on = partial(self._pass_policies, exchange, route, policies[policies.index(policy) + 1 :])
+                WaitingForVerdict(exchange, verdict, go_on, self._fail)
             else:
                 self._spawn(exchange, route, verdict, policies[policies.index(policy) + 1 :])
             return

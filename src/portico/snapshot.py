@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from random import randrange
 from typing import Any, Final
 
 from portico.compiled import balancing_of, latency_wanted, retry_of, timeouts_of, trip_of
@@ -21,6 +22,7 @@ from portico.policies.identity import Signer
 from portico.route import LocalRoute, Rewrite, Route
 from portico.router import Router, Rule
 from portico.slices import Steps, at_once
+from portico.stores.shared_limits import SharedLimits
 from portico.upstream_tls import UpstreamContexts
 from portico.upstreams.adaptive_limit import AdaptiveLimit
 from portico.upstreams.breakers import Breakers
@@ -57,7 +59,10 @@ class SnapshotBuilder:
         control_socket: Path,
         local_answers: Mapping[str, Callable[[], Answer]],
         metrics: Metrics,
+        shared: SharedLimits | None = None,
     ) -> None:
+        self.shared = shared
+        """What counts limits in Redis, for the snapshots to come."""
         self._deadlines = deadlines
         self._outbox = outbox
         self._local_answers = local_answers
@@ -140,7 +145,8 @@ class SnapshotBuilder:
                 for instance, _ in coming:
                     if instance not in service.instances and instance.in_flight == 0:
                         instance.returned = now
-                service.replace(coming)
+                start = randrange(len(coming)) if coming else 0  # noqa: S311 - turns stay even where sets change often
+                service.replace(coming[start:] + coming[:start])
         for identity in [each for each in self._instances if each[0] in keys and each not in members]:
             self._let_go(identity, self._instances.pop(identity))
         self._instances |= members
@@ -300,7 +306,7 @@ class SnapshotBuilder:
 
     def _chain(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> tuple[Policy, ...]:
         key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
-        chain: tuple[Policy, ...] = self._alike(key, lambda: build_chain(written, self._state, consumers))
+        chain: tuple[Policy, ...] = self._alike(key, lambda: build_chain(written, self._state, consumers, self.shared))
         return chain
 
     def _alike(self, key: object, make: Callable[[], Any]) -> Any:
@@ -323,7 +329,7 @@ class SnapshotBuilder:
                 for key, settings in config.own_policies.items()
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
-            chain = build_chain(own, self._state, {})
+            chain = build_chain(own, self._state, {}, self.shared)
             route = Route(
                 name=path,
                 service=self._control,

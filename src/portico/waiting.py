@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Final
 
 from portico.answer import send_answer
-from portico.errors import MessageError, Refusal
+from portico.errors import Answer, MessageError, Refusal
 from portico.exchange import Exchange, Stream
+from portico.policies import Pending
 from portico.upstreams.limit import Limit
 
 _KEPT: Final = 64 * 1024
@@ -46,6 +47,38 @@ class Waiting(Exchange):
             stream.receiver.body_received(data)
         if self.ended:
             stream.receiver.body_ended()
+
+
+class WaitingForVerdict(Waiting):
+    """Waits for what a policy will say; then goes on with `start`, or answers. `failed` hears of a fault in either."""
+
+    __slots__ = ("failed", "start")
+
+    def __init__(
+        self, exchange: Exchange, pending: Pending, start: Callable[[], None], failed: Callable[[Exchange], None]
+    ) -> None:
+        super().__init__(exchange)
+        self.start = start
+        self.failed = failed
+        pending.settle = self.settled
+        exchange.stream.receiver = self
+        exchange.stream.pause_reading()
+
+    def settled(self, answer: Answer | None) -> None:
+        """The policy has made up its mind."""
+        if self.over:
+            return
+        stream = self.exchange.stream
+        stream.receiver = self.exchange
+        try:
+            stream.resume_reading()
+            if answer is not None:
+                send_answer(self.exchange, answer)
+            else:
+                self.start()
+                self.replay(stream)
+        except Exception:
+            self.failed(self.exchange)
 
 
 class WaitingForPlace(Waiting):

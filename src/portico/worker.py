@@ -28,6 +28,7 @@ from portico.observe.events import configure_events
 from portico.observe.metrics import Metrics
 from portico.redirect import Redirect
 from portico.runtime import Runtime
+from portico.sharing import shared_limits
 from portico.slices import in_slices, letting_go, without_collections
 from portico.snapshot import SnapshotBuilder
 from portico.termination import Termination
@@ -46,6 +47,8 @@ _LAST_HANDSHAKES: Final = 0.2
 """Seconds from when the supervisor turns new connections away until those that had begun have come in."""
 _NEWS_PATIENCE: Final = 1.0
 """Seconds that a worker waits to hear from control before it serves: of how instances are, and which are registered."""
+_LAST_QUESTIONS: Final = 5.0
+"""Seconds after which nobody asks a Redis any more that was named before: requests hold on to their snapshot."""
 _LOG_FROM: Final = {"DEBUG": 0, "INFO": 0, "WARNING": 500, "ERROR": 500, "CRITICAL": 1000}
 """The lowest status that each log level lets into the access log."""
 
@@ -84,7 +87,11 @@ class _Worker:
         configure_events(config.gateway.log.level, config.gateway.log.format)
         deadlines, outbox = Deadlines(loop), Outbox(loop)
         self.local_answers = {"/livez": self._livez, "/readyz": self._readyz}
-        self.builder = SnapshotBuilder(deadlines, outbox, self.runtime.control_socket, self.local_answers, self.metrics)
+        self.limit_fallbacks: dict[str, int] = {}
+        self.shared = shared_limits(config.gateway, self.limit_fallbacks, loop)
+        self.builder = SnapshotBuilder(
+            deadlines, outbox, self.runtime.control_socket, self.local_answers, self.metrics, self.shared
+        )
         self.builder.learn(self.runtime.found())
         self.log = self._open_log(config, loop)
         self.gateway = Gateway(
@@ -104,6 +111,8 @@ class _Worker:
         loop.add_reader(self.lifeline, self._stop)
         beside = [loop.create_task(self._listen_to_control()), loop.create_task(self._keep_up())]
         beside.append(loop.create_task(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout)))
+        if self.shared is not None:
+            await self.shared.start()
         if joins or config.sources:
             await self._hear_news()
         for entrance in self.entrances:
@@ -117,6 +126,8 @@ class _Worker:
         for task in beside:
             task.cancel()
         self.builder.close()
+        if self.shared is not None:
+            self.shared.close()
         deadlines.close()
         if self.log is not None:
             self.log.close()
@@ -266,6 +277,7 @@ class _Worker:
         try:
             with without_collections():
                 config = await in_slices(loading(dumped))
+                await self._share_limits(config)
                 self.gateway.snapshot = await in_slices(self.builder.building(config, generation))
         except CertificateError as error:
             logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
@@ -284,6 +296,18 @@ class _Worker:
         await in_slices(replaced)
         return ""
 
+    async def _share_limits(self, config: Config) -> None:
+        """Count in another Redis from the next snapshot on, if the configuration names another."""
+        if config.gateway.redis_url != self.config.gateway.redis_url:
+            replaced, self.shared = self.shared, shared_limits(config.gateway, self.limit_fallbacks, self.loop)
+            self.builder.shared = self.shared
+            if self.shared is not None:
+                await self.shared.start()
+            if replaced is not None:
+                self.loop.call_later(_LAST_QUESTIONS, replaced.close)
+        elif self.shared is not None:
+            self.shared.patience = config.gateway.redis_timeout
+
     async def _report_regularly(self, writer: asyncio.StreamWriter) -> None:
         """Totals that control knows survive this process."""
         while True:
@@ -300,6 +324,8 @@ class _Worker:
             "tunnels": self.http.tunnels,
             "breakers": self.builder.breaker_states(),
             "services": self.builder.load(),
+            "redis_up": None if self.shared is None else int(self.shared.is_up),
+            "limit_fallbacks": self.limit_fallbacks,
             "generation": self.gateway.snapshot.generation,
         }
         return msgspec.json.encode(totals)

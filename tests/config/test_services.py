@@ -82,14 +82,17 @@ def test_one_url_or_several_instances(load: Load) -> None:
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("{}", "services.a: needs a url or instances"),
-        ("", "services.a: needs a url or instances"),
+        ("{}", "services.a: needs a url, instances or discover"),
+        ("", "services.a: needs a url, instances or discover"),
         ("{url: http://h, instances: [http://h]}", "services.a: has both url and instances"),
         ("{instances: []}", "services.a.instances: has to hold 1 or more"),
         ("{instances: [http://h, http://h:80]}", "services.a: names an instance twice"),
         ("{instances: [{url: http://h, weight: 0}]}", "services.a.instances[0].weight: has to be 1 or more"),
         ("{instances: [{weight: 1}]}", 'services.a.instances[0]: the key "url" has to be written'),
-        ("{versions: {v1: {url: http://h}, v2: }}", "services.a: needs a url or instances: its version v2 has none"),
+        (
+            "{versions: {v1: {url: http://h}, v2: }}",
+            "services.a: needs a url, instances or discover: its version v2 has no",
+        ),
         ("[http://h]", "services.a: expected keys and values"),
     ],
 )

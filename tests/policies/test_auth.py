@@ -107,8 +107,8 @@ def test_who_gets_in(lines: list[str], expected: str | None) -> None:
         ({}, {"aud": "anything"}, None),
         ({"required_claims": ["exp"]}, {}, "credentials_invalid"),
         ({"required_claims": ["exp"]}, {"exp": NOW + 3600}, None),
-        ({"leeway": 120.0}, {"exp": NOW - 60}, None),
-        ({"leeway": 120.0}, {"exp": NOW - 180}, "credentials_expired"),
+        ({"leeway": 7200.0}, {"exp": NOW - 60}, None),
+        ({"leeway": 7200.0}, {"exp": NOW - 7500}, "credentials_expired"),
     ],
 )
 def test_claims(settings: dict[str, Any], claims: dict[str, Any], expected: str | None) -> None:

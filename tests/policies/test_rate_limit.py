@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import calendar
+import time
 from typing import Any
 
 import pytest
 
 from portico.errors import Refusal
 from portico.exchange import Exchange
+from portico.policies.measures import key_value
 from portico.policies.policy import Context, Policy, State
 from portico.policies.rate_limit import RateLimit, RateLimitSettings, build_after_auth, build_before_auth
 
@@ -144,3 +147,81 @@ def test_every_limit_of_a_list_holds() -> None:
         'RateLimit-Policy: "u"',
         'RateLimit: "u"',
     ]
+
+
+def test_who_is_refused_by_one_limit_loses_nothing_of_the_others() -> None:
+    limits = [
+        RateLimit(requests_per_minute=60, burst=2, by={"header": "A"}),
+        RateLimit(requests_per_minute=60, burst=1, by={"header": "B"}),
+    ]
+    policy = build_before_auth(limits, Context("gateway", State()))
+    assert policy is not None
+    assert [policy(exchange("A: a", f"B: {b}")) is None for b in "11112223"] == [
+        *(True, False, False, False),
+        *(True, False, False, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys"),
+    [
+        ({}, ["requests_per_minute", "burst"]),
+        ({"requests_per_day": 5}, ["requests_per_day"]),
+        ({"requests_per_day": 5, "burst": 3}, ["requests_per_minute", "burst", "requests_per_day"]),
+        ({"requests_per_month": 5, "requests_per_hour": 2}, ["requests_per_hour", "requests_per_month"]),
+    ],
+)
+def test_which_numbers_hold(settings: dict[str, Any], keys: list[str]) -> None:
+    assert list(RateLimit(**settings).numbers) == keys
+
+
+def test_what_clients_are_told_of_quotas() -> None:
+    policy = limit(requests_per_hour=2, requests_per_month=100)
+    lines = told(policy, exchange())
+    assert [line.partition(";t=")[0] for line in lines] == [
+        'RateLimit-Policy: "client_ip-hour";q=2;w=3600',
+        'RateLimit: "client_ip-hour";r=1',
+        f'RateLimit-Policy: "client_ip-month";q=100;w={_month_length()}',
+        'RateLimit: "client_ip-month";r=99',
+    ]
+    policy(exchange())
+    answer = policy(exchange())
+    assert isinstance(answer, Refusal)
+    assert (answer.status, answer.reason) == (429, "rate_limited")
+    assert "2 requests per hour are allowed" in answer.detail
+    assert 0 < int(answer.lines[0].removeprefix(b"Retry-After: ")) <= 3600
+
+
+def _month_length() -> int:
+    now = time.gmtime()
+    return calendar.monthrange(now.tm_year, now.tm_mon)[1] * 86400
+
+
+def test_consumers_have_quotas_of_their_own() -> None:
+    """A consumer's numbers stand in place of those of every limit that has such; others hold beside the first."""
+    consumers = {
+        "alice": {"requests_per_day": 4},
+        "bob": {"requests_per_hour": 1},
+        "carol": {"burst": 3},
+    }
+    limits = [RateLimit(requests_per_day=2, by="consumer"), RateLimit(burst=9, by="consumer"), RateLimit()]
+    policy = build_after_auth(limits, Context("gateway", State(), consumers))
+    assert policy is not None
+    admitted = {
+        name: sum(policy(exchange(consumer=name)) is None for _ in range(12))
+        for name in ("alice", "bob", "carol", "dave")
+    }
+    assert admitted == {"alice": 4, "bob": 1, "carol": 2, "dave": 2}
+    policy = build_after_auth([RateLimit(requests_per_day=20, by="consumer")], Context("x", State(), consumers))
+    assert policy is not None
+    assert sum(policy(exchange(consumer="carol")) is None for _ in range(12)) == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("", "%"), ("", "#"), ("a b", "a%20b"), ("x" * 65, "x" * 66), ("é", "%C3%A9"), ("a}", "a"), ("#a", "a")],
+)
+def test_no_two_clients_have_one_key_in_redis(one: str, other: str) -> None:
+    made = {key_value(text) for text in (one, other)}
+    assert len(made) == 2
+    assert all(1 <= len(text) <= 64 and not set(text) & set("{} \r\n*") for text in made)

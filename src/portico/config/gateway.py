@@ -115,6 +115,9 @@ class GatewaySettings(Section):
     admin: Annotated[str, AfterValidator(_address)] = "127.0.0.1:9000"
     admin_token: Secret = None
     redis_url: Annotated[Secret, AfterValidator(_redis_url)] = None
+    redis_timeout: Annotated[
+        Duration, Field(ge=0.001, le=1, description="How long a request may wait for Redis to check its limits.")
+    ] = 0.02
     embedded_redis: Annotated[bool | FilePath, BeforeValidator(_yes_no_or_path)] = True
     trusted_proxies: tuple[Annotated[Network, BeforeValidator(_network, json_schema_input_type=str)], ...] = ()
     trusted_headers: Annotated[Literal["x-forwarded", "forwarded"], BeforeValidator(_lower)] = "x-forwarded"

@@ -95,10 +95,16 @@ class RouteSettings(Section):
 
 
 class ConsumerLimit(Section):
-    """What replaces the numbers of rate limits counted by consumer; what is not written stays."""
+    """What replaces the numbers of rate limits counted by consumer; what is not written stays.
+
+    What none of them limits, the first of them does for this consumer.
+    """
 
     requests_per_minute: Annotated[float, Field(gt=0, le=1e9)] | None = None
     burst: Annotated[Whole, Field(ge=1, le=10**9)] | None = None
+    requests_per_hour: Annotated[Whole, Field(ge=1, le=10**12)] | None = None
+    requests_per_day: Annotated[Whole, Field(ge=1, le=10**12)] | None = None
+    requests_per_month: Annotated[Whole, Field(ge=1, le=10**12)] | None = None
 
 
 class ConsumerSettings(Section):

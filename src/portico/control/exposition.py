@@ -43,6 +43,7 @@ class _Page(Collector):
         yield from self._exchanges()
         yield self._counter("gateway_retries", "Requests sent to a service again", self.sums["retries"])
         yield self._counter("gateway_rate_limited", "Requests refused by a rate limit", self.sums["limited"])
+        yield from self._shared_limits()
         yield self._counter("gateway_hedges", "Second tries beside slow first ones", self.sums["hedges"])
         yield self._counter("gateway_hedges_won", "Second tries that answered first", self.sums["hedges_won"])
         yield from self._breakers()
@@ -102,6 +103,15 @@ class _Page(Collector):
         yield requests
         yield duration
         yield upstream
+
+    def _shared_limits(self) -> Iterator[Metric]:
+        """Nothing where there is no Redis."""
+        states = [worker["redis_up"] for worker in self.live if worker["redis_up"] is not None]
+        if states:
+            text = "Whether Redis serves the limits of every worker"
+            yield self._gauge("gateway_redis_up", text, min(states))
+            text = "Requests whose limits were decided without Redis"
+            yield self._counter("gateway_limit_fallbacks", text, self.sums["limit_fallbacks"])
 
     def _breakers(self) -> Iterator[Metric]:
         openings = CounterMetricFamily(

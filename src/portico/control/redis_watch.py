@@ -186,21 +186,26 @@ class RedisWatch:
                 pipeline.getrange(key, 0, VALUE_LIMIT)
                 pipeline.pttl(key)
             answers = await pipeline.execute(raise_on_error=False)
+            there = any(answer != -2 for answer in answers[1::2])
             for place, key in enumerate(batch):
                 value, left = answers[2 * place : 2 * place + 2]
-                self._take(key, value, left, deleted=news.get(key, False))
+                if self._is_there(value, left):
+                    self._take(key, value, left)
+                else:
+                    self._registry.missing(key, deleted=news.get(key, False), others_there=there)
 
-    def _take(self, key: str, value: Any, left: Any, *, deleted: bool) -> None:
+    @staticmethod
+    def _is_there(value: Any, left: Any) -> bool:
+        """Whether there is something behind a key. Raises what was the matter where that was not answered."""
         if isinstance(left, Exception):
             raise left
-        if isinstance(value, Exception):
-            if not str(value).startswith("WRONGTYPE"):
-                raise value
-            value = b"\xff"  # a list or the like, in which nothing can be read
-        if left == -2 or not value:
-            self._registry.missing(key, deleted=deleted)
-        else:
-            self._registry.read(key, value, left / 1000 if left >= 0 else math.inf)
+        if isinstance(value, Exception) and not str(value).startswith("WRONGTYPE"):
+            raise value
+        return bool(left != -2 and value)
+
+    def _take(self, key: str, value: Any, left: int) -> None:
+        text = b"\xff" if isinstance(value, Exception) else value  # a list or the like, in which nothing can be read
+        self._registry.read(key, text, left / 1000 if left >= 0 else math.inf)
 
     # ---- being told
 

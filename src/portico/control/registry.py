@@ -66,7 +66,7 @@ class Registry:
         self._told: dict[str, list[Found]] = {}
         self._changed: set[str] = set()
         self._flush: asyncio.TimerHandle | None = None
-        self._complaints: dict[tuple[str, str], None] = {}
+        self._complaints: dict[str, str] = {}
         self._last_seen = dict.fromkeys(config.admitted, time.monotonic())
         """When a service that nobody wrote had an instance last."""
         self._restore()
@@ -100,7 +100,6 @@ class Registry:
     def follow(self, config: Config) -> None:
         """Go by another configuration: what it does not look for, or believe, is forgotten."""
         self.config = config
-        self._complaints.clear()
         for key, entry in list(self.entries.items()):
             if self.wanted(entry.service) != entry.source or self._objection(entry) is not None:
                 self._drop(key, "not wanted any more")
@@ -120,13 +119,17 @@ class Registry:
             if key in self.entries:
                 self._drop(key, "what it says now cannot be used")
             return
+        self._complaints.pop(key, None)
         now, known = time.monotonic(), self.entries.get(key)
         entry.expires_at, entry.seen = (now + seconds if math.isfinite(seconds) else 0.0), self._life
         entry.ttl = max(seconds, known.ttl if known else 0.0) if math.isfinite(seconds) else 0.0
         self._put(entry)
 
-    def missing(self, key: str, *, deleted: bool) -> None:
-        """Redis does not have this key; it was `deleted` where somebody said so."""
+    def missing(self, key: str, *, deleted: bool, others_there: bool = False) -> None:
+        """Redis does not have this key; it was `deleted` where somebody said so.
+
+        Where other registrations are there it must have been. Where none is, Redis may have been emptied as a whole.
+        """
         entry, now = self.entries.get(key), time.monotonic()
         if entry is None or entry.source != "redis":
             return
@@ -139,6 +142,8 @@ class Registry:
                 logger.warning("Redis has lost an instance; it is kept", extra=extra)
         elif entry.seconds_left(now) <= _LATE or not entry.expires_at:
             self._drop(key, "expired")
+        elif others_there:
+            self._drop(key, "deregistered")
 
     def new_life(self) -> None:
         """Redis is out of reach, or has started again: what it does not have from here on was lost by it."""
@@ -240,12 +245,12 @@ class Registry:
         self._schedule()
 
     def _complain(self, key: str, reason: str) -> None:
-        """Once for each key and what is wrong with it."""
-        if (key, reason) in self._complaints:
+        """Once for each key, until something else is wrong with it or nothing is any more."""
+        if self._complaints.get(key) == reason:
             return
         if len(self._complaints) >= _REMEMBERED:
             self._complaints.pop(next(iter(self._complaints)))
-        self._complaints[key, reason] = None
+        self._complaints[key] = reason
         logger.warning("a registration is ignored", extra={"key": key[:300], "reason": reason})
 
     def _schedule(self) -> None:

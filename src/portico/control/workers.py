@@ -16,7 +16,9 @@ from portico.discovered import Found
 logger: Final = logging.getLogger("portico.control")
 
 _COLLECT_TIMEOUT: Final = 0.5
-_COUNTERS: Final = ("retries", "limited", "overloaded", "tunnel_bytes_in", "tunnel_bytes_out", "hedges", "hedges_won")
+_COUNTERS: Final = (
+    "retries", "limited", "limit_fallbacks", "overloaded", "tunnel_bytes_in", "tunnel_bytes_out", "hedges", "hedges_won"
+)  # fmt: skip
 """What is counted for each service."""
 _REMEMBERED: Final = 64
 """Ended workers whose totals are kept apart; older ones are added up into one."""

@@ -10,8 +10,9 @@ from portico.policies.auth import AuthSettings, build_auth
 from portico.policies.authorize import AuthorizeSettings, build_authorize
 from portico.policies.cors import CorsSettings, build_cors
 from portico.policies.identity import IdentitySettings, build_identity
-from portico.policies.policy import Context, Policy, State
+from portico.policies.policy import Context, Pending, Policy, State
 from portico.policies.rate_limit import RateLimitSettings, build_after_auth, build_before_auth
+from portico.stores.shared_limits import SharedLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +41,20 @@ GATEWAY_KEYS: Final = frozenset({"cors", "rate_limit"})
 
 
 def build_chain(
-    settings: Mapping[str, tuple[Any, str]], state: State, consumers: Mapping[str, Any]
+    settings: Mapping[str, tuple[Any, str]],
+    state: State,
+    consumers: Mapping[str, Any],
+    shared: SharedLimits | None = None,
 ) -> tuple[Policy, ...]:
     """The policies of one route, in order; `settings` maps keys to validated settings and the scope of those."""
     chain = []
     for step in STEPS:
         if step.key in settings:
             written, scope = settings[step.key]
-            policy = step.build(written, Context(scope, state, consumers))
+            policy = step.build(written, Context(scope, state, consumers, shared))
             if policy is not None:
                 chain.append(policy)
     return tuple(chain)
 
 
-__all__ = ["GATEWAY_KEYS", "POLICY_SETTINGS", "STEPS", "Context", "Policy", "State", "Step", "build_chain"]
+__all__ = ["GATEWAY_KEYS", "POLICY_SETTINGS", "STEPS", "Context", "Pending", "Policy", "State", "Step", "build_chain"]

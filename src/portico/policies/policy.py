@@ -8,10 +8,23 @@ from typing import Any, TypeAlias
 
 from portico.errors import Answer
 from portico.exchange import Exchange
+from portico.stores.shared_limits import SharedLimits
 
-Policy: TypeAlias = Callable[[Exchange], Answer | Awaitable[Answer | None] | None]
+
+class Pending:
+    """A verdict that is still to come, without a task that waits for it.
+
+    Who gets one from a policy sets `settle`; the policy calls that once with the verdict, never before it returned.
+    """
+
+    __slots__ = ("settle",)
+
+    settle: Callable[[Answer | None], None]
+
+
+Policy: TypeAlias = Callable[[Exchange], Answer | Pending | Awaitable[Answer | None] | None]
 """Looks at an exchange before it is forwarded. None lets it go on, an Answer ends it; a policy that has to wait
-returns an awaitable of either."""
+returns a `Pending` of either or, which costs a task, an awaitable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +33,14 @@ class Context:
 
     `scope` names the level whose settings these are (`gateway`, `service:NAME`, `route:NAME`): state is shared within
     it. `state` outlives snapshots: `keep(key, make)` gives what was made for the same key before. `consumers` maps
-    names to the numbers that they have in place of a rate limit's own.
+    names to the numbers that they have in place of a rate limit's own. `shared` is there where limits are counted
+    in Redis.
     """
 
     scope: str
     state: State
     consumers: Mapping[str, Any] = field(default_factory=dict)
+    shared: SharedLimits | None = None
 
 
 class State:

@@ -1,20 +1,25 @@
-"""Rate limits: a token bucket per client, header value or consumer."""
+"""Rate limits and quotas: per client, header value or consumer, counted in memory or, with Redis, by all together."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
-from functools import lru_cache
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from math import ceil
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
 from portico.errors import Answer, Refusal
 from portico.exchange import Exchange
-from portico.policies.policy import Context, Policy
+from portico.policies.measures import Measure, Quota, Rate
+from portico.policies.policy import Context, Pending, Policy
 from portico.settings import HeaderName, Settings
 from portico.stores.buckets import TokenBuckets
+from portico.stores.periods import PERIODS
+from portico.stores.quotas import Quotas
+from portico.stores.shared_limits import SharedLimits
 
 
 class ByHeader(Settings):
@@ -23,105 +28,251 @@ class ByHeader(Settings):
     header: HeaderName
 
 
+Allowance: TypeAlias = Annotated[int, Field(ge=1, le=10**12)]
+
+
 class RateLimit(Settings):
     """One limit: `burst` tokens at most, refilled at `requests_per_minute`; a request takes one token.
 
-    `by` says who has a bucket of their own: a client address (IPv6 by its /64), a header's value or a consumer.
+    Beside it, or in its place where neither number is written, quotas for each hour, day or month of the calendar
+    (UTC). `by` says who is counted alone: a client address (IPv6 by its /64), a header's value or a consumer.
+    `fallback` is what holds while Redis, where limits are shared through it, does not answer.
     """
 
     requests_per_minute: Annotated[float, Field(gt=0, le=1e9)] = 60
     burst: Annotated[int, Field(ge=1, le=10**9)] = 20
+    requests_per_hour: Allowance | None = None
+    requests_per_day: Allowance | None = None
+    requests_per_month: Allowance | None = None
     by: Literal["client_ip", "consumer"] | ByHeader = "client_ip"
+    fallback: Literal["local", "allow", "deny"] = "local"
 
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The numbers that hold, by their keys."""
+        quotas = {key: value for key in _QUOTAS if (value := getattr(self, key)) is not None}
+        if quotas and not self.model_fields_set.intersection(_RATE):
+            return quotas
+        return {**{key: getattr(self, key) for key in _RATE}, **quotas}
+
+
+_RATE: Final = ("requests_per_minute", "burst")
+_QUOTAS: Final = {f"requests_per_{period}": period for period in PERIODS}
 
 RateLimitSettings: TypeAlias = RateLimit | list[RateLimit]
 
 
 def build_before_auth(settings: RateLimitSettings, context: Context) -> Policy | None:
     """The limits that need not know who is asking."""
-    return _build([limit for limit in _as_list(settings) if limit.by != "consumer"], context)
+    return _build([limit for limit in _as_list(settings) if limit.by != "consumer"], context, {})
 
 
 def build_after_auth(settings: RateLimitSettings, context: Context) -> Policy | None:
     """The limits per consumer."""
-    return _build([limit for limit in _as_list(settings) if limit.by == "consumer"], context)
+    limits = [limit for limit in _as_list(settings) if limit.by == "consumer"]
+    return _build(limits, context, context.consumers)
 
 
 def _as_list(settings: RateLimitSettings) -> list[RateLimit]:
     return settings if isinstance(settings, list) else [settings]
 
 
-def _build(limits: list[RateLimit], context: Context) -> Policy | None:
-    checks = [_Limit(limit, context, place) for place, limit in enumerate(limits)]
-    if not checks:
+def _build(limits: list[RateLimit], context: Context, consumers: Mapping[str, Any]) -> Policy | None:
+    """The policy of one step: a request is counted by all of its limits or, where one refuses, by none."""
+    if not limits:
         return None
-    if len(checks) == 1:
-        return checks[0].check
+    is_alone = all(limit.by == limits[0].by for limit in limits)
+    numbers = [limit.numbers for limit in limits]
+    owns = {name: _own_numbers(numbers, own) for name, own in consumers.items()}
+    counters = [
+        _Limit(
+            limit,
+            _Maker(limit, place, is_alone, context),
+            {name: own[place] for name, own in owns.items()},
+        )
+        for place, limit in enumerate(limits)
+    ]
+    if context.shared is not None:
+        return _SharedStep(counters, context.shared).check
+    if len(counters) == 1 and counters[0].is_one_rate:
+        return counters[0].check
+    return _Step(counters).check
 
-    def rate_limits(exchange: Exchange) -> Answer | None:
-        for limit in checks:
-            refusal = limit.check(exchange)
-            if refusal is not None:
-                return refusal
-        return None
 
-    return rate_limits
+def _own_numbers(limits: Sequence[Mapping[str, Any]], own: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The numbers of every limit for a consumer who has some of its own; what none of them limits, the first does."""
+    known = {key for numbers in limits for key in numbers}
+    replaced = [{key: own.get(key, value) for key, value in numbers.items()} for numbers in limits]
+    more = {key: value for key, value in own.items() if key not in known}
+    if more.keys() & set(_RATE):
+        more = {**{key: RateLimit.model_fields[key].default for key in _RATE}, **more}
+    replaced[0] |= more
+    return replaced
 
 
-class _Rate:
-    """Buckets of one rate, with the field lines that tell clients about it.
+class _Maker:
+    """Makes the measures of one limit; what they remember in memory outlives a snapshot that leaves numbers alone."""
 
-    `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10: `q` requests per `w`
-    seconds, `r` remaining, `t`
-    seconds until the quota is whole again.
-    """
+    def __init__(self, limit: RateLimit, place: int, is_alone: bool, context: Context) -> None:
+        by = limit.by
+        self.name = by if isinstance(by, str) else by.header.lower()
+        self.fallback = limit.fallback
+        self.place = place
+        self.context = context
+        who = by if isinstance(by, str) else f"header.{self.name}"
+        step = "after" if by == "consumer" else "before"
+        # All keys of one request have one hash tag, so that in a Cluster they are in one slot: who asks or,
+        # where limits of one step count by different things, the step.
+        self.tagged, scope = ("{", "}") if is_alone else ("", ""), context.scope
+        self.prefix = f"portico:limit:{scope if is_alone else f'{{{scope}:{step}}}'}:{place}:{who}"
 
-    def __init__(self, name: str, place: int, requests_per_minute: float, burst: int, context: Context) -> None:
-        key = ("rate_limit", context.scope, name, place, requests_per_minute, burst)
-        self.buckets: TokenBuckets = context.state.keep(key, lambda: TokenBuckets(requests_per_minute, burst))
-        self.policy_line = f'RateLimit-Policy: "{name}";q={ceil(requests_per_minute)};w=60'.encode()
-        self.name = name
-        self.remaining_line = lru_cache(maxsize=4096)(self._remaining_line)
+    def make(self, numbers: Mapping[str, Any]) -> tuple[Measure, ...]:
+        """The measures of these numbers: the rate first, then quotas from the shortest to the longest."""
+        measures: list[Measure] = []
+        if "burst" in numbers:
+            rate, burst = (numbers[key] for key in _RATE)
+            buckets = self._kept((rate, burst), partial(TokenBuckets, rate, burst))
+            measures.append(Rate(self.name, buckets, self.fallback, self._redis_name("rate")))
+        for key, period in _QUOTAS.items():
+            if key in numbers:
+                quotas = self._kept((key, numbers[key]), partial(Quotas, numbers[key], period))
+                measures.append(Quota(self.name, quotas, self.fallback, self._redis_name(period)))
+        return tuple(measures)
 
-    def _remaining_line(self, remaining: float) -> bytes:
-        buckets = self.buckets
-        reset = ceil((buckets.burst - remaining) * buckets.interval)
-        return f'RateLimit: "{self.name}";r={int(remaining)};t={reset}'.encode()
+    def _redis_name(self, kind: str) -> tuple[str, str]:
+        before, behind = self.tagged
+        return f"{self.prefix}:{kind}:{before}", behind
+
+    def _kept(self, numbers: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        return self.context.state.keep(("rate_limit", self.context.scope, self.name, self.place, *numbers), make)
 
 
 class _Limit:
-    """One limit as configured, with a consumer's own rate in its place where there is one."""
+    """One limit as configured, with a consumer's own numbers in its place where there are some."""
 
-    def __init__(self, settings: RateLimit, context: Context, place: int) -> None:
+    def __init__(self, settings: RateLimit, maker: _Maker, owns: Mapping[str, Mapping[str, Any]]) -> None:
         by = settings.by
-        self.name = by if isinstance(by, str) else by.header.lower()
         self.key_of: Callable[[Exchange], str] = _KEYS[by] if isinstance(by, str) else _by_header(by.header)
-        self.rate = _Rate(self.name, place, settings.requests_per_minute, settings.burst, context)
-        self.own_rates: dict[str, _Rate] = {}
-        if by == "consumer":
-            self.own_rates = {
-                name: _Rate(self.name, place, own.requests_per_minute, own.burst, context)
-                for name, numbers in context.consumers.items()
-                for own in (settings.model_copy(update=dict(numbers)),)
-            }
+        self.measures = maker.make(settings.numbers)
+        self.owns = {name: maker.make(numbers) for name, numbers in owns.items()}
+
+    @property
+    def is_one_rate(self) -> bool:
+        """Whether there is one number to count against, whoever asks, and it is a rate."""
+        return all(len(each) == 1 and isinstance(each[0], Rate) for each in (self.measures, *self.owns.values()))
+
+    def asked(self, exchange: Exchange) -> list[tuple[Measure, str]]:
+        """What a request counts against, and by which key."""
+        key = self.key_of(exchange)
+        return [(measure, key) for measure in self.owns.get(key, self.measures)]
 
     def check(self, exchange: Exchange) -> Answer | None:
+        """The policy where there `is_one_rate`: what most routes have, without a detour."""
         key = self.key_of(exchange)
-        rate = self.own_rates.get(key, self.rate) if self.own_rates else self.rate
-        remaining = rate.buckets.take(key, exchange.started)
-        lines = exchange.response_lines
-        lines.append(rate.policy_line)
-        if remaining >= 0:
-            lines.append(rate.remaining_line(remaining))
-            return None
-        wait = ceil(-remaining)
-        lines.append(f'RateLimit: "{self.name}";r=0;t={wait}'.encode())
-        return Refusal(
-            "rate_limited",
-            f"{rate.buckets.burst} requests at once are allowed, one more every {rate.buckets.interval:g} s; "
-            f"wait {wait} s",
-            (b"Retry-After: %d" % wait,),
-        )
+        (rate,) = self.owns.get(key, self.measures) if self.owns else self.measures
+        assert isinstance(rate, Rate)
+        left = rate.buckets.take(key, exchange.started)
+        exchange.response_lines += rate.lines(left, 0.0)
+        return None if left >= 0 else _refusal(rate, left)
+
+
+class _Step:
+    """The limits that a request meets at one place of its way."""
+
+    def __init__(self, limits: Sequence[_Limit]) -> None:
+        self.limits = limits
+
+    def asked(self, exchange: Exchange) -> list[tuple[Measure, str]]:
+        """What a request counts against here."""
+        return [each for limit in self.limits for each in limit.asked(exchange)]
+
+    def check(self, exchange: Exchange) -> Answer | Pending | None:
+        """The policy, in memory."""
+        return _take_all(exchange, self.asked(exchange))
+
+
+class _SharedStep(_Step):
+    """The same, counted in Redis."""
+
+    def __init__(self, limits: Sequence[_Limit], shared: SharedLimits) -> None:
+        super().__init__(limits)
+        self.shared = shared
+
+    def check(self, exchange: Exchange) -> Answer | Pending | None:
+        """The policy. Who was refused a moment ago is refused again without asking; else Redis decides."""
+        shared, now = self.shared, exchange.started
+        asked = self.asked(exchange)
+        keys = [measure.redis_key(key) for measure, key in asked]
+        for (measure, _), key in zip(asked, keys, strict=True):
+            wait = shared.refused_for(key, now)
+            if wait > 0:
+                exchange.response_lines += measure.lines(-wait, time.time())
+                return _refusal(measure, -wait)
+        if not shared.is_up:
+            return self.fall_back(exchange, asked)
+        question = _Question(self, exchange, asked, keys)
+        shared.ask(question)
+        return question
+
+    def fall_back(self, exchange: Exchange, asked: Sequence[tuple[Measure, str]]) -> Answer | None:
+        """Decide without Redis."""
+        fallbacks, service = self.shared.fallbacks, exchange.route.service.name
+        fallbacks[service] = fallbacks.get(service, 0) + 1
+        if any(measure.fallback == "deny" for measure, _ in asked):
+            return Refusal("limits_unavailable", "the limits of this route cannot be checked now", (b"Retry-After: 1",))
+        return _take_all(exchange, [each for each in asked if each[0].fallback == "local"])
+
+
+class _Question(Pending):
+    """What one request asks of Redis."""
+
+    __slots__ = ("arguments", "asked", "exchange", "keys", "step")
+
+    def __init__(
+        self, step: _SharedStep, exchange: Exchange, asked: list[tuple[Measure, str]], keys: list[bytes]
+    ) -> None:
+        self.step = step
+        self.exchange = exchange
+        self.asked = asked
+        self.keys = keys
+        last = len(asked) - 1
+        self.arguments = [measure.arguments[place < last] for place, (measure, _) in enumerate(asked)]
+
+    def answered(self, left: list[int], clock: float) -> None:
+        exchange, shared = self.exchange, self.step.shared
+        seconds = [count if count >= 0 else count / 1e6 for count in left]
+        for key, wait in zip(self.keys, seconds, strict=True):
+            if wait < 0:
+                shared.refuse(key, exchange.started, -wait)
+        self.settle(_tell(exchange, self.asked, seconds, clock))
+
+    def unanswered(self) -> None:
+        self.settle(self.step.fall_back(self.exchange, self.asked))
+
+
+def _take_all(exchange: Exchange, asked: Sequence[tuple[Measure, str]]) -> Answer | None:
+    """Count a request by all measures or, where one refuses, by none; in memory."""
+    left = [measure.look(key, exchange) for measure, key in asked]
+    if all(count >= 0 for count in left):
+        left = [measure.take(key, exchange) for measure, key in asked]
+    return _tell(exchange, asked, left, time.time())
+
+
+def _tell(
+    exchange: Exchange, asked: Sequence[tuple[Measure, str]], left: Sequence[float], clock: float
+) -> Answer | None:
+    """Tell the client what is left, and refuse where nothing is: for the longest of the waits."""
+    worst: tuple[float, Measure] | None = None
+    for (measure, _), count in zip(asked, left, strict=True):
+        exchange.response_lines += measure.lines(count, clock)
+        if count < 0 and (worst is None or count < worst[0]):
+            worst = count, measure
+    return _refusal(worst[1], worst[0]) if worst is not None else None
+
+
+def _refusal(measure: Measure, left: float) -> Refusal:
+    wait = ceil(-left)
+    return Refusal("rate_limited", measure.explain(wait), (b"Retry-After: %d" % wait,))
 
 
 def _by_client(exchange: Exchange) -> str:

@@ -35,6 +35,14 @@ class TokenBuckets:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def look(self, key: str, now: float) -> float:
+        """What `take` would say now."""
+        debt = max(0.0, (self._entries.get(key) or now) - now)
+        if debt > self._room + self._margin:
+            return self._room - debt
+        left = (self._room - debt) / self.interval + _ROUNDING
+        return left // 1 if left > 0.0 else 0.0
+
     def take(self, key: str, now: float) -> float:
         """Take a token: the tokens left (0 or more), or, where there is none, minus the seconds until the next one."""
         if now - self._rotated > self.span:

@@ -1,0 +1,126 @@
+"""What a limit counts by: a rate or a calendar quota, in memory and by name in Redis, and what clients are told of it.
+
+`RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10: `q` requests per `w` seconds,
+`r` remaining, `t` seconds until the quota is whole again or, where nothing remains, until the next request.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import lru_cache
+from hashlib import blake2b
+from math import ceil
+from typing import Final, Protocol
+from urllib.parse import quote
+
+from portico.exchange import Exchange
+from portico.stores.buckets import TokenBuckets
+from portico.stores.periods import Period, bounds
+from portico.stores.quotas import Quotas
+from portico.stores.redis_link import argument
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._~:/@+-]{1,64}")
+_REMEMBERED: Final = 16_384
+
+
+def key_value(text: str) -> str:
+    """What a client is called by, as part of a key in Redis: short, and different for every text.
+
+    No client can make the brackets of a hash tag, or the mark that stands before a digest.
+    """
+    if _PLAIN.fullmatch(text):
+        return text
+    quoted = quote(text, safe=":/@+")
+    return quoted if 0 < len(quoted) <= 64 else "#" + blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+class Measure(Protocol):
+    """One number that requests count against; a key is who makes them."""
+
+    fallback: str
+    """What holds while Redis does not answer: `local`, `allow` or `deny`."""
+    arguments: tuple[bytes, bytes]
+    """What the script in Redis has to know: where the request has no further limit, and where one follows."""
+
+    def redis_key(self, key: str) -> bytes:
+        """The name in Redis of what is remembered of a key, as a bulk string."""
+
+    def look(self, key: str, exchange: Exchange) -> float:
+        """In memory: what `take` would say."""
+
+    def take(self, key: str, exchange: Exchange) -> float:
+        """In memory: count the request. What is left then, or minus the seconds until there is something again."""
+
+    def lines(self, left: float, clock: float) -> tuple[bytes, bytes]:
+        """The field lines; `left` is as above, `clock` in seconds since the epoch."""
+
+    def explain(self, wait: int) -> str:
+        """Why a request is refused; `wait` in seconds."""
+
+
+class _Named:
+    """What is the same for both kinds; `redis_name` is what stands before and behind a key's value in Redis."""
+
+    def __init__(self, fallback: str, redis_name: tuple[str, str], allowed: int, how: str) -> None:
+        self.fallback = fallback
+        numbers = argument(b"%d" % allowed) + argument(how.encode())
+        self.arguments = numbers + argument(b"."), numbers + argument(b"+")
+        self.redis_key = lru_cache(maxsize=_REMEMBERED)(
+            lambda key: argument(key_value(key).join(redis_name).encode())  # who comes again is written once
+        )
+
+
+class Rate(_Named):
+    """A bucket of `buckets.burst` tokens, one more every `buckets.interval` seconds."""
+
+    def __init__(self, name: str, buckets: TokenBuckets, fallback: str, redis_name: tuple[str, str]) -> None:
+        super().__init__(fallback, redis_name, buckets.burst, f"{1e-6 / buckets.interval:.17g}")
+        self.buckets = buckets
+        self._name = name
+        self._policy_line = f'RateLimit-Policy: "{name}";q={ceil(60 / buckets.interval)};w=60'.encode()
+        self._left_line = lru_cache(maxsize=4096)(self._make_left_line)
+
+    def look(self, key: str, exchange: Exchange) -> float:
+        return self.buckets.look(key, exchange.started)
+
+    def take(self, key: str, exchange: Exchange) -> float:
+        return self.buckets.take(key, exchange.started)
+
+    def lines(self, left: float, clock: float) -> tuple[bytes, bytes]:  # noqa: ARG002
+        return self._policy_line, self._left_line(left if left >= 0 else float(-ceil(-left)))
+
+    def explain(self, wait: int) -> str:
+        burst, interval = self.buckets.burst, self.buckets.interval
+        return f"{burst} requests at once are allowed, one more every {interval:g} s; wait {wait} s"
+
+    def _make_left_line(self, left: float) -> bytes:
+        reset = ceil((self.buckets.burst - left) * self.buckets.interval) if left >= 0 else int(-left)
+        return f'RateLimit: "{self._name}";r={max(0, int(left))};t={reset}'.encode()
+
+
+class Quota(_Named):
+    """So many requests in a calendar period."""
+
+    def __init__(self, name: str, quotas: Quotas, fallback: str, redis_name: tuple[str, str]) -> None:
+        super().__init__(fallback, redis_name, quotas.allowed, quotas.period)
+        self.quotas = quotas
+        self._name = f"{name}-{quotas.period}"
+        self._begin = self._end = 0
+
+    def look(self, key: str, exchange: Exchange) -> float:  # noqa: ARG002
+        return self.quotas.look(key, time.time())
+
+    def take(self, key: str, exchange: Exchange) -> float:  # noqa: ARG002
+        return self.quotas.take(key, time.time())
+
+    def lines(self, left: float, clock: float) -> tuple[bytes, bytes]:
+        if not self._begin <= clock < self._end:
+            self._begin, self._end = bounds(self.quotas.period, clock)
+        policy = f'RateLimit-Policy: "{self._name}";q={self.quotas.allowed};w={self._end - self._begin}'
+        reset = ceil(self._end - clock if left >= 0 else -left)
+        return policy.encode(), f'RateLimit: "{self._name}";r={max(0, int(left))};t={reset}'.encode()
+
+    def explain(self, wait: int) -> str:
+        period: Period = self.quotas.period
+        return f"{self.quotas.allowed} requests per {period} are allowed; the next {period} begins in {wait} s"

@@ -1,0 +1,28 @@
+"""Whether a worker counts limits with others, and by what connection."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from portico.config import GatewaySettings
+from portico.redis_connection import connect
+from portico.stores.cluster_link import CONNECTIONS, ClusterLink
+from portico.stores.redis_link import RedisLink
+from portico.stores.shared_limits import SharedLimits
+
+_CONNECT_TIMEOUT = 2.0
+
+
+def shared_limits(
+    gateway: GatewaySettings, fallbacks: dict[str, int], loop: asyncio.AbstractEventLoop
+) -> SharedLimits | None:
+    """The limits in Redis where the configuration names one; nothing is connected yet.
+
+    `fallbacks` counts, by service, the requests that are decided without it.
+    """
+    if gateway.redis_url is None:
+        return None
+    client: Any = connect(gateway.redis_url.get_secret_value(), timeout=_CONNECT_TIMEOUT, connections=CONNECTIONS)
+    link = ClusterLink(client) if hasattr(client, "keyslot") else RedisLink(client)
+    return SharedLimits(link, gateway.redis_timeout, fallbacks, loop)

@@ -1,0 +1,119 @@
+"""One connection to Redis for one script: what a proxied request waits for, so it is kept as short as it can be.
+
+redis-py makes the connection (TLS, passwords, Sentinel) and hands it over. From there on a call is one write, and its
+reply is taken apart in the call of the event loop that brings it: no task, no future, no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Final, Protocol, TypeAlias
+
+SCRIPT: Final = files(__package__).joinpath("limits.lua").read_bytes()
+"""The script that takes from limits; its head says what goes in and what comes out."""
+
+NAME: Final = sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
+"""What EVALSHA calls it by."""
+
+_BY_NAME: Final = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % NAME
+_WHOLE: Final = b"$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (len(SCRIPT), SCRIPT)
+
+Done: TypeAlias = Callable[[list[int] | Exception], None]
+"""Hears of a reply, or of the error in its place; called once, unless the connection breaks or is closed before."""
+
+
+def argument(value: bytes) -> bytes:
+    """A bulk string of the Redis protocol, of which commands are made."""
+    return b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+class Link(Protocol):
+    """A way to run the script."""
+
+    lost: Callable[[Exception], None]
+    """Told when the connection breaks, and why."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+
+    async def open(self) -> None:
+        """Connect. Raises what redis-py does, OSError or TimeoutError."""
+
+    def run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
+        """Run the script. `keys` are bulk strings, one each; so are `arguments`, but for three joined to one."""
+
+    def close(self) -> None:
+        """Let the connection go; nobody hears of it."""
+
+
+class RedisLink(asyncio.Protocol):
+    """A `Link` to one server; `client` is a `redis.asyncio.Redis`."""
+
+    def __init__(self, client: Any) -> None:
+        self.lost: Callable[[Exception], None] = lambda _: None
+        self._client = client
+        self._writer: Any = None
+        self._reader: Any = None
+        self._calls: deque[Done] = deque()
+
+    @property
+    def is_open(self) -> bool:
+        return self._writer is not None
+
+    async def open(self) -> None:
+        import hiredis
+
+        pool = self._client.connection_pool
+        connection = await pool.get_connection()
+        self._writer, connection._writer, connection._reader = connection._writer, None, None  # it is ours from here on
+        await pool.release(connection)
+        self._reader = hiredis.Reader()
+        self._writer.transport.set_protocol(self)
+
+    def run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
+        def told(reply: list[int] | Exception) -> None:
+            if isinstance(reply, Exception) and str(reply).startswith("NOSCRIPT"):
+                self._send(_WHOLE, keys, arguments, done)  # it was not run: nothing is taken twice
+            else:
+                done(reply)
+
+        self._send(_BY_NAME, keys, arguments, told)
+
+    def close(self) -> None:
+        writer, self._writer = self._writer, None
+        self._calls.clear()
+        if writer is not None:
+            writer.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        reader, calls = self._reader, self._calls
+        reader.feed(data)
+        while calls:
+            try:
+                reply = reader.gets()
+            except Exception as error:  # what came is not Redis's protocol
+                self._break(error)
+                return
+            if reply is False:
+                return
+            calls.popleft()(reply)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._writer is not None:
+            self._break(exc or ConnectionError("the connection was closed"))
+
+    def _send(self, start: bytes, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
+        if self._writer is not None:
+            count = b"%d" % len(keys)
+            head = b"*%d\r\n%b$%d\r\n%b\r\n" % (3 + 4 * len(keys), start, len(count), count)
+            self._calls.append(done)
+            self._writer.transport.write(b"".join((head, *keys, *arguments)))
+
+    def _break(self, error: Exception) -> None:
+        self.close()
+        self.lost(error)

@@ -1,0 +1,191 @@
+"""Many small instances of one service, and clients that ask for it all the time, on an event loop of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections import Counter
+from collections.abc import Coroutine
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from portico.client.registry import AsyncServiceRegistry
+
+from .client import PATIENCE
+
+T = TypeVar("T")
+
+
+class Member:
+    """An instance: answers every GET with its name, and keeps its registration alive."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.served = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=512)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def stop(self) -> None:
+        """Accept no more, and close what rests."""
+        self._server.close()
+        for writer in list(self._writers):
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        body = self.name.encode()
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        with suppress(OSError, EOFError, asyncio.CancelledError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                self.served += 1
+                writer.write(answer)
+        self._writers.discard(writer)
+        writer.close()
+
+
+class Fleet:
+    """Runs coroutines on a loop in a thread; `outcomes` counts what clients met."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self.members: list[Member] = []
+        self._clients: list[asyncio.Task[None]] = []
+        self._over = False
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.run(self._end())
+        self.run(self._cancel_rest())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(PATIENCE)
+        self._loop.close()
+
+    def run(self, doing: Coroutine[Any, Any, T], patience: float = 60.0) -> T:
+        """The result of a coroutine that runs on the loop."""
+        return asyncio.run_coroutine_threadsafe(doing, self._loop).result(patience)
+
+    def member(self, name: str) -> Member:
+        """An instance that serves until the fleet ends."""
+        member = Member(name)
+        self.members.append(member)
+        self.run(member.start())
+        return member
+
+    def begin(self, doing: Coroutine[Any, Any, None]) -> None:
+        """Have it run until it ends, or the fleet does."""
+        self.run(self._begin(doing))
+
+    async def _begin(self, doing: Coroutine[Any, Any, None]) -> None:
+        self._clients.append(asyncio.get_running_loop().create_task(doing))
+
+    def load(self, ports: list[int], path: str, clients: int = 4, pause: float = 0.005) -> None:
+        """Have clients ask for `path` until `settle`."""
+        for number in range(clients):
+            self.begin(self._ask_on(ports[number % len(ports)], path, pause))
+
+    def settle(self) -> Counter[str]:
+        """End the clients with their last answer, and give what all of them met."""
+        self._over = True
+        self.run(self._end())
+        return self.outcomes
+
+    async def _end(self) -> None:
+        self._over = True
+        _, late = await asyncio.wait(self._clients, timeout=PATIENCE) if self._clients else (None, set())
+        for task in late:
+            task.cancel()
+
+    async def _cancel_rest(self) -> None:
+        """Connections that are still served."""
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        for member in self.members:
+            await member.stop()
+        await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.sleep(0.05)
+
+    @property
+    def over(self) -> bool:
+        return self._over
+
+    async def _ask_on(self, port: int, path: str, pause: float) -> None:
+        request = f"GET {path} HTTP/1.1\r\nHost: gateway.test\r\n\r\n".encode()
+        while not self._over:
+            writer = None
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                while not self._over:
+                    writer.write(request)
+                    async with asyncio.timeout(PATIENCE):
+                        head = await reader.readuntil(b"\r\n\r\n")
+                        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+                    self.outcomes[head[9:12].decode()] += 1
+                    if b"connection: close" in head.lower():
+                        break
+                    await asyncio.sleep(pause)
+            except (OSError, EOFError, TimeoutError) as error:
+                self.outcomes[type(error).__name__] += 1
+                await asyncio.sleep(0.05)
+            finally:
+                if writer is not None:
+                    writer.close()
+
+
+async def keep_registered(fleet: Fleet, redis_url: str, service: str, member: Member, ttl: int) -> None:
+    """Heartbeats, whatever becomes of Redis."""
+    registry = AsyncServiceRegistry(redis_url, timeout=1.0)
+    known = False
+    while not fleet.over:
+        with suppress(Exception):
+            if not known:
+                await registry.register(service, member.url, ttl, id=member.name)
+                known = True
+            else:
+                await registry.heartbeat(service, ttl, id=member.name)
+        await asyncio.sleep(ttl / 4)
+    await registry.close()
+
+
+async def churn(fleet: Fleet, redis_url: str, service: str, size: int, seconds: float) -> list[Member]:
+    """Some `size` instances that join and leave all the time; every third leaves without a word, by its TTL."""
+    registry = AsyncServiceRegistry(redis_url)
+    members: list[Member] = []
+    lives = asyncio.TaskGroup()
+    end = asyncio.get_running_loop().time() + seconds
+
+    async def live(number: int) -> None:
+        name = f"m{number}"
+        while asyncio.get_running_loop().time() < end:
+            member = Member(f"{name}-{len(members)}")
+            members.append(member)
+            await member.start()
+            await registry.register(service, member.url, 2, id=member.name)
+            for _ in range(random.randint(2, 8)):
+                await asyncio.sleep(0.4)
+                await registry.heartbeat(service, 2, id=member.name)
+            if number % 3:
+                await registry.deregister(service, id=member.name)
+                await asyncio.sleep(1.0)
+            else:
+                await asyncio.sleep(3.5)
+            await member.stop()
+
+    async with lives:
+        for number in range(size):
+            lives.create_task(live(number))
+            await asyncio.sleep(min(1.0, seconds / 4) / size)
+    await registry.close()
+    return members
