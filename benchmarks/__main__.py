@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.commands import run
 from benchmarks.loads.idle import raise_file_limit
 from benchmarks.loads.wrk import missing_generator
 from benchmarks.peer import Peer
@@ -75,16 +75,12 @@ def _is_partial(arguments: Sequence[str]) -> bool:
     return any(argument.startswith(("--scenario", "--peer")) for argument in arguments)
 
 
-def _end_on_signal(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)
+def _or_say_why_not(arguments: Sequence[str]) -> int:
+    try:
+        return main(arguments)
+    except DidNotStart as failure:  # of a peer it is reported; this is the backend
+        sys.exit(f"the backend did not start: {failure}")
 
 
 if __name__ == "__main__":
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _end_on_signal)  # as Ctrl-C: through every finally
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except DidNotStart as failure:  # of a peer it is reported; this is the backend
-        sys.exit(f"the backend did not start: {failure}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run(_or_say_why_not)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from benchmarks.commands import run
 from benchmarks.cores import LOAD, pinned
 from benchmarks.stress import bulk, events, greedy, slow, subjects, vanish
 from benchmarks.stress.plan import Plan
@@ -48,14 +48,5 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _end_on_signal(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)
-
-
 if __name__ == "__main__":
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _end_on_signal)  # as Ctrl-C: through every finally
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run(main)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -14,13 +12,12 @@ from tempfile import TemporaryDirectory
 from benchmarks import nginx_parts
 from benchmarks.address import Address
 from benchmarks.children import child, free_port
+from benchmarks.commands import python
 from benchmarks.cores import LOAD, for_gateway
 from benchmarks.peer import Site
 from benchmarks.readiness import wait_until_ready
 from benchmarks.stress.wire import Wire, request
 from benchmarks.stress.worker import Worker, children, server_of
-
-_ROOT = Path(__file__).parents[2]
 
 # Time-outs so long that none ends what a scenario holds, and room for any body.
 _PORTICO = """\
@@ -80,7 +77,7 @@ def portico(service_port: int) -> Iterator[Subject]:
     with TemporaryDirectory(prefix="portico-stress-") as name:
         site = Site(free_port(), service_port, Path(name))
         file = site.write("portico.yaml", _PORTICO.format(port=site.port, service=service_port))
-        command = [*_python(), "portico", "run", "--config", str(file)]
+        command = python("portico", "run", "--config", file)
         with child(command, site.directory, for_gateway(1)) as process:
             wait_until_ready(process, Address(site.port), "/readyz", site.directory)
             yield _warm("portico", site.port, process.pid)
@@ -108,14 +105,8 @@ def helper(module: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[byte
     """A module of this package as a process of its own, away from the gateway's core; yields its directory too."""
     with TemporaryDirectory(prefix="portico-stress-") as name:
         directory = Path(name)
-        with child([*_python(), f"benchmarks.stress.{module}", *arguments], directory, LOAD) as process:
+        with child(python(f"benchmarks.stress.{module}", *arguments), directory, LOAD) as process:
             yield process, directory
-
-
-def _python() -> list[str]:
-    """This interpreter, with what this process can import."""
-    paths = [_ROOT, *(Path(path).absolute() for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path)]
-    return ["env", f"PYTHONPATH={os.pathsep.join(map(str, paths))}", sys.executable, "-m"]
 
 
 def _warm(name: str, port: int, parent: int) -> Subject:

@@ -71,7 +71,8 @@ def timeouts_of(written: TimeoutSettings, retry: RetrySettings) -> Timeouts:
     connect, response = written.connect, written.response
     if retry.per_try_timeout is not None:
         connect, response = min(connect, retry.per_try_timeout), min(response, retry.per_try_timeout)
-    return Timeouts(connect, response, written.idle, written.total, written.tunnel)
+    silence = min(response, retry.silence) if retry.silence and retry.attempts else response
+    return Timeouts(connect, response, written.idle, written.total, written.tunnel, silence)
 
 
 def retry_of(written: RetrySettings) -> Retry:
@@ -83,4 +84,5 @@ def retry_of(written: RetrySettings) -> Retry:
         frozenset(cause for cause in causes if isinstance(cause, int)),
         written.budget,
         frozenset(method.encode() for method in written.methods),
+        frozenset() if "on" in written.model_fields_set else frozenset({"timeout"}),
     )

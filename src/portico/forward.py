@@ -327,7 +327,7 @@ class Forwarding:
             or len(content) >= LARGE
         ):
             return False
-        exchange.ended = now = time.monotonic()
+        exchange.ended = now = instance.heard = time.monotonic()
         exchange.upstream_seconds = seconds = now - self.sent_at
         exchange.status = status
         self.answered = True
@@ -359,6 +359,7 @@ class Forwarding:
         status = head.status
         instance = self.instance
         assert instance is not None
+        instance.heard = now
         breaker = instance.breaker
         if (breaker is not None and breaker.alert) or status >= _TELLING or instance.latency is not None:
             self._note_answer(instance, head, now, self.sent_at)
@@ -503,6 +504,8 @@ class Forwarding:
         assert request is not None
         unsent = leg in _UNSENT
         wanted = leg == "status" or leg.removesuffix("_timeout") in retry.legs
+        if not wanted and leg in retry.elsewhere:
+            wanted = any(instance not in self.tried for instance in self.service.available)
         return (
             wanted
             and self.replayable
@@ -548,11 +551,25 @@ class Forwarding:
 
     def _prepare_hedge(self, hedging: Hedging) -> None:
         """Have a second instance asked if the first takes too long."""
+        hedging.budget.note_request(self.exchange.started)
+        if self._may_be_hedged():
+            self.hedge = Hedge(self, hedging, self.loop)
+            self.hedge.wait()
+
+    def _may_be_hedged(self) -> bool:
         request = self.exchange.request
         assert request is not None
-        hedging.budget.note_request(self.exchange.started)
-        if request.method in HEDGED and self.body_done and not self.upgrade and self.instance is not None:
-            self.hedge = Hedge(self, hedging, self.loop)
+        return request.method in HEDGED and self.body_done and not self.upgrade and self.instance is not None
+
+    def upstream_silent(self) -> None:
+        """The instance takes long: where others answer meanwhile, one of them is asked beside it."""
+        service, instance = self.service, self.instance
+        failover = service.failover
+        if failover is None or self.hedge is not None or instance is None or not self._may_be_hedged():
+            return
+        if service.is_outdone(instance, self.sent_at):
+            self.hedge = Hedge(self, failover, self.loop)
+            self.hedge.begin(is_free=instance not in service.available)
 
     def hedge_answered(self, hedge: Hedge, head: ResponseHead) -> None:
         """The second try was faster: it is the only one from here on, unless its answer is one to be put aside."""
@@ -564,6 +581,8 @@ class Forwarding:
         if self.instance is not None and self.instance.latency is not None and self.connection is not None:
             now = time.monotonic()
             self.instance.latency.note(now - self.sent_at, now)  # at least that long
+        if hedge.hedging is self.service.failover and self.instance is not None:
+            self.instance.note_failure(self.exchange, time.monotonic() - self.sent_at)
         self._drop_try()
         hedge.hedging.note_won()
         self.instance, self.connection, self.sent_at = hedge.instance, hedge.connection, hedge.sent_at

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from portico.forwarded import Network, Peer, believed_request_id, believed_trace
 from portico.messages import RequestHead
 from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 from portico.observe.metrics import Metrics
+from portico.overload import Overload
 from portico.places import Places
 from portico.policies import Pending, Policy
 from portico.route import Route
@@ -59,12 +59,12 @@ class Gateway:
         log: AccessLog | None,
         log_from: int,
         loop: asyncio.AbstractEventLoop,
+        overload: Overload | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.metrics = metrics
         self.log = log
-        self.max_requests = sys.maxsize
-        """Exchanges under way beyond which no request is taken on."""
+        self.overload = overload or Overload()
         self._counted = {"rate_limited": metrics.limited, "overloaded": metrics.overloaded}
         self._log_from = log_from
         self._loop = loop
@@ -85,7 +85,7 @@ class Gateway:
             route = self._locate(exchange, request)
             if not isinstance(route, Route):
                 send_answer(exchange, route)
-            elif stream.server.in_flight > self.max_requests and self._is_too_much(stream, route):
+            elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, route):
                 send_answer(exchange, Refusal("overloaded", "the gateway has too much to do; try again soon", _SOON))
             else:
                 self._pass_policies(exchange, route, route.policies)
@@ -220,7 +220,7 @@ class Gateway:
     def _is_too_much(self, stream: Stream, route: Route) -> bool:
         """Whether a request is one too many; tunnels do not count, and who asks how the gateway does is answered."""
         load = stream.server
-        return load.in_flight - load.tunnels > self.max_requests and route.service.name != _OWN_SERVICE
+        return route.service.name != _OWN_SERVICE and self.overload.refuses(load.in_flight - load.tunnels)
 
     def _queue(self, exchange: Exchange, route: Route, limit: Limit) -> None:
         """Wait for a place at the service where there is room for that."""

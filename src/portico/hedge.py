@@ -52,7 +52,11 @@ class Hedge:
         self.connection: UpstreamConnection | None = None
         self.reused = False
         self.sent_at = 0.0
-        self.waiting: asyncio.TimerHandle | asyncio.Task[None] | None = loop.call_later(hedging.after, self._begin)
+        self.waiting: asyncio.TimerHandle | asyncio.Task[None] | None = None
+
+    def wait(self) -> None:
+        """Begin after the time that is set for it."""
+        self.waiting = self.loop.call_later(self.hedging.after, self.begin)
 
     @property
     def is_under_way(self) -> bool:
@@ -69,12 +73,13 @@ class Hedge:
             self.connection = None
         self._leave()
 
-    def _begin(self) -> None:
-        """1. Choose another instance. 2. Find an open connection to it, or open one."""
+    def begin(self, *, is_free: bool = False) -> None:
+        """1. Choose another instance that has a connection to spare. 2. Find an open one, or open it."""
         self.waiting = None
         owner = self.owner
-        instance = owner.route.service.choose(owner.tried, owner.exchange)
-        if instance is None or not self.hedging.begin():
+        service = owner.route.service
+        instance = service.choose((*owner.tried, *service.full()), owner.exchange)
+        if instance is None or not self.hedging.begin(is_free=is_free):
             return
         owner.tried.append(instance)
         instance.in_flight += 1
@@ -121,6 +126,9 @@ class Hedge:
                 instance.breaker.left(self.owner.exchange)
 
     # ---- told by the service's side: ResponseReceiver
+
+    def upstream_silent(self) -> None:
+        """Two are asked already."""
 
     def response_interim(self, head: ResponseHead) -> None:
         """Hints from a try that may come to nothing help nobody."""

@@ -79,7 +79,9 @@ class SnapshotBuilder:
         self._contexts = UpstreamContexts()
         self._shared: dict[object, Any] = {}
         control = Instance(Address("portico", path=str(control_socket)), deadlines, outbox, RESPONSE_DROP)
-        self._control = Service("gateway", [(control, 1)], Timeouts(response=15.0), Retry(attempts=3), deadlines)
+        self._control = Service(
+            "gateway", [(control, 1)], Timeouts(response=15.0, silence=15.0), Retry(attempts=3), deadlines
+        )
 
     def build(self, config: Config, generation: int) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
@@ -227,7 +229,8 @@ class SnapshotBuilder:
         members = self._members(key, upstream, coming)
         timeouts, retry = timeouts_of(upstream.timeouts, upstream.retry), retry_of(upstream.retry)
         balancing, hedging = balancing_of(upstream), self._hedging(written.service, upstream)
-        service = Service(written.service, members, timeouts, retry, self._deadlines, balancing, hedging)
+        failover = self._failover(written.service, upstream)
+        service = Service(written.service, members, timeouts, retry, self._deadlines, balancing, hedging, failover)
         if upstream.max_requests is not None:
             known = limits.get(key) or self._limits.get(key)
             service.limit = limits[key] = _limit(upstream.max_requests, known)
@@ -273,6 +276,13 @@ class SnapshotBuilder:
         if hedge is None:
             return None
         return Hedging(service, hedge.after, hedge.budget, metrics.hedges, metrics.hedges_won)
+
+    def _failover(self, service: str, upstream: Upstream) -> Hedging | None:
+        """Second tries beside instances that are silent: within the budget of retries, for those that they are."""
+        retry, metrics = upstream.retry, self._metrics
+        if len(upstream.instances) < 2 or not retry.attempts or not retry.silence:
+            return None
+        return Hedging(service, retry.silence, retry.budget, metrics.hedges, metrics.hedges_won)
 
     def _route(self, written: ResolvedRoute, service: Service, consumers: Mapping[str, Any]) -> Route:
         prefix = _prefix_of(written)

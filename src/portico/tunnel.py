@@ -161,6 +161,9 @@ class Tunnel:
         self.exchange.reason = self.exchange.reason or error.reason
         self.stream.end()
 
+    def upstream_silent(self) -> None:
+        """Silence is `deadline_passed`'s."""
+
     def upstream_pause_writing(self) -> None:
         """The service reads slowly."""
         self.stream.pause_reading()

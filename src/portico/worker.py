@@ -7,7 +7,6 @@ import contextlib
 import gc
 import logging
 import signal
-import sys
 import time
 from itertools import chain
 from typing import Any, Final
@@ -26,6 +25,7 @@ from portico.notices import SERVING, Notices
 from portico.observe.access_log import AccessLog
 from portico.observe.events import configure_events
 from portico.observe.metrics import Metrics
+from portico.overload import Overload
 from portico.redirect import Redirect
 from portico.runtime import Runtime
 from portico.sharing import shared_limits
@@ -94,14 +94,16 @@ class _Worker:
         )
         self.builder.learn(self.runtime.found())
         self.log = self._open_log(config, loop)
+        self.overload = Overload()
+        self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
         self.gateway = Gateway(
             self.builder.build(config, generation),
             self.metrics,
             self.log,
             _LOG_FROM[config.gateway.log.level],
             loop,
+            self.overload,
         )
-        self.gateway.max_requests = config.gateway.limits.requests or sys.maxsize
         self.http = HttpServer(self.gateway, _limits(config.gateway), deadlines, outbox, loop, REQUEST_DROP)
         self.tls = Termination(config.gateway.tls) if config.gateway.tls else None
         self.entrances = self._entrances(loop)
@@ -117,6 +119,7 @@ class _Worker:
             await self._hear_news()
         for entrance in self.entrances:
             await entrance.open()
+        self.overload.start(loop, self._let_in)
         self.notices.say(SERVING)
         gc.collect()
         gc.freeze()  # what was loaded stays; a collection need not look at it again
@@ -125,6 +128,7 @@ class _Worker:
         await self._leave(config.gateway.limits)
         for task in beside:
             task.cancel()
+        self.overload.stop()
         self.builder.close()
         if self.shared is not None:
             self.shared.close()
@@ -163,6 +167,10 @@ class _Worker:
         """From here on responses say `Connection: close`."""
         for entrance in self.entrances:
             entrance.server.draining = True
+
+    def _let_in(self) -> None:
+        for entrance in self.entrances:
+            entrance.let_in()
 
     def _close_entrances(self, *, take_waiting: bool) -> None:
         for entrance in self.entrances:
@@ -286,7 +294,7 @@ class _Worker:
             logger.exception("a new configuration could not be taken over")
             return repr(error)
         self.config = config
-        self.gateway.max_requests = config.gateway.limits.requests or sys.maxsize
+        self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
         for entrance in self.entrances:
             entrance.server.limits = _limits(config.gateway)
         if self.tls is not None and config.gateway.tls is not None:
@@ -350,5 +358,5 @@ def _status_answer(status: int, text: str) -> Answer:
 
 
 def _limits(gateway: GatewaySettings) -> Limits:
-    written = gateway.limits.model_dump(exclude={"drain_delay", "drain_timeout", "hang_timeout", "requests"})
+    written = gateway.limits.model_dump(exclude={"drain_delay", "drain_timeout", "hang_timeout", "lag", "requests"})
     return Limits(**written, is_shared=lambda address: is_in(address, gateway.trusted_proxies))

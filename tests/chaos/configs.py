@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-_INSTANCE_TROUBLE: Final[dict[str, Any]] = {}
-"""For all faults of instances: what takes out one that fails."""
-
 _COMMON: Final[dict[str, Any]] = {
     "gateway": {
         "workers": 2,
@@ -19,22 +16,13 @@ _COMMON: Final[dict[str, Any]] = {
         "chaos": {
             "health_check": {"path": "/health", "interval": "1s", "timeout": "1s", "unhealthy_after": 2},
             "timeout": {"connect": "1s", "response": "2s"},
-            "retries": {"attempts": 2, "on": ["connect", "reset", "timeout"]},
             "default_routes": False,
         }
     },
     "routes": [{"service": "chaos", "path": "/"}],
 }
 
-_OF_FAULT: Final[dict[str, dict[str, Any]]] = {
-    "killed": _INSTANCE_TROUBLE,
-    "stopped": _INSTANCE_TROUBLE,
-    "failing": _INSTANCE_TROUBLE,
-    "cutting": _INSTANCE_TROUBLE,
-    "slow": _INSTANCE_TROUBLE,
-    "mute": _INSTANCE_TROUBLE,
-    "overload": {"gateway": {"workers": 1, "limits": {"requests": 48}}},
-}
+_OF_FAULT: Final[dict[str, dict[str, Any]]] = {"overload": {"gateway": {"workers": 1}}}
 
 
 def config_of(fault: str, instances: Sequence[int]) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from .row import Promise, Row
 class Fault:
     """One thing that breaks. `run` plays it in one arrangement of `starts`, and looks so many seconds before and after.
 
-    With `leaves`, the broken instance has to be left before half of the fault is over. `needs` is what Portico does not
-    have yet and cannot keep the promise without.
+    With `leaves`, the broken instance has to be left before half of the fault is over.
     """
 
     name: str
@@ -22,4 +21,3 @@ class Fault:
     starts: tuple[Start, ...]
     promise: Promise
     leaves: bool = False
-    needs: str = ""

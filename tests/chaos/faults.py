@@ -174,20 +174,19 @@ def _instance_fault(
     mend: Callable[[Instance], None],
     *,
     leaves: bool = True,
-    needs: str = "",
 ) -> Fault:
     """Played in Portico and in its peers."""
     run = under_load(_instance(spoil, mend))
-    return Fault(name, run, (portico, nginx, haproxy), Promise.IDEMPOTENT, leaves, needs)
+    return Fault(name, run, (portico, nginx, haproxy), Promise.IDEMPOTENT, leaves)
 
 
-def _manner_fault(name: str, *, leaves: bool = True, needs: str = "") -> Fault:
+def _manner_fault(name: str, *, leaves: bool = True) -> Fault:
     spoil, mend = (lambda victim: victim.be(name)), (lambda victim: victim.be("well"))
-    return _instance_fault(name, spoil, mend, leaves=leaves, needs=needs)
+    return _instance_fault(name, spoil, mend, leaves=leaves)
 
 
-def _process_fault(name: str, play: Callable[[Scene], None], promise: Promise = Promise.ALL, needs: str = "") -> Fault:
-    return Fault(name, under_load(play), (portico,), promise, needs=needs)
+def _process_fault(name: str, play: Callable[[Scene], None], promise: Promise = Promise.ALL) -> Fault:
+    return Fault(name, under_load(play), (portico,), promise)
 
 
 _FRONTS: Final = (behind_haproxy, behind_nginx)

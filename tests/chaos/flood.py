@@ -11,10 +11,15 @@ import math
 import sys
 import time
 from pathlib import Path
+from typing import Final
 
 import uvloop
 
 from .load import OUTCOMES, Keeping, Load
+
+_COME_WITHIN: Final = 2.0
+"""Seconds in which a crowd comes: opening a connection costs a worker more than a request."""
+_FEW: Final = 50
 
 
 async def _ask_in_turn(load: Load, first: float, period: float, end: float) -> None:
@@ -32,7 +37,8 @@ async def _main(port: int, clients: int, seconds: float, rate: float) -> None:
     load = Load([port])
     period = clients / rate if rate else 0.0
     begin = time.monotonic() + 0.2
-    turns = (_ask_in_turn(load, begin + period * n / clients, period, begin + seconds) for n in range(clients))
+    spread = _COME_WITHIN if clients > _FEW else period
+    turns = (_ask_in_turn(load, begin + spread * n / clients, period, begin + seconds) for n in range(clients))
     await asyncio.gather(*turns)
     load.report.write(Path(OUTCOMES))
 

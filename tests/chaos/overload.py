@@ -26,8 +26,8 @@ from .outcome import Outcome
 from .processes import Instance, Process, module
 from .row import Row, Span, p99
 
-_NICE: Final = 13
-"""Beside one busy process of priority 0: about a twentieth of the core (`sched(7)`)."""
+_NICE: Final = 10
+"""Beside one busy process of priority 0: about a tenth of the core (`sched(7)`)."""
 _TIMES: Final = 10
 _CLIENTS: Final = 500
 _LASTS: Final = 7.0
@@ -87,7 +87,6 @@ def overloaded(fault: Fault, start: Start, seconds: float) -> Row:
         found = _measured(worker, subject.ports[0], lasts)
     row = Row(
         *(fault.name, subject.name, fault.promise, found.few + found.flood, found.steady, found.during),
-        needs=fault.needs,
     )
     _judge(row, found, lasts)
     return row

@@ -6,7 +6,6 @@ import http.client
 import os
 import signal
 import subprocess
-import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from benchmarks.children import child, free_port, output_file
+from benchmarks.commands import python
 from benchmarks.readiness import comes_true
 
 from . import outcome
@@ -25,9 +25,8 @@ ALL_CORES: Final = frozenset(os.sched_getaffinity(0))
 
 
 def module(name: str, *arguments: object) -> list[str]:
-    """The command that runs a module of this package, with what this process can import."""
-    paths = os.pathsep.join(str(Path(path).absolute()) for path in sys.path)
-    return ["env", f"PYTHONPATH={paths}", sys.executable, "-m", f"{__package__}.{name}", *map(str, arguments)]
+    """The command that runs a module of this package."""
+    return python(f"{__package__}.{name}", *arguments)
 
 
 class Process:

@@ -34,8 +34,7 @@ class Promise(Enum):
 class Row:
     """One line. From `steady` on the load was; `during` is the fault, and in `spans` something was killed.
 
-    `back` is after how many seconds what was broken had traffic again; `broken` says which promises were not kept, and
-    `needs` what Portico does not have yet and cannot keep them without.
+    `back` is after how many seconds what was broken had traffic again; `broken` says which promises were not kept.
     """
 
     fault: str
@@ -48,7 +47,6 @@ class Row:
     back: float | None = None
     notes: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
-    needs: str = ""
     is_judged: bool = True
 
     def __post_init__(self) -> None:
@@ -70,9 +68,7 @@ class Row:
     def verdict(self) -> str:
         """In words."""
         words = "; ".join(self.broken) or "ok"
-        if not self.is_judged:
-            return f"({words})"
-        return f"{words} (needs {self.needs})" if self.needs and self.broken else words
+        return words if self.is_judged else f"({words})"
 
     def has_failed(self) -> bool:
         """Whether Portico broke a promise."""

@@ -98,7 +98,6 @@ def _judged(fault: Fault, scene: Scene, outcomes: Sequence[Outcome]) -> Row:
     row = Row(
         *(fault.name, scene.subject.name, fault.promise, outcomes, scene.began, scene.during, scene.spans, scene.back),
         broken=scene.broken,
-        needs=fault.needs,
         is_judged=scene.subject.is_judged,
     )
     if fault.leaves:

@@ -185,6 +185,7 @@ def test_on_is_a_key_and_no_boolean(load: Load) -> None:
             "health_check.expect[0]: expected a status such as 204 or a range such as 200-299",
         ),
         ("load_balancing: round-robin", 'did you mean "round_robin"?'),
+        ("load_balancing: fastest", "one of round_robin, least_connections, power_of_two, random, consistent_hash"),
         ("load_balancing: {consistent_hash: {header: A B}}", "consistent_hash.header: not a name of a header field"),
         ("load_balancing: {consistent_hash: {cookie: 'a=b'}}", "consistent_hash.cookie: not the name of a cookie"),
         ("load_balancing: {consistent_hash: client}", 'expected client_ip; did you mean "client_ip"?'),

@@ -6,14 +6,16 @@ import contextlib
 import signal
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from .backend import Backend, Connection, Refusing, Script, well_behaved
-from .client import PATIENCE
+from .client import PATIENCE, request
 from .messages import CutShortError, Message
 from .world import Gateway, until
 
@@ -380,10 +382,88 @@ def test_a_hedge_that_loses_is_let_go() -> None:
         assert metric(gateway, "gateway_hedges_won_total", service="s") is None
 
 
+def test_no_hedge_goes_to_an_instance_that_is_full() -> None:
+    release = threading.Event()
+
+    def holds(connection: Connection) -> None:
+        while connection.next_request() is not None:
+            assert release.wait(PATIENCE)
+            connection.answer(b"late")
+
+    a, b = Backend(holds, name="a"), Backend(holds, name="b")
+    with running(a, b, hedge={"after": "50ms"}, max_connections=1) as gateway, ExitStack() as stack:
+        wires = [stack.enter_context(gateway.wire()) for _ in range(2)]
+        for wire in wires:
+            wire.send(request("GET", "/api/s/x"))
+        until(lambda: len(a.requests) + len(b.requests) == 2, "both are full")
+        time.sleep(0.2)
+        release.set()
+        assert [wire.receive().body for wire in wires] == [b"late", b"late"]
+        assert (len(a.requests), len(b.requests)) == (1, 1)
+        assert metric(gateway, "gateway_hedges_total", service="s") is None
+
+
+def goes_silent(silent: threading.Event) -> Script:
+    """Answers until the event is set, then accepts and says nothing, as a stopped process does."""
+
+    def answer(connection: Connection) -> None:
+        while connection.next_request() is not None:
+            if silent.is_set():
+                connection.wait_for_end()
+                return
+            connection.answer(b"x")
+
+    return answer
+
+
+def test_where_one_is_silent_and_another_answers_that_one_is_asked_and_the_silent_one_left() -> None:
+    silent = threading.Event()
+    a, b = Backend(name="a"), Backend(goes_silent(silent), name="b")
+    retries = {"silence": "100ms"}
+    with (
+        running(a, b, retries=retries, passive_health={"failures": 2, "open_for": 60}) as gateway,
+        ExitStack() as stack,
+    ):
+        assert {gateway.get("/api/s/x").status for _ in range(4)} == {200}
+        silent.set()
+        wires = [stack.enter_context(gateway.wire()) for _ in range(8)]
+        for wire in wires:
+            wire.send(request("GET", "/api/s/x"))
+        assert [wire.receive().status for wire in wires] == [200] * 8
+        assert metric(gateway, "gateway_breaker_state", service="s", instance=b.url) == OPEN
+        assert metric(gateway, "gateway_hedges_won_total", service="s") == 4
+
+
+def test_where_nobody_answers_nobody_else_is_asked() -> None:
+    """All are slow: that says nothing of one."""
+    release = threading.Event()
+
+    def holds(connection: Connection) -> None:
+        while connection.next_request() is not None:
+            assert release.wait(PATIENCE)
+            connection.answer(b"late")
+
+    a, b = Backend(holds, name="a"), Backend(holds, name="b")
+    with running(a, b, retries={"silence": "50ms"}) as gateway, gateway.wire() as wire:
+        wire.send(request("GET", "/api/s/x"))
+        time.sleep(0.3)
+        release.set()
+        assert wire.receive().body == b"late"
+        assert metric(gateway, "gateway_hedges_total", service="s") is None
+
+
+def test_a_time_out_is_tried_again_where_there_is_another_instance() -> None:
+    a, b = Backend(name="a"), Backend(hangs, name="b")
+    with running(a, b, timeout="200ms", passive_health=False) as gateway:
+        assert served_by(gateway, 4) == {"a": 4}
+    with running(Backend(hangs, name="c"), timeout="200ms") as gateway:
+        assert gateway.get("/api/s/x").status == 504
+
+
 def test_what_may_change_something_is_never_hedged() -> None:
     a, b = Backend(name="a"), Backend(hangs, name="b")
     with running(a, b, hedge={"after": "50ms"}, timeout="500ms", passive_health=False) as gateway:
-        statuses = Counter(gateway.ask("PUT", "/api/s/x", body=b"x").status for _ in range(4))
+        statuses = Counter(gateway.ask("POST", "/api/s/x", body=b"x").status for _ in range(4))
         assert statuses == {200: 2, 504: 2}
         assert len(a.requests) + len(b.requests) == 4
         assert metric(gateway, "gateway_hedges_total", service="s") is None

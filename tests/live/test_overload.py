@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -268,3 +270,40 @@ def test_open_websockets_take_no_place_but_a_connection() -> None:
             for _ in range(3):
                 stack.enter_context(WebSocket(gateway.port, "/api/a/ws"))
             assert "connections" in problem(gateway.get("/api/a/x"))
+
+
+@contextmanager
+def stuttering(pid: int) -> Iterator[None]:
+    """A process that is stopped most of the time: its event loop is always late."""
+    over = threading.Event()
+
+    def stutter() -> None:
+        while not over.is_set():
+            os.kill(pid, signal.SIGSTOP)
+            over.wait(0.08)
+            os.kill(pid, signal.SIGCONT)
+            over.wait(0.01)
+
+    thread = threading.Thread(target=stutter)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_worker_whose_loop_is_late_refuses_but_a_few_and_spares_its_own_paths(gate: Gate) -> None:
+    with Backend(gate) as backend:
+        config = {"gateway": {"limits": {"lag": "10ms"}}, "services": {"a": service(backend)}}
+        with Gateway(config) as gateway, ExitStack() as stack:
+            gateway.wait_for_control()
+            with gateway.wire() as wire, stuttering(gateway.workers()[0]):
+                assert wire.ask("GET", "/api/a/x").status == 200, "who is alone is answered"
+                wires = hold(stack, gateway, backend, "/api/a/held", 8)
+                until(lambda: wire.ask("GET", "/api/a/x").status == 503, "the loop is late")
+                for path in ("/livez", "/readyz", "/health"):
+                    assert gateway.get(path).status == 200
+            gate.open.set()
+            assert [each.receive().status for each in wires] == [200] * 8
+            assert gauges(gateway, "a")["overloaded_total"] >= 1

@@ -300,6 +300,7 @@ class ServerWorld:
 
 @dataclass(frozen=True)
 class Patience:
+    silence: float = 30.0
     response: float = 30.0
     idle: float = 60.0
 
@@ -359,6 +360,9 @@ class Answered:
     def upstream_failed(self, error: UpstreamError) -> None:
         assert not self.is_over
         self.errors.append(error)
+
+    def upstream_silent(self) -> None:
+        self.signals.append("silent")
 
     def upstream_pause_writing(self) -> None:
         self.signals.append("pause")

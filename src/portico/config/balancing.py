@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator
 
 from portico.config.section import Section
 from portico.settings import HeaderName
@@ -35,15 +35,11 @@ class ConsistentHashSettings(Section):
     consistent_hash: Literal["client_ip"] | HeaderKey | CookieKey
 
 
+Word = Literal["round_robin", "least_connections", "power_of_two", "random", "consistent_hash"]
+
+
 def _long_hash(value: Any) -> Any:
-    return {"consistent_hash": "client_ip"} if value == "consistent_hash" else value
+    return ConsistentHashSettings(consistent_hash="client_ip") if value == "consistent_hash" else value
 
 
-LoadBalancing = Annotated[
-    Literal["round_robin", "least_connections", "power_of_two", "random"] | ConsistentHashSettings,
-    BeforeValidator(
-        _long_hash,
-        json_schema_input_type=Literal["round_robin", "least_connections", "power_of_two", "random", "consistent_hash"]
-        | ConsistentHashSettings,
-    ),
-]
+LoadBalancing = Annotated[Word | ConsistentHashSettings, AfterValidator(_long_hash)]

@@ -84,6 +84,7 @@ class LimitSettings(Section):
         Whole, Field(ge=0, le=1_000_000, description="Of them from one address, trusted proxies aside; 0: any number.")
     ] = 0
     requests: Annotated[Whole, Field(ge=1, le=1_000_000, description="Requests under way per worker.")] | None = None
+    lag: Annotated[DurationOrZero, Field(description="How late the event loop may be; 0: any time.")] = 0.2
     header_timeout: Duration = 10.0
     body_timeout: Annotated[Duration, Field(description="The longest pause between two pieces of a body.")] = 30.0
     idle_timeout: Annotated[Duration, Field(description="How long a connection may rest between requests.")] = 60.0

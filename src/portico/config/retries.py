@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from portico.config.section import Method, Section, Share, Whole
-from portico.settings import Duration
+from portico.settings import Duration, DurationOrZero
 
 
 def _long_retries(value: Any) -> Any:
@@ -27,7 +27,8 @@ class RetrySettings(Section):
     `on` names what has to have happened: no connection, a connection that broke, a timeout or one of four statuses.
     `budget` is the share of retries among all requests (0.2 is 20 %) beyond which none are made. `methods` are those
     that may be sent again after the service may have seen them. A try whose response has not begun after
-    `per_try_timeout` seconds has failed.
+    `per_try_timeout` seconds has failed. An instance that is silent for `silence` seconds while others answer gets
+    another one asked beside it; 0 for never.
     """
 
     attempts: Annotated[Whole, Field(ge=0, le=10)] = 2
@@ -35,6 +36,7 @@ class RetrySettings(Section):
     budget: Share = 0.2
     methods: tuple[Method, ...] = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
     per_try_timeout: Duration | None = None
+    silence: DurationOrZero = 1.0
 
 
 RetryField = Annotated[RetrySettings, BeforeValidator(_long_retries, json_schema_input_type=int | RetrySettings)]

@@ -21,9 +21,9 @@ class Hedging:
     won: dict[str, int]
     budget: Budget = field(default_factory=Budget)
 
-    def begin(self) -> bool:
-        """Whether one more hedge is within the budget; if so it is counted."""
-        if not self.budget.spend(self.share):
+    def begin(self, *, is_free: bool = False) -> bool:
+        """Whether one more hedge is within the budget, or free; if so it is counted."""
+        if not is_free and not self.budget.spend(self.share):
             return False
         self.sent[self.service] = self.sent.get(self.service, 0) + 1
         return True

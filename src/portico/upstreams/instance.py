@@ -49,6 +49,8 @@ class Instance:
         self.idle_time = 4.0
         self.breaker: Breaker | None = None
         self.latency: Latency | None = None
+        self.heard = 0.0
+        """When it began its last answer (monotonic seconds)."""
         self.returned = float("-inf")
         """When it came back (monotonic seconds): from then on it warms up."""
         self.rests_until = 0.0

@@ -26,7 +26,8 @@ _WHOLE: Final = 10
 class Timeouts:
     """Seconds: to connect, until the response's head, between pieces of a body, and for everything (None: no bound).
 
-    `tunnel`: of silence after a change of protocol, to which `total` does not apply.
+    `tunnel`: of silence after a change of protocol, to which `total` does not apply. `silence`: until another instance
+    may be asked beside one that has not begun to answer; as long as `response` at most.
     """
 
     connect: float = 5.0
@@ -34,13 +35,15 @@ class Timeouts:
     idle: float = 60.0
     total: float | None = None
     tunnel: float = 600.0
+    silence: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How often a failed request is tried again, after which failures, and as what share of all requests at most.
 
-    `methods` are those that may be sent again although the service may have seen them.
+    `methods` are those that may be sent again although the service may have seen them. `elsewhere` are legs after which
+    it is only another instance that is tried.
     """
 
     attempts: int = 2
@@ -48,6 +51,7 @@ class Retry:
     statuses: frozenset[int] = frozenset()
     budget: float = 0.2
     methods: frozenset[bytes] = IDEMPOTENT
+    elsewhere: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +84,15 @@ class Service:
         deadlines: Deadlines,
         balancing: Balancing | None = None,
         hedging: Hedging | None = None,
+        failover: Hedging | None = None,
     ) -> None:
         self.name = name
         self.timeouts = timeouts
         self.retry = retry
         self.hedging = hedging
-        self.budget = Budget()
+        self.failover = failover
+        """For second tries beside an instance that is silent while others answer."""
+        self.budget = failover.budget if failover else Budget()
         self.limit: Limit | None = None
         """How many exchanges it may have under way; None: any number."""
         self.deadline = self.wakes = NEVER
@@ -139,6 +146,10 @@ class Service:
     def _warmth(self, instance: Instance, now: float) -> int:
         span, age = self._balancing.slow_start, now - instance.returned
         return _WHOLE if age >= span else min(_WHOLE, 1 + int(_WHOLE * age / span))
+
+    def is_outdone(self, instance: Instance, since: float) -> bool:
+        """Whether an instance has begun no answer since then, and another one has."""
+        return instance.heard < since and any(other.heard >= since for other in self.available)
 
     def full(self) -> list[Instance]:
         """The instances with all the connections that they may have."""

@@ -45,6 +45,11 @@ class Acceptor:
         """Accept from now on."""
         self._loop.add_reader(self._listener, self._accept)
 
+    def take(self, most: int) -> None:
+        """Take those who wait, `most` of them; nobody once it is closed."""
+        while most and self._listener.fileno() >= 0 and self._accept():
+            most -= 1
+
     def is_opening(self) -> bool:
         """Whether connections were taken that the server has not heard of yet."""
         return bool(self._opening)

@@ -43,7 +43,13 @@ _IDLE, _AWAITING, _BODY, _TUNNEL, _CLOSED = range(5)
 
 
 class Patience(Protocol):
-    """Seconds to wait: until the response's head, and between pieces of either body."""
+    """Seconds to wait: until the response's head, and between pieces of either body.
+
+    After `silence` without a head, which is `response` at most, the receiver hears of it.
+    """
+
+    @property
+    def silence(self) -> float: ...
 
     @property
     def response(self) -> float: ...
@@ -75,6 +81,9 @@ class ResponseReceiver(Protocol):
 
     def upstream_failed(self, error: UpstreamError) -> None:
         """No whole response will come; the connection is closed."""
+
+    def upstream_silent(self) -> None:
+        """No response has begun for a while; it is waited for on."""
 
     def upstream_pause_writing(self) -> None:
         """The service reads more slowly than the request comes."""
@@ -116,12 +125,14 @@ class UpstreamConnection(asyncio.Protocol):
         "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "outbox", "outgoing", "paused",
         "remote", "resting", "stalled", "state", "transport", "unsent", "wakes",
         # as long as an exchange
-        "chunked", "decoder", "head", "heard", "interims", "keep_alive", "last_words", "left", "method",
+        "awaited", "chunked", "decoder", "head", "heard", "interims", "keep_alive", "last_words", "left", "method",
         "patience", "pieces", "receiver", "request_done", "scanned", "total_deadline", "upgrade", "websocket_key",
     )
     # fmt: on
 
     transport: asyncio.Transport
+    awaited: float
+    total_deadline: float
     method: bytes
     head: ResponseHead
 
@@ -202,11 +213,23 @@ class UpstreamConnection(asyncio.Protocol):
             self.receiver.upstream_resume_writing()
 
     def deadline_passed(self) -> None:
+        if self.state == _AWAITING and self._waits_on():
+            return
         if self.state in (_AWAITING, _BODY):
             what = "go on with its response" if self.heard else "answer"
             self._fail("timeout", f"the service did not {what} in time")
         else:
             self.close()
+
+    def _waits_on(self) -> bool:
+        """Whether there is more time for a response; each time that it is twice as long, the receiver hears of it."""
+        now, waited = time.monotonic(), self.awaited
+        self.awaited = min(2 * waited, self.patience.response)
+        if waited >= self.awaited or now >= self.total_deadline or self.receiver is None:
+            return False
+        self.deadlines.set(self, min(now + self.awaited - waited, self.total_deadline))
+        self.receiver.upstream_silent()
+        return True
 
     # ---- one exchange
 
@@ -236,6 +259,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.heard = False
         self.interims = self.pieces = self.scanned = 0
         self.patience = patience
+        self.awaited = patience.silence
         self.total_deadline = total_deadline
         self.upgrade = upgrade
         self.websocket_key = websocket_key
@@ -359,7 +383,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Something moved: set the next deadline."""
         if not self.paused and self.state != _TUNNEL:
             patience = self.patience
-            deadline = time.monotonic() + (patience.idle if self.state == _BODY else patience.response)
+            deadline = time.monotonic() + (patience.idle if self.state == _BODY else self.awaited)
             if deadline > self.total_deadline:
                 deadline = self.total_deadline
             self.deadline = deadline

@@ -6,10 +6,14 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Final
 
 from portico.wire.acceptor import Acceptor
 from portico.wire.server import HttpServer
 from portico.wire.threshold import Threshold
+
+_TOGETHER: Final = 256
+"""Connections that are taken at once, at most."""
 
 
 class Entrance:
@@ -40,6 +44,10 @@ class Entrance:
             self._direct = await self._loop.create_server(self.server, sock=listener, backlog=4096)
         else:
             self._acceptor.start()
+
+    def let_in(self) -> None:
+        """Take those who wait outside; to be called now and then. Else it is one a turn of the loop, however long."""
+        self._acceptor.take(_TOGETHER)
 
     def close(self, *, take_waiting: bool = True) -> None:
         """Let nobody more in, with `take_waiting` but those who are waiting already: no other process takes them."""

@@ -1,0 +1,108 @@
+"""When a worker has too much to do: too many requests under way, or an event loop that comes round to them too late."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable
+from random import random
+from typing import Final
+
+logger: Final = logging.getLogger("portico.overload")
+
+_BEAT: Final = 0.05
+"""Seconds between two looks; one that comes late tells by how much the loop is late with everything."""
+_LONG_TURN: Final = 0.01
+"""Seconds of lateness from which those are let in who wait outside: at one a turn they would wait long."""
+_SUSTAINED: Final = 0.5
+"""Seconds for which every look is late before anybody is refused: a single stall, however long, is no overload."""
+_WEIGHT: Final = 0.5
+"""Of the newest lateness in the average that the refused share follows."""
+_MOST_REFUSED: Final = 0.95
+_FEW: Final = 8
+"""Requests under way that a worker takes on however late it is: who refuses everybody helps nobody."""
+_QUIET: Final = 10.0
+"""Seconds between two events about it."""
+
+
+class Overload:
+    """Decides which requests are too many.
+
+    A request waits in its socket until the event loop has come round to it: what a turn takes, everybody waits. Beyond
+    `lag` seconds of that a share of the requests is refused, at random, so that nobody is always the one. The share
+    grows with the lateness, and with twice the lag it is `_MOST_REFUSED`. (That is the rule of toobusy-js; that a short
+    burst does not count is CoDel's, RFC 8289.)
+    """
+
+    def __init__(self) -> None:
+        self.threshold = sys.maxsize
+        """Requests under way up to which nothing is to be asked: all that it costs a request as long as all is well."""
+        self.lag = 0.0
+        """Seconds that the loop is late, on average of late."""
+        self._most = sys.maxsize
+        self._patience = 0.0
+        self._share = 0.0
+        self._due = 0.0
+        self._late_since = float("inf")
+        self._told = float("-inf")
+        self._refused = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def limit(self, most: int | None, patience: float) -> None:
+        """Set how many requests may be under way, and how late the loop may be; None and 0 for any."""
+        self._most = most or sys.maxsize
+        self._patience = patience
+        self._set(self._share if patience else 0.0)
+
+    def start(self, loop: asyncio.AbstractEventLoop, let_in: Callable[[], None]) -> None:
+        """Look regularly from now on, and have `let_in` let in who waits outside."""
+        self._loop, self._let_in = loop, let_in
+        self._look_again()
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def refuses(self, running: int) -> bool:
+        """Whether one request, counted in `running`, is too many."""
+        if running > self._most:
+            return True
+        is_refused = running > _FEW and random() < self._share  # noqa: S311
+        self._refused += is_refused
+        return is_refused
+
+    def _look_again(self) -> None:
+        self._due = time.monotonic() + _BEAT
+        self._timer = self._loop.call_later(_BEAT, self._look)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        late = now - self._due
+        self._note(late, now)
+        self._look_again()
+        if late > _LONG_TURN:
+            self._let_in()
+
+    def _note(self, late: float, now: float) -> None:
+        self.lag += _WEIGHT * (late - self.lag)
+        if not self._patience:
+            return
+        self._late_since = min(self._late_since, now) if late > self._patience else float("inf")
+        if self._share or now - self._late_since >= _SUSTAINED:
+            self._set(min(_MOST_REFUSED, max(0.0, self.lag / self._patience - 1.0)))
+            self._tell(now)
+
+    def _set(self, share: float) -> None:
+        self._share = share
+        self.threshold = min(self._most, _FEW) if share else self._most
+
+    def _tell(self, now: float) -> None:
+        """Say that requests are refused, and how many, but not for each."""
+        if self._refused and now - self._told >= _QUIET:
+            self._told = now
+            extra = {"late": f"{self.lag:.2f}s", "refused": self._refused}
+            logger.warning("this worker is asked more than it can do: it refuses a part of the requests", extra=extra)
+            self._refused = 0
