@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from pathlib import Path
@@ -30,11 +31,19 @@ def run_demo(config: Config, config_path: Path | None) -> None:
         for name, port in SAMPLES.items()
     }
     listeners = Listeners.open(config.gateway)
+    _prepare_registering(listeners)
     supervisor = Supervisor(config, config_path, listeners)
     for name, listener in samples.items():
         supervisor.companions.append(Child(name, _Sample(listener, supervisor)))
     _introduce(listeners.gateway.getsockname()[1])
     supervisor.run()
+
+
+def _prepare_registering(listeners: Listeners) -> None:
+    """Samples that are to register (PORTICO_REGISTER) do so with this gateway, if nothing else is said."""
+    if listeners.admin is not None and not os.environ.get("REDIS_URL"):
+        host, port = listeners.admin.getsockname()[:2]
+        os.environ.setdefault("PORTICO_ADMIN", f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
 class _Sample:
@@ -52,6 +61,7 @@ class _Sample:
     async def _serve(self, name: str) -> None:
         import uvicorn  # not needed by the supervisor, from which this process was forked
 
+        os.environ["PORTICO_SERVICE_URL"] = f"http://127.0.0.1:{SAMPLES[name]}"
         server = uvicorn.Server(uvicorn.Config(f"portico.samples.{name}:app", log_level="warning"))
 
         def stop() -> None:

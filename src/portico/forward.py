@@ -198,6 +198,8 @@ class Forwarding:
         if self.upgrade:
             lines.append(b"Connection: Upgrade\r\nUpgrade: " + self.upgrade)
         lines += exchange.request_lines
+        if route.signer is not None and exchange.consumer is not None:
+            lines.append(route.signer.line(exchange))
         lines += (exchange.id_line, b"", b"")
         return b"\r\n".join(lines)
 

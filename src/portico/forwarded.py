@@ -43,6 +43,7 @@ _IDENTITY: Final = (
     *("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto"),
     *("x-forwarded-server", "x-forwarded-scheme", "x-forwarded-ssl", "x-forwarded-by", "x-real-ip", "forwarded"),
     *("x-request-id", "traceparent", "tracestate", "x-consumer-username", "x-consumer-scopes"),
+    "x-consumer-identity",
     *("x-forwarded-client-cert", "client-cert", "client-cert-chain", "x-client-cert-dn"),
     *("x-ssl-client-cert", "x-ssl-client-s-dn", "x-ssl-client-verify"),
 )

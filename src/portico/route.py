@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from portico.errors import Answer
 from portico.messages import RequestHead, offered_upgrades
+from portico.policies.identity import Signer
 from portico.policies.policy import Policy
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.websocket import PROTOCOL as WEBSOCKET
@@ -58,6 +59,8 @@ class Route:
     """The names, in lower case, of fields that may stand behind content, in either direction."""
     forwarded: bytes
     """`Via` and `X-Forwarded-Prefix` as they are sent for clients that are no proxies of ours."""
+    signer: Signer | None = None
+    """Signs for the service who the consumer is."""
 
     def upgrade_for(self, request: RequestHead) -> bytes:
         """The protocol to offer to the service, of those that the client offers; empty for none.

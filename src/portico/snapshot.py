@@ -18,6 +18,7 @@ from portico.gateway import Snapshot
 from portico.observe.metrics import Metrics
 from portico.places import Places
 from portico.policies import Policy, State, build_chain
+from portico.policies.identity import Signer
 from portico.route import LocalRoute, Rewrite, Route
 from portico.router import Router, Rule
 from portico.slices import Steps, at_once
@@ -301,7 +302,17 @@ class SnapshotBuilder:
             upgrades=frozenset(protocol.encode() for protocol in written.upgrades),
             trailers=frozenset(name.lower().encode() for name in written.trailers),
             forwarded=VIA + b"\r\nX-Forwarded-Prefix: " + prefix if prefix else VIA,
+            signer=self._signer(written),
         )
+
+    def _signer(self, written: ResolvedRoute) -> Signer | None:
+        if "identity" not in written.policies:
+            return None
+        settings, _ = written.policies["identity"]
+        signer: Signer = self._alike(
+            ("identity", id(settings), written.service), lambda: Signer(settings, written.service)
+        )
+        return signer
 
     def _chain(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> tuple[Policy, ...]:
         key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())

@@ -9,6 +9,11 @@ from typing import Any
 from portico.config.problems import KeyPath
 from portico.config.section import is_word
 
+
+def _words(text: str) -> list[str]:
+    return [word for part in text.split(",") if (word := part.strip())]
+
+
 OVERRIDES: dict[str, KeyPath] = {
     "GATEWAY_HOST": ("gateway", "host"),
     "GATEWAY_PORT": ("gateway", "port"),
@@ -28,7 +33,8 @@ DEFAULTS: dict[str, KeyPath] = {"ACCESS_TOKEN_EXPIRE_MINUTES": ("gateway", "acce
 
 POLICY_DEFAULTS: dict[str, tuple[KeyPath, Callable[[str], Any]]] = {
     "SECRET_KEY": (("auth", "jwt", "secret"), str),
-    "ALGORITHM": (("auth", "jwt", "algorithms"), lambda text: [word.strip() for word in text.split(",")]),
+    "ALGORITHM": (("auth", "jwt", "algorithms"), _words),
+    "IDENTITY_KEYS": (("identity", "keys"), _words),
 }
 """These complete a policy wherever it is on and says nothing of the kind; they turn nothing on."""
 

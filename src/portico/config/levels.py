@@ -21,6 +21,7 @@ from portico.config.shapes import alternatives, hide_secrets
 from portico.config.words import findings_of, has_part
 from portico.policies import POLICY_SETTINGS
 from portico.policies.auth import AuthSettings
+from portico.policies.identity import IdentitySettings
 
 ENVIRONMENT = "(environment)"
 """The first part of a finding's path that is about a variable; the second is its name."""
@@ -147,6 +148,9 @@ class Merger:
         if complete and isinstance(settings, AuthSettings) and settings.jwt.secret is None:
             message = "jwt needs a secret: set SECRET_KEY or write policies.auth.jwt.secret"
             self._found(key, speaking, Finding(("jwt",), message, at_key=True))
+        if complete and isinstance(settings, IdentitySettings) and not settings.keys:
+            message = "identity needs a key: set IDENTITY_KEYS or write policies.identity.keys"
+            self._found(key, speaking, Finding((), message, at_key=True))
         return settings
 
     def _found(self, key: str, speaking: list[Level], finding: Finding) -> None:

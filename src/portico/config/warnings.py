@@ -11,6 +11,7 @@ from portico.config.problems import Finding, KeyPath, Problem, dotted
 from portico.config.resolve import ResolvedRoute
 from portico.policies.auth import AuthSettings
 from portico.policies.cors import CorsSettings
+from portico.policies.identity import IdentitySettings
 from portico.redis_server import bundled_server
 
 SAMPLE_SECRET = "your-secret-key-here"  # noqa: S105 - the one that nobody should keep
@@ -29,6 +30,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_open_credentials(config),
             *_unlimited(config),
             *_nobody_known(config),
+            *_shared_keys(config),
             *_worker_limits(config),
             *_kept_too_long(config),
             *_expiring(config),
@@ -98,10 +100,24 @@ def _nobody_known(config: Config) -> Iterator[Finding]:
         if "authorize" in route.policies:
             path = (*_scope_path(route, route.policies["authorize"][1]), "authorize")
             yield Finding(path, f"the route {route.name} has no auth: every request to it is refused")
+        _, scope = route.policies.get("identity", (None, "gateway"))
+        if scope != "gateway":
+            path = (*_scope_path(route, scope), "identity")
+            yield Finding(path, f"the route {route.name} has no auth: there is nobody to tell its service of")
         settings, scope = route.policies.get("rate_limit", ([], ""))
         if any(limit.by == "consumer" for limit in (settings if isinstance(settings, list) else [settings])):
             path = (*_scope_path(route, scope), "rate_limit")
             yield Finding(path, f"the route {route.name} has no auth: all its requests count as one consumer's")
+
+
+def _shared_keys(config: Config) -> Iterator[Finding]:
+    """Services hold identity keys: one that is a key for tokens too would let them sign tokens."""
+    for route in config.all_routes:
+        signed, scope = route.policies.get("identity", (None, ""))
+        auth, _ = route.policies.get("auth", (None, ""))
+        if isinstance(signed, IdentitySettings) and isinstance(auth, AuthSettings) and auth.jwt.secret in signed.keys:
+            path = (*_scope_path(route, scope), "identity", "keys")
+            yield Finding(path, "a key is the secret of auth.jwt too: services that hold it can sign tokens")
 
 
 def _worker_limits(config: Config) -> Iterator[Finding]:

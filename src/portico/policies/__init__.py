@@ -9,6 +9,7 @@ from typing import Any, Final
 from portico.policies.auth import AuthSettings, build_auth
 from portico.policies.authorize import AuthorizeSettings, build_authorize
 from portico.policies.cors import CorsSettings, build_cors
+from portico.policies.identity import IdentitySettings, build_identity
 from portico.policies.policy import Context, Pending, Policy, State
 from portico.policies.rate_limit import RateLimitSettings, build_after_auth, build_before_auth
 from portico.stores.shared_limits import SharedLimits
@@ -29,6 +30,7 @@ STEPS: Final = (
     Step("auth", AuthSettings, build_auth),
     Step("authorize", AuthorizeSettings, build_authorize),
     Step("rate_limit", RateLimitSettings, build_after_auth),
+    Step("identity", IdentitySettings, build_identity),
 )
 
 POLICY_SETTINGS: Final[dict[str, Any]] = {step.key: step.settings for step in STEPS}

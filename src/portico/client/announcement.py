@@ -1,0 +1,57 @@
+"""What a service tells a registry about the process that it runs in."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+from urllib.parse import urlsplit
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_HEAVIEST: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """One instance of the service `name`: `http://host:port`, kept for `ttl` seconds after each sign of life.
+
+    Raises ValueError for what no registry would take.
+    """
+
+    name: str
+    url: str
+    ttl: int = 30
+    id: str | None = None
+    weight: int = 1
+    version: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    openapi: str | None = None
+
+    def __post_init__(self) -> None:
+        for what, value in (("name", self.name), ("id", self.id), ("version", self.version)):
+            if value is not None and not _NAME.fullmatch(value):
+                raise ValueError(f"{what}: {value!r} has to consist of letters, digits, _ . - and begin with one")
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ValueError(f"url: expected http://host:port, where gateways reach this service, not {self.url!r}")
+        if self.ttl < 1:
+            raise ValueError("ttl: expected 1 second or more")
+        if not 1 <= self.weight <= _HEAVIEST:
+            raise ValueError(f"weight: expected 1 to {_HEAVIEST}")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the URL."""
+        parts = urlsplit(self.url)
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+    def of_this_process(self) -> Announcement:
+        """The same with an id that no other process has, if it has none: workers of one server share a URL."""
+        if self.id is not None:
+            return self
+        host = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname()).strip("-")[:60] or "host"
+        return replace(self, id=f"{host}-{os.getpid()}-{secrets.token_hex(3)}")

@@ -1,0 +1,134 @@
+"""Being registered from the start of a service to its end, whatever becomes of the registry meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Sequence
+from typing import Final
+
+from portico.client.announcement import Announcement
+from portico.client.registries import Registry
+from portico.redis_connection import reason
+
+logger: Final = logging.getLogger("portico.client")
+
+_FIRST_PAUSE: Final = 0.5
+"""Seconds before a registry that did not answer is asked again; doubled each time, up to the pause of heartbeats."""
+_GOODBYE: Final = 3.0
+"""Seconds that deregistering may take; after that it is up to the TTL."""
+_OPENING: Final = 3.0
+"""Seconds that a server may take from its start until it listens; then one registers anyway."""
+
+
+class Presence:
+    """Keeps one announcement in one or more registries: `begin`, then `leave`, once each."""
+
+    def __init__(self, announcement: Announcement, registries: Sequence[Registry]) -> None:
+        self._announcement = announcement
+        self._registries = registries
+        self._leaving = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.has_registered = False
+        """Whether any registry has heard of this process."""
+
+    def begin(self) -> None:
+        """Register in the background: nothing waits for a registry."""
+        announcement = self._announcement.of_this_process()
+        self._tasks = [
+            asyncio.create_task(self._keep(announcement, registry), name="portico registration")
+            for registry in self._registries
+        ]
+
+    async def leave(self) -> None:
+        """Deregister everywhere. Asked again, it has nothing more to do."""
+        self._leaving.set()
+        tasks, self._tasks = self._tasks, []
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=_GOODBYE)
+        for task in late:
+            task.cancel()
+        if late:
+            logger.warning("not every registry could be told that %s leaves: its TTL will", self._announcement.name)
+            await asyncio.wait(late, timeout=1)
+
+    async def _keep(self, announcement: Announcement, registry: Registry) -> None:
+        """One task for one registry: what it is told comes in order, and leaving is the last of it."""
+        keeper = _Keeper(announcement, registry)
+        try:
+            await self._until_reachable(announcement)
+            while not self._leaving.is_set():
+                pause = await keeper.tell()
+                self.has_registered = self.has_registered or keeper.is_registered
+                await self._rest(pause)
+            await keeper.leave()
+        finally:
+            with contextlib.suppress(Exception):
+                await registry.close()
+
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._leaving.wait(), seconds)
+
+    async def _until_reachable(self, announcement: Announcement) -> None:
+        """A server starts its application before it listens; where one registers too early, the first requests fail."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + _OPENING
+        while clock() < end and not self._leaving.is_set():
+            try:
+                _, writer = await asyncio.wait_for(asyncio.open_connection(*announcement.address), end - clock())
+            except (OSError, ValueError):
+                await self._rest(0.05)
+            else:
+                writer.close()
+                return
+
+
+class _Keeper:
+    """What one registry knows, as far as one can tell, and how it is told."""
+
+    def __init__(self, announcement: Announcement, registry: Registry) -> None:
+        self._announcement = announcement
+        self._registry = registry
+        self._failures = 0
+        self._may_be_known = False
+        self.is_registered = False
+
+    async def tell(self) -> float:
+        """Register, or give a sign of life; how many seconds to wait until the next time."""
+        name, where = self._announcement.name, self._registry.where
+        rhythm = self._announcement.ttl / 3
+        try:
+            if self.is_registered and not await self._registry.heartbeat(self._announcement):
+                self.is_registered = False
+                logger.info("the registry at %s has forgotten %s: registering again", where, name)
+            if not self.is_registered:
+                self._may_be_known = True
+                await self._registry.register(self._announcement)
+                self.is_registered = True
+                logger.info("registered %s as %s at %s", self._announcement.id, name, where)
+        except Exception as error:  # whatever is wrong with a registry, the service goes on
+            if not self._failures:
+                logger.warning("cannot register %s at %s: %s; trying on", name, where, reason(error))
+            self._failures += 1
+            return min(_FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10), rhythm) * _jitter()
+        self._failures = 0
+        return rhythm * _jitter()
+
+    async def leave(self) -> None:
+        """Deregister, unless the registry cannot know of us."""
+        name, where = self._announcement.name, self._registry.where
+        try:
+            if self._may_be_known:
+                await self._registry.deregister(self._announcement)
+                logger.info("deregistered %s of %s at %s", self._announcement.id, name, where)
+        except Exception as error:
+            logger.warning("cannot deregister %s at %s: %s; its TTL will end it", name, where, reason(error))
+
+
+def _jitter() -> float:
+    """Services that were started together should not go on in step."""
+    return random.uniform(0.9, 1.1)  # noqa: S311 - nothing depends on its being hard to guess

@@ -1,0 +1,145 @@
+"""Where a service can register: in Redis, or with a gateway that keeps the registry itself."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+from urllib.parse import quote, urlsplit
+
+from portico.client.announcement import Announcement
+from portico.client.registry import AsyncServiceRegistry
+from portico.redis_connection import masked
+
+_PATIENCE: Final = 5.0
+_ANSWER_LIMIT: Final = 65_536
+
+
+class RegistryError(Exception):
+    """The registry was reached and does not do what it was asked for; the message says why."""
+
+
+class Registry(Protocol):
+    """What keeps announcements. Every call may raise: `RegistryError`, OSError, or what redis-py raises."""
+
+    where: str
+    """For messages; without secrets."""
+
+    async def register(self, of: Announcement) -> None:
+        """Take it up, or replace what is known under its name and id."""
+
+    async def heartbeat(self, of: Announcement) -> bool:
+        """Keep it for another TTL; False where it is not known (any more)."""
+
+    async def deregister(self, of: Announcement) -> None:
+        """Forget it."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+class RedisRegistry:
+    """The registry in Redis (`portico.client.registry`)."""
+
+    def __init__(self, url: str) -> None:
+        self.where = masked(url)
+        self._registry = AsyncServiceRegistry(url)
+
+    async def register(self, of: Announcement) -> None:
+        """One instance under `service:NAME:ID`."""
+        await self._registry.register(
+            of.name,
+            of.url,
+            of.ttl,
+            id=of.id,
+            weight=of.weight,
+            version=of.version,
+            metadata=dict(of.metadata),
+            openapi=of.openapi,
+        )
+
+    async def heartbeat(self, of: Announcement) -> bool:
+        """What Redis has lost is written again."""
+        await self._registry.heartbeat(of.name, of.ttl, id=of.id)
+        return True
+
+    async def deregister(self, of: Announcement) -> None:
+        """Gateways hear of it at once."""
+        await self._registry.deregister(of.name, id=of.id)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._registry.close()
+
+
+class GatewayRegistry:
+    """The registry that a gateway keeps, over its admin API; `token` is its admin_token.
+
+    Its few calls run in threads, so that nothing but the standard library is needed.
+    """
+
+    def __init__(self, admin: str, token: str | None) -> None:
+        parts = urlsplit(admin)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            raise ValueError("gateway: expected the URL of a gateway's admin API, such as http://127.0.0.1:9000")
+        self.where = f"{parts.scheme}://{parts.netloc}"
+        self._host, self._port = parts.hostname, parts.port
+        self._base = parts.path.rstrip("/")
+        self._connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    async def register(self, of: Announcement) -> None:
+        """PUT the whole of it."""
+        document = {
+            "url": of.url,
+            "weight": of.weight,
+            "version": of.version,
+            "metadata": dict(of.metadata),
+            "openapi": of.openapi,
+            "ttl": of.ttl,
+        }
+        await self._ask("PUT", of, "", {key: value for key, value in document.items() if value is not None})
+
+    async def heartbeat(self, of: Announcement) -> bool:
+        """404 is what a gateway says that was started anew."""
+        return await self._ask("POST", of, "/heartbeat") != http.client.NOT_FOUND
+
+    async def deregister(self, of: Announcement) -> None:
+        """What is not there is gone."""
+        await self._ask("DELETE", of)
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+    async def _ask(
+        self, method: str, of: Announcement, what: str = "", document: Mapping[str, Any] | None = None
+    ) -> int:
+        path = f"{self._base}/admin/registry/{quote(of.name, safe='')}/{quote(of.id or '', safe='')}{what}"
+        body = None if document is None else json.dumps(document).encode()
+        status, answer = await asyncio.to_thread(self._exchange, method, path, body)
+        if status >= 300 and not (status == http.client.NOT_FOUND and method != "PUT"):
+            raise RegistryError(_reason(status, answer))
+        return status
+
+    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        connection = self._connection(self._host, self._port, timeout=_PATIENCE)
+        headers = {**self._headers, **({"Content-Type": "application/json"} if body else {})}
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return response.status, response.read(_ANSWER_LIMIT)
+        except http.client.HTTPException as error:
+            raise RegistryError(f"what answers there speaks no HTTP ({type(error).__name__})") from error
+        finally:
+            connection.close()
+
+
+def _reason(status: int, answer: bytes) -> str:
+    try:
+        detail = json.loads(answer)["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = "no admin API of Portico's?"
+    hint = "; set token or ADMIN_TOKEN to the gateway's admin_token" if status == http.client.UNAUTHORIZED else ""
+    return f"{status}: {detail}{hint}"

@@ -1,0 +1,88 @@
+"""What a service is told about the consumer, signed: a JSON Web Token (RFC 7519) for one try of one request.
+
+`portico.client.identity` is the other side and says what binds it; docs/services.md describes it for other languages.
+It is made for each try when that is sent, not in the chain of policies: a service may refuse what it saw before.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from binascii import b2a_base64
+from math import ceil
+from random import getrandbits
+from typing import Annotated, Final
+
+import msgspec
+from pydantic import AfterValidator, Field, SecretStr
+
+from portico.exchange import Exchange
+from portico.policies.policy import Context, Policy
+from portico.settings import Duration, Settings
+
+_KEY_BYTES: Final = 32
+
+
+def _long_enough(key: SecretStr) -> SecretStr:
+    if len(key.get_secret_value().encode()) < _KEY_BYTES:
+        raise ValueError(f"a key has {_KEY_BYTES} bytes or more (RFC 7518, section 3.2)")
+    if key.get_secret_value() != key.get_secret_value().strip() or "," in key.get_secret_value():
+        raise ValueError("a key has no commas, and no white space around it: IDENTITY_KEYS could not hold it")
+    return key
+
+
+class IdentitySettings(Settings):
+    """The first of `keys` signs (IDENTITY_KEYS fills them in); the others are for services to accept meanwhile.
+
+    `lifetime` is how many seconds a signature is good for.
+    """
+
+    keys: list[Annotated[SecretStr, AfterValidator(_long_enough)]] = []
+    lifetime: Annotated[Duration, Field(le=300)] = 30.0
+
+
+def build_identity(settings: IdentitySettings, context: Context) -> Policy | None:  # noqa: ARG001
+    """Nothing in the chain: `Signer` does it when a request is sent."""
+    return None
+
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+
+
+def _encoded(data: bytes) -> bytes:
+    return b2a_base64(data, newline=False).rstrip(b"=").translate(_URL_SAFE)
+
+
+_START: Final = _encoded(b'{"alg":"HS256","typ":"portico-identity+jwt"}') + b"."
+
+
+class Signer:
+    """Signs for one service."""
+
+    __slots__ = ("_lifetime", "_seal", "_service")
+
+    def __init__(self, settings: IdentitySettings, service: str) -> None:
+        self._service = service
+        self._seal = hmac.new(settings.keys[0].get_secret_value().encode(), _START, "sha256")
+        self._lifetime = ceil(settings.lifetime)
+
+    def line(self, exchange: Exchange) -> bytes:
+        """The field line for a try that is sent now."""
+        now = int(time.time())
+        target = exchange.target + exchange.query if len(exchange.query) > 1 else exchange.target
+        claims = {
+            "iss": "portico",
+            "aud": self._service,
+            "sub": exchange.consumer or "",
+            "scope": " ".join(exchange.scopes),
+            "method": exchange.method,
+            "target": target.decode(),
+            "request_id": exchange.request_id,
+            "jti": f"{getrandbits(96):024x}",
+            "iat": now,
+            "exp": now + self._lifetime,
+        }
+        payload = _encoded(msgspec.json.encode(claims))
+        seal = self._seal.copy()  # what every token begins with is in it already
+        seal.update(payload)
+        return b"X-Consumer-Identity: %b%b.%b" % (_START, payload, _encoded(seal.digest()))

@@ -1,0 +1,168 @@
+"""What `register` accepts, and lifespans of every kind of application; with processes: tests/live."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from portico.client import register
+from portico.client.announcement import Announcement
+from portico.client.lifespan import Registered
+
+WELL = {"name": "orders", "url": "http://127.0.0.1:8001", "redis_url": "redis://127.0.0.1"}
+
+
+async def app(*_: Any) -> None:
+    """Nothing."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"url": None}, "PORTICO_SERVICE_URL"),
+        ({"url": "127.0.0.1:8001"}, "expected http://host:port"),
+        ({"url": "http://h:1/path"}, "expected http://host:port"),
+        ({"name": "a/b"}, "name: 'a/b' has to consist of letters"),
+        ({"id": "a:b"}, "id: 'a:b' has to consist of letters"),
+        ({"weight": 0}, "weight: expected 1 to 1000"),
+        ({"ttl": 0}, "ttl: expected 1 second or more"),
+        ({"redis_url": None}, "hand in redis_url or gateway, or set REDIS_URL or PORTICO_ADMIN"),
+        ({"gateway": "http://h:9000"}, "redis_url or gateway: one registry is enough"),
+        ({"redis_url": "http://h"}, "expected redis://"),
+        ({"redis_url": None, "gateway": "h:9000"}, "gateway: expected the URL of a gateway's admin API"),
+        ({"redis_url": None, "gateway": "http://me:secret@h"}, "gateway: expected the URL"),
+    ],
+)
+def test_what_is_refused(changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PORTICO_SERVICE_URL", "PORTICO_ADMIN", "REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match=message) as caught:
+        register(app, **{**WELL, **changes})
+    assert "secret" not in str(caught.value)
+
+
+def test_every_process_has_an_id_of_its_own() -> None:
+    first, second = (Announcement("orders", "http://h:1").of_this_process() for _ in range(2))
+    assert first.id != second.id
+    assert Announcement("orders", "http://h:1", id="mine").of_this_process().id == "mine"
+
+
+def test_addresses() -> None:
+    assert Announcement("a", "https://[::1]").address == ("::1", 443)
+    assert Announcement("a", "http://h").address == ("h", 80)
+
+
+def lived(application: Callable[..., Any]) -> list[str]:
+    """What happens in which order when a server starts and stops an application that is registered."""
+    happened: list[str] = []
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[None]:
+        happened.append("registered")
+        yield
+        happened.append("deregistered")
+
+    messages = ["lifespan.startup", "lifespan.shutdown"]
+
+    async def receive() -> dict[str, Any]:
+        return {"type": messages.pop(0)}
+
+    async def send(message: Mapping[str, Any]) -> None:
+        happened.append(message["type"].removeprefix("lifespan."))
+
+    async def observed(scope: Any, receive: Any, send: Any) -> None:
+        await application(happened, receive, send)
+
+    try:
+        asyncio.run(Registered(observed, running)({"type": "lifespan"}, receive, send))
+    except RuntimeError as error:
+        happened.append(str(error))
+    return happened
+
+
+async def knowing(happened: list[str], receive: Any, send: Any) -> None:
+    await receive()
+    happened.append("opened")
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    happened.append("closed")
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def failing(happened: list[str], receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+
+async def breaking(happened: list[str], receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    raise RuntimeError("broken")
+
+
+async def raising(happened: list[str], receive: Any, send: Any) -> None:
+    raise AssertionError("http only")
+
+
+async def raising_late(happened: list[str], receive: Any, send: Any) -> None:
+    await receive()
+    raise AssertionError("http only")
+
+
+async def silent(happened: list[str], receive: Any, send: Any) -> None:
+    """Returns at once."""
+
+
+STAND_IN = ["registered", "startup.complete", "deregistered", "shutdown.complete"]
+
+
+@pytest.mark.parametrize(
+    ("application", "happens"),
+    [
+        (knowing, ["opened", "registered", "startup.complete", "deregistered", "closed", "shutdown.complete"]),
+        (failing, ["startup.failed"]),
+        (breaking, ["registered", "startup.complete", "deregistered", "broken"]),
+        (raising, STAND_IN),
+        (raising_late, STAND_IN),
+        (silent, STAND_IN),
+    ],
+)
+def test_lifespans(application: Callable[..., Any], happens: list[str]) -> None:
+    assert lived(application) == happens
+
+
+def test_other_scopes_pass() -> None:
+    seen: list[Any] = []
+
+    async def inner(*given: Any) -> None:
+        seen.append(given)
+
+    asyncio.run(register(inner, **WELL)({"type": "http"}, None, None))  # type: ignore[arg-type]
+    assert seen == [({"type": "http"}, None, None)]
+
+
+def test_starlette_and_fastapi_stay_themselves() -> None:
+    from fastapi import FastAPI
+
+    order: list[str] = []
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, int]]:
+        order.append("opened")
+        yield {"state": 1}
+        order.append("closed")
+
+    own = FastAPI(lifespan=lifespan)
+    assert register(own, name="orders", url="http://127.0.0.1:1", gateway="http://127.0.0.1:1") is own
+
+    async def live() -> None:
+        async with own.router.lifespan_context(own) as state:
+            assert state == {"state": 1}, "what the application's own lifespan gives goes on"
+            order.append("running")
+
+    asyncio.run(live())
+    assert order == ["opened", "running", "closed"]
