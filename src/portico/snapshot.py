@@ -280,7 +280,8 @@ class SnapshotBuilder:
     def _failover(self, service: str, upstream: Upstream) -> Hedging | None:
         """Second tries beside instances that are silent: within the budget of retries, for those that they are."""
         retry, metrics = upstream.retry, self._metrics
-        if len(upstream.instances) < 2 or not retry.attempts or not retry.silence:
+        is_alone = len(upstream.instances) < 2 and not upstream.may_change
+        if is_alone or not retry.attempts or not retry.silence:
             return None
         return Hedging(service, retry.silence, retry.budget, metrics.hedges, metrics.hedges_won)
 
