@@ -6,7 +6,7 @@ import time
 from email.utils import formatdate
 from typing import Final
 
-from portico.errors import Answer, Refusal
+from portico.errors import STATUS_LINES, Answer, Refusal
 from portico.exchange import Exchange
 
 _PROBLEM: Final = b"Content-Type: application/problem+json"
@@ -43,4 +43,4 @@ def send_answer(exchange: Exchange, answer: Answer) -> None:
     if answer.status != 204:
         lines.append(b"Content-Length: %d" % len(body))
     exchange.ended = now = time.monotonic()
-    exchange.stream.send_whole(answer.status, b"", lines, b"" if exchange.method == "HEAD" else body, now)
+    exchange.stream.send_whole(answer.status, STATUS_LINES[answer.status], lines, b"" if exchange.method == "HEAD" else body, now)

@@ -81,10 +81,10 @@ class Stream(Protocol):
         `trailers` are field lines that go behind content of unknown length.
         """
 
-    def send_whole(self, status: int, phrase: bytes, lines: list[bytes], content: bytes, now: float) -> None:
+    def send_whole(self, status: int, line: bytes, lines: list[bytes], content: bytes, now: float) -> None:
         """A response that is all there: `send_head`, `send_body` and `end` in one; `now` is the monotonic time.
 
-        `lines` is the stream's from here on.
+        `line` is its status line in HTTP/1.1.
         """
 
     def abort(self, reason: str) -> None:

@@ -339,7 +339,7 @@ class Forwarding:
             connection.close()
         lines = self._response_lines(head)
         lines.append(self._told(now - exchange.started - seconds, seconds))
-        self.stream.send_whole(status, head.phrase, lines, content, now)
+        self.stream.send_whole(status, head.line, lines, content, now)
         return True
 
     def _told(self, own_seconds: float, upstream_seconds: float) -> bytes:

@@ -85,7 +85,10 @@ def _nothing(lines: list[bytes]) -> object:  # noqa: ARG001
 
 
 class RequestHead:
-    """A request's head that passed every rule of RFC 9112."""
+    """A request's head that passed every rule of RFC 9112.
+
+    It is to be read while its exchange lasts: after that it may become the head of the next one on its connection.
+    """
 
     # fmt: off
     __slots__ = (
@@ -129,12 +132,14 @@ class ResponseHead:
 
     # fmt: off
     __slots__ = (
-        "fields", "framing", "hop_by_hop", "keep_alive", "keep_alive_timeout", "noted", "phrase", "status",
+        "fields", "framing", "hop_by_hop", "keep_alive", "keep_alive_timeout", "line", "noted", "phrase", "status",
     )
     # fmt: on
 
     status: int
     phrase: bytes
+    line: bytes
+    """The status line as Portico writes it."""
     fields: Fields
     noted: frozenset[bytes]
     """As in a request's head."""

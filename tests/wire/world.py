@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -237,7 +238,7 @@ class RecordingHandler:
         self.early = early
 
     def begin(self, stream: Stream, request: RequestHead) -> None:
-        recorded = Recorded(stream, request, respond=self.respond)
+        recorded = Recorded(stream, copy(request), respond=self.respond)  # it may become the next one's
         stream.receiver = recorded
         self.exchanges.append(recorded)
         if self.respond is not None and (self.early or request.framing == 0):

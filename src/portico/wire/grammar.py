@@ -18,16 +18,16 @@ from collections.abc import Collection
 from ipaddress import IPv6Address
 from typing import Final
 
-from portico.errors import MessageError
+from portico.errors import STATUS_LINES, MessageError
 from portico.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, ResponseHead, Shape
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _FIELD = _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+"
 _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])")  # a # is in no target
-_USUAL_REQUEST_LINE: Final = re.compile(
-    rb"(GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) (/[\x21\x22\x24-\x7e]*+) HTTP/1\.1\r\n"
-)
-"""One that nothing more has to be asked of but its length."""
+_match_usual_line: Final = re.compile(
+    rb"(GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) (/[\x21\x22\x24-\x7e]*+) HTTP/1\.1(?=\r\n)"
+).match
+"""Of a request line that nothing more has to be asked of but its length."""
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?")
 _FIELD_LINE: Final = re.compile(rb"(" + _TOKEN + rb"):[\t\x20-\x7e\x80-\xff]*+")
 _FIELD_LINES: Final = re.compile(rb"(?:" + _FIELD + rb"\r\n)*+")
@@ -42,6 +42,8 @@ as a list by one is a name to another.
 """
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*+)([/?].*+)?", re.IGNORECASE)
 _LENGTH_DIGITS: Final = 18
+STATUS_PHRASE: Final = len(b"HTTP/1.1 200 ")
+"""Where the phrase begins in a status line."""
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"timeout=([0-9]{1,6})", re.IGNORECASE)
 _KNOWN_HOSTS: Final = 4096
 _known_hosts: set[bytes] = set()
@@ -132,24 +134,20 @@ def parse_request_head(
     return request
 
 
-def repeat_request_head(buffer: bytes, url_length: int, previous: RequestHead) -> RequestHead | None:
-    """The request head at the start of `buffer`, whose fields are, byte for byte, those of the request before it.
+def repeat_request_head(request: RequestHead, data: bytes) -> int:
+    """Make `request` the one at the start of `data`, if that has, byte for byte, the same fields: where its head ends.
 
-    Clients repeat their fields, and the same bytes mean the same. None where the request line is out of the ordinary,
-    or has to be looked at together with the fields.
+    Clients repeat their fields, and the same bytes mean the same. 0 where they do not, or where the request line is out
+    of the ordinary. The length of the target is the caller's to check.
     """
-    match = _USUAL_REQUEST_LINE.match(buffer)
-    if match is None or previous.version == 10:
-        return None
-    request = RequestHead()
+    match = _match_usual_line(data)
+    if match is None:
+        return 0
+    line = match.end()
+    if not data.startswith(request.tail, line):
+        return 0
     request.method, request.target = match.groups()
-    if len(request.target) > url_length:
-        return None
-    request.version = 11
-    request.tail = previous.tail
-    request.fields = previous.fields
-    _decide_alike(request, previous)
-    return request
+    return line + len(request.tail)
 
 
 def _decide_alike(request: RequestHead, previous: RequestHead) -> None:
@@ -300,6 +298,14 @@ def _origin_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, byte
     return b"/" + path if path.startswith(b"?") else path, host or match[1]
 
 
+def status_line(status: int, phrase: bytes) -> bytes:
+    """A status line in HTTP/1.1; without a `phrase` it has the usual one."""
+    usual = STATUS_LINES.get(status)
+    if usual is None or (phrase and usual[STATUS_PHRASE:] != phrase):
+        return b"HTTP/1.1 %d %b" % (status, phrase)
+    return usual
+
+
 def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes], bodiless: bool) -> ResponseHead:
     """A response head from its bytes, cut as a request's; `bodiless` tells that it answers HEAD.
 
@@ -320,6 +326,7 @@ def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes],
     response = ResponseHead()
     response.status = int(status)
     response.phrase = phrase or b""
+    response.line = status_line(response.status, response.phrase)
     response.fields = fields = Fields(names, lines)
     response.keep_alive = minor == b"1"
     response.keep_alive_timeout = None

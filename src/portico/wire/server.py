@@ -12,17 +12,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from portico.errors import STATUS_LINES, MessageError
+from portico.errors import MessageError
 from portico.exchange import Client, Handler, Receiver
 from portico.messages import CHUNKED, TUNNEL, RequestHead
 from portico.wire.chunked import ChunkedDecoder, encode_chunk, last_chunk
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.grammar import (
     REQUEST_RULES,
+    STATUS_PHRASE,
     diagnosed,
     is_hopeless,
     parse_request_head,
     repeat_request_head,
+    status_line,
     without_empty_lines,
 )
 from portico.wire.proxy_protocol import Origin
@@ -40,7 +42,6 @@ _PIPELINE_TURN: Final = 16
 """Requests answered in a row off one connection before others have their turn."""
 _DISCARD_LIMIT: Final = 256 * 1024
 """Bytes of an unwanted request body that are read so that a connection can be kept, or closed without a reset."""
-_PHRASE: Final = len(b"HTTP/1.1 200 ")
 _LINGER: Final = 2.0
 """Seconds for a client to read an answer that came before its request had ended (RFC 9112, section 9.6)."""
 _LAST_REQUEST_GRACE: Final = 0.5
@@ -161,8 +162,8 @@ class ServerConnection(asyncio.Protocol):
     # fmt: off
     __slots__ = (
         # as long as the connection
-        "advancing", "buffer", "client", "deadline", "origin", "outgoing", "peer_closed", "planned", "previous",
-        "reading_paused", "resting", "server", "state", "transport", "unsent", "wakes", "writing_paused",
+        "advancing", "buffer", "client", "deadline", "origin", "outgoing", "peer_closed", "planned",
+        "reading_paused", "repeatable", "resting", "server", "state", "transport", "unsent", "wakes", "writing_paused",
         # as long as an exchange
         "awaits_continue", "body_since", "bytes_in", "bytes_out", "decoder", "keep_alive", "left", "mode", "paused_at",
         "progress", "receiver", "request", "request_done", "response_done", "response_started", "scanned",
@@ -184,11 +185,12 @@ class ServerConnection(asyncio.Protocol):
         self.advancing = self.planned = self.peer_closed = False
         self.reading_paused = self.resting = self.writing_paused = False
         self.unsent = 0
-        self.previous: RequestHead | None = None
+        self.request: RequestHead | None = None
+        self.repeatable: RequestHead | None = None
         self._reset()
 
     def _reset(self) -> None:
-        self.request: RequestHead | None = None
+        """Forget an exchange, after which another begins; one that went the usual way leaves nothing to be forgotten."""
         self.decoder: ChunkedDecoder | None = None
         self.keep_alive = False
         self.request_done = True
@@ -213,6 +215,8 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.state == _READING_HEAD and not self.writing_paused:
+            if not self.buffer and self.repeatable is not None and self._begin_again(self.repeatable, data):
+                return
             self.buffer = self.buffer + data if self.buffer else data
             if self.planned:
                 self._hold_back()
@@ -354,6 +358,22 @@ class ServerConnection(asyncio.Protocol):
 
     # ---- reading requests
 
+    def _begin_again(self, request: RequestHead, data: bytes) -> bool:
+        """Begin a request that is the whole of `data`, has no content, and repeats the fields of the one before it.
+
+        False where it is anything else: it is read field by field then.
+        """
+        server = self.server
+        limits = server.limits
+        end = repeat_request_head(request, data)
+        if end != len(data) or end > limits.header_size or end > limits.url_length:
+            return False
+        self.state = _EXCHANGE
+        self.keep_alive = request.keep_alive and not server.draining
+        server.in_flight += 1
+        server.handler.begin(self, request)
+        return True
+
     def _advance(self) -> None:
         """Begin what is in the buffer, request after request: a later one waits for the response before it."""
         self.planned = False
@@ -380,14 +400,12 @@ class ServerConnection(asyncio.Protocol):
 
     def _read_head(self) -> bool:
         """Take one head off the buffer and begin its exchange; False where it is not complete."""
-        server, buffer, previous = self.server, self.buffer, self.previous
+        server, buffer = self.server, self.buffer
         limits = server.limits
         if buffer[0] == 13 and not self.scanned:  # RFC 9112, section 2.2: empty lines before a request are skipped
             buffer = self.buffer = without_empty_lines(buffer)
         line = buffer.find(b"\r\n")
-        if previous is not None and not buffer.startswith(previous.tail, line):
-            previous = None  # its fields are not repeated
-        end = line + len(previous.tail) - 4 if previous else buffer.find(b"\r\n\r\n", self.scanned)
+        end = buffer.find(b"\r\n\r\n", self.scanned)
         if end < 0 or end > limits.header_size:
             error = _oversized(buffer, end, limits)
             if error is not None:
@@ -397,18 +415,19 @@ class ServerConnection(asyncio.Protocol):
                 self._await_head(buffer)
                 return False
         try:
-            request = repeat_request_head(buffer, limits.url_length, previous) if previous else None
-            if request is None:
-                count, length = limits.header_count, limits.url_length
-                line_of_it, block = buffer[:line], buffer[line + 2 : end]
-                request = parse_request_head(line_of_it, block, count, length, server.noted, self.previous)
-                request.tail = buffer[line : end + 4]
+            count, length = limits.header_count, limits.url_length
+            line_of_it, block = buffer[:line], buffer[line + 2 : end]
+            request = parse_request_head(line_of_it, block, count, length, server.noted, self.request)
             if request.framing > limits.body_size:
                 raise MessageError("body_too_large", f"the body is larger than {limits.body_size} bytes")
         except MessageError as refused:
             self._refuse(refused, buffer[:end])
             return True
+        is_usual = request.framing == 0 and request.version == 11
+        request.tail = buffer[line : end + 4]
+        self.repeatable = request if is_usual else None
         self.buffer = buffer[end + 4 :]
+        self.progress = self.scanned = 0
         self._begin(request)
         return True
 
@@ -419,15 +438,13 @@ class ServerConnection(asyncio.Protocol):
             self._refuse(diagnosed(buffer), buffer)
         elif self.peer_closed:
             self._close()
-        elif self.progress == 0:  # the first bytes of this head: its time runs from now, however slowly the rest comes
+        elif self.progress == 0 and buffer:  # the first bytes of this head: its time runs from now, however slowly the rest comes
             self.progress = 1
             self.server.deadlines.set(self, time.monotonic() + self.server.limits.header_timeout)
 
     def _begin(self, request: RequestHead) -> None:
         server = self.server
-        self._reset()
         self.state = _EXCHANGE
-        self.previous = request
         self.request = request
         self.keep_alive = request.keep_alive and not server.draining and not self.peer_closed
         server.in_flight += 1
@@ -524,6 +541,7 @@ class ServerConnection(asyncio.Protocol):
     def _refuse(self, error: MessageError, seen: bytes) -> None:
         """Answer bytes that are no request, and close."""
         self._reset()
+        self.request = None
         self.buffer = b""
         self.state = _EXCHANGE
         self.request_done = False
@@ -557,12 +575,12 @@ class ServerConnection(asyncio.Protocol):
 
     def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
         if self.request is not None and self.request.version == 11 and not self.response_started:
-            self._put(b"\r\n".join((_status_line(status, phrase), *lines, b"", b"")))
+            self._put(b"\r\n".join((status_line(status, phrase), *lines, b"", b"")))
 
     def send_head(self, status: int, phrase: bytes, lines: list[bytes], framing: int) -> None:
         self.response_started = True
         old = self.request is not None and self.request.version == 10
-        head = [_status_line(status, phrase), *lines]
+        head = [status_line(status, phrase), *lines]
         if framing == TUNNEL:
             self._open_tunnel(head)
             return
@@ -638,22 +656,31 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._linger()
 
-    def send_whole(self, status: int, phrase: bytes, lines: list[bytes], content: bytes, now: float) -> None:
-        is_usual = self.keep_alive and self.request_done and not self.server.draining
-        if not is_usual or self.request is None or self.request.version == 10:
-            self.send_head(status, phrase, lines, len(content))
+    def send_whole(self, status: int, line: bytes, lines: list[bytes], content: bytes, now: float) -> None:
+        server, request = self.server, self.request
+        if not self.keep_alive or not self.request_done or server.draining or request is None or request.version == 10:
+            self.send_head(status, line[STATUS_PHRASE:], lines, len(content))
             if content:
                 self.send_body(content)
             self.end()
             return
+        outgoing = self.outgoing
+        if not outgoing:
+            server.outbox.add(self)
+        outgoing.append(b"\r\n".join((line, *lines, b"", content)))
+        self.bytes_out = len(content)
         self.response_started = self.response_done = True
-        self.bytes_out += len(content)
-        lines.append(b"")
-        lines.append(content)
-        self._put(_status_line(status, phrase) + b"\r\n" + b"\r\n".join(lines))
-        self.server.in_flight -= 1
+        server.in_flight -= 1
         self.receiver.finished(None)
-        self._next(now)
+        if request.framing or self.buffer or self.writing_paused or self.reading_paused:
+            self._next(now)
+            return
+        self.state = _READING_HEAD
+        self.response_started = self.response_done = False
+        self.bytes_out = 0
+        self.deadline = deadline = now + server.limits.idle_timeout
+        if deadline < self.wakes:
+            server.deadlines.set(self, deadline)
 
     def abort(self, reason: str) -> None:
         if self.state in (_EXCHANGE, _TUNNEL) and not self.response_done:
@@ -667,7 +694,7 @@ class ServerConnection(asyncio.Protocol):
         if self.state == _TUNNEL and not self.response_done:
             self.receiver.going_away()
         elif self.state == _READING_HEAD and not self.buffer:
-            if self.previous is not None:
+            if self.request is not None:
                 self._close()
             else:
                 self.server.deadlines.set(self, time.monotonic() + _LAST_REQUEST_GRACE)
@@ -702,8 +729,7 @@ class ServerConnection(asyncio.Protocol):
             self._close()
             return
         self.state = _READING_HEAD
-        self.request = None
-        self.progress = self.scanned = 0
+        self._reset()
         if not self.writing_paused:
             self._await_request(now)
 
@@ -776,13 +802,6 @@ class RefusedConnection(ServerConnection):
         super().connection_made(transport)
         if self.state == _READING_HEAD:
             self._refuse(self.error, b"")
-
-
-def _status_line(status: int, phrase: bytes) -> bytes:
-    usual = STATUS_LINES.get(status)
-    if usual is None or (phrase and usual[_PHRASE:] != phrase):
-        return b"HTTP/1.1 %d %b" % (status, phrase)
-    return usual
 
 
 def _client_of(transport: asyncio.BaseTransport, origin: Origin | None) -> Client:
