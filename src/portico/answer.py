@@ -42,5 +42,6 @@ def send_answer(exchange: Exchange, answer: Answer) -> None:
     exchange.reason = answer.reason
     if answer.status != 204:
         lines.append(b"Content-Length: %d" % len(body))
+    content = b"" if exchange.method == "HEAD" else body
     exchange.ended = now = time.monotonic()
-    exchange.stream.send_whole(answer.status, STATUS_LINES[answer.status], lines, b"" if exchange.method == "HEAD" else body, now)
+    exchange.stream.send_whole(answer.status, STATUS_LINES[answer.status], lines, content, now)

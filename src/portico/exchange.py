@@ -134,7 +134,7 @@ class Exchange:
     # fmt: off
     __slots__ = (
         # who and where to
-        "client_ip", "consumer", "finish", "id_line", "method", "path", "query", "request", "request_id", "route",
+        "client_ip", "consumer", "finish", "id", "method", "path", "query", "request", "request_id", "route",
         "scopes", "started", "stream", "target", "trace_id", "trusted",
         # what policies add
         "request_lines", "response_drop", "response_lines",
@@ -151,8 +151,8 @@ class Exchange:
     query: bytes
     """`b"?a=b"` with its question mark, or empty."""
     request_id: str
-    id_line: bytes
-    """`X-Request-ID` as both sides are told, once a service is asked."""
+    id: bytes
+    """The request id as both sides are told, once a service is asked."""
     trace_id: str
     """32 hexadecimal digits, as in `traceparent` (W3C Trace Context)."""
     client_ip: str

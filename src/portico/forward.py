@@ -53,7 +53,7 @@ class Forwarding:
     # fmt: off
     __slots__ = (
         # the exchange
-        "exchange", "loop", "over", "route", "service", "stream", "upgrade",
+        "exchange", "loop", "over", "request", "route", "service", "stream", "upgrade",
         # its content
         "body_done", "kept", "kept_size", "replayable",
         # the try that is under way
@@ -62,7 +62,10 @@ class Forwarding:
     # fmt: on
 
     def __init__(self, exchange: Exchange, route: Route, loop: asyncio.AbstractEventLoop) -> None:
+        request = exchange.request
+        assert request is not None
         self.exchange = exchange
+        self.request = request
         self.stream = exchange.stream
         self.route = route
         self.service = route.service
@@ -71,9 +74,8 @@ class Forwarding:
         self.kept: list[bytes] = []
         self.kept_size = 0
         self.replayable = True
-        assert exchange.request is not None
-        self.body_done = exchange.request.framing == 0
-        self.upgrade = route.upgrade_for(exchange.request) if b"upgrade" in exchange.request.noted else b""
+        self.body_done = request.framing == 0
+        self.upgrade = route.upgrade_for(request) if b"upgrade" in request.noted else b""
         self.instance: Instance | None = None
         self.connection: UpstreamConnection | None = None
         self.reused = False
@@ -106,31 +108,30 @@ class Forwarding:
         `spares` leaves those alone that asked for it.
         """
         self.waiting = None
-        service = self.service
-        instance = self._choose_again(spares) if self.tried else service.choose((), self.exchange)
+        service, exchange = self.service, self.exchange
+        instance = self._choose_again(spares) if self.tried else service.choose((), exchange)
         if instance is None:
             self._refuse_for_want()
             return
         if instance.in_flight >= instance.max_connections:
             full = service.full()
-            choose, exchange = service.choose, self.exchange
+            choose = service.choose
             instance = choose((*self.tried, *full), exchange) or choose(full, exchange)
             if instance is None:
                 self._refuse("overloaded", f"every instance of {service.name} has all its connections in use", _SOON)
                 return
-        if instance.breaker is not None and instance.breaker.alert:
-            instance.breaker.started(self.exchange)
+        breaker = instance.breaker
+        if breaker is not None and breaker.alert:
+            breaker.started(exchange)
         self.instance = instance
         self.tried.append(instance)
         instance.in_flight += 1
-        self.exchange.attempts += 1
-        self.exchange.upstream = instance.name
-        request = self.exchange.request
-        assert request is not None
-        connection = None if self.fresh_only else instance.take(request.method not in self.route.retry.methods)
+        exchange.attempts += 1
+        exchange.upstream = instance.name
+        connection = None if self.fresh_only else instance.take(self.request.method not in self.route.retry.methods)
         if connection is not None:
             self.reused = True
-            self._send(connection)
+            self._send(instance, connection)
         else:
             self.reused = False
             self.waiting = self.loop.create_task(self._connect(instance))
@@ -148,27 +149,24 @@ class Forwarding:
             self._refuse("internal_error", "the gateway failed on this request")
         else:
             self.waiting = None
-            self._send(connection)
+            self._send(instance, connection)
 
-    def _send(self, connection: UpstreamConnection) -> None:
+    def _send(self, instance: Instance, connection: UpstreamConnection) -> None:
         """3. Send the head and what is there of the content."""
         self.connection = connection
-        exchange, instance = self.exchange, self.instance
-        request = exchange.request
-        assert request is not None
-        assert instance is not None
-        timeouts = self.route.timeouts
-        self.sent_at = time.monotonic()
-        deadline = NEVER if timeouts.total is None else exchange.started + timeouts.total
+        request, timeouts = self.request, self.route.timeouts
+        self.sent_at = now = time.monotonic()
+        total = timeouts.total
+        deadline = NEVER if total is None else self.exchange.started + total
         head = self.head_for(instance)
         if self.upgrade:
             key = request.fields.get(b"sec-websocket-key")
-            connection.start(self, request.method, head, False, timeouts, deadline, self.upgrade, key)
+            connection.start(self, request.method, head, False, timeouts, now, deadline, self.upgrade, key)
         elif request.framing == 0:
-            connection.start(self, request.method, head, False, timeouts, deadline, is_all=True)
+            connection.start(self, request.method, head, False, timeouts, now, deadline, is_all=True)
             return
         else:
-            connection.start(self, request.method, head, request.framing == CHUNKED, timeouts, deadline)
+            connection.start(self, request.method, head, request.framing == CHUNKED, timeouts, now, deadline)
         for data in self.kept:
             connection.send_body(data)
         if self.body_done:
@@ -181,26 +179,28 @@ class Forwarding:
 
     def head_for(self, instance: Instance) -> bytes:
         """The request's head as an instance of the service gets it."""
-        exchange, route = self.exchange, self.route
-        request = exchange.request
-        assert request is not None
-        host_line = b"Host: " + request.host if route.preserve_host and request.host else instance.host_line
-        lines = [b"".join((request.method, b" ", exchange.target, exchange.query, b" HTTP/1.1\r\n", host_line))]
-        own_id = exchange.request_id.encode()
-        exchange.id_line = b"X-Request-ID: " + own_id
+        exchange, request, route = self.exchange, self.request, self.route
+        own_id = exchange.id = exchange.request_id.encode()
+        line_end = instance.line_end
+        if route.preserve_host and request.host:
+            line_end = b"HTTP/1.1\r\nHost: " + request.host
+        lines = [b" ".join((request.method, exchange.target + exchange.query, line_end))]
         if exchange.trusted:
-            lines += self._passed_lines() + self._believed_lines()
+            lines += self._passed_lines()
+            lines += self._believed_lines()
+            lines.append(b"X-Request-ID: " + own_id)
         else:
             fields, peer = request.fields, self.stream.client.peer
             if fields.passed_by is not peer or route.trailers:
                 self._join_passed(fields)  # fields that repeat are one object: worked out once
-            lines += (fields.passed, route.forwarded, b"traceparent: 00-%b-%b-01" % (own_id, own_id[16:]))
+            told = b"traceparent: 00-%b-%b-01\r\nX-Request-ID: %b" % (own_id, own_id[16:], own_id)
+            lines += (fields.passed, route.forwarded, told)
         if self.upgrade:
             lines.append(b"Connection: Upgrade\r\nUpgrade: " + self.upgrade)
         lines += exchange.request_lines
         if route.signer is not None and exchange.consumer is not None:
             lines.append(route.signer.line(exchange))
-        lines += (exchange.id_line, b"", b"")
+        lines += _END
         return b"\r\n".join(lines)
 
     def _join_passed(self, fields: Fields) -> None:
@@ -211,8 +211,7 @@ class Forwarding:
 
     def _passed_lines(self) -> list[bytes]:
         """The client's field lines that go on to the service, and how its content is framed there."""
-        request, route = self.exchange.request, self.route
-        assert request is not None
+        request, route = self.request, self.route
         fields = request.fields
         lines = fields.without(REQUEST_DROP | request.hop_by_hop) if request.hop_by_hop else fields.unnoted()
         if request.framing == CHUNKED:
@@ -226,15 +225,13 @@ class Forwarding:
         return lines
 
     def _host_told(self) -> tuple[bytes, ...]:
-        request = self.exchange.request
-        assert request is not None
-        return (b"X-Forwarded-Host: " + request.host,) if request.host else ()  # HTTP/1.0 need not name one
+        host = self.request.host
+        return (b"X-Forwarded-Host: " + host,) if host else ()  # HTTP/1.0 need not name one
 
     def _believed_lines(self) -> list[bytes]:
         """What a trusted proxy tells, and that it was here."""
         exchange = self.exchange
-        assert exchange.request is not None
-        fields, host = exchange.request.fields, exchange.request.host
+        fields, host = self.request.fields, self.request.host
         lines = believed_lines(fields, self.stream.client.peer, exchange.client_ip, host, self.route.prefix)
         if believed_trace_id(fields) is None:
             trace_id = exchange.trace_id.encode()
@@ -316,16 +313,11 @@ class Forwarding:
     def response_whole(self, head: ResponseHead, content: bytes) -> bool:
         """4 to 6 in one, for a response that is all there and of which nobody else wants to know."""
         exchange, instance, connection = self.exchange, self.instance, self.connection
-        assert instance is not None
-        assert connection is not None
-        status = head.status
-        if (
-            status >= _TELLING
-            or self.hedge is not None
-            or instance.latency is not None
-            or (instance.breaker is not None and instance.breaker.alert)
-            or len(content) >= LARGE
-        ):
+        status, fields = head.status, head.fields
+        if instance is None or connection is None or self.hedge is not None or status >= _TELLING:
+            return False
+        breaker = instance.breaker
+        if (breaker is not None and breaker.alert) or instance.latency is not None or len(content) >= LARGE:
             return False
         exchange.ended = now = instance.heard = time.monotonic()
         exchange.upstream_seconds = seconds = now - self.sent_at
@@ -337,19 +329,13 @@ class Forwarding:
             instance.give_back(connection, now)
         else:
             connection.close()
-        lines = self._response_lines(head)
-        lines.append(self._told(now - exchange.started - seconds, seconds))
+        told = _told(exchange, now - exchange.started - seconds, seconds)
+        if fields.passed_by is RESPONSE_DROP and exchange.response_drop is None:
+            lines = [fields.passed, *exchange.response_lines, told]
+        else:
+            lines = [*self._response_lines(head), told]
         self.stream.send_whole(status, head.line, lines, content, now)
         return True
-
-    def _told(self, own_seconds: float, upstream_seconds: float) -> bytes:
-        """`X-Request-ID` and `Server-Timing` for the client."""
-        own, upstream = int(own_seconds * 100_000), int(upstream_seconds * 100_000)
-        return b"%b\r\nServer-Timing: gateway;dur=%b, upstream;dur=%b" % (
-            self.exchange.id_line,
-            _MILLISECONDS[own] if own < _SHORT else b"%.2f" % (own_seconds * 1000),
-            _MILLISECONDS[upstream] if upstream < _SHORT else b"%.2f" % (upstream_seconds * 1000),
-        )
 
     def response_started(self, head: ResponseHead) -> None:
         """4. Pass the response's head on, or try again if it is of a kind to be retried."""
@@ -373,7 +359,7 @@ class Forwarding:
         self._forget_body()
         exchange.status = status
         lines = self._response_lines(head)
-        lines.append(self._told(now - exchange.started - upstream_seconds, upstream_seconds))
+        lines.append(_told(exchange, now - exchange.started - upstream_seconds, upstream_seconds))
         framing = head.framing
         if framing == TUNNEL:
             self._open_tunnel(lines)
@@ -406,16 +392,17 @@ class Forwarding:
         exchange = self.exchange
         fields = head.fields
         drop = exchange.response_drop
+        has_date = b"date" in fields.names
         if drop or head.hop_by_hop or head.status in _BODILESS:
             drop = (drop or _NOTHING) | RESPONSE_DROP | head.hop_by_hop
             lines = fields.without(drop | _LENGTH if head.status in _BODILESS else drop)
         else:
-            if fields.passed_by is None:
-                fields.passed = b"\r\n".join(fields.without(RESPONSE_DROP))
+            lines = fields.without(RESPONSE_DROP)
+            if has_date:
+                fields.passed = b"\r\n".join(lines)
                 fields.passed_by = RESPONSE_DROP
-            lines = [fields.passed] if fields.passed else []
         lines += exchange.response_lines
-        if b"date" not in fields.names:
+        if not has_date:
             lines.append(date_line())
         return lines
 
@@ -441,13 +428,11 @@ class Forwarding:
 
     def _client_takes_trailers(self) -> bool:
         """Whether the client asked for trailer fields (RFC 9110, section 6.5.1)."""
-        request = self.exchange.request
-        return request is not None and b"te" in request.noted and b"trailers" in request.fields.tokens(b"te")
+        return b"te" in self.request.noted and b"trailers" in self.request.fields.tokens(b"te")
 
     def upstream_failed(self, error: UpstreamError) -> None:
         """The service did not answer, or not to the end."""
-        request, connection, instance = self.exchange.request, self.connection, self.instance
-        assert request is not None
+        connection, instance = self.connection, self.instance
         stale = self.reused and connection is not None and not connection.heard and error.leg == "reset"
         if instance is not None and not stale and self._is_its_fault(error, connection):
             instance.note_failure(self.exchange, time.monotonic() - self.sent_at if connection is not None else 0.0)
@@ -456,7 +441,7 @@ class Forwarding:
         if self.answered:
             self.exchange.reason = error.reason
             self.stream.abort(error.reason)
-        elif stale and instance is not None and self.replayable and request.method in self.route.retry.methods:
+        elif stale and instance is not None and self.replayable and self.request.method in self.route.retry.methods:
             # The service closed a kept connection just as it was used again: nobody's failure, so no try is used up.
             self.fresh_only = True
             self.tried.remove(instance)
@@ -500,8 +485,6 @@ class Forwarding:
         still at hand.
         """
         retry = self.route.retry
-        request = self.exchange.request
-        assert request is not None
         unsent = leg in _UNSENT
         wanted = leg == "status" or leg.removesuffix("_timeout") in retry.legs
         if not wanted and leg in retry.elsewhere:
@@ -509,7 +492,7 @@ class Forwarding:
         return (
             wanted
             and self.replayable
-            and (unsent or request.method in retry.methods)
+            and (unsent or self.request.method in retry.methods)
             and self.retries < retry.attempts
             and self.time_left() > 0
             and (unsent or self.service.budget.spend(retry.budget))  # what never arrived burdens nobody: failover
@@ -557,9 +540,7 @@ class Forwarding:
             self.hedge.wait()
 
     def _may_be_hedged(self) -> bool:
-        request = self.exchange.request
-        assert request is not None
-        return request.method in HEDGED and self.body_done and not self.upgrade and self.instance is not None
+        return self.request.method in HEDGED and self.body_done and not self.upgrade and self.instance is not None
 
     def upstream_silent(self) -> None:
         """The instance takes long: where others answer meanwhile, one of them is asked beside it."""
@@ -655,9 +636,19 @@ class Forwarding:
         return instance
 
 
-_SHORT: Final = 10_000
-_MILLISECONDS: Final = [b"%.2f" % (number / 100) for number in range(_SHORT)]
+def _told(exchange: Exchange, own_seconds: float, upstream_seconds: float) -> bytes:
+    """`X-Request-ID` and `Server-Timing` for the client."""
+    try:
+        own, upstream = _MILLISECONDS[int(own_seconds * 100_000)], _MILLISECONDS[int(upstream_seconds * 100_000)]
+    except IndexError:
+        own, upstream = b"%.2f" % (own_seconds * 1000), b"%.2f" % (upstream_seconds * 1000)
+    return b"X-Request-ID: %b\r\nServer-Timing: gateway;dur=%b, upstream;dur=%b" % (exchange.id, own, upstream)
+
+
+_MILLISECONDS: Final = [b"%.2f" % (number / 100) for number in range(10_000)]
 """What most durations are, written out: in hundredths of a millisecond."""
+_END: Final = (b"", b"")
+"""What follows the last line of a head."""
 _SOON: Final = (b"Retry-After: 1",)
 _NOTHING: Final[frozenset[bytes]] = frozenset()
 _MAY_ASK_FOR_REST: Final = (429, 503)

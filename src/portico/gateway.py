@@ -22,7 +22,7 @@ from portico.observe.metrics import Metrics
 from portico.overload import Overload
 from portico.places import Places
 from portico.policies import Pending, Policy
-from portico.route import Route
+from portico.route import LocalRoute, Route
 from portico.upstreams.limit import Limit
 from portico.waiting import Waiting, WaitingForPlace, WaitingForVerdict
 
@@ -68,6 +68,7 @@ class Gateway:
         self._counted = {"rate_limited": metrics.limited, "overloaded": metrics.overloaded}
         self._log_from = log_from
         self._loop = loop
+        self._finish = self.finish
         self._timestamp = Timestamps()
         self._ids: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,20 +77,30 @@ class Gateway:
 
     def begin(self, stream: Stream, request: RequestHead) -> None:
         """Take a request the whole way, as far as it goes without waiting."""
-        exchange = Exchange(stream, request, self.finish)
+        exchange = Exchange(stream, request, self._finish)
         stream.receiver = exchange
         method = request.method
         exchange.method = _METHOD_NAMES.get(method) or method.decode()
         try:
             self.identify(exchange, stream, request)
-            route = self._locate(exchange, request)
-            if not isinstance(route, Route):
-                send_answer(exchange, route)
+            path, mark, query = request.target.partition(b"?")
+            exchange.query = mark + query
+            place = self.snapshot.places.find(request, path)
+            if isinstance(place, Answer):
+                exchange.path = path.decode()
+                send_answer(exchange, place)
+                return
+            exchange.path = place.path
+            exchange.target = place.target
+            exchange.route = route = place.route
+            if isinstance(route, LocalRoute):
+                send_answer(exchange, route.answer())
             elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, route):
                 send_answer(exchange, Refusal("overloaded", "the gateway has too much to do; try again soon", _SOON))
             else:
                 self._pass_policies(exchange, route, route.policies)
         except MessageError as error:
+            exchange.path = request.target.partition(b"?")[0].decode()
             send_answer(exchange, Refusal(error.reason, error.detail))
         except Exception:
             self._fail(exchange)
@@ -124,23 +135,6 @@ class Gateway:
             exchange.client_ip = client_behind(request.fields, peer, networks)
             exchange.request_id = believed_request_id(request.fields) or exchange.request_id
             exchange.trace_id = believed_trace_id(request.fields) or exchange.trace_id
-
-    def _locate(self, exchange: Exchange, request: RequestHead) -> Route | Answer:
-        """2. The route, or the answer where there is none to take."""
-        path, mark, query = request.target.partition(b"?")
-        exchange.query = mark + query if mark else mark
-        try:
-            place = self.snapshot.places.find(request, path)
-        except MessageError:
-            exchange.path = path.decode()
-            raise
-        if isinstance(place, Answer):
-            exchange.path = path.decode()
-            return place
-        exchange.path = place.path
-        exchange.target = place.target
-        exchange.route = route = place.route
-        return route if isinstance(route, Route) else route.answer()
 
     def _pass_policies(self, exchange: Exchange, route: Route, policies: Sequence[Policy]) -> None:
         """3. Every policy in order; only one that has to wait costs a task. 4. To the service, if it may have more."""

@@ -116,7 +116,7 @@ class Hedge:
         self.connection = connection
         deadline = NEVER if timeouts.total is None else exchange.started + timeouts.total
         head = self.owner.head_for(instance)
-        connection.start(self, exchange.request.method, head, False, timeouts, deadline, is_all=True)
+        connection.start(self, exchange.request.method, head, False, timeouts, time.monotonic(), deadline, is_all=True)
 
     def _leave(self) -> None:
         instance, self.instance = self.instance, None

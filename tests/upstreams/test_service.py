@@ -39,8 +39,15 @@ class FakeConnection:
         self.alive = True
         self.closed = False
 
+    @property
+    def transport(self) -> FakeConnection:
+        return self
+
+    def is_closing(self) -> bool:
+        return self.closed or not self.alive
+
     def is_alive(self) -> bool:
-        return self.alive and not self.closed
+        return not self.is_closing()
 
     def close(self) -> None:
         self.closed = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from portico.messages import TUNNEL, ResponseHead
@@ -174,7 +176,7 @@ class Switched(Answered):
 def offered(protocol: bytes = b"websocket", key: bytes | None = KEY) -> tuple[UpstreamWorld, Answered]:
     world = UpstreamWorld()
     answered = Switched(world.connection)
-    world.connection.start(answered, b"GET", b"HEAD\r\n\r\n", False, Patience(), NEVER, protocol, key)
+    world.connection.start(answered, b"GET", b"HEAD\r\n\r\n", False, Patience(), time.monotonic(), NEVER, protocol, key)
     world.connection.end_body()
     world.loop.run()
     return world, answered

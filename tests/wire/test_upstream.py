@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from portico.errors import UpstreamError
@@ -55,7 +57,8 @@ def test_bytes_that_were_there_before_a_request_are_not_its_response() -> None:
     world.start()
     world.wire.feed([OK])
     second = Answered(world.connection)
-    world.connection.start(second, b"GET", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", False, Patience(), NEVER)
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    world.connection.start(second, b"GET", head, False, Patience(), time.monotonic(), NEVER)
     world.connection.end_body()
     world.connection.data_received(OK)
     assert second.head is None

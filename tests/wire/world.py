@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, field
@@ -385,7 +386,7 @@ class UpstreamWorld:
         """Send a request's head and, with `body_done`, all of it."""
         answered = Answered(self.connection)
         head = b"%b / HTTP/1.1\r\nHost: a\r\n\r\n" % method
-        self.connection.start(answered, method, head, chunked, Patience(), NEVER)
+        self.connection.start(answered, method, head, chunked, Patience(), time.monotonic(), NEVER)
         if body_done:
             self.connection.end_body()
         self.loop.run()

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the histograms' buckets, in seconds; one more bucket holds what is slower."""
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+
+
+_TOGETHER: Final = 256
+"""Exchanges that are counted at once."""
+_series_of: Final = itemgetter(0, 1)
+
+
+def _fill(buckets: list[int], durations: Sequence[float]) -> float:
+    """Count durations in their buckets; their sum."""
+    ordered = sorted(durations)
+    below = 0
+    for index, bound in enumerate(BOUNDS):
+        up_to = bisect_right(ordered, bound, below)
+        buckets[index] += up_to - below
+        below = up_to
+    buckets[-1] += len(ordered) - below
+    return sum(ordered)
 
 
 class Series:
@@ -29,6 +50,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str], Series] = {}
+        self._uncounted: list[tuple[str, str, int, float, float | None]] = []
         self.retries: dict[str, int] = {}
         self.limited: dict[str, int] = {}
         self.limit_fallbacks: dict[str, int] = {}
@@ -44,18 +66,25 @@ class Metrics:
         self.failed_handshakes = 0
 
     def observe(self, service: str, method: str, status: int, seconds: float, upstream_seconds: float | None) -> None:
-        """Count one exchange."""
-        series = self._series.get((service, method))
-        if series is None:
-            method = method if method in _METHODS else "OTHER"
-            series = self._series.setdefault((service, method), Series())
-        statuses = series.statuses
-        statuses[status] = statuses.get(status, 0) + 1
-        series.buckets[bisect_left(BOUNDS, seconds)] += 1
-        series.total += seconds
-        if upstream_seconds is not None:
-            series.upstream_buckets[bisect_left(BOUNDS, upstream_seconds)] += 1
-            series.upstream_total += upstream_seconds
+        """Count one exchange; `seconds` it took, of which the service had `upstream_seconds`, if it was asked."""
+        uncounted = self._uncounted
+        uncounted.append((service, method, status, seconds, upstream_seconds))
+        if len(uncounted) >= _TOGETHER:
+            self._count()
+
+    def _count(self) -> None:
+        """Add up what came since the last time: a quarter of the work that it is one by one."""
+        uncounted, self._uncounted = self._uncounted, []
+        uncounted.sort(key=_series_of)
+        for (service, method), exchanges in groupby(uncounted, _series_of):
+            name = method if method in _METHODS else "OTHER"
+            series = self._series.setdefault((service, name), Series())
+            _, _, statuses, seconds, upstream_seconds = zip(*exchanges, strict=True)
+            for status, count in Counter(statuses).items():
+                series.statuses[status] = series.statuses.get(status, 0) + count
+            series.total += _fill(series.buckets, seconds)
+            asked = [each for each in upstream_seconds if each is not None]
+            series.upstream_total += _fill(series.upstream_buckets, asked)
 
     def observe_tunnel(self, service: str, bytes_in: int, bytes_out: int) -> None:
         """Count what went through a tunnel that ended."""
@@ -64,6 +93,7 @@ class Metrics:
 
     def dump(self) -> dict[str, Any]:
         """The totals as plain data: what goes through the channel to the control process."""
+        self._count()
         return {
             "series": [
                 [service, method, list(s.statuses.items()), s.buckets, s.total, s.upstream_buckets, s.upstream_total]

@@ -43,7 +43,8 @@ class Instance:
     ) -> None:
         self.address = address
         self.name = address.authority
-        self.host_line = b"Host: " + address.authority.encode()
+        self.line_end = b"HTTP/1.1\r\nHost: " + address.authority.encode()
+        """How the request line ends, and the Host field."""
         self.healthy = True
         self.in_flight = 0
         self.idle_time = 4.0
@@ -98,7 +99,7 @@ class Instance:
             if recently_used and time.monotonic() - connection.idle_since > RECENT:
                 return None
             idle.pop()
-            if connection.is_alive():
+            if not connection.transport.is_closing():
                 return connection
         return None
 

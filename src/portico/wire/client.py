@@ -125,8 +125,9 @@ class UpstreamConnection(asyncio.Protocol):
         "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "outbox", "outgoing", "paused",
         "remote", "resting", "stalled", "state", "transport", "unsent", "wakes",
         # as long as an exchange
-        "awaited", "chunked", "decoder", "head", "heard", "interims", "keep_alive", "last_words", "left", "method",
-        "patience", "pieces", "receiver", "request_done", "scanned", "total_deadline", "upgrade", "websocket_key",
+        "awaited", "chunked", "decoder", "head", "heard", "interims", "is_special", "keep_alive", "last_words", "left",
+        "method", "patience", "pieces", "receiver", "request_done", "scanned", "total_deadline", "upgrade",
+        "websocket_key",
     )
     # fmt: on
 
@@ -135,6 +136,7 @@ class UpstreamConnection(asyncio.Protocol):
     total_deadline: float
     method: bytes
     head: ResponseHead
+    is_special: bool
 
     def __init__(self, deadlines: Deadlines, outbox: Outbox, heads: ResponseHeads) -> None:
         self.deadlines = deadlines
@@ -149,6 +151,7 @@ class UpstreamConnection(asyncio.Protocol):
         """The address that it leads to, where its instance has several."""
         self.receiver: ResponseReceiver | None = None
         self.paused = self.resting = self.stalled = self.unsent = False
+        self.scanned = 0
         self.buffer = b""
         self.outgoing: list[bytes] = []
         self.last_words: LastWords | None = None
@@ -160,9 +163,30 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
 
     def data_received(self, data: bytes) -> None:
+        if self.state == _AWAITING and not self.buffer and self._hear_whole(data):
+            return
         if len(data) >= _LARGE_READ:
             self._rest()
         self._hear(data)
+
+    def _hear_whole(self, data: bytes) -> bool:
+        """Take a response that is the whole of `data` and has a head like one before it; False where it is another."""
+        end = data.find(b"\r\n\r\n")
+        head = self.heads.get(data[:end])
+        receiver = self.receiver
+        if (
+            head is None
+            or head.framing != len(data) - end - 4
+            or end < 0
+            or head.status < 200
+            or self.is_special
+            or self.unsent
+            or self.paused
+            or receiver is None
+        ):
+            return False
+        self.heard = True
+        return receiver.response_whole(head, data[end + 4 :])
 
     def _hear(self, data: bytes) -> None:
         try:
@@ -240,6 +264,7 @@ class UpstreamConnection(asyncio.Protocol):
         head: bytes,
         chunked: bool,
         patience: Patience,
+        now: float,
         total_deadline: float,
         upgrade: bytes = b"",
         websocket_key: bytes | None = None,
@@ -248,24 +273,33 @@ class UpstreamConnection(asyncio.Protocol):
     ) -> None:
         """Begin a request with its head; its content, if any, goes through `send_body` and `end_body`.
 
-        `total_deadline` is the moment (monotonic) when all must be over, `NEVER` for none. `upgrade` is the protocol,
-        in lower case, to which the service may switch with a 101. `is_all` says that there is no content.
+        `now` is the monotonic time, `total_deadline` the moment when all must be over, `NEVER` for none. `upgrade` is
+        the protocol, in lower case, to which the service may switch with a 101. `is_all` says that there is no content.
         """
         self.state = _AWAITING
         self.receiver = receiver
         self.method = method
-        self.chunked = chunked
         self.request_done = is_all
         self.heard = False
-        self.interims = self.pieces = self.scanned = 0
+        self.interims = 0
         self.patience = patience
-        self.awaited = patience.silence
+        self.awaited = silence = patience.silence
         self.total_deadline = total_deadline
         self.upgrade = upgrade
-        self.websocket_key = websocket_key
+        self.is_special = upgrade != b"" or method == b"HEAD"
+        if not is_all:
+            self.chunked = chunked
+            self.pieces = 0
+            self.websocket_key = websocket_key
         self.unsent = True
-        self._put(head)
-        self._progress()
+        self.outgoing.append(head)
+        self.outbox.add(self)
+        deadline = now + silence
+        if deadline > total_deadline:
+            deadline = total_deadline
+        self.deadline = deadline
+        if deadline < self.wakes:
+            self.deadlines.set(self, deadline)
 
     def send_body(self, data: bytes) -> None:
         """A piece of the request's content."""
@@ -307,11 +341,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def write_out(self) -> None:
         """Write what was gathered in this turn of the event loop."""
-        outgoing = self.outgoing
-        if outgoing:
-            self.unsent = False
-            self.outgoing = []
-            write_pieces(self.transport, outgoing)
+        outgoing, transport = self.outgoing, self.transport
+        self.unsent = False
+        if len(outgoing) == 1 and not transport.is_closing():
+            transport.write(outgoing.pop())
+        elif outgoing:
+            write_pieces(transport, outgoing)
 
     def _put(self, data: bytes) -> None:
         if not self.outgoing:
@@ -362,14 +397,14 @@ class UpstreamConnection(asyncio.Protocol):
         return self.state == _IDLE and not self.transport.is_closing()
 
     def free(self, head: ResponseHead) -> bool:
-        """The response that came whole with `head` is taken: whether another exchange may follow."""
+        """The response that came whole with `head` is taken: whether another exchange may follow, if it stays open."""
         self.state = _IDLE
         self.receiver = None
-        self.keep_alive = head.keep_alive
+        self.keep_alive = keep_alive = head.keep_alive
         self.keep_alive_timeout = head.keep_alive_timeout
         if self.last_words is not None:
             self._forget_last_words()
-        return head.keep_alive and self.request_done and not self.transport.is_closing()
+        return keep_alive and self.request_done
 
     def close(self) -> None:
         """End the connection; its exchange, if one runs, hears nothing more."""
@@ -403,8 +438,7 @@ class UpstreamConnection(asyncio.Protocol):
             return False
         self.scanned = 0
         raw = buffer[:end]
-        alone = self.method == b"HEAD" or self.upgrade
-        head = self.heads.parse(raw, bodiless=self.method == b"HEAD") if alone else self.heads[raw]
+        head = self.heads.parse(raw, bodiless=self.method == b"HEAD") if self.is_special else self.heads[raw]
         self.buffer = b""
         rest = buffer[end + 4 :]
         if head.status == 101 and self.upgrade:

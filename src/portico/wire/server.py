@@ -163,10 +163,10 @@ class ServerConnection(asyncio.Protocol):
     __slots__ = (
         # as long as the connection
         "advancing", "buffer", "client", "deadline", "origin", "outgoing", "peer_closed", "planned",
-        "reading_paused", "repeatable", "resting", "server", "state", "transport", "unsent", "wakes", "writing_paused",
+        "reading_paused", "resting", "server", "state", "transport", "unsent", "wakes", "writing_paused",
         # as long as an exchange
         "awaits_continue", "body_since", "bytes_in", "bytes_out", "decoder", "keep_alive", "left", "mode", "paused_at",
-        "progress", "receiver", "request", "request_done", "response_done", "response_started", "scanned",
+        "progress", "receiver", "repeatable", "request", "request_done", "response_done", "response_started", "scanned",
     )
     # fmt: on
 
@@ -187,10 +187,11 @@ class ServerConnection(asyncio.Protocol):
         self.unsent = 0
         self.request: RequestHead | None = None
         self.repeatable: RequestHead | None = None
+        """The request, where it has no content, and the next one may be told by its fields."""
         self._reset()
 
     def _reset(self) -> None:
-        """Forget an exchange, after which another begins; one that went the usual way leaves nothing to be forgotten."""
+        """Forget an exchange; one that went the usual way leaves nothing to be forgotten."""
         self.decoder: ChunkedDecoder | None = None
         self.keep_alive = False
         self.request_done = True
@@ -423,9 +424,8 @@ class ServerConnection(asyncio.Protocol):
         except MessageError as refused:
             self._refuse(refused, buffer[:end])
             return True
-        is_usual = request.framing == 0 and request.version == 11
         request.tail = buffer[line : end + 4]
-        self.repeatable = request if is_usual else None
+        self.repeatable = request if request.framing == 0 and request.version == 11 else None
         self.buffer = buffer[end + 4 :]
         self.progress = self.scanned = 0
         self._begin(request)
@@ -438,7 +438,7 @@ class ServerConnection(asyncio.Protocol):
             self._refuse(diagnosed(buffer), buffer)
         elif self.peer_closed:
             self._close()
-        elif self.progress == 0 and buffer:  # the first bytes of this head: its time runs from now, however slowly the rest comes
+        elif self.progress == 0 and buffer:  # the first bytes of this head: its time runs, however slowly they come
             self.progress = 1
             self.server.deadlines.set(self, time.monotonic() + self.server.limits.header_timeout)
 
@@ -541,7 +541,7 @@ class ServerConnection(asyncio.Protocol):
     def _refuse(self, error: MessageError, seen: bytes) -> None:
         """Answer bytes that are no request, and close."""
         self._reset()
-        self.request = None
+        self.request = self.repeatable = None
         self.buffer = b""
         self.state = _EXCHANGE
         self.request_done = False
@@ -657,8 +657,8 @@ class ServerConnection(asyncio.Protocol):
             self._linger()
 
     def send_whole(self, status: int, line: bytes, lines: list[bytes], content: bytes, now: float) -> None:
-        server, request = self.server, self.request
-        if not self.keep_alive or not self.request_done or server.draining or request is None or request.version == 10:
+        server, is_usual = self.server, self.repeatable is not None
+        if not self.keep_alive or server.draining or not (is_usual or self._is_ordinary()):
             self.send_head(status, line[STATUS_PHRASE:], lines, len(content))
             if content:
                 self.send_body(content)
@@ -672,7 +672,7 @@ class ServerConnection(asyncio.Protocol):
         self.response_started = self.response_done = True
         server.in_flight -= 1
         self.receiver.finished(None)
-        if request.framing or self.buffer or self.writing_paused or self.reading_paused:
+        if not is_usual or self.buffer or self.writing_paused or self.reading_paused:
             self._next(now)
             return
         self.state = _READING_HEAD
@@ -681,6 +681,10 @@ class ServerConnection(asyncio.Protocol):
         self.deadline = deadline = now + server.limits.idle_timeout
         if deadline < self.wakes:
             server.deadlines.set(self, deadline)
+
+    def _is_ordinary(self) -> bool:
+        """Whether a whole response needs no more than its content's length for the connection to live on."""
+        return self.request_done and self.request is not None and self.request.version == 11
 
     def abort(self, reason: str) -> None:
         if self.state in (_EXCHANGE, _TUNNEL) and not self.response_done:
@@ -708,10 +712,11 @@ class ServerConnection(asyncio.Protocol):
 
     def write_out(self) -> None:
         """Write what was gathered in this turn of the event loop."""
-        outgoing = self.outgoing
-        if outgoing:
-            self.outgoing = []
-            write_pieces(self.transport, outgoing)
+        outgoing, transport = self.outgoing, self.transport
+        if len(outgoing) == 1 and not transport.is_closing():
+            transport.write(outgoing.pop())
+        elif outgoing:
+            write_pieces(transport, outgoing)
 
     # ---- ends
 

@@ -67,12 +67,15 @@ class Outbox:
 
 
 def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> None:
-    """Write what belongs together with one system call; small pieces are cheaper joined than gathered by the kernel."""
+    """Write what belongs together with one system call, and leave `pieces` empty.
+
+    Small pieces are cheaper joined than gathered by the kernel.
+    """
+    taken = pieces.copy()
+    pieces.clear()  # first, for what is written may call back
     if transport.is_closing():
         return
-    if len(pieces) == 1:
-        transport.write(pieces[0])
-    elif len(pieces[-1]) < LARGE:
-        transport.write(b"".join(pieces))
+    if len(taken[-1]) < LARGE:
+        transport.write(b"".join(taken))
     else:
-        transport.writelines(pieces)
+        transport.writelines(taken)
