@@ -8,22 +8,28 @@ only the live tests see.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from portico.wire.server import Limits
 
-from .world import Recorded, ServerWorld, corpus, raw_bytes, splits
+from .world import Recorded, ServerWorld, corpus, raw_bytes, say_ok, splits
 
 CASES = corpus("request")
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-def run(case: Any, pieces: list[bytes]) -> ServerWorld:
-    world = ServerWorld(Limits(**case.get("limits", {})))
+def run(case: Any, pieces: list[bytes], respond: Callable[[Recorded], None] = say_ok) -> ServerWorld:
+    world = ServerWorld(Limits(**case.get("limits", {})), respond)
     world.wire.feed(pieces)
     return world
+
+
+def say_whole(recorded: Recorded) -> None:
+    recorded.stream.send_whole(200, b"HTTP/1.1 200 OK", [b"Content-Length: 2"], b"ok", time.monotonic())
 
 
 def described(recorded: Recorded, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -86,6 +92,22 @@ def test_verdict_is_the_same_however_the_bytes_are_cut(case: Any) -> None:
     assert judge(case, run(case, [raw]), [raw]) is None
     wrong = [fault for pieces in splits(raw) if (fault := judge(case, run(case, pieces), pieces)) is not None]
     assert wrong == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_verdict_is_the_same_behind_a_request_with_the_same_fields(case: Any) -> None:
+    raw = raw_bytes(case["raw"])
+    block = raw.partition(b"\r\n")[2].partition(b"\r\n\r\n")[0]
+    for whole in (False, True):
+        for pieces in ([raw], [raw[: len(raw) // 2], raw[len(raw) // 2 :]]):
+            world = run(case, [b"GET /before HTTP/1.1\r\n" + block + b"\r\n\r\n"], say_whole if whole else say_ok)
+            if world.is_ending or [each.finishes for each in world.exchanges] != [[None]]:
+                return  # its fields are no other request's
+            assert world.begun[0].request is not None
+            world.exchanges.clear()
+            world.wire.transport.sent = b""
+            world.wire.feed(pieces)
+            assert judge(case, world, pieces) is None
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "refuse" in case and "open" not in case], ids=name_of)

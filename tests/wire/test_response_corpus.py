@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from portico.wire.client import ResponseHeads
+
 from .world import Answered, UpstreamWorld, corpus, raw_bytes, splits
 
 CASES = corpus("response")
 
 
-def run(case: Any, pieces: list[bytes]) -> tuple[UpstreamWorld, Answered]:
-    world = UpstreamWorld()
+def run(case: Any, pieces: list[bytes], heads: ResponseHeads | None = None) -> tuple[UpstreamWorld, Answered]:
+    world = UpstreamWorld(heads)
     answered = world.start(case.get("method", "GET").encode())
     world.wire.feed(pieces)
     if case.get("eof"):
@@ -44,9 +46,9 @@ def outcome(world: UpstreamWorld, answered: Answered) -> dict[str, Any]:
     }
 
 
-def judge(case: Any, pieces: list[bytes]) -> str | None:
+def judge(case: Any, pieces: list[bytes], heads: ResponseHeads | None = None) -> str | None:
     """What is wrong with the outcome; None where nothing is."""
-    got = outcome(*run(case, pieces))
+    got = outcome(*run(case, pieces, heads))
     if "fail" in case:
         wish = case["fail"]
         right = (
@@ -72,6 +74,27 @@ def test_outcome_is_the_same_however_the_bytes_are_cut(case: Any) -> None:
     cuts = splits(raw) if len(raw) < 5000 else [[raw[i : i + 4096] for i in range(0, len(raw), 4096)]]
     wrong = [fault for pieces in cuts if (fault := judge(case, pieces)) is not None]
     assert wrong == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_outcome_is_the_same_where_the_head_is_known(case: Any) -> None:
+    raw = raw_bytes(case["raw"])
+    heads = ResponseHeads()
+    run(case, [raw], heads)
+    cuts = [[raw[:cut], raw[cut:]] for cut in range(1, min(len(raw), 2000))]
+    wrong = [fault for pieces in ([raw], *cuts) if (fault := judge(case, pieces, heads)) is not None]
+    assert wrong == []
+
+
+def test_a_known_head_that_is_not_all_there_is_waited_for() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 33"
+    assert len(head) - 2 == 33  # as long as its content would be, if a head ended one byte before its own end
+    heads = ResponseHeads()
+    assert heads[head].framing == 33
+    world = UpstreamWorld(heads)
+    answered = world.start()
+    world.wire.feed([head + b"\r"])
+    assert (answered.head, answered.ends, answered.errors) == (None, 0, [])
 
 
 def test_corpus_has_no_two_cases_of_one_name() -> None:

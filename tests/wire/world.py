@@ -376,10 +376,11 @@ class Answered:
 class UpstreamWorld:
     """An upstream connection to a fake service."""
 
-    def __init__(self) -> None:
+    def __init__(self, heads: ResponseHeads | None = None) -> None:
         self.loop = FakeLoop()
         self.deadlines = Deadlines(self.loop.as_loop())
-        self.connection = UpstreamConnection(self.deadlines, Outbox(self.loop.as_loop()), ResponseHeads())
+        outbox = Outbox(self.loop.as_loop())
+        self.connection = UpstreamConnection(self.deadlines, outbox, ResponseHeads() if heads is None else heads)
         self.wire = Wire(self.loop, self.connection)
 
     def start(self, method: bytes = b"GET", chunked: bool = False, body_done: bool = True) -> Answered:
