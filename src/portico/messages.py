@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from itertools import compress
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 CHUNKED: Final = -1
 """Body framing: chunked transfer coding. A framing of 0 or more is the body's length in bytes."""
@@ -25,7 +25,7 @@ class Fields:
     two flat lists that C code fills, so that a request costs no Python call per field.
     """
 
-    __slots__ = ("lines", "names", "passed", "passed_by", "shape")
+    __slots__ = ("identified_by", "identity", "lines", "names", "passed", "passed_by", "shape")
 
     def __init__(self, names: list[bytes], lines: list[bytes]) -> None:
         self.names = names
@@ -35,6 +35,9 @@ class Fields:
         """The lines that are passed on, joined, kept by whoever worked them out: fields that repeat are one object."""
         self.passed_by: object = None
         """By what they were worked out."""
+        self.identity: Any = None
+        """Who the consumer is, in the same way."""
+        self.identified_by: object = None
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of a lower-case `name`, without surrounding white space; None where there is none."""
@@ -132,12 +135,15 @@ class ResponseHead:
 
     # fmt: off
     __slots__ = (
-        "fields", "framing", "hop_by_hop", "keep_alive", "keep_alive_timeout", "line", "noted", "phrase", "status",
+        "fields", "framing", "hop_by_hop", "keep_alive", "keep_alive_timeout", "line", "noted", "phrase", "raw",
+        "status",
     )
     # fmt: on
 
     status: int
     phrase: bytes
+    raw: bytes
+    """All of it as it came, with the empty line at its end."""
     line: bytes
     """The status line as Portico writes it."""
     fields: Fields

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr
 
 from portico.errors import Answer, Refusal
 from portico.exchange import Exchange
+from portico.messages import Fields
 from portico.policies.policy import Context, Policy
 from portico.settings import DurationOrZero, Settings
 from portico.stores.generations import Generations
@@ -65,6 +66,18 @@ def build_auth(settings: AuthSettings, context: Context) -> Policy:
     def auth(exchange: Exchange) -> Answer | None:
         assert exchange.request is not None
         fields = exchange.request.fields
+        identity = fields.identity if fields.identified_by is verified else None
+        if identity is None or identity.expires <= time.time():
+            answer = identify(fields)
+            if answer is not None:
+                return answer
+            identity = fields.identity
+        exchange.consumer = identity.consumer
+        exchange.scopes = identity.scopes
+        exchange.request_lines += identity.lines
+        return None
+
+    def identify(fields: Fields) -> Answer | None:
         names = fields.names
         if names.count(b"authorization") != 1:
             return Refusal("credentials_missing", _HOW, _MISSING)
@@ -82,9 +95,8 @@ def build_auth(settings: AuthSettings, context: Context) -> Policy:
             except (jwt.InvalidTokenError, ValueError) as error:
                 return Refusal("credentials_invalid", f"the token is not valid: {_plain(error)}", _INVALID)
             verified.put(line, identity)
-        exchange.consumer = identity.consumer
-        exchange.scopes = identity.scopes
-        exchange.request_lines += identity.lines
+        fields.identity = identity
+        fields.identified_by = verified
         return None
 
     return auth

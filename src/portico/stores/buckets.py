@@ -54,13 +54,17 @@ class TokenBuckets:
         if now - self._rotated > self.span:
             self._rotated = now
             self._entries.rotate()
-        full_at = self._entries.get(key) or now
-        debt = full_at - now
+        young = self._entries.young
+        known = young.get(key)
+        debt = (known or self._entries.get(key) or now) - now
         if debt <= 0.0:
             debt = 0.0
         elif debt > self._room + self._margin:
             return self._room - debt
         debt += self.interval
-        self._entries.put(key, now + debt)
+        if known is None:
+            self._entries.put(key, now + debt)
+        else:
+            young[key] = now + debt
         left = (self.span - debt) / self.interval + _ROUNDING
         return left // 1 if left > 0.0 else 0.0

@@ -102,6 +102,15 @@ class ResponseHeads(dict[bytes, ResponseHead]):
     def __init__(self, noted: frozenset[bytes] = frozenset()) -> None:
         super().__init__()
         self.noted = noted | RESPONSE_RULES
+        self.latest: ResponseHead | None = None
+
+    def known(self, data: bytes) -> ResponseHead | None:
+        """The head at the start of `data`, if it was seen before."""
+        end = data.find(b"\r\n\r\n")
+        head = self.get(data[:end]) if end >= 0 else None
+        if head is not None:
+            self.latest = head
+        return head
 
     def __missing__(self, raw: bytes) -> ResponseHead:
         head = self.parse(raw)
@@ -171,13 +180,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _hear_whole(self, data: bytes) -> bool:
         """Take a response that is the whole of `data` and has a head like one before it; False where it is another."""
-        end = data.find(b"\r\n\r\n")
-        head = self.heads.get(data[:end])
-        receiver = self.receiver
+        heads, receiver = self.heads, self.receiver
+        head = heads.latest
+        if head is None or not data.startswith(head.raw):
+            head = heads.known(data)
         if (
             head is None
-            or head.framing != len(data) - end - 4
-            or end < 0
+            or head.framing != len(data) - len(head.raw)
             or head.status < 200
             or self.is_special
             or self.unsent
@@ -186,7 +195,7 @@ class UpstreamConnection(asyncio.Protocol):
         ):
             return False
         self.heard = True
-        return receiver.response_whole(head, data[end + 4 :])
+        return receiver.response_whole(head, data[len(head.raw) :])
 
     def _hear(self, data: bytes) -> None:
         try:

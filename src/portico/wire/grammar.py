@@ -324,6 +324,7 @@ def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes],
         raise MessageError("upstream_malformed", "the response has a line that is no header field") from None
     minor, status, phrase = match.groups()
     response = ResponseHead()
+    response.raw = head + b"\r\n\r\n"
     response.status = int(status)
     response.phrase = phrase or b""
     response.line = status_line(response.status, response.phrase)
