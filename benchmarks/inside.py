@@ -2,6 +2,7 @@
 
 A worker's house stands between transports that only keep what is written. Nothing of the kernel is in the number and
 hardly any noise, so that two trees can be compared: `PYTHONPATH=/elsewhere/src python -m benchmarks.inside`.
+`--steps` counts the interpreter's instructions instead, function by function: the same on every machine.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import gc
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import uvloop
@@ -137,6 +140,24 @@ def _requests(varied: bool, routes: int) -> Callable[[int], list[bytes]]:
     return batch
 
 
+def _steps(play: Callable[[], None], requests: int) -> None:
+    """Print how many instructions of the interpreter each function takes of a request."""
+    steps: Counter[str] = Counter()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode" and frame.f_code.co_filename != __file__:
+            steps[frame.f_code.co_qualname] += 1
+        return trace
+
+    sys.settrace(trace)
+    play()
+    sys.settrace(None)
+    for name, count in steps.most_common():
+        print(f"{count / requests:8.1f}  {name}")
+    print(f"{steps.total() / requests:8.1f}  in all")
+
+
 async def _measure(chosen: argparse.Namespace) -> None:
     all_of_them = {"auth": {"jwt": {"secret": SECRET}}, "rate_limit": {"requests_per_minute": 1e9, "burst": 10**9}}
     log = None if chosen.plain else AccessLog(asyncio.get_running_loop(), os.devnull, "json")
@@ -148,6 +169,12 @@ async def _measure(chosen: argparse.Namespace) -> None:
     found = []
     end = time.monotonic() + chosen.seconds
     number = 0
+    if chosen.steps:
+        for number in range(64):  # what is made once is made by then
+            house.play(batch(number))
+        counted = batch(number + 1)
+        _steps(lambda: house.play(counted), _CONNECTIONS)
+        end = 0.0
     while time.monotonic() < end:
         batches = [batch(number + index) for index in range(_ROUND // _CONNECTIONS)]
         number += len(batches)
@@ -157,8 +184,10 @@ async def _measure(chosen: argparse.Namespace) -> None:
         found.append((time.thread_time() - before) / _ROUND * 1e6)
         if log is not None:
             log.flush()
-    found.sort()
-    print(f"{found[0]:.1f} µs per request at best, {found[len(found) // 2]:.1f} in the median of {len(found)} rounds")
+    if found:
+        found.sort()
+        middle = found[len(found) // 2]
+        print(f"{found[0]:.1f} µs per request at best, {middle:.1f} in the median of {len(found)} rounds")
     if log is not None:
         log.close()
 
@@ -169,6 +198,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--plain", action="store_true", help="without policies and without a log")
     parser.add_argument("--varied", action="store_true", help="a header field that differs in every request")
     parser.add_argument("--routes", type=int, default=1, help="spread over so many routes")
+    parser.add_argument("--steps", action="store_true", help="count instructions of the interpreter, not time")
     parser.add_argument("--seconds", type=float, default=5)
     uvloop.run(_measure(parser.parse_args(arguments)))
 
