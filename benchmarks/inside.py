@@ -32,7 +32,8 @@ from portico.upstreams.instance import Instance
 from portico.upstreams.service import Timeouts
 from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import NEVER, Deadlines
-from portico.wire.server import HttpServer, Limits, ServerConnection
+from portico.wire.frontend import Limits
+from portico.wire.server import HttpServer, ServerConnection
 from portico.wire.writing import Outbox
 
 _CONNECTIONS = 32

@@ -34,7 +34,8 @@ from portico.snapshot import SnapshotBuilder
 from portico.termination import Termination
 from portico.wire.deadlines import Deadlines
 from portico.wire.entrance import Entrance
-from portico.wire.server import HttpServer, Limits
+from portico.wire.frontend import Limits
+from portico.wire.server import HttpServer
 from portico.wire.writing import Outbox
 
 logger: Final = logging.getLogger("portico.worker")

@@ -28,7 +28,8 @@ from portico.snapshot import SnapshotBuilder
 from portico.upstreams import host_name
 from portico.upstreams.instance import Instance
 from portico.wire.deadlines import Deadlines
-from portico.wire.server import HttpServer, Limits, ServerConnection
+from portico.wire.frontend import Limits
+from portico.wire.server import HttpServer, ServerConnection
 from portico.wire.writing import Outbox
 
 from .case import Answer, Case

@@ -6,7 +6,8 @@ import ssl
 
 from portico.wire.acceptor import Acceptor
 from portico.wire.deadlines import Deadlines
-from portico.wire.server import HttpServer, Limits
+from portico.wire.frontend import Limits
+from portico.wire.server import HttpServer
 from portico.wire.threshold import Threshold
 from portico.wire.writing import Outbox
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portico.messages import CHUNKED
-from portico.wire.server import Limits
+from portico.wire.frontend import Limits
 
 from .world import ServerWorld, UpstreamWorld, corpus, raw_bytes
 

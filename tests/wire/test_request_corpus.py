@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from portico.wire.server import Limits
+from portico.wire.frontend import Limits
 
 from .world import Recorded, ServerWorld, corpus, raw_bytes, say_ok, splits
 

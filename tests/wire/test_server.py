@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from portico.messages import CHUNKED, UNTIL_CLOSE
-from portico.wire.server import Limits
+from portico.wire.frontend import Limits
 
 from .world import ServerWorld, say, say_ok
 

@@ -16,7 +16,8 @@ from portico.exchange import Stream
 from portico.messages import RequestHead, ResponseHead
 from portico.wire.client import ResponseHeads, UpstreamConnection
 from portico.wire.deadlines import NEVER, Deadlines
-from portico.wire.server import HttpServer, Limits, ServerConnection
+from portico.wire.frontend import Limits
+from portico.wire.server import HttpServer, ServerConnection
 from portico.wire.writing import Outbox
 
 CORPUS = Path(__file__).parent / "corpus"

@@ -8,17 +8,16 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from portico.errors import MessageError
-from portico.exchange import Client, Handler, Receiver
+from portico.exchange import Client, Receiver
 from portico.messages import CHUNKED, TUNNEL, RequestHead
 from portico.wire.chunked import ChunkedDecoder, encode_chunk, last_chunk
-from portico.wire.deadlines import NEVER, Deadlines
+from portico.wire.deadlines import NEVER
+from portico.wire.frontend import Frontend
 from portico.wire.grammar import (
-    REQUEST_RULES,
     STATUS_PHRASE,
     diagnosed,
     is_hopeless,
@@ -28,7 +27,7 @@ from portico.wire.grammar import (
     without_empty_lines,
 )
 from portico.wire.proxy_protocol import Origin
-from portico.wire.writing import LARGE, Outbox, is_broken, unsent_bytes, write_pieces
+from portico.wire.writing import LARGE, is_broken, unsent_bytes, write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
 """Bytes waiting to be sent before the sender of a body is told to pause."""
@@ -55,10 +54,6 @@ _READING_HEAD, _EXCHANGE, _TUNNEL, _LINGERING, _CLOSING, _CLOSED = range(6)
 _BODILESS, _LENGTH, _CHUNKED, _TO_CLOSE, _RAW = range(5)
 
 
-def _is_nobody(address: str) -> bool:  # noqa: ARG001
-    return False
-
-
 class _Nobody:
     """A closed connection's receiver."""
 
@@ -71,86 +66,11 @@ class _Nobody:
 _NOBODY: Final = _Nobody()
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one client may ask of a worker; sizes in bytes, times in seconds.
-
-    `body_rate`, in bytes a second, and `connections_per_client` are without effect at 0. `is_shared` tells of
-    addresses behind which many clients are, which the latter does not hold for.
-    """
-
-    header_size: int = 32 * 1024
-    header_count: int = 100
-    url_length: int = 16 * 1024
-    body_size: int = 10 * 1024 * 1024
-    body_rate: int = 0
-    connections: int = 10_000
-    connections_per_client: int = 0
-    is_shared: Callable[[str], bool] = _is_nobody
-    header_timeout: float = 10.0
-    body_timeout: float = 30.0
-    idle_timeout: float = 60.0
-
-
-class HttpServer:
-    """What all connections of a worker share; called, it makes the protocol of a new connection.
-
-    `noted` are the names of fields that the handler wants `RequestHead.noted` to tell about.
-    """
-
-    def __init__(
-        self,
-        handler: Handler,
-        limits: Limits,
-        deadlines: Deadlines,
-        outbox: Outbox,
-        loop: asyncio.AbstractEventLoop,
-        noted: frozenset[bytes] = frozenset(),
-    ) -> None:
-        self.handler = handler
-        self.noted = noted | REQUEST_RULES
-        self.limits = limits
-        self.deadlines = deadlines
-        self.outbox = outbox
-        self.loop = loop
-        self.connections: set[ServerConnection] = set()
-        self.clients: dict[str, int] = {}
-        self.draining = False
-        self.in_flight = 0
-        self.tunnels = 0
+class HttpServer(Frontend):
+    """What all connections of a worker share; called, it makes the protocol of a new one."""
 
     def __call__(self) -> ServerConnection:
         return ServerConnection(self)
-
-    def admit(self, connection: ServerConnection) -> MessageError | None:
-        """Count a new connection; the error where it is one too many."""
-        limits = self.limits
-        address = connection.client.address
-        self.clients[address] = count = self.clients.get(address, 0) + 1
-        self.connections.add(connection)
-        if len(self.connections) > limits.connections:
-            return MessageError("overloaded", "too many connections; try again soon")
-        if limits.connections_per_client and count > limits.connections_per_client and not limits.is_shared(address):
-            return MessageError("too_many_connections", "too many connections from this address")
-        return None
-
-    def release(self, connection: ServerConnection) -> None:
-        """A connection is gone."""
-        self.connections.discard(connection)
-        address = connection.client.address
-        self.clients[address] -= 1
-        if not self.clients[address]:
-            del self.clients[address]
-
-    def close_idle(self) -> None:
-        """Close connections on which nothing runs; with `draining` set, the others close after their exchange."""
-        for connection in list(self.connections):
-            connection.close_if_idle()
-
-    def abort(self) -> None:
-        """Close every connection at once."""
-        for connection in list(self.connections):
-            connection.transport.abort()
 
 
 class ServerConnection(asyncio.Protocol):
@@ -408,7 +328,7 @@ class ServerConnection(asyncio.Protocol):
         line = buffer.find(b"\r\n")
         end = buffer.find(b"\r\n\r\n", self.scanned)
         if end < 0 or end > limits.header_size:
-            error = _oversized(buffer, end, limits)
+            error = limits.broken_by(buffer, end)
             if error is not None:
                 self._refuse(error, buffer)
                 return True
@@ -820,15 +740,3 @@ def _client_of(transport: asyncio.BaseTransport, origin: Origin | None) -> Clien
     if origin is not None:
         address, port = origin.address, origin.port
     return Client(address, port, tls is not None, tls.getpeercert(binary_form=True) if tls else None)
-
-
-def _oversized(buffer: bytes, end: int, limits: Limits) -> MessageError | None:
-    """The error for a head, complete up to `end` or not (-1), that is past a limit."""
-    line = buffer.find(b"\r\n")
-    target_limit = limits.url_length + 64  # method and version beside the target
-    if (line if line >= 0 else len(buffer)) > target_limit:
-        return MessageError("url_too_long", f"the request target is longer than {limits.url_length} bytes")
-    size = (end if end >= 0 else len(buffer) - 3) - line  # while the end is not there, 3 bytes may be part of it
-    if line >= 0 and size > limits.header_size:
-        return MessageError("headers_too_large", f"the header fields are larger than {limits.header_size} bytes")
-    return None

@@ -1,0 +1,118 @@
+"""What clients may ask of a worker, and who they are: all that their connections share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from portico.errors import MessageError
+from portico.exchange import Client, Handler
+from portico.wire.deadlines import Deadlines
+from portico.wire.grammar import REQUEST_RULES
+from portico.wire.writing import Outbox
+
+
+def _is_nobody(address: str) -> bool:  # noqa: ARG001
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may ask of a worker; sizes in bytes, times in seconds.
+
+    `body_rate`, in bytes a second, and `connections_per_client` are without effect at 0. `is_shared` tells of
+    addresses behind which many clients are, which the latter does not hold for.
+    """
+
+    header_size: int = 32 * 1024
+    header_count: int = 100
+    url_length: int = 16 * 1024
+    body_size: int = 10 * 1024 * 1024
+    body_rate: int = 0
+    connections: int = 10_000
+    connections_per_client: int = 0
+    is_shared: Callable[[str], bool] = _is_nobody
+    header_timeout: float = 10.0
+    body_timeout: float = 30.0
+    idle_timeout: float = 60.0
+
+    def broken_by(self, buffer: bytes, end: int) -> MessageError | None:
+        """The error for a head, complete up to `end` or not (-1), that is past a limit."""
+        line = buffer.find(b"\r\n")
+        target_limit = self.url_length + 64  # method and version beside the target
+        if (line if line >= 0 else len(buffer)) > target_limit:
+            return MessageError("url_too_long", f"the request target is longer than {self.url_length} bytes")
+        size = (end if end >= 0 else len(buffer) - 3) - line  # while the end is not there, 3 bytes may be part of it
+        if line >= 0 and size > self.header_size:
+            return MessageError("headers_too_large", f"the header fields are larger than {self.header_size} bytes")
+        return None
+
+
+class Connection(Protocol):
+    """One client's."""
+
+    client: Client
+    transport: asyncio.Transport
+
+    def close_if_idle(self) -> None:
+        """Close where nothing runs."""
+
+
+class Frontend:
+    """The side of a worker that clients see: what all their connections share.
+
+    `noted` are the names of fields that the handler wants `RequestHead.noted` to tell about.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        deadlines: Deadlines,
+        outbox: Outbox,
+        loop: asyncio.AbstractEventLoop,
+        noted: frozenset[bytes] = frozenset(),
+    ) -> None:
+        self.handler = handler
+        self.noted = noted | REQUEST_RULES
+        self.limits = limits
+        self.deadlines = deadlines
+        self.outbox = outbox
+        self.loop = loop
+        self.connections: set[Connection] = set()
+        self.clients: dict[str, int] = {}
+        self.draining = False
+        self.in_flight = 0
+        self.tunnels = 0
+
+    def admit(self, connection: Connection) -> MessageError | None:
+        """Count a new connection; the error where it is one too many."""
+        limits = self.limits
+        address = connection.client.address
+        self.clients[address] = count = self.clients.get(address, 0) + 1
+        self.connections.add(connection)
+        if len(self.connections) > limits.connections:
+            return MessageError("overloaded", "too many connections; try again soon")
+        if limits.connections_per_client and count > limits.connections_per_client and not limits.is_shared(address):
+            return MessageError("too_many_connections", "too many connections from this address")
+        return None
+
+    def release(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        address = connection.client.address
+        self.clients[address] -= 1
+        if not self.clients[address]:
+            del self.clients[address]
+
+    def close_idle(self) -> None:
+        """Close connections on which nothing runs; with `draining` set, the others close after their exchange."""
+        for connection in list(self.connections):
+            connection.close_if_idle()
+
+    def abort(self) -> None:
+        """Close every connection at once."""
+        for connection in list(self.connections):
+            connection.transport.abort()
