@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from portico import __version__
@@ -103,6 +104,12 @@ def _gateway_at(config: Path | None, admin: str | None) -> AdminClient:
     return AdminClient(host, port, token)
 
 
+def _print_table(table: Table) -> None:
+    """A row is a line, however wide: what is cut to fit tells nothing, and scripts read it, too."""
+    out.width = max(out.width, Measurement.get(out, out.options.update(max_width=10_000), table).maximum)
+    out.print(table)
+
+
 @app.command()
 def run(
     config: ConfigOption = None,
@@ -167,7 +174,7 @@ def routes(config: ConfigOption = None) -> None:
             route.rewrite,
             " ".join(key for key in POLICY_SETTINGS if key in route.policies) or "none",
         )
-    out.print(table)
+    _print_table(table)
     if loaded.discover is not None:
         names, path = ", ".join(loaded.discover.services), loaded.discover.path
         out.print(f"and {path} for services that register as {names}: portico services shows them", markup=False)
@@ -189,7 +196,7 @@ def services(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        out.print(_services_table(found["services"]))
+        _print_table(_services_table(found["services"]))
         out.print(f"generation {found['generation']}, workers: {len(found['workers'])}")
     if any(service["status"] == "unhealthy" for service in found["services"]):
         raise typer.Exit(1)
