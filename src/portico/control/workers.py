@@ -11,6 +11,7 @@ import msgspec
 
 from portico import channel
 from portico.config import Config, dump_config
+from portico.control.instance_states import InstanceStates
 from portico.discovered import Found
 
 logger: Final = logging.getLogger("portico.control")
@@ -92,6 +93,10 @@ class Workers:
         """Totals of the connected workers by name, fresh where they answer in time."""
         await self._collect()
         return {worker: totals for worker, totals in self._totals.items() if worker in self._writers}
+
+    async def instance_states(self) -> InstanceStates:
+        """What the connected workers know of the instances."""
+        return InstanceStates([*(await self.running()).values()])
 
     async def totals(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Totals of the connected workers, fresh where they answer in time, and those of the ended ones."""
