@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from portico import __version__
@@ -34,6 +35,15 @@ DEFAULT_CONFIG = "portico.yaml"
 _REDIS_PATIENCE = 1.5
 """Seconds that `check` waits for Redis."""
 _HEALTH_STYLES = {"healthy": "green", "unhealthy": "red", "unchecked": "dim"}
+_STATE_WORDS = {
+    "down": ("down", "for", "red"),
+    "ejected": ("ejected", "by", "red"),
+    "half_open": ("half-open", "at", "yellow"),
+    "panic": ("ejected but used", "by", "yellow"),
+    "slow_start": ("slow start", "at", "yellow"),
+    "active": ("active", "", "green"),
+}
+"""How the states of `InstanceState` read, also before "1 of 2 workers"."""
 
 app = typer.Typer(
     help="An API gateway: one YAML file, policies in plain Python.",
@@ -103,6 +113,12 @@ def _gateway_at(config: Path | None, admin: str | None) -> AdminClient:
     return AdminClient(host, port, token)
 
 
+def _print_table(table: Table) -> None:
+    """A row is a line, however wide: what is cut to fit tells nothing, and scripts read it, too."""
+    out.width = max(out.width, Measurement.get(out, out.options.update(max_width=10_000), table).maximum)
+    out.print(table)
+
+
 @app.command()
 def run(
     config: ConfigOption = None,
@@ -167,7 +183,7 @@ def routes(config: ConfigOption = None) -> None:
             route.rewrite,
             " ".join(key for key in POLICY_SETTINGS if key in route.policies) or "none",
         )
-    out.print(table)
+    _print_table(table)
     if loaded.discover is not None:
         names, path = ", ".join(loaded.discover.services), loaded.discover.path
         out.print(f"and {path} for services that register as {names}: portico services shows them", markup=False)
@@ -189,24 +205,50 @@ def services(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        out.print(_services_table(found["services"]))
+        _print_table(_services_table(found["services"]))
+        for service in found["services"]:
+            if "warning" in service:
+                out.print(f"{service['name']}: {service['warning']}", markup=False)
         out.print(f"generation {found['generation']}, workers: {len(found['workers'])}")
-    if any(service["status"] == "unhealthy" for service in found["services"]):
+    if any(service["status"] == "unhealthy" or _gets_nothing(service) for service in found["services"]):
         raise typer.Exit(1)
 
 
+def _gets_nothing(service: dict[str, Any]) -> bool:
+    """Whether no worker sends anything to any instance."""
+    counts = [instance.get("workers", {}) for instance in service["instances"]]
+    return all(each and each.keys() <= {"ejected", "down"} for each in counts)
+
+
 def _services_table(services: list[dict[str, Any]]) -> Table:
-    table = Table("service", "instance", "weight", "health", "from", "expires", "error", box=None, pad_edge=False)
+    columns = ("service", "instance", "weight", "health", "state", "from", "expires", "error")
+    table = Table(*columns, box=None, pad_edge=False)
     for service in services:
         for instance in service["instances"]:
             health = f"[{_HEALTH_STYLES[instance['status']]}]{instance['status']}[/]"
             left = instance.get("expires_in")
             expires = "lost" if instance.get("lost") else "" if left is None else f"{left:.0f}s"
-            row = service["name"], instance["url"], str(instance["weight"]), health, instance["source"], expires
-            table.add_row(*row, escape(instance.get("error", "")))
+            row = service["name"], instance["url"], str(instance["weight"]), health, _state_in_words(instance)
+            table.add_row(*row, instance["source"], expires, escape(instance.get("error", "")))
         if not service["instances"]:
-            table.add_row(service["name"], "none registered", "", "[red]unhealthy[/]", "", "", "")
+            table.add_row(service["name"], "none registered", "", "[red]unhealthy[/]", "", "", "", "")
     return table
+
+
+def _state_in_words(instance: dict[str, Any]) -> str:
+    """What the workers make of it, without those that find nothing to say; of one worker without the number."""
+    counts = instance.get("workers", {})
+    total = sum(counts.values())
+    said = []
+    for state, count in counts.items():
+        words, whose, style = _STATE_WORDS[state]
+        if whose and total > 1:
+            words = f"{words} {whose} {count} of {total} workers"
+        if whose or len(counts) == 1:
+            said.append(f"[{style}]{words}[/]")
+    if "next_try_in" in instance:
+        said.append(f"next try in {instance['next_try_in']:.0f}s")
+    return ", ".join(said)
 
 
 @app.command()

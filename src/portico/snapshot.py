@@ -28,6 +28,7 @@ from portico.upstreams.adaptive_limit import AdaptiveLimit
 from portico.upstreams.breakers import Breakers
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Address, Instance
+from portico.upstreams.instance_state import InstanceState
 from portico.upstreams.latency import Latency
 from portico.upstreams.limit import Limit
 from portico.upstreams.named_instance import NamedInstance, is_literal
@@ -175,6 +176,27 @@ class SnapshotBuilder:
             (key, url, instance.breaker.state)
             for (key, url, _), instance in self._instances.items()
             if instance.breaker is not None
+        ]
+
+    def instance_states(self) -> list[tuple[str, str, InstanceState, int, float]]:
+        """Instances of which there is more to say than that they are active and idle.
+
+        Each is upstream key, URL, state, exchanges under way, and the seconds that its breaker stays open.
+        """
+        now = time.monotonic()
+        exceptions: dict[Instance, InstanceState] = {}
+        for service in self._services:
+            exceptions.update(service.exceptions(now))
+        return [
+            (
+                key,
+                url,
+                exceptions.get(instance, InstanceState.ACTIVE),
+                instance.in_flight,
+                max(0.0, instance.breaker.seconds_left(now)) if instance.breaker is not None else 0.0,
+            )
+            for (key, url, _), instance in self._instances.items()
+            if instance.in_flight or instance in exceptions
         ]
 
     def load(self) -> dict[str, tuple[int, int | None, int]]:

@@ -331,6 +331,7 @@ class _Worker:
             "connections": len(self.http.connections),
             "tunnels": self.http.tunnels,
             "breakers": self.builder.breaker_states(),
+            "instances": self.builder.instance_states(),
             "services": self.builder.load(),
             "redis_up": None if self.shared is None else int(self.shared.is_up),
             "generation": self.gateway.snapshot.generation,

@@ -206,5 +206,5 @@ FAULTS: Final[tuple[Fault, ...]] = (
     _process_fault("rolling-restart", _roll),
     Fault("drain", under_load(_drain_gateway), (two_porticos, *_FRONTS), Promise.ALL),
     Fault("gateway-killed", under_load(_kill_gateway), _FRONTS, Promise.RUNNING),
-    Fault("overload", overloaded, (portico,), Promise.REFUSED),
+    Fault("overload", overloaded, (portico, nginx, haproxy), Promise.REFUSED),
 )

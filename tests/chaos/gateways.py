@@ -14,6 +14,7 @@ from benchmarks import nginx_parts
 from benchmarks.children import child, free_port, output_file
 from benchmarks.peer import Site, program
 from benchmarks.readiness import comes_true
+from benchmarks.stress.worker import children
 
 from live.client import Wire
 from live.world import Gateway
@@ -24,7 +25,8 @@ from .processes import ALL_CORES
 HA: Final = Path(__file__).parents[2] / "deploy" / "ha"
 _START_WITHIN: Final = 10.0
 
-# Both peers with the time-outs and the number of tries that Portico is given in `configs`, and their other defaults.
+# Both peers with the time-outs, the workers and the number of tries that Portico is given in `configs`, and their other
+# defaults; what are workers to Portico and nginx are threads to HAProxy.
 # HAProxy repeats no POST, and marks down who gives five errors in a row; nginx knows no checks of its own.
 _NGINX: Final = """\
     access_log off;
@@ -48,6 +50,8 @@ _NGINX: Final = """\
     }}
 """
 _HAPROXY: Final = """\
+global
+    nbthread {workers}
 defaults
     mode http
     timeout connect 1s
@@ -70,10 +74,14 @@ backend chaos
 
 @dataclass
 class Subject:
-    """What is played to: the ports that the load goes to, and the processes of Portico behind them."""
+    """What is played to: the ports that the load goes to, and the processes of Portico behind them.
+
+    `workers` gives the ids of the processes that serve, where one gateway stands alone.
+    """
 
     name: str
     ports: list[int]
+    workers: Callable[[], Sequence[int]] = list
     gateways: list[Gateway] = field(default_factory=list)
     config: Mapping[str, Any] = field(default_factory=dict)
 
@@ -92,7 +100,7 @@ def portico(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
     """One gateway."""
     config = config_of(fault, instances)
     with _gateway(config) as gateway:
-        yield Subject("portico", [gateway.port], [gateway], config)
+        yield Subject("portico", [gateway.port], gateway.workers, [gateway], config)
 
 
 @contextmanager
@@ -100,7 +108,7 @@ def two_porticos(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
     """Two gateways; the load looks at their readiness itself."""
     config = config_of(fault, instances)
     with _gateway(config) as one, _gateway(config) as two:
-        yield Subject("two porticos", [one.port, two.port], [one, two], config)
+        yield Subject("two porticos", [one.port, two.port], gateways=[one, two], config=config)
 
 
 @contextmanager
@@ -119,18 +127,21 @@ def _gateway(config: Mapping[str, Any]) -> Iterator[Gateway]:
 def nginx(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
     """nginx in Portico's place."""
     servers = "\n".join(f"        server 127.0.0.1:{port};" for port in instances)
-    with _site(2) as site, _running(nginx_parts.command(site, _NGINX.format(port=site.port, servers=servers)), site):
-        yield Subject("nginx", [site.port])
+    with _site(_workers(fault, instances)) as site:
+        command = nginx_parts.command(site, _NGINX.format(port=site.port, servers=servers))
+        with _running(command, site) as master:
+            yield Subject("nginx", [site.port], lambda: children(master))
 
 
 @contextmanager
 def haproxy(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
     """HAProxy in Portico's place."""
     servers = "\n".join(f"    server i{port} 127.0.0.1:{port}" for port in instances)
-    with _site(1) as site:
-        path = site.write("haproxy.cfg", _HAPROXY.format(port=site.port, servers=servers))
-        with _running([program("haproxy") or "haproxy", "-db", "-f", str(path)], site):
-            yield Subject("haproxy", [site.port])
+    with _site(_workers(fault, instances)) as site:
+        text = _HAPROXY.format(port=site.port, workers=site.workers, servers=servers)
+        command = [program("haproxy") or "haproxy", "-db", "-f", str(site.write("haproxy.cfg", text))]
+        with _running(command, site) as process:
+            yield Subject("haproxy", [site.port], lambda: [process])
 
 
 @contextmanager
@@ -141,7 +152,7 @@ def behind_haproxy(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
         settings = [f"{name}={value}" for name, value in where.items()]
         command = ["env", *settings, program("haproxy") or "haproxy", "-db", "-f", str(HA / "haproxy.cfg")]
         with _running(command, site, "/readyz"):
-            yield Subject("behind haproxy", [site.port], [one, two], config)
+            yield Subject("behind haproxy", [site.port], gateways=[one, two], config=config)
 
 
 @contextmanager
@@ -152,7 +163,7 @@ def behind_nginx(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
         _pair(fault, instances, "portico-behind-nginx.yaml") as (one, two, config),
         _running(nginx_of_ha(site, [one.port, two.port]), site, "/readyz"),
     ):
-        yield Subject("behind nginx", [site.port], [one, two], config)
+        yield Subject("behind nginx", [site.port], gateways=[one, two], config=config)
 
 
 def missing(start: Start) -> str:
@@ -189,6 +200,12 @@ def _named(name: str, value: str, pair: Sequence[Gateway]) -> dict[str, str]:
     return {name.format(number): value.format(gateway.port) for number, gateway in enumerate(pair, 1)}
 
 
+def _workers(fault: str, instances: Sequence[int]) -> int:
+    """As many as Portico has for this fault."""
+    workers: int = config_of(fault, instances)["gateway"]["workers"]
+    return workers
+
+
 @contextmanager
 def _site(workers: int) -> Iterator[Site]:
     with TemporaryDirectory(prefix="portico-chaos-") as name:
@@ -196,12 +213,13 @@ def _site(workers: int) -> Iterator[Site]:
 
 
 @contextmanager
-def _running(command: list[str], site: Site, path: str = "/small/ready") -> Iterator[None]:
+def _running(command: list[str], site: Site, path: str = "/small/ready") -> Iterator[int]:
+    """The id of the process that was started, once it passes requests on."""
     with child(command, site.directory, ALL_CORES) as process:
         comes_true(lambda: process.poll() is not None or _answers(site.port, path), _START_WITHIN)
         if process.poll() is not None or not _answers(site.port, path):
             raise RuntimeError(f"it did not start\n{output_file(site.directory).read_text(errors='replace')}")
-        yield
+        yield process.pid
 
 
 def _answers(port: int, path: str) -> bool:

@@ -1,7 +1,8 @@
 """Ten times the load that one worker can carry.
 
 No client in Python asks ten times as much as a worker can answer. So the worker gets a small share of its core: it runs
-with a low priority beside a process that never rests (`setpriority(2)`), and the load is small, too.
+with a low priority beside a process that never rests (`setpriority(2)`), and the load is small, too. The same is done
+to the worker of a peer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from benchmarks.cores import LOAD, for_gateway, pinned
@@ -28,6 +30,7 @@ from .row import Row, Span, p99
 
 _NICE: Final = 10
 """Beside one busy process of priority 0: about a tenth of the core (`sched(7)`)."""
+_IS_AUTOGROUPED: Final = Path("/proc/sys/kernel/sched_autogroup_enabled")
 _TIMES: Final = 10
 _CLIENTS: Final = 500
 _LASTS: Final = 7.0
@@ -82,11 +85,12 @@ def overloaded(fault: Fault, start: Start, seconds: float) -> Row:
         Instance("a", LOAD) as one,
         Instance("b", LOAD) as two,
         start(fault.name, [one.port, two.port]) as subject,
-        _slowed(subject.gateways[0].workers()[0]) as worker,
+        _slowed(*subject.workers()) as worker,
     ):
         found = _measured(worker, subject.ports[0], lasts)
     row = Row(
         *(fault.name, subject.name, fault.promise, found.few + found.flood, found.steady, found.during),
+        is_judged=subject.is_judged,
     )
     _judge(row, found, lasts)
     return row
@@ -132,7 +136,7 @@ def _slowed(pid: int) -> Iterator[Worker]:
     """A worker on one core, next to a process of this session that takes most of it."""
     core = for_gateway(1)
     os.sched_setaffinity(pid, core)
-    os.setpriority(os.PRIO_PROCESS, pid, _NICE)
+    _lower(pid)
     with pinned(core):
         busy = subprocess.Popen([sys.executable, "-c", _BUSY])
     try:
@@ -140,3 +144,21 @@ def _slowed(pid: int) -> Iterator[Worker]:
     finally:
         busy.kill()
         busy.wait()
+
+
+def _lower(pid: int) -> None:
+    """Lower its priority, or that of its session if that is another one than ours.
+
+    Linux may share a core among sessions first, and among the processes of each then; a process's own priority counts
+    within its session only (`sched(7)`, the autogroup feature). A peer has a session of its own, Portico has ours.
+    """
+    group, ours = Path(f"/proc/{pid}/autogroup"), Path("/proc/self/autogroup")
+    if _IS_AUTOGROUPED.exists() and _IS_AUTOGROUPED.read_text().strip() == "1" and _name(group) != _name(ours):
+        group.write_text(str(_NICE))
+    else:
+        os.setpriority(os.PRIO_PROCESS, pid, _NICE)
+
+
+def _name(group: Path) -> str:
+    """Of `/autogroup-25 nice 0` the first word."""
+    return group.read_text().split()[0]

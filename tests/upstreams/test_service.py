@@ -184,6 +184,34 @@ def test_one_that_comes_back_warms_up(clock: Clock) -> None:
     assert shares == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 
 
+def test_what_is_said_of_instances(clock: Clock) -> None:
+    a, b, c, d = (make_instance(name) for name in "abcd")
+    balancing = Balancing(max_ejected=0.5, slow_start=20)
+    service = make_service(*((each, 1) for each in (a, b, c, d)), balancing=balancing)
+
+    def said() -> dict[str, str]:
+        return {instance.name: state.value for instance, state in service.exceptions(clock.now)}
+
+    breakers = {each: failing(service, each) for each in (a, b, c)}
+    assert said() == {}
+    breakers[a].failed("x")
+    breakers[b].failed("x")
+    assert said() == {"a": "ejected", "b": "ejected"}
+    breakers[c].failed("x")
+    assert said() == {"a": "panic", "b": "panic", "c": "panic"}, "more are out than may be"
+    breakers[c].deadline_passed()
+    assert said() == {"a": "ejected", "b": "ejected", "c": "half_open"}
+    breakers[c].started("trial")
+    assert said()["c"] == "half_open"
+    breakers[c].answered("trial")
+    c.returned = clock.now
+    d.healthy = False
+    service.refresh()
+    assert said() == {"a": "panic", "b": "panic", "c": "slow_start", "d": "down"}
+    clock.now += 20
+    assert "c" not in said(), "it is warm"
+
+
 def test_who_asked_for_rest(clock: Clock) -> None:
     a, b = make_instance("a"), make_instance("b")
     service = make_service((a, 1), (b, 1))

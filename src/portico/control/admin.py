@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from portico import __version__
 from portico.control.guard import Guard
+from portico.control.instance_states import InstanceStates
 from portico.control.overview import services_overview, workers_overview
 from portico.control.problems import problem
 from portico.control.registry_api import registry_routes
@@ -36,10 +37,11 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     @app.get("/admin/services")
     async def services() -> dict[str, Any]:
         """Services, their instances and how these are, and who serves them by which configuration."""
+        live = await state.workers.running()
         return {
             "generation": state.generation,
-            "services": services_overview(state),
-            "workers": workers_overview(await state.workers.running()),
+            "services": services_overview(state, InstanceStates([*live.values()])),
+            "workers": workers_overview(live),
         }
 
     @app.get("/admin/status")

@@ -7,7 +7,7 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import httpx
 
 from portico.certificates import CertificateError
 from portico.config import Config, HealthCheckSettings, InstanceSettings, ServiceSettings, UpstreamTlsSettings
+from portico.control.instance_states import InstanceStates
 from portico.discovered import Found
 from portico.snapshot import upstream_key
 from portico.upstream_tls import UpstreamContexts
@@ -74,9 +75,13 @@ class Finding:
 
 @dataclass
 class HealthChecks:
-    """Runs the checks of one configuration after another; `changed` hears of instances that turned."""
+    """Runs the checks of one configuration after another; `changed` hears of instances that turned.
+
+    `seen_by_workers` gives what workers know besides, for `/health`.
+    """
 
     changed: Callable[[list[tuple[str, str, bool]]], None]
+    seen_by_workers: Callable[[], Awaitable[InstanceStates]]
     checks: dict[tuple[str, str], Check] = field(default_factory=dict)
     _services: Mapping[str, ServiceSettings] = field(default_factory=dict)
     _found: dict[str, Sequence[Found]] = field(default_factory=dict)
@@ -177,14 +182,19 @@ class HealthChecks:
 
     async def _look_at_all(self) -> dict[str, Any]:
         checks = list(self.checks.values())
-        findings = await asyncio.gather(*(self._look(check) for check in checks))
+        looks = asyncio.gather(*(self._look(check) for check in checks))
+        states, findings = await asyncio.gather(self.seen_by_workers(), looks)
         self._reported = time.monotonic()
         services: dict[str, dict[str, Any]] = {}
+        upstreams: dict[str, dict[str, list[str]]] = {}
         for check, finding in zip(checks, findings, strict=True):
             entry = services.setdefault(check.service, {"status": "unhealthy", "instances": []})
-            entry["instances"].append(_described(check, finding))
-        for entry in services.values():
+            entry["instances"].append(_described(check, finding) | states.described(*check.identity))
+            upstreams.setdefault(check.service, {}).setdefault(check.key, []).append(check.instance.url)
+        for name, entry in services.items():
             _sum_up(entry)
+            if warning := _warning(name, upstreams[name], states):
+                entry["warning"] = warning
         for name, service in self._services.items():
             if service.discover is not None and name not in services:
                 services[name] = {"status": "unhealthy", "instances": [], "error": "no instance is registered"}
@@ -238,6 +248,12 @@ def _described(check: Check, finding: Finding) -> dict[str, Any]:
     if finding.error is not None:
         entry["error"] = finding.error
     return entry
+
+
+def _warning(service: str, upstreams: Mapping[str, Sequence[str]], states: InstanceStates) -> str | None:
+    """What is to be said of a service, and of its versions with instances of their own: URLs by upstream key."""
+    said = {key: states.warning(key, urls) for key, urls in upstreams.items()}
+    return "; ".join(text if key == service else f"{key}: {text}" for key, text in said.items() if text) or None
 
 
 def _sum_up(entry: dict[str, Any]) -> None:

@@ -5,20 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from portico.control.health import Check
+from portico.control.instance_states import InstanceStates
 from portico.control.registration import Entry
 from portico.control.registry_api import described
 from portico.control.state import State
 
 
-def services_overview(state: State) -> list[dict[str, Any]]:
-    """Every service, and every version with instances of its own, in the order of the configuration."""
+def services_overview(state: State, states: InstanceStates) -> list[dict[str, Any]]:
+    """Every service, and every version with instances of its own, in the order of the configuration.
+
+    `status` is what active checks say; what the workers make of it stands beside that, in `states`.
+    """
     services: dict[str, dict[str, Any]] = {}
     registered = {(entry.service, entry.url): entry for entry in state.discovery.registry.entries.values()}
     for check in state.health.checks.values():
         entry = services.setdefault(check.key, {"name": check.key, "status": "unhealthy", "instances": []})
-        entry["instances"].append(_instance(check, registered.get((check.service, check.instance.url))))
+        instance = _instance(check, registered.get((check.service, check.instance.url)))
+        entry["instances"].append(instance | states.described(*check.identity))
         if check.healthy:
             entry["status"] = "healthy"
+    for key, entry in services.items():
+        if warning := states.warning(key, [instance["url"] for instance in entry["instances"]]):
+            entry["warning"] = warning
     for name, service in state.config.services.items():
         if service.discover is not None and name not in services:
             services[name] = {"name": name, "status": "unhealthy", "instances": []}

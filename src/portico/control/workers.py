@@ -11,6 +11,7 @@ import msgspec
 
 from portico import channel
 from portico.config import Config, dump_config
+from portico.control.instance_states import InstanceStates
 from portico.discovered import Found
 
 logger: Final = logging.getLogger("portico.control")
@@ -34,7 +35,8 @@ class Workers:
         self._health: dict[tuple[str, str], bool] = {}
         self._found: dict[str, list[Found]] = {}
         self._collections = 0
-        self._waiting: dict[str, tuple[int, asyncio.Future[None]]] = {}
+        self._waiting: dict[tuple[str, int], asyncio.Future[None]] = {}
+        """Who waits for a worker's answer to which `Collect`; several may be under way."""
         self._adopted: dict[str, channel.Adopted] = {}
         self._progress = asyncio.Event()
 
@@ -93,6 +95,10 @@ class Workers:
         await self._collect()
         return {worker: totals for worker, totals in self._totals.items() if worker in self._writers}
 
+    async def instance_states(self) -> InstanceStates:
+        """What the connected workers know of the instances."""
+        return InstanceStates([*(await self.running()).values()])
+
     async def totals(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Totals of the connected workers, fresh where they answer in time, and those of the ended ones."""
         await self._collect()
@@ -102,15 +108,17 @@ class Workers:
 
     async def _collect(self) -> None:
         self._collections += 1
-        loop = asyncio.get_running_loop()
-        answers = []
-        for worker, writer in self._writers.items():
-            answer: asyncio.Future[None] = loop.create_future()
-            self._waiting[worker] = (self._collections, answer)
-            channel.send(writer, channel.Collect(self._collections))
-            answers.append(answer)
-        if answers:
-            await asyncio.wait(answers, timeout=_COLLECT_TIMEOUT)
+        number, loop = self._collections, asyncio.get_running_loop()
+        answers = {(worker, number): loop.create_future() for worker in self._writers}
+        self._waiting |= answers
+        for writer in self._writers.values():
+            channel.send(writer, channel.Collect(number))
+        try:
+            if answers:
+                await asyncio.wait(answers.values(), timeout=_COLLECT_TIMEOUT)
+        finally:
+            for key in answers:
+                self._waiting.pop(key, None)
 
     def _send_snapshot(self, writer: asyncio.StreamWriter) -> None:
         if self._snapshot is not None:
@@ -130,8 +138,8 @@ class Workers:
                         self._move_on()
                     case channel.Report(metrics, answers):
                         self._totals[worker] = msgspec.json.decode(metrics)
-                        number, answer = self._waiting.get(worker, (0, None))
-                        if answer is not None and number == answers and not answer.done():
+                        answer = self._waiting.pop((worker, answers), None)
+                        if answer is not None:
                             answer.set_result(None)
         except asyncio.CancelledError:
             pass  # the process ends

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import Final
@@ -11,9 +11,11 @@ from typing import Final
 from portico.exchange import Exchange
 from portico.messages import IDEMPOTENT
 from portico.upstreams.balancer import MakeBalancer
+from portico.upstreams.breaker import CLOSED, HALF_OPEN
 from portico.upstreams.budget import Budget
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Instance
+from portico.upstreams.instance_state import InstanceState
 from portico.upstreams.limit import Limit
 from portico.upstreams.round_robin import RoundRobin
 from portico.wire.deadlines import NEVER, Deadlines
@@ -150,6 +152,22 @@ class Service:
     def is_outdone(self, instance: Instance, since: float) -> bool:
         """Whether an instance has begun no answer since then, and another one has."""
         return instance.heard < since and any(other.heard >= since for other in self.available)
+
+    def exceptions(self, now: float) -> Iterator[tuple[Instance, InstanceState]]:
+        """Every instance that does not get its full share of the requests, or only because too many are out."""
+        available, warms_up = frozenset(self.available), self._balancing.slow_start > 0
+        for instance in self.instances:
+            breaker = instance.breaker
+            if not instance.healthy:
+                yield instance, InstanceState.DOWN
+            elif breaker is not None and breaker.state == HALF_OPEN:
+                yield instance, InstanceState.HALF_OPEN
+            elif instance not in available:
+                yield instance, InstanceState.EJECTED
+            elif breaker is not None and breaker.state != CLOSED:
+                yield instance, InstanceState.PANIC
+            elif warms_up and self._warmth(instance, now) < _WHOLE:
+                yield instance, InstanceState.SLOW_START
 
     def full(self) -> list[Instance]:
         """The instances with all the connections that they may have."""

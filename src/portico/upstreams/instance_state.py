@@ -1,0 +1,22 @@
+"""How an instance is in the eyes of one worker: whether requests are sent to it, and if not, why."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class InstanceState(StrEnum):
+    """From the best to the worst; the words are Envoy's (outlier ejection, panic, slow start), and a breaker's."""
+
+    ACTIVE = "active"
+    """It gets its share."""
+    SLOW_START = "slow_start"
+    """It came back, and gets less than its share for a while."""
+    PANIC = "panic"
+    """Its breaker is open, but so many instances are out that it is used all the same."""
+    HALF_OPEN = "half_open"
+    """One request may try whether it is well again."""
+    EJECTED = "ejected"
+    """Its breaker is open."""
+    DOWN = "down"
+    """It fails its active health checks."""
