@@ -34,7 +34,7 @@ from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.frontend import Limits
 from portico.wire.server import HttpServer, ServerConnection
-from portico.wire.writing import Outbox
+from portico.wire.turn import Turn
 
 _CONNECTIONS = 32
 _ROUND = 2048
@@ -85,14 +85,14 @@ class _House:
     def __init__(self, policies: dict[str, Any], log: AccessLog | None, routes: int) -> None:
         self._loop = _Loop()
         loop = cast(asyncio.AbstractEventLoop, self._loop)
-        deadlines, outbox = Deadlines(loop), Outbox(loop)
+        deadlines, turn = Deadlines(loop), Turn(loop)
         services = {"bench": {"url": "http://127.0.0.1:9", "health_check": False}}
         written = [{"service": "bench", "path": f"/api/bench{number}"} for number in range(routes)]
         config = Config.model_validate({"services": services, "policies": policies, "routes": written})
         metrics = Metrics()
-        builder = SnapshotBuilder(deadlines, outbox, Path("/nowhere"), {}, metrics)
+        builder = SnapshotBuilder(deadlines, turn, Path("/nowhere"), {}, metrics)
         gateway = Gateway(builder.build(config, 1), metrics, log, 0, loop)
-        server = HttpServer(gateway, Limits(), deadlines, outbox, loop, REQUEST_DROP)
+        server = HttpServer(gateway, Limits(), deadlines, turn, loop, REQUEST_DROP)
         (instance,) = builder._instances.values()
         self._clients = [_connected(server) for _ in range(_CONNECTIONS)]
         self._services = [_kept(instance) for _ in range(_CONNECTIONS)]

@@ -34,7 +34,7 @@ from portico.upstreams.limit import Limit
 from portico.upstreams.named_instance import NamedInstance, is_literal
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.deadlines import Deadlines
-from portico.wire.writing import Outbox
+from portico.wire.turn import Turn
 
 CONTROL_PATHS: Final = ("/", "/health", "/metrics")
 """The gateway's own endpoints, which the control process answers."""
@@ -56,7 +56,7 @@ class SnapshotBuilder:
     def __init__(
         self,
         deadlines: Deadlines,
-        outbox: Outbox,
+        turn: Turn,
         control_socket: Path,
         local_answers: Mapping[str, Callable[[], Answer]],
         metrics: Metrics,
@@ -65,7 +65,7 @@ class SnapshotBuilder:
         self.shared = shared
         """What counts limits in Redis, for the snapshots to come."""
         self._deadlines = deadlines
-        self._outbox = outbox
+        self._turn = turn
         self._local_answers = local_answers
         self._metrics = metrics
         self._breakers = Breakers(deadlines, metrics.openings, self._refresh)
@@ -79,7 +79,7 @@ class SnapshotBuilder:
         """Services, by name and version, whose instances come and go."""
         self._contexts = UpstreamContexts()
         self._shared: dict[object, Any] = {}
-        control = Instance(Address("portico", path=str(control_socket)), deadlines, outbox, RESPONSE_DROP)
+        control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
         self._control = Service(
             "gateway", [(control, 1)], Timeouts(response=15.0, silence=15.0), Retry(attempts=3), deadlines
         )
@@ -279,7 +279,7 @@ class SnapshotBuilder:
                     server_name=upstream.tls.server_name,
                 )
                 kind = Instance if is_literal(settings.host) else NamedInstance
-                instance = kind(address, self._deadlines, self._outbox, RESPONSE_DROP)
+                instance = kind(address, self._deadlines, self._turn, RESPONSE_DROP)
                 instance.healthy = all(
                     old.healthy for place, old in self._instances.items() if place[:2] == identity[:2]
                 )

@@ -36,7 +36,7 @@ from portico.wire.deadlines import Deadlines
 from portico.wire.entrance import Entrance
 from portico.wire.frontend import Limits
 from portico.wire.server import HttpServer
-from portico.wire.writing import Outbox
+from portico.wire.turn import Turn
 
 logger: Final = logging.getLogger("portico.worker")
 
@@ -86,11 +86,12 @@ class _Worker:
         self.config, generation = self.runtime.stored()
         config = self.config
         configure_events(config.gateway.log.level, config.gateway.log.format)
-        deadlines, outbox = Deadlines(loop), Outbox(loop)
+        turn = Turn(loop)
+        deadlines = Deadlines(loop, turn)
         self.local_answers = {"/livez": self._livez, "/readyz": self._readyz}
         self.shared = shared_limits(config.gateway, self.metrics.limit_fallbacks, loop)
         self.builder = SnapshotBuilder(
-            deadlines, outbox, self.runtime.control_socket, self.local_answers, self.metrics, self.shared
+            deadlines, turn, self.runtime.control_socket, self.local_answers, self.metrics, self.shared
         )
         self.builder.learn(self.runtime.found())
         self.log = self._open_log(config, loop)
@@ -104,7 +105,7 @@ class _Worker:
             loop,
             self.overload,
         )
-        self.http = HttpServer(self.gateway, _limits(config.gateway), deadlines, outbox, loop, REQUEST_DROP)
+        self.http = HttpServer(self.gateway, _limits(config.gateway), deadlines, turn, loop, REQUEST_DROP)
         self.tls = Termination(config.gateway.tls) if config.gateway.tls else None
         self.entrances = self._entrances(loop)
         loop.add_signal_handler(signal.SIGTERM, self._stop)
@@ -188,7 +189,7 @@ class _Worker:
         if self.listeners.redirect is not None:
             http = self.http
             self.redirect = Redirect(self.gateway, self.local_answers, self._public_port(self.config))
-            server = HttpServer(self.redirect, http.limits, http.deadlines, http.outbox, loop, REQUEST_DROP)
+            server = HttpServer(self.redirect, http.limits, http.deadlines, http.turn, loop, REQUEST_DROP)
             server.connections, server.clients = http.connections, http.clients  # one limit holds for both
             entrances.append(Entrance(loop, self.listeners.redirect, server, alone=alone, announces=announces))
         return entrances

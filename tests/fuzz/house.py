@@ -30,7 +30,7 @@ from portico.upstreams.instance import Instance
 from portico.wire.deadlines import Deadlines
 from portico.wire.frontend import Limits
 from portico.wire.server import HttpServer, ServerConnection
-from portico.wire.writing import Outbox
+from portico.wire.turn import Turn
 
 from .case import Answer, Case
 from .ends import ClientEnd, Service
@@ -127,21 +127,22 @@ class House:
 
     def _build(self) -> None:
         loop = self.loop
-        self.deadlines, self.outbox = Deadlines(loop), Outbox(loop)
+        self.together = Turn(loop)
+        self.deadlines = Deadlines(loop, self.together)
         metrics = Metrics()
         replies = {"/livez": lambda: Reply(200, (b"Content-Type: text/plain",), b"alive")}
         with (
             mock.patch.object(policies, "STEPS", (SLOW, *policies.STEPS)),
             mock.patch.object(host_name, "look_up", _look_up),
         ):
-            self.builder = SnapshotBuilder(self.deadlines, self.outbox, Path("/control"), replies, metrics)
+            self.builder = SnapshotBuilder(self.deadlines, self.together, Path("/control"), replies, metrics)
             snapshot = self.builder.build(_BUILT, 1)
         log: Any = EncodedLog()
         self.gateway = WatchedGateway(snapshot, metrics, log, 0, loop)
         self.gateway.seen = {}
         written: Any = {"body_size": 1 << 20, **self.case.limits}
         limits = Limits(**written)
-        self.server = HttpServer(self.gateway, limits, self.deadlines, self.outbox, loop, REQUEST_DROP)
+        self.server = HttpServer(self.gateway, limits, self.deadlines, self.together, loop, REQUEST_DROP)
         for text in self.case.clients:
             self.connect(self.case.pieces(text.encode("latin-1")))
 

@@ -13,7 +13,7 @@ from portico.upstreams.breaker import CLOSED, HALF_OPEN, OPEN, Trip
 from portico.upstreams.breakers import Breakers
 from portico.upstreams.instance import Address, Instance
 from portico.wire.deadlines import Deadlines
-from portico.wire.writing import Outbox
+from portico.wire.turn import Turn
 
 from .members import Clock, FakeDeadlines
 
@@ -27,7 +27,7 @@ class World:
         self.refreshed: list[Instance] = []
         self.openings: dict[str, dict[str, int]] = {}
         self.breakers = Breakers(cast(Deadlines, self.deadlines), self.openings, self.refreshed.append)
-        self.instance = Instance(Address("a:80"), cast(Deadlines, self.deadlines), cast(Outbox, None))
+        self.instance = Instance(Address("a:80"), cast(Deadlines, self.deadlines), cast(Turn, None))
 
     def equip(self, trip: Trip | None) -> None:
         self.breakers.equip(self.instance, "s", URL, trip)

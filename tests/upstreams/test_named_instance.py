@@ -16,7 +16,7 @@ from portico.upstreams.instance import Address
 from portico.upstreams.named_instance import NamedInstance, is_literal
 from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import Deadlines
-from portico.wire.writing import Outbox
+from portico.wire.turn import Turn
 
 ALL = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 
@@ -70,7 +70,7 @@ async def town(*listening: str, known: Sequence[str] = ALL) -> AsyncIterator[Tow
         for address in listening:
             listener = stack.enter_context(socket.create_server((address, port)))
             port = listener.getsockname()[1]
-        own = Town(NamedInstance(Address(f"svc.test:{port}", "svc.test", port), deadlines, Outbox(loop)), known)
+        own = Town(NamedInstance(Address(f"svc.test:{port}", "svc.test", port), deadlines, Turn(loop)), known)
         try:
             yield own
         finally:

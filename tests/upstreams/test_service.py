@@ -18,7 +18,7 @@ from portico.upstreams.instance import Address, Instance
 from portico.upstreams.service import Balancing, Retry, Service, Timeouts
 from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import NEVER, Deadlines
-from portico.wire.writing import Outbox
+from portico.wire.turn import Turn
 
 from .members import NOBODY, Clock, FakeDeadlines
 
@@ -57,7 +57,7 @@ class FakeConnection:
 
 
 def make_instance(name: str = "a:80", deadlines: FakeDeadlines | None = None, idle_time: float = 4.0) -> Instance:
-    instance = Instance(Address(name), cast(Deadlines, deadlines or FakeDeadlines()), cast(Outbox, None))
+    instance = Instance(Address(name), cast(Deadlines, deadlines or FakeDeadlines()), cast(Turn, None))
     instance.idle_time = idle_time
     return instance
 
@@ -320,7 +320,7 @@ def test_what_is_idle_ends_with_the_instance_or_is_forgotten_when_dead(
 
 def test_a_refused_connection_is_told_by_its_leg(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("socket") / "nobody"
-    instance = Instance(Address("nobody", path=str(path)), cast(Deadlines, FakeDeadlines()), cast(Outbox, None))
+    instance = Instance(Address("nobody", path=str(path)), cast(Deadlines, FakeDeadlines()), cast(Turn, None))
     with pytest.raises(Exception, match="refused the connection") as caught:
         asyncio.run(instance.connect(5.0))
     assert getattr(caught.value, "leg", None) == "connect"

@@ -9,7 +9,7 @@ from portico.wire.deadlines import Deadlines
 from portico.wire.frontend import Limits
 from portico.wire.server import HttpServer
 from portico.wire.threshold import Threshold
-from portico.wire.writing import Outbox
+from portico.wire.turn import Turn
 
 from .world import RecordingHandler, say_ok
 
@@ -24,7 +24,7 @@ def listener() -> socket.socket:
 
 
 def server(loop: asyncio.AbstractEventLoop) -> HttpServer:
-    return HttpServer(RecordingHandler(say_ok, False), Limits(), Deadlines(loop), Outbox(loop), loop)
+    return HttpServer(RecordingHandler(say_ok, False), Limits(), Deadlines(loop), Turn(loop), loop)
 
 
 async def answer_to(client: socket.socket, data: bytes = GET) -> bytes:

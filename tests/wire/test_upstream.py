@@ -61,6 +61,7 @@ def test_bytes_that_were_there_before_a_request_are_not_its_response() -> None:
     world.connection.start(second, b"GET", head, False, Patience(), time.monotonic(), NEVER)
     world.connection.end_body()
     world.connection.data_received(OK)
+    world.loop.run()
     assert second.head is None
     assert [error.leg for error in second.errors] == ["reset"]
     assert world.wire.transport.written.count(b"GET") == 1, "the second request was not sent"
@@ -156,6 +157,7 @@ def test_a_response_that_ends_while_paused_leaves_the_connection_reading() -> No
     answered = world.start()
     world.connection.pause_reading()
     world.connection.data_received(OK)
+    world.loop.run()
     assert answered.ends == 1
     assert not world.wire.transport.paused
 

@@ -18,7 +18,7 @@ from portico.wire.client import ResponseHeads, UpstreamConnection
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.frontend import Limits
 from portico.wire.server import HttpServer, ServerConnection
-from portico.wire.writing import Outbox
+from portico.wire.turn import Turn
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -267,9 +267,9 @@ class ServerWorld:
     ) -> None:
         self.loop = FakeLoop()
         self.handler = RecordingHandler(respond, early)
-        self.deadlines = Deadlines(self.loop.as_loop())
-        self.outbox = Outbox(self.loop.as_loop())
-        self.server = HttpServer(self.handler, limits or Limits(), self.deadlines, self.outbox, self.loop.as_loop())
+        self.turn = Turn(self.loop.as_loop())
+        self.deadlines = Deadlines(self.loop.as_loop(), self.turn)
+        self.server = HttpServer(self.handler, limits or Limits(), self.deadlines, self.turn, self.loop.as_loop())
         self.wires = [self.connect() for _ in range(connections)]
         self.wire = self.wires[0]
 
@@ -379,9 +379,9 @@ class UpstreamWorld:
 
     def __init__(self, heads: ResponseHeads | None = None) -> None:
         self.loop = FakeLoop()
-        self.deadlines = Deadlines(self.loop.as_loop())
-        outbox = Outbox(self.loop.as_loop())
-        self.connection = UpstreamConnection(self.deadlines, outbox, ResponseHeads() if heads is None else heads)
+        turn = Turn(self.loop.as_loop())
+        self.deadlines = Deadlines(self.loop.as_loop(), turn)
+        self.connection = UpstreamConnection(self.deadlines, turn, ResponseHeads() if heads is None else heads)
         self.wire = Wire(self.loop, self.connection)
 
     def start(self, method: bytes = b"GET", chunked: bool = False, body_done: bool = True) -> Answered:

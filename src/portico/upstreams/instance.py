@@ -14,7 +14,7 @@ from portico.upstreams.breaker import Breaker
 from portico.upstreams.latency import FAILURE, Latency
 from portico.wire.client import ResponseHeads, UpstreamConnection
 from portico.wire.deadlines import Deadlines
-from portico.wire.writing import Outbox
+from portico.wire.turn import Turn
 
 RECENT: Final = 1.0
 """Seconds since its last use within which a connection is safe for a request that must not be sent twice."""
@@ -39,7 +39,7 @@ class Instance:
     """The live state of one instance; it outlives configuration changes that leave its address alone."""
 
     def __init__(
-        self, address: Address, deadlines: Deadlines, outbox: Outbox, noted: frozenset[bytes] = frozenset()
+        self, address: Address, deadlines: Deadlines, turn: Turn, noted: frozenset[bytes] = frozenset()
     ) -> None:
         self.address = address
         self.name = address.authority
@@ -59,7 +59,7 @@ class Instance:
         self.max_connections = sys.maxsize
         """For exchanges under way; an idle connection makes way for one that is needed."""
         self._deadlines = deadlines
-        self._outbox = outbox
+        self._turn = turn
         self._heads = ResponseHeads(noted)
         self._idle: list[UpstreamConnection] = []
 
@@ -167,4 +167,4 @@ class Instance:
         return protocol
 
     def _new_connection(self) -> UpstreamConnection:
-        return UpstreamConnection(self._deadlines, self._outbox, self._heads)
+        return UpstreamConnection(self._deadlines, self._turn, self._heads)

@@ -12,7 +12,7 @@ from portico.upstreams.host_name import HostName
 from portico.upstreams.instance import Address, Instance
 from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import Deadlines
-from portico.wire.writing import Outbox
+from portico.wire.turn import Turn
 
 
 class NamedInstance(Instance):
@@ -22,11 +22,11 @@ class NamedInstance(Instance):
         self,
         address: Address,
         deadlines: Deadlines,
-        outbox: Outbox,
+        turn: Turn,
         noted: frozenset[bytes] = frozenset(),
         name: HostName | None = None,
     ) -> None:
-        super().__init__(address, deadlines, outbox, noted)
+        super().__init__(address, deadlines, turn, noted)
         self.host_name = name or HostName(address.host)
 
     def take(self, recently_used: bool) -> UpstreamConnection | None:

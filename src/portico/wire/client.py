@@ -19,8 +19,9 @@ from portico.wire.chunked import ChunkedDecoder, encode_chunk, last_chunk
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.grammar import RESPONSE_RULES, is_hopeless, parse_response_head
 from portico.wire.lastwords import LastWords
+from portico.wire.turn import LARGE_READ, Turn, TurnProtocol
 from portico.wire.websocket import PROTOCOL, accepts
-from portico.wire.writing import LARGE, Outbox, write_pieces
+from portico.wire.writing import LARGE, write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
 _HEAD_LIMIT: Final = 64 * 1024
@@ -34,8 +35,6 @@ _UPLOAD: Final = 2
 
 Through a tunnel it is a large piece: small ones are written when all that came has been read.
 """
-_LARGE_READ: Final = 128 * 1024
-"""Bytes of one read after which others have their turn, as on the client's side."""
 _REMEMBERED_HEADS: Final = 256
 _REMEMBERED_SIZE: Final = 1024
 
@@ -125,13 +124,13 @@ class ResponseHeads(dict[bytes, ResponseHead]):
         return parse_response_head(raw, _HEADER_COUNT, self.noted, bodiless)
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(TurnProtocol):
     """One connection to an instance of a service; it carries one exchange at a time."""
 
     # fmt: off
     __slots__ = (
         # as long as the connection
-        "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "outbox", "outgoing", "paused",
+        "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "outgoing", "paused",
         "remote", "resting", "stalled", "state", "transport", "unsent", "wakes",
         # as long as an exchange
         "awaited", "chunked", "decoder", "head", "heard", "interims", "is_special", "keep_alive", "last_words", "left",
@@ -147,9 +146,9 @@ class UpstreamConnection(asyncio.Protocol):
     head: ResponseHead
     is_special: bool
 
-    def __init__(self, deadlines: Deadlines, outbox: Outbox, heads: ResponseHeads) -> None:
+    def __init__(self, deadlines: Deadlines, turn: Turn, heads: ResponseHeads) -> None:
+        super().__init__(turn)
         self.deadlines = deadlines
-        self.outbox = outbox
         self.heads = heads
         self.state = _IDLE
         self.deadline = NEVER
@@ -171,12 +170,13 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
 
-    def data_received(self, data: bytes) -> None:
+    def hear(self, data: bytes) -> None:
+        """Take what was read."""
         if self.state == _AWAITING and not self.buffer and self._hear_whole(data):
             return
-        if len(data) >= _LARGE_READ:
+        if len(data) >= LARGE_READ:
             self._rest()
-        self._hear(data)
+        self._hear_in_steps(data)
 
     def _hear_whole(self, data: bytes) -> bool:
         """Take a response that is the whole of `data` and has a head like one before it; False where it is another."""
@@ -197,7 +197,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.heard = True
         return receiver.response_whole(head, data[len(head.raw) :])
 
-    def _hear(self, data: bytes) -> None:
+    def _hear_in_steps(self, data: bytes) -> None:
         try:
             if self.state == _BODY:
                 self._take_body(data)
@@ -217,11 +217,13 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail("protocol", error.detail)
 
     def eof_received(self) -> bool:
+        self.turn.settle(self)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.turn.settle(self)
         if exc is not None and self.last_words is not None and (data := self.last_words.read()):
-            self._hear(data)
+            self._hear_in_steps(data)
         if self.state == _BODY and self.head.framing == UNTIL_CLOSE and exc is None:
             self.keep_alive = False
             self._end()
@@ -302,7 +304,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.websocket_key = websocket_key
         self.unsent = True
         self.outgoing.append(head)
-        self.outbox.add(self)
+        self.turn.add(self)
         deadline = now + silence
         if deadline > total_deadline:
             deadline = total_deadline
@@ -359,7 +361,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _put(self, data: bytes) -> None:
         if not self.outgoing:
-            self.outbox.add(self)
+            self.turn.add(self)
         self.outgoing.append(data)
         if len(data) >= LARGE:
             self.write_out()
@@ -386,14 +388,14 @@ class UpstreamConnection(asyncio.Protocol):
         if not self.resting and not self.transport.is_closing():
             self.resting = True
             self.transport.pause_reading()
-            self.outbox.loop.call_soon(self._rested)
+            self.turn.loop.call_soon(self._rested)
 
     def _rested(self) -> None:
         self.resting = False
         if self.paused:
             return
         if self.state == _BODY and self.decoder is not None and self.decoder.has_more:
-            self._hear(b"")
+            self._hear_in_steps(b"")
         if not self.resting and not self.paused and not self.transport.is_closing():
             self.transport.resume_reading()
 

@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import Final, Protocol
 
+from portico.wire.turn import Turn
+
 RESOLUTION: Final = 0.05
 """Seconds that a deadline may fire late."""
 
@@ -30,8 +32,9 @@ class Deadlines:
     comes up and is put back then.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn | None = None) -> None:
         self._loop = loop
+        self._turn = turn
         self._slots: dict[int, set[Timed]] = {}
         self._next = int(time.monotonic() / RESOLUTION)
         self._handle: asyncio.TimerHandle | None = loop.call_later(RESOLUTION, self._tick)
@@ -70,6 +73,8 @@ class Deadlines:
 
     def _tick(self) -> None:
         self._handle = self._loop.call_later(RESOLUTION, self._tick)
+        if self._turn is not None:
+            self._turn.hear()  # what came in time is not late because it waits to be heard
         now = time.monotonic()
         first, self._next = self._next, int(now / RESOLUTION) + 1
         for slot in range(first, self._next):

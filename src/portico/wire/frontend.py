@@ -11,7 +11,7 @@ from portico.errors import MessageError
 from portico.exchange import Client, Handler
 from portico.wire.deadlines import Deadlines
 from portico.wire.grammar import REQUEST_RULES
-from portico.wire.writing import Outbox
+from portico.wire.turn import Turn
 
 
 def _is_nobody(address: str) -> bool:  # noqa: ARG001
@@ -71,7 +71,7 @@ class Frontend:
         handler: Handler,
         limits: Limits,
         deadlines: Deadlines,
-        outbox: Outbox,
+        turn: Turn,
         loop: asyncio.AbstractEventLoop,
         noted: frozenset[bytes] = frozenset(),
     ) -> None:
@@ -79,7 +79,7 @@ class Frontend:
         self.noted = noted | REQUEST_RULES
         self.limits = limits
         self.deadlines = deadlines
-        self.outbox = outbox
+        self.turn = turn
         self.loop = loop
         self.connections: set[Connection] = set()
         self.clients: dict[str, int] = {}
@@ -109,6 +109,7 @@ class Frontend:
 
     def close_idle(self) -> None:
         """Close connections on which nothing runs; with `draining` set, the others close after their exchange."""
+        self.turn.hear()
         for connection in list(self.connections):
             connection.close_if_idle()
 

@@ -27,14 +27,13 @@ from portico.wire.grammar import (
     without_empty_lines,
 )
 from portico.wire.proxy_protocol import Origin
+from portico.wire.turn import LARGE_READ, TurnProtocol
 from portico.wire.writing import LARGE, is_broken, unsent_bytes, write_pieces
 
 WRITE_BUFFER: Final = 64 * 1024
 """Bytes waiting to be sent before the sender of a body is told to pause."""
 
 _PIPELINE_BUFFER: Final = 64 * 1024
-_LARGE_READ: Final = 128 * 1024
-"""Bytes of one read after which others have their turn: the loop would read on from the same socket, up to 32 times."""
 _LEAST_READ: Final = 4096
 """Bytes that a client has to take within `body_timeout` while more is waiting for it; who takes less has stalled."""
 _PIPELINE_TURN: Final = 16
@@ -73,7 +72,7 @@ class HttpServer(Frontend):
         return ServerConnection(self)
 
 
-class ServerConnection(asyncio.Protocol):
+class ServerConnection(TurnProtocol):
     """One client connection, and the `Stream` of the exchange that runs on it.
 
     `origin` is where it came from if a PROXY header said so.
@@ -95,6 +94,7 @@ class ServerConnection(asyncio.Protocol):
     receiver: Receiver
 
     def __init__(self, server: HttpServer, origin: Origin | None = None) -> None:
+        super().__init__(server.turn)
         self.server = server
         self.origin = origin
         self.state = _READING_HEAD
@@ -134,7 +134,8 @@ class ServerConnection(asyncio.Protocol):
         patience = _LAST_REQUEST_GRACE if server.draining else server.limits.header_timeout
         server.deadlines.set(self, time.monotonic() + patience)
 
-    def data_received(self, data: bytes) -> None:
+    def hear(self, data: bytes) -> None:
+        """Take what was read."""
         if self.state == _READING_HEAD and not self.writing_paused:
             if not self.buffer and self.repeatable is not None and self._begin_again(self.repeatable, data):
                 return
@@ -144,11 +145,11 @@ class ServerConnection(asyncio.Protocol):
             else:
                 self._advance()
         elif self.state == _EXCHANGE and not self.request_done:
-            if len(data) >= _LARGE_READ:
+            if len(data) >= LARGE_READ:
                 self._rest()
             self._take_body(data)
         elif self.state == _TUNNEL:
-            if len(data) >= _LARGE_READ:
+            if len(data) >= LARGE_READ:
                 self._rest()
             self.bytes_in += len(data)
             self.receiver.body_received(data)
@@ -161,6 +162,7 @@ class ServerConnection(asyncio.Protocol):
                 self.transport.abort()
 
     def eof_received(self) -> bool:
+        self.turn.settle(self)
         self.peer_closed = True
         if self.state == _TUNNEL:
             self.receiver.body_ended()
@@ -177,6 +179,7 @@ class ServerConnection(asyncio.Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self.turn.settle(self)
         state, self.state = self.state, _CLOSED
         self.server.release(self)
         self.server.deadlines.forget(self)
@@ -586,7 +589,7 @@ class ServerConnection(asyncio.Protocol):
             return
         outgoing = self.outgoing
         if not outgoing:
-            server.outbox.add(self)
+            self.turn.add(self)
         outgoing.append(b"\r\n".join((line, *lines, b"", content)))
         self.bytes_out = len(content)
         self.response_started = self.response_done = True
@@ -625,7 +628,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _put(self, data: bytes) -> None:
         if not self.outgoing:
-            self.server.outbox.add(self)
+            self.turn.add(self)
         self.outgoing.append(data)
         if len(data) >= LARGE:
             self.write_out()

@@ -1,4 +1,4 @@
-"""Writing at the end of a turn of the event loop: with few system calls, and without waking the other side for each."""
+"""Writing with few system calls, and what the kernel says of what was written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import fcntl
 import socket
 import struct
 import termios
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 LARGE: Final = 16 * 1024
 """Bytes from which a piece is written at once and never copied: the processor's cache still has it.
@@ -33,37 +33,6 @@ def is_broken(transport: asyncio.Transport) -> bool:
         return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
     except (AttributeError, OSError):
         return False
-
-
-class Sender(Protocol):
-    """A connection with something to send."""
-
-    def write_out(self) -> None:
-        """Write what was gathered."""
-
-
-class Outbox:
-    """The connections that have something to send; they write when the loop has heard all that came in this turn.
-
-    A write wakes whoever waits at the other end, which costs more than the rest of it. Writes that follow each other
-    closely find it awake: a tenth of a request's cost at the gateway.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self._senders: list[Sender] = []
-
-    def add(self, sender: Sender) -> None:
-        """Let `sender` write at the end of this turn; it adds itself once per turn."""
-        senders = self._senders
-        if not senders:
-            self.loop.call_soon(self._write_all)
-        senders.append(sender)
-
-    def _write_all(self) -> None:
-        senders, self._senders = self._senders, []
-        for sender in senders:
-            sender.write_out()
 
 
 def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> None:

@@ -1,0 +1,132 @@
+"""What was read is heard when all sockets were read from, and before anything else happens to its connection."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from portico.wire.server import ServerConnection
+from portico.wire.turn import LARGE_READ, Turn, TurnProtocol
+
+from .world import FakeLoop, FakeTransport, ServerWorld
+
+GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Ear(TurnProtocol):
+    """Notes what it hears, in the order of all."""
+
+    def __init__(self, turn: Turn, loop: FakeLoop, heard: list[tuple[Ear, bytes]]) -> None:
+        super().__init__(turn)
+        self.transport = FakeTransport(loop, self)
+        self.heard = heard
+
+    def hear(self, data: bytes) -> None:
+        if data == b"fault":
+            raise RuntimeError
+        self.heard.append((self, data))
+
+
+class Room:
+    def __init__(self) -> None:
+        self.loop = FakeLoop()
+        self.turn = Turn(self.loop.as_loop())
+        self.heard: list[tuple[Ear, bytes]] = []
+        self.one, self.other = (Ear(self.turn, self.loop, self.heard) for _ in range(2))
+
+
+def test_everything_is_heard_in_its_order_at_the_end_of_the_turn() -> None:
+    room = Room()
+    for ear, data in [(room.one, b"a"), (room.other, b"b"), (room.one, b"c")]:
+        ear.data_received(data)
+    assert room.heard == []
+    room.loop.run()
+    assert room.heard == [(room.one, b"a"), (room.other, b"b"), (room.one, b"c")]
+
+
+def test_one_connection_can_be_heard_before_the_others() -> None:
+    room = Room()
+    for ear, data in [(room.other, b"b"), (room.one, b"a"), (room.one, b"c")]:
+        ear.data_received(data)
+    room.turn.settle(room.one)
+    assert room.heard == [(room.one, b"a"), (room.one, b"c")]
+    room.turn.settle(room.one)
+    room.loop.run()
+    assert room.heard == [(room.one, b"a"), (room.one, b"c"), (room.other, b"b")]
+
+
+def test_a_large_read_is_heard_at_once_but_behind_what_came_before_it() -> None:
+    room = Room()
+    room.one.data_received(b"a")
+    room.one.data_received(bytes(LARGE_READ))
+    assert [(ear, len(data)) for ear, data in room.heard] == [(room.one, 1), (room.one, LARGE_READ)]
+
+
+def test_a_fault_of_one_connection_is_not_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    room = Room()
+    room.one.data_received(b"fault")
+    room.other.data_received(b"b")
+    room.loop.run()
+    assert room.heard == [(room.other, b"b")]
+    assert room.one.transport.is_closing()
+    assert not room.other.transport.is_closing()
+    assert len(caplog.records) == 1
+
+
+def _requests(world: ServerWorld) -> list[bytes]:
+    return [each.request.target for each in world.exchanges if each.request is not None]
+
+
+def test_a_request_that_was_read_is_answered_though_its_client_is_gone_or_its_time_is_up() -> None:
+    world = ServerWorld(connections=3)
+    closed, lost, late = world.wires
+    for number, wire in enumerate(world.wires):
+        wire.protocol.data_received(GET % number)
+    assert _requests(world) == []
+    closed.protocol.eof_received()
+    assert _requests(world) == [b"/0"]
+    lost.protocol.connection_lost(None)
+    assert _requests(world) == [b"/0", b"/1"]
+    cast(ServerConnection, late.protocol).deadline = 0.0
+    world.deadlines._tick()
+    assert _requests(world) == [b"/0", b"/1", b"/2"]
+    world.loop.run()
+    assert late.transport.written.startswith(b"HTTP/1.1 200")
+
+
+def test_a_request_that_was_read_is_answered_by_a_server_that_drains() -> None:
+    world = ServerWorld()
+    world.wire.feed([GET % 1])
+    world.wire.protocol.data_received(GET % 2)
+    world.server.draining = True
+    world.server.close_idle()
+    assert _requests(world) == [b"/1", b"/2"]
+    assert world.written.count(b"HTTP/1.1 200") == 2
+    assert world.is_ending
+
+
+def test_a_loop_that_is_no_fake_plays_the_turn() -> None:
+    async def play() -> list[bytes]:
+        heard: list[bytes] = []
+
+        class Listening(TurnProtocol):
+            def hear(self, data: bytes) -> None:
+                heard.append(data)
+                self.transport.write(data)
+
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                self.transport = cast(asyncio.Transport, transport)
+
+        turn = Turn(asyncio.get_running_loop())
+        server = await asyncio.get_running_loop().create_server(lambda: Listening(turn), "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"word")
+            assert await reader.readexactly(4) == b"word"
+            writer.close()
+            await writer.wait_closed()
+        return heard
+
+    assert asyncio.run(play()) == [b"word"]
