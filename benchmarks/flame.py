@@ -38,16 +38,22 @@ _MARKS = ("<!-- phases -->", "<!-- end of phases -->")
 _RATE = 500  # samples a second
 
 PHASES: tuple[tuple[str, str], ...] = (
-    ("system calls that write", r"\bwrite_pieces\b"),
+    ("system calls that write", r"\bwrite_(?:out|pieces) \(portico/wire/"),
     ("log: encode and hand over", r"observe/access_log\.py"),
     ("metrics", r"observe/metrics\.py"),
     ("policy: rate limit", r"policies/rate_limit\.py|stores/buckets\.py"),
     ("policy: JWT", r"policies/auth\.py"),
     ("observe once: the log's record", r"\bfinish \(portico/gateway\.py"),
-    ("response: back to the client", r"\b(?:send_head|send_body|end|_next|_await_request) \(portico/wire/server\.py"),
-    ("response: read", r"\b(?:data_received|_hear|_read_head|_take_body|_end) \(portico/wire/client\.py"),
+    (
+        "response: back to the client",
+        r"\b(?:send_whole|send_head|send_body|end|_next|_await_request) \(portico/wire/server\.py",
+    ),
+    (
+        "response: read",
+        r"\b(?:hear|_hear_whole|_hear_in_steps|known|_read_head|_take_body|_end) \(portico/wire/client\.py",
+    ),
     ("forward: choose, connect, send", r"portico/forward\.py|portico/upstreams/"),
-    ("route and path", r"portico/places\.py|portico/router\.py|portico/paths\.py|\b_locate\b"),
+    ("route and path", r"portico/places\.py|portico/router\.py|portico/paths\.py"),
     ("identify, begin", r"portico/gateway\.py|portico/exchange\.py"),
     ("request: read and parse", r"portico/wire/"),
 )
