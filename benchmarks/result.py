@@ -64,6 +64,16 @@ class Result:
             return None
         return median(self.values(metric, row))
 
+    def ratio(self, metric: Metric, above: Row | None, below: Row | None) -> float | None:
+        """The median of the rounds' ratios; of the medians where one row has fewer rounds. None as for `median`."""
+        dividend, divisor = self.median(metric, above), self.median(metric, below)
+        if above is None or below is None or dividend is None or not divisor:
+            return None
+        pairs = [*zip(self.values(metric, above), self.values(metric, below), strict=False)]
+        if len(pairs) < self.rounds or not all(value for _, value in pairs):
+            return dividend / divisor
+        return median(one / other for one, other in pairs)
+
     def values(self, metric: Metric, row: Row) -> Sequence[float]:
         """One per sample."""
         return [metric.value(sample) for sample in self.samples[row]]

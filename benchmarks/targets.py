@@ -59,9 +59,7 @@ def _between(metric: Metric, variant: str, base: str) -> Measure:
 
 def _quotient(metric: Metric, above: tuple[str, str], below: tuple[str, str]) -> Measure:
     def measure(result: Result) -> float | None:
-        dividend = result.median(metric, result.row(*above))
-        divisor = result.median(metric, result.row(*below))
-        return dividend / divisor if dividend is not None and divisor else None
+        return result.ratio(metric, result.row(*above), result.row(*below))
 
     return measure
 
