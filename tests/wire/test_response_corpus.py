@@ -76,14 +76,15 @@ def test_outcome_is_the_same_however_the_bytes_are_cut(case: Any) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("case", CASES, ids=name_of)
-def test_outcome_is_the_same_where_the_head_is_known(case: Any) -> None:
-    raw = raw_bytes(case["raw"])
-    heads = ResponseHeads()
-    run(case, [raw], heads)
-    end = raw.find(b"\r\n\r\n")
-    cuts = [[raw[:cut], raw[cut:]] for cut in (*range(1, 100), *range(max(1, end - 4), end + 8)) if cut < len(raw)]
-    wrong = [fault for pieces in ([raw], *cuts) if (fault := judge(case, pieces, heads)) is not None]
+def test_outcomes_are_the_same_where_the_head_is_known() -> None:
+    wrong = []
+    for case in CASES:
+        raw = raw_bytes(case["raw"])
+        heads = ResponseHeads()
+        run(case, [raw], heads)
+        end = raw.find(b"\r\n\r\n")
+        cuts = [[raw[:cut], raw[cut:]] for cut in (*range(1, 60), *range(max(1, end - 4), end + 8)) if cut < len(raw)]
+        wrong += [fault for pieces in ([raw], *cuts) if (fault := judge(case, pieces, heads)) is not None]
     assert wrong == []
 
 
