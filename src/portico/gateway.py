@@ -83,7 +83,7 @@ class Gateway:
         exchange.method = _METHOD_NAMES.get(method) or method.decode()
         try:
             self.identify(exchange, stream, request)
-            path, mark, query = request.target.partition(b"?")
+            path, mark, query = request.target.partition(b"?")  # 2. Where it is to go.
             exchange.query = mark + query
             place = self.snapshot.places.find(request, path)
             if isinstance(place, Answer):
