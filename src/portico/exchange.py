@@ -81,10 +81,11 @@ class Stream(Protocol):
         `trailers` are field lines that go behind content of unknown length.
         """
 
-    def send_whole(self, status: int, line: bytes, lines: list[bytes], content: bytes, now: float) -> None:
+    def send_whole(self, status: int, pieces: list[bytes], now: float) -> None:
         """A response that is all there: `send_head`, `send_body` and `end` in one; `now` is the monotonic time.
 
-        `line` is its status line in HTTP/1.1.
+        Its pieces are what CRLF stands between: its status line in HTTP/1.1, its field lines, an empty line, and its
+        content.
         """
 
     def abort(self, reason: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from math import ceil
 from typing import Final
 
@@ -71,7 +72,7 @@ class Forwarding:
         self.service = route.service
         self.loop = loop
         self.over = False
-        self.kept: list[bytes] = []
+        self.kept: Sequence[bytes] = ()
         self.kept_size = 0
         self.replayable = True
         self.body_done = request.framing == 0
@@ -79,7 +80,7 @@ class Forwarding:
         self.instance: Instance | None = None
         self.connection: UpstreamConnection | None = None
         self.reused = False
-        self.tried: list[Instance] = []
+        self.tried: tuple[Instance, ...] = ()
         self.retries = 0
         self.fresh_only = False
         self.hedge: Hedge | None = None
@@ -109,13 +110,13 @@ class Forwarding:
         """
         self.waiting = None
         service, exchange = self.service, self.exchange
-        instance = self._choose_again(spares) if self.tried else service.choose((), exchange)
+        choose = service.choose
+        instance = self._choose_again(spares) if self.tried else choose((), exchange)
         if instance is None:
             self._refuse_for_want()
             return
         if instance.in_flight >= instance.max_connections:
             full = service.full()
-            choose = service.choose
             instance = choose((*self.tried, *full), exchange) or choose(full, exchange)
             if instance is None:
                 self._refuse("overloaded", f"every instance of {service.name} has all its connections in use", _SOON)
@@ -124,7 +125,7 @@ class Forwarding:
         if breaker is not None and breaker.alert:
             breaker.started(exchange)
         self.instance = instance
-        self.tried.append(instance)
+        self.tried += (instance,)
         instance.in_flight += 1
         exchange.attempts += 1
         exchange.upstream = instance.name
@@ -163,7 +164,7 @@ class Forwarding:
             key = request.fields.get(b"sec-websocket-key")
             connection.start(self, request.method, head, False, timeouts, now, deadline, self.upgrade, key)
         elif request.framing == 0:
-            connection.start(self, request.method, head, False, timeouts, now, deadline, is_all=True)
+            connection.start_whole(self, request.method, head, timeouts, now, deadline)
             return
         else:
             connection.start(self, request.method, head, request.framing == CHUNKED, timeouts, now, deadline)
@@ -183,30 +184,36 @@ class Forwarding:
         own_id = exchange.id = exchange.request_id.encode()
         line_end = instance.line_end
         if route.preserve_host and request.host:
-            line_end = b"HTTP/1.1\r\nHost: " + request.host
-        lines = [b" ".join((request.method, exchange.target + exchange.query, line_end))]
+            line_end = b" HTTP/1.1\r\nHost: %b\r\n" % request.host
+        added = exchange.request_lines if not self.upgrade and route.signer is None else self._added_lines()
+        end = b"\r\n".join((b"", *added, b"", b"")) if added else _END
         if exchange.trusted:
-            lines += self._passed_lines()
-            lines += self._believed_lines()
-            lines.append(b"X-Request-ID: " + own_id)
-        else:
-            fields, peer = request.fields, self.stream.client.peer
-            if fields.passed_by is not peer or route.trailers:
-                self._join_passed(fields)  # fields that repeat are one object: worked out once
-            told = b"traceparent: 00-%b-%b-01\r\nX-Request-ID: %b" % (own_id, own_id[16:], own_id)
-            lines += (fields.passed, route.forwarded, told)
-        if self.upgrade:
-            lines.append(b"Connection: Upgrade\r\nUpgrade: " + self.upgrade)
+            lines = b"\r\n".join((*self._passed_lines(), *self._believed_lines(), b"X-Request-ID: "))
+            return b"".join((request.method, b" ", exchange.target, exchange.query, line_end, lines, own_id, end))
+        fields, peer = request.fields, self.stream.client.peer
+        if fields.passed_by is not peer or route.trailers:
+            self._join_passed(fields)  # fields that repeat are one object: worked out once
+        # fmt: off
+        pieces = (
+            request.method, b" ", exchange.target, exchange.query, line_end, fields.passed, route.forwarded,
+            b"\r\ntraceparent: 00-", own_id, b"-", own_id[16:], b"-01\r\nX-Request-ID: ", own_id, end,
+        )
+        # fmt: on
+        return b"".join(pieces)
+
+    def _added_lines(self) -> list[bytes]:
+        """What stands in a head because of the route: the upgrade that it allows, and what policies add."""
+        exchange, signer = self.exchange, self.route.signer
+        lines = [b"Connection: Upgrade\r\nUpgrade: " + self.upgrade] if self.upgrade else []
         lines += exchange.request_lines
-        if route.signer is not None and exchange.consumer is not None:
-            lines.append(route.signer.line(exchange))
-        lines += _END
-        return b"\r\n".join(lines)
+        if signer is not None and exchange.consumer is not None:
+            lines.append(signer.line(exchange))
+        return lines
 
     def _join_passed(self, fields: Fields) -> None:
         """What goes on of a client's fields, and what the service is told about the client."""
         peer = self.stream.client.peer
-        fields.passed = b"\r\n".join((*self._passed_lines(), *self._host_told(), peer.lines))
+        fields.passed = b"\r\n".join((*self._passed_lines(), *self._host_told(), peer.lines, b""))
         fields.passed_by = None if self.route.trailers else peer
 
     def _passed_lines(self) -> list[bytes]:
@@ -244,7 +251,7 @@ class Forwarding:
         """Pass content on, and keep a little for a second try."""
         connection = self.connection
         if self.replayable:
-            self.kept.append(data)
+            self.kept = (*self.kept, data)
             self.kept_size += len(data)
             if self.kept_size > REPLAY_LIMIT:
                 if connection is not None:
@@ -293,7 +300,9 @@ class Forwarding:
         self.over = True
         if self.service.limit is not None:
             self._leave_service(self.service.limit)
-        self.exchange.finish(self.exchange, failure)
+        exchange = self.exchange
+        finish = exchange.finish
+        finish(exchange, failure)
 
     # ---- told by the service's side: ResponseReceiver
 
@@ -330,11 +339,13 @@ class Forwarding:
         else:
             connection.close()
         told = _told(exchange, now - exchange.started - seconds, seconds)
-        if fields.passed_by is RESPONSE_DROP and exchange.response_drop is None:
-            lines = [fields.passed, *exchange.response_lines, told]
+        if fields.passed_by is not RESPONSE_DROP or exchange.response_drop is not None:
+            pieces = [head.line, *self._response_lines(head), told, b"", content]
+        elif exchange.response_lines:
+            pieces = [head.line, fields.passed, *exchange.response_lines, told, b"", content]
         else:
-            lines = [*self._response_lines(head), told]
-        self.stream.send_whole(status, head.line, lines, content, now)
+            pieces = [head.line, fields.passed, told, b"", content]
+        self.stream.send_whole(status, pieces, now)
         return True
 
     def response_started(self, head: ResponseHead) -> None:
@@ -444,7 +455,7 @@ class Forwarding:
         elif stale and instance is not None and self.replayable and self.request.method in self.route.retry.methods:
             # The service closed a kept connection just as it was used again: nobody's failure, so no try is used up.
             self.fresh_only = True
-            self.tried.remove(instance)
+            self.tried = tuple(one for one in self.tried if one is not instance)
             self._try_instance()
         else:
             self._go_on(error)
@@ -528,7 +539,7 @@ class Forwarding:
 
     def _forget_body(self) -> None:
         self.replayable = False
-        self.kept = []
+        self.kept = ()
 
     # ---- a second try beside the first one
 
@@ -639,15 +650,17 @@ class Forwarding:
 def _told(exchange: Exchange, own_seconds: float, upstream_seconds: float) -> bytes:
     """`X-Request-ID` and `Server-Timing` for the client."""
     try:
-        own, upstream = _MILLISECONDS[int(own_seconds * 100_000)], _MILLISECONDS[int(upstream_seconds * 100_000)]
+        own, upstream = _MILLISECONDS[int(own_seconds * 1e5)], _MILLISECONDS[int(upstream_seconds * 1e5)]
     except IndexError:
         own, upstream = b"%.2f" % (own_seconds * 1000), b"%.2f" % (upstream_seconds * 1000)
-    return b"X-Request-ID: %b\r\nServer-Timing: gateway;dur=%b, upstream;dur=%b" % (exchange.id, own, upstream)
+    return b"".join(
+        (b"X-Request-ID: ", exchange.id, b"\r\nServer-Timing: gateway;dur=", own, b", upstream;dur=", upstream)
+    )
 
 
 _MILLISECONDS: Final = [b"%.2f" % (number / 100) for number in range(10_000)]
 """What most durations are, written out: in hundredths of a millisecond."""
-_END: Final = (b"", b"")
+_END: Final = b"\r\n\r\n"
 """What follows the last line of a head."""
 _SOON: Final = (b"Retry-After: 1",)
 _NOTHING: Final[frozenset[bytes]] = frozenset()

@@ -69,7 +69,7 @@ class Gateway:
         self._log_from = log_from
         self._loop = loop
         self._finish = self.finish
-        self._timestamp = Timestamps()
+        self._timestamps = Timestamps()
         self._ids: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -180,7 +180,7 @@ class Gateway:
             stream = exchange.stream
             self.log.add(
                 AccessRecord(
-                    self._timestamp(time.time()),
+                    self._timestamps.at(time.time()),
                     exchange.method,
                     exchange.path,
                     exchange.client_ip,
@@ -208,7 +208,7 @@ class Gateway:
         ids = self._ids
         if not ids:
             digits = urandom(16 * _IDS_AT_ONCE).hex()
-            ids.extend(digits[start : start + 32] for start in range(0, len(digits), 32))
+            ids += [digits[start : start + 32] for start in range(0, len(digits), 32)]
         return ids.pop()
 
     def _is_too_much(self, stream: Stream, route: Route) -> bool:

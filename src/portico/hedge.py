@@ -27,7 +27,7 @@ class Owner(Protocol):
 
     exchange: Exchange
     route: Route
-    tried: list[Instance]
+    tried: tuple[Instance, ...]
 
     def head_for(self, instance: Instance) -> bytes:
         """The request's head as an instance gets it."""
@@ -81,7 +81,7 @@ class Hedge:
         instance = service.choose((*owner.tried, *service.full()), owner.exchange)
         if instance is None or not self.hedging.begin(is_free=is_free):
             return
-        owner.tried.append(instance)
+        owner.tried += (instance,)
         instance.in_flight += 1
         if instance.breaker is not None and instance.breaker.alert:
             instance.breaker.started(owner.exchange)
@@ -116,7 +116,7 @@ class Hedge:
         self.connection = connection
         deadline = NEVER if timeouts.total is None else exchange.started + timeouts.total
         head = self.owner.head_for(instance)
-        connection.start(self, exchange.request.method, head, False, timeouts, time.monotonic(), deadline, is_all=True)
+        connection.start_whole(self, exchange.request.method, head, timeouts, time.monotonic(), deadline)
 
     def _leave(self) -> None:
         instance, self.instance = self.instance, None

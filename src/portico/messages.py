@@ -101,7 +101,7 @@ class RequestHead:
     # fmt: on
 
     tail: bytes
-    """All of it behind the request line, as it came: to tell whether the next request's is the same."""
+    """All of it behind the target, as it came: to tell whether the next request's is the same."""
     method: bytes
     target: bytes
     """Origin-form (`/path?query`) or `*`; an absolute-form target was split into this and `host`."""

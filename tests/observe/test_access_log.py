@@ -275,6 +275,6 @@ def test_lines_of_several_workers_do_not_mix(tmp_path: Path) -> None:
 )
 def test_timestamps(now: float, text: str) -> None:
     timestamps = Timestamps()
-    assert timestamps(now) == text
-    assert timestamps(now + 86400) != text
-    assert timestamps(now) == text
+    assert timestamps.at(now) == text
+    assert timestamps.at(now + 86400) != text
+    assert timestamps.at(now) == text

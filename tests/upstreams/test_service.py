@@ -37,7 +37,7 @@ class FakeConnection:
         self.idle_since = self.deadline = 0.0
         self.wakes = NEVER
         self.alive = True
-        self.closed = False
+        self.closed = self.is_unheard = False
 
     @property
     def transport(self) -> FakeConnection:
@@ -266,6 +266,17 @@ def test_the_last_used_connection_is_taken_first(clock: Clock) -> None:
         instance.give_back(connection.as_connection())
     taken: list[object] = [instance.take(recently_used=False) for _ in range(3)]
     assert taken == [second, first, None]
+
+
+def test_a_connection_on_which_something_came_unasked_is_closed_rather_than_taken(clock: Clock) -> None:
+    instance = make_instance()
+    first, second = FakeConnection(), FakeConnection()
+    for connection in (first, second):
+        instance.give_back(connection.as_connection())
+    second.is_unheard = True
+    assert instance.take(recently_used=False) is cast(object, first)
+    assert second.closed
+    assert not first.closed
 
 
 def test_dead_connections_are_passed_over(clock: Clock) -> None:

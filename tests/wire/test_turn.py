@@ -64,6 +64,41 @@ def test_a_large_read_is_heard_at_once_but_behind_what_came_before_it() -> None:
     assert [(ear, len(data)) for ear, data in room.heard] == [(room.one, 1), (room.one, LARGE_READ)]
 
 
+class LateEar(Ear):
+    place_in_turn = 2
+
+
+class EarlyEar(Ear):
+    place_in_turn = 0
+
+
+def test_who_has_a_lower_place_is_heard_before_the_others() -> None:
+    room = Room()
+    late, early = (kind(room.turn, room.loop, room.heard) for kind in (LateEar, EarlyEar))
+    for ear, data in [(late, b"a"), (room.one, b"b"), (early, b"c"), (room.other, b"d"), (early, b"e")]:
+        ear.data_received(data)
+    room.loop.run()
+    assert room.heard == [(early, b"c"), (early, b"e"), (room.one, b"b"), (room.other, b"d"), (late, b"a")]
+
+
+def test_what_is_gathered_is_written_together_at_the_end_of_the_turn() -> None:
+    room = Room()
+    room.one.gather(b"a")
+    room.other.gather(b"b")
+    room.one.gather(b"c")
+    written = [cast(FakeTransport, ear.transport) for ear in (room.one, room.other)]
+    assert [each.sent for each in written] == [b"", b""]
+    room.loop.run()
+    assert [each.sent for each in written] == [b"ac", b"b"]
+
+
+def test_each_kind_of_connection_has_code_of_its_own() -> None:
+    """What the interpreter learns about one kind would be forgotten for the other."""
+    assert EarlyEar.data_received.__code__ is not LateEar.data_received.__code__
+    assert EarlyEar.hear_all.__code__ is not LateEar.hear_all.__code__
+    assert EarlyEar.write_all.__code__ is not LateEar.write_all.__code__
+
+
 def test_a_fault_of_one_connection_is_not_the_others(caplog: pytest.LogCaptureFixture) -> None:
     room = Room()
     room.one.data_received(b"fault")

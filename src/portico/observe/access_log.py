@@ -186,17 +186,24 @@ _MILLISECONDS: Final = [f"{number:03d}Z" for number in range(1000)]
 
 
 class Timestamps:
-    """`2026-01-31T12:00:00.123Z` from seconds since the epoch; all but the milliseconds is made once a second."""
+    """Moments as the log writes them; one is made once a millisecond, and all but that once a second."""
 
-    __slots__ = ("_prefix", "_second")
+    __slots__ = ("_last", "_millisecond", "_prefix", "_second")
 
     def __init__(self) -> None:
-        self._second = -1
-        self._prefix = ""
+        self._second = self._millisecond = -1
+        self._prefix = self._last = ""
 
-    def __call__(self, now: float) -> str:
-        second = int(now)
+    def at(self, now: float) -> str:
+        """`2026-01-31T12:00:00.123Z` from seconds since the epoch."""
+        millisecond = int(now * 1e3)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            self._last = self._text_of(*divmod(millisecond, 1000))
+        return self._last
+
+    def _text_of(self, second: int, milliseconds: int) -> str:
         if second != self._second:
             self._second = second
             self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-        return self._prefix + _MILLISECONDS[int((now - second) * 1000)]
+        return self._prefix + _MILLISECONDS[milliseconds]

@@ -18,6 +18,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "O
 _TOGETHER: Final = 256
 """Exchanges that are counted at once."""
 _series_of: Final = itemgetter(0, 1)
+_status_of: Final = itemgetter(2)
 
 
 def _fill(buckets: list[int], durations: Sequence[float]) -> float:
@@ -79,11 +80,11 @@ class Metrics:
         for (service, method), exchanges in groupby(uncounted, _series_of):
             name = method if method in _METHODS else "OTHER"
             series = self._series.setdefault((service, name), Series())
-            _, _, statuses, seconds, upstream_seconds = zip(*exchanges, strict=True)
-            for status, count in Counter(statuses).items():
+            counted = list(exchanges)
+            for status, count in Counter(map(_status_of, counted)).items():
                 series.statuses[status] = series.statuses.get(status, 0) + count
-            series.total += _fill(series.buckets, seconds)
-            asked = [each for each in upstream_seconds if each is not None]
+            series.total += _fill(series.buckets, [each[3] for each in counted])
+            asked = [each[4] for each in counted if each[4] is not None]
             series.upstream_total += _fill(series.upstream_buckets, asked)
 
     def observe_tunnel(self, service: str, bytes_in: int, bytes_out: int) -> None:

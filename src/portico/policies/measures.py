@@ -94,7 +94,8 @@ class Rate(_Named):
         self.buckets.set_left(key, left, exchange.started)
 
     def lines(self, left: float, clock: float) -> tuple[bytes, bytes]:  # noqa: ARG002
-        return self._policy_line, self._left_line(left if left >= 0 else float(-ceil(-left)))
+        left_line = self._left_line
+        return self._policy_line, left_line(left if left >= 0 else float(-ceil(-left)))
 
     def explain(self, wait: int) -> str:
         burst, interval = self.buckets.burst, self.buckets.interval

@@ -168,7 +168,8 @@ class _Limit:
 
     def check(self, exchange: Exchange) -> Answer | None:
         """The policy where there `is_one_rate`: what most routes have, without a detour."""
-        key = self.key_of(exchange)
+        key_of = self.key_of
+        key = key_of(exchange)
         (rate,) = self.owns.get(key, self.measures) if self.owns else self.measures
         assert isinstance(rate, Rate)
         left = rate.buckets.take(key, exchange.started)

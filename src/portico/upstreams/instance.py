@@ -43,7 +43,7 @@ class Instance:
     ) -> None:
         self.address = address
         self.name = address.authority
-        self.line_end = b"HTTP/1.1\r\nHost: " + address.authority.encode()
+        self.line_end = b" HTTP/1.1\r\nHost: %b\r\n" % address.authority.encode()
         """How the request line ends, and the Host field."""
         self.healthy = True
         self.in_flight = 0
@@ -99,7 +99,9 @@ class Instance:
             if recently_used and time.monotonic() - connection.idle_since > RECENT:
                 return None
             idle.pop()
-            if not connection.transport.is_closing():
+            if connection.is_unheard:  # it has sent something that nobody asked for
+                connection.close()
+            elif not connection.transport.is_closing():
                 return connection
         return None
 

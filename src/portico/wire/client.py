@@ -21,7 +21,7 @@ from portico.wire.grammar import RESPONSE_RULES, is_hopeless, parse_response_hea
 from portico.wire.lastwords import LastWords
 from portico.wire.turn import LARGE_READ, Turn, TurnProtocol
 from portico.wire.websocket import PROTOCOL, accepts
-from portico.wire.writing import LARGE, write_pieces
+from portico.wire.writing import LARGE
 
 WRITE_BUFFER: Final = 64 * 1024
 _HEAD_LIMIT: Final = 64 * 1024
@@ -130,8 +130,8 @@ class UpstreamConnection(TurnProtocol):
     # fmt: off
     __slots__ = (
         # as long as the connection
-        "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "outgoing", "paused",
-        "remote", "resting", "stalled", "state", "transport", "unsent", "wakes",
+        "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "paused",
+        "remote", "resting", "stalled", "state", "wakes",
         # as long as an exchange
         "awaited", "chunked", "decoder", "head", "heard", "interims", "is_special", "keep_alive", "last_words", "left",
         "method", "patience", "pieces", "receiver", "request_done", "scanned", "total_deadline", "upgrade",
@@ -139,7 +139,8 @@ class UpstreamConnection(TurnProtocol):
     )
     # fmt: on
 
-    transport: asyncio.Transport
+    place_in_turn = 0  # a response may free what a request waits for
+
     awaited: float
     total_deadline: float
     method: bytes
@@ -158,10 +159,9 @@ class UpstreamConnection(TurnProtocol):
         self.remote = ""
         """The address that it leads to, where its instance has several."""
         self.receiver: ResponseReceiver | None = None
-        self.paused = self.resting = self.stalled = self.unsent = False
+        self.paused = self.resting = self.stalled = False
         self.scanned = 0
         self.buffer = b""
-        self.outgoing: list[bytes] = []
         self.last_words: LastWords | None = None
 
     # ---- the transport's calls
@@ -180,28 +180,32 @@ class UpstreamConnection(TurnProtocol):
 
     def _hear_whole(self, data: bytes) -> bool:
         """Take a response that is the whole of `data` and has a head like one before it; False where it is another."""
-        heads, receiver = self.heads, self.receiver
-        head = heads.latest
-        if head is None or not data.startswith(head.raw):
-            head = heads.known(data)
+        receiver = self.receiver
+        head = self.heads.latest
+        content = data.removeprefix(head.raw) if head is not None else data
+        if len(content) == len(data):
+            head = self.heads.known(data)
+            if head is None:
+                return False
+            content = data[len(head.raw) :]
         if (
             head is None
-            or head.framing != len(data) - len(head.raw)
+            or head.framing != len(content)
             or head.status < 200
             or self.is_special
-            or self.unsent
+            or not self.has_written
             or self.paused
             or receiver is None
         ):
             return False
         self.heard = True
-        return receiver.response_whole(head, data[len(head.raw) :])
+        return receiver.response_whole(head, content)
 
     def _hear_in_steps(self, data: bytes) -> None:
         try:
             if self.state == _BODY:
                 self._take_body(data)
-            elif self.state == _AWAITING and self.unsent:  # no answer to what was not asked yet
+            elif self.state == _AWAITING and not self.has_written:  # no answer to what was not asked yet
                 self.outgoing.clear()
                 self._fail("reset", "the service sent bytes that nobody asked for")
             elif self.state == _AWAITING:
@@ -279,32 +283,49 @@ class UpstreamConnection(TurnProtocol):
         total_deadline: float,
         upgrade: bytes = b"",
         websocket_key: bytes | None = None,
-        *,
-        is_all: bool = False,
     ) -> None:
-        """Begin a request with its head; its content, if any, goes through `send_body` and `end_body`.
+        """Begin a request with its head; its content goes through `send_body` and `end_body`.
 
-        `now` is the monotonic time, `total_deadline` the moment when all must be over, `NEVER` for none. `upgrade` is
-        the protocol, in lower case, to which the service may switch with a 101. `is_all` says that there is no content.
+        `upgrade` is the protocol, in lower case, to which the service may switch with a 101.
         """
-        self.state = _AWAITING
+        self.chunked = chunked
+        self.pieces = 0
+        self.websocket_key = websocket_key
+        self.start_whole(receiver, method, head, patience, now, total_deadline)
+        self.request_done = False
+        self.upgrade = upgrade
+        self.is_special = upgrade != b"" or method == b"HEAD"
+
+    def start_whole(
+        self,
+        receiver: ResponseReceiver,
+        method: bytes,
+        head: bytes,
+        patience: Patience,
+        now: float,
+        total_deadline: float,
+    ) -> None:
+        """Begin a request that has no content.
+
+        `now` is the monotonic time, `total_deadline` the moment when all must be over, `NEVER` for none.
+        """
         self.receiver = receiver
+        self.state = _AWAITING
+        self.has_written = False
         self.method = method
-        self.request_done = is_all
+        self.request_done = True
         self.heard = False
         self.interims = 0
         self.patience = patience
         self.awaited = silence = patience.silence
         self.total_deadline = total_deadline
-        self.upgrade = upgrade
-        self.is_special = upgrade != b"" or method == b"HEAD"
-        if not is_all:
-            self.chunked = chunked
-            self.pieces = 0
-            self.websocket_key = websocket_key
-        self.unsent = True
+        self.upgrade = b""
+        self.is_special = method == b"HEAD"
+        turn = self.turn
+        if not turn.is_planned:
+            turn.plan()
+        self.side.senders.append(self)
         self.outgoing.append(head)
-        self.turn.add(self)
         deadline = now + silence
         if deadline > total_deadline:
             deadline = total_deadline
@@ -350,19 +371,8 @@ class UpstreamConnection(TurnProtocol):
         self.write_out()
         self.transport.close()
 
-    def write_out(self) -> None:
-        """Write what was gathered in this turn of the event loop."""
-        outgoing, transport = self.outgoing, self.transport
-        self.unsent = False
-        if len(outgoing) == 1 and not transport.is_closing():
-            transport.write(outgoing.pop())
-        elif outgoing:
-            write_pieces(transport, outgoing)
-
     def _put(self, data: bytes) -> None:
-        if not self.outgoing:
-            self.turn.add(self)
-        self.outgoing.append(data)
+        self.gather(data)
         if len(data) >= LARGE:
             self.write_out()
 

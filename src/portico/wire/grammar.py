@@ -24,10 +24,8 @@ from portico.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, Response
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _FIELD = _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+"
 _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])")  # a # is in no target
-_match_usual_line: Final = re.compile(
-    rb"(GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) (/[\x21\x22\x24-\x7e]*+) HTTP/1\.1(?=\r\n)"
-).match
-"""Of a request line that nothing more has to be asked of but its length."""
+_USUAL: Final = bytes(byte if byte in b'!"' or b"$" <= bytes((byte,)) <= b"~" else byte ^ 0x80 for byte in range(256))
+"""Maps each byte that a target may have to itself, and all others elsewhere."""
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?")
 _FIELD_LINE: Final = re.compile(rb"(" + _TOKEN + rb"):[\t\x20-\x7e\x80-\xff]*+")
 _FIELD_LINES: Final = re.compile(rb"(?:" + _FIELD + rb"\r\n)*+")
@@ -134,20 +132,20 @@ def parse_request_head(
     return request
 
 
-def repeat_request_head(request: RequestHead, data: bytes) -> int:
-    """Make `request` the one at the start of `data`, if that has, byte for byte, the same fields: where its head ends.
+def repeat_request_head(request: RequestHead, data: bytes) -> bool:
+    """Make `request` the one that is all of `data`, if that has, byte for byte, the same fields, and the same method.
 
-    Clients repeat their fields, and the same bytes mean the same. 0 where they do not, or where the request line is out
-    of the ordinary. The length of the target is the caller's to check.
+    Clients repeat their fields, and the same bytes mean the same. False where they do not, or where the request line is
+    out of the ordinary. The length of the target is the caller's to check.
     """
-    match = _match_usual_line(data)
-    if match is None:
-        return 0
-    line = match.end()
-    if not data.startswith(request.tail, line):
-        return 0
-    request.method, request.target = match.groups()
-    return line + len(request.tail)
+    try:
+        method, target, tail = data.split(b" ", 2)
+    except ValueError:
+        return False
+    if tail != request.tail or method != request.method or target[:1] != b"/" or target.translate(_USUAL) != target:
+        return False
+    request.target = target
+    return True
 
 
 def _decide_alike(request: RequestHead, previous: RequestHead) -> None:

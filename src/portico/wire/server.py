@@ -28,7 +28,7 @@ from portico.wire.grammar import (
 )
 from portico.wire.proxy_protocol import Origin
 from portico.wire.turn import LARGE_READ, TurnProtocol
-from portico.wire.writing import LARGE, is_broken, unsent_bytes, write_pieces
+from portico.wire.writing import LARGE, is_broken, unsent_bytes
 
 WRITE_BUFFER: Final = 64 * 1024
 """Bytes waiting to be sent before the sender of a body is told to pause."""
@@ -81,15 +81,14 @@ class ServerConnection(TurnProtocol):
     # fmt: off
     __slots__ = (
         # as long as the connection
-        "advancing", "buffer", "client", "deadline", "origin", "outgoing", "peer_closed", "planned",
-        "reading_paused", "resting", "server", "state", "transport", "unsent", "wakes", "writing_paused",
+        "advancing", "buffer", "client", "deadline", "origin", "peer_closed", "planned",
+        "reading_paused", "resting", "server", "state", "unsent", "wakes", "writing_paused",
         # as long as an exchange
         "awaits_continue", "body_since", "bytes_in", "bytes_out", "decoder", "keep_alive", "left", "mode", "paused_at",
         "progress", "receiver", "repeatable", "request", "request_done", "response_done", "response_started", "scanned",
     )
     # fmt: on
 
-    transport: asyncio.Transport
     client: Client
     receiver: Receiver
 
@@ -101,7 +100,6 @@ class ServerConnection(TurnProtocol):
         self.buffer = b""
         self.deadline = NEVER
         self.wakes = NEVER
-        self.outgoing: list[bytes] = []
         self.advancing = self.planned = self.peer_closed = False
         self.reading_paused = self.resting = self.writing_paused = False
         self.unsent = 0
@@ -289,8 +287,8 @@ class ServerConnection(TurnProtocol):
         """
         server = self.server
         limits = server.limits
-        end = repeat_request_head(request, data)
-        if end != len(data) or end > limits.header_size or end > limits.url_length:
+        size = len(data)
+        if size > limits.header_size or size > limits.url_length or not repeat_request_head(request, data):
             return False
         self.state = _EXCHANGE
         self.keep_alive = request.keep_alive and not server.draining
@@ -347,7 +345,7 @@ class ServerConnection(TurnProtocol):
         except MessageError as refused:
             self._refuse(refused, buffer[:end])
             return True
-        request.tail = buffer[line : end + 4]
+        request.tail = buffer[line - len(b"HTTP/1.1") : end + 4]
         self.repeatable = request if request.framing == 0 and request.version == 11 else None
         self.buffer = buffer[end + 4 :]
         self.progress = self.scanned = 0
@@ -579,19 +577,22 @@ class ServerConnection(TurnProtocol):
         else:
             self._linger()
 
-    def send_whole(self, status: int, line: bytes, lines: list[bytes], content: bytes, now: float) -> None:
+    def send_whole(self, status: int, pieces: list[bytes], now: float) -> None:
         server, is_usual = self.server, self.repeatable is not None
         if not self.keep_alive or server.draining or not (is_usual or self._is_ordinary()):
+            line, *lines, _, content = pieces
             self.send_head(status, line[STATUS_PHRASE:], lines, len(content))
             if content:
                 self.send_body(content)
             self.end()
             return
-        outgoing = self.outgoing
+        outgoing, turn = self.outgoing, self.turn
         if not outgoing:
-            self.turn.add(self)
-        outgoing.append(b"\r\n".join((line, *lines, b"", content)))
-        self.bytes_out = len(content)
+            if not turn.is_planned:
+                turn.plan()
+            self.side.senders.append(self)
+        outgoing.append(b"\r\n".join(pieces))
+        self.bytes_out = len(pieces[-1])
         self.response_started = self.response_done = True
         server.in_flight -= 1
         self.receiver.finished(None)
@@ -627,19 +628,9 @@ class ServerConnection(TurnProtocol):
                 self.server.deadlines.set(self, time.monotonic() + _LAST_REQUEST_GRACE)
 
     def _put(self, data: bytes) -> None:
-        if not self.outgoing:
-            self.turn.add(self)
-        self.outgoing.append(data)
+        self.gather(data)
         if len(data) >= LARGE:
             self.write_out()
-
-    def write_out(self) -> None:
-        """Write what was gathered in this turn of the event loop."""
-        outgoing, transport = self.outgoing, self.transport
-        if len(outgoing) == 1 and not transport.is_closing():
-            transport.write(outgoing.pop())
-        elif outgoing:
-            write_pieces(transport, outgoing)
 
     # ---- ends
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import Final, Protocol
+from types import FunctionType
+from typing import Any, ClassVar, Final
+
+from portico.wire.writing import write_pieces
 
 logger: Final = logging.getLogger("portico.wire")
 
@@ -19,23 +22,33 @@ LARGE_READ: Final = 128 * 1024
 same socket, up to 32 times."""
 
 
-class Sender(Protocol):
-    """A connection with something to send."""
-
-    def write_out(self) -> None:
-        """Write what was gathered."""
-
-
 class TurnProtocol(asyncio.Protocol):
     """A connection that hears what was read from its socket when all sockets have been read from."""
 
-    __slots__ = ("is_unheard", "turn")
+    __slots__ = ("has_written", "is_unheard", "outgoing", "side", "transport", "turn")
 
+    place_in_turn: ClassVar[int] = 1
+    """Of two classes, the one with the lower number is heard and written first."""
     transport: asyncio.Transport
+
+    def __init_subclass__(cls) -> None:
+        """Give each class its own copies of what every request passes.
+
+        The interpreter keeps in the code what it learns about the objects that come by (PEP 659), and has to learn it
+        anew whenever one of another class does.
+        """
+        super().__init_subclass__()
+        for name in ("data_received", "hear_all", "write_all"):
+            setattr(cls, name, _copy_of(TurnProtocol.__dict__[name]))
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
+        self.side = turn.side_of(type(self))
         self.is_unheard = False
+        self.has_written = False
+        """Whether anything was written since this was set to False."""
+        self.outgoing: list[bytes] = []
+        """What is to be written at the end of this turn; who gathers the first piece joins the `senders`."""
 
     def data_received(self, data: bytes) -> None:
         turn = self.turn
@@ -46,40 +59,30 @@ class TurnProtocol(asyncio.Protocol):
         if not turn.is_planned:
             turn.plan()
         self.is_unheard = True
-        turn.read.append((self, data))
+        self.side.read.append((self, data))
 
     def hear(self, data: bytes) -> None:
         """Take what was read."""
         raise NotImplementedError
 
+    def gather(self, data: bytes) -> None:
+        """Have `data` written at the end of this turn, behind what was gathered before."""
+        outgoing, turn = self.outgoing, self.turn
+        if not outgoing:
+            if not turn.is_planned:
+                turn.plan()
+            self.side.senders.append(self)
+        outgoing.append(data)
 
-class Turn:
-    """What was read in this turn of the loop, and who has something to send.
+    def write_out(self) -> None:
+        """Write what was gathered so far."""
+        if self.outgoing:
+            self.has_written = True
+            write_pieces(self.transport, self.outgoing)
 
-    What a connection has read is heard before the end of its socket is, and before anybody's time is up: see `settle`
-    and `hear`.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.read: deque[tuple[TurnProtocol, bytes]] = deque()
-        self.is_planned = False
-        self._senders: list[Sender] = []
-
-    def plan(self) -> None:
-        """Have it played as soon as the loop has read from every socket."""
-        self.is_planned = True
-        self.loop.call_soon(self._play)
-
-    def add(self, sender: Sender) -> None:
-        """Let `sender` write at the end of this turn; it adds itself once per turn."""
-        if not self.is_planned:
-            self.plan()
-        self._senders.append(sender)
-
-    def hear(self) -> None:
-        """Have everything heard that was read so far."""
-        read = self.read
+    @staticmethod
+    def hear_all(read: deque[tuple[TurnProtocol, bytes]]) -> None:
+        """Have everything heard that connections of this class have read."""
         while read:
             listener, data = read.popleft()
             listener.is_unheard = False
@@ -89,18 +92,82 @@ class Turn:
                 logger.exception("a connection failed in a way that nobody foresaw")
                 listener.transport.abort()
 
+    @staticmethod
+    def write_all(senders: list[TurnProtocol]) -> None:
+        """Have everything written that connections of this class have gathered."""
+        for sender in senders:
+            sender.has_written = True
+            outgoing, transport = sender.outgoing, sender.transport
+            if len(outgoing) == 1 and not transport.is_closing():
+                transport.write(outgoing.pop())
+            elif outgoing:
+                write_pieces(transport, outgoing)
+
+
+def _copy_of(method: Any) -> Any:
+    """The same function, or static method, with code of its own."""
+    if isinstance(method, staticmethod):
+        return staticmethod(_copy_of(method.__func__))
+    return FunctionType(method.__code__.replace(), method.__globals__, method.__name__)
+
+
+class Side:
+    """All connections of one class: what they have read, and who of them has something to send."""
+
+    __slots__ = ("of", "read", "senders")
+
+    def __init__(self, of: type[TurnProtocol]) -> None:
+        self.of = of
+        self.read: deque[tuple[TurnProtocol, bytes]] = deque()
+        self.senders: list[TurnProtocol] = []
+
+
+class Turn:
+    """A turn of the loop: who was read from, and who has something to send.
+
+    What a connection has read is heard before the end of its socket is, and before anybody's time is up: see `settle`
+    and `hear`.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.is_planned = False
+        self._sides: dict[type[TurnProtocol], Side] = {}
+
+    def side_of(self, of: type[TurnProtocol]) -> Side:
+        """What the connections of a class share."""
+        side = self._sides.get(of)
+        if side is None:
+            side = Side(of)
+            sides = {**self._sides, of: side}
+            self._sides = dict(sorted(sides.items(), key=lambda item: item[0].place_in_turn))
+        return side
+
+    def plan(self) -> None:
+        """Have it played as soon as the loop has read from every socket."""
+        self.is_planned = True
+        self.loop.call_soon(self._play)
+
+    def hear(self) -> None:
+        """Have everything heard that was read so far."""
+        for side in self._sides.values():
+            if side.read:
+                side.of.hear_all(side.read)
+
     def settle(self, listener: TurnProtocol) -> None:
         """Have heard what was read from one connection: something else has happened to it."""
         if not listener.is_unheard:
             return
         listener.is_unheard = False
-        for entry in [entry for entry in self.read if entry[0] is listener]:
-            self.read.remove(entry)
+        read = listener.side.read
+        for entry in [entry for entry in read if entry[0] is listener]:
+            read.remove(entry)
             listener.hear(entry[1])
 
     def _play(self) -> None:
         self.hear()
         self.is_planned = False
-        senders, self._senders = self._senders, []
-        for sender in senders:
-            sender.write_out()
+        for side in self._sides.values():
+            if side.senders:
+                senders, side.senders = side.senders, []
+                side.of.write_all(senders)
