@@ -12,6 +12,7 @@ import msgspec
 
 from portico.config import Config, dump_config, load_dumped, with_redis
 from portico.discovered import Found
+from portico.stores.shared_buckets import BucketTable
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -27,10 +28,13 @@ class _KeptEntries(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Paths inside the directory, which only its owner can enter; the URL of the embedded Redis, if there is one."""
+    """Paths inside the directory, which only its owner can enter; the URL of the embedded Redis, if there is one; what
+    several workers count limits in.
+    """
 
     directory: Path
     redis_url: str | None = None
+    table: BucketTable | None = None
 
     @property
     def control_socket(self) -> Path:

@@ -7,11 +7,19 @@ from typing import Any
 
 from portico.config import GatewaySettings
 from portico.redis_connection import connect
+from portico.runtime import Runtime
 from portico.stores.cluster_link import CONNECTIONS, ClusterLink
 from portico.stores.redis_link import RedisLink
+from portico.stores.shared_buckets import BucketTable
 from portico.stores.shared_limits import SharedLimits
 
 _CONNECT_TIMEOUT = 2.0
+
+
+def bucket_table(gateway: GatewaySettings, runtime: Runtime) -> BucketTable | None:
+    """What this worker and the others count limits in that need no Redis: where nobody has named one."""
+    url = gateway.redis_url
+    return runtime.table if url is None or url.get_secret_value() == runtime.redis_url else None
 
 
 def shared_limits(

@@ -22,6 +22,7 @@ from portico.policies.identity import Signer
 from portico.route import LocalRoute, Rewrite, Route
 from portico.router import Router, Rule
 from portico.slices import Steps, at_once
+from portico.stores.shared_buckets import BucketTable
 from portico.stores.shared_limits import SharedLimits
 from portico.upstream_tls import UpstreamContexts
 from portico.upstreams.adaptive_limit import AdaptiveLimit
@@ -61,9 +62,12 @@ class SnapshotBuilder:
         local_answers: Mapping[str, Callable[[], Answer]],
         metrics: Metrics,
         shared: SharedLimits | None = None,
+        table: BucketTable | None = None,
     ) -> None:
         self.shared = shared
         """What counts limits in Redis, for the snapshots to come."""
+        self.table = table
+        """Where workers count those that need no Redis, in the same way."""
         self._deadlines = deadlines
         self._turn = turn
         self._local_answers = local_answers
@@ -96,7 +100,7 @@ class SnapshotBuilder:
         self._shared = {}
         services: dict[tuple[str, str | None], Service] = {}
         changing: dict[tuple[str, str | None], tuple[ServiceSettings, Service]] = {}
-        consumers = _consumer_rates(config)
+        consumers = config.consumer_rates
         router: Router[Route | LocalRoute] = Router()
         for written in config.all_routes:
             key = (written.service, written.version)
@@ -339,7 +343,9 @@ class SnapshotBuilder:
 
     def _chain(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> tuple[Policy, ...]:
         key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
-        chain: tuple[Policy, ...] = self._alike(key, lambda: build_chain(written, self._state, consumers, self.shared))
+        chain: tuple[Policy, ...] = self._alike(
+            key, lambda: build_chain(written, self._state, consumers, self.shared, self.table)
+        )
         return chain
 
     def _alike(self, key: object, make: Callable[[], Any]) -> Any:
@@ -362,7 +368,7 @@ class SnapshotBuilder:
                 for key, settings in config.own_policies.items()
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
-            chain = build_chain(own, self._state, {}, self.shared)
+            chain = build_chain(own, self._state, {}, self.shared, self.table)
             route = Route(
                 name=path,
                 service=self._control,
@@ -402,12 +408,3 @@ def _limit(asked: MaxRequests, known: Limit | None) -> Limit:
     adaptive = known if isinstance(known, AdaptiveLimit) else AdaptiveLimit(least, most)
     adaptive.rebound(least, most)
     return adaptive
-
-
-def _consumer_rates(config: Config) -> dict[str, dict[str, Any]]:
-    """What consumers have in place of a rate limit's own numbers."""
-    return {
-        consumer.name: consumer.rate_limit.model_dump(exclude_none=True)
-        for consumer in config.consumers
-        if consumer.rate_limit is not None
-    }

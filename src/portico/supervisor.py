@@ -29,6 +29,7 @@ from portico.notices import RELOADED, RELOADING, SERVING, Notices
 from portico.observe.events import configure_events
 from portico.roll import Roll
 from portico.runtime import Runtime
+from portico.stores.shared_buckets import BucketTable
 from portico.systemd import Systemd
 from portico.wakeups import leave_wakeups, wakeups
 
@@ -83,7 +84,8 @@ class Supervisor:
         os.set_inheritable(self.lifeline, True)
         program = program_for(self.config)
         self.redis = EmbeddedRedis(program, directory, self.lifeline) if program else None
-        self.runtime = Runtime(directory, self.redis.url if self.redis else None)
+        table = BucketTable() if self.config.gateway.worker_count > 1 else None
+        self.runtime = Runtime(directory, self.redis.url if self.redis else None, table)
         try:
             self.runtime.store(self.runtime.completed(self.config), 1)
             self.control_listener = _unix_listener(self.runtime.control_socket)

@@ -28,7 +28,7 @@ from portico.observe.metrics import Metrics
 from portico.overload import Overload
 from portico.redirect import Redirect
 from portico.runtime import Runtime
-from portico.sharing import shared_limits
+from portico.sharing import bucket_table, shared_limits
 from portico.slices import in_slices, letting_go, without_collections
 from portico.snapshot import SnapshotBuilder
 from portico.termination import Termination
@@ -88,10 +88,13 @@ class _Worker:
         configure_events(config.gateway.log.level, config.gateway.log.format)
         turn = Turn(loop)
         deadlines = Deadlines(loop, turn)
+        if self.runtime.table is not None:
+            self.runtime.table.open(self.runtime.directory)
         self.local_answers = {"/livez": self._livez, "/readyz": self._readyz}
         self.shared = shared_limits(config.gateway, self.metrics.limit_fallbacks, loop)
         self.builder = SnapshotBuilder(
-            deadlines, turn, self.runtime.control_socket, self.local_answers, self.metrics, self.shared
+            *(deadlines, turn, self.runtime.control_socket, self.local_answers, self.metrics),
+            *(self.shared, bucket_table(config.gateway, self.runtime)),
         )
         self.builder.learn(self.runtime.found())
         self.log = self._open_log(config, loop)
@@ -309,7 +312,7 @@ class _Worker:
         """Count in another Redis from the next snapshot on, if the configuration names another."""
         if config.gateway.redis_url != self.config.gateway.redis_url:
             replaced, self.shared = self.shared, shared_limits(config.gateway, self.metrics.limit_fallbacks, self.loop)
-            self.builder.shared = self.shared
+            self.builder.shared, self.builder.table = self.shared, bucket_table(config.gateway, self.runtime)
             if self.shared is not None:
                 await self.shared.start()
             if replaced is not None:

@@ -9,6 +9,7 @@ from config.conftest import Load
 from portico.config import ConfigError, load_config, warnings_for
 
 LIMITED = "policies: {rate_limit: {}"
+QUOTA = "policies: {rate_limit: {requests_per_day: 5}"
 ONE = "services: {a: {url: http://h}}\n"
 
 
@@ -78,18 +79,36 @@ def test_a_path_that_no_request_can_have(load: Load) -> None:
 
 
 def test_workers_count_by_themselves(load: Load) -> None:
-    (line,) = warned(load, ONE + LIMITED + "}\ngateway: {workers: 2, embedded_redis: false}")
-    assert line.startswith(
-        "portico.yaml:3:20: gateway.workers: without a Redis each worker counts rate limits by itself"
-    )
+    (line,) = warned(load, ONE + QUOTA + "}\ngateway: {workers: 2, embedded_redis: false}")
+    assert line.startswith("portico.yaml:3:20: gateway.workers: without a Redis each worker counts quotas, and limits")
     assert "once from each of the 2." in line
     assert "gateway.embedded_redis: true" in line
     for gateway in ("{workers: 2, redis_url: redis://h}", "{workers: 2, embedded_redis: /bin/true}", "{workers: 1}"):
-        assert warned(load, ONE + LIMITED + "}\ngateway: " + gateway) == []
+        assert warned(load, ONE + QUOTA + "}\ngateway: " + gateway) == []
+
+
+@pytest.mark.parametrize(
+    ("policies", "consumers", "is_warned"),
+    [
+        ("rate_limit: {}", "", False),
+        ("rate_limit: [{burst: 5}, {by: consumer}], auth: {jwt: {}}", "", False),
+        ("rate_limit: [{burst: 5}, {by: {header: x-key}}]", "", True),
+        ("rate_limit: {requests_per_day: 5}", "", True),
+        ("rate_limit: {by: consumer}, auth: {jwt: {}}", "{rate_limit: {burst: 5}}", False),
+        ("rate_limit: {by: consumer}, auth: {jwt: {}}", "{rate_limit: {requests_per_day: 5}}", True),
+    ],
+)
+def test_a_rate_that_stands_alone_is_counted_by_all_workers(
+    policies: str, consumers: str, is_warned: bool, load: Load
+) -> None:
+    text = f"{ONE}policies: {{{policies}}}\ngateway: {{workers: 2, embedded_redis: false}}\n"
+    if consumers:
+        text += f"consumers: [{{name: ada, {consumers[1:-1]}}}]\n"
+    assert len(warned(load, text, {"SECRET_KEY": "k" * 32})) == is_warned
 
 
 def test_workers_without_an_embedded_redis_are_told_how_to_get_one(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = ONE + LIMITED + "}\ngateway: {workers: 2}"
+    text = ONE + QUOTA + "}\ngateway: {workers: 2}"
     monkeypatch.setattr("portico.config.warnings.bundled_server", lambda: Path("/bin/true"))
     assert warned(load, text) == []
     monkeypatch.setattr("portico.config.warnings.bundled_server", lambda: None)

@@ -93,6 +93,15 @@ class Config(Section):
         return self._resolved.routes
 
     @property
+    def consumer_rates(self) -> dict[str, dict[str, Any]]:
+        """What consumers have in place of a rate limit's own numbers, by their names."""
+        return {
+            consumer.name: consumer.rate_limit.model_dump(exclude_none=True)
+            for consumer in self.consumers
+            if consumer.rate_limit is not None
+        }
+
+    @property
     def own_policies(self) -> Merged:
         """The policies of the gateway level alone, for what the gateway answers itself."""
         return self._resolved.own_policies

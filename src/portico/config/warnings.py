@@ -12,6 +12,7 @@ from portico.config.resolve import ResolvedRoute
 from portico.policies.auth import AuthSettings
 from portico.policies.cors import CorsSettings
 from portico.policies.identity import IdentitySettings
+from portico.policies.rate_limit import needs_redis
 from portico.redis_server import bundled_server
 
 SAMPLE_SECRET = "your-secret-key-here"  # noqa: S105 - the one that nobody should keep
@@ -121,9 +122,14 @@ def _shared_keys(config: Config) -> Iterator[Finding]:
 
 
 def _worker_limits(config: Config) -> Iterator[Finding]:
-    limited = any("rate_limit" in route.policies for route in config.all_routes)
+    consumers = config.consumer_rates
+    settings = [route.policies["rate_limit"][0] for route in config.all_routes if "rate_limit" in route.policies]
     gateway = config.gateway
-    if not limited or gateway.worker_count == 1 or gateway.redis_url is not None:
+    if (
+        not any(needs_redis(each, consumers) for each in settings)
+        or gateway.worker_count == 1
+        or gateway.redis_url is not None
+    ):
         return
     if gateway.embedded_redis is True and bundled_server() is None:
         remedy = (
@@ -135,8 +141,8 @@ def _worker_limits(config: Config) -> Iterator[Finding]:
     else:
         return
     message = (
-        "without a Redis each worker counts rate limits by itself: a client may get the limit once from each of the "
-        f"{gateway.worker_count}. All else holds. To share them, {remedy}"
+        "without a Redis each worker counts quotas, and limits that stand together, by itself: a client may get them "
+        f"once from each of the {gateway.worker_count}. All else holds. To share them, {remedy}"
     )
     yield Finding(("gateway", "workers"), message)
 

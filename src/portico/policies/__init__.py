@@ -12,6 +12,7 @@ from portico.policies.cors import CorsSettings, build_cors
 from portico.policies.identity import IdentitySettings, build_identity
 from portico.policies.policy import Context, Pending, Policy, State
 from portico.policies.rate_limit import RateLimitSettings, build_after_auth, build_before_auth
+from portico.stores.shared_buckets import BucketTable
 from portico.stores.shared_limits import SharedLimits
 
 
@@ -45,13 +46,14 @@ def build_chain(
     state: State,
     consumers: Mapping[str, Any],
     shared: SharedLimits | None = None,
+    table: BucketTable | None = None,
 ) -> tuple[Policy, ...]:
     """The policies of one route, in order; `settings` maps keys to validated settings and the scope of those."""
     chain = []
     for step in STEPS:
         if step.key in settings:
             written, scope = settings[step.key]
-            policy = step.build(written, Context(scope, state, consumers, shared))
+            policy = step.build(written, Context(scope, state, consumers, shared, table))
             if policy is not None:
                 chain.append(policy)
     return tuple(chain)

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from urllib.parse import quote
 
 from portico.exchange import Exchange
-from portico.stores.buckets import TokenBuckets
+from portico.stores.buckets import Buckets
 from portico.stores.periods import Period, bounds
 from portico.stores.quotas import Quotas
 from portico.stores.redis_link import argument
@@ -77,7 +77,7 @@ class _Named:
 class Rate(_Named):
     """A bucket of `buckets.burst` tokens, one more every `buckets.interval` seconds."""
 
-    def __init__(self, name: str, buckets: TokenBuckets, fallback: str, redis_name: tuple[str, str]) -> None:
+    def __init__(self, name: str, buckets: Buckets, fallback: str, redis_name: tuple[str, str]) -> None:
         super().__init__(fallback, redis_name, buckets.burst, f"{1e-6 / buckets.interval:.17g}")
         self.buckets = buckets
         self._name = name

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from portico.errors import Answer
 from portico.exchange import Exchange
+from portico.stores.shared_buckets import BucketTable
 from portico.stores.shared_limits import SharedLimits
 
 
@@ -34,13 +35,14 @@ class Context:
     `scope` names the level whose settings these are (`gateway`, `service:NAME`, `route:NAME`): state is shared within
     it. `state` outlives snapshots: `keep(key, make)` gives what was made for the same key before. `consumers` maps
     names to the numbers that they have in place of a rate limit's own. `shared` is there where limits are counted
-    in Redis.
+    in Redis, `table` where workers have one for those that need none.
     """
 
     scope: str
     state: State
     consumers: Mapping[str, Any] = field(default_factory=dict)
     shared: SharedLimits | None = None
+    table: BucketTable | None = None
 
 
 class State:

@@ -16,9 +16,10 @@ from portico.exchange import Exchange
 from portico.policies.measures import Measure, Quota, Rate
 from portico.policies.policy import Context, Pending, Policy
 from portico.settings import HeaderName, Settings
-from portico.stores.buckets import TokenBuckets
+from portico.stores.buckets import Buckets, TokenBuckets
 from portico.stores.periods import PERIODS
 from portico.stores.quotas import Quotas
+from portico.stores.shared_buckets import BucketTable, SharedBuckets
 from portico.stores.shared_limits import SharedLimits
 
 
@@ -73,6 +74,24 @@ def build_after_auth(settings: RateLimitSettings, context: Context) -> Policy | 
     return _build(limits, context, context.consumers)
 
 
+def needs_redis(settings: RateLimitSettings, consumers: Mapping[str, Any]) -> bool:
+    """Whether workers can count these limits together in a Redis only; a rate that stands alone needs none."""
+    limits = _as_list(settings)
+    before = [limit for limit in limits if limit.by != "consumer"]
+    after = [limit for limit in limits if limit.by == "consumer"]
+    return not all(
+        _is_one_rate([limit.numbers for limit in step], owns)
+        for step, owns in ((before, {}), (after, consumers))
+        if step
+    )
+
+
+def _is_one_rate(numbers: Sequence[Mapping[str, Any]], owns: Mapping[str, Any]) -> bool:
+    """Whether there is one number to count against, whoever asks, and it is a rate."""
+    own = [_own_numbers(numbers, each) for each in owns.values()]
+    return len(numbers) == 1 and all(each[0].keys() == set(_RATE) for each in (numbers, *own))
+
+
 def _as_list(settings: RateLimitSettings) -> list[RateLimit]:
     return settings if isinstance(settings, list) else [settings]
 
@@ -84,17 +103,19 @@ def _build(limits: list[RateLimit], context: Context, consumers: Mapping[str, An
     is_alone = all(limit.by == limits[0].by for limit in limits)
     numbers = [limit.numbers for limit in limits]
     owns = {name: _own_numbers(numbers, own) for name, own in consumers.items()}
+    is_one_rate = _is_one_rate(numbers, consumers)
+    table = context.table if is_one_rate else None
     counters = [
         _Limit(
             limit,
-            _Maker(limit, place, is_alone, context),
+            _Maker(limit, place, is_alone, context, table),
             {name: own[place] for name, own in owns.items()},
         )
         for place, limit in enumerate(limits)
     ]
-    if context.shared is not None:
+    if context.shared is not None and table is None:
         return _SharedStep(counters, context.shared).check
-    if len(counters) == 1 and counters[0].is_one_rate:
+    if is_one_rate:
         return counters[0].check
     return _Step(counters).check
 
@@ -113,12 +134,15 @@ def _own_numbers(limits: Sequence[Mapping[str, Any]], own: Mapping[str, Any]) ->
 class _Maker:
     """Makes the measures of one limit; what they remember in memory outlives a snapshot that leaves numbers alone."""
 
-    def __init__(self, limit: RateLimit, place: int, is_alone: bool, context: Context) -> None:
+    def __init__(
+        self, limit: RateLimit, place: int, is_alone: bool, context: Context, table: BucketTable | None
+    ) -> None:
         by = limit.by
         self.name = by if isinstance(by, str) else by.header.lower()
         self.fallback = limit.fallback
         self.place = place
         self.context = context
+        self.table = table
         who = by if isinstance(by, str) else f"header.{self.name}"
         step = "after" if by == "consumer" else "before"
         # All keys of one request have one hash tag, so that in a Cluster they are in one slot: who asks or,
@@ -131,13 +155,21 @@ class _Maker:
         measures: list[Measure] = []
         if "burst" in numbers:
             rate, burst = (numbers[key] for key in _RATE)
-            buckets = self._kept((rate, burst), partial(TokenBuckets, rate, burst))
+            buckets = self._buckets(rate, burst)
             measures.append(Rate(self.name, buckets, self.fallback, self._redis_name("rate")))
         for key, period in _QUOTAS.items():
             if key in numbers:
                 quotas = self._kept((key, numbers[key]), partial(Quotas, numbers[key], period))
                 measures.append(Quota(self.name, quotas, self.fallback, self._redis_name(period)))
         return tuple(measures)
+
+    def _buckets(self, rate: float, burst: int) -> Buckets:
+        if self.table is None:
+            buckets: Buckets = self._kept((rate, burst), partial(TokenBuckets, rate, burst))
+        else:
+            limit = f"{self.prefix}:{rate:g}:{burst}"
+            buckets = self._kept((rate, burst, "shared"), partial(SharedBuckets, self.table, limit, rate, burst))
+        return buckets
 
     def _redis_name(self, kind: str) -> tuple[str, str]:
         before, behind = self.tagged
@@ -156,18 +188,13 @@ class _Limit:
         self.measures = maker.make(settings.numbers)
         self.owns = {name: maker.make(numbers) for name, numbers in owns.items()}
 
-    @property
-    def is_one_rate(self) -> bool:
-        """Whether there is one number to count against, whoever asks, and it is a rate."""
-        return all(len(each) == 1 and isinstance(each[0], Rate) for each in (self.measures, *self.owns.values()))
-
     def asked(self, exchange: Exchange) -> list[tuple[Measure, str]]:
         """What a request counts against, and by which key."""
         key = self.key_of(exchange)
         return [(measure, key) for measure in self.owns.get(key, self.measures)]
 
     def check(self, exchange: Exchange) -> Answer | None:
-        """The policy where there `is_one_rate`: what most routes have, without a detour."""
+        """The policy where there is one number to count against, a rate: what most routes have, without a detour."""
         key_of = self.key_of
         key = key_of(exchange)
         (rate,) = self.owns.get(key, self.measures) if self.owns else self.measures
