@@ -1,4 +1,4 @@
-"""Buckets that several processes have in common: they count together, and one that is lost there takes nothing along."""
+"""Buckets that processes have in common: they count together, and one that is lost there takes nothing along."""
 
 from __future__ import annotations
 
