@@ -1,23 +1,12 @@
-"""Ten times the load that one worker can carry.
-
-No client in Python asks ten times as much as a worker can answer. So the worker gets a small share of its core: it runs
-with a low priority beside a process that never rests (`setpriority(2)`), and the load is small, too. The same is done
-to the worker of a peer.
-"""
+"""Ten times the load that one worker can carry."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from benchmarks.cores import LOAD, for_gateway, pinned
+from benchmarks.cores import LOAD
 from benchmarks.stress.worker import Worker
 
 from . import outcome
@@ -27,10 +16,8 @@ from .load import OUTCOMES
 from .outcome import Outcome
 from .processes import Instance, Process, module
 from .row import Row, Span, p99
+from .slowed import slowed
 
-_NICE: Final = 10
-"""Beside one busy process of priority 0: about a tenth of the core (`sched(7)`)."""
-_IS_AUTOGROUPED: Final = Path("/proc/sys/kernel/sched_autogroup_enabled")
 _TIMES: Final = 10
 _CLIENTS: Final = 500
 _LASTS: Final = 7.0
@@ -42,7 +29,6 @@ _QUIET: Final = 0.3
 _LONGEST: Final = 1.0
 """Seconds within which 99 in 100 are answered or refused."""
 _GROWTH: Final = 64 << 20
-_BUSY: Final = "import time\nend = time.time() + 120\nwhile time.time() < end: pass"
 _NORMAL_AFTER: Final = 2.0
 _SLOWER: Final = 2.0
 _SPARE: Final = 10.0
@@ -85,7 +71,7 @@ def overloaded(fault: Fault, start: Start, seconds: float) -> Row:
         Instance("a", LOAD) as one,
         Instance("b", LOAD) as two,
         start(fault.name, [one.port, two.port]) as subject,
-        _slowed(*subject.workers()) as worker,
+        slowed(*subject.workers()) as worker,
     ):
         found = _measured(worker, subject.ports[0], lasts)
     row = Row(
@@ -129,36 +115,3 @@ def _judge(row: Row, found: _Found, lasts: float) -> None:
 def _asked(port: int, clients: int, seconds: float, rate: float = 0.0) -> list[Outcome]:
     with _Flood(port, clients, seconds, rate) as flood:
         return flood.outcomes()
-
-
-@contextmanager
-def _slowed(pid: int) -> Iterator[Worker]:
-    """A worker on one core, next to a process of this session that takes most of it."""
-    core = for_gateway(1)
-    os.sched_setaffinity(pid, core)
-    _lower(pid)
-    with pinned(core):
-        busy = subprocess.Popen([sys.executable, "-c", _BUSY])
-    try:
-        yield Worker(pid)
-    finally:
-        busy.kill()
-        busy.wait()
-
-
-def _lower(pid: int) -> None:
-    """Lower its priority, or that of its session if that is another one than ours.
-
-    Linux may share a core among sessions first, and among the processes of each then; a process's own priority counts
-    within its session only (`sched(7)`, the autogroup feature). A peer has a session of its own, Portico has ours.
-    """
-    group, ours = Path(f"/proc/{pid}/autogroup"), Path("/proc/self/autogroup")
-    if _IS_AUTOGROUPED.exists() and _IS_AUTOGROUPED.read_text().strip() == "1" and _name(group) != _name(ours):
-        group.write_text(str(_NICE))
-    else:
-        os.setpriority(os.PRIO_PROCESS, pid, _NICE)
-
-
-def _name(group: Path) -> str:
-    """Of `/autogroup-25 nice 0` the first word."""
-    return group.read_text().split()[0]
