@@ -1,13 +1,9 @@
-"""Ten times the load that one worker can carry, from clients who wait for their answers and from those who do not.
-
-`overload` is 500 clients that ask for little; each waits before it asks again. `overload-open` is an open loop: ten
-times the requests are sent, whatever comes back. They ask for much, since it has to cost less to refuse than to answer.
-"""
+"""Ten times the load that one worker can carry: from clients who wait for their answers, or sent in any case."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,24 +60,6 @@ class _Asking(Process):
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """One port and what is asked of it."""
-
-    port: int
-    client: str
-
-    def in_turn(self, clients: int, seconds: float, rate: float = 0.0) -> list[Outcome]:
-        """By clients who wait."""
-        with _Asking(seconds, "flood", self.port, self.client, clients, seconds, rate) as asking:
-            return asking.outcomes()
-
-    def in_any_case(self, seconds: float, rate: float) -> list[Outcome]:
-        """By an open loop."""
-        with _Asking(seconds, "open_loop", self.port, seconds, rate) as asking:
-            return asking.outcomes()
-
-
-@dataclass(frozen=True)
 class Found:
     """What came of ten times the load in so many seconds, and of a few requests before and after it."""
 
@@ -94,50 +72,67 @@ class Found:
     growth: int
 
 
-def overloaded(fault: Fault, start: Start, seconds: float) -> Row:
-    """500 clients who wait."""
-    return _played(fault, start, seconds, "get")
+@dataclass(frozen=True)
+class Crowd:
+    """What asks ten times as much: for what, how (a port, seconds, requests a second), and what is said of it."""
+
+    client: str
+    ask: Callable[[int, float, float], list[Outcome]]
+    judge: Callable[[Row, Found], None]
 
 
-def overloaded_in_any_case(fault: Fault, start: Start, seconds: float) -> Row:
-    """An open loop."""
-    return _played(fault, start, seconds, LARGE)
+def ten_times(crowd: Crowd) -> Callable[[Fault, Start, float], Row]:
+    """What plays it: before, some seconds of ten times the load, and after."""
+
+    def run(fault: Fault, start: Start, seconds: float) -> Row:
+        lasts = min(seconds * _LASTS, _MOST)
+        with (
+            Instance("a", LOAD) as one,
+            Instance("b", LOAD) as two,
+            start(fault.name, [one.port, two.port]) as subject,
+            slowed(*subject.workers()) as worker,
+        ):
+            found = _measured(worker, subject.ports[0], crowd, lasts)
+        row = Row(
+            *(fault.name, subject.name, fault.promise, [*found.few, *found.many], found.steady, found.during),
+            is_judged=subject.is_judged,
+        )
+        crowd.judge(row, found)
+        return row
+
+    return run
 
 
-def _played(fault: Fault, start: Start, seconds: float, client: str) -> Row:
-    """Before, some seconds of ten times the load, and after."""
-    lasts = min(seconds * _LASTS, _MOST)
-    with (
-        Instance("a", LOAD) as one,
-        Instance("b", LOAD) as two,
-        start(fault.name, [one.port, two.port]) as subject,
-        slowed(*subject.workers()) as worker,
-    ):
-        found = _measured(worker, _Asked(subject.ports[0], client), lasts)
-    row = Row(
-        *(fault.name, subject.name, fault.promise, [*found.few, *found.many], found.steady, found.during),
-        is_judged=subject.is_judged,
-    )
-    (judge_open if client == LARGE else judge_closed)(row, found)
-    return row
-
-
-def _measured(worker: Worker, asked: _Asked, lasts: float) -> Found:
-    capacity = len(asked.in_turn(_FEW, _MEASURED)) / _MEASURED
+def _measured(worker: Worker, port: int, crowd: Crowd, lasts: float) -> Found:
+    capacity = len(_in_turn(port, crowd.client, _FEW, _MEASURED)) / _MEASURED
     steady = time.monotonic()
-    few = asked.in_turn(_FEW, _MEASURED, capacity * _QUIET)
+    few = _in_turn(port, crowd.client, _FEW, _MEASURED, capacity * _QUIET)
     memory = worker.begin()
     begin = time.monotonic()
-    rate = capacity * _TIMES
-    many = asked.in_any_case(lasts, rate) if asked.client == LARGE else asked.in_turn(_CLIENTS, lasts, rate)
+    many = crowd.ask(port, lasts, capacity * _TIMES)
     end = time.monotonic()
     growth = worker.since(memory).growth
     time.sleep(_NORMAL_AFTER)
-    few += asked.in_turn(_FEW, _MEASURED, capacity * _QUIET)
+    few += _in_turn(port, crowd.client, _FEW, _MEASURED, capacity * _QUIET)
     return Found(capacity, steady, few, many, (begin, end), lasts, growth)
 
 
-def judge_closed(row: Row, found: Found) -> None:
+def _in_turn(port: int, client: str, clients: int, seconds: float, rate: float = 0.0) -> list[Outcome]:
+    """By so many clients, who each wait for an answer before they ask again."""
+    with _Asking(seconds, "flood", port, client, clients, seconds, rate) as asking:
+        return asking.outcomes()
+
+
+def _in_turn_by_many(port: int, seconds: float, rate: float) -> list[Outcome]:
+    return _in_turn(port, "get", _CLIENTS, seconds, rate)
+
+
+def _in_any_case(port: int, seconds: float, rate: float) -> list[Outcome]:
+    with _Asking(seconds, "open_loop", port, seconds, rate) as asking:
+        return asking.outcomes()
+
+
+def judge_waiting(row: Row, found: Found) -> None:
     """Notes and verdicts for clients who wait."""
     asked = f"{_CLIENTS} clients want {_TIMES} times that, ask {len(found.many) / found.lasts:.0f}/s"
     _judge(row, found, found.many, asked)
@@ -179,3 +174,9 @@ def _judge(row: Row, found: Found, many: Sequence[Outcome], asked: str) -> None:
 def _at_99(seconds: Iterable[float]) -> float:
     ordered = sorted(seconds)
     return ordered[int(len(ordered) * 0.99)]
+
+
+WAITING: Final = Crowd("get", _in_turn_by_many, judge_waiting)
+"""500 clients that ask for little; each waits for its answer before it asks again."""
+OPEN: Final = Crowd(LARGE, _in_any_case, judge_open)
+"""An open loop, whose requests are answered at length: it has to cost less to refuse than to answer."""

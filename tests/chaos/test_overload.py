@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from .outcome import HEALTH, LARGE, Outcome
-from .overload import Found, judge_closed, judge_open
+from .overload import Found, judge_open, judge_waiting
 from .row import Promise, Row
 
 _BEGIN, _END = 10.0, 30.0
@@ -79,6 +79,6 @@ def test_clients_who_wait_need_not_ask_ten_times_as_much() -> None:
     few = [Outcome("get", _BEGIN - 1, 0.02), Outcome("get", _END + 2, 0.02)]
     many = [Outcome("get", _BEGIN, 0.3)] * 10
     row = Row("overload", "portico", Promise.REFUSED, [*few, *many], 0.0, (_BEGIN, _END))
-    judge_closed(row, Found(_CAPACITY, 0.0, few, many, (_BEGIN, _END), _END - _BEGIN, 0))
+    judge_waiting(row, Found(_CAPACITY, 0.0, few, many, (_BEGIN, _END), _END - _BEGIN, 0))
     assert row.verdict == "ok"
     assert "500 clients want 10 times that, ask 0/s" in row.notes[0]
