@@ -40,7 +40,7 @@ flame: .venv/bench ## Draw where the CPU of a request goes; writes docs/performa
 stress: .venv/dev ## Hold one worker under slow, endless, greedy and vanishing clients; 8 minutes
 	$(BIN)/python -m benchmarks.stress
 
-chaos: .venv/dev ## Break instances, workers and gateways under load and count what clients see; 10 minutes
+chaos: .venv/dev ## Break instances, workers and gateways under load and count what clients see; 12 minutes
 	@PYTHONPATH=tests $(BIN)/python -m chaos
 
 conformance: .venv/dev ## Play the HTTP corpus to Portico, nginx and HAProxy; writes docs/security.md

@@ -28,16 +28,22 @@ _START_WITHIN: Final = 10.0
 # Both peers with the time-outs, the workers and the number of tries that Portico is given in `configs`, and their other
 # defaults; what are workers to Portico and nginx are threads to HAProxy.
 # HAProxy repeats no POST, and marks down who gives five errors in a row; nginx knows no checks of its own.
+# Where Portico has a bound on requests under way, they have the same, and refuse at once, too.
 _NGINX: Final = """\
     access_log off;
     map $http_upgrade $connection_field {{ default upgrade; '' ''; }}
+    map $status $retry_after {{ default ''; 503 1; }}
+    limit_conn_zone $server_port zone=gateway:1m;
     upstream chaos {{
 {servers}
         keepalive 32;
     }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
+        location = /livez {{ return 200; }}
+        location = /readyz {{ return 200; }}
         location / {{
+            {bound}
             proxy_pass http://chaos;
             proxy_http_version 1.1;
             proxy_set_header Host $host;
@@ -49,6 +55,7 @@ _NGINX: Final = """\
         }}
     }}
 """
+_NGINX_BOUND: Final = "limit_conn gateway {}; limit_conn_status 503; add_header Retry-After $retry_after always;"
 _HAPROXY: Final = """\
 global
     nbthread {workers}
@@ -63,6 +70,9 @@ defaults
     retry-on conn-failure empty-response response-timeout
 frontend gateway
     bind 127.0.0.1:{port}
+    http-request return status 200 if {{ path /livez /readyz }}
+    http-after-response set-header Retry-After 1 if {{ status 503 }}
+    {bound}
     default_backend chaos
 backend chaos
     http-request disable-l7-retry if METH_POST
@@ -70,6 +80,7 @@ backend chaos
     default-server check inter 1s fall 2 observe layer7 error-limit 5 on-error mark-down
 {servers}
 """
+_HAPROXY_BOUND: Final = "http-request deny deny_status 503 if {{ be_conn(chaos) ge {} }}"
 
 
 @dataclass
@@ -127,8 +138,10 @@ def _gateway(config: Mapping[str, Any]) -> Iterator[Gateway]:
 def nginx(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
     """nginx in Portico's place."""
     servers = "\n".join(f"        server 127.0.0.1:{port};" for port in instances)
+    most = _bound(fault, instances)
+    bound = _NGINX_BOUND.format(most) if most else ""
     with _site(_workers(fault, instances)) as site:
-        command = nginx_parts.command(site, _NGINX.format(port=site.port, servers=servers))
+        command = nginx_parts.command(site, _NGINX.format(port=site.port, servers=servers, bound=bound))
         with _running(command, site) as master:
             yield Subject("nginx", [site.port], lambda: children(master))
 
@@ -137,8 +150,10 @@ def nginx(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
 def haproxy(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
     """HAProxy in Portico's place."""
     servers = "\n".join(f"    server i{port} 127.0.0.1:{port}" for port in instances)
+    most = _bound(fault, instances)
+    bound = _HAPROXY_BOUND.format(most) if most else ""
     with _site(_workers(fault, instances)) as site:
-        text = _HAPROXY.format(port=site.port, workers=site.workers, servers=servers)
+        text = _HAPROXY.format(port=site.port, workers=site.workers, servers=servers, bound=bound)
         command = [program("haproxy") or "haproxy", "-db", "-f", str(site.write("haproxy.cfg", text))]
         with _running(command, site) as process:
             yield Subject("haproxy", [site.port], lambda: [process])
@@ -204,6 +219,12 @@ def _workers(fault: str, instances: Sequence[int]) -> int:
     """As many as Portico has for this fault."""
     workers: int = config_of(fault, instances)["gateway"]["workers"]
     return workers
+
+
+def _bound(fault: str, instances: Sequence[int]) -> int | None:
+    """How many requests Portico may have under way in this fault."""
+    most: int | None = config_of(fault, instances)["gateway"]["limits"].get("requests")
+    return most
 
 
 @contextmanager

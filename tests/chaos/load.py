@@ -22,7 +22,7 @@ import uvloop
 
 from frames import CLOSE, TEXT, closing, encode
 
-from .outcome import POST, WEBSOCKET, Failure, Outcome, Report
+from .outcome import LARGE, POST, WEBSOCKET, Failure, Outcome, Report
 from .service import PIECE
 from .talk import Talk
 
@@ -32,6 +32,7 @@ PATIENCE: Final = 6.0
 _LOOK: Final = 0.1
 _CONTENT: Final = bytes(range(256)) * 16
 _PIECES, _EVENTS = 40, 20
+_LARGE: Final = PIECE * 256
 _GOING_AWAY: Final = 1001
 
 
@@ -91,10 +92,13 @@ Client = Callable[[Load], Coroutine[Any, Any, None]]
 
 
 async def ask(load: Load, talk: Talk, outcome: Outcome) -> None:
-    """A small request, whose content names it: an answer to another one is wrong."""
+    """A request that is answered at once. Small ones have a content of their own: an answer to another one is wrong."""
     if outcome.client == POST:
         content = b"%d " % next(load.numbers) + _CONTENT
         answer = await talk.ask(outcome, "POST", "/echo", content)
+    elif outcome.client == LARGE:
+        content = _LARGE
+        answer = await talk.ask(outcome, "GET", f"/large/{len(content) // len(PIECE)}")
     else:
         content = b"%d" % next(load.numbers)
         answer = await talk.ask(outcome, "GET", f"/small/{content.decode()}")

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-QUICK = ("get", "fresh")
-"""Small requests, whose latency is looked at."""
+LARGE = "large"
+TIMED = ("get", "fresh", LARGE)
+"""Requests whose latency is looked at."""
 STREAMS = ("download", "events")
-IDEMPOTENT = (*QUICK, *STREAMS)
+IDEMPOTENT = (*TIMED, *STREAMS)
 POST = "post"
 WEBSOCKET = "websocket"
+HEALTH = "health"
 
 
 class Failure(Exception):  # noqa: N818 - it reads as what happened
@@ -27,6 +29,7 @@ class Outcome:
     """One request, or one message and its echo. `began` is of the clock that all processes share.
 
     `begun` says that a response had come from the service, at least its head; `failure` is empty where all was well.
+    What has to be sent at a certain moment began then, even if it was sent `late` seconds after.
     """
 
     client: str
@@ -35,6 +38,8 @@ class Outcome:
     begun: bool = False
     failure: str = ""
     instance: str = ""
+    retry_after: str = ""
+    late: float = 0.0
 
     @property
     def ended(self) -> float:
@@ -61,9 +66,10 @@ class Report:
         self.outcomes: list[Outcome] = []
 
     @contextmanager
-    def attempt(self, client: str) -> Iterator[Outcome]:
+    def attempt(self, client: str, due: float | None = None) -> Iterator[Outcome]:
         """Notes what becomes of the block; a failure ends the block, not its caller."""
-        outcome = Outcome(client, time.monotonic())
+        now = time.monotonic()
+        outcome = Outcome(client, now) if due is None else Outcome(client, due, late=now - due)
         try:
             yield outcome
         except (Failure, OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:

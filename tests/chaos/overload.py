@@ -1,36 +1,24 @@
-"""Ten times the load that one worker can carry.
-
-No client in Python asks ten times as much as a worker can answer. So the worker gets a small share of its core: it runs
-with a low priority beside a process that never rests (`setpriority(2)`), and the load is small, too. The same is done
-to the worker of a peer.
-"""
+"""Ten times the load that one worker can carry: from clients who wait for their answers, or sent in any case."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from benchmarks.cores import LOAD, for_gateway, pinned
+from benchmarks.cores import LOAD
 from benchmarks.stress.worker import Worker
 
 from . import outcome
 from .fault import Fault
 from .gateways import Start
 from .load import OUTCOMES
-from .outcome import Outcome
+from .outcome import HEALTH, LARGE, Outcome
 from .processes import Instance, Process, module
 from .row import Row, Span, p99
+from .slowed import slowed
 
-_NICE: Final = 10
-"""Beside one busy process of priority 0: about a tenth of the core (`sched(7)`)."""
-_IS_AUTOGROUPED: Final = Path("/proc/sys/kernel/sched_autogroup_enabled")
 _TIMES: Final = 10
 _CLIENTS: Final = 500
 _LASTS: Final = 7.0
@@ -40,85 +28,142 @@ _FEW: Final = 8
 _QUIET: Final = 0.3
 """Of its capacity, what a worker is asked for before and after."""
 _LONGEST: Final = 1.0
-"""Seconds within which 99 in 100 are answered or refused."""
+"""Seconds within which 99 in 100 are answered or refused, and each that asks for the gateway's health."""
 _GROWTH: Final = 64 << 20
-_BUSY: Final = "import time\nend = time.time() + 120\nwhile time.time() < end: pass"
 _NORMAL_AFTER: Final = 2.0
 _SLOWER: Final = 2.0
 _SPARE: Final = 10.0
 """Normal is a p99 of so many times that before, and so many milliseconds more."""
 _MEASURED: Final = 3.0
+_SENT: Final = 9.0
+"""Times the capacity that an open loop has to have sent, or it was none."""
+_LATE: Final = 0.1
+"""Seconds late that 99 in 100 may be sent, or it is the load that limits."""
 
 
-class _Flood(Process):
-    def __init__(self, port: int, clients: int, seconds: float, rate: float) -> None:
+class _Asking(Process):
+    """One of the modules that ask, on the cores of the load."""
+
+    def __init__(self, seconds: float, name: str, *arguments: object) -> None:
         super().__init__(LOAD)
-        self._arguments = (port, clients, seconds, rate)
+        self._command = module(name, *arguments)
         self._patience = seconds + 30
 
     def command(self) -> list[str]:
-        return module("flood", *self._arguments)
+        return self._command
 
     def outcomes(self) -> list[Outcome]:
         assert self.process is not None
         if self.process.wait(self._patience):
-            raise RuntimeError(f"the flood failed\n{self.output()}")
+            raise RuntimeError(f"the load failed\n{self.output()}")
         return outcome.read(self.directory / OUTCOMES)
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What came of the flood, and of a few requests before and after it."""
+class Found:
+    """What came of ten times the load in so many seconds, and of a few requests before and after it."""
 
     capacity: float
     steady: float
-    few: list[Outcome]
-    flood: list[Outcome]
+    few: Sequence[Outcome]
+    many: Sequence[Outcome]
     during: Span
+    lasts: float
     growth: int
 
 
-def overloaded(fault: Fault, start: Start, seconds: float) -> Row:
-    """Before, some seconds of ten times the load, and after."""
-    lasts = min(seconds * _LASTS, _MOST)
-    with (
-        Instance("a", LOAD) as one,
-        Instance("b", LOAD) as two,
-        start(fault.name, [one.port, two.port]) as subject,
-        _slowed(*subject.workers()) as worker,
-    ):
-        found = _measured(worker, subject.ports[0], lasts)
-    row = Row(
-        *(fault.name, subject.name, fault.promise, found.few + found.flood, found.steady, found.during),
-        is_judged=subject.is_judged,
-    )
-    _judge(row, found, lasts)
-    return row
+@dataclass(frozen=True)
+class Crowd:
+    """What asks ten times as much: for what, how (a port, seconds, requests a second), and what is said of it."""
+
+    client: str
+    ask: Callable[[int, float, float], list[Outcome]]
+    judge: Callable[[Row, Found], None]
 
 
-def _measured(worker: Worker, port: int, lasts: float) -> _Found:
-    capacity = len(_asked(port, _FEW, _MEASURED)) / _MEASURED
+def ten_times(crowd: Crowd) -> Callable[[Fault, Start, float], Row]:
+    """What plays it: before, some seconds of ten times the load, and after."""
+
+    def run(fault: Fault, start: Start, seconds: float) -> Row:
+        lasts = min(seconds * _LASTS, _MOST)
+        with (
+            Instance("a", LOAD) as one,
+            Instance("b", LOAD) as two,
+            start(fault.name, [one.port, two.port]) as subject,
+            slowed(*subject.workers()) as worker,
+        ):
+            found = _measured(worker, subject.ports[0], crowd, lasts)
+        row = Row(
+            *(fault.name, subject.name, fault.promise, [*found.few, *found.many], found.steady, found.during),
+            is_judged=subject.is_judged,
+        )
+        crowd.judge(row, found)
+        return row
+
+    return run
+
+
+def _measured(worker: Worker, port: int, crowd: Crowd, lasts: float) -> Found:
+    capacity = len(_in_turn(port, crowd.client, _FEW, _MEASURED)) / _MEASURED
     steady = time.monotonic()
-    few = _asked(port, _FEW, _MEASURED, capacity * _QUIET)
+    few = _in_turn(port, crowd.client, _FEW, _MEASURED, capacity * _QUIET)
     memory = worker.begin()
     begin = time.monotonic()
-    flood = _asked(port, _CLIENTS, lasts, capacity * _TIMES)
+    many = crowd.ask(port, lasts, capacity * _TIMES)
     end = time.monotonic()
     growth = worker.since(memory).growth
     time.sleep(_NORMAL_AFTER)
-    few += _asked(port, _FEW, _MEASURED, capacity * _QUIET)
-    return _Found(capacity, steady, few, flood, (begin, end), growth)
+    few += _in_turn(port, crowd.client, _FEW, _MEASURED, capacity * _QUIET)
+    return Found(capacity, steady, few, many, (begin, end), lasts, growth)
 
 
-def _judge(row: Row, found: _Found, lasts: float) -> None:
-    count = len(found.flood)
-    refused = sum(each.is_refused() for each in found.flood)
-    longest = sorted(each.seconds for each in found.flood)[int(count * 0.99)]
+def _in_turn(port: int, client: str, clients: int, seconds: float, rate: float = 0.0) -> list[Outcome]:
+    """By so many clients, who each wait for an answer before they ask again."""
+    with _Asking(seconds, "flood", port, client, clients, seconds, rate) as asking:
+        return asking.outcomes()
+
+
+def _in_turn_by_many(port: int, seconds: float, rate: float) -> list[Outcome]:
+    return _in_turn(port, "get", _CLIENTS, seconds, rate)
+
+
+def _in_any_case(port: int, seconds: float, rate: float) -> list[Outcome]:
+    with _Asking(seconds, "open_loop", port, seconds, rate) as asking:
+        return asking.outcomes()
+
+
+def judge_waiting(row: Row, found: Found) -> None:
+    """Notes and verdicts for clients who wait."""
+    asked = f"{_CLIENTS} clients want {_TIMES} times that, ask {len(found.many) / found.lasts:.0f}/s"
+    _judge(row, found, found.many, asked)
+
+
+def judge_open(row: Row, found: Found) -> None:
+    """Notes and verdicts for an open loop: also whether it was one."""
+    sent = [each for each in found.many if each.client != HEALTH]
+    health = [each for each in found.many if each.client == HEALTH]
+    first, last = min(each.began for each in sent), max(each.began + each.late for each in sent)
+    rate = len(sent) / max(found.lasts, last - first)
+    late = _at_99(each.late for each in sent)
+    slowest = max(each.seconds for each in health)
+    _judge(row, found, sent, f"{rate:.0f}/s are sent, p99 late by {late * 1000:.0f} ms")
+    row.notes.append(f"health within {slowest * 1000:.0f} ms")
+    row.expect(rate >= _SENT * found.capacity, f"not measured: only {rate / found.capacity:.1f} times that were sent")
+    row.expect(late < _LATE, f"not measured: the load was {late:.1f} s late itself")
+    untold = sum(each.failure.startswith("503") and not each.retry_after for each in sent)
+    row.expect(not untold, f"{untold} were refused without Retry-After")
+    row.expect(not any(each.failure for each in health), "it did not always say that it is alive and ready")
+    row.expect(slowest < _LONGEST, f"whether it is alive and ready was told after {slowest:.1f} s")
+
+
+def _judge(row: Row, found: Found, many: Sequence[Outcome], asked: str) -> None:
+    refused = sum(each.is_refused() for each in many)
+    longest = _at_99(each.seconds for each in many)
     before = p99(found.few, (found.steady, found.during[0]))
     after = p99(found.few, (found.during[1], float("inf")))
     row.notes.append(
-        f"can {found.capacity:.0f}/s; {_CLIENTS} clients want {_TIMES} times that, ask {count / lasts:.0f}/s, "
-        f"{refused / count:.0%} refused, p99 of all {longest * 1000:.0f} ms, grew by {found.growth / (1 << 20):.1f} MiB"
+        f"can {found.capacity:.0f}/s; {asked}, {refused / len(many):.0%} refused, p99 of all {longest * 1000:.0f} ms, "
+        f"grew by {found.growth / (1 << 20):.1f} MiB"
     )
     row.expect(not any(each.failure for each in found.few), "a few requests alone fail, too")
     row.expect(longest < _LONGEST, f"1 in 100 waited {longest:.1f} s")
@@ -126,39 +171,12 @@ def _judge(row: Row, found: _Found, lasts: float) -> None:
     row.expect(after < _SLOWER * before + _SPARE, f"not back to normal after {_NORMAL_AFTER:.0f} s")
 
 
-def _asked(port: int, clients: int, seconds: float, rate: float = 0.0) -> list[Outcome]:
-    with _Flood(port, clients, seconds, rate) as flood:
-        return flood.outcomes()
+def _at_99(seconds: Iterable[float]) -> float:
+    ordered = sorted(seconds)
+    return ordered[int(len(ordered) * 0.99)]
 
 
-@contextmanager
-def _slowed(pid: int) -> Iterator[Worker]:
-    """A worker on one core, next to a process of this session that takes most of it."""
-    core = for_gateway(1)
-    os.sched_setaffinity(pid, core)
-    _lower(pid)
-    with pinned(core):
-        busy = subprocess.Popen([sys.executable, "-c", _BUSY])
-    try:
-        yield Worker(pid)
-    finally:
-        busy.kill()
-        busy.wait()
-
-
-def _lower(pid: int) -> None:
-    """Lower its priority, or that of its session if that is another one than ours.
-
-    Linux may share a core among sessions first, and among the processes of each then; a process's own priority counts
-    within its session only (`sched(7)`, the autogroup feature). A peer has a session of its own, Portico has ours.
-    """
-    group, ours = Path(f"/proc/{pid}/autogroup"), Path("/proc/self/autogroup")
-    if _IS_AUTOGROUPED.exists() and _IS_AUTOGROUPED.read_text().strip() == "1" and _name(group) != _name(ours):
-        group.write_text(str(_NICE))
-    else:
-        os.setpriority(os.PRIO_PROCESS, pid, _NICE)
-
-
-def _name(group: Path) -> str:
-    """Of `/autogroup-25 nice 0` the first word."""
-    return group.read_text().split()[0]
+WAITING: Final = Crowd("get", _in_turn_by_many, judge_waiting)
+"""500 clients that ask for little; each waits for its answer before it asks again."""
+OPEN: Final = Crowd(LARGE, _in_any_case, judge_open)
+"""An open loop, whose requests are answered at length: it has to cost less to refuse than to answer."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks.table import markdown
 
-from .outcome import IDEMPOTENT, POST, QUICK, STREAMS, WEBSOCKET, Outcome
+from .outcome import IDEMPOTENT, POST, STREAMS, TIMED, WEBSOCKET, Outcome
 
 Span = tuple[float, float]
 """From one moment to another, of the clock that all processes share."""
@@ -116,7 +116,7 @@ def as_table(rows: Iterable[Row]) -> str:
 
 
 def p99(outcomes: Iterable[Outcome], span: Span) -> float:
-    """In ms, of the small requests that were answered and began in the span; 0 where there are none."""
-    small = (each for each in outcomes if each.client in QUICK and not each.failure)
-    took = sorted(each.seconds for each in small if span[0] <= each.began < span[1])
+    """In ms, of the timed requests that were answered and began in the span; 0 where there are none."""
+    timed = (each for each in outcomes if each.client in TIMED and not each.failure)
+    took = sorted(each.seconds for each in timed if span[0] <= each.began < span[1])
     return took[int(len(took) * 0.99)] * 1000 if took else 0.0

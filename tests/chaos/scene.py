@@ -12,7 +12,7 @@ from benchmarks.readiness import comes_true
 
 from .fault import Fault
 from .gateways import Start, Subject
-from .outcome import QUICK, Outcome
+from .outcome import TIMED, Outcome
 from .processes import Instance, LoadProcess
 from .row import Row, Span
 
@@ -110,5 +110,5 @@ def _judged(fault: Fault, scene: Scene, outcomes: Sequence[Outcome]) -> Row:
 def _share_of(instance: str, outcomes: Sequence[Outcome], during: Span) -> float:
     """How many of the quick answers in the second half of a span come from an instance."""
     middle = sum(during) / 2
-    late = [each.instance for each in outcomes if each.client in QUICK and middle <= each.began < during[1]]
+    late = [each.instance for each in outcomes if each.client in TIMED and middle <= each.began < during[1]]
     return late.count(instance) / max(1, len(late))

@@ -1,8 +1,8 @@
 """One instance of the service: it answers well, or in one of the bad ways that it is told to.
 
-`GET /small/TEXT`; `POST /echo`; `GET /download/PIECES/MS` and `GET /events/COUNT/MS`, a piece every MS milliseconds;
-`GET /socket`, a WebSocket that echoes; `GET /health`. Straight at the instance: `GET /-/be/MANNER` and `GET /-/count`,
-how many requests came. Arguments: the port and the instance's name, which each response tells.
+`GET /small/TEXT`; `GET /large/PIECES`; `POST /echo`; `GET /download/PIECES/MS` and `GET /events/COUNT/MS`, a piece each
+MS milliseconds; `GET /socket`, a WebSocket that echoes; `GET /health`. Straight at the instance: `GET /-/be/MANNER` and
+`GET /-/count`, how many requests came. Arguments: the port and the instance's name, which each response tells.
 
 The manners: `well`; `failing` (500, while /health passes: it is what the service needs that is broken); `cutting` (a
 RST in the middle of the content); `slow` (a second late); `mute` (accepts, and answers nothing, /health neither).
@@ -113,6 +113,10 @@ class Answer:
             await self._writer.drain()
             await asyncio.sleep(pause)
 
+    async def _large(self) -> None:
+        self._send(PIECE * int(self._parts[0]))
+        await self._writer.drain()
+
     async def _events(self) -> None:
         count, pause = int(self._parts[0]), int(self._parts[1]) / 1000
         self._head("Content-Type: text/event-stream", "Transfer-Encoding: chunked")
@@ -148,6 +152,7 @@ _ANSWERS: Final[dict[str, Callable[[Answer], Awaitable[None]]]] = {
     "small": Answer._small,
     "echo": Answer._echo,
     "download": Answer._download,
+    "large": Answer._large,
     "events": Answer._events,
     "socket": Answer._socket,
     "health": Answer._health,

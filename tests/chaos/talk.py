@@ -75,6 +75,7 @@ class Talk:
         head = await self._head()
         outcome.instance = head.fields.get("x-instance", "")
         outcome.begun = bool(outcome.instance)
+        outcome.retry_after = head.fields.get("retry-after", "")
         if head.status not in (200, 101):
             raise Failure(f"{head.status} {await self._reason(head)}".strip())
         return head
