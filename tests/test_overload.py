@@ -113,6 +113,20 @@ def test_a_number_of_requests_is_a_bound_in_any_case(monkeypatch: pytest.MonkeyP
     assert world.refused(21) == 1.0
 
 
+@pytest.mark.parametrize("lag", [0.0, 0.1])
+def test_an_event_tells_how_many_were_over_the_bound_but_not_of_each(
+    lag: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(monkeypatch, most=20, lag=lag)
+    world.refused(21)
+    world.turns(3)
+    world.refused(21)
+    world.turns(3)
+    assert [record.refused for record in caplog.records] == [1000]  # type: ignore[attr-defined]
+    world.turns(200)
+    assert [record.refused for record in caplog.records] == [1000, 1000]  # type: ignore[attr-defined]
+
+
 def test_without_a_lag_nobody_is_refused_for_lateness(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, lag=0.0)
     world.turns(50, late=3.0)

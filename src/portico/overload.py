@@ -68,9 +68,7 @@ class Overload:
 
     def refuses(self, running: int) -> bool:
         """Whether one request, counted in `running`, is too many."""
-        if running > self._most:
-            return True
-        is_refused = running > _FEW and random() < self._share  # noqa: S311
+        is_refused = running > self._most or (running > _FEW and random() < self._share)  # noqa: S311
         self._refused += is_refused
         return is_refused
 
@@ -82,6 +80,7 @@ class Overload:
         now = time.monotonic()
         late = now - self._due
         self._note(late, now)
+        self._tell(now)
         self._look_again()
         if late > _LONG_TURN:
             self._let_in()
@@ -93,7 +92,6 @@ class Overload:
         self._late_since = min(self._late_since, now) if late > self._patience else float("inf")
         if self._share or now - self._late_since >= _SUSTAINED:
             self._set(min(_MOST_REFUSED, max(0.0, self.lag / self._patience - 1.0)))
-            self._tell(now)
 
     def _set(self, share: float) -> None:
         self._share = share
