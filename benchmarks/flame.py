@@ -38,10 +38,10 @@ _MARKS = ("<!-- phases -->", "<!-- end of phases -->")
 _RATE = 500  # samples a second
 
 PHASES: tuple[tuple[str, str], ...] = (
-    ("system calls that write", r"\bwrite_(?:out|pieces) \(portico/wire/"),
+    ("system calls that write", r"\bwrite_(?:all|out|pieces) \(portico/wire/"),
     ("log: encode and hand over", r"observe/access_log\.py"),
     ("metrics", r"observe/metrics\.py"),
-    ("policy: rate limit", r"policies/rate_limit\.py|stores/buckets\.py"),
+    ("policy: rate limit", r"policies/rate_limit\.py|policies/measures\.py|stores/buckets\.py"),
     ("policy: JWT", r"policies/auth\.py"),
     ("observe once: the log's record", r"\bfinish \(portico/gateway\.py"),
     (
