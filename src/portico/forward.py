@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
 from math import ceil
 from typing import Final
 
@@ -72,7 +71,7 @@ class Forwarding:
         self.service = route.service
         self.loop = loop
         self.over = False
-        self.kept: Sequence[bytes] = ()
+        self.kept: list[bytes] = []
         self.kept_size = 0
         self.replayable = True
         self.body_done = request.framing == 0
@@ -251,7 +250,7 @@ class Forwarding:
         """Pass content on, and keep a little for a second try."""
         connection = self.connection
         if self.replayable:
-            self.kept = (*self.kept, data)
+            self.kept.append(data)
             self.kept_size += len(data)
             if self.kept_size > REPLAY_LIMIT:
                 if connection is not None:
@@ -539,7 +538,7 @@ class Forwarding:
 
     def _forget_body(self) -> None:
         self.replayable = False
-        self.kept = ()
+        self.kept = []
 
     # ---- a second try beside the first one
 

@@ -93,8 +93,13 @@ class _Worker:
         self.local_answers = {"/livez": self._livez, "/readyz": self._readyz}
         self.shared = shared_limits(config.gateway, self.metrics.limit_fallbacks, loop)
         self.builder = SnapshotBuilder(
-            *(deadlines, turn, self.runtime.control_socket, self.local_answers, self.metrics),
-            *(self.shared, bucket_table(config.gateway, self.runtime)),
+            deadlines,
+            turn,
+            self.runtime.control_socket,
+            self.local_answers,
+            self.metrics,
+            shared=self.shared,
+            table=bucket_table(config.gateway, self.runtime),
         )
         self.builder.learn(self.runtime.found())
         self.log = self._open_log(config, loop)

@@ -122,14 +122,11 @@ def _shared_keys(config: Config) -> Iterator[Finding]:
 
 
 def _worker_limits(config: Config) -> Iterator[Finding]:
-    consumers = config.consumer_rates
-    settings = [route.policies["rate_limit"][0] for route in config.all_routes if "rate_limit" in route.policies]
-    gateway = config.gateway
-    if (
-        not any(needs_redis(each, consumers) for each in settings)
-        or gateway.worker_count == 1
-        or gateway.redis_url is not None
-    ):
+    gateway, consumers = config.gateway, config.consumer_rates
+    if gateway.worker_count == 1 or gateway.redis_url is not None:
+        return
+    limits = (route.policies["rate_limit"][0] for route in config.all_routes if "rate_limit" in route.policies)
+    if not any(needs_redis(each, consumers) for each in limits):
         return
     if gateway.embedded_redis is True and bundled_server() is None:
         remedy = (

@@ -65,24 +65,20 @@ RateLimitSettings: TypeAlias = RateLimit | list[RateLimit]
 
 def build_before_auth(settings: RateLimitSettings, context: Context) -> Policy | None:
     """The limits that need not know who is asking."""
-    return _build([limit for limit in _as_list(settings) if limit.by != "consumer"], context, {})
+    return _build(_steps(settings)[0], context, {})
 
 
 def build_after_auth(settings: RateLimitSettings, context: Context) -> Policy | None:
     """The limits per consumer."""
-    limits = [limit for limit in _as_list(settings) if limit.by == "consumer"]
-    return _build(limits, context, context.consumers)
+    return _build(_steps(settings)[1], context, context.consumers)
 
 
 def needs_redis(settings: RateLimitSettings, consumers: Mapping[str, Any]) -> bool:
     """Whether workers can count these limits together in a Redis only; a rate that stands alone needs none."""
-    limits = _as_list(settings)
-    before = [limit for limit in limits if limit.by != "consumer"]
-    after = [limit for limit in limits if limit.by == "consumer"]
-    return not all(
-        _is_one_rate([limit.numbers for limit in step], owns)
+    before, after = _steps(settings)
+    return any(
+        step and not _is_one_rate([limit.numbers for limit in step], owns)
         for step, owns in ((before, {}), (after, consumers))
-        if step
     )
 
 
@@ -92,8 +88,10 @@ def _is_one_rate(numbers: Sequence[Mapping[str, Any]], owns: Mapping[str, Any]) 
     return len(numbers) == 1 and all(each[0].keys() == set(_RATE) for each in (numbers, *own))
 
 
-def _as_list(settings: RateLimitSettings) -> list[RateLimit]:
-    return settings if isinstance(settings, list) else [settings]
+def _steps(settings: RateLimitSettings) -> tuple[list[RateLimit], list[RateLimit]]:
+    """The limits before it is known who is asking, and those behind it."""
+    limits = settings if isinstance(settings, list) else [settings]
+    return [each for each in limits if each.by != "consumer"], [each for each in limits if each.by == "consumer"]
 
 
 def _build(limits: list[RateLimit], context: Context, consumers: Mapping[str, Any]) -> Policy | None:

@@ -321,11 +321,7 @@ class UpstreamConnection(TurnProtocol):
         self.total_deadline = total_deadline
         self.upgrade = b""
         self.is_special = method == b"HEAD"
-        turn = self.turn
-        if not turn.is_planned:
-            turn.plan()
-        self.side.senders.append(self)
-        self.outgoing.append(head)
+        self.gather(head)
         deadline = now + silence
         if deadline > total_deadline:
             deadline = total_deadline

@@ -586,12 +586,7 @@ class ServerConnection(TurnProtocol):
                 self.send_body(content)
             self.end()
             return
-        outgoing, turn = self.outgoing, self.turn
-        if not outgoing:
-            if not turn.is_planned:
-                turn.plan()
-            self.side.senders.append(self)
-        outgoing.append(b"\r\n".join(pieces))
+        self.gather(b"\r\n".join(pieces))
         self.bytes_out = len(pieces[-1])
         self.response_started = self.response_done = True
         server.in_flight -= 1

@@ -38,7 +38,7 @@ class TurnProtocol(asyncio.Protocol):
         anew whenever one of another class does.
         """
         super().__init_subclass__()
-        for name in ("data_received", "hear_all", "write_all"):
+        for name in ("data_received", "gather", "hear_all", "write_all"):
             setattr(cls, name, _copy_of(TurnProtocol.__dict__[name]))
 
     def __init__(self, turn: Turn) -> None:
