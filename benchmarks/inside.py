@@ -30,6 +30,7 @@ from portico.observe.metrics import Metrics
 from portico.snapshot import SnapshotBuilder
 from portico.upstreams.instance import Instance
 from portico.upstreams.service import Timeouts
+from portico.wire import turn as turn_module
 from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.frontend import Limits
@@ -44,15 +45,39 @@ _RESPONSE = (
 )
 
 
+class _Socket:
+    """A number that no descriptor has."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def fileno(self) -> int:
+        return self._number
+
+
+_written: list[list[bytes]] = []
+"""By the number of its socket, what each transport keeps."""
+
+
+def _write(descriptor: int, data: bytes) -> int:
+    _written[descriptor].append(data)
+    return len(data)
+
+
 class _Transport(asyncio.Transport):
     """Keeps what is written."""
 
     def __init__(self) -> None:
-        super().__init__({"peername": ("127.0.0.1", 5555), "sockname": ("127.0.0.1", 8000)})
+        socket = _Socket(len(_written))
+        super().__init__({"peername": ("127.0.0.1", 5555), "sockname": ("127.0.0.1", 8000), "socket": socket})
         self.written: list[bytes] = []
+        _written.append(self.written)
 
     def write(self, data: Any) -> None:
         self.written.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def is_closing(self) -> bool:
         return False
@@ -86,6 +111,7 @@ class _House:
         self._loop = _Loop()
         loop = cast(asyncio.AbstractEventLoop, self._loop)
         deadlines, turn = Deadlines(loop), Turn(loop)
+        vars(turn_module)["write"] = _write
         services = {"bench": {"url": "http://127.0.0.1:9", "health_check": False}}
         written = [{"service": "bench", "path": f"/api/bench{number}"} for number in range(routes)]
         config = Config.model_validate({"services": services, "policies": policies, "routes": written})

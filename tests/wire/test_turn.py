@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias, cast
 
 import pytest
+import uvloop
 
 from portico.wire.server import ServerConnection
 from portico.wire.turn import LARGE_READ, Turn, TurnProtocol
 
 from .world import FakeLoop, FakeTransport, ServerWorld
+
+Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -165,3 +170,91 @@ def test_a_loop_that_is_no_fake_plays_the_turn() -> None:
         return heard
 
     assert asyncio.run(play()) == [b"word"]
+
+
+class Writer(TurnProtocol):
+    """One end of a pair of sockets, the other of which reads when it is told to."""
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__(turn)
+        self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    def hear(self, data: bytes) -> None:
+        raise AssertionError(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set_result(exc)
+
+
+async def _writer(turn: Turn) -> tuple[Writer, socket.socket]:
+    ours, other = socket.socketpair()
+    other.setblocking(False)
+    writer = Writer(turn)
+    await turn.loop.connect_accepted_socket(lambda: writer, ours)
+    return writer, other
+
+
+async def _read(sock: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        more = await asyncio.get_running_loop().sock_recv(sock, 1 << 20)
+        assert more
+        data += more
+    return bytes(data)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_what_the_socket_does_not_take_goes_through_the_transport_and_nothing_overtakes_it(run: Run) -> None:
+    async def play() -> None:
+        writer, other = await _writer(Turn(asyncio.get_running_loop()))
+        pieces = [bytes([number]) * (1 << 20 if number == 1 else 9) for number in range(6)]
+        for piece in pieces:
+            writer.gather(piece)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert not writer.is_direct
+        assert await _read(other, sum(map(len, pieces))) == b"".join(pieces)
+        writer.gather(b"last")
+        assert await _read(other, 4) == b"last"
+        assert writer.is_direct
+        writer.transport.close()
+        other.close()
+
+    run(play())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_write_to_a_reader_that_is_gone_loses_the_connection(run: Run) -> None:
+    async def play() -> None:
+        writer, other = await _writer(Turn(asyncio.get_running_loop()))
+        writer.transport.pause_reading()  # only writing finds out
+        other.close()
+        writer.gather(b"data")
+        assert isinstance(await writer.lost, ConnectionError)
+
+    run(play())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_nothing_is_written_to_who_got_the_number_of_a_closed_socket(run: Run) -> None:
+    async def play() -> None:
+        turn = Turn(asyncio.get_running_loop())
+        writer, other = await _writer(turn)
+        writer.gather(b"first")
+        assert await _read(other, 5) == b"first"
+        writer.transport.abort()
+        await writer.lost
+        await asyncio.sleep(0)
+        others = [one for _ in range(8) for one in socket.socketpair()]
+        assert writer.descriptor in {one.fileno() for one in others}
+        writer.gather(b"late")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for one in others:
+            one.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                one.recv(1)
+        for one in [*others, other]:
+            one.close()
+
+    run(play())

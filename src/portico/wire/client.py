@@ -7,11 +7,10 @@ harms its own exchange, and its connection is not used again.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 from portico.errors import MessageError, UpstreamError
 from portico.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
@@ -23,7 +22,6 @@ from portico.wire.turn import LARGE_READ, Turn, TurnProtocol
 from portico.wire.websocket import PROTOCOL, accepts
 from portico.wire.writing import LARGE
 
-WRITE_BUFFER: Final = 64 * 1024
 _HEAD_LIMIT: Final = 64 * 1024
 """Bytes of a response's head; services set many cookies, but not more than this."""
 _HEADER_COUNT: Final = 256
@@ -165,10 +163,6 @@ class UpstreamConnection(TurnProtocol):
         self.last_words: LastWords | None = None
 
     # ---- the transport's calls
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
 
     def hear(self, data: bytes) -> None:
         """Take what was read."""

@@ -9,7 +9,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from portico.errors import MessageError
 from portico.exchange import Client, Receiver
@@ -29,9 +29,6 @@ from portico.wire.grammar import (
 from portico.wire.proxy_protocol import Origin
 from portico.wire.turn import LARGE_READ, TurnProtocol
 from portico.wire.writing import LARGE, is_broken, unsent_bytes
-
-WRITE_BUFFER: Final = 64 * 1024
-"""Bytes waiting to be sent before the sender of a body is told to pause."""
 
 _PIPELINE_BUFFER: Final = 64 * 1024
 _LEAST_READ: Final = 4096
@@ -121,8 +118,7 @@ class ServerConnection(TurnProtocol):
     # ---- the transport's calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        super().connection_made(transport)
         self.client = _client_of(transport, self.origin)
         server = self.server
         error = server.admit(self)

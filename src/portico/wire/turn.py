@@ -1,8 +1,8 @@
-"""A turn of the event loop: everybody hears what has come, then everybody writes.
+"""A turn of the event loop: all sockets are read from, then all responses are heard and written, then all requests.
 
-What a processor has just done it does again for less. So the loop reads from all sockets that have something, then all
-of it is heard, then all answers are written, rather than one after the other of each. And a write wakes whoever waits
-at the other end, which costs more than the rest of it, unless it is awake already.
+What a processor has just done it does again for less: that is why reading, hearing and writing are not done one after
+the other for each socket. And a write wakes whoever waits at the other end, which costs more than the rest of it,
+unless it is awake already.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from os import write
 from types import FunctionType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
-from portico.wire.writing import write_pieces
+from portico.wire.writing import WRITE_BUFFER, descriptor_of, write_pieces
 
 logger: Final = logging.getLogger("portico.wire")
 
@@ -23,9 +24,13 @@ same socket, up to 32 times."""
 
 
 class TurnProtocol(asyncio.Protocol):
-    """A connection that hears what was read from its socket when all sockets have been read from."""
+    """A connection that hears what was read from its socket when all sockets have been read from.
 
-    __slots__ = ("has_written", "is_unheard", "outgoing", "side", "transport", "turn")
+    What it has to send goes straight to its socket, unless the transport encrypts it or still holds something that
+    comes first.
+    """
+
+    __slots__ = ("descriptor", "has_written", "is_direct", "is_unheard", "outgoing", "side", "transport", "turn")
 
     place_in_turn: ClassVar[int] = 1
     """Of two classes, the one with the lower number is heard and written first."""
@@ -45,10 +50,18 @@ class TurnProtocol(asyncio.Protocol):
         self.turn = turn
         self.side = turn.side_of(type(self))
         self.is_unheard = False
+        self.descriptor = -1
+        self.is_direct = False
+        """Whether the transport is known to hold nothing."""
         self.has_written = False
         """Whether anything was written since this was set to False."""
         self.outgoing: list[bytes] = []
         """What is to be written at the end of this turn; who gathers the first piece joins the `senders`."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        self.descriptor = descriptor_of(self.transport)
 
     def data_received(self, data: bytes) -> None:
         turn = self.turn
@@ -75,10 +88,16 @@ class TurnProtocol(asyncio.Protocol):
         outgoing.append(data)
 
     def write_out(self) -> None:
-        """Write what was gathered so far."""
+        """Hand what was gathered so far to the transport."""
         if self.outgoing:
             self.has_written = True
+            self.is_direct = False
             write_pieces(self.transport, self.outgoing)
+
+    def has_caught_up(self) -> bool:
+        """Whether the transport has sent all that it was handed, and leaves the socket to us."""
+        self.is_direct = self.descriptor >= 0 and not self.transport.get_write_buffer_size()
+        return self.is_direct
 
     @staticmethod
     def hear_all(read: deque[tuple[TurnProtocol, bytes]]) -> None:
@@ -96,12 +115,19 @@ class TurnProtocol(asyncio.Protocol):
     def write_all(senders: list[TurnProtocol]) -> None:
         """Have everything written that connections of this class have gathered."""
         for sender in senders:
-            sender.has_written = True
             outgoing, transport = sender.outgoing, sender.transport
-            if len(outgoing) == 1 and not transport.is_closing():
-                transport.write(outgoing.pop())
-            elif outgoing:
-                write_pieces(transport, outgoing)
+            if len(outgoing) != 1 or not (sender.is_direct or sender.has_caught_up()) or transport.is_closing():
+                sender.write_out()
+                continue
+            sender.has_written = True
+            data = outgoing.pop()
+            try:
+                rest = data[write(sender.descriptor, data) :]
+            except OSError:
+                rest = data  # the transport finds out what is wrong
+            if rest:
+                sender.is_direct = False
+                transport.write(rest)
 
 
 def _copy_of(method: Any) -> Any:
@@ -165,8 +191,15 @@ class Turn:
             listener.hear(entry[1])
 
     def _play(self) -> None:
-        self.hear()
+        for side in self._sides.values():
+            if side.read:
+                side.of.hear_all(side.read)
+                self._write()
         self.is_planned = False
+        self._write()
+
+    def _write(self) -> None:
+        """Have everything written that was gathered so far."""
         for side in self._sides.values():
             if side.senders:
                 senders, side.senders = side.senders, []

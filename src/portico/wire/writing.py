@@ -16,6 +16,18 @@ Smaller pieces are gathered, and cheaper joined into one than handed to the kern
 """
 
 
+WRITE_BUFFER: Final = 64 * 1024
+"""Bytes waiting to be sent before whoever writes is told to pause."""
+
+
+def descriptor_of(transport: asyncio.Transport) -> int:
+    """Where what is written to `transport` goes as it is; -1 where it is encrypted first, or there is no socket."""
+    sock: Any = transport.get_extra_info("socket")
+    if sock is None or transport.get_extra_info("ssl_object") is not None:
+        return -1
+    return int(sock.fileno())
+
+
 def unsent_bytes(transport: asyncio.Transport) -> int:
     """What was written and has not reached the other side: in the transport, and in the kernel as far as it tells."""
     waiting = transport.get_write_buffer_size()
