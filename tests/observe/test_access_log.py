@@ -15,7 +15,7 @@ from typing import Any, TextIO, cast
 
 import pytest
 
-from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
+from portico.observe.access_log import _BATCHES, AccessLog, AccessRecord, Timestamps
 
 FIELDS = [
     *("timestamp", "method", "path", "client_ip", "status_code", "duration_ms", "request_id", "trace_id", "service"),
@@ -137,6 +137,7 @@ def test_a_busy_worker_hands_over_before_its_time(tmp_path: Path) -> None:
         log.add(record())
     assert len(loop.planned) == 1
     assert len(log._records) < 10_000
+    assert log._size < 128 * 1024
     log.close()
     assert path.read_bytes().count(b"\n") == 10_000
 
@@ -177,7 +178,7 @@ def read_all(reader: int, into: list[bytes]) -> threading.Thread:
 def test_a_reader_that_is_stuck_costs_lines_which_are_counted() -> None:
     with unread_stdout() as (reader, writer):
         log, _ = open_log("stdout", "text")
-        for _ in range(400):
+        for _ in range(1_500):
             log.add(record(path="/" + "x" * 4000))
             log.flush()
         dropped, got = log.dropped, list[bytes]()
@@ -186,16 +187,16 @@ def test_a_reader_that_is_stuck_costs_lines_which_are_counted() -> None:
         os.write(writer, b"end\n")
         thread.join(10)
         assert not thread.is_alive()
-    assert 0 < dropped < 400
+    assert 0 < dropped < 1_500
     assert log.dropped == dropped
-    assert b"".join(got).count(b"\n") - 1 + dropped == 400
+    assert b"".join(got).count(b"\n") - 1 + dropped == 1_500
 
 
 def test_closing_does_not_wait_for_a_reader_that_is_stuck() -> None:
     """A worker that drains must end, also where its log is a pipe that nobody reads."""
     with unread_stdout() as (reader, writer):
         log, _ = open_log("stdout", "text")
-        while not log.dropped or len(log._batches.queue) < log._batches.maxsize:
+        while not log.dropped or log._batches.qsize() < _BATCHES:
             log.add(record(path="/" + "x" * 4000))
             log.flush()
             time.sleep(0.001)  # the writer takes what the pipe can hold

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import queue
@@ -16,10 +15,11 @@ from typing import Final
 import msgspec
 
 FLUSH_INTERVAL: Final = 0.1
-_BATCHES: Final = 256
+_BATCH_SIZE: Final = 64 * 1024
+"""Bytes that are handed over at once: while they are written, a worker that has one core waits."""
+_BATCHES: Final = 1024
 """Batches that may wait for the writer; past that, lines are dropped and counted rather than kept in memory."""
 _CLOSE_PATIENCE: Final = 2.0
-_BATCH_LINES: Final = 2048
 _ENCODED_AT_ONCE: Final = 32
 """Records encoded together: few enough to be in the processor's cache still."""
 _REOPEN: Final = b""
@@ -65,11 +65,11 @@ class AccessLog:
         self._encode = _json_lines if style == "json" else _text_lines
         self._records: list[AccessRecord] = []
         self._encoded: list[bytes] = []
-        self._lines = 0
+        self._lines = self._size = 0
         self._flush_planned = False
         self._lock = os.open(shared_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if shared_lock else -1
         self._file = self._open()
-        self._batches: queue.Queue[bytes | None] = queue.Queue(_BATCHES)
+        self._batches: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.dropped = 0
         self._writer = threading.Thread(target=self._write_batches, name="access-log", daemon=True)
         self._writer.start()
@@ -79,7 +79,7 @@ class AccessLog:
         self._records.append(record)
         if len(self._records) >= _ENCODED_AT_ONCE:
             self._encode_records()
-            if self._lines >= _BATCH_LINES:
+            if self._size >= _BATCH_SIZE:
                 self._hand_over()
         if not self._flush_planned:
             self._flush_planned = True
@@ -96,28 +96,29 @@ class AccessLog:
         """Open the file anew, after it was moved away; standard streams stay."""
         self.flush()
         if self._target not in ("stdout", "stderr"):
-            with contextlib.suppress(queue.Full):
-                self._batches.put_nowait(_REOPEN)
+            self._batches.put(_REOPEN)
 
     def close(self) -> None:
         """Write what is left and stop the thread."""
         self.flush()
-        with contextlib.suppress(queue.Full):  # nobody reads: what waits is lost with the process
-            self._batches.put(None, timeout=_CLOSE_PATIENCE)
-            self._writer.join(_CLOSE_PATIENCE)
+        self._batches.put(None)
+        self._writer.join(_CLOSE_PATIENCE)  # where nobody reads, what waits is lost with the process
 
     def _encode_records(self) -> None:
         if self._records:
-            self._encoded.append(self._encode(self._records))
+            encoded = self._encode(self._records)
+            self._encoded.append(encoded)
+            self._size += len(encoded)
             self._lines += len(self._records)
             self._records.clear()
 
     def _hand_over(self) -> None:
         encoded, self._encoded = self._encoded, []
         lines, self._lines = self._lines, 0
-        try:
-            self._batches.put_nowait(b"".join(encoded))
-        except queue.Full:
+        self._size = 0
+        if self._batches.qsize() < _BATCHES:
+            self._batches.put(b"".join(encoded))
+        else:
             self.dropped += lines
 
     def _open(self) -> int:
