@@ -78,7 +78,6 @@ class Forwarding:
         self.upgrade = route.upgrade_for(request) if b"upgrade" in request.noted else b""
         self.instance: Instance | None = None
         self.connection: UpstreamConnection | None = None
-        self.reused = False
         self.tried: tuple[Instance, ...] = ()
         self.retries = 0
         self.fresh_only = False
@@ -107,7 +106,6 @@ class Forwarding:
 
         `spares` leaves those alone that asked for it.
         """
-        self.waiting = None
         service, exchange = self.service, self.exchange
         choose = service.choose
         instance = self._choose_again(spares) if self.tried else choose((), exchange)
@@ -129,11 +127,10 @@ class Forwarding:
         exchange.attempts += 1
         exchange.upstream = instance.name
         connection = None if self.fresh_only else instance.take(self.request.method not in self.route.retry.methods)
+        self.reused = connection is not None
         if connection is not None:
-            self.reused = True
             self._send(instance, connection)
         else:
-            self.reused = False
             self.waiting = self.loop.create_task(self._connect(instance))
 
     async def _connect(self, instance: Instance) -> None:
@@ -534,7 +531,11 @@ class Forwarding:
             self._try_instance(spares)
         else:  # every instance has had its turn: give them a moment
             pause = min(_BACKOFF * 2 ** (rounds - 1), _BACKOFF_LIMIT)
-            self.waiting = self.loop.call_later(pause, self._try_instance, spares)
+            self.waiting = self.loop.call_later(pause, self._try_later, spares)
+
+    def _try_later(self, spares: bool) -> None:
+        self.waiting = None
+        self._try_instance(spares)
 
     def _forget_body(self) -> None:
         self.replayable = False

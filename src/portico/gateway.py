@@ -22,7 +22,7 @@ from portico.observe.metrics import Metrics
 from portico.overload import Overload
 from portico.places import Places
 from portico.policies import Pending, Policy
-from portico.route import LocalRoute, Route
+from portico.route import OWN_SERVICE, LocalRoute, Route
 from portico.upstreams.limit import Limit
 from portico.waiting import Waiting, WaitingForPlace, WaitingForVerdict
 
@@ -32,7 +32,6 @@ _METHOD_NAMES: Final = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND")
 }
 _NO_SERVICE: Final = "none"
-_OWN_SERVICE: Final = "gateway"
 _CLIENT_LEFT: Final = frozenset({"client_closed", "client_stalled"})
 _SOON: Final = (b"Retry-After: 1",)
 _IDS_AT_ONCE: Final = 256
@@ -165,7 +164,7 @@ class Gateway:
                 exchange.status = 499
         status = exchange.status
         route = exchange.route
-        service = route.service.name if isinstance(route, Route) else _OWN_SERVICE if route else _NO_SERVICE
+        service = route.service_name if route else _NO_SERVICE
         upstream_seconds = exchange.upstream_seconds
         latency = seconds
         if status == 101:
@@ -214,7 +213,7 @@ class Gateway:
     def _is_too_much(self, stream: Stream, route: Route) -> bool:
         """Whether a request is one too many; tunnels do not count, and who asks how the gateway does is answered."""
         load = stream.server
-        return route.service.name != _OWN_SERVICE and self.overload.refuses(load.in_flight - load.tunnels)
+        return route.service_name != OWN_SERVICE and self.overload.refuses(load.in_flight - load.tunnels)
 
     def _queue(self, exchange: Exchange, route: Route, limit: Limit) -> None:
         """Wait for a place at the service where there is room for that."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from portico.errors import Answer
 from portico.messages import RequestHead, offered_upgrades
@@ -11,6 +12,9 @@ from portico.policies.identity import Signer
 from portico.policies.policy import Policy
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.websocket import PROTOCOL as WEBSOCKET
+
+OWN_SERVICE: Final = "gateway"
+"""What logs and metrics call the gateway's own endpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Route:
 
     name: str
     service: Service
+    service_name: str
     policies: tuple[Policy, ...]
     rewrite: Rewrite
     timeouts: Timeouts
@@ -79,3 +84,4 @@ class LocalRoute:
 
     name: str
     answer: Callable[[], Answer]
+    service_name: str = OWN_SERVICE

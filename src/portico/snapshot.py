@@ -316,6 +316,7 @@ class SnapshotBuilder:
         return Route(
             name=written.name,
             service=service,
+            service_name=service.name,
             policies=self._chain(written.policies, consumers),
             rewrite=Rewrite.of(written.rewrite),
             timeouts=self._alike(
@@ -372,6 +373,7 @@ class SnapshotBuilder:
             route = Route(
                 name=path,
                 service=self._control,
+                service_name=self._control.name,
                 policies=chain,
                 rewrite=Rewrite(path.encode(), b"", keeps_path=False),
                 timeouts=self._control.timeouts,

@@ -89,6 +89,11 @@ class ResponseReceiver(Protocol):
         """The service has caught up."""
 
 
+_NO_HEAD: Final = ResponseHead()
+_NO_HEAD.raw = b"\0"  # no response begins so
+_NO_HEAD.framing = UNTIL_CLOSE
+
+
 class ResponseHeads(dict[bytes, ResponseHead]):
     """The heads that an instance sent lately, parsed: most of its responses differ in their content alone.
 
@@ -99,14 +104,16 @@ class ResponseHeads(dict[bytes, ResponseHead]):
     def __init__(self, noted: frozenset[bytes] = frozenset()) -> None:
         super().__init__()
         self.noted = noted | RESPONSE_RULES
-        self.latest: ResponseHead | None = None
+        self.latest = _NO_HEAD
+        """That of a final response."""
 
-    def known(self, data: bytes) -> ResponseHead | None:
-        """The head at the start of `data`, if it was seen before."""
+    def known(self, data: bytes) -> ResponseHead:
+        """The final response's head at the start of `data`, if it was seen before, else one that fits nothing."""
         end = data.find(b"\r\n\r\n")
         head = self.get(data[:end]) if end >= 0 else None
-        if head is not None:
-            self.latest = head
+        if head is None or head.status < 200:
+            return _NO_HEAD
+        self.latest = head
         return head
 
     def __missing__(self, raw: bytes) -> ResponseHead:
@@ -131,8 +138,8 @@ class UpstreamConnection(TurnProtocol):
         "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "paused",
         "remote", "resting", "stalled", "state", "wakes",
         # as long as an exchange
-        "awaited", "chunked", "decoder", "head", "heard", "interims", "is_special", "keep_alive", "last_words", "left",
-        "method", "patience", "pieces", "receiver", "request_done", "scanned", "total_deadline", "upgrade",
+        "awaited", "bodiless", "by_steps", "chunked", "decoder", "head", "heard", "interims", "keep_alive",
+        "last_words", "left", "patience", "pieces", "receiver", "request_done", "scanned", "total_deadline", "upgrade",
         "websocket_key",
     )
     # fmt: on
@@ -141,9 +148,11 @@ class UpstreamConnection(TurnProtocol):
 
     awaited: float
     total_deadline: float
-    method: bytes
     head: ResponseHead
-    is_special: bool
+    bodiless: bool
+    """Whether it answers HEAD."""
+    by_steps: bool
+    """Whether the response is to be read step by step, even if it comes whole."""
 
     def __init__(self, deadlines: Deadlines, turn: Turn, heads: ResponseHeads) -> None:
         super().__init__(turn)
@@ -157,43 +166,29 @@ class UpstreamConnection(TurnProtocol):
         self.remote = ""
         """The address that it leads to, where its instance has several."""
         self.receiver: ResponseReceiver | None = None
-        self.paused = self.resting = self.stalled = False
-        self.scanned = 0
+        self.paused = self.resting = self.stalled = self.heard = False
+        self.request_done = True
+        self.upgrade = b""
+        self.scanned = self.interims = 0
         self.buffer = b""
         self.last_words: LastWords | None = None
 
     # ---- the transport's calls
 
     def hear(self, data: bytes) -> None:
-        """Take what was read."""
-        if self.state == _AWAITING and not self.buffer and self._hear_whole(data):
-            return
+        """Take what was read: mostly a response that is all there, with a head like one before it."""
+        receiver = self.receiver
+        if self.state == _AWAITING and self.has_written and not self.by_steps and not self.buffer and receiver:
+            head = self.heads.latest
+            content = data.removeprefix(head.raw)
+            if len(content) == len(data):
+                head = self.heads.known(data)
+                content = data[len(head.raw) :]
+            if head.framing == len(content) and receiver.response_whole(head, content):
+                return
         if len(data) >= LARGE_READ:
             self._rest()
         self._hear_in_steps(data)
-
-    def _hear_whole(self, data: bytes) -> bool:
-        """Take a response that is the whole of `data` and has a head like one before it; False where it is another."""
-        receiver = self.receiver
-        head = self.heads.latest
-        content = data.removeprefix(head.raw) if head is not None else data
-        if len(content) == len(data):
-            head = self.heads.known(data)
-            if head is None:
-                return False
-            content = data[len(head.raw) :]
-        if (
-            head is None
-            or head.framing != len(content)
-            or head.status < 200
-            or self.is_special
-            or not self.has_written
-            or self.paused
-            or receiver is None
-        ):
-            return False
-        self.heard = True
-        return receiver.response_whole(head, content)
 
     def _hear_in_steps(self, data: bytes) -> None:
         try:
@@ -287,8 +282,9 @@ class UpstreamConnection(TurnProtocol):
         self.websocket_key = websocket_key
         self.start_whole(receiver, method, head, patience, now, total_deadline)
         self.request_done = False
-        self.upgrade = upgrade
-        self.is_special = upgrade != b"" or method == b"HEAD"
+        if upgrade:
+            self.upgrade = upgrade
+            self.by_steps = True
 
     def start_whole(
         self,
@@ -306,15 +302,10 @@ class UpstreamConnection(TurnProtocol):
         self.receiver = receiver
         self.state = _AWAITING
         self.has_written = False
-        self.method = method
-        self.request_done = True
-        self.heard = False
-        self.interims = 0
+        self.by_steps = self.bodiless = method == b"HEAD"
         self.patience = patience
         self.awaited = silence = patience.silence
         self.total_deadline = total_deadline
-        self.upgrade = b""
-        self.is_special = method == b"HEAD"
         self.gather(head)
         deadline = now + silence
         if deadline > total_deadline:
@@ -369,7 +360,7 @@ class UpstreamConnection(TurnProtocol):
     def pause_reading(self) -> None:
         """Read no more of the response until `resume_reading`; no deadline runs meanwhile but the total one."""
         if not self.paused and not self.transport.is_closing():
-            self.paused = True
+            self.paused = self.by_steps = True
             self.transport.pause_reading()
             self.deadlines.set(self, self.total_deadline)
 
@@ -449,7 +440,7 @@ class UpstreamConnection(TurnProtocol):
             return False
         self.scanned = 0
         raw = buffer[:end]
-        head = self.heads.parse(raw, bodiless=self.method == b"HEAD") if self.is_special else self.heads[raw]
+        head = self.heads.parse(raw, self.bodiless) if self.bodiless or self.upgrade else self.heads[raw]
         self.buffer = b""
         rest = buffer[end + 4 :]
         if head.status == 101 and self.upgrade:
@@ -462,8 +453,10 @@ class UpstreamConnection(TurnProtocol):
         framing = head.framing
         receiver = self.receiver
         assert receiver is not None
+        self._forget_waiting()
         if framing == len(rest) and not self.paused and receiver.response_whole(head, rest):
             return False
+        self.heard = True
         self.head = head
         self.keep_alive = head.keep_alive and framing != UNTIL_CLOSE
         self.keep_alive_timeout = head.keep_alive_timeout
@@ -481,6 +474,12 @@ class UpstreamConnection(TurnProtocol):
         else:
             self._progress()
         return False
+
+    def _forget_waiting(self) -> None:
+        """The final head is here: what was noted while it was waited for is nothing to the next exchange."""
+        self.heard = False
+        self.interims = 0
+        self.upgrade = b""
 
     def _switch(self, head: ResponseHead, rest: bytes) -> None:
         """From here on the service speaks the protocol that it was offered, if it is that one."""
@@ -512,6 +511,7 @@ class UpstreamConnection(TurnProtocol):
 
     def _take_interim(self, head: ResponseHead) -> None:
         self.interims += 1
+        self.by_steps = True
         if head.status == 101 or self.interims > _INTERIM_LIMIT:
             raise MessageError("upstream_malformed", "an informational response that nobody asked for")
         if head.status != 100 and self.receiver is not None:
@@ -548,6 +548,7 @@ class UpstreamConnection(TurnProtocol):
         """The response is whole."""
         receiver, self.receiver = self.receiver, None
         self.state = _IDLE
+        self.heard = False
         self._forget_last_words()
         if self.paused:
             self.paused = False

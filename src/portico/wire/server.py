@@ -584,14 +584,14 @@ class ServerConnection(TurnProtocol):
             return
         self.gather(b"\r\n".join(pieces))
         self.bytes_out = len(pieces[-1])
-        self.response_started = self.response_done = True
         server.in_flight -= 1
-        self.receiver.finished(None)
         if not is_usual or self.buffer or self.writing_paused or self.reading_paused:
+            self.response_started = self.response_done = True
+            self.receiver.finished(None)
             self._next(now)
             return
         self.state = _READING_HEAD
-        self.response_started = self.response_done = False
+        self.receiver.finished(None)
         self.bytes_out = 0
         self.deadline = deadline = now + server.limits.idle_timeout
         if deadline < self.wakes:
