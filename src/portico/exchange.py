@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 from portico.errors import MessageError
 from portico.messages import RequestHead
@@ -125,6 +126,29 @@ class Handler(Protocol):
         """No request could be read from `seen`. Must set `stream.receiver` and answer; then the connection closes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a path, a host and a method lead to.
+
+    `route` is None where no route does, `handling` where no service is asked. `path` is the path as it was sent, for
+    logs and problem documents; `target` is what the service sees instead. `forwarded` are the lines that tell it so.
+    """
+
+    route: Any
+    handling: Any
+    path: str
+    target: bytes
+    forwarded: bytes = b""
+
+    @classmethod
+    def nowhere(cls, path: bytes) -> Place:
+        """That of a request that reaches no route."""
+        return cls(None, None, path.decode("ascii", "backslashreplace"), path)
+
+
+_NOWHERE: Final = Place.nowhere(b"-")
+
+
 class Exchange:
     """One exchange: what policies read and write while it runs, and what is observed when it is over.
 
@@ -135,8 +159,8 @@ class Exchange:
     # fmt: off
     __slots__ = (
         # who and where to
-        "client_ip", "consumer", "finish", "id", "method", "path", "query", "request", "request_id", "route",
-        "scopes", "started", "stream", "target", "trace_id", "trusted",
+        "client_ip", "consumer", "finish", "id", "method", "place", "query", "request", "request_id", "scopes",
+        "started", "stream", "trace_id", "trusted",
         # what policies add
         "request_lines", "response_drop", "response_lines",
         # what came of it
@@ -145,10 +169,6 @@ class Exchange:
     # fmt: on
 
     method: str
-    path: str
-    """The path as it was sent, for logs and problem documents."""
-    target: bytes
-    """The path that the service sees."""
     query: bytes
     """`b"?a=b"` with its question mark, or empty."""
     request_id: str
@@ -170,7 +190,7 @@ class Exchange:
         self.finish = finish
         self.started = time.monotonic()
         self.ended = 0.0
-        self.route: Any = None
+        self.place = _NOWHERE
         self.consumer: str | None = None
         self.scopes: tuple[str, ...] = ()
         self.request_lines: list[bytes] = []
@@ -181,6 +201,11 @@ class Exchange:
         self.upstream_seconds: float | None = None
         self.status = 0
         self.reason: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The path as it was sent."""
+        return self.place.path
 
     def body_received(self, data: bytes) -> None:
         """Content that nobody wants."""

@@ -27,7 +27,7 @@ from portico.forwarded import (
 from portico.hedge import HEDGED, Hedge
 from portico.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, Fields, ResponseHead
 from portico.retry_after import seconds_asked_for
-from portico.route import Route
+from portico.route import Handling
 from portico.tunnel import Tunnel
 from portico.upstreams.budget import WINDOW
 from portico.upstreams.hedging import Hedging
@@ -53,7 +53,7 @@ class Forwarding:
     # fmt: off
     __slots__ = (
         # the exchange
-        "exchange", "loop", "over", "request", "route", "service", "stream", "upgrade",
+        "exchange", "handling", "loop", "over", "request", "service", "stream", "upgrade",
         # its content
         "body_done", "kept", "kept_size", "replayable",
         # the try that is under way
@@ -61,21 +61,21 @@ class Forwarding:
     )
     # fmt: on
 
-    def __init__(self, exchange: Exchange, route: Route, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, exchange: Exchange, handling: Handling, loop: asyncio.AbstractEventLoop) -> None:
         request = exchange.request
         assert request is not None
         self.exchange = exchange
         self.request = request
         self.stream = exchange.stream
-        self.route = route
-        self.service = route.service
+        self.handling = handling
+        self.service = handling.service
         self.loop = loop
         self.over = False
         self.kept: list[bytes] = []
         self.kept_size = 0
         self.replayable = True
         self.body_done = request.framing == 0
-        self.upgrade = route.upgrade_for(request) if b"upgrade" in request.noted else b""
+        self.upgrade = handling.upgrade_for(request) if b"upgrade" in request.noted else b""
         self.instance: Instance | None = None
         self.connection: UpstreamConnection | None = None
         self.tried: tuple[Instance, ...] = ()
@@ -126,7 +126,7 @@ class Forwarding:
         instance.in_flight += 1
         exchange.attempts += 1
         exchange.upstream = instance.name
-        connection = None if self.fresh_only else instance.take(self.request.method not in self.route.retry.methods)
+        connection = None if self.fresh_only else instance.take(self.request.method not in self.handling.retry.methods)
         self.reused = connection is not None
         if connection is not None:
             self._send(instance, connection)
@@ -135,7 +135,7 @@ class Forwarding:
 
     async def _connect(self, instance: Instance) -> None:
         try:
-            connection = await instance.connect(min(self.route.timeouts.connect, self.time_left()))
+            connection = await instance.connect(min(self.handling.timeouts.connect, self.time_left()))
         except UpstreamError as error:
             self.waiting = None
             self.upstream_failed(error)
@@ -151,7 +151,7 @@ class Forwarding:
     def _send(self, instance: Instance, connection: UpstreamConnection) -> None:
         """3. Send the head and what is there of the content."""
         self.connection = connection
-        request, timeouts = self.request, self.route.timeouts
+        request, timeouts = self.request, self.handling.timeouts
         self.sent_at = now = time.monotonic()
         total = timeouts.total
         deadline = NEVER if total is None else self.exchange.started + total
@@ -176,22 +176,23 @@ class Forwarding:
 
     def head_for(self, instance: Instance) -> bytes:
         """The request's head as an instance of the service gets it."""
-        exchange, request, route = self.exchange, self.request, self.route
+        exchange, request, handling = self.exchange, self.request, self.handling
+        place = exchange.place
         own_id = exchange.id = exchange.request_id.encode()
         line_end = instance.line_end
-        if route.preserve_host and request.host:
+        if handling.preserve_host and request.host:
             line_end = b" HTTP/1.1\r\nHost: %b\r\n" % request.host
-        added = exchange.request_lines if not self.upgrade and route.signer is None else self._added_lines()
+        added = exchange.request_lines if not self.upgrade and handling.signer is None else self._added_lines()
         end = b"\r\n".join((b"", *added, b"", b"")) if added else _END
         if exchange.trusted:
             lines = b"\r\n".join((*self._passed_lines(), *self._believed_lines(), b"X-Request-ID: "))
-            return b"".join((request.method, b" ", exchange.target, exchange.query, line_end, lines, own_id, end))
+            return b"".join((request.method, b" ", place.target, exchange.query, line_end, lines, own_id, end))
         fields, peer = request.fields, self.stream.client.peer
-        if fields.passed_by is not peer or route.trailers:
+        if fields.passed_by is not peer or handling.trailers:
             self._join_passed(fields)  # fields that repeat are one object: worked out once
         # fmt: off
         pieces = (
-            request.method, b" ", exchange.target, exchange.query, line_end, fields.passed, route.forwarded,
+            request.method, b" ", place.target, exchange.query, line_end, fields.passed, place.forwarded,
             b"\r\ntraceparent: 00-", own_id, b"-", own_id[16:], b"-01\r\nX-Request-ID: ", own_id, end,
         )
         # fmt: on
@@ -199,7 +200,7 @@ class Forwarding:
 
     def _added_lines(self) -> list[bytes]:
         """What stands in a head because of the route: the upgrade that it allows, and what policies add."""
-        exchange, signer = self.exchange, self.route.signer
+        exchange, signer = self.exchange, self.handling.signer
         lines = [b"Connection: Upgrade\r\nUpgrade: " + self.upgrade] if self.upgrade else []
         lines += exchange.request_lines
         if signer is not None and exchange.consumer is not None:
@@ -210,19 +211,19 @@ class Forwarding:
         """What goes on of a client's fields, and what the service is told about the client."""
         peer = self.stream.client.peer
         fields.passed = b"\r\n".join((*self._passed_lines(), *self._host_told(), peer.lines, b""))
-        fields.passed_by = None if self.route.trailers else peer
+        fields.passed_by = None if self.handling.trailers else peer
 
     def _passed_lines(self) -> list[bytes]:
         """The client's field lines that go on to the service, and how its content is framed there."""
-        request, route = self.request, self.route
+        request, handling = self.request, self.handling
         fields = request.fields
         lines = fields.without(REQUEST_DROP | request.hop_by_hop) if request.hop_by_hop else fields.unnoted()
         if request.framing == CHUNKED:
             lines.append(b"Transfer-Encoding: chunked")
         elif request.framing or b"content-length" in request.noted:
             lines.append(b"Content-Length: %d" % request.framing)
-        if route.trailers:
-            lines += announced_trailers(fields, route.trailers)
+        if handling.trailers:
+            lines += announced_trailers(fields, handling.trailers)
             if self._client_takes_trailers():
                 lines.append(b"Connection: TE\r\nTE: trailers")
         return lines
@@ -235,7 +236,7 @@ class Forwarding:
         """What a trusted proxy tells, and that it was here."""
         exchange = self.exchange
         fields, host = self.request.fields, self.request.host
-        lines = believed_lines(fields, self.stream.client.peer, exchange.client_ip, host, self.route.prefix)
+        lines = believed_lines(fields, self.stream.client.peer, exchange.client_ip, host, exchange.place.route.prefix)
         if believed_trace_id(fields) is None:
             trace_id = exchange.trace_id.encode()
             lines.append(b"traceparent: 00-%b-%b-01" % (trace_id, trace_id[16:]))
@@ -264,7 +265,7 @@ class Forwarding:
             self._end_body(self.connection)
 
     def _end_body(self, connection: UpstreamConnection) -> None:
-        allowed = self.route.trailers
+        allowed = self.handling.trailers
         connection.end_body(passed_trailers(self.stream.trailers, allowed) if allowed else ())
 
     def body_failed(self, error: MessageError) -> None:
@@ -356,7 +357,7 @@ class Forwarding:
         breaker = instance.breaker
         if (breaker is not None and breaker.alert) or status >= _TELLING or instance.latency is not None:
             self._note_answer(instance, head, now, self.sent_at)
-        if status in self.route.retry.statuses and self._may_ask_another(now):
+        if status in self.handling.retry.statuses and self._may_ask_another(now):
             self._drop_connection()
             self._retry(spares=True)
             return
@@ -372,8 +373,8 @@ class Forwarding:
             self._open_tunnel(lines)
         elif status == 426 and b"upgrade" in head.noted:
             lines += (b"Connection: Upgrade", *(b"Upgrade: " + value for value in head.fields.all(b"upgrade")))
-        elif framing == CHUNKED and self.route.trailers and self._client_takes_trailers():
-            lines += announced_trailers(head.fields, self.route.trailers)
+        elif framing == CHUNKED and self.handling.trailers and self._client_takes_trailers():
+            lines += announced_trailers(head.fields, self.handling.trailers)
         self.stream.send_head(status, head.phrase, lines, CHUNKED if framing == UNTIL_CLOSE else framing)
 
     def _open_tunnel(self, lines: list[bytes]) -> None:
@@ -381,7 +382,7 @@ class Forwarding:
         connection, self.connection = self.connection, None
         assert connection is not None
         lines.append(b"Upgrade: " + self.upgrade)
-        tunnel = Tunnel(self.exchange, connection, self, self.upgrade, self.route.timeouts.tunnel)
+        tunnel = Tunnel(self.exchange, connection, self, self.upgrade, self.handling.timeouts.tunnel)
         connection.receiver = self.stream.receiver = tunnel
         if self.instance is not None:
             self._note_success(self.instance)
@@ -425,8 +426,8 @@ class Forwarding:
             self._note_success(instance)
         trailers: list[bytes] = []
         if connection is not None:
-            if self.route.trailers and self._client_takes_trailers():
-                trailers = passed_trailers(connection.trailers, self.route.trailers)
+            if self.handling.trailers and self._client_takes_trailers():
+                trailers = passed_trailers(connection.trailers, self.handling.trailers)
             if instance is not None and connection.is_reusable():
                 instance.give_back(connection)
             else:
@@ -448,7 +449,7 @@ class Forwarding:
         if self.answered:
             self.exchange.reason = error.reason
             self.stream.abort(error.reason)
-        elif stale and instance is not None and self.replayable and self.request.method in self.route.retry.methods:
+        elif stale and instance is not None and self.replayable and self.request.method in self.handling.retry.methods:
             # The service closed a kept connection just as it was used again: nobody's failure, so no try is used up.
             self.fresh_only = True
             self.tried = tuple(one for one in self.tried if one is not instance)
@@ -491,7 +492,7 @@ class Forwarding:
         Safe is what never reached a service, and what may be repeated by its method; both only while the content is
         still at hand.
         """
-        retry = self.route.retry
+        retry = self.handling.retry
         unsent = leg in _UNSENT
         wanted = leg == "status" or leg.removesuffix("_timeout") in retry.legs
         if not wanted and leg in retry.elsewhere:
@@ -519,7 +520,7 @@ class Forwarding:
 
     def time_left(self) -> float:
         """Seconds until the exchange must be over."""
-        total = self.route.timeouts.total
+        total = self.handling.timeouts.total
         return NEVER if total is None else self.exchange.started + total - time.monotonic()
 
     def _retry(self, spares: bool) -> None:
@@ -566,7 +567,7 @@ class Forwarding:
     def hedge_answered(self, hedge: Hedge, head: ResponseHead) -> None:
         """The second try was faster: it is the only one from here on, unless its answer is one to be put aside."""
         assert hedge.instance is not None
-        if head.status in self.route.retry.statuses and (self.instance is not None or self.waiting is not None):
+        if head.status in self.handling.retry.statuses and (self.instance is not None or self.waiting is not None):
             self._note_answer(hedge.instance, head, time.monotonic(), hedge.sent_at)
             self._end_hedge()
             return

@@ -13,7 +13,7 @@ from typing import Final
 
 from portico.answer import send_answer
 from portico.errors import Answer, MessageError, Refusal
-from portico.exchange import Exchange, Stream
+from portico.exchange import Exchange, Place, Stream
 from portico.forward import Forwarding
 from portico.forwarded import Network, Peer, believed_request_id, believed_trace_id, client_behind
 from portico.messages import RequestHead
@@ -22,7 +22,7 @@ from portico.observe.metrics import Metrics
 from portico.overload import Overload
 from portico.places import Places
 from portico.policies import Pending, Policy
-from portico.route import OWN_SERVICE, LocalRoute, Route
+from portico.route import Handling
 from portico.upstreams.limit import Limit
 from portico.waiting import Waiting, WaitingForPlace, WaitingForVerdict
 
@@ -32,6 +32,7 @@ _METHOD_NAMES: Final = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND")
 }
 _NO_SERVICE: Final = "none"
+_OWN_SERVICE: Final = "gateway"
 _CLIENT_LEFT: Final = frozenset({"client_closed", "client_stalled"})
 _SOON: Final = (b"Retry-After: 1",)
 _IDS_AT_ONCE: Final = 256
@@ -86,20 +87,19 @@ class Gateway:
             exchange.query = mark + query
             place = self.snapshot.places.find(request, path)
             if isinstance(place, Answer):
-                exchange.path = path.decode()
+                exchange.place = Place.nowhere(path)
                 send_answer(exchange, place)
                 return
-            exchange.path = place.path
-            exchange.target = place.target
-            exchange.route = route = place.route
-            if isinstance(route, LocalRoute):
-                send_answer(exchange, route.answer())
-            elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, route):
+            exchange.place = place
+            handling = place.handling
+            if handling is None:
+                send_answer(exchange, place.route.answer())
+            elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, handling):
                 send_answer(exchange, Refusal("overloaded", "the gateway has too much to do; try again soon", _SOON))
             else:
-                self._pass_policies(exchange, route, route.policies)
+                self._pass_policies(exchange, handling, handling.policies)
         except MessageError as error:
-            exchange.path = request.target.partition(b"?")[0].decode()
+            exchange.place = Place.nowhere(request.target.partition(b"?")[0])
             send_answer(exchange, Refusal(error.reason, error.detail))
         except Exception:
             self._fail(exchange)
@@ -111,10 +111,10 @@ class Gateway:
         exchange.trace_id = exchange.request_id = self._new_id()
         exchange.client_ip = stream.client.address
         words = seen[: seen.find(b"\r\n")][:2048].split(b" ") if b"\r\n" in seen else []
-        exchange.method, exchange.path = "-", "-"
+        exchange.method = "-"
         if len(words) == 3:
             exchange.method = words[0].decode("ascii", "backslashreplace")[:32]
-            exchange.path = words[1].partition(b"?")[0].decode("ascii", "backslashreplace")
+            exchange.place = Place.nowhere(words[1].partition(b"?")[0])
         lines = _SOON if error.reason == "overloaded" else ()
         send_answer(exchange, Refusal(error.reason, error.detail, lines))
 
@@ -135,7 +135,7 @@ class Gateway:
             exchange.request_id = believed_request_id(request.fields) or exchange.request_id
             exchange.trace_id = believed_trace_id(request.fields) or exchange.trace_id
 
-    def _pass_policies(self, exchange: Exchange, route: Route, policies: Sequence[Policy]) -> None:
+    def _pass_policies(self, exchange: Exchange, handling: Handling, policies: Sequence[Policy]) -> None:
         """3. Every policy in order; only one that has to wait costs a task. 4. To the service, if it may have more."""
         for policy in policies:
             verdict = policy(exchange)
@@ -144,16 +144,16 @@ class Gateway:
             if isinstance(verdict, Answer):
                 send_answer(exchange, verdict)
             elif isinstance(verdict, Pending):
-                go_on = partial(self._pass_policies, exchange, route, policies[policies.index(policy) + 1 :])
+                go_on = partial(self._pass_policies, exchange, handling, policies[policies.index(policy) + 1 :])
                 WaitingForVerdict(exchange, verdict, go_on, self._fail)
             else:
-                self._spawn(exchange, route, verdict, policies[policies.index(policy) + 1 :])
+                self._spawn(exchange, handling, verdict, policies[policies.index(policy) + 1 :])
             return
-        limit = route.service.limit
+        limit = handling.service.limit
         if limit is None or limit.enter():
-            Forwarding(exchange, route, self._loop).start()
+            Forwarding(exchange, handling, self._loop).start()
         else:
-            self._queue(exchange, route, limit)
+            self._queue(exchange, handling, limit)
 
     def finish(self, exchange: Exchange, failure: str | None) -> None:
         """5. Observe the exchange, once, whatever happened."""
@@ -163,8 +163,9 @@ class Gateway:
             if (failure in _CLIENT_LEFT and exchange.status != 101) or not exchange.status:
                 exchange.status = 499
         status = exchange.status
-        route = exchange.route
-        service = route.service_name if route else _NO_SERVICE
+        place = exchange.place
+        handling, route = place.handling, place.route
+        service = handling.service_name if handling is not None else _OWN_SERVICE if route else _NO_SERVICE
         upstream_seconds = exchange.upstream_seconds
         latency = seconds
         if status == 101:
@@ -181,7 +182,7 @@ class Gateway:
                 AccessRecord(
                     self._timestamps.at(time.time()),
                     exchange.method,
-                    exchange.path,
+                    place.path,
                     exchange.client_ip,
                     status,
                     int(seconds * 1e6) / 1000,
@@ -210,22 +211,24 @@ class Gateway:
             ids += [digits[start : start + 32] for start in range(0, len(digits), 32)]
         return ids.pop()
 
-    def _is_too_much(self, stream: Stream, route: Route) -> bool:
+    def _is_too_much(self, stream: Stream, handling: Handling) -> bool:
         """Whether a request is one too many; tunnels do not count, and who asks how the gateway does is answered."""
         load = stream.server
-        return route.service_name != OWN_SERVICE and self.overload.refuses(load.in_flight - load.tunnels)
+        return handling.service_name != _OWN_SERVICE and self.overload.refuses(load.in_flight - load.tunnels)
 
-    def _queue(self, exchange: Exchange, route: Route, limit: Limit) -> None:
+    def _queue(self, exchange: Exchange, handling: Handling, limit: Limit) -> None:
         """Wait for a place at the service where there is room for that."""
-        refusal = Refusal("overloaded", f"{route.service.name} has too much to do; try again soon", _SOON)
-        waiting = WaitingForPlace(exchange, limit, Forwarding(exchange, route, self._loop).start, refusal, self._fail)
+        refusal = Refusal("overloaded", f"{handling.service.name} has too much to do; try again soon", _SOON)
+        waiting = WaitingForPlace(
+            exchange, limit, Forwarding(exchange, handling, self._loop).start, refusal, self._fail
+        )
         if limit.wait(waiting):
             waiting.begin(self._loop)
         else:
             send_answer(exchange, refusal)
 
     def _spawn(
-        self, exchange: Exchange, route: Route, verdict: Awaitable[Answer | None], following: Sequence[Policy]
+        self, exchange: Exchange, handling: Handling, verdict: Awaitable[Answer | None], following: Sequence[Policy]
     ) -> None:
         """Wait for a policy's verdict in a task; the content waits with it."""
         waiting = Waiting(exchange)
@@ -242,7 +245,7 @@ class Gateway:
                 if answer is not None:
                     send_answer(exchange, answer)
                 else:
-                    self._pass_policies(exchange, route, following)
+                    self._pass_policies(exchange, handling, following)
                     waiting.replay(exchange.stream)
             except Exception:
                 self._fail(exchange)

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from portico.errors import UpstreamError
 from portico.exchange import Exchange
 from portico.messages import ResponseHead
-from portico.route import Route
+from portico.route import Handling
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Instance
 from portico.wire.client import UpstreamConnection
@@ -26,7 +26,7 @@ class Owner(Protocol):
     """What a hedge stands beside."""
 
     exchange: Exchange
-    route: Route
+    handling: Handling
     tried: tuple[Instance, ...]
 
     def head_for(self, instance: Instance) -> bytes:
@@ -77,7 +77,7 @@ class Hedge:
         """1. Choose another instance that has a connection to spare. 2. Find an open one, or open it."""
         self.waiting = None
         owner = self.owner
-        service = owner.route.service
+        service = owner.handling.service
         instance = service.choose((*owner.tried, *service.full()), owner.exchange)
         if instance is None or not self.hedging.begin(is_free=is_free):
             return
@@ -96,7 +96,7 @@ class Hedge:
 
     async def _connect(self, instance: Instance) -> None:
         try:
-            connection = await instance.connect(self.owner.route.timeouts.connect)
+            connection = await instance.connect(self.owner.handling.timeouts.connect)
         except UpstreamError as error:
             self.waiting = None
             self.upstream_failed(error)
@@ -111,7 +111,7 @@ class Hedge:
 
     def _send(self, connection: UpstreamConnection, instance: Instance) -> None:
         """3. Send the head, which is all there is."""
-        exchange, timeouts = self.owner.exchange, self.owner.route.timeouts
+        exchange, timeouts = self.owner.exchange, self.owner.handling.timeouts
         assert exchange.request is not None
         self.connection = connection
         deadline = NEVER if timeouts.total is None else exchange.started + timeouts.total

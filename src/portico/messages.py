@@ -95,8 +95,8 @@ class RequestHead:
 
     # fmt: off
     __slots__ = (
-        "expects_continue", "fields", "framing", "hop_by_hop", "host", "keep_alive", "method", "noted", "tail",
-        "target", "version",
+        "expects_continue", "fields", "framing", "hop_by_hop", "host", "keep_alive", "known", "known_by", "method",
+        "noted", "tail", "target", "version",
     )
     # fmt: on
 
@@ -115,6 +115,10 @@ class RequestHead:
     """`CHUNKED`, or the body's length; 0 for none."""
     keep_alive: bool
     expects_continue: bool
+    known: Any
+    """What is remembered of requests with this host and method, kept by whoever remembers it."""
+    known_by: object
+    """By what it is remembered; None at first."""
     hop_by_hop: frozenset[bytes]
     """Further field names that `Connection` declares as meant for this hop only."""
 

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from portico.errors import Answer, MessageError, Refusal
+from portico.exchange import Place
 from portico.messages import RequestHead
 from portico.paths import segments_of
 from portico.route import LocalRoute, Route
 from portico.router import Router
-from portico.stores.generations import Generations
 
 _REMEMBERED: Final = 16_384
 _REMEMBERED_SIZE: Final = 256
 
 Routes: TypeAlias = Router[Route | LocalRoute]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What a path, a host and a method lead to.
-
-    `path` is the path as it was sent, for logs and problem documents; `target` is what the service sees instead.
-    """
-
-    route: Route | LocalRoute
-    path: str
-    target: bytes
+_Remembered: TypeAlias = "dict[tuple[bytes, bytes], dict[bytes, Place]]"
+_NOTHING: Final[dict[bytes, Place]] = {}
 
 
 class Places:
@@ -39,9 +28,9 @@ class Places:
 
     def __init__(self, router: Routes) -> None:
         self._router = router
-        self._known: Generations[tuple[bytes, bytes, bytes], Place] = Generations(_REMEMBERED)
-        self._words: dict[bytes, bytes] = {}
-        """Hosts and methods, each as one object: comparing keys then touches no memory but the path's."""
+        self._young: _Remembered = {}
+        self._old: _Remembered = {}
+        self._count = 0
 
     def parts(self) -> Iterator[object]:
         """Everything that they are made of."""
@@ -52,9 +41,14 @@ class Places:
 
         Raises MessageError for a path that could be read in two ways.
         """
-        key = (path, request.host, request.method)
-        place = self._known.young.get(key) or self._known.get(key)
+        if request.known_by is not self._young:
+            self._recall(request)
+        place: Place | None = request.known.get(path)
         if place is not None:
+            return place
+        place = self._old.get((request.host, request.method), _NOTHING).get(path)
+        if place is not None:
+            self._remember(request, path, place)
             return place
         if path == b"*":
             return Answer(204)
@@ -66,16 +60,34 @@ class Places:
         route, depth = match
         if b"//" in path:
             self._refuse_hidden(request, segments, route)
-        target = route.rewrite.apply(path, depth) if isinstance(route, Route) else path
-        place = Place(route, path.decode(), target)
+        if isinstance(route, Route):
+            place = Place(route, route.handling, path.decode(), route.rewrite.apply(path, depth), route.forwarded)
+        else:
+            place = Place(route, None, path.decode(), path)
         if len(path) <= _REMEMBERED_SIZE and request.method != b"OPTIONS" and not self._router.reads_fields(segments):
-            self._known.put((path, self._one(request.host), self._one(request.method)), place)
+            self._remember(request, path, place)
         return place
 
-    def _one(self, word: bytes) -> bytes:
-        if len(self._words) > _REMEMBERED:
-            self._words.clear()
-        return self._words.setdefault(word, word)
+    def _recall(self, request: RequestHead) -> None:
+        """Have a request, and those that repeat its fields, know the places of its host and method."""
+        key = (request.host, request.method)
+        known = self._young.get(key)
+        if known is None:
+            self._make_room()
+            known = self._young[key] = {}
+        request.known, request.known_by = known, self._young
+
+    def _remember(self, request: RequestHead, path: bytes, place: Place) -> None:
+        self._make_room()
+        if request.known_by is not self._young:
+            self._recall(request)
+        request.known[path] = place
+
+    def _make_room(self) -> None:
+        """Count one more; where it is too many, what nobody asked for since it was last too many is forgotten."""
+        if self._count >= _REMEMBERED:
+            self._old, self._young, self._count = self._young, {}, 0
+        self._count += 1
 
     def _match_preflight(
         self, request: RequestHead, segments: tuple[bytes, ...]
@@ -85,7 +97,7 @@ class Places:
         if method is None or b"origin" not in request.fields.names:
             return None
         match = self._router.match(segments, request.host, method, request.fields)
-        return match if match and isinstance(match[0], Route) and match[0].answers_preflights else None
+        return match if match and isinstance(match[0], Route) and match[0].handling.answers_preflights else None
 
     def _refusal(self, request: RequestHead, segments: tuple[bytes, ...]) -> Refusal:
         allowed = self._router.allowed_methods(segments, request.host, request.fields)

@@ -7,7 +7,7 @@ from typing import Final
 
 from portico.answer import send_answer
 from portico.errors import Answer, MessageError, Refusal
-from portico.exchange import Exchange, Stream
+from portico.exchange import Exchange, Place, Stream
 from portico.gateway import Gateway
 from portico.messages import RequestHead
 from portico.paths import segments_of, split_target
@@ -45,11 +45,11 @@ class Redirect:
 
     def _answer(self, exchange: Exchange, request: RequestHead) -> Answer:
         path, exchange.query = split_target(request.target)
-        exchange.path = path.decode()
+        exchange.place = Place.nowhere(path)
         segments_of(path)  # a path that could be read in two ways is refused here as there
         local = self._local.get(exchange.path) if exchange.method in _READS else None
         if local is not None:
-            exchange.route = local
+            exchange.place = Place(local, None, exchange.path, path)
             return local.answer()
         host = _without_port(request.host)
         if not host:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from portico.errors import Answer
 from portico.messages import RequestHead, offered_upgrades
@@ -12,9 +11,6 @@ from portico.policies.identity import Signer
 from portico.policies.policy import Policy
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.websocket import PROTOCOL as WEBSOCKET
-
-OWN_SERVICE: Final = "gateway"
-"""What logs and metrics call the gateway's own endpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +39,21 @@ class Rewrite:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """Where a request goes and what it passes on the way."""
+class Handling:
+    """What is done with a request, as far as alike routes do the same: they share it, and it stays in the caches."""
 
-    name: str
     service: Service
     service_name: str
     policies: tuple[Policy, ...]
-    rewrite: Rewrite
     timeouts: Timeouts
     retry: Retry
     preserve_host: bool
     answers_preflights: bool
     """Whether its policies answer the questions that browsers ask before a request."""
-    prefix: bytes
-    """What the rewrite takes off the front, for `X-Forwarded-Prefix`."""
     upgrades: frozenset[bytes]
     """The protocols, in lower case, to which a client may switch."""
     trailers: frozenset[bytes]
     """The names, in lower case, of fields that may stand behind content, in either direction."""
-    forwarded: bytes
-    """`Via` and `X-Forwarded-Prefix` as they are sent for clients that are no proxies of ours."""
     signer: Signer | None = None
     """Signs for the service who the consumer is."""
 
@@ -79,9 +69,21 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """What one route has for itself."""
+
+    name: str
+    handling: Handling
+    rewrite: Rewrite
+    prefix: bytes
+    """What the rewrite takes off the front, for `X-Forwarded-Prefix`."""
+    forwarded: bytes
+    """`Via` and `X-Forwarded-Prefix` as they are sent for clients that are no proxies of ours."""
+
+
+@dataclass(frozen=True, slots=True)
 class LocalRoute:
     """A path that the worker answers itself."""
 
     name: str
     answer: Callable[[], Answer]
-    service_name: str = OWN_SERVICE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from random import randrange
 from typing import Any, Final
@@ -19,7 +20,7 @@ from portico.observe.metrics import Metrics
 from portico.places import Places
 from portico.policies import Policy, State, build_chain
 from portico.policies.identity import Signer
-from portico.route import LocalRoute, Rewrite, Route
+from portico.route import Handling, LocalRoute, Rewrite, Route
 from portico.router import Router, Rule
 from portico.slices import Steps, at_once
 from portico.stores.shared_buckets import BucketTable
@@ -315,23 +316,32 @@ class SnapshotBuilder:
         prefix = _prefix_of(written)
         return Route(
             name=written.name,
+            handling=self._handling(written, service, consumers),
+            rewrite=Rewrite.of(written.rewrite),
+            prefix=prefix,
+            forwarded=VIA + b"\r\nX-Forwarded-Prefix: " + prefix if prefix else VIA,
+        )
+
+    def _handling(self, written: ResolvedRoute, service: Service, consumers: Mapping[str, Any]) -> Handling:
+        timeouts = self._alike(
+            ("timeouts", id(written.timeouts), id(written.retry)), lambda: timeouts_of(written.timeouts, written.retry)
+        )
+        handling = Handling(
             service=service,
             service_name=service.name,
             policies=self._chain(written.policies, consumers),
-            rewrite=Rewrite.of(written.rewrite),
-            timeouts=self._alike(
-                ("timeouts", id(written.timeouts), id(written.retry)),
-                lambda: timeouts_of(written.timeouts, written.retry),
-            ),
+            timeouts=timeouts,
             retry=self._alike(("retry", id(written.retry)), lambda: retry_of(written.retry)),
             preserve_host=written.preserve_host,
             answers_preflights="cors" in written.policies,
-            prefix=prefix,
             upgrades=frozenset(protocol.encode() for protocol in written.upgrades),
             trailers=frozenset(name.lower().encode() for name in written.trailers),
-            forwarded=VIA + b"\r\nX-Forwarded-Prefix: " + prefix if prefix else VIA,
             signer=self._signer(written),
         )
+        values = (getattr(handling, field.name) for field in fields(Handling))
+        key = tuple(value if isinstance(value, bool | frozenset) else id(value) for value in values)
+        shared: Handling = self._alike(("handling", *key), lambda: handling)
+        return shared
 
     def _signer(self, written: ResolvedRoute) -> Signer | None:
         if "identity" not in written.policies:
@@ -370,21 +380,18 @@ class SnapshotBuilder:
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
             chain = build_chain(own, self._state, {}, self.shared, self.table)
-            route = Route(
-                name=path,
+            handling = Handling(
                 service=self._control,
                 service_name=self._control.name,
                 policies=chain,
-                rewrite=Rewrite(path.encode(), b"", keeps_path=False),
                 timeouts=self._control.timeouts,
                 retry=self._control.retry,
                 preserve_host=True,
                 answers_preflights="cors" in own,
-                prefix=b"",
                 upgrades=frozenset(),
                 trailers=frozenset(),
-                forwarded=VIA,
             )
+            route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=VIA)
             rules.append(Rule(path, route, methods=_READS, exact=True))
         return rules
 

@@ -13,6 +13,7 @@ HOST = b"gateway.example:8080"
 def exchange(*lines: str, method: str = "GET", client_ip: str = "192.0.2.7", **given: Any) -> Exchange:
     """An exchange of a request with these field lines; `given` are attributes to set on it."""
     request = RequestHead()
+    request.known_by = None
     request.method = method.encode()
     names = [line.partition(":")[0].lower().encode() for line in lines]
     request.fields = Fields(names, [line.encode() for line in lines])

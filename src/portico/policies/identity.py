@@ -69,7 +69,8 @@ class Signer:
     def line(self, exchange: Exchange) -> bytes:
         """The field line for a try that is sent now."""
         now = int(time.time())
-        target = exchange.target + exchange.query if len(exchange.query) > 1 else exchange.target
+        target = exchange.place.target
+        target = target + exchange.query if len(exchange.query) > 1 else target
         claims = {
             "iss": "portico",
             "aud": self._service,

@@ -125,6 +125,7 @@ def parse_request_head(
     if match is None:
         raise diagnosed(line + b"\r\n" + block)
     request = RequestHead()
+    request.known_by = None
     _take_line(request, match, url_length)
     _parse_fields(request, line, block, header_count, noted, previous)
     if request.target[0] != _SLASH:
