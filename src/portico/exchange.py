@@ -131,7 +131,7 @@ class Place:
     """What a path, a host and a method lead to.
 
     `route` is None where no route does, `handling` where no service is asked. `path` is the path as it was sent, for
-    logs and problem documents; `target` is what the service sees instead. `forwarded` are the lines that tell it so.
+    logs and problem documents; `target` is what the service sees instead. `forwarded` is the line that tells it so.
     """
 
     route: Any

@@ -193,7 +193,7 @@ class Forwarding:
         # fmt: off
         pieces = (
             request.method, b" ", place.target, exchange.query, line_end, fields.passed, place.forwarded,
-            b"\r\ntraceparent: 00-", own_id, b"-", own_id[16:], b"-01\r\nX-Request-ID: ", own_id, end,
+            b"traceparent: 00-", own_id, b"-", own_id[16:], b"-01\r\nX-Request-ID: ", own_id, end,
         )
         # fmt: on
         return b"".join(pieces)
@@ -210,7 +210,7 @@ class Forwarding:
     def _join_passed(self, fields: Fields) -> None:
         """What goes on of a client's fields, and what the service is told about the client."""
         peer = self.stream.client.peer
-        fields.passed = b"\r\n".join((*self._passed_lines(), *self._host_told(), peer.lines, b""))
+        fields.passed = b"\r\n".join((*self._passed_lines(), VIA, *self._host_told(), peer.lines, b""))
         fields.passed_by = None if self.handling.trailers else peer
 
     def _passed_lines(self) -> list[bytes]:

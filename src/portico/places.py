@@ -31,6 +31,7 @@ class Places:
         self._young: _Remembered = {}
         self._old: _Remembered = {}
         self._count = 0
+        self._targets: dict[bytes, bytes] = {}
 
     def parts(self) -> Iterator[object]:
         """Everything that they are made of."""
@@ -61,12 +62,19 @@ class Places:
         if b"//" in path:
             self._refuse_hidden(request, segments, route)
         if isinstance(route, Route):
-            place = Place(route, route.handling, path.decode(), route.rewrite.apply(path, depth), route.forwarded)
+            target = self._one(route.rewrite.apply(path, depth))
+            place = Place(route, route.handling, path.decode(), target, route.forwarded)
         else:
             place = Place(route, None, path.decode(), path)
         if len(path) <= _REMEMBERED_SIZE and request.method != b"OPTIONS" and not self._router.reads_fields(segments):
             self._remember(request, path, place)
         return place
+
+    def _one(self, target: bytes) -> bytes:
+        """The same target as one object: many services have the same paths, and one is in the processor's caches."""
+        if len(self._targets) >= _REMEMBERED:
+            self._targets.clear()
+        return self._targets.setdefault(target, target)
 
     def _recall(self, request: RequestHead) -> None:
         """Have a request, and those that repeat its fields, know the places of its host and method."""

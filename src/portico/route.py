@@ -78,7 +78,7 @@ class Route:
     prefix: bytes
     """What the rewrite takes off the front, for `X-Forwarded-Prefix`."""
     forwarded: bytes
-    """`Via` and `X-Forwarded-Prefix` as they are sent for clients that are no proxies of ours."""
+    """`X-Forwarded-Prefix` as it is sent for clients that are no proxies of ours: a line with its end, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)

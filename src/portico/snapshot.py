@@ -14,7 +14,7 @@ from portico.compiled import balancing_of, latency_wanted, retry_of, timeouts_of
 from portico.config import Config, MaxRequests, ResolvedRoute, ServiceSettings, Upstream
 from portico.discovered import Found
 from portico.errors import Answer
-from portico.forwarded import RESPONSE_DROP, VIA
+from portico.forwarded import RESPONSE_DROP
 from portico.gateway import Snapshot
 from portico.observe.metrics import Metrics
 from portico.places import Places
@@ -319,7 +319,7 @@ class SnapshotBuilder:
             handling=self._handling(written, service, consumers),
             rewrite=Rewrite.of(written.rewrite),
             prefix=prefix,
-            forwarded=VIA + b"\r\nX-Forwarded-Prefix: " + prefix if prefix else VIA,
+            forwarded=b"X-Forwarded-Prefix: %b\r\n" % prefix if prefix else b"",
         )
 
     def _handling(self, written: ResolvedRoute, service: Service, consumers: Mapping[str, Any]) -> Handling:
@@ -391,7 +391,7 @@ class SnapshotBuilder:
                 upgrades=frozenset(),
                 trailers=frozenset(),
             )
-            route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=VIA)
+            route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             rules.append(Rule(path, route, methods=_READS, exact=True))
         return rules
 
