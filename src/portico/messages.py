@@ -76,11 +76,22 @@ class Shape:
 
     __slots__ = ("decided", "decisive", "unnoted")
 
-    def __init__(self, names: list[bytes], lines: list[bytes], noted: frozenset[bytes]) -> None:
+    def __init__(
+        self, names: list[bytes], lines: list[bytes], noted: frozenset[bytes], deciding: frozenset[bytes]
+    ) -> None:
         self.unnoted = [name not in noted for name in names]
-        places = [place for place, name in enumerate(names) if name in noted or name == b"host"]
+        places = [place for place, name in enumerate(names) if name in deciding]
         self.decisive: Callable[[list[bytes]], object] = itemgetter(*places) if places else _nothing
         self.decided = self.decisive(lines)
+
+    def of(self, lines: list[bytes]) -> Shape:
+        """The shape of other `lines` with the same names: this one, where what is decided is the same too."""
+        decided = self.decisive(lines)
+        if decided == self.decided:
+            return self
+        other = Shape.__new__(Shape)
+        other.unnoted, other.decisive, other.decided = self.unnoted, self.decisive, decided
+        return other
 
 
 def _nothing(lines: list[bytes]) -> object:  # noqa: ARG001

@@ -94,15 +94,20 @@ def test_verdict_is_the_same_however_the_bytes_are_cut(case: Any) -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize("others", [0, 2])
 @pytest.mark.parametrize("respond", [say_ok, say_whole])
-def test_verdicts_are_the_same_behind_a_request_with_the_same_fields(respond: Callable[[Recorded], None]) -> None:
+def test_verdicts_are_the_same_behind_a_request_with_the_same_fields(
+    respond: Callable[[Recorded], None], others: int
+) -> None:
+    """Also where the connection has had others since, with `others` different sets of fields."""
     played, wrong = 0, []
     for case in CASES:
         raw = raw_bytes(case["raw"])
         block = raw.partition(b"\r\n")[2].partition(b"\r\n\r\n")[0]
         for pieces in ([raw], [raw[: len(raw) // 2], raw[len(raw) // 2 :]]):
-            world = run(case, [b"GET /before HTTP/1.1\r\n" + block + b"\r\n\r\n"], respond)
-            if world.is_ending or [each.finishes for each in world.exchanges] != [[None]]:
+            between = [b"GET / HTTP/1.1\r\nHost: other%d\r\n\r\n" % number for number in range(others)]
+            world = run(case, [b"GET /before HTTP/1.1\r\n" + block + b"\r\n\r\n", *between], respond)
+            if world.is_ending or [each.finishes for each in world.exchanges] != [[None]] * (1 + others):
                 continue  # its fields are no other request's
             world.exchanges.clear()
             world.wire.transport.sent = b""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from portico.messages import CHUNKED, UNTIL_CLOSE
+from portico.wire import grammar
+from portico.wire import server as server_module
 from portico.wire.frontend import Limits
 
 from .world import ServerWorld, say, say_ok
@@ -331,3 +335,73 @@ def test_client_address(peer: object, address: str) -> None:
     connection = world.server()
     connection.connection_made(world.wire.transport)
     assert (connection.client.address, connection.client.local_port, connection.client.secure) == (address, 8000, False)
+
+
+class Parses:
+    """Counts the heads that are read field by field."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self._parse = grammar.parse_request_head
+        monkeypatch.setattr(server_module, "parse_request_head", self)
+
+    def __call__(self, *arguments: Any) -> Any:
+        self.count += 1
+        return self._parse(*arguments)
+
+
+def asked(target: bytes, accept: bytes, method: bytes = b"GET") -> bytes:
+    return b"%b %b HTTP/1.1\r\nHost: a\r\nAccept: %b\r\n\r\n" % (method, target, accept)
+
+
+def test_fields_that_come_again_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    parses, accepts = Parses(monkeypatch), [b"text/html", b"text/css", b"image/*"]
+    world = ServerWorld(respond=None)
+    for number in range(12):
+        accept = accepts[number % 3]
+        world.wire.feed([asked(b"/%d" % number, accept)])
+        request = world.exchanges[-1].request
+        assert request is not None
+        assert (request.target, request.fields.get(b"accept")) == (b"/%d" % number, accept)
+        say_ok(world.exchanges[-1])
+        world.loop.run()
+    assert parses.count == 3
+    assert world.written.count(b"HTTP/1.1 200") == 12
+
+
+def test_fields_are_remembered_over_requests_with_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    parses, world = Parses(monkeypatch), ServerWorld()
+    for _ in range(5):
+        world.wire.feed([GET])
+        world.wire.feed([post(1, b"x")])
+    assert parses.count == 1 + 5
+    assert [each.body for each in world.exchanges] == [b"", b"x"] * 5
+
+
+def test_the_same_fields_with_another_method_are_another_request() -> None:
+    world = ServerWorld(respond=None)
+    for method, accept in [(b"GET", b"a"), (b"GET", b"b"), (b"PUT", b"a"), (b"GET", b"b"), (b"GET", b"a")]:
+        world.wire.feed([asked(b"/", accept, method)])
+        request = world.exchanges[-1].request
+        assert request is not None
+        assert (request.method, request.fields.get(b"accept")) == (method, accept)
+        say_ok(world.exchanges[-1])
+        world.loop.run()
+
+
+def test_what_stands_behind_remembered_fields_is_a_request_of_its_own() -> None:
+    world = ServerWorld()
+    for data in (asked(b"/1", b"a"), asked(b"/2", b"b"), asked(b"/3", b"a") + asked(b"/4", b"b"), asked(b"/5", b"a")):
+        world.wire.feed([data])
+    assert [each.request.target for each in world.exchanges if each.request] == [b"/%d" % n for n in range(1, 6)]
+
+
+def test_a_client_whose_fields_are_always_new_costs_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    parses, world = Parses(monkeypatch), ServerWorld()
+    connection = world.wire.protocol
+    assert isinstance(connection, server_module.ServerConnection)
+    for number in range(100):
+        world.wire.feed([asked(b"/", b"%d" % number)])
+        assert len(connection.variants) <= 6
+    assert parses.count == 100
+    assert connection.variants == {}

@@ -51,6 +51,7 @@ _HOPELESS: Final = re.compile(rb"(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 REQUEST_RULES: Final = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding"})
 """Fields of a request that decide about its framing or its connection."""
+_DECIDING: Final = REQUEST_RULES | {b"host"}
 RESPONSE_RULES: Final = frozenset({b"connection", b"content-length", b"keep-alive", b"transfer-encoding"})
 """The same of a response."""
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
@@ -186,11 +187,14 @@ def _parse_fields(
         raise diagnosed(line + b"\r\n" + block) from None
     request.fields = fields = Fields(names, lines)
     if previous is not None and previous.fields.names == names and previous.version == request.version == 11:
-        fields.shape = shape = previous.fields.shape
-        if shape is not None and shape.decisive(lines) == shape.decided:
+        shape = previous.fields.shape
+        assert shape is not None
+        fields.shape = shape = shape.of(lines)
+        if shape is previous.fields.shape:
             _decide_alike(request, previous)
             return
-    fields.shape = Shape(names, lines, noted)
+    else:
+        fields.shape = Shape(names, lines, noted, _DECIDING)
     request.host = _host_of(fields, request.version)
     request.framing = 0
     request.expects_continue = False

@@ -33,6 +33,10 @@ from portico.wire.writing import LARGE, is_broken, unsent_bytes
 _PIPELINE_BUFFER: Final = 64 * 1024
 _LEAST_READ: Final = 4096
 """Bytes that a client has to take within `body_timeout` while more is waiting for it; who takes less has stalled."""
+_VARIANTS: Final = 6
+"""Sets of fields that are remembered of a client."""
+_STRANGERS: Final = 24
+"""New ones in a row after which none are remembered any more."""
 _PIPELINE_TURN: Final = 16
 """Requests answered in a row off one connection before others have their turn."""
 _DISCARD_LIMIT: Final = 256 * 1024
@@ -79,7 +83,7 @@ class ServerConnection(TurnProtocol):
     __slots__ = (
         # as long as the connection
         "advancing", "buffer", "client", "deadline", "origin", "peer_closed", "planned",
-        "reading_paused", "resting", "server", "state", "unsent", "wakes", "writing_paused",
+        "reading_paused", "resting", "server", "state", "strangers", "unsent", "variants", "wakes", "writing_paused",
         # as long as an exchange
         "awaits_continue", "body_since", "bytes_in", "bytes_out", "decoder", "keep_alive", "left", "mode", "paused_at",
         "progress", "receiver", "repeatable", "request", "request_done", "response_done", "response_started", "scanned",
@@ -103,6 +107,10 @@ class ServerConnection(TurnProtocol):
         self.request: RequestHead | None = None
         self.repeatable: RequestHead | None = None
         """The request, where it has no content, and the next one may be told by its fields."""
+        self.variants: dict[bytes, RequestHead] = {}
+        """Those before it that had other fields, by their `tail`."""
+        self.strangers = 0
+        """Requests in a row that were like none of these."""
         self._reset()
 
     def _reset(self) -> None:
@@ -131,8 +139,11 @@ class ServerConnection(TurnProtocol):
     def hear(self, data: bytes) -> None:
         """Take what was read."""
         if self.state == _READING_HEAD and not self.writing_paused:
-            if not self.buffer and self.repeatable is not None and self._begin_again(self.repeatable, data):
-                return
+            if not self.buffer:
+                if self.repeatable is not None and self._begin_again(self.repeatable, data):
+                    return
+                if self.variants and self._begin_variant(data):
+                    return
             self.buffer = self.buffer + data if self.buffer else data
             if self.planned:
                 self._hold_back()
@@ -292,6 +303,30 @@ class ServerConnection(TurnProtocol):
         server.handler.begin(self, request)
         return True
 
+    def _begin_variant(self, data: bytes) -> bool:
+        """Begin a request that repeats the fields of one further back; False where it is none.
+
+        A browser's fields differ by what it asks for: a page, a script, an image.
+        """
+        _, _, rest = data.partition(b" ")
+        request = self.variants.get(rest.partition(b" ")[2])
+        if request is None:
+            return False
+        self._keep_variant()
+        self.request = self.repeatable = request
+        self.strangers = 0
+        return self._begin_again(request, data)
+
+    def _keep_variant(self) -> None:
+        """Remember the last request before another takes its place, unless nearly every one of this client is new."""
+        request, variants = self.repeatable, self.variants
+        if self.strangers > _STRANGERS:
+            variants.clear()
+        elif request is not None and request.tail not in variants:
+            if len(variants) >= _VARIANTS:
+                del variants[next(iter(variants))]
+            variants[request.tail] = request
+
     def _advance(self) -> None:
         """Begin what is in the buffer, request after request: a later one waits for the response before it."""
         self.planned = False
@@ -342,6 +377,8 @@ class ServerConnection(TurnProtocol):
             self._refuse(refused, buffer[:end])
             return True
         request.tail = buffer[line - len(b"HTTP/1.1") : end + 4]
+        self.strangers += 1
+        self._keep_variant()
         self.repeatable = request if request.framing == 0 and request.version == 11 else None
         self.buffer = buffer[end + 4 :]
         self.progress = self.scanned = 0
