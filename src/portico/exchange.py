@@ -82,11 +82,11 @@ class Stream(Protocol):
         `trailers` are field lines that go behind content of unknown length.
         """
 
-    def send_whole(self, status: int, pieces: list[bytes], now: float) -> None:
+    def send_whole(self, status: int, pieces: Sequence[bytes], now: float) -> None:
         """A response that is all there: `send_head`, `send_body` and `end` in one; `now` is the monotonic time.
 
-        Its pieces are what CRLF stands between: its status line in HTTP/1.1, its field lines, an empty line, and its
-        content.
+        The last of its pieces is its content, those before it are its head: a status line in HTTP/1.1, field lines, and
+        the empty line behind them.
         """
 
     def abort(self, reason: str) -> None:

@@ -319,7 +319,7 @@ class Forwarding:
     def response_whole(self, head: ResponseHead, content: bytes) -> bool:
         """4 to 6 in one, for a response that is all there and of which nobody else wants to know."""
         exchange, instance, connection = self.exchange, self.instance, self.connection
-        status, fields = head.status, head.fields
+        status = head.status
         if instance is None or connection is None or self.hedge is not None or status >= _TELLING:
             return False
         breaker = instance.breaker
@@ -335,13 +335,13 @@ class Forwarding:
             instance.give_back(connection, now)
         else:
             connection.close()
-        told = _told(exchange, now - exchange.started - seconds, seconds)
-        if fields.passed_by is not RESPONSE_DROP or exchange.response_drop is not None:
-            pieces = [head.line, *self._response_lines(head), told, b"", content]
+        start = head.passed
+        if not start or exchange.response_drop is not None:
+            start = b"\r\n".join((head.line, *self._response_lines(head)))
         elif exchange.response_lines:
-            pieces = [head.line, fields.passed, *exchange.response_lines, told, b"", content]
-        else:
-            pieces = [head.line, fields.passed, told, b"", content]
+            start = b"\r\n".join((start, *exchange.response_lines))
+        own, upstream = _written_out(now - exchange.started - seconds, seconds)
+        pieces = (start, _ID, exchange.id, _TIMING, own, _TIMING_UPSTREAM, upstream, _END, content)
         self.stream.send_whole(status, pieces, now)
         return True
 
@@ -407,8 +407,7 @@ class Forwarding:
         else:
             lines = fields.without(RESPONSE_DROP)
             if has_date:
-                fields.passed = b"\r\n".join(lines)
-                fields.passed_by = RESPONSE_DROP
+                head.passed = b"\r\n".join((head.line, *lines))
         lines += exchange.response_lines
         if not has_date:
             lines.append(date_line())
@@ -650,15 +649,21 @@ class Forwarding:
 
 def _told(exchange: Exchange, own_seconds: float, upstream_seconds: float) -> bytes:
     """`X-Request-ID` and `Server-Timing` for the client."""
+    own, upstream = _written_out(own_seconds, upstream_seconds)
+    return b"".join((_ID[2:], exchange.id, _TIMING, own, _TIMING_UPSTREAM, upstream))
+
+
+def _written_out(own_seconds: float, upstream_seconds: float) -> tuple[bytes, bytes]:
+    """Both in milliseconds."""
     try:
-        own, upstream = _MILLISECONDS[int(own_seconds * 1e5)], _MILLISECONDS[int(upstream_seconds * 1e5)]
+        return _MILLISECONDS[int(own_seconds * 1e5)], _MILLISECONDS[int(upstream_seconds * 1e5)]
     except IndexError:
-        own, upstream = b"%.2f" % (own_seconds * 1000), b"%.2f" % (upstream_seconds * 1000)
-    return b"".join(
-        (b"X-Request-ID: ", exchange.id, b"\r\nServer-Timing: gateway;dur=", own, b", upstream;dur=", upstream)
-    )
+        return b"%.2f" % (own_seconds * 1000), b"%.2f" % (upstream_seconds * 1000)
 
 
+_ID: Final = b"\r\nX-Request-ID: "
+_TIMING: Final = b"\r\nServer-Timing: gateway;dur="
+_TIMING_UPSTREAM: Final = b", upstream;dur="
 _MILLISECONDS: Final = [b"%.2f" % (number / 100) for number in range(10_000)]
 """What most durations are, written out: in hundredths of a millisecond."""
 _END: Final = b"\r\n\r\n"

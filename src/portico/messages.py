@@ -150,8 +150,8 @@ class ResponseHead:
 
     # fmt: off
     __slots__ = (
-        "fields", "framing", "hop_by_hop", "keep_alive", "keep_alive_timeout", "line", "noted", "phrase", "raw",
-        "status",
+        "fields", "framing", "hop_by_hop", "keep_alive", "keep_alive_timeout", "line", "noted", "passed", "phrase",
+        "raw", "status",
     )
     # fmt: on
 
@@ -161,6 +161,8 @@ class ResponseHead:
     """All of it as it came, with the empty line at its end."""
     line: bytes
     """The status line as Portico writes it."""
+    passed: bytes
+    """The same with the field lines that go on, kept by whoever worked it out; empty before that."""
     fields: Fields
     noted: frozenset[bytes]
     """As in a request's head."""

@@ -332,6 +332,7 @@ def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes],
     response.phrase = phrase or b""
     response.line = status_line(response.status, response.phrase)
     response.fields = fields = Fields(names, lines)
+    response.passed = b""
     response.keep_alive = minor == b"1"
     response.keep_alive_timeout = None
     response.hop_by_hop = _NO_NAMES

@@ -610,16 +610,17 @@ class ServerConnection(TurnProtocol):
         else:
             self._linger()
 
-    def send_whole(self, status: int, pieces: list[bytes], now: float) -> None:
+    def send_whole(self, status: int, pieces: Sequence[bytes], now: float) -> None:
         server, is_usual = self.server, self.repeatable is not None
         if not self.keep_alive or server.draining or not (is_usual or self._is_ordinary()):
-            line, *lines, _, content = pieces
+            *head, content = pieces
+            line, *lines = b"".join(head)[: -len(b"\r\n\r\n")].split(b"\r\n")
             self.send_head(status, line[STATUS_PHRASE:], lines, len(content))
             if content:
                 self.send_body(content)
             self.end()
             return
-        self.gather(b"\r\n".join(pieces))
+        self.gather(b"".join(pieces))
         self.bytes_out = len(pieces[-1])
         server.in_flight -= 1
         if not is_usual or self.buffer or self.writing_paused or self.reading_paused:
