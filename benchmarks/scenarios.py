@@ -90,7 +90,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario("download", "1 MiB download", BULK, _one(Wrk(Request(MEBIBYTE))), only=_PROXIES),
     Scenario("gibibyte", "1 GiB download", BULK, _one(Transfer()), metrics.OF_BYTES, warm_up=0.0, only=_PROXIES),
-    Scenario("routes", "many routes", ROUTES, (_routes(10), _routes(1_000), _routes(10_000)), rounds=3, only=_BASIC),
+    Scenario("routes", "many routes", ROUTES, (_routes(10), _routes(1_000), _routes(10_000)), rounds=4, only=_BASIC),
     Scenario("headers", "many header fields", PLAIN, (_headers(5), _headers(13), _headers(40)), only=_BASIC),
     Scenario("idle", "5,000 idle connections", PLAIN, _one(Idle(_GET)), metrics.OF_CONNECTIONS, rounds=1, fresh=True),
     Scenario(
