@@ -86,10 +86,15 @@ _USUAL_CONNECTION: Final[dict[bytes | None, tuple[bytes, ...]]] = {
 
 
 class _FieldNames(dict[bytes, bytes]):
-    """The lower-cased name of each valid field line that was seen lately; a look-up checks a line that is new.
+    """The lower-cased name of each valid field line that came more than once; a look-up checks a line that is new.
 
-    Raises ValueError for a line that is not valid.
+    Lines that come once, with a time or an id in them, are let go soon, and drive nothing out that comes again. Raises
+    ValueError for a line that is not valid.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._once: set[bytes] = set()
 
     def __missing__(self, line: bytes) -> bytes:
         match = _FIELD_LINE.fullmatch(line)
@@ -97,13 +102,19 @@ class _FieldNames(dict[bytes, bytes]):
             raise ValueError("not a field line")
         name = match[1].lower()
         if len(line) <= _REMEMBERED_SIZE:
-            if len(self) >= _REMEMBERED_LINES:
-                self.clear()
-            self[line] = name
+            if line in self._once:
+                if len(self) >= _REMEMBERED_LINES:
+                    self.clear()
+                self[line] = name
+            else:
+                if len(self._once) >= _NEW_LINES:
+                    self._once.clear()
+                self._once.add(line)
         return name
 
 
 _REMEMBERED_LINES: Final = 8192
+_NEW_LINES: Final = 256
 _REMEMBERED_SIZE: Final = 512
 _name_of: Final = _FieldNames().__getitem__
 
