@@ -107,3 +107,15 @@ def test_a_route_that_depends_on_fields_is_looked_up_each_time() -> None:
     assert found(places, asking, b"/x") == "b"
     asking.fields = Fields([b"x-beta"], [b"X-Beta: 1"])
     assert found(places, asking, b"/x") == "a"
+
+
+def test_long_hosts_and_paths_are_not_remembered() -> None:
+    routes = router(("/", {}))
+    places = Places(routes)
+    for number in range(10):
+        long = b"%d" % number + b"x" * 16_000
+        assert found(places, request(long), b"/x") == "a"
+        assert found(places, request(), b"/" + long) == "a"
+    assert [host for host, _ in places._young] == [b"a.example"]
+    assert [*map(len, places._young.values())] == [0]
+    assert max(map(len, places._targets)) < 300

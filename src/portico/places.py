@@ -72,6 +72,8 @@ class Places:
 
     def _one(self, target: bytes) -> bytes:
         """The same target as one object: many services have the same paths, and one is in the processor's caches."""
+        if len(target) > _REMEMBERED_SIZE:
+            return target
         if len(self._targets) >= _REMEMBERED:
             self._targets.clear()
         return self._targets.setdefault(target, target)
@@ -81,8 +83,10 @@ class Places:
         key = (request.host, request.method)
         known = self._young.get(key)
         if known is None:
-            self._make_room()
-            known = self._young[key] = {}
+            known = {}
+            if len(request.host) <= _REMEMBERED_SIZE:
+                self._make_room()
+                self._young[key] = known
         request.known, request.known_by = known, self._young
 
     def _remember(self, request: RequestHead, path: bytes, place: Place) -> None:

@@ -274,7 +274,7 @@ def _host_of(fields: Fields, version: int) -> bytes:
         if host not in _known_hosts:
             if not _is_host(host):
                 raise MessageError("malformed_request", "Host is not a valid host name with an optional port")
-            if len(_known_hosts) < _KNOWN_HOSTS:
+            if len(_known_hosts) < _KNOWN_HOSTS and len(host) <= _REMEMBERED_SIZE:
                 _known_hosts.add(host)
         return host
     if count:
