@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,16 @@ class Load(Protocol):
     tunnels: int
 
 
+class Sink(Protocol):
+    """A socket to which nothing that was written before is still to be sent."""
+
+    descriptor: int
+    transport: asyncio.Transport
+
+    def content_moved(self, size: int, rest: bytes) -> None:
+        """The kernel took `size` bytes of content from elsewhere and sent them here, but for the `rest`."""
+
+
 class Stream(Protocol):
     """What the gateway can do to the client's side of one exchange; HTTP/1.1 implements it, HTTP/2 can beside it."""
 
@@ -75,6 +86,9 @@ class Stream(Protocol):
 
     def send_body(self, data: bytes) -> None:
         """A piece of the response's content."""
+
+    def sink(self) -> Sink | None:
+        """Where the kernel may send content by itself; None where that is framed, encrypted, or has to wait."""
 
     def end(self, trailers: Sequence[bytes] = ()) -> None:
         """The response is complete; the wire decides whether the connection lives on.

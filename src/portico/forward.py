@@ -14,7 +14,7 @@ from typing import Final
 
 from portico.answer import date_line, send_answer
 from portico.errors import MessageError, Refusal, UpstreamError
-from portico.exchange import Exchange
+from portico.exchange import Exchange, Sink
 from portico.forwarded import (
     REQUEST_DROP,
     RESPONSE_DROP,
@@ -416,6 +416,10 @@ class Forwarding:
     def response_body(self, data: bytes) -> None:
         """5. Pass content on."""
         self.stream.send_body(data)
+
+    def response_sink(self) -> Sink | None:
+        """5. The same, past this house, where the content is long and nothing is to be done to it."""
+        return self.stream.sink()
 
     def response_ended(self) -> None:
         """6. Free the connection, then end the response."""

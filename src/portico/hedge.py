@@ -144,6 +144,9 @@ class Hedge:
     def response_body(self, data: bytes) -> None:
         """The owner gets it."""
 
+    def response_sink(self) -> None:
+        """The owner has it."""
+
     def response_ended(self) -> None:
         """The owner hears of it."""
 

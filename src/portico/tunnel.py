@@ -152,6 +152,9 @@ class Tunnel:
         self.stream.send_body(data)
         self._moved()
 
+    def response_sink(self) -> None:
+        """Messages are looked at, and somebody may be waiting for one."""
+
     def response_ended(self) -> None:
         """The service closed the connection."""
         self.stream.end()

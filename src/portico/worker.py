@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import time
@@ -14,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import uvloop
 
-from portico import channel
+from portico import channel, memory
 from portico.certificates import CertificateError
 from portico.config import Config, GatewaySettings, LimitSettings, loading
 from portico.errors import Answer
@@ -130,9 +129,7 @@ class _Worker:
             await entrance.open()
         self.overload.start(loop, self._let_in)
         self.notices.say(SERVING)
-        gc.collect()
-        gc.freeze()  # what was loaded stays; a collection need not look at it again
-        gc.set_threshold(20_000, 20, 50)
+        memory.settle()
         await self.stopping.wait()
         await self._leave(config.gateway.limits)
         for task in beside:

@@ -354,6 +354,9 @@ class Answered:
         assert not self.is_over
         self.pieces.append(data)
 
+    def response_sink(self) -> None:
+        """Every piece is to be seen here."""
+
     def response_ended(self) -> None:
         assert self.head is not None
         assert not self.is_over

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from portico.errors import MessageError, UpstreamError
+from portico.exchange import Sink
 from portico.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
 from portico.wire.chunked import ChunkedDecoder, encode_chunk, last_chunk
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.grammar import RESPONSE_RULES, is_hopeless, parse_response_head
 from portico.wire.lastwords import LastWords
+from portico.wire.splice import LONG, Splice
 from portico.wire.turn import LARGE_READ, Turn, TurnProtocol
 from portico.wire.websocket import PROTOCOL, accepts
 from portico.wire.writing import LARGE
@@ -72,6 +74,9 @@ class ResponseReceiver(Protocol):
 
     def response_body(self, data: bytes) -> None:
         """A piece of content, without its transfer coding; never empty."""
+
+    def response_sink(self) -> Sink | None:
+        """Where the kernel may send content by itself, past `response_body`."""
 
     def response_ended(self) -> None:
         """The response is whole; `is_reusable` tells about the connection."""
@@ -136,7 +141,7 @@ class UpstreamConnection(TurnProtocol):
     __slots__ = (
         # as long as the connection
         "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "paused",
-        "remote", "resting", "stalled", "state", "wakes",
+        "remote", "resting", "splice", "stalled", "state", "wakes",
         # as long as an exchange
         "awaited", "bodiless", "by_steps", "chunked", "decoder", "head", "heard", "interims", "keep_alive",
         "last_words", "left", "patience", "pieces", "receiver", "request_done", "scanned", "total_deadline", "upgrade",
@@ -172,6 +177,7 @@ class UpstreamConnection(TurnProtocol):
         self.scanned = self.interims = 0
         self.buffer = b""
         self.last_words: LastWords | None = None
+        self.splice: Splice | None = None
 
     # ---- the transport's calls
 
@@ -215,6 +221,7 @@ class UpstreamConnection(TurnProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.turn.settle(self)
+        self._end_splice()
         if exc is not None and self.last_words is not None and (data := self.last_words.read()):
             self._hear_in_steps(data)
         if self.state == _BODY and self.head.framing == UNTIL_CLOSE and exc is None:
@@ -361,6 +368,7 @@ class UpstreamConnection(TurnProtocol):
         """Read no more of the response until `resume_reading`; no deadline runs meanwhile but the total one."""
         if not self.paused and not self.transport.is_closing():
             self.paused = self.by_steps = True
+            self._end_splice()
             self.transport.pause_reading()
             self.deadlines.set(self, self.total_deadline)
 
@@ -371,7 +379,7 @@ class UpstreamConnection(TurnProtocol):
             if self.state == _BODY and self.decoder is not None and self.decoder.has_more:
                 self._rest()
             elif not self.transport.is_closing():
-                self.transport.resume_reading()
+                self._read_on()
             self._progress()
 
     def _rest(self) -> None:
@@ -388,7 +396,37 @@ class UpstreamConnection(TurnProtocol):
         if self.state == _BODY and self.decoder is not None and self.decoder.has_more:
             self._hear_in_steps(b"")
         if not self.resting and not self.paused and not self.transport.is_closing():
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read from the service again, or have the kernel pass on the middle of a long response."""
+        sink = self.receiver.response_sink() if self.receiver is not None and self._is_long() else None
+        if sink is not None:
+            with contextlib.suppress(OSError):  # no descriptor left: it goes without
+                if self.turn.pipe.is_of_use:
+                    self.splice = Splice(self, sink, self.turn.pipe, self.turn.loop)
+                    return
+        self.transport.resume_reading()
+
+    def _is_long(self) -> bool:
+        """Whether the kernel may pass on most of what is still to come."""
+        return self.state == _BODY and self.left >= LONG and self.descriptor >= 0
+
+    def content_moved(self, size: int) -> None:
+        """The kernel passed content on, which is not to be read here any more."""
+        self.left -= size
+        self._progress()
+
+    def read_again(self) -> None:
+        """The kernel passes on no more: read what follows."""
+        self.splice = None
+        if not self.paused and not self.transport.is_closing():
             self.transport.resume_reading()
+
+    def _end_splice(self) -> None:
+        if self.splice is not None:
+            self.splice.close()
+            self.splice = None
 
     def is_reusable(self) -> bool:
         """Whether another exchange may follow: both messages were whole, and both sides keep the connection."""
@@ -413,6 +451,7 @@ class UpstreamConnection(TurnProtocol):
         self.state = _CLOSED
         self.receiver = None
         self.deadlines.forget(self)
+        self._end_splice()
         self._forget_last_words()
         self.transport.abort()
 
@@ -541,8 +580,10 @@ class UpstreamConnection(TurnProtocol):
         if ended:
             self.keep_alive = self.keep_alive and not surplus
             self._end()
-        else:
-            self._progress()
+            return
+        self._progress()
+        if len(data) >= LARGE and self._is_long() and not self.paused:
+            self._rest()  # what was written so far is with the kernel by then: see `_read_on`
 
     def _end(self) -> None:
         """The response is whole."""

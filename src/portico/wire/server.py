@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from portico.errors import MessageError
-from portico.exchange import Client, Receiver
+from portico.exchange import Client, Receiver, Sink
 from portico.messages import CHUNKED, TUNNEL, RequestHead
 from portico.wire.chunked import ChunkedDecoder, encode_chunk, last_chunk
 from portico.wire.deadlines import NEVER
@@ -584,6 +584,17 @@ class ServerConnection(TurnProtocol):
                 self._put(piece)
         elif self.mode != _BODILESS:
             self._put(data)
+
+    def sink(self) -> Sink | None:
+        is_free = self.mode == _LENGTH and not self.outgoing and self.has_caught_up()
+        return self if is_free and not self.transport.is_closing() else None
+
+    def content_moved(self, size: int, rest: bytes) -> None:
+        """Content was sent here by the kernel, but for the `rest`."""
+        self.bytes_out += size
+        if rest:
+            self.is_direct = False
+            self.transport.write(rest)
 
     @property
     def trailers(self) -> Sequence[bytes]:

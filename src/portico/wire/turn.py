@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from functools import cached_property
 from os import write
 from types import FunctionType
 from typing import Any, ClassVar, Final, cast
 
+from portico.wire.splice import Pipe
 from portico.wire.writing import WRITE_BUFFER, descriptor_of, write_pieces
 
 logger: Final = logging.getLogger("portico.wire")
@@ -159,6 +161,11 @@ class Turn:
         self.loop = loop
         self.is_planned = False
         self._sides: dict[type[TurnProtocol], Side] = {}
+
+    @cached_property
+    def pipe(self) -> Pipe:
+        """What long bodies pass through, made when there is one. Raises OSError where there is no descriptor left."""
+        return Pipe()
 
     def side_of(self, of: type[TurnProtocol]) -> Side:
         """What the connections of a class share."""

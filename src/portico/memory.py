@@ -1,0 +1,31 @@
+"""How a process that serves requests keeps its memory: what the defaults of Python and of the C library cost it."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from typing import Final
+
+_TRIM_THRESHOLD: Final = -1
+_MMAP_THRESHOLD: Final = -3
+"""Parameters of mallopt, as glibc's malloc.h has them."""
+_KEPT: Final = 16 * 1024 * 1024
+"""Bytes that are free at the end of the heap before any go back to the kernel."""
+_APART: Final = 1024 * 1024
+"""Bytes from which a block is not part of the heap."""
+
+
+def settle() -> None:
+    """To be called when everything is loaded, and before the first request.
+
+    What was loaded stays: a collection need not look at it again. And large pieces of content come and go: malloc,
+    which gives the end of its heap back as soon as 128 KiB are free, could have the kernel find and clear new pages for
+    nearly every one of them.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries than glibc do without
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, _KEPT)
+        mallopt(_MMAP_THRESHOLD, _APART)
