@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from portico.messages import CHUNKED
 from portico.wire.frontend import Limits
 
-from .world import ServerWorld, UpstreamWorld, corpus, raw_bytes
+from .world import ServerWorld, UpstreamWorld, corpus, decided, raw_bytes
 
 some = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -92,6 +92,30 @@ def test_any_bytes_from_a_client(data: bytes, positions: list[int]) -> None:
     assert whole.is_ending == parts.is_ending
     check_over(whole)
     check_over(parts)
+
+
+BROWSER = (
+    b"GET /a HTTP/1.1\r\nHost: a.example\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\nCookie: a=1; b=2\r\n"
+    b'Connection: keep-alive\r\nX-Request-Id: 12\r\nIf-None-Match: "a"\r\n\r\n'
+)
+
+
+@some
+@given(st.lists(mutated([BROWSER]), min_size=1, max_size=5), cuts)
+def test_any_bytes_are_read_as_on_a_new_connection(requests: list[bytes], positions: list[int]) -> None:
+    """What a connection remembers of the requests before changes nothing."""
+    used = ServerWorld()
+    used.wire.feed([BROWSER])
+    for data in requests:
+        if used.is_ending:
+            break
+        seen, fresh = len(used.exchanges), ServerWorld()
+        used.wire.feed(cut(data, positions))
+        fresh.wire.feed(cut(data, positions))
+        assert list(map(decided, used.exchanges[seen:])) == list(map(decided, fresh.exchanges))
+        if used.connection.buffer or not used.connection.request_done:
+            break  # the rest of a request that began
+    check_over(used)
 
 
 @some

@@ -219,6 +219,20 @@ class Recorded:
         self.finishes.append(failure)
 
 
+def decided(recorded: Recorded) -> object:
+    """All that was found in a request's head, or why it was refused."""
+    request = recorded.request
+    if request is None:
+        assert recorded.refused is not None
+        return str(recorded.refused)
+    fields, others = request.fields, ("fields", "known", "known_by", "tail")
+    assert fields.shape is not None
+    return [
+        *(getattr(request, name) for name in RequestHead.__slots__ if name not in others),
+        *(fields.names, fields.lines, fields.unnoted(), fields.shape.decided),
+    ]
+
+
 def say(stream: Stream, status: int, body: bytes) -> None:
     """A whole response."""
     stream.send_head(status, b"", [b"Content-Length: %d" % len(body)], len(body))

@@ -14,8 +14,10 @@ in a dictionary, done in C, and only new ones are matched.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from ipaddress import IPv6Address
+from itertools import compress, count
+from operator import ne
 from typing import Final
 
 from portico.errors import STATUS_LINES, MessageError
@@ -137,7 +139,7 @@ def parse_request_head(
     if match is None:
         raise diagnosed(line + b"\r\n" + block)
     request = RequestHead()
-    request.known_by = None
+    request.known = request.known_by = None
     _take_line(request, match, url_length)
     _parse_fields(request, line, block, header_count, noted, previous)
     if request.target[0] != _SLASH:
@@ -145,20 +147,53 @@ def parse_request_head(
     return request
 
 
-def repeat_request_head(request: RequestHead, data: bytes) -> bool:
-    """Make `request` the one that is all of `data`, if that has, byte for byte, the same fields, and the same method.
+def repeat_request_head(data: bytes, latest: RequestHead, others: Mapping[bytes, RequestHead]) -> RequestHead | None:
+    """The request that is all of `data`, if its fields are known from one without content on the same connection.
 
-    Clients repeat their fields, and the same bytes mean the same. False where they do not, or where the request line is
-    out of the ordinary. The length of the target is the caller's to check.
+    That is `latest`, or one of `others` by their `tail`. Clients repeat their fields, and the same bytes mean the same:
+    then it is that very head, with another target. Where lines differ on which nothing depends here, it is a new one.
+    None where they do not, and where the request line is out of the ordinary. The length of the target is the caller's
+    to check.
     """
     try:
         method, target, tail = data.split(b" ", 2)
     except ValueError:
-        return False
-    if tail != request.tail or method != request.method or target[:1] != b"/" or target.translate(_USUAL) != target:
-        return False
+        return None
+    if tail == latest.tail:
+        request: RequestHead | None = latest
+    else:
+        request = (others and others.get(tail)) or _like(latest, tail)
+    if request is None or method != request.method or target[:1] != b"/" or target.translate(_USUAL) != target:
+        return None
     request.target = target
-    return True
+    return request
+
+
+def _like(latest: RequestHead, tail: bytes) -> RequestHead | None:
+    """A head with this `tail`, but for its target, if only lines differ that decide neither host nor framing."""
+    fields = latest.fields
+    names, shape = fields.names, fields.shape
+    assert shape is not None
+    if tail[:10] != b"HTTP/1.1\r\n" or tail[-4:] != b"\r\n\r\n":
+        return None
+    lines = tail[10:-4].split(b"\r\n")
+    if len(lines) != len(names):
+        return None
+    try:
+        for place in compress(count(), map(ne, lines, fields.lines)):
+            if _name_of(lines[place]) != names[place] or place in shape.places:
+                return None
+    except ValueError:
+        return None  # its error is found when it is read from the beginning
+    request = RequestHead()
+    request.method = latest.method
+    request.version = 11
+    request.tail = tail
+    request.known, request.known_by = latest.known, latest.known_by
+    request.fields = Fields(names, lines)
+    request.fields.shape = shape
+    _decide_alike(request, latest)
+    return request
 
 
 def _decide_alike(request: RequestHead, previous: RequestHead) -> None:

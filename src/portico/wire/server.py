@@ -140,9 +140,10 @@ class ServerConnection(TurnProtocol):
         """Take what was read."""
         if self.state == _READING_HEAD and not self.writing_paused:
             if not self.buffer:
-                if self.repeatable is not None and self._begin_again(self.repeatable, data):
-                    return
-                if self.variants and self._begin_variant(data):
+                latest = self.repeatable
+                if latest is None and self.variants:
+                    latest = next(reversed(self.variants.values()))
+                if latest is not None and self._begin_again(latest, data):
                     return
             self.buffer = self.buffer + data if self.buffer else data
             if self.planned:
@@ -287,35 +288,29 @@ class ServerConnection(TurnProtocol):
 
     # ---- reading requests
 
-    def _begin_again(self, request: RequestHead, data: bytes) -> bool:
-        """Begin a request that is the whole of `data`, has no content, and repeats the fields of the one before it.
+    def _begin_again(self, latest: RequestHead, data: bytes) -> bool:
+        """Begin a request that is the whole of `data`, has no content, and has the fields of one before it.
 
+        That is the `latest`, or a variant: a browser's fields differ by what it asks for, a page, a script, an image.
         False where it is anything else: it is read field by field then.
         """
         server = self.server
         limits = server.limits
         size = len(data)
-        if size > limits.header_size or size > limits.url_length or not repeat_request_head(request, data):
+        if size > limits.header_size or size > limits.url_length:
             return False
+        request = repeat_request_head(data, latest, self.variants)
+        if request is None:
+            return False
+        if request is not self.repeatable:
+            self.strangers = 0 if request.tail in self.variants else self.strangers + 1
+            self._keep_variant()
+            self.request = self.repeatable = request
         self.state = _EXCHANGE
         self.keep_alive = request.keep_alive and not server.draining
         server.in_flight += 1
         server.handler.begin(self, request)
         return True
-
-    def _begin_variant(self, data: bytes) -> bool:
-        """Begin a request that repeats the fields of one further back; False where it is none.
-
-        A browser's fields differ by what it asks for: a page, a script, an image.
-        """
-        _, _, rest = data.partition(b" ")
-        request = self.variants.get(rest.partition(b" ")[2])
-        if request is None:
-            return False
-        self._keep_variant()
-        self.request = self.repeatable = request
-        self.strangers = 0
-        return self._begin_again(request, data)
 
     def _keep_variant(self) -> None:
         """Remember the last request before another takes its place, unless nearly every one of this client is new."""
