@@ -69,6 +69,7 @@ _GET = Request("/items")
 _BASIC = frozenset({"nginx", "portico"})
 _PROXIES = frozenset({"nginx", "haproxy", "portico"})
 _SERIOUS = frozenset({"nginx", "nginx+lua", "envoy", "portico"})
+_PLAIN = frozenset({"nginx", "haproxy", "envoy", "caddy", "portico"})
 
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("all-policies", "small GET, all policies", POLICIES, _one(Wrk(_GET)), rounds=7),
@@ -92,7 +93,16 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("gibibyte", "1 GiB download", BULK, _one(Transfer()), metrics.OF_BYTES, warm_up=0.0, only=_PROXIES),
     Scenario("routes", "many routes", ROUTES, (_routes(10), _routes(1_000), _routes(10_000)), rounds=4, only=_BASIC),
     Scenario("headers", "many header fields", PLAIN, (_headers(5), _headers(13), _headers(40)), only=_BASIC),
-    Scenario("idle", "5,000 idle connections", PLAIN, _one(Idle(_GET)), metrics.OF_CONNECTIONS, rounds=1, fresh=True),
+    Scenario(
+        "idle",
+        "5,000 idle connections",
+        PLAIN,
+        _one(Idle(_GET)),
+        metrics.OF_CONNECTIONS,
+        rounds=1,
+        only=_PLAIN,
+        fresh=True,
+    ),
     Scenario(
         "websocket",
         "WebSocket messages, there and back",
@@ -108,6 +118,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         PLAIN,
         _one(Paced(_GET)),
         metrics.OF_LATENCY,
+        only=_PLAIN,
         direct=True,
     ),
     Scenario("workers", "1 and 2 workers, all policies", POLICIES, (_workers(1), _workers(2)), only=_BASIC),

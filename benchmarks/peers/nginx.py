@@ -1,4 +1,4 @@
-"""nginx with limit_req and a JSON access log, and nginx that only passes on."""
+"""nginx with limit_req and a JSON access log, nginx that only passes on, and nginx that tells the service for whom."""
 
 from __future__ import annotations
 
@@ -41,6 +41,10 @@ def _plain(site: Site) -> list[str]:
     return command(site, _passing_on(site) + _server(site))
 
 
+def _telling(site: Site) -> list[str]:
+    return command(site, _passing_on(site) + FORWARDED + _server(site))
+
+
 def _bulk(site: Site) -> list[str]:
     return command(site, _passing_on(site) + _BIG_BUFFERS + _server(site))
 
@@ -77,6 +81,14 @@ PEERS = (
         _with_policies,
         duties=frozenset({Duty.REUSE, Duty.TELL}),
         access_log="access.log",
+    ),
+    Peer(
+        "nginx, fields told",
+        PLAIN,
+        version,
+        _INSTALL,
+        _telling,
+        duties=frozenset({Duty.REUSE, Duty.TELL}),
     ),
     *(
         Peer("nginx", stack, version, _INSTALL, configure)
