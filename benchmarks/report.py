@@ -65,7 +65,8 @@ class Report:
 def _section(result: Result, with_spread: bool = False) -> str:
     scenario = result.scenario
     rounds = "1 round" if result.rounds == 1 else f"{result.rounds} rounds"
-    parts = [f"## {scenario.name}: {scenario.title}", f"{rounds} of {result.seconds:g} s"]
+    held_back = f", each process with {result.share:g} of a core" if result.share else ""
+    parts = [f"## {scenario.name}: {scenario.title}", f"{rounds} of {result.seconds:g} s{held_back}"]
     if result.samples:
         parts += [table.medians(result), "Ratios of the medians:", table.ratios(result) or "No baseline was measured."]
         parts += ["Least and greatest value:", table.spreads(result)] if with_spread and result.rounds > 1 else []

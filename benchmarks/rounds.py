@@ -6,20 +6,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import cores
 from benchmarks.address import Address
+from benchmarks.allowance import allowance
 from benchmarks.backend import Backend, backend
 from benchmarks.children import ask_to_stop, child, free_port
 from benchmarks.duties import NotItsJob, check_duties
 from benchmarks.load import LoadError
 from benchmarks.loads.wrk import Wrk
 from benchmarks.peer import SHARED, TLS, Peer, Site
-from benchmarks.process_tree import forget_peaks, usage
+from benchmarks.process_tree import forget_peaks, members, usage
 from benchmarks.readiness import DidNotStart, ask, wait_until_ready
 from benchmarks.redis import redis
 from benchmarks.result import Result, Row, Sample
@@ -49,6 +50,8 @@ def _play(result: Result, peers: Sequence[Peer], rounds: Iterable[int]) -> None:
         gateways = _start(stack, result, peers, service)
         if result.scenario.direct:
             gateways.append(_direct(stack, result.scenario, service))
+        if result.scenario.share:
+            _hold_back(stack, result, gateways)
         for number in rounds:
             for gateway in _rotated(gateways, number):
                 _take_turn(result, gateway, number)
@@ -76,6 +79,16 @@ def _start(stack: ExitStack, result: Result, peers: Sequence[Peer], service: Bac
         else:
             gateways.append(_Gateway(row, address, process.pid, site.directory))
     return gateways
+
+
+def _hold_back(stack: ExitStack, result: Result, gateways: Sequence[_Gateway]) -> None:
+    """Has every process of the gateways run on a part of a core, or none, where one cannot be held to that."""
+    with suppress(OSError), ExitStack() as allowances:
+        for gateway in gateways:
+            for pid, _ in members(gateway.pid):
+                allowances.enter_context(allowance(pid, result.scenario.share))
+        stack.push(allowances.pop_all())
+        result.share = result.scenario.share
 
 
 def _row(peer: Peer, variant: Variant) -> Row:

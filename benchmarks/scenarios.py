@@ -32,7 +32,8 @@ class Scenario:
 
     In a default run there are `rounds` of `seconds`, and `only` the peers of these names, all where there are none.
     Before its first measurement a peer is under load for `warm_up` seconds; with `fresh` processes never: each round
-    then starts new ones. With `direct` the backend itself is measured too.
+    then starts new ones. With `direct` the backend itself is measured too. With a `share`, each process of a gateway
+    has that much of a core and no more, where the kernel lets us say so.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Scenario:
     warm_up: float = 1.0
     fresh: bool = False
     direct: bool = False
+    share: float = 0.0
 
 
 def _one(load: Load) -> tuple[Variant, ...]:
@@ -121,5 +123,13 @@ SCENARIOS: tuple[Scenario, ...] = (
         only=_PLAIN,
         direct=True,
     ),
-    Scenario("workers", "1 and 2 workers, all policies", POLICIES, (_workers(1), _workers(2)), only=_BASIC),
+    Scenario(
+        "workers",
+        "1 and 2 workers, all policies",
+        POLICIES,
+        (_workers(1), _workers(2)),
+        metrics.OF_WORKERS,
+        only=_BASIC,
+        share=0.2,
+    ),
 )
