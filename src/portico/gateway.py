@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from os import urandom
 from typing import Final
 
@@ -36,6 +37,12 @@ _OWN_SERVICE: Final = "gateway"
 _CLIENT_LEFT: Final = frozenset({"client_closed", "client_stalled"})
 _SOON: Final = (b"Retry-After: 1",)
 _IDS_AT_ONCE: Final = 256
+
+
+def _some_ids() -> list[str]:
+    """Names for requests, 32 random hexadecimal digits each: made one by one they would cost more than a policy."""
+    digits = urandom(16 * _IDS_AT_ONCE).hex()
+    return [digits[start : start + 32] for start in range(0, len(digits), 32)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ class Gateway:
         self._loop = loop
         self._finish = self.finish
         self._timestamps = Timestamps()
-        self._ids: list[str] = []
+        self._new_id = chain.from_iterable(iter(_some_ids, None)).__next__
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- the wire's calls: Handler
@@ -202,14 +209,6 @@ class Gateway:
             )
 
     # ---- beside the way
-
-    def _new_id(self) -> str:
-        """32 random hexadecimal digits; many are made at once."""
-        ids = self._ids
-        if not ids:
-            digits = urandom(16 * _IDS_AT_ONCE).hex()
-            ids += [digits[start : start + 32] for start in range(0, len(digits), 32)]
-        return ids.pop()
 
     def _is_too_much(self, stream: Stream, handling: Handling) -> bool:
         """Whether a request is one too many; tunnels do not count, and who asks how the gateway does is answered."""
