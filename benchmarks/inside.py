@@ -153,10 +153,12 @@ def _kept(instance: Instance) -> tuple[UpstreamConnection, _Transport]:
     return service, transport
 
 
-def _requests(varied: bool, routes: int, variants: int = 1) -> Callable[[int], list[bytes]]:
-    request = Request("/items")
+def _requests(chosen: argparse.Namespace) -> Callable[[int], list[bytes]]:
+    varied, routes, variants = chosen.varied, chosen.routes, chosen.variants
+    request = Request("/items", method="POST" if chosen.post else "GET", body=chosen.post)
     fields = request.fields(token(), sequence="0")
-    start = b"GET /api/bench%d/items?n=%d HTTP/1.1\r\n"
+    start = request.method.encode() + b" /api/bench%d/items?n=%d HTTP/1.1\r\n"
+    content = b"x" * chosen.post
     block = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
     changing = b"X-Changing: %d\r\n" if varied or variants > 1 else b""
     different = sys.maxsize if varied else variants
@@ -164,7 +166,11 @@ def _requests(varied: bool, routes: int, variants: int = 1) -> Callable[[int], l
     def batch(number: int) -> list[bytes]:
         numbers = range(number * _CONNECTIONS, (number + 1) * _CONNECTIONS)
         return [
-            start % (n * 7919 % routes, n) + block + _filled(changing, n // _CONNECTIONS % different) + b"\r\n"
+            start % (n * 7919 % routes, n)
+            + block
+            + _filled(changing, n // _CONNECTIONS % different)
+            + b"\r\n"
+            + content
             for n in numbers
         ]
 
@@ -197,7 +203,7 @@ async def _measure(chosen: argparse.Namespace) -> None:
     all_of_them = {"auth": {"jwt": {"secret": SECRET}}, "rate_limit": {"requests_per_minute": 1e9, "burst": 10**9}}
     log = None if chosen.plain else AccessLog(asyncio.get_running_loop(), os.devnull, "json")
     house = _House({} if chosen.plain else all_of_them, log, chosen.routes)
-    batch = _requests(chosen.varied, chosen.routes, chosen.variants)
+    batch = _requests(chosen)
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
@@ -233,6 +239,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--plain", action="store_true", help="without policies and without a log")
     parser.add_argument("--varied", action="store_true", help="a header field that differs in every request")
     parser.add_argument("--variants", type=int, default=1, help="sets of fields that each client sends in turn")
+    parser.add_argument("--post", type=int, default=0, help="bytes of content in each request")
     parser.add_argument("--routes", type=int, default=1, help="spread over so many routes")
     parser.add_argument("--steps", action="store_true", help="count instructions of the interpreter, not time")
     parser.add_argument("--seconds", type=float, default=5)

@@ -133,8 +133,11 @@ class Client:
 class Handler(Protocol):
     """What a wire protocol is given to run: it is told of requests, and of bytes that are none."""
 
-    def begin(self, stream: Stream, request: RequestHead) -> None:
-        """A request's head came. Must set `stream.receiver` first."""
+    def begin(self, stream: Stream, request: RequestHead, content: bytes) -> None:
+        """A request's head came. Must set `stream.receiver` first.
+
+        Where the request's `content` came with it, that is all of it, and the receiver hears of none.
+        """
 
     def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
         """No request could be read from `seen`. Must set `stream.receiver` and answer; then the connection closes."""
@@ -173,8 +176,8 @@ class Exchange:
     # fmt: off
     __slots__ = (
         # who and where to
-        "client_ip", "consumer", "finish", "id", "method", "place", "query", "request", "request_id", "scopes",
-        "started", "stream", "trace_id", "trusted",
+        "client_ip", "consumer", "content", "finish", "id", "method", "place", "query", "request", "request_id",
+        "scopes", "started", "stream", "trace_id", "trusted",
         # what policies add
         "request_lines", "response_drop", "response_lines",
         # what came of it
@@ -196,12 +199,20 @@ class Exchange:
     trusted: bool
     """Whether the peer is a proxy whose forwarded fields are believed."""
 
+    content: bytes
+    """The request's content, if all of it came with its head; it is gone when the exchange is over."""
+
     def __init__(
-        self, stream: Stream, request: RequestHead | None, finish: Callable[[Exchange, str | None], None]
+        self,
+        stream: Stream,
+        request: RequestHead | None,
+        finish: Callable[[Exchange, str | None], None],
+        content: bytes = b"",
     ) -> None:
         self.stream = stream
         self.request = request
         self.finish = finish
+        self.content = content
         self.started = time.monotonic()
         self.ended = 0.0
         self.place = _NOWHERE

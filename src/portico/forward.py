@@ -85,6 +85,10 @@ class Forwarding:
         self.waiting: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self.sent_at = 0.0
         self.answered = False
+        if exchange.content:
+            self.kept.append(exchange.content)
+            self.kept_size = request.framing
+            self.body_done = True
 
     def start(self) -> None:
         """Begin with the first instance."""
@@ -161,6 +165,10 @@ class Forwarding:
             connection.start(self, request.method, head, False, timeouts, now, deadline, self.upgrade, key)
         elif request.framing == 0:
             connection.start_whole(self, request.method, head, timeouts, now, deadline)
+            return
+        elif self.body_done and 0 < request.framing < LARGE:
+            whole = b"".join((head, *self.kept))
+            connection.start_whole(self, request.method, whole, timeouts, now, deadline)
             return
         else:
             connection.start(self, request.method, head, request.framing == CHUNKED, timeouts, now, deadline)
@@ -295,6 +303,8 @@ class Forwarding:
         if self.hedge is not None:
             self._end_hedge()
         self.over = True
+        if self.kept_size:
+            self._forget_body()
         if self.service.limit is not None:
             self._leave_service(self.service.limit)
         exchange = self.exchange
@@ -555,7 +565,8 @@ class Forwarding:
             self.hedge.wait()
 
     def _may_be_hedged(self) -> bool:
-        return self.request.method in HEDGED and self.body_done and not self.upgrade and self.instance is not None
+        request = self.request
+        return request.method in HEDGED and request.framing == 0 and not self.upgrade and self.instance is not None
 
     def upstream_silent(self) -> None:
         """The instance takes long: where others answer meanwhile, one of them is asked beside it."""

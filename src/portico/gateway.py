@@ -82,9 +82,9 @@ class Gateway:
 
     # ---- the wire's calls: Handler
 
-    def begin(self, stream: Stream, request: RequestHead) -> None:
+    def begin(self, stream: Stream, request: RequestHead, content: bytes) -> None:
         """Take a request the whole way, as far as it goes without waiting."""
-        exchange = Exchange(stream, request, self._finish)
+        exchange = Exchange(stream, request, self._finish, content)
         stream.receiver = exchange
         method = request.method
         exchange.method = _METHOD_NAMES.get(method) or method.decode()
@@ -164,6 +164,7 @@ class Gateway:
 
     def finish(self, exchange: Exchange, failure: str | None) -> None:
         """5. Observe the exchange, once, whatever happened."""
+        exchange.content = b""  # a connection remembers its last exchange
         seconds = (exchange.ended or time.monotonic()) - exchange.started
         if failure is not None:
             exchange.reason = exchange.reason or failure

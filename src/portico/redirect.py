@@ -28,7 +28,7 @@ class Redirect:
         self._gateway = gateway
         self._local = {path: LocalRoute(path, answer) for path, answer in local_answers.items()}
 
-    def begin(self, stream: Stream, request: RequestHead) -> None:
+    def begin(self, stream: Stream, request: RequestHead, content: bytes) -> None:  # noqa: ARG002
         """Answer a request."""
         exchange = Exchange(stream, request, self._gateway.finish)
         stream.receiver = exchange

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from portico.upstreams.breaker import Breaker
 from portico.wire.client import UpstreamConnection
-from portico.wire.server import ServerConnection
+from portico.wire.server import _READING_HEAD, ServerConnection
 
 from .case import LARGEST_READ
 from .house import House
@@ -35,6 +35,11 @@ def check_bounds(house: House) -> None:
         receiver = getattr(protocol, "receiver", None)
         kept = sum(map(len, getattr(receiver, "kept", ())))
         assert kept <= _BUFFERED, f"{kept} bytes of content are kept"
+        seen = house.seen_of(client)
+        if seen and seen[-1].ends and protocol.state == _READING_HEAD:
+            assert not kept, f"an idle connection keeps {kept} bytes of content"
+            assert seen[-1].exchange is not None
+            assert not seen[-1].exchange.content, "an idle connection keeps content"
         assert len(client.line.unsent) <= _HELD, f"{len(client.line.unsent)} bytes are written to a client"
     for service in house.services:
         upstream: Any = service.line.protocol

@@ -98,14 +98,19 @@ BROWSER = (
     b"GET /a HTTP/1.1\r\nHost: a.example\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\nCookie: a=1; b=2\r\n"
     b'Connection: keep-alive\r\nX-Request-Id: 12\r\nIf-None-Match: "a"\r\n\r\n'
 )
+SCRIPT = (
+    b"POST /a HTTP/1.1\r\nHost: a.example\r\nUser-Agent: Script/1.0\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 11\r\nX-Request-Id: 12\r\n\r\n{"ab": "c"}'
+)
 
 
 @some
-@given(st.lists(mutated([BROWSER]), min_size=1, max_size=5), cuts)
+@given(st.lists(mutated([BROWSER, SCRIPT]), min_size=1, max_size=5), cuts)
 def test_any_bytes_are_read_as_on_a_new_connection(requests: list[bytes], positions: list[int]) -> None:
     """What a connection remembers of the requests before changes nothing."""
     used = ServerWorld()
     used.wire.feed([BROWSER])
+    used.wire.feed([SCRIPT])
     for data in requests:
         if used.is_ending:
             break
@@ -113,6 +118,7 @@ def test_any_bytes_are_read_as_on_a_new_connection(requests: list[bytes], positi
         used.wire.feed(cut(data, positions))
         fresh.wire.feed(cut(data, positions))
         assert list(map(decided, used.exchanges[seen:])) == list(map(decided, fresh.exchanges))
+        assert [each.body for each in used.exchanges[seen:]] == [each.body for each in fresh.exchanges]
         if used.connection.buffer or not used.connection.request_done:
             break  # the rest of a request that began
     check_over(used)

@@ -398,8 +398,75 @@ def test_fields_are_remembered_over_requests_with_content(monkeypatch: pytest.Mo
     for _ in range(5):
         world.wire.feed([GET])
         world.wire.feed([post(1, b"x")])
-    assert parses.count == 1 + 5
+    assert parses.count == 2
     assert [each.body for each in world.exchanges] == [b"", b"x"] * 5
+
+
+@pytest.mark.parametrize("size", [5, 12, 0])
+def test_content_of_another_length_under_the_same_fields(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    parses, world = Parses(monkeypatch), ServerWorld()
+    contents = [b"x" * 5, b"y" * size, b"z" * 5]
+    for content in contents:
+        world.wire.feed([post(len(content), content)])
+    assert [each.body for each in world.exchanges] == contents
+    assert [each.request.framing for each in world.begun if each.request] == [5, size, 5]
+    assert parses.count == 1
+
+
+@pytest.mark.parametrize("first", [0, 1, 4])
+def test_the_rest_of_the_content_comes_later(monkeypatch: pytest.MonkeyPatch, first: int) -> None:
+    parses, world = Parses(monkeypatch), held(post(5, b"abcde"))
+    say_ok(world.exchanges[0])
+    head, content = post(5), b"fghij"
+    world.wire.feed([head + content[:first]])
+    assert not world.exchanges[1].ended
+    world.wire.feed([content[first:]])
+    assert (world.exchanges[1].body, world.exchanges[1].ended, world.connection.bytes_in) == (content, 1, 5)
+    say_ok(world.exchanges[1])
+    world.wire.feed([head + b"klmno"])
+    assert (world.exchanges[2].body, world.exchanges[2].ended, world.connection.bytes_in) == (b"klmno", 1, 5)
+    assert parses.count == 1
+
+
+def test_what_follows_content_is_another_request() -> None:
+    world = ServerWorld()
+    world.wire.feed([post(1, b"a")])
+    world.wire.feed([post(1, b"b") + post(2, b"cd") + GET])
+    assert [each.body for each in world.exchanges] == [b"a", b"b", b"cd", b""]
+    assert world.written.count(b"HTTP/1.1 200") == 4
+
+
+@pytest.mark.parametrize("length", [b"-1", b"5, 5", b"x", b"", b"99999999999999999999"])
+def test_a_length_that_is_none_is_refused_where_the_fields_are_known(length: bytes) -> None:
+    world, fresh = ServerWorld(), ServerWorld()
+    world.wire.feed([post(1, b"a")])
+    bad = post(1, b"a").replace(b"Content-Length: 1", b"Content-Length: " + length)
+    world.wire.feed([bad])
+    fresh.wire.feed([bad])
+    assert [decided(each) for each in world.exchanges[1:]] == [decided(each) for each in fresh.exchanges]
+    assert [each.status for each in world.exchanges] == [None, 400]
+
+
+@pytest.mark.parametrize("again", [post(20, b"x" * 20), post(21, b"x" * 21)])
+def test_a_lower_limit_of_content_holds_for_known_fields(again: bytes) -> None:
+    world = ServerWorld(Limits(body_size=20))
+    world.wire.feed([post(20, b"x" * 20)])
+    world.server.limits = Limits(body_size=19)
+    world.wire.feed([again])
+    assert [each.status for each in world.exchanges] == [None, 413]
+
+
+def test_a_client_that_waits_to_be_told_to_go_on_under_known_fields() -> None:
+    world = held()
+    for content in (b"ab", b"", b"efg", b""):
+        world.wire.feed([post(len(content) or 2, content, b"Expect: 100-continue\r\n")])
+        if not content:
+            world.wire.feed([b"cd"])
+        assert world.exchanges[-1].ended == 1
+        say_ok(world.exchanges[-1])
+        world.loop.run()
+    assert [each.body for each in world.exchanges] == [b"ab", b"cd", b"efg", b"cd"]
+    assert world.written.count(b"100 Continue") == 2
 
 
 def test_the_same_fields_with_another_method_are_another_request() -> None:

@@ -253,11 +253,15 @@ class RecordingHandler:
         self.respond = respond
         self.early = early
 
-    def begin(self, stream: Stream, request: RequestHead) -> None:
+    def begin(self, stream: Stream, request: RequestHead, content: bytes) -> None:
         recorded = Recorded(stream, copy(request), respond=self.respond)  # it may become the next one's
         stream.receiver = recorded
         self.exchanges.append(recorded)
-        if self.respond is not None and (self.early or request.framing == 0):
+        if content:
+            assert len(content) == request.framing
+            recorded.pieces.append(content)
+            recorded.ended += 1
+        if self.respond is not None and (self.early or content or request.framing == 0):
             self.respond(recorded)
         else:
             stream.read_body()

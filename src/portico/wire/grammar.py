@@ -79,6 +79,7 @@ END_TO_END: Final = frozenset(
 _END_TO_END_PREFIXES: Final = (b"x-forwarded-", b"x-consumer-", b"x-forwarded_", b"access-control-")
 
 _SLASH: Final = 0x2F
+_END: Final = b"\r\n\r\n"
 _METHOD_LENGTH: Final = 32
 _METHODS_REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
 _USUAL_CONNECTION: Final[dict[bytes | None, tuple[bytes, ...]]] = {
@@ -148,43 +149,47 @@ def parse_request_head(
 
 
 def repeat_request_head(data: bytes, latest: RequestHead, others: Mapping[bytes, RequestHead]) -> RequestHead | None:
-    """The request that is all of `data`, if its fields are known from one without content on the same connection.
+    """The request at the start of `data`, if its fields are known from one before it on the same connection.
 
     That is `latest`, or one of `others` by their `tail`. Clients repeat their fields, and the same bytes mean the same:
-    then it is that very head, with another target. Where lines differ on which nothing depends here, it is a new one.
-    None where they do not, and where the request line is out of the ordinary. The length of the target is the caller's
-    to check.
+    then it is that very head, with another target. Where lines differ on which nothing depends here but the length of
+    its content, it is a new one. None where they do not, where the request line is out of the ordinary, and where more
+    follows than its content. The length of the target is the caller's to check.
     """
     try:
         method, target, tail = data.split(b" ", 2)
     except ValueError:
         return None
+    request: RequestHead | None
     if tail == latest.tail:
-        request: RequestHead | None = latest
-    else:
+        request = latest
+    elif tail[-4:] == _END:
         request = (others and others.get(tail)) or _like(latest, tail)
+    else:
+        request = _before_content(tail, latest, others)
     if request is None or method != request.method or target[:1] != b"/" or target.translate(_USUAL) != target:
         return None
     request.target = target
     return request
 
 
+def _before_content(rest: bytes, latest: RequestHead, others: Mapping[bytes, RequestHead]) -> RequestHead | None:
+    """The same of all behind the target, where content follows."""
+    tail = rest[: rest.find(_END) + len(_END)]
+    request = latest if tail == latest.tail else (others and others.get(tail)) or _like(latest, tail)
+    return request if request is not None and len(rest) - len(tail) <= request.framing else None
+
+
 def _like(latest: RequestHead, tail: bytes) -> RequestHead | None:
-    """A head with this `tail`, but for its target, if only lines differ that decide neither host nor framing."""
+    """A head with this whole `tail`, but for its target, if all that decides is alike but its content's length."""
     fields = latest.fields
     names, shape = fields.names, fields.shape
     assert shape is not None
-    if tail[:10] != b"HTTP/1.1\r\n" or tail[-4:] != b"\r\n\r\n":
+    if tail[:10] != b"HTTP/1.1\r\n":
         return None
     lines = tail[10:-4].split(b"\r\n")
     if len(lines) != len(names):
         return None
-    try:
-        for place in compress(count(), map(ne, lines, fields.lines)):
-            if _name_of(lines[place]) != names[place] or place in shape.places:
-                return None
-    except ValueError:
-        return None  # its error is found when it is read from the beginning
     request = RequestHead()
     request.method = latest.method
     request.version = 11
@@ -193,6 +198,18 @@ def _like(latest: RequestHead, tail: bytes) -> RequestHead | None:
     request.fields = Fields(names, lines)
     request.fields.shape = shape
     _decide_alike(request, latest)
+    try:
+        for place in compress(count(), map(ne, lines, fields.lines)):
+            name = names[place]
+            if _name_of(lines[place]) != name:
+                return None
+            if name == b"content-length" and b"expect" not in latest.noted:
+                request.fields.shape = shape.of(lines)
+                request.framing = _content_length(request.fields, "malformed_request")
+            elif place in shape.places:
+                return None
+    except (ValueError, MessageError):
+        return None  # its error is found when it is read from the beginning
     return request
 
 

@@ -106,7 +106,7 @@ class ServerConnection(TurnProtocol):
         self.unsent = 0
         self.request: RequestHead | None = None
         self.repeatable: RequestHead | None = None
-        """The request, where it has no content, and the next one may be told by its fields."""
+        """The request, where the next one may be told by its fields."""
         self.variants: dict[bytes, RequestHead] = {}
         """Those before it that had other fields, by their `tail`."""
         self.strangers = 0
@@ -289,27 +289,35 @@ class ServerConnection(TurnProtocol):
     # ---- reading requests
 
     def _begin_again(self, latest: RequestHead, data: bytes) -> bool:
-        """Begin a request that is the whole of `data`, has no content, and has the fields of one before it.
+        """Begin a request that is the whole of `data`, or its beginning, and has the fields of one before it.
 
         That is the `latest`, or a variant: a browser's fields differ by what it asks for, a page, a script, an image.
         False where it is anything else: it is read field by field then.
         """
         server = self.server
         limits = server.limits
-        size = len(data)
-        if size > limits.header_size or size > limits.url_length:
-            return False
         request = repeat_request_head(data, latest, self.variants)
         if request is None:
+            return False
+        size = len(data)
+        if request.framing:
+            if request.framing > limits.body_size:
+                return False
+            size = len(request.method) + len(request.target) + len(request.tail) + 2
+        if size > limits.header_size or size > limits.url_length:
             return False
         if request is not self.repeatable:
             self.strangers = 0 if request.tail in self.variants else self.strangers + 1
             self._keep_variant()
             self.request = self.repeatable = request
+        if request.framing:
+            self.buffer = data[size:]
+            self._begin(request)
+            return True
         self.state = _EXCHANGE
         self.keep_alive = request.keep_alive and not server.draining
         server.in_flight += 1
-        server.handler.begin(self, request)
+        server.handler.begin(self, request, b"")
         return True
 
     def _keep_variant(self) -> None:
@@ -374,7 +382,7 @@ class ServerConnection(TurnProtocol):
         request.tail = buffer[line - len(b"HTTP/1.1") : end + 4]
         self.strangers += 1
         self._keep_variant()
-        self.repeatable = request if request.framing == 0 and request.version == 11 else None
+        self.repeatable = request if request.framing >= 0 and request.version == 11 else None
         self.buffer = buffer[end + 4 :]
         self.progress = self.scanned = 0
         self._begin(request)
@@ -397,8 +405,11 @@ class ServerConnection(TurnProtocol):
         self.request = request
         self.keep_alive = request.keep_alive and not server.draining and not self.peer_closed
         server.in_flight += 1
-        if request.framing == 0:
-            server.handler.begin(self, request)  # the idle deadline may pass meanwhile: then nothing is due
+        size = request.framing
+        if 0 <= size <= len(self.buffer):
+            content, self.buffer = self.buffer[:size], self.buffer[size:]
+            self.bytes_in = size
+            server.handler.begin(self, request, content)  # the idle deadline may pass meanwhile: then nothing is due
             return
         self.request_done = False
         self.body_since = self.paused_at = time.monotonic()
@@ -408,7 +419,7 @@ class ServerConnection(TurnProtocol):
             self.left = request.framing
         self.awaits_continue = request.expects_continue and not self.buffer
         self._expect_body()
-        server.handler.begin(self, request)
+        server.handler.begin(self, request, b"")
         if self.buffer and not self.request_done and self.state == _EXCHANGE:
             data, self.buffer = self.buffer, b""
             self._take_body(data)
@@ -617,7 +628,7 @@ class ServerConnection(TurnProtocol):
             self._linger()
 
     def send_whole(self, status: int, pieces: Sequence[bytes], now: float) -> None:
-        server, is_usual = self.server, self.repeatable is not None
+        server, is_usual = self.server, self.repeatable is not None and not self.body_since
         if not self.keep_alive or server.draining or not (is_usual or self._is_ordinary()):
             *head, content = pieces
             line, *lines = b"".join(head)[: -len(b"\r\n\r\n")].split(b"\r\n")
@@ -636,7 +647,7 @@ class ServerConnection(TurnProtocol):
             return
         self.state = _READING_HEAD
         self.receiver.finished(None)
-        self.bytes_out = 0
+        self.bytes_in = self.bytes_out = 0
         self.deadline = deadline = now + server.limits.idle_timeout
         if deadline < self.wakes:
             server.deadlines.set(self, deadline)
