@@ -44,5 +44,5 @@ def send_answer(exchange: Exchange, answer: Answer) -> None:
         lines.append(b"Content-Length: %d" % len(body))
     content = b"" if exchange.method == "HEAD" else body
     exchange.ended = now = time.monotonic()
-    head = b"\r\n".join((STATUS_LINES[answer.status], *lines, b"", b""))
-    exchange.stream.send_whole(answer.status, (head, content), now)
+    head = b"\r\n".join((STATUS_LINES[answer.status], *lines))
+    exchange.stream.send_whole(answer.status, (head, b"\r\n\r\n", content), len(content), now)

@@ -96,11 +96,11 @@ class Stream(Protocol):
         `trailers` are field lines that go behind content of unknown length.
         """
 
-    def send_whole(self, status: int, pieces: Sequence[bytes], now: float) -> None:
+    def send_whole(self, status: int, pieces: Sequence[bytes], framing: int, now: float) -> None:
         """A response that is all there: `send_head`, `send_body` and `end` in one; `now` is the monotonic time.
 
-        The last of its pieces is its content, those before it are its head: a status line in HTTP/1.1, field lines, and
-        the empty line behind them.
+        The last of its pieces is its content, the one before it the `CRLF CRLF` that ends its head, and those before
+        that are its status line in HTTP/1.1 and field lines.
         """
 
     def abort(self, reason: str) -> None:

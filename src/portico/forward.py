@@ -166,9 +166,8 @@ class Forwarding:
         elif request.framing == 0:
             connection.start_whole(self, request.method, head, timeouts, now, deadline)
             return
-        elif self.body_done and 0 < request.framing < LARGE:
-            whole = b"".join((head, *self.kept))
-            connection.start_whole(self, request.method, whole, timeouts, now, deadline)
+        elif self.body_done and request.framing > 0:
+            self._send_whole(connection, head, now, deadline)
             return
         else:
             connection.start(self, request.method, head, request.framing == CHUNKED, timeouts, now, deadline)
@@ -181,6 +180,15 @@ class Forwarding:
             self._forget_body()
         if not connection.stalled:
             self.stream.resume_reading()
+
+    def _send_whole(self, connection: UpstreamConnection, head: bytes, now: float, deadline: float) -> None:
+        """Send the head with all of the content, which is there."""
+        content = b"".join(self.kept)
+        is_small = len(content) < LARGE
+        start = head + content if is_small else head
+        connection.start_whole(self, self.request.method, start, self.handling.timeouts, now, deadline)
+        if not is_small:
+            connection.send_behind(content)
 
     def head_for(self, instance: Instance) -> bytes:
         """The request's head as an instance of the service gets it."""
@@ -333,7 +341,10 @@ class Forwarding:
         if instance is None or connection is None or self.hedge is not None or status >= _TELLING:
             return False
         breaker = instance.breaker
-        if (breaker is not None and breaker.alert) or instance.latency is not None or len(content) >= LARGE:
+        if (breaker is not None and breaker.alert) or instance.latency is not None:
+            return False
+        framing = head.framing
+        if framing == CHUNKED and self.handling.trailers:
             return False
         exchange.ended = now = instance.heard = time.monotonic()
         exchange.upstream_seconds = seconds = now - self.sent_at
@@ -352,7 +363,7 @@ class Forwarding:
             start = b"\r\n".join((start, *exchange.response_lines))
         own, upstream = _written_out(now - exchange.started - seconds, seconds)
         pieces = (start, _ID, exchange.id, _TIMING, own, _TIMING_UPSTREAM, upstream, _END, content)
-        self.stream.send_whole(status, pieces, now)
+        self.stream.send_whole(status, pieces, framing, now)
         return True
 
     def response_started(self, head: ResponseHead) -> None:

@@ -29,7 +29,7 @@ def run(case: Any, pieces: list[bytes], respond: Callable[[Recorded], None] = sa
 
 
 def say_whole(recorded: Recorded) -> None:
-    recorded.stream.send_whole(200, [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", b"ok"], time.monotonic())
+    recorded.stream.send_whole(200, [b"HTTP/1.1 200 OK\r\nContent-Length: 2", b"\r\n\r\n", b"ok"], 2, time.monotonic())
 
 
 def described(recorded: Recorded, wanted: dict[str, Any]) -> dict[str, Any]:

@@ -144,6 +144,22 @@ class ChunkedDecoder:
         return end + 4
 
 
+def whole_content(data: bytes) -> bytes | None:
+    """The content of a body that is all of `data`; None for anything else, also with trailers or very many chunks."""
+    if not data.endswith(LAST_CHUNK):
+        return None
+    pieces: list[bytes] = []
+    end = ChunkedDecoder._take_whole_chunks(data, pieces)
+    if end + len(LAST_CHUNK) != len(data):
+        return None
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def encode_whole(data: bytes) -> tuple[bytes, ...]:
+    """A body of one chunk, or of none where `data` is empty."""
+    return (b"%x\r\n" % len(data), data, b"\r\n0\r\n\r\n") if data else (LAST_CHUNK,)
+
+
 def last_chunk(trailers: Sequence[bytes]) -> bytes:
     """The end of a chunked body, with these field lines behind it."""
     return b"\r\n".join((b"0", *trailers, b"", b"")) if trailers else LAST_CHUNK

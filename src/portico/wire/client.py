@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from portico.errors import MessageError, UpstreamError
 from portico.exchange import Sink
 from portico.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
-from portico.wire.chunked import ChunkedDecoder, encode_chunk, last_chunk
+from portico.wire.chunked import ChunkedDecoder, encode_chunk, last_chunk, whole_content
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.grammar import RESPONSE_RULES, is_hopeless, parse_response_head
 from portico.wire.lastwords import LastWords
@@ -186,11 +186,14 @@ class UpstreamConnection(TurnProtocol):
         receiver = self.receiver
         if self.state == _AWAITING and self.has_written and not self.by_steps and not self.buffer and receiver:
             head = self.heads.latest
-            content = data.removeprefix(head.raw)
-            if len(content) == len(data):
+            rest = data.removeprefix(head.raw)
+            if len(rest) == len(data):
                 head = self.heads.known(data)
-                content = data[len(head.raw) :]
-            if head.framing == len(content) and receiver.response_whole(head, content):
+                rest = data[len(head.raw) :]
+            whole: bytes | None = rest
+            if head.framing != len(rest):
+                whole = whole_content(rest) if head.framing == CHUNKED else None
+            if whole is not None and receiver.response_whole(head, whole):
                 return
         if len(data) >= LARGE_READ:
             self._rest()
@@ -302,7 +305,7 @@ class UpstreamConnection(TurnProtocol):
         now: float,
         total_deadline: float,
     ) -> None:
-        """Begin a request that has no content.
+        """Begin a request that has no content, or of which all is in `head`, or follows by `send_behind`.
 
         `now` is the monotonic time, `total_deadline` the moment when all must be over, `NEVER` for none.
         """
@@ -320,6 +323,10 @@ class UpstreamConnection(TurnProtocol):
         self.deadline = deadline
         if deadline < self.wakes:
             self.deadlines.set(self, deadline)
+
+    def send_behind(self, content: bytes) -> None:
+        """All of the request's content, of the length that its head says."""
+        self._put(content)
 
     def send_body(self, data: bytes) -> None:
         """A piece of the request's content."""
@@ -493,7 +500,8 @@ class UpstreamConnection(TurnProtocol):
         receiver = self.receiver
         assert receiver is not None
         self._forget_waiting()
-        if framing == len(rest) and not self.paused and receiver.response_whole(head, rest):
+        whole = rest if framing == len(rest) else whole_content(rest) if framing == CHUNKED else None
+        if whole is not None and not self.paused and receiver.response_whole(head, whole):
             return False
         self.heard = True
         self.head = head

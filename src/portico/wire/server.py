@@ -14,7 +14,7 @@ from typing import Any, Final
 from portico.errors import MessageError
 from portico.exchange import Client, Receiver, Sink
 from portico.messages import CHUNKED, TUNNEL, RequestHead
-from portico.wire.chunked import ChunkedDecoder, encode_chunk, last_chunk
+from portico.wire.chunked import ChunkedDecoder, encode_chunk, encode_whole, last_chunk
 from portico.wire.deadlines import NEVER
 from portico.wire.frontend import Frontend
 from portico.wire.grammar import (
@@ -627,18 +627,25 @@ class ServerConnection(TurnProtocol):
         else:
             self._linger()
 
-    def send_whole(self, status: int, pieces: Sequence[bytes], now: float) -> None:
+    def send_whole(self, status: int, pieces: Sequence[bytes], framing: int, now: float) -> None:
         server, is_usual = self.server, self.repeatable is not None and not self.body_since
         if not self.keep_alive or server.draining or not (is_usual or self._is_ordinary()):
-            *head, content = pieces
-            line, *lines = b"".join(head)[: -len(b"\r\n\r\n")].split(b"\r\n")
-            self.send_head(status, line[STATUS_PHRASE:], lines, len(content))
+            *head, _, content = pieces
+            line, *lines = b"".join(head).split(b"\r\n")
+            self.send_head(status, line[STATUS_PHRASE:], lines, framing)
             if content:
                 self.send_body(content)
             self.end()
             return
-        self.gather(b"".join(pieces))
-        self.bytes_out = len(pieces[-1])
+        self.bytes_out = size = len(pieces[-1])
+        if framing == CHUNKED:
+            *head, _, content = pieces
+            pieces = (*head, b"\r\nTransfer-Encoding: chunked\r\n\r\n", *encode_whole(content))
+        if size < LARGE:
+            self.gather(b"".join(pieces))
+        else:
+            self.gather(b"".join(pieces[:-1]))
+            self._put(pieces[-1])
         server.in_flight -= 1
         if not is_usual or self.buffer or self.writing_paused or self.reading_paused:
             self.response_started = self.response_done = True
