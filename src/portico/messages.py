@@ -70,17 +70,17 @@ class Fields:
 class Shape:
     """What the names of a request's fields decide, by their places, for all requests with the same names.
 
-    `decisive` picks the lines on which host, framing and connection depend, at `places`; where they are alike too, so
-    is all that was made of them.
+    `decisive` picks the lines on which host, framing and connection depend; where they are alike too, so is all that
+    was made of them.
     """
 
-    __slots__ = ("decided", "decisive", "places", "unnoted")
+    __slots__ = ("decided", "decisive", "unnoted")
 
     def __init__(
         self, names: list[bytes], lines: list[bytes], noted: frozenset[bytes], deciding: frozenset[bytes]
     ) -> None:
         self.unnoted = [name not in noted for name in names]
-        self.places = places = [place for place, name in enumerate(names) if name in deciding]
+        places = [place for place, name in enumerate(names) if name in deciding]
         self.decisive: Callable[[list[bytes]], object] = itemgetter(*places) if places else _nothing
         self.decided = self.decisive(lines)
 
@@ -90,7 +90,7 @@ class Shape:
         if decided == self.decided:
             return self
         other = Shape.__new__(Shape)
-        other.unnoted, other.places, other.decisive, other.decided = self.unnoted, self.places, self.decisive, decided
+        other.unnoted, other.decisive, other.decided = self.unnoted, self.decisive, decided
         return other
 
 

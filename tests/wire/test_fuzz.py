@@ -9,10 +9,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from portico.messages import CHUNKED
+from portico.messages import CHUNKED, ResponseHead
+from portico.wire.client import ResponseHeads
 from portico.wire.frontend import Limits
 
-from .world import ServerWorld, UpstreamWorld, corpus, decided, raw_bytes
+from .world import Answered, ServerWorld, UpstreamWorld, corpus, decided, raw_bytes
 
 some = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -162,6 +163,48 @@ def test_any_bytes_from_a_service(data: bytes, positions: list[int], method: byt
         outcomes.append((head and head.status, answered.interims, body, answered.ends, legs))
         assert not (world.connection.is_reusable() and answered.errors)
     assert outcomes[0] == outcomes[1]
+
+
+SERVICE = (
+    b'HTTP/1.1 200 OK\r\nServer: a\r\nDate: Mon, 23 Nov 2026 06:00:00 GMT\r\nETag: "12"\r\nContent-Length: 5\r\n'
+    b"Keep-Alive: timeout=5\r\nConnection: keep-alive\r\n\r\nhello"
+)
+CHUNKS = SERVICE.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked").replace(
+    b"hello", b"5\r\nhello\r\n0\r\n\r\n"
+)
+NOTHING_NEW = SERVICE.replace(b"200 OK", b"304 Not Modified").removesuffix(b"hello")
+
+
+def understood(answered: Answered) -> object:
+    """All that was found in a response, or at which leg it failed."""
+    head, names = answered.head, [name for name in ResponseHead.__slots__ if name != "fields"]
+    found = head and [*(getattr(head, name) for name in names), head.fields.names, head.fields.lines]
+    legs = [error.leg for error in answered.errors]
+    return found, answered.interims, answered.body, answered.ends, answered.reusable, legs
+
+
+@some
+@given(
+    st.sampled_from([SERVICE, CHUNKS, NOTHING_NEW]),
+    st.lists(mutated([SERVICE, CHUNKS, NOTHING_NEW]), min_size=1, max_size=5),
+    cuts,
+    st.sampled_from([b"GET", b"HEAD"]),
+)
+def test_any_bytes_are_read_as_from_a_new_instance(
+    first: bytes, responses: list[bytes], positions: list[int], method: bytes
+) -> None:
+    """What is remembered of an instance's responses changes nothing."""
+    heads = ResponseHeads()
+    warm = UpstreamWorld(heads)
+    warm.start()
+    warm.wire.feed([first])
+    for data in responses:
+        outcomes = []
+        for world in (UpstreamWorld(heads), UpstreamWorld()):
+            answered = world.start(method)
+            world.wire.feed(cut(data, positions))
+            outcomes.append((understood(answered), world.connection.is_alive()))
+        assert outcomes[0] == outcomes[1]
 
 
 # ---- what a valid message says, by a model that shares nothing with the parser

@@ -14,10 +14,10 @@ from typing import Final, Protocol
 
 from portico.errors import MessageError, UpstreamError
 from portico.exchange import Sink
-from portico.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
+from portico.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, Fields, ResponseHead
 from portico.wire.chunked import ChunkedDecoder, encode_chunk, last_chunk, whole_content
 from portico.wire.deadlines import NEVER, Deadlines
-from portico.wire.grammar import RESPONSE_RULES, is_hopeless, parse_response_head
+from portico.wire.grammar import RESPONSE_RULES, is_hopeless, like_response_head, parse_response_head
 from portico.wire.lastwords import LastWords
 from portico.wire.splice import LONG, Splice
 from portico.wire.turn import LARGE_READ, Turn, TurnProtocol
@@ -97,10 +97,11 @@ class ResponseReceiver(Protocol):
 _NO_HEAD: Final = ResponseHead()
 _NO_HEAD.raw = b"\0"  # no response begins so
 _NO_HEAD.framing = UNTIL_CLOSE
+_NO_HEAD.fields = Fields([], [])
 
 
 class ResponseHeads(dict[bytes, ResponseHead]):
-    """The heads that an instance sent lately, parsed: most of its responses differ in their content alone.
+    """The heads that an instance sent twice lately, parsed: most of its responses differ in their content alone.
 
     `noted` are the names of fields that the receiver wants `ResponseHead.noted` to tell about. Raises MessageError for
     a head that breaks the rules.
@@ -111,23 +112,44 @@ class ResponseHeads(dict[bytes, ResponseHead]):
         self.noted = noted | RESPONSE_RULES
         self.latest = _NO_HEAD
         """That of a final response."""
+        self._once: set[bytes] = set()
 
     def known(self, data: bytes) -> ResponseHead:
-        """The final response's head at the start of `data`, if it was seen before, else one that fits nothing."""
-        end = data.find(b"\r\n\r\n")
-        head = self.get(data[:end]) if end >= 0 else None
-        if head is None or head.status < 200:
+        """The final response's head at the start of `data`, if it can be told by others, else one that fits nothing."""
+        end = data.find(b"\r\n\r\n", 0, _HEAD_LIMIT)
+        if end < 0:
+            return _NO_HEAD
+        raw = data[:end]
+        head = self.get(raw)
+        if head is None:
+            head = like_response_head(self.latest, raw)
+            if head is None:
+                return _NO_HEAD
+            self._remember(raw, head)
+        elif head.status < 200:
             return _NO_HEAD
         self.latest = head
         return head
 
     def __missing__(self, raw: bytes) -> ResponseHead:
         head = self.parse(raw)
-        if len(raw) <= _REMEMBERED_SIZE:
+        self._remember(raw, head)
+        if head.status >= 200:
+            self.latest = head
+        return head
+
+    def _remember(self, raw: bytes, head: ResponseHead) -> None:
+        """Keep a head that has come a second time; one with an id in it would drive out others for nothing."""
+        if len(raw) > _REMEMBERED_SIZE:
+            return
+        if raw in self._once:
             if len(self) >= _REMEMBERED_HEADS:
                 self.clear()
             self[raw] = head
-        return head
+        else:
+            if len(self._once) >= _REMEMBERED_HEADS:
+                self._once.clear()
+            self._once.add(raw)
 
     def parse(self, raw: bytes, bodiless: bool = False) -> ResponseHead:
         """A head that is nobody else's; `bodiless` tells that it answers HEAD."""

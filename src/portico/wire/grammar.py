@@ -54,8 +54,10 @@ _HOPELESS: Final = re.compile(rb"(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 REQUEST_RULES: Final = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding"})
 """Fields of a request that decide about its framing or its connection."""
 _DECIDING: Final = REQUEST_RULES | {b"host"}
+_LENGTH: Final = frozenset({b"content-length"})
 RESPONSE_RULES: Final = frozenset({b"connection", b"content-length", b"keep-alive", b"transfer-encoding"})
 """The same of a response."""
+_WITHOUT_CONTENT: Final = (204, 304)
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 _CONNECTION_OPTIONS: Final = frozenset(
     {b"close", b"keep-alive", b"upgrade", b"te", b"trailer", b"transfer-encoding", b"proxy-connection"}
@@ -181,36 +183,48 @@ def _before_content(rest: bytes, latest: RequestHead, others: Mapping[bytes, Req
 
 
 def _like(latest: RequestHead, tail: bytes) -> RequestHead | None:
-    """A head with this whole `tail`, but for its target, if all that decides is alike but its content's length."""
-    fields = latest.fields
-    names, shape = fields.names, fields.shape
-    assert shape is not None
+    """A head with this whole `tail`, but for its target, if all that decides is alike, but for its content's length."""
     if tail[:10] != b"HTTP/1.1\r\n":
         return None
     lines = tail[10:-4].split(b"\r\n")
-    if len(lines) != len(names):
+    changed = _changed(lines, latest.fields)
+    if changed is None:
         return None
     request = RequestHead()
     request.method = latest.method
     request.version = 11
     request.tail = tail
     request.known, request.known_by = latest.known, latest.known_by
-    request.fields = Fields(names, lines)
-    request.fields.shape = shape
+    request.fields = fields = Fields(latest.fields.names, lines)
+    fields.shape = shape = latest.fields.shape
     _decide_alike(request, latest)
+    if not _DECIDING.isdisjoint(changed):
+        if not _LENGTH.issuperset(_DECIDING.intersection(changed)) or b"expect" in latest.noted:
+            return None
+        try:
+            request.framing = _content_length(fields, "malformed_request")
+        except MessageError:
+            return None  # the error is found when it is read from the beginning
+        assert shape is not None
+        fields.shape = shape.of(lines)
+    return request
+
+
+def _changed(lines: list[bytes], fields: Fields) -> list[bytes] | None:
+    """The names of those lines that differ from earlier `fields`; None if names differ or a line is not valid."""
+    names = fields.names
+    if len(lines) != len(names):
+        return None
+    changed = []
     try:
         for place in compress(count(), map(ne, lines, fields.lines)):
             name = names[place]
             if _name_of(lines[place]) != name:
                 return None
-            if name == b"content-length" and b"expect" not in latest.noted:
-                request.fields.shape = shape.of(lines)
-                request.framing = _content_length(request.fields, "malformed_request")
-            elif place in shape.places:
-                return None
-    except (ValueError, MessageError):
-        return None  # its error is found when it is read from the beginning
-    return request
+            changed.append(name)
+    except ValueError:
+        return None
+    return changed
 
 
 def _decide_alike(request: RequestHead, previous: RequestHead) -> None:
@@ -412,8 +426,38 @@ def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes],
         response.framing = _content_length(fields, "upstream_malformed")
     else:
         response.framing = UNTIL_CLOSE
-    if bodiless or response.status < 200 or response.status in (204, 304):
+    if bodiless or response.status < 200 or response.status in _WITHOUT_CONTENT:
         response.framing = 0
+    return response
+
+
+def like_response_head(latest: ResponseHead, raw: bytes) -> ResponseHead | None:
+    """A response head from its bytes, if all that decides is as in the `latest`, but for the length of its content.
+
+    None where it is not, or breaks a rule.
+    """
+    line, *lines = raw.split(b"\r\n")
+    if not latest.raw.startswith(line + b"\r\n"):
+        return None
+    changed = _changed(lines, latest.fields)
+    if changed is None:
+        return None
+    response = ResponseHead()
+    response.raw = raw + _END
+    response.status, response.phrase, response.line = latest.status, latest.phrase, latest.line
+    response.fields = fields = Fields(latest.fields.names, lines)
+    response.passed = b""
+    response.noted = latest.noted
+    response.keep_alive, response.keep_alive_timeout = latest.keep_alive, latest.keep_alive_timeout
+    response.hop_by_hop = latest.hop_by_hop
+    response.framing = latest.framing
+    if not RESPONSE_RULES.isdisjoint(changed):
+        if not _LENGTH.issuperset(RESPONSE_RULES.intersection(changed)) or response.status in _WITHOUT_CONTENT:
+            return None
+        try:
+            response.framing = _content_length(fields, "upstream_malformed")
+        except MessageError:
+            return None
     return response
 
 
