@@ -7,6 +7,7 @@ import time
 import pytest
 
 from portico.errors import UpstreamError
+from portico.wire import client as client_module
 from portico.wire.deadlines import NEVER
 
 from .world import Answered, Patience, UpstreamWorld
@@ -160,6 +161,55 @@ def test_a_response_that_ends_while_paused_leaves_the_connection_reading() -> No
     world.loop.run()
     assert answered.ends == 1
     assert not world.wire.transport.paused
+
+
+class Hands:
+    """Stands in for `Splice`, and notes how many pass content on at once."""
+
+    def __init__(self) -> None:
+        self.busy: list[Hands.Hand] = []
+
+    class Hand:
+        def __init__(self, hands: Hands) -> None:
+            self.hands = hands
+            hands.busy.append(self)
+
+        def close(self) -> None:
+            self.hands.busy.remove(self)
+
+    def __call__(self, *_: object) -> Hand:
+        return Hands.Hand(self)
+
+
+@pytest.mark.parametrize("pauses", [0, 1, 2])
+@pytest.mark.parametrize("after", ["at once", "a turn later"])
+def test_either_one_hand_of_the_kernel_passes_a_long_response_on_or_the_transport_reads(
+    monkeypatch: pytest.MonkeyPatch, pauses: int, after: str
+) -> None:
+    """Also where a client is full and empty again while others have their turn: else later bytes come first."""
+    hands = Hands()
+    monkeypatch.setattr(client_module, "Splice", hands)
+    world = UpstreamWorld()
+    answered = world.start()
+    monkeypatch.setattr(answered, "response_sink", lambda: answered)
+    connection, transport = world.connection, world.wire.transport
+    connection.descriptor = 1 << 20  # nothing is written to it any more
+    connection.hear(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(20_000))
+    for _ in range(pauses):
+        connection.pause_reading()
+        if after != "at once":
+            world.loop.run()
+            assert (len(hands.busy), transport.paused) == (0, True)
+        connection.resume_reading()
+        assert transport.paused
+    world.loop.run()
+    assert (len(hands.busy), transport.paused) == (1, True)
+    connection.pause_reading()
+    assert (len(hands.busy), transport.paused) == (0, True)
+    connection.resume_reading()
+    assert (len(hands.busy), transport.paused) == (1, True)
+    connection.read_again()
+    assert not transport.paused
 
 
 def test_a_receiver_that_closes_hears_nothing_more() -> None:

@@ -407,7 +407,7 @@ class UpstreamConnection(TurnProtocol):
             self.paused = False
             if self.state == _BODY and self.decoder is not None and self.decoder.has_more:
                 self._rest()
-            elif not self.transport.is_closing():
+            elif not self.resting and not self.transport.is_closing():
                 self._read_on()
             self._progress()
 
@@ -428,7 +428,10 @@ class UpstreamConnection(TurnProtocol):
             self._read_on()
 
     def _read_on(self) -> None:
-        """Read from the service again, or have the kernel pass on the middle of a long response."""
+        """Read from the service again, or have the kernel pass on the middle of a long response.
+
+        Only one of the two, and one kernel's hand: else later bytes would overtake earlier ones.
+        """
         sink = self.receiver.response_sink() if self.receiver is not None and self._is_long() else None
         if sink is not None:
             with contextlib.suppress(OSError):  # no descriptor left: it goes without
@@ -439,7 +442,7 @@ class UpstreamConnection(TurnProtocol):
 
     def _is_long(self) -> bool:
         """Whether the kernel may pass on most of what is still to come."""
-        return self.state == _BODY and self.left >= LONG and self.descriptor >= 0
+        return self.state == _BODY and self.left >= LONG and self.descriptor >= 0 and not self.is_unheard
 
     def content_moved(self, size: int) -> None:
         """The kernel passed content on, which is not to be read here any more."""
