@@ -189,6 +189,8 @@ class Forwarding:
         connection.start_whole(self, self.request.method, start, self.handling.timeouts, now, deadline)
         if not is_small:
             connection.send_behind(content)
+            if self.kept_size > REPLAY_LIMIT:
+                self._forget_body()
 
     def head_for(self, instance: Instance) -> bytes:
         """The request's head as an instance of the service gets it."""
@@ -565,6 +567,7 @@ class Forwarding:
     def _forget_body(self) -> None:
         self.replayable = False
         self.kept = []
+        self.exchange.content = b""
 
     # ---- a second try beside the first one
 

@@ -108,6 +108,10 @@ def test_a_service_that_fails_is_not_asked_again_for_a_post_but_for_a_put(backen
 
     backend.script = fail_first
     with Gateway({"services": {"s": {"url": backend.url, "health_check": False}}}) as gateway:
-        assert gateway.ask("PUT", "/api/s/x", body=b"again").body == b"again"
+        for sent in (b"again", content(64 << 10)):
+            assert gateway.ask("PUT", "/api/s/x", body=sent).body == sent
         assert gateway.ask("POST", "/api/s/x", body=b"once").status == 502
-        assert [asked.body for asked in backend.requests] == [b"again", b"again", b"once"]
+        assert gateway.ask("PUT", "/api/s/x", body=b"answered").body == b"answered"
+        assert gateway.ask("PUT", "/api/s/x", body=content((64 << 10) + 1)).status == 502, "too much to be kept"
+        sizes = [len(asked.body) for asked in backend.requests]
+        assert sizes == [5, 5, 65536, 65536, 4, 8, 65537]
