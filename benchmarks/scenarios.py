@@ -74,7 +74,7 @@ _SERIOUS = frozenset({"nginx", "nginx+lua", "envoy", "portico"})
 _PLAIN = frozenset({"nginx", "haproxy", "envoy", "caddy", "portico"})
 
 SCENARIOS: tuple[Scenario, ...] = (
-    Scenario("all-policies", "small GET, all policies", POLICIES, _one(Wrk(_GET)), rounds=7),
+    Scenario("all-policies", "small GET, all policies", POLICIES, _one(Wrk(_GET)), rounds=6),
     Scenario(
         "varied",
         "the same with a header that always differs",
