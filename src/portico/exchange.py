@@ -200,7 +200,7 @@ class Exchange:
     """Whether the peer is a proxy whose forwarded fields are believed."""
 
     content: bytes
-    """The request's content, if all of it came with its head; it is gone when the exchange is over."""
+    """The request's content, if all of it came with its head; it is let go once no other try can need it."""
 
     def __init__(
         self,

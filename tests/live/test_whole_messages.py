@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from redis_process import RedisProcess
+
 from .backend import Backend, Connection, content
 from .client import request
 from .messages import read_response
@@ -115,3 +117,17 @@ def test_a_service_that_fails_is_not_asked_again_for_a_post_but_for_a_put(backen
         assert gateway.ask("PUT", "/api/s/x", body=content((64 << 10) + 1)).status == 502, "too much to be kept"
         sizes = [len(asked.body) for asked in backend.requests]
         assert sizes == [5, 5, 65536, 65536, 4, 8, 65537]
+
+
+def test_content_is_there_still_when_a_limit_in_redis_has_answered(backend: Backend) -> None:
+    limit = {"requests_per_minute": 6000, "burst": 100}
+    with RedisProcess() as store:
+        settings = {"redis_url": store.url}
+        config = {"gateway": settings, "services": {"s": backend}, "policies": {"rate_limit": limit}}
+        with Gateway(config) as gateway, gateway.wire() as wire:
+            for sent in POOL:
+                assert wire.ask("POST", "/api/s/echo", body=sent).body == sent
+            assert store.limit_keys(), "it was Redis that was asked"
+            store.kill()
+            for sent in POOL:
+                assert wire.ask("POST", "/api/s/echo", body=sent).body == sent
