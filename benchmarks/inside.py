@@ -228,7 +228,7 @@ async def _measure(chosen: argparse.Namespace) -> None:
     if found:
         found.sort()
         middle = found[len(found) // 2]
-        print(f"{found[0]:.1f} µs per request at best, {middle:.1f} in the median of {len(found)} rounds")
+        print(f"{found[0]:.2f} µs per request at best, {middle:.2f} in the median of {len(found)} rounds")
     if log is not None:
         log.close()
 

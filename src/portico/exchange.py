@@ -133,8 +133,8 @@ class Client:
 class Handler(Protocol):
     """What a wire protocol is given to run: it is told of requests, and of bytes that are none."""
 
-    def begin(self, stream: Stream, request: RequestHead, content: bytes) -> None:
-        """A request's head came. Must set `stream.receiver` first.
+    def begin(self, stream: Stream, request: RequestHead, content: bytes, now: float) -> None:
+        """A request's head came, at the monotonic time `now`. Must set `stream.receiver` first.
 
         Where the request's `content` came with it, that is all of it, and the receiver hears of none.
         """
@@ -208,18 +208,19 @@ class Exchange:
         request: RequestHead | None,
         finish: Callable[[Exchange, str | None], None],
         content: bytes = b"",
+        started: float = 0.0,
     ) -> None:
         self.stream = stream
         self.request = request
         self.finish = finish
         self.content = content
-        self.started = time.monotonic()
+        self.started = started or time.monotonic()
         self.ended = 0.0
         self.place = _NOWHERE
         self.consumer: str | None = None
         self.scopes: tuple[str, ...] = ()
-        self.request_lines: list[bytes] = []
-        self.response_lines: list[bytes] = []
+        self.request_lines: tuple[bytes, ...] = ()
+        self.response_lines: tuple[bytes, ...] = ()
         self.response_drop: frozenset[bytes] | None = None
         self.attempts = 0
         self.upstream: str | None = None

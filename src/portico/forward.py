@@ -336,7 +336,7 @@ class Forwarding:
         drop = RESPONSE_DROP | _LENGTH | head.hop_by_hop
         self.stream.send_interim(head.status, head.phrase, head.fields.without(drop))
 
-    def response_whole(self, head: ResponseHead, content: bytes) -> bool:
+    def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
         """4 to 6 in one, for a response that is all there and of which nobody else wants to know."""
         exchange, instance, connection = self.exchange, self.instance, self.connection
         status = head.status
@@ -348,7 +348,7 @@ class Forwarding:
         framing = head.framing
         if framing == CHUNKED and self.handling.trailers:
             return False
-        exchange.ended = now = instance.heard = time.monotonic()
+        exchange.ended = instance.heard = now
         exchange.upstream_seconds = seconds = now - self.sent_at
         exchange.status = status
         self.answered = True

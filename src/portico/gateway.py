@@ -82,9 +82,9 @@ class Gateway:
 
     # ---- the wire's calls: Handler
 
-    def begin(self, stream: Stream, request: RequestHead, content: bytes) -> None:
+    def begin(self, stream: Stream, request: RequestHead, content: bytes, now: float) -> None:
         """Take a request the whole way, as far as it goes without waiting."""
-        exchange = Exchange(stream, request, self._finish, content)
+        exchange = Exchange(stream, request, self._finish, content, now)
         stream.receiver = exchange
         method = request.method
         exchange.method = _METHOD_NAMES.get(method) or method.decode()

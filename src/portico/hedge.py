@@ -133,7 +133,7 @@ class Hedge:
     def response_interim(self, head: ResponseHead) -> None:
         """Hints from a try that may come to nothing help nobody."""
 
-    def response_whole(self, head: ResponseHead, content: bytes) -> bool:  # noqa: ARG002
+    def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:  # noqa: ARG002
         """The owner, once it is the only one, is told step by step."""
         return False
 

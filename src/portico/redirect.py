@@ -28,9 +28,9 @@ class Redirect:
         self._gateway = gateway
         self._local = {path: LocalRoute(path, answer) for path, answer in local_answers.items()}
 
-    def begin(self, stream: Stream, request: RequestHead, content: bytes) -> None:  # noqa: ARG002
+    def begin(self, stream: Stream, request: RequestHead, content: bytes, now: float) -> None:  # noqa: ARG002
         """Answer a request."""
-        exchange = Exchange(stream, request, self._gateway.finish)
+        exchange = Exchange(stream, request, self._gateway.finish, started=now)
         stream.receiver = exchange
         exchange.method = request.method.decode()
         try:

@@ -138,7 +138,7 @@ class Tunnel:
     def response_started(self, head: ResponseHead) -> None:
         """The same."""
 
-    def response_whole(self, head: ResponseHead, content: bytes) -> bool:  # noqa: ARG002
+    def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:  # noqa: ARG002
         """There is no response to come, as for the next two."""
         return False
 

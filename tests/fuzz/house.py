@@ -69,9 +69,9 @@ class WatchedGateway(Gateway):
 
     seen: dict[Any, list[Seen]]
 
-    def begin(self, stream: Stream, request: RequestHead, content: bytes) -> None:
+    def begin(self, stream: Stream, request: RequestHead, content: bytes, now: float) -> None:
         self.seen.setdefault(stream, []).append(Seen(request))
-        super().begin(stream, request, content)
+        super().begin(stream, request, content, now)
 
     def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
         self.seen.setdefault(stream, []).append(Seen(None))

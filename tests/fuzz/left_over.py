@@ -50,7 +50,7 @@ def check_bounds(house: House) -> None:
 
 
 def _held(protocol: Any) -> int:
-    return sum(map(len, protocol.outgoing))
+    return len(protocol.outgoing)
 
 
 def check_pools(house: House) -> None:

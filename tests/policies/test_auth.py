@@ -42,7 +42,7 @@ def reason(policy: Policy, *lines: str) -> str | None:
     assert [line.partition(b" realm=")[0] for line in answer.lines] == [b"WWW-Authenticate: Bearer"]
     assert (b"invalid_token" in answer.lines[0]) == (answer.reason != "credentials_missing")
     assert SECRET not in answer.detail
-    assert (asked.consumer, asked.scopes, asked.request_lines) == (None, (), [])
+    assert (asked.consumer, asked.scopes, asked.request_lines) == (None, (), ())
     return answer.reason
 
 
@@ -150,7 +150,7 @@ def test_what_services_are_told(
     for _ in range(2):
         asked = exchange(f"Authorization: Bearer {token(claims)}")
         assert policy(asked) is None
-        assert (asked.consumer, asked.scopes, asked.request_lines) == (consumer, scopes, lines)
+        assert (asked.consumer, asked.scopes, asked.request_lines) == (consumer, scopes, tuple(lines))
 
 
 def test_a_token_is_verified_once_until_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,8 @@ class FakeConnection:
         self.idle_since = self.deadline = 0.0
         self.wakes = NEVER
         self.alive = True
-        self.closed = self.is_unheard = False
+        self.closed = False
+        self.unheard = b""
 
     @property
     def transport(self) -> FakeConnection:
@@ -273,7 +274,7 @@ def test_a_connection_on_which_something_came_unasked_is_closed_rather_than_take
     first, second = FakeConnection(), FakeConnection()
     for connection in (first, second):
         instance.give_back(connection.as_connection())
-    second.is_unheard = True
+    second.unheard = b"?"
     assert instance.take(recently_used=False) is cast(object, first)
     assert second.closed
     assert not first.closed

@@ -194,7 +194,7 @@ def test_either_one_hand_of_the_kernel_passes_a_long_response_on_or_the_transpor
     monkeypatch.setattr(answered, "response_sink", lambda: answered)
     connection, transport = world.connection, world.wire.transport
     connection.descriptor = 1 << 20  # nothing is written to it any more
-    connection.hear(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(20_000))
+    connection.hear(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(20_000), 0.0)
     for _ in range(pauses):
         connection.pause_reading()
         if after != "at once":

@@ -253,7 +253,7 @@ class RecordingHandler:
         self.respond = respond
         self.early = early
 
-    def begin(self, stream: Stream, request: RequestHead, content: bytes) -> None:
+    def begin(self, stream: Stream, request: RequestHead, content: bytes, now: float) -> None:
         recorded = Recorded(stream, copy(request), respond=self.respond)  # it may become the next one's
         stream.receiver = recorded
         self.exchanges.append(recorded)
@@ -357,7 +357,7 @@ class Answered:
         assert not self.is_over
         self.head = head
 
-    def response_whole(self, head: ResponseHead, content: bytes) -> bool:
+    def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
         self.response_started(head)
         if content:
             self.response_body(content)

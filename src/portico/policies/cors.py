@@ -45,12 +45,9 @@ def build_cors(settings: CorsSettings, context: Context) -> Policy:  # noqa: ARG
     anyone = "*" in settings.allow_origins
     origins = _origin_pattern(settings.allow_origins)
     credentials = settings.allow_credentials and not anyone
-    marks = []
-    if credentials:
-        marks.append(b"Access-Control-Allow-Credentials: true")
-    shown = []
-    if settings.expose_headers:
-        shown.append(b"Access-Control-Expose-Headers: " + ", ".join(settings.expose_headers).encode())
+    marks = (b"Access-Control-Allow-Credentials: true",) if credentials else ()
+    exposed = ", ".join(settings.expose_headers).encode()
+    shown = (b"Access-Control-Expose-Headers: " + exposed,) if exposed else ()
     preflight = _Preflight(settings)
 
     def cors(exchange: Exchange) -> Answer | None:
@@ -58,19 +55,18 @@ def build_cors(settings: CorsSettings, context: Context) -> Policy:  # noqa: ARG
         assert request is not None
         exchange.response_drop = _RESPONSE_FIELDS
         if not anyone:
-            exchange.response_lines.append(b"Vary: Origin")
+            exchange.response_lines += (b"Vary: Origin",)
         origin = request.fields.get(b"origin")
         if origin is None:
             if anyone:
-                exchange.response_lines.append(b"Access-Control-Allow-Origin: *")
+                exchange.response_lines += (b"Access-Control-Allow-Origin: *",)
             return None
         asked = request.fields.get(b"access-control-request-method") if request.method == b"OPTIONS" else None
         if not anyone and not origins.fullmatch(origin):
             if asked is None and not _is_cross_origin_upgrade(request, origin):
                 return None  # the browser withholds the response; other clients do not care
             return Refusal("origin_refused", "this origin may not call this service from a browser")
-        exchange.response_lines.append(b"Access-Control-Allow-Origin: " + (b"*" if anyone else origin))
-        exchange.response_lines += marks
+        exchange.response_lines += (b"Access-Control-Allow-Origin: " + (b"*" if anyone else origin), *marks)
         if asked is not None:
             return preflight.answer(asked, request.fields.get(b"access-control-request-headers"))
         exchange.response_lines += shown

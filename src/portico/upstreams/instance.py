@@ -99,7 +99,7 @@ class Instance:
             if recently_used and time.monotonic() - connection.idle_since > RECENT:
                 return None
             idle.pop()
-            if connection.is_unheard:  # it has sent something that nobody asked for
+            if connection.unheard:  # it has sent something that nobody asked for
                 connection.close()
             elif not connection.transport.is_closing():
                 return connection

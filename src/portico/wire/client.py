@@ -66,10 +66,10 @@ class ResponseReceiver(Protocol):
     def response_started(self, head: ResponseHead) -> None:
         """The final response's head; with a framing of `TUNNEL` the connection is a tunnel from now on."""
 
-    def response_whole(self, head: ResponseHead, content: bytes) -> bool:
+    def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
         """A final response that came in one piece; its connection is the receiver's to `free`.
 
-        False where the receiver would rather be told step by step, by the calls below.
+        `now` is the monotonic time. False where the receiver would rather be told step by step, by the calls below.
         """
 
     def response_body(self, data: bytes) -> None:
@@ -203,7 +203,7 @@ class UpstreamConnection(TurnProtocol):
 
     # ---- the transport's calls
 
-    def hear(self, data: bytes) -> None:
+    def hear(self, data: bytes, now: float) -> None:
         """Take what was read: mostly a response that is all there, with a head like one before it."""
         receiver = self.receiver
         if self.state == _AWAITING and self.has_written and not self.by_steps and not self.buffer and receiver:
@@ -215,7 +215,7 @@ class UpstreamConnection(TurnProtocol):
             whole: bytes | None = rest
             if head.framing != len(rest):
                 whole = whole_content(rest) if head.framing == CHUNKED else None
-            if whole is not None and receiver.response_whole(head, whole):
+            if whole is not None and receiver.response_whole(head, whole, now):
                 return
         if len(data) >= LARGE_READ:
             self._rest()
@@ -226,7 +226,7 @@ class UpstreamConnection(TurnProtocol):
             if self.state == _BODY:
                 self._take_body(data)
             elif self.state == _AWAITING and not self.has_written:  # no answer to what was not asked yet
-                self.outgoing.clear()
+                self.outgoing = b""
                 self._fail("reset", "the service sent bytes that nobody asked for")
             elif self.state == _AWAITING:
                 self.heard = True
@@ -348,7 +348,7 @@ class UpstreamConnection(TurnProtocol):
 
     def send_behind(self, content: bytes) -> None:
         """All of the request's content, of the length that its head says."""
-        self._put(content)
+        self.put(content)
 
     def send_body(self, data: bytes) -> None:
         """A piece of the request's content."""
@@ -356,7 +356,7 @@ class UpstreamConnection(TurnProtocol):
         if self.last_words is None and (len(data) >= LARGE if self.state == _TUNNEL else self.pieces == _UPLOAD):
             self._keep_last_words()
         for piece in encode_chunk(data) if self.chunked else (data,):
-            self._put(piece)
+            self.put(piece)
         if not self.stalled:
             self._progress()
 
@@ -364,7 +364,7 @@ class UpstreamConnection(TurnProtocol):
         """The request is complete; `trailers` are field lines that go behind content of unknown length."""
         self.request_done = True
         if self.chunked:
-            self._put(last_chunk(trailers))
+            self.put(last_chunk(trailers))
 
     @property
     def trailers(self) -> Sequence[bytes]:
@@ -387,11 +387,6 @@ class UpstreamConnection(TurnProtocol):
         self.deadlines.set(self, time.monotonic() + self.patience.idle)
         self.write_out()
         self.transport.close()
-
-    def _put(self, data: bytes) -> None:
-        self.gather(data)
-        if len(data) >= LARGE:
-            self.write_out()
 
     def pause_reading(self) -> None:
         """Read no more of the response until `resume_reading`; no deadline runs meanwhile but the total one."""
@@ -442,7 +437,7 @@ class UpstreamConnection(TurnProtocol):
 
     def _is_long(self) -> bool:
         """Whether the kernel may pass on most of what is still to come."""
-        return self.state == _BODY and self.left >= LONG and self.descriptor >= 0 and not self.is_unheard
+        return self.state == _BODY and self.left >= LONG and self.descriptor >= 0 and not self.unheard
 
     def content_moved(self, size: int) -> None:
         """The kernel passed content on, which is not to be read here any more."""
@@ -526,7 +521,7 @@ class UpstreamConnection(TurnProtocol):
         assert receiver is not None
         self._forget_waiting()
         whole = rest if framing == len(rest) else whole_content(rest) if framing == CHUNKED else None
-        if whole is not None and not self.paused and receiver.response_whole(head, whole):
+        if whole is not None and not self.paused and receiver.response_whole(head, whole, time.monotonic()):
             return False
         self.heard = True
         self.head = head

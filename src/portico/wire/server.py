@@ -136,14 +136,14 @@ class ServerConnection(TurnProtocol):
         patience = _LAST_REQUEST_GRACE if server.draining else server.limits.header_timeout
         server.deadlines.set(self, time.monotonic() + patience)
 
-    def hear(self, data: bytes) -> None:
+    def hear(self, data: bytes, now: float) -> None:
         """Take what was read."""
         if self.state == _READING_HEAD and not self.writing_paused:
             if not self.buffer:
                 latest = self.repeatable
                 if latest is None and self.variants:
                     latest = next(reversed(self.variants.values()))
-                if latest is not None and self._begin_again(latest, data):
+                if latest is not None and self._begin_again(latest, data, now):
                     return
             self.buffer = self.buffer + data if self.buffer else data
             if self.planned:
@@ -279,7 +279,7 @@ class ServerConnection(TurnProtocol):
         such a connection any more, so the socket is asked a moment later.
         """
         if self.progress % 2 == 0:
-            self._put(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.put(b"HTTP/1.1 100 Continue\r\n\r\n")
         elif is_broken(self.transport):
             self._break_off("client_closed")
             return
@@ -288,7 +288,7 @@ class ServerConnection(TurnProtocol):
 
     # ---- reading requests
 
-    def _begin_again(self, latest: RequestHead, data: bytes) -> bool:
+    def _begin_again(self, latest: RequestHead, data: bytes, now: float) -> bool:
         """Begin a request that is the whole of `data`, or its beginning, and has the fields of one before it.
 
         That is the `latest`, or a variant: a browser's fields differ by what it asks for, a page, a script, an image.
@@ -312,12 +312,12 @@ class ServerConnection(TurnProtocol):
             self.request = self.repeatable = request
         if request.framing:
             self.buffer = data[size:]
-            self._begin(request)
+            self._begin(request, now)
             return True
         self.state = _EXCHANGE
         self.keep_alive = request.keep_alive and not server.draining
         server.in_flight += 1
-        server.handler.begin(self, request, b"")
+        server.handler.begin(self, request, b"", now)
         return True
 
     def _keep_variant(self) -> None:
@@ -385,7 +385,7 @@ class ServerConnection(TurnProtocol):
         self.repeatable = request if request.framing >= 0 and request.version == 11 else None
         self.buffer = buffer[end + 4 :]
         self.progress = self.scanned = 0
-        self._begin(request)
+        self._begin(request, time.monotonic())
         return True
 
     def _await_head(self, buffer: bytes) -> None:
@@ -399,7 +399,7 @@ class ServerConnection(TurnProtocol):
             self.progress = 1
             self.server.deadlines.set(self, time.monotonic() + self.server.limits.header_timeout)
 
-    def _begin(self, request: RequestHead) -> None:
+    def _begin(self, request: RequestHead, now: float) -> None:
         server = self.server
         self.state = _EXCHANGE
         self.request = request
@@ -409,17 +409,19 @@ class ServerConnection(TurnProtocol):
         if 0 <= size <= len(self.buffer):
             content, self.buffer = self.buffer[:size], self.buffer[size:]
             self.bytes_in = size
-            server.handler.begin(self, request, content)  # the idle deadline may pass meanwhile: then nothing is due
+            server.handler.begin(
+                self, request, content, now
+            )  # the idle deadline may pass meanwhile: then nothing is due
             return
         self.request_done = False
-        self.body_since = self.paused_at = time.monotonic()
+        self.body_since = self.paused_at = now
         if request.framing == CHUNKED:
             self.decoder = ChunkedDecoder("malformed_request")
         else:
             self.left = request.framing
         self.awaits_continue = request.expects_continue and not self.buffer
         self._expect_body()
-        server.handler.begin(self, request, b"")
+        server.handler.begin(self, request, b"", now)
         if self.buffer and not self.request_done and self.state == _EXCHANGE:
             data, self.buffer = self.buffer, b""
             self._take_body(data)
@@ -514,7 +516,7 @@ class ServerConnection(TurnProtocol):
     def read_body(self) -> None:
         if self.awaits_continue:
             self.awaits_continue = False
-            self._put(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.put(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def pause_reading(self) -> None:
         if not self.reading_paused and not self.request_done and not self.transport.is_closing():
@@ -535,7 +537,7 @@ class ServerConnection(TurnProtocol):
 
     def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
         if self.request is not None and self.request.version == 11 and not self.response_started:
-            self._put(b"\r\n".join((status_line(status, phrase), *lines, b"", b"")))
+            self.put(b"\r\n".join((status_line(status, phrase), *lines, b"", b"")))
 
     def send_head(self, status: int, phrase: bytes, lines: list[bytes], framing: int) -> None:
         self.response_started = True
@@ -563,11 +565,11 @@ class ServerConnection(TurnProtocol):
         elif old:
             head.append(b"Connection: keep-alive")
         head += (b"", b"")
-        self._put(b"\r\n".join(head))
+        self.put(b"\r\n".join(head))
 
     def _open_tunnel(self, head: list[bytes]) -> None:
         """The client has what it asked for: from here on the connection carries another protocol."""
-        self._put(b"\r\n".join((*head, b"Connection: Upgrade", b"", b"")))
+        self.put(b"\r\n".join((*head, b"Connection: Upgrade", b"", b"")))
         self.state = _TUNNEL
         self.mode = _RAW
         self.keep_alive = self.request_done = False
@@ -587,9 +589,9 @@ class ServerConnection(TurnProtocol):
         self.bytes_out += len(data)
         if self.mode == _CHUNKED:
             for piece in encode_chunk(data):
-                self._put(piece)
+                self.put(piece)
         elif self.mode != _BODILESS:
-            self._put(data)
+            self.put(data)
 
     def sink(self) -> Sink | None:
         is_free = self.mode == _LENGTH and not self.outgoing and self.has_caught_up()
@@ -608,7 +610,7 @@ class ServerConnection(TurnProtocol):
 
     def end(self, trailers: Sequence[bytes] = ()) -> None:
         if self.mode == _CHUNKED:
-            self._put(last_chunk(trailers))
+            self.put(last_chunk(trailers))
         self.response_done = True
         self._finish(None)
         if self.state == _TUNNEL and not self.peer_closed:
@@ -645,7 +647,7 @@ class ServerConnection(TurnProtocol):
             self.gather(b"".join(pieces))
         else:
             self.gather(b"".join(pieces[:-1]))
-            self._put(pieces[-1])
+            self.put(pieces[-1])
         server.in_flight -= 1
         if not is_usual or self.buffer or self.writing_paused or self.reading_paused:
             self.response_started = self.response_done = True
@@ -679,11 +681,6 @@ class ServerConnection(TurnProtocol):
                 self._close()
             else:
                 self.server.deadlines.set(self, time.monotonic() + _LAST_REQUEST_GRACE)
-
-    def _put(self, data: bytes) -> None:
-        self.gather(data)
-        if len(data) >= LARGE:
-            self.write_out()
 
     # ---- ends
 
@@ -728,7 +725,7 @@ class ServerConnection(TurnProtocol):
 
     def _break_off(self, reason: str) -> None:
         """End an exchange in the middle of its response, so that no client can take it for whole."""
-        self.outgoing.clear()
+        self.outgoing = b""
         self._finish(reason)
         self.state = _CLOSING
         self.transport.abort()

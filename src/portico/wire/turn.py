@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from functools import cached_property
 from os import write
+from time import monotonic
 from types import FunctionType
 from typing import Any, ClassVar, Final, cast
 
 from portico.wire.splice import Pipe
-from portico.wire.writing import WRITE_BUFFER, descriptor_of, write_pieces
+from portico.wire.writing import LARGE, WRITE_BUFFER, descriptor_of
 
 logger: Final = logging.getLogger("portico.wire")
 
@@ -32,7 +32,7 @@ class TurnProtocol(asyncio.Protocol):
     comes first.
     """
 
-    __slots__ = ("descriptor", "has_written", "is_direct", "is_unheard", "outgoing", "side", "transport", "turn")
+    __slots__ = ("descriptor", "has_written", "is_direct", "outgoing", "side", "transport", "turn", "unheard")
 
     place_in_turn: ClassVar[int] = 1
     """Of two classes, the one with the lower number is heard and written first."""
@@ -51,14 +51,15 @@ class TurnProtocol(asyncio.Protocol):
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.side = turn.side_of(type(self))
-        self.is_unheard = False
+        self.unheard = b""
+        """What was read in this turn and is yet to be heard."""
         self.descriptor = -1
         self.is_direct = False
         """Whether the transport is known to hold nothing."""
         self.has_written = False
         """Whether anything was written since this was set to False."""
-        self.outgoing: list[bytes] = []
-        """What is to be written at the end of this turn; who gathers the first piece joins the `senders`."""
+        self.outgoing = b""
+        """What is to be written at the end of this turn."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -66,35 +67,52 @@ class TurnProtocol(asyncio.Protocol):
         self.descriptor = descriptor_of(self.transport)
 
     def data_received(self, data: bytes) -> None:
-        turn = self.turn
         if len(data) >= LARGE_READ:
-            turn.settle(self)
-            self.hear(data)
-            return
-        if not turn.is_planned:
-            turn.plan()
-        self.is_unheard = True
-        self.side.read.append((self, data))
+            self.turn.settle(self)
+            self.hear(data, monotonic())
+        elif self.unheard:
+            self.unheard += data
+        else:
+            self.unheard = data
+            listeners = self.side.listeners
+            if not listeners:
+                self.turn.plan()
+            listeners.append(self)
 
-    def hear(self, data: bytes) -> None:
-        """Take what was read."""
+    def hear(self, data: bytes, now: float) -> None:
+        """Take what was read; `now` is the monotonic time since when it could be heard."""
         raise NotImplementedError
 
     def gather(self, data: bytes) -> None:
         """Have `data` written at the end of this turn, behind what was gathered before."""
-        outgoing, turn = self.outgoing, self.turn
-        if not outgoing:
-            if not turn.is_planned:
-                turn.plan()
-            self.side.senders.append(self)
-        outgoing.append(data)
+        if self.outgoing:
+            self.outgoing += data
+            return
+        self.outgoing = data
+        senders = self.side.senders
+        if not senders:
+            self.turn.plan()
+        senders.append(self)
+
+    def put(self, data: bytes) -> None:
+        """The same, or at once where `data` is large: the processor's cache still has it, and it is not copied."""
+        if len(data) < LARGE:
+            self.gather(data)
+            return
+        pieces = (self.outgoing, data) if self.outgoing else (data,)
+        self._hand_over(pieces)
 
     def write_out(self) -> None:
         """Hand what was gathered so far to the transport."""
         if self.outgoing:
-            self.has_written = True
-            self.is_direct = False
-            write_pieces(self.transport, self.outgoing)
+            self._hand_over((self.outgoing,))
+
+    def _hand_over(self, pieces: tuple[bytes, ...]) -> None:
+        self.outgoing = b""  # first, for what is written may call back
+        self.has_written = True
+        self.is_direct = False
+        if not self.transport.is_closing():
+            self.transport.writelines(pieces)
 
     def has_caught_up(self) -> bool:
         """Whether the transport has sent all that it was handed, and leaves the socket to us."""
@@ -102,34 +120,40 @@ class TurnProtocol(asyncio.Protocol):
         return self.is_direct
 
     @staticmethod
-    def hear_all(read: deque[tuple[TurnProtocol, bytes]]) -> None:
+    def hear_all(side: Side) -> None:
         """Have everything heard that connections of this class have read."""
-        while read:
-            listener, data = read.popleft()
-            listener.is_unheard = False
-            try:
-                listener.hear(data)
-            except Exception:
-                logger.exception("a connection failed in a way that nobody foresaw")
-                listener.transport.abort()
+        while listeners := side.listeners:
+            side.listeners = []
+            now = monotonic()
+            for listener in listeners:
+                data = listener.unheard
+                if not data:
+                    continue  # it was heard meanwhile
+                listener.unheard = b""
+                try:
+                    listener.hear(data, now)
+                except Exception:
+                    logger.exception("a connection failed in a way that nobody foresaw")
+                    listener.transport.abort()
 
     @staticmethod
-    def write_all(senders: list[TurnProtocol]) -> None:
+    def write_all(side: Side) -> None:
         """Have everything written that connections of this class have gathered."""
+        senders, side.senders = side.senders, []
         for sender in senders:
-            outgoing, transport = sender.outgoing, sender.transport
-            if len(outgoing) != 1 or not (sender.is_direct or sender.has_caught_up()) or transport.is_closing():
+            data, transport = sender.outgoing, sender.transport
+            if not data or not (sender.is_direct or sender.has_caught_up()) or transport.is_closing():
                 sender.write_out()
                 continue
+            sender.outgoing = b""
             sender.has_written = True
-            data = outgoing.pop()
             try:
-                rest = data[write(sender.descriptor, data) :]
+                size = write(sender.descriptor, data)
             except OSError:
-                rest = data  # the transport finds out what is wrong
-            if rest:
+                size = 0  # the transport finds out what is wrong
+            if size != len(data):
                 sender.is_direct = False
-                transport.write(rest)
+                transport.write(data[size:])
 
 
 def _copy_of(method: Any) -> Any:
@@ -140,13 +164,13 @@ def _copy_of(method: Any) -> Any:
 
 
 class Side:
-    """All connections of one class: what they have read, and who of them has something to send."""
+    """All connections of one class: which of them have read something, and which have something to send."""
 
-    __slots__ = ("of", "read", "senders")
+    __slots__ = ("listeners", "of", "senders")
 
     def __init__(self, of: type[TurnProtocol]) -> None:
         self.of = of
-        self.read: deque[tuple[TurnProtocol, bytes]] = deque()
+        self.listeners: list[TurnProtocol] = []
         self.senders: list[TurnProtocol] = []
 
 
@@ -159,7 +183,7 @@ class Turn:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.is_planned = False
+        self._is_planned = False
         self._sides: dict[type[TurnProtocol], Side] = {}
 
     @cached_property
@@ -178,36 +202,32 @@ class Turn:
 
     def plan(self) -> None:
         """Have it played as soon as the loop has read from every socket."""
-        self.is_planned = True
-        self.loop.call_soon(self._play)
+        if not self._is_planned:
+            self._is_planned = True
+            self.loop.call_soon(self._play)
 
     def hear(self) -> None:
         """Have everything heard that was read so far."""
         for side in self._sides.values():
-            if side.read:
-                side.of.hear_all(side.read)
+            if side.listeners:
+                side.of.hear_all(side)
 
     def settle(self, listener: TurnProtocol) -> None:
         """Have heard what was read from one connection: something else has happened to it."""
-        if not listener.is_unheard:
-            return
-        listener.is_unheard = False
-        read = listener.side.read
-        for entry in [entry for entry in read if entry[0] is listener]:
-            read.remove(entry)
-            listener.hear(entry[1])
+        data, listener.unheard = listener.unheard, b""
+        if data:
+            listener.hear(data, monotonic())
 
     def _play(self) -> None:
         for side in self._sides.values():
-            if side.read:
-                side.of.hear_all(side.read)
+            if side.listeners:
+                side.of.hear_all(side)
                 self._write()
-        self.is_planned = False
+        self._is_planned = False
         self._write()
 
     def _write(self) -> None:
         """Have everything written that was gathered so far."""
         for side in self._sides.values():
             if side.senders:
-                senders, side.senders = side.senders, []
-                side.of.write_all(senders)
+                side.of.write_all(side)

@@ -45,18 +45,3 @@ def is_broken(transport: asyncio.Transport) -> bool:
         return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
     except (AttributeError, OSError):
         return False
-
-
-def write_pieces(transport: asyncio.Transport, pieces: list[bytes]) -> None:
-    """Write what belongs together with one system call, and leave `pieces` empty.
-
-    Small pieces are cheaper joined than gathered by the kernel.
-    """
-    taken = pieces.copy()
-    pieces.clear()  # first, for what is written may call back
-    if transport.is_closing():
-        return
-    if len(taken[-1]) < LARGE:
-        transport.write(b"".join(taken))
-    else:
-        transport.writelines(taken)
