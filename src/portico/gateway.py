@@ -29,9 +29,6 @@ from portico.waiting import Waiting, WaitingForPlace, WaitingForVerdict
 
 logger: Final = logging.getLogger("portico.gateway")
 
-_METHOD_NAMES: Final = {
-    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND")
-}
 _NO_SERVICE: Final = "none"
 _OWN_SERVICE: Final = "gateway"
 _CLIENT_LEFT: Final = frozenset({"client_closed", "client_stalled"})
@@ -77,7 +74,7 @@ class Gateway:
         self._loop = loop
         self._finish = self.finish
         self._timestamps = Timestamps()
-        self._new_id = chain.from_iterable(iter(_some_ids, None)).__next__
+        self._ids = chain.from_iterable(iter(_some_ids, None))
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- the wire's calls: Handler
@@ -86,8 +83,7 @@ class Gateway:
         """Take a request the whole way, as far as it goes without waiting."""
         exchange = Exchange(stream, request, self._finish, content, now)
         stream.receiver = exchange
-        method = request.method
-        exchange.method = _METHOD_NAMES.get(method) or method.decode()
+        exchange.method = request.method_name
         try:
             self.identify(exchange, stream, request)
             path, mark, query = request.target.partition(b"?")  # 2. Where it is to go.
@@ -115,7 +111,7 @@ class Gateway:
         """Answer bytes that are no request."""
         exchange = Exchange(stream, None, self.finish)
         stream.receiver = exchange
-        exchange.trace_id = exchange.request_id = self._new_id()
+        exchange.trace_id = exchange.request_id = next(self._ids)
         exchange.client_ip = stream.client.address
         words = seen[: seen.find(b"\r\n")][:2048].split(b" ") if b"\r\n" in seen else []
         exchange.method = "-"
@@ -129,7 +125,7 @@ class Gateway:
 
     def identify(self, exchange: Exchange, stream: Stream, request: RequestHead) -> None:
         """1. Whose request it is and by which names it is known."""
-        exchange.trace_id = exchange.request_id = self._new_id()
+        exchange.trace_id = exchange.request_id = next(self._ids)
         networks = self.snapshot.trusted_proxies
         client = stream.client
         peer = client.peer

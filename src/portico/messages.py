@@ -107,13 +107,15 @@ class RequestHead:
     # fmt: off
     __slots__ = (
         "expects_continue", "fields", "framing", "hop_by_hop", "host", "keep_alive", "known", "known_by", "method",
-        "noted", "tail", "target", "version",
+        "method_name", "noted", "tail", "target", "version",
     )
     # fmt: on
 
     tail: bytes
     """All of it behind the target, as it came: to tell whether the next request's is the same."""
     method: bytes
+    method_name: str
+    """The same as text."""
     target: bytes
     """Origin-form (`/path?query`) or `*`; an absolute-form target was split into this and `host`."""
     version: int

@@ -32,7 +32,7 @@ class Redirect:
         """Answer a request."""
         exchange = Exchange(stream, request, self._gateway.finish, started=now)
         stream.receiver = exchange
-        exchange.method = request.method.decode()
+        exchange.method = request.method_name
         try:
             self._gateway.identify(exchange, stream, request)
             send_answer(exchange, self._answer(exchange, request))

@@ -18,6 +18,7 @@ from collections.abc import Collection, Mapping
 from ipaddress import IPv6Address
 from itertools import compress, count
 from operator import ne
+from sys import intern
 from typing import Final
 
 from portico.errors import STATUS_LINES, MessageError
@@ -191,7 +192,7 @@ def _like(latest: RequestHead, tail: bytes) -> RequestHead | None:
     if changed is None:
         return None
     request = RequestHead()
-    request.method = latest.method
+    request.method, request.method_name = latest.method, latest.method_name
     request.version = 11
     request.tail = tail
     request.known, request.known_by = latest.known, latest.known_by
@@ -241,6 +242,7 @@ def _take_line(request: RequestHead, match: re.Match[bytes], url_length: int) ->
     request.method, request.target, minor = match.groups()
     if len(request.method) > _METHOD_LENGTH or request.method in _METHODS_REFUSED:
         raise MessageError("not_implemented", f"{request.method[:32].decode()} is not offered by this gateway")
+    request.method_name = intern(request.method.decode())
     if len(request.target) > url_length:
         raise MessageError("url_too_long", f"the request target is longer than {url_length} bytes")
     request.version = 11 if minor == b"1" else 10
