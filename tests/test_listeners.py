@@ -35,6 +35,15 @@ def test_behind_the_filter_nobody_new_begins_and_whoever_has_begun_comes_in() ->
             each.close()
 
 
+def test_what_is_accepted_sends_small_pieces_at_once() -> None:
+    """Else the second piece of a response would wait 40 ms for whoever delays acknowledging the first."""
+    with open_listener("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        listener.setblocking(True)
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_an_admin_address_that_nobody_wrote_may_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         monkeypatch.setattr(GatewaySettings, "admin_address", other.getsockname())

@@ -35,6 +35,8 @@ class ListenError(Exception):
 def open_listener(host: str, port: int, way_out: str = ", or set GATEWAY_PORT to another port") -> socket.socket:
     """A listening socket. Raises ListenError where the address is taken, forbidden or unknown.
 
+    What it accepts sends small pieces at once (TCP_NODELAY is inherited): asyncio sees to that only for sockets of its
+    own.
     The message says what to do; `way_out` is what else there is to do about a port that is taken.
     """
     where = f"{host}:{port}"
@@ -45,6 +47,7 @@ def open_listener(host: str, port: int, way_out: str = ", or set GATEWAY_PORT to
         raise ListenError(f"cannot listen on {where}: {error.strerror or error}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if family == socket.AF_INET6 and host == "::":
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias, cast
 
@@ -12,6 +13,7 @@ import uvloop
 
 from portico.wire.server import ServerConnection
 from portico.wire.turn import LARGE_READ, Turn, TurnProtocol
+from portico.wire.writing import LARGE
 
 from .world import FakeLoop, FakeTransport, ServerWorld
 
@@ -32,6 +34,7 @@ class Ear(TurnProtocol):
         if data == b"fault":
             raise RuntimeError
         self.heard.append((self, data))
+        self.heard_at = now
 
 
 class Room:
@@ -60,6 +63,20 @@ def test_one_connection_can_be_heard_before_the_others() -> None:
     room.turn.settle(room.one)
     room.loop.run()
     assert room.heard == [(room.one, b"ac"), (room.other, b"b")]
+
+
+def test_what_is_heard_together_is_heard_at_one_time() -> None:
+    room = Room()
+    before = time.monotonic()
+    for ear in (room.one, room.other):
+        ear.data_received(b"a")
+    room.loop.run()
+    assert before <= room.one.heard_at == room.other.heard_at <= time.monotonic()
+    room.one.data_received(b"b")
+    between = time.monotonic()
+    room.turn.settle(room.one)
+    room.other.data_received(bytes(LARGE_READ))
+    assert between <= room.one.heard_at <= room.other.heard_at
 
 
 def test_a_large_read_is_heard_at_once_but_behind_what_came_before_it() -> None:
@@ -95,6 +112,31 @@ def test_what_is_gathered_is_written_together_at_the_end_of_the_turn() -> None:
     assert [each.sent for each in written] == [b"", b""]
     room.loop.run()
     assert [each.sent for each in written] == [b"ac", b"b"]
+
+
+def test_what_is_gathered_while_others_write_is_written_too() -> None:
+    room = Room()
+
+    class Waking(FakeTransport):
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            super().write(data)
+            room.other.gather(b"b")
+
+    room.one.transport = Waking(room.loop, room.one)
+    room.one.gather(b"a")
+    room.loop.run()
+    assert cast(FakeTransport, room.other.transport).sent == b"b"
+
+
+def test_a_large_piece_is_written_at_once_but_behind_what_came_before_it() -> None:
+    room = Room()
+    room.one.put(b"a")
+    room.one.put(bytes(LARGE))
+    sent = b"a" + bytes(LARGE)
+    assert cast(FakeTransport, room.one.transport).sent == sent
+    room.one.put(b"b")
+    room.loop.run()
+    assert cast(FakeTransport, room.one.transport).sent == sent + b"b"
 
 
 def test_each_kind_of_connection_has_code_of_its_own() -> None:

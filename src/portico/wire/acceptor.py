@@ -90,7 +90,6 @@ class Acceptor:
     async def _open(self, connection: socket.socket, peer: str) -> None:
         try:
             connection.setblocking(False)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._threshold is None:
                 await self._loop.connect_accepted_socket(self._server, connection)
             else:
