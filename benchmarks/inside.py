@@ -23,18 +23,18 @@ import uvloop
 
 from benchmarks.request import SECRET, Request, token
 from portico.config import Config
-from portico.forwarded import REQUEST_DROP
-from portico.gateway import Gateway
 from portico.observe.access_log import AccessLog
 from portico.observe.metrics import Metrics
-from portico.snapshot import SnapshotBuilder
+from portico.proxy.gateway import Gateway
+from portico.proxy.headers.forwarded import REQUEST_DROP
+from portico.snapshot.builder import SnapshotBuilder
 from portico.upstreams.instance import Instance
 from portico.upstreams.service import Timeouts
 from portico.wire import turn as turn_module
-from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.frontend import Limits
-from portico.wire.server import HttpServer, ServerConnection
+from portico.wire.http1.client import UpstreamConnection
+from portico.wire.http1.server import HttpServer, ServerConnection
 from portico.wire.turn import Turn
 
 _CONNECTIONS = 32

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.children import child, free_port
 from benchmarks.cores import LOAD
 from benchmarks.readiness import comes_true
-from portico.redis_server import find_server
+from portico.net.redis.server import find_server
 
 _WITHIN = 10.0  # seconds to start
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.certificate import certificate
 from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, SHARED, TLS, WEBSOCKET, Duty, Peer, Site
 from benchmarks.request import SECRET
-from portico.redis_server import find_server
+from portico.net.redis.server import find_server
 
 # The admin interface takes a free port: others may have a gateway on this machine.
 # INFO, because WARNING would leave answers below 400 out of the access log, which the peers write.

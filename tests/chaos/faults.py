@@ -12,8 +12,8 @@ from typing import Final
 
 from benchmarks.readiness import comes_true
 
-from live.client import ask
-from live.world import Gateway, established
+from support.client import ask
+from support.world import Gateway, established
 
 from .configs import merged
 from .fault import Fault

@@ -16,8 +16,8 @@ from benchmarks.peer import Site, program
 from benchmarks.readiness import comes_true
 from benchmarks.stress.worker import children
 
-from live.client import Wire
-from live.world import Gateway
+from support.client import Wire
+from support.world import Gateway
 
 from .configs import config_of, merged
 from .processes import ALL_CORES

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import uvloop
 
-from frames import CLOSE, TEXT, closing, encode
+from support.frames import CLOSE, TEXT, closing, encode
 
 from .outcome import LARGE, POST, WEBSOCKET, Failure, Outcome, Report
 from .service import PIECE

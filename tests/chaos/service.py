@@ -22,7 +22,7 @@ from typing import Final
 
 import uvloop
 
-from frames import CLOSE, encode
+from support.frames import CLOSE, encode
 
 from .talk import read_frame
 

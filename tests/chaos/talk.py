@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Self
 
-from frames import Frame, decode, missing
-from live.websocket import OFFER
+from support.frames import Frame, decode, missing
+from support.websocket import OFFER
 
 from .outcome import Failure, Outcome
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from portico.client.identity import IdentityError, User, Verifier, identity
-from portico.exchange import Exchange, Place
+from portico.core.exchange import Exchange, Place
 from portico.policies.identity import IdentitySettings, Signer
 
 from .tokens import HEADER, KEY, OTHER_KEY, encoded, token

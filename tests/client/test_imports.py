@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
-OWN = {"portico", "portico.redis_connection"}
+OWN = {"portico", "portico.net.redis.connection"}
 
 
 def loaded(code: str, *flags: str) -> set[str]:
@@ -39,5 +39,5 @@ def test_dependencies_load_starlette_and_no_more(name: str) -> None:
     assert "starlette" in modules
     assert not modules & {"fastapi", "uvloop", "pydantic", "msgspec", "redis", "jwt", "httpx", "uvicorn"}
     assert {each for each in modules if each.startswith("portico.") and not each.startswith("portico.client")} == {
-        "portico.redis_connection"
+        "portico.net.redis.connection"
     }

@@ -6,7 +6,7 @@ import pytest
 
 from config.conftest import Load, Report
 from portico.config import dump_config, load_dumped, refusal
-from portico.discovered import Found
+from portico.core.found import Found
 
 REDIS = "gateway: {redis_url: redis://h}\n"
 

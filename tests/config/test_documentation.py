@@ -11,7 +11,7 @@ import pytest
 
 from portico.config import Config, json_schema, load_text
 from portico.config.environment import DEFAULTS, OVERRIDES, POLICY_DEFAULTS
-from portico.errors import REASONS
+from portico.core.errors import REASONS
 from portico.observe.access_log import AccessRecord
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from config.conftest import Load
 from portico.config import dump_config, load_dumped, loading
-from portico.slices import at_once
+from portico.core.slices import at_once
 
 TEXT = """
 gateway: {limits: {body_size: 1MiB}}

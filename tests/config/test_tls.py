@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from config.conftest import Load, Report
-from live.authority import Authority
 from portico.config import dump_config, expired_certificates, file_problems, load_dumped, warnings_for
+from support.authority import Authority
 
 WHOLE = """\
 gateway:

@@ -16,8 +16,8 @@ from benchmarks.nginx_parts import command
 from benchmarks.nginx_parts import version as nginx_version
 from benchmarks.peer import Site, output_of, program
 
-from live.world import Gateway
 from portico import __version__
+from support.world import Gateway
 
 _START_WITHIN = 10.0
 

@@ -16,20 +16,20 @@ from unittest import mock
 
 from portico import policies
 from portico.config import Config
-from portico.errors import Answer as Reply
-from portico.errors import MessageError
-from portico.exchange import Exchange, Stream
-from portico.forwarded import REQUEST_DROP
-from portico.gateway import Gateway
-from portico.messages import RequestHead
+from portico.core.errors import Answer as Reply
+from portico.core.errors import MessageError
+from portico.core.exchange import Exchange, Stream
+from portico.core.messages import RequestHead
 from portico.observe.access_log import AccessRecord, _json_lines, _text_lines
 from portico.observe.metrics import Metrics
-from portico.snapshot import SnapshotBuilder
+from portico.proxy.gateway import Gateway
+from portico.proxy.headers.forwarded import REQUEST_DROP
+from portico.snapshot.builder import SnapshotBuilder
 from portico.upstreams import host_name
 from portico.upstreams.instance import Instance
 from portico.wire.deadlines import Deadlines
 from portico.wire.frontend import Limits
-from portico.wire.server import HttpServer, ServerConnection
+from portico.wire.http1.server import HttpServer, ServerConnection
 from portico.wire.turn import Turn
 
 from .case import Answer, Case

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from portico.upstreams.breaker import Breaker
-from portico.wire.client import UpstreamConnection
-from portico.wire.server import _READING_HEAD, ServerConnection
+from portico.wire.http1.client import UpstreamConnection
+from portico.wire.http1.server import _READING_HEAD, ServerConnection
 
 from .case import LARGEST_READ
 from .house import House

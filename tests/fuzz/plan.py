@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, Final
 
 from portico import policies
-from portico.exchange import Exchange
+from portico.core.exchange import Exchange
 
 ADDRESS: Final = "192.0.2.7"
 PROXY: Final = "10.1.2.3"

@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 import time
 
-from .fleet import Fleet, churn, keep_registered
-from .redis_servers import RedisServer
-from .world import Gateway, until
+from support.fleet import Fleet, churn, keep_registered
+from support.redis_servers import RedisServer
+from support.world import Gateway, until
 
 
 def main(size: int, seconds: float) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .backend import Backend
+from support.backend import Backend
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from .backend import Backend, Refusing
-from .client import ask
-from .messages import Message
+from support.backend import Backend, Refusing
+from support.client import ask
+from support.messages import Message
+from support.world import Gateway, until
+
 from .test_processes import run_portico
-from .world import Gateway, until
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from .backend import Backend, Connection, content
+from support.backend import Backend, Connection, content
+from support.world import Gateway
+
 from .test_policies import SECRET, token
-from .world import Gateway
 
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from .authority import Authority
+from support.authority import Authority
+from support.world import Gateway
+
 from .test_processes import run_portico
-from .world import Gateway
 
 GOOD = """
 gateway: {port: 8000}

@@ -13,13 +13,12 @@ import pytest
 import redis
 
 from portico.client.registry import ServiceRegistry
-
-from .backend import Backend
-from .client import ask
-from .fleet import Fleet, churn, keep_registered
-from .messages import Message
-from .redis_servers import RedisServer
-from .world import Gateway, alive, until
+from support.backend import Backend
+from support.client import ask
+from support.fleet import Fleet, churn, keep_registered
+from support.messages import Message
+from support.redis_servers import RedisServer
+from support.world import Gateway, alive, until
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from .backend import Backend
-from .world import Gateway, until
+from support.backend import Backend
+from support.world import Gateway, until
 
 RESOLVER = """
 import asyncio

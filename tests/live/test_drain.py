@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from .backend import Backend
-from .client import Wire
-from .world import Gateway, until
+from support.backend import Backend
+from support.client import Wire
+from support.world import Gateway, until
 
 
 class Traffic:

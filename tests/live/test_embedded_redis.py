@@ -12,12 +12,11 @@ from typing import Any
 
 import httpx
 
-from portico.redis_connection import connect_sync, failures
-from portico.redis_server import bundled_server, find_server
-
-from .backend import Backend
-from .redis_servers import RedisServer
-from .world import Gateway, alive, until
+from portico.net.redis.connection import connect_sync, failures
+from portico.net.redis.server import bundled_server, find_server
+from support.backend import Backend
+from support.redis_servers import RedisServer
+from support.world import Gateway, alive, until
 
 
 def config(backend: Backend, workers: int = 2, **more: Any) -> dict[str, Any]:
@@ -114,7 +113,7 @@ def test_where_the_kernel_does_not_help_a_process_of_its_own_watches() -> None:
     reader, writer = os.pipe()
     code = (
         "import sys, time\n"
-        "from portico.embedded_redis import _have_killed_at_end_of\n"
+        "from portico.processes.supervisor.embedded_redis import _have_killed_at_end_of\n"
         f"_have_killed_at_end_of({reader})\n"
         "time.sleep(60)\n"
     )

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from .backend import Backend, Connection, Refusing
-from .client import Wire
-from .world import Gateway, until
+from support.backend import Backend, Connection, Refusing
+from support.client import Wire
+from support.world import Gateway, until
 
 
 def hung(connection: Connection) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from .backend import Backend, Connection, Refusing, Script, well_behaved
-from .client import PATIENCE, request
-from .messages import CutShortError, Message
-from .world import Gateway, until
+from support.backend import Backend, Connection, Refusing, Script, well_behaved
+from support.client import PATIENCE, request
+from support.messages import CutShortError, Message
+from support.world import Gateway, until
 
 CLOSED, HALF_OPEN, OPEN = 0.0, 1.0, 2.0
 

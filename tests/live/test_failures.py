@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from .backend import Backend, Connection, Refusing, Script, content, well_behaved
-from .client import request
-from .messages import CutShortError
-from .world import Gateway, until
+from support.backend import Backend, Connection, Refusing, Script, content, well_behaved
+from support.client import request
+from support.messages import CutShortError
+from support.world import Gateway, until
 
 
 def reset_before_answer(connection: Connection) -> None:

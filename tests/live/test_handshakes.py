@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, encode
+from support.backend import Backend, Connection, Script, content
+from support.client import request
+from support.frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, encode
+from support.websocket import KEY, OFFER, SWITCHING, UPGRADE, WebSocket, accept, echo, handshake, hear, read_frame, say
+from support.world import Gateway
 
-from .backend import Backend, Connection, Script, content
-from .client import request
 from .test_processes import run_portico
-from .websocket import KEY, OFFER, SWITCHING, UPGRADE, WebSocket, accept, echo, handshake, hear, read_frame, say
-from .world import Gateway
 
 
 @pytest.fixture(scope="module")

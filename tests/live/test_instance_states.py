@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from .backend import Backend, Script, well_behaved
-from .client import ask
+from support.backend import Backend, Script, well_behaved
+from support.client import ask
+from support.world import Gateway, until
+
 from .test_failover import hangs, resets, running, says, service
 from .test_processes import run_portico
-from .world import Gateway, until
 
 
 def instances(gateway: Gateway) -> list[dict[str, Any]]:

@@ -10,10 +10,10 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from .backend import Backend, Connection, content
-from .client import Wire, request
-from .messages import Message
-from .world import Gateway, until
+from support.backend import Backend, Connection, content
+from support.client import Wire, request
+from support.messages import Message
+from support.world import Gateway, until
 
 MEMBERS = {"type", "title", "status", "detail", "instance", "request_id", "reason"}
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from .backend import Backend, Connection
-from .client import request
+from support.backend import Backend, Connection
+from support.client import request
+from support.world import Gateway, until
+
 from .test_policies import SECRET, bearer, token
-from .world import Gateway, until
 
 FIELDS = {
     *("timestamp", "method", "path", "client_ip", "status_code", "duration_ms"),

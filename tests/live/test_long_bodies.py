@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from .authority import Authority
-from .backend import Backend, Connection, content
-from .client import Wire, request
-from .messages import read_exactly, read_head
-from .world import Gateway, until
+from support.authority import Authority
+from support.backend import Backend, Connection, content
+from support.client import Wire, request
+from support.messages import read_exactly, read_head
+from support.world import Gateway, until
 
 SIZES = (256 << 10, (256 << 10) + 1, (272 << 10) + 7, 1 << 20, (5 << 20) + 3)
 """About where the kernel takes over, and with and without something left for the end."""

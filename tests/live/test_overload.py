@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from .backend import Backend, Connection, content
-from .client import Wire, request
-from .messages import Message
+from support.backend import Backend, Connection, content
+from support.client import Wire, request
+from support.messages import Message
+from support.websocket import SWITCHING, WebSocket
+from support.world import Gateway, until
+
 from .test_endpoints import samples
-from .websocket import SWITCHING, WebSocket
-from .world import Gateway, until
 
 
 class Gate:

@@ -11,9 +11,9 @@ from typing import Any
 import jwt
 import pytest
 
-from .backend import Backend
-from .messages import Message
-from .world import Gateway, until
+from support.backend import Backend
+from support.messages import Message
+from support.world import Gateway, until
 
 SECRET = "a-secret-of-more-than-sixty-four-bytes-which-is-long-enough-for-hs512-too"
 

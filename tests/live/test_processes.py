@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from .backend import Backend, Connection, content
-from .client import Wire, request
-from .messages import CutShortError
-from .world import Gateway, alive, until
+from support.backend import Backend, Connection, content
+from support.client import Wire, request
+from support.messages import CutShortError
+from support.world import Gateway, alive, until
 
 
 def config(backend: Backend, workers: int = 1, **more: Any) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from .authority import Authority
-from .backend import Backend
-from .client import PATIENCE, Wire, request
-from .world import Gateway, until
+from support.authority import Authority
+from support.backend import Backend
+from support.client import PATIENCE, Wire, request
+from support.world import Gateway, until
 
 BALANCER = "127.0.0.9"
 LINE = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 4433\r\n"

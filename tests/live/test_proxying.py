@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from .backend import Backend, Connection, content
-from .client import Wire, request
-from .world import Gateway, until
+from support.backend import Backend, Connection, content
+from support.client import Wire, request
+from support.world import Gateway, until
 
 SIZES = [0, 1, 64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 5 * 1024 * 1024]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from .authority import Authority, Leaf
-from .client import Wire, request
-from .messages import Message
-from .world import Gateway, until
+from support.authority import Authority, Leaf
+from support.client import Wire, request
+from support.messages import Message
+from support.world import Gateway, until
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,10 @@ import pytest
 import redis.asyncio
 import uvloop
 
-from portico.redis_connection import connect, connect_sync, failures
-from portico.redis_probe import unreachable
-
-from .authority import Authority
-from .redis_servers import RedisServer, cluster, free_port, program_with_tls, watched_pair
+from portico.net.redis.connection import connect, connect_sync, failures
+from portico.net.redis.probe import unreachable
+from support.authority import Authority
+from support.redis_servers import RedisServer, cluster, free_port, program_with_tls, watched_pair
 
 PASSWORD = "p@ss/w:rd"  # every character that means something in a URL
 

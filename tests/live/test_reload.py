@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from .authority import Authority
-from .backend import Backend
-from .client import ask
-from .messages import Message
-from .world import Gateway, until
+from support.authority import Authority
+from support.backend import Backend
+from support.client import ask
+from support.messages import Message
+from support.world import Gateway, until
 
 
 def config(**services: Any) -> dict[str, Any]:

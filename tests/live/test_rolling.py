@@ -8,13 +8,13 @@ import threading
 
 import pytest
 
-from frames import CLOSE, TEXT, Frame
+from support.backend import Backend, Connection
+from support.client import Wire, request
+from support.frames import CLOSE, TEXT, Frame
+from support.websocket import WebSocket, echo
+from support.world import Gateway, until
 
-from .backend import Backend, Connection
-from .client import Wire, request
 from .test_drain import config, traffic
-from .websocket import WebSocket, echo
-from .world import Gateway, until
 
 GOING_AWAY = b"\x03\xe9"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from .backend import Backend
-from .world import Gateway
+from support.backend import Backend
+from support.world import Gateway
 
 
 def route(service: str, path: str, rewrite: str, **narrowed: Any) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 from httpx import AsyncClient
 
-from .client import ask
+from support.client import ask
+from support.world import Gateway, alive, until
+
 from .test_processes import run_portico
-from .world import Gateway, alive, until
 
 SAMPLES = {"gemini": 8001, "atc": 8002, "portfolio": 8003}
 PORTS = (8000, *SAMPLES.values())

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from .backend import Backend
-from .client import ask
-from .messages import Message
-from .service import UvicornService
+from support.backend import Backend
+from support.client import ask
+from support.messages import Message
+from support.service import UvicornService
+from support.websocket import handshake, read_frame
+from support.world import Gateway
+
 from .test_browser import FLAGS
 from .test_policies import SECRET, bearer, token
-from .websocket import handshake, read_frame
-from .world import Gateway
 
 KEY = "a key that the gateway and its services share"
 NEXT_KEY = "the key that they are going to share after it"

@@ -7,12 +7,13 @@ import socket
 import threading
 from collections.abc import Mapping
 
-from .client import PATIENCE, Wire, request
-from .messages import Message
-from .redis_servers import RedisServer
-from .service import UvicornService
+from support.client import PATIENCE, Wire, request
+from support.messages import Message
+from support.redis_servers import RedisServer
+from support.service import UvicornService
+from support.world import Gateway, until
+
 from .tiny_registry import TOKEN, TinyRegistry
-from .world import Gateway, until
 
 
 def registering(admin: str, **more: str) -> Mapping[str, str]:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from redis_process import RedisProcess, SlowWay
+from support.backend import Backend
+from support.redis_process import RedisProcess, SlowWay
+from support.world import Gateway, until
 
-from .backend import Backend
 from .crowd import Crowd, storm
 from .test_policies import SECRET, bearer, token
-from .world import Gateway, until
 
 _PLENTY = {"requests_per_minute": 1e6, "burst": 10**6}
 _WRONG_BY = 61

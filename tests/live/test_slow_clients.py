@@ -16,10 +16,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from .backend import Backend, Connection, content
-from .client import Wire, request
-from .messages import read_chunks, read_exactly, read_head
-from .world import Gateway, socket_inodes, until
+from support.backend import Backend, Connection, content
+from support.client import Wire, request
+from support.messages import read_chunks, read_exactly, read_head
+from support.world import Gateway, socket_inodes, until
 
 EACH = 300
 PIECE = content(1 << 20)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from .backend import Backend, Connection, Script, well_behaved
-from .client import PATIENCE, Wire, request
-from .messages import read_head
-from .world import Gateway, until
+from support.backend import Backend, Connection, Script, well_behaved
+from support.client import PATIENCE, Wire, request
+from support.messages import read_head
+from support.world import Gateway, until
 
 SMUGGLED = b"GET /api/good/smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 ONE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"

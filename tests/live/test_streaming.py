@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from .backend import Backend, Connection, content
-from .client import Wire, request
-from .messages import read_chunks, read_head, read_request_body
-from .world import Gateway, until
+from support.backend import Backend, Connection, content
+from support.client import Wire, request
+from support.messages import read_chunks, read_head, read_request_body
+from support.world import Gateway, until
 
 SIZE = 256 << 20
 """`make stress` moves forty times as much."""

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from .authority import Authority, Leaf
-from .backend import Backend, content
-from .client import Wire, request
-from .world import Gateway, until
+from support.authority import Authority, Leaf
+from support.backend import Backend, content
+from support.client import Wire, request
+from support.world import Gateway, until
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from .backend import Backend, Connection
-from .client import Wire
-from .world import Gateway
+from support.backend import Backend, Connection
+from support.client import Wire
+from support.world import Gateway
 
 UPLOAD = (
     b"POST %b HTTP/1.1\r\nHost: a\r\nTE: %b\r\nTrailer: X-Sum, X-Other, Host\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from frames import BINARY, CLOSE, PING, TEXT, Frame, closing, encode, fragments
+from support.authority import Authority
+from support.backend import Backend, Connection, content
+from support.client import request
+from support.frames import BINARY, CLOSE, PING, TEXT, Frame, closing, encode, fragments
+from support.websocket import OFFER, WebSocket, accept, echo, hear, say
+from support.world import Gateway, socket_inodes, until
 
-from .authority import Authority
-from .backend import Backend, Connection, content
-from .client import request
 from .test_policies import SECRET, bearer, token
-from .websocket import OFFER, WebSocket, accept, echo, hear, say
-from .world import Gateway, socket_inodes, until
 
 GONE = Frame(CLOSE, b"\x03\xe9")
 """1001: going away."""

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from .client import Wire
-from .websocket import KEY, OFFER, UPGRADE, EchoServers, Listener
+from support.client import Wire
+from support.websocket import KEY, OFFER, UPGRADE, EchoServers, Listener
+from support.world import Gateway
+
 from .websocket_cases import CASES, Case
-from .world import Gateway
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import pytest
 from websockets.asyncio.client import connect
 
-from .backend import Backend
+from support.backend import Backend
+from support.websocket import EchoServers
+from support.world import Gateway, until
+
 from .test_browser import FLAGS, page_server
-from .websocket import EchoServers
-from .world import Gateway, until
 
 CLIENTS = 100
 TOTAL = 32 << 20

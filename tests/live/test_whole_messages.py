@@ -6,12 +6,11 @@ import time
 
 import pytest
 
-from redis_process import RedisProcess
-
-from .backend import Backend, Connection, content
-from .client import request
-from .messages import read_response
-from .world import Gateway
+from support.backend import Backend, Connection, content
+from support.client import request
+from support.messages import read_response
+from support.redis_process import RedisProcess
+from support.world import Gateway
 
 SIZES = (1, 100, 10_000, (16 << 10) - 1, 16 << 10, 60_000, (64 << 10) + 1, 200_000)
 """About where a piece is large, and where content is too large to be sent again."""

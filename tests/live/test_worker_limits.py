@@ -8,9 +8,10 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from .backend import Backend
+from support.backend import Backend
+from support.world import Gateway, until
+
 from .crowd import storm
-from .world import Gateway, until
 
 BURST = 60
 LIMIT = {"requests_per_minute": 0.001, "burst": BURST}

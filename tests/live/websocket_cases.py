@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from frames import BINARY, CLOSE, CONTINUATION, MASK, PING, PONG, TEXT, closing, encode, fragments
+from support.frames import BINARY, CLOSE, CONTINUATION, MASK, PING, PONG, TEXT, closing, encode, fragments
 
 FIN: Final = "FIN"
 RST: Final = "RST"

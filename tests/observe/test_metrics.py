@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from portico.control.exposition import render_metrics
-from portico.control.workers import add_up
 from portico.observe.metrics import BOUNDS, Metrics
+from portico.processes.control.exposition import render_metrics
+from portico.processes.control.workers import add_up
 
 GAUGES: dict[str, Any] = {
     "in_flight": 1,

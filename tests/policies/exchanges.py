@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from portico.exchange import Exchange, Stream
-from portico.messages import Fields, RequestHead
+from portico.core.exchange import Exchange, Stream
+from portico.core.messages import Fields, RequestHead
 
 HOST = b"gateway.example:8080"
 

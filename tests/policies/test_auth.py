@@ -10,7 +10,7 @@ import jwt
 import pytest
 from pydantic import SecretStr
 
-from portico.errors import Answer, Refusal
+from portico.core.errors import Answer, Refusal
 from portico.policies import STEPS, build_chain
 from portico.policies.auth import AuthSettings, JwtSettings, build_auth
 from portico.policies.authorize import AuthorizeSettings, build_authorize

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from portico.errors import Answer, Refusal
+from portico.core.errors import Answer, Refusal
 from portico.policies.cors import CorsSettings, build_cors
 from portico.policies.policy import Context, State
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from portico.errors import Refusal
-from portico.exchange import Exchange
+from portico.core.errors import Refusal
+from portico.core.exchange import Exchange
 from portico.policies.measures import key_value
 from portico.policies.policy import Context, Policy, State
 from portico.policies.rate_limit import RateLimit, RateLimitSettings, build_after_auth, build_before_auth

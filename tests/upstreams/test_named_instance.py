@@ -10,12 +10,12 @@ from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 
-from portico.errors import UpstreamError
+from portico.core.errors import UpstreamError
 from portico.upstreams.host_name import HostName
 from portico.upstreams.instance import Address
 from portico.upstreams.named_instance import NamedInstance, is_literal
-from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import Deadlines
+from portico.wire.http1.client import UpstreamConnection
 from portico.wire.turn import Turn
 
 ALL = ("127.0.0.2", "127.0.0.3", "127.0.0.4")

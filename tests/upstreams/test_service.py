@@ -16,8 +16,8 @@ from portico.upstreams.breaker import Breaker, Trip
 from portico.upstreams.budget import Budget
 from portico.upstreams.instance import Address, Instance
 from portico.upstreams.service import Balancing, Retry, Service, Timeouts
-from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import NEVER, Deadlines
+from portico.wire.http1.client import UpstreamConnection
 from portico.wire.turn import Turn
 
 from .members import NOBODY, Clock, FakeDeadlines

@@ -7,7 +7,7 @@ import ssl
 from portico.wire.acceptor import Acceptor
 from portico.wire.deadlines import Deadlines
 from portico.wire.frontend import Limits
-from portico.wire.server import HttpServer
+from portico.wire.http1.server import HttpServer
 from portico.wire.threshold import Threshold
 from portico.wire.turn import Turn
 

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from portico.messages import CHUNKED, ResponseHead
-from portico.wire.client import ResponseHeads
+from portico.core.messages import CHUNKED, ResponseHead
 from portico.wire.frontend import Limits
+from portico.wire.http1.client import ResponseHeads
 
 from .world import Answered, ServerWorld, UpstreamWorld, corpus, decided, raw_bytes
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from portico.messages import TUNNEL, ResponseHead
-from portico.wire.client import UpstreamConnection
+from portico.core.messages import TUNNEL, ResponseHead
 from portico.wire.deadlines import NEVER
+from portico.wire.http1.client import UpstreamConnection
 
 from .test_websocket import ACCEPT, KEY
 from .world import Answered, Patience, Recorded, ServerWorld, UpstreamWorld

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 import pytest
 import uvloop
 
-from portico.wire.server import ServerConnection
+from portico.wire.http1.server import ServerConnection
 from portico.wire.turn import LARGE_READ, Turn, TurnProtocol
 from portico.wire.writing import LARGE
 

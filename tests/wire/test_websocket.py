@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frames import CLOSE, TEXT, closing, decode, encode
 from portico.wire.websocket import GOING_AWAY, Frames, accepts, masked_going_away
+from support.frames import CLOSE, TEXT, closing, decode, encode
 
 from .world import splits
 

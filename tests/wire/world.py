@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from portico.errors import REASONS, MessageError, UpstreamError
-from portico.exchange import Stream
-from portico.messages import RequestHead, ResponseHead
-from portico.wire.client import ResponseHeads, UpstreamConnection
+from portico.core.errors import REASONS, MessageError, UpstreamError
+from portico.core.exchange import Stream
+from portico.core.messages import RequestHead, ResponseHead
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.frontend import Limits
-from portico.wire.server import HttpServer, ServerConnection
+from portico.wire.http1.client import ResponseHeads, UpstreamConnection
+from portico.wire.http1.server import HttpServer, ServerConnection
 from portico.wire.turn import Turn
 
 CORPUS = Path(__file__).parent / "corpus"

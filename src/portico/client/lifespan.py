@@ -15,7 +15,7 @@ from portico.client.departure import Departure
 from portico.client.presence import Presence
 from portico.client.registries import GatewayRegistry, RedisRegistry, Registry
 from portico.client.types import ASGIApp, Message, Receive, Scope, Send
-from portico.redis_connection import check_url
+from portico.net.redis.connection import check_url
 
 logger: Final = logging.getLogger("portico.client")
 

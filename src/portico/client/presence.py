@@ -11,7 +11,7 @@ from typing import Final
 
 from portico.client.announcement import Announcement
 from portico.client.registries import Registry
-from portico.redis_connection import reason
+from portico.net.redis.connection import reason
 
 logger: Final = logging.getLogger("portico.client")
 

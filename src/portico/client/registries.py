@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from portico.client.announcement import Announcement
 from portico.client.registry import AsyncServiceRegistry
-from portico.redis_connection import masked
+from portico.net.redis.connection import masked
 
 _PATIENCE: Final = 5.0
 _ANSWER_LIMIT: Final = 65_536

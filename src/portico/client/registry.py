@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from portico.client.registry_keys import CHANNEL, key_of, value_of
-from portico.redis_connection import connect, connect_sync, failures
+from portico.net.redis.connection import connect, connect_sync, failures
 
 _TIMEOUT: Final = 5.0
 _CONNECTIONS: Final = 4

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator
 
 from portico.config.section import Section
-from portico.settings import HeaderName
+from portico.core.settings import HeaderName
 
 
 class HeaderKey(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from portico.config.section import Section, Share, Whole, is_word
-from portico.settings import Duration
+from portico.core.settings import Duration
 
 
 class CircuitBreakerSettings(Section):

@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from portico.certificates import CertificateError, Pair, days_left, read_certificate
 from portico.config.model import Config
 from portico.config.problems import KeyPath, dotted
 from portico.config.services import UpstreamTlsSettings
-from portico.redis_connection import tls_files
-from portico.tls import client_context, server_context
+from portico.net.redis.connection import tls_files
+from portico.net.tls.certificates import CertificateError, Pair, days_left, read_certificate
+from portico.net.tls.contexts import client_context, server_context
 
 
 def file_problems(config: Config) -> list[str]:

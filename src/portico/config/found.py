@@ -13,7 +13,7 @@ from portico.config.discovery import DiscoverSettings, Origins, Source, long_dis
 from portico.config.routes import RouteSettings, path_prefix
 from portico.config.section import NoneIsEmpty, Section, Whole
 from portico.config.services import ServiceDefaults, ServiceSettings
-from portico.settings import Duration
+from portico.core.settings import Duration
 
 _PATTERN: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,100}")
 _DEFAULT_PATH: Final = "/api/{name}"

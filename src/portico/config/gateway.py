@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word
 from portico.config.tls import TlsSettings
-from portico.redis_connection import check_url
-from portico.settings import Duration, DurationOrZero, Size
+from portico.core.settings import Duration, DurationOrZero, Size
+from portico.net.redis.connection import check_url
 
 Network = IPv4Network | IPv6Network
 

@@ -39,9 +39,9 @@ from portico.config.routes import ConsumerSettings, RouteSettings
 from portico.config.section import NoneIsEmpty, Section
 from portico.config.services import ServiceSettings
 from portico.config.words import LOCATED
+from portico.core.settings import Name
+from portico.core.slices import Steps, at_once
 from portico.policies.auth import JwtSettings
-from portico.settings import Name
-from portico.slices import Steps, at_once
 
 POLICY_DEFAULTS = "policy_defaults"
 """The key of the validation context under which the environment's completions of policies are handed in."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from portico.config.section import Section, Whole
-from portico.settings import Duration
+from portico.core.settings import Duration
 
 Places = Annotated[Whole, Field(ge=1, le=1_000_000)]
 """A number of exchanges under way at once."""

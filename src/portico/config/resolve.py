@@ -12,9 +12,9 @@ from portico.config.retries import RetrySettings
 from portico.config.routes import RouteSettings
 from portico.config.section import inherit
 from portico.config.services import ServiceSettings, Timeouts, Upstream
+from portico.core.slices import Steps, at_once
 from portico.policies import GATEWAY_KEYS
 from portico.policies.auth import AuthSettings, JwtSettings
-from portico.slices import Steps, at_once
 
 
 @dataclass(frozen=True, slots=True)

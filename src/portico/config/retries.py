@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from portico.config.section import Method, Section, Share, Whole
-from portico.settings import Duration, DurationOrZero
+from portico.core.settings import Duration, DurationOrZero
 
 
 def _long_retries(value: Any) -> Any:

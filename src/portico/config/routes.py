@@ -11,9 +11,9 @@ from portico.config.levels import Policies
 from portico.config.retries import RetryField
 from portico.config.section import Method, NoneIsEmpty, Section, Whole
 from portico.config.services import TimeoutField, Trailers, Upgrades
-from portico.errors import MessageError
-from portico.paths import segments_of
-from portico.settings import HeaderName, Name
+from portico.core.errors import MessageError
+from portico.core.paths import segments_of
+from portico.core.settings import HeaderName, Name
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\]")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from portico.settings import Settings
+from portico.core.settings import Settings
 
 
 class Section(Settings):

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from portico.certificates import Pair
 from portico.config.balancing import LoadBalancing
 from portico.config.breakers import (
     CircuitBreakerField,
@@ -25,9 +24,10 @@ from portico.config.levels import Policies
 from portico.config.overload import MaxRequests, Places, QueueField, QueueSettings
 from portico.config.retries import HedgeSettings, RetryField, RetrySettings
 from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inherit, is_word
-from portico.discovered import Found
-from portico.forwarded import FORBIDDEN_TRAILERS
-from portico.settings import Duration, DurationOrZero, HeaderName, Name, parse_duration
+from portico.core.found import Found
+from portico.core.settings import Duration, DurationOrZero, HeaderName, Name, parse_duration
+from portico.net.tls.certificates import Pair
+from portico.proxy.headers.forwarded import FORBIDDEN_TRAILERS
 
 
 def _long_health_check(value: Any) -> Any:

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from portico.certificates import Pair
 from portico.config.section import FilePath, Section, Whole
+from portico.net.tls.certificates import Pair
 
 
 def _version(value: Any) -> Any:

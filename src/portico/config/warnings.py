@@ -9,11 +9,11 @@ from portico.config.gateway import GatewaySettings
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, Problem, dotted
 from portico.config.resolve import ResolvedRoute
+from portico.net.redis.server import bundled_server
 from portico.policies.auth import AuthSettings
 from portico.policies.cors import CorsSettings
 from portico.policies.identity import IdentitySettings
 from portico.policies.rate_limit import needs_redis
-from portico.redis_server import bundled_server
 
 SAMPLE_SECRET = "your-secret-key-here"  # noqa: S105 - the one that nobody should keep
 SERVER_KEEP_ALIVE = 5.0

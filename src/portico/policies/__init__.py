@@ -9,11 +9,11 @@ from typing import Any, Final
 from portico.policies.auth import AuthSettings, build_auth
 from portico.policies.authorize import AuthorizeSettings, build_authorize
 from portico.policies.cors import CorsSettings, build_cors
+from portico.policies.counters.shared_buckets import BucketTable
+from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.identity import IdentitySettings, build_identity
 from portico.policies.policy import Context, Pending, Policy, State
 from portico.policies.rate_limit import RateLimitSettings, build_after_auth, build_before_auth
-from portico.stores.shared_buckets import BucketTable
-from portico.stores.shared_limits import SharedLimits
 
 
 @dataclass(frozen=True, slots=True)

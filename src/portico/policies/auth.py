@@ -10,12 +10,12 @@ from typing import Annotated, Any, Final, Literal
 import jwt
 from pydantic import Field, SecretStr
 
-from portico.errors import Answer, Refusal
-from portico.exchange import Exchange
-from portico.messages import Fields
+from portico.core.errors import Answer, Refusal
+from portico.core.exchange import Exchange
+from portico.core.messages import Fields
+from portico.core.settings import DurationOrZero, Settings
+from portico.policies.counters.generations import Generations
 from portico.policies.policy import Context, Policy
-from portico.settings import DurationOrZero, Settings
-from portico.stores.generations import Generations
 
 
 class JwtSettings(Settings):

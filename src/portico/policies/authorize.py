@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from portico.errors import Answer, Refusal
-from portico.exchange import Exchange
+from portico.core.errors import Answer, Refusal
+from portico.core.exchange import Exchange
+from portico.core.settings import Settings
 from portico.policies.policy import Context, Policy
-from portico.settings import Settings
 
 
 class AuthorizeSettings(Settings):

@@ -7,11 +7,11 @@ from typing import Final
 
 from pydantic import Field
 
-from portico.errors import Answer, Refusal
-from portico.exchange import Exchange
-from portico.messages import RequestHead, offered_upgrades
+from portico.core.errors import Answer, Refusal
+from portico.core.exchange import Exchange
+from portico.core.messages import RequestHead, offered_upgrades
+from portico.core.settings import DurationOrZero, Settings
 from portico.policies.policy import Context, Policy
-from portico.settings import DurationOrZero, Settings
 
 
 class CorsSettings(Settings):

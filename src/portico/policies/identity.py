@@ -16,9 +16,9 @@ from typing import Annotated, Final
 import msgspec
 from pydantic import AfterValidator, Field, SecretStr
 
-from portico.exchange import Exchange
+from portico.core.exchange import Exchange
+from portico.core.settings import Duration, Settings
 from portico.policies.policy import Context, Policy
-from portico.settings import Duration, Settings
 
 _KEY_BYTES: Final = 32
 

@@ -14,11 +14,11 @@ from math import ceil
 from typing import Final, Protocol
 from urllib.parse import quote
 
-from portico.exchange import Exchange
-from portico.stores.buckets import Buckets
-from portico.stores.periods import Period, bounds
-from portico.stores.quotas import Quotas
-from portico.stores.redis_link import argument
+from portico.core.exchange import Exchange
+from portico.policies.counters.buckets import Buckets
+from portico.policies.counters.periods import Period, bounds
+from portico.policies.counters.quotas import Quotas
+from portico.policies.counters.redis_link import argument
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._~:/@+-]{1,64}")
 _REMEMBERED: Final = 16_384

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from portico.errors import Answer
-from portico.exchange import Exchange
-from portico.stores.shared_buckets import BucketTable
-from portico.stores.shared_limits import SharedLimits
+from portico.core.errors import Answer
+from portico.core.exchange import Exchange
+from portico.policies.counters.shared_buckets import BucketTable
+from portico.policies.counters.shared_limits import SharedLimits
 
 
 class Pending:

@@ -11,16 +11,16 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
-from portico.errors import Answer, Refusal
-from portico.exchange import Exchange
+from portico.core.errors import Answer, Refusal
+from portico.core.exchange import Exchange
+from portico.core.settings import HeaderName, Settings
+from portico.policies.counters.buckets import Buckets, TokenBuckets
+from portico.policies.counters.periods import PERIODS
+from portico.policies.counters.quotas import Quotas
+from portico.policies.counters.shared_buckets import BucketTable, SharedBuckets
+from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.measures import Measure, Quota, Rate
 from portico.policies.policy import Context, Pending, Policy
-from portico.settings import HeaderName, Settings
-from portico.stores.buckets import Buckets, TokenBuckets
-from portico.stores.periods import PERIODS
-from portico.stores.quotas import Quotas
-from portico.stores.shared_buckets import BucketTable, SharedBuckets
-from portico.stores.shared_limits import SharedLimits
 
 
 class ByHeader(Settings):

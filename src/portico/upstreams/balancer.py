@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias, TypeVar
 
-from portico.exchange import Exchange
+from portico.core.exchange import Exchange
 from portico.upstreams.latency import Latency
 
 

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from math import ceil
 from typing import Final, Generic, TypeAlias
 
-from portico.exchange import Exchange
+from portico.core.exchange import Exchange
 from portico.upstreams.balancer import M
 from portico.upstreams.round_robin import RoundRobin
 

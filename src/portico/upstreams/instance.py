@@ -9,11 +9,11 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from portico.errors import UpstreamError
+from portico.core.errors import UpstreamError
 from portico.upstreams.breaker import Breaker
 from portico.upstreams.latency import FAILURE, Latency
-from portico.wire.client import ResponseHeads, UpstreamConnection
 from portico.wire.deadlines import Deadlines
+from portico.wire.http1.client import ResponseHeads, UpstreamConnection
 from portico.wire.turn import Turn
 
 RECENT: Final = 1.0

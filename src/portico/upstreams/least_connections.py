@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic
 
-from portico.exchange import Exchange
+from portico.core.exchange import Exchange
 from portico.upstreams.balancer import M
 
 

@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from ipaddress import ip_address
 
-from portico.errors import UpstreamError
+from portico.core.errors import UpstreamError
 from portico.upstreams.host_name import HostName
 from portico.upstreams.instance import Address, Instance
-from portico.wire.client import UpstreamConnection
 from portico.wire.deadlines import Deadlines
+from portico.wire.http1.client import UpstreamConnection
 from portico.wire.turn import Turn
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from random import random
 from typing import Final, Generic
 
-from portico.exchange import Exchange
+from portico.core.exchange import Exchange
 from portico.upstreams.balancer import M
 
 _UNKNOWN: Final = 1.0

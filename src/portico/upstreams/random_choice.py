@@ -8,7 +8,7 @@ from itertools import accumulate
 from random import random
 from typing import Generic
 
-from portico.exchange import Exchange
+from portico.core.exchange import Exchange
 from portico.upstreams.balancer import M
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import gcd
 from typing import Final, Generic, TypeVar
 
-from portico.exchange import Exchange
+from portico.core.exchange import Exchange
 
 T = TypeVar("T")
 

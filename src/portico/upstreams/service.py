@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from math import gcd
 from typing import Final
 
-from portico.exchange import Exchange
-from portico.messages import IDEMPOTENT
+from portico.core.exchange import Exchange
+from portico.core.messages import IDEMPOTENT
 from portico.upstreams.balancer import MakeBalancer
 from portico.upstreams.breaker import CLOSED, HALF_OPEN
 from portico.upstreams.budget import Budget

@@ -7,7 +7,7 @@ import logging
 import socket
 from typing import Final
 
-from portico.wire.server import HttpServer
+from portico.wire.http1.server import HttpServer
 from portico.wire.threshold import Threshold
 
 logger: Final = logging.getLogger("portico.wire")

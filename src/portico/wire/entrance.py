@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from portico.wire.acceptor import Acceptor
-from portico.wire.server import HttpServer
+from portico.wire.http1.server import HttpServer
 from portico.wire.threshold import Threshold
 
 _TOGETHER: Final = 256

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from portico.errors import MessageError
-from portico.exchange import Client, Handler
+from portico.core.errors import MessageError
+from portico.core.exchange import Client, Handler
 from portico.wire.deadlines import Deadlines
-from portico.wire.grammar import REQUEST_RULES
+from portico.wire.http1.grammar import REQUEST_RULES
 from portico.wire.turn import Turn
 
 

@@ -16,7 +16,7 @@ import sys
 from contextlib import suppress
 from typing import Final, Protocol
 
-from portico.exchange import Sink
+from portico.core.exchange import Sink
 
 logger: Final = logging.getLogger("portico.wire")
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from portico.errors import MessageError
+from portico.core.errors import MessageError
+from portico.wire.http1.server import HttpServer, RefusedConnection, ServerConnection
 from portico.wire.peeking import peek, take_header
 from portico.wire.proxy_protocol import HeaderError, Origin
-from portico.wire.server import HttpServer, RefusedConnection, ServerConnection
 
 logger: Final = logging.getLogger("portico.wire")
 

@@ -1,0 +1,294 @@
+"""The `portico` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Table
+
+from portico import __version__
+from portico.config import (
+    Config,
+    ConfigError,
+    expired_certificates,
+    file_problems,
+    json_schema,
+    load_config,
+    warnings_for,
+)
+from portico.config.gateway import split_address
+from portico.policies import POLICY_SETTINGS
+
+if TYPE_CHECKING:
+    from portico.cli.admin_client import AdminClient
+
+DEFAULT_CONFIG = "portico.yaml"
+_REDIS_PATIENCE = 1.5
+"""Seconds that `check` waits for Redis."""
+_HEALTH_STYLES = {"healthy": "green", "unhealthy": "red", "unchecked": "dim"}
+_STATE_WORDS = {
+    "down": ("down", "for", "red"),
+    "ejected": ("ejected", "by", "red"),
+    "half_open": ("half-open", "at", "yellow"),
+    "panic": ("ejected but used", "by", "yellow"),
+    "slow_start": ("slow start", "at", "yellow"),
+    "active": ("active", "", "green"),
+}
+"""How the states of `InstanceState` read, also before "1 of 2 workers"."""
+
+app = typer.Typer(
+    help="An API gateway: one YAML file, policies in plain Python.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", envvar="PORTICO_CONFIG", help=f"The configuration file.  [default: {DEFAULT_CONFIG}]"
+    ),
+]
+AdminOption = Annotated[
+    str | None,
+    typer.Option(
+        "--admin", metavar="HOST:PORT", help="The admin API of the gateway that is meant.  [default: gateway.admin]"
+    ),
+]
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(message, style=None, markup=False)
+    raise typer.Exit(1)
+
+
+def _path_of(config: Path | None) -> Path | None:
+    """The file that was named, or the default one if it is there; None: the built-in services are the configuration."""
+    if config is not None:
+        return config
+    default = Path(DEFAULT_CONFIG)
+    return default if default.exists() else None
+
+
+def _load(config: Path | None) -> tuple[Config, Path | None]:
+    path = _path_of(config)
+    try:
+        loaded = load_config(path, os.environ)
+    except ConfigError as error:
+        _fail(str(error))
+    if problems := file_problems(loaded):
+        _fail("\n".join(problems))
+    return loaded, path
+
+
+def _gateway_at(config: Path | None, admin: str | None) -> AdminClient:
+    """The running gateway that is meant. Its address counts even where the file is wrong: that may be why one asks."""
+    from portico.cli.admin_client import AdminClient, AdminError
+
+    if admin is None:
+        try:
+            return AdminClient.of(_load(config)[0].gateway)
+        except AdminError as error:
+            _fail(f"portico: {error}")
+    try:
+        host, port = split_address(admin)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--admin") from error
+    try:
+        secret = load_config(_path_of(config), os.environ).gateway.admin_token
+    except ConfigError:
+        secret = None
+    token = os.environ.get("ADMIN_TOKEN") or (secret.get_secret_value() if secret else None)
+    return AdminClient(host, port, token)
+
+
+def _print_table(table: Table) -> None:
+    """A row is a line, however wide: what is cut to fit tells nothing, and scripts read it, too."""
+    out.width = max(out.width, Measurement.get(out, out.options.update(max_width=10_000), table).maximum)
+    out.print(table)
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Take the file over whenever it changes.")] = False,
+) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C."""
+    from portico.processes.ipc.listeners import ListenError, Listeners
+    from portico.processes.supervisor.main import Supervisor
+
+    loaded, path = _load(config)
+    if reload and path is None:
+        _fail(f"portico: --reload has no file to watch: there is no {DEFAULT_CONFIG} here")
+    for warning in [*expired_certificates(loaded), *warnings_for(loaded)]:
+        err.print(f"warning: {warning}", markup=False)
+    try:
+        listeners = Listeners.open(loaded.gateway)
+    except ListenError as error:
+        _fail(f"portico: {error}")
+    Supervisor(loaded, path, listeners, watch=reload).run()
+
+
+@app.command()
+def check(config: ConfigOption = None) -> None:
+    """Check a configuration without running it; exit code 1 if it is wrong."""
+    loaded, path = _load(config)
+    if expired := expired_certificates(loaded):
+        _fail("\n".join(expired))
+    warnings = [*map(str, warnings_for(loaded)), *_redis_warnings(loaded)]
+    for warning in warnings:
+        err.print(f"warning: {warning}", markup=False)
+    name = path or "built-in configuration"
+    count = f", {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else ""
+    out.print(f"{name}: ok: {len(loaded.services)} services, {len(loaded.all_routes)} routes{count}", markup=False)
+
+
+def _redis_warnings(config: Config) -> list[str]:
+    """No error: where a configuration is checked is not always where it will run."""
+    from portico.net.redis.probe import unreachable
+
+    url = config.gateway.redis_url
+    problem = unreachable(url.get_secret_value(), _REDIS_PATIENCE) if url is not None else None
+    return [f"gateway.redis_url: {problem}"] if problem else []
+
+
+@app.command()
+def routes(config: ConfigOption = None) -> None:
+    """List every route with where it leads and which policies hold."""
+    loaded, _ = _load(config)
+    table = Table("route", "match", "service", "becomes", "policies", box=None, pad_edge=False)
+    for route in loaded.all_routes:
+        match = [
+            *route.methods,
+            route.path,
+            *route.hosts,
+            *(f"{name}={value}" for name, value in route.headers.items()),
+        ]
+        service = route.service if route.version is None else f"{route.service} {route.version}"
+        table.add_row(
+            route.name,
+            " ".join(match),
+            service,
+            route.rewrite,
+            " ".join(key for key in POLICY_SETTINGS if key in route.policies) or "none",
+        )
+    _print_table(table)
+    if loaded.discover is not None:
+        names, path = ", ".join(loaded.discover.services), loaded.discover.path
+        out.print(f"and {path} for services that register as {names}: portico services shows them", markup=False)
+
+
+@app.command()
+def services(
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what the admin API answers.")] = False,
+) -> None:
+    """Show the services of a running gateway and how they are; exit code 1 if one is down."""
+    from portico.cli.admin_client import AdminError
+
+    try:
+        found = _gateway_at(config, admin).services()
+    except AdminError as error:
+        _fail(f"portico: {error}")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        _print_table(_services_table(found["services"]))
+        for service in found["services"]:
+            if "warning" in service:
+                out.print(f"{service['name']}: {service['warning']}", markup=False)
+        out.print(f"generation {found['generation']}, workers: {len(found['workers'])}")
+    if any(service["status"] == "unhealthy" or _gets_nothing(service) for service in found["services"]):
+        raise typer.Exit(1)
+
+
+def _gets_nothing(service: dict[str, Any]) -> bool:
+    """Whether no worker sends anything to any instance."""
+    counts = [instance.get("workers", {}) for instance in service["instances"]]
+    return all(each and each.keys() <= {"ejected", "down"} for each in counts)
+
+
+def _services_table(services: list[dict[str, Any]]) -> Table:
+    columns = ("service", "instance", "weight", "health", "state", "from", "expires", "error")
+    table = Table(*columns, box=None, pad_edge=False)
+    for service in services:
+        for instance in service["instances"]:
+            health = f"[{_HEALTH_STYLES[instance['status']]}]{instance['status']}[/]"
+            left = instance.get("expires_in")
+            expires = "lost" if instance.get("lost") else "" if left is None else f"{left:.0f}s"
+            row = service["name"], instance["url"], str(instance["weight"]), health, _state_in_words(instance)
+            table.add_row(*row, instance["source"], expires, escape(instance.get("error", "")))
+        if not service["instances"]:
+            table.add_row(service["name"], "none registered", "", "[red]unhealthy[/]", "", "", "", "")
+    return table
+
+
+def _state_in_words(instance: dict[str, Any]) -> str:
+    """What the workers make of it, without those that find nothing to say; of one worker without the number."""
+    counts = instance.get("workers", {})
+    total = sum(counts.values())
+    said = []
+    for state, count in counts.items():
+        words, whose, style = _STATE_WORDS[state]
+        if whose and total > 1:
+            words = f"{words} {whose} {count} of {total} workers"
+        if whose or len(counts) == 1:
+            said.append(f"[{style}]{words}[/]")
+    if "next_try_in" in instance:
+        said.append(f"next try in {instance['next_try_in']:.0f}s")
+    return ", ".join(said)
+
+
+@app.command()
+def reload(config: ConfigOption = None, admin: AdminOption = None) -> None:
+    """Have a running gateway read its configuration anew; exit code 1 if it refuses."""
+    from portico.cli.admin_client import AdminError
+
+    try:
+        generation = _gateway_at(config, admin).reload()
+    except AdminError as error:
+        _fail(f"portico: {error}")
+    out.print(f"generation {generation} is in use")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of Portico and of what it runs on."""
+    parts = ", ".join(f"{name} {metadata.version(name)}" for name in ("uvloop", "fastapi", "pydantic"))
+    typer.echo(f"portico {__version__} (Python {platform.python_version()}, {parts})")
+
+
+@app.command()
+def demo(config: ConfigOption = None) -> None:
+    """Start three sample services and the gateway in front of them, until Ctrl-C."""
+    from portico.demo.run import run_demo
+    from portico.processes.ipc.listeners import ListenError
+
+    loaded, path = _load(config)
+    try:
+        run_demo(loaded, path)
+    except ListenError as error:
+        _fail(f"portico: {error}")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app(prog_name="portico")

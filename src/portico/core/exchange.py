@@ -1,0 +1,256 @@
+"""One request with its response: the boundary between the wire and the gateway, and the facts that are observed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from portico.core.errors import MessageError
+from portico.core.messages import RequestHead
+
+
+class Receiver(Protocol):
+    """What the wire tells about one exchange. Nothing is told after `finished`, which comes exactly once."""
+
+    def body_received(self, data: bytes) -> None:
+        """A piece of the request's content, without its transfer coding; never empty."""
+
+    def body_ended(self) -> None:
+        """The request is complete."""
+
+    def body_failed(self, error: MessageError) -> None:
+        """The rest of the request cannot be had; a response that has not begun should say why."""
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the response comes: produce no more until `resume_writing`."""
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+
+    def going_away(self) -> None:
+        """The server is about to stop: end what would go on for ever."""
+
+    def finished(self, failure: str | None) -> None:
+        """The response was handed over whole (None), or the exchange broke off for this reason."""
+
+
+class Load(Protocol):
+    """What a worker has under way."""
+
+    in_flight: int
+    """Exchanges, tunnels among them."""
+    tunnels: int
+
+
+class Sink(Protocol):
+    """A socket to which nothing that was written before is still to be sent."""
+
+    descriptor: int
+    transport: asyncio.Transport
+
+    def content_moved(self, size: int, rest: bytes) -> None:
+        """The kernel took `size` bytes of content from elsewhere and sent them here, but for the `rest`."""
+
+
+class Stream(Protocol):
+    """What the gateway can do to the client's side of one exchange; HTTP/1.1 implements it, HTTP/2 can beside it."""
+
+    receiver: Receiver
+    client: Client
+    bytes_in: int
+    """Content received so far."""
+    bytes_out: int
+    """Content sent so far."""
+    response_started: bool
+
+    @property
+    def server(self) -> Load:
+        """What runs beside this exchange."""
+
+    @property
+    def trailers(self) -> Sequence[bytes]:
+        """The field lines that came behind the request's content, once that is complete."""
+
+    def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
+        """An informational response (1xx) before the final one."""
+
+    def send_head(self, status: int, phrase: bytes, lines: list[bytes], framing: int) -> None:
+        """The response's head: end-to-end field `lines` without CRLF, and how its body will be delimited.
+
+        With a framing of `TUNNEL` there is no body: `body_received` and `send_body` carry the bytes of another
+        protocol from now on, until `end` or until the client is gone.
+        """
+
+    def send_body(self, data: bytes) -> None:
+        """A piece of the response's content."""
+
+    def sink(self) -> Sink | None:
+        """Where the kernel may send content by itself; None where that is framed, encrypted, or has to wait."""
+
+    def end(self, trailers: Sequence[bytes] = ()) -> None:
+        """The response is complete; the wire decides whether the connection lives on.
+
+        `trailers` are field lines that go behind content of unknown length.
+        """
+
+    def send_whole(self, status: int, pieces: Sequence[bytes], framing: int, now: float) -> None:
+        """A response that is all there: `send_head`, `send_body` and `end` in one; `now` is the monotonic time.
+
+        The last of its pieces is its content, the one before it the `CRLF CRLF` that ends its head, and those before
+        that are its status line in HTTP/1.1 and field lines.
+        """
+
+    def abort(self, reason: str) -> None:
+        """Break off a response that cannot be completed, so that the client sees that it is cut short."""
+
+    def read_body(self) -> None:
+        """The request's content is wanted now: a client that waits for `100 Continue` gets it."""
+
+    def pause_reading(self) -> None:
+        """Take no more of the request's content for now."""
+
+    def resume_reading(self) -> None:
+        """Take the request's content again."""
+
+
+class Client:
+    """Where a connection comes from, as the transport says; `certificate` is the client's, verified, in DER."""
+
+    __slots__ = ("address", "certificate", "local_port", "peer", "secure")
+
+    def __init__(self, address: str, local_port: int, secure: bool, certificate: bytes | None = None) -> None:
+        self.address = address
+        self.local_port = local_port
+        self.secure = secure
+        self.certificate = certificate
+        self.peer: Any = None
+        """What the handler worked out about this client; it lives as long as the connection."""
+
+
+class Handler(Protocol):
+    """What a wire protocol is given to run: it is told of requests, and of bytes that are none."""
+
+    def begin(self, stream: Stream, request: RequestHead, content: bytes, now: float) -> None:
+        """A request's head came, at the monotonic time `now`. Must set `stream.receiver` first.
+
+        Where the request's `content` came with it, that is all of it, and the receiver hears of none.
+        """
+
+    def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
+        """No request could be read from `seen`. Must set `stream.receiver` and answer; then the connection closes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a path, a host and a method lead to.
+
+    `route` is None where no route does, `handling` where no service is asked. `path` is the path as it was sent, for
+    logs and problem documents; `target` is what the service sees instead. `forwarded` is the line that tells it so.
+    """
+
+    route: Any
+    handling: Any
+    path: str
+    target: bytes
+    forwarded: bytes = b""
+
+    @classmethod
+    def nowhere(cls, path: bytes) -> Place:
+        """That of a request that reaches no route."""
+        return cls(None, None, path.decode("ascii", "backslashreplace"), path)
+
+
+_NOWHERE: Final = Place.nowhere(b"-")
+
+
+class Exchange:
+    """One exchange: what policies read and write while it runs, and what is observed when it is over.
+
+    It is also the `Receiver` of an exchange that the gateway answers itself, which wants nothing of the request's
+    content.
+    """
+
+    # fmt: off
+    __slots__ = (
+        # who and where to
+        "client_ip", "consumer", "content", "finish", "id", "method", "place", "query", "request", "request_id",
+        "scopes", "started", "stream", "trace_id", "trusted",
+        # what policies add
+        "request_lines", "response_drop", "response_lines",
+        # what came of it
+        "attempts", "ended", "reason", "status", "upstream", "upstream_seconds",
+    )
+    # fmt: on
+
+    method: str
+    query: bytes
+    """`b"?a=b"` with its question mark, or empty."""
+    request_id: str
+    id: bytes
+    """The request id as both sides are told, once a service is asked."""
+    trace_id: str
+    """32 hexadecimal digits, as in `traceparent` (W3C Trace Context)."""
+    client_ip: str
+    ended: float
+    """When its response was complete (monotonic seconds), where somebody looked at the clock then; else 0."""
+    trusted: bool
+    """Whether the peer is a proxy whose forwarded fields are believed."""
+
+    content: bytes
+    """The request's content, if all of it came with its head; it is let go once no other try can need it."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        request: RequestHead | None,
+        finish: Callable[[Exchange, str | None], None],
+        content: bytes = b"",
+        started: float = 0.0,
+    ) -> None:
+        self.stream = stream
+        self.request = request
+        self.finish = finish
+        self.content = content
+        self.started = started or time.monotonic()
+        self.ended = 0.0
+        self.place = _NOWHERE
+        self.consumer: str | None = None
+        self.scopes: tuple[str, ...] = ()
+        self.request_lines: tuple[bytes, ...] = ()
+        self.response_lines: tuple[bytes, ...] = ()
+        self.response_drop: frozenset[bytes] | None = None
+        self.attempts = 0
+        self.upstream: str | None = None
+        self.upstream_seconds: float | None = None
+        self.status = 0
+        self.reason: str | None = None
+
+    @property
+    def path(self) -> str:
+        """The path as it was sent."""
+        return self.place.path
+
+    def body_received(self, data: bytes) -> None:
+        """Content that nobody wants."""
+
+    def body_ended(self) -> None:
+        """The same."""
+
+    def body_failed(self, error: MessageError) -> None:
+        """The answer is being sent already; the wire closes after it."""
+
+    def pause_writing(self) -> None:
+        """An answer of the gateway's own is small."""
+
+    def resume_writing(self) -> None:
+        """The same."""
+
+    def going_away(self) -> None:
+        """It is over soon."""
+
+    def finished(self, failure: str | None) -> None:
+        """Observe the exchange."""
+        self.finish(self, failure)

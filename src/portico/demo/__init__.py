@@ -1,0 +1,1 @@
+"""Three sample services and the gateway before them."""

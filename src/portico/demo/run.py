@@ -1,0 +1,94 @@
+"""The demo: three sample services and the gateway in front of them, one command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Final
+
+from portico.config import Config
+from portico.processes.ipc.listeners import Listeners, open_listener
+from portico.processes.supervisor.child import Child
+from portico.processes.supervisor.main import Supervisor
+
+SAMPLES: Final = {"gemini": 8001, "atc": 8002, "portfolio": 8003}
+"""The sample services and their ports."""
+
+_WHAT: Final = {
+    "gemini": "analyses a price series",
+    "atc": "classifies its trend",
+    "portfolio": "keeps positions",
+}
+
+
+def run_demo(config: Config, config_path: Path | None) -> None:
+    """Run until Ctrl-C or SIGTERM. Raises ListenError where a port is taken, before anything was started."""
+    samples = {
+        name: open_listener("127.0.0.1", port, f": the sample service {name} has this port")
+        for name, port in SAMPLES.items()
+    }
+    listeners = Listeners.open(config.gateway)
+    _prepare_registering(listeners)
+    supervisor = Supervisor(config, config_path, listeners)
+    for name, listener in samples.items():
+        supervisor.companions.append(Child(name, _Sample(listener, supervisor)))
+    _introduce(listeners.gateway.getsockname()[1])
+    supervisor.run()
+
+
+def _prepare_registering(listeners: Listeners) -> None:
+    """Samples that are to register (PORTICO_REGISTER) do so with this gateway, if nothing else is said."""
+    if listeners.admin is not None and not os.environ.get("REDIS_URL"):
+        host, port = listeners.admin.getsockname()[:2]
+        os.environ.setdefault("PORTICO_ADMIN", f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+
+class _Sample:
+    """One sample service as a process of the supervisor's."""
+
+    def __init__(self, listener: socket.socket, supervisor: Supervisor) -> None:
+        self.listener = listener
+        self.supervisor = supervisor
+
+    def __call__(self, child: Child) -> None:
+        self.supervisor.listeners.close()
+        self.supervisor.listeners.close_admin()
+        asyncio.run(self._serve(child.name))
+
+    async def _serve(self, name: str) -> None:
+        import uvicorn  # not needed by the supervisor, from which this process was forked
+
+        os.environ["PORTICO_SERVICE_URL"] = f"http://127.0.0.1:{SAMPLES[name]}"
+        server = uvicorn.Server(uvicorn.Config(f"portico.demo.services.{name}:app", log_level="warning"))
+
+        def stop() -> None:
+            loop.remove_reader(self.supervisor.lifeline)
+            server.should_exit = True
+
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.supervisor.lifeline, stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        await server.serve(sockets=[self.listener])
+
+
+def _introduce(port: int) -> None:
+    base = f"http://localhost:{port}"
+    rows = [("gateway", base, "routes, balances, limits, logs")]
+    rows += [(name, f"http://localhost:{own}", f"{_WHAT[name]}; {base}/api/{name}") for name, own in SAMPLES.items()]
+    lines = [f"{what:<11}{where:<24}{does}" for what, where, does in (("WHAT", "WHERE", "DOES"), *rows)]
+    print("\n".join(lines))  # noqa: T201
+    print(  # noqa: T201
+        f"""
+Try:
+  curl '{base}/health'
+  curl '{base}/api/gemini/api/analyze?window=30'
+  curl -N '{base}/api/atc/api/trend/stream?limit=5&interval=0.5'
+  curl -i '{base}/v1/portfolio/positions'
+
+Ctrl-C stops everything. Below: the access log, a line for each request.
+""",
+        flush=True,
+    )

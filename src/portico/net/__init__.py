@@ -1,0 +1,1 @@
+"""Connections that are not HTTP of the proxied path: Redis, and TLS contexts with their certificates."""

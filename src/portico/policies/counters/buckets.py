@@ -1,0 +1,100 @@
+"""Token buckets in memory, one float each: the generic cell rate algorithm (ITU-T I.371)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from portico.policies.counters.generations import Generations
+
+CAPACITY: Final = 100_000
+"""Buckets per generation. A client whose bucket was dropped starts with a full one, so the oldest go first."""
+
+_ROUNDING: Final = 1e-3
+"""Share of a token by which sums of floats may be off: without it the last token of a full bucket is refused."""
+
+
+class Buckets:
+    """Buckets of `burst` tokens, refilled one token every `interval` seconds. Moments are of the monotonic clock.
+
+    What is stored per key is the moment when its bucket will be full again.
+    """
+
+    __slots__ = ("_margin", "_room", "burst", "interval", "span")
+
+    def __init__(self, requests_per_minute: float, burst: int) -> None:
+        self.burst = burst
+        self.interval = 60.0 / requests_per_minute
+        self.span = burst * self.interval
+        self._room = self.span - self.interval
+        self._margin = self.interval * _ROUNDING
+
+    def take(self, key: str, now: float) -> float:
+        """Take a token: the tokens left (0 or more), or, where there is none, minus the seconds until the next one."""
+        raise NotImplementedError
+
+    def look(self, key: str, now: float) -> float:
+        """What `take` would say now."""
+        debt = max(0.0, self._full_at(key) - now)
+        if debt > self._room + self._margin:
+            return self._room - debt
+        return self._left(debt + self.interval)
+
+    def set_left(self, key: str, left: float, now: float) -> None:
+        """Take over what a bucket kept elsewhere has: `left` tokens, or minus the seconds until the next one."""
+        debt = self.span - left * self.interval if left >= 0.0 else self._room - left
+        if debt > 0.0:
+            self._note(key, now + debt)
+
+    def _full_at(self, key: str) -> float:
+        """The moment of a key; one in the past where there is none."""
+        raise NotImplementedError
+
+    def _note(self, key: str, moment: float) -> None:
+        raise NotImplementedError
+
+    def _left(self, debt: float) -> float:
+        """The tokens left in a bucket that will be full in `debt` seconds."""
+        left = (self.span - debt) / self.interval + _ROUNDING
+        return left // 1 if left > 0.0 else 0.0
+
+
+class TokenBuckets(Buckets):
+    """The buckets of one worker; an absent key has a full one.
+
+    A bucket that has been left alone for `burst * interval` seconds is full, so generations older than that are dropped
+    without loss.
+    """
+
+    __slots__ = ("_entries", "_rotated")
+
+    def __init__(self, requests_per_minute: float, burst: int, capacity: int = CAPACITY) -> None:
+        super().__init__(requests_per_minute, burst)
+        self._entries: Generations[str, float] = Generations(capacity)
+        self._rotated = 0.0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def take(self, key: str, now: float) -> float:
+        if now - self._rotated > self.span:
+            self._rotated = now
+            self._entries.rotate()
+        young = self._entries.young
+        known = young.get(key)
+        debt = (known or self._entries.get(key) or now) - now
+        if debt <= 0.0:
+            debt = 0.0
+        elif debt > self._room + self._margin:
+            return self._room - debt
+        debt += self.interval
+        if known is None:
+            self._entries.put(key, now + debt)
+        else:
+            young[key] = now + debt
+        return self._left(debt)
+
+    def _full_at(self, key: str) -> float:
+        return self._entries.get(key) or 0.0
+
+    def _note(self, key: str, moment: float) -> None:
+        self._entries.put(key, moment)

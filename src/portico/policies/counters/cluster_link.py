@@ -1,0 +1,83 @@
+"""The same script in a Redis Cluster, by redis-py: keys of one slot in one call, as a Cluster wants it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from portico.policies.counters.redis_link import NAME, SCRIPT, Done
+
+CONNECTIONS: Final = 8
+"""To each node; redis-py does not wait for one that is in use, so no more calls than that are under way."""
+
+
+class ClusterLink:
+    """A `Link` to a Cluster; `client` is a `redis.asyncio.RedisCluster` that has so many `CONNECTIONS`.
+
+    A call costs a task for every slot, and where one of the nodes fails it fails as a whole.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self.lost: Callable[[Exception], None] = lambda _: None
+        self._client = client
+        self._is_open = False
+        self._places = asyncio.Semaphore(CONNECTIONS)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open
+
+    async def open(self) -> None:
+        await self._client.initialize()
+        self._is_open = True
+
+    def run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
+        self._begin(self._run(keys, arguments, done))
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._begin(self._client.aclose())
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
+        slots: dict[int, list[int]] = {}
+        names = [_values(key)[0] for key in keys]
+        for place, name in enumerate(names):
+            slots.setdefault(self._client.keyslot(name), []).append(place)
+        calls = [
+            self._call([names[place] for place in places], _values(b"".join(arguments[place] for place in places)))
+            for places in slots.values()
+        ]
+        replies = await asyncio.gather(*calls, return_exceptions=True)
+        whole = [0] * (len(keys) + 1)
+        for places, reply in zip(slots.values(), replies, strict=True):
+            if isinstance(reply, BaseException):
+                done(reply if isinstance(reply, Exception) else ConnectionError(str(reply)))
+                return
+            whole[0] = reply[0]
+            for place, left in zip(places, reply[1:], strict=True):
+                whole[place + 1] = left
+        done(whole)
+
+    async def _call(self, keys: list[bytes], arguments: list[bytes]) -> list[int]:
+        from redis.exceptions import NoScriptError
+
+        ask = self._client.execute_command
+        async with self._places:
+            try:
+                reply: list[int] = await ask("EVALSHA", NAME, len(keys), *keys, *arguments)
+            except NoScriptError:  # it was not run: nothing is taken twice
+                reply = await ask("EVAL", SCRIPT, len(keys), *keys, *arguments)
+        return reply
+
+
+def _values(bulk_strings: bytes) -> list[bytes]:
+    """What is in bulk strings that hold no line break."""
+    return bulk_strings.split(b"\r\n")[1::2]

@@ -1,0 +1,45 @@
+"""Quotas in memory: how many requests a key has made in the calendar period that it is now."""
+
+from __future__ import annotations
+
+from portico.policies.counters.buckets import CAPACITY
+from portico.policies.counters.generations import Generations
+from portico.policies.counters.periods import Period, bounds
+
+
+class Quotas:
+    """Counts up to `allowed` requests of each key in every period (UTC).
+
+    With more than twice `capacity` keys in one period, those that ask least often are forgotten and begin again.
+    """
+
+    __slots__ = ("_begin", "_counts", "_end", "allowed", "period")
+
+    def __init__(self, allowed: int, period: Period, capacity: int = CAPACITY) -> None:
+        self.allowed = allowed
+        self.period: Period = period
+        self._begin = self._end = 0
+        self._counts: Generations[str, int] = Generations(capacity)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def look(self, key: str, now: float) -> float:
+        """What `take` would say. `now` is in seconds since the epoch."""
+        if not self._begin <= now < self._end:
+            self._begin, self._end = bounds(self.period, now)
+            self._counts = Generations(self._counts.capacity)
+        used = self._counts.get(key) or 0
+        return self.allowed - used - 1 if used < self.allowed else now - self._end
+
+    def set_left(self, key: str, left: float, now: float) -> None:
+        """Take over what was counted elsewhere: so many are left, none where that is negative."""
+        self.look(key, now)
+        self._counts.put(key, self.allowed - max(0, int(left)))
+
+    def take(self, key: str, now: float) -> float:
+        """Count a request: how many are left, or, where none is, minus the seconds until the next period."""
+        left = self.look(key, now)
+        if left >= 0:
+            self._counts.put(key, self.allowed - int(left))
+        return left

@@ -1,0 +1,302 @@
+"""Limits that all workers and gateways share, in Redis: questions of one turn of the event loop in one call.
+
+A question waits `patience` seconds at most. Who did not get an answer by then, or asks while Redis is known to be slow
+or away, is told so and goes by what the policy says for that case. When that lasts, nobody waits for Redis again until
+a probe was answered in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from portico.net.redis.connection import reason
+from portico.policies.counters.generations import Generations
+from portico.policies.counters.redis_link import Link, argument
+
+logger: Final = logging.getLogger("portico.limits")
+
+_MOST_IN_A_CALL: Final = 200
+"""Questions in one run of the script: Redis does nothing else meanwhile."""
+_REFUSED_FOR: Final = 1.0
+"""Seconds at most for which a refusal is repeated without asking: whoever empties a limit in Redis sees it soon."""
+_REFUSED: Final = 50_000
+_LATE_FOR: Final = 0.1
+"""Seconds, or five times the patience, for which every answer is late before Redis is asked no more: on a busy machine
+a single stall is common, and Redis counts what it is asked, however late."""
+_PAUSES: Final = (0.05, 2.0)
+"""Seconds between probes, doubled each time from the one to the other."""
+_STEADY: Final = 10.0
+"""Seconds of service after which the first pause is the short one again."""
+_CONNECT_PATIENCE: Final = 2.0
+_GIVEN_UP: Final = 2.0
+"""Seconds of silence after which a connection is replaced: the other end may be gone without a word."""
+_PROBE: Final = [argument(b"portico:limit:probe")], [b"".join(map(argument, (b"1000000", b"1", b".")))]
+
+
+class Question(Protocol):
+    """What one request asks of its limits."""
+
+    keys: list[bytes]
+    """The names of its limits in Redis, as bulk strings."""
+    arguments: list[bytes]
+    """What the script has to know of each, as bulk strings, the three of one joined."""
+
+    def answered(self, left: list[int], clock: float) -> None:
+        """For each limit how many requests are left, or minus the microseconds until it admits one.
+
+        `clock` is Redis's time, in seconds since the epoch.
+        """
+
+    def unanswered(self) -> None:
+        """Redis does not answer, or not in time."""
+
+
+class _Call:
+    """Questions that went out together."""
+
+    __slots__ = ("due", "is_excused", "is_over", "questions")
+
+    def __init__(self, questions: list[Question], due: float) -> None:
+        self.questions = questions
+        self.due = due
+        self.is_excused = self.is_over = False
+
+
+class SharedLimits:
+    """Asks Redis through a `link`; `patience` is how long a question may wait, in seconds."""
+
+    def __init__(self, link: Link, patience: float, fallbacks: dict[str, int], loop: asyncio.AbstractEventLoop) -> None:
+        self.patience = patience
+        self.is_up = False
+        """Whether Redis answers in time, as far as is known."""
+        self.fallbacks = fallbacks
+        """Requests that were decided without Redis, by service."""
+        self._link = link
+        self._loop = loop
+        self._gathered: list[Question] = []
+        self._calls: deque[_Call] = deque()
+        self._watching = False
+        self._refused: Generations[bytes, tuple[float, float]] = Generations(_REFUSED)
+        self._silent_since: float | None = None
+        self._late_since: float | None = None
+        """When the first call went out of those, in a row, that were not answered in time."""
+        self._stirred = asyncio.Event()
+        """Set when there is a reason to look at once how Redis is."""
+        self._tried = asyncio.Event()
+        self._tending: asyncio.Task[None] | None = None
+        link.lost = self._lost
+
+    # ---- the way of a question
+
+    def ask(self, question: Question) -> None:
+        """Have it answered, with all others of this turn of the loop; only while `is_up`."""
+        if not self._gathered:
+            self._loop.call_soon(self._send)
+        self._gathered.append(question)
+
+    def refused_for(self, key: bytes, now: float) -> float:
+        """Seconds for which Redis has refused a limit, if it need not be asked again yet; 0 if it has to be asked.
+
+        `now` is a moment of the monotonic clock.
+        """
+        known = self._refused.get(key)
+        return known[1] - now if known is not None and now < known[0] else 0.0
+
+    def refuse(self, key: bytes, asked: float, wait: float) -> None:
+        """Remember that a limit asked at the moment `asked` refuses for `wait` seconds from then on."""
+        self._refused.put(key, (asked + min(wait, _REFUSED_FOR), asked + wait))
+
+    def _send(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for start in range(0, len(gathered), _MOST_IN_A_CALL):
+            self._call(gathered[start : start + _MOST_IN_A_CALL])
+
+    def _call(self, questions: list[Question]) -> None:
+        if not self.is_up:  # since they asked
+            for question in questions:
+                question.unanswered()
+            return
+        call = _Call(questions, self._loop.time() + self.patience)
+        self._calls.append(call)
+        keys = [key for question in questions for key in question.keys]
+        arguments = [each for question in questions for each in question.arguments]
+        self._link.run(keys, arguments, lambda reply: self._answered(call, reply))
+        self._watch()
+
+    def _answered(self, call: _Call, reply: list[int] | Exception) -> None:
+        if call.is_over:
+            self._heard()
+            return
+        if isinstance(reply, Exception):
+            self._link.close()  # another server may have taken over: the next connection finds it
+            self._fail(reason(reply))
+            return
+        self._late_since = None
+        self._calls.remove(call)  # mostly the first: only one that was sent again comes behind its successors
+        clock = reply[0] / 1e6
+        place = 1
+        for question in call.questions:
+            end = place + len(question.keys)
+            question.answered(reply[place:end], clock)
+            place = end
+
+    # ---- when it is late
+
+    def _watch(self) -> None:
+        """Look after the oldest call when it is due."""
+        if self._calls and not self._watching:
+            self._watching = True
+            self._after_reading(self._calls[0].due, self._look)
+
+    def _look(self) -> None:
+        self._watching = False
+        if self._calls:
+            call, now = self._calls[0], self._loop.time()
+            if now - call.due > self.patience / 2 and not call.is_excused:
+                call.is_excused = True  # the worker itself was busy: perhaps the question has only just gone out
+                call.due = now + self.patience
+            if now >= call.due:
+                self._give_up_on(call, now)
+            self._watch()
+
+    def _give_up_on(self, call: _Call, now: float) -> None:
+        """Its questions go on without an answer; so does everybody else, if none came in time lately."""
+        sent = call.due - self.patience
+        if self._late_since is None:
+            self._late_since = sent
+        if now - self._late_since >= max(_LATE_FOR, 5 * self.patience):
+            self._fail(f"no answer within {self.patience * 1000:g} ms")
+            return
+        self._calls.remove(call)
+        call.is_over = True
+        for question in call.questions:
+            question.unanswered()
+
+    def _after_reading(self, when: float, callback: Callable[[], object]) -> None:
+        """Call back at a time of the loop; what has come until then is read before, however late the loop is.
+
+        Timers run before the loop reads: of two turns from there on, one begins with reading.
+        """
+        self._loop.call_at(when, self._loop.call_soon, self._loop.call_soon, callback)
+
+    def _lost(self, error: Exception) -> None:
+        self._silent_since = None
+        self._fail(f"the connection broke: {reason(error)}")
+
+    def _fail(self, problem: str) -> None:
+        """Ask no more, until a probe is answered."""
+        self._stirred.set()
+        if not self.is_up:
+            return
+        logger.warning("Redis does not serve limits: each goes by its fallback", extra={"reason": problem})
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Let all who wait go on without an answer."""
+        self.is_up = False
+        self._late_since = None
+        calls, self._calls = self._calls, deque()
+        gathered, self._gathered = self._gathered, []
+        if calls and self._link.is_open:
+            self._silent_since = time.monotonic()
+        for call in calls:
+            call.is_over = True
+        for questions in (*(call.questions for call in calls), gathered):
+            for question in questions:
+                question.unanswered()
+
+    def _heard(self) -> None:
+        """Something came, if late."""
+        self._silent_since = None
+        self._stirred.set()
+
+    # ---- how it comes back
+
+    async def start(self) -> None:
+        """Connect, and see to it from now on that there is a connection; does not wait long for the first."""
+        self._tending = self._loop.create_task(self._tend())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CONNECT_PATIENCE):
+                await self._tried.wait()
+
+    def close(self) -> None:
+        """Let go of Redis."""
+        if self._tending is not None:
+            self._tending.cancel()
+        self._link.close()
+        self._let_go()
+
+    async def _tend(self) -> None:
+        """While Redis serves, wait until it does not; while it does not, try it now and then."""
+        pause, longest = _PAUSES
+        told = False
+        while True:
+            self._stirred.clear()
+            problem = await self._revive()
+            if not problem:
+                self.is_up = True
+                if told:
+                    logger.info("Redis serves limits again")
+                told = True
+                since = time.monotonic()
+                self._tried.set()
+                while self.is_up:
+                    await self._stirred.wait()
+                    self._stirred.clear()
+                if time.monotonic() - since > _STEADY:
+                    pause = _PAUSES[0]
+            elif not told:
+                logger.warning("Redis does not serve limits: each goes by its fallback", extra={"reason": problem})
+                told = True
+            self._tried.set()
+            await self._rest(pause)
+            pause = min(2 * pause, longest)
+
+    async def _rest(self, pause: float) -> None:
+        """A first pause ends with the first sign of life; later ones do not: what comes and goes must not flap."""
+        if pause > _PAUSES[0]:
+            await asyncio.sleep(pause)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._stirred.wait()
+
+    async def _revive(self) -> str:
+        """Connect if need be, and ask something: what is wrong with the answer, or nothing."""
+        if self._silent_since is not None:
+            if time.monotonic() - self._silent_since < _GIVEN_UP:
+                return "no answer"
+            self._silent_since = None
+            self._link.close()
+        try:
+            if not self._link.is_open:
+                async with asyncio.timeout(_CONNECT_PATIENCE):
+                    await self._link.open()
+        except Exception as error:  # OSError, TimeoutError, and what redis-py raises
+            return f"no connection: {reason(error)}"
+        return await self._probe()
+
+    async def _probe(self) -> str:
+        answer: asyncio.Future[str] = self._loop.create_future()
+
+        def told(reply: list[int] | Exception) -> None:
+            self._heard()
+            if isinstance(reply, Exception):
+                self._link.close()
+            if not answer.done():
+                answer.set_result(reason(reply) if isinstance(reply, Exception) else "")
+
+        def missed() -> None:
+            if not answer.done():
+                answer.set_result(f"no answer within {self.patience * 1000:g} ms")
+
+        self._silent_since = time.monotonic()
+        self._link.run(*_PROBE, told)
+        self._after_reading(self._loop.time() + self.patience, missed)
+        return await answer

@@ -1,0 +1,1 @@
+"""The processes of a running gateway: the supervisor over control and workers."""

@@ -1,0 +1,71 @@
+"""The admin API, as a FastAPI application on an address of its own."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from portico import __version__
+from portico.net.redis.connection import masked
+from portico.processes.control.guard import Guard
+from portico.processes.control.instance_states import InstanceStates
+from portico.processes.control.overview import services_overview, workers_overview
+from portico.processes.control.problems import problem
+from portico.processes.control.registry_api import registry_routes
+from portico.processes.control.reloading import AdoptionError, ReloadError, Reloading
+from portico.processes.control.state import State
+
+
+def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIApp:
+    """The application for one control process; `is_local` says that only this machine can connect."""
+    app = FastAPI(title="Portico admin", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.post("/admin/reload", response_model=None)
+    async def reload() -> dict[str, Any] | Response:
+        """Read the configuration anew; answers once every worker serves by it."""
+        try:
+            return {"generation": await reloading.reload()}
+        except ReloadError as error:
+            return problem(422, str(error))
+        except AdoptionError as error:
+            return problem(500, str(error))
+
+    @app.get("/admin/services")
+    async def services() -> dict[str, Any]:
+        """Services, their instances and how these are, and who serves them by which configuration."""
+        live = await state.workers.running()
+        return {
+            "generation": state.generation,
+            "services": services_overview(state, InstanceStates([*live.values()])),
+            "workers": workers_overview(live),
+        }
+
+    @app.get("/admin/status")
+    async def status() -> dict[str, Any]:
+        """The gateway itself."""
+        url = state.config.gateway.redis_url
+        return {
+            "version": __version__,
+            "config": str(state.config_path) if state.config_path else None,
+            "generation": state.generation,
+            "refused": state.refused,
+            "redis": masked(url.get_secret_value()) if url is not None else None,
+            "control_uptime": round(time.time() - state.started, 3),
+            "workers": workers_overview(await state.workers.running()),
+        }
+
+    app.include_router(registry_routes(state.discovery))
+
+    @app.exception_handler(HTTPException)
+    async def refuse(request: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, f"{request.method} {request.url.path}: {error.detail}", error.headers)
+
+    def token() -> str | None:
+        secret = state.config.gateway.admin_token
+        return secret.get_secret_value() if secret is not None else None
+
+    return Guard(app, token, is_local=is_local)

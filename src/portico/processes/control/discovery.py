@@ -1,0 +1,103 @@
+"""Discovery as the control process runs it: the registry, the watch of Redis, and who hears what they find."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from portico.config import Config
+from portico.core.found import Found
+from portico.net.redis.connection import masked
+from portico.processes.control.health import HealthChecks
+from portico.processes.control.redis_watch import RedisWatch
+from portico.processes.control.registry import Listeners, Registry
+from portico.processes.control.workers import Workers
+from portico.processes.ipc.runtime import Runtime
+
+logger: Final = logging.getLogger("portico.registry")
+
+_TICK: Final = 0.25
+_FIRST_LOOK: Final = 0.8
+"""Seconds for which workers are left waiting for the first look at Redis, when the gateway starts."""
+
+
+class Discovery:
+    """Runs where a configuration has `discover` somewhere; without, it costs nothing."""
+
+    def __init__(self, config: Config, runtime: Runtime, workers: Workers, health: HealthChecks) -> None:
+        self._workers = workers
+        self._health = health
+        self.changed_services = asyncio.Event()
+        """Set where other services are to be let in than are."""
+        listeners = Listeners(self._tell, self.changed_services.set, health.is_down)
+        self.registry = Registry(config, runtime, listeners)
+        self._url: str | None = None
+        self._watch: RedisWatch | None = None
+        self._ticking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin, and wait a little for what there is."""
+        await self.follow(self.registry.config)
+        if self._watch is not None:
+            try:
+                async with asyncio.timeout(_FIRST_LOOK):
+                    await self._watch.first_look.wait()
+            except TimeoutError:
+                return
+            self.registry.tell_now()
+
+    async def follow(self, config: Config) -> None:
+        """Go by this configuration from now on."""
+        self.registry.follow(config)
+        sources = config.sources
+        if sources and self._ticking is None:
+            self._ticking = asyncio.get_running_loop().create_task(self._tick())
+        secret = config.gateway.redis_url
+        url = secret.get_secret_value() if secret is not None and "redis" in sources else None
+        if url != self._url:
+            await self._stop_watching()
+            self._url = url
+            if url is not None:
+                self.registry.new_life()
+                self._watch = RedisWatch(self.registry, url)
+
+    @property
+    def watch(self) -> RedisWatch:
+        """Where services discover from Redis, the way there."""
+        assert self._watch is not None
+        return self._watch
+
+    @property
+    def uses_redis(self) -> bool:
+        """Whether anybody discovers from Redis."""
+        return self._watch is not None
+
+    def redis_state(self) -> dict[str, Any] | None:
+        """For the admin API: which Redis, without its secrets, and whether it is in reach."""
+        return {"url": masked(self._url), "up": self.registry.up} if self._url is not None else None
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+        await self._stop_watching()
+        self.registry.close()
+
+    async def _stop_watching(self) -> None:
+        if self._watch is not None:
+            await self._watch.close()
+            self._watch = None
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK)
+            try:
+                self.registry.tick()
+            except Exception:
+                logger.exception("the registry could not be kept up")
+
+    def _tell(self, service: str, found: list[Found]) -> None:
+        self._workers.discover(service, found)
+        self._health.discover(service, found)
+        self._workers.keep_health(set(self._health.states()))

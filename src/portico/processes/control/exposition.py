@@ -1,0 +1,186 @@
+"""The `/metrics` page: all workers' totals as Prometheus metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from portico.observe.metrics import BOUNDS
+from portico.processes.control.workers import add_up
+
+_BOUNDS: Final = [*(str(bound) for bound in BOUNDS), "+Inf"]
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryGauges:
+    """Whether Redis is in reach (None: it is not asked), and how many instances of each service are registered."""
+
+    up: bool | None
+    instances: dict[str, int]
+
+
+class _Page(Collector):
+    def __init__(
+        self,
+        live: list[dict[str, Any]],
+        ended: list[dict[str, Any]],
+        health: dict[tuple[str, str], bool],
+        registry: RegistryGauges | None,
+    ) -> None:
+        self.live = live
+        self.sums = add_up([*live, *ended])
+        self.health = health
+        self.registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._exchanges()
+        yield self._counter("gateway_retries", "Requests sent to a service again", self.sums["retries"])
+        yield self._counter("gateway_rate_limited", "Requests refused by a rate limit", self.sums["limited"])
+        yield from self._shared_limits()
+        yield self._counter("gateway_hedges", "Second tries beside slow first ones", self.sums["hedges"])
+        yield self._counter("gateway_hedges_won", "Second tries that answered first", self.sums["hedges_won"])
+        yield from self._breakers()
+        refused = self.sums["overloaded"]
+        yield self._counter("gateway_overloaded", "Requests refused because too many were under way", refused)
+        received, sent = self.sums["tunnel_bytes_in"], self.sums["tunnel_bytes_out"]
+        yield self._counter("gateway_tunnel_bytes_in", "Bytes from clients through WebSockets that ended", received)
+        yield self._counter("gateway_tunnel_bytes_out", "Bytes to clients through WebSockets that ended", sent)
+        yield self._gauge("gateway_tunnels", "Open WebSockets and other upgrades", sum(w["tunnels"] for w in self.live))
+        yield self._sum(
+            "gateway_log_lines_dropped",
+            "Access log lines lost because nobody read them in time",
+            self.sums["log_lines_dropped"],
+        )
+        yield self._sum(
+            "gateway_tls_handshake_failures",
+            "TLS handshakes of clients that came to nothing",
+            self.sums["failed_handshakes"],
+        )
+        yield self._gauge("gateway_requests_in_flight", "Exchanges under way", sum(w["in_flight"] for w in self.live))
+        yield self._gauge("gateway_connections", "Open client connections", sum(w["connections"] for w in self.live))
+        yield self._gauge("gateway_workers", "Workers that are connected", len(self.live))
+        generation = min((w["generation"] for w in self.live), default=0)
+        yield self._gauge("gateway_config_generation", "The oldest configuration that a worker serves by", generation)
+        yield from self._loads()
+        healthy = GaugeMetricFamily(
+            "gateway_instance_healthy", "Whether an instance passes its checks", labels=["service", "instance"]
+        )
+        for (service, url), is_healthy in self.health.items():
+            healthy.add_metric([service, url], float(is_healthy))
+        yield healthy
+        if self.registry is not None:
+            yield from self._registered(self.registry)
+
+    def _registered(self, registry: RegistryGauges) -> Iterator[Metric]:
+        if registry.up is not None:
+            yield self._gauge("gateway_registry_up", "Whether the registry in Redis is in reach", float(registry.up))
+        instances = GaugeMetricFamily("gateway_registry_instances", "Registered instances", labels=["service"])
+        for service, count in registry.instances.items():
+            instances.add_metric([service], count)
+        yield instances
+
+    def _exchanges(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily("gateway_requests", "Total requests", labels=["service", "method", "status"])
+        duration = HistogramMetricFamily(
+            "gateway_request_duration_seconds", "Request duration", labels=["service", "method"]
+        )
+        upstream = HistogramMetricFamily(
+            "gateway_upstream_duration_seconds", "Time until a service's response began", labels=["service", "method"]
+        )
+        for service, method, statuses, buckets, seconds, upstream_buckets, upstream_seconds in self.sums["series"]:
+            for status, count in statuses:
+                requests.add_metric([service, method, str(status)], count)
+            duration.add_metric([service, method], _cumulated(buckets), seconds)
+            if any(upstream_buckets):
+                upstream.add_metric([service, method], _cumulated(upstream_buckets), upstream_seconds)
+        yield requests
+        yield duration
+        yield upstream
+
+    def _shared_limits(self) -> Iterator[Metric]:
+        """Nothing where there is no Redis."""
+        states = [worker["redis_up"] for worker in self.live if worker["redis_up"] is not None]
+        if states:
+            text = "Whether Redis serves the limits of every worker"
+            yield self._gauge("gateway_redis_up", text, min(states))
+            text = "Requests whose limits were decided without Redis"
+            yield self._counter("gateway_limit_fallbacks", text, self.sums["limit_fallbacks"])
+
+    def _breakers(self) -> Iterator[Metric]:
+        openings = CounterMetricFamily(
+            "gateway_breaker_openings", "Times that a breaker opened", labels=["service", "instance"]
+        )
+        for service, counts in self.sums["openings"].items():
+            for instance, count in counts.items():
+                openings.add_metric([service, instance], count)
+        yield openings
+        worst: dict[tuple[str, str], int] = {}
+        for worker in self.live:
+            for service, instance, state in worker["breakers"]:
+                worst[service, instance] = max(state, worst.get((service, instance), 0))
+        states = GaugeMetricFamily(
+            "gateway_breaker_state", "0 closed, 1 half-open, 2 open", labels=["service", "instance"]
+        )
+        for (service, instance), state in worst.items():
+            states.add_metric([service, instance], state)
+        yield states
+
+    def _loads(self) -> Iterator[Metric]:
+        """What all workers together have under way at each service, may have, and let wait."""
+        for place, name, text in (
+            (0, "in_flight", "Exchanges under way at a service"),
+            (1, "limit", "Exchanges that a service may have under way"),
+            (2, "waiting", "Requests that wait for a place at a service"),
+        ):
+            sums: dict[str, int] = {}
+            for worker in self.live:
+                for service, numbers in worker["services"].items():
+                    if numbers[1] is not None or not place:  # without a limit there is no queue
+                        sums[service] = sums.get(service, 0) + numbers[place]
+            family = GaugeMetricFamily(f"gateway_service_{name}", text, labels=["service"])
+            for service, value in sums.items():
+                family.add_metric([service], value)
+            yield family
+
+    @staticmethod
+    def _counter(name: str, text: str, counts: dict[str, int]) -> CounterMetricFamily:
+        family = CounterMetricFamily(name, text, labels=["service"])
+        for service, count in counts.items():
+            family.add_metric([service], count)
+        return family
+
+    @staticmethod
+    def _sum(name: str, text: str, count: int) -> CounterMetricFamily:
+        family = CounterMetricFamily(name, text)
+        family.add_metric([], count)
+        return family
+
+    @staticmethod
+    def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+        return GaugeMetricFamily(name, text, value=value)
+
+
+def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
+    return list(zip(_BOUNDS, accumulate(buckets), strict=True))
+
+
+def render_metrics(
+    live: list[dict[str, Any]],
+    ended: list[dict[str, Any]],
+    health: dict[tuple[str, str], bool],
+    accept: str,
+    registry_gauges: RegistryGauges | None = None,
+) -> tuple[bytes, str]:
+    """The page and its content type: OpenMetrics for those who `accept` it, Prometheus text for others."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Page(live, ended, health, registry_gauges))
+    encode, content_type = choose_encoder(accept)
+    page: bytes = encode(registry)
+    return page, content_type

@@ -1,0 +1,52 @@
+"""What the admin API shows: services with their instances, and the workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portico.processes.control.health import Check
+from portico.processes.control.instance_states import InstanceStates
+from portico.processes.control.registration import Entry
+from portico.processes.control.registry_api import described
+from portico.processes.control.state import State
+
+
+def services_overview(state: State, states: InstanceStates) -> list[dict[str, Any]]:
+    """Every service, and every version with instances of its own, in the order of the configuration.
+
+    `status` is what active checks say; what the workers make of it stands beside that, in `states`.
+    """
+    services: dict[str, dict[str, Any]] = {}
+    registered = {(entry.service, entry.url): entry for entry in state.discovery.registry.entries.values()}
+    for check in state.health.checks.values():
+        entry = services.setdefault(check.key, {"name": check.key, "status": "unhealthy", "instances": []})
+        instance = _instance(check, registered.get((check.service, check.instance.url)))
+        entry["instances"].append(instance | states.described(*check.identity))
+        if check.healthy:
+            entry["status"] = "healthy"
+    for key, entry in services.items():
+        if warning := states.warning(key, [instance["url"] for instance in entry["instances"]]):
+            entry["warning"] = warning
+    for name, service in state.config.services.items():
+        if service.discover is not None and name not in services:
+            services[name] = {"name": name, "status": "unhealthy", "instances": []}
+    return list(services.values())
+
+
+def _instance(check: Check, registered: Entry | None) -> dict[str, Any]:
+    status = "unchecked" if check.settings is None else "healthy" if check.healthy else "unhealthy"
+    entry = {"url": check.instance.url, "weight": check.instance.weight, "status": status}
+    if check.error:
+        entry["error"] = check.error
+    if registered is not None:
+        known = described(registered)
+        entry |= {key: known[key] for key in ("id", "version", "source", "expires_in", "lost") if key in known}
+    else:
+        entry["source"] = "config"
+    return entry
+
+
+def workers_overview(live: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every worker that is connected, by name; each name ends with the process id."""
+    keys = ("generation", "connections", "in_flight", "tunnels")
+    return [{"name": name, **{key: totals[key] for key in keys}} for name, totals in sorted(live.items())]

@@ -1,0 +1,136 @@
+"""The control process: serves its application on a unix socket, checks health, tells the workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from portico.config import named_files
+from portico.observe.events import configure_events
+from portico.processes.control.admin import create_admin
+from portico.processes.control.app import create_app
+from portico.processes.control.discovery import Discovery
+from portico.processes.control.health import HealthChecks
+from portico.processes.control.reloading import Reloading
+from portico.processes.control.state import State
+from portico.processes.control.watch import watch
+from portico.processes.control.workers import Workers
+from portico.processes.ipc.notices import SERVING, Notices
+from portico.processes.ipc.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSockets:
+    """Where it listens: for workers that pass requests on, for workers that report, and for whoever administers."""
+
+    http: socket.socket
+    channel: socket.socket
+    admin: socket.socket | None
+
+
+def run_control(
+    runtime: Runtime, sockets: ControlSockets, lifeline: int, notices: Notices, config_path: Path | None, *, watch: bool
+) -> None:
+    """Serve until SIGTERM, or until the supervisor's end of the `lifeline` pipe closes.
+
+    With `watch` changed files are taken over without anybody asking for it.
+    """
+    uvloop.run(_Control(runtime, sockets, lifeline, notices).run(config_path, watch))
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the control process's, not the HTTP server's."""
+        yield
+
+
+def _server(app: ASGIApp) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=2,
+        )
+    )
+
+
+def _is_local(listener: socket.socket) -> bool:
+    return ip_address(listener.getsockname()[0]).is_loopback
+
+
+class _Control:
+    def __init__(self, runtime: Runtime, sockets: ControlSockets, lifeline: int, notices: Notices) -> None:
+        self.runtime = runtime
+        self.sockets = sockets
+        self.lifeline = lifeline
+        self.notices = notices
+
+    async def run(self, config_path: Path | None, watched: bool) -> None:
+        self.loop = loop = asyncio.get_running_loop()
+        config, generation = self.runtime.stored()
+        configure_events(config.gateway.log.level, config.gateway.log.format)
+        workers = Workers()
+        health = HealthChecks(workers.set_health, workers.instance_states)
+        discovery = Discovery(config, self.runtime, workers, health)
+        self.state = State(config, generation, config_path, workers, health, discovery)
+        self.reloading = Reloading(self.state, self.runtime, self.notices)
+        self.servers = list(self._servers())
+        self.tasks = {loop.create_task(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout))}
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_reader(self.lifeline, self._stop_orphaned)
+        health.watch(config)
+        await discovery.start()
+        channel = await workers.listen(self.sockets.channel)
+        workers.publish(config, generation)
+        self.tasks.add(loop.create_task(self.reloading.keep_admitting()))
+        if watched:
+            self.tasks.add(loop.create_task(watch(self._files, self.reloading.reload_for_nobody)))
+        self.notices.say(SERVING)
+        await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in self.servers))
+        for task in self.tasks:
+            task.cancel()
+        channel.close()
+        await discovery.close()
+        await health.close()
+
+    def _servers(self) -> Iterator[tuple[_Server, socket.socket]]:
+        yield _server(create_app(self.state)), self.sockets.http
+        admin = self.sockets.admin
+        if admin is not None:
+            yield _server(create_admin(self.state, self.reloading, is_local=_is_local(admin))), admin
+
+    def _files(self) -> list[Path]:
+        path = self.state.config_path
+        return [*([path] if path else []), *named_files(self.state.config)]
+
+    def _hang_up(self) -> None:
+        task = self.loop.create_task(self.reloading.reload_for_nobody())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def _stop(self) -> None:
+        self.loop.remove_reader(self.lifeline)
+        for server, _ in self.servers:
+            server.should_exit = True
+
+    def _stop_orphaned(self) -> None:
+        self._stop()
+        shutil.rmtree(self.runtime.directory, ignore_errors=True)  # the supervisor cannot any more

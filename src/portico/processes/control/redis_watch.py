@@ -1,0 +1,283 @@
+"""Watching the registry in Redis: told of changes where the server tells, and looking again and again in any case."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from contextlib import suppress
+from typing import Any, Final
+
+from portico.client.registry_keys import CHANNEL, parts_of, value_of
+from portico.net.redis.connection import connect, failures, masked, reason
+from portico.processes.control.registration import VALUE_LIMIT, Entry, read_value
+from portico.processes.control.registry import Registry, keys_to_read
+
+logger: Final = logging.getLogger("portico.registry")
+
+_TIMEOUT: Final = 2.0
+_INTERVAL: Final = 0.5
+"""Seconds between two looks at everything that is known."""
+_GAP: Final = 3.0
+"""Seconds between two answers after which keys may have expired for want of a server that hears heartbeats."""
+_SETTLE: Final = 0.02
+"""Seconds for which news are gathered."""
+_BATCH: Final = 500
+_SCANS: Final = 10
+"""Calls of SCAN in one look, which each pass over a thousand keys or so: the next look goes on from there."""
+_SCAN_COUNT: Final = 1000
+_MOST_KEYS: Final = 20_000
+_EVENTS: Final = "__keyspace@*__:service:*"
+_FLAGS: Final = "Kg$x"
+"""Keyspace events of generic and string commands, and of keys that expire."""
+_KEEPING_ALIVE: Final = frozenset({b"expire", b"persist"})
+_DELETING: Final = frozenset({b"del", b"rename_from", b"move_from"})
+
+
+class RedisWatch:
+    """Keeps a `Registry` at what is in Redis, until it is closed. Nothing that Redis does or says ends it."""
+
+    def __init__(self, registry: Registry, url: str) -> None:
+        self._registry = registry
+        self._url = url
+        self._redis: Any = connect(url, timeout=_TIMEOUT, connections=4)
+        self._news: dict[str, bool] = {}
+        """Keys to look at now, and whether somebody said that they were deleted."""
+        self._woken = asyncio.Event()
+        self._cursor: Any = 0
+        self._answered = 0.0
+        self._server = ""
+        self._told_of_events = True
+        self.first_look = asyncio.Event()
+        """Set once it has been tried."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._look_regularly()), loop.create_task(self._hear_regularly())]
+
+    async def close(self) -> None:
+        """Stop watching."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(*failures()):
+            await self._redis.aclose()
+
+    def look_at(self, key: str, *, deleted: bool = False) -> None:
+        """Look at a key now."""
+        if len(self._news) < _MOST_KEYS:
+            self._news[key] = deleted or self._news.get(key, False)
+            self._woken.set()
+
+    # ---- writing, for those who register over the admin API; may raise one of `redis_connection.failures()`
+
+    async def write(self, entry: Entry) -> None:
+        """Register an instance, for every gateway that watches this Redis."""
+        said = {"weight": entry.weight, "version": entry.version, "metadata": entry.metadata, "openapi": entry.openapi}
+        value = value_of(entry.url, ttl=entry.ttl, **said)  # type: ignore[arg-type]
+        await self._redis.set(entry.key, value, px=round(entry.ttl * 1000))
+        await self._announce("+", entry.key)
+
+    async def keep_alive(self, key: str) -> bool:
+        """Have an instance live on for as long as it said; False where there is none."""
+        value = await self._redis.getrange(key, 0, VALUE_LIMIT)
+        try:
+            ttl = read_value(value).ttl if value else 0.0
+        except ValueError:
+            return False
+        return bool(ttl and await self._redis.pexpire(key, round(ttl * 1000)))
+
+    async def delete(self, key: str) -> None:
+        """Take an instance out."""
+        await self._redis.delete(key)
+        await self._announce("-", key)
+
+    async def _announce(self, sign: str, key: str) -> None:
+        self.look_at(key, deleted=sign == "-")
+        with suppress(*failures()):
+            await self._redis.publish(CHANNEL, sign + key)
+
+    # ---- looking
+
+    async def _look_regularly(self) -> None:
+        due = 0.0
+        while True:
+            try:
+                async with asyncio.timeout(3 * _TIMEOUT):
+                    if time.monotonic() >= due:
+                        due = time.monotonic() + _INTERVAL
+                        await self._look()
+                    elif self._registry.up:
+                        await self._look_at_news()
+                self._note_answer()
+            except failures() as error:
+                self._registry.set_up(False, "it does not answer in time" if _is_slow(error) else reason(error))
+                await asyncio.sleep(_INTERVAL)
+                due = 0.0
+            except Exception:
+                logger.exception("the registry in Redis could not be read")
+                await asyncio.sleep(_INTERVAL)
+            self.first_look.set()
+            self._woken.clear()
+            if not self._news:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), max(0.0, due - time.monotonic()))
+            if self._news:
+                await asyncio.sleep(_SETTLE)
+
+    async def _look(self) -> None:
+        """At the server itself, then at every key that is known or come upon."""
+        await self._look_at_server()
+        scanned = await self._scan()
+        news, self._news = self._news, {}
+        scanned |= dict.fromkeys(news)
+        names = list(self._registry.config.services)
+        await self._read(keys_to_read(self._registry, names, scanned), news)
+
+    async def _look_at_news(self) -> None:
+        news, self._news = self._news, {}
+        if news:
+            await self._read(list(news), news)
+
+    async def _look_at_server(self) -> None:
+        """Whether it is the server that it was, and was in reach all the time."""
+        server = ""
+        with suppress(*_refusals()):  # INFO may be forbidden, and in a Cluster there are many
+            info = await self._redis.info("server")
+            server = str(info.get("run_id", "")) if isinstance(info, dict) else ""
+        if (server and self._server and server != self._server) or (
+            self._answered and time.monotonic() - self._answered > _GAP
+        ):
+            self._registry.new_life()
+        self._server = server or self._server
+
+    def _note_answer(self) -> None:
+        self._answered = time.monotonic()
+        self._registry.set_up(True)
+
+    async def _scan(self) -> dict[str, None]:
+        """Some of the keys that may be registrations; those of all keys in turn, look by look."""
+        found: dict[str, None] = {}
+        if hasattr(self._redis, "get_primaries"):  # a Cluster, whose nodes have a cursor each
+            async for key in self._redis.scan_iter(match="service:*", count=_SCAN_COUNT):
+                self._come_upon(found, key)
+                if len(found) >= _MOST_KEYS:
+                    break
+            return found
+        for _ in range(_SCANS):
+            self._cursor, keys = await self._redis.scan(self._cursor, match="service:*", count=_SCAN_COUNT)
+            for key in keys:
+                self._come_upon(found, key)
+            if self._cursor == 0:
+                break
+        return found
+
+    def _come_upon(self, found: dict[str, None], key: bytes) -> None:
+        text = key.decode(errors="replace")
+        parts = parts_of(text)
+        if parts is not None and self._registry.wanted(parts[0]) == "redis" and len(found) < _MOST_KEYS:
+            found[text] = None
+
+    async def _read(self, keys: list[str], news: dict[str, bool]) -> None:
+        """Read these keys; no more of a value than a registration may have."""
+        for start in range(0, len(keys), _BATCH):
+            batch = keys[start : start + _BATCH]
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in batch:
+                pipeline.getrange(key, 0, VALUE_LIMIT)
+                pipeline.pttl(key)
+            answers = await pipeline.execute(raise_on_error=False)
+            there = any(answer != -2 for answer in answers[1::2])
+            for place, key in enumerate(batch):
+                value, left = answers[2 * place : 2 * place + 2]
+                if self._is_there(value, left):
+                    self._take(key, value, left)
+                else:
+                    self._registry.missing(key, deleted=news.get(key, False), others_there=there)
+
+    @staticmethod
+    def _is_there(value: Any, left: Any) -> bool:
+        """Whether there is something behind a key. Raises what was the matter where that was not answered."""
+        if isinstance(left, Exception):
+            raise left
+        if isinstance(value, Exception) and not str(value).startswith("WRONGTYPE"):
+            raise value
+        return bool(left != -2 and value)
+
+    def _take(self, key: str, value: Any, left: int) -> None:
+        text = b"\xff" if isinstance(value, Exception) else value  # a list or the like, in which nothing can be read
+        self._registry.read(key, text, left / 1000 if left >= 0 else math.inf)
+
+    # ---- being told
+
+    async def _hear_regularly(self) -> None:
+        if hasattr(self._redis, "get_primaries"):
+            return  # every node of a Cluster would have to be heard; looking is enough
+        while True:
+            try:
+                await self._hear()
+            except failures():
+                pass
+            except Exception:
+                logger.exception("the registry in Redis could not be heard")
+            await asyncio.sleep(_INTERVAL)
+
+    async def _hear(self) -> None:
+        """Changes of keys, as the server tells of them, and what services announce, which needs no setting."""
+        pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+        try:
+            with suppress(*_refusals()):  # an ACL may allow none, or not all channels
+                await pubsub.subscribe(CHANNEL)
+            with suppress(*_refusals()):
+                await pubsub.psubscribe(_EVENTS)
+            await self._have_events_sent()
+            self._woken.set()
+            while True:
+                message = await pubsub.get_message(timeout=30.0)
+                if message is not None:
+                    self._heed(message)
+        finally:
+            await pubsub.aclose()
+
+    async def _have_events_sent(self) -> None:
+        """Turn keyspace notifications on, beside those that are on already. Managed servers may refuse."""
+        try:
+            settings = await self._redis.config_get("notify-keyspace-events")
+            now = next((str(_text(value)) for value in settings.values()), "")
+            wanted = set(now) | set(_FLAGS) if "A" not in now else {*now, "K"}
+            if not wanted <= set(now):
+                await self._redis.config_set("notify-keyspace-events", "".join(sorted(wanted)))
+            self._told_of_events = True
+        except _refusals() as error:
+            if self._told_of_events:
+                self._told_of_events = False
+                extra = {"reason": reason(error), "redis": masked(self._url)}
+                logger.info("Redis does not let keyspace notifications be turned on; it is asked instead", extra=extra)
+
+    def _heed(self, message: dict[str, Any]) -> None:
+        data = message["data"] if isinstance(message["data"], bytes) else b""
+        if message["type"] == "message":
+            key, deleted = data[1:].decode(errors="replace"), data[:1] == b"-"
+        elif data in _KEEPING_ALIVE:
+            return
+        else:
+            key, deleted = message["channel"].partition(b":")[2].decode(errors="replace"), data in _DELETING
+        parts = parts_of(key)
+        if parts is not None and self._registry.wanted(parts[0]) == "redis":
+            self.look_at(key, deleted=deleted)
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What a server answers that is in reach and does not do as it is asked."""
+    from redis.exceptions import ResponseError
+
+    return (ResponseError,)
+
+
+def _is_slow(error: BaseException) -> bool:
+    from redis.exceptions import TimeoutError as RedisTimeout
+
+    return isinstance(error, (TimeoutError, RedisTimeout))
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

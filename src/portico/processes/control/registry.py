@@ -1,0 +1,313 @@
+"""The registry as this gateway knows it: which instances there are, and until when each is believed.
+
+Instances expire by their time to live. They do not go because Redis does: what it has lost by being away, stopped or
+started empty is believed on, and only dropped once other instances of the service have come back, or its health checks
+fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from portico.client.registry_keys import parts_of
+from portico.config import Config, refusal
+from portico.core.found import Found
+from portico.processes.control.registration import Entry, entry_of, read_value
+from portico.processes.ipc.runtime import Runtime
+
+logger: Final = logging.getLogger("portico.registry")
+
+_GATHER: Final = 0.05
+"""Seconds for which changes are gathered before anybody is told."""
+_MOST_INSTANCES: Final = 10_000
+"""Of all services together."""
+_GRACE_LEAST: Final = 30.0
+_GRACE_MOST: Final = 600.0
+"""Seconds for which what Redis has lost is believed in any case; between them, twice the time to live."""
+_LATE: Final = 0.05
+"""Seconds by which a clock may be off."""
+_REMEMBERED: Final = 1000
+
+
+class UnknownServiceError(Exception):
+    """Nobody looks for instances of this service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who hears of changes: of one service's instances, and of the services to let in; `is_down` is asked."""
+
+    discovered: Callable[[str, list[Found]], None]
+    admitted: Callable[[], None]
+    is_down: Callable[[str, str], bool]
+
+
+class Registry:
+    """Takes what is read from Redis, and what the admin API is told.
+
+    Redis has one life after another: a new one begins when it was out of reach, or has started again. What it had in
+    the last one and does not have in this one was not taken out by anybody: it was lost.
+    """
+
+    def __init__(self, config: Config, runtime: Runtime, listeners: Listeners) -> None:
+        self.config = config
+        self.entries: dict[str, Entry] = {}
+        self.up = True
+        """Whether Redis is in reach."""
+        self._runtime = runtime
+        self._listeners = listeners
+        self._life = 1
+        self._told: dict[str, list[Found]] = {}
+        self._changed: set[str] = set()
+        self._flush: asyncio.TimerHandle | None = None
+        self._complaints: dict[str, str] = {}
+        self._last_seen = dict.fromkeys(config.admitted, time.monotonic())
+        """When a service that nobody wrote had an instance last."""
+        self._restore()
+
+    # ---- what is asked
+
+    def wanted(self, name: str) -> str | None:
+        """From where instances of a service may come; None where nobody looks for any."""
+        settings = self.config.discovery(name)
+        return settings.source if settings is not None else None
+
+    def found(self) -> dict[str, list[Found]]:
+        """The instances by service, as workers are told of them."""
+        found: dict[str, list[Found]] = {}
+        for key in sorted(self.entries, key=lambda key: (key.count(":") < 2, key)):  # of one URL, who says more first
+            entry = self.entries[key]
+            found.setdefault(entry.service, []).append(Found(entry.url, entry.weight, entry.version))
+        return found
+
+    def admitted(self, config: Config | None = None) -> list[str]:
+        """The services to be let in that nobody wrote: those that came first, as many as there may be."""
+        config = config or self.config
+        if config.discover is None:
+            return []
+        written = config.services.keys() - set(config.admitted)
+        names = [name for name in self._last_seen if name not in written and config.discovery(name) is not None]
+        return names[: config.discover.max_services]
+
+    # ---- what it is told
+
+    def follow(self, config: Config) -> None:
+        """Go by another configuration: what it does not look for, or believe, is forgotten."""
+        self.config = config
+        for key, entry in list(self.entries.items()):
+            if self.wanted(entry.service) != entry.source or self._objection(entry) is not None:
+                self._drop(key, "not wanted any more")
+        self._see_services()
+
+    def read(self, key: str, value: bytes, seconds: float) -> None:
+        """Redis has this key, for so many `seconds` more (infinite: for ever)."""
+        parts = parts_of(key)
+        if parts is None or self.wanted(parts[0]) != "redis":
+            return
+        try:
+            entry = entry_of(*parts, "redis", read_value(value))
+            if (objection := self._objection(entry)) is not None:
+                raise ValueError(objection)
+        except ValueError as error:
+            self._complain(key, str(error))
+            if key in self.entries:
+                self._drop(key, "what it says now cannot be used")
+            return
+        self._complaints.pop(key, None)
+        now, known = time.monotonic(), self.entries.get(key)
+        entry.expires_at, entry.seen = (now + seconds if math.isfinite(seconds) else 0.0), self._life
+        entry.ttl = max(seconds, known.ttl if known else 0.0) if math.isfinite(seconds) else 0.0
+        self._put(entry)
+
+    def missing(self, key: str, *, deleted: bool, others_there: bool = False) -> None:
+        """Redis does not have this key; it was `deleted` where somebody said so.
+
+        Where other registrations are there it must have been. Where none is, Redis may have been emptied as a whole.
+        """
+        entry, now = self.entries.get(key), time.monotonic()
+        if entry is None or entry.source != "redis":
+            return
+        if deleted:
+            self._drop(key, "deregistered")
+        elif entry.seen < self._life:
+            if not entry.kept_until:
+                entry.kept_until = now + min(max(2 * entry.ttl, _GRACE_LEAST), _GRACE_MOST)
+                extra = {"service": entry.service, "instance": entry.url}
+                logger.warning("Redis has lost an instance; it is kept", extra=extra)
+        elif entry.seconds_left(now) <= _LATE or not entry.expires_at:
+            self._drop(key, "expired")
+        elif others_there:
+            self._drop(key, "deregistered")
+
+    def new_life(self) -> None:
+        """Redis is out of reach, or has started again: what it does not have from here on was lost by it."""
+        self._life += 1
+
+    def set_up(self, up: bool, reason: str = "") -> None:
+        """Whether Redis is in reach."""
+        if up == self.up:
+            return
+        self.up = up
+        if up:
+            logger.info("the registry in Redis is in reach again")
+        else:
+            self.new_life()
+            extra = {"reason": reason, "instances": sum(entry.source == "redis" for entry in self.entries.values())}
+            logger.warning("the registry in Redis is out of reach; the instances that were known go on", extra=extra)
+
+    def register(self, entry: Entry) -> None:
+        """Keep an instance here, which was checked."""
+        entry.expires_at = time.monotonic() + entry.ttl
+        self._put(entry)
+
+    def check(self, entry: Entry) -> None:
+        """Raises UnknownServiceError or ValueError where an instance would not be believed."""
+        if self.wanted(entry.service) != entry.source:
+            raise UnknownServiceError(entry.service)
+        if (objection := self._objection(entry)) is not None:
+            raise ValueError(f"url: {objection}")
+
+    def heartbeat(self, key: str) -> bool:
+        """An instance that is kept here lives on; False where there is none."""
+        entry = self.entries.get(key)
+        if entry is None or entry.source != "admin":
+            return False
+        entry.expires_at = time.monotonic() + entry.ttl
+        return True
+
+    def deregister(self, key: str) -> None:
+        """An instance that is kept here is no more."""
+        if key in self.entries:
+            self._drop(key, "deregistered")
+
+    def tick(self) -> None:
+        """What time does: instances that are kept here expire, and so does patience with lost ones."""
+        now = time.monotonic()
+        for key, entry in list(self.entries.items()):
+            if entry.source == "admin" and entry.seconds_left(now) <= 0:
+                self._drop(key, "expired")
+            elif entry.kept_until and self.up and now >= entry.kept_until and self._is_given_up(entry):
+                self._drop(key, "lost by Redis, and not registered again")
+        if self.config.discover is not None:
+            forget = now - self.config.discover.forget_after
+            names = {entry.service for entry in self.entries.values()}
+            old = [name for name, seen in self._last_seen.items() if name not in names and seen < forget]
+            for name in old:
+                del self._last_seen[name]
+            if old:
+                self._schedule()
+
+    def close(self) -> None:
+        """Tell nobody any more."""
+        if self._flush is not None:
+            self._flush.cancel()
+
+    # ---- inside
+
+    def _objection(self, entry: Entry) -> str | None:
+        """Why an instance is not to be believed."""
+        settings = self.config.discovery(entry.service)
+        if settings is None:
+            return "nobody looks for this service"
+        versions = self.config.services[entry.service].versions if entry.service in self.config.services else {}
+        if versions and entry.version is not None and entry.version not in versions:
+            return f"its version {entry.version} is none of {', '.join(versions)}"
+        return refusal(entry.url, settings.allow)
+
+    def _is_given_up(self, entry: Entry) -> bool:
+        """Whether a lost instance is to go: others of its service have come back, or its checks fail."""
+        others = (other for other in self.entries.values() if other.service == entry.service)
+        return any(other.seen == self._life for other in others) or self._listeners.is_down(entry.service, entry.url)
+
+    def _put(self, entry: Entry) -> None:
+        key, known = entry.key, self.entries.get(entry.key)
+        if known is None and len(self.entries) >= _MOST_INSTANCES:
+            self._complain("service:*", f"there are more than {_MOST_INSTANCES} instances")
+            return
+        self.entries[key] = entry
+        if known is None or not known.describes(entry):
+            extra = {"service": entry.service, "instance": entry.url, **_id(entry), "from": entry.source}
+            logger.info("instance %s", "registered" if known is None else "changed", extra=extra)
+            self._changed.add(entry.service)
+            self._schedule()
+
+    def _drop(self, key: str, reason: str) -> None:
+        entry = self.entries.pop(key)
+        extra = {"service": entry.service, "instance": entry.url, **_id(entry), "reason": reason}
+        logger.info("instance gone", extra=extra)
+        self._changed.add(entry.service)
+        self._schedule()
+
+    def _complain(self, key: str, reason: str) -> None:
+        """Once for each key, until something else is wrong with it or nothing is any more."""
+        if self._complaints.get(key) == reason:
+            return
+        if len(self._complaints) >= _REMEMBERED:
+            self._complaints.pop(next(iter(self._complaints)))
+        self._complaints[key] = reason
+        logger.warning("a registration is ignored", extra={"key": key[:300], "reason": reason})
+
+    def _schedule(self) -> None:
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(_GATHER, self._tell)
+
+    def tell_now(self) -> None:
+        """Have everybody hear of what has changed, without gathering more."""
+        if self._flush is not None:
+            self._flush.cancel()
+            self._tell()
+
+    def _tell(self) -> None:
+        self._flush = None
+        found = self.found()
+        changed, self._changed = self._changed, set()
+        for name in changed:
+            now = found.get(name, [])
+            if now != self._told.get(name, []):
+                self._told[name] = now
+                if not now:
+                    del self._told[name]
+                self._listeners.discovered(name, now)
+        self._runtime.store_registry(found, list(self.entries.values()))
+        self._see_services()
+
+    def _see_services(self) -> None:
+        """Let services in that have instances, and have forgotten ones go."""
+        now = time.monotonic()
+        for entry in self.entries.values():
+            written = entry.service in self.config.services and entry.service not in self.config.admitted
+            if not written:
+                self._last_seen.setdefault(entry.service, now)
+                self._last_seen[entry.service] = now
+        if self.admitted() != list(self.config.admitted):
+            self._listeners.admitted()
+
+    def _restore(self) -> None:
+        """What was known when control ran last; what is kept here gets time for its next heartbeat."""
+        now = time.monotonic()
+        for entry in self._runtime.registry_entries(Entry):
+            entry.seen = 0
+            if entry.source == "admin":
+                entry.expires_at = now + entry.ttl
+            if self.wanted(entry.service) == entry.source:
+                self.entries[entry.key] = entry
+        for name, found in self.found().items():
+            self._told[name] = found
+            self._listeners.discovered(name, found)
+
+
+def keys_to_read(registry: Registry, names: Collection[str], scanned: Mapping[str, None]) -> list[str]:
+    """What is known, what the configuration names, and what was come upon."""
+    plain = (f"service:{name}" for name in names if registry.wanted(name) == "redis")
+    known = (key for key, entry in registry.entries.items() if entry.source == "redis")
+    return list(dict.fromkeys([*known, *plain, *scanned]))
+
+
+def _id(entry: Entry) -> dict[str, str]:
+    return {"id": entry.instance} if entry.instance is not None else {}

@@ -1,0 +1,133 @@
+"""Taking over a changed configuration: checked as a whole first, then the same for every worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Final
+
+from portico.config import Config, ConfigError, file_problems, load_config
+from portico.processes.control.state import State
+from portico.processes.ipc.notices import RELOADED, RELOADING, Notices
+from portico.processes.ipc.runtime import Runtime
+
+logger: Final = logging.getLogger("portico.control")
+
+_PATIENCE: Final = 15.0
+"""Seconds for all workers to have a new configuration in use."""
+_ADMISSION_PAUSE: Final = 0.25
+"""Seconds between two configurations that were made for services that come and go."""
+
+
+class ReloadError(Exception):
+    """A configuration was not taken over; the message says why, a problem a line."""
+
+
+class AdoptionError(Exception):
+    """A configuration is right and in use, but not in every worker; the message names those and says why."""
+
+
+class Reloading:
+    """Reloads, one at a time, whoever asks."""
+
+    def __init__(self, state: State, runtime: Runtime, notices: Notices) -> None:
+        self._state = state
+        self._runtime = runtime
+        self._notices = notices
+        self._turn = asyncio.Lock()
+
+    async def reload(self) -> int:
+        """Read the configuration anew; its generation, once every worker serves by it.
+
+        Raises ReloadError, and then nothing has changed, or AdoptionError.
+        """
+        async with self._turn:
+            self._notices.say(RELOADING)
+            try:
+                return await self._reload()
+            finally:
+                self._notices.say(RELOADED)
+
+    async def reload_for_nobody(self) -> None:
+        """Reload where nobody waits for an answer: events say what came of it."""
+        try:
+            await self.reload()
+        except (ReloadError, AdoptionError):
+            pass
+        except Exception:
+            logger.exception("the reload failed")
+
+    async def _reload(self) -> int:
+        state = self._state
+        try:
+            config = await asyncio.to_thread(self._read)  # health checks and endpoints go on meanwhile
+        except ReloadError as error:
+            state.refused = str(error)
+            logger.error("the configuration is wrong and was not taken over", extra={"problems": str(error)})
+            raise
+        if _fixed(config) != _fixed(state.config):
+            logger.warning(
+                "a change of host, port, workers, embedded_redis, admin, proxy_protocol, redirect_from or log, or "
+                "between TLS and none, takes effect after a restart"
+            )
+        state.refused = None
+        registry = state.discovery.registry
+        behind = await self._take_over(config.admitting(registry.admitted(config)) if config.discover else config)
+        if behind:
+            problems = "\n".join(f"{worker}: {problem}" for worker, problem in behind.items())
+            raise AdoptionError(problems)
+        logger.info("configuration reloaded", extra={"generation": state.generation})
+        return state.generation
+
+    async def keep_admitting(self) -> None:
+        """Let services in, for ever, that registered without being written; those of one moment at once."""
+        discovery = self._state.discovery
+        while True:
+            await discovery.changed_services.wait()
+            async with self._turn:
+                discovery.changed_services.clear()
+                config = self._state.config
+                try:
+                    admitted = config.admitting(discovery.registry.admitted())
+                    if admitted.admitted != config.admitted:
+                        names = ", ".join(admitted.admitted)
+                        behind = await self._take_over(admitted)
+                        logger.info("services found", extra={"names": names, "generation": self._state.generation})
+                        for worker, reason in behind.items():
+                            logger.error("a worker does not serve them", extra={"worker": worker, "reason": reason})
+                except Exception:
+                    logger.exception("services that registered could not be let in")
+            await asyncio.sleep(_ADMISSION_PAUSE)
+
+    async def _take_over(self, config: Config) -> dict[str, str]:
+        """Have everything go by `config`; the workers that do not, each with the reason."""
+        state = self._state
+        state.config = config
+        state.generation += 1
+        self._runtime.store(config, state.generation)
+        state.health.watch(config)
+        await state.discovery.follow(config)
+        state.workers.keep_health(set(state.health.states()))
+        state.workers.publish(config, state.generation)
+        return await state.workers.adoption(state.generation, _PATIENCE)
+
+    def _read(self) -> Config:
+        try:
+            config = load_config(self._state.config_path, os.environ)
+        except ConfigError as error:
+            raise ReloadError(str(error)) from error
+        problems = file_problems(config)
+        if self._state.config.services and not (config.services or config.discover):
+            problems = problems or ["the file names no service: it looks cut short"]
+        if problems:
+            raise ReloadError("\n".join(problems))
+        return self._runtime.completed(config)
+
+
+def _fixed(config: Config) -> tuple[object, ...]:
+    """What cannot change while the gateway runs."""
+    gateway = config.gateway
+    redirect_from = gateway.tls and gateway.tls.redirect_from
+    listening = (gateway.host, gateway.port, gateway.tls is None, redirect_from, gateway.proxy_protocol)
+    return *listening, gateway.admin, gateway.workers, gateway.embedded_redis, gateway.log

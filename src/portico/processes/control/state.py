@@ -1,0 +1,27 @@
+"""What the control process knows: the endpoints read it, a reload changes it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from portico.config import Config
+from portico.processes.control.discovery import Discovery
+from portico.processes.control.health import HealthChecks
+from portico.processes.control.workers import Workers
+
+
+@dataclass
+class State:
+    """`generation` counts the configurations, the first being 1; `started` is this process's start, in seconds."""
+
+    config: Config
+    generation: int
+    config_path: Path | None
+    workers: Workers
+    health: HealthChecks
+    discovery: Discovery
+    started: float = field(default_factory=time.time)
+    refused: str | None = None
+    """What was wrong with the file when it was last read, if anything."""

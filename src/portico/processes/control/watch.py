@@ -1,0 +1,41 @@
+"""Noticing that files have changed, by looking at them: that works on every file system, also across renames."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from portico.net.tls.renewed import FileState, state_of
+
+_INTERVAL: Final = 0.5
+"""Seconds between looks, and for which files have to rest before a change counts as complete."""
+
+
+async def watch(files: Callable[[], Sequence[Path]], changed: Callable[[], Awaitable[None]]) -> None:
+    """Call `changed` after each change of `files()`, for ever. One that is not there is one that is still to come."""
+    seen = _look(files())
+    while True:
+        await asyncio.sleep(_INTERVAL)
+        now = _look(files())
+        if not _differ(seen, now):
+            seen = {**seen, **now}
+            continue
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            later = _look(files())
+            if later == now:
+                break
+            now = later
+        seen = {**seen, **now}
+        await changed()
+
+
+def _look(files: Sequence[Path]) -> dict[Path, FileState]:
+    return {path: state for path, state in zip(files, state_of(files), strict=True) if state is not None}
+
+
+def _differ(seen: dict[Path, FileState], now: dict[Path, FileState]) -> bool:
+    """Whether a file is not what it was; one that was not looked at before tells nothing."""
+    return any(path in seen and seen[path] != state for path, state in now.items())

@@ -1,0 +1,193 @@
+"""The control process's end of the channel: what it tells the workers, and their totals, the dead ones' included."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Any, Final
+
+import msgspec
+
+from portico.config import Config, dump_config
+from portico.core.found import Found
+from portico.processes.control.instance_states import InstanceStates
+from portico.processes.ipc import channel
+
+logger: Final = logging.getLogger("portico.control")
+
+_COLLECT_TIMEOUT: Final = 0.5
+_COUNTERS: Final = (
+    "retries", "limited", "limit_fallbacks", "overloaded", "tunnel_bytes_in", "tunnel_bytes_out", "hedges", "hedges_won"
+)  # fmt: skip
+"""What is counted for each service."""
+_REMEMBERED: Final = 64
+"""Ended workers whose totals are kept apart; older ones are added up into one."""
+
+
+class Workers:
+    """All workers that are connected, and the totals of all that ever were."""
+
+    def __init__(self) -> None:
+        self._writers: dict[str, asyncio.StreamWriter] = {}
+        self._totals: dict[str, dict[str, Any]] = {}
+        self._snapshot: channel.NewSnapshot | None = None
+        self._health: dict[tuple[str, str], bool] = {}
+        self._found: dict[str, list[Found]] = {}
+        self._collections = 0
+        self._waiting: dict[tuple[str, int], asyncio.Future[None]] = {}
+        """Who waits for a worker's answer to which `Collect`; several may be under way."""
+        self._adopted: dict[str, channel.Adopted] = {}
+        self._progress = asyncio.Event()
+
+    async def listen(self, listener: socket.socket) -> asyncio.Server:
+        """Wait for workers on a unix socket."""
+        return await asyncio.start_unix_server(self._serve, sock=listener)
+
+    def publish(self, config: Config, generation: int) -> None:
+        """Send a configuration to every worker, now and when one connects."""
+        self._snapshot = channel.NewSnapshot(generation, dump_config(config), [])
+        for writer in self._writers.values():
+            self._send_snapshot(writer)
+
+    def set_health(self, states: list[tuple[str, str, bool]]) -> None:
+        """Tell every worker which instances came up or went down."""
+        self._health.update({(key, url): healthy for key, url, healthy in states})
+        for writer in self._writers.values():
+            channel.send(writer, channel.HealthChange(states))
+
+    def discover(self, service: str, found: list[Found]) -> None:
+        """Tell every worker which instances of a service are registered."""
+        self._found[service] = found
+        if not found:
+            del self._found[service]
+        for writer in self._writers.values():
+            channel.send(writer, channel.Discovered(service, found))
+
+    def keep_health(self, instances: set[tuple[str, str]]) -> None:
+        """Forget the health of instances that are gone."""
+        self._health = {key: healthy for key, healthy in self._health.items() if key in instances}
+
+    async def adoption(self, generation: int, patience: float) -> dict[str, str]:
+        """Wait until every worker serves by `generation`; those that do not, each with the reason."""
+        end = asyncio.get_running_loop().time() + patience
+        while any(self._generation(worker) < generation for worker in self._writers):
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._progress.wait()
+            except TimeoutError:
+                break
+        behind = dict.fromkeys(self._writers, "has not said that it took it over")
+        adopted = {worker: self._adopted[worker] for worker in behind if self._generation(worker) >= generation}
+        behind |= {worker: message.problem for worker, message in adopted.items()}
+        return {worker: problem for worker, problem in behind.items() if problem}
+
+    def _generation(self, worker: str) -> int:
+        return self._adopted[worker].generation if worker in self._adopted else 0
+
+    def _move_on(self) -> None:
+        """Let those who wait for the workers look again."""
+        self._progress.set()
+        self._progress = asyncio.Event()
+
+    async def running(self) -> dict[str, dict[str, Any]]:
+        """Totals of the connected workers by name, fresh where they answer in time."""
+        await self._collect()
+        return {worker: totals for worker, totals in self._totals.items() if worker in self._writers}
+
+    async def instance_states(self) -> InstanceStates:
+        """What the connected workers know of the instances."""
+        return InstanceStates([*(await self.running()).values()])
+
+    async def totals(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Totals of the connected workers, fresh where they answer in time, and those of the ended ones."""
+        await self._collect()
+        live = [totals for worker, totals in self._totals.items() if worker in self._writers]
+        ended = [totals for worker, totals in self._totals.items() if worker not in self._writers]
+        return live, ended
+
+    async def _collect(self) -> None:
+        self._collections += 1
+        number, loop = self._collections, asyncio.get_running_loop()
+        answers = {(worker, number): loop.create_future() for worker in self._writers}
+        self._waiting |= answers
+        for writer in self._writers.values():
+            channel.send(writer, channel.Collect(number))
+        try:
+            if answers:
+                await asyncio.wait(answers.values(), timeout=_COLLECT_TIMEOUT)
+        finally:
+            for key in answers:
+                self._waiting.pop(key, None)
+
+    def _send_snapshot(self, writer: asyncio.StreamWriter) -> None:
+        if self._snapshot is not None:
+            health = [(key, url, healthy) for (key, url), healthy in self._health.items()]
+            channel.send(writer, msgspec.structs.replace(self._snapshot, health=health, found=self._found))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        worker = ""
+        try:
+            while (message := await channel.receive(reader)) is not None:
+                match message:
+                    case channel.Hello(worker):
+                        self._writers[worker] = writer
+                        self._send_snapshot(writer)
+                    case channel.Adopted():
+                        self._adopted[worker] = message
+                        self._move_on()
+                    case channel.Report(metrics, answers):
+                        self._totals[worker] = msgspec.json.decode(metrics)
+                        answer = self._waiting.pop((worker, answers), None)
+                        if answer is not None:
+                            answer.set_result(None)
+        except asyncio.CancelledError:
+            pass  # the process ends
+        except ValueError:
+            logger.exception("a worker sent what is no message", extra={"worker": worker})
+        finally:
+            self._writers.pop(worker, None)
+            self._adopted.pop(worker, None)
+            self._move_on()
+            writer.close()
+            self._fold_ended()
+
+    def _fold_ended(self) -> None:
+        ended = [worker for worker in self._totals if worker not in self._writers]
+        if len(ended) > _REMEMBERED:
+            folded = [self._totals.pop(worker) for worker in ended]
+            self._totals["ended"] = add_up(folded)
+
+
+def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
+    """The sum of several workers' totals, in the same form, without the gauges: those are of workers that run."""
+    series: dict[tuple[str, str], list[Any]] = {}
+    counters: dict[str, dict[str, int]] = {name: {} for name in _COUNTERS}
+    openings: dict[str, dict[str, int]] = {}
+    sums = {"log_lines_dropped": 0, "failed_handshakes": 0}
+    for total in totals:
+        for service, method, statuses, buckets, seconds, upstream_buckets, upstream_seconds in total["series"]:
+            entry = series.setdefault(
+                (service, method), [{}, [0] * len(buckets), 0.0, [0] * len(upstream_buckets), 0.0]
+            )
+            for status, count in statuses:
+                entry[0][status] = entry[0].get(status, 0) + count
+            entry[1] = [a + b for a, b in zip(entry[1], buckets, strict=True)]
+            entry[2] += seconds
+            entry[3] = [a + b for a, b in zip(entry[3], upstream_buckets, strict=True)]
+            entry[4] += upstream_seconds
+        for name, counts in counters.items():
+            for service, count in total[name].items():
+                counts[service] = counts.get(service, 0) + count
+        for service, opened in total["openings"].items():
+            counts = openings.setdefault(service, {})
+            for instance, count in opened.items():
+                counts[instance] = counts.get(instance, 0) + count
+        for name in sums:
+            sums[name] += total[name]
+    return {
+        "series": [[*key, list(entry[0].items()), *entry[1:]] for key, entry in sorted(series.items())],
+        **counters,
+        "openings": openings,
+        **sums,
+    }

@@ -1,0 +1,1 @@
+"""How the processes talk to each other, and what they inherit and share."""

@@ -1,0 +1,86 @@
+"""Messages between the control process and the workers: frames of MessagePack on a unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, TypeAlias
+
+import msgspec
+
+from portico.core.found import Found
+
+_FRAME_LIMIT: Final = 1 << 30
+
+
+class Hello(msgspec.Struct, tag=True):
+    """A worker introduces itself; `worker` is unique among all that ever ran under this supervisor."""
+
+    worker: str
+
+
+class Report(msgspec.Struct, tag=True):
+    """A worker's totals so far, as `Metrics.dump` gives them; `answers` numbers the `Collect` that asked, or is 0."""
+
+    metrics: bytes
+    answers: int = 0
+
+
+class Collect(msgspec.Struct, tag=True):
+    """The control process wants a `Report` now."""
+
+    number: int
+
+
+class NewSnapshot(msgspec.Struct, tag=True):
+    """A configuration to serve by, dumped, with the instances that registered, by service, and the health of all."""
+
+    generation: int
+    config: bytes
+    health: list[tuple[str, str, bool]]
+    found: dict[str, list[Found]] = {}
+
+
+class Adopted(msgspec.Struct, tag=True):
+    """A worker serves by this configuration from now on, or says in `problem` why it does not."""
+
+    generation: int
+    problem: str = ""
+
+
+class HealthChange(msgspec.Struct, tag=True):
+    """Instances that came up or went down: upstream, URL, healthy."""
+
+    states: list[tuple[str, str, bool]]
+
+
+class Discovered(msgspec.Struct, tag=True):
+    """All instances of a service that are registered now."""
+
+    service: str
+    found: list[Found]
+
+
+Message: TypeAlias = Hello | Report | Collect | NewSnapshot | Adopted | HealthChange | Discovered
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Message).decode
+
+
+def send(writer: asyncio.StreamWriter, message: Message) -> None:
+    """Queue a message; a peer that is gone is noticed by whoever reads from it."""
+    frame = _encode(message)
+    writer.write(len(frame).to_bytes(4, "big") + frame)
+
+
+async def receive(reader: asyncio.StreamReader) -> Message | None:
+    """The next message; None when the peer has gone. Raises ValueError for what is not a message."""
+    try:
+        size = int.from_bytes(await reader.readexactly(4), "big")
+        if size > _FRAME_LIMIT:
+            raise ValueError("a frame of the channel is too large")
+        message: Message = _decode(await reader.readexactly(size))
+        return message
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not a message of the channel: {error}") from error

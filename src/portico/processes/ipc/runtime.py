@@ -1,0 +1,101 @@
+"""What the processes of one gateway share on disk: a private directory with sockets and the last good configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from portico.config import Config, dump_config, load_dumped, with_redis
+from portico.core.found import Found
+from portico.policies.counters.shared_buckets import BucketTable
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+class _KeptFound(msgspec.Struct):
+    found: dict[str, list[Found]] = {}
+
+
+class _KeptEntries(msgspec.Struct):
+    entries: msgspec.Raw = msgspec.Raw(b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Paths inside the directory, which only its owner can enter; the URL of the embedded Redis, if there is one; what
+    several workers count limits in.
+    """
+
+    directory: Path
+    redis_url: str | None = None
+    table: BucketTable | None = None
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the control process answers HTTP for the gateway's own endpoints."""
+        return self.directory / "control.sock"
+
+    @property
+    def channel_socket(self) -> Path:
+        """Where workers hear of snapshots and report metrics."""
+        return self.directory / "channel.sock"
+
+    @property
+    def log_lock(self) -> Path:
+        """Locked around writes to a log that several workers share."""
+        return self.directory / "log.lock"
+
+    @property
+    def _config_file(self) -> Path:
+        return self.directory / "config"
+
+    @property
+    def _registry_file(self) -> Path:
+        return self.directory / "registry"
+
+    def store_registry(self, found: Mapping[str, Sequence[Found]], entries: Any) -> None:
+        """Keep what is registered for processes that start later: `found` for workers, `entries` for control."""
+        _replace(self._registry_file, msgspec.json.encode({"found": found, "entries": entries}))
+
+    def found(self) -> dict[str, list[Found]]:
+        """The instances that are registered, by service."""
+        return self._stored_registry(_KeptFound).found
+
+    def registry_entries(self, kind: type[T]) -> list[T]:
+        """The `entries` that were stored last."""
+        raw = self._stored_registry(_KeptEntries).entries
+        return msgspec.json.decode(raw, type=list[kind]) if raw else []  # type: ignore[valid-type]
+
+    def _stored_registry(self, kind: type[K]) -> K:
+        try:
+            return msgspec.json.decode(self._registry_file.read_bytes(), type=kind)
+        except FileNotFoundError:
+            return kind()
+
+    def completed(self, config: Config) -> Config:
+        """The configuration as it is served: with the embedded Redis where it names none."""
+        if self.redis_url is None or config.gateway.redis_url is not None:
+            return config
+        return with_redis(config, self.redis_url)
+
+    def store(self, config: Config, generation: int) -> None:
+        """Keep the configuration for processes that start later; replaced as a whole or not at all."""
+        _replace(self._config_file, b"%d\n" % generation + dump_config(config))
+
+    def stored(self) -> tuple[Config, int]:
+        """The configuration that was stored last, and its generation."""
+        generation, _, dumped = self._config_file.read_bytes().partition(b"\n")
+        return load_dumped(dumped), int(generation)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    partial = path.with_suffix(".new")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+    partial.replace(path)

@@ -1,0 +1,1 @@
+"""Holds the listening sockets, and starts, restarts and stops all other processes."""

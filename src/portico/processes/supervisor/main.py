@@ -1,0 +1,324 @@
+"""The supervisor: holds the listening sockets, starts the other processes, again if they die, and stops them."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import logging
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Final
+
+from portico import __version__
+from portico.config import Config
+from portico.observe.events import configure_events
+from portico.policies.counters.shared_buckets import BucketTable
+from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners, address_of, turn_away
+from portico.processes.ipc.notices import RELOADED, RELOADING, SERVING, Notices
+from portico.processes.ipc.runtime import Runtime
+from portico.processes.supervisor.child import KILL_GRACE, Child
+from portico.processes.supervisor.descriptors import allow_descriptors
+from portico.processes.supervisor.embedded_redis import NAME as REDIS
+from portico.processes.supervisor.embedded_redis import EmbeddedRedis, program_for
+from portico.processes.supervisor.roll import Roll
+from portico.processes.supervisor.systemd import Systemd
+from portico.processes.supervisor.wakeups import leave_wakeups, wakeups
+
+logger: Final = logging.getLogger("portico.supervisor")
+
+_LOOK: Final = 1.0
+"""Seconds after which the supervisor looks around even if nothing has happened."""
+_BACKLOG: Final = 4096
+
+
+def _unix_listener(path: Path) -> socket.socket:
+    """A socket that outlives the control process: who connects while that is started again waits instead of failing."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen(_BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+class Supervisor:
+    """Runs one gateway: a control process and `gateway.workers` workers around the listening sockets.
+
+    With `watch` the configuration is read again when its files change.
+    """
+
+    def __init__(self, config: Config, config_path: Path | None, listeners: Listeners, *, watch: bool = False) -> None:
+        self.config = config
+        self.limits = config.gateway.limits
+        self.config_path = config_path
+        self.listeners = listeners
+        self.watch = watch
+        self.children: list[Child] = []
+        self.companions: list[Child] = []
+        """Processes that run beside the gateway and stop after it."""
+        self.lifeline = -1
+        self.notices = Notices()
+        self.systemd = Systemd(os.environ)
+        self.roll: Roll | None = None
+        self.redis: EmbeddedRedis | None = None
+        self.looked = time.monotonic()
+        self.was_ready = False
+        self.reload_asked = False
+        self.stopping = False
+        self.impatient = False
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; a second SIGINT cuts the drain short."""
+        configure_events(self.config.gateway.log.level, self.config.gateway.log.format)
+        allow_descriptors(self.limits.connections)
+        directory = Path(tempfile.mkdtemp(prefix="portico-"))
+        self.lifeline, self._hold = os.pipe()
+        os.set_inheritable(self.lifeline, True)
+        program = program_for(self.config)
+        self.redis = EmbeddedRedis(program, directory, self.lifeline) if program else None
+        table = BucketTable() if self.config.gateway.worker_count > 1 else None
+        self.runtime = Runtime(directory, self.redis.url if self.redis else None, table)
+        try:
+            self.runtime.store(self.runtime.completed(self.config), 1)
+            self.control_listener = _unix_listener(self.runtime.control_socket)
+            self.channel_listener = _unix_listener(self.runtime.channel_socket)
+            with wakeups() as self.wakeup:
+                self._start_all()
+                while not self.stopping:
+                    self._watch()
+                self._stop_all()
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    # ---- starting
+
+    def _start_all(self) -> None:
+        count = self.config.gateway.worker_count
+        gc.freeze()
+        self.children = [self.redis.child] if self.redis else []
+        self.children += [Child("control", self._control, beats=True)]
+        self.children += [Child(f"worker-{index}", self._worker, beats=True) for index in range(count)]
+        self.children += self.companions
+        for child in self.children:
+            self._start(child)
+        scheme = "https" if self.config.gateway.tls else "http"
+        where = address_of(self.listeners.gateway)
+        logger.info("portico %s listening on %s://%s", __version__, scheme, where, extra={"workers": count})
+        if self.listeners.redirect is not None:
+            logger.info("redirecting to https from http://%s", address_of(self.listeners.redirect))
+        if self.listeners.admin is not None:
+            logger.info("admin API on http://%s", address_of(self.listeners.admin))
+        else:
+            logger.warning("no admin API: %s", self.listeners.admin_problem)
+
+    def _control(self, child: Child) -> None:  # noqa: ARG002
+        from portico.processes.control.process import (  # FastAPI is loaded in this process only
+            ControlSockets,
+            run_control,
+        )
+
+        self.listeners.close()
+        sockets = ControlSockets(self.control_listener, self.channel_listener, self.listeners.admin)
+        run_control(self.runtime, sockets, self.lifeline, self.notices, self.config_path, watch=self.watch)
+
+    def _worker(self, child: Child) -> None:
+        from portico.processes.worker.main import run_worker
+
+        self.listeners.close_admin()
+        name = f"{child.name}-{os.getpid()}"
+        run_worker(self.listeners, self.runtime, self.lifeline, self.notices, name, joins=child.is_replacement)
+
+    def _start(self, child: Child) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        try:
+            pid = os.fork()
+        except OSError as error:  # too many processes, no memory: the others go on
+            child.restarts += 1
+            delay = child.postpone()
+            extra = {"child": child.name, "reason": error.strerror, "again_in": f"{delay:g}s"}
+            logger.error("a process could not be started", extra=extra)
+            return
+        if pid == 0:
+            self._become(child)
+        child.note_start(pid)
+
+    def _become(self, child: Child) -> None:
+        """The forked process's whole life; it never returns into the supervisor's code."""
+        status = 1
+        try:
+            leave_wakeups()
+            faulthandler.enable()
+            os.close(self._hold)
+            self.notices.only_say()
+            if self.redis:
+                self.redis.leave_alone()
+            child.main(child)
+            status = 0
+        except BaseException:  # nothing may escape into the parent's stack
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    # ---- watching
+
+    def _watch(self) -> None:
+        """One look around: what was signalled and said, who ended, who has to start, who hangs."""
+        self._wait(self._time_to_next_start())
+        self._reap()
+        self._start_due()
+        if self.redis:
+            self.redis.look()
+        self._end_hung()
+        if self.roll is not None and not self.roll.advance():
+            self.roll = None
+
+    def _time_to_next_start(self) -> float:
+        pending = [child.start_at - time.monotonic() for child in self.children if not child.pid]
+        return min([_LOOK, *pending])
+
+    def _wait(self, timeout: float) -> None:
+        if self.systemd.watchdog_interval is not None:
+            timeout = min(timeout, self.systemd.watchdog_interval)
+        sources: list[Any] = [self.wakeup, self.notices.reader]
+        readable = select.select(sources, [], [], max(0.0, timeout))[0]
+        self.systemd.sign_of_life()
+        if self.wakeup in readable:
+            for number in self.wakeup.recv(4096):
+                self._heed(number)
+        if self.notices.reader in readable:
+            children = {child.pid: child for child in self.children}
+            for pid, word in self.notices.heard():
+                if pid in children:
+                    self._hear(children[pid], word)
+
+    def _heed(self, number: int) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self.impatient = self.impatient or (self.stopping and number == signal.SIGINT)
+            self.stopping = True
+        elif number == signal.SIGHUP:
+            self.reload_asked = True
+            for child in self.children:
+                child.signal(signal.SIGHUP)
+        elif number == signal.SIGUSR1 and self.roll is not None:
+            logger.warning("a rolling restart is under way already")
+        elif number == signal.SIGUSR1 and not self.stopping:
+            workers = [child for child in self.children if child.is_worker]
+            self.roll = Roll(workers, self._begin, self.limits.drain_timeout + ACCEPT_GRACE)
+
+    def _begin(self, child: Child) -> None:
+        self.children.append(child)
+        self._start(child)
+
+    def _hear(self, child: Child, word: str) -> None:
+        child.heard = time.monotonic()
+        if word == SERVING:
+            child.serves = True
+            if child.is_worker:
+                logger.info("%s serves", child.name, extra={"pid": child.pid})
+                self._announce_ready()
+            elif self.reload_asked:  # while there was no control process to hear of it, or one that died over it
+                child.signal(signal.SIGHUP)
+            elif self.was_ready:
+                self.systemd.ready(self._status())
+        elif word == RELOADING:
+            self.systemd.reloading()
+        elif word == RELOADED:
+            self.reload_asked = False
+            self.systemd.ready(self._status())
+
+    def _announce_ready(self) -> None:
+        if not self.was_ready and all(child.serves for child in self.children if child.is_worker):
+            self.was_ready = True
+            self.systemd.ready(self._status())
+
+    def _status(self) -> str:
+        workers = sum(child.serves and child.pid != 0 for child in self.children if child.is_worker)
+        return f"serving on {address_of(self.listeners.gateway)}, workers: {workers}"
+
+    def _reap(self) -> None:
+        for child in list(self.children):
+            if not child.pid:
+                continue
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if not pid:
+                continue
+            code = os.waitstatus_to_exitcode(status)
+            extra: dict[str, Any] = {"child": child.name, "pid": pid, "exit": code}
+            if child.last_words and code > 0:  # it ended by itself, and may have said why
+                extra["last_words"] = child.last_words()
+            delay = child.note_end()
+            if not child.is_wanted:
+                self.children.remove(child)
+                logger.info("a process ended", extra=extra)
+            elif not self.stopping:
+                logger.warning("a process ended and is started again", extra={**extra, "restart_in": f"{delay:g}s"})
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        self.children = [child for child in self.children if child.pid or child.is_wanted]
+        for child in self.children:
+            if not child.pid and child.start_at <= now and not self.stopping:
+                self._start(child)
+
+    def _end_hung(self) -> None:
+        now = time.monotonic()
+        patience = self.limits.hang_timeout
+        if now - self.looked > patience / 2:  # it was this process that stood still
+            for child in self.children:
+                child.heard = now
+        self.looked = now
+        for child in self.children:
+            if child.end_if_hung(patience, now):
+                extra = {"child": child.name, "pid": child.pid, "silent": f"{patience:g}s"}
+                logger.error("a process hangs and is ended", extra=extra)
+            child.end_if_overdue(now)
+
+    # ---- stopping
+
+    def _stop_all(self) -> None:
+        """Workers drain first; the control process, which answers for them until then, ends behind them; Redis last."""
+        logger.info("stopping: running requests may finish")
+        self.systemd.stopping()
+        workers = [child for child in self.children if child.is_worker]
+        for worker in workers:
+            worker.signal(signal.SIGTERM)
+        let_in_until = time.monotonic() + self.limits.drain_delay + ACCEPT_GRACE
+        self._wait_for(workers, let_in_until)
+        for listener in self.listeners.public:
+            turn_away(listener)
+        self.listeners.close()  # the workers close theirs when they have taken who is on the way
+        self._stop(workers, let_in_until + self.limits.drain_timeout)
+        users = [child for child in self.children if child.name != REDIS]
+        self._stop(users, time.monotonic() + 2)
+        self._stop(self.children, time.monotonic() + 2)
+        logger.info("stopped")
+
+    def _stop(self, children: list[Child], deadline: float) -> None:
+        """Have them end, by force beyond the deadline and its grace."""
+        for child in children:
+            child.signal(signal.SIGTERM)
+        self._wait_for(children, deadline + KILL_GRACE)
+        for child in children:
+            child.signal(signal.SIGKILL)
+        self._wait_for(children, time.monotonic() + KILL_GRACE, patient=True)
+
+    def _wait_for(self, children: list[Child], end: float, *, patient: bool = False) -> None:
+        """Until they have ended, or until `end`, or until somebody presses Ctrl-C once more."""
+        while any(child.pid for child in children) and (patient or not self.impatient):
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            self._wait(min(left, _LOOK))
+            self._reap()

@@ -1,0 +1,369 @@
+"""A worker process: accepts connections and serves them by the snapshot that the control process last sent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from itertools import chain
+from typing import Any, Final
+
+import msgspec
+import uvloop
+
+from portico.config import Config, GatewaySettings, LimitSettings, loading
+from portico.core.errors import Answer
+from portico.core.slices import in_slices, letting_go, without_collections
+from portico.net.tls.certificates import CertificateError
+from portico.observe.access_log import AccessLog
+from portico.observe.events import configure_events
+from portico.observe.metrics import Metrics
+from portico.processes.ipc import channel
+from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners
+from portico.processes.ipc.notices import SERVING, Notices
+from portico.processes.ipc.runtime import Runtime
+from portico.processes.worker import memory
+from portico.processes.worker.limits import bucket_table, shared_limits
+from portico.processes.worker.tls import Termination
+from portico.proxy.gateway import Gateway
+from portico.proxy.headers.forwarded import REQUEST_DROP, is_in
+from portico.proxy.overload import Overload
+from portico.proxy.redirect import Redirect
+from portico.snapshot.builder import SnapshotBuilder
+from portico.wire.deadlines import Deadlines
+from portico.wire.entrance import Entrance
+from portico.wire.frontend import Limits
+from portico.wire.http1.server import HttpServer
+from portico.wire.turn import Turn
+
+logger: Final = logging.getLogger("portico.worker")
+
+_REPORT_INTERVAL: Final = 1.0
+_RECONNECT_INTERVAL: Final = 0.2
+_UPKEEP_INTERVAL: Final = 3.0
+_DRAIN_STEP: Final = 0.05
+_LAST_HANDSHAKES: Final = 0.2
+"""Seconds from when the supervisor turns new connections away until those that had begun have come in."""
+_NEWS_PATIENCE: Final = 1.0
+"""Seconds that a worker waits to hear from control before it serves: of how instances are, and which are registered."""
+_LAST_QUESTIONS: Final = 5.0
+"""Seconds after which nobody asks a Redis any more that was named before: requests hold on to their snapshot."""
+_LOG_FROM: Final = {"DEBUG": 0, "INFO": 0, "WARNING": 500, "ERROR": 500, "CRITICAL": 1000}
+"""The lowest status that each log level lets into the access log."""
+
+
+def run_worker(
+    listeners: Listeners, runtime: Runtime, lifeline: int, notices: Notices, worker: str, *, joins: bool
+) -> None:
+    """Serve until SIGTERM or SIGUSR1, or until the supervisor's end of the `lifeline` pipe closes.
+
+    After SIGUSR1 others serve on: it accepts no more, and readiness is not its concern. `joins` says that the gateway
+    has been serving for a while: control knows by now which instances are down.
+    """
+    uvloop.run(_Worker(listeners, runtime, lifeline, notices, worker).run(joins))
+
+
+class _Worker:
+    def __init__(self, listeners: Listeners, runtime: Runtime, lifeline: int, notices: Notices, worker: str) -> None:
+        self.listeners = listeners
+        self.runtime = runtime
+        self.lifeline = lifeline
+        self.notices = notices
+        self.worker = worker
+        self.ready = True
+        self.is_replaced = False
+        self.stopping = asyncio.Event()
+        self.informed = asyncio.Event()
+        self.changing = asyncio.Lock()
+        """Held while a snapshot is built, which takes many turns of the loop: nobody else changes its parts."""
+        self.metrics = Metrics()
+        self.redirect: Redirect | None = None
+
+    async def run(self, joins: bool) -> None:
+        self.loop = loop = asyncio.get_running_loop()
+        self.config, generation = self.runtime.stored()
+        config = self.config
+        configure_events(config.gateway.log.level, config.gateway.log.format)
+        turn = Turn(loop)
+        deadlines = Deadlines(loop, turn)
+        if self.runtime.table is not None:
+            self.runtime.table.open(self.runtime.directory)
+        self.local_answers = {"/livez": self._livez, "/readyz": self._readyz}
+        self.shared = shared_limits(config.gateway, self.metrics.limit_fallbacks, loop)
+        self.builder = SnapshotBuilder(
+            deadlines,
+            turn,
+            self.runtime.control_socket,
+            self.local_answers,
+            self.metrics,
+            shared=self.shared,
+            table=bucket_table(config.gateway, self.runtime),
+        )
+        self.builder.learn(self.runtime.found())
+        self.log = self._open_log(config, loop)
+        self.overload = Overload()
+        self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
+        self.gateway = Gateway(
+            self.builder.build(config, generation),
+            self.metrics,
+            self.log,
+            _LOG_FROM[config.gateway.log.level],
+            loop,
+            self.overload,
+        )
+        self.http = HttpServer(self.gateway, _limits(config.gateway), deadlines, turn, loop, REQUEST_DROP)
+        self.tls = Termination(config.gateway.tls) if config.gateway.tls else None
+        self.entrances = self._entrances(loop)
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        loop.add_signal_handler(signal.SIGUSR1, self._give_way)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_reader(self.lifeline, self._stop)
+        beside = [loop.create_task(self._listen_to_control()), loop.create_task(self._keep_up())]
+        beside.append(loop.create_task(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout)))
+        if self.shared is not None:
+            await self.shared.start()
+        if joins or config.sources:
+            await self._hear_news()
+        for entrance in self.entrances:
+            await entrance.open()
+        self.overload.start(loop, self._let_in)
+        self.notices.say(SERVING)
+        memory.settle()
+        await self.stopping.wait()
+        await self._leave(config.gateway.limits)
+        for task in beside:
+            task.cancel()
+        self.overload.stop()
+        self.builder.close()
+        if self.shared is not None:
+            self.shared.close()
+        deadlines.close()
+        if self.log is not None:
+            self.log.close()
+
+    async def _hear_news(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_NEWS_PATIENCE):
+                await self.informed.wait()
+
+    def _stop(self) -> None:
+        self.ready = False
+        self.loop.remove_reader(self.lifeline)
+        self.stopping.set()
+
+    def _give_way(self) -> None:
+        self.is_replaced = True
+        self.stopping.set()
+
+    async def _leave(self, limits: LimitSettings) -> None:
+        """Let nobody more in, and everybody who is in finish."""
+        if self.is_replaced:
+            self._close_entrances(take_waiting=False)
+            self._announce_end()
+            await asyncio.sleep(ACCEPT_GRACE)
+        else:
+            await asyncio.sleep(limits.drain_delay)  # balancers see that readiness fails
+            self._announce_end()
+            await asyncio.sleep(ACCEPT_GRACE + _LAST_HANDSHAKES)
+            self._close_entrances(take_waiting=True)
+        await self._drain(limits.drain_timeout)
+
+    def _announce_end(self) -> None:
+        """From here on responses say `Connection: close`."""
+        for entrance in self.entrances:
+            entrance.server.draining = True
+
+    def _let_in(self) -> None:
+        for entrance in self.entrances:
+            entrance.let_in()
+
+    def _close_entrances(self, *, take_waiting: bool) -> None:
+        for entrance in self.entrances:
+            entrance.close(take_waiting=take_waiting)
+
+    def _entrances(self, loop: asyncio.AbstractEventLoop) -> list[Entrance]:
+        """The gateway's own port and, where there is one, the port that redirects to it."""
+        settings = self.config.gateway
+        alone = settings.workers == 1
+        announces = self._is_trusted if settings.proxy_protocol else None
+        tls = self.tls.context if self.tls else None
+        entrances = [
+            Entrance(loop, self.listeners.gateway, self.http, alone=alone, tls=tls, announces=announces),
+        ]
+        if self.listeners.redirect is not None:
+            http = self.http
+            self.redirect = Redirect(self.gateway, self.local_answers, self._public_port(self.config))
+            server = HttpServer(self.redirect, http.limits, http.deadlines, http.turn, loop, REQUEST_DROP)
+            server.connections, server.clients = http.connections, http.clients  # one limit holds for both
+            entrances.append(Entrance(loop, self.listeners.redirect, server, alone=alone, announces=announces))
+        return entrances
+
+    def _public_port(self, config: Config) -> int:
+        """Where clients find HTTPS."""
+        own: int = self.listeners.gateway.getsockname()[1]
+        return (config.gateway.tls and config.gateway.tls.redirect_to) or own
+
+    def _is_trusted(self, address: str) -> bool:
+        return is_in(address, self.gateway.snapshot.trusted_proxies)
+
+    async def _drain(self, patience: float) -> None:
+        """Let running exchanges finish, `patience` seconds at most."""
+        self.http.close_idle()
+        end = time.monotonic() + patience
+        while self._is_busy() and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(_DRAIN_STEP)
+        if self.http.connections:
+            logger.warning(
+                "connections cut at the end of the drain timeout", extra={"count": len(self.http.connections)}
+            )
+            self.http.abort()
+            await asyncio.sleep(_DRAIN_STEP)
+
+    def _is_busy(self) -> bool:
+        return bool(self.http.connections) or any(entrance.is_opening() for entrance in self.entrances)
+
+    async def _keep_up(self) -> None:
+        while True:
+            await asyncio.sleep(_UPKEEP_INTERVAL)
+            try:
+                self.builder.prune()
+                await self._refresh_files()
+            except Exception:  # a fault in one round is no reason to leave the next ones out
+                logger.exception("the upkeep failed")
+
+    async def _refresh_files(self) -> None:
+        """Bring certificates into use that were renewed."""
+        async with self.changing:
+            if self.tls is not None:
+                self.tls.refresh()
+            if self.builder.refresh_files():
+                generation = self.gateway.snapshot.generation
+                self.gateway.snapshot = await in_slices(self.builder.building(self.config, generation))
+
+    def _hang_up(self) -> None:
+        """SIGHUP: logs and certificates are opened anew; the configuration comes from the control process."""
+        if self.log is not None:
+            self.log.reopen()
+        self.looking = self.loop.create_task(self._refresh_files())
+
+    async def _listen_to_control(self) -> None:
+        """Follow the control process; without it the worker goes on with what it has."""
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(self.runtime.channel_socket)
+            except OSError:
+                await asyncio.sleep(_RECONNECT_INTERVAL)
+                continue
+            channel.send(writer, channel.Hello(self.worker))
+            reporting = asyncio.get_running_loop().create_task(self._report_regularly(writer))
+            try:
+                while (message := await channel.receive(reader)) is not None:
+                    async with self.changing:
+                        await self._hear(message, writer)
+            except ValueError:
+                logger.exception("the control process sent what is no message")
+            finally:
+                reporting.cancel()
+                writer.close()
+            await asyncio.sleep(_RECONNECT_INTERVAL)
+
+    async def _hear(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
+        match message:
+            case channel.NewSnapshot(generation, dumped, health, found):
+                problem = ""
+                self.builder.learn(found)
+                if generation != self.gateway.snapshot.generation:
+                    problem = await self._adopt(generation, dumped)
+                channel.send(writer, channel.Adopted(generation, problem))
+                self.builder.set_health(health)
+                self.informed.set()
+            case channel.HealthChange(states):
+                self.builder.set_health(states)
+            case channel.Discovered(service, found):
+                self.builder.discover(service, found)
+            case channel.Collect(number):
+                channel.send(writer, channel.Report(self._totals(), number))
+
+    async def _adopt(self, generation: int, dumped: bytes) -> str:
+        """Swap the snapshot: one assignment, after everything in it was built. What stood against it, if anything."""
+        replaced = letting_go(chain(self.config.parts(), self.gateway.snapshot.places.parts()))
+        try:
+            with without_collections():
+                config = await in_slices(loading(dumped))
+                await self._share_limits(config)
+                self.gateway.snapshot = await in_slices(self.builder.building(config, generation))
+        except CertificateError as error:
+            logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
+            return str(error)
+        except Exception as error:
+            logger.exception("a new configuration could not be taken over")
+            return repr(error)
+        self.config = config
+        self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
+        for entrance in self.entrances:
+            entrance.server.limits = _limits(config.gateway)
+        if self.tls is not None and config.gateway.tls is not None:
+            self.tls.adopt(config.gateway.tls)
+        if self.redirect is not None:
+            self.redirect.port = self._public_port(config)
+        await in_slices(replaced)
+        return ""
+
+    async def _share_limits(self, config: Config) -> None:
+        """Count in another Redis from the next snapshot on, if the configuration names another."""
+        if config.gateway.redis_url != self.config.gateway.redis_url:
+            replaced, self.shared = self.shared, shared_limits(config.gateway, self.metrics.limit_fallbacks, self.loop)
+            self.builder.shared, self.builder.table = self.shared, bucket_table(config.gateway, self.runtime)
+            if self.shared is not None:
+                await self.shared.start()
+            if replaced is not None:
+                self.loop.call_later(_LAST_QUESTIONS, replaced.close)
+        elif self.shared is not None:
+            self.shared.patience = config.gateway.redis_timeout
+
+    async def _report_regularly(self, writer: asyncio.StreamWriter) -> None:
+        """Totals that control knows survive this process."""
+        while True:
+            channel.send(writer, channel.Report(self._totals()))
+            await asyncio.sleep(_REPORT_INTERVAL)
+
+    def _totals(self) -> bytes:
+        self.metrics.log_lines_dropped = self.log.dropped if self.log else 0
+        self.metrics.failed_handshakes = sum(entrance.failed_handshakes for entrance in self.entrances)
+        totals: dict[str, Any] = {
+            **self.metrics.dump(),
+            "in_flight": sum(entrance.server.in_flight for entrance in self.entrances),
+            "connections": len(self.http.connections),
+            "tunnels": self.http.tunnels,
+            "breakers": self.builder.breaker_states(),
+            "instances": self.builder.instance_states(),
+            "services": self.builder.load(),
+            "redis_up": None if self.shared is None else int(self.shared.is_up),
+            "generation": self.gateway.snapshot.generation,
+        }
+        return msgspec.json.encode(totals)
+
+    def _open_log(self, config: Config, loop: asyncio.AbstractEventLoop) -> AccessLog | None:
+        settings = config.gateway.log
+        if settings.access == "off":
+            return None
+        several = config.gateway.workers != 1
+        return AccessLog(loop, settings.access, settings.format, self.runtime.log_lock if several else None)
+
+    def _livez(self) -> Answer:
+        return _status_answer(200, "alive")
+
+    def _readyz(self) -> Answer:
+        return _status_answer(200, "ready") if self.ready else _status_answer(503, "draining")
+
+
+def _status_answer(status: int, text: str) -> Answer:
+    body = msgspec.json.encode({"status": text})
+    return Answer(status, (b"Content-Type: application/json", b"Cache-Control: no-store"), body)
+
+
+def _limits(gateway: GatewaySettings) -> Limits:
+    written = gateway.limits.model_dump(exclude={"drain_delay", "drain_timeout", "hang_timeout", "lag", "requests"})
+    return Limits(**written, is_shared=lambda address: is_in(address, gateway.trusted_proxies))

@@ -1,0 +1,1 @@
+"""The request pipeline: identify, route, apply policies, forward, respond, observe."""

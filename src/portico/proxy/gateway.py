@@ -1,0 +1,262 @@
+"""The way of a request through the house: who, where to, whether, forward, observe."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from os import urandom
+from typing import Final
+
+from portico.core.errors import Answer, MessageError, Refusal
+from portico.core.exchange import Exchange, Place, Stream
+from portico.core.messages import RequestHead
+from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
+from portico.observe.metrics import Metrics
+from portico.policies import Pending, Policy
+from portico.proxy.answer import send_answer
+from portico.proxy.forward import Forwarding
+from portico.proxy.headers.forwarded import Network, Peer, believed_request_id, believed_trace_id, client_behind
+from portico.proxy.overload import Overload
+from portico.proxy.routing.places import Places
+from portico.proxy.routing.route import Handling
+from portico.proxy.waiting import Waiting, WaitingForPlace, WaitingForVerdict
+from portico.upstreams.limit import Limit
+
+logger: Final = logging.getLogger("portico.gateway")
+
+_NO_SERVICE: Final = "none"
+_OWN_SERVICE: Final = "gateway"
+_CLIENT_LEFT: Final = frozenset({"client_closed", "client_stalled"})
+_SOON: Final = (b"Retry-After: 1",)
+_IDS_AT_ONCE: Final = 256
+
+
+def _some_ids() -> list[str]:
+    """Names for requests, 32 random hexadecimal digits each: made one by one they would cost more than a policy."""
+    digits = urandom(16 * _IDS_AT_ONCE).hex()
+    return [digits[start : start + 32] for start in range(0, len(digits), 32)]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that configuration decides, compiled; a request sees one from its start to its end."""
+
+    generation: int
+    places: Places
+    trusted_proxies: Sequence[Network]
+    reads_forwarded: bool
+    """Whether these tell of clients by `Forwarded` rather than by `X-Forwarded-*`."""
+
+
+class Gateway:
+    """The `Handler` behind every connection of a worker."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        metrics: Metrics,
+        log: AccessLog | None,
+        log_from: int,
+        loop: asyncio.AbstractEventLoop,
+        overload: Overload | None = None,
+    ) -> None:
+        self.snapshot = snapshot
+        self.metrics = metrics
+        self.log = log
+        self.overload = overload or Overload()
+        self._counted = {"rate_limited": metrics.limited, "overloaded": metrics.overloaded}
+        self._log_from = log_from
+        self._loop = loop
+        self._finish = self.finish
+        self._timestamps = Timestamps()
+        self._ids = chain.from_iterable(iter(_some_ids, None))
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---- the wire's calls: Handler
+
+    def begin(self, stream: Stream, request: RequestHead, content: bytes, now: float) -> None:
+        """Take a request the whole way, as far as it goes without waiting."""
+        exchange = Exchange(stream, request, self._finish, content, now)
+        stream.receiver = exchange
+        exchange.method = request.method_name
+        try:
+            self.identify(exchange, stream, request)
+            path, mark, query = request.target.partition(b"?")  # 2. Where it is to go.
+            exchange.query = mark + query
+            place = self.snapshot.places.find(request, path)
+            if isinstance(place, Answer):
+                exchange.place = Place.nowhere(path)
+                send_answer(exchange, place)
+                return
+            exchange.place = place
+            handling = place.handling
+            if handling is None:
+                send_answer(exchange, place.route.answer())
+            elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, handling):
+                send_answer(exchange, Refusal("overloaded", "the gateway has too much to do; try again soon", _SOON))
+            else:
+                self._pass_policies(exchange, handling, handling.policies)
+        except MessageError as error:
+            exchange.place = Place.nowhere(request.target.partition(b"?")[0])
+            send_answer(exchange, Refusal(error.reason, error.detail))
+        except Exception:
+            self._fail(exchange)
+
+    def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
+        """Answer bytes that are no request."""
+        exchange = Exchange(stream, None, self.finish)
+        stream.receiver = exchange
+        exchange.trace_id = exchange.request_id = next(self._ids)
+        exchange.client_ip = stream.client.address
+        words = seen[: seen.find(b"\r\n")][:2048].split(b" ") if b"\r\n" in seen else []
+        exchange.method = "-"
+        if len(words) == 3:
+            exchange.method = words[0].decode("ascii", "backslashreplace")[:32]
+            exchange.place = Place.nowhere(words[1].partition(b"?")[0])
+        lines = _SOON if error.reason == "overloaded" else ()
+        send_answer(exchange, Refusal(error.reason, error.detail, lines))
+
+    # ---- the steps
+
+    def identify(self, exchange: Exchange, stream: Stream, request: RequestHead) -> None:
+        """1. Whose request it is and by which names it is known."""
+        exchange.trace_id = exchange.request_id = next(self._ids)
+        networks = self.snapshot.trusted_proxies
+        client = stream.client
+        peer = client.peer
+        if peer is None or peer.networks is not networks:
+            peer = client.peer = Peer(client, networks, self.snapshot.reads_forwarded)
+        exchange.trusted = peer.trusted
+        exchange.client_ip = peer.client_ip
+        if peer.trusted:
+            exchange.client_ip = client_behind(request.fields, peer, networks)
+            exchange.request_id = believed_request_id(request.fields) or exchange.request_id
+            exchange.trace_id = believed_trace_id(request.fields) or exchange.trace_id
+
+    def _pass_policies(self, exchange: Exchange, handling: Handling, policies: Sequence[Policy]) -> None:
+        """3. Every policy in order; only one that has to wait costs a task. 4. To the service, if it may have more."""
+        for policy in policies:
+            verdict = policy(exchange)
+            if verdict is None:
+                continue
+            if isinstance(verdict, Answer):
+                send_answer(exchange, verdict)
+            elif isinstance(verdict, Pending):
+                go_on = partial(self._pass_policies, exchange, handling, policies[policies.index(policy) + 1 :])
+                WaitingForVerdict(exchange, verdict, go_on, self._fail)
+            else:
+                self._spawn(exchange, handling, verdict, policies[policies.index(policy) + 1 :])
+            return
+        limit = handling.service.limit
+        if limit is None or limit.enter():
+            Forwarding(exchange, handling, self._loop).start()
+        else:
+            self._queue(exchange, handling, limit)
+
+    def finish(self, exchange: Exchange, failure: str | None) -> None:
+        """5. Observe the exchange, once, whatever happened."""
+        exchange.content = b""  # a connection remembers its last exchange
+        seconds = (exchange.ended or time.monotonic()) - exchange.started
+        if failure is not None:
+            exchange.reason = exchange.reason or failure
+            if (failure in _CLIENT_LEFT and exchange.status != 101) or not exchange.status:
+                exchange.status = 499
+        status = exchange.status
+        place = exchange.place
+        handling, route = place.handling, place.route
+        service = handling.service_name if handling is not None else _OWN_SERVICE if route else _NO_SERVICE
+        upstream_seconds = exchange.upstream_seconds
+        latency = seconds
+        if status == 101:
+            latency = upstream_seconds or seconds  # how long a tunnel lasts is no latency
+            self.metrics.observe_tunnel(service, exchange.stream.bytes_in, exchange.stream.bytes_out)
+        self.metrics.observe(service, exchange.method, status, latency, upstream_seconds)
+        if exchange.attempts > 1:
+            self.metrics.retries[service] = self.metrics.retries.get(service, 0) + exchange.attempts - 1
+        if exchange.reason is not None and (counts := self._counted.get(exchange.reason)) is not None:
+            counts[service] = counts.get(service, 0) + 1
+        if self.log is not None and status >= self._log_from:
+            stream = exchange.stream
+            self.log.add(
+                AccessRecord(
+                    self._timestamps.at(time.time()),
+                    exchange.method,
+                    place.path,
+                    exchange.client_ip,
+                    status,
+                    int(seconds * 1e6) / 1000,
+                    exchange.request_id,
+                    exchange.trace_id,
+                    service,
+                    route.name if route else None,
+                    exchange.upstream,
+                    None if upstream_seconds is None else int(upstream_seconds * 1e6) / 1000,
+                    exchange.attempts,
+                    stream.bytes_in,
+                    stream.bytes_out,
+                    exchange.consumer,
+                    None,
+                    exchange.reason,
+                )
+            )
+
+    # ---- beside the way
+
+    def _is_too_much(self, stream: Stream, handling: Handling) -> bool:
+        """Whether a request is one too many; tunnels do not count, and who asks how the gateway does is answered."""
+        load = stream.server
+        return handling.service_name != _OWN_SERVICE and self.overload.refuses(load.in_flight - load.tunnels)
+
+    def _queue(self, exchange: Exchange, handling: Handling, limit: Limit) -> None:
+        """Wait for a place at the service where there is room for that."""
+        refusal = Refusal("overloaded", f"{handling.service.name} has too much to do; try again soon", _SOON)
+        waiting = WaitingForPlace(
+            exchange, limit, Forwarding(exchange, handling, self._loop).start, refusal, self._fail
+        )
+        if limit.wait(waiting):
+            waiting.begin(self._loop)
+        else:
+            send_answer(exchange, refusal)
+
+    def _spawn(
+        self, exchange: Exchange, handling: Handling, verdict: Awaitable[Answer | None], following: Sequence[Policy]
+    ) -> None:
+        """Wait for a policy's verdict in a task; the content waits with it."""
+        waiting = Waiting(exchange)
+        exchange.stream.receiver = waiting
+        exchange.stream.pause_reading()
+
+        async def wait() -> None:
+            try:
+                answer = await verdict
+                if waiting.over:
+                    return
+                exchange.stream.receiver = exchange
+                exchange.stream.resume_reading()
+                if answer is not None:
+                    send_answer(exchange, answer)
+                else:
+                    self._pass_policies(exchange, handling, following)
+                    waiting.replay(exchange.stream)
+            except Exception:
+                self._fail(exchange)
+
+        task = self._loop.create_task(wait())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _fail(self, exchange: Exchange) -> None:
+        """A bug, ours or a policy's: it costs this exchange and nothing else."""
+        logger.exception("an exchange failed", extra={"request_id": exchange.request_id})
+        stream = exchange.stream
+        if stream.response_started:
+            stream.abort("internal_error")
+        else:
+            if isinstance(stream.receiver, Waiting):
+                stream.receiver = exchange
+            send_answer(exchange, Refusal("internal_error", "the gateway failed on this request"))

@@ -1,0 +1,1 @@
+"""Who the client is: forwarded fields, request ids, client certificates."""

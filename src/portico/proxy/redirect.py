@@ -1,0 +1,65 @@
+"""The `Handler` of the port that sends every client to HTTPS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from portico.core.errors import Answer, MessageError, Refusal
+from portico.core.exchange import Exchange, Place, Stream
+from portico.core.messages import RequestHead
+from portico.core.paths import segments_of, split_target
+from portico.proxy.answer import send_answer
+from portico.proxy.gateway import Gateway
+from portico.proxy.routing.route import LocalRoute
+
+_HTTPS: Final = 443
+_READS: Final = ("GET", "HEAD")
+
+
+class Redirect:
+    """Answers 308 to everything but `local_answers`; who asks is found out, and observed, as the gateway does it.
+
+    `port` is where HTTPS is spoken, as clients see it.
+    """
+
+    def __init__(self, gateway: Gateway, local_answers: Mapping[str, Callable[[], Answer]], port: int) -> None:
+        self.port = port
+        self._gateway = gateway
+        self._local = {path: LocalRoute(path, answer) for path, answer in local_answers.items()}
+
+    def begin(self, stream: Stream, request: RequestHead, content: bytes, now: float) -> None:  # noqa: ARG002
+        """Answer a request."""
+        exchange = Exchange(stream, request, self._gateway.finish, started=now)
+        stream.receiver = exchange
+        exchange.method = request.method_name
+        try:
+            self._gateway.identify(exchange, stream, request)
+            send_answer(exchange, self._answer(exchange, request))
+        except MessageError as error:
+            send_answer(exchange, Refusal(error.reason, error.detail))
+
+    def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
+        """Answer bytes that are no request."""
+        self._gateway.refuse(stream, error, seen)
+
+    def _answer(self, exchange: Exchange, request: RequestHead) -> Answer:
+        path, exchange.query = split_target(request.target)
+        exchange.place = Place.nowhere(path)
+        segments_of(path)  # a path that could be read in two ways is refused here as there
+        local = self._local.get(exchange.path) if exchange.method in _READS else None
+        if local is not None:
+            exchange.place = Place(local, None, exchange.path, path)
+            return local.answer()
+        host = _without_port(request.host)
+        if not host:
+            raise MessageError("malformed_request", "without Host there is nowhere to redirect to")
+        port = b"" if self.port == _HTTPS else b":%d" % self.port
+        target = b"/" if request.target == b"*" else request.target
+        return Answer(308, (b"Location: https://" + host + port + target,))
+
+
+def _without_port(host: bytes) -> bytes:
+    """`example.com` of `example.com:80`, `[::1]` of `[::1]:80`."""
+    name, colon, port = host.rpartition(b":")
+    return name if colon and port.isdigit() else host

@@ -1,0 +1,126 @@
+"""Where a request goes: its route, and the path that its service will see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+from portico.core.errors import Answer, MessageError, Refusal
+from portico.core.exchange import Place
+from portico.core.messages import RequestHead
+from portico.core.paths import segments_of
+from portico.proxy.routing.route import LocalRoute, Route
+from portico.proxy.routing.router import Router
+
+_REMEMBERED: Final = 16_384
+_REMEMBERED_SIZE: Final = 256
+
+Routes: TypeAlias = Router[Route | LocalRoute]
+_Remembered: TypeAlias = "dict[tuple[bytes, bytes], dict[bytes, Place]]"
+_NOTHING: Final[dict[bytes, Place]] = {}
+
+
+class Places:
+    """Finds places by a router, and remembers those that come again: most requests ask for a path asked for before.
+
+    What depends on more than path, host and method is looked up every time.
+    """
+
+    def __init__(self, router: Routes) -> None:
+        self._router = router
+        self._young: _Remembered = {}
+        self._old: _Remembered = {}
+        self._count = 0
+        self._targets: dict[bytes, bytes] = {}
+
+    def parts(self) -> Iterator[object]:
+        """Everything that they are made of."""
+        return self._router.parts()
+
+    def find(self, request: RequestHead, path: bytes) -> Place | Answer:
+        """The place of a request with this `path` in its target, or the answer where there is none.
+
+        Raises MessageError for a path that could be read in two ways.
+        """
+        if request.known_by is not self._young:
+            self._recall(request)
+        place: Place | None = request.known.get(path)
+        if place is not None:
+            return place
+        place = self._old.get((request.host, request.method), _NOTHING).get(path)
+        if place is not None:
+            self._remember(request, path, place)
+            return place
+        if path == b"*":
+            return Answer(204)
+        segments = segments_of(path)
+        match = self._match_preflight(request, segments) if request.method == b"OPTIONS" else None
+        match = match or self._router.match(segments, request.host, request.method, request.fields)
+        if match is None:
+            return self._refusal(request, segments)
+        route, depth = match
+        if b"//" in path:
+            self._refuse_hidden(request, segments, route)
+        if isinstance(route, Route):
+            target = self._one(route.rewrite.apply(path, depth))
+            place = Place(route, route.handling, path.decode(), target, route.forwarded)
+        else:
+            place = Place(route, None, path.decode(), path)
+        if len(path) <= _REMEMBERED_SIZE and request.method != b"OPTIONS" and not self._router.reads_fields(segments):
+            self._remember(request, path, place)
+        return place
+
+    def _one(self, target: bytes) -> bytes:
+        """The same target as one object: many services have the same paths, and one is in the processor's caches."""
+        if len(target) > _REMEMBERED_SIZE:
+            return target
+        if len(self._targets) >= _REMEMBERED:
+            self._targets.clear()
+        return self._targets.setdefault(target, target)
+
+    def _recall(self, request: RequestHead) -> None:
+        """Have a request, and those that repeat its fields, know the places of its host and method."""
+        key = (request.host, request.method)
+        known = self._young.get(key)
+        if known is None:
+            known = {}
+            if len(request.host) <= _REMEMBERED_SIZE:
+                self._make_room()
+                self._young[key] = known
+        request.known, request.known_by = known, self._young
+
+    def _remember(self, request: RequestHead, path: bytes, place: Place) -> None:
+        self._make_room()
+        if request.known_by is not self._young:
+            self._recall(request)
+        request.known[path] = place
+
+    def _make_room(self) -> None:
+        """Count one more; where it is too many, what nobody asked for since it was last too many is forgotten."""
+        if self._count >= _REMEMBERED:
+            self._old, self._young, self._count = self._young, {}, 0
+        self._count += 1
+
+    def _match_preflight(
+        self, request: RequestHead, segments: tuple[bytes, ...]
+    ) -> tuple[Route | LocalRoute, int] | None:
+        """The route that a preflight asks about, if it answers such questions."""
+        method = request.fields.get(b"access-control-request-method")
+        if method is None or b"origin" not in request.fields.names:
+            return None
+        match = self._router.match(segments, request.host, method, request.fields)
+        return match if match and isinstance(match[0], Route) and match[0].handling.answers_preflights else None
+
+    def _refusal(self, request: RequestHead, segments: tuple[bytes, ...]) -> Refusal:
+        allowed = self._router.allowed_methods(segments, request.host, request.fields)
+        if not allowed:
+            return Refusal("no_route", "no route leads from this path to a service")
+        lines = (b"Allow: " + b", ".join(allowed),)
+        return Refusal("method_not_allowed", f"{request.method.decode()} is not offered here", lines)
+
+    def _refuse_hidden(self, request: RequestHead, segments: tuple[bytes, ...], found: Route | LocalRoute) -> None:
+        """A service that merges slashes would read another path: refuse where that path has a route of its own."""
+        merged = [segment for segment in segments if segment]
+        match = self._router.match(merged, request.host, request.method, request.fields)
+        if match is not None and match[0] is not found:
+            raise MessageError("malformed_request", "empty segments that hide which route the path means")

@@ -1,0 +1,89 @@
+"""A route compiled for the request path: everything that can be known before a request comes is ready in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from portico.core.errors import Answer
+from portico.core.messages import RequestHead, offered_upgrades
+from portico.policies.identity import Signer
+from portico.policies.policy import Policy
+from portico.upstreams.service import Retry, Service, Timeouts
+from portico.wire.websocket import PROTOCOL as WEBSOCKET
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """The path that a service sees: `before`, then what followed the route's prefix, then `after`.
+
+    `keeps_path` is false where a rewrite names a fixed path.
+    """
+
+    before: bytes
+    after: bytes = b""
+    keeps_path: bool = True
+
+    @classmethod
+    def of(cls, template: str) -> Rewrite:
+        """From the configuration's form: `/api/{path}`."""
+        before, placeholder, after = template.encode().partition(b"{path}")
+        return cls(before, after, bool(placeholder))
+
+    def apply(self, path: bytes, depth: int) -> bytes:
+        """The rewritten form of `path`, whose first `depth` segments are the prefix; no byte of the others changes."""
+        if not self.keeps_path:
+            return self.before
+        parts = path.split(b"/", depth + 1)
+        return self.before + (parts[-1] if len(parts) > depth + 1 else b"") + self.after
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """What is done with a request, as far as alike routes do the same: they share it, and it stays in the caches."""
+
+    service: Service
+    service_name: str
+    policies: tuple[Policy, ...]
+    timeouts: Timeouts
+    retry: Retry
+    preserve_host: bool
+    answers_preflights: bool
+    """Whether its policies answer the questions that browsers ask before a request."""
+    upgrades: frozenset[bytes]
+    """The protocols, in lower case, to which a client may switch."""
+    trailers: frozenset[bytes]
+    """The names, in lower case, of fields that may stand behind content, in either direction."""
+    signer: Signer | None = None
+    """Signs for the service who the consumer is."""
+
+    def upgrade_for(self, request: RequestHead) -> bytes:
+        """The protocol to offer to the service, of those that the client offers; empty for none.
+
+        What is not allowed is ignored, as RFC 9110, section 7.8, has it: the request goes on as an ordinary one.
+        """
+        for protocol in offered_upgrades(request):
+            if protocol in self.upgrades and (protocol != WEBSOCKET or request.method == b"GET"):
+                return protocol
+        return b""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What one route has for itself."""
+
+    name: str
+    handling: Handling
+    rewrite: Rewrite
+    prefix: bytes
+    """What the rewrite takes off the front, for `X-Forwarded-Prefix`."""
+    forwarded: bytes
+    """`X-Forwarded-Prefix` as it is sent for clients that are no proxies of ours: a line with its end, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRoute:
+    """A path that the worker answers itself."""
+
+    name: str
+    answer: Callable[[], Answer]

@@ -1,0 +1,159 @@
+"""Which route a request takes: the longest path prefix, then host, headers and method narrow.
+
+Prefixes are a tree of segments and hosts are dictionaries, so that the cost of a match depends on the depth of the
+path that matched, not on the
+number of routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from portico.core.messages import Fields
+from portico.core.paths import segments_of
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Generic[T]):
+    """What a request must look like to reach `target`.
+
+    `path` is a prefix by whole segments, or with `exact` the whole path; hosts are lower-case names or
+    `*.example.com`; `methods` None admits
+    all; `headers` are pairs of lower-case name and exact value.
+    """
+
+    path: str
+    target: T
+    hosts: tuple[str, ...] = ()
+    methods: frozenset[bytes] | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    exact: bool = False
+
+
+class _Node(Generic[T]):
+    """One segment of the tree with the rules that end there, by host."""
+
+    __slots__ = ("any_host", "anywhere", "children", "hosts", "narrows", "reads_fields", "rules", "suffixes")
+
+    def __init__(self) -> None:
+        self.children: dict[bytes, _Node[T]] = {}
+        self.any_host: list[Rule[T]] = []
+        self.hosts: dict[bytes, list[Rule[T]]] = {}
+        self.suffixes: dict[bytes, list[Rule[T]]] = {}
+        self.anywhere = [self.any_host]
+        self.rules = self.narrows = self.reads_fields = False
+
+    def add(self, rule: Rule[T]) -> None:
+        self.rules = True
+        self.narrows = self.narrows or bool(rule.hosts)
+        self.reads_fields = self.reads_fields or bool(rule.headers)
+        if not rule.hosts:
+            _insert(self.any_host, rule)
+        for host in rule.hosts:
+            if host.startswith("*."):
+                _insert(self.suffixes.setdefault(host[1:].encode(), []), rule)
+            else:
+                _insert(self.hosts.setdefault(host.encode(), []), rule)
+
+    def candidates(self, host_field: bytes) -> list[list[Rule[T]]]:
+        """The lists of rules that a Host field admits, the most specific host first."""
+        if not self.narrows:
+            return self.anywhere
+        host = _host_name(host_field)
+        found = [self.hosts[host]] if host in self.hosts else []
+        if self.suffixes:
+            dot = host.find(b".")
+            while dot >= 0:
+                if host[dot:] in self.suffixes:
+                    found.append(self.suffixes[host[dot:]])
+                dot = host.find(b".", dot + 1)
+        found.append(self.any_host)
+        return found
+
+
+def _insert(rules: list[Rule[T]], rule: Rule[T]) -> None:
+    """Keep rules with more conditions in front; equals stay in the order in which they were written."""
+    rules.append(rule)
+    if len(rules) > 1:
+        rules.sort(key=lambda each: (-each.exact, -len(each.headers), each.methods is None))
+
+
+class Router(Generic[T]):
+    """Finds the target of a request among any number of rules."""
+
+    def __init__(self, rules: Iterable[Rule[T]] = ()) -> None:
+        self._root: _Node[T] = _Node()
+        for rule in rules:
+            self.add(rule)
+
+    def add(self, rule: Rule[T]) -> None:
+        """One more, before the first match."""
+        node = self._root
+        for segment in segments_of(rule.path.encode()) if rule.path != "/" or rule.exact else ():
+            node = node.children.setdefault(segment, _Node())
+        node.add(rule)
+
+    def parts(self) -> Iterator[object]:
+        """Everything that it is made of."""
+        nodes = [self._root]
+        while nodes:
+            node = nodes.pop()
+            nodes += node.children.values()
+            yield node
+            for rules in (node.any_host, *node.hosts.values(), *node.suffixes.values()):
+                yield from rules
+                yield from (rule.target for rule in rules)
+
+    def match(self, segments: Sequence[bytes], host: bytes, method: bytes, fields: Fields) -> tuple[T, int] | None:
+        """The target, and how many segments its prefix took; None where no rule matches."""
+        for node, depth in self._prefixes(segments):
+            for rules in node.candidates(host):
+                for rule in rules:
+                    if (
+                        (rule.methods is None or method in rule.methods)
+                        and (not rule.headers or all(fields.get(name) == value for name, value in rule.headers))
+                        and (not rule.exact or depth == len(segments))
+                    ):
+                        return rule.target, depth
+        return None
+
+    def reads_fields(self, segments: Sequence[bytes]) -> bool:
+        """Whether a match for this path depends on header fields."""
+        return any(node.reads_fields for node, _ in self._prefixes(segments))
+
+    def allowed_methods(self, segments: Sequence[bytes], host: bytes, fields: Fields) -> list[bytes]:
+        """The methods with which this request would have matched: what `Allow` says; empty where none would."""
+        methods: set[bytes] = set()
+        for node, depth in self._prefixes(segments):
+            for rules in node.candidates(host):
+                for rule in rules:
+                    if all(fields.get(name) == value for name, value in rule.headers) and (
+                        not rule.exact or depth == len(segments)
+                    ):
+                        methods |= rule.methods or set()
+        return sorted(methods)
+
+    def _prefixes(self, segments: Sequence[bytes]) -> list[tuple[_Node[T], int]]:
+        """The nodes with rules along the path, the deepest first."""
+        node = self._root
+        found = [(node, 0)] if node.rules else []
+        for depth, segment in enumerate(segments, 1):
+            child = node.children.get(segment)
+            if child is None:
+                break
+            node = child
+            if node.rules:
+                found.append((node, depth))
+        found.reverse()
+        return found
+
+
+def _host_name(host: bytes) -> bytes:
+    """The name in a Host field, lower-cased, without port and without the root's trailing dot."""
+    if host.startswith(b"["):
+        return host[: host.find(b"]") + 1].lower()
+    return host.partition(b":")[0].rstrip(b".").lower()

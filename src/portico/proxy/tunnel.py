@@ -1,0 +1,212 @@
+"""After a 101: the bytes of another protocol go both ways as they come, and a WebSocket is closed as it should be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from portico.core.errors import MessageError, UpstreamError
+from portico.core.exchange import Exchange
+from portico.core.messages import ResponseHead
+from portico.wire.deadlines import NEVER
+from portico.wire.http1.client import UpstreamConnection
+from portico.wire.websocket import GOING_AWAY, PROTOCOL, Frames, masked_going_away
+
+_CLOSING_PATIENCE: Final = 2.0
+"""Seconds that either side has to end the frame under way, and both to answer a close frame of the gateway's."""
+_HALF_CLOSED_PATIENCE: Final = 10.0
+"""Seconds of silence after which a service that goes on after its client's end is left."""
+
+
+class Owner(Protocol):
+    """What a tunnel grew out of: it gives back what the exchange holds."""
+
+    def tunnel_ended(self, failure: str | None) -> None:
+        """No byte will pass any more."""
+
+
+class _Direction:
+    """What goes from one end of a WebSocket to the other, and how it ends.
+
+    `said` tells that a close frame has gone out, `heard` that the sender has said its own, or is gone.
+    """
+
+    __slots__ = ("frames", "heard", "said", "send")
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self.send = send
+        self.frames = Frames()
+        self.said = self.heard = False
+
+    def part(self, data: bytes, goodbye: bytes) -> bool:
+        """Pass on the frame under way, then `goodbye` in place of all else; whether `data` had more of that frame."""
+        taken = 0
+        if not self.said:
+            taken = self.frames.feed(data, to_boundary=True)
+            if taken:
+                self.send(data[:taken])
+            if self.frames.is_between:
+                self.said = True
+                if not self.frames.closed:
+                    self.send(goodbye)
+        self.frames.feed(data[taken:])
+        self.heard = self.heard or (self.frames.closed and self.frames.is_between)
+        return bool(taken)
+
+
+class Tunnel:
+    """One exchange after its 101; it hears both sides: `Receiver` and `ResponseReceiver`.
+
+    `idle` are the seconds of silence on both sides after which it ends.
+    """
+
+    # fmt: off
+    __slots__ = (
+        "closing", "connection", "deadline", "exchange", "idle", "inward", "is_websocket", "outward", "owner",
+        "parting", "stream", "wakes",
+    )
+    # fmt: on
+
+    def __init__(
+        self, exchange: Exchange, connection: UpstreamConnection, owner: Owner, protocol: bytes, idle: float
+    ) -> None:
+        self.exchange = exchange
+        self.stream = exchange.stream
+        self.connection = connection
+        self.owner = owner
+        self.idle = idle
+        self.deadline = self.wakes = NEVER
+        self.is_websocket = protocol == PROTOCOL
+        self.inward = _Direction(connection.send_body)
+        self.outward = _Direction(self.stream.send_body)
+        self.closing = False
+        """Whether the next deadline is the end."""
+        self.parting = False
+        """Whether the gateway's close frames take the place of what the sides still say."""
+        self._moved()
+
+    # ---- told by the client's side: Receiver
+
+    def body_received(self, data: bytes) -> None:
+        """From the client to the service."""
+        if self.parting:
+            self._part(data, b"")
+            return
+        if self.is_websocket:
+            self.inward.frames.feed(data)
+        self.connection.send_body(data)
+        self._moved()
+
+    def body_ended(self) -> None:
+        """The client has said all: so hears the service, which may have something to add."""
+        self.idle = min(self.idle, _HALF_CLOSED_PATIENCE)
+        self.inward.said = self.inward.heard = True
+        self.connection.end_tunnel()
+        if self.parting:
+            self._part(b"", b"")
+        else:
+            self._moved()
+
+    def body_failed(self, error: MessageError) -> None:
+        """A tunnel has no framing that could be broken."""
+
+    def pause_writing(self) -> None:
+        """The client reads slowly."""
+        self.connection.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self.connection.resume_reading()
+
+    def going_away(self) -> None:
+        """The gateway drains: a WebSocket is closed with 1001; any other protocol has until the drain's end."""
+        if self.is_websocket:
+            self._say_goodbye("going_away")
+
+    def finished(self, failure: str | None) -> None:
+        """The client's side is over; what it said last still goes to the service."""
+        self.connection.deadlines.forget(self)
+        self.connection.hang_up()
+        self.owner.tunnel_ended(failure)
+
+    # ---- told by the service's side: ResponseReceiver
+
+    def response_interim(self, head: ResponseHead) -> None:
+        """There is none after a 101."""
+
+    def response_started(self, head: ResponseHead) -> None:
+        """The same."""
+
+    def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:  # noqa: ARG002
+        """There is no response to come, as for the next two."""
+        return False
+
+    def response_body(self, data: bytes) -> None:
+        """From the service to the client."""
+        if self.parting:
+            self._part(b"", data)
+            return
+        if self.is_websocket:
+            self.outward.frames.feed(data)
+        self.stream.send_body(data)
+        self._moved()
+
+    def response_sink(self) -> None:
+        """Messages are looked at, and somebody may be waiting for one."""
+
+    def response_ended(self) -> None:
+        """The service closed the connection."""
+        self.stream.end()
+
+    def upstream_failed(self, error: UpstreamError) -> None:
+        """The service broke off; what it said before that still goes to the client."""
+        self.exchange.reason = self.exchange.reason or error.reason
+        self.stream.end()
+
+    def upstream_silent(self) -> None:
+        """Silence is `deadline_passed`'s."""
+
+    def upstream_pause_writing(self) -> None:
+        """The service reads slowly."""
+        self.stream.pause_reading()
+
+    def upstream_resume_writing(self) -> None:
+        """The service has caught up."""
+        self.stream.resume_reading()
+
+    # ---- ends
+
+    def deadline_passed(self) -> None:
+        """Nothing came from either side for too long, or no answer to a close frame."""
+        if self.is_websocket and not self.closing:
+            self._say_goodbye("tunnel_idle")
+        else:
+            self.exchange.reason = self.exchange.reason or "tunnel_idle"
+            self.stream.end()
+
+    def _moved(self) -> None:
+        patience = _CLOSING_PATIENCE if self.closing else self.idle
+        self.connection.deadlines.set(self, time.monotonic() + patience)
+
+    def _say_goodbye(self, reason: str) -> None:
+        """Send a close frame both ways, each behind the frame that is under way; the answers end it all.
+
+        Where a side has said its own already, the other's answer to that is all that is missing.
+        """
+        if self.closing:
+            return
+        self.closing = True
+        self.exchange.reason = reason
+        self._moved()
+        if not self.inward.frames.closed and not self.outward.frames.closed:
+            self.parting = True
+            self._part(b"", b"")
+
+    def _part(self, inward: bytes, outward: bytes) -> None:
+        passed = self.inward.part(inward, masked_going_away())
+        passed = self.outward.part(outward, GOING_AWAY) or passed
+        if self.outward.said and self.inward.heard and self.outward.heard:
+            self.stream.end()
+        elif passed:
+            self._moved()

@@ -1,0 +1,26 @@
+"""`Retry-After` of a response: for how long an instance asks not to be tried again (RFC 9110, section 10.2.3)."""
+
+from __future__ import annotations
+
+import time
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from portico.core.messages import Fields
+
+_LONGEST: Final = 30.0
+"""Seconds for which that is believed: a slip of a digit must not keep requests away for days."""
+
+
+def seconds_asked_for(fields: Fields) -> float:
+    """Seconds from now, from a number or a date; 0 where nothing is asked for, or nothing that can be understood."""
+    value = fields.get(b"retry-after")
+    if value is None:
+        return 0.0
+    if value.isdigit():
+        return float(min(int(value[:9]), _LONGEST))
+    try:
+        moment = parsedate_to_datetime(value.decode("ascii")).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(max(moment - time.time(), 0.0), _LONGEST)

@@ -1,0 +1,643 @@
+"""The service's side of HTTP/1.1 (RFC 9112): writes a request to a connection, reads its response off it.
+
+What comes back is trusted no more than what a client sends: a service that lies about a length, answers twice or
+sends bytes unasked
+harms its own exchange, and its connection is not used again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from portico.core.errors import MessageError, UpstreamError
+from portico.core.exchange import Sink
+from portico.core.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, Fields, ResponseHead
+from portico.wire.deadlines import NEVER, Deadlines
+from portico.wire.http1.chunked import ChunkedDecoder, encode_chunk, last_chunk, whole_content
+from portico.wire.http1.grammar import RESPONSE_RULES, is_hopeless, like_response_head, parse_response_head
+from portico.wire.lastwords import LastWords
+from portico.wire.splice import LONG, Splice
+from portico.wire.turn import LARGE_READ, Turn, TurnProtocol
+from portico.wire.websocket import PROTOCOL, accepts
+from portico.wire.writing import LARGE
+
+_HEAD_LIMIT: Final = 64 * 1024
+"""Bytes of a response's head; services set many cookies, but not more than this."""
+_HEADER_COUNT: Final = 256
+_INTERIM_LIMIT: Final = 16
+"""Informational responses before the final one; without a bound a service could send them for ever."""
+
+_UPLOAD: Final = 2
+"""Pieces of content from which a request counts as an upload, which its service may refuse before the end.
+
+Through a tunnel it is a large piece: small ones are written when all that came has been read.
+"""
+_REMEMBERED_HEADS: Final = 256
+_REMEMBERED_SIZE: Final = 1024
+
+_IDLE, _AWAITING, _BODY, _TUNNEL, _CLOSED = range(5)
+
+
+class Patience(Protocol):
+    """Seconds to wait: until the response's head, and between pieces of either body.
+
+    After `silence` without a head, which is `response` at most, the receiver hears of it.
+    """
+
+    @property
+    def silence(self) -> float: ...
+
+    @property
+    def response(self) -> float: ...
+
+    @property
+    def idle(self) -> float: ...
+
+
+class ResponseReceiver(Protocol):
+    """What a connection tells about the one exchange that it carries."""
+
+    def response_interim(self, head: ResponseHead) -> None:
+        """An informational response (1xx) other than 100."""
+
+    def response_started(self, head: ResponseHead) -> None:
+        """The final response's head; with a framing of `TUNNEL` the connection is a tunnel from now on."""
+
+    def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
+        """A final response that came in one piece; its connection is the receiver's to `free`.
+
+        `now` is the monotonic time. False where the receiver would rather be told step by step, by the calls below.
+        """
+
+    def response_body(self, data: bytes) -> None:
+        """A piece of content, without its transfer coding; never empty."""
+
+    def response_sink(self) -> Sink | None:
+        """Where the kernel may send content by itself, past `response_body`."""
+
+    def response_ended(self) -> None:
+        """The response is whole; `is_reusable` tells about the connection."""
+
+    def upstream_failed(self, error: UpstreamError) -> None:
+        """No whole response will come; the connection is closed."""
+
+    def upstream_silent(self) -> None:
+        """No response has begun for a while; it is waited for on."""
+
+    def upstream_pause_writing(self) -> None:
+        """The service reads more slowly than the request comes."""
+
+    def upstream_resume_writing(self) -> None:
+        """The service has caught up."""
+
+
+_NO_HEAD: Final = ResponseHead()
+_NO_HEAD.raw = b"\0"  # no response begins so
+_NO_HEAD.framing = UNTIL_CLOSE
+_NO_HEAD.fields = Fields([], [])
+
+
+class ResponseHeads(dict[bytes, ResponseHead]):
+    """The heads that an instance sent twice lately, parsed: most of its responses differ in their content alone.
+
+    `noted` are the names of fields that the receiver wants `ResponseHead.noted` to tell about. Raises MessageError for
+    a head that breaks the rules.
+    """
+
+    def __init__(self, noted: frozenset[bytes] = frozenset()) -> None:
+        super().__init__()
+        self.noted = noted | RESPONSE_RULES
+        self.latest = _NO_HEAD
+        """That of a final response."""
+        self._once: set[bytes] = set()
+
+    def known(self, data: bytes) -> ResponseHead:
+        """The final response's head at the start of `data`, if it can be told by others, else one that fits nothing."""
+        end = data.find(b"\r\n\r\n", 0, _HEAD_LIMIT)
+        if end < 0:
+            return _NO_HEAD
+        raw = data[:end]
+        head = self.get(raw)
+        if head is None:
+            head = like_response_head(self.latest, raw)
+            if head is None:
+                return _NO_HEAD
+            self._remember(raw, head)
+        elif head.status < 200:
+            return _NO_HEAD
+        self.latest = head
+        return head
+
+    def __missing__(self, raw: bytes) -> ResponseHead:
+        head = self.parse(raw)
+        self._remember(raw, head)
+        if head.status >= 200:
+            self.latest = head
+        return head
+
+    def _remember(self, raw: bytes, head: ResponseHead) -> None:
+        """Keep a head that has come a second time; one with an id in it would drive out others for nothing."""
+        if len(raw) > _REMEMBERED_SIZE:
+            return
+        if raw in self._once:
+            if len(self) >= _REMEMBERED_HEADS:
+                self.clear()
+            self[raw] = head
+        else:
+            if len(self._once) >= _REMEMBERED_HEADS:
+                self._once.clear()
+            self._once.add(raw)
+
+    def parse(self, raw: bytes, bodiless: bool = False) -> ResponseHead:
+        """A head that is nobody else's; `bodiless` tells that it answers HEAD."""
+        return parse_response_head(raw, _HEADER_COUNT, self.noted, bodiless)
+
+
+class UpstreamConnection(TurnProtocol):
+    """One connection to an instance of a service; it carries one exchange at a time."""
+
+    # fmt: off
+    __slots__ = (
+        # as long as the connection
+        "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "paused",
+        "remote", "resting", "splice", "stalled", "state", "wakes",
+        # as long as an exchange
+        "awaited", "bodiless", "by_steps", "chunked", "decoder", "head", "heard", "interims", "keep_alive",
+        "last_words", "left", "patience", "pieces", "receiver", "request_done", "scanned", "total_deadline", "upgrade",
+        "websocket_key",
+    )
+    # fmt: on
+
+    place_in_turn = 0  # a response may free what a request waits for
+
+    awaited: float
+    total_deadline: float
+    head: ResponseHead
+    bodiless: bool
+    """Whether it answers HEAD."""
+    by_steps: bool
+    """Whether the response is to be read step by step, even if it comes whole."""
+
+    def __init__(self, deadlines: Deadlines, turn: Turn, heads: ResponseHeads) -> None:
+        super().__init__(turn)
+        self.deadlines = deadlines
+        self.heads = heads
+        self.state = _IDLE
+        self.deadline = NEVER
+        self.wakes = NEVER
+        self.idle_since = 0.0
+        self.keep_alive_timeout: float | None = None
+        self.remote = ""
+        """The address that it leads to, where its instance has several."""
+        self.receiver: ResponseReceiver | None = None
+        self.paused = self.resting = self.stalled = self.heard = False
+        self.request_done = True
+        self.upgrade = b""
+        self.scanned = self.interims = 0
+        self.buffer = b""
+        self.last_words: LastWords | None = None
+        self.splice: Splice | None = None
+
+    # ---- the transport's calls
+
+    def hear(self, data: bytes, now: float) -> None:
+        """Take what was read: mostly a response that is all there, with a head like one before it."""
+        receiver = self.receiver
+        if self.state == _AWAITING and self.has_written and not self.by_steps and not self.buffer and receiver:
+            head = self.heads.latest
+            rest = data.removeprefix(head.raw)
+            if len(rest) == len(data):
+                head = self.heads.known(data)
+                rest = data[len(head.raw) :]
+            whole: bytes | None = rest
+            if head.framing != len(rest):
+                whole = whole_content(rest) if head.framing == CHUNKED else None
+            if whole is not None and receiver.response_whole(head, whole, now):
+                return
+        if len(data) >= LARGE_READ:
+            self._rest()
+        self._hear_in_steps(data)
+
+    def _hear_in_steps(self, data: bytes) -> None:
+        try:
+            if self.state == _BODY:
+                self._take_body(data)
+            elif self.state == _AWAITING and not self.has_written:  # no answer to what was not asked yet
+                self.outgoing = b""
+                self._fail("reset", "the service sent bytes that nobody asked for")
+            elif self.state == _AWAITING:
+                self.heard = True
+                self.buffer = self.buffer + data if self.buffer else data
+                while self.state == _AWAITING and self.buffer and self._read_head():
+                    pass
+            elif self.state == _TUNNEL and self.receiver is not None:
+                self.receiver.response_body(data)
+            else:
+                self.close()  # bytes that nobody asked for
+        except MessageError as error:
+            self._fail("protocol", error.detail)
+
+    def eof_received(self) -> bool:
+        self.turn.settle(self)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.turn.settle(self)
+        self._end_splice()
+        if exc is not None and self.last_words is not None and (data := self.last_words.read()):
+            self._hear_in_steps(data)
+        if self.state == _BODY and self.head.framing == UNTIL_CLOSE and exc is None:
+            self.keep_alive = False
+            self._end()
+        elif self.state in (_AWAITING, _BODY):
+            when = "in the middle of its response" if self.heard else "before it answered"
+            self._fail("reset", f"the service closed the connection {when}")
+        elif self.state == _TUNNEL:
+            self._lose_tunnel(exc)
+        self.state = _CLOSED
+        self._forget_last_words()
+        self.deadlines.forget(self)
+
+    def pause_writing(self) -> None:
+        self.stalled = True
+        if self.receiver is not None:
+            self.receiver.upstream_pause_writing()
+
+    def resume_writing(self) -> None:
+        self.stalled = False
+        if self.receiver is not None:
+            self._progress()
+            self.receiver.upstream_resume_writing()
+
+    def deadline_passed(self) -> None:
+        if self.state == _AWAITING and self._waits_on():
+            return
+        if self.state in (_AWAITING, _BODY):
+            what = "go on with its response" if self.heard else "answer"
+            self._fail("timeout", f"the service did not {what} in time")
+        else:
+            self.close()
+
+    def _waits_on(self) -> bool:
+        """Whether there is more time for a response; each time that it is twice as long, the receiver hears of it."""
+        now, waited = time.monotonic(), self.awaited
+        self.awaited = min(2 * waited, self.patience.response)
+        if waited >= self.awaited or now >= self.total_deadline or self.receiver is None:
+            return False
+        self.deadlines.set(self, min(now + self.awaited - waited, self.total_deadline))
+        self.receiver.upstream_silent()
+        return True
+
+    # ---- one exchange
+
+    def start(
+        self,
+        receiver: ResponseReceiver,
+        method: bytes,
+        head: bytes,
+        chunked: bool,
+        patience: Patience,
+        now: float,
+        total_deadline: float,
+        upgrade: bytes = b"",
+        websocket_key: bytes | None = None,
+    ) -> None:
+        """Begin a request with its head; its content goes through `send_body` and `end_body`.
+
+        `upgrade` is the protocol, in lower case, to which the service may switch with a 101.
+        """
+        self.chunked = chunked
+        self.pieces = 0
+        self.websocket_key = websocket_key
+        self.start_whole(receiver, method, head, patience, now, total_deadline)
+        self.request_done = False
+        if upgrade:
+            self.upgrade = upgrade
+            self.by_steps = True
+
+    def start_whole(
+        self,
+        receiver: ResponseReceiver,
+        method: bytes,
+        head: bytes,
+        patience: Patience,
+        now: float,
+        total_deadline: float,
+    ) -> None:
+        """Begin a request that has no content, or of which all is in `head`, or follows by `send_behind`.
+
+        `now` is the monotonic time, `total_deadline` the moment when all must be over, `NEVER` for none.
+        """
+        self.receiver = receiver
+        self.state = _AWAITING
+        self.has_written = False
+        self.by_steps = self.bodiless = method == b"HEAD"
+        self.patience = patience
+        self.awaited = silence = patience.silence
+        self.total_deadline = total_deadline
+        self.gather(head)
+        deadline = now + silence
+        if deadline > total_deadline:
+            deadline = total_deadline
+        self.deadline = deadline
+        if deadline < self.wakes:
+            self.deadlines.set(self, deadline)
+
+    def send_behind(self, content: bytes) -> None:
+        """All of the request's content, of the length that its head says."""
+        self.put(content)
+
+    def send_body(self, data: bytes) -> None:
+        """A piece of the request's content."""
+        self.pieces += 1
+        if self.last_words is None and (len(data) >= LARGE if self.state == _TUNNEL else self.pieces == _UPLOAD):
+            self._keep_last_words()
+        for piece in encode_chunk(data) if self.chunked else (data,):
+            self.put(piece)
+        if not self.stalled:
+            self._progress()
+
+    def end_body(self, trailers: Sequence[bytes] = ()) -> None:
+        """The request is complete; `trailers` are field lines that go behind content of unknown length."""
+        self.request_done = True
+        if self.chunked:
+            self.put(last_chunk(trailers))
+
+    @property
+    def trailers(self) -> Sequence[bytes]:
+        """The field lines that came behind the content of the last response."""
+        return self.decoder.trailers if self.decoder is not None else ()
+
+    def end_tunnel(self) -> None:
+        """The client will say no more through the tunnel; TLS cannot tell that but by ending it."""
+        self.write_out()
+        if not self.transport.can_write_eof():
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def hang_up(self) -> None:
+        """End a tunnel; what was sent before goes out first, if the service reads on."""
+        self.state = _CLOSED
+        self.receiver = None
+        self._forget_last_words()
+        self.deadlines.set(self, time.monotonic() + self.patience.idle)
+        self.write_out()
+        self.transport.close()
+
+    def pause_reading(self) -> None:
+        """Read no more of the response until `resume_reading`; no deadline runs meanwhile but the total one."""
+        if not self.paused and not self.transport.is_closing():
+            self.paused = self.by_steps = True
+            self._end_splice()
+            self.transport.pause_reading()
+            self.deadlines.set(self, self.total_deadline)
+
+    def resume_reading(self) -> None:
+        """Read the response again."""
+        if self.paused:
+            self.paused = False
+            if self.state == _BODY and self.decoder is not None and self.decoder.has_more:
+                self._rest()
+            elif not self.resting and not self.transport.is_closing():
+                self._read_on()
+            self._progress()
+
+    def _rest(self) -> None:
+        """Let others have their turn before this service is read from again."""
+        if not self.resting and not self.transport.is_closing():
+            self.resting = True
+            self.transport.pause_reading()
+            self.turn.loop.call_soon(self._rested)
+
+    def _rested(self) -> None:
+        self.resting = False
+        if self.paused:
+            return
+        if self.state == _BODY and self.decoder is not None and self.decoder.has_more:
+            self._hear_in_steps(b"")
+        if not self.resting and not self.paused and not self.transport.is_closing():
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read from the service again, or have the kernel pass on the middle of a long response.
+
+        Only one of the two, and one kernel's hand: else later bytes would overtake earlier ones.
+        """
+        sink = self.receiver.response_sink() if self.receiver is not None and self._is_long() else None
+        if sink is not None:
+            with contextlib.suppress(OSError):  # no descriptor left: it goes without
+                if self.turn.pipe.is_of_use:
+                    self.splice = Splice(self, sink, self.turn.pipe, self.turn.loop)
+                    return
+        self.transport.resume_reading()
+
+    def _is_long(self) -> bool:
+        """Whether the kernel may pass on most of what is still to come."""
+        return self.state == _BODY and self.left >= LONG and self.descriptor >= 0 and not self.unheard
+
+    def content_moved(self, size: int) -> None:
+        """The kernel passed content on, which is not to be read here any more."""
+        self.left -= size
+        self._progress()
+
+    def read_again(self) -> None:
+        """The kernel passes on no more: read what follows."""
+        self.splice = None
+        if not self.paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _end_splice(self) -> None:
+        if self.splice is not None:
+            self.splice.close()
+            self.splice = None
+
+    def is_reusable(self) -> bool:
+        """Whether another exchange may follow: both messages were whole, and both sides keep the connection."""
+        return self.state == _IDLE and self.keep_alive and self.request_done and not self.transport.is_closing()
+
+    def is_alive(self) -> bool:
+        """Whether the connection is open and unused."""
+        return self.state == _IDLE and not self.transport.is_closing()
+
+    def free(self, head: ResponseHead) -> bool:
+        """The response that came whole with `head` is taken: whether another exchange may follow, if it stays open."""
+        self.state = _IDLE
+        self.receiver = None
+        self.keep_alive = keep_alive = head.keep_alive
+        self.keep_alive_timeout = head.keep_alive_timeout
+        if self.last_words is not None:
+            self._forget_last_words()
+        return keep_alive and self.request_done
+
+    def close(self) -> None:
+        """End the connection; its exchange, if one runs, hears nothing more."""
+        self.state = _CLOSED
+        self.receiver = None
+        self.deadlines.forget(self)
+        self._end_splice()
+        self._forget_last_words()
+        self.transport.abort()
+
+    def _progress(self) -> None:
+        """Something moved: set the next deadline."""
+        if not self.paused and self.state != _TUNNEL:
+            patience = self.patience
+            deadline = time.monotonic() + (patience.idle if self.state == _BODY else self.awaited)
+            if deadline > self.total_deadline:
+                deadline = self.total_deadline
+            self.deadline = deadline
+            if deadline < self.wakes:
+                self.deadlines.set(self, deadline)
+
+    def _read_head(self) -> bool:
+        """Take one head off the buffer; False where it is not complete."""
+        buffer = self.buffer
+        end = buffer.find(b"\r\n\r\n", self.scanned)
+        if (end if end >= 0 else len(buffer)) > _HEAD_LIMIT:
+            raise MessageError("upstream_malformed", f"the response's head is larger than {_HEAD_LIMIT} bytes")
+        if end < 0:
+            if is_hopeless(buffer, self.scanned):
+                raise MessageError("upstream_malformed", "the response is not HTTP/1.1")
+            self.scanned = max(0, len(buffer) - 3)
+            return False
+        self.scanned = 0
+        raw = buffer[:end]
+        head = self.heads.parse(raw, self.bodiless) if self.bodiless or self.upgrade else self.heads[raw]
+        self.buffer = b""
+        rest = buffer[end + 4 :]
+        if head.status == 101 and self.upgrade:
+            self._switch(head, rest)
+            return False
+        if head.status < 200:
+            self.buffer = rest
+            self._take_interim(head)
+            return True
+        framing = head.framing
+        receiver = self.receiver
+        assert receiver is not None
+        self._forget_waiting()
+        whole = rest if framing == len(rest) else whole_content(rest) if framing == CHUNKED else None
+        if whole is not None and not self.paused and receiver.response_whole(head, whole, time.monotonic()):
+            return False
+        self.heard = True
+        self.head = head
+        self.keep_alive = head.keep_alive and framing != UNTIL_CLOSE
+        self.keep_alive_timeout = head.keep_alive_timeout
+        self.state = _BODY
+        self.decoder = ChunkedDecoder("upstream_malformed") if framing == CHUNKED else None
+        self.left = framing
+        receiver.response_started(head)
+        if self.state != _BODY:
+            return False  # the receiver had enough
+        if framing == 0:
+            self.keep_alive = self.keep_alive and not rest
+            self._end()
+        elif rest:
+            self._take_body(rest)
+        else:
+            self._progress()
+        return False
+
+    def _forget_waiting(self) -> None:
+        """The final head is here: what was noted while it was waited for is nothing to the next exchange."""
+        self.heard = False
+        self.interims = 0
+        self.upgrade = b""
+
+    def _switch(self, head: ResponseHead, rest: bytes) -> None:
+        """From here on the service speaks the protocol that it was offered, if it is that one."""
+        fields = head.fields
+        right = fields.tokens(b"upgrade") == [self.upgrade] and b"upgrade" in fields.tokens(b"connection")
+        if self.upgrade == PROTOCOL:
+            right = right and accepts(self.websocket_key, fields.get(b"sec-websocket-accept"))
+        if not right:
+            raise MessageError("upstream_malformed", "the service switches protocols in a way that nobody asked for")
+        head.framing = TUNNEL
+        self.keep_alive = False
+        self.state = _TUNNEL
+        self.total_deadline = NEVER
+        self.deadlines.set(self, NEVER)
+        receiver = self.receiver
+        assert receiver is not None
+        receiver.response_started(head)
+        if rest and self.receiver is not None:  # the receiver may be another by now
+            self.receiver.response_body(rest)
+
+    def _lose_tunnel(self, exc: Exception | None) -> None:
+        receiver, self.receiver = self.receiver, None
+        if receiver is None:
+            return
+        if exc is None:
+            receiver.response_ended()
+        else:
+            receiver.upstream_failed(UpstreamError("reset", "the service broke the connection off"))
+
+    def _take_interim(self, head: ResponseHead) -> None:
+        self.interims += 1
+        self.by_steps = True
+        if head.status == 101 or self.interims > _INTERIM_LIMIT:
+            raise MessageError("upstream_malformed", "an informational response that nobody asked for")
+        if head.status != 100 and self.receiver is not None:
+            self.receiver.response_interim(head)
+
+    def _take_body(self, data: bytes) -> None:
+        receiver = self.receiver
+        assert receiver is not None
+        if self.decoder is not None:
+            data = self.decoder.feed(data)
+            if self.decoder.has_more:
+                self._rest()
+            ended = self.decoder.done
+            surplus = bool(self.decoder.rest)
+        elif self.left == UNTIL_CLOSE:
+            ended = surplus = False
+        else:
+            surplus = len(data) > self.left
+            if surplus:
+                data = data[: self.left]
+            self.left -= len(data)
+            ended = not self.left
+        if data:
+            receiver.response_body(data)
+        if self.state != _BODY:
+            return
+        if ended:
+            self.keep_alive = self.keep_alive and not surplus
+            self._end()
+            return
+        self._progress()
+        if len(data) >= LARGE and self._is_long() and not self.paused:
+            self._rest()  # what was written so far is with the kernel by then: see `_read_on`
+
+    def _end(self) -> None:
+        """The response is whole."""
+        receiver, self.receiver = self.receiver, None
+        self.state = _IDLE
+        self.heard = False
+        self._forget_last_words()
+        if self.paused:
+            self.paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+        if receiver is not None:
+            receiver.response_ended()
+
+    def _keep_last_words(self) -> None:
+        if self.transport.get_extra_info("ssl_object") is None:
+            with contextlib.suppress(OSError):
+                self.last_words = LastWords(self.transport)
+
+    def _forget_last_words(self) -> None:
+        if self.last_words is not None:
+            self.last_words.close()
+            self.last_words = None
+
+    def _fail(self, leg: str, detail: str) -> None:
+        receiver = self.receiver
+        self.close()
+        if receiver is not None:
+            receiver.upstream_failed(UpstreamError(leg, detail))

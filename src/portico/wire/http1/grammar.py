@@ -1,0 +1,512 @@
+"""Heads of HTTP/1.1 messages: a few regular expressions say what is accepted, and what they do not match is refused.
+
+The expressions are the grammar of RFC 9112 (request-line, status-line) and RFC 9110, section 5 (field lines), with
+every
+leniency left out: no obs-fold, no bare CR or LF, no white space before a colon, no control bytes. Possessive
+quantifiers
+keep the match linear. What passes is exactly what Portico would write itself.
+
+Field lines are remembered: a client sends the same `User-Agent` and `Accept` again and again, so most lines of a head
+cost one look-up
+in a dictionary, done in C, and only new ones are matched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from ipaddress import IPv6Address
+from itertools import compress, count
+from operator import ne
+from sys import intern
+from typing import Final
+
+from portico.core.errors import STATUS_LINES, MessageError
+from portico.core.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, ResponseHead, Shape
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_FIELD = _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+"
+_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])")  # a # is in no target
+_USUAL: Final = bytes(byte if byte in b'!"' or b"$" <= bytes((byte,)) <= b"~" else byte ^ 0x80 for byte in range(256))
+"""Maps each byte that a target may have to itself, and all others elsewhere."""
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?")
+_FIELD_LINE: Final = re.compile(rb"(" + _TOKEN + rb"):[\t\x20-\x7e\x80-\xff]*+")
+_FIELD_LINES: Final = re.compile(rb"(?:" + _FIELD + rb"\r\n)*+")
+_HOST: Final = re.compile(
+    rb"(?:(?:[A-Za-z0-9_~-]++(?:\.[A-Za-z0-9_~-]++)*+\.?)|\[([0-9A-Fa-f:.]{2,45})\])"
+    rb"(?::(?:[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+)
+"""A name of dotted labels, or an IPv6 address in brackets, and a port up to 65535.
+
+RFC 3986 would allow commas, quotes and percent-encoding in a name. No host on the Internet has them, and what is read
+as a list by one is a name to another.
+"""
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*+)([/?].*+)?", re.IGNORECASE)
+_LENGTH_DIGITS: Final = 18
+STATUS_PHRASE: Final = len(b"HTTP/1.1 200 ")
+"""Where the phrase begins in a status line."""
+_KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"timeout=([0-9]{1,6})", re.IGNORECASE)
+_KNOWN_HOSTS: Final = 4096
+_known_hosts: set[bytes] = set()
+"""Values of Host that were found valid; a gateway sees few, however many requests."""
+_EMPTY_LINES: Final = re.compile(rb"(?:\r\n)++")
+_HOPELESS: Final = re.compile(rb"(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+REQUEST_RULES: Final = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding"})
+"""Fields of a request that decide about its framing or its connection."""
+_DECIDING: Final = REQUEST_RULES | {b"host"}
+_LENGTH: Final = frozenset({b"content-length"})
+RESPONSE_RULES: Final = frozenset({b"connection", b"content-length", b"keep-alive", b"transfer-encoding"})
+"""The same of a response."""
+_WITHOUT_CONTENT: Final = (204, 304)
+_NO_NAMES: Final[frozenset[bytes]] = frozenset()
+_CONNECTION_OPTIONS: Final = frozenset(
+    {b"close", b"keep-alive", b"upgrade", b"te", b"trailer", b"transfer-encoding", b"proxy-connection"}
+)
+END_TO_END: Final = frozenset(
+    {
+        *(
+            b"host",
+            b"authorization",
+            b"cookie",
+            b"content-length",
+            b"content-type",
+            b"content-encoding",
+            b"cache-control",
+        ),
+        *(b"forwarded", b"via", b"origin", b"expect", b"range", b"date", b"set-cookie", b"location", b"etag", b"vary"),
+        *(b"traceparent", b"tracestate", b"x-request-id", b"x-real-ip"),
+    }
+)
+"""Fields that `Connection` may not name: dropping them would change what the request means."""
+_END_TO_END_PREFIXES: Final = (b"x-forwarded-", b"x-consumer-", b"x-forwarded_", b"access-control-")
+
+_SLASH: Final = 0x2F
+_END: Final = b"\r\n\r\n"
+_METHOD_LENGTH: Final = 32
+_METHODS_REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
+_USUAL_CONNECTION: Final[dict[bytes | None, tuple[bytes, ...]]] = {
+    value: (value.lower(),) for value in (b"keep-alive", b"Keep-Alive", b"close")
+}
+"""What nearly every `Connection` field says, read without taking it apart."""
+
+
+class _FieldNames(dict[bytes, bytes]):
+    """The lower-cased name of each valid field line that came more than once; a look-up checks a line that is new.
+
+    Lines that come once, with a time or an id in them, are let go soon, and drive nothing out that comes again. Raises
+    ValueError for a line that is not valid.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._once: set[bytes] = set()
+
+    def __missing__(self, line: bytes) -> bytes:
+        match = _FIELD_LINE.fullmatch(line)
+        if match is None:
+            raise ValueError("not a field line")
+        name = match[1].lower()
+        if len(line) <= _REMEMBERED_SIZE:
+            if line in self._once:
+                if len(self) >= _REMEMBERED_LINES:
+                    self.clear()
+                self[line] = name
+            else:
+                if len(self._once) >= _NEW_LINES:
+                    self._once.clear()
+                self._once.add(line)
+        return name
+
+
+_REMEMBERED_LINES: Final = 8192
+_NEW_LINES: Final = 256
+_REMEMBERED_SIZE: Final = 512
+_name_of: Final = _FieldNames().__getitem__
+
+
+def parse_request_head(
+    line: bytes,
+    block: bytes,
+    header_count: int,
+    url_length: int,
+    noted: frozenset[bytes],
+    previous: RequestHead | None = None,
+) -> RequestHead:
+    """A request head from its first `line` and the `block` of its field lines, neither with the CRLF that ends it.
+
+    `noted` are the names that `RequestHead.noted` tells about; they include `REQUEST_RULES`. `previous` is the request
+    before it on its connection, read with the same `noted`. Raises MessageError where the head breaks RFC 9112 or a
+    limit (`header_count` fields, `url_length` bytes of target).
+    """
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        raise diagnosed(line + b"\r\n" + block)
+    request = RequestHead()
+    request.known = request.known_by = None
+    _take_line(request, match, url_length)
+    _parse_fields(request, line, block, header_count, noted, previous)
+    if request.target[0] != _SLASH:
+        request.target, request.host = _origin_form(request.method, request.target, request.host)
+    return request
+
+
+def repeat_request_head(data: bytes, latest: RequestHead, others: Mapping[bytes, RequestHead]) -> RequestHead | None:
+    """The request at the start of `data`, if its fields are known from one before it on the same connection.
+
+    That is `latest`, or one of `others` by their `tail`. Clients repeat their fields, and the same bytes mean the same:
+    then it is that very head, with another target. Where lines differ on which nothing depends here but the length of
+    its content, it is a new one. None where they do not, where the request line is out of the ordinary, and where more
+    follows than its content. The length of the target is the caller's to check.
+    """
+    try:
+        method, target, tail = data.split(b" ", 2)
+    except ValueError:
+        return None
+    request: RequestHead | None
+    if tail == latest.tail:
+        request = latest
+    elif tail[-4:] == _END:
+        request = (others and others.get(tail)) or _like(latest, tail)
+    else:
+        request = _before_content(tail, latest, others)
+    if request is None or method != request.method or target[:1] != b"/" or target.translate(_USUAL) != target:
+        return None
+    request.target = target
+    return request
+
+
+def _before_content(rest: bytes, latest: RequestHead, others: Mapping[bytes, RequestHead]) -> RequestHead | None:
+    """The same of all behind the target, where content follows."""
+    tail = rest[: rest.find(_END) + len(_END)]
+    request = latest if tail == latest.tail else (others and others.get(tail)) or _like(latest, tail)
+    return request if request is not None and len(rest) - len(tail) <= request.framing else None
+
+
+def _like(latest: RequestHead, tail: bytes) -> RequestHead | None:
+    """A head with this whole `tail`, but for its target, if all that decides is alike, but for its content's length."""
+    if tail[:10] != b"HTTP/1.1\r\n":
+        return None
+    lines = tail[10:-4].split(b"\r\n")
+    changed = _changed(lines, latest.fields)
+    if changed is None:
+        return None
+    request = RequestHead()
+    request.method, request.method_name = latest.method, latest.method_name
+    request.version = 11
+    request.tail = tail
+    request.known, request.known_by = latest.known, latest.known_by
+    request.fields = fields = Fields(latest.fields.names, lines)
+    fields.shape = shape = latest.fields.shape
+    _decide_alike(request, latest)
+    if not _DECIDING.isdisjoint(changed):
+        if not _LENGTH.issuperset(_DECIDING.intersection(changed)) or b"expect" in latest.noted:
+            return None
+        try:
+            request.framing = _content_length(fields, "malformed_request")
+        except MessageError:
+            return None  # the error is found when it is read from the beginning
+        assert shape is not None
+        fields.shape = shape.of(lines)
+    return request
+
+
+def _changed(lines: list[bytes], fields: Fields) -> list[bytes] | None:
+    """The names of those lines that differ from earlier `fields`; None if names differ or a line is not valid."""
+    names = fields.names
+    if len(lines) != len(names):
+        return None
+    changed = []
+    try:
+        for place in compress(count(), map(ne, lines, fields.lines)):
+            name = names[place]
+            if _name_of(lines[place]) != name:
+                return None
+            changed.append(name)
+    except ValueError:
+        return None
+    return changed
+
+
+def _decide_alike(request: RequestHead, previous: RequestHead) -> None:
+    """Take over what the fields of an earlier request decided."""
+    request.noted = previous.noted
+    request.host = previous.host
+    request.framing = previous.framing
+    request.keep_alive = previous.keep_alive
+    request.hop_by_hop = previous.hop_by_hop
+    request.expects_continue = previous.expects_continue
+
+
+def _take_line(request: RequestHead, match: re.Match[bytes], url_length: int) -> None:
+    request.method, request.target, minor = match.groups()
+    if len(request.method) > _METHOD_LENGTH or request.method in _METHODS_REFUSED:
+        raise MessageError("not_implemented", f"{request.method[:32].decode()} is not offered by this gateway")
+    request.method_name = intern(request.method.decode())
+    if len(request.target) > url_length:
+        raise MessageError("url_too_long", f"the request target is longer than {url_length} bytes")
+    request.version = 11 if minor == b"1" else 10
+
+
+def _parse_fields(
+    request: RequestHead,
+    line: bytes,
+    block: bytes,
+    header_count: int,
+    noted: frozenset[bytes],
+    previous: RequestHead | None,
+) -> None:
+    """All that the field lines decide."""
+    lines = block.split(b"\r\n") if block else []
+    if len(lines) > header_count:
+        raise MessageError("headers_too_large", f"more than {header_count} header fields")
+    try:
+        names = list(map(_name_of, lines))
+    except ValueError:
+        raise diagnosed(line + b"\r\n" + block) from None
+    request.fields = fields = Fields(names, lines)
+    if previous is not None and previous.fields.names == names and previous.version == request.version == 11:
+        shape = previous.fields.shape
+        assert shape is not None
+        fields.shape = shape = shape.of(lines)
+        if shape is previous.fields.shape:
+            _decide_alike(request, previous)
+            return
+    else:
+        fields.shape = Shape(names, lines, noted, _DECIDING)
+    request.host = _host_of(fields, request.version)
+    request.framing = 0
+    request.expects_continue = False
+    request.keep_alive = request.version == 11
+    request.hop_by_hop = _NO_NAMES
+    request.noted = present = noted.intersection(names)
+    if not present.isdisjoint(REQUEST_RULES):
+        _apply_request_rules(request)
+
+
+def _apply_request_rules(request: RequestHead) -> None:
+    fields, present = request.fields, request.noted
+    if b"connection" in present:
+        options, request.hop_by_hop = _connection_of(fields)
+        request.keep_alive = b"close" not in options and (request.version == 11 or b"keep-alive" in options)
+        for name in request.hop_by_hop:
+            if name in END_TO_END or name.startswith(_END_TO_END_PREFIXES):
+                shown = name.decode("latin-1")
+                raise MessageError("malformed_request", f"Connection names the end-to-end field {shown}")
+    if b"transfer-encoding" in present or b"content-length" in present:
+        request.framing = _request_framing(fields, request.version)
+    if b"expect" in present and request.version == 11:
+        if fields.tokens(b"expect") != [b"100-continue"]:
+            raise MessageError("malformed_request", "Expect: only 100-continue is understood")
+        request.expects_continue = request.framing != 0
+
+
+def _connection_of(fields: Fields) -> tuple[Collection[bytes], frozenset[bytes]]:
+    """The options of `Connection`, and those among them that name further fields to be dropped here."""
+    value = fields.get(b"connection")
+    if value in _USUAL_CONNECTION and fields.names.count(b"connection") == 1:
+        return _USUAL_CONNECTION[value], _NO_NAMES
+    options = frozenset(fields.tokens(b"connection"))
+    return options, options - _CONNECTION_OPTIONS
+
+
+def _request_framing(fields: Fields, version: int) -> int:
+    """How the body is delimited (RFC 9112, section 6.3); what two parsers could read two ways is refused."""
+    codings = fields.all(b"transfer-encoding")
+    if not codings:
+        return _content_length(fields, "malformed_request")
+    if b"content-length" in fields.names:
+        raise MessageError("malformed_request", "both Transfer-Encoding and Content-Length")
+    if version == 10:
+        raise MessageError("malformed_request", "Transfer-Encoding in an HTTP/1.0 request")
+    if len(codings) > 1 or codings[0].lower() != b"chunked":
+        raise MessageError("malformed_request", "Transfer-Encoding other than exactly chunked")
+    return CHUNKED
+
+
+def _content_length(fields: Fields, reason: str) -> int:
+    if fields.names.count(b"content-length") > 1:
+        raise MessageError(reason, "more than one Content-Length")
+    length = fields.get(b"content-length") or b""
+    if not length.isdigit() or len(length) > _LENGTH_DIGITS:
+        raise MessageError(reason, f"Content-Length is not a decimal number of at most {_LENGTH_DIGITS} digits")
+    return int(length)
+
+
+def _host_of(fields: Fields, version: int) -> bytes:
+    """The one valid Host: RFC 9112, section 3.2."""
+    names = fields.names
+    count = names.count(b"host")
+    if count == 1:
+        host = fields.lines[names.index(b"host")][5:].strip()
+        if host not in _known_hosts:
+            if not _is_host(host):
+                raise MessageError("malformed_request", "Host is not a valid host name with an optional port")
+            if len(_known_hosts) < _KNOWN_HOSTS and len(host) <= _REMEMBERED_SIZE:
+                _known_hosts.add(host)
+        return host
+    if count:
+        raise MessageError("malformed_request", "more than one Host")
+    if version == 11:
+        raise MessageError("malformed_request", "an HTTP/1.1 request without Host")
+    return b""
+
+
+def _is_host(host: bytes) -> bool:
+    """Whether this is a host with an optional port."""
+    match = _HOST.fullmatch(host)
+    if match is None or match[1] is None:
+        return match is not None
+    try:
+        IPv6Address(match[1].decode())
+    except ValueError:
+        return False
+    return True
+
+
+def _origin_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
+    """Path and query of an absolute-form target, and its authority, which must be what Host says.
+
+    RFC 9112, sections 3.2.2 to 3.2.4.
+    """
+    if target == b"*" and method == b"OPTIONS":
+        return target, host
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None or not _is_host(match[1]):
+        raise MessageError("malformed_request", "the request target is neither a path nor an absolute http URL")
+    if host and match[1].lower() != host.lower():
+        raise MessageError("malformed_request", "the request target's authority differs from Host")
+    path: bytes = match[2] or (b"*" if method == b"OPTIONS" else b"/")
+    return b"/" + path if path.startswith(b"?") else path, host or match[1]
+
+
+def status_line(status: int, phrase: bytes) -> bytes:
+    """A status line in HTTP/1.1; without a `phrase` it has the usual one."""
+    usual = STATUS_LINES.get(status)
+    if usual is None or (phrase and usual[STATUS_PHRASE:] != phrase):
+        return b"HTTP/1.1 %d %b" % (status, phrase)
+    return usual
+
+
+def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes], bodiless: bool) -> ResponseHead:
+    """A response head from its bytes, cut as a request's; `bodiless` tells that it answers HEAD.
+
+    `noted` are the names that `ResponseHead.noted` tells about; they include `RESPONSE_RULES`. Raises MessageError
+    with the reason `upstream_malformed`.
+    """
+    lines = head.split(b"\r\n")
+    match = _STATUS_LINE.fullmatch(lines.pop(0))
+    if match is None:
+        raise MessageError("upstream_malformed", "the response does not begin with a valid status line")
+    if len(lines) > header_count:
+        raise MessageError("upstream_malformed", f"the response has more than {header_count} header fields")
+    try:
+        names = list(map(_name_of, lines))
+    except ValueError:
+        raise MessageError("upstream_malformed", "the response has a line that is no header field") from None
+    minor, status, phrase = match.groups()
+    response = ResponseHead()
+    response.raw = head + b"\r\n\r\n"
+    response.status = int(status)
+    response.phrase = phrase or b""
+    response.line = status_line(response.status, response.phrase)
+    response.fields = fields = Fields(names, lines)
+    response.passed = b""
+    response.keep_alive = minor == b"1"
+    response.keep_alive_timeout = None
+    response.hop_by_hop = _NO_NAMES
+    response.noted = present = noted.intersection(names)
+    if b"connection" in present:
+        options, named = _connection_of(fields)
+        response.hop_by_hop = named - END_TO_END if named else named
+        response.keep_alive = b"close" not in options and (minor == b"1" or b"keep-alive" in options)
+    if b"keep-alive" in present and (timeout := _KEEP_ALIVE_TIMEOUT.search(fields.get(b"keep-alive") or b"")):
+        response.keep_alive_timeout = float(timeout[1])
+    if b"transfer-encoding" in present:
+        response.framing = _chunked_response(fields, old=minor == b"0")
+    elif b"content-length" in present:
+        response.framing = _content_length(fields, "upstream_malformed")
+    else:
+        response.framing = UNTIL_CLOSE
+    if bodiless or response.status < 200 or response.status in _WITHOUT_CONTENT:
+        response.framing = 0
+    return response
+
+
+def like_response_head(latest: ResponseHead, raw: bytes) -> ResponseHead | None:
+    """A response head from its bytes, if all that decides is as in the `latest`, but for the length of its content.
+
+    None where it is not, or breaks a rule.
+    """
+    line, *lines = raw.split(b"\r\n")
+    if not latest.raw.startswith(line + b"\r\n"):
+        return None
+    changed = _changed(lines, latest.fields)
+    if changed is None:
+        return None
+    response = ResponseHead()
+    response.raw = raw + _END
+    response.status, response.phrase, response.line = latest.status, latest.phrase, latest.line
+    response.fields = fields = Fields(latest.fields.names, lines)
+    response.passed = b""
+    response.noted = latest.noted
+    response.keep_alive, response.keep_alive_timeout = latest.keep_alive, latest.keep_alive_timeout
+    response.hop_by_hop = latest.hop_by_hop
+    response.framing = latest.framing
+    if not RESPONSE_RULES.isdisjoint(changed):
+        if not _LENGTH.issuperset(RESPONSE_RULES.intersection(changed)) or response.status in _WITHOUT_CONTENT:
+            return None
+        try:
+            response.framing = _content_length(fields, "upstream_malformed")
+        except MessageError:
+            return None
+    return response
+
+
+def _chunked_response(fields: Fields, old: bool) -> int:
+    codings = fields.all(b"transfer-encoding")
+    if b"content-length" in fields.names or old or len(codings) > 1 or codings[0].lower() != b"chunked":
+        raise MessageError("upstream_malformed", "the response's Transfer-Encoding leaves its length in doubt")
+    return CHUNKED
+
+
+def are_field_lines(block: bytes) -> bool:
+    """Whether `block` consists of valid field lines, each with its CRLF: what a trailer section may hold."""
+    return _FIELD_LINES.fullmatch(block) is not None
+
+
+def is_hopeless(data: bytes, start: int) -> bool:
+    """Whether the beginning of a head has, from `start` on, what no head may have: no use to wait for the rest."""
+    return _HOPELESS.search(data, start) is not None
+
+
+def without_empty_lines(data: bytes) -> bytes:
+    """`data` from its first line that is not empty."""
+    match = _EMPTY_LINES.match(data)
+    return data[match.end() :] if match else data
+
+
+_WRONG: Final = (
+    (re.compile(rb"(?<!\r)\n"), "a line ends in LF without CR"),
+    (re.compile(rb"\r(?!\n)"), "a CR without LF"),
+    (re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"), "a control byte"),
+    (re.compile(rb"\n[ \t]"), "a field line that continues on the next line (obs-fold)"),
+    (re.compile(rb"\n[^:\r\n]*[ \t]:"), "white space between a field name and its colon"),
+    (re.compile(rb"\n(?:[^:\r\n]+\r|:)"), "a field line without a name and a colon"),
+    (re.compile(rb"\n[^:\r\n]*[^!#$%&'*+\-.^_`|~0-9A-Za-z:\r\n][^:\r\n]*:"), "a field name with a forbidden character"),
+)
+_ANY_REQUEST_LINE: Final = re.compile(_TOKEN + rb" ([^ \r\n]++) HTTP/([0-9])\.([0-9])\r\n")
+
+
+def diagnosed(head: bytes) -> MessageError:
+    """The error for a request's head that the grammar refuses: which rule it broke."""
+    head += b"\r\n"
+    line = _ANY_REQUEST_LINE.match(head)
+    if line and (line[2], line[3]) not in ((b"1", b"0"), (b"1", b"1")):
+        return MessageError("version_not_supported", "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    for pattern, detail in _WRONG:
+        if pattern.search(head):
+            return MessageError("malformed_request", detail)
+    if line:
+        return MessageError("malformed_request", "the request target has a character that must be percent-encoded")
+    return MessageError("malformed_request", "the request line is not METHOD TARGET HTTP/1.1")

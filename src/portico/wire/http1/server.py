@@ -1,0 +1,786 @@
+"""The client's side of HTTP/1.1 (RFC 9112): reads requests off a connection, writes responses to it.
+
+It knows no gateway: a `Handler` is told of each request and answers through the `Stream` that the connection is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from portico.core.errors import MessageError
+from portico.core.exchange import Client, Receiver, Sink
+from portico.core.messages import CHUNKED, TUNNEL, RequestHead
+from portico.wire.deadlines import NEVER
+from portico.wire.frontend import Frontend
+from portico.wire.http1.chunked import ChunkedDecoder, encode_chunk, encode_whole, last_chunk
+from portico.wire.http1.grammar import (
+    STATUS_PHRASE,
+    diagnosed,
+    is_hopeless,
+    parse_request_head,
+    repeat_request_head,
+    status_line,
+    without_empty_lines,
+)
+from portico.wire.proxy_protocol import Origin
+from portico.wire.turn import LARGE_READ, TurnProtocol
+from portico.wire.writing import LARGE, is_broken, unsent_bytes
+
+_PIPELINE_BUFFER: Final = 64 * 1024
+_LEAST_READ: Final = 4096
+"""Bytes that a client has to take within `body_timeout` while more is waiting for it; who takes less has stalled."""
+_VARIANTS: Final = 6
+"""Sets of fields that are remembered of a client."""
+_STRANGERS: Final = 24
+"""New ones in a row after which none are remembered any more."""
+_PIPELINE_TURN: Final = 16
+"""Requests answered in a row off one connection before others have their turn."""
+_DISCARD_LIMIT: Final = 256 * 1024
+"""Bytes of an unwanted request body that are read so that a connection can be kept, or closed without a reset."""
+_LINGER: Final = 2.0
+"""Seconds for a client to read an answer that came before its request had ended (RFC 9112, section 9.6)."""
+_LAST_REQUEST_GRACE: Final = 0.5
+"""Seconds that a connection of a draining server has for a request: its bytes may be here already, unread."""
+_HALF_CLOSE_GRACE: Final = 1.0
+"""Seconds without progress after which a client that closed its side is taken to be gone rather than listening."""
+_PROBE_STEPS: Final = (0.25, 4.0)
+"""Seconds from asking a client whether it still listens to its reset, and from there until it is asked again."""
+
+_READING_HEAD, _EXCHANGE, _TUNNEL, _LINGERING, _CLOSING, _CLOSED = range(6)
+_BODILESS, _LENGTH, _CHUNKED, _TO_CLOSE, _RAW = range(5)
+
+
+class _Nobody:
+    """A closed connection's receiver."""
+
+    def _hear(self, *what: object) -> None:
+        """Nothing comes of it."""
+
+    body_received = body_ended = body_failed = pause_writing = resume_writing = going_away = finished = _hear
+
+
+_NOBODY: Final = _Nobody()
+
+
+class HttpServer(Frontend):
+    """What all connections of a worker share; called, it makes the protocol of a new one."""
+
+    def __call__(self) -> ServerConnection:
+        return ServerConnection(self)
+
+
+class ServerConnection(TurnProtocol):
+    """One client connection, and the `Stream` of the exchange that runs on it.
+
+    `origin` is where it came from if a PROXY header said so.
+    """
+
+    # fmt: off
+    __slots__ = (
+        # as long as the connection
+        "advancing", "buffer", "client", "deadline", "origin", "peer_closed", "planned",
+        "reading_paused", "resting", "server", "state", "strangers", "unsent", "variants", "wakes", "writing_paused",
+        # as long as an exchange
+        "awaits_continue", "body_since", "bytes_in", "bytes_out", "decoder", "keep_alive", "left", "mode", "paused_at",
+        "progress", "receiver", "repeatable", "request", "request_done", "response_done", "response_started", "scanned",
+    )
+    # fmt: on
+
+    client: Client
+    receiver: Receiver
+
+    def __init__(self, server: HttpServer, origin: Origin | None = None) -> None:
+        super().__init__(server.turn)
+        self.server = server
+        self.origin = origin
+        self.state = _READING_HEAD
+        self.buffer = b""
+        self.deadline = NEVER
+        self.wakes = NEVER
+        self.advancing = self.planned = self.peer_closed = False
+        self.reading_paused = self.resting = self.writing_paused = False
+        self.unsent = 0
+        self.request: RequestHead | None = None
+        self.repeatable: RequestHead | None = None
+        """The request, where the next one may be told by its fields."""
+        self.variants: dict[bytes, RequestHead] = {}
+        """Those before it that had other fields, by their `tail`."""
+        self.strangers = 0
+        """Requests in a row that were like none of these."""
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forget an exchange; one that went the usual way leaves nothing to be forgotten."""
+        self.decoder: ChunkedDecoder | None = None
+        self.keep_alive = False
+        self.request_done = True
+        self.response_started = self.response_done = self.awaits_continue = False
+        self.mode = _BODILESS
+        self.left = self.bytes_in = self.bytes_out = self.progress = self.scanned = 0
+        self.body_since = self.paused_at = 0.0
+
+    # ---- the transport's calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.client = _client_of(transport, self.origin)
+        server = self.server
+        error = server.admit(self)
+        if error is not None:
+            self._refuse(error, b"")
+            return
+        patience = _LAST_REQUEST_GRACE if server.draining else server.limits.header_timeout
+        server.deadlines.set(self, time.monotonic() + patience)
+
+    def hear(self, data: bytes, now: float) -> None:
+        """Take what was read."""
+        if self.state == _READING_HEAD and not self.writing_paused:
+            if not self.buffer:
+                latest = self.repeatable
+                if latest is None and self.variants:
+                    latest = next(reversed(self.variants.values()))
+                if latest is not None and self._begin_again(latest, data, now):
+                    return
+            self.buffer = self.buffer + data if self.buffer else data
+            if self.planned:
+                self._hold_back()
+            else:
+                self._advance()
+        elif self.state == _EXCHANGE and not self.request_done:
+            if len(data) >= LARGE_READ:
+                self._rest()
+            self._take_body(data)
+        elif self.state == _TUNNEL:
+            if len(data) >= LARGE_READ:
+                self._rest()
+            self.bytes_in += len(data)
+            self.receiver.body_received(data)
+        elif self.state in (_READING_HEAD, _EXCHANGE):  # pipelined: it waits for its turn
+            self.buffer += data
+            self._hold_back()
+        else:
+            self.left -= len(data)
+            if self.left < 0:
+                self.transport.abort()
+
+    def eof_received(self) -> bool:
+        self.turn.settle(self)
+        self.peer_closed = True
+        if self.state == _TUNNEL:
+            self.receiver.body_ended()
+            return self.transport.can_write_eof()  # TLS cannot end one direction alone
+        if self.state == _READING_HEAD:
+            self._close()  # what was answered in this turn is still to be written
+        if self.state != _EXCHANGE or not self.request_done:
+            self.write_out()
+            return False
+        self.keep_alive = False
+        self.progress = self.bytes_out
+        if not self.writing_paused:
+            self._expect_body()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        self.turn.settle(self)
+        state, self.state = self.state, _CLOSED
+        self.server.release(self)
+        self.server.deadlines.forget(self)
+        if state in (_EXCHANGE, _TUNNEL) and not self.response_done:
+            self._finish("client_closed")
+        self.receiver = _NOBODY  # an exchange knows its stream: without this only a collection would free the two
+
+    def _hold_back(self) -> None:
+        """Read no more from a client that sends requests faster than they are answered."""
+        if len(self.buffer) > _PIPELINE_BUFFER and not self.reading_paused:
+            self.reading_paused = True
+            self.transport.pause_reading()
+
+    def _rest(self) -> None:
+        """Let others have their turn before this client is read from again."""
+        if not self.resting and not self.transport.is_closing():
+            self.resting = True
+            self.transport.pause_reading()
+            self.server.loop.call_soon(self._rested)
+
+    def _rested(self) -> None:
+        self.resting = False
+        if self.reading_paused:
+            return
+        if self.decoder is not None and self.decoder.has_more and self.state == _EXCHANGE and not self.request_done:
+            self._take_body(b"")
+        if not self.resting and not self.reading_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        self.writing_paused = True
+        self.unsent = unsent_bytes(self.transport)
+        self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
+        if self.state in (_EXCHANGE, _TUNNEL) and not self.response_done:
+            self.receiver.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.writing_paused = False
+        if self.state in (_EXCHANGE, _TUNNEL):
+            self._expect_body()
+            if not self.response_done:
+                self.receiver.resume_writing()
+        elif self.state == _READING_HEAD:
+            self._await_request()
+
+    def deadline_passed(self) -> None:
+        if self.writing_paused and self._is_taking():
+            self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
+        elif self.state == _EXCHANGE:
+            self._exchange_stalled()
+        elif self.state == _TUNNEL:
+            self._break_off("client_stalled")
+        elif self.writing_paused:
+            self.transport.abort()
+        elif self.state == _READING_HEAD and self.buffer:
+            self._refuse(MessageError("request_timeout", "the request's head did not arrive in time"), self.buffer)
+        elif self.state == _READING_HEAD or (self.state == _LINGERING and self.mode == _RAW):
+            self._close()
+        else:
+            self.transport.abort()
+
+    def _is_taking(self) -> bool:
+        """Whether a client that has to read took something since this was last asked.
+
+        The kernel wakes a writer only when it has sent a good part of megabytes, which takes a slow client minutes.
+        """
+        before, self.unsent = self.unsent, unsent_bytes(self.transport)
+        return before - self.unsent >= _LEAST_READ
+
+    def _exchange_stalled(self) -> None:
+        if self.writing_paused:
+            self._break_off("client_stalled")
+        elif self.response_done:
+            self._close()
+        elif not self.request_done:
+            self._fail_body(MessageError("request_timeout", "the request's body did not arrive in time"))
+        elif not self.peer_closed:
+            pass  # the service has the word
+        elif not self.response_started and self.request is not None and self.request.version == 11:
+            self._probe()
+        elif self.progress == self.bytes_out:
+            self._break_off("client_closed")
+        else:
+            self.progress = self.bytes_out
+            self.server.deadlines.set(self, time.monotonic() + _HALF_CLOSE_GRACE)
+
+    def _probe(self) -> None:
+        """Find out whether a client that closed its side still listens: one that is gone resets what comes.
+
+        An interim response may come at any time and says nothing (RFC 9110, section 15.2). The loop does not look at
+        such a connection any more, so the socket is asked a moment later.
+        """
+        if self.progress % 2 == 0:
+            self.put(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif is_broken(self.transport):
+            self._break_off("client_closed")
+            return
+        self.server.deadlines.set(self, time.monotonic() + _PROBE_STEPS[self.progress % 2])
+        self.progress += 1
+
+    # ---- reading requests
+
+    def _begin_again(self, latest: RequestHead, data: bytes, now: float) -> bool:
+        """Begin a request that is the whole of `data`, or its beginning, and has the fields of one before it.
+
+        That is the `latest`, or a variant: a browser's fields differ by what it asks for, a page, a script, an image.
+        False where it is anything else: it is read field by field then.
+        """
+        server = self.server
+        limits = server.limits
+        request = repeat_request_head(data, latest, self.variants)
+        if request is None:
+            return False
+        size = len(data)
+        if request.framing:
+            if request.framing > limits.body_size:
+                return False
+            size = len(request.method) + len(request.target) + len(request.tail) + 2
+        if size > limits.header_size or size > limits.url_length:
+            return False
+        if request is not self.repeatable:
+            self.strangers = 0 if request.tail in self.variants else self.strangers + 1
+            self._keep_variant()
+            self.request = self.repeatable = request
+        if request.framing:
+            self.buffer = data[size:]
+            self._begin(request, now)
+            return True
+        self.state = _EXCHANGE
+        self.keep_alive = request.keep_alive and not server.draining
+        server.in_flight += 1
+        server.handler.begin(self, request, b"", now)
+        return True
+
+    def _keep_variant(self) -> None:
+        """Remember the last request before another takes its place, unless nearly every one of this client is new."""
+        request, variants = self.repeatable, self.variants
+        if self.strangers > _STRANGERS:
+            variants.clear()
+        elif request is not None and request.tail not in variants:
+            if len(variants) >= _VARIANTS:
+                del variants[next(iter(variants))]
+            variants[request.tail] = request
+
+    def _advance(self) -> None:
+        """Begin what is in the buffer, request after request: a later one waits for the response before it."""
+        self.planned = False
+        if self.advancing:
+            return
+        self.advancing = True
+        turn = _PIPELINE_TURN
+        try:
+            while self.buffer and self.state == _READING_HEAD and not self.writing_paused:
+                if not turn:
+                    self._advance_later()
+                    break
+                turn -= 1
+                if not self._read_head():
+                    break
+        finally:
+            self.advancing = False
+
+    def _advance_later(self) -> None:
+        if not self.planned:
+            self.planned = True
+            self._hold_back()
+            self.server.loop.call_soon(self._advance)
+
+    def _read_head(self) -> bool:
+        """Take one head off the buffer and begin its exchange; False where it is not complete."""
+        server, buffer = self.server, self.buffer
+        limits = server.limits
+        if buffer[0] == 13 and not self.scanned:  # RFC 9112, section 2.2: empty lines before a request are skipped
+            buffer = self.buffer = without_empty_lines(buffer)
+        line = buffer.find(b"\r\n")
+        end = buffer.find(b"\r\n\r\n", self.scanned)
+        if end < 0 or end > limits.header_size:
+            error = limits.broken_by(buffer, end)
+            if error is not None:
+                self._refuse(error, buffer)
+                return True
+            if end < 0:
+                self._await_head(buffer)
+                return False
+        try:
+            count, length = limits.header_count, limits.url_length
+            line_of_it, block = buffer[:line], buffer[line + 2 : end]
+            request = parse_request_head(line_of_it, block, count, length, server.noted, self.request)
+            if request.framing > limits.body_size:
+                raise MessageError("body_too_large", f"the body is larger than {limits.body_size} bytes")
+        except MessageError as refused:
+            self._refuse(refused, buffer[:end])
+            return True
+        request.tail = buffer[line - len(b"HTTP/1.1") : end + 4]
+        self.strangers += 1
+        self._keep_variant()
+        self.repeatable = request if request.framing >= 0 and request.version == 11 else None
+        self.buffer = buffer[end + 4 :]
+        self.progress = self.scanned = 0
+        self._begin(request, time.monotonic())
+        return True
+
+    def _await_head(self, buffer: bytes) -> None:
+        self._read_on()
+        start, self.scanned = self.scanned, max(0, len(buffer) - 3)
+        if is_hopeless(buffer, start):
+            self._refuse(diagnosed(buffer), buffer)
+        elif self.peer_closed:
+            self._close()
+        elif self.progress == 0 and buffer:  # the first bytes of this head: its time runs, however slowly they come
+            self.progress = 1
+            self.server.deadlines.set(self, time.monotonic() + self.server.limits.header_timeout)
+
+    def _begin(self, request: RequestHead, now: float) -> None:
+        server = self.server
+        self.state = _EXCHANGE
+        self.request = request
+        self.keep_alive = request.keep_alive and not server.draining and not self.peer_closed
+        server.in_flight += 1
+        size = request.framing
+        if 0 <= size <= len(self.buffer):
+            content, self.buffer = self.buffer[:size], self.buffer[size:]
+            self.bytes_in = size
+            server.handler.begin(
+                self, request, content, now
+            )  # the idle deadline may pass meanwhile: then nothing is due
+            return
+        self.request_done = False
+        self.body_since = self.paused_at = now
+        if request.framing == CHUNKED:
+            self.decoder = ChunkedDecoder("malformed_request")
+        else:
+            self.left = request.framing
+        self.awaits_continue = request.expects_continue and not self.buffer
+        self._expect_body()
+        server.handler.begin(self, request, b"", now)
+        if self.buffer and not self.request_done and self.state == _EXCHANGE:
+            data, self.buffer = self.buffer, b""
+            self._take_body(data)
+
+    def _expect_body(self) -> None:
+        """Set the deadline for what the client has to do next."""
+        if self.state == _TUNNEL and self.writing_paused:
+            return  # it has to read: that deadline stands
+        if self.state == _TUNNEL:
+            deadline = NEVER  # whoever carries the tunnel watches over its silence
+        elif not self.request_done and not self.reading_paused:
+            deadline = self._body_deadline()
+        elif self.peer_closed:
+            deadline = time.monotonic() + _HALF_CLOSE_GRACE
+        else:
+            deadline = NEVER
+        self.server.deadlines.set(self, deadline)
+
+    def _body_deadline(self) -> float:
+        """When the next piece of the request has to be there, so that pauses and the whole rate are within bounds."""
+        limits = self.server.limits
+        deadline = time.monotonic() + limits.body_timeout
+        if not limits.body_rate:
+            return deadline
+        return min(deadline, self.body_since + limits.body_timeout + self.bytes_in / limits.body_rate)
+
+    def _take_body(self, data: bytes) -> None:
+        if self.decoder is None:
+            if len(data) > self.left:
+                self.buffer = data[self.left :]
+                data = data[: self.left]
+            self.left -= len(data)
+            self.request_done = not self.left
+        else:
+            try:
+                data = self.decoder.feed(data)
+            except MessageError as error:
+                self._fail_body(error)
+                return
+            if self.decoder.done:
+                self.request_done = True
+                self.buffer = self.decoder.rest
+            elif self.decoder.has_more:
+                self._rest()
+        self.bytes_in += len(data)
+        if self.bytes_in > self.server.limits.body_size:
+            self._fail_body(
+                MessageError("body_too_large", f"the body is larger than {self.server.limits.body_size} bytes")
+            )
+            return
+        if not self.writing_paused:
+            self._expect_body()
+        if self.response_done:
+            self._discarded()
+            return
+        receiver = self.receiver
+        if data:
+            receiver.body_received(data)
+        if self.request_done and self.state == _EXCHANGE and not self.response_done:
+            receiver.body_ended()
+
+    def _discarded(self) -> None:
+        """More of a request came whose response is over: its end frees the connection, too much of it closes it."""
+        if self.request_done:
+            self._next()
+        elif self.bytes_in > _DISCARD_LIMIT:
+            self._linger()
+
+    def _fail_body(self, error: MessageError) -> None:
+        self.keep_alive = False
+        self.server.deadlines.set(self, NEVER)
+        if self.response_done:
+            self._linger()
+        elif self.response_started:
+            self._break_off(error.reason)
+        else:
+            self.receiver.body_failed(error)
+
+    def _refuse(self, error: MessageError, seen: bytes) -> None:
+        """Answer bytes that are no request, and close."""
+        self._reset()
+        self.request = self.repeatable = None
+        self.buffer = b""
+        self.state = _EXCHANGE
+        self.request_done = False
+        self.server.in_flight += 1
+        self.server.deadlines.set(self, NEVER)
+        self.server.handler.refuse(self, error, seen)
+
+    # ---- the handler's calls: Stream
+
+    def read_body(self) -> None:
+        if self.awaits_continue:
+            self.awaits_continue = False
+            self.put(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def pause_reading(self) -> None:
+        if not self.reading_paused and not self.request_done and not self.transport.is_closing():
+            self.reading_paused = True
+            self.paused_at = time.monotonic()
+            self.transport.pause_reading()
+            self._expect_body()
+
+    def resume_reading(self) -> None:
+        if self.reading_paused:
+            self.reading_paused = False
+            self.body_since += time.monotonic() - self.paused_at  # that the service is slow is not the client's fault
+            if self.decoder is not None and self.decoder.has_more:
+                self._rest()
+            elif not self.transport.is_closing():
+                self.transport.resume_reading()
+            self._expect_body()
+
+    def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
+        if self.request is not None and self.request.version == 11 and not self.response_started:
+            self.put(b"\r\n".join((status_line(status, phrase), *lines, b"", b"")))
+
+    def send_head(self, status: int, phrase: bytes, lines: list[bytes], framing: int) -> None:
+        self.response_started = True
+        old = self.request is not None and self.request.version == 10
+        head = [status_line(status, phrase), *lines]
+        if framing == TUNNEL:
+            self._open_tunnel(head)
+            return
+        if framing > 0:
+            self.mode = _LENGTH
+        elif framing == 0:
+            self.mode = _BODILESS
+        elif old:
+            self.mode = _TO_CLOSE
+            self.keep_alive = False
+        else:
+            self.mode = _CHUNKED
+            head.append(b"Transfer-Encoding: chunked")
+        if not self.request_done and (self.awaits_continue or self.decoder or self.left > _DISCARD_LIMIT):
+            self.keep_alive = False
+        if self.server.draining:
+            self.keep_alive = False
+        if not self.keep_alive:
+            head.append(b"Connection: close")
+        elif old:
+            head.append(b"Connection: keep-alive")
+        head += (b"", b"")
+        self.put(b"\r\n".join(head))
+
+    def _open_tunnel(self, head: list[bytes]) -> None:
+        """The client has what it asked for: from here on the connection carries another protocol."""
+        self.put(b"\r\n".join((*head, b"Connection: Upgrade", b"", b"")))
+        self.state = _TUNNEL
+        self.mode = _RAW
+        self.keep_alive = self.request_done = False
+        self.server.tunnels += 1
+        self._expect_body()
+        if self.buffer:  # the client did not wait for the 101
+            data, self.buffer = self.buffer, b""
+            self.bytes_in += len(data)
+            self.receiver.body_received(data)
+        self.resume_reading()
+        if self.peer_closed:
+            self.receiver.body_ended()
+        if self.server.draining:
+            self.receiver.going_away()
+
+    def send_body(self, data: bytes) -> None:
+        self.bytes_out += len(data)
+        if self.mode == _CHUNKED:
+            for piece in encode_chunk(data):
+                self.put(piece)
+        elif self.mode != _BODILESS:
+            self.put(data)
+
+    def sink(self) -> Sink | None:
+        is_free = self.mode == _LENGTH and not self.outgoing and self.has_caught_up()
+        return self if is_free and not self.transport.is_closing() else None
+
+    def content_moved(self, size: int, rest: bytes) -> None:
+        """Content was sent here by the kernel, but for the `rest`."""
+        self.bytes_out += size
+        if rest:
+            self.is_direct = False
+            self.transport.write(rest)
+
+    @property
+    def trailers(self) -> Sequence[bytes]:
+        return self.decoder.trailers if self.decoder is not None else ()
+
+    def end(self, trailers: Sequence[bytes] = ()) -> None:
+        if self.mode == _CHUNKED:
+            self.put(last_chunk(trailers))
+        self.response_done = True
+        self._finish(None)
+        if self.state == _TUNNEL and not self.peer_closed:
+            self._linger()
+        elif self.state == _TUNNEL:
+            self._close()
+        elif self.state != _EXCHANGE:
+            return
+        elif self.request_done:
+            if self.keep_alive:
+                self._next()
+            else:
+                self._close()
+        elif self.keep_alive:
+            self.resume_reading()
+        else:
+            self._linger()
+
+    def send_whole(self, status: int, pieces: Sequence[bytes], framing: int, now: float) -> None:
+        server, is_usual = self.server, self.repeatable is not None and not self.body_since
+        if not self.keep_alive or server.draining or not (is_usual or self._is_ordinary()):
+            *head, _, content = pieces
+            line, *lines = b"".join(head).split(b"\r\n")
+            self.send_head(status, line[STATUS_PHRASE:], lines, framing)
+            if content:
+                self.send_body(content)
+            self.end()
+            return
+        self.bytes_out = size = len(pieces[-1])
+        if framing == CHUNKED:
+            *head, _, content = pieces
+            pieces = (*head, b"\r\nTransfer-Encoding: chunked\r\n\r\n", *encode_whole(content))
+        if size < LARGE:
+            self.gather(b"".join(pieces))
+        else:
+            self.gather(b"".join(pieces[:-1]))
+            self.put(pieces[-1])
+        server.in_flight -= 1
+        if not is_usual or self.buffer or self.writing_paused or self.reading_paused:
+            self.response_started = self.response_done = True
+            self.receiver.finished(None)
+            self._next(now)
+            return
+        self.state = _READING_HEAD
+        self.receiver.finished(None)
+        self.bytes_in = self.bytes_out = 0
+        self.deadline = deadline = now + server.limits.idle_timeout
+        if deadline < self.wakes:
+            server.deadlines.set(self, deadline)
+
+    def _is_ordinary(self) -> bool:
+        """Whether a whole response needs no more than its content's length for the connection to live on."""
+        return self.request_done and self.request is not None and self.request.version == 11
+
+    def abort(self, reason: str) -> None:
+        if self.state in (_EXCHANGE, _TUNNEL) and not self.response_done:
+            self._break_off(reason)
+
+    def close_if_idle(self) -> None:
+        """Close a connection that waits for another request; one that has yet to send its first gets a moment more.
+
+        A tunnel would never be idle: it is told.
+        """
+        if self.state == _TUNNEL and not self.response_done:
+            self.receiver.going_away()
+        elif self.state == _READING_HEAD and not self.buffer:
+            if self.request is not None:
+                self._close()
+            else:
+                self.server.deadlines.set(self, time.monotonic() + _LAST_REQUEST_GRACE)
+
+    # ---- ends
+
+    def _finish(self, failure: str | None) -> None:
+        """The exchange is over: whatever happened passes here once."""
+        self.response_done = True
+        self.server.in_flight -= 1
+        if self.mode == _RAW:
+            self.server.tunnels -= 1
+        self.receiver.finished(failure)
+
+    def _next(self, now: float = 0.0) -> None:
+        """The connection is free for another request."""
+        if self.peer_closed and not self.buffer:
+            self._close()
+            return
+        self.state = _READING_HEAD
+        self._reset()
+        if not self.writing_paused:
+            self._await_request(now)
+
+    def _await_request(self, now: float = 0.0) -> None:
+        """Take up the next request: from the buffer, or from the client within the idle time-out.
+
+        One whose response began before the server drained was not told that this was the last.
+        """
+        server = self.server
+        patience = _LAST_REQUEST_GRACE if server.draining else server.limits.idle_timeout
+        self.deadline = deadline = (now or time.monotonic()) + patience
+        if deadline < self.wakes:
+            server.deadlines.set(self, deadline)
+        if self.reading_paused and len(self.buffer) <= _PIPELINE_BUFFER:
+            self._read_on()
+        if self.buffer and not self.advancing:
+            self._advance_later()
+
+    def _read_on(self) -> None:
+        """Read again what pipelining has stopped; before the buffer has shrunk, each request would let it grow."""
+        if self.reading_paused and not self.transport.is_closing():
+            self.reading_paused = False
+            self.transport.resume_reading()
+
+    def _break_off(self, reason: str) -> None:
+        """End an exchange in the middle of its response, so that no client can take it for whole."""
+        self.outgoing = b""
+        self._finish(reason)
+        self.state = _CLOSING
+        self.transport.abort()
+
+    def _linger(self) -> None:
+        """Close once the client has had time to read the answer while its request is still under way.
+
+        Through a tunnel it may be sending a message of any size when the service has said its last.
+        """
+        self.state = _LINGERING
+        is_tunnel = self.mode == _RAW
+        self.left = sys.maxsize if is_tunnel else _DISCARD_LIMIT
+        patience = self.server.limits.body_timeout if is_tunnel and self.writing_paused else _LINGER
+        self.server.deadlines.set(self, time.monotonic() + patience)
+        if self.reading_paused:
+            self.reading_paused = False
+            self.transport.resume_reading()
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.write_out()
+            self.transport.write_eof()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        """Close when all that was written is sent, but not later than a stalled client is waited for."""
+        self.state = _CLOSING
+        self.left = _DISCARD_LIMIT
+        self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
+        self.write_out()
+        self.transport.close()
+
+
+class RefusedConnection(ServerConnection):
+    """A connection on which nothing is read: it gets one refusal."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, server: HttpServer, origin: Origin | None, error: MessageError) -> None:
+        super().__init__(server, origin)
+        self.error = error
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self.state == _READING_HEAD:
+            self._refuse(self.error, b"")
+
+
+def _client_of(transport: asyncio.BaseTransport, origin: Origin | None) -> Client:
+    peer: Any = transport.get_extra_info("peername")
+    local: Any = transport.get_extra_info("sockname")
+    tls: Any = transport.get_extra_info("ssl_object")
+    address = str(peer[0]) if isinstance(peer, tuple) else ""
+    if address.startswith("::ffff:") and "." in address:
+        address = address[7:]  # an IPv4 client on a dual-stack socket is the same client
+    port = int(local[1]) if isinstance(local, tuple) else 0
+    if origin is not None:
+        address, port = origin.address, origin.port
+    return Client(address, port, tls is not None, tls.getpeercert(binary_form=True) if tls else None)

@@ -1,0 +1,92 @@
+"""Paths: what counts as the same, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portico.core.errors import MessageError
+from portico.core.paths import segments_of, split_target
+
+
+@pytest.mark.parametrize(
+    ("path", "segments"),
+    [
+        (b"/", [b""]),
+        (b"/a", [b"a"]),
+        (b"/a/b", [b"a", b"b"]),
+        (b"/a/", [b"a", b""]),
+        (b"//a", [b"", b"a"]),
+        (b"/a//b", [b"a", b"", b"b"]),
+        (b"/%61pi/%47emini", [b"api", b"Gemini"]),
+        (b"/%7euser/%2Dx%5Fy", [b"~user", b"-x_y"]),
+        (b"/a%2fb", [b"a%2Fb"]),
+        (b"/a%2Fb", [b"a%2Fb"]),
+        (b"/caf%c3%A9", [b"caf%C3%A9"]),
+        (b"/%2561", [b"%2561"]),
+        (b"/a;v=1/b", [b"a;v=1", b"b"]),
+        (b"/A", [b"A"]),
+        (b"/...", [b"..."]),
+        (b"/.well-known/x", [b".well-known", b"x"]),
+        (b"/a..b/c.", [b"a..b", b"c."]),
+        (b"/..a", [b"..a"]),
+        (b"/%2ehidden", [b".hidden"]),
+    ],
+)
+def test_segments(path: bytes, segments: list[bytes]) -> None:
+    assert segments_of(path) == tuple(segments)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(b"/.", b"/..", b"/./", b"/../", b"/a/..", b"/a/../b", b"/a/./b", b"/../../etc/passwd"),
+        *(b"/%2e", b"/%2E%2e", b"/.%2e/", b"/a/%2e%2E/b"),
+        *(b"/a\\..\\b", b"/..\\b", b"/a%5c..%5Cb", b"/a%2f..%2Fb", b"/a%2f..", b"/%2e%2e%2fb", b"/a/..%2fb"),
+        *(b"/..;/a", b"/..;x=1/a", b"/.;/a", b"/a/%2e%2e;x/b"),
+        *(b"/a#b", b"/#", b"/%", b"/a%", b"/%2", b"/%zz", b"/%2g/x", b"/%%61", b"/%u0041", b"/% 41"),
+    ],
+)
+def test_refused(path: bytes) -> None:
+    with pytest.raises(MessageError) as caught:
+        segments_of(path)
+    assert caught.value.reason == "malformed_request"
+
+
+@given(
+    st.lists(st.text("abcXYZ019-_~", min_size=1, max_size=6), min_size=1, max_size=5),
+    st.lists(st.sampled_from(["plain", "%{:02x}", "%{:02X}"]), min_size=1, max_size=8),
+)
+def test_an_encoded_letter_is_the_letter(names: list[str], ways: list[str]) -> None:
+    plain = "/" + "/".join(names)
+    encoded = "".join(
+        each if each == "/" or (way := ways[index % len(ways)]) == "plain" else way.format(ord(each))
+        for index, each in enumerate(plain)
+    )
+    assert segments_of(encoded.encode()) == segments_of(plain.encode()) == tuple(name.encode() for name in names)
+
+
+@given(st.text("ab/.%25eE2fFcC;\\", max_size=14).map(lambda text: "/" + text))
+def test_what_passes_has_no_way_up_even_decoded_once_more(path: str) -> None:
+    try:
+        segments = segments_of(path.encode())
+    except MessageError:
+        return
+    assert segments_of(b"/" + b"/".join(segments)) == segments
+    for segment in segments:
+        assert segment.partition(b";")[0] not in (b".", b"..")
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        (b"/a", b"/a", b""),
+        (b"/a?", b"/a", b"?"),
+        (b"/a?b=c?d", b"/a", b"?b=c?d"),
+        (b"/?/../x", b"/", b"?/../x"),
+        (b"*", b"*", b""),
+    ],
+)
+def test_split_target(target: bytes, path: bytes, query: bytes) -> None:
+    assert split_target(target) == (path, query)

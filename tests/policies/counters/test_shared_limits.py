@@ -1,0 +1,127 @@
+"""Questions and what becomes of them, with a link that answers as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from portico.policies.counters.redis_link import Done
+from portico.policies.counters.shared_limits import SharedLimits
+
+
+class Link:
+    """Keeps calls until the test answers them."""
+
+    def __init__(self) -> None:
+        self.lost: Callable[[Exception], None] = lambda _: None
+        self.is_open = False
+        self.calls: list[tuple[int, Done]] = []
+        self.answers_probes = True
+
+    async def open(self) -> None:
+        self.is_open = True
+
+    def run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
+        assert len(keys) == len(arguments)
+        if b"probe" in keys[0]:
+            if self.answers_probes:
+                done([1_000_000, 1])
+        else:
+            self.calls.append((len(keys), done))
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+class Question:
+    def __init__(self, name: str, keys: int = 1) -> None:
+        self.keys = [f"{name}{n}".encode() for n in range(keys)]
+        self.arguments = [b""] * keys
+        self.heard: list[list[int] | None] = []
+
+    def answered(self, left: list[int], clock: float) -> None:
+        assert clock == 1.0
+        self.heard.append(left)
+
+    def unanswered(self) -> None:
+        self.heard.append(None)
+
+
+async def _limits(patience: float = 60.0) -> tuple[SharedLimits, Link]:
+    link = Link()
+    limits = SharedLimits(link, patience, {}, asyncio.get_running_loop())
+    await limits.start()
+    assert limits.is_up
+    return limits, link
+
+
+def test_the_questions_of_a_turn_are_one_call() -> None:
+    async def run() -> None:
+        limits, link = await _limits()
+        first, second = Question("a"), Question("b", keys=2)
+        limits.ask(first)
+        limits.ask(second)
+        await asyncio.sleep(0)
+        ((count, done),) = link.calls
+        assert count == 3
+        done([1_000_000, 5, 6, -7])
+        assert (first.heard, second.heard) == ([[5]], [[6, -7]])
+        limits.close()
+
+    asyncio.run(run())
+
+
+def test_everybody_hears_once_whatever_order_replies_come_in() -> None:
+    async def run() -> None:
+        limits, link = await _limits()
+        questions = []
+        for name in "abc":
+            questions.append(Question(name))
+            limits.ask(questions[-1])
+            await asyncio.sleep(0)
+        (_, a), (_, b), (_, c) = link.calls
+        b([1_000_000, 2])
+        link.lost(ConnectionError("gone"))
+        assert not limits.is_up
+        a([1_000_000, 1])  # too late
+        c(ConnectionError("too late, too"))
+        assert [question.heard for question in questions] == [[None], [[2]], [None]]
+        limits.close()
+
+    asyncio.run(run())
+
+
+def test_nobody_waits_for_long_and_it_heals() -> None:
+    async def run() -> None:
+        limits, link = await _limits(patience=0.01)
+        link.answers_probes = False
+        question = Question("a")
+        limits.ask(question)
+        while not question.heard:
+            await asyncio.sleep(0.005)
+        assert limits.is_up, "one late answer is no outage"
+        while limits.is_up:
+            limits.ask(Question("b"))
+            await asyncio.sleep(0.005)
+        assert question.heard == [None]
+        link.answers_probes = True
+        link.calls[0][1]([1_000_000, 1])
+        while not limits.is_up:
+            await asyncio.sleep(0.005)
+        assert question.heard == [None], "an answer that is too late is nobody's"
+        limits.close()
+
+    asyncio.run(run())
+
+
+def test_a_refusal_is_repeated_for_a_second_at_most() -> None:
+    async def run() -> None:
+        limits, _ = await _limits()
+        limits.refuse(b"k", asked=100.0, wait=600.0)
+        assert [limits.refused_for(b"k", now) for now in (100.5, 101.0)] == [599.5, 0.0]
+        limits.refuse(b"k", asked=200.0, wait=0.25)
+        assert [limits.refused_for(b"k", now) for now in (200.125, 200.25)] == [0.125, 0.0]
+        assert limits.refused_for(b"other", 200.0) == 0.0
+        limits.close()
+
+    asyncio.run(run())

@@ -1,0 +1,87 @@
+"""Who may use the admin API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from portico.processes.control.guard import Guard
+
+TOKEN = "s3cret-ü"
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def asked(*fields: tuple[str, str], token: str | None = None, is_local: bool = True) -> tuple[int, Any]:
+    """Status and document of the answer to a request with these header fields."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in fields]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(dict(message))
+
+    scope = {"type": "http", "method": "POST", "path": "/admin/reload", "scheme": "http", "headers": headers}
+    asyncio.run(Guard(app, lambda: token, is_local=is_local)(scope, receive, send))
+    body = sent[1]["body"]
+    if sent[0]["status"] != 200:
+        assert (b"content-type", b"application/problem+json") in sent[0]["headers"]
+    return sent[0]["status"], json.loads(body) if body else None
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:9000", "LocalHost:1", "127.0.0.1:9000", "127.9.9.9", "[::1]:9000", "[::1]"]
+)
+def test_without_a_token_programs_on_this_machine_may(host: str) -> None:
+    assert asked(("Host", host))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:9000", "10.0.0.1:9000", "localhost.evil.example", "", "[::2]:9000", ":9000"]
+)
+def test_a_name_that_was_made_to_lead_here_is_refused(host: str) -> None:
+    status, document = asked(("Host", host))
+    assert status == 403
+    assert "loopback" in document["detail"]
+
+
+def test_without_a_token_nobody_else_may() -> None:
+    status, document = asked(("Host", "127.0.0.1"), is_local=False)
+    assert status == 403
+    assert "ADMIN_TOKEN" in document["detail"]
+
+
+@pytest.mark.parametrize("shown", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"Bearer  {TOKEN}"])
+def test_the_token_opens(shown: str) -> None:
+    fields = ("Host", "gateway.internal:9000"), ("Authorization", shown)
+    assert asked(*fields, token=TOKEN, is_local=False)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [[], ["Bearer wrong"], ["Bearer "], [TOKEN], [f"Basic {TOKEN}"], [f"Bearer {TOKEN}x"], [f"Bearer {TOKEN}"] * 2],
+)
+def test_anything_else_does_not(shown: list[str]) -> None:
+    status, document = asked(("Host", "localhost"), *(("Authorization", value) for value in shown), token=TOKEN)
+    assert status == 401
+    assert TOKEN not in document["detail"]
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://localhost:9000", "http://localhost:8000"])
+def test_pages_of_other_origins_may_not(origin: str, token: str | None) -> None:
+    fields = [("Host", "localhost:9000"), ("Origin", origin), ("Authorization", f"Bearer {TOKEN}")]
+    assert asked(*fields, token=token)[0] == 403
+
+
+def test_its_own_pages_may() -> None:
+    assert asked(("Host", "localhost:9000"), ("Origin", "http://localhost:9000"))[0] == 200

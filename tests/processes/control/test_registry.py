@@ -1,0 +1,118 @@
+"""Which registrations are believed, and when they go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from portico.config import load_text
+from portico.core.found import Found
+from portico.processes.control import registry as registry_module
+from portico.processes.control.registry import Listeners, Registry
+from portico.processes.ipc.runtime import Runtime
+from upstreams.members import Clock
+
+CONFIG = load_text("gateway: {redis_url: redis://h}\nservices: {a: {discover: redis}}", "portico.yaml", {})
+
+
+class World:
+    def __init__(self, directory: Path, clock: Clock) -> None:
+        self.clock = clock
+        self.down: set[str] = set()
+        listeners = Listeners(lambda name, found: None, lambda: None, lambda name, url: url in self.down)
+        self.registry = Registry(CONFIG, Runtime(directory), listeners)
+
+    def urls(self) -> list[str]:
+        self.registry.tick()
+        return [found.url for found in self.registry.found().get("a", [])]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    clock = Clock()
+    monkeypatch.setattr(registry_module, "time", clock)
+    with asyncio.Runner() as runner:
+
+        async def make() -> World:
+            return World(tmp_path, clock)
+
+        made = runner.run(make())
+        monkeypatch.setattr(made.registry, "_schedule", lambda: None)
+        yield made
+
+
+def test_one_that_expires_goes_and_one_that_vanishes_early_has_its_time(world: World) -> None:
+    world.registry.read("service:a", b"http://h", 10)
+    world.clock.now += 9
+    world.registry.missing("service:a", deleted=False)
+    assert world.urls() == ["http://h"]
+    world.clock.now += 1
+    world.registry.missing("service:a", deleted=False)
+    assert world.urls() == []
+
+
+def test_one_that_somebody_deleted_goes_at_once(world: World) -> None:
+    world.registry.read("service:a", b"http://h", 10)
+    world.registry.missing("service:a", deleted=True)
+    assert world.urls() == []
+
+
+def test_one_that_goes_alone_was_taken_out(world: World) -> None:
+    world.registry.read("service:a", b"http://h", 10)
+    world.registry.missing("service:a", deleted=False, others_there=True)
+    assert world.urls() == []
+
+
+def lose(world: World) -> None:
+    world.registry.read("service:a:1", b'{"url": "http://one"}', 10)
+    world.registry.read("service:a:2", b'{"url": "http://two"}', 10)
+    world.registry.set_up(False)
+    world.clock.now += 1000
+    assert world.urls() == ["http://one", "http://two"], "nobody goes while Redis is away"
+    world.registry.set_up(True)
+    for key in ("service:a:1", "service:a:2"):
+        world.registry.missing(key, deleted=False)
+    world.clock.now += 29
+    assert world.urls() == ["http://one", "http://two"]
+
+
+def test_what_redis_lost_stays_while_nobody_comes_back(world: World) -> None:
+    lose(world)
+    world.clock.now += 1000
+    assert world.urls() == ["http://one", "http://two"]
+
+
+def test_what_redis_lost_goes_when_others_have_come_back(world: World) -> None:
+    lose(world)
+    world.registry.read("service:a:1", b'{"url": "http://one"}', 10)
+    assert world.urls() == ["http://one", "http://two"]
+    world.clock.now += 5
+    assert world.urls() == ["http://one"]
+
+
+def test_what_redis_lost_goes_when_its_checks_fail(world: World) -> None:
+    lose(world)
+    world.down.add("http://two")
+    world.clock.now += 5
+    assert world.urls() == ["http://one"]
+
+
+def test_who_says_more_counts(world: World) -> None:
+    world.registry.read("service:a", b"http://h", 10)
+    world.registry.read("service:a:1", b'{"url": "http://h", "weight": 3, "of-a-later-version": 1}', 10)
+    assert world.registry.found()["a"][0] == Found("http://h", 3)
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"{", b"[]", b"\xff", b"http://u:p@h", b"{" * 9000, b"x" * 20_000, b'{"url": 1}']
+)
+def test_what_cannot_be_used_is_named_and_gets_nothing(
+    world: World, value: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        world.registry.read("service:a", value, 10)
+    assert world.urls() == []
+    assert len(caplog.records) == 1

@@ -1,0 +1,66 @@
+"""Where the gateway listens, and the moment before it no longer does."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import sys
+
+import pytest
+
+from portico.config import GatewaySettings
+from portico.processes.ipc.listeners import ListenError, Listeners, address_of, open_listener, turn_away
+
+
+def settings(**written: object) -> GatewaySettings:
+    return GatewaySettings.model_validate({"host": "127.0.0.1", "port": 0, **written})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a packet filter of Linux's")
+def test_behind_the_filter_nobody_new_begins_and_whoever_has_begun_comes_in() -> None:
+    with open_listener("127.0.0.1", 0) as listener:
+        before = socket.create_connection(listener.getsockname())
+        turn_away(listener)
+        late = socket.socket()
+        late.setblocking(False)
+        assert late.connect_ex(listener.getsockname()) == errno.EINPROGRESS
+        assert select.select([], [late], [], 0)[1] == [], "loopback would have connected it by now"
+        accepted, _ = listener.accept()
+        accepted.sendall(b"x")
+        assert before.recv(1) == b"x"
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        for each in (before, late, accepted):
+            each.close()
+
+
+def test_what_is_accepted_sends_small_pieces_at_once() -> None:
+    """Else the second piece of a response would wait 40 ms for whoever delays acknowledging the first."""
+    with open_listener("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        listener.setblocking(True)
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_an_admin_address_that_nobody_wrote_may_be_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setattr(GatewaySettings, "admin_address", other.getsockname())
+        listeners = Listeners.open(settings())
+        assert listeners.admin is None
+        assert "GATEWAY_ADMIN" in listeners.admin_problem
+        listeners.close()
+
+
+def test_one_that_somebody_wrote_may_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(ListenError, match="GATEWAY_ADMIN"):
+        Listeners.open(settings(admin=address_of(other)))
+
+
+def test_port_0_picks_a_free_one() -> None:
+    listeners = Listeners.open(settings(admin="127.0.0.1:0"))
+    assert listeners.admin is not None
+    assert not address_of(listeners.admin).endswith(":0")
+    listeners.close()
+    listeners.close_admin()

@@ -1,0 +1,189 @@
+"""Who the client is said to be: believed from trusted proxies, dropped from everybody else."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from portico.core.exchange import Client
+from portico.core.messages import Fields
+from portico.proxy.headers.forwarded import (
+    REQUEST_DROP,
+    RESPONSE_DROP,
+    Network,
+    Peer,
+    believed_lines,
+    believed_request_id,
+    believed_trace_id,
+    client_behind,
+)
+
+NETWORKS: list[Network] = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
+
+
+def fields(*lines: str) -> Fields:
+    return Fields([line.partition(":")[0].lower().encode() for line in lines], [line.encode() for line in lines])
+
+
+def peer(address: str = "10.0.0.1", networks: list[Network] = NETWORKS, secure: bool = False) -> Peer:
+    return Peer(Client(address, 8000, secure), networks)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix"),
+        *("X-Real-IP", "Forwarded", "X-Request-ID", "traceparent", "tracestate"),
+        *("X-Consumer-Username", "X-Consumer-Scopes"),
+        *("X-Forwarded-Client-Cert", "Client-Cert", "Client-Cert-Chain", "X-Client-Cert-DN", "X-SSL-Client-S-DN"),
+        *("X-SSL-Client-Cert", "X-SSL-Client-Verify", "X_Forwarded_Client-Cert", "Client_Cert", "X_SSL_Client_S_DN"),
+        *("x_forwarded_for", "X-Forwarded_For", "X_Forwarded-For", "X_Real_IP", "X_Real-IP", "x_request_id"),
+        *("X_Consumer_Username", "X-Consumer_Username", "X_Consumer-Scopes"),
+        *("Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "TE", "Trailer", "Upgrade", "Expect"),
+        *("Transfer-Encoding", "Content-Length", "Host", "Transfer_Encoding", "Content_Length", "Proxy_Connection"),
+    ],
+)
+def test_what_a_client_may_not_say_is_dropped(name: str) -> None:
+    assert fields(f"{name}: spoofed", "Accept: */*").without(REQUEST_DROP) == [b"Accept: */*"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Accept", "Authorization", "Cookie", "User-Agent", "Origin", "X-Forward", "X-Consumer", "Content-Type", "Via"],
+)
+def test_what_a_client_may_say_is_kept(name: str) -> None:
+    line = f"{name}: value"
+    assert fields(line).without(REQUEST_DROP) == [line.encode()]
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        *((name, False) for name in ("Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade", "X-Request-ID")),
+        *((name, True) for name in ("Content-Length", "Set-Cookie", "ETag", "Server", "WWW-Authenticate", "Date")),
+    ],
+)
+def test_what_a_service_says(name: str, kept: bool) -> None:
+    assert bool(fields(f"{name}: x").without(RESPONSE_DROP)) == kept
+
+
+@pytest.mark.parametrize(
+    ("address", "networks", "trusted"),
+    [
+        ("10.1.2.3", NETWORKS, True),
+        ("11.1.2.3", NETWORKS, False),
+        ("fd00::1", NETWORKS, True),
+        ("fd00::1%eth0", NETWORKS, True),
+        ("2001:db8::1", NETWORKS, False),
+        ("", NETWORKS, False),
+        ("10.1.2.3", [], False),
+    ],
+)
+def test_trusted_peers(address: str, networks: list[Network], trusted: bool) -> None:
+    assert peer(address, networks).trusted == trusted
+
+
+@pytest.mark.parametrize(
+    ("secure", "proto"), [(False, b"X-Forwarded-Proto: http"), (True, b"X-Forwarded-Proto: https")]
+)
+def test_what_is_told_of_a_client_without_a_proxy(secure: bool, proto: bytes) -> None:
+    assert peer("192.0.2.7", [], secure).lines.split(b"\r\n") == [
+        b"X-Forwarded-For: 192.0.2.7",
+        b"X-Real-IP: 192.0.2.7",
+        proto,
+        b"X-Forwarded-Port: 8000",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "client"),
+    [
+        ([], "10.0.0.1"),
+        (["X-Forwarded-For:"], "10.0.0.1"),
+        (["X-Forwarded-For: 192.0.2.1"], "192.0.2.1"),
+        (["X-Forwarded-For: 6.6.6.6, 192.0.2.1"], "192.0.2.1"),
+        (["X-Forwarded-For: 6.6.6.6, 192.0.2.1, 10.0.0.2"], "192.0.2.1"),
+        (["X-Forwarded-For: 10.9.9.9, 192.0.2.1, 10.0.0.2"], "192.0.2.1"),
+        (["X-Forwarded-For: 10.0.0.3,10.0.0.2"], "10.0.0.3"),
+        (["X-Forwarded-For: 6.6.6.6", "x-forwarded-for: 192.0.2.1"], "192.0.2.1"),
+        (["X-Forwarded-For: 192.0.2.1", "X-Forwarded-For: 10.0.0.2"], "192.0.2.1"),
+        (["X-Forwarded-For: 192.0.2.1, nonsense, 10.0.0.2"], "10.0.0.2"),
+        (["X-Forwarded-For: unknown"], "10.0.0.1"),
+        (["X-Forwarded-For: 192.0.2.1, "], "10.0.0.1"),
+        (["X-Forwarded-For: 2001:DB8:0:0::1"], "2001:db8::1"),
+        (["X-Forwarded-For: 2001:db8::1, fd00::2"], "2001:db8::1"),
+        (["X-Forwarded-For: 192.0.2.1\u00b2"], "10.0.0.1"),
+        (["X-Forwarded-For: ::ffff:192.0.2.9"], "192.0.2.9"),
+        (["X-Forwarded-For: 192.0.2.1, ::ffff:10.0.0.2"], "192.0.2.1"),
+    ],
+)
+def test_the_client_is_the_first_from_the_right_that_is_no_proxy(lines: list[str], client: str) -> None:
+    assert client_behind(fields(*lines), peer(), NETWORKS) == client
+
+
+def believed(*lines: str, prefix: bytes = b"") -> dict[str, str]:
+    told = believed_lines(fields(*lines), peer(), "192.0.2.1", b"own.example", prefix)
+    assert len({line.partition(b":")[0].lower() for line in told}) == len(told)
+    return {name: value for name, _, value in (line.decode().partition(": ") for line in told)}
+
+
+def test_a_proxy_that_says_nothing_is_told_of_as_a_client() -> None:
+    assert believed() == {
+        "X-Forwarded-For": "10.0.0.1",
+        "X-Real-IP": "192.0.2.1",
+        "X-Forwarded-Proto": "http",
+        "X-Forwarded-Port": "8000",
+        "X-Forwarded-Host": "own.example",
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("X-Forwarded-For: 1.1.1.1, 192.0.2.1", "X-Forwarded-For", "1.1.1.1, 192.0.2.1, 10.0.0.1"),
+        ("X-Forwarded-Proto: https", "X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Proto: gopher", "X-Forwarded-Proto", "http"),
+        ("X-Forwarded-Port: 443", "X-Forwarded-Port", "443"),
+        ("X-Forwarded-Port: 443, 80", "X-Forwarded-Port", "8000"),
+        ("X-Forwarded-Host: outer.example:443", "X-Forwarded-Host", "outer.example:443"),
+        ("X-Forwarded-Host: <script>", "X-Forwarded-Host", "own.example"),
+        ("X-Forwarded-Prefix: /outer", "X-Forwarded-Prefix", "/outer/inner"),
+        ("X-Forwarded-Prefix: //evil.example", "X-Forwarded-Prefix", "/inner"),
+        ("X-Forwarded-Prefix: outer", "X-Forwarded-Prefix", "/inner"),
+    ],
+)
+def test_what_a_proxy_says_is_kept_where_it_makes_sense(line: str, name: str, value: str) -> None:
+    assert believed(line, prefix=b"/inner")[name] == value
+
+
+def test_a_certificate_that_a_proxy_saw_is_passed_on_where_this_hop_saw_none() -> None:
+    lines = ("X-Forwarded-Client-Cert: Hash=1", 'X-Forwarded-Client-Cert: Hash=2;Subject="CN=b"')
+    told = believed_lines(fields(*lines), peer(), "192.0.2.1", b"own.example", b"")
+    assert [line.decode() for line in told if b"Client-Cert" in line] == list(lines)
+    own = Peer(Client("10.0.0.1", 8000, True, b"not even a certificate"), NETWORKS)
+    told = believed_lines(fields(*lines), own, "192.0.2.1", b"own.example", b"")
+    (line,) = [line for line in told if b"Client-Cert" in line]
+    assert line.startswith(b"X-Forwarded-Client-Cert: Hash=")
+    assert len(line) == 30 + 64
+
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+@pytest.mark.parametrize(
+    ("lines", "ids"),
+    [
+        ([], (None, None)),
+        (["X-Request-ID: abc-123"], ("abc-123", None)),
+        (["X-Request-ID: a b"], (None, None)),
+        (["X-Request-ID: " + "a" * 129], (None, None)),
+        (['X-Request-ID: "}'], (None, None)),
+        ([f"traceparent: 00-{TRACE}-b7ad6b7169203331-01"], (None, TRACE)),
+        ([f"traceparent: 00-{TRACE.upper()}-b7ad6b7169203331-01"], (None, None)),
+        ([f"traceparent: 00-{'0' * 32}-b7ad6b7169203331-01"], (None, None)),
+        (["traceparent: nonsense"], (None, None)),
+    ],
+)
+def test_ids(lines: list[str], ids: tuple[str | None, str | None]) -> None:
+    assert (believed_request_id(fields(*lines)), believed_trace_id(fields(*lines))) == ids

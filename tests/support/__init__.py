@@ -1,0 +1,1 @@
+"""What tests, chaos runs, conformance, fuzzing and benchmarks share."""

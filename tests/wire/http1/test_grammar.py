@@ -1,0 +1,36 @@
+"""What the grammar remembers; what it accepts is in the corpus."""
+
+from __future__ import annotations
+
+import pytest
+
+from portico.wire.http1.grammar import _NEW_LINES, _REMEMBERED_LINES, _FieldNames
+
+
+def test_lines_that_come_again_are_remembered_and_those_that_come_once_are_not() -> None:
+    names = _FieldNames()
+    for number in range(3 * _REMEMBERED_LINES):
+        assert names[b"Accept: */*"] == b"accept"
+        assert names[b"X-Request-ID: %d" % number] == b"x-request-id"
+    assert dict(names) == {b"Accept: */*": b"accept"}
+    assert len(names._once) <= _NEW_LINES
+
+
+def test_memory_for_lines_has_a_bound() -> None:
+    names = _FieldNames()
+    for number in range(3 * _REMEMBERED_LINES):
+        for _ in range(2):
+            assert names[b"Cookie: %d" % number] == b"cookie"
+    assert len(names) <= _REMEMBERED_LINES
+    assert names[b"Cookie: " + b"x" * 4096] == b"cookie"
+    assert names[b"Cookie: " + b"x" * 4096] == b"cookie"
+    assert max(map(len, names)) < 1024
+
+
+@pytest.mark.parametrize("line", [b"", b"a", b": b", b"a : b", b"a: b\x00", b"a: b\n", b"\xe4: b"])
+def test_a_line_that_is_not_valid_is_never_remembered(line: bytes) -> None:
+    names = _FieldNames()
+    for _ in range(3):
+        with pytest.raises(ValueError, match="not a field line"):
+            names[line]
+    assert not names
