@@ -23,10 +23,10 @@ import uvloop
 
 from benchmarks.request import SECRET, Request, token
 from portico.config import Config
+from portico.core.fields import REQUEST_DROP
 from portico.observe.access_log import AccessLog
 from portico.observe.metrics import Metrics
 from portico.proxy.gateway import Gateway
-from portico.proxy.headers.forwarded import REQUEST_DROP
 from portico.snapshot.builder import SnapshotBuilder
 from portico.upstreams.instance import Instance
 from portico.upstreams.service import Timeouts

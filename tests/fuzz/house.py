@@ -19,11 +19,11 @@ from portico.config import Config
 from portico.core.errors import Answer as Reply
 from portico.core.errors import MessageError
 from portico.core.exchange import Exchange, Stream
+from portico.core.fields import REQUEST_DROP
 from portico.core.messages import RequestHead
 from portico.observe.access_log import AccessRecord, _json_lines, _text_lines
 from portico.observe.metrics import Metrics
 from portico.proxy.gateway import Gateway
-from portico.proxy.headers.forwarded import REQUEST_DROP
 from portico.snapshot.builder import SnapshotBuilder
 from portico.upstreams import host_name
 from portico.upstreams.instance import Instance

@@ -24,10 +24,10 @@ from portico.config.levels import Policies
 from portico.config.overload import MaxRequests, Places, QueueField, QueueSettings
 from portico.config.retries import HedgeSettings, RetryField, RetrySettings
 from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inherit, is_word
+from portico.core.fields import FORBIDDEN_TRAILERS
 from portico.core.found import Found
 from portico.core.settings import Duration, DurationOrZero, HeaderName, Name, parse_duration
 from portico.net.tls.certificates import Pair
-from portico.proxy.headers.forwarded import FORBIDDEN_TRAILERS
 
 
 def _long_health_check(value: Any) -> Any:

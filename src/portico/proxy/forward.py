@@ -14,11 +14,10 @@ from typing import Final
 
 from portico.core.errors import MessageError, Refusal, UpstreamError
 from portico.core.exchange import Exchange, Sink
+from portico.core.fields import REQUEST_DROP, RESPONSE_DROP
 from portico.core.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, Fields, ResponseHead
 from portico.proxy.answer import date_line, send_answer
 from portico.proxy.headers.forwarded import (
-    REQUEST_DROP,
-    RESPONSE_DROP,
     VIA,
     announced_trailers,
     believed_lines,

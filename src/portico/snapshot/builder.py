@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from portico.config import Config, MaxRequests, ResolvedRoute, ServiceSettings, Upstream
 from portico.core.errors import Answer
+from portico.core.fields import RESPONSE_DROP
 from portico.core.found import Found
 from portico.core.slices import Steps, at_once
 from portico.observe.metrics import Metrics
@@ -20,7 +21,6 @@ from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.identity import Signer
 from portico.proxy.gateway import Snapshot
-from portico.proxy.headers.forwarded import RESPONSE_DROP
 from portico.proxy.routing.places import Places
 from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Route
 from portico.proxy.routing.router import Router, Rule

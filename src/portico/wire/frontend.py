@@ -9,8 +9,8 @@ from typing import Protocol
 
 from portico.core.errors import MessageError
 from portico.core.exchange import Client, Handler
+from portico.core.fields import REQUEST_RULES
 from portico.wire.deadlines import Deadlines
-from portico.wire.http1.grammar import REQUEST_RULES
 from portico.wire.turn import Turn
 
 

@@ -7,10 +7,9 @@ import ipaddress
 import pytest
 
 from portico.core.exchange import Client
+from portico.core.fields import REQUEST_DROP, RESPONSE_DROP
 from portico.core.messages import Fields
 from portico.proxy.headers.forwarded import (
-    REQUEST_DROP,
-    RESPONSE_DROP,
     Network,
     Peer,
     believed_lines,

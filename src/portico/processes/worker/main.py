@@ -15,6 +15,7 @@ import uvloop
 
 from portico.config import Config, GatewaySettings, LimitSettings, loading
 from portico.core.errors import Answer
+from portico.core.fields import REQUEST_DROP
 from portico.core.slices import in_slices, letting_go, without_collections
 from portico.net.tls.certificates import CertificateError
 from portico.observe.access_log import AccessLog
@@ -28,7 +29,7 @@ from portico.processes.worker import memory
 from portico.processes.worker.limits import bucket_table, shared_limits
 from portico.processes.worker.tls import Termination
 from portico.proxy.gateway import Gateway
-from portico.proxy.headers.forwarded import REQUEST_DROP, is_in
+from portico.proxy.headers.forwarded import is_in
 from portico.proxy.overload import Overload
 from portico.proxy.redirect import Redirect
 from portico.snapshot.builder import SnapshotBuilder

@@ -10,14 +10,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from itertools import product
 from typing import Final, TypeAlias
 
 from portico.core.exchange import Client
 from portico.core.messages import Fields
 from portico.proxy.headers.client_certificate import certificate_line
 from portico.proxy.headers.forwarded_field import element_text, parse_forwarded
-from portico.wire.http1.grammar import END_TO_END
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -32,38 +30,6 @@ _PREFIX: Final = re.compile(rb"(?:/[A-Za-z0-9._~%-]+)+")
 _HOST: Final = re.compile(rb"[A-Za-z0-9._\-\[\]:]{1,255}")
 
 
-def _spellings(name: str) -> set[bytes]:
-    """`name` with each dash also as an underscore: CGI and WSGI servers take both for the same field."""
-    parts = name.split("-")
-    joints = product("-_", repeat=len(parts) - 1)
-    return {"".join(a + b for a, b in zip(parts, (*joint, ""), strict=True)).encode() for joint in joints}
-
-
-_IDENTITY: Final = (
-    *("x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto"),
-    *("x-forwarded-server", "x-forwarded-scheme", "x-forwarded-ssl", "x-forwarded-by", "x-real-ip", "forwarded"),
-    *("x-request-id", "traceparent", "tracestate", "x-consumer-username", "x-consumer-scopes"),
-    "x-consumer-identity",
-    *("x-forwarded-client-cert", "client-cert", "client-cert-chain", "x-client-cert-dn"),
-    *("x-ssl-client-cert", "x-ssl-client-s-dn", "x-ssl-client-verify"),
-)
-_HOP_BY_HOP: Final = (
-    *("connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer", "transfer-encoding"),
-    *("upgrade", "expect", "host", "content-length"),
-)
-
-REQUEST_DROP: Final = frozenset(spelling for name in (*_IDENTITY, *_HOP_BY_HOP) for spelling in _spellings(name))
-"""Fields of a request that are the gateway's to write, or that end at this hop (RFC 9110, section 7.6.1)."""
-
-RESPONSE_DROP: Final = frozenset(
-    {
-        *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
-        b"x-request-id",
-    }
-)
-"""Fields of a response that end at this hop or that the gateway writes itself."""
-
-
 def passed_trailers(lines: Sequence[bytes], allowed: frozenset[bytes]) -> list[bytes]:
     """Those field lines of a trailer section that a route lets pass."""
     return [line for line in lines if line.partition(b":")[0].lower() in allowed]
@@ -73,10 +39,6 @@ def announced_trailers(fields: Fields, allowed: frozenset[bytes]) -> list[bytes]
     """The `Trailer` line for those announced fields that a route lets pass, if there are any."""
     names = [name for name in fields.tokens(b"trailer") if name in allowed]
     return [b"Trailer: " + b", ".join(names)] if names else []
-
-
-FORBIDDEN_TRAILERS: Final = REQUEST_DROP | RESPONSE_DROP | END_TO_END
-"""Fields that no trailer section may bring: routing, framing, identity and what else is decided before content."""
 
 
 class Peer:

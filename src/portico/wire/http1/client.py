@@ -14,10 +14,11 @@ from typing import Final, Protocol
 
 from portico.core.errors import MessageError, UpstreamError
 from portico.core.exchange import Sink
+from portico.core.fields import RESPONSE_RULES
 from portico.core.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, Fields, ResponseHead
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.http1.chunked import ChunkedDecoder, encode_chunk, last_chunk, whole_content
-from portico.wire.http1.grammar import RESPONSE_RULES, is_hopeless, like_response_head, parse_response_head
+from portico.wire.http1.grammar import is_hopeless, like_response_head, parse_response_head
 from portico.wire.lastwords import LastWords
 from portico.wire.splice import LONG, Splice
 from portico.wire.turn import LARGE_READ, Turn, TurnProtocol

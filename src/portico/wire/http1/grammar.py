@@ -22,6 +22,7 @@ from sys import intern
 from typing import Final
 
 from portico.core.errors import STATUS_LINES, MessageError
+from portico.core.fields import END_TO_END, END_TO_END_PREFIXES, REQUEST_RULES, RESPONSE_RULES
 from portico.core.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, ResponseHead, Shape
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
@@ -52,34 +53,13 @@ _known_hosts: set[bytes] = set()
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)++")
 _HOPELESS: Final = re.compile(rb"(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
-REQUEST_RULES: Final = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding"})
-"""Fields of a request that decide about its framing or its connection."""
 _DECIDING: Final = REQUEST_RULES | {b"host"}
 _LENGTH: Final = frozenset({b"content-length"})
-RESPONSE_RULES: Final = frozenset({b"connection", b"content-length", b"keep-alive", b"transfer-encoding"})
-"""The same of a response."""
 _WITHOUT_CONTENT: Final = (204, 304)
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 _CONNECTION_OPTIONS: Final = frozenset(
     {b"close", b"keep-alive", b"upgrade", b"te", b"trailer", b"transfer-encoding", b"proxy-connection"}
 )
-END_TO_END: Final = frozenset(
-    {
-        *(
-            b"host",
-            b"authorization",
-            b"cookie",
-            b"content-length",
-            b"content-type",
-            b"content-encoding",
-            b"cache-control",
-        ),
-        *(b"forwarded", b"via", b"origin", b"expect", b"range", b"date", b"set-cookie", b"location", b"etag", b"vary"),
-        *(b"traceparent", b"tracestate", b"x-request-id", b"x-real-ip"),
-    }
-)
-"""Fields that `Connection` may not name: dropping them would change what the request means."""
-_END_TO_END_PREFIXES: Final = (b"x-forwarded-", b"x-consumer-", b"x-forwarded_", b"access-control-")
 
 _SLASH: Final = 0x2F
 _END: Final = b"\r\n\r\n"
@@ -290,7 +270,7 @@ def _apply_request_rules(request: RequestHead) -> None:
         options, request.hop_by_hop = _connection_of(fields)
         request.keep_alive = b"close" not in options and (request.version == 11 or b"keep-alive" in options)
         for name in request.hop_by_hop:
-            if name in END_TO_END or name.startswith(_END_TO_END_PREFIXES):
+            if name in END_TO_END or name.startswith(END_TO_END_PREFIXES):
                 shown = name.decode("latin-1")
                 raise MessageError("malformed_request", f"Connection names the end-to-end field {shown}")
     if b"transfer-encoding" in present or b"content-length" in present:
