@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from portico.upstreams.breaker import Breaker
 from portico.wire.http1.client import UpstreamConnection
-from portico.wire.http1.server import _READING_HEAD, ServerConnection
+from portico.wire.http1.server import READING_HEAD, ServerConnection
 
 from .case import LARGEST_READ
 from .house import House
@@ -36,7 +36,7 @@ def check_bounds(house: House) -> None:
         kept = sum(map(len, getattr(receiver, "kept", ())))
         assert kept <= _BUFFERED, f"{kept} bytes of content are kept"
         seen = house.seen_of(client)
-        if seen and seen[-1].ends and protocol.state == _READING_HEAD:
+        if seen and seen[-1].ends and protocol.state is READING_HEAD:
             assert not kept, f"an idle connection keeps {kept} bytes of content"
             assert seen[-1].exchange is not None
             assert not seen[-1].exchange.content, "an idle connection keeps content"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from portico.core.messages import CHUNKED, ResponseHead
 from portico.wire.frontend import Limits
-from portico.wire.http1.client import ResponseHeads
+from portico.wire.http1.response_heads import ResponseHeads
 
 from .world import Answered, ServerWorld, UpstreamWorld, corpus, decided, raw_bytes
 

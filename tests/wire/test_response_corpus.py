@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from portico.wire.http1.client import ResponseHeads
+from portico.wire.http1.response_heads import ResponseHeads
 
 from .world import Answered, UpstreamWorld, corpus, raw_bytes, splits
 

@@ -16,7 +16,8 @@ from portico.core.exchange import Stream
 from portico.core.messages import RequestHead, ResponseHead
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.frontend import Limits
-from portico.wire.http1.client import ResponseHeads, UpstreamConnection
+from portico.wire.http1.client import UpstreamConnection
+from portico.wire.http1.response_heads import ResponseHeads
 from portico.wire.http1.server import HttpServer, ServerConnection
 from portico.wire.turn import Turn
 

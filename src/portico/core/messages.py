@@ -135,6 +135,15 @@ class RequestHead:
     hop_by_hop: frozenset[bytes]
     """Further field names that `Connection` declares as meant for this hop only."""
 
+    def decide_like(self, previous: RequestHead) -> None:
+        """Take over what the fields of an earlier request decided."""
+        self.noted = previous.noted
+        self.host = previous.host
+        self.framing = previous.framing
+        self.keep_alive = previous.keep_alive
+        self.hop_by_hop = previous.hop_by_hop
+        self.expects_continue = previous.expects_continue
+
 
 def offered_upgrades(request: RequestHead) -> tuple[bytes, ...]:
     """The protocols that a request offers to switch to, lower-cased, most wanted first (RFC 9110, section 7.8).

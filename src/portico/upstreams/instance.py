@@ -13,7 +13,8 @@ from portico.core.errors import UpstreamError
 from portico.upstreams.breaker import Breaker
 from portico.upstreams.latency import FAILURE, Latency
 from portico.wire.deadlines import Deadlines
-from portico.wire.http1.client import ResponseHeads, UpstreamConnection
+from portico.wire.http1.client import UpstreamConnection
+from portico.wire.http1.response_heads import ResponseHeads
 from portico.wire.turn import Turn
 
 RECENT: Final = 1.0

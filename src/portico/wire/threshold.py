@@ -12,7 +12,8 @@ from functools import partial
 from typing import Final
 
 from portico.core.errors import MessageError
-from portico.wire.http1.server import HttpServer, RefusedConnection, ServerConnection
+from portico.wire.http1.refused import RefusedConnection
+from portico.wire.http1.server import HttpServer, ServerConnection
 from portico.wire.peeking import peek, take_header
 from portico.wire.proxy_protocol import HeaderError, Origin
 

@@ -492,6 +492,6 @@ def test_a_client_whose_fields_are_always_new_costs_no_memory(monkeypatch: pytes
     assert isinstance(connection, server_module.ServerConnection)
     for number in range(100):
         world.wire.feed([asked(b"/", b"%d" % number)])
-        assert len(connection.variants) <= 6
+        assert len(connection.heads.entries) <= 6
     assert parses.count == 1
-    assert connection.variants == {}
+    assert connection.heads.entries == {}

@@ -10,24 +10,22 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from enum import Enum
 from typing import Final, Protocol
 
 from portico.core.errors import MessageError, UpstreamError
 from portico.core.exchange import Sink
-from portico.core.fields import RESPONSE_RULES
-from portico.core.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, Fields, ResponseHead
+from portico.core.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.http1.chunked import ChunkedDecoder, encode_chunk, last_chunk, whole_content
-from portico.wire.http1.grammar import is_hopeless, like_response_head, parse_response_head
+from portico.wire.http1.grammar import is_hopeless
+from portico.wire.http1.response_heads import HEAD_LIMIT, ResponseHeads
 from portico.wire.lastwords import LastWords
 from portico.wire.splice import LONG, Splice
 from portico.wire.turn import LARGE_READ, Turn, TurnProtocol
 from portico.wire.websocket import PROTOCOL, accepts
 from portico.wire.writing import LARGE
 
-_HEAD_LIMIT: Final = 64 * 1024
-"""Bytes of a response's head; services set many cookies, but not more than this."""
-_HEADER_COUNT: Final = 256
 _INTERIM_LIMIT: Final = 16
 """Informational responses before the final one; without a bound a service could send them for ever."""
 
@@ -36,10 +34,19 @@ _UPLOAD: Final = 2
 
 Through a tunnel it is a large piece: small ones are written when all that came has been read.
 """
-_REMEMBERED_HEADS: Final = 256
-_REMEMBERED_SIZE: Final = 1024
 
-_IDLE, _AWAITING, _BODY, _TUNNEL, _CLOSED = range(5)
+
+class State(Enum):
+    """What a connection is doing."""
+
+    IDLE = "in its pool, or with its next receiver"
+    AWAITING = "a request was sent, or is being sent; no final head has come"
+    BODY = "the head of the response has come"
+    TUNNEL = "another protocol is spoken"
+    CLOSED = "gone"
+
+
+_IDLE, _AWAITING, _BODY, _TUNNEL, _CLOSED = State
 
 
 class Patience(Protocol):
@@ -95,68 +102,6 @@ class ResponseReceiver(Protocol):
         """The service has caught up."""
 
 
-_NO_HEAD: Final = ResponseHead()
-_NO_HEAD.raw = b"\0"  # no response begins so
-_NO_HEAD.framing = UNTIL_CLOSE
-_NO_HEAD.fields = Fields([], [])
-
-
-class ResponseHeads(dict[bytes, ResponseHead]):
-    """The heads that an instance sent twice lately, parsed: most of its responses differ in their content alone.
-
-    `noted` are the names of fields that the receiver wants `ResponseHead.noted` to tell about. Raises MessageError for
-    a head that breaks the rules.
-    """
-
-    def __init__(self, noted: frozenset[bytes] = frozenset()) -> None:
-        super().__init__()
-        self.noted = noted | RESPONSE_RULES
-        self.latest = _NO_HEAD
-        """That of a final response."""
-        self._once: set[bytes] = set()
-
-    def known(self, data: bytes) -> ResponseHead:
-        """The final response's head at the start of `data`, if it can be told by others, else one that fits nothing."""
-        end = data.find(b"\r\n\r\n", 0, _HEAD_LIMIT)
-        if end < 0:
-            return _NO_HEAD
-        raw = data[:end]
-        head = self.get(raw)
-        if head is None:
-            head = like_response_head(self.latest, raw)
-            if head is None:
-                return _NO_HEAD
-            self._remember(raw, head)
-        elif head.status < 200:
-            return _NO_HEAD
-        self.latest = head
-        return head
-
-    def __missing__(self, raw: bytes) -> ResponseHead:
-        head = self.parse(raw)
-        self._remember(raw, head)
-        if head.status >= 200:
-            self.latest = head
-        return head
-
-    def _remember(self, raw: bytes, head: ResponseHead) -> None:
-        """Keep a head that has come a second time; one with an id in it would drive out others for nothing."""
-        if len(raw) > _REMEMBERED_SIZE:
-            return
-        if raw in self._once:
-            if len(self) >= _REMEMBERED_HEADS:
-                self.clear()
-            self[raw] = head
-        else:
-            if len(self._once) >= _REMEMBERED_HEADS:
-                self._once.clear()
-            self._once.add(raw)
-
-    def parse(self, raw: bytes, bodiless: bool = False) -> ResponseHead:
-        """A head that is nobody else's; `bodiless` tells that it answers HEAD."""
-        return parse_response_head(raw, _HEADER_COUNT, self.noted, bodiless)
-
-
 class UpstreamConnection(TurnProtocol):
     """One connection to an instance of a service; it carries one exchange at a time."""
 
@@ -207,7 +152,7 @@ class UpstreamConnection(TurnProtocol):
     def hear(self, data: bytes, now: float) -> None:
         """Take what was read: mostly a response that is all there, with a head like one before it."""
         receiver = self.receiver
-        if self.state == _AWAITING and self.has_written and not self.by_steps and not self.buffer and receiver:
+        if self.state is _AWAITING and self.has_written and not self.by_steps and not self.buffer and receiver:
             head = self.heads.latest
             rest = data.removeprefix(head.raw)
             if len(rest) == len(data):
@@ -224,17 +169,17 @@ class UpstreamConnection(TurnProtocol):
 
     def _hear_in_steps(self, data: bytes) -> None:
         try:
-            if self.state == _BODY:
+            if self.state is _BODY:
                 self._take_body(data)
-            elif self.state == _AWAITING and not self.has_written:  # no answer to what was not asked yet
+            elif self.state is _AWAITING and not self.has_written:  # no answer to what was not asked yet
                 self.outgoing = b""
                 self._fail("reset", "the service sent bytes that nobody asked for")
-            elif self.state == _AWAITING:
+            elif self.state is _AWAITING:
                 self.heard = True
                 self.buffer = self.buffer + data if self.buffer else data
-                while self.state == _AWAITING and self.buffer and self._read_head():
+                while self.state is _AWAITING and self.buffer and self._read_head():
                     pass
-            elif self.state == _TUNNEL and self.receiver is not None:
+            elif self.state is _TUNNEL and self.receiver is not None:
                 self.receiver.response_body(data)
             else:
                 self.close()  # bytes that nobody asked for
@@ -250,13 +195,13 @@ class UpstreamConnection(TurnProtocol):
         self._end_splice()
         if exc is not None and self.last_words is not None and (data := self.last_words.read()):
             self._hear_in_steps(data)
-        if self.state == _BODY and self.head.framing == UNTIL_CLOSE and exc is None:
+        if self.state is _BODY and self.head.framing == UNTIL_CLOSE and exc is None:
             self.keep_alive = False
             self._end()
         elif self.state in (_AWAITING, _BODY):
             when = "in the middle of its response" if self.heard else "before it answered"
             self._fail("reset", f"the service closed the connection {when}")
-        elif self.state == _TUNNEL:
+        elif self.state is _TUNNEL:
             self._lose_tunnel(exc)
         self.state = _CLOSED
         self._forget_last_words()
@@ -274,7 +219,7 @@ class UpstreamConnection(TurnProtocol):
             self.receiver.upstream_resume_writing()
 
     def deadline_passed(self) -> None:
-        if self.state == _AWAITING and self._waits_on():
+        if self.state is _AWAITING and self._waits_on():
             return
         if self.state in (_AWAITING, _BODY):
             what = "go on with its response" if self.heard else "answer"
@@ -354,7 +299,7 @@ class UpstreamConnection(TurnProtocol):
     def send_body(self, data: bytes) -> None:
         """A piece of the request's content."""
         self.pieces += 1
-        if self.last_words is None and (len(data) >= LARGE if self.state == _TUNNEL else self.pieces == _UPLOAD):
+        if self.last_words is None and (len(data) >= LARGE if self.state is _TUNNEL else self.pieces == _UPLOAD):
             self._keep_last_words()
         for piece in encode_chunk(data) if self.chunked else (data,):
             self.put(piece)
@@ -401,7 +346,7 @@ class UpstreamConnection(TurnProtocol):
         """Read the response again."""
         if self.paused:
             self.paused = False
-            if self.state == _BODY and self.decoder is not None and self.decoder.has_more:
+            if self.state is _BODY and self.decoder is not None and self.decoder.has_more:
                 self._rest()
             elif not self.resting and not self.transport.is_closing():
                 self._read_on()
@@ -418,7 +363,7 @@ class UpstreamConnection(TurnProtocol):
         self.resting = False
         if self.paused:
             return
-        if self.state == _BODY and self.decoder is not None and self.decoder.has_more:
+        if self.state is _BODY and self.decoder is not None and self.decoder.has_more:
             self._hear_in_steps(b"")
         if not self.resting and not self.paused and not self.transport.is_closing():
             self._read_on()
@@ -438,7 +383,7 @@ class UpstreamConnection(TurnProtocol):
 
     def _is_long(self) -> bool:
         """Whether the kernel may pass on most of what is still to come."""
-        return self.state == _BODY and self.left >= LONG and self.descriptor >= 0 and not self.unheard
+        return self.state is _BODY and self.left >= LONG and self.descriptor >= 0 and not self.unheard
 
     def content_moved(self, size: int) -> None:
         """The kernel passed content on, which is not to be read here any more."""
@@ -458,11 +403,11 @@ class UpstreamConnection(TurnProtocol):
 
     def is_reusable(self) -> bool:
         """Whether another exchange may follow: both messages were whole, and both sides keep the connection."""
-        return self.state == _IDLE and self.keep_alive and self.request_done and not self.transport.is_closing()
+        return self.state is _IDLE and self.keep_alive and self.request_done and not self.transport.is_closing()
 
     def is_alive(self) -> bool:
         """Whether the connection is open and unused."""
-        return self.state == _IDLE and not self.transport.is_closing()
+        return self.state is _IDLE and not self.transport.is_closing()
 
     def free(self, head: ResponseHead) -> bool:
         """The response that came whole with `head` is taken: whether another exchange may follow, if it stays open."""
@@ -485,9 +430,9 @@ class UpstreamConnection(TurnProtocol):
 
     def _progress(self) -> None:
         """Something moved: set the next deadline."""
-        if not self.paused and self.state != _TUNNEL:
+        if not self.paused and self.state is not _TUNNEL:
             patience = self.patience
-            deadline = time.monotonic() + (patience.idle if self.state == _BODY else self.awaited)
+            deadline = time.monotonic() + (patience.idle if self.state is _BODY else self.awaited)
             if deadline > self.total_deadline:
                 deadline = self.total_deadline
             self.deadline = deadline
@@ -498,8 +443,8 @@ class UpstreamConnection(TurnProtocol):
         """Take one head off the buffer; False where it is not complete."""
         buffer = self.buffer
         end = buffer.find(b"\r\n\r\n", self.scanned)
-        if (end if end >= 0 else len(buffer)) > _HEAD_LIMIT:
-            raise MessageError("upstream_malformed", f"the response's head is larger than {_HEAD_LIMIT} bytes")
+        if (end if end >= 0 else len(buffer)) > HEAD_LIMIT:
+            raise MessageError("upstream_malformed", f"the response's head is larger than {HEAD_LIMIT} bytes")
         if end < 0:
             if is_hopeless(buffer, self.scanned):
                 raise MessageError("upstream_malformed", "the response is not HTTP/1.1")
@@ -532,7 +477,7 @@ class UpstreamConnection(TurnProtocol):
         self.decoder = ChunkedDecoder("upstream_malformed") if framing == CHUNKED else None
         self.left = framing
         receiver.response_started(head)
-        if self.state != _BODY:
+        if self.state is not _BODY:
             return False  # the receiver had enough
         if framing == 0:
             self.keep_alive = self.keep_alive and not rest
@@ -604,7 +549,7 @@ class UpstreamConnection(TurnProtocol):
             ended = not self.left
         if data:
             receiver.response_body(data)
-        if self.state != _BODY:
+        if self.state is not _BODY:
             return
         if ended:
             self.keep_alive = self.keep_alive and not surplus

@@ -14,22 +14,18 @@ in a dictionary, done in C, and only new ones are matched.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from ipaddress import IPv6Address
-from itertools import compress, count
-from operator import ne
-from sys import intern
 from typing import Final
 
 from portico.core.errors import STATUS_LINES, MessageError
-from portico.core.fields import END_TO_END, END_TO_END_PREFIXES, REQUEST_RULES, RESPONSE_RULES
+from portico.core.fields import END_TO_END, END_TO_END_PREFIXES, REQUEST_RULES
 from portico.core.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, ResponseHead, Shape
+from portico.wire.http1.diagnosis import diagnosed
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _FIELD = _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+"
 _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])")  # a # is in no target
-_USUAL: Final = bytes(byte if byte in b'!"' or b"$" <= bytes((byte,)) <= b"~" else byte ^ 0x80 for byte in range(256))
-"""Maps each byte that a target may have to itself, and all others elsewhere."""
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?")
 _FIELD_LINE: Final = re.compile(rb"(" + _TOKEN + rb"):[\t\x20-\x7e\x80-\xff]*+")
 _FIELD_LINES: Final = re.compile(rb"(?:" + _FIELD + rb"\r\n)*+")
@@ -53,17 +49,25 @@ _known_hosts: set[bytes] = set()
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)++")
 _HOPELESS: Final = re.compile(rb"(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
-_DECIDING: Final = REQUEST_RULES | {b"host"}
-_LENGTH: Final = frozenset({b"content-length"})
-_WITHOUT_CONTENT: Final = (204, 304)
+DECIDING: Final = REQUEST_RULES | {b"host"}
+"""Fields of a request on which its host, its framing or its connection depends."""
+WITHOUT_BODY: Final = (204, 304)
+"""Statuses of responses that never have one."""
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 _CONNECTION_OPTIONS: Final = frozenset(
     {b"close", b"keep-alive", b"upgrade", b"te", b"trailer", b"transfer-encoding", b"proxy-connection"}
 )
 
 _SLASH: Final = 0x2F
-_END: Final = b"\r\n\r\n"
 _METHOD_LENGTH: Final = 32
+_METHOD_NAMES: Final = {
+    name.encode(): name
+    for name in (
+        *("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY"),
+        *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH"),
+    )
+}
+"""Methods in use, so that their names as text are made once; whatever else a client sends is not kept."""
 _METHODS_REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
 _USUAL_CONNECTION: Final[dict[bytes | None, tuple[bytes, ...]]] = {
     value: (value.lower(),) for value in (b"keep-alive", b"Keep-Alive", b"close")
@@ -102,7 +106,8 @@ class _FieldNames(dict[bytes, bytes]):
 _REMEMBERED_LINES: Final = 8192
 _NEW_LINES: Final = 256
 _REMEMBERED_SIZE: Final = 512
-_name_of: Final = _FieldNames().__getitem__
+name_of: Final = _FieldNames().__getitem__
+"""The lower-cased name of a field line; raises ValueError for a line that is not valid."""
 
 
 def parse_request_head(
@@ -131,98 +136,11 @@ def parse_request_head(
     return request
 
 
-def repeat_request_head(data: bytes, latest: RequestHead, others: Mapping[bytes, RequestHead]) -> RequestHead | None:
-    """The request at the start of `data`, if its fields are known from one before it on the same connection.
-
-    That is `latest`, or one of `others` by their `tail`. Clients repeat their fields, and the same bytes mean the same:
-    then it is that very head, with another target. Where lines differ on which nothing depends here but the length of
-    its content, it is a new one. None where they do not, where the request line is out of the ordinary, and where more
-    follows than its content. The length of the target is the caller's to check.
-    """
-    try:
-        method, target, tail = data.split(b" ", 2)
-    except ValueError:
-        return None
-    request: RequestHead | None
-    if tail == latest.tail:
-        request = latest
-    elif tail[-4:] == _END:
-        request = (others and others.get(tail)) or _like(latest, tail)
-    else:
-        request = _before_content(tail, latest, others)
-    if request is None or method != request.method or target[:1] != b"/" or target.translate(_USUAL) != target:
-        return None
-    request.target = target
-    return request
-
-
-def _before_content(rest: bytes, latest: RequestHead, others: Mapping[bytes, RequestHead]) -> RequestHead | None:
-    """The same of all behind the target, where content follows."""
-    tail = rest[: rest.find(_END) + len(_END)]
-    request = latest if tail == latest.tail else (others and others.get(tail)) or _like(latest, tail)
-    return request if request is not None and len(rest) - len(tail) <= request.framing else None
-
-
-def _like(latest: RequestHead, tail: bytes) -> RequestHead | None:
-    """A head with this whole `tail`, but for its target, if all that decides is alike, but for its content's length."""
-    if tail[:10] != b"HTTP/1.1\r\n":
-        return None
-    lines = tail[10:-4].split(b"\r\n")
-    changed = _changed(lines, latest.fields)
-    if changed is None:
-        return None
-    request = RequestHead()
-    request.method, request.method_name = latest.method, latest.method_name
-    request.version = 11
-    request.tail = tail
-    request.known, request.known_by = latest.known, latest.known_by
-    request.fields = fields = Fields(latest.fields.names, lines)
-    fields.shape = shape = latest.fields.shape
-    _decide_alike(request, latest)
-    if not _DECIDING.isdisjoint(changed):
-        if not _LENGTH.issuperset(_DECIDING.intersection(changed)) or b"expect" in latest.noted:
-            return None
-        try:
-            request.framing = _content_length(fields, "malformed_request")
-        except MessageError:
-            return None  # the error is found when it is read from the beginning
-        assert shape is not None
-        fields.shape = shape.of(lines)
-    return request
-
-
-def _changed(lines: list[bytes], fields: Fields) -> list[bytes] | None:
-    """The names of those lines that differ from earlier `fields`; None if names differ or a line is not valid."""
-    names = fields.names
-    if len(lines) != len(names):
-        return None
-    changed = []
-    try:
-        for place in compress(count(), map(ne, lines, fields.lines)):
-            name = names[place]
-            if _name_of(lines[place]) != name:
-                return None
-            changed.append(name)
-    except ValueError:
-        return None
-    return changed
-
-
-def _decide_alike(request: RequestHead, previous: RequestHead) -> None:
-    """Take over what the fields of an earlier request decided."""
-    request.noted = previous.noted
-    request.host = previous.host
-    request.framing = previous.framing
-    request.keep_alive = previous.keep_alive
-    request.hop_by_hop = previous.hop_by_hop
-    request.expects_continue = previous.expects_continue
-
-
 def _take_line(request: RequestHead, match: re.Match[bytes], url_length: int) -> None:
     request.method, request.target, minor = match.groups()
     if len(request.method) > _METHOD_LENGTH or request.method in _METHODS_REFUSED:
         raise MessageError("not_implemented", f"{request.method[:32].decode()} is not offered by this gateway")
-    request.method_name = intern(request.method.decode())
+    request.method_name = _METHOD_NAMES.get(request.method) or request.method.decode()
     if len(request.target) > url_length:
         raise MessageError("url_too_long", f"the request target is longer than {url_length} bytes")
     request.version = 11 if minor == b"1" else 10
@@ -241,7 +159,7 @@ def _parse_fields(
     if len(lines) > header_count:
         raise MessageError("headers_too_large", f"more than {header_count} header fields")
     try:
-        names = list(map(_name_of, lines))
+        names = list(map(name_of, lines))
     except ValueError:
         raise diagnosed(line + b"\r\n" + block) from None
     request.fields = fields = Fields(names, lines)
@@ -250,10 +168,10 @@ def _parse_fields(
         assert shape is not None
         fields.shape = shape = shape.of(lines)
         if shape is previous.fields.shape:
-            _decide_alike(request, previous)
+            request.decide_like(previous)
             return
     else:
-        fields.shape = Shape(names, lines, noted, _DECIDING)
+        fields.shape = Shape(names, lines, noted, DECIDING)
     request.host = _host_of(fields, request.version)
     request.framing = 0
     request.expects_continue = False
@@ -294,7 +212,7 @@ def _request_framing(fields: Fields, version: int) -> int:
     """How the body is delimited (RFC 9112, section 6.3); what two parsers could read two ways is refused."""
     codings = fields.all(b"transfer-encoding")
     if not codings:
-        return _content_length(fields, "malformed_request")
+        return content_length(fields, "malformed_request")
     if b"content-length" in fields.names:
         raise MessageError("malformed_request", "both Transfer-Encoding and Content-Length")
     if version == 10:
@@ -304,7 +222,8 @@ def _request_framing(fields: Fields, version: int) -> int:
     return CHUNKED
 
 
-def _content_length(fields: Fields, reason: str) -> int:
+def content_length(fields: Fields, reason: str) -> int:
+    """The body's length as the one Content-Length says; raises MessageError with `reason`."""
     if fields.names.count(b"content-length") > 1:
         raise MessageError(reason, "more than one Content-Length")
     length = fields.get(b"content-length") or b""
@@ -381,7 +300,7 @@ def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes],
     if len(lines) > header_count:
         raise MessageError("upstream_malformed", f"the response has more than {header_count} header fields")
     try:
-        names = list(map(_name_of, lines))
+        names = list(map(name_of, lines))
     except ValueError:
         raise MessageError("upstream_malformed", "the response has a line that is no header field") from None
     minor, status, phrase = match.groups()
@@ -405,41 +324,11 @@ def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes],
     if b"transfer-encoding" in present:
         response.framing = _chunked_response(fields, old=minor == b"0")
     elif b"content-length" in present:
-        response.framing = _content_length(fields, "upstream_malformed")
+        response.framing = content_length(fields, "upstream_malformed")
     else:
         response.framing = UNTIL_CLOSE
-    if bodiless or response.status < 200 or response.status in _WITHOUT_CONTENT:
+    if bodiless or response.status < 200 or response.status in WITHOUT_BODY:
         response.framing = 0
-    return response
-
-
-def like_response_head(latest: ResponseHead, raw: bytes) -> ResponseHead | None:
-    """A response head from its bytes, if all that decides is as in the `latest`, but for the length of its content.
-
-    None where it is not, or breaks a rule.
-    """
-    line, *lines = raw.split(b"\r\n")
-    if not latest.raw.startswith(line + b"\r\n"):
-        return None
-    changed = _changed(lines, latest.fields)
-    if changed is None:
-        return None
-    response = ResponseHead()
-    response.raw = raw + _END
-    response.status, response.phrase, response.line = latest.status, latest.phrase, latest.line
-    response.fields = fields = Fields(latest.fields.names, lines)
-    response.passed = b""
-    response.noted = latest.noted
-    response.keep_alive, response.keep_alive_timeout = latest.keep_alive, latest.keep_alive_timeout
-    response.hop_by_hop = latest.hop_by_hop
-    response.framing = latest.framing
-    if not RESPONSE_RULES.isdisjoint(changed):
-        if not _LENGTH.issuperset(RESPONSE_RULES.intersection(changed)) or response.status in _WITHOUT_CONTENT:
-            return None
-        try:
-            response.framing = _content_length(fields, "upstream_malformed")
-        except MessageError:
-            return None
     return response
 
 
@@ -464,29 +353,3 @@ def without_empty_lines(data: bytes) -> bytes:
     """`data` from its first line that is not empty."""
     match = _EMPTY_LINES.match(data)
     return data[match.end() :] if match else data
-
-
-_WRONG: Final = (
-    (re.compile(rb"(?<!\r)\n"), "a line ends in LF without CR"),
-    (re.compile(rb"\r(?!\n)"), "a CR without LF"),
-    (re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"), "a control byte"),
-    (re.compile(rb"\n[ \t]"), "a field line that continues on the next line (obs-fold)"),
-    (re.compile(rb"\n[^:\r\n]*[ \t]:"), "white space between a field name and its colon"),
-    (re.compile(rb"\n(?:[^:\r\n]+\r|:)"), "a field line without a name and a colon"),
-    (re.compile(rb"\n[^:\r\n]*[^!#$%&'*+\-.^_`|~0-9A-Za-z:\r\n][^:\r\n]*:"), "a field name with a forbidden character"),
-)
-_ANY_REQUEST_LINE: Final = re.compile(_TOKEN + rb" ([^ \r\n]++) HTTP/([0-9])\.([0-9])\r\n")
-
-
-def diagnosed(head: bytes) -> MessageError:
-    """The error for a request's head that the grammar refuses: which rule it broke."""
-    head += b"\r\n"
-    line = _ANY_REQUEST_LINE.match(head)
-    if line and (line[2], line[3]) not in ((b"1", b"0"), (b"1", b"1")):
-        return MessageError("version_not_supported", "only HTTP/1.0 and HTTP/1.1 are spoken here")
-    for pattern, detail in _WRONG:
-        if pattern.search(head):
-            return MessageError("malformed_request", detail)
-    if line:
-        return MessageError("malformed_request", "the request target has a character that must be percent-encoded")
-    return MessageError("malformed_request", "the request line is not METHOD TARGET HTTP/1.1")

@@ -9,6 +9,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, Final
 
 from portico.core.errors import MessageError
@@ -17,15 +18,15 @@ from portico.core.messages import CHUNKED, TUNNEL, RequestHead
 from portico.wire.deadlines import NEVER
 from portico.wire.frontend import Frontend
 from portico.wire.http1.chunked import ChunkedDecoder, encode_chunk, encode_whole, last_chunk
+from portico.wire.http1.diagnosis import diagnosed
 from portico.wire.http1.grammar import (
     STATUS_PHRASE,
-    diagnosed,
     is_hopeless,
     parse_request_head,
-    repeat_request_head,
     status_line,
     without_empty_lines,
 )
+from portico.wire.http1.repeats import RequestHeads
 from portico.wire.proxy_protocol import Origin
 from portico.wire.turn import LARGE_READ, TurnProtocol
 from portico.wire.writing import LARGE, is_broken, unsent_bytes
@@ -33,10 +34,6 @@ from portico.wire.writing import LARGE, is_broken, unsent_bytes
 _PIPELINE_BUFFER: Final = 64 * 1024
 _LEAST_READ: Final = 4096
 """Bytes that a client has to take within `body_timeout` while more is waiting for it; who takes less has stalled."""
-_VARIANTS: Final = 6
-"""Sets of fields that are remembered of a client."""
-_STRANGERS: Final = 24
-"""New ones in a row after which none are remembered any more."""
 _PIPELINE_TURN: Final = 16
 """Requests answered in a row off one connection before others have their turn."""
 _DISCARD_LIMIT: Final = 256 * 1024
@@ -50,8 +47,30 @@ _HALF_CLOSE_GRACE: Final = 1.0
 _PROBE_STEPS: Final = (0.25, 4.0)
 """Seconds from asking a client whether it still listens to its reset, and from there until it is asked again."""
 
-_READING_HEAD, _EXCHANGE, _TUNNEL, _LINGERING, _CLOSING, _CLOSED = range(6)
-_BODILESS, _LENGTH, _CHUNKED, _TO_CLOSE, _RAW = range(5)
+
+class State(Enum):
+    """What a connection is doing; it goes down this list, and from an exchange back to reading the next head."""
+
+    READING_HEAD = "between requests, or in the middle of a head"
+    EXCHANGE = "a request or its response is under way"
+    TUNNEL = "another protocol is spoken"
+    LINGERING = "answered; what the client still sends is read and dropped"
+    CLOSING = "what was written is being sent"
+    CLOSED = "gone"
+
+
+class BodyMode(Enum):
+    """How the response's body is delimited."""
+
+    NONE = "no body"
+    LENGTH = "Content-Length"
+    CHUNKED = "chunks"
+    UNTIL_CLOSE = "the connection ends behind it"
+    RAW = "the bytes of a tunnel"
+
+
+READING_HEAD, _EXCHANGE, _TUNNEL, _LINGERING, _CLOSING, _CLOSED = State
+_BODILESS, _LENGTH, _CHUNKED, _TO_CLOSE, _RAW = BodyMode
 
 
 class _Nobody:
@@ -82,11 +101,12 @@ class ServerConnection(TurnProtocol):
     # fmt: off
     __slots__ = (
         # as long as the connection
-        "advancing", "buffer", "client", "deadline", "origin", "peer_closed", "planned",
-        "reading_paused", "resting", "server", "state", "strangers", "unsent", "variants", "wakes", "writing_paused",
+        "advancing", "buffer", "client", "deadline", "heads", "origin", "peer_closed", "planned",
+        "reading_paused", "resting", "server", "state", "unsent", "wakes", "writing_paused",
         # as long as an exchange
-        "awaits_continue", "body_since", "bytes_in", "bytes_out", "decoder", "keep_alive", "left", "mode", "paused_at",
-        "progress", "receiver", "repeatable", "request", "request_done", "response_done", "response_started", "scanned",
+        "awaits_continue", "body_since", "bytes_in", "bytes_out", "bytes_out_before", "decoder", "head_begun",
+        "keep_alive", "left", "mode", "paused_at", "probe_step", "receiver", "request", "request_done", "response_done",
+        "response_started", "scanned",
     )
     # fmt: on
 
@@ -97,7 +117,7 @@ class ServerConnection(TurnProtocol):
         super().__init__(server.turn)
         self.server = server
         self.origin = origin
-        self.state = _READING_HEAD
+        self.state = READING_HEAD
         self.buffer = b""
         self.deadline = NEVER
         self.wakes = NEVER
@@ -105,12 +125,7 @@ class ServerConnection(TurnProtocol):
         self.reading_paused = self.resting = self.writing_paused = False
         self.unsent = 0
         self.request: RequestHead | None = None
-        self.repeatable: RequestHead | None = None
-        """The request, where the next one may be told by its fields."""
-        self.variants: dict[bytes, RequestHead] = {}
-        """Those before it that had other fields, by their `tail`."""
-        self.strangers = 0
-        """Requests in a row that were like none of these."""
+        self.heads = RequestHeads()
         self._reset()
 
     def _reset(self) -> None:
@@ -120,7 +135,8 @@ class ServerConnection(TurnProtocol):
         self.request_done = True
         self.response_started = self.response_done = self.awaits_continue = False
         self.mode = _BODILESS
-        self.left = self.bytes_in = self.bytes_out = self.progress = self.scanned = 0
+        self.head_begun = False
+        self.left = self.bytes_in = self.bytes_out = self.bytes_out_before = self.probe_step = self.scanned = 0
         self.body_since = self.paused_at = 0.0
 
     # ---- the transport's calls
@@ -131,35 +147,31 @@ class ServerConnection(TurnProtocol):
         server = self.server
         error = server.admit(self)
         if error is not None:
-            self._refuse(error, b"")
+            self.refuse(error, b"")
             return
         patience = _LAST_REQUEST_GRACE if server.draining else server.limits.header_timeout
         server.deadlines.set(self, time.monotonic() + patience)
 
     def hear(self, data: bytes, now: float) -> None:
         """Take what was read."""
-        if self.state == _READING_HEAD and not self.writing_paused:
-            if not self.buffer:
-                latest = self.repeatable
-                if latest is None and self.variants:
-                    latest = next(reversed(self.variants.values()))
-                if latest is not None and self._begin_again(latest, data, now):
-                    return
+        if self.state is READING_HEAD and not self.writing_paused:
+            if not self.buffer and self._begin_again(data, now):
+                return
             self.buffer = self.buffer + data if self.buffer else data
             if self.planned:
                 self._hold_back()
             else:
                 self._advance()
-        elif self.state == _EXCHANGE and not self.request_done:
+        elif self.state is _EXCHANGE and not self.request_done:
             if len(data) >= LARGE_READ:
                 self._rest()
             self._take_body(data)
-        elif self.state == _TUNNEL:
+        elif self.state is _TUNNEL:
             if len(data) >= LARGE_READ:
                 self._rest()
             self.bytes_in += len(data)
             self.receiver.body_received(data)
-        elif self.state in (_READING_HEAD, _EXCHANGE):  # pipelined: it waits for its turn
+        elif self.state in (READING_HEAD, _EXCHANGE):  # pipelined: it waits for its turn
             self.buffer += data
             self._hold_back()
         else:
@@ -170,16 +182,16 @@ class ServerConnection(TurnProtocol):
     def eof_received(self) -> bool:
         self.turn.settle(self)
         self.peer_closed = True
-        if self.state == _TUNNEL:
+        if self.state is _TUNNEL:
             self.receiver.body_ended()
             return self.transport.can_write_eof()  # TLS cannot end one direction alone
-        if self.state == _READING_HEAD:
+        if self.state is READING_HEAD:
             self._close()  # what was answered in this turn is still to be written
-        if self.state != _EXCHANGE or not self.request_done:
+        if self.state is not _EXCHANGE or not self.request_done:
             self.write_out()
             return False
         self.keep_alive = False
-        self.progress = self.bytes_out
+        self.bytes_out_before = self.bytes_out
         if not self.writing_paused:
             self._expect_body()
         return True
@@ -210,7 +222,7 @@ class ServerConnection(TurnProtocol):
         self.resting = False
         if self.reading_paused:
             return
-        if self.decoder is not None and self.decoder.has_more and self.state == _EXCHANGE and not self.request_done:
+        if self.decoder is not None and self.decoder.has_more and self.state is _EXCHANGE and not self.request_done:
             self._take_body(b"")
         if not self.resting and not self.reading_paused and not self.transport.is_closing():
             self.transport.resume_reading()
@@ -228,21 +240,21 @@ class ServerConnection(TurnProtocol):
             self._expect_body()
             if not self.response_done:
                 self.receiver.resume_writing()
-        elif self.state == _READING_HEAD:
+        elif self.state is READING_HEAD:
             self._await_request()
 
     def deadline_passed(self) -> None:
         if self.writing_paused and self._is_taking():
             self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
-        elif self.state == _EXCHANGE:
+        elif self.state is _EXCHANGE:
             self._exchange_stalled()
-        elif self.state == _TUNNEL:
+        elif self.state is _TUNNEL:
             self._break_off("client_stalled")
         elif self.writing_paused:
             self.transport.abort()
-        elif self.state == _READING_HEAD and self.buffer:
-            self._refuse(MessageError("request_timeout", "the request's head did not arrive in time"), self.buffer)
-        elif self.state == _READING_HEAD or (self.state == _LINGERING and self.mode == _RAW):
+        elif self.state is READING_HEAD and self.buffer:
+            self.refuse(MessageError("request_timeout", "the request's head did not arrive in time"), self.buffer)
+        elif self.state is READING_HEAD or (self.state is _LINGERING and self.mode is _RAW):
             self._close()
         else:
             self.transport.abort()
@@ -266,10 +278,10 @@ class ServerConnection(TurnProtocol):
             pass  # the service has the word
         elif not self.response_started and self.request is not None and self.request.version == 11:
             self._probe()
-        elif self.progress == self.bytes_out:
+        elif self.bytes_out_before == self.bytes_out:
             self._break_off("client_closed")
         else:
-            self.progress = self.bytes_out
+            self.bytes_out_before = self.bytes_out
             self.server.deadlines.set(self, time.monotonic() + _HALF_CLOSE_GRACE)
 
     def _probe(self) -> None:
@@ -278,25 +290,24 @@ class ServerConnection(TurnProtocol):
         An interim response may come at any time and says nothing (RFC 9110, section 15.2). The loop does not look at
         such a connection any more, so the socket is asked a moment later.
         """
-        if self.progress % 2 == 0:
+        if self.probe_step == 0:
             self.put(b"HTTP/1.1 100 Continue\r\n\r\n")
         elif is_broken(self.transport):
             self._break_off("client_closed")
             return
-        self.server.deadlines.set(self, time.monotonic() + _PROBE_STEPS[self.progress % 2])
-        self.progress += 1
+        self.server.deadlines.set(self, time.monotonic() + _PROBE_STEPS[self.probe_step])
+        self.probe_step = 1 - self.probe_step
 
     # ---- reading requests
 
-    def _begin_again(self, latest: RequestHead, data: bytes, now: float) -> bool:
+    def _begin_again(self, data: bytes, now: float) -> bool:
         """Begin a request that is the whole of `data`, or its beginning, and has the fields of one before it.
 
-        That is the `latest`, or a variant: a browser's fields differ by what it asks for, a page, a script, an image.
         False where it is anything else: it is read field by field then.
         """
-        server = self.server
+        server, heads = self.server, self.heads
         limits = server.limits
-        request = repeat_request_head(data, latest, self.variants)
+        request = heads.find(data)
         if request is None:
             return False
         size = len(data)
@@ -306,10 +317,9 @@ class ServerConnection(TurnProtocol):
             size = len(request.method) + len(request.target) + len(request.tail) + 2
         if size > limits.header_size or size > limits.url_length:
             return False
-        if request is not self.repeatable:
-            self.strangers = 0 if request.tail in self.variants else self.strangers + 1
-            self._keep_variant()
-            self.request = self.repeatable = request
+        if request is not heads.latest:
+            heads.add(request)
+            self.request = request
         if request.framing:
             self.buffer = data[size:]
             self._begin(request, now)
@@ -320,16 +330,6 @@ class ServerConnection(TurnProtocol):
         server.handler.begin(self, request, b"", now)
         return True
 
-    def _keep_variant(self) -> None:
-        """Remember the last request before another takes its place, unless nearly every one of this client is new."""
-        request, variants = self.repeatable, self.variants
-        if self.strangers > _STRANGERS:
-            variants.clear()
-        elif request is not None and request.tail not in variants:
-            if len(variants) >= _VARIANTS:
-                del variants[next(iter(variants))]
-            variants[request.tail] = request
-
     def _advance(self) -> None:
         """Begin what is in the buffer, request after request: a later one waits for the response before it."""
         self.planned = False
@@ -338,7 +338,7 @@ class ServerConnection(TurnProtocol):
         self.advancing = True
         turn = _PIPELINE_TURN
         try:
-            while self.buffer and self.state == _READING_HEAD and not self.writing_paused:
+            while self.buffer and self.state is READING_HEAD and not self.writing_paused:
                 if not turn:
                     self._advance_later()
                     break
@@ -365,7 +365,7 @@ class ServerConnection(TurnProtocol):
         if end < 0 or end > limits.header_size:
             error = limits.broken_by(buffer, end)
             if error is not None:
-                self._refuse(error, buffer)
+                self.refuse(error, buffer)
                 return True
             if end < 0:
                 self._await_head(buffer)
@@ -377,14 +377,13 @@ class ServerConnection(TurnProtocol):
             if request.framing > limits.body_size:
                 raise MessageError("body_too_large", f"the body is larger than {limits.body_size} bytes")
         except MessageError as refused:
-            self._refuse(refused, buffer[:end])
+            self.refuse(refused, buffer[:end])
             return True
         request.tail = buffer[line - len(b"HTTP/1.1") : end + 4]
-        self.strangers += 1
-        self._keep_variant()
-        self.repeatable = request if request.framing >= 0 and request.version == 11 else None
+        self.heads.add(request)
         self.buffer = buffer[end + 4 :]
-        self.progress = self.scanned = 0
+        self.head_begun = False
+        self.scanned = 0
         self._begin(request, time.monotonic())
         return True
 
@@ -392,11 +391,11 @@ class ServerConnection(TurnProtocol):
         self._read_on()
         start, self.scanned = self.scanned, max(0, len(buffer) - 3)
         if is_hopeless(buffer, start):
-            self._refuse(diagnosed(buffer), buffer)
+            self.refuse(diagnosed(buffer), buffer)
         elif self.peer_closed:
             self._close()
-        elif self.progress == 0 and buffer:  # the first bytes of this head: its time runs, however slowly they come
-            self.progress = 1
+        elif buffer and not self.head_begun:  # its first bytes: its time runs, however slowly they come
+            self.head_begun = True
             self.server.deadlines.set(self, time.monotonic() + self.server.limits.header_timeout)
 
     def _begin(self, request: RequestHead, now: float) -> None:
@@ -422,15 +421,15 @@ class ServerConnection(TurnProtocol):
         self.awaits_continue = request.expects_continue and not self.buffer
         self._expect_body()
         server.handler.begin(self, request, b"", now)
-        if self.buffer and not self.request_done and self.state == _EXCHANGE:
+        if self.buffer and not self.request_done and self.state is _EXCHANGE:
             data, self.buffer = self.buffer, b""
             self._take_body(data)
 
     def _expect_body(self) -> None:
         """Set the deadline for what the client has to do next."""
-        if self.state == _TUNNEL and self.writing_paused:
+        if self.state is _TUNNEL and self.writing_paused:
             return  # it has to read: that deadline stands
-        if self.state == _TUNNEL:
+        if self.state is _TUNNEL:
             deadline = NEVER  # whoever carries the tunnel watches over its silence
         elif not self.request_done and not self.reading_paused:
             deadline = self._body_deadline()
@@ -480,7 +479,7 @@ class ServerConnection(TurnProtocol):
         receiver = self.receiver
         if data:
             receiver.body_received(data)
-        if self.request_done and self.state == _EXCHANGE and not self.response_done:
+        if self.request_done and self.state is _EXCHANGE and not self.response_done:
             receiver.body_ended()
 
     def _discarded(self) -> None:
@@ -500,10 +499,10 @@ class ServerConnection(TurnProtocol):
         else:
             self.receiver.body_failed(error)
 
-    def _refuse(self, error: MessageError, seen: bytes) -> None:
+    def refuse(self, error: MessageError, seen: bytes) -> None:
         """Answer bytes that are no request, and close."""
         self._reset()
-        self.request = self.repeatable = None
+        self.request = self.heads.latest = None
         self.buffer = b""
         self.state = _EXCHANGE
         self.request_done = False
@@ -587,14 +586,14 @@ class ServerConnection(TurnProtocol):
 
     def send_body(self, data: bytes) -> None:
         self.bytes_out += len(data)
-        if self.mode == _CHUNKED:
+        if self.mode is _CHUNKED:
             for piece in encode_chunk(data):
                 self.put(piece)
-        elif self.mode != _BODILESS:
+        elif self.mode is not _BODILESS:
             self.put(data)
 
     def sink(self) -> Sink | None:
-        is_free = self.mode == _LENGTH and not self.outgoing and self.has_caught_up()
+        is_free = self.mode is _LENGTH and not self.outgoing and self.has_caught_up()
         return self if is_free and not self.transport.is_closing() else None
 
     def content_moved(self, size: int, rest: bytes) -> None:
@@ -609,15 +608,15 @@ class ServerConnection(TurnProtocol):
         return self.decoder.trailers if self.decoder is not None else ()
 
     def end(self, trailers: Sequence[bytes] = ()) -> None:
-        if self.mode == _CHUNKED:
+        if self.mode is _CHUNKED:
             self.put(last_chunk(trailers))
         self.response_done = True
         self._finish(None)
-        if self.state == _TUNNEL and not self.peer_closed:
+        if self.state is _TUNNEL and not self.peer_closed:
             self._linger()
-        elif self.state == _TUNNEL:
+        elif self.state is _TUNNEL:
             self._close()
-        elif self.state != _EXCHANGE:
+        elif self.state is not _EXCHANGE:
             return
         elif self.request_done:
             if self.keep_alive:
@@ -630,7 +629,7 @@ class ServerConnection(TurnProtocol):
             self._linger()
 
     def send_whole(self, status: int, pieces: Sequence[bytes], framing: int, now: float) -> None:
-        server, is_usual = self.server, self.repeatable is not None and not self.body_since
+        server, is_usual = self.server, self.heads.latest is not None and not self.body_since
         if not self.keep_alive or server.draining or not (is_usual or self._is_ordinary()):
             *head, _, content = pieces
             line, *lines = b"".join(head).split(b"\r\n")
@@ -654,7 +653,7 @@ class ServerConnection(TurnProtocol):
             self.receiver.finished(None)
             self._next(now)
             return
-        self.state = _READING_HEAD
+        self.state = READING_HEAD
         self.receiver.finished(None)
         self.bytes_in = self.bytes_out = 0
         self.deadline = deadline = now + server.limits.idle_timeout
@@ -674,9 +673,9 @@ class ServerConnection(TurnProtocol):
 
         A tunnel would never be idle: it is told.
         """
-        if self.state == _TUNNEL and not self.response_done:
+        if self.state is _TUNNEL and not self.response_done:
             self.receiver.going_away()
-        elif self.state == _READING_HEAD and not self.buffer:
+        elif self.state is READING_HEAD and not self.buffer:
             if self.request is not None:
                 self._close()
             else:
@@ -688,7 +687,7 @@ class ServerConnection(TurnProtocol):
         """The exchange is over: whatever happened passes here once."""
         self.response_done = True
         self.server.in_flight -= 1
-        if self.mode == _RAW:
+        if self.mode is _RAW:
             self.server.tunnels -= 1
         self.receiver.finished(failure)
 
@@ -697,7 +696,7 @@ class ServerConnection(TurnProtocol):
         if self.peer_closed and not self.buffer:
             self._close()
             return
-        self.state = _READING_HEAD
+        self.state = READING_HEAD
         self._reset()
         if not self.writing_paused:
             self._await_request(now)
@@ -736,7 +735,7 @@ class ServerConnection(TurnProtocol):
         Through a tunnel it may be sending a message of any size when the service has said its last.
         """
         self.state = _LINGERING
-        is_tunnel = self.mode == _RAW
+        is_tunnel = self.mode is _RAW
         self.left = sys.maxsize if is_tunnel else _DISCARD_LIMIT
         patience = self.server.limits.body_timeout if is_tunnel and self.writing_paused else _LINGER
         self.server.deadlines.set(self, time.monotonic() + patience)
@@ -756,21 +755,6 @@ class ServerConnection(TurnProtocol):
         self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
         self.write_out()
         self.transport.close()
-
-
-class RefusedConnection(ServerConnection):
-    """A connection on which nothing is read: it gets one refusal."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, server: HttpServer, origin: Origin | None, error: MessageError) -> None:
-        super().__init__(server, origin)
-        self.error = error
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        if self.state == _READING_HEAD:
-            self._refuse(self.error, b"")
 
 
 def _client_of(transport: asyncio.BaseTransport, origin: Origin | None) -> Client:

@@ -1,0 +1,24 @@
+"""A connection that is refused before HTTP begins on it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from portico.core.errors import MessageError
+from portico.wire.http1.server import READING_HEAD, HttpServer, ServerConnection
+from portico.wire.proxy_protocol import Origin
+
+
+class RefusedConnection(ServerConnection):
+    """A connection on which nothing is read: it gets one refusal."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, server: HttpServer, origin: Origin | None, error: MessageError) -> None:
+        super().__init__(server, origin)
+        self.error = error
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self.state == READING_HEAD:
+            self.refuse(self.error, b"")

@@ -1,0 +1,109 @@
+"""Response heads that repeat: most responses of an instance differ in their body alone."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from portico.core.errors import MessageError
+from portico.core.fields import RESPONSE_RULES
+from portico.core.messages import UNTIL_CLOSE, Fields, ResponseHead
+from portico.wire.http1.grammar import WITHOUT_BODY, content_length, parse_response_head
+from portico.wire.http1.repeats import changed_names
+
+HEAD_LIMIT: Final = 64 * 1024
+"""Bytes of a response's head; services set many cookies, but not more than this."""
+_HEADER_COUNT: Final = 256
+_ENTRIES: Final = 256
+_ENTRY_SIZE: Final = 1024
+_LENGTH: Final = frozenset({b"content-length"})
+
+_NO_HEAD: Final = ResponseHead()
+_NO_HEAD.raw = b"\0"  # no response begins so
+_NO_HEAD.framing = UNTIL_CLOSE
+_NO_HEAD.fields = Fields([], [])
+
+
+class ResponseHeads(dict[bytes, ResponseHead]):
+    """The heads that an instance sent twice lately, parsed.
+
+    `noted` are the names of fields that the receiver wants to find in `ResponseHead.noted`. Raises MessageError for a
+    head that breaks the rules.
+    """
+
+    def __init__(self, noted: frozenset[bytes] = frozenset()) -> None:
+        super().__init__()
+        self.noted = noted | RESPONSE_RULES
+        self.latest = _NO_HEAD
+        """That of a final response."""
+        self._once: set[bytes] = set()
+
+    def known(self, data: bytes) -> ResponseHead:
+        """The final response's head at the start of `data`, if it can be told by others, else one that fits nothing."""
+        end = data.find(b"\r\n\r\n", 0, HEAD_LIMIT)
+        if end < 0:
+            return _NO_HEAD
+        raw = data[:end]
+        head = self.get(raw)
+        if head is None:
+            head = _like(self.latest, raw)
+            if head is None:
+                return _NO_HEAD
+            self._remember(raw, head)
+        elif head.status < 200:
+            return _NO_HEAD
+        self.latest = head
+        return head
+
+    def __missing__(self, raw: bytes) -> ResponseHead:
+        head = self.parse(raw)
+        self._remember(raw, head)
+        if head.status >= 200:
+            self.latest = head
+        return head
+
+    def _remember(self, raw: bytes, head: ResponseHead) -> None:
+        """Keep a head that has come a second time; one with an id in it would drive out others for nothing."""
+        if len(raw) > _ENTRY_SIZE:
+            return
+        if raw in self._once:
+            if len(self) >= _ENTRIES:
+                self.clear()
+            self[raw] = head
+        else:
+            if len(self._once) >= _ENTRIES:
+                self._once.clear()
+            self._once.add(raw)
+
+    def parse(self, raw: bytes, bodiless: bool = False) -> ResponseHead:
+        """A head that is nobody else's; `bodiless` says that it answers HEAD."""
+        return parse_response_head(raw, _HEADER_COUNT, self.noted, bodiless)
+
+
+def _like(latest: ResponseHead, raw: bytes) -> ResponseHead | None:
+    """A response head from its bytes, if all that decides is as in the `latest`, but for the length of its body.
+
+    None where it is not, or breaks a rule.
+    """
+    line, *lines = raw.split(b"\r\n")
+    if not latest.raw.startswith(line + b"\r\n"):
+        return None
+    changed = changed_names(lines, latest.fields)
+    if changed is None:
+        return None
+    response = ResponseHead()
+    response.raw = raw + b"\r\n\r\n"
+    response.status, response.phrase, response.line = latest.status, latest.phrase, latest.line
+    response.fields = fields = Fields(latest.fields.names, lines)
+    response.passed = b""
+    response.noted = latest.noted
+    response.keep_alive, response.keep_alive_timeout = latest.keep_alive, latest.keep_alive_timeout
+    response.hop_by_hop = latest.hop_by_hop
+    response.framing = latest.framing
+    if not RESPONSE_RULES.isdisjoint(changed):
+        if not _LENGTH.issuperset(RESPONSE_RULES.intersection(changed)) or response.status in WITHOUT_BODY:
+            return None
+        try:
+            response.framing = content_length(fields, "upstream_malformed")
+        except MessageError:
+            return None
+    return response
