@@ -7,23 +7,19 @@ same call.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from math import ceil
 from typing import Final
 
 from portico.core.errors import MessageError, Refusal, UpstreamError
 from portico.core.exchange import Exchange, Sink
-from portico.core.fields import REQUEST_DROP, RESPONSE_DROP
-from portico.core.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, Fields, ResponseHead
-from portico.proxy.answer import date_line, send_answer
-from portico.proxy.headers.forwarded import (
-    VIA,
-    announced_trailers,
-    believed_lines,
-    believed_trace_id,
-    passed_trailers,
-)
+from portico.core.fields import RESPONSE_DROP
+from portico.core.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
+from portico.proxy import compose
+from portico.proxy.answer import send_answer
+from portico.proxy.attempt import Attempt
+from portico.proxy.compose import HEAD_END, LENGTH, REQUEST_ID, TIMING, TIMING_UPSTREAM
+from portico.proxy.headers.forwarded import announced_trailers, passed_trailers
 from portico.proxy.hedge import HEDGED, Hedge
 from portico.proxy.routing.route import Handling
 from portico.proxy.tunnel import Tunnel
@@ -36,53 +32,49 @@ from portico.wire.deadlines import NEVER
 from portico.wire.http1.client import UpstreamConnection
 from portico.wire.writing import LARGE
 
-logger: Final = logging.getLogger("portico.forward")
-
 REPLAY_LIMIT: Final = 64 * 1024
 """Bytes of a request's content that are kept so that it can be sent again."""
 
-_BACKOFF: Final = 0.025
-_BACKOFF_LIMIT: Final = 0.4
+_PAUSE: Final = 0.025
+_PAUSE_LIMIT: Final = 0.4
 """Seconds before an instance is tried again: doubled each time from the one to the other."""
 
 
-class Forwarding:
+class Forwarding(Attempt):
     """One exchange on its way to a service and back; it hears both sides: `Receiver` and `ResponseReceiver`."""
 
     # fmt: off
     __slots__ = (
         # the exchange
-        "exchange", "handling", "loop", "over", "request", "service", "stream", "upgrade",
-        # its content
+        "over", "request", "service", "stream", "upgrade",
+        # its body
         "body_done", "kept", "kept_size", "replayable",
-        # the try that is under way
-        "answered", "connection", "fresh_only", "hedge", "instance", "retries", "reused", "sent_at", "tried", "waiting",
+        # its attempts
+        "answered", "fresh_only", "hedge", "retries", "tried",
     )
     # fmt: on
 
     def __init__(self, exchange: Exchange, handling: Handling, loop: asyncio.AbstractEventLoop) -> None:
         request = exchange.request
         assert request is not None
-        self.exchange = exchange
+        self.exchange = exchange  # not by super(): every request passes here
+        self.handling = handling
+        self.loop = loop
+        self.instance = self.connection = self.waiting = None
+        self.sent_at = 0.0
         self.request = request
         self.stream = exchange.stream
-        self.handling = handling
         self.service = handling.service
-        self.loop = loop
         self.over = False
         self.kept: list[bytes] = []
         self.kept_size = 0
         self.replayable = True
         self.body_done = request.framing == 0
         self.upgrade = handling.upgrade_for(request) if b"upgrade" in request.noted else b""
-        self.instance: Instance | None = None
-        self.connection: UpstreamConnection | None = None
         self.tried: tuple[Instance, ...] = ()
         self.retries = 0
         self.fresh_only = False
         self.hedge: Hedge | None = None
-        self.waiting: asyncio.TimerHandle | asyncio.Task[None] | None = None
-        self.sent_at = 0.0
         self.answered = False
         if exchange.content:
             self.kept.append(exchange.content)
@@ -121,44 +113,20 @@ class Forwarding:
             if instance is None:
                 self._refuse("overloaded", f"every instance of {service.name} has all its connections in use", _SOON)
                 return
-        breaker = instance.breaker
-        if breaker is not None and breaker.alert:
-            breaker.started(exchange)
-        self.instance = instance
         self.tried += (instance,)
-        instance.in_flight += 1
         exchange.attempts += 1
         exchange.upstream = instance.name
-        connection = None if self.fresh_only else instance.take(self.request.method not in self.handling.retry.methods)
-        self.reused = connection is not None
-        if connection is not None:
-            self._send(instance, connection)
-        else:
-            self.waiting = self.loop.create_task(self._connect(instance))
+        only_once = self.request.method not in self.handling.retry.methods
+        self.connect(instance, only_once, self.fresh_only)
 
-    async def _connect(self, instance: Instance) -> None:
-        try:
-            connection = await instance.connect(min(self.handling.timeouts.connect, self.time_left()))
-        except UpstreamError as error:
-            self.waiting = None
-            self.upstream_failed(error)
-        except Exception:
-            logger.exception("a connection failed in a way that nobody foresaw", extra={"instance": instance.name})
-            self.waiting = None
-            self._leave_instance()
-            self._refuse("internal_error", "the gateway failed on this request")
-        else:
-            self.waiting = None
-            self._send(instance, connection)
-
-    def _send(self, instance: Instance, connection: UpstreamConnection) -> None:
+    def send(self, instance: Instance, connection: UpstreamConnection) -> None:
         """3. Send the head and what is there of the content."""
         self.connection = connection
         request, timeouts = self.request, self.handling.timeouts
         self.sent_at = now = time.monotonic()
         total = timeouts.total
         deadline = NEVER if total is None else self.exchange.started + total
-        head = self.head_for(instance)
+        head = compose.request_head(self.exchange, self.handling, instance, self.upgrade)
         if self.upgrade:
             key = request.fields.get(b"sec-websocket-key")
             connection.start(self, request.method, head, False, timeouts, now, deadline, self.upgrade, key)
@@ -191,74 +159,6 @@ class Forwarding:
             if self.kept_size > REPLAY_LIMIT:
                 self._forget_body()
 
-    def head_for(self, instance: Instance) -> bytes:
-        """The request's head as an instance of the service gets it."""
-        exchange, request, handling = self.exchange, self.request, self.handling
-        place = exchange.place
-        own_id = exchange.id = exchange.request_id.encode()
-        line_end = instance.line_end
-        if handling.preserve_host and request.host:
-            line_end = b" HTTP/1.1\r\nHost: %b\r\n" % request.host
-        added = exchange.request_lines if not self.upgrade and handling.signer is None else self._added_lines()
-        end = b"\r\n".join((b"", *added, b"", b"")) if added else _END
-        if exchange.trusted:
-            lines = b"\r\n".join((*self._passed_lines(), *self._believed_lines(), b"X-Request-ID: "))
-            return b"".join((request.method, b" ", place.target, exchange.query, line_end, lines, own_id, end))
-        fields, peer = request.fields, self.stream.client.peer
-        if fields.passed_by is not peer or handling.trailers:
-            self._join_passed(fields)  # fields that repeat are one object: worked out once
-        # fmt: off
-        pieces = (
-            request.method, b" ", place.target, exchange.query, line_end, fields.passed, place.forwarded,
-            b"traceparent: 00-", own_id, b"-", own_id[16:], b"-01\r\nX-Request-ID: ", own_id, end,
-        )
-        # fmt: on
-        return b"".join(pieces)
-
-    def _added_lines(self) -> list[bytes]:
-        """What stands in a head because of the route: the upgrade that it allows, and what policies add."""
-        exchange, signer = self.exchange, self.handling.signer
-        lines = [b"Connection: Upgrade\r\nUpgrade: " + self.upgrade] if self.upgrade else []
-        lines += exchange.request_lines
-        if signer is not None and exchange.consumer is not None:
-            lines.append(signer.line(exchange))
-        return lines
-
-    def _join_passed(self, fields: Fields) -> None:
-        """What goes on of a client's fields, and what the service is told about the client."""
-        peer = self.stream.client.peer
-        fields.passed = b"\r\n".join((*self._passed_lines(), VIA, *self._host_told(), peer.lines, b""))
-        fields.passed_by = None if self.handling.trailers else peer
-
-    def _passed_lines(self) -> list[bytes]:
-        """The client's field lines that go on to the service, and how its content is framed there."""
-        request, handling = self.request, self.handling
-        fields = request.fields
-        lines = fields.without(REQUEST_DROP | request.hop_by_hop) if request.hop_by_hop else fields.unnoted()
-        if request.framing == CHUNKED:
-            lines.append(b"Transfer-Encoding: chunked")
-        elif request.framing or b"content-length" in request.noted:
-            lines.append(b"Content-Length: %d" % request.framing)
-        if handling.trailers:
-            lines += announced_trailers(fields, handling.trailers)
-            if self._client_takes_trailers():
-                lines.append(b"Connection: TE\r\nTE: trailers")
-        return lines
-
-    def _host_told(self) -> tuple[bytes, ...]:
-        host = self.request.host
-        return (b"X-Forwarded-Host: " + host,) if host else ()  # HTTP/1.0 need not name one
-
-    def _believed_lines(self) -> list[bytes]:
-        """What a trusted proxy tells, and that it was here."""
-        exchange = self.exchange
-        fields, host = self.request.fields, self.request.host
-        lines = believed_lines(fields, self.stream.client.peer, exchange.client_ip, host, exchange.place.route.prefix)
-        if believed_trace_id(fields) is None:
-            trace_id = exchange.trace_id.encode()
-            lines.append(b"traceparent: 00-%b-%b-01" % (trace_id, trace_id[16:]))
-        return [VIA, *lines]
-
     # ---- told by the client's side: Receiver
 
     def body_received(self, data: bytes) -> None:
@@ -287,7 +187,7 @@ class Forwarding:
 
     def body_failed(self, error: MessageError) -> None:
         """The client broke off or broke the rules in the middle of its content."""
-        self._drop_connection()
+        self.drop_connection()
         self._refuse(error.reason, error.detail)
 
     def pause_writing(self) -> None:
@@ -308,7 +208,7 @@ class Forwarding:
         if self.instance is not None or self.waiting is not None:
             if self.answered and self.instance is not None:
                 self._note_success(self.instance)  # a client may leave a stream that would never end
-            self._drop_try()
+            self.drop()
         if self.hedge is not None:
             self._end_hedge()
         self.over = True
@@ -332,7 +232,7 @@ class Forwarding:
 
     def response_interim(self, head: ResponseHead) -> None:
         """Early hints and the like are passed on."""
-        drop = RESPONSE_DROP | _LENGTH | head.hop_by_hop
+        drop = RESPONSE_DROP | LENGTH | head.hop_by_hop
         self.stream.send_interim(head.status, head.phrase, head.fields.without(drop))
 
     def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
@@ -359,11 +259,11 @@ class Forwarding:
             connection.close()
         start = head.passed
         if not start or exchange.response_drop is not None:
-            start = b"\r\n".join((head.line, *self._response_lines(head)))
+            start = b"\r\n".join((head.line, *compose.response_lines(exchange, head)))
         elif exchange.response_lines:
             start = b"\r\n".join((start, *exchange.response_lines))
-        own, upstream = _written_out(now - exchange.started - seconds, seconds)
-        pieces = (start, _ID, exchange.id, _TIMING, own, _TIMING_UPSTREAM, upstream, _END, content)
+        own, upstream = compose.milliseconds(now - exchange.started - seconds, seconds)
+        pieces = (start, REQUEST_ID, exchange.id, TIMING, own, TIMING_UPSTREAM, upstream, HEAD_END, content)
         self.stream.send_whole(status, pieces, framing, now)
         return True
 
@@ -380,7 +280,7 @@ class Forwarding:
         if (breaker is not None and breaker.alert) or status >= _TELLING or instance.latency is not None:
             self._note_answer(instance, head, now, self.sent_at)
         if status in self.handling.retry.statuses and self._may_ask_another(now):
-            self._drop_connection()
+            self.drop_connection()
             self._retry(spares=True)
             return
         if self.hedge is not None:
@@ -388,14 +288,14 @@ class Forwarding:
         self.answered = True
         self._forget_body()
         exchange.status = status
-        lines = self._response_lines(head)
-        lines.append(_told(exchange, now - exchange.started - upstream_seconds, upstream_seconds))
+        lines = compose.response_lines(exchange, head)
+        lines.append(compose.timing_lines(exchange, now - exchange.started - upstream_seconds, upstream_seconds))
         framing = head.framing
         if framing == TUNNEL:
             self._open_tunnel(lines)
         elif status == 426 and b"upgrade" in head.noted:
             lines += (b"Connection: Upgrade", *(b"Upgrade: " + value for value in head.fields.all(b"upgrade")))
-        elif framing == CHUNKED and self.handling.trailers and self._client_takes_trailers():
+        elif framing == CHUNKED and self.handling.trailers and compose.takes_trailers(self.request):
             lines += announced_trailers(head.fields, self.handling.trailers)
         self.stream.send_head(status, head.phrase, lines, CHUNKED if framing == UNTIL_CLOSE else framing)
 
@@ -413,27 +313,9 @@ class Forwarding:
 
     def tunnel_ended(self, failure: str | None) -> None:
         """The tunnel that took over is closed on both sides."""
-        self._leave_instance()
+        self.leave()
         self.over = True
         self.exchange.finished(failure)
-
-    def _response_lines(self, head: ResponseHead) -> list[bytes]:
-        """The service's field lines that go on to the client, and those that policies add."""
-        exchange = self.exchange
-        fields = head.fields
-        drop = exchange.response_drop
-        has_date = b"date" in fields.names
-        if drop or head.hop_by_hop or head.status in _BODILESS:
-            drop = (drop or _NOTHING) | RESPONSE_DROP | head.hop_by_hop
-            lines = fields.without(drop | _LENGTH if head.status in _BODILESS else drop)
-        else:
-            lines = fields.without(RESPONSE_DROP)
-            if has_date:
-                head.passed = b"\r\n".join((head.line, *lines))
-        lines += exchange.response_lines
-        if not has_date:
-            lines.append(date_line())
-        return lines
 
     def response_body(self, data: bytes) -> None:
         """5. Pass content on."""
@@ -446,12 +328,12 @@ class Forwarding:
     def response_ended(self) -> None:
         """6. Free the connection, then end the response."""
         connection, self.connection = self.connection, None
-        instance = self._leave_instance()
+        instance = self.leave()
         if instance is not None and instance.breaker is not None and instance.breaker.alert:
             self._note_success(instance)
         trailers: list[bytes] = []
         if connection is not None:
-            if self.handling.trailers and self._client_takes_trailers():
+            if self.handling.trailers and compose.takes_trailers(self.request):
                 trailers = passed_trailers(connection.trailers, self.handling.trailers)
             if instance is not None and connection.is_reusable():
                 instance.give_back(connection)
@@ -459,18 +341,14 @@ class Forwarding:
                 connection.close()
         self.stream.end(trailers)
 
-    def _client_takes_trailers(self) -> bool:
-        """Whether the client asked for trailer fields (RFC 9110, section 6.5.1)."""
-        return b"te" in self.request.noted and b"trailers" in self.request.fields.tokens(b"te")
-
     def upstream_failed(self, error: UpstreamError) -> None:
         """The service did not answer, or not to the end."""
         connection, instance = self.connection, self.instance
-        stale = self.reused and connection is not None and not connection.heard and error.leg == "reset"
+        stale = self.is_stale(error)
         if instance is not None and not stale and self._is_its_fault(error, connection):
             instance.note_failure(self.exchange, time.monotonic() - self.sent_at if connection is not None else 0.0)
         self.connection = None
-        self._leave_instance()
+        self.leave()
         if self.answered:
             self.exchange.reason = error.reason
             self.stream.abort(error.reason)
@@ -543,11 +421,6 @@ class Forwarding:
         resting = self.service.resting(time.monotonic()) if spares else []
         return choose([*self.tried, *resting], exchange) or choose(resting, exchange) or choose((), exchange)
 
-    def time_left(self) -> float:
-        """Seconds until the exchange must be over."""
-        total = self.handling.timeouts.total
-        return NEVER if total is None else self.exchange.started + total - time.monotonic()
-
     def _retry(self, spares: bool) -> None:
         if self.hedge is not None and self.hedge.is_under_way:
             return
@@ -556,7 +429,7 @@ class Forwarding:
         if rounds <= 0:
             self._try_instance(spares)
         else:  # every instance has had its turn: give them a moment
-            pause = min(_BACKOFF * 2 ** (rounds - 1), _BACKOFF_LIMIT)
+            pause = min(_PAUSE * 2 ** (rounds - 1), _PAUSE_LIMIT)
             self.waiting = self.loop.call_later(pause, self._try_later, spares)
 
     def _try_later(self, spares: bool) -> None:
@@ -603,7 +476,7 @@ class Forwarding:
             self.instance.latency.note(now - self.sent_at, now)  # at least that long
         if hedge.hedging is self.service.failover and self.instance is not None:
             self.instance.note_failure(self.exchange, time.monotonic() - self.sent_at)
-        self._drop_try()
+        self.drop()
         hedge.hedging.note_won()
         self.instance, self.connection, self.sent_at = hedge.instance, hedge.connection, hedge.sent_at
         self.reused, self.hedge = False, None
@@ -621,9 +494,13 @@ class Forwarding:
     def _end_hedge(self) -> None:
         hedge, self.hedge = self.hedge, None
         if hedge is not None:
-            hedge.cancel()
+            hedge.drop()
 
     # ---- ends
+
+    def broke(self) -> None:
+        """A bug of ours: it costs this exchange and nothing else."""
+        self._refuse("internal_error", "the gateway failed on this request")
 
     def _refuse_for_want(self) -> None:
         """There is no instance that could be asked."""
@@ -640,21 +517,6 @@ class Forwarding:
         if not self.over:
             send_answer(self.exchange, Refusal(reason, detail, lines))
 
-    def _drop_connection(self) -> None:
-        """Leave an exchange with a service unfinished; its connection cannot serve another."""
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
-            self._leave_instance()
-
-    def _drop_try(self) -> None:
-        """Leave the try that is under way, wherever it is."""
-        self._drop_connection()
-        if self.waiting is not None:
-            self.waiting.cancel()
-            self.waiting = None
-            self._leave_instance()
-
     def _leave_service(self, limit: Limit) -> None:
         """Give the place back, and tell how long the service took, or had to so far."""
         exchange = self.exchange
@@ -666,43 +528,10 @@ class Forwarding:
         else:
             limit.leave(self.sent_at, time.monotonic() - self.sent_at, answered=False)
 
-    def _leave_instance(self) -> Instance | None:
-        instance, self.instance = self.instance, None
-        if instance is not None:
-            instance.in_flight -= 1
-            if instance.breaker is not None and instance.breaker.alert:
-                instance.breaker.left(self.exchange)
-        return instance
 
-
-def _told(exchange: Exchange, own_seconds: float, upstream_seconds: float) -> bytes:
-    """`X-Request-ID` and `Server-Timing` for the client."""
-    own, upstream = _written_out(own_seconds, upstream_seconds)
-    return b"".join((_ID[2:], exchange.id, _TIMING, own, _TIMING_UPSTREAM, upstream))
-
-
-def _written_out(own_seconds: float, upstream_seconds: float) -> tuple[bytes, bytes]:
-    """Both in milliseconds."""
-    try:
-        return _MILLISECONDS[int(own_seconds * 1e5)], _MILLISECONDS[int(upstream_seconds * 1e5)]
-    except IndexError:
-        return b"%.2f" % (own_seconds * 1000), b"%.2f" % (upstream_seconds * 1000)
-
-
-_ID: Final = b"\r\nX-Request-ID: "
-_TIMING: Final = b"\r\nServer-Timing: gateway;dur="
-_TIMING_UPSTREAM: Final = b", upstream;dur="
-_MILLISECONDS: Final = [b"%.2f" % (number / 100) for number in range(10_000)]
-"""What most durations are, written out: in hundredths of a millisecond."""
-_END: Final = b"\r\n\r\n"
-"""What follows the last line of a head."""
 _SOON: Final = (b"Retry-After: 1",)
-_NOTHING: Final[frozenset[bytes]] = frozenset()
 _MAY_ASK_FOR_REST: Final = (429, 503)
 _TELLING: Final = 426
 """The lowest status that has to be looked at: it asks for an upgrade, or says something about its instance."""
 _UNSENT: Final = ("connect", "connect_timeout")
 """Legs on which nothing of a request has reached a service."""
-_LENGTH: Final = frozenset({b"content-length"})
-_BODILESS: Final = (101, 204)
-"""Statuses that may not have a Content-Length (RFC 9110, section 8.6)."""

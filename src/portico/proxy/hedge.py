@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import Final, Protocol
 
 from portico.core.errors import UpstreamError
 from portico.core.exchange import Exchange
 from portico.core.messages import ResponseHead
+from portico.proxy import compose
+from portico.proxy.attempt import Attempt
 from portico.proxy.routing.route import Handling
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Instance
-from portico.wire.deadlines import NEVER
 from portico.wire.http1.client import UpstreamConnection
-
-logger: Final = logging.getLogger("portico.forward")
 
 HEDGED: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """Methods whose requests may be asked of two instances at once: they change nothing."""
 
 
 class Owner(Protocol):
-    """What a hedge stands beside."""
+    """What a hedge runs beside."""
 
     exchange: Exchange
     handling: Handling
     tried: tuple[Instance, ...]
-
-    def head_for(self, instance: Instance) -> bytes:
-        """The request's head as an instance gets it."""
 
     def hedge_answered(self, hedge: Hedge, head: ResponseHead) -> None:
         """The hedge has a response: its connection and its instance are the owner's now."""
@@ -39,20 +34,15 @@ class Owner(Protocol):
         """The hedge has none and will have none."""
 
 
-class Hedge:
-    """Waits, asks, and is a `ResponseReceiver` until a head comes."""
+class Hedge(Attempt):
+    """Waits, sends, and is a `ResponseReceiver` until a head comes."""
 
-    __slots__ = ("connection", "hedging", "instance", "loop", "owner", "reused", "sent_at", "waiting")
+    __slots__ = ("hedging", "owner")
 
     def __init__(self, owner: Owner, hedging: Hedging, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(owner.exchange, owner.handling, loop)
         self.owner = owner
         self.hedging = hedging
-        self.loop = loop
-        self.instance: Instance | None = None
-        self.connection: UpstreamConnection | None = None
-        self.reused = False
-        self.sent_at = 0.0
-        self.waiting: asyncio.TimerHandle | asyncio.Task[None] | None = None
 
     def wait(self) -> None:
         """Begin after the time that is set for it."""
@@ -63,67 +53,28 @@ class Hedge:
         """Whether an instance was asked, or is being connected to."""
         return self.instance is not None
 
-    def cancel(self) -> None:
-        """The other try has won, or nobody wants a response any more."""
-        if self.waiting is not None:
-            self.waiting.cancel()
-            self.waiting = None
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
-        self._leave()
-
     def begin(self, *, is_free: bool = False) -> None:
         """1. Choose another instance that has a connection to spare. 2. Find an open one, or open it."""
         self.waiting = None
-        owner = self.owner
-        service = owner.handling.service
-        instance = service.choose((*owner.tried, *service.full()), owner.exchange)
+        owner, service = self.owner, self.handling.service
+        instance = service.choose((*owner.tried, *service.full()), self.exchange)
         if instance is None or not self.hedging.begin(is_free=is_free):
             return
         owner.tried += (instance,)
-        instance.in_flight += 1
-        if instance.breaker is not None and instance.breaker.alert:
-            instance.breaker.started(owner.exchange)
-        self.instance = instance
         self.sent_at = time.monotonic()
-        connection = instance.take(recently_used=False)
-        self.reused = connection is not None
-        if connection is not None:
-            self._send(connection, instance)
-        else:
-            self.waiting = self.loop.create_task(self._connect(instance))
+        self.connect(instance, False)
 
-    async def _connect(self, instance: Instance) -> None:
-        try:
-            connection = await instance.connect(self.owner.handling.timeouts.connect)
-        except UpstreamError as error:
-            self.waiting = None
-            self.upstream_failed(error)
-        except Exception:
-            logger.exception("a connection failed in a way that nobody foresaw", extra={"instance": instance.name})
-            self.waiting = None
-            self._leave()
-            self.owner.hedge_failed(UpstreamError("connect", "the gateway failed on this request"))
-        else:
-            self.waiting = None
-            self._send(connection, instance)
-
-    def _send(self, connection: UpstreamConnection, instance: Instance) -> None:
+    def send(self, instance: Instance, connection: UpstreamConnection) -> None:
         """3. Send the head, which is all there is."""
-        exchange, timeouts = self.owner.exchange, self.owner.handling.timeouts
-        assert exchange.request is not None
+        request = self.exchange.request
+        assert request is not None
         self.connection = connection
-        deadline = NEVER if timeouts.total is None else exchange.started + timeouts.total
-        head = self.owner.head_for(instance)
-        connection.start_whole(self, exchange.request.method, head, timeouts, time.monotonic(), deadline)
+        head = compose.request_head(self.exchange, self.handling, instance, b"")
+        now, timeouts = time.monotonic(), self.handling.timeouts
+        connection.start_whole(self, request.method, head, timeouts, now, now + self.time_left())
 
-    def _leave(self) -> None:
-        instance, self.instance = self.instance, None
-        if instance is not None:
-            instance.in_flight -= 1
-            if instance.breaker is not None and instance.breaker.alert:
-                instance.breaker.left(self.owner.exchange)
+    def broke(self) -> None:
+        self.owner.hedge_failed(UpstreamError("connect", "the gateway failed on this request"))
 
     # ---- told by the service's side: ResponseReceiver
 
@@ -152,11 +103,10 @@ class Hedge:
 
     def upstream_failed(self, error: UpstreamError) -> None:
         """No response will come; where a kept connection had died unnoticed, that is nobody's fault."""
-        connection, self.connection = self.connection, None
-        stale = self.reused and connection is not None and not connection.heard and error.leg == "reset"
-        if self.instance is not None and not stale:
-            self.instance.note_failure(self.owner.exchange, time.monotonic() - self.sent_at)
-        self._leave()
+        if self.instance is not None and not self.is_stale(error):
+            self.instance.note_failure(self.exchange, time.monotonic() - self.sent_at)
+        self.connection = None
+        self.leave()
         self.owner.hedge_failed(error)
 
     def upstream_pause_writing(self) -> None:

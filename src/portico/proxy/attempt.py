@@ -1,0 +1,127 @@
+"""One attempt at one instance of a service: take or open a connection, send, leave."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+from portico.core.errors import UpstreamError
+from portico.core.exchange import Exchange
+from portico.proxy.routing.route import Handling
+from portico.upstreams.instance import Instance
+from portico.wire.deadlines import NEVER
+from portico.wire.http1.client import UpstreamConnection
+
+logger: Final = logging.getLogger("portico.forward")
+
+
+class Attempt:
+    """What a forwarding does one after the other, and a hedge once beside it; a `ResponseReceiver` in the making.
+
+    While `instance` is set, the exchange counts there; while `waiting` is, a connection is being opened or a pause
+    runs. Whoever inherits says what is sent and what comes of a failure.
+    """
+
+    # fmt: off
+    __slots__ = (
+        # the exchange
+        "exchange", "handling", "loop",
+        # the attempt that is under way
+        "connection", "instance", "reused", "sent_at", "waiting",
+    )
+    # fmt: on
+
+    instance: Instance | None
+    connection: UpstreamConnection | None
+    reused: bool
+    """Whether the connection has carried an exchange before; set with it."""
+    sent_at: float
+    """When the request was sent (monotonic seconds); 0 before."""
+    waiting: asyncio.TimerHandle | asyncio.Task[None] | None
+
+    def __init__(self, exchange: Exchange, handling: Handling, loop: asyncio.AbstractEventLoop) -> None:
+        self.exchange = exchange
+        self.handling = handling
+        self.loop = loop
+        self.instance = self.connection = self.waiting = None
+        self.sent_at = 0.0
+
+    def connect(self, instance: Instance, recently_used: bool, fresh_only: bool = False) -> None:
+        """Count at `instance`, find an open connection to it or open one, and send.
+
+        With `recently_used` an idle connection must have been used a moment ago, with `fresh_only` none will do.
+        """
+        breaker = instance.breaker
+        if breaker is not None and breaker.alert:
+            breaker.started(self.exchange)
+        self.instance = instance
+        instance.in_flight += 1
+        connection = None if fresh_only else instance.take(recently_used)
+        self.reused = connection is not None
+        if connection is not None:
+            self.send(instance, connection)
+        else:
+            self.waiting = self.loop.create_task(self._open(instance))
+
+    async def _open(self, instance: Instance) -> None:
+        try:
+            connection = await instance.connect(min(self.handling.timeouts.connect, self.time_left()))
+        except UpstreamError as error:
+            self.waiting = None
+            self.upstream_failed(error)
+        except Exception:
+            logger.exception("a connection failed in a way that nobody foresaw", extra={"instance": instance.name})
+            self.waiting = None
+            self.leave()
+            self.broke()
+        else:
+            self.waiting = None
+            self.send(instance, connection)
+
+    def send(self, instance: Instance, connection: UpstreamConnection) -> None:
+        """Send the request, or what is there of it."""
+        raise NotImplementedError
+
+    def upstream_failed(self, error: UpstreamError) -> None:
+        """No whole response will come."""
+        raise NotImplementedError
+
+    def broke(self) -> None:
+        """A bug of the gateway's ended the attempt; the instance is left already."""
+        raise NotImplementedError
+
+    def is_stale(self, error: UpstreamError) -> bool:
+        """Whether the service had closed a kept connection just as it was used again: nobody's failure."""
+        connection = self.connection
+        return connection is not None and self.reused and not connection.heard and error.leg == "reset"
+
+    def time_left(self) -> float:
+        """Seconds until the exchange must be over."""
+        total = self.handling.timeouts.total
+        return NEVER if total is None else self.exchange.started + total - time.monotonic()
+
+    def drop_connection(self) -> None:
+        """Leave an exchange with a service unfinished; its connection cannot serve another."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+            self.leave()
+
+    def drop(self) -> None:
+        """Leave the attempt that is under way, wherever it is."""
+        self.drop_connection()
+        if self.waiting is not None:
+            self.waiting.cancel()
+            self.waiting = None
+            self.leave()
+
+    def leave(self) -> Instance | None:
+        """Count at the instance no more, if that is still so."""
+        instance, self.instance = self.instance, None
+        if instance is not None:
+            instance.in_flight -= 1
+            if instance.breaker is not None and instance.breaker.alert:
+                instance.breaker.left(self.exchange)
+        return instance

@@ -1,0 +1,142 @@
+"""The messages of a forwarding: what of a request goes on to the service, and what of its response to the client."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from portico.core.exchange import Exchange
+from portico.core.fields import REQUEST_DROP, RESPONSE_DROP
+from portico.core.messages import CHUNKED, Fields, RequestHead, ResponseHead
+from portico.proxy.answer import date_line
+from portico.proxy.headers.forwarded import VIA, announced_trailers, believed_lines, believed_trace_id
+from portico.proxy.routing.route import Handling
+from portico.upstreams.instance import Instance
+
+HEAD_END: Final = b"\r\n\r\n"
+"""What follows the last line of a head."""
+LENGTH: Final = frozenset({b"content-length"})
+_BODILESS: Final = (101, 204)
+"""Statuses that may not have a Content-Length (RFC 9110, section 8.6)."""
+_NO_NAMES: Final[frozenset[bytes]] = frozenset()
+
+REQUEST_ID: Final = b"\r\nX-Request-ID: "
+TIMING: Final = b"\r\nServer-Timing: gateway;dur="
+TIMING_UPSTREAM: Final = b", upstream;dur="
+_MILLISECONDS: Final = [b"%.2f" % (number / 100) for number in range(10_000)]
+"""What most durations are, written out: in hundredths of a millisecond."""
+
+
+# ---- to the service
+
+
+def request_head(exchange: Exchange, handling: Handling, instance: Instance, upgrade: bytes) -> bytes:
+    """The request's head as an instance of the service gets it; `upgrade` is the protocol that it is offered."""
+    request = exchange.request
+    assert request is not None
+    match = exchange.place
+    own_id = exchange.id = exchange.request_id.encode()
+    line_end = instance.line_end
+    if handling.preserve_host and request.host:
+        line_end = b" HTTP/1.1\r\nHost: %b\r\n" % request.host
+    added = exchange.request_lines
+    if upgrade or handling.signer is not None:
+        added = _added_lines(exchange, handling, upgrade)
+    end = b"\r\n".join((b"", *added, b"", b"")) if added else HEAD_END
+    if exchange.trusted:
+        passed = _passed_lines(request, handling)
+        lines = b"\r\n".join((*passed, *_believed_lines(exchange, request), b"X-Request-ID: "))
+        return b"".join((request.method, b" ", match.target, exchange.query, line_end, lines, own_id, end))
+    fields, peer = request.fields, exchange.stream.client.peer
+    if fields.passed_by is not peer or handling.trailers:
+        _join_passed(exchange, request, handling)  # fields that repeat are one object: worked out once
+    # fmt: off
+    pieces = (
+        request.method, b" ", match.target, exchange.query, line_end, fields.passed, match.forwarded,
+        b"traceparent: 00-", own_id, b"-", own_id[16:], b"-01\r\nX-Request-ID: ", own_id, end,
+    )
+    # fmt: on
+    return b"".join(pieces)
+
+
+def _added_lines(exchange: Exchange, handling: Handling, upgrade: bytes) -> tuple[bytes, ...]:
+    """What stands in a head because of the route: the upgrade that it allows, and what policies add."""
+    signer = handling.signer
+    lines = exchange.request_lines
+    if upgrade:
+        lines = (b"Connection: Upgrade\r\nUpgrade: " + upgrade, *lines)
+    if signer is not None and exchange.consumer is not None:
+        lines = (*lines, signer.line(exchange))
+    return lines
+
+
+def _join_passed(exchange: Exchange, request: RequestHead, handling: Handling) -> None:
+    """What goes on of a client's fields, and what the service is to know about the client."""
+    peer, fields, host = exchange.stream.client.peer, request.fields, request.host
+    host_lines = (b"X-Forwarded-Host: " + host,) if host else ()  # HTTP/1.0 need not name one
+    fields.passed = b"\r\n".join((*_passed_lines(request, handling), VIA, *host_lines, peer.lines, b""))
+    fields.passed_by = None if handling.trailers else peer
+
+
+def _passed_lines(request: RequestHead, handling: Handling) -> list[bytes]:
+    """The client's field lines that go on to the service, and how the body is framed there."""
+    fields = request.fields
+    lines = fields.without(REQUEST_DROP | request.hop_by_hop) if request.hop_by_hop else fields.unnoted()
+    if request.framing == CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked")
+    elif request.framing or b"content-length" in request.noted:
+        lines.append(b"Content-Length: %d" % request.framing)
+    if handling.trailers:
+        lines += announced_trailers(fields, handling.trailers)
+        if takes_trailers(request):
+            lines.append(b"Connection: TE\r\nTE: trailers")
+    return lines
+
+
+def _believed_lines(exchange: Exchange, request: RequestHead) -> list[bytes]:
+    """What a trusted proxy reports, and that it was here."""
+    fields, peer, prefix = request.fields, exchange.stream.client.peer, exchange.place.route.prefix
+    lines = believed_lines(fields, peer, exchange.client_ip, request.host, prefix)
+    if believed_trace_id(fields) is None:
+        trace_id = exchange.trace_id.encode()
+        lines.append(b"traceparent: 00-%b-%b-01" % (trace_id, trace_id[16:]))
+    return [VIA, *lines]
+
+
+def takes_trailers(request: RequestHead) -> bool:
+    """Whether the client asked for trailer fields (RFC 9110, section 6.5.1)."""
+    return b"te" in request.noted and b"trailers" in request.fields.tokens(b"te")
+
+
+# ---- to the client
+
+
+def response_lines(exchange: Exchange, head: ResponseHead) -> list[bytes]:
+    """The service's field lines that go on to the client, and those that policies add."""
+    fields: Fields = head.fields
+    drop = exchange.response_drop
+    has_date = b"date" in fields.names
+    if drop or head.hop_by_hop or head.status in _BODILESS:
+        drop = (drop or _NO_NAMES) | RESPONSE_DROP | head.hop_by_hop
+        lines = fields.without(drop | LENGTH if head.status in _BODILESS else drop)
+    else:
+        lines = fields.without(RESPONSE_DROP)
+        if has_date:
+            head.passed = b"\r\n".join((head.line, *lines))
+    lines += exchange.response_lines
+    if not has_date:
+        lines.append(date_line())
+    return lines
+
+
+def timing_lines(exchange: Exchange, own_seconds: float, upstream_seconds: float) -> bytes:
+    """`X-Request-ID` and `Server-Timing` for the client."""
+    own, upstream = milliseconds(own_seconds, upstream_seconds)
+    return b"".join((REQUEST_ID[2:], exchange.id, TIMING, own, TIMING_UPSTREAM, upstream))
+
+
+def milliseconds(own_seconds: float, upstream_seconds: float) -> tuple[bytes, bytes]:
+    """Both written out in milliseconds."""
+    try:
+        return _MILLISECONDS[int(own_seconds * 1e5)], _MILLISECONDS[int(upstream_seconds * 1e5)]
+    except IndexError:
+        return b"%.2f" % (own_seconds * 1000), b"%.2f" % (upstream_seconds * 1000)
