@@ -97,7 +97,7 @@ class Forwarding(Attempt):
     # ---- towards the service
 
     def _try_instance(self, spares: bool = False) -> None:
-        """1. Choose an instance. 2. Find an open connection to it, or open one.
+        """6. Choose an instance, and connect to it.
 
         `spares` leaves those alone that asked for it.
         """
@@ -120,7 +120,7 @@ class Forwarding(Attempt):
         self.connect(instance, only_once, self.fresh_only)
 
     def send(self, instance: Instance, connection: UpstreamConnection) -> None:
-        """3. Send the head and what is there of the content."""
+        """6. Send the head, and what is there of the body."""
         self.connection = connection
         request, timeouts = self.request, self.handling.timeouts
         self.sent_at = now = time.monotonic()
@@ -236,7 +236,7 @@ class Forwarding(Attempt):
         self.stream.send_interim(head.status, head.phrase, head.fields.without(drop))
 
     def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
-        """4 to 6 in one, for a response that is all there and of which nobody else wants to know."""
+        """7. All of it in one, for a response that is all there and that is reported to nobody else."""
         exchange, instance, connection = self.exchange, self.instance, self.connection
         status = head.status
         if instance is None or connection is None or self.hedge is not None or status >= _TELLING:
@@ -268,7 +268,7 @@ class Forwarding(Attempt):
         return True
 
     def response_started(self, head: ResponseHead) -> None:
-        """4. Pass the response's head on, or try again if it is of a kind to be retried."""
+        """7. Pass the response's head on, or 8. try again if it is of a kind to be retried."""
         exchange = self.exchange
         now = time.monotonic()
         exchange.upstream_seconds = upstream_seconds = now - self.sent_at
@@ -318,15 +318,15 @@ class Forwarding(Attempt):
         self.exchange.finished(failure)
 
     def response_body(self, data: bytes) -> None:
-        """5. Pass content on."""
+        """7. Pass the body on."""
         self.stream.send_body(data)
 
     def response_sink(self) -> Sink | None:
-        """5. The same, past this house, where the content is long and nothing is to be done to it."""
+        """7. The same in the kernel, where the body is long and nothing is to be done to it."""
         return self.stream.sink()
 
     def response_ended(self) -> None:
-        """6. Free the connection, then end the response."""
+        """7. Free the connection, then end the response."""
         connection, self.connection = self.connection, None
         instance = self.leave()
         if instance is not None and instance.breaker is not None and instance.breaker.alert:
@@ -387,7 +387,7 @@ class Forwarding(Attempt):
             return True
         return self.body_done and connection is not None and not connection.paused
 
-    # ---- trying again
+    # ---- 8. trying again
 
     def _may_retry(self, leg: str) -> bool:
         """Whether another try is safe, wanted, and within bounds.

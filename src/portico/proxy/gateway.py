@@ -1,4 +1,4 @@
-"""The way of a request through the house: who, where to, whether, forward, observe."""
+"""The request pipeline: identify, route, apply policies, forward, observe. The numbers are docs/life-of-a-request's."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Gateway:
         exchange.method = request.method_name
         try:
             self.identify(exchange, stream, request)
-            path, mark, query = request.target.partition(b"?")  # 2. Where it is to go.
+            path, mark, query = request.target.partition(b"?")  # 4. Route.
             exchange.query = mark + query
             place = self.snapshot.places.find(request, path)
             if isinstance(place, Answer):
@@ -124,7 +124,7 @@ class Gateway:
     # ---- the steps
 
     def identify(self, exchange: Exchange, stream: Stream, request: RequestHead) -> None:
-        """1. Whose request it is and by which names it is known."""
+        """3. Whose request it is, and by which ids it is known."""
         exchange.trace_id = exchange.request_id = next(self._ids)
         networks = self.snapshot.trusted_proxies
         client = stream.client
@@ -139,7 +139,7 @@ class Gateway:
             exchange.trace_id = believed_trace_id(request.fields) or exchange.trace_id
 
     def _pass_policies(self, exchange: Exchange, handling: Handling, policies: Sequence[Policy]) -> None:
-        """3. Every policy in order; only one that has to wait costs a task. 4. To the service, if it may have more."""
+        """5. Every policy in order; only one that has to wait costs a task. 6. To the service, if it may have more."""
         for policy in policies:
             verdict = policy(exchange)
             if verdict is None:
@@ -159,7 +159,7 @@ class Gateway:
             self._queue(exchange, handling, limit)
 
     def finish(self, exchange: Exchange, failure: str | None) -> None:
-        """5. Observe the exchange, once, whatever happened."""
+        """9. Observe the exchange, once, whatever happened."""
         exchange.content = b""  # a connection remembers its last exchange
         seconds = (exchange.ended or time.monotonic()) - exchange.started
         if failure is not None:

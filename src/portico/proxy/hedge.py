@@ -54,7 +54,7 @@ class Hedge(Attempt):
         return self.instance is not None
 
     def begin(self, *, is_free: bool = False) -> None:
-        """1. Choose another instance that has a connection to spare. 2. Find an open one, or open it."""
+        """6. Choose another instance that has a connection to spare, and connect to it."""
         self.waiting = None
         owner, service = self.owner, self.handling.service
         instance = service.choose((*owner.tried, *service.full()), self.exchange)
@@ -65,7 +65,7 @@ class Hedge(Attempt):
         self.connect(instance, False)
 
     def send(self, instance: Instance, connection: UpstreamConnection) -> None:
-        """3. Send the head, which is all there is."""
+        """6. Send the head, which is all there is."""
         request = self.exchange.request
         assert request is not None
         self.connection = connection
@@ -89,7 +89,7 @@ class Hedge(Attempt):
         return False
 
     def response_started(self, head: ResponseHead) -> None:
-        """4. Take the first one's place."""
+        """7. Take over from the first attempt."""
         self.owner.hedge_answered(self, head)
 
     def response_body(self, data: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from portico.wire.http1.grammar import _NEW_LINES, _REMEMBERED_LINES, _FieldNames
+from portico.wire.http1.grammar import _NEW_LINES, _REMEMBERED_LINES, _FieldNames, parse_request_head
 
 
 def test_lines_that_come_again_are_remembered_and_those_that_come_once_are_not() -> None:
@@ -34,3 +34,15 @@ def test_a_line_that_is_not_valid_is_never_remembered(line: bytes) -> None:
         with pytest.raises(ValueError, match="not a field line"):
             names[line]
     assert not names
+
+
+def test_names_of_unknown_methods_are_not_kept() -> None:
+    """An interned string may live as long as the process: a client could fill its memory with methods."""
+    heads = [parse_request_head(b"MADE-UP / HTTP/1.1", b"Host: a", 10, 100, frozenset()) for _ in range(2)]
+    assert heads[0].method_name == heads[1].method_name == "MADE-UP"
+    assert heads[0].method_name is not heads[1].method_name
+
+
+def test_the_name_of_a_known_method_is_one_object() -> None:
+    heads = [parse_request_head(b"QUERY / HTTP/1.1", b"Host: a", 10, 100, frozenset()) for _ in range(2)]
+    assert heads[0].method_name is heads[1].method_name
