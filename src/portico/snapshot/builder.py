@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from random import randrange
 from typing import Any, Final
 
 from portico.config import Config, MaxRequests, ResolvedRoute, ServiceSettings, Upstream
@@ -78,6 +77,8 @@ class SnapshotBuilder:
         self._instances: dict[tuple[str, str, str], Instance] = {}
         self._limits: dict[str, Limit] = {}
         self._services: list[Service] = []
+        self._by_name: dict[tuple[str, str | None], Service] = {}
+        """Those of the last snapshot, by name and version: the next one's follow them."""
         self._found: dict[str, Sequence[Found]] = {}
         """The instances that registered, by service."""
         self._changing: dict[tuple[str, str | None], tuple[ServiceSettings, Service]] = {}
@@ -120,7 +121,11 @@ class SnapshotBuilder:
         taken = any(route.path == "/" and not route.hosts for route in config.all_routes)
         for rule in self._own_rules(config, taken):
             router.add(rule)
-        self._services, self._changing = [*services.values()], changing
+        for key, service in services.items():  # as late as can be: requests go on meanwhile
+            if key in self._by_name:
+                service.follow(self._by_name[key])
+            yield
+        self._services, self._by_name, self._changing = [*services.values()], services, changing
         known, self._instances = self._instances, instances
         self._limits = limits
         for identity, instance in known.items():
@@ -153,8 +158,7 @@ class SnapshotBuilder:
                 for instance, _ in coming:
                     if instance not in service.instances and instance.in_flight == 0:
                         instance.returned = now
-                start = randrange(len(coming)) if coming else 0  # noqa: S311 - turns stay even where sets change often
-                service.replace(coming[start:] + coming[:start])
+                service.replace(coming)
         for identity in [each for each in self._instances if each[0] in keys and each not in members]:
             self._let_go(identity, self._instances.pop(identity))
         self._instances |= members

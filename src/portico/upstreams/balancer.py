@@ -28,6 +28,13 @@ class Balancer(Protocol[M]):
     def choose(self, excluded: Sequence[M], exchange: Exchange) -> M | None:
         """A member that is not `excluded`; None where there is none."""
 
+    def follow(self, previous: object) -> None:
+        """Go on where the balancer before this one stopped: it chose for the same service.
+
+        What is kept is what still holds for these members. Where choices begin anew instead, they must not begin with
+        the same member every time: sets may change more often than requests come.
+        """
+
 
 MakeBalancer: TypeAlias = Callable[[Sequence[M], Sequence[int]], Balancer[M]]
 """Makes a balancer of members and their weights."""

@@ -31,6 +31,16 @@ class LeastConnections(Generic[M]):
             tied.append(place)
         return self._members[self._turn(tied)] if tied else None
 
+    def follow(self, previous: object) -> None:
+        """Members that stay keep their credit, in proportion to what they weigh now."""
+        if not isinstance(previous, LeastConnections):
+            return
+        known = {id(member): place for place, member in enumerate(previous._members)}
+        for place, member in enumerate(self._members):
+            old = known.get(id(member))
+            if old is not None:
+                self._credit[place] = previous._credit[old] * self._weights[place] // previous._weights[old]
+
     def _turn(self, places: list[int]) -> int:
         """Whose turn it is among equals: smooth weighted round robin, with credit that outlasts the choice."""
         if len(places) == 1:

@@ -42,6 +42,9 @@ class PowerOfTwo(Generic[M]):
         one, other = pairs[first], pairs[second]
         return other[0] if _cost(*other, now) < _cost(*one, now) else one[0]
 
+    def follow(self, previous: object) -> None:
+        """Nothing is remembered here: latencies are the members'."""
+
 
 def _cost(member: M, weight: int, now: float) -> float:
     expected = member.latency.at(now) if member.latency is not None else _UNKNOWN

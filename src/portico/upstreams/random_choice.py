@@ -33,3 +33,6 @@ class RandomChoice(Generic[M]):
         pairs = zip(self._members, self._weights, strict=True)
         left = [(each, weight) for each, weight in pairs if each not in excluded]
         return RandomChoice([each for each, _ in left], [weight for _, weight in left]).choose((), exchange)
+
+    def follow(self, previous: object) -> None:
+        """Nothing is remembered."""

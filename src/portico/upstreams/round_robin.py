@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import gcd
+from random import randrange
 from typing import Final, Generic, TypeVar
 
 from portico.core.exchange import Exchange
@@ -36,6 +37,13 @@ class RoundRobin(Generic[T]):
             if cycle[index] not in excluded:
                 return cycle[index]
         return None
+
+    def follow(self, previous: object) -> None:
+        """The same cycle goes on; another one begins anywhere in it, so that by chance too each gets its share."""
+        if isinstance(previous, RoundRobin) and previous._cycle == self._cycle:
+            self._next = previous._next
+        elif self._cycle:
+            self._next = randrange(len(self._cycle))  # noqa: S311 - nobody is to be kept from guessing it
 
 
 def smooth_cycle(members: Sequence[T], weights: Sequence[int]) -> list[T]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from portico.core.exchange import Exchange
 from portico.core.messages import IDEMPOTENT
-from portico.upstreams.balancer import MakeBalancer
+from portico.upstreams.balancer import Balancer, MakeBalancer
 from portico.upstreams.breaker import CLOSED, HALF_OPEN
 from portico.upstreams.budget import Budget
 from portico.upstreams.hedging import Hedging
@@ -95,12 +95,29 @@ class Service:
         self.failover = failover
         """For second tries beside an instance that is silent while others answer."""
         self.budget = failover.budget if failover else Budget()
+        self.hedges = hedging.budget if hedging else Budget()
+        """What hedging may use, or may once it is turned on again."""
         self.limit: Limit | None = None
         """How many exchanges it may have under way; None: any number."""
         self.deadline = self.wakes = NEVER
         self._deadlines = deadlines
         self._balancing = balancing or Balancing()
+        self._balancer: Balancer[Instance] | None = None
         self.replace(instances)
+
+    def follow(self, previous: Service) -> None:
+        """Go on where the last snapshot's service stopped: with whose turn it is, and what second tries have used up.
+
+        Else a reload would refill the budgets in the middle of an outage, and send the next request to the first
+        instance, whichever had the last one.
+        """
+        self.budget, self.hedges = previous.budget, previous.hedges
+        if self.failover is not None:
+            self.failover.budget = self.budget
+        if self.hedging is not None:
+            self.hedging.budget = self.hedges
+        if self._balancer is not None:
+            self._balancer.follow(previous._balancer)
 
     def replace(self, instances: Sequence[tuple[Instance, int]]) -> None:
         """Have other instances, each with its weight; what is under way at those that go is not touched."""
@@ -115,7 +132,10 @@ class Service:
         now = time.monotonic()
         shares = [self._warmth(instance, now) for instance in available]
         weights = [self._weights[instance] * share for instance, share in zip(available, shares, strict=True)]
-        self.choose = self._balancing.make(available, weights).choose
+        balancer = self._balancing.make(available, weights)
+        if self._balancer is not None:
+            balancer.follow(self._balancer)
+        self._balancer, self.choose = balancer, balancer.choose
         if any(share < _WHOLE for share in shares):
             self._deadlines.set(self, now + self._balancing.slow_start / _WHOLE)
 
