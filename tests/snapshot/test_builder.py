@@ -20,6 +20,7 @@ from portico.proxy.routing.route import Route
 from portico.snapshot.builder import SnapshotBuilder
 from portico.upstreams import round_robin
 from portico.upstreams.budget import Budget
+from portico.upstreams.named_instance import NamedInstance
 from portico.upstreams.service import Service
 from portico.wire.deadlines import Deadlines
 from portico.wire.turn import Turn
@@ -196,3 +197,28 @@ def test_each_service_and_version_keeps_its_own() -> None:
     after = world.builder.build(config, 3)
     left = {path: used_up(service_of(after, path).budget) for path in ("/api/a/x", "/v1/a/x", "/v2/a/x", "/api/b/x")}
     assert left == {"/api/a/x": 10, "/v1/a/x": 0, "/v2/a/x": 10, "/api/b/x": 10}
+
+
+# ---- instances that are reached by other means
+
+
+def test_an_instance_with_other_tls_is_the_same_instance_but_for_its_connections_and_breaker() -> None:
+    """As when a certificate is renewed. What failed before may have been the TLS, so its breaker begins anew."""
+    written = {"instances": [{"url": "https://one.test"}, {"url": "https://two.test"}], "slow_start": 10}
+    written["load_balancing"] = "power_of_two"
+    world = World(**written, tls={"server_name": "one"})
+    before = {instance.name: instance for instance in world.service.instances}
+    world.builder.set_health([("a", "https://two.test", False)])
+    one = before["one.test"]
+    assert isinstance(one, NamedInstance)
+    assert one.latency is not None
+    one.host_name.addresses = ["192.0.2.7"]
+    one.heard, one.returned, one.rests_until = 1.0, 2.0, 3.0
+    world.build(**written, tls={"server_name": "other"})
+    after = {instance.name: instance for instance in world.service.instances}
+    new = after["one.test"]
+    assert isinstance(new, NamedInstance)
+    assert new is not one
+    assert new.host_name.addresses == ["192.0.2.7"], "nothing fails while the name cannot be looked up"
+    assert (new.latency, new.heard, new.returned, new.rests_until) == (one.latency, 1.0, 2.0, 3.0)
+    assert {name: instance.healthy for name, instance in after.items()} == {"one.test": True, "two.test": False}

@@ -289,9 +289,9 @@ class SnapshotBuilder:
                 )
                 kind = Instance if is_literal(settings.host) else NamedInstance
                 instance = kind(address, self._deadlines, self._turn, RESPONSE_DROP)
-                instance.healthy = all(
-                    old.healthy for place, old in self._instances.items() if place[:2] == identity[:2]
-                )
+                for known, old in self._instances.items():
+                    if known[:2] == identity[:2]:
+                        instance.follow(old)
             instance.idle_time = upstream.idle_connection_timeout
             instance.latency = (instance.latency or Latency()) if wants_latency else None
             instance.max_connections = upstream.max_connections or sys.maxsize

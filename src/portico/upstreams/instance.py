@@ -64,6 +64,15 @@ class Instance:
         self._heads = ResponseHeads(noted)
         self._idle: list[UpstreamConnection] = []
 
+    def follow(self, previous: Instance) -> None:
+        """Be as well as the instance that was at this address, from which only the TLS differs.
+
+        The breaker begins anew: it may be the TLS that failed.
+        """
+        self.healthy = self.healthy and previous.healthy
+        self.latency = previous.latency
+        self.heard, self.returned, self.rests_until = previous.heard, previous.returned, previous.rests_until
+
     # ---- what comes of exchanges; told only where a breaker or a balancer wants to know
 
     def note_answer(self, exchange: object, status: int, seconds: float) -> None:

@@ -29,6 +29,12 @@ class NamedInstance(Instance):
         super().__init__(address, deadlines, turn, noted)
         self.host_name = name or HostName(address.host)
 
+    def follow(self, previous: Instance) -> None:
+        """The name's addresses are known already."""
+        super().follow(previous)
+        if isinstance(previous, NamedInstance):
+            self.host_name = previous.host_name
+
     def take(self, recently_used: bool) -> UpstreamConnection | None:
         """An idle connection to the address whose turn it is."""
         address = self.host_name.next()
