@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from portico.core.errors import Answer
+from portico.core.errors import Answer, MessageError
 from portico.core.exchange import Place
 from portico.core.messages import Fields, RequestHead
 from portico.proxy.routing import places as module
@@ -107,6 +109,61 @@ def test_a_route_that_depends_on_fields_is_looked_up_each_time() -> None:
     assert found(places, asking, b"/x") == "b"
     asking.fields = Fields([b"x-beta"], [b"X-Beta: 1"])
     assert found(places, asking, b"/x") == "a"
+
+
+@pytest.mark.parametrize("path", [b"//x", b"/x//", b"/x//y", b"//x//y"])
+def test_whether_a_path_with_empty_segments_hides_a_route_is_asked_each_time_where_fields_decide(path: bytes) -> None:
+    places = Places(
+        router(("/x", {"headers": ((b"x-beta", b"1"),)}), ("/x/y", {"headers": ((b"x-beta", b"1"),)}), ("/", {}))
+    )
+    plain, narrowed = request(), request()
+    narrowed.fields = Fields([b"x-beta"], [b"X-Beta: 1"])
+    hides = path != b"/x//"  # that is under /x whether slashes are merged or not
+    for _ in range(2):
+        assert found(places, plain, path) == "c"
+        if hides:
+            with pytest.raises(MessageError, match="hide which route"):
+                places.find(narrowed, path)
+        else:
+            assert found(places, narrowed, path) == "a"
+
+
+def test_a_path_with_empty_segments_that_no_field_decides_about_is_remembered() -> None:
+    routes = router(("/x", {"headers": ((b"x-beta", b"1"),)}), ("/", {}))
+    places = Places(routes)
+    for _ in range(3):
+        assert found(places, request(), b"/a//b") == "b"
+    assert routes.matches == 2, "by the path as it came, and by the merged one"
+
+
+@pytest.mark.parametrize("method", [b"OPTIONS", b"GET"])
+@pytest.mark.parametrize(
+    ("host", "name"), [(b"a.example", "a"), (b"A.EXAMPLE", "a"), (b"a.example.:8080", "a"), (b"b.example", "b")]
+)
+def test_what_is_remembered_of_a_host_is_right_for_each_way_to_write_it(host: bytes, name: str, method: bytes) -> None:
+    places = Places(router(("/", {"hosts": ("a.example",)}), ("/", {})))
+    for asking in (host, b"a.example", b"b.example", host):
+        expected = {host: name, b"a.example": "a", b"b.example": "b"}[asking]
+        assert found(places, request(asking, method), b"/x") == expected
+
+
+def test_a_preflight_leaves_nothing_behind_for_other_options_requests() -> None:
+    answering: Any = SimpleNamespace(answers_preflights=True)
+    reads, options = (replace(route(name), handling=answering) for name in "ab")
+    places = Places(
+        Router(
+            [
+                Rule("/", reads, methods=frozenset({b"GET"})),
+                Rule("/", options, methods=frozenset({b"OPTIONS"})),
+            ]
+        )
+    )
+    preflight, plain = request(method=b"OPTIONS"), request(method=b"OPTIONS")
+    names = [b"origin", b"access-control-request-method"]
+    preflight.fields = Fields(names, [b"Origin: https://a", b"Access-Control-Request-Method: GET"])
+    for path in (b"/x", b"/x", b"/x//y", b"/x//y"):
+        assert found(places, preflight, path) == "a", "also where a path with merged slashes is compared"
+        assert found(places, plain, path) == "b"
 
 
 def test_long_hosts_and_paths_are_not_remembered() -> None:

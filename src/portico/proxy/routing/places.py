@@ -54,19 +54,21 @@ class Places:
         if path == b"*":
             return Answer(204)
         segments = segments_of(path)
-        match = self._match_preflight(request, segments) if request.method == b"OPTIONS" else None
-        match = match or self._router.match(segments, request.host, request.method, request.fields)
+        match = self._match(request, segments)
         if match is None:
             return self._refusal(request, segments)
         route, depth = match
+        reads_fields = self._router.reads_fields(segments)
         if b"//" in path:
-            self._refuse_hidden(request, segments, route)
+            merged = tuple(segment for segment in segments if segment)
+            self._refuse_hidden(request, merged, route)
+            reads_fields = reads_fields or self._router.reads_fields(merged)
         if isinstance(route, Route):
             target = self._one(route.rewrite.apply(path, depth))
             place = Place(route, route.handling, path.decode(), target, route.forwarded)
         else:
             place = Place(route, None, path.decode(), path)
-        if len(path) <= _REMEMBERED_SIZE and request.method != b"OPTIONS" and not self._router.reads_fields(segments):
+        if len(path) <= _REMEMBERED_SIZE and request.method != b"OPTIONS" and not reads_fields:
             self._remember(request, path, place)
         return place
 
@@ -101,15 +103,15 @@ class Places:
             self._old, self._young, self._count = self._young, {}, 0
         self._count += 1
 
-    def _match_preflight(
-        self, request: RequestHead, segments: tuple[bytes, ...]
-    ) -> tuple[Route | LocalRoute, int] | None:
-        """The route that a preflight asks about, if it answers such questions."""
-        method = request.fields.get(b"access-control-request-method")
-        if method is None or b"origin" not in request.fields.names:
-            return None
-        match = self._router.match(segments, request.host, method, request.fields)
-        return match if match and isinstance(match[0], Route) and match[0].handling.answers_preflights else None
+    def _match(self, request: RequestHead, segments: tuple[bytes, ...]) -> tuple[Route | LocalRoute, int] | None:
+        """The route of a request, or that which a preflight asks about, if it answers such questions."""
+        fields = request.fields
+        if request.method == b"OPTIONS" and b"origin" in fields.names:
+            asked = fields.get(b"access-control-request-method")
+            match = self._router.match(segments, request.host, asked, fields) if asked is not None else None
+            if match and isinstance(match[0], Route) and match[0].handling.answers_preflights:
+                return match
+        return self._router.match(segments, request.host, request.method, fields)
 
     def _refusal(self, request: RequestHead, segments: tuple[bytes, ...]) -> Refusal:
         allowed = self._router.allowed_methods(segments, request.host, request.fields)
@@ -118,9 +120,8 @@ class Places:
         lines = (b"Allow: " + b", ".join(allowed),)
         return Refusal("method_not_allowed", f"{request.method.decode()} is not offered here", lines)
 
-    def _refuse_hidden(self, request: RequestHead, segments: tuple[bytes, ...], found: Route | LocalRoute) -> None:
+    def _refuse_hidden(self, request: RequestHead, merged: tuple[bytes, ...], found: Route | LocalRoute) -> None:
         """A service that merges slashes would read another path: refuse where that path has a route of its own."""
-        merged = [segment for segment in segments if segment]
-        match = self._router.match(merged, request.host, request.method, request.fields)
+        match = self._match(request, merged)
         if match is not None and match[0] is not found:
             raise MessageError("malformed_request", "empty segments that hide which route the path means")
