@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -292,9 +291,8 @@ class SnapshotBuilder:
                 for known, old in self._instances.items():
                     if known[:2] == identity[:2]:
                         instance.follow(old)
-            instance.idle_time = upstream.idle_connection_timeout
+            instance.rebound(upstream.idle_connection_timeout, upstream.max_connections)
             instance.latency = (instance.latency or Latency()) if wants_latency else None
-            instance.max_connections = upstream.max_connections or sys.maxsize
             if isinstance(instance, NamedInstance):
                 instance.host_name.refresh = upstream.dns_refresh
             self._breakers.equip(instance, key, settings.url, trip)

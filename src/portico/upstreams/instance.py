@@ -134,14 +134,24 @@ class Instance:
         self._make_room()
         return await self._connect_to(self.address.host, patience)
 
+    def rebound(self, idle_time: float, max_connections: int | None) -> None:
+        """Take other bounds, also for the connections that are idle already."""
+        self.idle_time = idle_time
+        self.max_connections = max_connections or sys.maxsize
+        for connection in self._idle:
+            if connection.idle_since + idle_time < connection.deadline:
+                self._deadlines.set(connection, connection.idle_since + idle_time)
+        self._make_room()
+
     def retire(self) -> None:
         """It is an instance no more: what is under way there may finish, and no connection is kept."""
         self.idle_time = 0.0
         self.close()
 
     def prune(self) -> None:
-        """Forget idle connections that have closed."""
+        """Forget idle connections that have closed, and close those that came back to one that may have fewer now."""
         self._idle = [connection for connection in self._idle if connection.is_alive()]
+        self._make_room()
 
     def close(self) -> None:
         """Close the idle connections; those in use end with their exchanges."""
@@ -151,8 +161,11 @@ class Instance:
         self._idle.clear()
 
     def _make_room(self) -> None:
-        """An idle connection that could not be used makes way for a new one where there may be no more."""
-        if self.in_flight + len(self._idle) > self.max_connections:
+        """Idle connections that could not be used make way for new ones where there may be no more.
+
+        Exchanges alone may be too many: a reload has lowered their number.
+        """
+        while self._idle and self.in_flight + len(self._idle) > self.max_connections:
             self._idle.pop(0).close()
 
     async def _connect_to(self, host: str, patience: float) -> UpstreamConnection:
