@@ -59,6 +59,9 @@ class Connection(Protocol):
     def close_if_idle(self) -> None:
         """Close where nothing runs."""
 
+    def forget_heads(self) -> None:
+        """Take no request to be like one before it, which was read under other limits."""
+
 
 class Frontend:
     """The side of a worker that clients see: what all their connections share.
@@ -86,6 +89,12 @@ class Frontend:
         self.draining = False
         self.in_flight = 0
         self.tunnels = 0
+
+    def change_limits(self, limits: Limits) -> None:
+        """Have other limits, from the next request on."""
+        self.limits = limits
+        for connection in self.connections:
+            connection.forget_heads()
 
     def admit(self, connection: Connection) -> MessageError | None:
         """Count a new connection; the error where it is one too many."""

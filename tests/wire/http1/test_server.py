@@ -455,6 +455,27 @@ def test_a_lower_limit_of_content_holds_for_known_fields(again: bytes) -> None:
     assert [each.status for each in world.exchanges] == [None, 413]
 
 
+def test_a_lower_number_of_fields_holds_for_known_fields() -> None:
+    """For those of the request before, and for those of one before that."""
+    world = ServerWorld(connections=2)
+    for wire in world.wires:
+        wire.feed([asked(b"/", b"a")])
+    world.wires[1].feed([GET])
+    world.server.change_limits(Limits(header_count=1))
+    for wire in world.wires:
+        wire.feed([asked(b"/", b"a")])
+    assert [each.status for each in world.exchanges] == [None, None, None, 431, 431]
+
+
+def test_limits_that_change_while_a_request_is_answered_leave_its_response_alone() -> None:
+    world = held(GET)
+    world.server.change_limits(Limits(header_count=1))
+    world.exchanges[0].stream.send_whole(200, (b"HTTP/1.1 200 OK", b"\r\n\r\n", b"ab"), 2, 0.0)
+    world.wire.feed([GET])
+    assert world.written == b"HTTP/1.1 200 OK\r\n\r\nab"
+    assert [each.finishes for each in world.exchanges] == [[None], []]
+
+
 def test_a_client_that_waits_to_be_told_to_go_on_under_known_fields() -> None:
     world = held()
     for length, content in ((0, b""), (2, b""), (2, b"ab"), (2, b""), (3, b"efg"), (2, b"")):

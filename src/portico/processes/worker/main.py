@@ -304,7 +304,7 @@ class _Worker:
         self.config = config
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
         for entrance in self.entrances:
-            entrance.server.limits = _limits(config.gateway)
+            entrance.server.change_limits(_limits(config.gateway))
         if self.tls is not None and config.gateway.tls is not None:
             self.tls.adopt(config.gateway.tls)
         if self.redirect is not None:

@@ -81,6 +81,11 @@ class RequestHeads:
             entries[latest.tail] = latest
         self.latest = request if request.framing >= 0 and request.version == 11 else None
 
+    def forget(self) -> None:
+        """Have the next request parsed, whatever it repeats."""
+        self.latest = None
+        self.entries.clear()
+
 
 def _like(latest: RequestHead, tail: bytes) -> RequestHead | None:
     """A head with this whole `tail`, but for its target, if all that decides is alike, but for its body's length."""

@@ -330,6 +330,10 @@ class ServerConnection(TurnProtocol):
         server.handler.begin(self, request, b"", now)
         return True
 
+    def forget_heads(self) -> None:
+        """Read the next request field by field: what those before it may have been is allowed no more."""
+        self.heads.forget()
+
     def _advance(self) -> None:
         """Begin what is in the buffer, request after request: a later one waits for the response before it."""
         self.planned = False
