@@ -60,7 +60,8 @@ local function look(key, allowed, rate)
     return allowed - used, string.format('%.0f %.0f', used, period), math.ceil(wait / 1000) + 1000
   end
   rate = tonumber(rate)
-  local debt = used and moment and math.max(0, used - math.max(0, now - moment) * rate) or 0
+  -- a burst that was lowered makes no bucket emptier than empty
+  local debt = used and moment and math.max(0, math.min(used, allowed) - math.max(0, now - moment) * rate) or 0
   debt = debt + 1
   if debt > allowed + 1e-6 then return -math.ceil(math.min(LONGEST, math.max(1, (debt - allowed) / rate))) end
   local full_in = math.min(LONGEST, debt / rate)
