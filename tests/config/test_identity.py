@@ -13,7 +13,7 @@ from portico.config.model import dump_config, load_dumped
 KEY, OTHER = "k" * 32, "o" * 40
 ONE = "services: {a: {url: http://h}}\n"
 OWN_KEY = f"services:\n  a: {{url: http://h, policies: {{identity: {{keys: [{OTHER}]}}}}}}\n"
-GUARDED = "policies: {rate_limit: {}, auth: {jwt: {}}, identity: {%s}}"
+GUARDED = "policies: {rate_limit: {}, auth: {jwt: {require_expiry: true}}, identity: {%s}}"
 ENVIRON = {"SECRET_KEY": "s" * 32}
 
 

@@ -18,12 +18,14 @@ def warned(load: Load, text: str, environ: Mapping[str, str] | None = None) -> l
 
 
 def test_nothing_to_warn_of(load: Load) -> None:
-    assert warned(load, ONE + LIMITED + ", auth: {jwt: {}}}", {"SECRET_KEY": "k" * 32}) == []
+    assert warned(load, ONE + LIMITED + ", auth: {jwt: {require_expiry: true}}}", {"SECRET_KEY": "k" * 32}) == []
     assert warnings_for(load_config(None, {})) == []
 
 
 def test_the_secret_from_the_documentation(load: Load) -> None:
-    lines = warned(load, ONE + LIMITED + ", auth: {jwt: {}}}", {"SECRET_KEY": "your-secret-key-here"})
+    lines = warned(
+        load, ONE + LIMITED + ", auth: {jwt: {require_expiry: true}}}", {"SECRET_KEY": "your-secret-key-here"}
+    )
     assert lines == [
         "portico.yaml:2:40: policies.auth.jwt.secret: the secret is the one from the documentation: "
         "anybody can sign tokens with it"
@@ -31,11 +33,43 @@ def test_the_secret_from_the_documentation(load: Load) -> None:
 
 
 def test_a_short_secret(load: Load) -> None:
-    text = "services:\n  a: {url: http://h, policies: {auth: {jwt: {secret: short}}}}\n" + LIMITED + "}"
+    text = (
+        "services:\n  a: {url: http://h, policies: {auth: {jwt: {secret: short, require_expiry: true}}}}\n"
+        + LIMITED
+        + "}"
+    )
     assert warned(load, text) == [
         "portico.yaml:2:54: services.a.policies.auth.jwt.secret: "
         "HS256 wants a secret of 32 bytes or more (RFC 7518, section 3.2)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("jwt", "is_warned"),
+    [
+        ("{}", True),
+        ("{required_claims: [sub]}", True),
+        ("{required_claims: [exp]}", False),
+        ("{require_expiry: true}", False),
+        ("{require_expiry: false}", False),
+    ],
+)
+def test_tokens_that_never_end(jwt: str, is_warned: bool, load: Load) -> None:
+    lines = warned(load, ONE + LIMITED + ", auth: {jwt: " + jwt + "}}", {"SECRET_KEY": "k" * 32})
+    expected = (
+        "portico.yaml:2:35: policies.auth.jwt: a token without exp is good for ever: "
+        "require_expiry: true refuses those, false accepts them"
+    )
+    assert lines == [expected] * is_warned
+
+
+def test_tokens_that_never_end_for_one_service(load: Load) -> None:
+    """A level below the one that asks for an end may take that back, and one for which nobody asks is named once."""
+    services = "services:\n  a: {url: http://h, policies: {auth: {jwt: {issuer: x}}}}\n  b: {url: http://h}\n"
+    lines = warned(load, services + LIMITED + "}", {"SECRET_KEY": "k" * 32})
+    assert [line.partition(": ")[0] for line in lines] == ["portico.yaml:2:40"]
+    above = LIMITED + ", auth: {jwt: {require_expiry: true}}}"
+    assert warned(load, services + above, {"SECRET_KEY": "k" * 32}) == []
 
 
 def test_credentials_for_every_origin(load: Load) -> None:
@@ -62,7 +96,7 @@ def test_policies_that_need_somebody_on_routes_where_nobody_is(load: Load) -> No
 
 
 def test_a_guarded_route_with_an_open_way_around_it(load: Load) -> None:
-    guarded = "routes: [{service: a, path: /x, policies: {auth: {jwt: {}}}}]\n"
+    guarded = "routes: [{service: a, path: /x, policies: {auth: {jwt: {require_expiry: true}}}}]\n"
     key = {"SECRET_KEY": "k" * 32}
     assert warned(load, ONE + LIMITED + "}\n" + guarded, key) == [
         "portico.yaml:3:33: routes[0].policies: /api/a leads to a without these policies; "
@@ -91,11 +125,15 @@ def test_workers_count_by_themselves(load: Load) -> None:
     ("policies", "consumers", "is_warned"),
     [
         ("rate_limit: {}", "", False),
-        ("rate_limit: [{burst: 5}, {by: consumer}], auth: {jwt: {}}", "", False),
+        ("rate_limit: [{burst: 5}, {by: consumer}], auth: {jwt: {require_expiry: true}}", "", False),
         ("rate_limit: [{burst: 5}, {by: {header: x-key}}]", "", True),
         ("rate_limit: {requests_per_day: 5}", "", True),
-        ("rate_limit: {by: consumer}, auth: {jwt: {}}", "{rate_limit: {burst: 5}}", False),
-        ("rate_limit: {by: consumer}, auth: {jwt: {}}", "{rate_limit: {requests_per_day: 5}}", True),
+        ("rate_limit: {by: consumer}, auth: {jwt: {require_expiry: true}}", "{rate_limit: {burst: 5}}", False),
+        (
+            "rate_limit: {by: consumer}, auth: {jwt: {require_expiry: true}}",
+            "{rate_limit: {requests_per_day: 5}}",
+            True,
+        ),
     ],
 )
 def test_a_rate_that_stands_alone_is_counted_by_all_workers(

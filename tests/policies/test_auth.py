@@ -106,6 +106,10 @@ def test_who_gets_in(lines: list[str], expected: str | None) -> None:
         ({"audience": "api"}, {}, "credentials_invalid"),
         ({}, {"aud": "anything"}, None),
         ({"required_claims": ["exp"]}, {}, "credentials_invalid"),
+        ({"require_expiry": True}, {}, "credentials_invalid"),
+        ({"require_expiry": True}, {"exp": NOW + 3600}, None),
+        ({"require_expiry": True}, {"exp": NOW - 60}, "credentials_expired"),
+        ({}, {"exp": 10**400}, None),
         ({"required_claims": ["exp"]}, {"exp": NOW + 3600}, None),
         ({"leeway": 7200.0}, {"exp": NOW - 60}, None),
         ({"leeway": 7200.0}, {"exp": NOW - 7500}, "credentials_expired"),
@@ -165,6 +169,52 @@ def test_a_token_is_verified_once_until_it_expires(monkeypatch: pytest.MonkeyPat
     assert reason(policy, line) is None
     monkeypatch.setattr("portico.policies.auth.time.time", lambda: NOW + 3601.0)
     assert reason(policy, line) == "credentials_expired"
+
+
+class Clock:
+    """Says what time it is to the policy, and counts the tokens that are verified."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = float(NOW)
+        self.verified = 0
+        decode = jwt.PyJWT.decode
+
+        def counted(*given: Any, **named: Any) -> Any:
+            self.verified += 1
+            return decode(*given, **named)
+
+        monkeypatch.setattr(jwt.PyJWT, "decode", counted)
+        monkeypatch.setattr("portico.policies.auth.time.time", lambda: self.now)
+
+
+@pytest.mark.parametrize("claims", [{}, {"exp": NOW + 10**9}, {"exp": 10**400}])
+@pytest.mark.parametrize("same_fields", [False, True])
+def test_a_token_that_never_ends_is_verified_anew_every_few_minutes(
+    claims: dict[str, Any], same_fields: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a client repeats its fields: what was verified is kept with these."""
+    clock, policy = Clock(monkeypatch), build()
+    line = f"Authorization: Bearer {token(claims)}"
+    repeated = exchange(line)
+    for minutes, expected in ((0, 1), (1, 1), (4.9, 1), (5, 2), (9.9, 2), (60, 3)):
+        clock.now = NOW + 60 * minutes
+        assert policy(repeated if same_fields else exchange(line)) is None
+        assert clock.verified == expected
+
+
+def test_a_token_that_ends_is_believed_no_longer_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, policy = Clock(monkeypatch), build(leeway=5.0)
+    asked = exchange(f"Authorization: Bearer {token({'exp': NOW + 60})}")
+    for seconds, expected in ((0, 1), (64, 1), (65, 2)):
+        clock.now = NOW + float(seconds)
+        policy(asked)
+        assert clock.verified == expected
+
+
+def test_who_sends_a_token_without_an_end_where_that_is_asked_for_is_told_why() -> None:
+    answer = build(require_expiry=True)(exchange(f"Authorization: Bearer {GOOD}"))
+    assert isinstance(answer, Refusal)
+    assert answer.detail == "the token is not valid: it has no exp claim, so it would never end"
 
 
 def test_what_one_key_verified_another_does_not_believe() -> None:

@@ -28,6 +28,7 @@ def warnings_for(config: Config) -> list[Problem]:
     findings = dict.fromkeys(
         [
             *_secrets(config),
+            *_endless_tokens(config),
             *_open_credentials(config),
             *_unlimited(config),
             *_nobody_known(config),
@@ -78,6 +79,17 @@ def _secrets(config: Config) -> Iterator[Finding]:
             yield Finding(path, "the secret is the one from the documentation: anybody can sign tokens with it")
         elif "HS256" in settings.jwt.algorithms and len(secret.encode()) < 32:
             yield Finding(path, "HS256 wants a secret of 32 bytes or more (RFC 7518, section 3.2)")
+
+
+def _endless_tokens(config: Config) -> Iterator[Finding]:
+    """Whoever writes `require_expiry: false` has thought about it."""
+    for route in config.all_routes:
+        settings, scope = route.policies.get("auth", (None, ""))
+        if not isinstance(settings, AuthSettings) or "require_expiry" in settings.jwt.model_fields_set:
+            continue
+        if not settings.jwt.lets_tokens_end:
+            message = "a token without exp is good for ever: require_expiry: true refuses those, false accepts them"
+            yield Finding((*_scope_path(route, scope), "auth", "jwt"), message, at_key=True)
 
 
 def _open_credentials(config: Config) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ class JwtSettings(Settings):
     """How a token is verified.
 
     `secret` is the shared key (SECRET_KEY fills it in), `algorithms` the only ones believed (ALGORITHM fills it in):
-    a token's own `alg` chooses among them and nothing else.
+    a token's own `alg` chooses among them and nothing else. With `require_expiry` a token without `exp` is refused.
     """
 
     secret: SecretStr | None = None
@@ -31,6 +31,12 @@ class JwtSettings(Settings):
     audience: str | list[str] | None = None
     leeway: DurationOrZero = 0.0
     required_claims: list[str] = []
+    require_expiry: bool = False
+
+    @property
+    def lets_tokens_end(self) -> bool:
+        """Whether every token that is accepted has an end."""
+        return self.require_expiry or "exp" in self.required_claims
 
 
 class AuthSettings(Settings):
@@ -40,6 +46,10 @@ class AuthSettings(Settings):
 
 
 _CACHED_TOKENS: Final = 10_000
+_BELIEVED: Final = 300.0
+"""Seconds after which a token is verified anew: one without an end would be believed for ever."""
+_LATEST: Final = 2**53
+"""A later `exp` is as good as none; claims are whole numbers of any size."""
 _TOKEN_LIMIT: Final = 8192
 _HOW: Final = "send one token, as 'Authorization: Bearer TOKEN'"
 _MISSING: Final = (b'WWW-Authenticate: Bearer realm="portico"',)
@@ -49,7 +59,10 @@ _UNSAFE: Final = re.compile(r"[^\x21-\x7e\x80-\xff]")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A verified token: when it ends (seconds since the epoch), whose it is, and what services are told."""
+    """A verified token: whose it is, and what services are told.
+
+    When it `expires`, in seconds since the epoch, it has ended or has to be verified anew.
+    """
 
     expires: float
     consumer: str
@@ -103,7 +116,7 @@ def build_auth(settings: AuthSettings, context: Context) -> Policy:
 
 
 class _Verifier:
-    """Checks a token's signature and claims; the costly way, so its results are cached until the token expires."""
+    """Checks a token's signature and claims; the costly way, so its results are cached for a while."""
 
     def __init__(self, settings: JwtSettings) -> None:
         if settings.secret is None:
@@ -126,6 +139,8 @@ class _Verifier:
             issuer=settings.issuer,
             leeway=settings.leeway,
         )
+        if settings.require_expiry and "exp" not in claims:
+            raise ValueError("it has no exp claim, so it would never end")
         consumer = _safe(claims.get("username") or claims.get("preferred_username") or claims.get("sub") or "")
         scopes = _scopes_of(claims)
         lines = []
@@ -133,8 +148,8 @@ class _Verifier:
             lines.append(b"X-Consumer-Username: " + consumer.encode())
         if scopes:
             lines.append(b"X-Consumer-Scopes: " + " ".join(scopes).encode())
-        expires = float(claims["exp"]) + settings.leeway if "exp" in claims else float("inf")
-        return Identity(expires, consumer, scopes, tuple(lines))
+        ends = min(int(claims.get("exp", _LATEST)), _LATEST) + settings.leeway
+        return Identity(min(ends, time.time() + _BELIEVED), consumer, scopes, tuple(lines))
 
 
 def _scopes_of(claims: dict[str, Any]) -> tuple[str, ...]:
