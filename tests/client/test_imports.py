@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
-OWN = {"portico", "portico.net.redis.connection"}
+NET = {"portico.net", "portico.net.redis", "portico.net.redis.connection"}
 
 
 def loaded(code: str, *flags: str) -> set[str]:
@@ -24,7 +24,7 @@ def test_nothing_but_the_standard_library() -> None:
     names = "BehindGateway, Verifier, identity, register, ServiceRegistry, AsyncServiceRegistry"
     modules = loaded(f"from portico.client import {names}", "-I", "-S")
     own = {name for name in modules if name.partition(".")[0] == "portico"}
-    assert {name for name in own if not name.startswith("portico.client")} == OWN
+    assert {name for name in own if not name.startswith("portico.client")} == {"portico", *NET}
 
 
 def test_redis_that_is_not_installed() -> None:
@@ -38,6 +38,4 @@ def test_dependencies_load_starlette_and_no_more(name: str) -> None:
     modules = loaded(f"from portico.client import {name}")
     assert "starlette" in modules
     assert not modules & {"fastapi", "uvloop", "pydantic", "msgspec", "redis", "jwt", "httpx", "uvicorn"}
-    assert {each for each in modules if each.startswith("portico.") and not each.startswith("portico.client")} == {
-        "portico.net.redis.connection"
-    }
+    assert {each for each in modules if each.startswith("portico.") and not each.startswith("portico.client")} == NET
