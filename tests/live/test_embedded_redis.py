@@ -48,7 +48,8 @@ def answers(url: str | None) -> bool:
 
 def redis_of(gateway: Gateway) -> int:
     """The process; 0 where there is none."""
-    found = [pid for pid in gateway.family() if b"redis-server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in gateway.family()}
+    found = [pid for pid, line in commands.items() if b"valkey-server" in line or b"redis-server" in line]
     return found[0] if found else 0
 
 

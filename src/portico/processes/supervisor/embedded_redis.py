@@ -39,7 +39,7 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def program_for(config: Config) -> Path | None:
-    """The redis-server that this configuration wants started; None where it wants none, or there is none.
+    """The server that this configuration wants started; None where it wants none, or there is none.
 
     One that merely happens to be on the PATH is not taken: nobody may have meant it. It can be named.
     """
@@ -50,10 +50,11 @@ def program_for(config: Config) -> Path | None:
 
 
 class EmbeddedRedis:
-    """One redis-server as a child of the supervisor's, on a unix socket in a directory that only its owner can enter.
+    """A valkey-server or redis-server as a child of the supervisor's.
 
-    Nothing of what it holds is written to disk: a limit is worth no more than its window, and instances that registered
-    say so again. Only the supervisor may use it; other processes know `url`.
+    It listens on a unix socket in a directory that only its owner can enter. Nothing of what it holds is written to
+    disk: a limit is worth no more than its window, and instances that registered say so again. Only the supervisor may
+    use it; other processes know `url`.
     """
 
     def __init__(self, program: Path, directory: Path, lifeline: int) -> None:
@@ -118,7 +119,7 @@ class EmbeddedRedis:
     # ---- in the child
 
     def _run(self, child: Child) -> None:  # noqa: ARG002
-        """Become the redis-server."""
+        """Become the server."""
         os.setsid()  # Ctrl-C is for the supervisor, which stops it after the workers
         if sys.platform == "linux":
             _die_with(self._supervisor)
