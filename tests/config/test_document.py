@@ -110,7 +110,8 @@ def test_what_is_refused(text: str, message: str) -> None:
 
 
 def test_endless_nesting_does_not_end_the_process() -> None:
-    assert "deep" in error("[" * 100_000)
+    """libyaml reads a thousand characters ahead, and since PyYAML 6.0.4 refuses a thousand levels before we do 65."""
+    assert "nest" in error("[" * 100_000)
 
 
 def test_aliases_that_explode() -> None:
