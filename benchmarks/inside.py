@@ -119,7 +119,7 @@ class _House:
         builder = SnapshotBuilder(deadlines, turn, Path("/nowhere"), {}, metrics)
         gateway = Gateway(builder.build(config, 1), metrics, log, 0, loop)
         server = HttpServer(gateway, Limits(), deadlines, turn, loop, REQUEST_DROP)
-        (instance,) = builder._instances.values()
+        instance, _ = builder.live.instances()
         self._clients = [_connected(server) for _ in range(_CONNECTIONS)]
         self._services = [_kept(instance) for _ in range(_CONNECTIONS)]
 

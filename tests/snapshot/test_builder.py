@@ -113,9 +113,9 @@ def test_nobody_is_favoured_where_the_instances_change_with_every_request(balanc
         if by == "reload":
             world.build(instances=many if turn % 2 else few, **more)
         elif by == "discover":
-            world.builder.discover("a", [Found("http://z")] if turn % 2 else [])
+            world.builder.live.discover("a", [Found("http://z")] if turn % 2 else [])
         elif by == "health":
-            world.builder.set_health([("a", "http://z", turn % 2 == 0)])
+            world.builder.live.set_health([("a", "http://z", turn % 2 == 0)])
         else:
             world.build(instances=instances("a", "b", "c", "z", z=1 + turn % 2), **more)
     share = (300 - seen["z"]) / 3
@@ -208,7 +208,7 @@ def test_an_instance_with_other_tls_is_the_same_instance_but_for_its_connections
     written["load_balancing"] = "power_of_two"
     world = World(**written, tls={"server_name": "one"})
     before = {instance.name: instance for instance in world.service.instances}
-    world.builder.set_health([("a", "https://two.test", False)])
+    world.builder.live.set_health([("a", "https://two.test", False)])
     one = before["one.test"]
     assert isinstance(one, NamedInstance)
     assert one.latency is not None

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
-from portico.config import Config, MaxRequests, ResolvedRoute, ServiceSettings, Upstream
+from portico.config import Config, ResolvedRoute, Upstream
 from portico.core.errors import Answer
 from portico.core.fields import RESPONSE_DROP
-from portico.core.found import Found
 from portico.core.slices import Steps, at_once
 from portico.observe.metrics import Metrics
 from portico.policies import Policy, State, build_chain
@@ -22,16 +20,10 @@ from portico.proxy.gateway import Snapshot
 from portico.proxy.routing.places import Places
 from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Route
 from portico.proxy.routing.router import Router, Rule
-from portico.snapshot.compiled import balancing_of, latency_wanted, retry_of, timeouts_of, trip_of
-from portico.snapshot.upstream_tls import UpstreamContexts
-from portico.upstreams.adaptive_limit import AdaptiveLimit
-from portico.upstreams.breakers import Breakers
+from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
+from portico.snapshot.live import Coming, LiveServices, upstream_key
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Address, Instance
-from portico.upstreams.instance_state import InstanceState
-from portico.upstreams.latency import Latency
-from portico.upstreams.limit import Limit
-from portico.upstreams.named_instance import NamedInstance, is_literal
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.deadlines import Deadlines
 from portico.wire.turn import Turn
@@ -45,13 +37,8 @@ UNLIMITED_PATHS: Final = frozenset({"/metrics"})
 _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
-def upstream_key(service: str, version: str | None, upstream: Upstream) -> str:
-    """What names a set of instances: a version that shares its service's instances shares their health too."""
-    return service if version is None or upstream.shared else f"{service}@{version}"
-
-
 class SnapshotBuilder:
-    """Builds snapshots; what is alive (connections, health, limits, verified tokens) goes from one to the next."""
+    """Builds snapshots; live state (`live`, limits, verified tokens) goes from one to the next."""
 
     def __init__(
         self,
@@ -68,23 +55,13 @@ class SnapshotBuilder:
         self.table = table
         """Where workers count those that need no Redis, in the same way."""
         self._deadlines = deadlines
-        self._turn = turn
         self._local_answers = local_answers
         self._metrics = metrics
-        self._breakers = Breakers(deadlines, metrics.openings, self._refresh)
         self._state = State()
-        self._instances: dict[tuple[str, str, str], Instance] = {}
-        self._limits: dict[str, Limit] = {}
-        self._services: list[Service] = []
-        self._by_name: dict[tuple[str, str | None], Service] = {}
-        """Those of the last snapshot, by name and version: the next one's follow them."""
-        self._found: dict[str, Sequence[Found]] = {}
-        """The instances that registered, by service."""
-        self._changing: dict[tuple[str, str | None], tuple[ServiceSettings, Service]] = {}
-        """Services, by name and version, whose instances come and go."""
-        self._contexts = UpstreamContexts()
         self._shared: dict[object, Any] = {}
         control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
+        self.live = LiveServices(deadlines, turn, metrics.openings, control)
+        """What goes from one snapshot to the next."""
         self._control = Service(
             "gateway", [(control, 1)], Timeouts(response=15.0, silence=15.0), Retry(attempts=3), deadlines
         )
@@ -94,22 +71,20 @@ class SnapshotBuilder:
         return at_once(self.building(config, generation))
 
     def building(self, config: Config, generation: int) -> Steps[Snapshot]:
-        """`build`, in steps; the builder must not be told of health between them, nor asked for another snapshot."""
-        self._prepare_tls(config)
-        instances: dict[tuple[str, str, str], Instance] = {}
-        limits: dict[str, Limit] = {}
+        """`build`, in steps; nobody may change `live` between them, nor ask for another snapshot."""
+        self.live.prepare(config)
         self._shared = {}
-        services: dict[tuple[str, str | None], Service] = {}
-        changing: dict[tuple[str, str | None], tuple[ServiceSettings, Service]] = {}
+        coming = Coming()
+        services = coming.services
         consumers = config.consumer_rates
         router: Router[Route | LocalRoute] = Router()
         for written in config.all_routes:
             key = (written.service, written.version)
             if key not in services:
-                services[key] = self._service(config, written, instances, limits)
+                services[key] = self._service(config, written, coming)
                 if config.services[written.service].discover is not None:
-                    changing[key] = config.services[written.service], services[key]
-                self._services.append(services[key])  # beside the old ones: breakers may open and close meanwhile
+                    coming.changing[key] = config.services[written.service], services[key]
+                self.live.add(services[key])
             route = self._route(written, services[key], consumers)
             methods = frozenset(method.encode() for method in written.methods) or None
             if methods and b"GET" in methods:
@@ -120,185 +95,22 @@ class SnapshotBuilder:
         taken = any(route.path == "/" and not route.hosts for route in config.all_routes)
         for rule in self._own_rules(config, taken):
             router.add(rule)
-        for key, service in services.items():  # as late as can be: requests go on meanwhile
-            if key in self._by_name:
-                service.follow(self._by_name[key])
-            yield
-        self._services, self._by_name, self._changing = [*services.values()], services, changing
-        known, self._instances = self._instances, instances
-        self._limits = limits
-        for identity, instance in known.items():
-            if identity not in instances:
-                self._let_go(identity, instance)
+        yield from self.live.adopting(coming)
         self._state.sweep()
         reads_forwarded = config.gateway.trusted_headers == "forwarded"
         return Snapshot(generation, Places(router), config.gateway.trusted_proxies, reads_forwarded)
 
-    def learn(self, found: Mapping[str, Sequence[Found]]) -> None:
-        """All instances that are registered, by service."""
-        for service in {*self._found, *found}:
-            self.discover(service, found.get(service, ()))
-
-    def discover(self, name: str, found: Sequence[Found]) -> None:
-        """All instances of one service that are registered: those that are new get requests, those that went none."""
-        if list(self._found.get(name, ())) == list(found):
-            return
-        self._found[name] = found
-        if not found:
-            del self._found[name]
-        members: dict[tuple[str, str, str], Instance] = {}
-        keys = set()
-        now = time.monotonic()
-        for (service_name, version), (settings, service) in self._changing.items():
-            if service_name == name:
-                upstream = settings.upstream(version, found)
-                keys.add(key := upstream_key(name, version, upstream))
-                coming = self._members(key, upstream, members)
-                for instance, _ in coming:
-                    if instance not in service.instances and instance.in_flight == 0:
-                        instance.returned = now
-                service.replace(coming)
-        for identity in [each for each in self._instances if each[0] in keys and each not in members]:
-            self._let_go(identity, self._instances.pop(identity))
-        self._instances |= members
-
-    def _let_go(self, identity: tuple[str, str, str], instance: Instance) -> None:
-        instance.retire()
-        if not any(other[:2] == identity[:2] for other in self._instances):
-            self._breakers.forget(*identity[:2])
-
-    def set_health(self, states: list[tuple[str, str, bool]]) -> None:
-        """Take instances out of the turns or back into them: upstream key, URL, healthy."""
-        healthy = {(key, url): is_healthy for key, url, is_healthy in states}
-        for (key, url, _), instance in self._instances.items():
-            state = healthy.get((key, url), instance.healthy)
-            if state != instance.healthy:
-                instance.healthy = state
-                if state:
-                    instance.returned = time.monotonic()
-                self._refresh(instance)
-
-    def breaker_states(self) -> list[tuple[str, str, int]]:
-        """The state of every breaker: upstream key, URL, one of those of `Breaker`."""
-        return [
-            (key, url, instance.breaker.state)
-            for (key, url, _), instance in self._instances.items()
-            if instance.breaker is not None
-        ]
-
-    def instance_states(self) -> list[tuple[str, str, InstanceState, int, float]]:
-        """Instances of which there is more to say than that they are active and idle.
-
-        Each is upstream key, URL, state, exchanges under way, and the seconds that its breaker stays open.
-        """
-        now = time.monotonic()
-        exceptions: dict[Instance, InstanceState] = {}
-        for service in self._services:
-            exceptions.update(service.exceptions(now))
-        return [
-            (
-                key,
-                url,
-                exceptions.get(instance, InstanceState.ACTIVE),
-                instance.in_flight,
-                max(0.0, instance.breaker.seconds_left(now)) if instance.breaker is not None else 0.0,
-            )
-            for (key, url, _), instance in self._instances.items()
-            if instance.in_flight or instance in exceptions
-        ]
-
-    def load(self) -> dict[str, tuple[int, int | None, int]]:
-        """By upstream key: exchanges under way at the instances, the limit if there is one, and those who wait."""
-        running: dict[str, int] = {}
-        for (key, _, _), instance in self._instances.items():
-            running[key] = running.get(key, 0) + instance.in_flight
-        limits = {key: (limit.most, len(limit.waiting)) for key, limit in self._limits.items()}
-        return {key: (count, *limits.get(key, (None, 0))) for key, count in running.items()}
-
-    def refresh_files(self) -> bool:
-        """Whether files of services' TLS have changed; a new snapshot brings them into use."""
-        return self._contexts.refresh()
-
-    def prune(self) -> None:
-        """Forget connections that closed while they were idle."""
-        for instance in (*self._instances.values(), *self._control.instances):
-            instance.prune()
-
-    def close(self) -> None:
-        """Close every idle connection."""
-        for instance in (*self._instances.values(), *self._control.instances):
-            instance.close()
-
-    def _refresh(self, instance: Instance) -> None:
-        """Have the services that use an instance take notice of its state."""
-        for service in self._services:
-            if instance in service.instances:
-                service.refresh()
-
-    def _prepare_tls(self, config: Config) -> None:
-        """Have every context that is needed, of files as they are now."""
-        upstreams = (
-            service.upstream(version) for service in config.services.values() for version in (None, *service.versions)
-        )
-        used = {each.tls for each in upstreams if each.may_change or _speaks_tls(each)}
-        for settings in used:
-            self._contexts.get(settings)
-        self._contexts.keep(used)
-        self._contexts.refresh()
-
-    def _service(
-        self,
-        config: Config,
-        written: ResolvedRoute,
-        coming: dict[tuple[str, str, str], Instance],
-        limits: dict[str, Limit],
-    ) -> Service:
-        found = self._found.get(written.service, ())
-        upstream = config.services[written.service].upstream(written.version, found)
+    def _service(self, config: Config, written: ResolvedRoute, coming: Coming) -> Service:
+        live = self.live
+        upstream = live.upstream(config.services[written.service], written.service, written.version)
         key = upstream_key(written.service, written.version, upstream)
-        members = self._members(key, upstream, coming)
+        members = live.members(key, upstream, coming.instances)
         timeouts, retry = timeouts_of(upstream.timeouts, upstream.retry), retry_of(upstream.retry)
         balancing, hedging = balancing_of(upstream), self._hedging(written.service, upstream)
         failover = self._failover(written.service, upstream)
         service = Service(written.service, members, timeouts, retry, self._deadlines, balancing, hedging, failover)
-        if upstream.max_requests is not None:
-            known = limits.get(key) or self._limits.get(key)
-            service.limit = limits[key] = _limit(upstream.max_requests, known)
-            service.limit.room, service.limit.patience = upstream.queue.size, upstream.queue.timeout
+        service.limit = live.limit(key, upstream, coming.limits)
         return service
-
-    def _members(
-        self, key: str, upstream: Upstream, coming: dict[tuple[str, str, str], Instance]
-    ) -> list[tuple[Instance, int]]:
-        """The instances of an upstream with their weights, each with the state that it has already."""
-        members = []
-        trip = trip_of(upstream)
-        wants_latency = latency_wanted(upstream)
-        for settings in upstream.instances:
-            tls = self._contexts.get(upstream.tls) if settings.scheme == "https" else None
-            identity = (key, settings.url, f"{upstream.tls!r} {tls.version}" if tls else "")
-            instance = coming.get(identity) or self._instances.get(identity)
-            if instance is None:
-                address = Address(
-                    settings.authority,
-                    settings.host,
-                    settings.port,
-                    tls=tls.value if tls else None,
-                    server_name=upstream.tls.server_name,
-                )
-                kind = Instance if is_literal(settings.host) else NamedInstance
-                instance = kind(address, self._deadlines, self._turn, RESPONSE_DROP)
-                for known, old in self._instances.items():
-                    if known[:2] == identity[:2]:
-                        instance.follow(old)
-            instance.rebound(upstream.idle_connection_timeout, upstream.max_connections)
-            instance.latency = (instance.latency or Latency()) if wants_latency else None
-            if isinstance(instance, NamedInstance):
-                instance.host_name.refresh = upstream.dns_refresh
-            self._breakers.equip(instance, key, settings.url, trip)
-            coming[identity] = instance
-            members.append((instance, settings.weight))
-        return members
 
     def _hedging(self, service: str, upstream: Upstream) -> Hedging | None:
         hedge, metrics = upstream.hedge, self._metrics
@@ -398,24 +210,8 @@ class SnapshotBuilder:
         return rules
 
 
-def _speaks_tls(upstream: Upstream) -> bool:
-    return any(instance.scheme == "https" for instance in upstream.instances)
-
-
 def _prefix_of(written: ResolvedRoute) -> bytes:
     """What the public path has before the service's own: `/api/x` for `/{path}`, nothing for `/api/x/{path}`."""
     kept = written.rewrite.removesuffix("/{path}")
     prefix = "" if written.path == "/" else written.path
     return prefix.removesuffix(kept).encode()
-
-
-def _limit(asked: MaxRequests, known: Limit | None) -> Limit:
-    """The limit as it is asked for, with those who are in and those who wait, if there was one of this kind."""
-    if isinstance(asked, int):
-        limit = known if type(known) is Limit else Limit(asked)
-        limit.resize(asked)
-        return limit
-    least, most = asked.adaptive.least, asked.adaptive.most
-    adaptive = known if isinstance(known, AdaptiveLimit) else AdaptiveLimit(least, most)
-    adaptive.rebound(least, most)
-    return adaptive

@@ -17,7 +17,7 @@ from portico.config import Config, HealthCheckSettings, InstanceSettings, Servic
 from portico.core.found import Found
 from portico.net.tls.certificates import CertificateError
 from portico.processes.control.instance_states import InstanceStates
-from portico.snapshot.builder import upstream_key
+from portico.snapshot.live import upstream_key
 from portico.snapshot.upstream_tls import UpstreamContexts
 
 logger: Final = logging.getLogger("portico.health")

@@ -102,7 +102,7 @@ class _Worker:
             shared=self.shared,
             table=bucket_table(config.gateway, self.runtime),
         )
-        self.builder.learn(self.runtime.found())
+        self.builder.live.learn(self.runtime.found())
         self.log = self._open_log(config, loop)
         self.overload = Overload()
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
@@ -137,7 +137,7 @@ class _Worker:
         for task in beside:
             task.cancel()
         self.overload.stop()
-        self.builder.close()
+        self.builder.live.close()
         if self.shared is not None:
             self.shared.close()
         deadlines.close()
@@ -229,7 +229,7 @@ class _Worker:
         while True:
             await asyncio.sleep(_UPKEEP_INTERVAL)
             try:
-                self.builder.prune()
+                self.builder.live.prune()
                 await self._refresh_files()
             except Exception:  # a fault in one round is no reason to leave the next ones out
                 logger.exception("the upkeep failed")
@@ -239,7 +239,7 @@ class _Worker:
         async with self.changing:
             if self.tls is not None:
                 self.tls.refresh()
-            if self.builder.refresh_files():
+            if self.builder.live.refresh_files():
                 generation = self.gateway.snapshot.generation
                 self.gateway.snapshot = await in_slices(self.builder.building(self.config, generation))
 
@@ -274,16 +274,16 @@ class _Worker:
         match message:
             case channel.NewSnapshot(generation, dumped, health, found):
                 problem = ""
-                self.builder.learn(found)
+                self.builder.live.learn(found)
                 if generation != self.gateway.snapshot.generation:
                     problem = await self._adopt(generation, dumped)
                 channel.send(writer, channel.Adopted(generation, problem))
-                self.builder.set_health(health)
+                self.builder.live.set_health(health)
                 self.informed.set()
             case channel.HealthChange(states):
-                self.builder.set_health(states)
+                self.builder.live.set_health(states)
             case channel.Discovered(service, found):
-                self.builder.discover(service, found)
+                self.builder.live.discover(service, found)
             case channel.Collect(number):
                 channel.send(writer, channel.Report(self._totals(), number))
 
@@ -338,9 +338,9 @@ class _Worker:
             "in_flight": sum(entrance.server.in_flight for entrance in self.entrances),
             "connections": len(self.http.connections),
             "tunnels": self.http.tunnels,
-            "breakers": self.builder.breaker_states(),
-            "instances": self.builder.instance_states(),
-            "services": self.builder.load(),
+            "breakers": self.builder.live.breaker_states(),
+            "instances": self.builder.live.instance_states(),
+            "services": self.builder.live.load(),
             "redis_up": None if self.shared is None else int(self.shared.is_up),
             "generation": self.gateway.snapshot.generation,
         }

@@ -1,0 +1,267 @@
+"""The live state of all services: instances, their health, their load, and which are registered.
+
+It goes from one snapshot to the next: a new configuration that leaves an instance alone leaves its connections, its
+breaker and what is known of it alone too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from portico.config import Config, MaxRequests, ServiceSettings, Upstream
+from portico.core.fields import RESPONSE_DROP
+from portico.core.found import Found
+from portico.snapshot.compiled import latency_wanted, trip_of
+from portico.snapshot.upstream_tls import UpstreamContexts
+from portico.upstreams.adaptive_limit import AdaptiveLimit
+from portico.upstreams.breakers import Breakers
+from portico.upstreams.instance import Address, Instance
+from portico.upstreams.instance_state import InstanceState
+from portico.upstreams.latency import Latency
+from portico.upstreams.limit import Limit
+from portico.upstreams.named_instance import NamedInstance, is_literal
+from portico.upstreams.service import Service
+from portico.wire.deadlines import Deadlines
+from portico.wire.turn import Turn
+
+Identity: TypeAlias = tuple[str, str, str]
+"""What makes an instance the same one: upstream key, URL, and how TLS is spoken to it."""
+
+
+def upstream_key(service: str, version: str | None, upstream: Upstream) -> str:
+    """What names a set of instances: a version that shares its service's instances shares their health too."""
+    return service if version is None or upstream.shared else f"{service}@{version}"
+
+
+@dataclass
+class Coming:
+    """What the snapshot that is being built will use."""
+
+    services: dict[tuple[str, str | None], Service] = field(default_factory=dict)
+    """By name and version."""
+    changing: dict[tuple[str, str | None], tuple[ServiceSettings, Service]] = field(default_factory=dict)
+    """Those whose instances come and go."""
+    instances: dict[Identity, Instance] = field(default_factory=dict)
+    limits: dict[str, Limit] = field(default_factory=dict)
+    """By upstream key: how many requests may be under way there."""
+
+
+class LiveServices:
+    """All services of a worker, and its control process, at which every worker has one instance more."""
+
+    def __init__(
+        self, deadlines: Deadlines, turn: Turn, openings: dict[str, dict[str, int]], control: Instance
+    ) -> None:
+        self._deadlines = deadlines
+        self._turn = turn
+        self._control = control
+        self._breakers = Breakers(deadlines, openings, self._refresh)
+        self._contexts = UpstreamContexts()
+        self._current = Coming()
+        self._services: list[Service] = []
+        """Those of the current snapshot, and of the next one while that is being built."""
+        self._found: dict[str, Sequence[Found]] = {}
+        """The instances that registered, by service."""
+
+    # ---- a new snapshot
+
+    def prepare(self, config: Config) -> None:
+        """Have every TLS context that is needed, of files as they are now. Raises CertificateError."""
+        upstreams = (
+            service.upstream(version) for service in config.services.values() for version in (None, *service.versions)
+        )
+        used = {each.tls for each in upstreams if each.may_change or _speaks_tls(each)}
+        for settings in used:
+            self._contexts.get(settings)
+        self._contexts.keep(used)
+        self._contexts.refresh()
+
+    def upstream(self, settings: ServiceSettings, service: str, version: str | None) -> Upstream:
+        """A service's or version's settings with the instances that are registered now."""
+        return settings.upstream(version, self._found.get(service, ()))
+
+    def members(self, key: str, upstream: Upstream, coming: dict[Identity, Instance]) -> list[tuple[Instance, int]]:
+        """The instances of an upstream with their weights, each with the state that it has already."""
+        members = []
+        trip = trip_of(upstream)
+        wants_latency = latency_wanted(upstream)
+        for settings in upstream.instances:
+            tls = self._contexts.get(upstream.tls) if settings.scheme == "https" else None
+            identity = (key, settings.url, f"{upstream.tls!r} {tls.version}" if tls else "")
+            instance = coming.get(identity) or self._current.instances.get(identity)
+            if instance is None:
+                address = Address(
+                    settings.authority,
+                    settings.host,
+                    settings.port,
+                    tls=tls.value if tls else None,
+                    server_name=upstream.tls.server_name,
+                )
+                kind = Instance if is_literal(settings.host) else NamedInstance
+                instance = kind(address, self._deadlines, self._turn, RESPONSE_DROP)
+                for known, old in self._current.instances.items():
+                    if known[:2] == identity[:2]:
+                        instance.follow(old)
+            instance.rebound(upstream.idle_connection_timeout, upstream.max_connections)
+            instance.latency = (instance.latency or Latency()) if wants_latency else None
+            if isinstance(instance, NamedInstance):
+                instance.host_name.refresh = upstream.dns_refresh
+            self._breakers.equip(instance, key, settings.url, trip)
+            coming[identity] = instance
+            members.append((instance, settings.weight))
+        return members
+
+    def limit(self, key: str, upstream: Upstream, coming: dict[str, Limit]) -> Limit | None:
+        """How many requests an upstream may have under way, with those that run and wait now; None: any number."""
+        if upstream.max_requests is None:
+            return None
+        known = coming.get(key) or self._current.limits.get(key)
+        limit = coming[key] = _limit(upstream.max_requests, known)
+        limit.room, limit.patience = upstream.queue.size, upstream.queue.timeout
+        return limit
+
+    def add(self, service: Service) -> None:
+        """Have a service of the coming snapshot follow its instances: breakers may open and close meanwhile."""
+        self._services.append(service)
+
+    def adopting(self, coming: Coming) -> Iterator[None]:
+        """Make the coming snapshot's services the current ones, in steps; then what they do not use is removed."""
+        current = self._current
+        for key, service in coming.services.items():  # as late as can be: requests go on meanwhile
+            if key in current.services:
+                service.follow(current.services[key])
+            yield
+        self._current = coming
+        self._services = [*coming.services.values()]
+        for identity, instance in current.instances.items():
+            if identity not in coming.instances:
+                self._remove(identity, instance)
+
+    # ---- changes between snapshots
+
+    def learn(self, found: Mapping[str, Sequence[Found]]) -> None:
+        """All instances that are registered, by service."""
+        for service in {*self._found, *found}:
+            self.discover(service, found.get(service, ()))
+
+    def discover(self, name: str, found: Sequence[Found]) -> None:
+        """All instances of one service that are registered: those that are new get requests, those that went none."""
+        if list(self._found.get(name, ())) == list(found):
+            return
+        self._found[name] = found
+        if not found:
+            del self._found[name]
+        members: dict[Identity, Instance] = {}
+        keys = set()
+        now = time.monotonic()
+        for (service_name, version), (settings, service) in self._current.changing.items():
+            if service_name == name:
+                upstream = settings.upstream(version, found)
+                keys.add(key := upstream_key(name, version, upstream))
+                coming = self.members(key, upstream, members)
+                for instance, _ in coming:
+                    if instance not in service.instances and instance.in_flight == 0:
+                        instance.returned = now
+                service.replace(coming)
+        instances = self._current.instances
+        for identity in [each for each in instances if each[0] in keys and each not in members]:
+            self._remove(identity, instances.pop(identity))
+        instances |= members
+
+    def set_health(self, states: list[tuple[str, str, bool]]) -> None:
+        """Eject instances or take them back: upstream key, URL, healthy."""
+        healthy = {(key, url): is_healthy for key, url, is_healthy in states}
+        for (key, url, _), instance in self._current.instances.items():
+            state = healthy.get((key, url), instance.healthy)
+            if state != instance.healthy:
+                instance.healthy = state
+                if state:
+                    instance.returned = time.monotonic()
+                self._refresh(instance)
+
+    def refresh_files(self) -> bool:
+        """Whether files of services' TLS have changed; a new snapshot brings them into use."""
+        return self._contexts.refresh()
+
+    def prune(self) -> None:
+        """Forget connections that closed while they were idle."""
+        for instance in self.instances():
+            instance.prune()
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        for instance in self.instances():
+            instance.close()
+
+    def _remove(self, identity: Identity, instance: Instance) -> None:
+        instance.retire()
+        if not any(other[:2] == identity[:2] for other in self._current.instances):
+            self._breakers.forget(*identity[:2])
+
+    def _refresh(self, instance: Instance) -> None:
+        """Have the services that use an instance take notice of its state."""
+        for service in self._services:
+            if instance in service.instances:
+                service.refresh()
+
+    # ---- views
+
+    def instances(self) -> list[Instance]:
+        """Every instance, that of the control process last."""
+        return [*self._current.instances.values(), self._control]
+
+    def breaker_states(self) -> list[tuple[str, str, int]]:
+        """The state of every breaker: upstream key, URL, one of those of `Breaker`."""
+        return [
+            (key, url, instance.breaker.state)
+            for (key, url, _), instance in self._current.instances.items()
+            if instance.breaker is not None
+        ]
+
+    def instance_states(self) -> list[tuple[str, str, InstanceState, int, float]]:
+        """Instances of which there is more to say than that they are active and idle.
+
+        Each is upstream key, URL, state, exchanges under way, and the seconds that its breaker stays open.
+        """
+        now = time.monotonic()
+        exceptions: dict[Instance, InstanceState] = {}
+        for service in self._services:
+            exceptions.update(service.exceptions(now))
+        return [
+            (
+                key,
+                url,
+                exceptions.get(instance, InstanceState.ACTIVE),
+                instance.in_flight,
+                max(0.0, instance.breaker.seconds_left(now)) if instance.breaker is not None else 0.0,
+            )
+            for (key, url, _), instance in self._current.instances.items()
+            if instance.in_flight or instance in exceptions
+        ]
+
+    def load(self) -> dict[str, tuple[int, int | None, int]]:
+        """By upstream key: exchanges under way at the instances, the limit if there is one, and those who wait."""
+        running: dict[str, int] = {}
+        for (key, _, _), instance in self._current.instances.items():
+            running[key] = running.get(key, 0) + instance.in_flight
+        limits = {key: (limit.most, len(limit.waiting)) for key, limit in self._current.limits.items()}
+        return {key: (count, *limits.get(key, (None, 0))) for key, count in running.items()}
+
+
+def _speaks_tls(upstream: Upstream) -> bool:
+    return any(instance.scheme == "https" for instance in upstream.instances)
+
+
+def _limit(asked: MaxRequests, known: Limit | None) -> Limit:
+    """The limit as it is asked for, with those who are in and those who wait, if there was one of this kind."""
+    if isinstance(asked, int):
+        limit = known if type(known) is Limit else Limit(asked)
+        limit.resize(asked)
+        return limit
+    least, most = asked.adaptive.least, asked.adaptive.most
+    adaptive = known if isinstance(known, AdaptiveLimit) else AdaptiveLimit(least, most)
+    adaptive.rebound(least, most)
+    return adaptive
