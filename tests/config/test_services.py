@@ -16,6 +16,7 @@ from portico.config import (
     ServiceSettings,
     Timeouts,
 )
+from portico.config.instances import instance_url
 
 
 def service(**written: object) -> ServiceSettings:
@@ -34,6 +35,8 @@ def service(**written: object) -> ServiceSettings:
         ("http://[::1]:8001", "http", "::1", 8001, "[::1]:8001"),
         ("http://[FD00:0:0::1]", "http", "fd00::1", 80, "[fd00::1]"),
         ("http://my_service.internal:1", "http", "my_service.internal", 1, "my_service.internal:1"),
+        (" http://h:80\n", "http", "h", 80, "h"),
+        ("http://[FE80::1%Eth0]:8001", "http", "fe80::1%Eth0", 8001, "[fe80::1]:8001"),
     ],
 )
 def test_urls_of_instances(url: str, scheme: str, host: str, port: int, authority: str) -> None:
@@ -65,6 +68,46 @@ def test_urls_that_are_refused(report: Report, url: str, message: str) -> None:
     assert line.startswith("portico.yaml:1:21: services.a.url: ")
     assert line.endswith(message)
     assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1%\x1bc \x00X-Evil: 1]:17199",
+        "http://[::1%a\u00e9]",
+        "http://[::1%a/b]",
+        "http://[::1%a%41]",
+        "http://[::1%]",
+        "http://[::1]evil:80",
+        "http://[::1]:80:90",
+        "http://x[::1]",
+        "http://[[::1]]",
+        "http://[v1.x]",
+        "http://[127.0.0.1]",
+        "http://ho\tst",
+        "http://ho\r\nst:80",
+        "ht\ntp://host",
+        "http://host:8\n0",
+        "http://host\x00",
+        "http://host\x7f",
+        "http://host\x85",
+        "http://host\u2028",
+        "\x0chttp://host",
+        "http://\u212aelvin.example",  # one that is a K in lower case
+        "http://\uff11\uff10.1.2.3",
+        "http://h%6fst",
+        "http://host\\@other",
+        "http://a,b",
+        "http://*.example.com",
+    ],
+)
+def test_what_is_no_host_by_rfc_3986_is_refused_without_being_repeated(url: str) -> None:
+    with pytest.raises(ValueError, match=r"a url|the host|in brackets") as caught:
+        instance_url(url)
+    message = str(caught.value)
+    assert message.isascii()
+    assert message.isprintable()
+    assert "evil" not in message.lower()
 
 
 def test_one_url_or_several_instances(load: Load) -> None:

@@ -12,14 +12,23 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from portico.config.section import Section, Whole
 
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?\.?")
+_NETLOC = re.compile(r"(?:\[[^\[\]]*\]|[^\[\]]*)(?::\d*)?", re.ASCII)
+"""Brackets around the whole host or none: urlsplit ignores what stands between them and the port."""
+_ZONE = re.compile(r"%[A-Za-z0-9._~-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_NO_HOST = "the host is not a name or an address"
 
 
 def instance_url(text: str) -> str:
     """`scheme://host[:port]` in its shortest form.
 
-    Raises ValueError; no message repeats the text, which may hold a password.
+    Raises ValueError; no message repeats the text, which may hold a password, or what a terminal would obey. Space
+    around it is no part of it: `echo URL | redis-cli -x SET` sends the end of the line along.
     """
+    text = text.strip(" \t\r\n")
+    if _CONTROL.search(text):  # of which urlsplit takes some out
+        raise ValueError("a url holds no control characters")
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -36,18 +45,24 @@ def instance_url(text: str) -> str:
         raise ValueError("a url of an instance ends after the port; put the path into the route's rewrite")
     if port == 0 or parts.netloc.endswith(":"):
         raise ValueError("a port is a number from 1 to 65535")
+    if not parts.netloc.isascii() or not _NETLOC.fullmatch(parts.netloc):
+        raise ValueError(_NO_HOST)
     host = _host(parts.hostname or "", bracketed=parts.netloc.startswith("["))
     return f"{scheme}://{host}" if port in (None, _DEFAULT_PORTS[scheme]) else f"{scheme}://{host}:{port}"
 
 
 def _host(host: str, *, bracketed: bool) -> str:
+    """The host in its shortest form; an IPv6 address may have a zone (RFC 4007), of whatever a system names so."""
     if bracketed:
         try:
-            return f"[{IPv6Address(host)}]"
+            address = IPv6Address(host)
         except AddressValueError:
             raise ValueError("what stands in brackets is not an IPv6 address") from None
+        if address.scope_id is not None and not _ZONE.fullmatch(f"%{address.scope_id}"):
+            raise ValueError("the zone id in brackets has characters that none has")
+        return f"[{address}]"
     if not _HOST.fullmatch(host):
-        raise ValueError("the host is not a name or an address")
+        raise ValueError(_NO_HOST)
     return host
 
 
@@ -79,8 +94,11 @@ class InstanceSettings(Section):
 
     @property
     def authority(self) -> str:
-        """The text of the Host field (RFC 9110, section 7.2): without the port where it is the scheme's own."""
-        return self.url.partition("://")[2]
+        """The text of the Host field (RFC 9110, section 7.2): without the port where it is the scheme's own.
+
+        A zone means something on this host alone and is not sent (RFC 6874, section 3).
+        """
+        return _ZONE.sub("", self.url.partition("://")[2])
 
 
 InstanceField = Annotated[
