@@ -6,6 +6,8 @@ import pytest
 
 from config.conftest import Load, Report
 from portico.config import dump_config, load_dumped, refusal
+from portico.config.discovery import DiscoverSettings
+from portico.config.instances import instance_url
 from portico.core.found import Found
 
 REDIS = "gateway: {redis_url: redis://h}\n"
@@ -36,6 +38,126 @@ REDIS = "gateway: {redis_url: redis://h}\n"
 )
 def test_where_an_instance_may_be(url: str, allow: list[str] | None, believed: bool) -> None:
     assert (refusal(url, allow) is None) == believed
+
+
+NO_SERVICE = [
+    "169.254.0.1",
+    "169.254.169.254",  # AWS, Azure, Google, and most others
+    "169.254.170.2",  # credentials of an ECS task
+    "[fe80::1]",
+    "[febf:ffff::1]",
+    "[fd00:ec2::254]",  # AWS
+    "[fd00:ec2::23]",
+    "[fd20:ce::254]",  # Google
+    "[fd00:42::42]",  # Scaleway
+    "100.100.100.200",  # Alibaba
+    "192.0.0.192",  # Oracle
+    "168.63.129.16",  # Azure
+    "metadata.google.internal",
+    "METADATA.Google.internal",
+    "metadata.google.internal.",
+    "metadata.goog",
+    "instance-data.ec2.internal",
+    "0.0.0.0",
+    "0.1.2.3",
+    "[::]",
+    "224.0.0.1",
+    "[ff02::1]",
+    "255.255.255.255",
+    "169.254.169.254.",
+    "[::FFFF:169.254.169.254]",
+    "[::ffff:a9fe:a9fe]",
+    "[::a9fe:a9fe]",  # IPv4-compatible, RFC 4291
+    "[::ffff:0:a9fe:a9fe]",  # IPv4-translated, RFC 2765
+    "[64:ff9b::a9fe:a9fe]",  # NAT64, RFC 6052
+    "[64:ff9b::168.63.129.16]",
+    "[64:ff9b:1::a9fe:a9fe]",  # NAT64 of one's own, RFC 8215
+    "[64:ff9b:1:a9fe:a9:fe00::]",  # the same as a /48, with the octet in the middle that is left out
+    "[2002:a9fe:a9fe::]",  # 6to4, RFC 3056
+    "[2002:a9fe:a9fe::1]",
+    "[2001:0:a9fe:a9fe::1]",  # Teredo, RFC 4380: its server, and its client
+    "[2001:0:102:304:0:0:5601:5601]",
+    "[2001:db8::5efe:a9fe:a9fe]",  # ISATAP, RFC 5214
+    "[2001:db8::200:5efe:a9fe:a9fe]",
+]
+
+
+@pytest.mark.parametrize("host", NO_SERVICE)
+def test_addresses_at_which_there_is_no_service(host: str) -> None:
+    """A network that happens to hold one is no permission: it has to be meant."""
+    url = instance_url(f"http://{host}:80")
+    everywhere = ("0.0.0.0/0", "::/0", "*.internal", "*.google.internal", "*.goog")
+    for allow in (None, everywhere, ("169.0.0.0/8", "fe00::/8", "100.64.0.0/10", "2001:db8::/32")):
+        assert refusal(url, allow) is not None
+
+
+@pytest.mark.parametrize(
+    ("host", "allow"),
+    [
+        ("169.254.169.254", ["169.254.169.254"]),
+        ("169.254.7.8", ["169.254.0.0/16"]),
+        ("169.254.7.8", ["169.254.7.0/24", "10.0.0.0/8"]),
+        ("169.254.169.254.", ["169.254.169.254"]),
+        ("[::ffff:169.254.169.254]", ["169.254.169.254"]),
+        ("[64:ff9b::a9fe:a9fe]", ["64:ff9b::/96", "169.254.169.254"]),
+        ("[fe80::1]", ["fe80::/64"]),
+        ("[fd00:ec2::254]", ["fd00:ec2::254"]),
+        ("100.100.100.200", ["100.100.100.200"]),
+        ("metadata.google.internal", ["metadata.google.internal"]),
+        ("metadata.google.internal.", ["Metadata.google.internal"]),
+        ("0.0.0.0", ["0.0.0.0"]),
+    ],
+)
+def test_they_may_be_allowed_by_name(host: str, allow: list[str]) -> None:
+    origins = DiscoverSettings.model_validate({"source": "admin", "allow": allow}).allow
+    url = instance_url(f"http://{host}:80")
+    assert refusal(url, None) is not None
+    assert refusal(url, origins) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "allow"),
+    [
+        ("169.254.169.254", ["169.254.7.0/24"]),
+        ("[64:ff9b::a9fe:a9fe]", ["169.254.169.254"]),
+        ("[64:ff9b::a9fe:a9fe]", ["64:ff9b::/96"]),
+        ("metadata.google.internal", ["169.254.169.254"]),
+    ],
+)
+def test_another_name_does_not_allow_them(host: str, allow: list[str]) -> None:
+    origins = DiscoverSettings.model_validate({"source": "admin", "allow": allow}).allow
+    assert refusal(instance_url(f"http://{host}:80"), origins) is not None
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["10.1.2.3", "127.0.0.1", "[::1]", "100.100.100.201", "168.63.129.17", "[2001:db8::1]", "[fd00:1::254]",
+     "google.internal", "metadata", "[2002:a01:203::1]", "[64:ff9b::a01:203]", "[64:ff9b:1::a01:203]",
+     "[2001:db8::5eff:a9fe:a9fe]", "1.169.254.169.example"],
+)  # fmt: skip
+def test_addresses_at_which_a_service_may_be(host: str) -> None:
+    assert refusal(instance_url(f"http://{host}:80"), None) is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["2852039166", "0xa9fea9fe", "0xA9.0xFE.0xA9.0xFE", "0251.0376.0251.0376", "025177524776", "169.254.43518",
+     "169.16689662", "169.254.0xa9fe", "0x", "169.254.169.254..", "127.1", "127.0.0.1.0x1."],
+)  # fmt: skip
+@pytest.mark.parametrize("allow", [None, ["0.0.0.0/0", "169.254.0.0/16"]])
+def test_other_notations_of_addresses_are_refused_whatever_they_mean(host: str, allow: list[str] | None) -> None:
+    """What getaddrinfo and inet_aton read as an address."""
+    try:
+        objection = refusal(instance_url(f"http://{host}:80"), allow)
+    except ValueError as error:
+        objection = str(error)
+    assert objection == "the host is not a name or an address"
+
+
+def test_a_zone_is_nothing_to_register_by() -> None:
+    url = instance_url("http://[fe80::1%eth0]:80")
+    assert refusal(url, None) is not None
+    assert "zone" in str(refusal(url, ["fe80::/10"]))
 
 
 @pytest.mark.parametrize(

@@ -160,9 +160,15 @@ def test_registering_over_the_admin_api(backend: Backend) -> None:
             "orders/e:f": {"url": "http://h"},
             "fixed/a": {"url": "http://h"},
             "orders/g": ["http://h"],
+            "orders/h": {"url": "http://[64:ff9b::a9fe:a9fe]"},
+            "orders/i": {"url": "http://Metadata.Google.Internal.:80"},
+            "orders/j": {"url": "http://[::1%\x1bc \x00X-Evil: 1]:17199"},
+            "orders/k": {"url": "http://169.254.43518"},
         }.items():
             answer = admin(gateway, "PUT", f"/admin/registry/{wrong}", document)
             assert (answer.status, answer.get("content-type")) == (422, "application/problem+json"), wrong
+            assert answer.json()["detail"].isprintable()
+            assert "Evil" not in answer.json()["detail"]
         gateway.clean = False  # the killed process is an event
 
 
@@ -170,6 +176,20 @@ def test_a_registered_url_does_not_open_the_admin_api(server: RedisServer) -> No
     with Gateway(discovering(server)) as gateway:
         ServiceRegistry(server.url).register("orders", f"http://127.0.0.1:{gateway.admin_port}")
         answers(gateway, "/api/orders/admin/status", 403)
+
+
+def test_what_registers_where_there_is_no_service_gets_nothing(server: RedisServer, backend: Backend) -> None:
+    """Whoever can only register must not have requests sent to where a cloud hands out credentials."""
+    hosts = ["169.254.169.254", "2852039166", "[fd00:ec2::254]", "[::ffff:a9fe:a9fe]", "metadata.google.internal",
+             "[::1%\x1bc \x00X-Evil: 1]", "0.0.0.0"]  # fmt: skip
+    with Gateway(discovering(server)) as gateway:
+        for number, host in enumerate(hosts):
+            server.ask("SET", f"service:orders:{number}", json.dumps({"url": f"http://{host}:17199"}))
+        until(lambda: sum("ignored" in event["event"] for event in gateway.events()) == len(hosts), "each is named")
+        assert admin(gateway, "GET", "/admin/registry").json()["services"] == []
+        assert gateway.get("/api/orders/x").json()["reason"] == "no_healthy_upstream"
+        server.ask("SET", "service:orders", backend.url)
+        answers(gateway, "/api/orders/x")
 
 
 def test_nobody_notices_what_becomes_of_redis(server: RedisServer) -> None:

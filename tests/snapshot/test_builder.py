@@ -199,6 +199,33 @@ def test_each_service_and_version_keeps_its_own() -> None:
     assert left == {"/api/a/x": 10, "/v1/a/x": 0, "/v2/a/x": 10, "/api/b/x": 10}
 
 
+# ---- what registered
+
+
+@pytest.mark.parametrize(
+    ("top", "own", "named"), [(["fe80::/64"], None, 1), (["fe80::/64"], ["h.test"], 0), (None, None, 0)]
+)
+def test_names_that_registered_are_screened_and_written_ones_are_not(top: Any, own: Any, named: int) -> None:
+    discover = {"source": "admin", **({"allow": own} if own else {})}
+    services = {"a": {"url": "http://written.test", "discover": discover}}
+    above = {"source": "admin", "services": ["none"], **({"allow": top} if top else {})}
+    config = Config.model_validate({"services": services, "discover": above})
+    world = World(url="http://other")
+
+    def screens() -> dict[str, Any]:
+        named = [instance for instance in world.service.instances if isinstance(instance, NamedInstance)]
+        return {instance.name: instance.host_name._named for instance in named}
+
+    for _ in range(2):
+        world.service = service_of(world.builder.build(config, 2))
+        world.builder.live.discover("a", [Found("http://h.test")])
+        written, registered = screens().values()
+        assert written is None
+        assert len(registered) == named
+    world.build(instances=instances("h.test"), discover="admin")
+    assert screens() == {"h.test": None}, "what is written counts, registered or not"
+
+
 # ---- instances that are reached by other means
 
 

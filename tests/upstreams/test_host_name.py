@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from ipaddress import ip_network
 
 import pytest
 
@@ -156,6 +157,52 @@ def test_an_address_that_refused_comes_last_until_it_answers_or_all_do(clock: Cl
         await name.known()
         await settle()
         assert set(await turns(name, 4)) == {"10.0.0.1", "10.0.0.2"}, "a look-up gives all another chance"
+
+    asyncio.run(run())
+
+
+METADATA = "169.254.169.254"
+
+
+def test_a_screened_name_stands_for_no_address_without_a_service(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        resolver = Resolver("10.0.0.1", METADATA, "fe80::1%2", "::ffff:169.254.1.1", "64:ff9b::a9fe:a9fe")
+        name = HostName("svc", resolver)
+        name.screen(())
+        assert await turns(name, 2) == ["10.0.0.1"] * 2
+        assert name.next() == "10.0.0.1"
+        for answer in ([METADATA], [METADATA, "169.254.170.2"]):
+            clock.now += 11
+            resolver.answer = answer
+            await name.known()
+            await settle()
+            assert await turns(name, 2) == ["10.0.0.1"] * 2, "what was known goes on"
+        name.screen((ip_network("169.254.0.0/16"),))
+        await name.known()
+        await settle()
+        assert set(await turns(name, 2)) == {METADATA, "169.254.170.2"}, "allowed by name, and looked up at once"
+
+    with caplog.at_level(logging.INFO, "portico.dns"):
+        asyncio.run(run())
+    events = [vars(record).get("addresses") for record in caplog.records if "no service has" in record.getMessage()]
+    assert events[1:] == [METADATA, f"{METADATA}, 169.254.170.2"], "one event for each set of them"
+
+
+def test_a_name_that_is_to_be_screened_loses_what_it_stood_for_at_once(clock: Clock) -> None:
+    async def run() -> None:
+        resolver = Resolver(METADATA)
+        name = HostName("svc", resolver)
+        assert await turns(name, 1) == [METADATA], "whoever writes a name into the file may mean any address"
+        name.screen(())
+        assert name.next() is None
+        with pytest.raises(OSError, match="no address"):
+            await name.known()
+        resolver.answer = ["10.0.0.1"]
+        assert await turns(name, 1) == ["10.0.0.1"]
+        name.screen(())
+        assert len(resolver.asked) == 3, "the same again changes nothing"
 
     asyncio.run(run())
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.section import Section, is_word
+from portico.net.addresses import HOSTS, Network, is_special, parse
 
 Source: TypeAlias = Literal["redis", "admin"]
 """Where instances register: in Redis, or over the admin API of this gateway, which then keeps them by itself."""
 
 _NAME: Final = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 _NUMBER: Final = re.compile(r"0x[0-9a-f]*|\d+")
+_NO_SERVICE: Final = "no service has such an address, unless allow names it"
 
 
 def _origin(text: str) -> str:
@@ -39,30 +41,41 @@ Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], Field(m
 
 
 def refusal(url: str, origins: Sequence[str] | None) -> str | None:
-    """Why an instance must not be at `url`, which is valid; None where it may.
+    """Why a registered instance must not be at `url`, which is valid; None where it may.
 
-    Without `origins` it may be anywhere but at addresses that no service has: link-local ones, where clouds keep
-    credentials, multicast and unspecified ones. A host is not looked up: whoever names `origins` names hosts too.
+    Without `origins` it may be anywhere but where there is no service (`portico.net.addresses`). With them it may be
+    there too if one of them names just that. A host is not looked up here: workers and health checks screen what they
+    connect to.
     """
     host = (urlsplit(url).hostname or "").rstrip(".")
-    try:
-        address = ip_address(host)
-    except ValueError:
-        if _is_number(host):  # the system's resolver would take it for an address
-            return "the host is not a name or an address"
-        if origins is None or any(host == origin or _ends(host, origin) for origin in origins):
-            return None
-        return "no entry of allow names this host"
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if origins is None:
-        return "no service has such an address" if _is_special(address) else None
-    networks = [ip_network(origin) for origin in origins if "/" in origin]
-    return None if any(address in network for network in networks) else "it is in no network of allow"
+    if "%" in host:
+        return "a zone id means something on its own host alone"
+    address = parse(host)
+    if address is None:
+        return _refusal_of_name(host, origins)
+    networks = networks_of(origins)
+    if is_special(address, networks):
+        return _NO_SERVICE
+    if origins is None or any(address in network for network in networks):
+        return None
+    return "it is in no network of allow"
 
 
-def _is_special(address: IPv4Address | IPv6Address) -> bool:
-    return address.is_link_local or address.is_multicast or address.is_unspecified
+def networks_of(origins: Sequence[str] | None) -> tuple[Network, ...]:
+    """Those of `origins` that are networks."""
+    return tuple(ip_network(origin) for origin in origins or () if "/" in origin)
+
+
+def _refusal_of_name(host: str, origins: Sequence[str] | None) -> str | None:
+    if _is_number(host):  # the system's resolver would take it for an address
+        return "the host is not a name or an address"
+    if host in (origins or ()):
+        return None
+    if host in HOSTS:
+        return _NO_SERVICE
+    if origins is None or any(_ends(host, origin) for origin in origins):
+        return None
+    return "no entry of allow names this host"
 
 
 def _ends(host: str, origin: str) -> bool:

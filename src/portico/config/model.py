@@ -28,7 +28,7 @@ from portico.config.checks import (
     match_findings,
     name_findings,
 )
-from portico.config.discovery import DiscoverSettings
+from portico.config.discovery import DiscoverSettings, networks_of
 from portico.config.document import Document
 from portico.config.found import DiscoveryField
 from portico.config.gateway import GatewaySettings
@@ -41,6 +41,7 @@ from portico.config.services import ServiceSettings
 from portico.config.words import LOCATED
 from portico.core.settings import Name
 from portico.core.slices import Steps, at_once
+from portico.net.addresses import Network
 from portico.policies.auth import JwtSettings
 
 POLICY_DEFAULTS = "policy_defaults"
@@ -152,6 +153,11 @@ class Config(Section):
         if top is None or name in RESERVED or not top.admits(name):
             return None
         return DiscoverSettings(source=top.source, allow=top.allow)
+
+    def networks_allowed(self, name: str) -> tuple[Network, ...]:
+        """The networks in which instances of a service may register, written or not."""
+        settings = self.discovery(name)
+        return networks_of(settings.allow) if settings is not None else ()
 
     @property
     def sources(self) -> frozenset[str]:

@@ -54,11 +54,11 @@ class Finding:
 
 
 def dotted(path: KeyPath) -> str:
-    """`services.gemini.instances[0].url`."""
+    """`services.gemini.instances[0].url`; a key that cannot be shown, which may be anybody's, is shown escaped."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

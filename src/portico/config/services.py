@@ -297,8 +297,10 @@ class ServiceSettings(ServiceDefaults, _Addressed):
 
         shared = version is not None and not own.all_instances
         written_instances = self.all_instances if shared else own.all_instances
+        registered = tuple(self._registered(version, shared, found, written_instances))
         return Upstream(
-            instances=(*written_instances, *self._registered(version, shared, found, written_instances)),
+            instances=(*written_instances, *registered),
+            registered=frozenset(instance.url for instance in registered),
             shared=shared,
             may_change=self.discover is not None,
             health=health,
@@ -342,10 +344,11 @@ class ServiceSettings(ServiceDefaults, _Addressed):
 class Upstream:
     """A service, or one version of it, with everything in its long form; `shared` instances are the service's own.
 
-    Where instances register, the set of them `may_change`.
+    Where instances register, the set of them `may_change`; `registered` are the URLs of those that did.
     """
 
     instances: tuple[InstanceSettings, ...]
+    registered: frozenset[str]
     shared: bool
     may_change: bool
     health: HealthCheckSettings | None

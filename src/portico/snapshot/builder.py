@@ -82,8 +82,8 @@ class SnapshotBuilder:
             key = (written.service, written.version)
             if key not in services:
                 services[key] = self._service(config, written, coming)
-                if config.services[written.service].discover is not None:
-                    coming.changing[key] = config.services[written.service], services[key]
+                if (settings := config.services[written.service]).discover is not None:
+                    coming.changing[key] = settings, services[key], config.networks_allowed(written.service)
                 self.live.add(services[key])
             route = self._route(written, services[key], consumers)
             methods = frozenset(method.encode() for method in written.methods) or None
@@ -104,7 +104,7 @@ class SnapshotBuilder:
         live = self.live
         upstream = live.upstream(config.services[written.service], written.service, written.version)
         key = upstream_key(written.service, written.version, upstream)
-        members = live.members(key, upstream, coming.instances)
+        members = live.members(key, upstream, coming.instances, config.networks_allowed(written.service))
         timeouts, retry = timeouts_of(upstream.timeouts, upstream.retry), retry_of(upstream.retry)
         balancing, hedging = balancing_of(upstream), self._hedging(written.service, upstream)
         failover = self._failover(written.service, upstream)

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from portico.config import Config, MaxRequests, ServiceSettings, Upstream
 from portico.core.fields import RESPONSE_DROP
 from portico.core.found import Found
+from portico.net.addresses import Network
 from portico.snapshot.compiled import latency_wanted, trip_of
 from portico.snapshot.upstream_tls import UpstreamContexts
 from portico.upstreams.adaptive_limit import AdaptiveLimit
@@ -42,8 +43,10 @@ class Coming:
 
     services: dict[tuple[str, str | None], Service] = field(default_factory=dict)
     """By name and version."""
-    changing: dict[tuple[str, str | None], tuple[ServiceSettings, Service]] = field(default_factory=dict)
-    """Those whose instances come and go."""
+    changing: dict[tuple[str, str | None], tuple[ServiceSettings, Service, Sequence[Network]]] = field(
+        default_factory=dict
+    )
+    """Those whose instances come and go, with the networks that are allowed by name."""
     instances: dict[Identity, Instance] = field(default_factory=dict)
     limits: dict[str, Limit] = field(default_factory=dict)
     """By upstream key: how many requests may be under way there."""
@@ -83,8 +86,13 @@ class LiveServices:
         """A service's or version's settings with the instances that are registered now."""
         return settings.upstream(version, self._found.get(service, ()))
 
-    def members(self, key: str, upstream: Upstream, coming: dict[Identity, Instance]) -> list[tuple[Instance, int]]:
-        """The instances of an upstream with their weights, each with the state that it has already."""
+    def members(
+        self, key: str, upstream: Upstream, coming: dict[Identity, Instance], named: Sequence[Network]
+    ) -> list[tuple[Instance, int]]:
+        """The instances of an upstream with their weights, each with the state that it has already.
+
+        Names that registered may stand for no address without a service, unless it is in a `named` network.
+        """
         members = []
         trip = trip_of(upstream)
         wants_latency = latency_wanted(upstream)
@@ -109,6 +117,7 @@ class LiveServices:
             instance.latency = (instance.latency or Latency()) if wants_latency else None
             if isinstance(instance, NamedInstance):
                 instance.host_name.refresh = upstream.dns_refresh
+                instance.host_name.screen(named if settings.url in upstream.registered else None)
             self._breakers.equip(instance, key, settings.url, trip)
             coming[identity] = instance
             members.append((instance, settings.weight))
@@ -157,11 +166,11 @@ class LiveServices:
         members: dict[Identity, Instance] = {}
         keys = set()
         now = time.monotonic()
-        for (service_name, version), (settings, service) in self._current.changing.items():
+        for (service_name, version), (settings, service, named) in self._current.changing.items():
             if service_name == name:
                 upstream = settings.upstream(version, found)
                 keys.add(key := upstream_key(name, version, upstream))
-                coming = self.members(key, upstream, members)
+                coming = self.members(key, upstream, members, named)
                 for instance, _ in coming:
                     if instance not in service.instances and instance.in_flight == 0:
                         instance.returned = now

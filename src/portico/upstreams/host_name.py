@@ -9,6 +9,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 
+from portico.net.addresses import Network, screened
+
 logger: Final = logging.getLogger("portico.dns")
 
 LookUp: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
@@ -32,12 +34,26 @@ class HostName:
         self.host = host
         self.refresh = 10.0
         self.addresses: Sequence[str] = ()
+        self._named: Sequence[Network] | None = None
+        self._kept_out: Sequence[str] = ()
         self._find = find or look_up
         self._known_at = 0.0
         self._failing = False
         self._looking: asyncio.Task[None] | None = None
         self._refusing: set[str] = set()
         self._request_turn = self._connection_turn = 0
+
+    def screen(self, named: Sequence[Network] | None) -> None:
+        """Take no address at which there is no service, but for those in `named` networks; None: take any.
+
+        That is for names which registered: whoever may only do that could have them stand for anything.
+        """
+        if named == self._named:
+            return
+        self._named = named
+        self._known_at = 0.0
+        if named is not None:
+            self.addresses = screened(self.addresses, named)
 
     def keep_fresh(self) -> None:
         """Look up again, in the background, what has aged."""
@@ -82,8 +98,7 @@ class HostName:
 
     async def _look(self) -> None:
         try:
-            found = list(dict.fromkeys(await self._find(self.host)))
-            self._learn(found)
+            self._learn(self._screened(list(dict.fromkeys(await self._find(self.host)))))
         except (OSError, UnicodeError) as error:
             if not self._failing:
                 extra = {"host": self.host, "error": str(error), "addresses": ", ".join(self.addresses) or "none"}
@@ -93,6 +108,19 @@ class HostName:
             self._looking = None
             if self.addresses:  # where nothing is known yet, whoever comes next tries again
                 self._known_at = time.monotonic()
+
+    def _screened(self, found: Sequence[str]) -> Sequence[str]:
+        if self._named is None:
+            return found
+        taken = screened(found, self._named)
+        kept_out = [address for address in found if address not in taken]
+        if kept_out and set(kept_out) != set(self._kept_out):
+            extra = {"host": self.host, "addresses": ", ".join(kept_out)}
+            logger.warning("a registered name stands for addresses that no service has; they are not used", extra=extra)
+        self._kept_out = kept_out
+        if kept_out and not taken:
+            raise OSError("no service has an address of this name")
+        return taken
 
     def _learn(self, found: Sequence[str]) -> None:
         if not found:

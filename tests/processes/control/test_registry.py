@@ -11,6 +11,7 @@ import pytest
 from portico.config import load_text
 from portico.core.found import Found
 from portico.processes.control import registry as registry_module
+from portico.processes.control.registration import Entry
 from portico.processes.control.registry import Listeners, Registry
 from portico.processes.ipc.runtime import Runtime
 from upstreams.members import Clock
@@ -116,3 +117,47 @@ def test_what_cannot_be_used_is_named_and_gets_nothing(
         world.registry.read("service:a", value, 10)
     assert world.urls() == []
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"http://169.254.169.254",
+        b'{"url": "http://[64:ff9b::a9fe:a9fe]"}',
+        b'{"url": "http://2852039166"}',
+        b'{"url": "http://METADATA.google.internal."}',
+        b'{"url": "http://[::1%\\u001bc \\u0000X-Evil: 1]:17199"}',
+        b"http://[::1%\x1bc]",
+        b"http://h\r\nX-Evil: 1",
+        b'{"url": "http://h", "metadata": {"\\u001b[31m\\nforged \\u0085\\u2028": 5}}',
+        b'{"url": "http://h", "version": "\\u001b[31m"}',
+    ],
+)
+def test_what_is_refused_is_named_in_characters_that_can_be_shown(
+    world: World, value: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.registry.read("service:a", value, 10)
+    assert world.urls() == []
+    (record,) = caplog.records
+    reason = vars(record)["reason"]
+    assert reason.isprintable()
+    assert "Evil" not in reason
+
+
+def test_the_end_of_a_line_behind_a_url_is_no_part_of_it(world: World) -> None:
+    """`echo URL | redis-cli -x SET service:a` sends it along."""
+    world.registry.read("service:a", b"http://h:80\n", 10)
+    assert world.urls() == ["http://h"]
+
+
+def test_what_was_registered_before_is_not_believed_by_a_new_control_process_that_would_not(
+    world: World, tmp_path: Path
+) -> None:
+    """As after a crash in the middle of a reload."""
+    bad, good = (Entry("a", name, "redis", url) for name, url in (("1", "http://169.254.169.254"), ("2", "http://h")))
+    Runtime(tmp_path).store_registry({}, [bad, good])
+
+    async def restart() -> list[str]:
+        return World(tmp_path, world.clock).urls()
+
+    assert asyncio.run(restart()) == ["http://h"]

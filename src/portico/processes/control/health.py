@@ -9,21 +9,27 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import httpx
 
 from portico.config import Config, HealthCheckSettings, InstanceSettings, ServiceSettings, UpstreamTlsSettings
 from portico.core.found import Found
+from portico.net.addresses import Network
 from portico.net.tls.certificates import CertificateError
 from portico.processes.control.instance_states import InstanceStates
+from portico.processes.control.named_check import ask_at_name
 from portico.snapshot.live import upstream_key
 from portico.snapshot.upstream_tls import UpstreamContexts
+from portico.upstreams.named_instance import is_literal
 
 logger: Final = logging.getLogger("portico.health")
 
 _DOWN_INTERVAL: Final = 1.0
 """Seconds between checks of an instance that is down: it should not stay out longer than it has to."""
+_LONGEST: Final = 60.0
+"""Seconds for a step of a check, all of which have their own timeout besides."""
 _REPORT_AGE: Final = 1.0
 """Seconds for which one round of `/health` serves all who ask."""
 
@@ -37,6 +43,8 @@ class Check:
     instance: InstanceSettings
     settings: HealthCheckSettings | None
     tls: UpstreamTlsSettings
+    named: Sequence[Network] | None = None
+    """For an instance that registered: the networks that are allowed by name."""
     healthy: bool = True
     passes: int = 0
     failures: int = 0
@@ -84,6 +92,7 @@ class HealthChecks:
     seen_by_workers: Callable[[], Awaitable[InstanceStates]]
     checks: dict[tuple[str, str], Check] = field(default_factory=dict)
     _services: Mapping[str, ServiceSettings] = field(default_factory=dict)
+    _allowed: Callable[[str], Sequence[Network]] = lambda _: ()
     _found: dict[str, Sequence[Found]] = field(default_factory=dict)
     _tasks: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
     _contexts: UpstreamContexts = field(default_factory=UpstreamContexts)
@@ -93,7 +102,7 @@ class HealthChecks:
 
     def watch(self, config: Config) -> None:
         """Check the instances of `config`, and those that registered, from now on; those that stay keep their state."""
-        self._services = config.services
+        self._services, self._allowed = config.services, config.networks_allowed
         known, self.checks = self.checks, {}
         for name in config.services:
             self.checks |= self._wanted(name, known)
@@ -116,6 +125,7 @@ class HealthChecks:
         new = {identity: check for identity, check in wanted.items() if identity not in before}
         for identity in before.keys() & wanted.keys():
             self.checks[identity].instance = wanted[identity].instance
+            self.checks[identity].named = wanted[identity].named
         self.checks |= new
         self._start_checks(new)
 
@@ -133,7 +143,8 @@ class HealthChecks:
             upstream = service.upstream(version, found)
             for instance in upstream.instances:
                 key = upstream_key(name, version, upstream)
-                check = Check(name, key, instance, upstream.health, upstream.tls)
+                named = self._allowed(name) if instance.url in upstream.registered else None
+                check = Check(name, key, instance, upstream.health, upstream.tls, named)
                 old = known.get(check.identity)
                 if old is not None:
                     check.healthy, check.passes, check.failures = old.healthy, old.passes, old.failures
@@ -214,13 +225,24 @@ class HealthChecks:
         return Finding(time.monotonic() - started, error)
 
     async def _ask(self, check: Check, settings: HealthCheckSettings) -> str | None:
+        host, ask = check.instance.host, partial(self._ask_at, check, settings)
+        if check.named is None or is_literal(host):
+            return await ask(host, settings.timeout)
+        return await ask_at_name(host, check.named, settings.timeout, ask)
+
+    async def _ask_at(self, check: Check, settings: HealthCheckSettings, host: str, seconds: float) -> str | None:
+        """Ask an instance at its host, or at one of the addresses behind that, and connect within so many seconds."""
+        instance = check.instance
         if settings.path is None:
-            _, writer = await asyncio.open_connection(check.instance.host, check.instance.port)
+            async with asyncio.timeout(seconds):
+                _, writer = await asyncio.open_connection(host, instance.port)
             writer.close()
             return None
+        url = f"{instance.scheme}://{f'[{host}]' if ':' in host else host}:{instance.port}{settings.path}"
+        fields, extensions = {"Host": instance.authority}, {"sni_hostname": check.tls.server_name or instance.host}
+        timeout = httpx.Timeout(_LONGEST, connect=seconds)
         client = self._client(check.tls)
-        extensions = {"sni_hostname": check.tls.server_name} if check.tls.server_name else {}
-        async with client.stream("GET", check.instance.url + settings.path, extensions=extensions) as response:
+        async with client.stream("GET", url, headers=fields, extensions=extensions, timeout=timeout) as response:
             return None if settings.expects(response.status_code) else f"answered {response.status_code}"
 
     def _client(self, tls: UpstreamTlsSettings) -> httpx.AsyncClient:
@@ -232,7 +254,7 @@ class HealthChecks:
             limits = httpx.Limits(max_keepalive_connections=0)  # a check shows that new connections are accepted
             headers = {"User-Agent": "portico-health"}
             client = httpx.AsyncClient(
-                verify=renewed.value, timeout=60.0, limits=limits, trust_env=False, headers=headers
+                verify=renewed.value, timeout=_LONGEST, limits=limits, trust_env=False, headers=headers
             )
             self._clients[tls] = renewed.value, client
         return client

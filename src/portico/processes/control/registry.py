@@ -295,7 +295,7 @@ class Registry:
             entry.seen = 0
             if entry.source == "admin":
                 entry.expires_at = now + entry.ttl
-            if self.wanted(entry.service) == entry.source:
+            if self.wanted(entry.service) == entry.source and self._objection(entry) is None:
                 self.entries[entry.key] = entry
         for name, found in self.found().items():
             self._told[name] = found

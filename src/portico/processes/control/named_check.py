@@ -1,0 +1,41 @@
+"""Checks of instances that registered under a name: they connect to its addresses, but not to any.
+
+What a name stands for is decided by whoever registered it, and may be another address each time that it is looked up:
+so it is looked up once, and what was screened is what is connected to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeAlias
+
+import httpx
+
+from portico.net.addresses import Network, screened
+from portico.upstreams import host_name
+
+Ask: TypeAlias = Callable[[str, float], Awaitable[str | None]]
+"""Asks at an address to which it connects within so many seconds, and says what was wrong."""
+
+_REFUSED: Final = (OSError, httpx.ConnectError, httpx.ConnectTimeout)
+
+
+async def ask_at_name(host: str, named: Sequence[Network], seconds: float, ask: Ask) -> str | None:
+    """What `ask` says at the first address of `host` that accepts a connection, each in its part of the time left.
+
+    Raises OSError or httpx.HTTPError where none does, or where no service has any of its addresses.
+    """
+    end = time.monotonic() + seconds
+    try:
+        addresses = screened(dict.fromkeys(await host_name.look_up(host)), named)
+    except UnicodeError:
+        raise OSError("the name cannot be looked up") from None
+    if not addresses:
+        raise OSError("no service has an address of this name")
+    for left in range(len(addresses), 1, -1):
+        try:
+            return await ask(addresses[-left], max(0.0, end - time.monotonic()) / left)
+        except _REFUSED:
+            continue
+    return await ask(addresses[-1], max(0.0, end - time.monotonic()))
