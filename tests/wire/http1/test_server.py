@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from portico.core.messages import CHUNKED, UNTIL_CLOSE
+from portico.wire.deadlines import NEVER
 from portico.wire.frontend import Limits
 from portico.wire.http1 import grammar
 from portico.wire.http1 import server as server_module
-from wire.world import ServerWorld, decided, say, say_ok
+from wire.world import Recorded, ServerWorld, decided, say, say_ok
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -236,6 +238,26 @@ def test_a_deadline(data: bytes, statuses: list[int | None], finishes: list[list
     assert [each.finishes for each in world.exchanges] == finishes
     assert world.is_ending == (data != GET)
     assert world.wire.transport.aborted == aborted
+
+
+def test_a_client_is_not_late_with_what_it_was_not_told_to_send() -> None:
+    """Its time begins with the 100, however long the handler has taken until then."""
+    world, timeout = ServerWorld(), Limits().body_timeout
+    world.handler.begin = Unhurried()  # type: ignore[method-assign]
+    world.wire.feed([post(2, fields=b"Expect: 100-continue\r\n")])
+    assert world.connection.deadline == NEVER
+    world.connection.body_since = world.connection.paused_at = 0.0
+    before = time.monotonic()
+    world.connection.read_body()
+    assert before + timeout <= world.connection.deadline <= time.monotonic() + timeout
+    assert world.connection.body_since >= before, "nor does it count for the rate"
+
+
+class Unhurried:
+    """Begins an exchange, and wants nothing of its content for now."""
+
+    def __call__(self, stream: Any, request: Any, content: bytes, now: float) -> None:
+        stream.receiver = Recorded(stream, request)
 
 
 def test_a_second_deadline_cuts_off_who_does_not_read_the_refusal() -> None:

@@ -435,7 +435,7 @@ class ServerConnection(TurnProtocol):
             return  # it has to read: that deadline stands
         if self.state is _TUNNEL:
             deadline = NEVER  # whoever carries the tunnel watches over its silence
-        elif not self.request_done and not self.reading_paused:
+        elif not self.request_done and not self.reading_paused and not self.awaits_continue:
             deadline = self._body_deadline()
         elif self.peer_closed:
             deadline = time.monotonic() + _HALF_CLOSE_GRACE
@@ -520,6 +520,8 @@ class ServerConnection(TurnProtocol):
         if self.awaits_continue:
             self.awaits_continue = False
             self.put(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.body_since = time.monotonic()  # until now nothing was to come
+            self._expect_body()
 
     def pause_reading(self) -> None:
         if not self.reading_paused and not self.request_done and not self.transport.is_closing():
