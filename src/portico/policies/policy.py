@@ -15,17 +15,22 @@ from portico.policies.counters.shared_limits import SharedLimits
 class Pending:
     """A verdict that is still to come, without a task that waits for it.
 
-    Who gets one from a policy sets `settle`; the policy calls that once with the verdict, never before it returned.
+    Who gets one from a policy sets `settle`; the policy calls that with the verdict, never before it returned. Only
+    the first one counts.
     """
 
     __slots__ = ("settle",)
 
     settle: Callable[[Answer | None], None]
 
+    def cancel(self) -> None:
+        """Nobody waits for the verdict any more: it was given, or the client has left."""
+
 
 Policy: TypeAlias = Callable[[Exchange], Answer | Pending | Awaitable[Answer | None] | None]
 """Looks at an exchange before it is forwarded. None lets it go on, an Answer ends it; a policy that has to wait
-returns a `Pending` of either or, which costs a task, an awaitable."""
+returns a `Pending` of either or, which costs a task, an awaitable. That is cancelled when its verdict is not wanted any
+more: what several exchanges wait for together belongs into `asyncio.shield`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,11 +38,11 @@ def send_answer(exchange: Exchange, answer: Answer) -> None:
         body = answer.document(exchange.path, exchange.request_id)
         lines.append(_PROBLEM)
         lines.append(b"Cache-Control: no-store")
-    exchange.status = answer.status
-    exchange.reason = answer.reason
     if answer.status != 204:
         lines.append(b"Content-Length: %d" % len(body))
     content = b"" if exchange.method == "HEAD" else body
-    exchange.ended = now = time.monotonic()
     head = b"\r\n".join((STATUS_LINES[answer.status], *lines))
+    exchange.status = answer.status  # only now: an answer that could not be made is none
+    exchange.reason = answer.reason
+    exchange.ended = now = time.monotonic()
     exchange.stream.send_whole(answer.status, (head, b"\r\n\r\n", content), len(content), now)

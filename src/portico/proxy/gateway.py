@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from os import urandom
-from typing import Final
+from typing import Any, Final
 
 from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import Exchange, Place, Stream
@@ -19,12 +19,13 @@ from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 from portico.observe.metrics import Metrics
 from portico.policies import Pending, Policy
 from portico.proxy.answer import send_answer
+from portico.proxy.awaited import Awaited
 from portico.proxy.forward import Forwarding
 from portico.proxy.headers.forwarded import Network, Peer, believed_request_id, believed_trace_id, client_behind
 from portico.proxy.overload import Overload
 from portico.proxy.routing.places import Places
 from portico.proxy.routing.route import Handling
-from portico.proxy.waiting import Waiting, WaitingForPlace, WaitingForVerdict
+from portico.proxy.waiting import WaitingForPlace, WaitingForVerdict
 from portico.upstreams.limit import Limit
 
 logger: Final = logging.getLogger("portico.gateway")
@@ -75,7 +76,7 @@ class Gateway:
         self._finish = self.finish
         self._timestamps = Timestamps()
         self._ids = chain.from_iterable(iter(_some_ids, None))
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
 
     # ---- the wire's calls: Handler
 
@@ -138,19 +139,20 @@ class Gateway:
             exchange.request_id = believed_request_id(request.fields) or exchange.request_id
             exchange.trace_id = believed_trace_id(request.fields) or exchange.trace_id
 
-    def _pass_policies(self, exchange: Exchange, handling: Handling, policies: Sequence[Policy]) -> None:
+    def _pass_policies(self, exchange: Exchange, handling: Handling, policies: Iterable[Policy]) -> None:
         """5. Every policy in order; only one that has to wait costs a task. 6. To the service, if it may have more."""
-        for policy in policies:
+        following = iter(policies)
+        for policy in following:
             verdict = policy(exchange)
             if verdict is None:
                 continue
             if isinstance(verdict, Answer):
                 send_answer(exchange, verdict)
-            elif isinstance(verdict, Pending):
-                go_on = partial(self._pass_policies, exchange, handling, policies[policies.index(policy) + 1 :])
-                WaitingForVerdict(exchange, verdict, go_on, self._fail)
-            else:
-                self._spawn(exchange, handling, verdict, policies[policies.index(policy) + 1 :])
+                return
+            if not isinstance(verdict, Pending):
+                verdict = self._await(exchange, verdict)
+            go_on = partial(self._pass_policies, exchange, handling, following)
+            WaitingForVerdict(exchange, verdict, go_on, self._fail)
             return
         limit = handling.service.limit
         if limit is None or limit.enter():
@@ -215,48 +217,25 @@ class Gateway:
     def _queue(self, exchange: Exchange, handling: Handling, limit: Limit) -> None:
         """Wait for a place at the service where there is room for that."""
         refusal = Refusal("overloaded", f"{handling.service.name} has too much to do; try again soon", _SOON)
-        waiting = WaitingForPlace(
-            exchange, limit, Forwarding(exchange, handling, self._loop).start, refusal, self._fail
-        )
+        start = Forwarding(exchange, handling, self._loop).start
+        waiting = WaitingForPlace(exchange, limit, start, refusal, self._fail)
         if limit.wait(waiting):
             waiting.begin(self._loop)
         else:
             send_answer(exchange, refusal)
 
-    def _spawn(
-        self, exchange: Exchange, handling: Handling, verdict: Awaitable[Answer | None], following: Sequence[Policy]
-    ) -> None:
-        """Wait for a policy's verdict in a task; the content waits with it."""
-        waiting = Waiting(exchange)
-        exchange.stream.receiver = waiting
-        exchange.stream.pause_reading()
-
-        async def wait() -> None:
-            try:
-                answer = await verdict
-                if waiting.over:
-                    return
-                exchange.stream.receiver = exchange
-                exchange.stream.resume_reading()
-                if answer is not None:
-                    send_answer(exchange, answer)
-                else:
-                    self._pass_policies(exchange, handling, following)
-                    waiting.replay(exchange.stream)
-            except Exception:
-                self._fail(exchange)
-
-        task = self._loop.create_task(wait())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _await(self, exchange: Exchange, verdict: Awaitable[Answer | None]) -> Awaited:
+        """Wait for a policy's verdict in a task."""
+        awaited = Awaited(exchange, verdict, self._loop)
+        self._tasks.add(awaited.task)
+        awaited.task.add_done_callback(self._tasks.discard)
+        return awaited
 
     def _fail(self, exchange: Exchange) -> None:
         """A bug, ours or a policy's: it costs this exchange and nothing else."""
         logger.exception("an exchange failed", extra={"request_id": exchange.request_id})
         stream = exchange.stream
-        if stream.response_started:
+        if exchange.status:  # its response has begun, or is over
             stream.abort("internal_error")
         else:
-            if isinstance(stream.receiver, Waiting):
-                stream.receiver = exchange
             send_answer(exchange, Refusal("internal_error", "the gateway failed on this request"))

@@ -7,87 +7,115 @@ from collections.abc import Callable
 from typing import Final
 
 from portico.core.errors import Answer, MessageError, Refusal
-from portico.core.exchange import Exchange, Stream
+from portico.core.exchange import Exchange
 from portico.policies import Pending
 from portico.proxy.answer import send_answer
 from portico.upstreams.limit import Limit
 
 _KEPT: Final = 64 * 1024
-"""Bytes of content that are read while a request waits in a queue."""
+"""Bytes of content that are read meanwhile."""
 
 
 class Waiting(Exchange):
-    """Stands in as receiver while an exchange waits: keeps the little content that was already read."""
+    """Stands in as receiver while an exchange waits: keeps the little content that comes meanwhile.
 
-    __slots__ = ("ended", "exchange", "kept", "over")
+    The wait ends once: the exchange goes on with `start`, or is answered, or its client has left. What comes to pass
+    later is too late. `failed` is called with an exchange on which one of the two failed.
+    """
 
-    def __init__(self, exchange: Exchange) -> None:
+    __slots__ = ("exchange", "failed", "is_complete", "kept", "over", "size", "start")
+
+    def __init__(self, exchange: Exchange, start: Callable[[], None], failed: Callable[[Exchange], None]) -> None:
         self.exchange = exchange
-        self.kept: list[bytes] = []
-        self.ended = self.over = False
-
-    def body_received(self, data: bytes) -> None:
-        self.kept.append(data)
-
-    def body_ended(self) -> None:
-        self.ended = True
-
-    def body_failed(self, error: MessageError) -> None:
-        self.over = True
-        self.exchange.stream.receiver = self.exchange
-        send_answer(self.exchange, Refusal(error.reason, error.detail))
-
-    def finished(self, failure: str | None) -> None:
-        self.over = True
-        self.exchange.finished(failure)
-
-    def replay(self, stream: Stream) -> None:
-        """Tell the exchange's own receiver what came meanwhile."""
-        for data in self.kept:
-            stream.receiver.body_received(data)
-        if self.ended:
-            stream.receiver.body_ended()
-
-
-class WaitingForVerdict(Waiting):
-    """Waits for what a policy will say; then goes on with `start`, or answers. `failed` hears of a fault in either."""
-
-    __slots__ = ("failed", "start")
-
-    def __init__(
-        self, exchange: Exchange, pending: Pending, start: Callable[[], None], failed: Callable[[Exchange], None]
-    ) -> None:
-        super().__init__(exchange)
         self.start = start
         self.failed = failed
-        pending.settle = self.settled
-        exchange.stream.receiver = self
-        exchange.stream.pause_reading()
+        self.kept: list[bytes] = []
+        self.size = 0
+        self.is_complete = self.over = False
 
-    def settled(self, answer: Answer | None) -> None:
-        """The policy has made up its mind."""
+    def body_received(self, data: bytes) -> None:
+        """Keep it; a client from which no more is read is not seen to leave, so that is done only with much content."""
+        self.kept.append(data)
+        self.size += len(data)
+        if self.size > _KEPT:
+            self.exchange.stream.pause_reading()
+
+    def body_ended(self) -> None:
+        self.is_complete = True
+
+    def body_failed(self, error: MessageError) -> None:
+        self.answer(Refusal(error.reason, error.detail))
+
+    def finished(self, failure: str | None) -> None:
+        self.end()
+        self.exchange.finished(failure)
+
+    def go_on(self) -> None:
+        """The exchange may go on; whoever takes it over gets the content that came meanwhile."""
         if self.over:
             return
+        self.end()
         stream = self.exchange.stream
         stream.receiver = self.exchange
         try:
             stream.resume_reading()
-            if answer is not None:
-                send_answer(self.exchange, answer)
-            else:
-                self.start()
-                self.replay(stream)
+            self.start()
+            for data in self.kept:
+                stream.receiver.body_received(data)
+            if self.is_complete:
+                stream.receiver.body_ended()
         except Exception:
             self.failed(self.exchange)
 
+    def answer(self, answer: Answer) -> None:
+        """The exchange goes no further."""
+        if self.over:
+            return
+        self.end()
+        stream = self.exchange.stream
+        stream.receiver = self.exchange
+        try:
+            stream.resume_reading()
+            send_answer(self.exchange, answer)
+        except Exception:
+            self.failed(self.exchange)
+
+    def end(self) -> None:
+        """Wait no more, for whatever it was."""
+        self.over = True
+
+
+class WaitingForVerdict(Waiting):
+    """Waits for what a policy will say."""
+
+    __slots__ = ("pending",)
+
+    def __init__(
+        self, exchange: Exchange, pending: Pending, start: Callable[[], None], failed: Callable[[Exchange], None]
+    ) -> None:
+        super().__init__(exchange, start, failed)
+        self.pending: Pending | None = pending
+        pending.settle = self.settled
+        exchange.stream.receiver = self
+
+    def settled(self, answer: Answer | None) -> None:
+        """The policy has made up its mind."""
+        if answer is None:
+            self.go_on()
+        else:
+            self.answer(answer)
+
+    def end(self) -> None:
+        self.over = True
+        pending, self.pending = self.pending, None  # each knows the other: only a collection would free the two
+        if pending is not None:
+            pending.cancel()
+
 
 class WaitingForPlace(Waiting):
-    """Waits in the queue of a limit, no longer than that allows.
+    """Waits in the queue of a limit, no longer than that allows; without a place it ends with `refusal`."""
 
-    With a place it goes on with `start`, without one it ends with `refusal`; `failed` hears of a fault in `start`.
-    """
-
-    __slots__ = ("failed", "limit", "refusal", "size", "start", "timer")
+    __slots__ = ("limit", "refusal", "timer")
 
     def __init__(
         self,
@@ -97,54 +125,22 @@ class WaitingForPlace(Waiting):
         refusal: Refusal,
         failed: Callable[[Exchange], None],
     ) -> None:
-        super().__init__(exchange)
+        super().__init__(exchange, start, failed)
         self.limit = limit
-        self.start = start
         self.refusal = refusal
-        self.failed = failed
-        self.size = 0
         self.timer: asyncio.TimerHandle | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wait from now on."""
         self.exchange.stream.receiver = self
-        self.timer = loop.call_later(self.limit.patience, self._lose_patience)
+        self.timer = loop.call_later(self.limit.patience, self.answer, self.refusal)
 
     def admitted(self) -> None:
         """The service has a place."""
-        self._leave_queue()
-        stream = self.exchange.stream
-        stream.receiver = self.exchange
-        try:
-            stream.resume_reading()
-            self.start()
-            self.replay(stream)
-        except Exception:
-            self.failed(self.exchange)
+        self.go_on()
 
-    def body_received(self, data: bytes) -> None:
-        """Keep it; who is read from no more is not seen to leave, so that is done only with larger content."""
-        super().body_received(data)
-        self.size += len(data)
-        if self.size > _KEPT:
-            self.exchange.stream.pause_reading()
-
-    def body_failed(self, error: MessageError) -> None:
-        self._leave_queue()
-        super().body_failed(error)
-
-    def finished(self, failure: str | None) -> None:
-        self._leave_queue()
-        super().finished(failure)
-
-    def _lose_patience(self) -> None:
-        self._leave_queue()
-        stream = self.exchange.stream
-        stream.receiver = self.exchange
-        stream.resume_reading()
-        send_answer(self.exchange, self.refusal)
-
-    def _leave_queue(self) -> None:
+    def end(self) -> None:
+        self.over = True
         self.limit.forget(self)
         if self.timer is not None:
             self.timer.cancel()
