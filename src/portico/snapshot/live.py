@@ -7,7 +7,7 @@ breaker and what is known of it alone too.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -61,13 +61,15 @@ class LiveServices:
         self._deadlines = deadlines
         self._turn = turn
         self._control = control
-        self._breakers = Breakers(deadlines, openings, self._refresh)
+        self._breakers = Breakers(deadlines, openings, lambda instance: self._refresh({instance}))
         self._contexts = UpstreamContexts()
         self._current = Coming()
         self._services: list[Service] = []
         """Those of the current snapshot, and of the next one while that is being built."""
         self._found: dict[str, Sequence[Found]] = {}
         """The instances that registered, by service."""
+        self._by_url: dict[tuple[str, str], list[Instance]] | None = None
+        """The current instances by upstream key and URL; None until somebody asks after they have changed."""
 
     # ---- a new snapshot
 
@@ -110,9 +112,8 @@ class LiveServices:
                 )
                 kind = Instance if is_literal(settings.host) else NamedInstance
                 instance = kind(address, self._deadlines, self._turn, RESPONSE_DROP)
-                for known, old in self._current.instances.items():
-                    if known[:2] == identity[:2]:
-                        instance.follow(old)
+                for known in self._at(key, settings.url):
+                    instance.follow(known)
             instance.rebound(upstream.idle_connection_timeout, upstream.max_connections)
             instance.latency = (instance.latency or Latency()) if wants_latency else None
             if isinstance(instance, NamedInstance):
@@ -143,11 +144,9 @@ class LiveServices:
             if key in current.services:
                 service.follow(current.services[key])
             yield
-        self._current = coming
+        self._current, self._by_url = coming, None
         self._services = [*coming.services.values()]
-        for identity, instance in current.instances.items():
-            if identity not in coming.instances:
-                self._remove(identity, instance)
+        self._remove({each: known for each, known in current.instances.items() if each not in coming.instances})
 
     # ---- changes between snapshots
 
@@ -171,25 +170,30 @@ class LiveServices:
                 upstream = settings.upstream(version, found)
                 keys.add(key := upstream_key(name, version, upstream))
                 coming = self.members(key, upstream, members, named)
+                before = frozenset(service.instances)
                 for instance, _ in coming:
-                    if instance not in service.instances and instance.in_flight == 0:
+                    if instance not in before and instance.in_flight == 0:
                         instance.returned = now
                 service.replace(coming)
         instances = self._current.instances
-        for identity in [each for each in instances if each[0] in keys and each not in members]:
-            self._remove(identity, instances.pop(identity))
+        gone = [identity for identity in instances if identity[0] in keys and identity not in members]
+        removed = {identity: instances.pop(identity) for identity in gone}
         instances |= members
+        self._by_url = None
+        self._remove(removed)
 
     def set_health(self, states: list[tuple[str, str, bool]]) -> None:
         """Eject instances or take them back: upstream key, URL, healthy."""
         healthy = {(key, url): is_healthy for key, url, is_healthy in states}
+        changed: set[Instance] = set()
         for (key, url, _), instance in self._current.instances.items():
             state = healthy.get((key, url), instance.healthy)
             if state != instance.healthy:
                 instance.healthy = state
                 if state:
                     instance.returned = time.monotonic()
-                self._refresh(instance)
+                changed.add(instance)
+        self._refresh(changed)
 
     def refresh_files(self) -> bool:
         """Whether files of services' TLS have changed; a new snapshot brings them into use."""
@@ -205,15 +209,25 @@ class LiveServices:
         for instance in self.instances():
             instance.close()
 
-    def _remove(self, identity: Identity, instance: Instance) -> None:
-        instance.retire()
-        if not any(other[:2] == identity[:2] for other in self._current.instances):
-            self._breakers.forget(*identity[:2])
+    def _at(self, key: str, url: str) -> Sequence[Instance]:
+        """The current instances at a URL, which differ by TLS. There may be ten thousand: nobody looks through them."""
+        if self._by_url is None:
+            self._by_url = {}
+            for (own_key, own_url, _), instance in self._current.instances.items():
+                self._by_url.setdefault((own_key, own_url), []).append(instance)
+        return self._by_url.get((key, url), ())
 
-    def _refresh(self, instance: Instance) -> None:
-        """Have the services that use an instance take notice of its state."""
-        for service in self._services:
-            if instance in service.instances:
+    def _remove(self, removed: Mapping[Identity, Instance]) -> None:
+        """What is no current instance any more is retired."""
+        for (key, url, _), instance in removed.items():
+            instance.retire()
+            if not self._at(key, url):
+                self._breakers.forget(key, url)
+
+    def _refresh(self, changed: Set[Instance]) -> None:
+        """Have the services that use these instances take notice of their state."""
+        for service in self._services if changed else ():
+            if not changed.isdisjoint(service.instances):
                 service.refresh()
 
     # ---- views
