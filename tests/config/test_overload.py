@@ -32,6 +32,24 @@ def test_forms_of_a_queue(load: Load, written: str, size: int, timeout: float) -
     assert (queue.size, queue.timeout) == (size, timeout)
 
 
+def test_a_version_that_shares_instances_shares_their_bounds(load: Load) -> None:
+    """They would hold for whatever else is sent there."""
+    service = load(
+        """\
+        services:
+          a:
+            url: http://h
+            max_requests: 100
+            max_connections: 50
+            queue: 7
+            versions: {v1: {max_requests: 1, max_connections: 2, queue: 3}, v2: {max_requests: 1}}
+        """
+    ).services["a"]
+    for version in (None, "v1", "v2"):
+        upstream = service.upstream(version)
+        assert (upstream.max_requests, upstream.max_connections, upstream.queue.size) == (100, 50, 7), version
+
+
 def test_a_version_has_its_own_or_its_services(load: Load) -> None:
     service = load(
         """\

@@ -292,10 +292,14 @@ class ServiceSettings(ServiceDefaults, _Addressed):
             timeouts = inherit(chosen.timeout, self.timeout) if chosen.timeout else self.timeout
             retries = chosen.retries or self.retries
 
+        shared = version is not None and not own.all_instances
+
         def either(key: str) -> Any:
             return getattr(own if key in own.model_fields_set else self, key)
 
-        shared = version is not None and not own.all_instances
+        def bound(key: str) -> Any:  # those of shared instances hold for whoever sends requests there
+            return getattr(self, key) if shared else either(key)
+
         written_instances = self.all_instances if shared else own.all_instances
         registered = tuple(self._registered(version, shared, found, written_instances))
         return Upstream(
@@ -317,9 +321,9 @@ class ServiceSettings(ServiceDefaults, _Addressed):
             hedge=self.hedge,
             idle_connection_timeout=self.idle_connection_timeout,
             dns_refresh=self.dns_refresh,
-            max_requests=either("max_requests"),
-            max_connections=either("max_connections"),
-            queue=either("queue"),
+            max_requests=bound("max_requests"),
+            max_connections=bound("max_connections"),
+            queue=bound("queue"),
         )
 
     def _registered(
