@@ -161,3 +161,18 @@ def test_what_was_registered_before_is_not_believed_by_a_new_control_process_tha
         return World(tmp_path, world.clock).urls()
 
     assert asyncio.run(restart()) == ["http://h"]
+
+
+def test_one_too_many_is_refused_where_somebody_waits_for_an_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(registry_module, "_MOST_INSTANCES", 1)
+    first, second = (Entry("a", name, "redis", f"http://{name}") for name in ("1st", "2nd"))
+    world.registry.check(first)
+    world.registry.register(first)
+    world.registry.check(first)
+    with pytest.raises(ValueError, match="already"):
+        world.registry.check(second)
+    world.registry.read(second.key, b'{"url": "http://2nd"}', 10)
+    assert world.urls() == ["http://1st"]
+    assert "already" in vars(caplog.records[-1])["reason"]

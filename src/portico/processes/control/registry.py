@@ -27,6 +27,7 @@ _GATHER: Final = 0.05
 """Seconds for which changes are gathered before anybody is told."""
 _MOST_INSTANCES: Final = 10_000
 """Of all services together."""
+_TOO_MANY: Final = f"there are {_MOST_INSTANCES} instances already"
 _GRACE_LEAST: Final = 30.0
 _GRACE_MOST: Final = 600.0
 """Seconds for which what Redis has lost is believed in any case; between them, twice the time to live."""
@@ -172,6 +173,8 @@ class Registry:
             raise UnknownServiceError(entry.service)
         if (objection := self._objection(entry)) is not None:
             raise ValueError(f"url: {objection}")
+        if self._is_one_too_many(entry):
+            raise ValueError(_TOO_MANY)
 
     def heartbeat(self, key: str) -> bool:
         """An instance that is kept here lives on; False where there is none."""
@@ -225,10 +228,13 @@ class Registry:
         others = (other for other in self.entries.values() if other.service == entry.service)
         return any(other.seen == self._life for other in others) or self._listeners.is_down(entry.service, entry.url)
 
+    def _is_one_too_many(self, entry: Entry) -> bool:
+        return entry.key not in self.entries and len(self.entries) >= _MOST_INSTANCES
+
     def _put(self, entry: Entry) -> None:
         key, known = entry.key, self.entries.get(entry.key)
-        if known is None and len(self.entries) >= _MOST_INSTANCES:
-            self._complain("service:*", f"there are more than {_MOST_INSTANCES} instances")
+        if self._is_one_too_many(entry):
+            self._complain("service:*", _TOO_MANY)
             return
         self.entries[key] = entry
         if known is None or not known.describes(entry):
