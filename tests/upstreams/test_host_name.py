@@ -10,7 +10,7 @@ from ipaddress import ip_network
 import pytest
 
 from portico.upstreams import host_name as host_name_module
-from portico.upstreams.host_name import HostName, look_up
+from portico.upstreams.host_name import HostName, look_up, look_up_few
 from upstreams.members import Clock
 
 
@@ -203,6 +203,46 @@ def test_a_name_that_is_to_be_screened_loses_what_it_stood_for_at_once(clock: Cl
         assert await turns(name, 1) == ["10.0.0.1"]
         name.screen(())
         assert len(resolver.asked) == 3, "the same again changes nothing"
+
+    asyncio.run(run())
+
+
+def test_registered_names_leave_the_threads_that_look_names_up_to_others(clock: Clock) -> None:
+    """The system has a few, and whoever registers names also says whose name server keeps them waiting."""
+
+    async def run() -> None:
+        slow = Resolver("10.0.0.1")
+        slow.held.clear()
+        registered = [HostName(f"slow-{number}", slow) for number in range(10)]
+        for name in registered:
+            name.screen(())
+            name.keep_fresh()
+        impatient = asyncio.ensure_future(look_up_few("slow-check", slow))
+        await settle()
+        assert slow.asked == ["slow-0", "slow-1"]
+        impatient.cancel()
+        await settle()
+        written = HostName("svc", Resolver("10.0.0.2"))
+        assert await turns(written, 1) == ["10.0.0.2"]
+        slow.held.set()
+        assert await turns(registered[9], 1) == ["10.0.0.1"]
+
+    asyncio.run(run())
+
+
+def test_one_who_waits_no_longer_does_not_free_the_thread(clock: Clock) -> None:
+    async def run() -> None:
+        slow = Resolver("10.0.0.1")
+        slow.held.clear()
+        for number in range(4):
+            waiting = asyncio.ensure_future(look_up_few(f"slow-{number}", slow))
+            await settle()
+            waiting.cancel()
+            await settle()
+        assert slow.asked == ["slow-0", "slow-1"]
+        slow.held.set()
+        assert await look_up_few("another", slow) == ("10.0.0.1",)
+        assert slow.asked == ["slow-0", "slow-1", "another"], "those that had no thread yet ask for none any more"
 
     asyncio.run(run())
 

@@ -7,7 +7,9 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 from portico.net.addresses import Network, screened
 
@@ -21,6 +23,23 @@ async def look_up(host: str) -> Sequence[str]:
     """The addresses that the system's resolver knows, in a thread: it may take long."""
     found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [str(address[4][0]) for address in found]
+
+
+_AT_ONCE: Final = 2
+_few: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]] = WeakKeyDictionary()
+
+
+async def look_up_few(host: str, find: LookUp | None = None) -> Sequence[str]:
+    """The addresses of a name that registered; `_AT_ONCE` are looked up at once, and all others wait.
+
+    The system has a handful of threads for it. Names whose servers do not answer, which is up to whoever registers
+    them, must leave some to the names that the file says. One that nobody waits for any more still has its thread.
+    """
+    few = _few.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_AT_ONCE))
+    await few.acquire()
+    looking = asyncio.ensure_future((find or look_up)(host))
+    looking.add_done_callback(lambda _: few.release())
+    return await asyncio.shield(looking)
 
 
 class HostName:
@@ -98,7 +117,8 @@ class HostName:
 
     async def _look(self) -> None:
         try:
-            self._learn(self._screened(list(dict.fromkeys(await self._find(self.host)))))
+            find = self._find if self._named is None else partial(look_up_few, find=self._find)
+            self._learn(self._screened(list(dict.fromkeys(await find(self.host)))))
         except (OSError, UnicodeError) as error:
             if not self._failing:
                 extra = {"host": self.host, "error": str(error), "addresses": ", ".join(self.addresses) or "none"}

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import httpx
 
 from portico.net.addresses import Network, screened
-from portico.upstreams import host_name
+from portico.upstreams.host_name import look_up_few
 
 Ask: TypeAlias = Callable[[str, float], Awaitable[str | None]]
 """Asks at an address to which it connects within so many seconds, and says what was wrong."""
@@ -28,7 +28,7 @@ async def ask_at_name(host: str, named: Sequence[Network], seconds: float, ask: 
     """
     end = time.monotonic() + seconds
     try:
-        addresses = screened(dict.fromkeys(await host_name.look_up(host)), named)
+        addresses = screened(dict.fromkeys(await look_up_few(host)), named)
     except UnicodeError:
         raise OSError("the name cannot be looked up") from None
     if not addresses:
