@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 NEEDS := Portico needs Python 3.11 or newer, and is tested on 3.11 to 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit fuzz check format bench flame stress chaos conformance debian clean other
+.PHONY: help run test unit fuzz check format bench flame stress chaos conformance outdated debian clean other
 MINUTES ?= 10
 # More than there are cores: most tests wait for something most of the time.
 JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 5 / 2 )))
@@ -59,6 +59,12 @@ chaos: $(VENV)/dev ## Break instances, workers and gateways under load and count
 
 conformance: $(VENV)/dev ## Play the HTTP corpus to Portico, nginx and HAProxy; writes docs/security.md
 	@PYTHONPATH=tests $(BIN)/python -m conformance
+
+outdated: $(VENV)/bench ## List the pins in constraints.txt that have a newer release
+	@installed=$$($(BIN)/python -m pip list --outdated) || exit 1; echo "$$installed" | awk \
+		'NR == FNR {split($$1, pin, "=="); pins[pin[1]]; next} \
+		$$1 in pins {print $$1, $$2, "->", $$3; behind = 1} \
+		END {if (!behind) print "Every pin is the newest release."}' constraints.txt -
 
 debian: ## Install what some tests and the benchmark use beside pip packages (root, Debian)
 	apt-get update -qq
