@@ -18,11 +18,11 @@ from portico import policies
 from portico.config import Config
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
+from portico.core.fields import REQUEST_DROP
 from portico.observe.access_log import AccessRecord
 from portico.observe.metrics import Metrics
 from portico.proxy import awaited
 from portico.proxy.gateway import Gateway
-from portico.proxy.headers.forwarded import REQUEST_DROP
 from portico.snapshot.builder import SnapshotBuilder
 from portico.wire.deadlines import Deadlines
 from portico.wire.frontend import Limits
@@ -118,7 +118,7 @@ async def town(backend: Backend) -> AsyncIterator[Town]:
     finally:
         listener.close()
         server.abort()
-        builder.close()
+        builder.live.close()
         await asyncio.sleep(0)
         deadlines.close()
 
