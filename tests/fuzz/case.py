@@ -30,7 +30,8 @@ class Case:
     Clients' bytes are text as an answer's. `sizes` are the pieces in which both sides' bytes arrive, in turn. The
     letters of `schedule` are the keys of `house.ACTIONS`; what it leaves undone happens behind it. `dials` are the
     fates of connections to services, in turn, keys of `house.FATES`. With `hangs_up` clients end their side of the
-    connection right behind their last byte.
+    connection right behind their last byte. `fault` is the number of the call of the gateway's that raises an exception
+    which nobody foresaw, 0 for none.
     """
 
     clients: list[str]
@@ -42,6 +43,7 @@ class Case:
     hangs_up: bool = False
     exact: bool = False
     limits: dict[str, int] = field(default_factory=dict)
+    fault: int = 0
 
     def pieces(self, data: bytes) -> list[bytes]:
         """The data cut by `sizes`, into a few hundred pieces at most unless `exact`, none larger than a read."""

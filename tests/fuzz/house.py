@@ -98,9 +98,10 @@ class House:
     `steps` come before the gateway's own policies, where a service has `cors`.
     """
 
-    def __init__(self, case: Case, steps: Sequence[policies.Step] = (SLOW,)) -> None:
+    def __init__(self, case: Case, steps: Sequence[policies.Step] = (SLOW,), config: Config = _BUILT) -> None:
         self.case = case
         self.steps = steps
+        self.config = config
         self.loop = HandLoop(self._dial)
         self.events = Events()
         self.answers_given = self.dialled = self.failed_dials = 0
@@ -140,7 +141,7 @@ class House:
             mock.patch.object(host_name, "look_up", _look_up),
         ):
             self.builder = SnapshotBuilder(self.deadlines, self.together, Path("/control"), replies, metrics)
-            snapshot = self.builder.build(_BUILT, 1)
+            snapshot = self.builder.build(self.config, 1)
         log: Any = EncodedLog()
         self.gateway = WatchedGateway(snapshot, metrics, log, 0, loop)
         self.gateway.seen = {}

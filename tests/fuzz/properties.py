@@ -10,6 +10,7 @@ from typing import Any, Final
 from . import generators as draw
 from .case import Answer, Case
 from .house import House
+from .injection import check_contained, fault
 from .left_over import check_bounds, check_end, check_faults
 from .oracles import check_all
 from .sent_back import responses_of
@@ -115,6 +116,23 @@ def _outcome(house: House) -> list[Any]:
     return told
 
 
+# ---- faults
+
+
+def make_fault(random: Random) -> Case:
+    """Anything that clients and services may say, and one exception in the middle of it."""
+    make = random.choice((make_requests, make_answers, make_both, make_valid))
+    return replace(make(random), fault=int(10 ** random.uniform(0.0, 3.5)))
+
+
+def check_fault(case: Case) -> None:
+    """Whatever it comes out of, it costs one client; all that was under way ends, and who comes next is served."""
+    with House(case) as house:
+        with fault(case.fault) as injector:
+            house.play()
+        check_contained(house, injector)
+
+
 # ---- memory
 
 
@@ -197,5 +215,6 @@ PROPERTIES: Final = (
     Property("both", make_both, check_wild),
     Property("valid", make_valid, check_valid),
     Property("cuts", make_cuts, check_cuts),
+    Property("fault", make_fault, check_fault),
     Property("flood", make_flood, check_flood),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from portico.upstreams.limit import Limit
 
 
@@ -17,6 +19,9 @@ class Guest:
         self.is_in = True
         if not self.stays:
             self.limit.leave()
+
+    def faulted(self) -> None:
+        self.limit.leave()
 
 
 def full(most: int, room: int = 0) -> Limit:
@@ -84,3 +89,19 @@ def test_another_number_lets_in_as_many() -> None:
     assert not guests[2].is_in
     limit.leave()
     assert guests[2].is_in
+
+
+def test_a_fault_of_one_who_waited_is_not_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    class Faulty(Guest):
+        def admitted(self) -> None:
+            raise RuntimeError
+
+    limit = full(1, room=3)
+    first, second = Faulty(limit), Guest(limit)
+    limit.wait(first)
+    limit.wait(second)
+    limit.leave()
+    assert second.is_in
+    assert (limit.running, len(limit.waiting)) == (1, 0)
+    (record,) = caplog.records
+    assert record.exc_info

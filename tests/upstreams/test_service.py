@@ -336,3 +336,12 @@ def test_a_refused_connection_is_told_by_its_leg(tmp_path_factory: pytest.TempPa
     with pytest.raises(Exception, match="refused the connection") as caught:
         asyncio.run(instance.connect(5.0))
     assert getattr(caught.value, "leg", None) == "connect"
+
+
+def test_what_failed_when_its_time_had_come_is_done_again(clock: Clock) -> None:
+    timers = FakeDeadlines()
+    service = make_service((make_instance(), 1), deadlines=timers)
+    breaker = Breaker(Trip(), cast(Deadlines, timers), lambda: None)
+    for each in (service, breaker):
+        each.faulted()
+        assert clock.now < each.deadline <= clock.now + 5

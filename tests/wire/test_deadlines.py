@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 
@@ -20,12 +21,16 @@ class Item:
         self.deadline = self.wakes = NEVER
         self.slot = 0  # kept beside `wakes`: either is the wheel's own affair
         self.passed: list[float] = []
+        self.faults = 0
         self.then = then
 
     def deadline_passed(self) -> None:
         self.passed.append(Clock.now)
         if self.then is not None:
             self.then(self)
+
+    def faulted(self) -> None:
+        self.faults += 1
 
 
 class Clock:
@@ -148,6 +153,46 @@ def test_a_deadline_may_be_set_while_one_fires(clock: Clock, again: float, step:
     clock.run(3.0, step)
     assert [len(item.passed) for item in items] == [1] * 8
     assert len(other.passed) == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError])
+def test_a_fault_costs_the_item_that_it_comes_out_of(
+    clock: Clock, caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
+    def fail(item: Item) -> None:
+        raise error
+
+    deadlines = wheel(clock)
+    faulty, others = Item(fail), [Item() for _ in range(20)]
+    for item in (*others[:10], faulty, *others[10:]):
+        deadlines.set(item, 1001.0)
+    later = Item()
+    deadlines.set(later, 1001.2)
+    clock.run(0.9)
+    clock.turn(1.0)  # late: both slots are looked at in one turn
+    assert [len(item.passed) for item in others] == [1] * 20
+    assert (len(later.passed), faulty.faults, sum(item.faults for item in others)) == (1, 1, 0)
+    (record,) = caplog.records
+    assert record.exc_info
+    deadlines.set(later, clock.now + 1.0)
+    clock.run(2.0)
+    assert len(later.passed) == 2, "the wheel goes on"
+
+
+def test_a_fault_in_what_a_fault_brings_about_is_contained_too(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    class Hopeless(Item):
+        def faulted(self) -> None:
+            raise LookupError
+
+    def fail(item: Item) -> None:
+        raise RuntimeError
+
+    deadlines, other = wheel(clock), Item()
+    for item in (Hopeless(fail), other, Hopeless(fail)):
+        deadlines.set(item, 1001.0)
+    clock.run(2.0)
+    assert len(other.passed) == 1
+    assert len(caplog.records) == 4
 
 
 def test_nothing_fires_after_close(clock: Clock) -> None:

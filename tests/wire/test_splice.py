@@ -114,6 +114,19 @@ def test_a_kernel_that_can_not_is_not_asked_again(ends: Ends) -> None:
     assert not pipe.is_of_use
 
 
+def test_what_is_left_in_a_pipe_by_a_fault_reaches_nobody(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> bytes:
+        raise OSError
+
+    pipe = Pipe()
+    ends.fill()
+    ends.serve(b"one client's own")
+    monkeypatch.setattr(os, "read", fail)
+    with pytest.raises(RuntimeError, match="lost"):
+        pipe.move(ends.source.fileno(), ends.sink.fileno(), 100)
+    assert not pipe.is_of_use
+
+
 class FakeTransport(asyncio.Transport):
     """Says whether it is closing."""
 
@@ -134,6 +147,7 @@ class End:
         self.rest = b""
         self.moved = 0
         self.again = asyncio.Event()
+        self.has_faulted = asyncio.Event()
         self.changed = asyncio.Event()
 
     def content_moved(self, size: int, rest: bytes = b"") -> None:
@@ -144,6 +158,9 @@ class End:
 
     def read_again(self) -> None:
         self.again.set()
+
+    def faulted(self) -> None:
+        self.has_faulted.set()
 
     async def has_moved(self, size: int) -> None:
         while self.moved < size:
@@ -258,3 +275,17 @@ def test_who_closes_it_hears_nothing_more(ends: Ends, run: Run) -> None:
         assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2, "all but the pipe is closed"
 
     run(main())
+
+
+def test_a_fault_in_moving_is_told_to_the_source(
+    run: Run, ends: Ends, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def move() -> None:
+        passage = Passage(ends, len(MEBIBYTE))
+        monkeypatch.setattr(passage.sink, "content_moved", lambda *_: [][0])
+        ends.serve(MEBIBYTE)
+        await asyncio.wait_for(passage.source.has_faulted.wait(), 10)
+        passage.splice.close()
+        assert caplog.records[0].exc_info
+
+    run(move())

@@ -31,8 +31,10 @@ class Ear(TurnProtocol):
         self.heard = heard
 
     def hear(self, data: bytes, now: float) -> None:
-        if data == b"fault":
+        if data.startswith(b"fault"):
             raise RuntimeError
+        if data == b"cancelled":
+            raise asyncio.CancelledError
         self.heard.append((self, data))
         self.heard_at = now
 
@@ -146,15 +148,76 @@ def test_each_kind_of_connection_has_code_of_its_own() -> None:
     assert EarlyEar.write_all.__code__ is not LateEar.write_all.__code__
 
 
-def test_a_fault_of_one_connection_is_not_the_others(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("fault", [b"fault", b"cancelled"])
+def test_a_fault_of_one_connection_is_not_the_others(caplog: pytest.LogCaptureFixture, fault: bytes) -> None:
     room = Room()
-    room.one.data_received(b"fault")
+    room.one.data_received(fault)
     room.other.data_received(b"b")
     room.loop.run()
     assert room.heard == [(room.other, b"b")]
     assert room.one.transport.is_closing()
     assert not room.other.transport.is_closing()
     assert len(caplog.records) == 1
+
+
+class Broken(FakeTransport):
+    """Takes nothing."""
+
+    def writelines(self, pieces: Any) -> None:
+        raise RuntimeError
+
+    def write(self, data: Any) -> None:
+        raise RuntimeError
+
+
+def test_a_fault_in_writing_is_not_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    room = Room()
+    third = Ear(room.turn, room.loop, room.heard)
+    room.other.transport = Broken(room.loop, room.other)
+    for ear in (room.one, room.other, third):
+        ear.gather(b"first")
+    room.loop.run()
+    assert room.other.transport.is_closing()
+    (record,) = caplog.records
+    assert record.exc_info
+    for ear in (room.one, third):
+        ear.gather(b"second")
+        ear.data_received(b"a")
+    room.loop.run()
+    assert [cast(FakeTransport, ear.transport).sent for ear in (room.one, third)] == [b"firstsecond"] * 2
+    assert room.heard == [(room.one, b"a"), (third, b"a")]
+
+
+def test_a_fault_in_what_is_written_while_others_are_heard_does_not_end_the_turn(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The turn would count as planned for ever, and nobody would be heard any more."""
+    room = Room()
+    late = LateEar(room.turn, room.loop, room.heard)
+    room.other.transport = Broken(room.loop, room.other)
+    room.other.gather(b"x")
+    room.one.data_received(b"a")
+    late.data_received(b"b")
+    room.loop.run()
+    room.one.data_received(b"c")
+    room.loop.run()
+    assert room.heard == [(room.one, b"a"), (late, b"b"), (room.one, b"c")]
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("how", ["settle", "large"])
+def test_a_fault_before_the_turn_is_contained_too(caplog: pytest.LogCaptureFixture, how: str) -> None:
+    room = Room()
+    room.one.data_received(b"fault")
+    if how == "settle":
+        room.turn.settle(room.one)
+    else:
+        room.one.data_received(b"fault" * LARGE_READ)
+    assert room.one.transport.is_closing()
+    assert all(record.exc_info for record in caplog.records)
+    room.other.data_received(b"b")
+    room.loop.run()
+    assert room.heard == [(room.other, b"b")]
 
 
 def _requests(world: ServerWorld) -> list[bytes]:

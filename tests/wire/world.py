@@ -339,6 +339,7 @@ class Answered:
     errors: list[UpstreamError] = field(default_factory=list)
     reusable: bool | None = None
     signals: list[str] = field(default_factory=list)
+    faults: int = 0
 
     @property
     def body(self) -> bytes:
@@ -385,6 +386,9 @@ class Answered:
     def upstream_failed(self, error: UpstreamError) -> None:
         assert not self.is_over
         self.errors.append(error)
+
+    def response_faulted(self) -> None:
+        self.faults += 1
 
     def upstream_silent(self) -> None:
         self.signals.append("silent")

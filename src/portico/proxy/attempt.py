@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from typing import Final
 
 from portico.core.errors import UpstreamError
 from portico.core.exchange import Exchange
+from portico.core.faults import contain
 from portico.proxy.routing.route import Handling
 from portico.upstreams.instance import Instance
 from portico.wire.deadlines import NEVER
 from portico.wire.http1.client import UpstreamConnection
-
-logger: Final = logging.getLogger("portico.forward")
 
 
 class Attempt:
@@ -67,18 +64,17 @@ class Attempt:
 
     async def _open(self, instance: Instance) -> None:
         try:
-            connection = await instance.connect(min(self.handling.timeouts.connect, self.time_left()))
-        except UpstreamError as error:
-            self.waiting = None
-            self.upstream_failed(error)
+            try:
+                connection = await instance.connect(min(self.handling.timeouts.connect, self.time_left()))
+            except UpstreamError as error:
+                self.waiting = None
+                self.upstream_failed(error)
+            else:
+                self.waiting, self.connection = None, connection
+                self.send(instance, connection)
         except Exception:
-            logger.exception("a connection failed in a way that nobody foresaw", extra={"instance": instance.name})
             self.waiting = None
-            self.leave()
-            self.broke()
-        else:
-            self.waiting = None
-            self.send(instance, connection)
+            contain(self)
 
     def send(self, instance: Instance, connection: UpstreamConnection) -> None:
         """Send the request, or what is there of it."""
@@ -92,6 +88,17 @@ class Attempt:
         """A bug of the gateway's ended the attempt; the instance is left already."""
         raise NotImplementedError
 
+    def faulted(self) -> None:
+        """A bug of the gateway's: leave the instance, then say what comes of it."""
+        try:
+            self.drop()
+        finally:
+            self.broke()
+
+    def response_faulted(self) -> None:
+        """The same, on the way of a response."""
+        self.faulted()
+
     def is_stale(self, error: UpstreamError) -> bool:
         """Whether the service had closed a kept connection just as it was used again: nobody's failure."""
         connection = self.connection
@@ -104,17 +111,21 @@ class Attempt:
 
     def drop_connection(self) -> None:
         """Leave an exchange with a service unfinished; its connection cannot serve another."""
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
-            self.leave()
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            finally:
+                self.leave()
 
     def drop(self) -> None:
         """Leave the attempt that is under way, wherever it is."""
-        self.drop_connection()
-        if self.waiting is not None:
-            self.waiting.cancel()
-            self.waiting = None
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting.cancel()
+        try:
+            self.drop_connection()
+        finally:
             self.leave()
 
     def leave(self) -> Instance | None:

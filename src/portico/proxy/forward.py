@@ -13,6 +13,7 @@ from typing import Final
 
 from portico.core.errors import MessageError, Refusal, UpstreamError
 from portico.core.exchange import Exchange, Sink
+from portico.core.faults import FAULTS, contain
 from portico.core.fields import RESPONSE_DROP
 from portico.core.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
 from portico.proxy import compose
@@ -205,20 +206,24 @@ class Forwarding(Attempt):
 
     def finished(self, failure: str | None) -> None:
         """The client's side is over, well or not: nothing is owed to it any more."""
-        if self.instance is not None or self.waiting is not None:
-            if self.answered and self.instance is not None:
-                self._note_success(self.instance)  # a client may leave a stream that would never end
-            self.drop()
-        if self.hedge is not None:
-            self._end_hedge()
-        self.over = True
-        if self.kept_size:
-            self._forget_body()
-        if self.service.limit is not None:
-            self._leave_service(self.service.limit)
         exchange = self.exchange
         finish = exchange.finish
-        finish(exchange, failure)
+        try:
+            if self.instance is not None or self.waiting is not None:
+                if self.answered and self.instance is not None:
+                    self._note_success(self.instance)  # a client may leave a stream that would never end
+                self.drop()
+            if self.hedge is not None:
+                self._end_hedge()
+            if self.kept_size:
+                self._forget_body()
+        finally:
+            self.over = True
+            try:
+                if self.service.limit is not None:
+                    self._leave_service(self.service.limit)
+            finally:
+                finish(exchange, failure)
 
     # ---- told by the service's side: ResponseReceiver
 
@@ -434,7 +439,10 @@ class Forwarding(Attempt):
 
     def _try_later(self, spares: bool) -> None:
         self.waiting = None
-        self._try_instance(spares)
+        try:
+            self._try_instance(spares)
+        except FAULTS:
+            contain(self)
 
     def _forget_body(self) -> None:
         self.replayable = False
@@ -467,6 +475,9 @@ class Forwarding(Attempt):
     def hedge_answered(self, hedge: Hedge, head: ResponseHead) -> None:
         """The second try was faster: it is the only one from here on, unless its answer is one to be put aside."""
         assert hedge.instance is not None
+        if self.over:  # a fault kept it from being dropped
+            hedge.drop()
+            return
         if head.status in self.handling.retry.statuses and (self.instance is not None or self.waiting is not None):
             self._note_answer(hedge.instance, head, time.monotonic(), hedge.sent_at)
             self._end_hedge()
@@ -488,7 +499,7 @@ class Forwarding(Attempt):
     def hedge_failed(self, error: UpstreamError) -> None:
         """The second try came to nothing; so may the first one have."""
         self.hedge = None
-        if self.instance is None and self.waiting is None:
+        if self.instance is None and self.waiting is None and not self.over:
             self._go_on(error)
 
     def _end_hedge(self) -> None:
@@ -499,8 +510,12 @@ class Forwarding(Attempt):
     # ---- ends
 
     def broke(self) -> None:
-        """A bug of ours: it costs this exchange and nothing else."""
-        self._refuse("internal_error", "the gateway failed on this request")
+        """A bug of ours: it costs this exchange and nothing else. Nobody knows what has gone out of a response."""
+        if self.answered:
+            self._end_hedge()
+            self.stream.abort("internal_error")
+        else:
+            self._refuse("internal_error", "the gateway failed on this request")
 
     def _refuse_for_want(self) -> None:
         """There is no instance that could be asked."""

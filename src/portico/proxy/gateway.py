@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from os import urandom
+from random import getrandbits
 from typing import Any, Final
 
-from portico.core.errors import Answer, MessageError, Refusal
+from portico.core.errors import REASONS, Answer, MessageError, Refusal
 from portico.core.exchange import Exchange, Place, Stream
 from portico.core.messages import RequestHead
 from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
@@ -38,9 +39,15 @@ _IDS_AT_ONCE: Final = 256
 
 
 def _some_ids() -> list[str]:
-    """Names for requests, 32 random hexadecimal digits each: made one by one they would cost more than a policy."""
-    digits = urandom(16 * _IDS_AT_ONCE).hex()
-    return [digits[start : start + 32] for start in range(0, len(digits), 32)]
+    """Names for requests, 32 random hexadecimal digits each: made one by one they would cost more than a policy.
+
+    Raises nothing: the iterator that takes them one by one would be exhausted for good.
+    """
+    try:
+        digits = urandom(16 * _IDS_AT_ONCE).hex()
+        return [digits[start : start + 32] for start in range(0, len(digits), 32)]
+    except Exception:
+        return [f"{getrandbits(128):032x}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +161,11 @@ class Gateway:
             go_on = partial(self._pass_policies, exchange, handling, following)
             WaitingForVerdict(exchange, verdict, go_on, self._fail)
             return
-        limit = handling.service.limit
+        limit, forwarding = handling.service.limit, Forwarding(exchange, handling, self._loop)
         if limit is None or limit.enter():
-            Forwarding(exchange, handling, self._loop).start()
+            forwarding.start()
         else:
-            self._queue(exchange, handling, limit)
+            self._queue(exchange, forwarding, limit)
 
     def finish(self, exchange: Exchange, failure: str | None) -> None:
         """9. Observe the exchange, once, whatever happened."""
@@ -166,8 +173,9 @@ class Gateway:
         seconds = (exchange.ended or time.monotonic()) - exchange.started
         if failure is not None:
             exchange.reason = exchange.reason or failure
-            if (failure in _CLIENT_LEFT and exchange.status != 101) or not exchange.status:
+            if failure in _CLIENT_LEFT and exchange.status != 101:
                 exchange.status = 499
+            exchange.status = exchange.status or REASONS.get(failure, 499)
         status = exchange.status
         place = exchange.place
         handling, route = place.handling, place.route
@@ -214,14 +222,11 @@ class Gateway:
         load = stream.server
         return handling.service_name != _OWN_SERVICE and self.overload.refuses(load.in_flight - load.tunnels)
 
-    def _queue(self, exchange: Exchange, handling: Handling, limit: Limit) -> None:
+    def _queue(self, exchange: Exchange, forwarding: Forwarding, limit: Limit) -> None:
         """Wait for a place at the service where there is room for that."""
-        refusal = Refusal("overloaded", f"{handling.service.name} has too much to do; try again soon", _SOON)
-        start = Forwarding(exchange, handling, self._loop).start
-        waiting = WaitingForPlace(exchange, limit, start, refusal, self._fail)
-        if limit.wait(waiting):
-            waiting.begin(self._loop)
-        else:
+        refusal = Refusal("overloaded", f"{forwarding.service.name} has too much to do; try again soon", _SOON)
+        waiting = WaitingForPlace(exchange, limit, forwarding.start, refusal, self._fail)
+        if not waiting.begin(self._loop):
             send_answer(exchange, refusal)
 
     def _await(self, exchange: Exchange, verdict: Awaitable[Answer | None]) -> Awaited:

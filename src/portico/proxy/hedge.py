@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from portico.core.errors import UpstreamError
 from portico.core.exchange import Exchange
+from portico.core.faults import FAULTS, contain
 from portico.core.messages import ResponseHead
 from portico.proxy import compose
 from portico.proxy.attempt import Attempt
@@ -54,6 +55,13 @@ class Hedge(Attempt):
         return self.instance is not None
 
     def begin(self, *, is_free: bool = False) -> None:
+        """Ask another instance; a fault in that costs the hedge alone."""
+        try:
+            self._begin(is_free)
+        except FAULTS:
+            contain(self)
+
+    def _begin(self, is_free: bool) -> None:
         """6. Choose another instance that has a connection to spare, and connect to it."""
         self.waiting = None
         owner, service = self.owner, self.handling.service

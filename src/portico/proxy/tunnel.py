@@ -164,6 +164,12 @@ class Tunnel:
         self.exchange.reason = self.exchange.reason or error.reason
         self.stream.end()
 
+    def response_faulted(self) -> None:
+        """A fault of the gateway's own: both sides are cut off."""
+        self.stream.abort("internal_error")
+
+    faulted = response_faulted
+
     def upstream_silent(self) -> None:
         """Silence is `deadline_passed`'s."""
 

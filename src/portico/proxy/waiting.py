@@ -8,6 +8,7 @@ from typing import Final
 
 from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import Exchange
+from portico.core.faults import FAULTS, contain
 from portico.policies import Pending
 from portico.proxy.answer import send_answer
 from portico.upstreams.limit import Limit
@@ -23,7 +24,7 @@ class Waiting(Exchange):
     later is too late. `failed` is called with an exchange on which one of the two failed.
     """
 
-    __slots__ = ("exchange", "failed", "is_complete", "kept", "over", "size", "start")
+    __slots__ = ("exchange", "failed", "has_begun", "is_complete", "kept", "over", "size", "start")
 
     def __init__(self, exchange: Exchange, start: Callable[[], None], failed: Callable[[Exchange], None]) -> None:
         self.exchange = exchange
@@ -31,7 +32,7 @@ class Waiting(Exchange):
         self.failed = failed
         self.kept: list[bytes] = []
         self.size = 0
-        self.is_complete = self.over = False
+        self.is_complete = self.over = self.has_begun = False
 
     def body_received(self, data: bytes) -> None:
         """Keep it; a client from which no more is read is not seen to leave, so that is done only with much content."""
@@ -47,42 +48,55 @@ class Waiting(Exchange):
         self.answer(Refusal(error.reason, error.detail))
 
     def finished(self, failure: str | None) -> None:
-        self.end()
-        self.exchange.finished(failure)
+        try:
+            self.end()
+        finally:
+            self.exchange.finished(failure)
 
     def go_on(self) -> None:
         """The exchange may go on; whoever takes it over gets the content that came meanwhile."""
         if self.over:
             return
-        self.end()
         stream = self.exchange.stream
-        stream.receiver = self.exchange
         try:
+            self.end()
+            stream.receiver = self.exchange
             stream.resume_reading()
+            self.has_begun = True
             self.start()
             for data in self.kept:
                 stream.receiver.body_received(data)
             if self.is_complete:
                 stream.receiver.body_ended()
-        except Exception:
-            self.failed(self.exchange)
+        except FAULTS:
+            self._fail()
 
     def answer(self, answer: Answer) -> None:
         """The exchange goes no further."""
         if self.over:
             return
-        self.end()
         stream = self.exchange.stream
-        stream.receiver = self.exchange
         try:
+            self.end()
+            stream.receiver = self.exchange
             stream.resume_reading()
             send_answer(self.exchange, answer)
-        except Exception:
-            self.failed(self.exchange)
+        except FAULTS:
+            self._fail()
 
     def end(self) -> None:
         """Wait no more, for whatever it was."""
         self.over = True
+
+    def faulted(self) -> None:
+        """Not even a failure could be answered: the client is cut off."""
+        self.exchange.stream.abort("internal_error")
+
+    def _fail(self) -> None:
+        try:
+            self.failed(self.exchange)
+        except FAULTS:
+            contain(self)
 
 
 class WaitingForVerdict(Waiting):
@@ -130,14 +144,19 @@ class WaitingForPlace(Waiting):
         self.refusal = refusal
         self.timer: asyncio.TimerHandle | None = None
 
-    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wait from now on."""
+    def begin(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Wait from now on; False where there is no room for that."""
+        if not self.limit.wait(self):
+            return False
         self.exchange.stream.receiver = self
         self.timer = loop.call_later(self.limit.patience, self.answer, self.refusal)
+        return True
 
     def admitted(self) -> None:
-        """The service has a place."""
+        """The service has a place; it is given back here unless it is passed on with the exchange."""
         self.go_on()
+        if not self.has_begun:
+            self.limit.leave()
 
     def end(self) -> None:
         self.over = True

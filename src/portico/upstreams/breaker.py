@@ -16,6 +16,8 @@ OPEN: Final = 2
 STATES: Final = ("closed", "half-open", "open")
 
 _JITTER: Final = 0.1
+_AGAIN: Final = 1.0
+"""Seconds after which what failed in a way that nobody foresaw is done again."""
 _TRIAL_PATIENCE: Final = 60.0
 """Seconds after which a trial whose response has not begun makes way for another."""
 
@@ -122,6 +124,10 @@ class Breaker:
     def deadline_passed(self) -> None:
         """The open time is over, or a trial takes too long: let one exchange try."""
         self._enter(HALF_OPEN, NEVER)
+
+    def faulted(self) -> None:
+        """Not everybody may know by now that one may try: say so again."""
+        self._deadlines.set(self, time.monotonic() + _AGAIN)
 
     def retire(self) -> None:
         """The instance is gone, or is watched no more."""

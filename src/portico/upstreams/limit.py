@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from portico.core.faults import FAULTS, contain
+
 
 class Waiting(Protocol):
     """Who waits for a place."""
 
     def admitted(self) -> None:
         """It has one now, and gives it back with `Limit.leave`."""
+
+    def faulted(self) -> None:
+        """`admitted` raised what nobody foresaw: the exchange ends, and the permit is given back."""
 
 
 class Limit:
@@ -69,6 +74,9 @@ class Limit:
                 who = next(iter(self.waiting))
                 del self.waiting[who]
                 self.running += 1
-                who.admitted()
+                try:
+                    who.admitted()
+                except FAULTS:
+                    contain(who)
         finally:
             self._admitting = False

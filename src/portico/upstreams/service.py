@@ -20,6 +20,8 @@ from portico.upstreams.limit import Limit
 from portico.upstreams.round_robin import RoundRobin
 from portico.wire.deadlines import NEVER, Deadlines
 
+_AGAIN: Final = 1.0
+"""Seconds after which what failed in a way that nobody foresaw is done again."""
 _WHOLE: Final = 10
 """Units of weight that an instance has for each unit that is written; while it warms up, it has fewer."""
 
@@ -142,6 +144,10 @@ class Service:
     def deadline_passed(self) -> None:
         """An instance is warmer by a step."""
         self.refresh()
+
+    def faulted(self) -> None:
+        """It could not be said that an instance is warmer: say so again."""
+        self._deadlines.set(self, time.monotonic() + _AGAIN)
 
     def has_rested(self, now: float) -> bool:
         """Whether there is an instance that did not ask to be left alone."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import Final, Protocol
 
+from portico.core.faults import FAULTS, contain
 from portico.wire.turn import Turn
 
 RESOLUTION: Final = 0.05
@@ -22,6 +23,9 @@ class Timed(Protocol):
 
     def deadline_passed(self) -> None:
         """The deadline that was set last has passed."""
+
+    def faulted(self) -> None:
+        """`deadline_passed` raised what nobody foresaw, and that was reported: end, or have another deadline set."""
 
 
 class Deadlines:
@@ -82,7 +86,10 @@ class Deadlines:
                 item.wakes = NEVER
                 if item.deadline <= now:
                     item.deadline = NEVER
-                    item.deadline_passed()
+                    try:
+                        item.deadline_passed()
+                    except FAULTS:
+                        contain(item, "what a deadline brings about failed")
                 elif item.deadline != NEVER:
                     self._insert(item)
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from portico.core.errors import MessageError
 from portico.core.exchange import Client, Handler
+from portico.core.faults import FAULTS, contain
 from portico.core.fields import REQUEST_RULES
 from portico.wire.deadlines import Deadlines
 from portico.wire.turn import Turn
@@ -62,6 +63,9 @@ class Connection(Protocol):
     def forget_heads(self) -> None:
         """Take no request to be like one before it, which was read under other limits."""
 
+    def faulted(self) -> None:
+        """End it: something about it failed in a way that nobody foresaw."""
+
 
 class Frontend:
     """The side of a worker that clients see: what all their connections share.
@@ -93,8 +97,11 @@ class Frontend:
     def change_limits(self, limits: Limits) -> None:
         """Have other limits, from the next request on."""
         self.limits = limits
-        for connection in self.connections:
-            connection.forget_heads()
+        for connection in list(self.connections):
+            try:
+                connection.forget_heads()
+            except FAULTS:
+                contain(connection)
 
     def admit(self, connection: Connection) -> MessageError | None:
         """Count a new connection; the error where it is one too many."""
@@ -110,6 +117,8 @@ class Frontend:
 
     def release(self, connection: Connection) -> None:
         """A connection is gone."""
+        if connection not in self.connections:
+            return  # a fault kept it from being admitted
         self.connections.discard(connection)
         address = connection.client.address
         self.clients[address] -= 1
@@ -120,9 +129,15 @@ class Frontend:
         """Close connections on which nothing runs; with `draining` set, the others close after their exchange."""
         self.turn.hear()
         for connection in list(self.connections):
-            connection.close_if_idle()
+            try:
+                connection.close_if_idle()
+            except FAULTS:
+                contain(connection)
 
     def abort(self) -> None:
         """Close every connection at once."""
         for connection in list(self.connections):
-            connection.transport.abort()
+            try:
+                connection.transport.abort()
+            except FAULTS:
+                contain(connection)

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from portico.core.exchange import Sink
+from portico.core.faults import FAULTS, contain
 
 logger: Final = logging.getLogger("portico.wire")
 
@@ -45,6 +46,9 @@ class Source(Protocol):
     def read_again(self) -> None:
         """The rest has to be read as usual."""
 
+    def faulted(self) -> None:
+        """Nobody knows what of the content went on: end both sides."""
+
 
 class Pipe:
     """What is moved passes through it; it is empty whenever nothing is being moved, so one serves all of a worker."""
@@ -59,7 +63,8 @@ class Pipe:
     def move(self, source: int, sink: int, size: int) -> tuple[int, bytes]:
         """Move up to `size` bytes: how many left the source, and those of them that the sink did not take.
 
-        Raises OSError where the source has nothing to give; nothing is taken then.
+        Raises OSError where the source has nothing to give; nothing is taken then. After any other failure the pipe
+        is of no use any more: it may hold what belongs to one client and must not reach another.
         """
         flags = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
         try:
@@ -69,12 +74,16 @@ class Pipe:
                 self.is_of_use = False
                 logger.info("long bodies are copied: the kernel does not splice here", extra={"error": str(error)})
             raise
-        with suppress(OSError):  # full, or broken: its transport finds out when it writes the rest
-            while waiting:
-                waiting -= os.splice(self._exit, sink, waiting, flags=flags)
         rest = b""
-        while len(rest) < waiting:
-            rest += os.read(self._exit, waiting - len(rest))
+        try:
+            with suppress(OSError):  # full, or broken: its transport finds out when it writes the rest
+                while waiting:
+                    waiting -= os.splice(self._exit, sink, waiting, flags=flags)
+            while len(rest) < waiting:
+                rest += os.read(self._exit, waiting - len(rest))
+        except BaseException as error:
+            self.is_of_use = False
+            raise RuntimeError("what was moved is lost") from error
         return taken, rest
 
 
@@ -101,6 +110,12 @@ class Splice:
             self._descriptor = -1
 
     def _move(self) -> None:
+        try:
+            self._move_some()
+        except FAULTS:
+            contain(self._source)
+
+    def _move_some(self) -> None:
         source, sink = self._source, self._sink
         size = min(source.left - _TAIL, self._size)
         if size <= 0 or sink.transport.is_closing():

@@ -8,17 +8,15 @@ unless it is awake already.
 from __future__ import annotations
 
 import asyncio
-import logging
 from functools import cached_property
 from os import write
 from time import monotonic
 from types import FunctionType
 from typing import Any, ClassVar, Final, cast
 
+from portico.core.faults import FAULTS, contain
 from portico.wire.splice import Pipe
 from portico.wire.writing import LARGE, WRITE_BUFFER, descriptor_of
-
-logger: Final = logging.getLogger("portico.wire")
 
 LARGE_READ: Final = 128 * 1024
 """Bytes of one read that are heard at once, and after which others have their turn: the loop would read on from the
@@ -69,7 +67,10 @@ class TurnProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if len(data) >= LARGE_READ:
             self.turn.settle(self)
-            self.hear(data, monotonic())
+            try:
+                self.hear(data, monotonic())
+            except FAULTS:
+                contain(self)
         elif self.unheard:
             self.unheard += data
         else:
@@ -82,6 +83,11 @@ class TurnProtocol(asyncio.Protocol):
     def hear(self, data: bytes, now: float) -> None:
         """Take what was read; `now` is the monotonic time since when it could be heard."""
         raise NotImplementedError
+
+    def faulted(self) -> None:
+        """End the connection after a fault; nothing of what was gathered is written any more."""
+        self.outgoing = b""
+        self.transport.abort()
 
     def gather(self, data: bytes) -> None:
         """Have `data` written at the end of this turn, behind what was gathered before."""
@@ -132,28 +138,30 @@ class TurnProtocol(asyncio.Protocol):
                 listener.unheard = b""
                 try:
                     listener.hear(data, now)
-                except Exception:
-                    logger.exception("a connection failed in a way that nobody foresaw")
-                    listener.transport.abort()
+                except FAULTS:
+                    contain(listener)
 
     @staticmethod
     def write_all(side: Side) -> None:
         """Have everything written that connections of this class have gathered."""
         senders, side.senders = side.senders, []
         for sender in senders:
-            data, transport = sender.outgoing, sender.transport
-            if not data or not (sender.is_direct or sender.has_caught_up()) or transport.is_closing():
-                sender.write_out()
-                continue
-            sender.outgoing = b""
-            sender.has_written = True
             try:
-                size = write(sender.descriptor, data)
-            except OSError:
-                size = 0  # the transport finds out what is wrong
-            if size != len(data):
-                sender.is_direct = False
-                transport.write(data[size:])
+                data, transport = sender.outgoing, sender.transport
+                if not data or not (sender.is_direct or sender.has_caught_up()) or transport.is_closing():
+                    sender.write_out()
+                    continue
+                sender.outgoing = b""
+                sender.has_written = True
+                try:
+                    size = write(sender.descriptor, data)
+                except OSError:
+                    size = 0  # the transport finds out what is wrong
+                if size != len(data):
+                    sender.is_direct = False
+                    transport.write(data[size:])
+            except FAULTS:
+                contain(sender)
 
 
 def _copy_of(method: Any) -> Any:
@@ -216,14 +224,19 @@ class Turn:
         """Have heard what was read from one connection: something else has happened to it."""
         data, listener.unheard = listener.unheard, b""
         if data:
-            listener.hear(data, monotonic())
+            try:
+                listener.hear(data, monotonic())
+            except FAULTS:
+                contain(listener)
 
     def _play(self) -> None:
-        for side in self._sides.values():
-            if side.listeners:
-                side.of.hear_all(side)
-                self._write()
-        self._is_planned = False
+        try:
+            for side in self._sides.values():
+                if side.listeners:
+                    side.of.hear_all(side)
+                    self._write()
+        finally:
+            self._is_planned = False
         self._write()
 
     def _write(self) -> None:

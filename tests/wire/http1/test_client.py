@@ -9,6 +9,7 @@ import pytest
 from portico.core.errors import UpstreamError
 from portico.wire.deadlines import NEVER
 from portico.wire.http1 import client as client_module
+from portico.wire.http1.chunked import ChunkedDecoder
 from wire.world import Answered, Patience, UpstreamWorld
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -232,3 +233,63 @@ def test_a_receiver_that_closes_hears_nothing_more() -> None:
 )
 def test_reason_of_each_leg(leg: str, reason: str) -> None:
     assert UpstreamError(leg, "detail").reason == reason
+
+
+# ---- faults: exceptions that nobody foresaw
+
+
+@pytest.mark.parametrize("call", ["response_whole", "response_started", "response_body", "response_ended"])
+@pytest.mark.parametrize("is_free", [False, True])
+def test_a_fault_of_the_receiver_ends_the_connection_and_is_told_to_the_receiver(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str, is_free: bool
+) -> None:
+    def fail(*_: object) -> None:
+        if is_free:
+            world.connection.receiver = None  # as `free` leaves it
+        raise RuntimeError
+
+    world = UpstreamWorld()
+    answered = world.start()
+    if call != "response_whole":
+        monkeypatch.setattr(answered, "response_whole", lambda *_: False)
+    monkeypatch.setattr(answered, call, fail)
+    world.wire.feed([OK])
+    assert answered.faults == 1
+    assert world.wire.transport.aborted
+    (record,) = caplog.records
+    assert record.exc_info
+
+
+@pytest.mark.parametrize("how", ["loss", "time-out", "pause", "resume", "rest"])
+def test_so_does_a_fault_in_what_the_loop_calls(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    world = UpstreamWorld()
+    answered = world.start()
+    connection = world.connection
+    for name in ("upstream_failed", "upstream_pause_writing", "upstream_resume_writing", "response_body"):
+        monkeypatch.setattr(answered, name, fail)
+    match how:
+        case "loss":
+            world.wire.end()
+        case "time-out":
+            connection.awaited = connection.patience.response
+            connection.deadline_passed()
+        case "pause":
+            connection.pause_writing()
+        case "resume":
+            connection.resume_writing()
+        case "rest":
+            head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            world.wire.feed([head])
+            connection.decoder = ChunkedDecoder("upstream_malformed")
+            connection.decoder._pending = b"2\r\nhi\r\n"
+            connection.decoder.has_more = True
+            connection._rest()
+            world.loop.run()
+    assert answered.faults == 1
+    assert not connection.is_alive()
+    assert any(record.exc_info for record in caplog.records)

@@ -12,6 +12,7 @@ from portico.wire.deadlines import NEVER
 from portico.wire.frontend import Limits
 from portico.wire.http1 import grammar
 from portico.wire.http1 import server as server_module
+from portico.wire.http1.server import ServerConnection
 from wire.world import Recorded, ServerWorld, decided, say, say_ok
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -538,3 +539,113 @@ def test_a_client_whose_fields_are_always_new_costs_no_memory(monkeypatch: pytes
         assert len(connection.heads.entries) <= 6
     assert parses.count == 1
     assert connection.heads.entries == {}
+
+
+# ---- faults: exceptions that nobody foresaw
+
+
+def _raise(*_: object) -> None:
+    raise RuntimeError
+
+
+def test_a_drain_closes_the_others_where_one_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = ServerWorld(connections=5)
+    for wire in world.wires:
+        wire.feed([GET])
+    close_if_idle = ServerConnection.close_if_idle
+    faulty = world.wires[2].protocol
+
+    def close(connection: ServerConnection) -> None:
+        if connection is faulty:
+            raise RuntimeError
+        close_if_idle(connection)
+
+    monkeypatch.setattr(ServerConnection, "close_if_idle", close)
+    world.server.draining = True
+    world.server.close_idle()
+    world.loop.run()
+    assert not world.server.connections
+    (record,) = caplog.records
+    assert record.exc_info
+
+
+def test_an_exchange_that_cannot_be_ended_as_it_should_costs_nobody_an_answer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = ServerWorld()
+    world.wire.feed([GET])
+
+    def respond(recorded: Recorded) -> None:
+        recorded.finished = _raise  # type: ignore[method-assign,assignment]
+        say_ok(recorded)
+
+    world.handler.respond = respond
+    world.wire.feed([GET, GET + GET])
+    assert world.written.count(b"HTTP/1.1 200") == 4
+    assert not world.is_ending
+    assert world.server.in_flight == 0
+    assert len(caplog.records) == 3
+
+
+@pytest.mark.parametrize("call", ["body_received", "body_ended", "pause_writing", "resume_writing", "going_away"])
+def test_a_fault_of_whoever_has_the_exchange_ends_connection_and_exchange(
+    caplog: pytest.LogCaptureFixture, call: str
+) -> None:
+    world = ServerWorld(respond=None, connections=2)
+    connection = world.connection
+    upload = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
+    world.wire.feed([upload])
+    (recorded,) = world.exchanges
+    setattr(recorded, call, _raise)
+    world.wire.feed([b"abc"])
+    match call:
+        case "body_ended":
+            world.wire.feed([b"def"])
+        case "pause_writing":
+            connection.pause_writing()
+        case "resume_writing":
+            connection.pause_writing()
+            connection.resume_writing()
+        case "going_away":
+            connection.state = server_module._TUNNEL
+            world.server.close_idle()
+    world.loop.run()
+    assert world.wire.transport.aborted
+    assert recorded.finishes == ["internal_error"]
+    assert world.server.in_flight == 0
+    assert [connection.transport for connection in world.server.connections] == [world.wires[1].transport]
+    assert any(record.exc_info for record in caplog.records)
+
+
+def test_a_fault_after_an_answer_does_not_bring_a_second_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever answered would be told that it failed, and answer once more."""
+    told: list[Exception] = []
+
+    def respond(recorded: Recorded) -> None:
+        try:
+            say_ok(recorded)
+        except Exception as error:
+            told.append(error)
+
+    world = ServerWorld(respond=respond)
+    monkeypatch.setattr(ServerConnection, "_next", _raise)
+    world.wire.feed([b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"])
+    (recorded,) = world.exchanges
+    assert (recorded.finishes, told) == ([None], [])
+    assert world.wire.transport.aborted
+    assert len(caplog.records) == 1
+
+
+def test_a_connection_that_could_not_begin_is_closed_and_forgotten(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = ServerWorld()
+    monkeypatch.setattr(server_module, "_client_of", _raise)
+    wire = world.connect()
+    assert wire.transport.aborted
+    assert [connection.transport for connection in world.server.connections] == [world.wire.transport]
+    assert len(caplog.records) == 1

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Final, Protocol
+from functools import wraps
+from typing import Concatenate, Final, ParamSpec, Protocol
 
 from portico.core.errors import MessageError, UpstreamError
 from portico.core.exchange import Sink
+from portico.core.faults import FAULTS, contain
 from portico.core.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.http1.chunked import ChunkedDecoder, encode_chunk, last_chunk, whole_content
@@ -25,6 +27,8 @@ from portico.wire.splice import LONG, Splice
 from portico.wire.turn import LARGE_READ, Turn, TurnProtocol
 from portico.wire.websocket import PROTOCOL, accepts
 from portico.wire.writing import LARGE
+
+P = ParamSpec("P")
 
 _INTERIM_LIMIT: Final = 16
 """Informational responses before the final one; without a bound a service could send them for ever."""
@@ -92,6 +96,9 @@ class ResponseReceiver(Protocol):
     def upstream_failed(self, error: UpstreamError) -> None:
         """No whole response will come; the connection is closed."""
 
+    def response_faulted(self) -> None:
+        """A fault of this process ended the connection, perhaps in the middle of another call: end the exchange."""
+
     def upstream_silent(self) -> None:
         """No response has begun for a while; it is waited for on."""
 
@@ -100,6 +107,23 @@ class ResponseReceiver(Protocol):
 
     def upstream_resume_writing(self) -> None:
         """The service has caught up."""
+
+
+def _contained(
+    method: Callable[Concatenate[UpstreamConnection, P], None],
+) -> Callable[Concatenate[UpstreamConnection, P], None]:
+    """Have a fault in what the event loop calls cost the connection and its exchange, and nothing else."""
+
+    @wraps(method)
+    def call(self: UpstreamConnection, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        receiver = self.receiver
+        try:
+            method(self, *args, **kwargs)
+        except FAULTS:
+            self.keep_receiver(receiver)
+            contain(self)
+
+    return call
 
 
 class UpstreamConnection(TurnProtocol):
@@ -152,20 +176,24 @@ class UpstreamConnection(TurnProtocol):
     def hear(self, data: bytes, now: float) -> None:
         """Take what was read: mostly a response that is all there, with a head like one before it."""
         receiver = self.receiver
-        if self.state is _AWAITING and self.has_written and not self.by_steps and not self.buffer and receiver:
-            head = self.heads.latest
-            rest = data.removeprefix(head.raw)
-            if len(rest) == len(data):
-                head = self.heads.known(data)
-                rest = data[len(head.raw) :]
-            whole: bytes | None = rest
-            if head.framing != len(rest):
-                whole = whole_content(rest) if head.framing == CHUNKED else None
-            if whole is not None and receiver.response_whole(head, whole, now):
-                return
-        if len(data) >= LARGE_READ:
-            self._rest()
-        self._hear_in_steps(data)
+        try:
+            if self.state is _AWAITING and self.has_written and not self.by_steps and not self.buffer and receiver:
+                head = self.heads.latest
+                rest = data.removeprefix(head.raw)
+                if len(rest) == len(data):
+                    head = self.heads.known(data)
+                    rest = data[len(head.raw) :]
+                whole: bytes | None = rest
+                if head.framing != len(rest):
+                    whole = whole_content(rest) if head.framing == CHUNKED else None
+                if whole is not None and receiver.response_whole(head, whole, now):
+                    return
+            if len(data) >= LARGE_READ:
+                self._rest()
+            self._hear_in_steps(data)
+        except FAULTS:
+            self.keep_receiver(receiver)
+            raise
 
     def _hear_in_steps(self, data: bytes) -> None:
         try:
@@ -192,6 +220,11 @@ class UpstreamConnection(TurnProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.turn.settle(self)
+        self._lose(exc)
+
+    @_contained
+    def _lose(self, exc: Exception | None) -> None:
+        """The connection is gone: so hears the exchange, if there is one."""
         self._end_splice()
         if exc is not None and self.last_words is not None and (data := self.last_words.read()):
             self._hear_in_steps(data)
@@ -207,17 +240,20 @@ class UpstreamConnection(TurnProtocol):
         self._forget_last_words()
         self.deadlines.forget(self)
 
+    @_contained
     def pause_writing(self) -> None:
         self.stalled = True
         if self.receiver is not None:
             self.receiver.upstream_pause_writing()
 
+    @_contained
     def resume_writing(self) -> None:
         self.stalled = False
         if self.receiver is not None:
             self._progress()
             self.receiver.upstream_resume_writing()
 
+    @_contained
     def deadline_passed(self) -> None:
         if self.state is _AWAITING and self._waits_on():
             return
@@ -359,6 +395,7 @@ class UpstreamConnection(TurnProtocol):
             self.transport.pause_reading()
             self.turn.loop.call_soon(self._rested)
 
+    @_contained
     def _rested(self) -> None:
         self.resting = False
         if self.paused:
@@ -423,10 +460,26 @@ class UpstreamConnection(TurnProtocol):
         """End the connection; its exchange, if one runs, hears nothing more."""
         self.state = _CLOSED
         self.receiver = None
-        self.deadlines.forget(self)
-        self._end_splice()
-        self._forget_last_words()
-        self.transport.abort()
+        try:
+            self.deadlines.forget(self)
+            self._end_splice()
+            self._forget_last_words()
+        finally:
+            self.transport.abort()
+
+    def keep_receiver(self, receiver: ResponseReceiver | None) -> None:
+        """After a fault: whoever was told of a response, and may have let the connection go, hears of the end."""
+        if self.receiver is None:
+            self.receiver = receiver
+
+    def faulted(self) -> None:
+        """End the connection, and the exchange on it."""
+        receiver = self.receiver
+        try:
+            self.close()
+        finally:
+            if receiver is not None:
+                receiver.response_faulted()
 
     def _progress(self) -> None:
         """Something moved: set the next deadline."""

@@ -18,7 +18,7 @@ class RefusedConnection(ServerConnection):
         super().__init__(server, origin)
         self.error = error
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+    def begin_connection(self, transport: asyncio.BaseTransport) -> None:
+        super().begin_connection(transport)
         if self.state == READING_HEAD:
             self.refuse(self.error, b"")

@@ -6,6 +6,7 @@ It knows no gateway: a `Handler` is told of each request and answers through the
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from portico.core.errors import MessageError
 from portico.core.exchange import Client, Receiver, Sink
+from portico.core.faults import FAULTS, contain
 from portico.core.messages import CHUNKED, TUNNEL, RequestHead
 from portico.wire.deadlines import NEVER
 from portico.wire.frontend import Frontend
@@ -31,6 +33,8 @@ from portico.wire.proxy_protocol import Origin
 from portico.wire.turn import LARGE_READ, TurnProtocol
 from portico.wire.writing import LARGE, is_broken, unsent_bytes
 
+logger: Final = logging.getLogger("portico.wire")
+
 _PIPELINE_BUFFER: Final = 64 * 1024
 _LEAST_READ: Final = 4096
 """Bytes that a client has to take within `body_timeout` while more is waiting for it; who takes less has stalled."""
@@ -46,6 +50,7 @@ _HALF_CLOSE_GRACE: Final = 1.0
 """Seconds without progress after which a client that closed its side is taken to be gone rather than listening."""
 _PROBE_STEPS: Final = (0.25, 4.0)
 """Seconds from asking a client whether it still listens to its reset, and from there until it is asked again."""
+_UNFINISHED: Final = "an exchange could not be ended as it should"
 
 
 class State(Enum):
@@ -143,6 +148,13 @@ class ServerConnection(TurnProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        try:
+            self.begin_connection(transport)
+        except FAULTS:
+            contain(self)
+
+    def begin_connection(self, transport: asyncio.BaseTransport) -> None:
+        """Admit the client, or refuse it."""
         self.client = _client_of(transport, self.origin)
         server = self.server
         error = server.admit(self)
@@ -181,6 +193,14 @@ class ServerConnection(TurnProtocol):
 
     def eof_received(self) -> bool:
         self.turn.settle(self)
+        try:
+            return self._end_of_client()
+        except FAULTS:
+            contain(self)
+            return False
+
+    def _end_of_client(self) -> bool:
+        """The client has closed its side: whether the connection stays open for an answer."""
         self.peer_closed = True
         if self.state is _TUNNEL:
             self.receiver.body_ended()
@@ -199,10 +219,13 @@ class ServerConnection(TurnProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.turn.settle(self)
         state, self.state = self.state, _CLOSED
-        self.server.release(self)
-        self.server.deadlines.forget(self)
-        if state in (_EXCHANGE, _TUNNEL) and not self.response_done:
-            self._finish("client_closed")
+        try:
+            self.server.release(self)
+            if state in (_EXCHANGE, _TUNNEL) and not self.response_done:
+                self._finish("client_closed")
+            self.server.deadlines.forget(self)
+        except FAULTS:
+            contain(self)
         self.receiver = _NOBODY  # an exchange knows its stream: without this only a collection would free the two
 
     def _hold_back(self) -> None:
@@ -223,7 +246,10 @@ class ServerConnection(TurnProtocol):
         if self.reading_paused:
             return
         if self.decoder is not None and self.decoder.has_more and self.state is _EXCHANGE and not self.request_done:
-            self._take_body(b"")
+            try:
+                self._take_body(b"")
+            except FAULTS:
+                contain(self)
         if not self.resting and not self.reading_paused and not self.transport.is_closing():
             self.transport.resume_reading()
 
@@ -232,16 +258,22 @@ class ServerConnection(TurnProtocol):
         self.unsent = unsent_bytes(self.transport)
         self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
         if self.state in (_EXCHANGE, _TUNNEL) and not self.response_done:
-            self.receiver.pause_writing()
+            try:
+                self.receiver.pause_writing()
+            except FAULTS:
+                contain(self)
 
     def resume_writing(self) -> None:
         self.writing_paused = False
-        if self.state in (_EXCHANGE, _TUNNEL):
-            self._expect_body()
-            if not self.response_done:
-                self.receiver.resume_writing()
-        elif self.state is READING_HEAD:
-            self._await_request()
+        try:
+            if self.state in (_EXCHANGE, _TUNNEL):
+                self._expect_body()
+                if not self.response_done:
+                    self.receiver.resume_writing()
+            elif self.state is READING_HEAD:
+                self._await_request()
+        except FAULTS:
+            contain(self)
 
     def deadline_passed(self) -> None:
         if self.writing_paused and self._is_taking():
@@ -349,6 +381,8 @@ class ServerConnection(TurnProtocol):
                 turn -= 1
                 if not self._read_head():
                     break
+        except FAULTS:
+            contain(self)
         finally:
             self.advancing = False
 
@@ -404,6 +438,7 @@ class ServerConnection(TurnProtocol):
 
     def _begin(self, request: RequestHead, now: float) -> None:
         server = self.server
+        self.receiver = _NOBODY  # until the handler has one: the last one's exchange is over
         self.state = _EXCHANGE
         self.request = request
         self.keep_alive = request.keep_alive and not server.draining and not self.peer_closed
@@ -506,6 +541,7 @@ class ServerConnection(TurnProtocol):
     def refuse(self, error: MessageError, seen: bytes) -> None:
         """Answer bytes that are no request, and close."""
         self._reset()
+        self.receiver = _NOBODY
         self.request = self.heads.latest = None
         self.buffer = b""
         self.state = _EXCHANGE
@@ -616,23 +652,25 @@ class ServerConnection(TurnProtocol):
     def end(self, trailers: Sequence[bytes] = ()) -> None:
         if self.mode is _CHUNKED:
             self.put(last_chunk(trailers))
-        self.response_done = True
         self._finish(None)
-        if self.state is _TUNNEL and not self.peer_closed:
-            self._linger()
-        elif self.state is _TUNNEL:
-            self._close()
-        elif self.state is not _EXCHANGE:
-            return
-        elif self.request_done:
-            if self.keep_alive:
-                self._next()
-            else:
+        try:
+            if self.state is _TUNNEL and not self.peer_closed:
+                self._linger()
+            elif self.state is _TUNNEL:
                 self._close()
-        elif self.keep_alive:
-            self.resume_reading()
-        else:
-            self._linger()
+            elif self.state is not _EXCHANGE:
+                return
+            elif self.request_done:
+                if self.keep_alive:
+                    self._next()
+                else:
+                    self._close()
+            elif self.keep_alive:
+                self.resume_reading()
+            else:
+                self._linger()
+        except FAULTS:  # the exchange is over: this is nothing to whoever ended it
+            contain(self)
 
     def send_whole(self, status: int, pieces: Sequence[bytes], framing: int, now: float) -> None:
         server, is_usual = self.server, self.heads.latest is not None and not self.body_since
@@ -651,20 +689,31 @@ class ServerConnection(TurnProtocol):
         if size < LARGE:
             self.gather(b"".join(pieces))
         else:
+            self.response_started = True  # for whoever fails on what is written now
             self.gather(b"".join(pieces[:-1]))
             self.put(pieces[-1])
-        server.in_flight -= 1
+            self.response_started = False
         if not is_usual or self.buffer or self.writing_paused or self.reading_paused:
-            self.response_started = self.response_done = True
-            self.receiver.finished(None)
-            self._next(now)
+            self.response_started = True
+            self._finish(None)
+            try:
+                self._next(now)
+            except FAULTS:  # the exchange is over: this is nothing to whoever ended it
+                contain(self)
             return
+        server.in_flight -= 1
         self.state = READING_HEAD
-        self.receiver.finished(None)
+        try:
+            self.receiver.finished(None)
+        except FAULTS:
+            logger.exception(_UNFINISHED)
         self.bytes_in = self.bytes_out = 0
         self.deadline = deadline = now + server.limits.idle_timeout
         if deadline < self.wakes:
-            server.deadlines.set(self, deadline)
+            try:
+                server.deadlines.set(self, deadline)
+            except FAULTS:
+                contain(self)
 
     def _is_ordinary(self) -> bool:
         """Whether a whole response needs no more than its content's length for the connection to live on."""
@@ -695,7 +744,10 @@ class ServerConnection(TurnProtocol):
         self.server.in_flight -= 1
         if self.mode is _RAW:
             self.server.tunnels -= 1
-        self.receiver.finished(failure)
+        try:
+            self.receiver.finished(failure)
+        except FAULTS:  # the connection may live on all the same
+            logger.exception(_UNFINISHED)
 
     def _next(self, now: float = 0.0) -> None:
         """The connection is free for another request."""
@@ -734,6 +786,14 @@ class ServerConnection(TurnProtocol):
         self._finish(reason)
         self.state = _CLOSING
         self.transport.abort()
+
+    def faulted(self) -> None:
+        """End the connection, and the exchange that runs on it."""
+        super().faulted()
+        is_running = self.state in (_EXCHANGE, _TUNNEL) and not self.response_done
+        self.state = _CLOSING
+        if is_running:
+            self._finish("internal_error")
 
     def _linger(self) -> None:
         """Close once the client has had time to read the answer while its request is still under way.

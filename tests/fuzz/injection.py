@@ -1,0 +1,99 @@
+"""One fault: an exception out of one call of the gateway's own code, and what it may cost."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import portico
+
+from .case import Answer
+from .house import House
+from .plan import TOKEN
+
+_SOURCE: Final = str(Path(portico.__file__).parent)
+_BUILDING: Final = tuple(f"{_SOURCE}/{name}/" for name in ("config", "snapshot"))
+_EXEMPT: Final = frozenset(
+    {
+        *("contain", "_contained", "Turn.hear", "Turn.plan", "Turn.settle", "Turn._write"),
+        *("TurnProtocol.hear_all", "TurnProtocol.write_all", "Deadlines._insert", "Deadlines._remove", "_slot"),
+        *("HostName.answered", "WaitingForPlace.finished", "Frontend.release", "_some_ids"),
+    }
+)
+"""What contains faults itself, or cannot fail in any way but by being called."""
+_GOOD: Final = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class InjectedError(Exception):
+    """Nobody foresees it."""
+
+
+class Injector:
+    """Raises out of the call that has the number `at` of those that the gateway's code makes; counts them all."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.calls = 0
+        self.where = ""
+
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
+        code, caller = frame.f_code, frame.f_back
+        if not code.co_filename.startswith(_SOURCE) or code.co_filename.startswith(_BUILDING):
+            return
+        if caller is None or not caller.f_code.co_filename.startswith(_SOURCE):
+            return  # what the loop calls is where faults are contained
+        if code.co_qualname.partition(".<locals>")[0] in _EXEMPT or code.co_name == "<genexpr>":
+            return
+        self.calls += 1
+        if self.calls == self.at:
+            self.where = f"{code.co_filename.removeprefix(_SOURCE)} {code.co_qualname}"
+            raise InjectedError(self.where)
+
+
+@contextmanager
+def fault(at: int) -> Iterator[Injector]:
+    """Inject it in what runs meanwhile; 0 for none."""
+    injector, before = Injector(at), sys.gettrace()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a policy that nobody came to wait for
+        sys.settrace(injector)
+        try:
+            yield injector
+        finally:
+            sys.settrace(before)
+
+
+def check_contained(house: House, injector: Injector) -> None:
+    """The fault was reported, and nobody but the one client ever notices."""
+    where = injector.where
+    assert not house.loop.faults, f"{where}: the loop caught {house.loop.faults}"
+    if where:
+        reports = [line for line in house.events.lines if "InjectedError" in line]
+        assert reports, f"{where}: nobody reported it"
+        assert all("Traceback" in line for line in reports), f"{where}: reported without a traceback"
+    _check_others_are_served(house, where)
+    house.expire()
+    assert house.server.in_flight == 0, f"{where}: {house.server.in_flight} in flight after all"
+    assert not house.server.connections, f"{where}: a client's connection that never ends"
+    assert all(service.line.lost for service in house.services), f"{where}: a service's connection that never ends"
+    assert sum(instance.in_flight for instance in house.instances) in (0, 1), f"{where}: instances stay busy"
+    for client in house.clients:
+        for seen in house.seen_of(client):
+            assert len(seen.ends) <= 1, f"{where}: an exchange ended {len(seen.ends)} times"
+
+
+def _check_others_are_served(house: House, where: str) -> None:
+    """Whoever comes behind the fault, to whatever service."""
+    house.case.answers[:] = [Answer(_GOOD)]
+    house.case.dials = "o"
+    for path in ("/api/plain/", "/api/open/", "/api/guarded/", "/livez"):
+        request = f"GET {path} HTTP/1.1\r\nHost: a\r\nX-Key: new\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        client = house.connect([request.encode()])
+        house.settle()
+        heard = bytes(client.line.heard)
+        assert heard.startswith(b"HTTP/1.1 200"), f"{where}: a new client of {path} got {heard[:80]!r}"

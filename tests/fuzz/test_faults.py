@@ -1,0 +1,130 @@
+"""An exception that nobody foresaw, wherever it comes from, costs one client; everybody else goes on."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+from portico.config import Config
+
+from .case import Answer, Case
+from .house import House
+from .injection import check_contained, fault
+from .plan import SECRET, TOKEN
+
+CONFIG: Final[dict[str, Any]] = {
+    "services": {
+        "plain": {
+            "url": "http://plain.test:81",
+            "health_check": False,
+            "max_requests": 2,
+            "queue": {"size": 8, "timeout": 5},
+            "retries": {"attempts": 2, "on": ["connect", "reset", 503], "budget": 1.0},
+        },
+        "open": {
+            "instances": [{"url": "http://192.0.2.80:81"}, {"url": "http://192.0.2.81:81"}],
+            "hedge": {"after": "200ms"},
+            "health_check": False,
+            "slow_start": 5,
+            "circuit_breaker": {"failures": 3, "open_for": 1},
+        },
+        "guarded": {
+            "url": "http://192.0.2.82:82",
+            "health_check": False,
+            "policies": {
+                "rate_limit": {"requests_per_minute": 600, "burst": 30, "by": {"header": "X-Key"}},
+                "auth": {"jwt": {"secret": SECRET}},
+            },
+        },
+    },
+}
+"""What waits, tries again, hedges and counts."""
+
+OK: Final = Answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+CHUNKED: Final = Answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+BUSY: Final = Answer("HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno")
+STEP: Final = 17
+"""Every so many calls one is tried: all of them takes minutes. Who changes how they are contained sets it to 1."""
+
+
+def get(path: str, more: str = "") -> str:
+    return f"GET /api/{path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {TOKEN}\r\n{more}\r\n"
+
+
+def post(path: str) -> str:
+    return f"POST /api/{path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+
+
+def put(path: str) -> str:
+    return f"PUT /api/{path} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde"
+
+
+def clients() -> list[str]:
+    return [
+        get("plain/1") + put("plain/2") + post("plain/3"),
+        get("plain/4", "X-Slow: 1\r\n") + get("open/5") + post("open/6"),
+        get("guarded/7") + get("guarded/8") + get("plain/9"),
+        post("plain/1") + put("plain/2"),
+    ]
+
+
+def smooth() -> Case:
+    """Everything goes well."""
+    return Case(clients(), [OK, CHUNKED], [40, 1000], "0C1C2C3C..t..")
+
+
+def rough() -> Case:
+    """Services are slow, refuse, break off and close; a client breaks off, too."""
+    closing = Answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", end="close")
+    answers = [OK, BUSY, CHUNKED, closing, Answer("", end="reset")]
+    return Case([*clients(), get("plain/late")], answers, [40, 1000], "0C1C2C3C4C..4x.tT..", dials="olro")
+
+
+def answered(house: House) -> list[int]:
+    """How many responses each client had."""
+    return [bytes(client.line.heard).count(b"HTTP/1.1 200") for client in house.clients]
+
+
+def house_of(case: Case) -> House:
+    return House(case, config=Config.model_validate(CONFIG))
+
+
+def calls_in(case: Case) -> int:
+    with house_of(case) as house, fault(0) as injector:
+        house.play()
+    assert injector.calls > 500
+    return injector.calls
+
+
+def test_without_a_fault_everybody_is_answered() -> None:
+    with house_of(smooth()) as house:
+        house.play()
+        assert answered(house) == [3, 3, 3, 2]
+
+
+@pytest.mark.parametrize("start", range(1, STEP, 4))
+def test_a_fault_costs_one_client_its_answers(start: int) -> None:
+    for at in range(start, calls_in(smooth()), STEP):
+        with house_of(smooth()) as house:
+            with fault(at) as injector:
+                house.play()
+            missed = [had < wanted for had, wanted in zip(answered(house), [3, 3, 3, 2], strict=True)]
+            assert sum(missed) <= 1, f"{injector.where}: clients {missed} missed an answer"
+            check_contained(house, injector)
+
+
+@pytest.mark.parametrize("start", range(1, STEP, 4))
+def test_a_fault_where_much_goes_wrong_leaves_nobody_hanging(start: int) -> None:
+    for at in range(start, calls_in(rough()), STEP):
+        with house_of(rough()) as house:
+            with fault(at) as injector:
+                house.play()
+            for _ in range(4):  # what was given up for the fault's sake may be tried again
+                house.settle()
+            for client, text in zip(house.clients, rough().clients, strict=True):
+                had, wanted = bytes(client.line.heard).count(b"HTTP/1.1 "), text.count(" HTTP/1.1")
+                assert had >= wanted or client.line.closing or client.line.eof_written, (
+                    f"{injector.where}: a client waits for ever"
+                )
+            check_contained(house, injector)
