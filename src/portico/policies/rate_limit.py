@@ -277,6 +277,9 @@ class _Question(Pending):
     def unanswered(self) -> None:
         self.settle(self.step.fall_back(self.exchange, self.asked))
 
+    def faulted(self) -> None:
+        self.settle(Refusal("internal_error", "the gateway failed on this request"))
+
 
 def _take_all(exchange: Exchange, asked: Sequence[tuple[Measure, str]]) -> Answer | None:
     """Count a request by all measures or, where one refuses, by none; in memory."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+import pytest
+
 from portico.policies.counters.redis_link import Done
 from portico.policies.counters.shared_limits import SharedLimits
 
@@ -38,6 +40,7 @@ class Question:
         self.keys = [f"{name}{n}".encode() for n in range(keys)]
         self.arguments = [b""] * keys
         self.heard: list[list[int] | None] = []
+        self.faults = 0
 
     def answered(self, left: list[int], clock: float) -> None:
         assert clock == 1.0
@@ -45,6 +48,9 @@ class Question:
 
     def unanswered(self) -> None:
         self.heard.append(None)
+
+    def faulted(self) -> None:
+        self.faults += 1
 
 
 async def _limits(patience: float = 60.0) -> tuple[SharedLimits, Link]:
@@ -122,6 +128,56 @@ def test_a_refusal_is_repeated_for_a_second_at_most() -> None:
         limits.refuse(b"k", asked=200.0, wait=0.25)
         assert [limits.refused_for(b"k", now) for now in (200.125, 200.25)] == [0.125, 0.0]
         assert limits.refused_for(b"other", 200.0) == 0.0
+        limits.close()
+
+    asyncio.run(run())
+
+
+class Faulty(Question):
+    def answered(self, left: list[int], clock: float) -> None:
+        raise RuntimeError
+
+    def unanswered(self) -> None:
+        raise RuntimeError
+
+
+def test_a_fault_of_one_request_leaves_the_others_their_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        limits, link = await _limits()
+        for ending in ("answered", "lost", "closed"):
+            first, faulty, last = Question("a"), Faulty("b"), Question("c")
+            for question in (first, faulty, last):
+                limits.ask(question)
+            if ending == "answered":
+                await asyncio.sleep(0)
+                link.calls[-1][1]([1_000_000, 1, 2, 3])
+            elif ending == "lost":
+                await asyncio.sleep(0)
+                link.lost(ConnectionError("gone"))
+                while not limits.is_up:
+                    await asyncio.sleep(0.005)
+            else:
+                limits.close()
+            assert (len(first.heard), faulty.faults, len(last.heard)) == (1, 1, 1), ending
+        assert sum(record.exc_info is not None for record in caplog.records) == 3
+
+    asyncio.run(run())
+
+
+def test_who_asks_a_link_that_fails_goes_on_without_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        limits, link = await _limits()
+
+        def fail(*_: object) -> None:
+            raise RuntimeError
+
+        link.run = fail  # type: ignore[method-assign,assignment]
+        questions = [Question("a"), Question("b", keys=2)]
+        for question in questions:
+            limits.ask(question)
+        await asyncio.sleep(0)
+        assert [question.heard for question in questions] == [[None], [None]]
+        assert caplog.records[0].exc_info
         limits.close()
 
     asyncio.run(run())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from portico.policies.counters.redis_link import NAME, SCRIPT, Done
+
+logger: Final = logging.getLogger("portico.limits")
 
 CONNECTIONS: Final = 8
 """To each node; redis-py does not wait for one that is in use, so no more calls than that are under way."""
@@ -47,6 +50,15 @@ class ClusterLink:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
+        outcome: list[int] | Exception
+        try:
+            outcome = await self._outcome(keys, arguments)
+        except Exception as error:
+            logger.exception("a Redis Cluster could not be asked")
+            outcome = error
+        done(outcome)
+
+    async def _outcome(self, keys: Sequence[bytes], arguments: Sequence[bytes]) -> list[int] | Exception:
         slots: dict[int, list[int]] = {}
         names = [_values(key)[0] for key in keys]
         for place, name in enumerate(names):
@@ -59,12 +71,11 @@ class ClusterLink:
         whole = [0] * (len(keys) + 1)
         for places, reply in zip(slots.values(), replies, strict=True):
             if isinstance(reply, BaseException):
-                done(reply if isinstance(reply, Exception) else ConnectionError(str(reply)))
-                return
+                return reply if isinstance(reply, Exception) else ConnectionError(str(reply))
             whole[0] = reply[0]
             for place, left in zip(places, reply[1:], strict=True):
                 whole[place + 1] = left
-        done(whole)
+        return whole
 
     async def _call(self, keys: list[bytes], arguments: list[bytes]) -> list[int]:
         from redis.exceptions import NoScriptError

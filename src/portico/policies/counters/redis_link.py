@@ -7,11 +7,16 @@ reply is taken apart in the call of the event loop that brings it: no task, no f
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final, Protocol, TypeAlias
+
+from portico.core.faults import FAULTS
+
+logger: Final = logging.getLogger("portico.limits")
 
 SCRIPT: Final = files(__package__).joinpath("limits.lua").read_bytes()
 """The script that takes from limits; its head says what goes in and what comes out."""
@@ -101,7 +106,12 @@ class RedisLink(asyncio.Protocol):
                 return
             if reply is False:
                 return
-            calls.popleft()(reply)
+            try:
+                calls.popleft()(reply)
+            except FAULTS:  # whoever waits behind it does not know that
+                logger.exception("an answer of Redis could not be used")
+                self._break(ConnectionError("an answer could not be used"))
+                return
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._writer is not None:

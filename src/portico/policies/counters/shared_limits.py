@@ -12,9 +12,10 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
+from portico.core.faults import FAULTS, contain
 from portico.net.redis.connection import reason
 from portico.policies.counters.generations import Generations
 from portico.policies.counters.redis_link import Link, argument
@@ -36,6 +37,7 @@ _STEADY: Final = 10.0
 _CONNECT_PATIENCE: Final = 2.0
 _GIVEN_UP: Final = 2.0
 """Seconds of silence after which a connection is replaced: the other end may be gone without a word."""
+_FAULT: Final = "a request failed behind the limits that are shared"
 _PROBE: Final = [argument(b"portico:limit:probe")], [b"".join(map(argument, (b"1000000", b"1", b".")))]
 
 
@@ -55,6 +57,9 @@ class Question(Protocol):
 
     def unanswered(self) -> None:
         """Redis does not answer, or not in time."""
+
+    def faulted(self) -> None:
+        """Either of these raised what nobody foresaw: the request ends, and those beside it go on."""
 
 
 class _Call:
@@ -119,14 +124,18 @@ class SharedLimits:
 
     def _call(self, questions: list[Question]) -> None:
         if not self.is_up:  # since they asked
-            for question in questions:
-                question.unanswered()
+            _go_on_without(questions)
             return
         call = _Call(questions, self._loop.time() + self.patience)
         self._calls.append(call)
         keys = [key for question in questions for key in question.keys]
         arguments = [each for question in questions for each in question.arguments]
-        self._link.run(keys, arguments, lambda reply: self._answered(call, reply))
+        try:
+            self._link.run(keys, arguments, lambda reply: self._answered(call, reply))
+        except FAULTS:
+            logger.exception("Redis could not be asked")
+            self._link.close()
+            self._fail("it could not be asked")
         self._watch()
 
     def _answered(self, call: _Call, reply: list[int] | Exception) -> None:
@@ -137,13 +146,16 @@ class SharedLimits:
             self._link.close()  # another server may have taken over: the next connection finds it
             self._fail(reason(reply))
             return
+        clock = reply[0] / 1e6
         self._late_since = None
         self._calls.remove(call)  # mostly the first: only one that was sent again comes behind its successors
-        clock = reply[0] / 1e6
         place = 1
         for question in call.questions:
             end = place + len(question.keys)
-            question.answered(reply[place:end], clock)
+            try:
+                question.answered(reply[place:end], clock)
+            except FAULTS:
+                contain(question, _FAULT)
             place = end
 
     # ---- when it is late
@@ -175,8 +187,7 @@ class SharedLimits:
             return
         self._calls.remove(call)
         call.is_over = True
-        for question in call.questions:
-            question.unanswered()
+        _go_on_without(call.questions)
 
     def _after_reading(self, when: float, callback: Callable[[], object]) -> None:
         """Call back at a time of the loop; what has come until then is read before, however late the loop is.
@@ -208,8 +219,7 @@ class SharedLimits:
         for call in calls:
             call.is_over = True
         for questions in (*(call.questions for call in calls), gathered):
-            for question in questions:
-                question.unanswered()
+            _go_on_without(questions)
 
     def _heard(self) -> None:
         """Something came, if late."""
@@ -300,3 +310,12 @@ class SharedLimits:
         self._link.run(*_PROBE, told)
         self._after_reading(self._loop.time() + self.patience, missed)
         return await answer
+
+
+def _go_on_without(questions: Iterable[Question]) -> None:
+    """Let each go on without an answer."""
+    for question in questions:
+        try:
+            question.unanswered()
+        except FAULTS:
+            contain(question, _FAULT)
