@@ -279,3 +279,47 @@ def test_timestamps(now: float, text: str) -> None:
     assert timestamps.at(now) == text
     assert timestamps.at(now + 86400) != text
     assert timestamps.at(now) == text
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+@pytest.mark.parametrize("count", [3, 100])
+def test_a_record_that_cannot_be_written_is_left_out_and_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, style: str, count: int
+) -> None:
+    log, loop = open_log(tmp_path / "log", style)
+    broken: Any = object()
+    for number in range(count):
+        log.add(record(request_id=f"id-{number}-", **({"duration_ms": broken} if number == 1 else {})))
+        for flush in loop.planned:
+            flush()
+        loop.planned.clear()
+    log.close()
+    text = (tmp_path / "log").read_text()
+    assert [f"id-{number}-" in text for number in range(3)] == [True, False, True]
+    assert (text.count("\n"), log.dropped) == (count - 1, 1)
+    (event,) = caplog.records
+    assert event.exc_info
+
+
+def test_a_writer_that_failed_writes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = threading.Event()
+    write = AccessLog._write
+
+    def fail_once(log: AccessLog, batch: bytes) -> None:
+        if not failing.is_set():
+            failing.set()
+            raise RuntimeError
+        write(log, batch)
+
+    monkeypatch.setattr(AccessLog, "_write", fail_once)
+    log, _ = open_log(tmp_path / "log")
+    log.add(record(request_id="lost"))
+    log.flush()
+    assert failing.wait(10)
+    log.add(record(request_id="written"))
+    log.close()
+    text = (tmp_path / "log").read_text()
+    assert ("written" in text, "lost" in text, log.dropped) == (True, False, 1)
+    assert caplog.records[0].exc_info

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import queue
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+
+logger: Final = logging.getLogger("portico.log")
 
 FLUSH_INTERVAL: Final = 0.1
 _BATCH_SIZE: Final = 64 * 1024
@@ -106,11 +109,23 @@ class AccessLog:
 
     def _encode_records(self) -> None:
         if self._records:
-            encoded = self._encode(self._records)
+            try:
+                encoded = self._encode(self._records)
+            except Exception:  # no record may keep those behind it from being written
+                encoded = b"".join(map(self._encoded_alone, self._records))
             self._encoded.append(encoded)
             self._size += len(encoded)
             self._lines += len(self._records)
             self._records.clear()
+
+    def _encoded_alone(self, record: AccessRecord) -> bytes:
+        try:
+            return self._encode([record])
+        except Exception:
+            logger.exception("a line of the access log could not be written", extra={"request_id": record.request_id})
+            self.dropped += 1
+            self._lines -= 1
+            return b""
 
     def _hand_over(self) -> None:
         encoded, self._encoded = self._encoded, []
@@ -138,6 +153,9 @@ class AccessLog:
                 else:
                     self._write(batch)
             except OSError:
+                self.dropped += batch.count(b"\n")
+            except Exception:  # the next batch has another chance
+                logger.exception("the access log could not be written")
                 self.dropped += batch.count(b"\n")
 
     def _write(self, batch: bytes) -> None:
