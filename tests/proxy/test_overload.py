@@ -132,3 +132,17 @@ def test_without_a_lag_nobody_is_refused_for_lateness(monkeypatch: pytest.Monkey
     world.turns(50, late=3.0)
     assert world.refused() == 0.0
     assert world.let_in == 50
+
+
+def test_it_goes_on_looking_where_a_look_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(world.overload, "_let_in", fail)
+    with pytest.raises(RuntimeError):
+        world.loop.turn(late=0.05)
+    monkeypatch.setattr(world.overload, "_note", lambda late, now: fail())
+    due = world.loop.due
+    with pytest.raises(RuntimeError):
+        world.loop.turn()
+    assert world.loop.due > due

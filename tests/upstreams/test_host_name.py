@@ -251,3 +251,24 @@ def test_the_systems_resolver() -> None:
     assert "127.0.0.1" in asyncio.run(look_up("localhost"))
     with pytest.raises((OSError, UnicodeError)):
         asyncio.run(look_up("a" * 64 + ".invalid"))
+
+
+def test_a_look_up_that_fails_in_a_way_that_nobody_foresaw_is_one_that_failed(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        resolver = Resolver()
+        resolver.answer = RuntimeError("odd")
+        name = HostName("svc", resolver)
+        with pytest.raises(OSError, match="no address"):
+            await name.known()
+        assert caplog.records[0].exc_info
+        resolver.answer = ["10.0.0.1"]
+        assert await name.known() == ["10.0.0.1"]
+        resolver.answer = RuntimeError("odd")
+        clock.now += name.refresh
+        name.keep_fresh()
+        await settle()
+        assert await name.known() == ["10.0.0.1"], "what was known goes on"
+
+    asyncio.run(run())

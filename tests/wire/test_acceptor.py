@@ -4,6 +4,8 @@ import asyncio
 import socket
 import ssl
 
+import pytest
+
 from portico.wire.acceptor import Acceptor
 from portico.wire.deadlines import Deadlines
 from portico.wire.frontend import Limits
@@ -83,6 +85,26 @@ def test_a_failed_handshake_harms_nobody_else() -> None:
         acceptor.close()
         assert threshold.failed_handshakes == 2
         assert http.connections == set()
+        http.deadlines.close()
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_fails_in_a_way_that_nobody_foresaw_is_closed_and_reported(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        listening, http = listener(), server(loop)
+        threshold = Threshold(loop, http, None, lambda address: [][0])
+        acceptor = Acceptor(loop, listening, http, threshold)
+        acceptor.start()
+        for count in range(1, 3):
+            with socket.create_connection(listening.getsockname()) as client:
+                client.setblocking(False)
+                assert await asyncio.wait_for(loop.sock_recv(client, 1), 10) == b""
+            assert [record.name for record in caplog.records if record.exc_info] == ["portico.wire"] * count
+        acceptor.close()
         http.deadlines.close()
 
     asyncio.run(run())

@@ -79,9 +79,9 @@ class Overload:
     def _look(self) -> None:
         now = time.monotonic()
         late = now - self._due
+        self._look_again()  # first: whatever may fail behind it, looking does not end
         self._note(late, now)
         self._tell(now)
-        self._look_again()
         if late > _LONG_TURN:
             self._let_in()
 

@@ -6,10 +6,11 @@ breaker and what is known of it alone too.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from portico.config import Config, MaxRequests, ServiceSettings, Upstream
 from portico.core.fields import RESPONSE_DROP
@@ -27,6 +28,8 @@ from portico.upstreams.named_instance import NamedInstance, is_literal
 from portico.upstreams.service import Service
 from portico.wire.deadlines import Deadlines
 from portico.wire.turn import Turn
+
+logger: Final = logging.getLogger("portico.upstreams")
 
 Identity: TypeAlias = tuple[str, str, str]
 """What makes an instance the same one: upstream key, URL, and how TLS is spoken to it."""
@@ -202,7 +205,10 @@ class LiveServices:
     def prune(self) -> None:
         """Forget connections that closed while they were idle."""
         for instance in self.instances():
-            instance.prune()
+            try:
+                instance.prune()
+            except Exception:  # the others' idle connections are not its own
+                logger.exception("idle connections were not looked after", extra={"instance": instance.name})
 
     def close(self) -> None:
         """Close every idle connection."""
@@ -228,7 +234,10 @@ class LiveServices:
         """Have the services that use these instances take notice of their state."""
         for service in self._services if changed else ():
             if not changed.isdisjoint(service.instances):
-                service.refresh()
+                try:
+                    service.refresh()
+                except Exception:  # the others have to know all the same
+                    logger.exception("a service took no notice of its instances", extra={"service": service.name})
 
     # ---- views
 

@@ -124,6 +124,8 @@ class HostName:
                 extra = {"host": self.host, "error": str(error), "addresses": ", ".join(self.addresses) or "none"}
                 logger.warning("a name cannot be looked up; the addresses that were known go on", extra=extra)
             self._failing = True
+        except Exception:
+            logger.exception("a name could not be looked up", extra={"host": self.host})
         finally:
             self._looking = None
             if self.addresses:  # where nothing is known yet, whoever comes next tries again

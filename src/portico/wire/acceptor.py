@@ -96,3 +96,6 @@ class Acceptor:
                 await self._threshold.admit(connection, peer)
         except OSError:  # a client that left
             connection.close()
+        except Exception:
+            logger.exception("an accepted connection failed in a way that nobody foresaw")
+            connection.close()

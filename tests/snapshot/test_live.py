@@ -1,0 +1,68 @@
+"""Live state is looked after even where something about one part of it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portico.config import Config
+from portico.observe.metrics import Metrics
+from portico.snapshot.builder import SnapshotBuilder
+from portico.upstreams.instance import Instance
+from portico.upstreams.service import Service
+from portico.wire.deadlines import Deadlines
+from portico.wire.turn import Turn
+from wire.world import FakeLoop
+
+TWO = {"instances": [{"url": "http://192.0.2.1"}, {"url": "http://192.0.2.2"}], "health_check": False}
+
+
+def config(**written: Any) -> Config:
+    return Config.model_validate(written)
+
+
+def builder() -> SnapshotBuilder:
+    loop: asyncio.AbstractEventLoop = FakeLoop().as_loop()
+    turn = Turn(loop)
+    return SnapshotBuilder(Deadlines(loop, turn), turn, Path("/control"), {}, Metrics())
+
+
+def test_an_instance_that_fails_keeps_no_other_from_being_looked_after(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = builder()
+    own.build(config(services={"a": TWO, "b": {**TWO, "instances": [{"url": "http://192.0.2.3"}]}}), 1)
+    pruned: list[str] = []
+
+    def prune(instance: Instance) -> None:
+        pruned.append(instance.name)
+        if len(pruned) == 1:
+            raise RuntimeError
+
+    monkeypatch.setattr(Instance, "prune", prune)
+    own.live.prune()
+    assert len(pruned) == 4  # that of the control process too
+    (record,) = caplog.records
+    assert record.exc_info
+
+
+def test_a_service_that_fails_keeps_no_other_from_hearing_of_an_instance(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = builder()
+    routes = [{"name": name, "path": f"/{name}", "service": "a", "version": name} for name in ("v1", "v2")]
+    own.build(config(services={"a": {**TWO, "versions": {"v1": {}, "v2": {}}}}, routes=routes), 1)
+    refreshed: list[Service] = []
+
+    def refresh(service: Service) -> None:
+        refreshed.append(service)
+        if len(refreshed) == 1:
+            raise RuntimeError
+
+    monkeypatch.setattr(Service, "refresh", refresh)
+    own.live.set_health([("a", "http://192.0.2.1", False)])
+    assert len(refreshed) > 1
+    assert caplog.records[0].exc_info
