@@ -149,7 +149,7 @@ class House:
     @property
     def instances(self) -> list[Instance]:
         """Every instance, the control process too."""
-        return [*self.builder._instances.values(), *self.builder._control.instances]
+        return [*self.builder._instances.values(), self.builder._control]
 
     def seen_of(self, client: ClientEnd) -> list[Seen]:
         """The exchanges of a client's connection, in order."""

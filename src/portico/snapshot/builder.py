@@ -44,6 +44,15 @@ CONTROL_PATHS: Final = ("/", "/health", "/metrics")
 UNLIMITED_PATHS: Final = frozenset({"/metrics"})
 """Those of them that no rate limit holds for: a monitor must see a gateway that refuses others."""
 
+_OWN_REQUESTS: Final = 64
+"""Requests for each of them that a worker may have under way: what the control process is asked, it works off alone."""
+_OWN_WAITING: Final = 448
+_OWN_PATIENCE: Final = 5.0
+"""How many more may wait for that, and for how many seconds.
+
+To wait costs next to nothing. Clients that are refused come again at once, and each time cost what an answer costs.
+"""
+
 _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
@@ -84,10 +93,8 @@ class SnapshotBuilder:
         """Services, by name and version, whose instances come and go."""
         self._contexts = UpstreamContexts()
         self._shared: dict[object, Any] = {}
-        control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
-        self._control = Service(
-            "gateway", [(control, 1)], Timeouts(response=15.0, silence=15.0), Retry(attempts=3), deadlines
-        )
+        self._control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
+        self._own_services = {path: self._own_service() for path in CONTROL_PATHS}
 
     def build(self, config: Config, generation: int) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
@@ -218,12 +225,12 @@ class SnapshotBuilder:
 
     def prune(self) -> None:
         """Forget connections that closed while they were idle."""
-        for instance in (*self._instances.values(), *self._control.instances):
+        for instance in (*self._instances.values(), self._control):
             instance.prune()
 
     def close(self) -> None:
         """Close every idle connection."""
-        for instance in (*self._instances.values(), *self._control.instances):
+        for instance in (*self._instances.values(), self._control):
             instance.close()
 
     def _refresh(self, instance: Instance) -> None:
@@ -365,6 +372,13 @@ class SnapshotBuilder:
             self._shared[key] = make()
         return self._shared[key]
 
+    def _own_service(self) -> Service:
+        """The control process, for one endpoint: callers of another one do not use up what this one may have."""
+        timeouts = Timeouts(response=15.0, silence=15.0)
+        service = Service("gateway", [(self._control, 1)], timeouts, Retry(attempts=3), self._deadlines)
+        service.limit = Limit(_OWN_REQUESTS, _OWN_WAITING, _OWN_PATIENCE)
+        return service
+
     def _own_rules(self, config: Config, taken: bool) -> list[Rule[Route | LocalRoute]]:
         """The gateway's own endpoints; a route that somebody wrote for `/` gets the front page too."""
         rules: list[Rule[Route | LocalRoute]] = [
@@ -380,12 +394,13 @@ class SnapshotBuilder:
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
             chain = build_chain(own, self._state, {}, self.shared, self.table)
+            service = self._own_services[path]
             handling = Handling(
-                service=self._control,
-                service_name=self._control.name,
+                service=service,
+                service_name=service.name,
                 policies=chain,
-                timeouts=self._control.timeouts,
-                retry=self._control.retry,
+                timeouts=service.timeouts,
+                retry=service.retry,
                 preserve_host=True,
                 answers_preflights="cors" in own,
                 upgrades=frozenset(),

@@ -5,72 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import httpx
-
-from portico.config import Config, HealthCheckSettings, InstanceSettings, ServiceSettings, UpstreamTlsSettings
+from portico.config import Config, HealthCheckSettings, ServiceSettings
 from portico.core.found import Found
-from portico.net.tls.certificates import CertificateError
+from portico.processes.control.check import Check
+from portico.processes.control.health_report import health_report
 from portico.processes.control.instance_states import InstanceStates
+from portico.processes.control.looks import Finding, Looks
 from portico.snapshot.builder import upstream_key
-from portico.snapshot.upstream_tls import UpstreamContexts
 
 logger: Final = logging.getLogger("portico.health")
 
 _DOWN_INTERVAL: Final = 1.0
 """Seconds between checks of an instance that is down: it should not stay out longer than it has to."""
 _REPORT_AGE: Final = 1.0
-"""Seconds for which one round of `/health` serves all who ask."""
+"""Seconds from its beginning for which one round of looks serves all who ask: none sees what is older than that.
 
-
-@dataclass(slots=True)
-class Check:
-    """One instance under observation. `settings` None: it counts as healthy, and only `/health` looks at it."""
-
-    service: str
-    key: str
-    instance: InstanceSettings
-    settings: HealthCheckSettings | None
-    tls: UpstreamTlsSettings
-    healthy: bool = True
-    passes: int = 0
-    failures: int = 0
-    error: str | None = None
-    """What was wrong when it was last checked."""
-
-    @property
-    def identity(self) -> tuple[str, str]:
-        return self.key, self.instance.url
-
-    def note(self, error: str | None) -> bool:
-        """Count a result; whether it changed the instance's health."""
-        assert self.settings is not None
-        self.error = error
-        if error is None:
-            self.passes, self.failures = self.passes + 1, 0
-        else:
-            self.passes, self.failures = 0, self.failures + 1
-        turned = (
-            self.failures >= self.settings.unhealthy_after
-            if self.healthy
-            else self.passes >= self.settings.healthy_after
-        )
-        if turned:
-            self.healthy = not self.healthy
-        return turned
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one look at an instance gave: seconds until it answered, and what was wrong, if anything."""
-
-    seconds: float
-    error: str | None
+So `/health`, which is open to everybody, asks each instance once a second at most.
+"""
 
 
 @dataclass
@@ -86,10 +42,9 @@ class HealthChecks:
     _services: Mapping[str, ServiceSettings] = field(default_factory=dict)
     _found: dict[str, Sequence[Found]] = field(default_factory=dict)
     _tasks: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
-    _contexts: UpstreamContexts = field(default_factory=UpstreamContexts)
-    _clients: dict[UpstreamTlsSettings, tuple[ssl.SSLContext, httpx.AsyncClient]] = field(default_factory=dict)
+    _looks: Looks = field(default_factory=Looks)
     _report: asyncio.Task[dict[str, Any]] | None = None
-    _reported: float = 0.0
+    _report_began: float = 0.0
 
     def watch(self, config: Config) -> None:
         """Check the instances of `config`, and those that registered, from now on; those that stay keep their state."""
@@ -155,8 +110,10 @@ class HealthChecks:
         return {identity: check.healthy for identity, check in self.checks.items()}
 
     async def report(self) -> dict[str, Any]:
-        """The state of every service, looked at now, all at once; who asks at the same time shares one look."""
-        if self._report is None or (self._report.done() and time.monotonic() - self._reported > _REPORT_AGE):
+        """The state of every service, looked at now, all at once; who asks within `_REPORT_AGE` shares one look."""
+        now = time.monotonic()
+        if self._report is None or now - self._report_began >= _REPORT_AGE:
+            self._report_began = now
             self._report = asyncio.get_running_loop().create_task(self._look_at_all())
         return await asyncio.shield(self._report)
 
@@ -164,8 +121,7 @@ class HealthChecks:
         """Stop checking."""
         for task in self._tasks.values():
             task.cancel()
-        for _, client in self._clients.values():
-            await client.aclose()
+        await self._looks.close()
 
     async def _keep_checking(self, check: Check) -> None:
         assert check.settings is not None
@@ -182,85 +138,15 @@ class HealthChecks:
 
     async def _look_at_all(self) -> dict[str, Any]:
         checks = list(self.checks.values())
-        looks = asyncio.gather(*(self._look(check) for check in checks))
+        looks = asyncio.gather(*(self._shared_look(check) for check in checks))
         states, findings = await asyncio.gather(self.seen_by_workers(), looks)
-        self._reported = time.monotonic()
-        services: dict[str, dict[str, Any]] = {}
-        upstreams: dict[str, dict[str, list[str]]] = {}
-        for check, finding in zip(checks, findings, strict=True):
-            entry = services.setdefault(check.service, {"status": "unhealthy", "instances": []})
-            entry["instances"].append(_described(check, finding) | states.described(*check.identity))
-            upstreams.setdefault(check.service, {}).setdefault(check.key, []).append(check.instance.url)
-        for name, entry in services.items():
-            _sum_up(entry)
-            if warning := _warning(name, upstreams[name], states):
-                entry["warning"] = warning
-        for name, service in self._services.items():
-            if service.discover is not None and name not in services:
-                services[name] = {"status": "unhealthy", "instances": [], "error": "no instance is registered"}
-        return services
+        return health_report(self._services, list(zip(checks, findings, strict=True)), states)
+
+    def _shared_look(self, check: Check) -> Awaitable[Finding]:
+        """One at a time, however many reports are under way because an instance does not answer."""
+        if check.look is None or check.look.done():
+            check.look = asyncio.get_running_loop().create_task(self._look(check))
+        return check.look
 
     async def _look(self, check: Check) -> Finding:
-        """Ask one instance, within its timeout."""
-        settings = check.settings or HealthCheckSettings()
-        started = time.monotonic()
-        try:
-            async with asyncio.timeout(settings.timeout):
-                error = await self._ask(check, settings)
-        except TimeoutError:
-            error = f"no answer within {settings.timeout:g} s"
-        except (OSError, httpx.HTTPError, CertificateError) as failure:
-            error = str(failure) or type(failure).__name__
-        return Finding(time.monotonic() - started, error)
-
-    async def _ask(self, check: Check, settings: HealthCheckSettings) -> str | None:
-        if settings.path is None:
-            _, writer = await asyncio.open_connection(check.instance.host, check.instance.port)
-            writer.close()
-            return None
-        client = self._client(check.tls)
-        extensions = {"sni_hostname": check.tls.server_name} if check.tls.server_name else {}
-        async with client.stream("GET", check.instance.url + settings.path, extensions=extensions) as response:
-            return None if settings.expects(response.status_code) else f"answered {response.status_code}"
-
-    def _client(self, tls: UpstreamTlsSettings) -> httpx.AsyncClient:
-        """A client that shows and believes the same certificates as the workers do, by what their files hold now."""
-        renewed = self._contexts.get(tls)
-        renewed.refresh()
-        context, client = self._clients.get(tls, (None, None))
-        if client is None or context is not renewed.value:
-            limits = httpx.Limits(max_keepalive_connections=0)  # a check shows that new connections are accepted
-            headers = {"User-Agent": "portico-health"}
-            client = httpx.AsyncClient(
-                verify=renewed.value, timeout=60.0, limits=limits, trust_env=False, headers=headers
-            )
-            self._clients[tls] = renewed.value, client
-        return client
-
-
-def _described(check: Check, finding: Finding) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "url": check.instance.url,
-        "status": "healthy" if finding.error is None else "unhealthy",
-        "response_time": round(finding.seconds, 6),
-        "in_rotation": check.healthy,
-    }
-    if finding.error is not None:
-        entry["error"] = finding.error
-    return entry
-
-
-def _warning(service: str, upstreams: Mapping[str, Sequence[str]], states: InstanceStates) -> str | None:
-    """What is to be said of a service, and of its versions with instances of their own: URLs by upstream key."""
-    said = {key: states.warning(key, urls) for key, urls in upstreams.items()}
-    return "; ".join(text if key == service else f"{key}: {text}" for key, text in said.items() if text) or None
-
-
-def _sum_up(entry: dict[str, Any]) -> None:
-    """A service is healthy while one instance is; it answers as fast as its fastest healthy one."""
-    instances = entry["instances"]
-    healthy = [instance for instance in instances if instance["status"] == "healthy"]
-    entry["status"] = "healthy" if healthy else "unhealthy"
-    entry["response_time"] = min(instance["response_time"] for instance in healthy or instances)
-    if not healthy:
-        entry["error"] = instances[0]["error"]
+        return await self._looks.look(check.instance, check.settings or HealthCheckSettings(), check.tls)

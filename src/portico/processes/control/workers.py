@@ -12,11 +12,14 @@ import msgspec
 from portico.config import Config, dump_config
 from portico.core.found import Found
 from portico.processes.control.instance_states import InstanceStates
+from portico.processes.control.rounds import Rounds
 from portico.processes.ipc import channel
 
 logger: Final = logging.getLogger("portico.control")
 
 _COLLECT_TIMEOUT: Final = 0.5
+_COLLECT_SHARE: Final = 0.1
+"""Of the time, for which a worker may be at it: what is asked of control must not stall what passes the workers."""
 _COUNTERS: Final = (
     "retries", "limited", "limit_fallbacks", "overloaded", "tunnel_bytes_in", "tunnel_bytes_out", "hedges", "hedges_won"
 )  # fmt: skip
@@ -35,8 +38,9 @@ class Workers:
         self._health: dict[tuple[str, str], bool] = {}
         self._found: dict[str, list[Found]] = {}
         self._collections = 0
+        self._fresh = Rounds(self._collect, _COLLECT_SHARE)
         self._waiting: dict[tuple[str, int], asyncio.Future[None]] = {}
-        """Who waits for a worker's answer to which `Collect`; several may be under way."""
+        """The worker and number of each `Collect` that is pending; an answer to an earlier one may come late."""
         self._adopted: dict[str, channel.Adopted] = {}
         self._progress = asyncio.Event()
 
@@ -92,7 +96,7 @@ class Workers:
 
     async def running(self) -> dict[str, dict[str, Any]]:
         """Totals of the connected workers by name, fresh where they answer in time."""
-        await self._collect()
+        await self._fresh.result()
         return {worker: totals for worker, totals in self._totals.items() if worker in self._writers}
 
     async def instance_states(self) -> InstanceStates:
@@ -101,7 +105,7 @@ class Workers:
 
     async def totals(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Totals of the connected workers, fresh where they answer in time, and those of the ended ones."""
-        await self._collect()
+        await self._fresh.result()
         live = [totals for worker, totals in self._totals.items() if worker in self._writers]
         ended = [totals for worker, totals in self._totals.items() if worker not in self._writers]
         return live, ended

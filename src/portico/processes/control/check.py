@@ -1,0 +1,48 @@
+"""One instance under observation, and what its last checks said of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from portico.config import HealthCheckSettings, InstanceSettings, UpstreamTlsSettings
+from portico.processes.control.looks import Finding
+
+
+@dataclass(slots=True, eq=False)
+class Check:
+    """One instance under observation. `settings` None: it counts as healthy, and only `/health` looks at it."""
+
+    service: str
+    key: str
+    instance: InstanceSettings
+    settings: HealthCheckSettings | None
+    tls: UpstreamTlsSettings
+    healthy: bool = True
+    passes: int = 0
+    failures: int = 0
+    error: str | None = None
+    """What was wrong when it was last checked."""
+    look: asyncio.Task[Finding] | None = None
+    """The last look at it for `/health`."""
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        return self.key, self.instance.url
+
+    def note(self, error: str | None) -> bool:
+        """Count a result; whether it changed the instance's health."""
+        assert self.settings is not None
+        self.error = error
+        if error is None:
+            self.passes, self.failures = self.passes + 1, 0
+        else:
+            self.passes, self.failures = 0, self.failures + 1
+        turned = (
+            self.failures >= self.settings.unhealthy_after
+            if self.healthy
+            else self.passes >= self.settings.healthy_after
+        )
+        if turned:
+            self.healthy = not self.healthy
+        return turned
