@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from portico.config import Config, load_text
+from portico.core.found import Found
 from portico.processes.control import health as health_module
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.instance_states import InstanceStates
@@ -91,9 +92,10 @@ def play(scene: Scene) -> None:
     asyncio.run(asyncio.wait_for(run(), PATIENCE))
 
 
-def configured(check: str, *instances: str, more: str = "") -> Config:
-    urls = ", ".join(instances)
-    return load_text(f"services: {{s: {{instances: [{urls}], health_check: {check}}}{more}}}", "portico.yaml", {})
+def configured(check: str, *instances: str, more: str = "", services: str = "") -> Config:
+    """A service `s` with these instances, and other services."""
+    settings = f"instances: [{', '.join(instances)}], health_check: {check}{more}"
+    return load_text(f"services: {{s: {{{settings}}}{services}}}", "portico.yaml", {})
 
 
 RARELY = "{path: /health, interval: 1h, timeout: 1h}"
@@ -153,3 +155,118 @@ async def looked_at(world: World, instance: Instance) -> None:
 def statuses(report: dict[str, Any]) -> list[str]:
     """Of the instances of the service."""
     return [instance["status"] for instance in report["s"]["instances"]]
+
+
+# ---- checks go on
+
+
+QUICK = "{path: /health, interval: 300ms, timeout: 5}"
+"""Twice asked by such a check, an instance has seen everything pass that begins within a fifth of a second."""
+
+
+@pytest.mark.parametrize("change", ["reload", "registration", "admission"])
+def test_one_that_hangs_is_counted_however_often_something_changes(change: str) -> None:
+    """Changes come more often than a check's time runs out."""
+    check = "{path: /health, interval: 10ms, timeout: 200ms, unhealthy_after: 2}"
+
+    async def scene(world: World, hangs: Instance, other: Instance) -> None:
+        hangs.answers.clear()
+
+        async def keep_changing() -> None:
+            for number in range(1_000_000):
+                here = [other.url] * (number % 2)
+                if change == "registration":
+                    world.health.discover("s", [Found(url) for url in here])
+                elif change == "reload":
+                    world.health.watch(configured(check, hangs.url, *here, more=", discover: admin"))
+                else:
+                    more = "".join(f", n{each}: {{url: {other.url}}}" for each in range(number % 5))
+                    world.health.watch(configured(check, hangs.url, more=", discover: admin", services=more))
+                await asyncio.sleep(0.02)
+
+        world.health.watch(configured(check, hangs.url, more=", discover: admin"))
+        changing = asyncio.create_task(keep_changing())
+        assert await world.turned.get() == ("s", hangs.url, False)
+        changing.cancel()
+
+    play(scene)
+
+
+def test_checks_of_what_stays_as_it_is_keep_their_schedule() -> None:
+    """The hourly check is not made anew while another service comes, changes and goes."""
+
+    async def scene(world: World, stays: Instance, changes: Instance) -> None:
+        world.health.watch(configured(RARELY, stays.url))
+        await stays.asked_times(1)
+        for check in (QUICK, "{path: /other, interval: 300ms}"):
+            before = changes.asked
+            other = f", other: {{url: {changes.url}, health_check: {check}}}"
+            for _ in range(10):
+                world.health.watch(configured(RARELY, stays.url, services=other))
+                world.health.watch(configured(RARELY, f"{{url: {stays.url}, weight: 7}}", services=other))
+            await changes.asked_times(before + 2)
+        assert world.health.checks["s", stays.url].instance.weight == 7
+        assert stays.asked == 1
+
+    play(scene)
+
+
+def test_checks_of_one_that_is_gone_stop() -> None:
+    async def scene(world: World, goes: Instance, stays: Instance) -> None:
+        world.health.watch(configured(QUICK, goes.url, stays.url))
+        await goes.asked_times(2)
+        world.health.watch(configured(QUICK, stays.url))
+        asked = goes.asked
+        await stays.asked_times(stays.asked + 3)
+        assert goes.asked <= asked + 1, "one may have been on its way"
+
+    play(scene)
+
+
+def test_another_way_to_check_comes_into_use_at_once_and_the_state_stays() -> None:
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        one.status = "503 No"
+        world.health.watch(configured("{path: /health, interval: 1h, unhealthy_after: 1}", one.url))
+        assert await world.turned.get() == ("s", one.url, False)
+        world.health.watch(configured("{path: /health, interval: 1h, expect: 503}", one.url))
+        assert world.health.states() == {("s", one.url): False}, "until it passes"
+        assert await world.turned.get() == ("s", one.url, True)
+        assert one.asked == 2
+
+    play(scene)
+
+
+def test_many_that_come_at_once_are_not_checked_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    spans: list[float] = []
+
+    def uniform(low: float, high: float) -> float:
+        spans.append(high)
+        return low + 3600
+
+    monkeypatch.setattr("random.uniform", uniform)
+
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        urls = [f"http://h{number}" for number in range(2000)]
+        world.health.watch(configured("{path: /health, interval: 5}", *urls))
+        await asyncio.sleep(0)
+        assert (len(spans), min(spans) >= 1.5) == (2000, True)
+        world.health.watch(configured("{path: /health, interval: 5}", *urls, one.url))
+        await asyncio.sleep(0)
+        assert (len(spans), spans[-1] <= 0.5) == (2001, True), "one that is new need not wait for room"
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("url", "check"),
+    [("http://a..b", "{interval: 1h, unhealthy_after: 1}"), ("http://xn--a.b", "{path: /x, unhealthy_after: 1}")],
+)
+def test_a_name_that_is_none_is_a_failed_check(url: str, check: str) -> None:
+    """And neither the end of all checks of it, nor of the whole report."""
+
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        world.health.watch(configured(check, url))
+        assert await world.turned.get() == ("s", url, False)
+        assert statuses(await world.health.report()) == ["unhealthy"]
+
+    play(scene)

@@ -23,12 +23,29 @@ class Check:
     failures: int = 0
     error: str | None = None
     """What was wrong when it was last checked."""
+    task: asyncio.Task[None] | None = None
+    """Checks it for as long as it is there."""
     look: asyncio.Task[Finding] | None = None
     """The last look at it for `/health`."""
 
     @property
     def identity(self) -> tuple[str, str]:
         return self.key, self.instance.url
+
+    def is_same(self, settings: HealthCheckSettings | None, tls: UpstreamTlsSettings) -> bool:
+        """Whether an instance that is to be checked like this can go on with it; what TLS files hold is read anew."""
+        return self.settings == settings and self.tls == tls
+
+    def take_over(self, other: Check) -> None:
+        """Go on with the state that the instance has under another check."""
+        if self.settings is not None:
+            self.healthy, self.passes, self.failures = other.healthy, other.passes, other.failures
+            self.error = other.error
+
+    def stop(self) -> None:
+        """The instance is gone, or is checked in another way."""
+        if self.task is not None:
+            self.task.cancel()
 
     def note(self, error: str | None) -> bool:
         """Count a result; whether it changed the instance's health."""

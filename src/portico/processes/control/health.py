@@ -22,6 +22,9 @@ logger: Final = logging.getLogger("portico.health")
 
 _DOWN_INTERVAL: Final = 1.0
 """Seconds between checks of an instance that is down: it should not stay out longer than it has to."""
+_FIRST_CHECK: Final = 0.2
+_FIRST_CHECKS: Final = 1000
+"""Seconds within which a new instance is checked first; where many come at once, how many of them in a second more."""
 _REPORT_AGE: Final = 1.0
 """Seconds from its beginning for which one round of looks serves all who ask: none sees what is older than that.
 
@@ -41,38 +44,32 @@ class HealthChecks:
     checks: dict[tuple[str, str], Check] = field(default_factory=dict)
     _services: Mapping[str, ServiceSettings] = field(default_factory=dict)
     _found: dict[str, Sequence[Found]] = field(default_factory=dict)
-    _tasks: dict[tuple[str, str], asyncio.Task[None]] = field(default_factory=dict)
     _looks: Looks = field(default_factory=Looks)
     _report: asyncio.Task[dict[str, Any]] | None = None
     _report_began: float = 0.0
 
     def watch(self, config: Config) -> None:
-        """Check the instances of `config`, and those that registered, from now on; those that stay keep their state."""
+        """Check the instances of `config`, and those that registered, from now on.
+
+        Checks of those that stay as they are go on undisturbed, with the same counts and at the same times.
+        """
         self._services = config.services
-        known, self.checks = self.checks, {}
+        checks: dict[tuple[str, str], Check] = {}
         for name in config.services:
-            self.checks |= self._wanted(name, known)
-        for task in self._tasks.values():
-            task.cancel()
-        self._tasks = {}
-        self._start_checks(self.checks)
+            checks |= self._wanted(name)
+        self._replace(checks)
+        self._report = None
+        self._looks.keep({check.tls for check in checks.values()})
 
     def discover(self, name: str, found: Sequence[Found]) -> None:
         """Check the registered instances of a service, which are these now."""
         self._found[name] = found
         if name not in self._services:  # a service that is yet to be let in, or was forgotten
             return
-        before = {identity: check for identity, check in self.checks.items() if check.service == name}
-        wanted = self._wanted(name, before)
-        for identity in before.keys() - wanted.keys():
-            del self.checks[identity]
-            if identity in self._tasks:
-                self._tasks.pop(identity).cancel()
-        new = {identity: check for identity, check in wanted.items() if identity not in before}
-        for identity in before.keys() & wanted.keys():
-            self.checks[identity].instance = wanted[identity].instance
-        self.checks |= new
-        self._start_checks(new)
+        others = {identity: check for identity, check in self.checks.items() if check.service != name}
+        place = {service: number for number, service in enumerate(self._services)}
+        checks = sorted((others | self._wanted(name)).items(), key=lambda each: place[each[1].service])
+        self._replace(dict(checks))
 
     def is_down(self, name: str, url: str) -> bool:
         """Whether an instance fails its checks."""
@@ -80,30 +77,36 @@ class HealthChecks:
             not check.healthy for check in self.checks.values() if check.service == name and check.instance.url == url
         )
 
-    def _wanted(self, name: str, known: Mapping[tuple[str, str], Check]) -> dict[tuple[str, str], Check]:
-        """A check for every instance of a service, as it is configured now."""
+    def _wanted(self, name: str) -> dict[tuple[str, str], Check]:
+        """A check for every instance of a service, as it is configured now: the one that there is, where it fits."""
         service, found = self._services[name], self._found.get(name, ())
         checks: dict[tuple[str, str], Check] = {}
         for version in (None, *service.versions):
             upstream = service.upstream(version, found)
+            key = upstream_key(name, version, upstream)
             for instance in upstream.instances:
-                key = upstream_key(name, version, upstream)
-                check = Check(name, key, instance, upstream.health, upstream.tls)
-                old = known.get(check.identity)
-                if old is not None:
-                    check.healthy, check.passes, check.failures = old.healthy, old.passes, old.failures
-                    check.error = old.error
-                if upstream.health is None:
-                    check.healthy, check.error = True, None
-                checks.setdefault(check.identity, check)
+                identity = key, instance.url
+                if identity in checks:
+                    continue
+                check = self.checks.get(identity)
+                if check is None or not check.is_same(upstream.health, upstream.tls):
+                    known, check = check, Check(name, key, instance, upstream.health, upstream.tls)
+                    if known is not None:
+                        check.take_over(known)
+                check.service, check.instance = name, instance
+                checks[identity] = check
         return checks
 
-    def _start_checks(self, checks: Mapping[tuple[str, str], Check]) -> None:
-        loop = asyncio.get_running_loop()
-        for identity, check in checks.items():
-            if check.settings is not None:
-                self._tasks[identity] = loop.create_task(self._keep_checking(check))
-        self._report = None
+    def _replace(self, checks: dict[tuple[str, str], Check]) -> None:
+        """Have these checks and no others, and begin those that are new: not all in one moment."""
+        known, self.checks = self.checks, checks
+        for identity, check in known.items():
+            if checks.get(identity) is not check:
+                check.stop()
+        new = [check for check in checks.values() if check.task is None and check.settings is not None]
+        spread = _FIRST_CHECK + len(new) / _FIRST_CHECKS
+        for check in new:
+            check.task = asyncio.get_running_loop().create_task(self._keep_checking(check, spread))
 
     def states(self) -> dict[tuple[str, str], bool]:
         """The health of every instance, by upstream key and URL."""
@@ -119,13 +122,14 @@ class HealthChecks:
 
     async def close(self) -> None:
         """Stop checking."""
-        for task in self._tasks.values():
-            task.cancel()
+        for check in self.checks.values():
+            check.stop()
         await self._looks.close()
 
-    async def _keep_checking(self, check: Check) -> None:
+    async def _keep_checking(self, check: Check, spread: float) -> None:
         assert check.settings is not None
-        await asyncio.sleep(random.uniform(0, 0.2))  # noqa: S311 - spreads the checks, hides nothing
+        first = min(spread, check.settings.interval)
+        await asyncio.sleep(random.uniform(0, first))  # noqa: S311 - spreads the checks, hides nothing
         while True:
             finding = await self._look(check)
             if check.note(finding.error):

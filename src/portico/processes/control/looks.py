@@ -41,7 +41,7 @@ class Looks:
                 error = await self._ask(instance, settings, tls)
         except TimeoutError:
             error = f"no answer within {settings.timeout:g} s"
-        except (OSError, httpx.HTTPError, CertificateError) as failure:
+        except (OSError, ValueError, httpx.HTTPError, CertificateError) as failure:  # ValueError: a name that is none
             error = str(failure) or type(failure).__name__
         return Finding(time.monotonic() - started, error)
 
