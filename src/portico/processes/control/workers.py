@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -68,9 +69,9 @@ class Workers:
         for writer in self._writers.values():
             channel.send(writer, channel.Discovered(service, found))
 
-    def keep_health(self, instances: set[tuple[str, str]]) -> None:
-        """Forget the health of instances that are gone."""
-        self._health = {key: healthy for key, healthy in self._health.items() if key in instances}
+    def keep_health(self, states: Mapping[tuple[str, str], bool]) -> None:
+        """Have the health of these instances for workers that are sent a configuration, and forget that of others."""
+        self._health = {key: states[key] for key in self._health if key in states}
 
     async def adoption(self, generation: int, patience: float) -> dict[str, str]:
         """Wait until every worker serves by `generation`; those that do not, each with the reason."""
