@@ -27,6 +27,7 @@ from portico.proxy.routing.router import Router, Rule
 from portico.snapshot.compiled import balancing_of, latency_wanted, retry_of, timeouts_of, trip_of
 from portico.snapshot.upstream_tls import UpstreamContexts
 from portico.upstreams.adaptive_limit import AdaptiveLimit
+from portico.upstreams.breaker import OPEN
 from portico.upstreams.breakers import Breakers
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Address, Instance
@@ -73,6 +74,7 @@ class SnapshotBuilder:
         metrics: Metrics,
         shared: SharedLimits | None = None,
         table: BucketTable | None = None,
+        ejected: Callable[[str, str, bool], None] = lambda *_: None,
     ) -> None:
         self.shared = shared
         """What counts limits in Redis, for the snapshots to come."""
@@ -82,7 +84,7 @@ class SnapshotBuilder:
         self._turn = turn
         self._local_answers = local_answers
         self._metrics = metrics
-        self._breakers = Breakers(deadlines, metrics.openings, self._refresh)
+        self._breakers = Breakers(deadlines, metrics.openings, self._refresh, ejected)
         self._state = State()
         self._instances: dict[tuple[str, str, str], Instance] = {}
         self._limits: dict[str, Limit] = {}
@@ -181,6 +183,20 @@ class SnapshotBuilder:
                 if state:
                     instance.returned = time.monotonic()
                 self._refresh(instance)
+
+    def check_passed(self, key: str, url: str) -> None:
+        """An active check of an instance passed that had begun after its breaker opened."""
+        for identity, instance in self._instances.items():
+            if identity[:2] == (key, url) and instance.breaker is not None:
+                instance.breaker.check_passed()
+
+    def ejected(self) -> list[tuple[str, str, bool]]:
+        """The instances whose breakers are open: upstream key, URL, `doubts_checks`."""
+        return [
+            (key, url, instance.breaker.doubts_checks)
+            for (key, url, _), instance in self._instances.items()
+            if instance.breaker is not None and instance.breaker.state == OPEN
+        ]
 
     def breaker_states(self) -> list[tuple[str, str, int]]:
         """The state of every breaker: upstream key, URL, one of those of `Breaker`."""

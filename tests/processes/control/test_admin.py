@@ -39,7 +39,7 @@ def test_so_many_may_ask_about_the_workers_and_no_more(tmp_path: Path) -> None:
     async def play() -> None:
         config = load_text("services: {s: {url: http://h}}", "portico.yaml", {})
         workers = HeldWorkers()
-        health = HealthChecks(workers.set_health, workers.instance_states)
+        health = HealthChecks(workers.set_health, workers.instance_states, workers.check_passed)
         discovery = Discovery(config, Runtime(tmp_path), workers, health)
         unused: Any = None
         state = State(config, 1, None, workers, health, discovery)

@@ -62,7 +62,8 @@ class World:
 
     def __init__(self) -> None:
         self.turned: asyncio.Queue[tuple[str, str, bool]] = asyncio.Queue()
-        self.health = HealthChecks(self._changed, self._states)
+        self.passed: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue()
+        self.health = HealthChecks(self._changed, self._states, lambda *passed: self.passed.put_nowait(passed))
 
     def _changed(self, states: list[tuple[str, str, bool]]) -> None:
         for state in states:
@@ -268,5 +269,68 @@ def test_a_name_that_is_none_is_a_failed_check(url: str, check: str) -> None:
         world.health.watch(configured(check, url))
         assert await world.turned.get() == ("s", url, False)
         assert statuses(await world.health.report()) == ["unhealthy"]
+
+    play(scene)
+
+
+# ---- workers that have ejected an instance
+
+
+OFTEN = "{path: /health, interval: 10ms, timeout: 1h, unhealthy_after: 100}"
+
+
+def test_a_worker_that_ejected_an_instance_knows_of_the_next_check_that_passes() -> None:
+    """Only it, only once, and not by a check that had begun before."""
+
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        one.answers.clear()
+        world.health.watch(configured(OFTEN, one.url, other.url))
+        await one.asked_times(1)
+        world.health.ejected("w1", "s", one.url, False)
+        one.answers.set()
+        assert await world.passed.get() == ("w1", "s", one.url)
+        assert one.asked >= 2
+        world.health.ejected("w2", "s", other.url, False)
+        assert await world.passed.get() == ("w2", "s", other.url)
+        await one.asked_times(one.asked + 3)
+        assert world.passed.empty()
+
+    play(scene)
+
+
+def test_a_worker_that_doubts_the_checks_knows_of_one_that_passes_after_one_that_failed() -> None:
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        world.health.watch(configured(OFTEN, one.url))
+        world.health.ejected("w1", "s", one.url, True)
+        await one.asked_times(5)
+        assert world.passed.empty()
+        one.status = "503 No"
+        await one.asked_times(one.asked + 3)
+        assert world.passed.empty()
+        one.status = "200 OK"
+        assert await world.passed.get() == ("w1", "s", one.url)
+        assert world.turned.empty(), "although it never counted as down"
+
+    play(scene)
+
+
+def test_an_ejection_is_remembered_where_checks_change() -> None:
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        one.status = "503 No"
+        world.health.watch(configured(OFTEN, one.url))
+        world.health.ejected("w1", "s", one.url, False)
+        await one.asked_times(1)
+        world.health.watch(configured("{path: /health, expect: 503}", one.url))
+        assert await world.passed.get() == ("w1", "s", one.url)
+
+    play(scene)
+
+
+def test_an_ejection_of_what_is_not_checked_is_none_of_its_concern() -> None:
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        world.health.watch(configured("false", one.url))
+        world.health.ejected("w1", "s", one.url, False)
+        world.health.ejected("w1", "gone", one.url, False)
+        assert world.health.states() == {("s", one.url): True}
 
     play(scene)

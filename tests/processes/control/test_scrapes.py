@@ -36,7 +36,7 @@ def test_a_page_of_a_kind_is_made_once_for_all_who_ask_for_it(tmp_path: Path, mo
     async def play() -> None:
         config = load_text("services: {s: {url: http://h}}", "portico.yaml", {})
         workers = Workers()
-        health = HealthChecks(workers.set_health, workers.instance_states)
+        health = HealthChecks(workers.set_health, workers.instance_states, workers.check_passed)
         scrapes = Scrapes(
             State(config, 1, None, workers, health, Discovery(config, Runtime(tmp_path), workers, health))
         )

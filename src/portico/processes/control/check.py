@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from portico.config import HealthCheckSettings, InstanceSettings, UpstreamTlsSettings
 from portico.processes.control.looks import Finding
@@ -23,6 +23,8 @@ class Check:
     failures: int = 0
     error: str | None = None
     """What was wrong when it was last checked."""
+    ejected_by: dict[str, bool] = field(default_factory=dict)
+    """Workers that are to know of the next check that passes; False: of the next after one that fails."""
     task: asyncio.Task[None] | None = None
     """Checks it for as long as it is there."""
     look: asyncio.Task[Finding] | None = None
@@ -40,7 +42,7 @@ class Check:
         """Go on with the state that the instance has under another check."""
         if self.settings is not None:
             self.healthy, self.passes, self.failures = other.healthy, other.passes, other.failures
-            self.error = other.error
+            self.error, self.ejected_by = other.error, other.ejected_by
 
     def stop(self) -> None:
         """The instance is gone, or is checked in another way."""

@@ -36,11 +36,13 @@ So `/health`, which is open to everybody, asks each instance once a second at mo
 class HealthChecks:
     """Runs the checks of one configuration after another; `changed` hears of instances that turned.
 
-    `seen_by_workers` gives what workers know besides, for `/health`.
+    `seen_by_workers` gives what workers know besides, for `/health`. `passed` is called with a worker that has ejected
+    an instance, and the instance's upstream key and URL, once its check has passed.
     """
 
     changed: Callable[[list[tuple[str, str, bool]]], None]
     seen_by_workers: Callable[[], Awaitable[InstanceStates]]
+    passed: Callable[[str, str, str], None]
     checks: dict[tuple[str, str], Check] = field(default_factory=dict)
     _services: Mapping[str, ServiceSettings] = field(default_factory=dict)
     _found: dict[str, Sequence[Found]] = field(default_factory=dict)
@@ -70,6 +72,14 @@ class HealthChecks:
         place = {service: number for number, service in enumerate(self._services)}
         checks = sorted((others | self._wanted(name)).items(), key=lambda each: place[each[1].service])
         self._replace(dict(checks))
+
+    def ejected(self, worker: str, key: str, url: str, after_failure: bool) -> None:
+        """A worker has ejected an instance, and waits for a check that begins from now on and passes.
+
+        With `after_failure` one has to fail before that.
+        """
+        if (check := self.checks.get((key, url))) is not None:
+            check.ejected_by[worker] = not after_failure
 
     def is_down(self, name: str, url: str) -> bool:
         """Whether an instance fails its checks."""
@@ -131,14 +141,26 @@ class HealthChecks:
         first = min(spread, check.settings.interval)
         await asyncio.sleep(random.uniform(0, first))  # noqa: S311 - spreads the checks, hides nothing
         while True:
+            waiting = [worker for worker, may_pass in check.ejected_by.items() if may_pass]
             finding = await self._look(check)
             if check.note(finding.error):
                 state = "up" if check.healthy else "down"
                 extra = {"service": check.service, "instance": check.instance.url, "error": finding.error}
                 logger.log(logging.INFO if check.healthy else logging.WARNING, "instance %s", state, extra=extra)
                 self.changed([(*check.identity, check.healthy)])
+            self._report_to(waiting, check)
             interval = check.settings.interval if check.healthy else min(check.settings.interval, _DOWN_INTERVAL)
             await asyncio.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311
+
+    def _report_to(self, waiting: Sequence[str], check: Check) -> None:
+        """Have the workers that were `waiting` when a check began know that it passed, if it did."""
+        if check.error is not None:
+            check.ejected_by.update(dict.fromkeys(check.ejected_by, True))
+            return
+        for worker in waiting:
+            if check.ejected_by.get(worker):
+                del check.ejected_by[worker]
+                self.passed(worker, *check.identity)
 
     async def _look_at_all(self) -> dict[str, Any]:
         checks = list(self.checks.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -44,6 +44,8 @@ class Workers:
         """The worker and number of each `Collect` that is pending; an answer to an earlier one may come late."""
         self._adopted: dict[str, channel.Adopted] = {}
         self._progress = asyncio.Event()
+        self.ejected: Callable[[str, str, str, bool], None] = lambda *_: None
+        """Called with each worker that has ejected an instance, and whether it doubts the checks of it."""
 
     async def listen(self, listener: socket.socket) -> asyncio.Server:
         """Wait for workers on a unix socket."""
@@ -60,6 +62,11 @@ class Workers:
         self._health.update({(key, url): healthy for key, url, healthy in states})
         for writer in self._writers.values():
             channel.send(writer, channel.HealthChange(states))
+
+    def check_passed(self, worker: str, key: str, url: str) -> None:
+        """Tell a worker, if it is there, that the check of an instance passed that it has ejected."""
+        if worker in self._writers:
+            channel.send(self._writers[worker], channel.CheckPassed(key, url))
 
     def discover(self, service: str, found: list[Found]) -> None:
         """Tell every worker which instances of a service are registered."""
@@ -141,6 +148,8 @@ class Workers:
                     case channel.Adopted():
                         self._adopted[worker] = message
                         self._move_on()
+                    case channel.Ejected(key, url, after_failure):
+                        self.ejected(worker, key, url, after_failure)
                     case channel.Report(metrics, answers):
                         self._totals[worker] = msgspec.json.decode(metrics)
                         answer = self._waiting.pop((worker, answers), None)
