@@ -146,3 +146,20 @@ def test_systemd_is_told(backend: Backend, tmp_path: Path, by_signal: bool) -> N
         until(lambda: manager.was_told("WATCHDOG=1"), "signs of life")
         gateway.stop()
         assert manager.was_told("STOPPING=1")
+
+
+def test_an_instance_that_is_checked_no_more_is_down_no_more(backend: Backend) -> None:
+    """Nor for workers that come later."""
+
+    def checked(how: object) -> dict[str, Any]:
+        return config(echo={"url": backend.url, "health_check": how})
+
+    with Gateway(checked({"path": "/status/500", "interval": "100ms", "unhealthy_after": 1})) as gateway:
+        until(lambda: all(gateway.get("/api/echo/x").status == 503 for _ in range(8)), "both workers know it is down")
+        gateway.write(checked(False))
+        assert reload(gateway).status == 200
+        until(lambda: all(gateway.get("/api/echo/x").status == 200 for _ in range(8)), "both workers use it")
+        victim = gateway.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: len(gateway.workers()) == 2 and victim not in gateway.workers(), "another worker")
+        until(lambda: all(gateway.get("/api/echo/x").status == 200 for _ in range(8)), "it uses it, too")

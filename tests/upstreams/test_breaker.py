@@ -194,3 +194,102 @@ def test_who_is_gone_has_no_deadline(breaker: Watched) -> None:
     assert breaker.timers.set_to
     breaker.retire()
     assert not breaker.timers.set_to
+
+
+# ---- active checks
+
+
+def test_a_check_that_passes_lets_one_exchange_try_at_once(breaker: Watched) -> None:
+    breaker.fail(3)
+    breaker.clock.now += 1
+    breaker.check_passed()
+    assert (breaker.state, breaker.lets_pass, breaker.deadline) == (HALF_OPEN, True, NEVER)
+    breaker.try_out()
+    breaker.answered("trial")
+    breaker.succeeded()
+    assert breaker.state == CLOSED
+    assert not breaker.doubts_checks
+
+
+def test_a_check_that_passes_says_nothing_to_one_that_is_not_open(breaker: Watched) -> None:
+    breaker.check_passed()
+    assert (breaker.state, breaker.changes) == (CLOSED, 0)
+    breaker.fail(3)
+    breaker.wait()
+    breaker.try_out()
+    breaker.check_passed()
+    assert (breaker.state, breaker.lets_pass) == (HALF_OPEN, False), "the trial goes on"
+
+
+def test_where_the_trial_fails_it_stays_open_for_as_long_as_it_would_have(breaker: Watched) -> None:
+    """It is not doubled either: the check has cost one exchange, and nothing else."""
+    breaker.fail(3)
+    until = breaker.deadline
+    breaker.clock.now += 1
+    breaker.check_passed()
+    breaker.try_out()
+    breaker.failed("trial")
+    assert (breaker.state, breaker.deadline) == (OPEN, until)
+    assert breaker.doubts_checks
+    breaker.wait()
+    breaker.try_out()
+    breaker.failed("trial")
+    assert 20 <= breaker.wait() <= 22
+
+
+@pytest.mark.parametrize("breaks_off", [True, False])
+def test_where_it_fails_again_before_its_time_is_over_the_check_was_wrong_too(
+    breaker: Watched, breaks_off: bool
+) -> None:
+    breaker.fail(3)
+    until = breaker.deadline
+    breaker.check_passed()
+    breaker.try_out()
+    breaker.answered("trial")
+    if breaks_off:
+        breaker.failed("trial")
+    else:
+        breaker.succeeded()
+        breaker.left("trial")
+        breaker.clock.now += 9
+        breaker.fail(3)
+    assert (breaker.state, breaker.deadline, breaker.doubts_checks) == (OPEN, until, True)
+
+
+def test_a_trial_that_takes_longer_than_it_would_have_waited_counts_like_any_other(breaker: Watched) -> None:
+    breaker.fail(3)
+    breaker.check_passed()
+    breaker.try_out()
+    breaker.clock.now += 11
+    breaker.failed("trial")
+    assert not breaker.doubts_checks
+    assert 20 <= breaker.wait() <= 22
+
+
+def test_a_check_that_failed_and_passes_is_believed_again(breaker: Watched) -> None:
+    """Control says so only where one has failed: then checks do see what is wrong."""
+    breaker.fail(3)
+    breaker.check_passed()
+    breaker.try_out()
+    breaker.failed("trial")
+    assert breaker.doubts_checks
+    breaker.check_passed()
+    assert (breaker.state, breaker.doubts_checks) == (HALF_OPEN, False)
+
+
+@pytest.mark.parametrize(("seconds", "doubts"), [(9.0, True), (10.0, False)])
+def test_after_a_while_without_trouble_checks_are_believed_again(
+    breaker: Watched, seconds: float, doubts: bool
+) -> None:
+    breaker.fail(3)
+    breaker.check_passed()
+    breaker.try_out()
+    breaker.failed("trial")
+    breaker.wait()
+    breaker.try_out()
+    breaker.answered("trial")
+    breaker.succeeded()
+    breaker.left("trial")
+    breaker.clock.now += seconds
+    breaker.fail(3)
+    assert (breaker.state, breaker.doubts_checks) == (OPEN, doubts)

@@ -26,7 +26,13 @@ class World:
         self.deadlines = FakeDeadlines()
         self.refreshed: list[Instance] = []
         self.openings: dict[str, dict[str, int]] = {}
-        self.breakers = Breakers(cast(Deadlines, self.deadlines), self.openings, self.refreshed.append)
+        self.ejected: list[tuple[str, str, bool]] = []
+        self.breakers = Breakers(
+            cast(Deadlines, self.deadlines),
+            self.openings,
+            self.refreshed.append,
+            lambda *ejection: self.ejected.append(ejection),
+        )
         self.instance = Instance(Address("a:80"), cast(Deadlines, self.deadlines), cast(Turn, None))
 
     def equip(self, trip: Trip | None) -> None:
@@ -87,3 +93,14 @@ def test_every_turn_is_told_and_counted(world: World, clock: Clock, caplog: pyte
     assert world.openings == {"s": {URL: 2}}
     assert world.refreshed == [world.instance] * 7, "trials that begin take it out too"
     assert world.instance.returned == clock.now, "from now on it warms up"
+
+
+def test_every_ejection_is_reported_and_whether_checks_are_believed(world: World) -> None:
+    world.equip(TRIP)
+    breaker = world.instance.breaker
+    assert breaker is not None
+    breaker.failed("x")
+    breaker.check_passed()
+    breaker.started("trial")
+    breaker.failed("trial")
+    assert world.ejected == [("s", URL, False), ("s", URL, True)]

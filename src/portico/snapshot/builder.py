@@ -24,6 +24,7 @@ from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
 from portico.snapshot.live import Coming, LiveServices, upstream_key
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Address, Instance
+from portico.upstreams.limit import Limit
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.deadlines import Deadlines
 from portico.wire.turn import Turn
@@ -33,6 +34,15 @@ CONTROL_PATHS: Final = ("/", "/health", "/metrics")
 
 UNLIMITED_PATHS: Final = frozenset({"/metrics"})
 """Those of them that no rate limit holds for: a monitor must see a gateway that refuses others."""
+
+_OWN_REQUESTS: Final = 64
+"""Requests for each of them that a worker may have under way: what the control process is asked, it works off alone."""
+_OWN_WAITING: Final = 448
+_OWN_PATIENCE: Final = 5.0
+"""How many more may wait for that, and for how many seconds.
+
+To wait costs next to nothing. Clients that are refused come again at once, and each time cost what an answer costs.
+"""
 
 _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
@@ -49,6 +59,7 @@ class SnapshotBuilder:
         metrics: Metrics,
         shared: SharedLimits | None = None,
         table: BucketTable | None = None,
+        ejected: Callable[[str, str, bool], None] = lambda *_: None,
     ) -> None:
         self.shared = shared
         """What counts limits in Redis, for the snapshots to come."""
@@ -60,11 +71,9 @@ class SnapshotBuilder:
         self._state = State()
         self._shared: dict[object, Any] = {}
         control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
-        self.live = LiveServices(deadlines, turn, metrics.openings, control)
+        self.live = LiveServices(deadlines, turn, metrics.openings, control, ejected)
         """What goes from one snapshot to the next."""
-        self._control = Service(
-            "gateway", [(control, 1)], Timeouts(response=15.0, silence=15.0), Retry(attempts=3), deadlines
-        )
+        self._own_services = {path: _own_service(control, deadlines) for path in CONTROL_PATHS}
 
     def build(self, config: Config, generation: int) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
@@ -194,12 +203,13 @@ class SnapshotBuilder:
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
             chain = build_chain(own, self._state, {}, self.shared, self.table)
+            service = self._own_services[path]
             handling = Handling(
-                service=self._control,
-                service_name=self._control.name,
+                service=service,
+                service_name=service.name,
                 policies=chain,
-                timeouts=self._control.timeouts,
-                retry=self._control.retry,
+                timeouts=service.timeouts,
+                retry=service.retry,
                 preserve_host=True,
                 answers_preflights="cors" in own,
                 upgrades=frozenset(),
@@ -208,6 +218,13 @@ class SnapshotBuilder:
             route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             rules.append(Rule(path, route, methods=_READS, exact=True))
         return rules
+
+
+def _own_service(control: Instance, deadlines: Deadlines) -> Service:
+    """The control process, for one endpoint: callers of another one do not use up what this one may have."""
+    service = Service("gateway", [(control, 1)], Timeouts(response=15.0, silence=15.0), Retry(attempts=3), deadlines)
+    service.limit = Limit(_OWN_REQUESTS, _OWN_WAITING, _OWN_PATIENCE)
+    return service
 
 
 def _prefix_of(written: ResolvedRoute) -> bytes:

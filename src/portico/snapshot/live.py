@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -19,6 +19,7 @@ from portico.net.addresses import Network
 from portico.snapshot.compiled import latency_wanted, trip_of
 from portico.snapshot.upstream_tls import UpstreamContexts
 from portico.upstreams.adaptive_limit import AdaptiveLimit
+from portico.upstreams.breaker import OPEN
 from portico.upstreams.breakers import Breakers
 from portico.upstreams.instance import Address, Instance
 from portico.upstreams.instance_state import InstanceState
@@ -59,12 +60,17 @@ class LiveServices:
     """All services of a worker, and its control process, at which every worker has one instance more."""
 
     def __init__(
-        self, deadlines: Deadlines, turn: Turn, openings: dict[str, dict[str, int]], control: Instance
+        self,
+        deadlines: Deadlines,
+        turn: Turn,
+        openings: dict[str, dict[str, int]],
+        control: Instance,
+        ejected: Callable[[str, str, bool], None] = lambda *_: None,
     ) -> None:
         self._deadlines = deadlines
         self._turn = turn
         self._control = control
-        self._breakers = Breakers(deadlines, openings, lambda instance: self._refresh({instance}))
+        self._breakers = Breakers(deadlines, openings, lambda instance: self._refresh({instance}), ejected)
         self._contexts = UpstreamContexts()
         self._current = Coming()
         self._services: list[Service] = []
@@ -198,6 +204,12 @@ class LiveServices:
                 changed.add(instance)
         self._refresh(changed)
 
+    def check_passed(self, key: str, url: str) -> None:
+        """An active check of an instance passed that had begun after its breaker opened."""
+        for instance in self._at(key, url):
+            if instance.breaker is not None:
+                instance.breaker.check_passed()
+
     def refresh_files(self) -> bool:
         """Whether files of services' TLS have changed; a new snapshot brings them into use."""
         return self._contexts.refresh()
@@ -244,6 +256,14 @@ class LiveServices:
     def instances(self) -> list[Instance]:
         """Every instance, that of the control process last."""
         return [*self._current.instances.values(), self._control]
+
+    def ejected(self) -> list[tuple[str, str, bool]]:
+        """The instances whose breakers are open: upstream key, URL, `doubts_checks`."""
+        return [
+            (key, url, instance.breaker.doubts_checks)
+            for (key, url, _), instance in self._current.instances.items()
+            if instance.breaker is not None and instance.breaker.state == OPEN
+        ]
 
     def breaker_states(self) -> list[tuple[str, str, int]]:
         """The state of every breaker: upstream key, URL, one of those of `Breaker`."""

@@ -47,8 +47,8 @@ class Breaker:
 
     # fmt: off
     __slots__ = (
-        "_changed", "_deadlines", "_failed", "_failures", "_passes", "_seen", "_since", "_trial", "_trips", "alert",
-        "deadline", "state", "trip", "wakes",
+        "_changed", "_closed", "_deadlines", "_failed", "_failures", "_passes", "_seen", "_since", "_trial", "_trips",
+        "_until", "alert", "deadline", "doubts_checks", "state", "trip", "wakes",
     )
     # fmt: on
 
@@ -61,6 +61,12 @@ class Breaker:
         self._failures = self._passes = 0
         """In a row: while closed, and while open, which happens where everybody is needed."""
         self._trips = 0
+        self._closed = float("-inf")
+        """Since when it is closed."""
+        self._until = 0.0
+        """Until when it would have stayed open if no check had passed."""
+        self.doubts_checks = False
+        """Whether active checks pass while exchanges fail: then only one that passes after a failed one counts."""
         self._trial: object | None = None
         self._seen = self._failed = 0
         self._since = time.monotonic()
@@ -121,6 +127,16 @@ class Breaker:
         if exchange is self._trial:
             self._enter(HALF_OPEN, NEVER)
 
+    def check_passed(self) -> None:
+        """An active check passed that had begun after it opened: let one exchange try now.
+
+        Envoy closes it altogether (`successful_active_health_check_uneject_host`), and so again after each check where
+        what is checked is well and the rest is not. Here that costs one exchange, and checks count no more.
+        """
+        if self.state == OPEN:
+            self._until, self.doubts_checks = self.deadline, False
+            self._enter(HALF_OPEN, NEVER)
+
     def deadline_passed(self) -> None:
         """The open time is over, or a trial takes too long: let one exchange try."""
         self._enter(HALF_OPEN, NEVER)
@@ -152,13 +168,27 @@ class Breaker:
         self._failed += failed
 
     def _open(self) -> None:
+        now = time.monotonic()
+        if now < self._until:
+            until, self.doubts_checks = self._until, True
+        else:
+            until = now + self._span()
+            if self.state == CLOSED and now - self._closed >= self.trip.open_for:
+                self.doubts_checks = False
+        self._until = 0.0
+        self._failures = self._passes = self._seen = self._failed = 0
+        self._enter(OPEN, until)
+
+    def _span(self) -> float:
+        """How long it stays open now: longer each time in a row."""
         trip = self.trip
         span = min(trip.open_for * 2**self._trips, max(trip.open_for, trip.open_for_most))
         self._trips = min(self._trips + 1, 30)
-        self._failures = self._passes = self._seen = self._failed = 0
-        self._enter(OPEN, time.monotonic() + uniform(span, span * (1 + _JITTER)))  # noqa: S311
+        return uniform(span, span * (1 + _JITTER))  # noqa: S311
 
     def _enter(self, state: int, deadline: float) -> None:
+        if state == CLOSED:
+            self._closed = time.monotonic()
         self.state = state
         self.alert = True
         self._trial = None

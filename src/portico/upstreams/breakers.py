@@ -18,14 +18,22 @@ _LEVELS: Final = {CLOSED: logging.INFO, HALF_OPEN: logging.INFO, OPEN: logging.W
 
 
 class Breakers:
-    """`refresh` is called with an instance that comes in or goes out; `openings` counts by service and instance."""
+    """`refresh` is called with an instance that comes in or goes out; `openings` counts by service and instance.
+
+    `ejected` is called with service, instance and `doubts_checks` of each breaker that opens.
+    """
 
     def __init__(
-        self, deadlines: Deadlines, openings: dict[str, dict[str, int]], refresh: Callable[[Instance], None]
+        self,
+        deadlines: Deadlines,
+        openings: dict[str, dict[str, int]],
+        refresh: Callable[[Instance], None],
+        ejected: Callable[[str, str, bool], None],
     ) -> None:
         self._deadlines = deadlines
         self._openings = openings
         self._refresh = refresh
+        self._ejected = ejected
         self._told: dict[tuple[str, str], int] = {}
         """The state of each breaker that the log has heard of."""
 
@@ -62,4 +70,5 @@ class Breakers:
             counts = self._openings.setdefault(service, {})
             counts[url] = counts.get(url, 0) + 1
             extra["seconds"] = f"{breaker.seconds_left(time.monotonic()):.1f}"
+            self._ejected(service, url, breaker.doubts_checks)
         logger.log(_LEVELS[breaker.state], "breaker %s", STATES[breaker.state], extra=extra)

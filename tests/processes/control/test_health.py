@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from portico.config import HealthCheckSettings
-from portico.processes.control.health import Check
+from portico.processes.control.check import Check
 
 
 def check(healthy_after: int, unhealthy_after: int) -> Check:

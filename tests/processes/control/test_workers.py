@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from portico.processes.control import rounds as rounds_module
 from portico.processes.control import workers as workers_module
 from portico.processes.control.workers import Workers
 from portico.processes.ipc import channel
@@ -16,37 +18,106 @@ from portico.processes.ipc import channel
 PATIENCE = 10.0
 
 
-def test_who_asks_at_the_same_time_gets_an_answer_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first is answered while the worker still thinks about the second."""
+class FakeWorker:
+    """A worker that reports when it is told to."""
+
+    def __init__(self, workers: Workers, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.workers = workers
+        self.reader = reader
+        self.writer = writer
+
+    async def collected(self) -> int:
+        """The number of the next `Collect`."""
+        message = await channel.receive(self.reader)
+        assert isinstance(message, channel.Collect)
+        return message.number
+
+    def report(self, in_flight: int, answers: int) -> None:
+        channel.send(self.writer, channel.Report(json.dumps({"in_flight": in_flight}).encode(), answers))
+
+    async def leave(self) -> channel.Message | None:
+        """Close its own end; what control had sent that was not received yet."""
+        self.writer.write_eof()
+        return await channel.receive(self.reader)
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[FakeWorker], Awaitable[None]]], None]:
+    """Plays a scene with one connected worker."""
     monkeypatch.setattr(workers_module, "_COLLECT_TIMEOUT", 10 * PATIENCE)
-    path = str(tmp_path / "channel")
+    monkeypatch.setattr(rounds_module, "_SHORTEST_PAUSE", 0.0)
 
-    async def play() -> None:
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(path)
-        workers = Workers()
-        server = await workers.listen(listener)
-        reader, writer = await asyncio.open_unix_connection(path)
-        channel.send(writer, channel.Hello("w"))
-        channel.send(writer, report(0, 0))
-        while not workers._totals:
-            await asyncio.sleep(0)
-        first, second = asyncio.create_task(workers.running()), asyncio.create_task(workers.running())
-        numbers = []
-        for _ in range(2):
-            asked = await channel.receive(reader)
-            assert isinstance(asked, channel.Collect)
-            numbers.append(asked.number)
-        channel.send(writer, report(1, numbers[0]))
+    def run(scene: Callable[[FakeWorker], Awaitable[None]]) -> None:
+        async def connected() -> None:
+            path = str(tmp_path / "channel")
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(path)
+            workers = Workers()
+            server = await workers.listen(listener)
+            worker = FakeWorker(workers, *await asyncio.open_unix_connection(path))
+            try:
+                channel.send(worker.writer, channel.Hello("w"))
+                worker.report(0, 0)
+                while not workers._totals:
+                    await asyncio.sleep(0)
+                await scene(worker)
+            finally:
+                worker.writer.close()
+                server.close()
+                await server.wait_closed()
+
+        asyncio.run(asyncio.wait_for(connected(), PATIENCE))
+
+    return run
+
+
+Play = Callable[[Callable[[FakeWorker], Awaitable[None]]], None]
+
+
+def test_all_who_ask_together_cost_one_collection(play: Play) -> None:
+    async def scene(worker: FakeWorker) -> None:
+        workers = worker.workers
+        asking = [workers.running, workers.totals] * 100
+        callers = asyncio.gather(*(ask() for ask in asking))
+        worker.report(1, await worker.collected())
+        running, (live, ended), *_ = await callers
+        assert (running, live, ended) == ({"w": {"in_flight": 1}}, [{"in_flight": 1}], [])
+        assert await worker.leave() is None, "nothing more was asked of the worker"
+
+    play(scene)
+
+
+def test_who_asks_during_a_collection_gets_what_the_worker_counts_after_that(play: Play) -> None:
+    async def scene(worker: FakeWorker) -> None:
+        first = asyncio.create_task(worker.workers.running())
+        number = await worker.collected()
+        later = [asyncio.create_task(worker.workers.running()) for _ in range(100)]
+        worker.report(1, number)
         assert await first == {"w": {"in_flight": 1}}
-        assert not second.done()
-        channel.send(writer, report(2, numbers[1]))
-        assert await second == {"w": {"in_flight": 2}}
-        writer.close()
-        server.close()
-        await server.wait_closed()
+        number = await worker.collected()
+        assert not any(caller.done() for caller in later)
+        worker.report(2, number)
+        assert await asyncio.gather(*later) == [{"w": {"in_flight": 2}}] * 100
+        assert await worker.leave() is None, "a hundred callers cost one collection more"
 
-    def report(in_flight: int, answers: int) -> channel.Report:
-        return channel.Report(json.dumps({"in_flight": in_flight}).encode(), answers)
+    play(scene)
 
-    asyncio.run(asyncio.wait_for(play(), PATIENCE))
+
+def test_an_answer_to_an_earlier_collection_does_not_count(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker was late with it, and nobody waits for it any more."""
+
+    async def scene(worker: FakeWorker) -> None:
+        monkeypatch.setattr(workers_module, "_COLLECT_TIMEOUT", 0.0)
+        assert await worker.workers.running() == {"w": {"in_flight": 0}}, "what it reported last"
+        monkeypatch.setattr(workers_module, "_COLLECT_TIMEOUT", 10 * PATIENCE)
+        late = await worker.collected()
+        caller = asyncio.create_task(worker.workers.running())
+        number = await worker.collected()
+        worker.report(1, late)
+        while worker.workers._totals["w"] != {"in_flight": 1}:
+            await asyncio.sleep(0)
+        assert not caller.done()
+        worker.report(2, number)
+        assert await caller == {"w": {"in_flight": 2}}
+
+    play(scene)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from portico import __version__
 from portico.net.redis.connection import masked
+from portico.processes.control.bound import Bound
 from portico.processes.control.guard import Guard
 from portico.processes.control.instance_states import InstanceStates
 from portico.processes.control.overview import services_overview, workers_overview
@@ -19,10 +20,14 @@ from portico.processes.control.registry_api import registry_routes
 from portico.processes.control.reloading import AdoptionError, ReloadError, Reloading
 from portico.processes.control.state import State
 
+_AT_ONCE: Final = 64
+"""Requests under way for what the workers are asked about."""
+
 
 def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIApp:
     """The application for one control process; `is_local` says that only this machine can connect."""
     app = FastAPI(title="Portico admin", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    bounded = [Depends(Bound(_AT_ONCE))]
 
     @app.post("/admin/reload", response_model=None)
     async def reload() -> dict[str, Any] | Response:
@@ -34,7 +39,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         except AdoptionError as error:
             return problem(500, str(error))
 
-    @app.get("/admin/services")
+    @app.get("/admin/services", dependencies=bounded)
     async def services() -> dict[str, Any]:
         """Services, their instances and how these are, and who serves them by which configuration."""
         live = await state.workers.running()
@@ -44,7 +49,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
             "workers": workers_overview(live),
         }
 
-    @app.get("/admin/status")
+    @app.get("/admin/status", dependencies=bounded)
     async def status() -> dict[str, Any]:
         """The gateway itself."""
         url = state.config.gateway.redis_url

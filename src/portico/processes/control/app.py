@@ -7,13 +7,14 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, Response
 
 from portico import __version__
-from portico.processes.control.exposition import RegistryGauges, render_metrics
+from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
 
 
 def create_app(state: State) -> FastAPI:
     """The application for one control process."""
     app = FastAPI(title="Portico", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    scrapes = Scrapes(state)
 
     @app.api_route("/", methods=["GET", "HEAD"])
     async def front_page() -> dict[str, Any]:
@@ -36,21 +37,7 @@ def create_app(state: State) -> FastAPI:
     @app.api_route("/metrics", methods=["GET", "HEAD"])
     async def metrics(accept: Annotated[str, Header()] = "") -> Response:
         """Prometheus metrics of all workers."""
-        live, ended = await state.workers.totals()
-        page, content_type = render_metrics(live, ended, state.health.states(), accept, _gauges(state))
+        page, content_type = await scrapes.page(accept)
         return Response(page, headers={"Content-Type": content_type})
 
     return app
-
-
-def _gauges(state: State) -> RegistryGauges | None:
-    """What metrics say of the registry; nothing where there is none."""
-    if not state.config.sources:
-        return None
-    registry = state.discovery.registry
-    names = [name for name in state.config.services if registry.wanted(name) is not None]
-    counts = dict.fromkeys(names, 0)
-    for entry in registry.entries.values():
-        if entry.service in counts:
-            counts[entry.service] += 1
-    return RegistryGauges(registry.up if state.discovery.uses_redis else None, counts)

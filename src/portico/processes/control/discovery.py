@@ -100,4 +100,4 @@ class Discovery:
     def _tell(self, service: str, found: list[Found]) -> None:
         self._workers.discover(service, found)
         self._health.discover(service, found)
-        self._workers.keep_health(set(self._health.states()))
+        self._workers.keep_health(self._health.states())

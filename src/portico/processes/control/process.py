@@ -87,7 +87,8 @@ class _Control:
         config, generation = self.runtime.stored()
         configure_events(config.gateway.log.level, config.gateway.log.format)
         workers = Workers()
-        health = HealthChecks(workers.set_health, workers.instance_states)
+        health = HealthChecks(workers.set_health, workers.instance_states, workers.check_passed)
+        workers.ejected = health.ejected
         discovery = Discovery(config, self.runtime, workers, health)
         self.state = State(config, generation, config_path, workers, health, discovery)
         self.reloading = Reloading(self.state, self.runtime, self.notices)

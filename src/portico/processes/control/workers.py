@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -12,11 +13,14 @@ import msgspec
 from portico.config import Config, dump_config
 from portico.core.found import Found
 from portico.processes.control.instance_states import InstanceStates
+from portico.processes.control.rounds import Rounds
 from portico.processes.ipc import channel
 
 logger: Final = logging.getLogger("portico.control")
 
 _COLLECT_TIMEOUT: Final = 0.5
+_COLLECT_SHARE: Final = 0.1
+"""Of the time, for which a worker may be at it: what is asked of control must not stall what passes the workers."""
 _COUNTERS: Final = (
     "retries", "limited", "limit_fallbacks", "overloaded", "tunnel_bytes_in", "tunnel_bytes_out", "hedges", "hedges_won"
 )  # fmt: skip
@@ -35,10 +39,13 @@ class Workers:
         self._health: dict[tuple[str, str], bool] = {}
         self._found: dict[str, list[Found]] = {}
         self._collections = 0
+        self._fresh = Rounds(self._collect, _COLLECT_SHARE)
         self._waiting: dict[tuple[str, int], asyncio.Future[None]] = {}
-        """Who waits for a worker's answer to which `Collect`; several may be under way."""
+        """The worker and number of each `Collect` that is pending; an answer to an earlier one may come late."""
         self._adopted: dict[str, channel.Adopted] = {}
         self._progress = asyncio.Event()
+        self.ejected: Callable[[str, str, str, bool], None] = lambda *_: None
+        """Called with each worker that has ejected an instance, and whether it doubts the checks of it."""
 
     async def listen(self, listener: socket.socket) -> asyncio.Server:
         """Wait for workers on a unix socket."""
@@ -56,6 +63,11 @@ class Workers:
         for writer in self._writers.values():
             channel.send(writer, channel.HealthChange(states))
 
+    def check_passed(self, worker: str, key: str, url: str) -> None:
+        """Tell a worker, if it is there, that the check of an instance passed that it has ejected."""
+        if worker in self._writers:
+            channel.send(self._writers[worker], channel.CheckPassed(key, url))
+
     def discover(self, service: str, found: list[Found]) -> None:
         """Tell every worker which instances of a service are registered."""
         self._found[service] = found
@@ -64,9 +76,9 @@ class Workers:
         for writer in self._writers.values():
             channel.send(writer, channel.Discovered(service, found))
 
-    def keep_health(self, instances: set[tuple[str, str]]) -> None:
-        """Forget the health of instances that are gone."""
-        self._health = {key: healthy for key, healthy in self._health.items() if key in instances}
+    def keep_health(self, states: Mapping[tuple[str, str], bool]) -> None:
+        """Have the health of these instances for workers that are sent a configuration, and forget that of others."""
+        self._health = {key: states[key] for key in self._health if key in states}
 
     async def adoption(self, generation: int, patience: float) -> dict[str, str]:
         """Wait until every worker serves by `generation`; those that do not, each with the reason."""
@@ -92,7 +104,7 @@ class Workers:
 
     async def running(self) -> dict[str, dict[str, Any]]:
         """Totals of the connected workers by name, fresh where they answer in time."""
-        await self._collect()
+        await self._fresh.result()
         return {worker: totals for worker, totals in self._totals.items() if worker in self._writers}
 
     async def instance_states(self) -> InstanceStates:
@@ -101,7 +113,7 @@ class Workers:
 
     async def totals(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Totals of the connected workers, fresh where they answer in time, and those of the ended ones."""
-        await self._collect()
+        await self._fresh.result()
         live = [totals for worker, totals in self._totals.items() if worker in self._writers]
         ended = [totals for worker, totals in self._totals.items() if worker not in self._writers]
         return live, ended
@@ -136,6 +148,8 @@ class Workers:
                     case channel.Adopted():
                         self._adopted[worker] = message
                         self._move_on()
+                    case channel.Ejected(key, url, after_failure):
+                        self.ejected(worker, key, url, after_failure)
                     case channel.Report(metrics, answers):
                         self._totals[worker] = msgspec.json.decode(metrics)
                         answer = self._waiting.pop((worker, answers), None)

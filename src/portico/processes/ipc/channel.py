@@ -53,6 +53,24 @@ class HealthChange(msgspec.Struct, tag=True):
     states: list[tuple[str, str, bool]]
 
 
+class Ejected(msgspec.Struct, tag=True):
+    """A worker's breaker of an instance opened: it is to know of the next active check that begins now and passes.
+
+    With `after_failure` a check has to fail before that: such as pass all the time see nothing of what is wrong.
+    """
+
+    upstream: str
+    url: str
+    after_failure: bool
+
+
+class CheckPassed(msgspec.Struct, tag=True):
+    """The active check of an instance, after which this worker asked with `Ejected`, passed."""
+
+    upstream: str
+    url: str
+
+
 class Discovered(msgspec.Struct, tag=True):
     """All instances of a service that are registered now."""
 
@@ -60,7 +78,9 @@ class Discovered(msgspec.Struct, tag=True):
     found: list[Found]
 
 
-Message: TypeAlias = Hello | Report | Collect | NewSnapshot | Adopted | HealthChange | Discovered
+Message: TypeAlias = (
+    Hello | Report | Collect | NewSnapshot | Adopted | HealthChange | Ejected | CheckPassed | Discovered
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode

@@ -81,6 +81,8 @@ class _Worker:
         """Held while a snapshot is built, which takes many turns of the loop: nobody else changes its parts."""
         self.metrics = Metrics()
         self.redirect: Redirect | None = None
+        self.control: asyncio.StreamWriter | None = None
+        """The way to the control process, while it is there."""
 
     async def run(self, joins: bool) -> None:
         self.loop = loop = asyncio.get_running_loop()
@@ -101,6 +103,7 @@ class _Worker:
             self.metrics,
             shared=self.shared,
             table=bucket_table(config.gateway, self.runtime),
+            ejected=self._report_ejection,
         )
         self.builder.live.learn(self.runtime.found())
         self.log = self._open_log(config, loop)
@@ -258,6 +261,9 @@ class _Worker:
                 await asyncio.sleep(_RECONNECT_INTERVAL)
                 continue
             channel.send(writer, channel.Hello(self.worker))
+            self.control = writer
+            for ejection in self.builder.live.ejected():
+                self._report_ejection(*ejection)
             reporting = asyncio.get_running_loop().create_task(self._report_regularly(writer))
             try:
                 while (message := await channel.receive(reader)) is not None:
@@ -266,6 +272,7 @@ class _Worker:
             except ValueError:
                 logger.exception("the control process sent what is no message")
             finally:
+                self.control = None
                 reporting.cancel()
                 writer.close()
             await asyncio.sleep(_RECONNECT_INTERVAL)
@@ -282,6 +289,8 @@ class _Worker:
                 self.informed.set()
             case channel.HealthChange(states):
                 self.builder.live.set_health(states)
+            case channel.CheckPassed(upstream, url):
+                self.builder.live.check_passed(upstream, url)
             case channel.Discovered(service, found):
                 self.builder.live.discover(service, found)
             case channel.Collect(number):
@@ -323,6 +332,11 @@ class _Worker:
                 self.loop.call_later(_LAST_QUESTIONS, replaced.close)
         elif self.shared is not None:
             self.shared.patience = config.gateway.redis_timeout
+
+    def _report_ejection(self, upstream: str, url: str, after_failure: bool) -> None:
+        """Control without an answer: while it is away, so are active checks."""
+        if self.control is not None:
+            channel.send(self.control, channel.Ejected(upstream, url, after_failure))
 
     async def _report_regularly(self, writer: asyncio.StreamWriter) -> None:
         """Totals that control knows survive this process."""

@@ -1,0 +1,71 @@
+"""One instance under observation, and what its last checks said of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from portico.config import HealthCheckSettings, InstanceSettings, UpstreamTlsSettings
+from portico.net.addresses import Network
+from portico.processes.control.looks import Finding
+
+
+@dataclass(slots=True, eq=False)
+class Check:
+    """One instance under observation. `settings` None: it counts as healthy, and only `/health` looks at it."""
+
+    service: str
+    key: str
+    instance: InstanceSettings
+    settings: HealthCheckSettings | None
+    tls: UpstreamTlsSettings
+    named: Sequence[Network] | None = None
+    """For an instance that registered: the networks that are allowed by name."""
+    healthy: bool = True
+    passes: int = 0
+    failures: int = 0
+    error: str | None = None
+    """What was wrong when it was last checked."""
+    ejected_by: dict[str, bool] = field(default_factory=dict)
+    """Workers that are to know of the next check that passes; False: of the next after one that fails."""
+    task: asyncio.Task[None] | None = None
+    """Checks it for as long as it is there."""
+    look: asyncio.Task[Finding] | None = None
+    """The last look at it for `/health`."""
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        return self.key, self.instance.url
+
+    def is_same(self, settings: HealthCheckSettings | None, tls: UpstreamTlsSettings) -> bool:
+        """Whether an instance that is to be checked like this can go on with it; what TLS files hold is read anew."""
+        return self.settings == settings and self.tls == tls
+
+    def take_over(self, other: Check) -> None:
+        """Go on with the state that the instance has under another check."""
+        if self.settings is not None:
+            self.healthy, self.passes, self.failures = other.healthy, other.passes, other.failures
+            self.error, self.ejected_by = other.error, other.ejected_by
+
+    def stop(self) -> None:
+        """The instance is gone, or is checked in another way."""
+        if self.task is not None:
+            self.task.cancel()
+
+    def note(self, error: str | None) -> bool:
+        """Count a result; whether it changed the instance's health."""
+        assert self.settings is not None
+        self.error = error
+        if error is None:
+            self.passes, self.failures = self.passes + 1, 0
+        else:
+            self.passes, self.failures = 0, self.failures + 1
+        turned = (
+            self.failures >= self.settings.unhealthy_after
+            if self.healthy
+            else self.passes >= self.settings.healthy_after
+        )
+        if turned:
+            self.healthy = not self.healthy
+        return turned

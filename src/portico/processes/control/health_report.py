@@ -1,0 +1,59 @@
+"""What `/health` says of services: what was found just now, and what workers know besides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from portico.config import ServiceSettings
+from portico.processes.control.check import Check
+from portico.processes.control.instance_states import InstanceStates
+from portico.processes.control.looks import Finding
+
+
+def health_report(
+    services: Mapping[str, ServiceSettings], found: Sequence[tuple[Check, Finding]], states: InstanceStates
+) -> dict[str, Any]:
+    """The state of every service, from one look at each of its instances."""
+    report: dict[str, dict[str, Any]] = {}
+    upstreams: dict[str, dict[str, list[str]]] = {}
+    for check, finding in found:
+        entry = report.setdefault(check.service, {"status": "unhealthy", "instances": []})
+        entry["instances"].append(_described(check, finding) | states.described(*check.identity))
+        upstreams.setdefault(check.service, {}).setdefault(check.key, []).append(check.instance.url)
+    for name, entry in report.items():
+        _sum_up(entry)
+        if warning := _warning(name, upstreams[name], states):
+            entry["warning"] = warning
+    for name, service in services.items():
+        if service.discover is not None and name not in report:
+            report[name] = {"status": "unhealthy", "instances": [], "error": "no instance is registered"}
+    return report
+
+
+def _described(check: Check, finding: Finding) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "url": check.instance.url,
+        "status": "healthy" if finding.error is None else "unhealthy",
+        "response_time": round(finding.seconds, 6),
+        "in_rotation": check.healthy,
+    }
+    if finding.error is not None:
+        entry["error"] = finding.error
+    return entry
+
+
+def _warning(service: str, upstreams: Mapping[str, Sequence[str]], states: InstanceStates) -> str | None:
+    """What is to be said of a service, and of its versions with instances of their own: URLs by upstream key."""
+    said = {key: states.warning(key, urls) for key, urls in upstreams.items()}
+    return "; ".join(text if key == service else f"{key}: {text}" for key, text in said.items() if text) or None
+
+
+def _sum_up(entry: dict[str, Any]) -> None:
+    """A service is healthy while one instance is; it answers as fast as its fastest healthy one."""
+    instances = entry["instances"]
+    healthy = [instance for instance in instances if instance["status"] == "healthy"]
+    entry["status"] = "healthy" if healthy else "unhealthy"
+    entry["response_time"] = min(instance["response_time"] for instance in healthy or instances)
+    if not healthy:
+        entry["error"] = instances[0]["error"]

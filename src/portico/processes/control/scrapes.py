@@ -1,0 +1,54 @@
+"""What `/metrics` answers: one page for all who scrape at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Final
+
+from prometheus_client.exposition import choose_encoder
+
+from portico.processes.control.exposition import RegistryGauges, render_metrics
+from portico.processes.control.rounds import Rounds
+from portico.processes.control.state import State
+
+_SHARE: Final = 0.5
+"""Of the time, for which pages of one kind are made at most."""
+_ACCEPTED: Final = ("text/plain", "application/openmetrics-text")
+
+
+class Scrapes:
+    """Makes the pages of one control process; what had happened when somebody asked is in the page that it gets."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._pages = {accepted: Rounds(partial(self._render, accepted), _SHARE) for accepted in _ACCEPTED}
+
+    async def page(self, accept: str) -> tuple[bytes, str]:
+        """The page and its content type for an Accept field.
+
+        A client may name any version and escaping, and is told that it gets it; they make no difference here, where all
+        names are plain ASCII. So nobody can have more than two kinds of pages made.
+        """
+        _, content_type = choose_encoder(accept)
+        return await self._pages[content_type.partition(";")[0]].result(), content_type
+
+    async def _render(self, accepted: str) -> bytes:
+        state = self._state
+        live, ended = await state.workers.totals()
+        # Of thousands of series it takes seconds, for which health checks and all others must not wait.
+        page, _ = await asyncio.to_thread(render_metrics, live, ended, state.health.states(), accepted, _gauges(state))
+        return page
+
+
+def _gauges(state: State) -> RegistryGauges | None:
+    """What metrics say of the registry; nothing where there is none."""
+    if not state.config.sources:
+        return None
+    registry = state.discovery.registry
+    names = [name for name in state.config.services if registry.wanted(name) is not None]
+    counts = dict.fromkeys(names, 0)
+    for entry in registry.entries.values():
+        if entry.service in counts:
+            counts[entry.service] += 1
+    return RegistryGauges(registry.up if state.discovery.uses_redis else None, counts)

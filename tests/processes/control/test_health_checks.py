@@ -1,0 +1,336 @@
+"""Health checks on real sockets: what `/health` reports, and how checks live on while instances come and go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from portico.config import Config, load_text
+from portico.core.found import Found
+from portico.processes.control import health as health_module
+from portico.processes.control.health import HealthChecks
+from portico.processes.control.instance_states import InstanceStates
+
+PATIENCE = 20.0
+
+
+class Instance:
+    """Answers each GET with a status, or not at all for as long as it hangs."""
+
+    def __init__(self) -> None:
+        self.status = "200 OK"
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.asked = 0
+        self.arrived = asyncio.Condition()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def stop(self) -> None:
+        self._server.close()
+        for writer in list(self._writers):
+            writer.close()
+        await self._server.wait_closed()
+
+    async def asked_times(self, count: int) -> None:
+        """Until it was asked so often."""
+        async with self.arrived:
+            await self.arrived.wait_for(lambda: self.asked >= count)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        with suppress(OSError, EOFError, asyncio.CancelledError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                async with self.arrived:
+                    self.asked += 1
+                    self.arrived.notify_all()
+                await self.answers.wait()
+                writer.write(f"HTTP/1.1 {self.status}\r\nContent-Length: 0\r\n\r\n".encode())
+        self._writers.discard(writer)
+        writer.close()
+
+
+class World:
+    """Health checks and what they report to the workers."""
+
+    def __init__(self) -> None:
+        self.turned: asyncio.Queue[tuple[str, str, bool]] = asyncio.Queue()
+        self.passed: asyncio.Queue[tuple[str, str, str]] = asyncio.Queue()
+        self.health = HealthChecks(self._changed, self._states, lambda *passed: self.passed.put_nowait(passed))
+
+    def _changed(self, states: list[tuple[str, str, bool]]) -> None:
+        for state in states:
+            self.turned.put_nowait(state)
+
+    async def _states(self) -> InstanceStates:
+        return InstanceStates()
+
+
+Scene = Callable[[World, Instance, Instance], Awaitable[None]]
+
+
+def play(scene: Scene) -> None:
+    """A scene with two instances."""
+
+    async def run() -> None:
+        one, other, world = Instance(), Instance(), World()
+        await one.start()
+        await other.start()
+        try:
+            await scene(world, one, other)
+        finally:
+            await world.health.close()
+            await one.stop()
+            await other.stop()
+
+    asyncio.run(asyncio.wait_for(run(), PATIENCE))
+
+
+def configured(check: str, *instances: str, more: str = "", services: str = "") -> Config:
+    """A service `s` with these instances, and other services."""
+    settings = f"instances: [{', '.join(instances)}], health_check: {check}{more}"
+    return load_text(f"services: {{s: {{{settings}}}{services}}}", "portico.yaml", {})
+
+
+RARELY = "{path: /health, interval: 1h, timeout: 1h}"
+
+
+# ---- /health
+
+
+def test_a_report_is_no_older_than_it_may_be_while_another_waits_for_an_instance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An instance hangs, for which the first report waits; who asks later is not told what that one saw of others."""
+    monkeypatch.setattr(health_module, "_REPORT_AGE", 0.0)
+
+    async def scene(world: World, hangs: Instance, turns: Instance) -> None:
+        world.health.watch(configured(RARELY, hangs.url, turns.url))
+        await hangs.asked_times(1)
+        await turns.asked_times(1)
+        hangs.answers.clear()
+        first = asyncio.create_task(world.health.report())
+        await hangs.asked_times(2)
+        await turns.asked_times(2)
+        await looked_at(world, turns)
+        turns.status = "503 No"
+        second = asyncio.create_task(world.health.report())
+        await turns.asked_times(3)
+        hangs.answers.set()
+        assert statuses(await first) == ["healthy", "healthy"]
+        assert statuses(await second) == ["healthy", "unhealthy"]
+        assert hangs.asked == 2, "both waited for the one look"
+
+    play(scene)
+
+
+def test_many_who_ask_for_a_report_cost_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_module, "_REPORT_AGE", 1e6)
+
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        world.health.watch(configured(RARELY, one.url, other.url))
+        await one.asked_times(1)
+        await other.asked_times(1)
+        reports = await asyncio.gather(*(world.health.report() for _ in range(100)))
+        assert all(report is reports[0] for report in reports)
+        assert await world.health.report() is reports[0]
+        assert (one.asked, other.asked) == (2, 2)
+
+    play(scene)
+
+
+async def looked_at(world: World, instance: Instance) -> None:
+    """Until the look at it is over."""
+    look = world.health.checks["s", instance.url].look
+    assert look is not None
+    await asyncio.wait([look])
+
+
+def statuses(report: dict[str, Any]) -> list[str]:
+    """Of the instances of the service."""
+    return [instance["status"] for instance in report["s"]["instances"]]
+
+
+# ---- checks go on
+
+
+QUICK = "{path: /health, interval: 300ms, timeout: 5}"
+"""Twice asked by such a check, an instance has seen everything pass that begins within a fifth of a second."""
+
+
+@pytest.mark.parametrize("change", ["reload", "registration", "admission"])
+def test_one_that_hangs_is_counted_however_often_something_changes(change: str) -> None:
+    """Changes come more often than a check's time runs out."""
+    check = "{path: /health, interval: 10ms, timeout: 200ms, unhealthy_after: 2}"
+
+    async def scene(world: World, hangs: Instance, other: Instance) -> None:
+        hangs.answers.clear()
+
+        async def keep_changing() -> None:
+            for number in range(1_000_000):
+                here = [other.url] * (number % 2)
+                if change == "registration":
+                    world.health.discover("s", [Found(url) for url in here])
+                elif change == "reload":
+                    world.health.watch(configured(check, hangs.url, *here, more=", discover: admin"))
+                else:
+                    more = "".join(f", n{each}: {{url: {other.url}}}" for each in range(number % 5))
+                    world.health.watch(configured(check, hangs.url, more=", discover: admin", services=more))
+                await asyncio.sleep(0.02)
+
+        world.health.watch(configured(check, hangs.url, more=", discover: admin"))
+        changing = asyncio.create_task(keep_changing())
+        assert await world.turned.get() == ("s", hangs.url, False)
+        changing.cancel()
+
+    play(scene)
+
+
+def test_checks_of_what_stays_as_it_is_keep_their_schedule() -> None:
+    """The hourly check is not made anew while another service comes, changes and goes."""
+
+    async def scene(world: World, stays: Instance, changes: Instance) -> None:
+        world.health.watch(configured(RARELY, stays.url))
+        await stays.asked_times(1)
+        for check in (QUICK, "{path: /other, interval: 300ms}"):
+            before = changes.asked
+            other = f", other: {{url: {changes.url}, health_check: {check}}}"
+            for _ in range(10):
+                world.health.watch(configured(RARELY, stays.url, services=other))
+                world.health.watch(configured(RARELY, f"{{url: {stays.url}, weight: 7}}", services=other))
+            await changes.asked_times(before + 2)
+        assert world.health.checks["s", stays.url].instance.weight == 7
+        assert stays.asked == 1
+
+    play(scene)
+
+
+def test_checks_of_one_that_is_gone_stop() -> None:
+    async def scene(world: World, goes: Instance, stays: Instance) -> None:
+        world.health.watch(configured(QUICK, goes.url, stays.url))
+        await goes.asked_times(2)
+        world.health.watch(configured(QUICK, stays.url))
+        asked = goes.asked
+        await stays.asked_times(stays.asked + 3)
+        assert goes.asked <= asked + 1, "one may have been on its way"
+
+    play(scene)
+
+
+def test_another_way_to_check_comes_into_use_at_once_and_the_state_stays() -> None:
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        one.status = "503 No"
+        world.health.watch(configured("{path: /health, interval: 1h, unhealthy_after: 1}", one.url))
+        assert await world.turned.get() == ("s", one.url, False)
+        world.health.watch(configured("{path: /health, interval: 1h, expect: 503}", one.url))
+        assert world.health.states() == {("s", one.url): False}, "until it passes"
+        assert await world.turned.get() == ("s", one.url, True)
+        assert one.asked == 2
+
+    play(scene)
+
+
+def test_many_that_come_at_once_are_not_checked_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    spans: list[float] = []
+
+    def uniform(low: float, high: float) -> float:
+        spans.append(high)
+        return low + 3600
+
+    monkeypatch.setattr("random.uniform", uniform)
+
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        urls = [f"http://h{number}" for number in range(2000)]
+        world.health.watch(configured("{path: /health, interval: 5}", *urls))
+        await asyncio.sleep(0)
+        assert (len(spans), min(spans) >= 1.5) == (2000, True)
+        world.health.watch(configured("{path: /health, interval: 5}", *urls, one.url))
+        await asyncio.sleep(0)
+        assert (len(spans), spans[-1] <= 0.5) == (2001, True), "one that is new need not wait for room"
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("url", "check"),
+    [("http://a..b", "{interval: 1h, unhealthy_after: 1}"), ("http://xn--a.b", "{path: /x, unhealthy_after: 1}")],
+)
+def test_a_name_that_is_none_is_a_failed_check(url: str, check: str) -> None:
+    """And neither the end of all checks of it, nor of the whole report."""
+
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        world.health.watch(configured(check, url))
+        assert await world.turned.get() == ("s", url, False)
+        assert statuses(await world.health.report()) == ["unhealthy"]
+
+    play(scene)
+
+
+# ---- workers that have ejected an instance
+
+
+OFTEN = "{path: /health, interval: 10ms, timeout: 1h, unhealthy_after: 100}"
+
+
+def test_a_worker_that_ejected_an_instance_knows_of_the_next_check_that_passes() -> None:
+    """Only it, only once, and not by a check that had begun before."""
+
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        one.answers.clear()
+        world.health.watch(configured(OFTEN, one.url, other.url))
+        await one.asked_times(1)
+        world.health.ejected("w1", "s", one.url, False)
+        one.answers.set()
+        assert await world.passed.get() == ("w1", "s", one.url)
+        assert one.asked >= 2
+        world.health.ejected("w2", "s", other.url, False)
+        assert await world.passed.get() == ("w2", "s", other.url)
+        await one.asked_times(one.asked + 3)
+        assert world.passed.empty()
+
+    play(scene)
+
+
+def test_a_worker_that_doubts_the_checks_knows_of_one_that_passes_after_one_that_failed() -> None:
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        world.health.watch(configured(OFTEN, one.url))
+        world.health.ejected("w1", "s", one.url, True)
+        await one.asked_times(5)
+        assert world.passed.empty()
+        one.status = "503 No"
+        await one.asked_times(one.asked + 3)
+        assert world.passed.empty()
+        one.status = "200 OK"
+        assert await world.passed.get() == ("w1", "s", one.url)
+        assert world.turned.empty(), "although it never counted as down"
+
+    play(scene)
+
+
+def test_an_ejection_is_remembered_where_checks_change() -> None:
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        one.status = "503 No"
+        world.health.watch(configured(OFTEN, one.url))
+        world.health.ejected("w1", "s", one.url, False)
+        await one.asked_times(1)
+        world.health.watch(configured("{path: /health, expect: 503}", one.url))
+        assert await world.passed.get() == ("w1", "s", one.url)
+
+    play(scene)
+
+
+def test_an_ejection_of_what_is_not_checked_is_none_of_its_concern() -> None:
+    async def scene(world: World, one: Instance, other: Instance) -> None:
+        world.health.watch(configured("false", one.url))
+        world.health.ejected("w1", "s", one.url, False)
+        world.health.ejected("w1", "gone", one.url, False)
+        assert world.health.states() == {("s", one.url): True}
+
+    play(scene)

@@ -1,0 +1,50 @@
+"""Many who scrape `/metrics` at the same time: how often the page is made, and what each gets."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portico.config import load_text
+from portico.processes.control import scrapes as scrapes_module
+from portico.processes.control.discovery import Discovery
+from portico.processes.control.health import HealthChecks
+from portico.processes.control.scrapes import Scrapes
+from portico.processes.control.state import State
+from portico.processes.control.workers import Workers
+from portico.processes.ipc.runtime import Runtime
+
+PATIENCE = 10.0
+OPEN_METRICS = "application/openmetrics-text"
+
+
+def test_a_page_of_a_kind_is_made_once_for_all_who_ask_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client may name any version of a format: that makes no page of its own."""
+    rendered: list[str] = []
+
+    def render(live: Any, ended: Any, health: Any, accept: str, gauges: Any) -> tuple[bytes, str]:
+        rendered.append(accept)
+        return f"page of {accept}".encode(), ""
+
+    monkeypatch.setattr(scrapes_module, "render_metrics", render)
+    accepted = ["", "text/plain;version=0.0.4", *(f"text/plain;version=1.0.{number}" for number in range(50))]
+    accepted += [OPEN_METRICS, *(f"{OPEN_METRICS};version=1.0.{number}" for number in range(50))]
+
+    async def play() -> None:
+        config = load_text("services: {s: {url: http://h}}", "portico.yaml", {})
+        workers = Workers()
+        health = HealthChecks(workers.set_health, workers.instance_states, workers.check_passed)
+        scrapes = Scrapes(
+            State(config, 1, None, workers, health, Discovery(config, Runtime(tmp_path), workers, health))
+        )
+        pages = await asyncio.gather(*(scrapes.page(accept) for accept in accepted))
+        for accept, (page, content_type) in zip(accepted, pages, strict=True):
+            kind = OPEN_METRICS if accept.startswith(OPEN_METRICS) else "text/plain"
+            assert content_type.startswith(kind)
+            assert page == f"page of {kind}".encode()
+
+    asyncio.run(asyncio.wait_for(play(), PATIENCE))
+    assert sorted(rendered) == [OPEN_METRICS, "text/plain"]
