@@ -103,6 +103,30 @@ def test_a_service_is_offered_the_one_protocol_that_it_may_take(
     assert dict(told)["x-forwarded-for"] == "127.0.0.1"
 
 
+KEYS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "empty": ("Sec-WebSocket-Key:",),
+    "short": ("Sec-WebSocket-Key: c2hvcnQ=",),
+    "two": (f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="),
+    "twice the same": (f"Sec-WebSocket-Key: {KEY}", f"Sec-WebSocket-Key: {KEY}"),
+    "two in one": (f"Sec-WebSocket-Key: {KEY}, {KEY}",),
+}
+
+
+def test_a_handshake_without_one_key_is_the_clients_fault(backend: Backend) -> None:
+    """A service that takes it all the same would be found to lie, and be ejected for it."""
+    backend.script = saying(SWITCHING)
+    settings = {"url": backend.url, "health_check": False, "circuit_breaker": {"failures": 1, "open_for": "1h"}}
+    with Gateway({"services": {"s": settings}}) as gateway:
+        before = len(backend.requests)
+        for name, lines in KEYS.items():
+            refused = gateway.get("/api/s/x", *OFFER[:3], *lines)
+            assert (name, refused.status, refused.json()["reason"]) == (name, 400, "malformed_request")
+        assert len(backend.requests) == before
+        with WebSocket(gateway.port, "/api/s/x") as ws:
+            assert ws.answer.status == 101
+
+
 def test_requests_inside_a_request_cannot_be_allowed(tmp_path: Path) -> None:
     file = tmp_path / "portico.yaml"
     file.write_text("services: {a: {url: 'http://127.0.0.1:1', upgrades: [h2c]}}\n")

@@ -269,6 +269,15 @@ def test_a_limit_by_header(limited: Gateway) -> None:
     assert admitted(limited, "/api/byheader/x", "X-User: one", address="192.0.2.31") == 0
 
 
+def test_a_limit_by_header_cannot_be_passed_by_with_two(limited: Gateway) -> None:
+    """A service that reads the first would see a known key, while each second one is counted apart."""
+    for number in range(3):
+        for lines in (("X-User: key", f"X-User: {number}"), (f"X-User: {number}", "X-User: key")):
+            refused = limited.get("/api/byheader/x", *lines)
+            assert (refused.status, refused.json()["reason"]) == (400, "malformed_request")
+    assert admitted(limited, "/api/byheader/x", "X-User: key", address="192.0.2.32") == 2, "none of these was counted"
+
+
 def test_a_limit_by_consumer(limited: Gateway) -> None:
     assert admitted(limited, "/api/byconsumer/x", bearer(token(sub="ann"))) == 2
     assert admitted(limited, "/api/byconsumer/x", bearer(token(sub="ann", jti="2"))) == 0, "the same consumer"

@@ -136,6 +136,15 @@ def test_header_values(gateway: Gateway) -> None:
     assert reached(gateway, "/feature/x") == ("one", "/live/x")
 
 
+@pytest.mark.parametrize("lines", [("X-Stage: beta", "X-Stage: live"), ("X-Stage: live", "x-stage: beta")])
+def test_a_header_that_may_or_may_not_have_its_value_is_refused(gateway: Gateway, lines: tuple[str, ...]) -> None:
+    refused = gateway.get("/feature/x", *lines)
+    assert (refused.status, refused.json()["reason"]) == (400, "malformed_request")
+    assert "x-stage comes more than once" in refused.json()["detail"]
+    assert reached(gateway, "/feature/x", "X-Stage: live", "X-Stage: old") == ("one", "/live/x")
+    assert reached(gateway, "/split/x", *lines) == ("one", "/read/x"), "here nothing depends on it"
+
+
 @pytest.mark.parametrize(
     "rest",
     [

@@ -39,6 +39,27 @@ def test_what_clients_are_told() -> None:
     assert told(policy, exchange(started=1001.0)) == [policy_line, 'RateLimit: "client_ip";r=0;t=2']
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_a_field_that_is_counted_by_comes_once(several: bool) -> None:
+    """Who sends it twice would be counted by a value that the service may not read, a new one each time."""
+    by_header = RateLimit(burst=1, by={"header": "X-Key"})
+    written: Any = [RateLimit(burst=100), by_header] if several else by_header
+    policy = build_before_auth(written, Context("gateway", State()))
+    assert policy is not None
+    for lines in (["X-Key: a", "X-Key: 1"], ["x-key: 2", "X-KEY: a"], ["X-Key: a", "X-Key: a"]):
+        answer = policy(asked := exchange(*lines))
+        assert isinstance(answer, Refusal)
+        assert (answer.status, answer.reason) == (400, "malformed_request")
+        assert answer.detail == "X-Key comes more than once, and requests are counted by it"
+        assert asked.response_lines == (), "it is not counted"
+    assert policy(exchange("X-Key: a", "X-Other: 1", "X-Other: 2")) is None
+    assert isinstance(policy(exchange("X-Key: a")), Refusal)
+
+
+def test_fields_that_are_not_counted_by_may_come_twice() -> None:
+    assert limit(burst=1)(exchange("X-Key: a", "X-Key: b")) is None
+
+
 def test_the_refusal() -> None:
     policy = limit(requests_per_minute=6, burst=1)
     assert policy(exchange()) is None

@@ -253,9 +253,12 @@ def test_those_without_a_key_take_turns() -> None:
     [
         (by_client, [], b"192.0.2.9"),
         (by_header("X-User"), ["x-user:  ann "], b"ann"),
+        (by_header("X-User"), ["X-User: ann", "X-User: bob"], b"ann, bob"),
+        (by_header("Cookie"), ["Cookie: a=1", "Cookie: b=2"], b"a=1; b=2"),
         (by_header("X-User"), [], b""),
         (by_cookie("id"), ["Cookie: other=1; id=abc; id=def"], b"abc"),
         (by_cookie("id"), ["Cookie: a=1", "Cookie: id=x=y"], b"x=y"),
+        (by_cookie("id"), ["Cookie: id=1", "Cookie: id=2"], b"1"),
         (by_cookie("id"), ["Cookie: ID=1; xid=2; id"], b""),
         (by_cookie("id"), [], b""),
     ],

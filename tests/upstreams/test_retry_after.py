@@ -11,8 +11,9 @@ from portico.core.messages import Fields
 from portico.upstreams.retry_after import seconds_asked_for
 
 
-def asked_for(value: str) -> float:
-    return seconds_asked_for(Fields([b"retry-after"], [b"Retry-After: " + value.encode("latin-1")]))
+def asked_for(*values: str) -> float:
+    lines = [b"Retry-After: " + value.encode("latin-1") for value in values]
+    return seconds_asked_for(Fields([b"retry-after"] * len(lines), lines))
 
 
 @pytest.mark.parametrize(
@@ -42,4 +43,12 @@ def test_a_date_that_is_near() -> None:
 
 
 def test_nothing_asked_for() -> None:
-    assert seconds_asked_for(Fields([], [])) == 0
+    assert asked_for() == 0
+
+
+LATE = "Fri, 31 Dec 9999 23:59:59 GMT"
+
+
+@pytest.mark.parametrize("values", [("7", "9"), ("7", "7"), ("soon", "7"), ("7", ""), (LATE, "7"), (LATE, LATE)])
+def test_what_is_said_twice_cannot_be_understood(values: tuple[str, str]) -> None:
+    assert asked_for(*values) == 0

@@ -40,12 +40,18 @@ class Fields:
         self.identified_by: object = None
 
     def get(self, name: bytes) -> bytes | None:
-        """The first value of a lower-case `name`, without surrounding white space; None where there is none."""
-        try:
-            index = self.names.index(name)
-        except ValueError:
+        """The value of a lower-case `name`, without surrounding white space; None where there is none.
+
+        Several lines are one value, joined in order (RFC 9110, section 5.3; cookies as in RFC 6265, section 5.4). A
+        service may read it so, or one line alone: where much depends on a single value, more lines are to be refused.
+        """
+        names = self.names
+        count = names.count(name)
+        if count == 1:
+            return self.lines[names.index(name)][len(name) + 1 :].strip()
+        if not count:
             return None
-        return self.lines[index][len(name) + 1 :].strip()
+        return (b"; " if name == b"cookie" else b", ").join(self.all(name))
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a lower-case `name`, in order."""

@@ -24,7 +24,10 @@ from portico.policies.policy import Context, Pending, Policy
 
 
 class ByHeader(Settings):
-    """Counts apart by the value of one request header; requests without it share one bucket."""
+    """Counts apart by the value of one request header; requests without it share one bucket.
+
+    One that has it more than once is refused: the service may read another of the values than is counted by.
+    """
 
     header: HeaderName
 
@@ -112,10 +115,28 @@ def _build(limits: list[RateLimit], context: Context, consumers: Mapping[str, An
         for place, limit in enumerate(limits)
     ]
     if context.shared is not None and table is None:
-        return _SharedStep(counters, context.shared).check
-    if is_one_rate:
-        return counters[0].check
-    return _Step(counters).check
+        check: Policy = _SharedStep(counters, context.shared).check
+    elif is_one_rate:
+        check = counters[0].check
+    else:
+        check = _Step(counters).check
+    headers = [limit.by.header for limit in limits if isinstance(limit.by, ByHeader)]
+    return _with_single(headers, check) if headers else check
+
+
+def _with_single(headers: Sequence[str], check: Policy) -> Policy:
+    """`check`, for requests in which each of these fields comes once at most."""
+    wanted = [(header, header.lower().encode()) for header in headers]
+
+    def single(exchange: Exchange) -> Any:
+        assert exchange.request is not None
+        names = exchange.request.fields.names
+        for header, name in wanted:
+            if names.count(name) > 1:
+                return Refusal("malformed_request", f"{header} comes more than once, and requests are counted by it")
+        return check(exchange)
+
+    return single
 
 
 def _own_numbers(limits: Sequence[Mapping[str, Any]], own: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -31,6 +31,8 @@ from portico.upstreams.limit import Limit
 from portico.upstreams.retry_after import seconds_asked_for
 from portico.wire.deadlines import NEVER
 from portico.wire.http1.client import UpstreamConnection
+from portico.wire.websocket import PROTOCOL as WEBSOCKET
+from portico.wire.websocket import is_key
 from portico.wire.writing import LARGE
 
 REPLAY_LIMIT: Final = 64 * 1024
@@ -85,6 +87,10 @@ class Forwarding(Attempt):
     def start(self) -> None:
         """Begin with the first instance."""
         self.stream.receiver = self
+        if self.upgrade == WEBSOCKET and not is_key(self.request.fields.get(b"sec-websocket-key")):
+            # The service would be blamed for an answer that nothing can be held against.
+            self._refuse("malformed_request", "a WebSocket begins with one Sec-WebSocket-Key, 16 bytes in base64")
+            return
         budget, now = self.service.budget, self.exchange.started
         if now - budget.since > WINDOW:
             budget.age(now)

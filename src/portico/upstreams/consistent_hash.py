@@ -94,7 +94,7 @@ def by_client(exchange: Exchange) -> bytes:
 
 
 def by_header(name: str) -> KeyOf:
-    """The first value of a request header."""
+    """The value of a request header; several lines are one value."""
     wanted = name.lower().encode()
 
     def key(exchange: Exchange) -> bytes:
@@ -105,7 +105,7 @@ def by_header(name: str) -> KeyOf:
 
 
 def by_cookie(name: str) -> KeyOf:
-    """The value of a cookie."""
+    """The value of a cookie; of several with its name the first, which is that of the longest path (RFC 6265, 5.4)."""
     wanted = name.encode()
 
     def key(exchange: Exchange) -> bytes:

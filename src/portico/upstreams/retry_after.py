@@ -15,7 +15,7 @@ _LONGEST: Final = 30.0
 def seconds_asked_for(fields: Fields) -> float:
     """Seconds from now, from a number or a date; 0 where nothing is asked for, or nothing that can be understood."""
     value = fields.get(b"retry-after")
-    if value is None:
+    if value is None or fields.names.count(b"retry-after") > 1:  # a date has a comma in it: joined, it would be read
         return 0.0
     if value.isdigit():
         return float(min(int(value[:9]), _LONGEST))

@@ -27,12 +27,17 @@ def masked_going_away() -> bytes:
     return b"\x88\x82" + mask + bytes(a ^ b for a, b in zip(GOING_AWAY[2:], mask, strict=False))
 
 
+def is_key(key: bytes | None) -> bool:
+    """Whether this is what `Sec-WebSocket-Key` has to be (section 4.2.1): 16 bytes in base64, once."""
+    try:
+        return key is not None and len(b64decode(key, validate=True)) == 16
+    except Error:
+        return False
+
+
 def accepts(key: bytes | None, accept: bytes | None) -> bool:
     """Whether a 101's `Sec-WebSocket-Accept` answers this `Sec-WebSocket-Key` (section 4.2.2)."""
-    try:
-        if key is None or len(b64decode(key, validate=True)) != 16:
-            return False
-    except Error:
+    if key is None or not is_key(key):
         return False
     return accept == b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
 

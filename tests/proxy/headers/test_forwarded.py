@@ -156,6 +156,21 @@ def test_what_a_proxy_says_is_kept_where_it_makes_sense(line: str, name: str, va
     assert believed(line, prefix=b"/inner")[name] == value
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "own"),
+    [
+        ("X-Forwarded-Proto", ["https", "http"], "http"),
+        ("X-Forwarded-Proto", ["https", "https"], "http"),
+        ("X-Forwarded-Port", ["443", "80"], "8000"),
+        ("X-Forwarded-Host", ["evil.example", "outer.example"], "own.example"),
+        ("X-Forwarded-Prefix", ["/evil", "/outer"], "/inner"),
+    ],
+)
+def test_what_a_proxy_says_twice_is_not_believed(name: str, values: list[str], own: str) -> None:
+    """One that adds a line leaves the client's own before it."""
+    assert believed(*(f"{name}: {value}" for value in values), prefix=b"/inner")[name] == own
+
+
 def test_a_certificate_that_a_proxy_saw_is_passed_on_where_this_hop_saw_none() -> None:
     lines = ("X-Forwarded-Client-Cert: Hash=1", 'X-Forwarded-Client-Cert: Hash=2;Subject="CN=b"')
     told = believed_lines(fields(*lines), peer(), "192.0.2.1", b"own.example", b"")
@@ -182,6 +197,8 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
         ([f"traceparent: 00-{TRACE.upper()}-b7ad6b7169203331-01"], (None, None)),
         ([f"traceparent: 00-{'0' * 32}-b7ad6b7169203331-01"], (None, None)),
         (["traceparent: nonsense"], (None, None)),
+        (["X-Request-ID: a", "X-Request-ID: b"], (None, None)),
+        ([f"traceparent: 00-{TRACE}-b7ad6b7169203331-01"] * 2, (None, None)),
     ],
 )
 def test_ids(lines: list[str], ids: tuple[str | None, str | None]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from portico.core.errors import MessageError
 from portico.core.messages import Fields
 from portico.core.paths import segments_of
 from portico.proxy.routing.route import Rewrite
@@ -147,6 +148,46 @@ def test_allowed_methods(path: str, host: str, values: dict[str, str], allowed: 
         ]
     )
     assert router.allowed_methods(segments_of(path.encode()), host.encode(), fields(**values)) == allowed
+
+
+def lines(*written: str) -> Fields:
+    return Fields([line.partition(":")[0].lower().encode() for line in written], [line.encode() for line in written])
+
+
+NARROWED = Router(
+    [
+        Rule("/a", "all"),
+        Rule("/a", "one", headers=((b"x", b"1"),), methods=GET),
+        Rule("/a", "list", headers=((b"x", b"2, 3"),)),
+        Rule("/a", "biscuit", headers=((b"cookie", b"a=1; b=2"),)),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("written", "target"),
+    [
+        (["X: 1"], "one"),
+        (["X: 2, 3"], "list"),
+        (["X: 2", "X: 3"], "list"),
+        (["X: 3", "X: 2"], "all"),
+        (["X: 4", "X: 5"], "all"),
+        (["Y: 1", "Y: 1"], "all"),
+        (["Cookie: a=1", "Cookie: b=2"], "biscuit"),
+    ],
+)
+def test_a_field_on_several_lines_is_one_value(written: list[str], target: str) -> None:
+    assert NARROWED.match((b"a",), b"h", b"GET", lines(*written)) == (target, 1)
+
+
+@pytest.mark.parametrize("written", [["X: 1", "X: 4"], ["X: 4", "X: 1"], ["X: 1", "X: 1"], ["X: 4", "X: 1", "X:"]])
+def test_where_one_of_several_lines_has_the_value_of_a_route_it_is_refused(written: list[str]) -> None:
+    """A service may read the first line, the last one or all: no route would be right for it."""
+    with pytest.raises(MessageError, match="x comes more than once, and a route depends on it"):
+        NARROWED.match((b"a",), b"h", b"GET", lines(*written))
+    with pytest.raises(MessageError, match="x comes more than once"):
+        NARROWED.allowed_methods((b"a",), b"h", lines(*written))
+    assert NARROWED.match((b"a",), b"h", b"PUT", lines(*written)) == ("all", 1), "here nothing depends on it"
 
 
 # ---- against a router that looks at every rule

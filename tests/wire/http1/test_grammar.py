@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from portico.wire.http1.grammar import _NEW_LINES, _REMEMBERED_LINES, _FieldNames, parse_request_head
+from portico.core.fields import RESPONSE_RULES
+from portico.core.messages import ResponseHead
+from portico.wire.http1.grammar import (
+    _NEW_LINES,
+    _REMEMBERED_LINES,
+    _FieldNames,
+    parse_request_head,
+    parse_response_head,
+)
 
 
 def test_lines_that_come_again_are_remembered_and_those_that_come_once_are_not() -> None:
@@ -46,3 +54,39 @@ def test_names_of_unknown_methods_are_not_kept() -> None:
 def test_the_name_of_a_known_method_is_one_object() -> None:
     heads = [parse_request_head(b"QUERY / HTTP/1.1", b"Host: a", 10, 100, frozenset()) for _ in range(2)]
     assert heads[0].method_name is heads[1].method_name
+
+
+def response(*lines: str) -> ResponseHead:
+    head = "\r\n".join(("HTTP/1.1 200 OK", *lines, "Content-Length: 0"))
+    return parse_response_head(head.encode(), 100, RESPONSE_RULES, bodiless=False)
+
+
+@pytest.mark.parametrize(
+    ("lines", "seconds"),
+    [
+        (["Keep-Alive: timeout=9"], 9.0),
+        (["Keep-Alive: timeout=9", "Keep-Alive: max=1, timeout=5"], 5.0),
+        (["Keep-Alive: timeout=5", "Keep-Alive: timeout=9"], 5.0),
+        (["Keep-Alive: timeout=5, timeout=4"], 4.0),
+        (["Keep-Alive: max=1", "Keep-Alive: timeout=9"], 9.0),
+        (["Keep-Alive: max=1", "Keep-Alive:"], None),
+    ],
+)
+def test_of_several_times_for_which_a_service_keeps_a_connection_the_shortest_counts(
+    lines: list[str], seconds: float | None
+) -> None:
+    assert response(*lines).keep_alive_timeout == seconds
+
+
+@pytest.mark.parametrize(
+    ("lines", "keeps"),
+    [
+        (["Connection: keep-alive"], True),
+        (["Connection: keep-alive", "Connection: close"], False),
+        (["Connection: close", "Connection: keep-alive"], False),
+        (["Connection: keep-alive", "Connection: X-Own"], True),
+    ],
+)
+def test_options_of_a_connection_may_stand_on_several_lines(lines: list[str], keeps: bool) -> None:
+    assert response(*lines).keep_alive == keeps
+    assert (b"x-own" in response(*lines).hop_by_hop) == ("Connection: X-Own" in lines)

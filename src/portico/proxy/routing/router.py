@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from portico.core.errors import MessageError
 from portico.core.messages import Fields
 from portico.core.paths import segments_of
 
@@ -23,7 +24,7 @@ class Rule(Generic[T]):
 
     `path` is a prefix by whole segments, or with `exact` the whole path; hosts are lower-case names or
     `*.example.com`; `methods` None admits
-    all; `headers` are pairs of lower-case name and exact value.
+    all; `headers` are pairs of lower-case name and exact value; a field on several lines is one value.
     """
 
     path: str
@@ -109,14 +110,17 @@ class Router(Generic[T]):
                 yield from (rule.target for rule in rules)
 
     def match(self, segments: Sequence[bytes], host: bytes, method: bytes, fields: Fields) -> tuple[T, int] | None:
-        """The target, and how many segments its prefix took; None where no rule matches."""
+        """The target, and how many segments its prefix took; None where no rule matches.
+
+        Raises MessageError where a rule's field comes more than once and may or may not have its value.
+        """
         for node, depth in self._prefixes(segments):
             for rules in node.candidates(host):
                 for rule in rules:
                     if (
                         (rule.methods is None or method in rule.methods)
-                        and (not rule.headers or all(fields.get(name) == value for name, value in rule.headers))
                         and (not rule.exact or depth == len(segments))
+                        and (not rule.headers or _fits(rule.headers, fields))
                     ):
                         return rule.target, depth
         return None
@@ -126,14 +130,15 @@ class Router(Generic[T]):
         return any(node.reads_fields for node, _ in self._prefixes(segments))
 
     def allowed_methods(self, segments: Sequence[bytes], host: bytes, fields: Fields) -> list[bytes]:
-        """The methods with which this request would have matched: what `Allow` says; empty where none would."""
+        """The methods with which this request would have matched: what `Allow` says; empty where none would.
+
+        Raises MessageError as `match` does.
+        """
         methods: set[bytes] = set()
         for node, depth in self._prefixes(segments):
             for rules in node.candidates(host):
                 for rule in rules:
-                    if all(fields.get(name) == value for name, value in rule.headers) and (
-                        not rule.exact or depth == len(segments)
-                    ):
+                    if (not rule.exact or depth == len(segments)) and _fits(rule.headers, fields):
                         methods |= rule.methods or set()
         return sorted(methods)
 
@@ -150,6 +155,17 @@ class Router(Generic[T]):
                 found.append((node, depth))
         found.reverse()
         return found
+
+
+def _fits(headers: Sequence[tuple[bytes, bytes]], fields: Fields) -> bool:
+    """Whether the fields have these values; raises MessageError where it is in doubt which line of one counts."""
+    for name, value in headers:
+        if fields.get(name) != value:
+            if fields.names.count(name) > 1 and value in fields.all(name):
+                shown = name.decode("latin-1")
+                raise MessageError("malformed_request", f"{shown} comes more than once, and a route depends on it")
+            return False
+    return True
 
 
 def _host_name(host: bytes) -> bytes:

@@ -202,7 +202,7 @@ def _apply_request_rules(request: RequestHead) -> None:
 def _connection_of(fields: Fields) -> tuple[Collection[bytes], frozenset[bytes]]:
     """The options of `Connection`, and those among them that name further fields to be dropped here."""
     value = fields.get(b"connection")
-    if value in _USUAL_CONNECTION and fields.names.count(b"connection") == 1:
+    if value in _USUAL_CONNECTION:
         return _USUAL_CONNECTION[value], _NO_NAMES
     options = frozenset(fields.tokens(b"connection"))
     return options, options - _CONNECTION_OPTIONS
@@ -319,8 +319,8 @@ def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes],
         options, named = _connection_of(fields)
         response.hop_by_hop = named - END_TO_END if named else named
         response.keep_alive = b"close" not in options and (minor == b"1" or b"keep-alive" in options)
-    if b"keep-alive" in present and (timeout := _KEEP_ALIVE_TIMEOUT.search(fields.get(b"keep-alive") or b"")):
-        response.keep_alive_timeout = float(timeout[1])
+    if b"keep-alive" in present and (timeouts := _KEEP_ALIVE_TIMEOUT.findall(fields.get(b"keep-alive") or b"")):
+        response.keep_alive_timeout = min(map(float, timeouts))  # who says two things is held to the safe one
     if b"transfer-encoding" in present:
         response.framing = _chunked_response(fields, old=minor == b"0")
     elif b"content-length" in present:
