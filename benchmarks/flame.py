@@ -18,18 +18,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import cores
 from benchmarks.address import Address
 from benchmarks.backend import backend
-from benchmarks.children import child, free_port
 from benchmarks.loads.wrk import Wrk
-from benchmarks.peer import POLICIES, Site
+from benchmarks.peer import POLICIES
 from benchmarks.peers.portico import PEERS
-from benchmarks.process_tree import usage
 from benchmarks.readiness import wait_until_ready
 from benchmarks.request import Request
-from benchmarks.stress.worker import children
-from benchmarks.table import markdown
+from support import cores
+from support.markdown import markdown
+from support.proc import children
+from support.process import Process, free_port
+from support.process_tree import usage
+from support.site import Site
 
 _DOCS = Path(__file__).parents[1] / "docs"
 _PICTURE = _DOCS / "flame.svg"
@@ -88,9 +89,9 @@ def _sampled(stack: ExitStack, spy: str, seconds: int) -> tuple[float, Counter[s
     service = stack.enter_context(backend(Path(stack.enter_context(TemporaryDirectory())), POLICIES))
     peer = next(peer for peer in PEERS if peer.stack == POLICIES)
     site = Site(free_port(), service.port, folder)
-    process = stack.enter_context(child(peer.configure(site), folder, cores.for_gateway(1)))
+    process = stack.enter_context(Process(*peer.configure(site), directory=folder, cores=cores.for_gateway(1)))
     address = Address(site.port)
-    wait_until_ready(process, address, peer.ready, folder)
+    wait_until_ready(process, address, peer.ready)
     load = Wrk(Request("/items"))
     load.run(address, 2, folder)
     before = usage(process.pid).cpu

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from benchmarks import cores
 from benchmarks.load import Load, Outcome
 from benchmarks.metrics import Metric
 from benchmarks.scenarios import Scenario, Variant
+from support import cores
 
 _BUSY = 0.95  # of the load's cores, from where on they may be what limits more than one worker
 

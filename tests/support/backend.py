@@ -6,13 +6,13 @@ import contextlib
 import json
 import socket
 import ssl
-import struct
 import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from .messages import CutShortError, Message, read_request
+from .sockets import reset_at_close
 
 PATIENCE = 30.0
 
@@ -55,6 +55,12 @@ class Connection:
             self.note(request)
         return request
 
+    def receive(self, most: int = 65536) -> bytes:
+        """What comes next, as it comes; empty at the end. Not to be mixed with `next_request`, which reads ahead."""
+        data = self.socket.recv(most)
+        self.received += data
+        return data
+
     def note(self, request: Message) -> None:
         self.requests.append(request)
         with self.backend.lock:
@@ -77,7 +83,7 @@ class Connection:
 
     def reset(self) -> None:
         """Close with a RST."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_at_close(self.socket)
         self.close()
 
     def close(self) -> None:
@@ -190,6 +196,10 @@ class Backend:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """End every connection: who comes back has a new one, with the script of now."""
         with self.lock:
             for connection in self.connections:
                 with contextlib.suppress(OSError):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 from portico.core.errors import REASONS, MessageError, UpstreamError
@@ -19,20 +17,6 @@ from portico.wire.frontend import Limits
 from portico.wire.http1.client import ResponseHeads, UpstreamConnection
 from portico.wire.http1.server import HttpServer, ServerConnection
 from portico.wire.turn import Turn
-
-CORPUS = Path(__file__).parent / "corpus"
-
-
-def corpus(kind: str) -> list[Any]:
-    """Every case of the files `corpus/KIND_*.json`, with the file's name under `file`."""
-    files = sorted(CORPUS.glob(f"{kind}_*.json"))
-    return [{**case, "file": file.stem} for file in files for case in json.loads(file.read_text())]
-
-
-def raw_bytes(raw: str | list[str | list[Any]]) -> bytes:
-    """A corpus case's bytes: text in which each character is one byte, or such texts and `[text, times]` in a row."""
-    parts = [raw] if isinstance(raw, str) else raw
-    return "".join(part if isinstance(part, str) else part[0] * part[1] for part in parts).encode("latin-1")
 
 
 def splits(data: bytes) -> Iterator[list[bytes]]:
