@@ -14,10 +14,9 @@ import pytest
 from support.backend import Backend, Connection, content
 from support.client import Wire, request
 from support.messages import Message
+from support.metrics import page
 from support.websocket import SWITCHING, WebSocket
 from support.world import Gateway, until
-
-from .test_endpoints import samples
 
 
 class Gate:
@@ -60,8 +59,7 @@ def hold(stack: ExitStack, gateway: Gateway, backend: Backend, path: str, count:
 
 
 def gauges(gateway: Gateway, service: str) -> dict[str, float]:
-    found = samples(gateway.get("/metrics").body.decode())
-    return {name[8:]: value for (name, labels), value in found.items() if labels == (f'service="{service}"',)}
+    return {name[8:]: value for (name, labels), value in page(gateway).items() if labels == (f'service="{service}"',)}
 
 
 def service(backend: Backend, **more: Any) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from support.client import PATIENCE, Wire, request
 from support.messages import Message
 from support.redis_servers import RedisServer
 from support.service import UvicornService
+from support.tiny_registry import TOKEN, TinyRegistry
 from support.world import Gateway, until
-
-from .tiny_registry import TOKEN, TinyRegistry
 
 
 def registering(admin: str, **more: str) -> Mapping[str, str]:

@@ -7,13 +7,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from support.backend import Backend, Connection, Script, well_behaved
 from support.client import PATIENCE, Wire, request
 from support.messages import read_head
+from support.proc import stopped
 from support.world import Gateway, until
 
 SMUGGLED = b"GET /api/good/smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -102,11 +102,6 @@ def world(shared: World) -> World:
 def own_answer(wire: Wire, service: str, name: str) -> bool:
     """Whether a request is answered with what it asked for."""
     return bool(wire.ask("GET", f"/api/{service}/{name}").json()["target"] == f"/{name}")
-
-
-def stopped(pid: int) -> bool:
-    """Whether every thread of a process has stopped."""
-    return all(") T " in (task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir())
 
 
 # ---- the client's side
