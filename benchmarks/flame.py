@@ -42,20 +42,20 @@ PHASES: tuple[tuple[str, str], ...] = (
     ("system calls that write", r"\bwrite_(?:all|out|pieces) \(portico/wire/"),
     ("log: encode and hand over", r"observe/access_log\.py"),
     ("metrics", r"observe/metrics\.py"),
-    ("policy: rate limit", r"policies/rate_limit\.py|policies/measures\.py|stores/buckets\.py"),
+    ("policy: rate limit", r"policies/rate_limit\.py|policies/measures\.py|policies/counters/"),
     ("policy: JWT", r"policies/auth\.py"),
-    ("observe once: the log's record", r"\bfinish \(portico/gateway\.py"),
+    ("observe once: the log's record", r"\bfinish \(portico/proxy/gateway\.py"),
     (
         "response: back to the client",
-        r"\b(?:send_whole|send_head|send_body|end|_next|_await_request) \(portico/wire/server\.py",
+        r"\b(?:send_whole|send_head|send_body|end|_next|_await_request) \(portico/wire/http1/server\.py",
     ),
     (
         "response: read",
-        r"\b(?:hear|_hear_whole|_hear_in_steps|known|_read_head|_take_body|_end) \(portico/wire/client\.py",
+        r"\b(?:hear|_hear_whole|_hear_in_steps|known|_read_head|_take_body|_end) \(portico/wire/http1/client\.py",
     ),
-    ("forward: choose, connect, send", r"portico/forward\.py|portico/upstreams/"),
-    ("route and path", r"portico/places\.py|portico/router\.py|portico/paths\.py"),
-    ("identify, begin", r"portico/gateway\.py|portico/exchange\.py"),
+    ("forward: choose, connect, send", r"portico/proxy/(?:forward|compose|attempt|hedge)\.py|portico/upstreams/"),
+    ("route and path", r"portico/proxy/routing/|portico/core/paths\.py"),
+    ("identify, begin", r"portico/proxy/gateway\.py|portico/core/exchange\.py"),
     ("request: read and parse", r"portico/wire/"),
 )
 """Phases by what stands in a stack; the first that fits, from the innermost frame outwards, has the sample."""
@@ -122,7 +122,7 @@ def _without_paths(picture: str) -> str:
 
 
 def _phase_of(stack: str) -> str:
-    if "portico/" not in stack.replace("portico/worker.py", ""):
+    if "portico/" not in stack.replace("portico/processes/worker/main.py", ""):
         return _LOOP
     for frame in reversed(stack.split(";")):
         for phase, pattern in PHASES:
