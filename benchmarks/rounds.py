@@ -19,7 +19,8 @@ from benchmarks.loads.wrk import Wrk
 from benchmarks.peer import SHARED, TLS, Peer
 from benchmarks.readiness import ask, wait_until_ready
 from benchmarks.redis import redis
-from benchmarks.result import Result, Row, Sample
+from benchmarks.result import Result, Row
+from benchmarks.sample import Sample
 from benchmarks.scenarios import Scenario, Variant
 from support import cores
 from support.process import DidNotStart, Process, free_port
