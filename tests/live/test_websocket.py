@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from support.client import Wire
-from support.websocket import KEY, OFFER, UPGRADE, EchoServers, Listener
+from support.frames import KEY
+from support.websocket import OFFER, UPGRADE, EchoServers, Listener
 from support.world import Gateway
 
 from .websocket_cases import CASES, Case

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 CONTINUATION = 0
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+"""The example of a handshake in RFC 6455, section 1.3."""
 MASK = b"\x37\xfa\x21\x3d"
 """The masking key of the RFC's own examples."""
 

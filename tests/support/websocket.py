@@ -11,17 +11,12 @@ import uvicorn
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from support.frames import CLOSE, PING, PONG, Frame, decode, encode, missing
-
 from .backend import Connection
 from .client import PATIENCE, Wire, request
+from .frames import ACCEPT, CLOSE, KEY, PING, PONG, Frame, decode, encode, missing
 from .loop_thread import LoopThread
 from .messages import Message, Reader
 from .sockets import reset_at_close
-
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-"""The example of RFC 6455, section 1.3."""
 
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
 OFFER = (*UPGRADE, "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {KEY}")
