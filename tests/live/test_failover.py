@@ -16,7 +16,7 @@ from support.client import PATIENCE, request
 from support.messages import CutShortError, Message
 from support.metrics import metric
 from support.running import be_well, running, served_by, service
-from support.scripts import hangs, resets, resets_in_the_middle, says, talks_nonsense
+from support.scripts import hangs, resets, resets_in_the_middle, says, talks_nonsense, waits_for
 from support.sockets import full_port
 from support.world import Gateway, until
 
@@ -308,12 +308,7 @@ def test_a_hedge_that_loses_is_let_go() -> None:
 def test_no_hedge_goes_to_an_instance_that_is_full() -> None:
     release = threading.Event()
 
-    def holds(connection: Connection) -> None:
-        while connection.next_request() is not None:
-            assert release.wait(PATIENCE)
-            connection.answer(b"late")
-
-    a, b = Backend(holds, name="a"), Backend(holds, name="b")
+    a, b = Backend(waits_for(release), name="a"), Backend(waits_for(release), name="b")
     with running(a, b, hedge={"after": "50ms"}, max_connections=1) as gateway, ExitStack() as stack:
         wires = [stack.enter_context(gateway.wire()) for _ in range(2)]
         for wire in wires:
@@ -361,12 +356,7 @@ def test_where_nobody_answers_nobody_else_is_asked() -> None:
     """All are slow: that says nothing of one."""
     release = threading.Event()
 
-    def holds(connection: Connection) -> None:
-        while connection.next_request() is not None:
-            assert release.wait(PATIENCE)
-            connection.answer(b"late")
-
-    a, b = Backend(holds, name="a"), Backend(holds, name="b")
+    a, b = Backend(waits_for(release), name="a"), Backend(waits_for(release), name="b")
     with running(a, b, retries={"silence": "50ms"}) as gateway, gateway.wire() as wire:
         wire.send(request("GET", "/api/s/x"))
         time.sleep(0.3)
@@ -464,12 +454,7 @@ def test_the_quicker_of_two() -> None:
 def test_the_one_with_less_to_do() -> None:
     release = threading.Event()
 
-    def holds(connection: Connection) -> None:
-        connection.next_request()
-        assert release.wait(PATIENCE)
-        connection.answer(b"held")
-
-    a, b = Backend(holds, name="a"), Backend(name="b")
+    a, b = Backend(waits_for(release), name="a"), Backend(name="b")
     with running(a, b, load_balancing="least_connections") as gateway, contextlib.ExitStack() as stack:
         while not a.requests:
             wire = stack.enter_context(gateway.wire())

@@ -70,7 +70,7 @@ def world() -> Iterator[tuple[Gateway, dict[str, Backend]]]:
         with Gateway({"services": services}) as gateway:
             yield gateway, backends
     finally:
-        dead.__exit__(None, None, None)
+        dead.close()
         for each in backends.values():
             each.close()
 

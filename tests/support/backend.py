@@ -8,9 +8,9 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
+from .closing import Closing
 from .messages import CutShortError, Message, read_request
 from .sockets import reset_at_close
 
@@ -154,7 +154,7 @@ def described(request: Message, backend: Backend) -> bytes:
     ).encode()
 
 
-class Backend:
+class Backend(Closing):
     """Listens on a free port of the loopback, or as told; each connection runs `script` in a thread of its own."""
 
     def __init__(
@@ -183,12 +183,7 @@ class Backend:
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        return super().__enter__()
 
     def close(self) -> None:
         """Stop listening and end every connection: the service is dead."""
@@ -240,7 +235,7 @@ class Backend:
             sock.close()
 
 
-class Refusing:
+class Refusing(Closing):
     """A port that refuses connections for as long as this is held; a `Backend` may listen on it meanwhile.
 
     A bound socket that does not listen keeps the kernel from giving the port to anybody else.
@@ -253,10 +248,5 @@ class Refusing:
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._socket.close()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar
 
+from .closing import Closing
 from .messages import Message, read_response
 from .sockets import connected, reset_at_close
 
@@ -13,7 +13,7 @@ PATIENCE = 20.0
 """Seconds after which something that must happen is taken not to happen."""
 
 
-class Wire:
+class Wire(Closing):
     """One connection; with a small `receive_buffer` the kernel takes little of what is not read."""
 
     PATIENCE: ClassVar[float] = PATIENCE
@@ -22,14 +22,6 @@ class Wire:
         self.socket = sock or connected(port, self.PATIENCE, receive_buffer)
         self.socket.settimeout(self.PATIENCE)
         self.file = self.socket.makefile("rb")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self.file.close()

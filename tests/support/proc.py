@@ -72,6 +72,16 @@ def established(port: int) -> int:
     return sum(local == port for local, _, _ in _sockets(_ESTABLISHED))
 
 
+def unread(connection: socket.socket) -> int:
+    """Bytes that have reached the other end of a connection, where nobody has read them yet."""
+    ends = [connection.getpeername()[1], connection.getsockname()[1]]
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        columns = line.split()
+        if [int(address.rpartition(":")[2], 16) for address in columns[1:3]] == ends:
+            return int(columns[4].partition(":")[2], 16)
+    return 0
+
+
 def holder(connection: socket.socket, pids: Iterable[int]) -> int:
     """The one of these processes that has the other end of a connection."""
     ends = (connection.getpeername()[1], connection.getsockname()[1])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 from .backend import Connection, Script
+from .client import PATIENCE
 
 
 def says(status: str, *lines: str) -> Script:
@@ -23,6 +26,17 @@ def sends(data: bytes) -> Script:
         connection.send(data)
 
     return send
+
+
+def waits_for(event: threading.Event) -> Script:
+    """Every request is answered once the event has come."""
+
+    def answer(connection: Connection) -> None:
+        while connection.next_request() is not None:
+            assert event.wait(PATIENCE)
+            connection.answer(b"late")
+
+    return answer
 
 
 def hangs(connection: Connection) -> None:

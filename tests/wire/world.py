@@ -17,6 +17,7 @@ from portico.wire.frontend import Limits
 from portico.wire.http1.client import ResponseHeads, UpstreamConnection
 from portico.wire.http1.server import HttpServer, ServerConnection
 from portico.wire.turn import Turn
+from support.hand_transport import HandTransport
 
 
 def splits(data: bytes) -> Iterator[list[bytes]]:
@@ -62,7 +63,7 @@ class FakeLoop:
         return cast(asyncio.AbstractEventLoop, self)
 
 
-class FakeTransport(asyncio.Transport):
+class FakeTransport(HandTransport):
     """Keeps what is written; tells its protocol of a loss on the loop's next turn, as real ones do."""
 
     def __init__(self, loop: FakeLoop, protocol: asyncio.Protocol) -> None:
@@ -70,7 +71,7 @@ class FakeTransport(asyncio.Transport):
         self.loop = loop
         self.protocol = protocol
         self.sent = b""
-        self.closing = self.aborted = self.paused = self.eof_written = False
+        self.aborted = self.paused = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.eof_written
@@ -82,23 +83,11 @@ class FakeTransport(asyncio.Transport):
         self.loop.run()
         return self.sent
 
-    def writelines(self, pieces: Any) -> None:
-        self.write(b"".join(pieces))
-
-    def write_eof(self) -> None:
-        self.eof_written = True
-
-    def can_write_eof(self) -> bool:
-        return True
-
     def get_write_buffer_size(self) -> int:
         return 0
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
-
-    def is_closing(self) -> bool:
-        return self.closing
 
     def close(self) -> None:
         if not self.closing:
