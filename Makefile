@@ -46,13 +46,13 @@ format: $(VENV)/dev ## Format the code
 	$(BIN)/ruff format .
 
 bench: $(VENV)/bench ## Measure Portico beside the peers that are installed (5 minutes)
-	$(BIN)/python -m benchmarks
+	PYTHONPATH=tests $(BIN)/python -m benchmarks
 
 flame: $(VENV)/bench ## Draw where the CPU of a request goes; writes docs/performance.md
-	@$(BIN)/python -m benchmarks.flame
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks.flame
 
 stress: $(VENV)/dev ## Hold one worker under slow, endless, greedy and vanishing clients; 8 minutes
-	$(BIN)/python -m benchmarks.stress
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.stress
 
 chaos: $(VENV)/dev ## Break instances, workers and gateways under load and count what clients see; 12 minutes
 	@PYTHONPATH=tests $(BIN)/python -m chaos

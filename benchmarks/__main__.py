@@ -9,16 +9,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.commands import run
 from benchmarks.loads.idle import raise_file_limit
 from benchmarks.loads.wrk import missing_generator
 from benchmarks.peer import Peer
 from benchmarks.peers import PEERS
-from benchmarks.readiness import DidNotStart
 from benchmarks.report import Report
 from benchmarks.result import Result
 from benchmarks.rounds import play
 from benchmarks.scenarios import SCENARIOS, Scenario
+from support.commands import run
+from support.process import DidNotStart
 
 _RECORD = Path(__file__).with_name("results.md")
 _LONG = (5, 3.0)  # rounds and seconds of a thorough run
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     wanted = [peer for peer in PEERS if {peer.name, peer.label} & set(chosen.peer or (peer.name,))]
     versions = {peer: version for peer in wanted if (version := peer.find())}
     report = Report(
-        command=shlex.join(["python", "-m", "benchmarks", *arguments]) if arguments else "make bench",
+        command=f"PYTHONPATH=tests python -m benchmarks {shlex.join(arguments)}" if arguments else "make bench",
         versions={peer.name: version for peer, version in versions.items()},
         absent=[peer for peer in wanted if peer not in versions],
         results=[

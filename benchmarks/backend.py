@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import nginx_parts
-from benchmarks.address import Address
-from benchmarks.children import child, free_port
-from benchmarks.cores import LOAD
-from benchmarks.peer import WEBSOCKET, Site
-from benchmarks.readiness import wait_until_ready
+from benchmarks.peer import WEBSOCKET
 from benchmarks.request import GIBIBYTE, MEBIBYTE, SEEN
-
-DOCUMENT = (
-    '{"id":4711,"name":"Example 1","price":"1012.50","currency":"EUR",'
-    '"tags":["alpha","beta"],"active":true,"updated":"2025-01-01"}'
-)
+from support import nginx
+from support.cores import LOAD
+from support.instance import DOCUMENT
+from support.instance_process import InstanceProcess
+from support.process import free_port
+from support.server import Server, at
+from support.site import Site
 
 _SEEN_DOCUMENT = (
     '{"connection":"$connection","request_id":"$http_x_request_id",'
@@ -38,28 +33,22 @@ _HTTP = """\
 """
 
 
-@dataclass(frozen=True)
-class Backend:
-    """Where the service listens, and its process."""
-
-    port: int
-    pid: int
-
-
 @contextmanager
-def backend(directory: Path, stack: str) -> Iterator[Backend]:
-    """Serves until the end of the block: nginx where there is one, else asyncio, which alone speaks WebSocket."""
-    site = Site(port=free_port(), backend=0, directory=directory)
-    is_nginx = nginx_parts.version() and stack != WEBSOCKET
-    with child(_nginx(site) if is_nginx else _asyncio(site), directory, LOAD) as process:
-        wait_until_ready(process, Address(site.port), "/", directory)
-        yield Backend(site.port, process.pid)
+def backend(directory: Path, stack: str) -> Iterator[Server]:
+    """Serves until the end of the block: nginx where there is one, else Python, which alone speaks WebSocket here."""
+    if nginx.version() and stack != WEBSOCKET:
+        site = Site(free_port(), 0, directory)
+        service = at(site, _nginx(site), "/", LOAD)
+    else:
+        service = InstanceProcess(cores=LOAD)
+    with service:
+        yield service
 
 
 def kind() -> str:
     """Which of the two it is, for the report."""
-    nginx = nginx_parts.version()
-    return f"nginx {nginx}, one worker" if nginx else "an asyncio protocol in Python"
+    version = nginx.version()
+    return f"nginx {version}, one worker" if version else "an asyncio protocol in Python"
 
 
 def _nginx(site: Site) -> list[str]:
@@ -75,9 +64,4 @@ def _nginx(site: Site) -> list[str]:
         gibibyte=GIBIBYTE,
         root=site.directory,
     )
-    return nginx_parts.command(site, nginx_parts.NO_LOG + http)
-
-
-def _asyncio(site: Site) -> list[str]:
-    script = str(Path(__file__).with_name("backend_asyncio.py"))
-    return [sys.executable, script, str(site.port), DOCUMENT, MEBIBYTE, GIBIBYTE, SEEN]
+    return nginx.command(site, nginx.NO_LOG + http)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from benchmarks.address import Address
 from benchmarks.peer import Duty, Peer
-from benchmarks.readiness import Answer, ask, comes_true
+from benchmarks.readiness import Answer, ask
 from benchmarks.request import SECRET, SEEN, Request
+from support.waiting import comes_true
 
 _LOG_WITHIN = 5.0  # seconds: logs are written in batches
 _ASKED = 5

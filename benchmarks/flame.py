@@ -18,18 +18,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import cores
 from benchmarks.address import Address
 from benchmarks.backend import backend
-from benchmarks.children import child, free_port
 from benchmarks.loads.wrk import Wrk
-from benchmarks.peer import POLICIES, Site
+from benchmarks.peer import POLICIES
 from benchmarks.peers.portico import PEERS
-from benchmarks.process_tree import usage
 from benchmarks.readiness import wait_until_ready
 from benchmarks.request import Request
-from benchmarks.stress.worker import children
-from benchmarks.table import markdown
+from support import cores
+from support.markdown import markdown
+from support.proc import children
+from support.process import Process, free_port
+from support.process_tree import usage
+from support.site import Site
 
 _DOCS = Path(__file__).parents[1] / "docs"
 _PICTURE = _DOCS / "flame.svg"
@@ -41,20 +42,20 @@ PHASES: tuple[tuple[str, str], ...] = (
     ("system calls that write", r"\bwrite_(?:all|out|pieces) \(portico/wire/"),
     ("log: encode and hand over", r"observe/access_log\.py"),
     ("metrics", r"observe/metrics\.py"),
-    ("policy: rate limit", r"policies/rate_limit\.py|policies/measures\.py|stores/buckets\.py"),
+    ("policy: rate limit", r"policies/rate_limit\.py|policies/measures\.py|policies/counters/"),
     ("policy: JWT", r"policies/auth\.py"),
-    ("observe once: the log's record", r"\bfinish \(portico/gateway\.py"),
+    ("observe once: the log's record", r"\bfinish \(portico/proxy/gateway\.py"),
     (
         "response: back to the client",
-        r"\b(?:send_whole|send_head|send_body|end|_next|_await_request) \(portico/wire/server\.py",
+        r"\b(?:send_whole|send_head|send_body|end|_next|_await_request) \(portico/wire/http1/server\.py",
     ),
     (
         "response: read",
-        r"\b(?:hear|_hear_whole|_hear_in_steps|known|_read_head|_take_body|_end) \(portico/wire/client\.py",
+        r"\b(?:hear|_hear_whole|_hear_in_steps|known|_read_head|_take_body|_end) \(portico/wire/http1/client\.py",
     ),
-    ("forward: choose, connect, send", r"portico/forward\.py|portico/upstreams/"),
-    ("route and path", r"portico/places\.py|portico/router\.py|portico/paths\.py"),
-    ("identify, begin", r"portico/gateway\.py|portico/exchange\.py"),
+    ("forward: choose, connect, send", r"portico/proxy/(?:forward|compose|attempt|hedge)\.py|portico/upstreams/"),
+    ("route and path", r"portico/proxy/routing/|portico/core/paths\.py"),
+    ("identify, begin", r"portico/proxy/gateway\.py|portico/core/exchange\.py"),
     ("request: read and parse", r"portico/wire/"),
 )
 """Phases by what stands in a stack; the first that fits, from the innermost frame outwards, has the sample."""
@@ -88,9 +89,9 @@ def _sampled(stack: ExitStack, spy: str, seconds: int) -> tuple[float, Counter[s
     service = stack.enter_context(backend(Path(stack.enter_context(TemporaryDirectory())), POLICIES))
     peer = next(peer for peer in PEERS if peer.stack == POLICIES)
     site = Site(free_port(), service.port, folder)
-    process = stack.enter_context(child(peer.configure(site), folder, cores.for_gateway(1)))
+    process = stack.enter_context(Process(*peer.configure(site), directory=folder, cores=cores.for_gateway(1)))
     address = Address(site.port)
-    wait_until_ready(process, address, peer.ready, folder)
+    wait_until_ready(process, address, peer.ready)
     load = Wrk(Request("/items"))
     load.run(address, 2, folder)
     before = usage(process.pid).cpu
@@ -121,7 +122,7 @@ def _without_paths(picture: str) -> str:
 
 
 def _phase_of(stack: str) -> str:
-    if "portico/" not in stack.replace("portico/worker.py", ""):
+    if "portico/" not in stack.replace("portico/processes/worker/main.py", ""):
         return _LOOP
     for frame in reversed(stack.split(";")):
         for phase, pattern in PHASES:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.address import Address
-from benchmarks.cores import LOAD, pinned
 from benchmarks.request import Request
+from support.commands import python
+from support.cores import LOAD
+from support.process import DidNotEndWell, Job
 
-_ROOT = Path(__file__).parents[1]
 _GRACE = 30  # seconds that a generator may take beyond the measurement before it counts as hung
 # No run repeats the requests of another. Below 10^14, from where on Lua writes numbers rounded.
 _numbers = itertools.count(int(time.time()) % 100_000 * 100_000_000, 10_000_000)
@@ -63,26 +62,16 @@ def first_number() -> int:
 
 def generate(argv: Sequence[str], seconds: float) -> Outcome:
     """Runs a load generator on the cores of the load and reads the line of JSON that it prints."""
-    with (
-        pinned(LOAD),
-        subprocess.Popen(
-            argv, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-        ) as process,
-    ):
+    with Job(*argv, cores=LOAD) as job:
         try:
-            output, _ = process.communicate(timeout=seconds + _GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise LoadError("the load generator hung") from None
-        except BaseException:
-            process.kill()
-            raise
-    return _parse(output)
+            return _parse(job.result(seconds + _GRACE))
+        except DidNotEndWell as failure:
+            raise LoadError(str(failure)) from None
 
 
 def module(name: str, *arguments: object) -> list[str]:
     """The command of a generator that is a module of this package."""
-    return [sys.executable, "-m", f"benchmarks.loads.{name}", *map(str, arguments)]
+    return python(f"benchmarks.loads.{name}", *arguments)
 
 
 def tell(latencies: Sequence[float], seconds: float, received: int = 0, not_2xx: int = 0, broken: int = 0) -> None:

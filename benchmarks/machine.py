@@ -7,9 +7,9 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import cores
 from benchmarks.backend import kind
-from benchmarks.peer import output_of
+from support import cores
+from support.site import output_of
 
 
 def facts() -> list[str]:

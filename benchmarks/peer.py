@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from pathlib import Path
+
+from support.site import Site
 
 POLICIES = "policies"
 PLAIN = "plain"
@@ -27,28 +25,6 @@ class Duty(Enum):
     VERIFY = auto()  # refuses a token with a wrong signature
     NAME = auto()  # tells the service who the token names
     SHOW = auto()  # tells the client what is left of its limit
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where a peer lives while it is measured: its port, the backend's, a directory for its files, and its size.
-
-    Of `routes` there are as many as `Request.target` asks for: `/api/bench0`, `/api/bench1` and so on.
-    """
-
-    port: int
-    backend: int
-    directory: Path
-    workers: int = 1
-    routes: int = 1
-    redis: str = ""
-    """The URL of a Redis, in a stack that shares a limit."""
-
-    def write(self, name: str, text: str) -> Path:
-        """Writes one of its files."""
-        path = self.directory / name
-        path.write_text(text)
-        return path
 
 
 @dataclass(frozen=True)
@@ -76,14 +52,3 @@ class Peer:
     def label(self) -> str:
         """`nginx` with policies, `nginx plain` without."""
         return self.name if self.stack in (POLICIES, SHARED) else f"{self.name} {self.stack}"
-
-
-def program(name: str) -> str | None:
-    """The path of an installed program; servers live in directories that only root has in its PATH."""
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin"]))
-
-
-def output_of(*argv: str) -> str:
-    """What a short command prints, on either stream."""
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=10, check=False)
-    return done.stdout

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import http.client
 import ssl
-import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.address import Address
-from benchmarks.children import output_file
 from benchmarks.request import SECRET, Request, token
-
-_START_WITHIN = 20.0  # seconds
-
-
-class DidNotStart(Exception):  # noqa: N818 - it reads as what happened
-    """A process ended or never answered; the text is what it printed."""
+from support.process import Process
 
 
 @dataclass(frozen=True)
@@ -37,19 +27,16 @@ def ask(address: Address, request: Request, secret: str = SECRET) -> Answer:
     return _exchange(address, request.method, target, headers, request.payload().encode() or None)
 
 
-def wait_until_ready(process: subprocess.Popen[bytes], address: Address, path: str, directory: Path) -> None:
+def wait_until_ready(process: Process, address: Address, path: str) -> None:
     """Returns once `path` answers 200; raises DidNotStart."""
 
     def is_ready() -> bool:
-        if process.poll() is not None:
-            raise DidNotStart(f"exit code {process.returncode}\n{_output(directory)}")
         try:
             return _exchange(address, "GET", path, {"Authorization": f"Bearer {token()}"}).status == 200
         except (OSError, http.client.HTTPException):
             return False
 
-    if not comes_true(is_ready, _START_WITHIN):
-        raise DidNotStart(f"{path} did not answer 200 within {_START_WITHIN:.0f} s\n{_output(directory)}")
+    process.wait_until_ready(is_ready)
 
 
 def _exchange(address: Address, method: str, target: str, headers: dict[str, str], body: bytes | None = None) -> Answer:
@@ -69,17 +56,3 @@ def _connection(address: Address) -> http.client.HTTPConnection:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # it signed itself
     return http.client.HTTPSConnection("127.0.0.1", address.port, timeout=10, context=context)
-
-
-def comes_true(question: Callable[[], bool], within: float) -> bool:
-    """Asks until the answer is yes, for `within` seconds at most."""
-    deadline = time.monotonic() + within
-    while not question():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def _output(directory: Path) -> str:
-    return output_file(directory).read_text(errors="replace")[-4000:].strip()

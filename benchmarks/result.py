@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from benchmarks import cores
-from benchmarks.load import Load, Outcome
+from benchmarks.load import Load
 from benchmarks.metrics import Metric
+from benchmarks.sample import Sample
 from benchmarks.scenarios import Scenario, Variant
+from support import cores
 
 _BUSY = 0.95  # of the load's cores, from where on they may be what limits more than one worker
 
@@ -23,21 +24,6 @@ class Row:
     variant: Variant
     load: Load
     slow: bool = False
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One measurement of one row.
-
-    `cpu` in seconds; `resident` and `growth` (by which the peak was above the beginning) in bytes; `load_busy` is the
-    share of the time for which the load's cores worked.
-    """
-
-    outcome: Outcome
-    cpu: float
-    resident: int
-    growth: int
-    load_busy: float
 
 
 @dataclass

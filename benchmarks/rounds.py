@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import cores
 from benchmarks.address import Address
 from benchmarks.allowance import allowance
-from benchmarks.backend import Backend, backend
-from benchmarks.children import ask_to_stop, child, free_port
+from benchmarks.backend import backend
 from benchmarks.duties import NotItsJob, check_duties
 from benchmarks.load import LoadError
 from benchmarks.loads.wrk import Wrk
-from benchmarks.peer import SHARED, TLS, Peer, Site
-from benchmarks.process_tree import forget_peaks, members, usage
-from benchmarks.readiness import DidNotStart, ask, wait_until_ready
+from benchmarks.peer import SHARED, TLS, Peer
+from benchmarks.readiness import ask, wait_until_ready
 from benchmarks.redis import redis
-from benchmarks.result import Result, Row, Sample
+from benchmarks.result import Result, Row
+from benchmarks.sample import Sample
 from benchmarks.scenarios import Scenario, Variant
+from support import cores
+from support.process import DidNotStart, Process, free_port
+from support.process_tree import forget_peaks, members, usage
+from support.server import Server
+from support.site import Site
 
 
 @dataclass(frozen=True)
@@ -57,20 +59,20 @@ def _play(result: Result, peers: Sequence[Peer], rounds: Iterable[int]) -> None:
                 _take_turn(result, gateway, number)
 
 
-def _start(stack: ExitStack, result: Result, peers: Sequence[Peer], service: Backend) -> list[_Gateway]:
+def _start(stack: ExitStack, result: Result, peers: Sequence[Peer], service: Server) -> list[_Gateway]:
     """All at once, which takes as long as the slowest; those that do their job are in the list."""
     started = []
-    store = stack.enter_context(redis(_directory(stack))) if result.scenario.stack == SHARED else ""
+    store = stack.enter_context(redis()) if result.scenario.stack == SHARED else ""
     for variant in result.scenario.variants:
         for peer in peers:
             site = Site(free_port(), service.port, _directory(stack), variant.workers, variant.routes, store)
-            started.append((_row(peer, variant), peer, site, stack.enter_context(_process(peer, site))))
-    stack.callback(ask_to_stop, [process for *_, process in started])
+            started.append((_row(peer, variant), peer, site, _launched(stack, peer, site)))
+    stack.callback(_ask_to_stop, [process for *_, process in started])
     gateways = []
     for row, peer, site, process in started:
         address, request = Address(site.port, peer.stack == TLS), row.load.request
         try:
-            wait_until_ready(process, address, peer.ready, site.directory)
+            wait_until_ready(process, address, peer.ready)
             check_duties(peer, address, site.directory, request, ask(Address(service.port), request))
         except DidNotStart as failure:
             _give_up(result, row, f"did not start: {failure}")
@@ -99,11 +101,20 @@ def _row(peer: Peer, variant: Variant) -> Row:
     return Row(peer.name, label, variant, load, peer.slow)
 
 
-def _process(peer: Peer, site: Site) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    return child(peer.configure(site), site.directory, cores.for_gateway(site.workers))
+def _launched(stack: ExitStack, peer: Peer, site: Site) -> Process:
+    process = Process(*peer.configure(site), directory=site.directory, cores=cores.for_gateway(site.workers))
+    stack.callback(process.end)
+    process.launch()
+    return process
 
 
-def _direct(stack: ExitStack, scenario: Scenario, service: Backend) -> _Gateway:
+def _ask_to_stop(processes: Iterable[Process]) -> None:
+    """Lets several end at the same time; `end` then finds them gone."""
+    for process in processes:
+        process.running.terminate()
+
+
+def _direct(stack: ExitStack, scenario: Scenario, service: Server) -> _Gateway:
     variant = scenario.variants[0]
     row = Row("direct", "direct", variant, variant.load)
     return _Gateway(row, Address(service.port), service.pid, _directory(stack))

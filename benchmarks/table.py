@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import median
 
 from benchmarks.metrics import P50, P99, Metric
 from benchmarks.result import Result, Row
+from support.markdown import markdown
 
 BASELINES = ("nginx", "nginx+lua")
 """The peers that the others are divided by, by name: in the plain stack `nginx` is `nginx plain`."""
 
 NOT_MEASURABLE = "not measurable"
 """In place of a number that the machine is too small for."""
-
-Cells = Sequence[Sequence[str]]
 
 
 def medians(result: Result) -> str:
@@ -54,14 +52,6 @@ def spreads(result: Result) -> str:
     return markdown([["", *(metric.title for metric in columns)], *rows])
 
 
-def markdown(rows: Cells) -> str:
-    """A table; the first row is its head, and all columns but the first are numbers."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [rows[0], rule, *rows[1:]]
-    return "\n".join("| " + " | ".join(_justified(line, widths)) + " |" for line in lines)
-
-
 def _marked(result: Result, row: Row) -> str:
     return row.label if result.is_valid(row) else f"{row.label} (INVALID)"
 
@@ -85,8 +75,3 @@ def _difference(result: Result, metric: Metric, row: Row, base: Row) -> str:
 def _spread(result: Result, metric: Metric, row: Row) -> str:
     values = result.values(metric, row)
     return f"{metric.form.format(min(values))} to {metric.form.format(max(values))}"
-
-
-def _justified(line: Sequence[str], widths: Sequence[int]) -> list[str]:
-    first, *others = line
-    return [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from benchmarks import metrics
 from benchmarks.metrics import Metric
 from benchmarks.result import Result
-from benchmarks.table import NOT_MEASURABLE, markdown
+from benchmarks.table import NOT_MEASURABLE
+from support.markdown import markdown
 
 Measure = Callable[[Result], float | None]
 

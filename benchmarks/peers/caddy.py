@@ -6,7 +6,8 @@ Debian's has neither JWT nor rate limit: those are modules that a build of one's
 from __future__ import annotations
 
 from benchmarks.certificate import certificate
-from benchmarks.peer import BULK, PLAIN, POLICIES, TLS, WEBSOCKET, Duty, Peer, Site, output_of, program
+from benchmarks.peer import BULK, PLAIN, POLICIES, TLS, WEBSOCKET, Duty, Peer
+from support.site import Site, output_of, program
 
 # skip_install_trust, storage: nothing outside the site's directory is touched.
 _CONFIGURATION = """\

@@ -9,8 +9,9 @@ import re
 from typing import Any
 
 from benchmarks.certificate import certificate
-from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer, Site, output_of, program
+from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer
 from benchmarks.request import SECRET
+from support.site import Site, output_of, program
 
 _Section = dict[str, Any]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.certificate import certificate
-from benchmarks.peer import BULK, PLAIN, ROUTES, TLS, WEBSOCKET, Peer, Site, output_of, program
+from benchmarks.peer import BULK, PLAIN, ROUTES, TLS, WEBSOCKET, Peer
+from support.haproxy import command, version
+from support.site import Site
 
 _CONFIGURATION = """\
 global
@@ -48,16 +50,10 @@ def _command(site: Site, tuning: str = "", bind: str = "", routing: str = "") ->
     text = _CONFIGURATION.format(
         port=site.port, backend=site.backend, workers=site.workers, tuning=tuning, bind=bind, routing=routing
     )
-    path = site.write("haproxy.cfg", text)
-    return [program("haproxy") or "haproxy", "-db", "-f", str(path)]
-
-
-def _version() -> str | None:
-    haproxy = program("haproxy")
-    return output_of(haproxy, "-v").split()[2] if haproxy else None
+    return command(site, text)
 
 
 PEERS = tuple(
-    Peer("haproxy", stack, _version, "apt install haproxy", configure)
+    Peer("haproxy", stack, version, "apt install haproxy", configure)
     for stack, configure in ((PLAIN, _plain), (BULK, _bulk), (ROUTES, _routes), (TLS, _tls), (WEBSOCKET, _plain))
 )

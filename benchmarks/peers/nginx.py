@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from benchmarks.certificate import certificate
-from benchmarks.nginx_parts import FORWARDED, LIMIT, LOG, NO_LOG, UPSTREAM, command, version
-from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer, Site
+from benchmarks.nginx_parts import FORWARDED, LIMIT, LOG
+from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer
+from support.nginx import NO_LOG, UPSTREAM, command, version
+from support.site import Site
 
 _SERVER = """\
     server {{

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.nginx_parts import FORWARDED, LOG, UPSTREAM, command, module, version
-from benchmarks.peer import POLICIES, Duty, Peer, Site
+from benchmarks.nginx_parts import FORWARDED, LOG
+from benchmarks.peer import POLICIES, Duty, Peer
 from benchmarks.request import SECRET
+from support.nginx import UPSTREAM, command, module, version
+from support.site import Site
 
 _SCRIPT = Path(__file__).with_suffix(".lua")
 # All proxy_set_header stand in the http block: one in a location would drop those above it, Connection included.

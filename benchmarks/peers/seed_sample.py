@@ -6,8 +6,9 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.peer import POLICIES, Duty, Peer, Site
+from benchmarks.peer import POLICIES, Duty, Peer
 from benchmarks.request import SECRET
+from support.site import Site
 
 _APP = Path(__file__).with_name("seed_sample_app.py")
 

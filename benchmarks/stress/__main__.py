@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from benchmarks.commands import run
-from benchmarks.cores import LOAD, pinned
 from benchmarks.stress import bulk, events, greedy, slow, subjects, vanish
 from benchmarks.stress.plan import Plan
 from benchmarks.stress.row import Row, as_table
+from support.commands import run
+from support.cores import LOAD, pinned
+from support.instance_process import InstanceProcess
 
-SCENARIOS: Final[dict[str, Callable[[Plan, int], Iterator[Row]]]] = {
+SCENARIOS: Final[dict[str, Callable[[Plan, InstanceProcess], Iterator[Row]]]] = {
     "slow": slow.play,
     "greedy": greedy.play,
     "bulk": bulk.play,
@@ -27,9 +28,9 @@ def main(arguments: Sequence[str]) -> int:
     chosen = _parser().parse_args(arguments)
     plan = Plan(chosen.connections, chosen.gib, chosen.streams, chosen.vanishing, chosen.rounds, chosen.seconds)
     rows: list[Row] = []
-    with pinned(LOAD), subjects.service() as port:
+    with pinned(LOAD), subjects.service() as service:
         for name in chosen.scenario:
-            for row in SCENARIOS[name](plan, port):
+            for row in SCENARIOS[name](plan, service):
                 print(f"{row.scenario}: {row.gateway}: {row.what}: {row.verdict}", file=sys.stderr, flush=True)
                 rows.append(row)
     print(as_table(rows))

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from benchmarks.stress import subjects
 from benchmarks.stress.plan import GROWTH, Plan
 from benchmarks.stress.row import Row
-from benchmarks.stress.wire import Wire, receive_chunked, receive_sized, request
+from benchmarks.stress.wire import SMALL, StressWire, receive_chunked, receive_sized, request
+from support.instance_process import InstanceProcess
 
 _SLOW_SECONDS = 5
 
@@ -17,7 +18,7 @@ Transfer = Callable[[int, int], tuple[int, int]]
 """Moves so many bytes through the gateway at a port; gives how many arrived, and how many pieces were wrong."""
 
 
-def play(plan: Plan, service: int) -> Iterator[Row]:
+def play(plan: Plan, service: InstanceProcess) -> Iterator[Row]:
     """One stream at a time, a fresh gateway for each."""
     large, medium = plan.large, plan.medium
     transfers: tuple[tuple[str, Transfer, int], ...] = (
@@ -29,7 +30,7 @@ def play(plan: Plan, service: int) -> Iterator[Row]:
         ("slow service", _upload_to_slow_service, medium),
     )
     for name, transfer, size in transfers:
-        with subjects.portico(service) as subject:
+        with subjects.portico(service.port) as subject:
             before = subject.worker.begin()
             began = time.monotonic()
             try:
@@ -49,7 +50,7 @@ def play(plan: Plan, service: int) -> Iterator[Row]:
 
 
 def _download(port: int, size: int) -> tuple[int, int]:
-    with Wire(port) as wire:
+    with StressWire(port) as wire:
         wire.send(request("GET", f"/bytes/{size}"))
         wire.head()
         checker = receive_sized(wire, size)
@@ -58,7 +59,7 @@ def _download(port: int, size: int) -> tuple[int, int]:
 
 def _read_slowly(port: int, size: int) -> tuple[int, int]:
     """Some seconds of a trickle, then all the rest: what waited comes whole."""
-    with Wire(port, small=True) as wire:
+    with StressWire(port, receive_buffer=SMALL) as wire:
         wire.send(request("GET", f"/bytes/{size}"))
         wire.head()
         end = time.monotonic() + _SLOW_SECONDS
@@ -79,7 +80,7 @@ def _upload_to_slow_service(port: int, size: int) -> tuple[int, int]:
 
 
 def _upload(port: int, size: int, target: str, chunked: bool) -> tuple[int, int]:
-    with Wire(port) as wire:
+    with StressWire(port) as wire:
         wire.send(request("POST", target, _framing(size, chunked)))
         wire.send_pattern(size, chunked)
         answer = wire.json()
@@ -88,7 +89,7 @@ def _upload(port: int, size: int, target: str, chunked: bool) -> tuple[int, int]
 
 def _echo(port: int, size: int) -> tuple[int, int]:
     """The response comes while the request is sent."""
-    with Wire(port) as wire:
+    with StressWire(port) as wire:
         wire.send(request("POST", "/echo", _framing(size, chunked=True)))
         sender = threading.Thread(target=wire.send_pattern, args=(size, True), daemon=True)
         sender.start()

@@ -14,46 +14,46 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from benchmarks.children import output_file
-from benchmarks.readiness import comes_true
-from benchmarks.stress.subjects import helper
-from benchmarks.stress.wire import PATIENCE, Wire, request
+from benchmarks.stress.wire import SMALL, StressWire, request
+from support.commands import python
+from support.cores import LOAD
+from support.process import Process
 
 _TICK: Final = 0.005
 _ROUND: Final = 1.0
 """Seconds in which each connection has its turn."""
 _WITHIN: Final = 60.0
 
-Turn = Callable[[Wire], None]
+Turn = Callable[[StressWire], None]
 """What a connection does once a second; OSError where the gateway has ended it."""
 
 
-def slow_head(wire: Wire) -> Turn:
+def slow_head(wire: StressWire) -> Turn:
     """A request's head, one byte at a time."""
     wire.send(request("GET", "/small", "X-Slow: ")[:-4])
     return lambda wire: wire.send(b"y")
 
 
-def slow_body(wire: Wire) -> Turn:
+def slow_body(wire: StressWire) -> Turn:
     """A request's content, one byte at a time."""
     wire.send(request("POST", "/take", "Content-Length: 1000000"))
     return lambda wire: wire.send(b"y")
 
 
-def slow_reader(wire: Wire) -> Turn:
+def slow_reader(wire: StressWire) -> Turn:
     """A large response, a kilobyte at a time."""
     wire.send(request("GET", "/bytes/67108864"))
     return _read
 
 
-def idle(wire: Wire) -> Turn:
+def idle(wire: StressWire) -> Turn:
     """A connection that asked once and is kept."""
     wire.send(request("GET", "/small"))
     wire.json()
     return _look
 
 
-KINDS: Final[dict[str, Callable[[Wire], Turn]]] = {
+KINDS: Final[dict[str, Callable[[StressWire], Turn]]] = {
     "slow heads": slow_head,
     "slow bodies": slow_body,
     "slow readers": slow_reader,
@@ -61,36 +61,44 @@ KINDS: Final[dict[str, Callable[[Wire], Turn]]] = {
 }
 
 
+class _Crowd(Process):
+    """This module as a process of its own, ready once all connections are held."""
+
+    def __init__(self, port: int, each: int, kinds: tuple[str, ...]) -> None:
+        super().__init__(*python("benchmarks.stress.crowd", port, each, *kinds), cores=LOAD)
+        self._count = len(kinds) * each
+
+    def is_ready(self) -> bool:
+        return "held" in self.output()
+
+    def lost(self) -> int:
+        """Ends it; how many connections were lost."""
+        self.running.terminate()
+        self.running.wait(_WITHIN)
+        last = self.output().splitlines()[-1]
+        return int(last) if last.isdecimal() else self._count
+
+
 @contextmanager
 def crowd(port: int, each: int, kinds: tuple[str, ...]) -> Iterator[Callable[[], int]]:
-    """Runs this module as a process of its own; yields what ends it and tells how many connections were lost."""
-    with helper("crowd", str(port), str(each), *kinds) as (process, directory):
-        output = output_file(directory)
-        if not comes_true(lambda: "held" in output.read_text() or process.poll() is not None, _WITHIN):
-            raise TimeoutError(f"not all connections could be opened: {output.read_text()}")
-
-        def end() -> int:
-            process.terminate()
-            process.wait(_WITHIN)
-            last = output.read_text().splitlines()[-1]
-            return int(last) if last.isdecimal() else len(kinds) * each
-
-        yield end
+    """Held open until the end; yields what ends it and tells how many connections were lost."""
+    with _Crowd(port, each, kinds) as process:
+        yield process.lost
 
 
-def _read(wire: Wire) -> None:
+def _read(wire: StressWire) -> None:
     if not wire.socket.recv(1024):
         raise ConnectionError("the gateway closed")
 
 
-def _look(wire: Wire) -> None:
+def _look(wire: StressWire) -> None:
     wire.socket.setblocking(False)
     try:
         _read(wire)
     except BlockingIOError:
         pass
     finally:
-        wire.socket.settimeout(PATIENCE)
+        wire.socket.settimeout(wire.PATIENCE)
 
 
 def _hold(port: int, each: int, kinds: list[str]) -> None:
@@ -101,13 +109,13 @@ def _hold(port: int, each: int, kinds: list[str]) -> None:
         told_to_end = True
 
     signal.signal(signal.SIGTERM, end)
-    held: list[tuple[Wire, Turn]] = []
+    held: list[tuple[StressWire, Turn]] = []
     for _ in range(each):
         for kind in kinds:
-            wire = Wire(port, small=kind == "slow readers")
+            wire = StressWire(port, receive_buffer=SMALL if kind == "slow readers" else 0)
             held.append((wire, KINDS[kind](wire)))
     print("held", flush=True)
-    lost: set[Wire] = set()
+    lost: set[StressWire] = set()
     begin, taken = time.monotonic(), 0
     while not told_to_end:
         time.sleep(_TICK)
@@ -120,7 +128,7 @@ def _hold(port: int, each: int, kinds: list[str]) -> None:
     print(len(lost))
 
 
-def _take_turn(wire: Wire, turn: Turn, lost: set[Wire]) -> None:
+def _take_turn(wire: StressWire, turn: Turn, lost: set[StressWire]) -> None:
     try:
         turn(wire)
     except OSError:

@@ -12,7 +12,8 @@ from typing import Final
 from benchmarks.stress import subjects
 from benchmarks.stress.plan import Plan
 from benchmarks.stress.row import Row
-from benchmarks.stress.wire import PATIENCE, Wire
+from benchmarks.stress.wire import StressWire
+from support.instance_process import InstanceProcess
 
 _INTERVAL: Final = 0.2
 _EVENTS: Final = 50
@@ -32,11 +33,11 @@ class _Streams:
         return sorted(self.late)[int(len(self.late) * part)] if self.late else 0.0
 
 
-def play(plan: Plan, service: int) -> Iterator[Row]:
+def play(plan: Plan, service: InstanceProcess) -> Iterator[Row]:
     """Straight from the service first, then through the gateway: the difference is what the gateway adds."""
     count = plan.streams
-    straight = _listen(service, "/events", count)
-    with subjects.portico(service) as subject:
+    straight = _listen(service.port, "/events", count)
+    with subjects.portico(service.port) as subject:
         before = subject.worker.begin()
         through = _listen(subject.port, "/api/stress/events", count)
         memory = subject.worker.since(before)
@@ -52,14 +53,14 @@ def play(plan: Plan, service: int) -> Iterator[Row]:
 def _listen(port: int, target: str, count: int) -> _Streams:
     result = _Streams()
     selector = selectors.DefaultSelector()
-    seen: dict[Wire, int] = {}
+    seen: dict[StressWire, int] = {}
     for _ in range(count):
-        wire = Wire(port)
+        wire = StressWire(port)
         wire.send(f"GET {target}/{_EVENTS}/{_INTERVAL * 1000:.0f} HTTP/1.1\r\nHost: stress.test\r\n\r\n".encode())
         wire.socket.setblocking(False)
         selector.register(wire.socket, selectors.EVENT_READ, wire)
         seen[wire] = 0
-    end = time.monotonic() + _EVENTS * _INTERVAL + PATIENCE / 4
+    end = time.monotonic() + _EVENTS * _INTERVAL + StressWire.PATIENCE / 4
     open_streams = count
     while open_streams and time.monotonic() < end:
         for key, _ in selector.select(1):
@@ -75,5 +76,5 @@ def _listen(port: int, target: str, count: int) -> _Streams:
                 open_streams -= 1
     for wire, number in seen.items():
         result.wrong += _EVENTS - number
-        wire.socket.close()
+        wire.close()
     return result

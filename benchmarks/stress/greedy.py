@@ -13,7 +13,8 @@ from benchmarks.stress.plan import Plan
 from benchmarks.stress.probe import measured
 from benchmarks.stress.row import Row
 from benchmarks.stress.subjects import Subject
-from benchmarks.stress.wire import Wire, request
+from benchmarks.stress.wire import StressWire, request
+from support.instance_process import InstanceProcess
 
 _RATE: Final = 40.0
 """Normal requests per second: few, or those that wait would hold each other up and tell of themselves."""
@@ -26,15 +27,15 @@ _ENDLESS: Final = 1 << 44
 _START: Final = 0.5
 
 
-def play(plan: Plan, service: int) -> Iterator[Row]:
+def play(plan: Plan, service: InstanceProcess) -> Iterator[Row]:
     """Each kind on a fresh gateway; nginx beside Portico."""
     for name, count, greed in KINDS:
         for start in subjects.installed():
-            with start(service) as subject:
+            with start(service.port) as subject:
                 yield _measure(subject, name, count, greed, plan)
 
 
-def _measure(subject: Subject, name: str, count: int, greed: Callable[[Wire], None], plan: Plan) -> Row:
+def _measure(subject: Subject, name: str, count: int, greed: Callable[[StressWire], None], plan: Plan) -> Row:
     without = measured(subject.port, plan.seconds, _RATE)
     before = subject.worker.begin()
     with _at_work(subject.port, count, greed):
@@ -50,9 +51,9 @@ def _measure(subject: Subject, name: str, count: int, greed: Callable[[Wire], No
 
 
 @contextmanager
-def _at_work(port: int, count: int, greed: Callable[[Wire], None]) -> Iterator[None]:
+def _at_work(port: int, count: int, greed: Callable[[StressWire], None]) -> Iterator[None]:
     """So many clients at once, each in a thread, until the end of the block closes their connections."""
-    wires = [Wire(port) for _ in range(count)]
+    wires = [StressWire(port) for _ in range(count)]
     threads = [threading.Thread(target=_until_closed, args=(greed, wire), daemon=True) for wire in wires]
     for thread in threads:
         thread.start()
@@ -65,23 +66,23 @@ def _at_work(port: int, count: int, greed: Callable[[Wire], None]) -> Iterator[N
             thread.join(1)
 
 
-def _until_closed(greed: Callable[[Wire], None], wire: Wire) -> None:
+def _until_closed(greed: Callable[[StressWire], None], wire: StressWire) -> None:
     with suppress(OSError):
         greed(wire)
 
 
-def _download(wire: Wire) -> None:
+def _download(wire: StressWire) -> None:
     wire.send(request("GET", f"/bytes/{_ENDLESS}"))
     for _ in wire.pieces():
         pass
 
 
-def _upload(wire: Wire) -> None:
+def _upload(wire: StressWire) -> None:
     wire.send(request("POST", "/take", f"Content-Length: {_ENDLESS // 64}"))
     wire.send_pattern(_ENDLESS // 64, chunked=False)
 
 
-def _tiny_chunks(wire: Wire) -> None:
+def _tiny_chunks(wire: StressWire) -> None:
     """Chunks of one byte: six bytes to read for each."""
     wire.send(request("POST", "/take", "Transfer-Encoding: chunked"))
     block = b"1\r\nx\r\n" * 50_000
@@ -89,7 +90,7 @@ def _tiny_chunks(wire: Wire) -> None:
         wire.send(block)
 
 
-def _pipeline(wire: Wire) -> None:
+def _pipeline(wire: StressWire) -> None:
     """Requests one behind the other, as fast as they are taken; their answers are read."""
     threading.Thread(target=_until_closed, args=(_read_all, wire), daemon=True).start()
     block = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" * 10_000
@@ -97,12 +98,12 @@ def _pipeline(wire: Wire) -> None:
         wire.send(block)
 
 
-def _read_all(wire: Wire) -> None:
+def _read_all(wire: StressWire) -> None:
     for _ in wire.pieces():
         pass
 
 
-KINDS: Final[tuple[tuple[str, int, Callable[[Wire], None]], ...]] = (
+KINDS: Final[tuple[tuple[str, int, Callable[[StressWire], None]], ...]] = (
     ("greedy downloads", 4, _download),
     ("greedy uploads", 4, _upload),
     ("tiny chunks", 1, _tiny_chunks),

@@ -16,9 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from benchmarks.children import output_file
-from benchmarks.stress.subjects import helper
-from benchmarks.stress.wire import Wire, request
+from benchmarks.stress.wire import StressWire, request
+from support.commands import python
+from support.cores import LOAD
+from support.process import Job
 
 _CONNECTIONS: Final = 8
 _PATIENCE: Final = 10.0
@@ -37,9 +38,8 @@ class Latency:
 
 def measured(port: int, seconds: float, rate: float) -> Latency:
     """Runs this module as a process of its own."""
-    with helper("probe", str(port), str(seconds), str(rate)) as (process, directory):
-        process.wait(seconds + 60)
-        return Latency(**json.loads(output_file(directory).read_text()))
+    with Job(*python("benchmarks.stress.probe", port, seconds, rate), cores=LOAD) as job:
+        return Latency(**json.loads(job.result(seconds + 60)))
 
 
 def _measure(port: int, seconds: float, rate: float) -> Latency:
@@ -57,7 +57,7 @@ def _ask(port: int, dues: Sequence[float]) -> list[float]:
     """Milliseconds that the answer to each request took; nothing more after one that failed."""
     took: list[float] = []
     try:
-        with Wire(port) as wire:
+        with StressWire(port) as wire:
             wire.socket.settimeout(_PATIENCE)
             for due in dues:
                 began = due

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.stress.worker import Memory
-from benchmarks.table import markdown
+from support.markdown import markdown
+from support.worker import Memory
 
 _HEAD = (
     "scenario", "gateway", "held or moved", "p50 ms", "with", "p99 ms", "with", "ratio",

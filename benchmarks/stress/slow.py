@@ -13,24 +13,25 @@ from benchmarks.stress.plan import SLOWER, Plan
 from benchmarks.stress.probe import Latency, measured
 from benchmarks.stress.row import Row
 from benchmarks.stress.subjects import Subject
-from benchmarks.stress.worker import Memory
+from support.instance_process import InstanceProcess
+from support.worker import Memory
 
 _SETTLE = 3.0
 """Seconds until the buffers on the way to a slow reader are full, and nothing is left of those that went."""
 
 
-def play(plan: Plan, service: int) -> Iterator[Row]:
+def play(plan: Plan, service: InstanceProcess) -> Iterator[Row]:
     """All kinds together with latencies, then each kind alone for its memory; nginx beside Portico."""
     starts = subjects.installed()
     kinds = tuple(KINDS)
     each = plan.connections // len(kinds)
     for measure in (_arriving, _together):
         for start in starts:
-            with start(service) as subject:
+            with start(service.port) as subject:
                 yield measure(subject, each, kinds, plan)
     for kind in kinds:
         for start in starts:
-            with start(service) as subject:
+            with start(service.port) as subject:
                 yield _alone(subject, each, kind)
 
 

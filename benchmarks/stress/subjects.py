@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, Final
 
-from benchmarks import nginx_parts
-from benchmarks.address import Address
-from benchmarks.children import child, free_port
-from benchmarks.commands import python
-from benchmarks.cores import LOAD, for_gateway
-from benchmarks.peer import Site
-from benchmarks.readiness import wait_until_ready
-from benchmarks.stress.wire import Wire, request
-from benchmarks.stress.worker import Worker, children, server_of
+from benchmarks.stress.wire import StressWire, request
+from support import nginx as nginx_parts
+from support.cores import LOAD, for_gateway
+from support.instance_process import InstanceProcess
+from support.proc import children, holder
+from support.process import free_port
+from support.server import at
+from support.site import Site
+from support.worker import Worker
+from support.world import Gateway
 
-# Time-outs so long that none ends what a scenario holds, and room for any body.
-_PORTICO = """\
-gateway:
-  host: 127.0.0.1
-  port: {port}
-  workers: 1
-  admin: 127.0.0.1:0
-  limits: {{body_size: 1024GiB, header_timeout: 1h, body_timeout: 1h, idle_timeout: 1h}}
-  log: {{level: WARNING, access: "off"}}
-services:
-  stress: {{url: "http://127.0.0.1:{service}", health_check: false, timeout: {{response: 1h, idle: 1h}}}}
-"""
+_LONG: Final = "1h"
+"""Of all time-outs, so that none ends what a scenario holds; and there is room for any body."""
+_GATEWAY: Final[dict[str, Any]] = {
+    "workers": 1,
+    "limits": {"body_size": "1024GiB", "header_timeout": _LONG, "body_timeout": _LONG, "idle_timeout": _LONG},
+    "log": {"level": "WARNING", "access": "off"},
+}
+_SERVICE: Final[dict[str, Any]] = {"health_check": False, "timeout": {"response": _LONG, "idle": _LONG}}
 
 # Neither requests nor responses wait in files: both gateways pass on what comes while it comes.
 _NGINX = """\
@@ -63,24 +60,15 @@ class Subject:
 
 
 @contextmanager
-def service() -> Iterator[int]:
-    """The service; yields its port."""
-    port = free_port()
-    with helper("service", str(port)) as (process, directory):
-        wait_until_ready(process, Address(port), "/small", directory)
-        yield port
-
-
-@contextmanager
 def portico(service_port: int) -> Iterator[Subject]:
     """One worker of Portico before the service."""
-    with TemporaryDirectory(prefix="portico-stress-") as name:
-        site = Site(free_port(), service_port, Path(name))
-        file = site.write("portico.yaml", _PORTICO.format(port=site.port, service=service_port))
-        command = python("portico", "run", "--config", file)
-        with child(command, site.directory, for_gateway(1)) as process:
-            wait_until_ready(process, Address(site.port), "/readyz", site.directory)
-            yield _warm("portico", site.port, process.pid)
+    services = {"stress": {"url": f"http://127.0.0.1:{service_port}", **_SERVICE}}
+    gateway = Gateway({"gateway": _GATEWAY, "services": services}, port=free_port(), cores=for_gateway(1))
+    try:
+        gateway.start()
+        yield _warm("portico", gateway.port, gateway.workers())
+    finally:
+        gateway.end()
 
 
 @contextmanager
@@ -90,9 +78,13 @@ def nginx(service_port: int) -> Iterator[Subject]:
         site = Site(free_port(), service_port, Path(name))
         http = nginx_parts.UPSTREAM + nginx_parts.NO_LOG + _NGINX
         command = nginx_parts.command(site, http.format(backend=service_port, port=site.port))
-        with child(command, site.directory, for_gateway(1)) as process:
-            wait_until_ready(process, Address(site.port), "/api/stress/small", site.directory)
-            yield _warm("nginx", site.port, process.pid)
+        with at(site, command, "/api/stress/small", for_gateway(1)) as process:
+            yield _warm("nginx", site.port, children(process.pid))
+
+
+def service() -> InstanceProcess:
+    """The service."""
+    return InstanceProcess(cores=LOAD)
 
 
 def installed() -> list[Callable[[int], AbstractContextManager[Subject]]]:
@@ -100,19 +92,10 @@ def installed() -> list[Callable[[int], AbstractContextManager[Subject]]]:
     return [portico, nginx] if nginx_parts.version() else [portico]
 
 
-@contextmanager
-def helper(module: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A module of this package as a process of its own, away from the gateway's core; yields its directory too."""
-    with TemporaryDirectory(prefix="portico-stress-") as name:
-        directory = Path(name)
-        with child(python(f"benchmarks.stress.{module}", *arguments), directory, LOAD) as process:
-            yield process, directory
-
-
-def _warm(name: str, port: int, parent: int) -> Subject:
+def _warm(name: str, port: int, workers: Sequence[int]) -> Subject:
     """A gateway that has served a little: what it allocates once is no growth."""
-    with Wire(port) as wire:
+    with StressWire(port) as wire:
         for _ in range(200):
             wire.send(request("GET", "/small"))
             wire.json()
-        return Subject(name, port, server_of(wire.socket, children(parent)))
+        return Subject(name, port, Worker(holder(wire.socket, workers)))

@@ -8,29 +8,30 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
-from benchmarks.readiness import comes_true
 from benchmarks.stress import subjects
 from benchmarks.stress.plan import Plan
 from benchmarks.stress.row import Row
 from benchmarks.stress.subjects import Subject
-from benchmarks.stress.wire import Wire, request
+from benchmarks.stress.wire import SMALL, StressWire, request
+from support.instance_process import InstanceProcess
+from support.waiting import comes_true
 
 _GONE_WITHIN: Final = 10.0
 _SPARE: Final = 4
 """Descriptors that may come and go by themselves: the control process asks now and then, and so does this one."""
 
 
-def play(plan: Plan, service: int) -> Iterator[Row]:
+def play(plan: Plan, service: InstanceProcess) -> Iterator[Row]:
     """A quarter in each place; of each quarter, half leave with a FIN and half with a RST.
 
     But for those in a large response: with bytes unread, the kernel sends a RST for all.
     """
-    with subjects.portico(service) as subject, Wire(service) as straight:
+    with subjects.portico(service.port) as subject:
         descriptors = subject.worker.descriptors()
         before = subject.worker.begin()
         wires = [PLACES[number % len(PLACES)](subject.port) for number in range(plan.vanishing)]
         time.sleep(0.5)
-        most = _open_at_service(straight)
+        most = service.others()
         for number, wire in enumerate(wires):
             if number // len(PLACES) % 2:
                 wire.reset()
@@ -39,7 +40,7 @@ def play(plan: Plan, service: int) -> Iterator[Row]:
         began = time.monotonic()
         questions: dict[str, Callable[[], bool]] = {
             "exchanges are in flight": lambda: _in_flight(subject) == 0,
-            "connections to the service are open": lambda: _open_at_service(straight) == 0,
+            "connections to the service are open": lambda: service.others() == 0,
             "descriptors are open": lambda: subject.worker.descriptors() <= descriptors + _SPARE,
         }
         still = [what for what, is_over in questions.items() if not comes_true(is_over, _GONE_WITHIN)]
@@ -51,27 +52,27 @@ def play(plan: Plan, service: int) -> Iterator[Row]:
     yield row
 
 
-def _in_head(port: int) -> Wire:
-    wire = Wire(port)
+def _in_head(port: int) -> StressWire:
+    wire = StressWire(port)
     wire.send(request("GET", "/small")[:-10])
     return wire
 
 
-def _in_body(port: int) -> Wire:
-    wire = Wire(port)
+def _in_body(port: int) -> StressWire:
+    wire = StressWire(port)
     wire.send(request("POST", "/take", "Content-Length: 1000000") + b"x" * 100)
     return wire
 
 
-def _in_large_response(port: int) -> Wire:
-    wire = Wire(port, small=True)
+def _in_large_response(port: int) -> StressWire:
+    wire = StressWire(port, receive_buffer=SMALL)
     wire.send(request("GET", "/bytes/67108864"))
     wire.head()
     return wire
 
 
-def _in_slow_response(port: int) -> Wire:
-    wire = Wire(port)
+def _in_slow_response(port: int) -> StressWire:
+    wire = StressWire(port)
     wire.send(request("GET", "/events/1000/100"))
     wire.head()
     return wire
@@ -80,23 +81,18 @@ def _in_slow_response(port: int) -> Wire:
 PLACES: Final = (_in_head, _in_body, _in_large_response, _in_slow_response)
 
 
-def _leave(wire: Wire) -> None:
+def _leave(wire: StressWire) -> None:
     """Close with a FIN, if what came is little and can be read first."""
     wire.socket.setblocking(False)
     with suppress(BlockingIOError):
         wire.socket.recv(65536)
-    wire.socket.close()
+    wire.close()
 
 
 def _in_flight(subject: Subject) -> int:
     """As the gateway's own metrics say; this question goes through the gateway and is one of them."""
-    with Wire(subject.port) as wire:
+    with StressWire(subject.port) as wire:
         wire.send(b"GET /metrics HTTP/1.1\r\nHost: stress.test\r\nConnection: close\r\n\r\n")
         page = b"".join(bytes(piece) for piece in wire.pieces())
     found = re.search(rb"^gateway_requests_in_flight(?:\{[^}]*\})? ([0-9.]+)", page, re.MULTILINE)
     return int(float(found[1])) - 1 if found else -1
-
-
-def _open_at_service(straight: Wire) -> int:
-    straight.send(b"GET /open HTTP/1.1\r\nHost: stress.test\r\n\r\n")
-    return int(straight.json()["open"])

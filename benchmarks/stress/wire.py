@@ -6,16 +6,16 @@ import json
 import os
 import select
 import socket
-import struct
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from benchmarks.stress.chunks import LAST, Chunks
-from benchmarks.stress.pattern import PERIOD, Checker, as_file
+from support.chunks import LAST, Chunks
+from support.client import Wire
+from support.heads import split_head
+from support.pattern import PERIOD, Checker, as_file
 
-PATIENCE = 60.0
-"""Seconds after which what does not move counts as stuck."""
+SMALL = 8192
+"""Bytes of a receive buffer with which the kernel takes little of what the client does not read."""
 
 
 def request(method: str, target: str, *lines: str) -> bytes:
@@ -23,28 +23,15 @@ def request(method: str, target: str, *lines: str) -> bytes:
     return "\r\n".join([f"{method} /api/stress{target} HTTP/1.1", "Host: stress.test", *lines, "", ""]).encode()
 
 
-class Wire:
-    """One blocking connection; `small` keeps the kernel from taking much of what the client does not read."""
+class StressWire(Wire):
+    """One connection that reads into one buffer and sends bodies from the kernel's memory."""
 
-    def __init__(self, port: int, small: bool = False) -> None:
-        self.socket = socket.socket()
-        if small:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-        self.socket.settimeout(PATIENCE)
-        self.socket.connect(("127.0.0.1", port))
+    PATIENCE = 60.0
+
+    def __init__(self, port: int, *, receive_buffer: int = 0) -> None:
+        super().__init__(port, receive_buffer=receive_buffer)
         self._space = memoryview(bytearray(1 << 20))
         self._rest = b""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.socket.close()
-
-    def send(self, data: bytes) -> None:
-        self.socket.sendall(data)
 
     def send_pattern(self, size: int, chunked: bool) -> None:
         """A body of `size` bytes; from a file in memory, so that no byte is copied here."""
@@ -80,9 +67,8 @@ class Wire:
                 raise ConnectionError(f"closed in the middle of a head: {data!r}")
             data += more
         head, _, self._rest = data.partition(b"\r\n\r\n")
-        line, *lines = head.decode("latin-1").split("\r\n")
-        fields = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in lines)}
-        return {**fields, "status": line.split(" ")[1]}
+        (_, status, *_), fields = split_head(head)
+        return {**fields, "status": status}
 
     def pieces(self) -> Iterator[memoryview]:
         """What comes until the connection ends; each piece is valid until the next."""
@@ -103,13 +89,8 @@ class Wire:
             body += more
         return json.loads(body)
 
-    def reset(self) -> None:
-        """Leave with a RST."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.socket.close()
 
-
-def receive_sized(wire: Wire, size: int, pause: Callable[[], None] | None = None) -> Checker:
+def receive_sized(wire: StressWire, size: int, pause: Callable[[], None] | None = None) -> Checker:
     """The content of a response of `size` bytes, after its head; with a `pause` after every piece."""
     checker = Checker()
     for data in wire.pieces():
@@ -121,7 +102,7 @@ def receive_sized(wire: Wire, size: int, pause: Callable[[], None] | None = None
     return checker
 
 
-def receive_chunked(wire: Wire) -> Checker:
+def receive_chunked(wire: StressWire) -> Checker:
     """The content of a chunked response, after its head."""
     checker, chunks = Checker(), Chunks()
     for data in wire.pieces():
@@ -133,5 +114,5 @@ def receive_chunked(wire: Wire) -> Checker:
 
 
 def _wait_until_writable(sock: socket.socket) -> None:
-    if not select.select([], [sock], [], PATIENCE)[1]:
+    if not select.select([], [sock], [], StressWire.PATIENCE)[1]:
         raise TimeoutError("nobody takes what is sent")

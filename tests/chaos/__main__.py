@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks.commands import run
+from support.commands import run
 
 from .faults import FAULTS
 from .gateways import missing

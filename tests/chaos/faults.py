@@ -10,16 +10,15 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Final
 
-from benchmarks.readiness import comes_true
-
 from support.client import ask
+from support.instance_process import InstanceProcess
+from support.waiting import comes_true
 from support.world import Gateway, established
 
 from .configs import merged
 from .fault import Fault
 from .gateways import behind_haproxy, behind_nginx, haproxy, nginx, portico, two_porticos
 from .overload import OPEN, WAITING, ten_times
-from .processes import Instance
 from .row import Promise
 from .scene import Scene, under_load
 
@@ -31,10 +30,14 @@ _ARREARS: Final = 0.3
 """Seconds for what came to an instance while it was stopped: that is no new traffic."""
 
 
+Deed = Callable[[InstanceProcess], None]
+"""What is done to an instance."""
+
+
 # ---- instances
 
 
-def _instance(spoil: Callable[[Instance], None], mend: Callable[[Instance], None]) -> Callable[[Scene], None]:
+def _instance(spoil: Deed, mend: Deed) -> Callable[[Scene], None]:
     def play(scene: Scene) -> None:
         victim = scene.victim
         with scene.lasting():
@@ -170,8 +173,8 @@ def _number(gateway: Gateway) -> bytes:
 
 def _instance_fault(
     name: str,
-    spoil: Callable[[Instance], None],
-    mend: Callable[[Instance], None],
+    spoil: Deed,
+    mend: Deed,
     *,
     leaves: bool = True,
 ) -> Fault:
@@ -192,8 +195,8 @@ def _process_fault(name: str, play: Callable[[Scene], None], promise: Promise = 
 _FRONTS: Final = (behind_haproxy, behind_nginx)
 
 FAULTS: Final[tuple[Fault, ...]] = (
-    _instance_fault("killed", Instance.kill, Instance.start),
-    _instance_fault("stopped", Instance.hold, Instance.release),
+    _instance_fault("killed", InstanceProcess.kill, InstanceProcess.start),
+    _instance_fault("stopped", InstanceProcess.pause, InstanceProcess.resume),
     _manner_fault("failing"),
     _manner_fault("cutting"),
     _manner_fault("slow", leaves=False),

@@ -10,20 +10,18 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import yaml
-from benchmarks import nginx_parts
-from benchmarks.children import child, free_port, output_file
-from benchmarks.peer import Site, program
-from benchmarks.readiness import comes_true
-from benchmarks.stress.worker import children
 
-from support.client import Wire
+from support import haproxy as haproxy_parts
+from support import nginx as nginx_parts
+from support.proc import children
+from support.process import free_port
+from support.server import Server, at
+from support.site import Site, program
 from support.world import Gateway
 
 from .configs import config_of, merged
-from .processes import ALL_CORES
 
 HA: Final = Path(__file__).parents[2] / "deploy" / "ha"
-_START_WITHIN: Final = 10.0
 
 # Both peers with the time-outs, the workers and the number of tries that Portico is given in `configs`, and their other
 # defaults; what are workers to Portico and nginx are threads to HAProxy.
@@ -143,7 +141,7 @@ def nginx(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
     with _site(_workers(fault, instances)) as site:
         command = nginx_parts.command(site, _NGINX.format(port=site.port, servers=servers, bound=bound))
         with _running(command, site) as master:
-            yield Subject("nginx", [site.port], lambda: children(master))
+            yield Subject("nginx", [site.port], lambda: children(master.pid))
 
 
 @contextmanager
@@ -154,9 +152,8 @@ def haproxy(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
     bound = _HAPROXY_BOUND.format(most) if most else ""
     with _site(_workers(fault, instances)) as site:
         text = _HAPROXY.format(port=site.port, workers=site.workers, servers=servers, bound=bound)
-        command = [program("haproxy") or "haproxy", "-db", "-f", str(site.write("haproxy.cfg", text))]
-        with _running(command, site) as process:
-            yield Subject("haproxy", [site.port], lambda: [process])
+        with _running(haproxy_parts.command(site, text), site) as process:
+            yield Subject("haproxy", [site.port], lambda: [process.pid])
 
 
 @contextmanager
@@ -165,7 +162,7 @@ def behind_haproxy(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
     with _site(1) as site, _pair(fault, instances, "portico-behind-haproxy.yaml") as (one, two, config):
         where = {"HA_BIND": f"127.0.0.1:{site.port}", **_named("HA_GATEWAY_{}", "127.0.0.1:{}", (one, two))}
         settings = [f"{name}={value}" for name, value in where.items()]
-        command = ["env", *settings, program("haproxy") or "haproxy", "-db", "-f", str(HA / "haproxy.cfg")]
+        command = ["env", *settings, *haproxy_parts.run(str(HA / "haproxy.cfg"))]
         with _running(command, site, "/readyz"):
             yield Subject("behind haproxy", [site.port], gateways=[one, two], config=config)
 
@@ -206,8 +203,7 @@ def _pair(fault: str, instances: Sequence[int], name: str) -> Iterator[tuple[Gat
             stack.callback(gateway.end)
             gateway.start()
         for gateway in pair:
-            if not comes_true(lambda gateway=gateway: len(gateway.workers()) == 2, _START_WITHIN):  # type: ignore[misc]
-                raise RuntimeError(f"a gateway did not start\n{gateway.err()}")
+            gateway.wait_until_ready(lambda gateway=gateway: len(gateway.workers()) == 2)  # type: ignore[misc]
         yield pair[0], pair[1], config
 
 
@@ -233,19 +229,6 @@ def _site(workers: int) -> Iterator[Site]:
         yield Site(free_port(), 0, Path(name), workers)
 
 
-@contextmanager
-def _running(command: list[str], site: Site, path: str = "/small/ready") -> Iterator[int]:
-    """The id of the process that was started, once it passes requests on."""
-    with child(command, site.directory, ALL_CORES) as process:
-        comes_true(lambda: process.poll() is not None or _answers(site.port, path), _START_WITHIN)
-        if process.poll() is not None or not _answers(site.port, path):
-            raise RuntimeError(f"it did not start\n{output_file(site.directory).read_text(errors='replace')}")
-        yield process.pid
-
-
-def _answers(port: int, path: str) -> bool:
-    try:
-        with Wire(port) as wire:
-            return wire.ask("GET", path).status == 200
-    except Exception:  # whatever a server does that is not there yet
-        return False
+def _running(command: list[str], site: Site, path: str = "/small/ready") -> Server:
+    """The process, ready once it passes requests on."""
+    return at(site, command, path)

@@ -10,9 +10,10 @@ Nothing is tried again here: a browser would repeat what was closed unanswered, 
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -21,9 +22,10 @@ from typing import Any, Final
 import uvloop
 
 from support.frames import CLOSE, TEXT, closing, encode
+from support.instance_answers import PIECE
+from support.pattern import content as pattern
 
 from .outcome import LARGE, POST, WEBSOCKET, Failure, Outcome, Report
-from .service import PIECE
 from .talk import Talk
 
 OUTCOMES: Final = "outcomes.jsonl"
@@ -31,8 +33,10 @@ PATIENCE: Final = 6.0
 """Seconds for one answer, and for the next piece of a stream."""
 _LOOK: Final = 0.1
 _CONTENT: Final = bytes(range(256)) * 16
-_PIECES, _EVENTS = 40, 20
-_LARGE: Final = PIECE * 256
+_LARGE: Final = pattern(2 << 20)
+_DOWNLOAD: Final = pattern(40 * PIECE)
+_EVENTS: Final = 20
+_EVENT: Final = re.compile(rb"data: (\d+) \d+\n\n")
 _GOING_AWAY: Final = 1001
 
 
@@ -98,7 +102,7 @@ async def ask(load: Load, talk: Talk, outcome: Outcome) -> None:
         answer = await talk.ask(outcome, "POST", "/echo", content)
     elif outcome.client == LARGE:
         content = _LARGE
-        answer = await talk.ask(outcome, "GET", f"/large/{len(content) // len(PIECE)}")
+        answer = await talk.ask(outcome, "GET", f"/bytes/{len(content)}")
     else:
         content = b"%d" % next(load.numbers)
         answer = await talk.ask(outcome, "GET", f"/small/{content.decode()}")
@@ -155,9 +159,8 @@ async def _fresh(load: Load) -> None:
         await load.pause(0.04)
 
 
-def _streaming(client: str, target: str, pieces: Iterable[bytes]) -> Client:
+def _streaming(client: str, target: str, is_right: Callable[[bytes], bool]) -> Client:
     """A response that takes two seconds, over and over."""
-    expected = b"".join(pieces)
 
     async def run(load: Load) -> None:
         while not load.over.is_set():
@@ -165,7 +168,7 @@ def _streaming(client: str, target: str, pieces: Iterable[bytes]) -> Client:
                 async with asyncio.timeout(PATIENCE):
                     talk = await load.connect()
                 try:
-                    _expect(await _stream(talk, outcome, target) == expected)
+                    _expect(is_right(await _stream(talk, outcome, target)))
                 finally:
                     talk.close()
             await load.pause(0.1)
@@ -181,6 +184,11 @@ async def _stream(talk: Talk, outcome: Outcome, target: str) -> bytes:
             came += piece
             patience.reschedule(asyncio.get_running_loop().time() + PATIENCE)
     return bytes(came)
+
+
+def _are_events(content: bytes) -> bool:
+    """All of them, in order, and nothing else."""
+    return [int(number) for number in _EVENT.findall(content)] == [*range(_EVENTS)] and not _EVENT.sub(b"", content)
 
 
 async def _websocket(load: Load) -> None:
@@ -233,8 +241,8 @@ MIXTURE: Final[tuple[tuple[Client, int], ...]] = (
     (_keeping("get", 0.7), 4),
     (_keeping(POST, 0.04), 2),
     (_fresh, 2),
-    (_streaming("download", f"/download/{_PIECES}/50", [PIECE] * _PIECES), 2),
-    (_streaming("events", f"/events/{_EVENTS}/100", (b"data: %d\n\n" % n for n in range(_EVENTS))), 2),
+    (_streaming("download", f"/bytes/{len(_DOWNLOAD)}/50", _DOWNLOAD.__eq__), 2),
+    (_streaming("events", f"/events/{_EVENTS}/100", _are_events), 2),
     (_websocket, 3),
 )
 """Which clients, and how many of each: about two hundred requests a second."""

@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.cores import LOAD
-from benchmarks.stress.worker import Worker
+from support.cores import LOAD
+from support.instance_process import InstanceProcess
+from support.worker import Worker
 
-from . import outcome
 from .fault import Fault
 from .gateways import Start
-from .load import OUTCOMES
 from .outcome import HEALTH, LARGE, Outcome
-from .processes import Instance, Process, module
+from .processes import asked
 from .row import Row, Span, p99
 from .slowed import slowed
 
@@ -39,24 +38,6 @@ _SENT: Final = 9.0
 """Times the capacity that an open loop has to have sent, or it was none."""
 _LATE: Final = 0.1
 """Seconds late that 99 in 100 may be sent, or it is the load that limits."""
-
-
-class _Asking(Process):
-    """One of the modules that ask, on the cores of the load."""
-
-    def __init__(self, seconds: float, name: str, *arguments: object) -> None:
-        super().__init__(LOAD)
-        self._command = module(name, *arguments)
-        self._patience = seconds + 30
-
-    def command(self) -> list[str]:
-        return self._command
-
-    def outcomes(self) -> list[Outcome]:
-        assert self.process is not None
-        if self.process.wait(self._patience):
-            raise RuntimeError(f"the load failed\n{self.output()}")
-        return outcome.read(self.directory / OUTCOMES)
 
 
 @dataclass(frozen=True)
@@ -87,8 +68,8 @@ def ten_times(crowd: Crowd) -> Callable[[Fault, Start, float], Row]:
     def run(fault: Fault, start: Start, seconds: float) -> Row:
         lasts = min(seconds * _LASTS, _MOST)
         with (
-            Instance("a", LOAD) as one,
-            Instance("b", LOAD) as two,
+            InstanceProcess("a", LOAD) as one,
+            InstanceProcess("b", LOAD) as two,
             start(fault.name, [one.port, two.port]) as subject,
             slowed(*subject.workers()) as worker,
         ):
@@ -119,8 +100,7 @@ def _measured(worker: Worker, port: int, crowd: Crowd, lasts: float) -> Found:
 
 def _in_turn(port: int, client: str, clients: int, seconds: float, rate: float = 0.0) -> list[Outcome]:
     """By so many clients, who each wait for an answer before they ask again."""
-    with _Asking(seconds, "flood", port, client, clients, seconds, rate) as asking:
-        return asking.outcomes()
+    return asked(seconds, "flood", port, client, clients, seconds, rate)
 
 
 def _in_turn_by_many(port: int, seconds: float, rate: float) -> list[Outcome]:
@@ -128,8 +108,7 @@ def _in_turn_by_many(port: int, seconds: float, rate: float) -> list[Outcome]:
 
 
 def _in_any_case(port: int, seconds: float, rate: float) -> list[Outcome]:
-    with _Asking(seconds, "open_loop", port, seconds, rate) as asking:
-        return asking.outcomes()
+    return asked(seconds, "open_loop", port, seconds, rate)
 
 
 def judge_waiting(row: Row, found: Found) -> None:

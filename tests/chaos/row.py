@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from benchmarks.table import markdown
+from support.markdown import markdown
 
 from .outcome import IDEMPOTENT, POST, STREAMS, TIMED, WEBSOCKET, Outcome
 

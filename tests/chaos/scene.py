@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from benchmarks.readiness import comes_true
+from support.instance_process import InstanceProcess
+from support.waiting import comes_true
 
 from .fault import Fault
 from .gateways import Start, Subject
 from .outcome import TIMED, Outcome
-from .processes import Instance, LoadProcess
+from .processes import LoadProcess
 from .row import Row, Span
 
 BACK_WITHIN: Final = 20.0
@@ -29,7 +30,7 @@ class Scene:
     """What a fault has to play with, and what it notes. `seconds` is how long before and after are looked at."""
 
     subject: Subject
-    instances: Sequence[Instance]
+    instances: Sequence[InstanceProcess]
     seconds: float
     began: float = field(default_factory=time.monotonic)
     during: Span = (0.0, 0.0)
@@ -38,7 +39,7 @@ class Scene:
     broken: list[str] = field(default_factory=list)
 
     @property
-    def victim(self) -> Instance:
+    def victim(self) -> InstanceProcess:
         """The instance that is broken."""
         return self.instances[0]
 
@@ -78,8 +79,8 @@ def under_load(play: Callable[[Scene], None]) -> Callable[[Fault, Start, float],
 
     def run(fault: Fault, start: Start, seconds: float) -> Row:
         with (
-            Instance("a") as one,
-            Instance("b") as two,
+            InstanceProcess("a") as one,
+            InstanceProcess("b") as two,
             start(fault.name, [one.port, two.port]) as subject,
             LoadProcess(subject.ports, _MOST) as load,
         ):
@@ -89,7 +90,7 @@ def under_load(play: Callable[[Scene], None]) -> Callable[[Fault, Start, float],
             scene.wait(1)
             play(scene)
             scene.wait(1)
-            return _judged(fault, scene, load.end())
+            return _judged(fault, scene, load.finish())
 
     return run
 

@@ -7,15 +7,15 @@ process that never rests (`setpriority(2)`), and the load is small, too. The sam
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from benchmarks.cores import for_gateway, pinned
-from benchmarks.stress.worker import Worker
+from support.cores import for_gateway
+from support.process import Process
+from support.worker import Worker
 
 _NICE: Final = 10
 """Beside one busy process of priority 0: about a tenth of the core (`sched(7)`)."""
@@ -25,32 +25,21 @@ _BUSY: Final = "import time\nend = time.time() + 120\nwhile time.time() < end: p
 
 @contextmanager
 def slowed(pid: int) -> Iterator[Worker]:
-    """A worker on one core, next to a process of this session that takes most of it."""
+    """A worker on one core, next to a process that takes most of it."""
     core = for_gateway(1)
     os.sched_setaffinity(pid, core)
     _lower(pid)
-    with pinned(core):
-        busy = subprocess.Popen([sys.executable, "-c", _BUSY])
-    try:
+    with Process(sys.executable, "-c", _BUSY, cores=core):
         yield Worker(pid)
-    finally:
-        busy.kill()
-        busy.wait()
 
 
 def _lower(pid: int) -> None:
-    """Lower its priority, or that of its session if that is another one than ours.
+    """Lower its priority, or that of its session: each gateway here has one of its own.
 
     Linux may share a core among sessions first, and among the processes of each then; a process's own priority counts
-    within its session only (`sched(7)`, the autogroup feature). A peer has a session of its own, Portico has ours.
+    within its session only (`sched(7)`, the autogroup feature).
     """
-    group, ours = Path(f"/proc/{pid}/autogroup"), Path("/proc/self/autogroup")
-    if _IS_AUTOGROUPED.exists() and _IS_AUTOGROUPED.read_text().strip() == "1" and _name(group) != _name(ours):
-        group.write_text(str(_NICE))
+    if _IS_AUTOGROUPED.exists() and _IS_AUTOGROUPED.read_text().strip() == "1":
+        Path(f"/proc/{pid}/autogroup").write_text(str(_NICE))
     else:
         os.setpriority(os.PRIO_PROCESS, pid, _NICE)
-
-
-def _name(group: Path) -> str:
-    """Of `/autogroup-25 nice 0` the first word."""
-    return group.read_text().split()[0]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from support.frames import Frame, decode, missing
+from support.heads import split_head
 from support.websocket import OFFER
 
 from .outcome import Failure, Outcome
@@ -100,10 +101,9 @@ class Talk:
                 yield piece
 
     async def _head(self) -> Head:
-        line, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        fields = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in lines)}
+        (_, status, *_), fields = split_head(await self._reader.readuntil(b"\r\n\r\n"))
         self._closes = fields.get("connection", "").lower() == "close"
-        return Head(int(line.split(" ")[1]), fields)
+        return Head(int(status), fields)
 
     async def _reason(self, head: Head) -> str:
         """The word that a gateway gives for its refusal; that a service refused needs no more words."""

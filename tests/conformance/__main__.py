@@ -7,32 +7,34 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from wire.world import corpus
+from support.backend import Backend
+from support.corpus import corpus
 
 from .gateways import CONTESTANTS, Contestant
 from .outcomes import lets_through, of_request, of_response
 from .page import Page, Table, write
 from .player import address_of, play_all
-from .recorder import RecordingService
-from .responder import ScriptedService, see_all
+from .recorder import Recorder
+from .responder import by_script, see_all
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 QUIET = 1.0
 """Seconds after which a gateway that has not answered is taken to wait for more."""
 
 
-async def _requests(contestant: Contestant, cases: list[Any]) -> list[str]:
-    async with RecordingService() as service, contestant.start(service.port) as port:
-        heard = await play_all(cases, port, QUIET)
+def _requests(contestant: Contestant, cases: list[Any]) -> list[str]:
+    recorder = Recorder()
+    with Backend(recorder) as service, contestant.start(service.port) as port:
+        heard = asyncio.run(play_all(cases, port, QUIET))
         return [
-            of_request(case, each, service.of(address_of(number)))
+            of_request(case, each, recorder.of(address_of(number)))
             for number, (case, each) in enumerate(zip(cases, heard, strict=True))
         ]
 
 
-async def _responses(contestant: Contestant, cases: list[Any]) -> list[str]:
-    async with ScriptedService(cases) as service, contestant.start(service.port) as port:
-        seen = await see_all(cases, port, QUIET)
+def _responses(contestant: Contestant, cases: list[Any]) -> list[str]:
+    with Backend(by_script(cases)) as service, contestant.start(service.port) as port:
+        seen = asyncio.run(see_all(cases, port, QUIET))
         return [of_response(case, number, each) for number, (case, each) in enumerate(zip(cases, seen, strict=True))]
 
 
@@ -42,8 +44,8 @@ def main() -> int:
     responses = corpus("response")
     versions = {each: each.find() for each in CONTESTANTS}
     present = [each for each in CONTESTANTS if versions[each]]
-    asked = Table("Requests", requests, {each.name: asyncio.run(_requests(each, requests)) for each in present})
-    given = Table("Responses", responses, {each.name: asyncio.run(_responses(each, responses)) for each in present})
+    asked = Table("Requests", requests, {each.name: _requests(each, requests) for each in present})
+    given = Table("Responses", responses, {each.name: _responses(each, responses) for each in present})
     page = Page({each.name: versions[each] or "" for each in present}, [asked, given])
     print(page.counts())
     for each in CONTESTANTS:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from wire.world import raw_bytes
+from support.corpus import raw_bytes
 
 from .strict import Head, NotStrictError, take_response
 

@@ -1,4 +1,4 @@
-"""A service that keeps every byte it gets, per connection, and answers each strictly valid request with a small 200.
+"""A service that keeps what it gets, per client, and answers each strictly valid request with a small 200.
 
 The client's address, which the gateway reports, tells whose request it is: every case has an address of its own. A
 request without one came out of the request before it on its connection.
@@ -6,10 +6,11 @@ request without one came out of the request before it on its connection.
 
 from __future__ import annotations
 
-import asyncio
 import re
+import threading
 from dataclasses import dataclass, field
-from typing import Self
+
+from support.backend import Connection
 
 from .strict import Head, NotStrictError, take_request
 
@@ -27,67 +28,42 @@ class Arrived:
     """Requests of which a whole head arrived."""
 
 
-class _Connection(asyncio.Protocol):
-    transport: asyncio.Transport
-
-    def __init__(self, service: RecordingService) -> None:
-        self.service = service
-        self.received = self.pending = b""
-        self.address = ""
-        self.noted = self.broken = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.service.connections.append(self)
-
-    def data_received(self, data: bytes) -> None:
-        self.received += data
-        self.pending += data
-        while self.pending and not self.broken:
-            self._note_head()
-            try:
-                found = take_request(self.pending)
-            except NotStrictError as error:
-                self.broken = True
-                self.service.of(self.address).faults.append(f"{error}: {self.pending[:300]!r}")
-                self.transport.close()
-                return
-            if found is None:
-                return
-            request, self.pending = found
-            self.noted = False
-            self.service.of(self.address).requests.append(request)
-            self.transport.write(ANSWER if request.method == "HEAD" else ANSWER + b"ok")
-
-    def _note_head(self) -> None:
-        head, end, _ = self.pending.partition(b"\r\n\r\n")
-        if end and not self.noted:
-            self.noted = True
-            reported = _REPORTED.search(head + b"\r\n")
-            self.address = reported[1].decode() if reported else self.address
-            self.service.of(self.address).started += 1
-
-
-class RecordingService:
-    """Listens on a free port of the loopback."""
+class Recorder:
+    """The script of the service; what came is asked for by client address."""
 
     def __init__(self) -> None:
-        self.connections: list[_Connection] = []
         self.arrived: dict[str, Arrived] = {}
+        self._lock = threading.Lock()
 
     def of(self, address: str) -> Arrived:
         """What a client's requests brought here."""
-        return self.arrived.setdefault(address, Arrived())
+        with self._lock:
+            return self.arrived.setdefault(address, Arrived())
 
-    async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        self.server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=1024)
-        self.port: int = self.server.sockets[0].getsockname()[1]
-        return self
+    def __call__(self, connection: Connection) -> None:
+        address, pending, is_noted = "", b"", False
+        while data := connection.receive():
+            pending += data
+            while pending:
+                if not is_noted and b"\r\n\r\n" in pending:
+                    is_noted = True
+                    address = _client_of(pending) or address
+                    self.of(address).started += 1
+                try:
+                    found = take_request(pending)
+                except NotStrictError as error:
+                    self.of(address).faults.append(f"{error}: {pending[:300]!r}")
+                    return
+                if found is None:
+                    break
+                request, pending = found
+                is_noted = False
+                self.of(address).requests.append(request)
+                connection.send(ANSWER if request.method == "HEAD" else ANSWER + b"ok")
 
-    async def __aexit__(self, *_: object) -> None:
-        self.server.close()
-        for connection in self.connections:
-            connection.transport.abort()
-        await asyncio.sleep(0)
+
+def _client_of(data: bytes) -> str:
+    """Whom the gateway reports in the head that is there; empty where it reports nobody."""
+    head, _, _ = data.partition(b"\r\n\r\n")
+    reported = _REPORTED.search(head + b"\r\n")
+    return reported[1].decode() if reported else ""

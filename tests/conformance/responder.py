@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
-from wire.world import raw_bytes
+from support.backend import Connection, Script
+from support.corpus import raw_bytes
 
 from .player import AT_ONCE, PATIENCE, Heard, converse
-from .strict import Head, take_request
+from .strict import take_request
 
 _HERE = "127.0.0.1"
 _LEAVES_AFTER = 0.5
@@ -18,53 +19,27 @@ _LEAVES_AFTER = 0.5
 takes what came for a response until the end gets that end."""
 
 
-class ScriptedService:
+def by_script(cases: list[Any]) -> Script:
     """Answers `/case/N` with the bytes of case N, and `/own/X` with `own X`; all else that comes is an error."""
 
-    def __init__(self, cases: list[Any]) -> None:
-        self.cases = cases
-        self.requests: list[str] = []
-        self.writers: list[asyncio.StreamWriter] = []
-
-    async def __aenter__(self) -> Self:
-        self.server = await asyncio.start_server(self._serve, _HERE, 0, backlog=1024)
-        self.port: int = self.server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.server.close()
-        for writer in self.writers:
-            writer.transport.abort()
-        await asyncio.sleep(0)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.writers.append(writer)
+    def serve(connection: Connection) -> None:
         pending = b""
-        patience: float | None = None
-        with suppress(ConnectionError, TimeoutError):
-            while data := await asyncio.wait_for(reader.read(65536), patience):
-                pending += data
-                while found := take_request(pending):
-                    request, pending = found
-                    self.requests.append(request.target)
-                    if not self._answer(request, writer):
-                        await writer.drain()
-                        writer.close()
-                        return
-                    if request.target.startswith("/case/"):
-                        patience = _LEAVES_AFTER
-        writer.close()
+        while data := connection.receive():
+            pending += data
+            while found := take_request(pending):
+                request, pending = found
+                _, kind, name = request.target.split("/")
+                assert kind in ("own", "case"), request.target
+                if kind == "own":
+                    connection.answer(f"own {name}".encode())
+                    continue
+                case = cases[int(name)]
+                connection.send(raw_bytes(case["raw"]))
+                if case.get("eof"):
+                    return
+                connection.socket.settimeout(_LEAVES_AFTER)
 
-    def _answer(self, request: Head, writer: asyncio.StreamWriter) -> bool:
-        """Whether the connection stays open."""
-        _, kind, name = request.target.split("/")
-        if kind == "own":
-            body = f"own {name}".encode()
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-            return True
-        case = self.cases[int(name)]
-        writer.write(raw_bytes(case["raw"]))
-        return not case.get("eof")
+    return serve
 
 
 @dataclass

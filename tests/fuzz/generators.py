@@ -9,7 +9,7 @@ import json
 from random import Random
 from typing import Any, Final
 
-from wire.world import corpus, raw_bytes
+from support.corpus import corpus, raw_bytes
 
 from .case import Answer, Case
 from .plan import TOKEN

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from support.hand_transport import HandTransport
+
 _MOST_TURNS: Final = 20_000
 """Turns without rest from which a loop counts as hanging; the longest honest run has a few hundred."""
 
@@ -67,7 +69,7 @@ class HandLoop(asyncio.BaseEventLoop):
         self.faults.append(f"{context.get('message')}: {context.get('exception')!r}")
 
 
-class Line(asyncio.Transport):
+class Line(HandTransport):
     """One TCP connection: to the gateway its transport; the other methods are what the peer does.
 
     As with a real one, reads come one per callback, a pause stops them and the end behind them, and what the peer does
@@ -86,7 +88,7 @@ class Line(asyncio.Transport):
         self.inbox: deque[bytes | None] = deque()
         """What the peer has sent and the gateway has not read; None is the end."""
         self.peer_reads = self.reading = True
-        self.closing = self.lost = self.cut = self.eof_written = self.eof_told = self.stalled = False
+        self.lost = self.cut = self.eof_told = self.stalled = False
         self.high = 65536
         protocol.connection_made(self)
 
@@ -128,23 +130,11 @@ class Line(asyncio.Transport):
             self.stalled = True
             self.protocol.pause_writing()
 
-    def writelines(self, pieces: Any) -> None:
-        self.write(b"".join(pieces))
-
-    def write_eof(self) -> None:
-        self.eof_written = True
-
-    def can_write_eof(self) -> bool:
-        return True
-
     def get_write_buffer_size(self) -> int:
         return len(self.unsent)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self.high = high or self.high
-
-    def is_closing(self) -> bool:
-        return self.closing
 
     def close(self) -> None:
         if not self.closing:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from support.backend import Backend
+from support.websocket import EchoServers
+from support.world import Gateway
 
 
 @pytest.fixture
@@ -15,3 +17,17 @@ def backend() -> Iterator[Backend]:
     with Backend() as own:
         yield own
         assert not own.errors, own.errors
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[EchoServers]:
+    """Services of WebSockets as others write them."""
+    with EchoServers() as own:
+        yield own
+
+
+@pytest.fixture(scope="module")
+def echoing(servers: EchoServers) -> Iterator[Gateway]:
+    """A gateway before them."""
+    with Gateway({"services": servers.services}) as own:
+        yield own

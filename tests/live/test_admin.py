@@ -12,9 +12,8 @@ import pytest
 from support.backend import Backend, Refusing
 from support.client import ask
 from support.messages import Message
+from support.portico import run_portico
 from support.world import Gateway, until
-
-from .test_processes import run_portico
 
 
 @pytest.fixture(scope="module")

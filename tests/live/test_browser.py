@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 from typing import Any
 
-import pytest
-
 from support.backend import Backend, Connection, content
+from support.browser import browser_page, needs_chromium, page_server
+from support.tokens import SECRET, token
 from support.world import Gateway
-
-from .test_policies import SECRET, token
-
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 
 CALL = """
 async ([url, token, body]) => {
@@ -40,19 +32,13 @@ async ([url, token, body]) => {
 """
 
 
-def page_server(connection: Connection) -> None:
-    while connection.next_request() is not None:
-        connection.answer(b"<!doctype html><title>another origin</title>", "200 OK", "Content-Type: text/html")
-
-
 def service(connection: Connection) -> None:
     while (asked := connection.next_request()) is not None:
         connection.answer(asked.body, "200 OK", "X-Total: 7")
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+@needs_chromium
 def test_fetch_from_another_origin() -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     body = content(70_000)
     with Backend(page_server) as pages, Backend(service) as backend:
         cors = {"allow_origins": [pages.url], "allow_credentials": True, "expose_headers": ["X-Total"]}
@@ -65,25 +51,20 @@ def test_fetch_from_another_origin() -> None:
                 "closed": {**plain, "policies": {"cors": {"allow_origins": ["https://else.test"]}}},
             }
         }
-        with Gateway(config) as gateway, playwright.sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-            try:
-                page = browser.new_page()
-                page.goto(f"{pages.url}/")
+        with Gateway(config) as gateway, browser_page() as page:
+            page.goto(f"{pages.url}/")
 
-                def fetch(target: str, text: str) -> Any:
-                    coded = base64.b64encode(body).decode()
-                    return page.evaluate(CALL, [f"{gateway.url}{target}", text, coded])
+            def fetch(target: str, text: str) -> Any:
+                coded = base64.b64encode(body).decode()
+                return page.evaluate(CALL, [f"{gateway.url}{target}", text, coded])
 
-                for name, exposed in (("open", None), ("named", "7")):
-                    found = fetch(f"/api/{name}/x", token(sub="alice"))
-                    assert found.get("status") == 200, json.dumps(found)[:500]
-                    assert base64.b64decode(found["body"]) == body
-                    assert found["exposed"] == exposed
-                assert fetch("/api/open/x", "")["status"] == 401, "a page can read why it was refused"
-                assert "error" in fetch("/api/closed/x", ""), "the browser keeps it from a page of an origin not named"
-            finally:
-                browser.close()
+            for name, exposed in (("open", None), ("named", "7")):
+                found = fetch(f"/api/{name}/x", token(sub="alice"))
+                assert found.get("status") == 200, json.dumps(found)[:500]
+                assert base64.b64decode(found["body"]) == body
+                assert found["exposed"] == exposed
+            assert fetch("/api/open/x", "")["status"] == 401, "a page can read why it was refused"
+            assert "error" in fetch("/api/closed/x", ""), "the browser keeps it from a page of an origin not named"
         # no preflight reached the service, and the refused ones did not either
         assert [each.method for each in backend.requests] == ["PUT", "PUT"]
         fields = {name.lower(): value for name, value in backend.requests[0].fields}

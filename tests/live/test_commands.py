@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from support.authority import Authority
+from support.portico import run_portico
 from support.world import Gateway
-
-from .test_processes import run_portico
 
 GOOD = """
 gateway: {port: 8000}

@@ -9,8 +9,9 @@ import pytest
 
 from conformance.gateways import portico
 from conformance.player import Heard, address_of, play_all
-from conformance.recorder import Arrived, RecordingService
-from wire.world import corpus, raw_bytes
+from conformance.recorder import Arrived, Recorder
+from support.backend import Backend
+from support.corpus import corpus, raw_bytes
 
 CASES = corpus("request")
 LIMITS = {"url_length": 256, "header_size": 1024, "header_count": 10, "body_size": 10}
@@ -27,11 +28,11 @@ def name_of(case: Any) -> str:
     return f"{case['file']}: {case['name']}"
 
 
-async def _verdicts(cases: list[Any], limits: dict[str, int]) -> list[Verdict]:
-    async with RecordingService() as service:
-        async with portico(service.port, limits) as port:
-            heard = await play_all(cases, port, probe=True)
-        return [(each, service.of(address_of(number))) for number, each in enumerate(heard)]
+def _verdicts(cases: list[Any], limits: dict[str, int]) -> list[Verdict]:
+    recorder = Recorder()
+    with Backend(recorder) as service, portico(service.port, limits) as port:
+        heard = asyncio.run(play_all(cases, port, probe=True))
+    return [(each, recorder.of(address_of(number))) for number, each in enumerate(heard)]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def verdicts() -> dict[str, Verdict]:
     """Every case, played once."""
     plain = [case for case in CASES if "limits" not in case]
     limited = [case for case in CASES if "limits" in case]
-    played = asyncio.run(_verdicts(plain, {})) + asyncio.run(_verdicts(limited, LIMITS))
+    played = _verdicts(plain, {}) + _verdicts(limited, LIMITS)
     return dict(zip(map(name_of, plain + limited), played, strict=True))
 
 
@@ -49,7 +50,7 @@ SMUGGLED = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 def test_nothing_behind_a_refused_request_reaches_the_service() -> None:
     refused = [case for case in CASES if "refuse" in case and not {"open", "limits"} & {*case}]
     followed = [{**case, "raw": raw_bytes(case["raw"]).decode("latin-1") + SMUGGLED} for case in refused]
-    for case, (heard, arrived) in zip(refused, asyncio.run(_verdicts(followed, {})), strict=True):
+    for case, (heard, arrived) in zip(refused, _verdicts(followed, {}), strict=True):
         assert len(arrived.requests) == len(case.get("accept", [])), name_of(case)
         assert arrived.faults == [], name_of(case)
         assert len(heard.statuses) == len(arrived.requests) + 1, name_of(case)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from conformance.gateways import portico
-from conformance.responder import ScriptedService, Seen, see_all
-from wire.world import corpus
+from conformance.responder import Seen, by_script, see_all
+from support.backend import Backend
+from support.corpus import corpus
 
 CASES = corpus("response")
 
@@ -18,19 +19,13 @@ def name_of(case: Any) -> str:
     return f"{case['file']}: {case['name']}"
 
 
-async def _see() -> list[Seen]:
-    async with ScriptedService(CASES) as service:
-        async with portico(service.port) as port:
-            seen = await see_all(CASES, port)
-        asked = {target for target in service.requests if target.startswith("/case/")}
-        assert len(asked) == len(CASES)
-        return seen
-
-
 @pytest.fixture(scope="module")
 def seen() -> dict[str, Seen]:
     """Every case, seen once."""
-    return dict(zip(map(name_of, CASES), asyncio.run(_see()), strict=True))
+    with Backend(by_script(CASES)) as service, portico(service.port) as port:
+        played = asyncio.run(see_all(CASES, port))
+    assert not service.errors, service.errors
+    return dict(zip(map(name_of, CASES), played, strict=True))
 
 
 @pytest.mark.parametrize(("number", "case"), [*enumerate(CASES)], ids=[*map(name_of, CASES)])

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.peer import Site, program
 
 from chaos.gateways import HA, nginx_of_ha
+from support.site import Site, program
 
 
 def check(*command: str, cwd: Path | None = None) -> str:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from support.backend import Backend, Connection, Refusing
+from support.backend import Backend, Refusing
 from support.client import Wire
+from support.metrics import page, samples
+from support.scripts import hung
 from support.world import Gateway, until
-
-
-def hung(connection: Connection) -> None:
-    connection.wait_for_end()
 
 
 @pytest.fixture(scope="module")
@@ -100,20 +97,6 @@ def test_health_asked_by_many_at_once(gateway: Gateway) -> None:
 
 # ---- metrics
 
-_SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? (\S+)")
-
-
-def samples(page: str) -> dict[tuple[str, tuple[str, ...]], float]:
-    """Every sample of a page, by name and its labels in order of name."""
-    found = {}
-    for line in page.splitlines():
-        if line and not line.startswith("#"):
-            match = _SAMPLE.fullmatch(line)
-            assert match, line
-            labels = tuple(sorted(re.findall(r'\w+="[^"]*"', match[2] or "")))
-            found[match[1], labels] = float(match[3])
-    return found
-
 
 def test_metrics_are_those_of_the_seed(backend: Backend) -> None:
     with Gateway({"services": {"echo": backend}}) as gateway:
@@ -167,7 +150,7 @@ def test_two_workers_add_up(gateway: Gateway) -> None:
         thread.join(60)
     labels = ('method="GET"', 'service="good"')
     for _ in range(4):
-        found = samples(gateway.get("/metrics").body.decode())
+        found = page(gateway)
         assert found["gateway_requests_total", (*labels, 'status="200"')] == 400
         assert found["gateway_request_duration_seconds_count", labels] == 400
         assert found["gateway_workers", ()] == 2
@@ -181,7 +164,7 @@ def test_what_a_dead_worker_counted_is_not_lost(backend: Backend) -> None:
             assert gateway.get("/api/echo/x").status == 200
 
         def total() -> float:
-            found = samples(gateway.get("/metrics").body.decode())
+            found = page(gateway)
             return found["gateway_requests_total", ('method="GET"', 'service="echo"', 'status="200"')]
 
         assert total() == 30  # asking collects: what is known now survives

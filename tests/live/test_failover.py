@@ -4,77 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
 from support.backend import Backend, Connection, Refusing, Script, well_behaved
+from support.breakers import CLOSED, HALF_OPEN, OPEN, openings, state, turns
 from support.client import PATIENCE, request
 from support.messages import CutShortError, Message
+from support.metrics import metric
+from support.running import be_well, running, served_by, service
+from support.scripts import hangs, resets, resets_in_the_middle, says, talks_nonsense, waits_for
+from support.sockets import full_port
 from support.world import Gateway, until
-
-CLOSED, HALF_OPEN, OPEN = 0.0, 1.0, 2.0
-
-
-def says(status: str, *lines: str) -> Script:
-    def answer(connection: Connection) -> None:
-        while connection.next_request() is not None:
-            connection.answer(status.encode(), status, *lines)
-
-    return answer
-
-
-def hangs(connection: Connection) -> None:
-    connection.next_request()
-    connection.wait_for_end()
-
-
-def resets(connection: Connection) -> None:
-    connection.next_request()
-    connection.reset()
-
-
-def resets_in_the_middle(connection: Connection) -> None:
-    connection.next_request()
-    connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
-    connection.reset()
-
-
-def talks_nonsense(connection: Connection) -> None:
-    connection.next_request()
-    connection.send(b"this is no HTTP\r\n\r\n")
-
-
-def service(*backends: Backend | Refusing, **settings: Any) -> dict[str, Any]:
-    return {"instances": [each.url for each in backends], "health_check": False, **settings}
-
-
-def metric(gateway: Gateway, name: str, **labels: str) -> float | None:
-    """One sample of the metrics page; None where it is not there."""
-    wanted = ",".join(f'{key}="{value}"' for key, value in sorted(labels.items()))
-    for line in gateway.get("/metrics").body.decode().splitlines():
-        if line.startswith(f"{name}{{{wanted}}} "):
-            return float(line.rpartition(" ")[2])
-    return None
-
-
-def state(gateway: Gateway, backend: Backend | Refusing) -> float | None:
-    return metric(gateway, "gateway_breaker_state", service="s", instance=backend.url)
-
-
-def openings(gateway: Gateway, backend: Backend | Refusing) -> float | None:
-    return metric(gateway, "gateway_breaker_openings_total", service="s", instance=backend.url)
-
-
-def turns(gateway: Gateway) -> list[str]:
-    """What the events say about breakers."""
-    return [event["event"] for event in gateway.events() if event["event"].startswith("breaker")]
 
 
 def try_once(gateway: Gateway, method: str = "GET", *lines: str, body: bytes | None = None) -> Message | None:
@@ -83,22 +28,6 @@ def try_once(gateway: Gateway, method: str = "GET", *lines: str, body: bytes | N
         return gateway.ask(method, "/api/s/x", *lines, body=body)
     except (CutShortError, ConnectionResetError):
         return None
-
-
-def served_by(gateway: Gateway, times: int) -> Counter[str]:
-    with gateway.wire() as wire:
-        return Counter(wire.ask("GET", "/api/s/x").json()["backend"] for _ in range(times))
-
-
-@contextlib.contextmanager
-def running(*backends: Backend, **settings: Any) -> Iterator[Gateway]:
-    """A gateway before these, which answer by name."""
-    with contextlib.ExitStack() as stack:
-        for each in backends:
-            stack.enter_context(each)
-        with Gateway({"services": {"s": service(*backends, **settings)}}) as gateway:
-            gateway.wait_for_control()
-            yield gateway
 
 
 # ---- instances that fail requests are left alone
@@ -138,29 +67,18 @@ def test_one_that_refuses_connections_is_taken_out() -> None:
 
 
 def test_one_that_accepts_no_connection_is_taken_out() -> None:
-    """Its queue is full, so that the kernel lets newcomers wait."""
-    with Backend(name="a") as a, socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        crowd = [socket.socket() for _ in range(8)]
-        try:
-            for each in crowd:
-                each.setblocking(False)
-                each.connect_ex(full.getsockname())
-            settings = {
-                "instances": [a.url, f"http://127.0.0.1:{full.getsockname()[1]}"],
-                "health_check": False,
-                "timeout": {"connect": "200ms"},
-                "passive_health": {"failures": 2, "open_for": "1h"},
-            }
-            with Gateway({"services": {"s": settings}}) as gateway:
-                assert served_by(gateway, 10) == {"a": 10}
-                until(lambda: turns(gateway) == ["breaker open"])
-                answer = gateway.get("/api/s/x")
-                assert gateway.logged(answer.get("x-request-id"))["attempts"] == 1
-        finally:
-            for each in crowd:
-                each.close()
+    with Backend(name="a") as a, full_port() as port:
+        settings = {
+            "instances": [a.url, f"http://127.0.0.1:{port}"],
+            "health_check": False,
+            "timeout": {"connect": "200ms"},
+            "passive_health": {"failures": 2, "open_for": "1h"},
+        }
+        with Gateway({"services": {"s": settings}}) as gateway:
+            assert served_by(gateway, 10) == {"a": 10}
+            until(lambda: turns(gateway) == ["breaker open"])
+            answer = gateway.get("/api/s/x")
+            assert gateway.logged(answer.get("x-request-id"))["attempts"] == 1
 
 
 def test_one_that_is_brought_back() -> None:
@@ -190,10 +108,7 @@ def test_the_last_ones_are_used_however_they_fail() -> None:
         assert (state(gateway, a), state(gateway, b)) == (OPEN, OPEN)
         with gateway.wire() as wire:
             assert Counter(wire.ask("GET", "/api/s/x").status for _ in range(20)) == {500: 10, 502: 10}
-        a.script = b.script = well_behaved
-        for each in (*a.connections, *b.connections):
-            with contextlib.suppress(OSError):
-                each.socket.shutdown(socket.SHUT_RDWR)
+        be_well(a, b)
         until(lambda: served_by(gateway, 10) and CLOSED in (state(gateway, a), state(gateway, b)), "one is well")
 
 
@@ -232,10 +147,7 @@ def test_one_that_comes_back_gets_little_at_first() -> None:
     with running(a, b, passive_health=health, slow_start="1h") as gateway:
         while not turns(gateway):
             gateway.get("/api/s/x")
-        b.script = well_behaved
-        for each in b.connections:
-            with contextlib.suppress(OSError):
-                each.socket.shutdown(socket.SHUT_RDWR)
+        be_well(b)
         until(lambda: served_by(gateway, 2) and turns(gateway)[-1] == "breaker closed", "it is back")
         assert served_by(gateway, 110) == {"a": 100, "b": 10}
 
@@ -260,10 +172,7 @@ def test_an_open_circuit_answers_at_once(backend: Backend) -> None:
         assert gateway.get("/api/s/x").status == 500
         assert len(backend.requests) == asked + 1
         assert (openings(gateway, backend) or 0) >= 2, "it failed too"
-        backend.script = well_behaved
-        for each in backend.connections:
-            with contextlib.suppress(OSError):
-                each.socket.shutdown(socket.SHUT_RDWR)
+        be_well(backend)
         until(lambda: gateway.get("/api/s/x").status == 200, "it is well again")
         assert state(gateway, backend) == CLOSED
 
@@ -385,12 +294,7 @@ def test_a_hedge_that_loses_is_let_go() -> None:
 def test_no_hedge_goes_to_an_instance_that_is_full() -> None:
     release = threading.Event()
 
-    def holds(connection: Connection) -> None:
-        while connection.next_request() is not None:
-            assert release.wait(PATIENCE)
-            connection.answer(b"late")
-
-    a, b = Backend(holds, name="a"), Backend(holds, name="b")
+    a, b = Backend(waits_for(release), name="a"), Backend(waits_for(release), name="b")
     with running(a, b, hedge={"after": "50ms"}, max_connections=1) as gateway, ExitStack() as stack:
         wires = [stack.enter_context(gateway.wire()) for _ in range(2)]
         for wire in wires:
@@ -438,12 +342,7 @@ def test_where_nobody_answers_nobody_else_is_asked() -> None:
     """All are slow: that says nothing of one."""
     release = threading.Event()
 
-    def holds(connection: Connection) -> None:
-        while connection.next_request() is not None:
-            assert release.wait(PATIENCE)
-            connection.answer(b"late")
-
-    a, b = Backend(holds, name="a"), Backend(holds, name="b")
+    a, b = Backend(waits_for(release), name="a"), Backend(waits_for(release), name="b")
     with running(a, b, retries={"silence": "50ms"}) as gateway, gateway.wire() as wire:
         wire.send(request("GET", "/api/s/x"))
         time.sleep(0.3)
@@ -541,12 +440,7 @@ def test_the_quicker_of_two() -> None:
 def test_the_one_with_less_to_do() -> None:
     release = threading.Event()
 
-    def holds(connection: Connection) -> None:
-        connection.next_request()
-        assert release.wait(PATIENCE)
-        connection.answer(b"held")
-
-    a, b = Backend(holds, name="a"), Backend(name="b")
+    a, b = Backend(waits_for(release), name="a"), Backend(name="b")
     with running(a, b, load_balancing="least_connections") as gateway, contextlib.ExitStack() as stack:
         while not a.requests:
             wire = stack.enter_context(gateway.wire())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -13,29 +12,13 @@ import pytest
 from support.backend import Backend, Connection, Refusing, Script, content, well_behaved
 from support.client import request
 from support.messages import CutShortError
+from support.scripts import hangs, hung, resets, sends
+from support.sockets import full_port
 from support.world import Gateway, until
-
-
-def reset_before_answer(connection: Connection) -> None:
-    connection.next_request()
-    connection.reset()
 
 
 def close_before_answer(connection: Connection) -> None:
     connection.next_request()
-
-
-def never(connection: Connection) -> None:
-    connection.next_request()
-    connection.wait_for_end()
-
-
-def sends(data: bytes) -> Script:
-    def send(connection: Connection) -> None:
-        connection.next_request()
-        connection.send(data)
-
-    return send
 
 
 def starts_and_stalls(connection: Connection) -> None:
@@ -45,9 +28,9 @@ def starts_and_stalls(connection: Connection) -> None:
 
 
 SCRIPTS: dict[str, Script] = {
-    "reset": reset_before_answer,
+    "reset": resets,
     "closed": close_before_answer,
-    "never": never,
+    "never": hangs,
     "garbage": sends(b"\x16\x03\x01 this is no HTTP\r\n\r\n"),
     "noise": sends(b"\x00" * 100_000),
     "partial-head": sends(b"HTTP/1.1 200 OK\r\nContent-Len"),
@@ -87,7 +70,7 @@ def world() -> Iterator[tuple[Gateway, dict[str, Backend]]]:
         with Gateway({"services": services}) as gateway:
             yield gateway, backends
     finally:
-        dead.__exit__(None, None, None)
+        dead.close()
         for each in backends.values():
             each.close()
 
@@ -212,7 +195,7 @@ def test_one_of_two_dead_and_every_get_succeeds() -> None:
 
 
 def test_one_of_two_resets_and_every_get_succeeds_while_no_post_is_doubled() -> None:
-    with Backend(name="a") as a, Backend(reset_before_answer, name="b") as b:
+    with Backend(name="a") as a, Backend(resets, name="b") as b:
         service = {"instances": [a.url, b.url], "health_check": False, "passive_health": False}
         with Gateway({"services": {"two": service}}) as gateway, gateway.wire() as wire:
             for _ in range(10):
@@ -287,24 +270,12 @@ def test_idle_connections_are_closed_in_time(backend: Backend) -> None:
 
 
 def test_a_service_that_accepts_no_connection_times_out() -> None:
-    """Its queue is full, so that the kernel lets newcomers wait."""
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        crowd = [socket.socket() for _ in range(8)]
-        try:
-            for each in crowd:
-                each.setblocking(False)
-                each.connect_ex(full.getsockname())
-            url = f"http://127.0.0.1:{full.getsockname()[1]}"
-            timeout = {"connect": "300ms", "response": 20}
-            config = {"services": {"full": {"url": url, "health_check": False, "timeout": timeout, "retries": 0}}}
-            with Gateway(config) as gateway:
-                answer = gateway.ask("POST", "/api/full/x", body=b"x")
-                assert (answer.status, answer.json()["reason"]) == (504, "upstream_timeout")
-        finally:
-            for each in crowd:
-                each.close()
+    with full_port() as port:
+        timeout = {"connect": "300ms", "response": 20}
+        service = {"url": f"http://127.0.0.1:{port}", "health_check": False, "timeout": timeout, "retries": 0}
+        with Gateway({"services": {"full": service}}) as gateway:
+            answer = gateway.ask("POST", "/api/full/x", body=b"x")
+            assert (answer.status, answer.json()["reason"]) == (504, "upstream_timeout")
 
 
 def test_a_dead_instance_is_taken_out_and_comes_back() -> None:
@@ -352,9 +323,6 @@ def _attempts(gateway: Gateway) -> int:
 
 def test_a_check_goes_by_status_and_by_timeout() -> None:
     """An instance that accepts connections and answers 500, or nothing, is as dead as any other."""
-
-    def hung(connection: Connection) -> None:
-        connection.wait_for_end()
 
     check = {"interval": "100ms", "timeout": "300ms", "unhealthy_after": 1}
     with Backend(name="a") as a, Backend(hung) as b:

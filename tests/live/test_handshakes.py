@@ -11,11 +11,10 @@ import pytest
 
 from support.backend import Backend, Connection, Script, content
 from support.client import request
-from support.frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, encode
-from support.websocket import KEY, OFFER, SWITCHING, UPGRADE, WebSocket, accept, echo, handshake, hear, read_frame, say
+from support.frames import BINARY, CLOSE, KEY, PING, PONG, TEXT, Frame, encode
+from support.portico import run_portico
+from support.websocket import OFFER, SWITCHING, UPGRADE, WebSocket, accept, echo, handshake, hear, read_frame, say
 from support.world import Gateway
-
-from .test_processes import run_portico
 
 
 @pytest.fixture(scope="module")

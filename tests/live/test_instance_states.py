@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import socket
 import subprocess
 from typing import Any
 
 import pytest
 
-from support.backend import Backend, Script, well_behaved
-from support.client import ask
+from support.backend import Backend, Script
+from support.breakers import instances, states
+from support.portico import run_portico
+from support.running import be_well, running, service
+from support.scripts import hangs, resets, says
 from support.world import Gateway, until
-
-from .test_failover import hangs, resets, running, says, service
-from .test_processes import run_portico
-
-
-def instances(gateway: Gateway) -> list[dict[str, Any]]:
-    """Those of the service `s` in the admin's answer."""
-    page = ask(gateway.admin_port, "GET", "/admin/services", "Host: localhost").json()
-    found: list[dict[str, Any]] = page["services"][0]["instances"]
-    return found
-
-
-def states(gateway: Gateway) -> list[dict[str, int]]:
-    return [instance["workers"] for instance in instances(gateway)]
 
 
 def health(gateway: Gateway) -> dict[str, Any]:
@@ -41,14 +28,6 @@ def portico_services(gateway: Gateway) -> subprocess.CompletedProcess[str]:
 def row_of(backend: Backend, table: str) -> str:
     """Its line, with one space between words."""
     return next(" ".join(line.split()) for line in table.splitlines() if backend.url in line)
-
-
-def be_well(backend: Backend) -> None:
-    """Behave from now on, on new connections."""
-    backend.script = well_behaved
-    for each in backend.connections:
-        with contextlib.suppress(OSError):
-            each.socket.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.mark.parametrize("script", [says("500 No"), resets])

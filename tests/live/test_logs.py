@@ -15,9 +15,8 @@ import pytest
 
 from support.backend import Backend, Connection
 from support.client import request
+from support.tokens import SECRET, bearer, token
 from support.world import Gateway, until
-
-from .test_policies import SECRET, bearer, token
 
 FIELDS = {
     *("timestamp", "method", "path", "client_ip", "status_code", "duration_ms"),

@@ -145,18 +145,14 @@ def descriptors(gateway: Gateway) -> int:
 def test_a_client_that_reads_slowly_gets_every_byte(backend: Backend) -> None:
     """Over and over its socket is full in the middle of what the kernel passes on."""
     size = 24 << 20
-    with Gateway({"services": {"s": backend}}) as gateway:
-        own = socket.socket()
-        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        own.connect(("127.0.0.1", gateway.port))
-        with Wire(gateway.port, own) as wire:
-            wire.send(request("GET", f"/api/s/bytes/{size}"))
-            assert read_head(wire.file)
-            digest = hashlib.sha256()
-            for at in range(0, size, 100_000):
-                digest.update(read_exactly(wire.file, min(100_000, size - at)))
-            assert digest.digest() == hashlib.sha256(content(size)).digest()
-            assert wire.ask("GET", "/api/s/bytes/5").body == content(5)
+    with Gateway({"services": {"s": backend}}) as gateway, Wire(gateway.port, receive_buffer=65536) as wire:
+        wire.send(request("GET", f"/api/s/bytes/{size}"))
+        assert read_head(wire.file)
+        digest = hashlib.sha256()
+        for at in range(0, size, 100_000):
+            digest.update(read_exactly(wire.file, min(100_000, size - at)))
+        assert digest.digest() == hashlib.sha256(content(size)).digest()
+        assert wire.ask("GET", "/api/s/bytes/5").body == content(5)
 
 
 def test_what_is_encrypted_passes_as_all_content_does(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -12,12 +13,12 @@ from typing import Any
 import pytest
 
 from support.backend import Backend, Connection, content
+from support.beside import repeated
 from support.client import Wire, request
 from support.messages import Message
+from support.metrics import page
 from support.websocket import SWITCHING, WebSocket
 from support.world import Gateway, until
-
-from .test_endpoints import samples
 
 
 class Gate:
@@ -60,8 +61,7 @@ def hold(stack: ExitStack, gateway: Gateway, backend: Backend, path: str, count:
 
 
 def gauges(gateway: Gateway, service: str) -> dict[str, float]:
-    found = samples(gateway.get("/metrics").body.decode())
-    return {name[8:]: value for (name, labels), value in found.items() if labels == (f'service="{service}"',)}
+    return {name[8:]: value for (name, labels), value in page(gateway).items() if labels == (f'service="{service}"',)}
 
 
 def service(backend: Backend, **more: Any) -> dict[str, Any]:
@@ -276,22 +276,14 @@ def test_open_websockets_take_no_place_but_a_connection() -> None:
 @contextmanager
 def stuttering(pid: int) -> Iterator[None]:
     """A process that is stopped most of the time: its event loop is always late."""
-    over = threading.Event()
 
     def stutter() -> None:
-        while not over.is_set():
-            os.kill(pid, signal.SIGSTOP)
-            over.wait(0.08)
-            os.kill(pid, signal.SIGCONT)
-            over.wait(0.01)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.08)
+        os.kill(pid, signal.SIGCONT)
 
-    thread = threading.Thread(target=stutter)
-    thread.start()
-    try:
+    with repeated(stutter, 0.01):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def test_a_worker_whose_loop_is_late_refuses_but_a_few_and_spares_its_own_paths(gate: Gate) -> None:

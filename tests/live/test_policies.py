@@ -13,17 +13,8 @@ import pytest
 
 from support.backend import Backend
 from support.messages import Message
+from support.tokens import SECRET, bearer, token
 from support.world import Gateway, until
-
-SECRET = "a-secret-of-more-than-sixty-four-bytes-which-is-long-enough-for-hs512-too"
-
-
-def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    return jwt.encode({"sub": "alice", "exp": time.time() + 3600, **claims}, secret, algorithm)
-
-
-def bearer(text: str) -> str:
-    return f"Authorization: Bearer {text}"
 
 
 def fields_at_the_service(answer: Message) -> dict[str, str]:

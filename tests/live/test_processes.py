@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 from support.backend import Backend, Connection, content
 from support.client import Wire, request
 from support.messages import CutShortError
+from support.portico import run_portico
 from support.world import Gateway, alive, until
 
 
@@ -267,12 +266,6 @@ def test_a_new_worker_gets_the_newest_configuration(backend: Backend) -> None:
         until(lambda: answers(gateway, "/health"), "control is back")
         assert gateway.get("/").json()["services"] == ["later"]
         assert answers(gateway, "/api/later/x")
-
-
-def run_portico(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    keep = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
-    command = [sys.executable, "-m", "portico", *arguments]
-    return subprocess.run(command, env=keep | env, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_taken_port_is_a_clear_message(backend: Backend, tmp_path: Any) -> None:

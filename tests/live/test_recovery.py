@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 
-from chaos.processes import Instance
 from support.backend import Backend, Connection, Script
+from support.breakers import CLOSED, OPEN, openings, state, states, turns
+from support.instance_process import InstanceProcess
 from support.world import Gateway, until
-
-from .test_failover import CLOSED, OPEN, openings, state, turns
-from .test_instance_states import states
 
 
 class Part:
@@ -75,7 +73,7 @@ class Scripted:
         return self.part.requests
 
 
-class Killed(Instance):
+class Killed(InstanceProcess):
     """A process that gets SIGKILL and is started again."""
 
     def spoil(self) -> None:
@@ -85,14 +83,14 @@ class Killed(Instance):
         self.start()
 
 
-class Stopped(Instance):
+class Stopped(InstanceProcess):
     """A process that gets SIGSTOP and goes on: no check fails, since its time is not over by then."""
 
     def spoil(self) -> None:
-        self.hold()
+        self.pause()
 
     def mend(self) -> None:
-        self.release()
+        self.resume()
 
 
 def service(*ports: int, **passive: Any) -> dict[str, Any]:
@@ -129,7 +127,7 @@ def opened(gateway: Gateway) -> int:
 )
 def test_what_failed_and_is_well_again_is_used_again(victim: Any) -> None:
     """Every worker has ejected it, for an hour; there is no other way back than by a check."""
-    with Instance("a") as other, victim() as broken, running(other.port, broken.port) as gateway:
+    with InstanceProcess("a") as other, victim() as broken, running(other.port, broken.port) as gateway:
         until(lambda: gateway.get("/api/s/small/x").status == 200 and broken.count() > 0, "it gets requests")
         broken.spoil()
         until(lambda: gateway.get("/api/s/small/x").status and opened(gateway) >= 2, "both workers have ejected it")
@@ -147,7 +145,7 @@ def test_an_ejection_that_no_check_saw_a_reason_for_ends_with_the_next_check() -
         (busy if part.requests <= 3 else well)(connection)
 
     part.request = fails_three_times
-    with Instance("a") as a, Backend(part) as b, running(a.port, b.port) as gateway, gateway.wire() as wire:
+    with InstanceProcess("a") as a, Backend(part) as b, running(a.port, b.port) as gateway, gateway.wire() as wire:
         until(lambda: wire.ask("GET", "/api/s/small/x").status and opened(gateway), "one worker has ejected it")
         until(lambda: wire.ask("GET", "/api/s/small/x").status == 200 and part.requests > 10, "it gets requests again")
         assert turns(gateway) == ["breaker open", "breaker half-open", "breaker closed"]
@@ -158,7 +156,7 @@ def test_checks_that_see_nothing_of_what_is_wrong_cost_one_request() -> None:
     """The instance fails requests and passes its checks: it is tried once, and then left alone until a check fails."""
     part = Part()
     part.request = busy
-    with Instance("a") as a, Backend(part) as b, running(a.port, b.port, workers=1) as gateway:
+    with InstanceProcess("a") as a, Backend(part) as b, running(a.port, b.port, workers=1) as gateway:
 
         def ask() -> int:
             return gateway.get("/api/s/small/x").status
@@ -178,7 +176,7 @@ def test_checks_that_see_nothing_of_what_is_wrong_cost_one_request() -> None:
 
 
 def test_a_control_process_that_comes_later_knows_what_is_ejected() -> None:
-    with Instance("a") as a, Scripted(reset) as broken, running(a.port, broken.port) as gateway:
+    with InstanceProcess("a") as a, Scripted(reset) as broken, running(a.port, broken.port) as gateway:
         gateway.clean = False
         broken.spoil()
         until(lambda: gateway.get("/api/s/small/x").status and opened(gateway) >= 2, "both workers have ejected it")

@@ -11,10 +11,9 @@ import pytest
 from support.backend import Backend, Connection
 from support.client import Wire, request
 from support.frames import CLOSE, TEXT, Frame
+from support.traffic import config, traffic
 from support.websocket import WebSocket, echo
 from support.world import Gateway, until
-
-from .test_drain import config, traffic
 
 GOING_AWAY = b"\x03\xe9"
 

@@ -13,9 +13,8 @@ import pytest
 from support.backend import Backend
 from support.client import Wire, ask, request
 from support.messages import Message
+from support.metrics import samples
 from support.world import Gateway, until
-
-from .test_endpoints import samples
 
 RUNNING, WAITING = 64, 448
 """Requests for one own endpoint that a worker may have under way, and those that may wait for that."""

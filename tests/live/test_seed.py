@@ -17,9 +17,8 @@ import pytest
 from httpx import AsyncClient
 
 from support.client import ask
+from support.portico import run_portico
 from support.world import Gateway, alive, until
-
-from .test_processes import run_portico
 
 SAMPLES = {"gemini": 8001, "atc": 8002, "portfolio": 8003}
 PORTS = (8000, *SAMPLES.values())

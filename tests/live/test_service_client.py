@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from support.backend import Backend
+from support.browser import browser_page, needs_chromium
 from support.client import ask
 from support.messages import Message
 from support.service import UvicornService
+from support.tokens import SECRET, bearer, token
 from support.websocket import handshake, read_frame
 from support.world import Gateway
-
-from .test_browser import FLAGS
-from .test_policies import SECRET, bearer, token
 
 KEY = "a key that the gateway and its services share"
 NEXT_KEY = "the key that they are going to share after it"
@@ -136,10 +134,9 @@ def test_without_a_gateway_nothing_changes(service: UvicornService) -> None:
     assert "servers" not in service.get("/openapi.json").json()
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+@needs_chromium
 def test_the_docs_page_in_a_browser(gateway: Gateway) -> None:
     """Its script comes from a network that is not there; a stand-in does what Swagger UI does first."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     script = """
         window.SwaggerUIBundle = options => {
             fetch(options.url).then(answer => answer.json()).then(async found => {
@@ -152,22 +149,17 @@ def test_the_docs_page_in_a_browser(gateway: Gateway) -> None:
         window.SwaggerUIBundle.presets = {apis: 0};
         window.SwaggerUIBundle.SwaggerUIStandalonePreset = 0;
     """
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        try:
-            page = browser.new_page()
+    with browser_page() as page:
 
-            def elsewhere(route: Any) -> None:
-                if route.request.url.startswith(gateway.url):
-                    route.continue_()
-                elif route.request.url.endswith(".js"):
-                    route.fulfill(body=script, content_type="text/javascript")
-                else:
-                    route.abort()
+        def elsewhere(route: Any) -> None:
+            if route.request.url.startswith(gateway.url):
+                route.continue_()
+            elif route.request.url.endswith(".js"):
+                route.fulfill(body=script, content_type="text/javascript")
+            else:
+                route.abort()
 
-            page.route("**/*", elsewhere)
-            assert page.goto(f"{gateway.url}/api/open/docs").status == 200
-            page.wait_for_function("document.title.includes('openapi.json')")
-            assert page.title() == f"/api/open/openapi.json {gateway.url}/api/open 7"
-        finally:
-            browser.close()
+        page.route("**/*", elsewhere)
+        assert page.goto(f"{gateway.url}/api/open/docs").status == 200
+        page.wait_for_function("document.title.includes('openapi.json')")
+        assert page.title() == f"/api/open/openapi.json {gateway.url}/api/open 7"

@@ -11,9 +11,8 @@ from support.client import PATIENCE, Wire, request
 from support.messages import Message
 from support.redis_servers import RedisServer
 from support.service import UvicornService
+from support.tiny_registry import TOKEN, TinyRegistry
 from support.world import Gateway, until
-
-from .tiny_registry import TOKEN, TinyRegistry
 
 
 def registering(admin: str, **more: str) -> Mapping[str, str]:
@@ -25,7 +24,7 @@ def test_from_start_to_end() -> None:
         until(lambda: registry.heard("POST heartbeat") >= 2, "heartbeats")
         (own_id, told), *others = registry.instances.items()
         assert not others
-        assert str(service.process.pid) in own_id
+        assert str(service.running.pid) in own_id
         assert told == {"url": service.url, "weight": 1, "version": "v7", "metadata": {"zone": "a"}, "ttl": 1}
 
         registry.instances.clear()
@@ -37,7 +36,7 @@ def test_from_start_to_end() -> None:
             until(lambda: not registry.instances, "it deregisters first")
             assert service.get("/health").status == 200, "and goes on serving while gateways turn away"
             assert wire.receive().status == 200, "and finishes what it has begun"
-        service.process.wait(PATIENCE)
+        service.running.wait(PATIENCE)
         assert registry.calls[-1] == ("DELETE", own_id)
         assert registry.heard("DELETE") == 1
         assert service.said().splitlines()[-1].startswith("closed"), "its own lifespan ends, last of all"
@@ -56,7 +55,7 @@ def test_a_registry_that_comes_later() -> None:
                 until(lambda: registry.heard("POST heartbeat"), "it has registered")
                 assert service.said().count("cannot register orders") == 1
             service.signal(signal.SIGTERM)  # the registry is gone again
-            service.process.wait(PATIENCE)
+            service.running.wait(PATIENCE)
             assert "cannot deregister" in service.said()
             assert service.said().count("closed") == 1
 
@@ -67,7 +66,7 @@ def test_a_wrong_token_and_a_server_that_cannot_wait() -> None:
         assert "wrong" not in service.said()
         service.signal(signal.SIGINT)
         service.signal(signal.SIGINT)
-        service.process.wait(PATIENCE)
+        service.running.wait(PATIENCE)
 
 
 def test_an_application_without_lifespans() -> None:
@@ -75,7 +74,7 @@ def test_an_application_without_lifespans() -> None:
         until(lambda: registry.heard("POST heartbeat"))
         assert service.get("/").body == b"plain"
         service.signal(signal.SIGTERM)
-        service.process.wait(PATIENCE)
+        service.running.wait(PATIENCE)
         assert registry.instances == {}
         assert registry.heard("DELETE") == 1
 
@@ -91,7 +90,7 @@ def test_every_worker_is_an_instance() -> None:
         until(lambda: not registry.instances, "both have left")
         asking.join()
         assert answers[0].status == 200
-        service.process.wait(PATIENCE)
+        service.running.wait(PATIENCE)
 
 
 def test_through_redis_that_loses_everything() -> None:
@@ -103,7 +102,7 @@ def test_through_redis_that_loses_everything() -> None:
             redis.ask("FLUSHALL")
             until(lambda: redis.ask("KEYS", "service:orders:*"), "it is there again")
             service.signal(signal.SIGTERM)
-            service.process.wait(PATIENCE)
+            service.running.wait(PATIENCE)
             assert redis.ask("KEYS", "service:orders:*") == []
             until(lambda: front.get("/api/orders/x").status == 503, "and requests do not any more")
             assert "Traceback" not in service.said()
@@ -127,6 +126,6 @@ def test_leaving_costs_no_request() -> None:
             until(lambda: gateway.get("/api/orders/x").status == 200, "the first is there")
             until(lambda: len(seen(8)) == 2, "both are there")
             first.signal(signal.SIGTERM)
-            while first.process.poll() is None:
+            while first.running.poll() is None:
                 seen(4)
             assert seen(4) == {f"127.0.0.1:{second.port}"}

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from support.backend import Backend
+from support.crowd import Crowd, storm
+from support.metrics import total
+from support.portico import source
 from support.redis_process import RedisProcess, SlowWay
+from support.tokens import SECRET, bearer, token
 from support.world import Gateway, until
-
-from .crowd import Crowd, storm
-from .test_policies import SECRET, bearer, token
 
 _PLENTY = {"requests_per_minute": 1e6, "burst": 10**6}
 _WRONG_BY = 61
@@ -34,12 +35,6 @@ def shared(url: str, backend: Backend, policies: dict[str, Any], **gateway: Any)
         "services": {"echo": backend},
         "policies": policies,
     }
-
-
-def gauge(gateway: Gateway, name: str) -> float:
-    """The sum of a metric's lines, on whatever page the workers give."""
-    lines = gateway.get("/metrics").body.decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
 # ---- exact
@@ -72,7 +67,7 @@ def _wrong_clock(gateway: Gateway) -> str:
         f"        return own() + {_WRONG_BY} * ahead\n"
         "    setattr(time, name, wrong)\n"
     )
-    return str(gateway.directory)
+    return f"{gateway.directory}:{source()}"
 
 
 def _logged_at(gateway: Gateway) -> float:
@@ -162,22 +157,22 @@ def test_no_request_fails_whatever_becomes_of_redis(store: RedisProcess, backend
         config = shared(url, backend, {"rate_limit": _PLENTY}, workers=2, redis_timeout="50ms")
         with Gateway(config) as gateway, Crowd(gateway.port, "/api/echo/x") as crowd:
             for broken in (_killed, _stopped, _slow):
-                until(lambda: gauge(gateway, "gateway_redis_up") == 1, f"before {broken.__name__}")
-                before = gauge(gateway, "gateway_limit_fallbacks_total")
+                until(lambda: total(gateway, "gateway_redis_up") == 1, f"before {broken.__name__}")
+                before = total(gateway, "gateway_limit_fallbacks_total")
                 mend = broken(store, way)
-                until(lambda: gauge(gateway, "gateway_redis_up") == 0, f"{broken.__name__} is seen")
+                until(lambda: total(gateway, "gateway_redis_up") == 0, f"{broken.__name__} is seen")
                 until(
-                    lambda before=before: gauge(gateway, "gateway_limit_fallbacks_total") > before,  # type: ignore[misc]
+                    lambda before=before: total(gateway, "gateway_limit_fallbacks_total") > before,  # type: ignore[misc]
                     f"{broken.__name__}: decided without Redis",
                 )
                 mend()
-                until(lambda: gauge(gateway, "gateway_redis_up") == 1, f"recovers from {broken.__name__}")
+                until(lambda: total(gateway, "gateway_redis_up") == 1, f"recovers from {broken.__name__}")
                 store.client.flushall()
                 until(store.limit_keys, "counted in Redis again")
             store.client.script_flush()
             seen = crowd.statuses.total()
             until(lambda: crowd.statuses.total() > seen + 100, "it goes on after the scripts are gone")
-            assert gauge(gateway, "gateway_redis_up") == 1
+            assert total(gateway, "gateway_redis_up") == 1
             told = [event["event"] for event in gateway.events() if event["event"].startswith("Redis ")]
             assert 6 <= len(told) < 100, "once a change, not once a request"
         assert set(crowd.statuses) == {200}
@@ -199,6 +194,6 @@ def test_what_holds_without_redis(store: RedisProcess, backend: Backend) -> None
             assert [answer.status for answer in answers] == statuses
         assert answers[0].json()["reason"] == "limits_unavailable"
         assert answers[0].get("retry-after") == "1"
-        assert gauge(gateway, "gateway_limit_fallbacks_total") == 9
+        assert total(gateway, "gateway_limit_fallbacks_total") == 9
         warnings = [event["event"] for event in gateway.events() if event["level"] == "WARNING"]
         assert warnings == ["Redis does not serve limits: each goes by its fallback"]

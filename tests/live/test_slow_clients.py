@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import resource
 import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ import pytest
 from support.backend import Backend, Connection, content
 from support.client import Wire, request
 from support.messages import read_chunks, read_exactly, read_head
+from support.metrics import in_flight
 from support.world import Gateway, socket_inodes, until
 
 EACH = 300
@@ -48,21 +47,6 @@ def pours(connection: Connection) -> None:
             connection.answer(b"fine")
 
 
-def in_flight(gateway: Gateway) -> int:
-    """By the metrics, less the request that asks for them."""
-    found = re.search(r"^gateway_requests_in_flight ([0-9.]+)$", gateway.get("/metrics").body.decode(), re.MULTILINE)
-    assert found
-    return int(float(found[1])) - 1
-
-
-def small_wire(port: int) -> Wire:
-    """A client whose kernel takes little of what it does not read."""
-    own = socket.socket()
-    own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    own.connect(("127.0.0.1", port))
-    return Wire(port, own)
-
-
 def test_hundreds_of_slow_clients_of_every_kind(many_files: None) -> None:
     """Normal requests are answered beside them; each ends as the limits say, once it no longer moves."""
     with (
@@ -76,7 +60,7 @@ def test_hundreds_of_slow_clients_of_every_kind(many_files: None) -> None:
             heads[-1].send(request("GET", "/api/s/x", "X-Slow: ")[:-4])
             bodies.append(held.enter_context(gateway.wire()))
             bodies[-1].send(request("POST", "/api/s/x", "Content-Length: 1000000"))
-            readers.append(held.enter_context(small_wire(gateway.port)))
+            readers.append(held.enter_context(Wire(gateway.port, receive_buffer=4096)))
             readers[-1].send(request("GET", "/api/s/pour"))
             idle.append(held.enter_context(gateway.wire()))
             assert idle[-1].ask("GET", "/api/s/x").body == b"fine"
@@ -170,8 +154,9 @@ def test_nothing_is_left_of_clients_that_vanish(backend: Backend, place: str, le
             assert begun.acquire(timeout=20)
         for wire in wires:
             if leaves == "rst":
-                wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            wire.__exit__(None, None, None)
+                wire.reset()
+            else:
+                wire.close()
         for _ in wires if place != "head" else ():
             assert ended.acquire(timeout=20), "the service's connection is closed"
         until(lambda: in_flight(gateway) == 0, "nothing is under way")
@@ -179,7 +164,11 @@ def test_nothing_is_left_of_clients_that_vanish(backend: Backend, place: str, le
 
 
 def test_a_client_that_closed_its_half_gets_a_large_response_whole() -> None:
-    with Backend(pours) as backend, Gateway({"services": {"s": backend}}) as gateway, small_wire(gateway.port) as wire:
+    with (
+        Backend(pours) as backend,
+        Gateway({"services": {"s": backend}}) as gateway,
+        Wire(gateway.port, receive_buffer=4096) as wire,
+    ):
         wire.send(request("GET", "/api/s/pour"))
         wire.socket.shutdown(socket.SHUT_WR)
         assert len(wire.receive().body) == POURED

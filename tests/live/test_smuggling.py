@@ -7,13 +7,13 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from support.backend import Backend, Connection, Script, well_behaved
 from support.client import PATIENCE, Wire, request
 from support.messages import read_head
+from support.proc import stopped, unread
 from support.world import Gateway, until
 
 SMUGGLED = b"GET /api/good/smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -102,11 +102,6 @@ def world(shared: World) -> World:
 def own_answer(wire: Wire, service: str, name: str) -> bool:
     """Whether a request is answered with what it asked for."""
     return bool(wire.ask("GET", f"/api/{service}/{name}").json()["target"] == f"/{name}")
-
-
-def stopped(pid: int) -> bool:
-    """Whether every thread of a process has stopped."""
-    return all(") T " in (task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir())
 
 
 # ---- the client's side
@@ -206,7 +201,7 @@ def test_a_second_answer_that_comes_late_reaches_nobody(world: World) -> None:
 
 
 def test_a_second_answer_that_was_there_before_the_request_is_not_its_answer(world: World) -> None:
-    gateway, _ = world
+    gateway, backends = world
     with gateway.wire() as one, gateway.wire() as other:
         assert one.ask("GET", "/livez").status == 200
         assert own_answer(other, "waiting", "evil")
@@ -215,9 +210,9 @@ def test_a_second_answer_that_was_there_before_the_request_is_not_its_answer(wor
         until(lambda: stopped(worker), "the worker stands still")
         try:  # what comes meanwhile waits, so that the worker finds it all at once: the request first
             one.send(request("GET", "/api/waiting/own"))
-            time.sleep(0.05)
+            until(lambda: unread(one.socket), "the request is there")
             NOW.set()
-            time.sleep(0.05)
+            until(lambda: unread(backends["waiting"].connections[-1].socket), "and so is what nobody asked for")
         finally:
             os.kill(worker, signal.SIGCONT)
         assert one.receive().json()["target"] == "/own"

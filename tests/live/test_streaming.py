@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from support.backend import Backend, Connection, content
+from support.beside import repeated
 from support.client import Wire, request
 from support.messages import read_chunks, read_head, read_request_body
 from support.world import Gateway, until
@@ -68,20 +69,13 @@ def _discard(sock: socket.socket, connection: Connection, size: int) -> None:
 def watched(gateway: Gateway) -> Iterator[None]:
     """The workers' memory grows by less than GROWTH meanwhile, looked at often."""
     before = peak = gateway.memory()
-    over = threading.Event()
 
     def look() -> None:
         nonlocal peak
-        while not over.wait(0.1):
-            peak = max(peak, gateway.memory())
+        peak = max(peak, gateway.memory())
 
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
+    with repeated(look, 0.1):
         yield
-    finally:
-        over.set()
-        watcher.join()
     assert peak - before < GROWTH, f"grew by {(peak - before) >> 20} MiB"
 
 

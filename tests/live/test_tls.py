@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import ssl
-import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -526,6 +525,6 @@ def test_a_connection_that_is_reset_in_its_handshake(authority: Authority, leaf:
         for data in (b"", b"\x16", b"\x16\x03\x01\x02\x00\x01"):
             with gateway.wire() as wire:
                 wire.send(data)
-                wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                wire.reset()
         with secured(gateway, authority.client_context()) as wire:
             assert wire.ask("GET", "/livez").status == 200

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import ssl
@@ -19,10 +18,10 @@ from support.authority import Authority
 from support.backend import Backend, Connection, content
 from support.client import request
 from support.frames import BINARY, CLOSE, PING, TEXT, Frame, closing, encode, fragments
+from support.metrics import metric
+from support.tokens import SECRET, bearer, token
 from support.websocket import OFFER, WebSocket, accept, echo, hear, say
 from support.world import Gateway, socket_inodes, until
-
-from .test_policies import SECRET, bearer, token
 
 GONE = Frame(CLOSE, b"\x03\xe9")
 """1001: going away."""
@@ -66,12 +65,6 @@ def answer_goodbye(ws: WebSocket) -> None:
     assert ws.hear() == GONE
     ws.say(CLOSE, GONE.payload)
     assert ws.hear() is None
-
-
-def gauge(gateway: Gateway, name: str, labels: str = "") -> float:
-    page = gateway.get("/metrics").body.decode()
-    found = re.search(rf"^{name}{re.escape(labels)} (\S+)$", page, re.MULTILINE)
-    return float(found[1]) if found else 0.0
 
 
 @pytest.fixture(scope="module")
@@ -174,12 +167,11 @@ def test_metrics_count_it() -> None:
         gateway.wait_for_control()
         with WebSocket(gateway.port, "/api/echo/x") as ws, WebSocket(gateway.port, "/api/echo/x"):
             assert echoes(ws, b"12345")
-            until(lambda: gauge(gateway, "gateway_tunnels") == 2, "two tunnels are open")
-        until(lambda: gauge(gateway, "gateway_tunnels") == 0, "none is")
-        label = '{service="echo"}'
-        until(lambda: gauge(gateway, "gateway_tunnel_bytes_in_total", label) == 11, "bytes from the client")
-        assert gauge(gateway, "gateway_tunnel_bytes_out_total", label) == 7
-        assert gauge(gateway, "gateway_requests_total", '{method="GET",service="echo",status="101"}') == 2
+            until(lambda: metric(gateway, "gateway_tunnels") == 2, "two tunnels are open")
+        until(lambda: metric(gateway, "gateway_tunnels") == 0, "none is")
+        until(lambda: metric(gateway, "gateway_tunnel_bytes_in_total", service="echo") == 11, "bytes from the client")
+        assert metric(gateway, "gateway_tunnel_bytes_out_total", service="echo") == 7
+        assert metric(gateway, "gateway_requests_total", method="GET", service="echo", status="101") == 2
 
 
 # ---- other protocols

@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
 from support.client import Wire
-from support.websocket import KEY, OFFER, UPGRADE, EchoServers, Listener
+from support.frames import KEY
+from support.websocket import OFFER, UPGRADE, EchoServers, Listener
 from support.world import Gateway
 
 from .websocket_cases import CASES, Case
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[EchoServers]:
-    with EchoServers() as own:
-        yield own
-
-
-@pytest.fixture(scope="module")
-def gateway(servers: EchoServers) -> Iterator[Gateway]:
-    with Gateway({"services": servers.services}) as own:
-        yield own
-
-
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_a_conformance_case_is_as_without_the_gateway(servers: EchoServers, gateway: Gateway, case: Case) -> None:
+def test_a_conformance_case_is_as_without_the_gateway(servers: EchoServers, echoing: Gateway, case: Case) -> None:
     async def compare(name: str, port: int) -> None:
         direct = await Listener.talk(port, "/", case.script, case.offers)
         assert direct
-        assert await Listener.talk(gateway.port, f"/api/{name}/", case.script, case.offers) == direct
+        assert await Listener.talk(echoing.port, f"/api/{name}/", case.script, case.offers) == direct
 
     async def compare_all() -> None:
         await asyncio.gather(*(compare(*server) for server in servers.ports.items()))
@@ -68,7 +56,7 @@ HANDSHAKES = {
 
 
 @pytest.mark.parametrize("name", HANDSHAKES)
-def test_a_handshake_is_answered_as_without_the_gateway(servers: EchoServers, gateway: Gateway, name: str) -> None:
+def test_a_handshake_is_answered_as_without_the_gateway(servers: EchoServers, echoing: Gateway, name: str) -> None:
     def answered(port: int, target: str) -> tuple[int, dict[str, list[str]]]:
         with Wire(port) as wire:
             answer = wire.ask("GET", target, *HANDSHAKES[name])
@@ -76,7 +64,7 @@ def test_a_handshake_is_answered_as_without_the_gateway(servers: EchoServers, ga
 
     for server, port in servers.ports.items():
         status, direct = answered(port, "/")
-        own, through = answered(gateway.port, f"/api/{server}/")
+        own, through = answered(echoing.port, f"/api/{server}/")
         if status not in (101, 426):  # the connection may go on
             del direct["connection"], through["connection"]
         assert (own, through) == (status, direct)

@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shutil
 from collections.abc import Iterator
 
-import pytest
 from websockets.asyncio.client import connect
 
 from support.backend import Backend
+from support.browser import browser_page, needs_chromium, page_server
 from support.websocket import EchoServers
 from support.world import Gateway, until
-
-from .test_browser import FLAGS, page_server
 
 CLIENTS = 100
 TOTAL = 32 << 20
 """Bytes that all of them send together."""
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[EchoServers]:
-    with EchoServers() as own:
-        yield own
-
-
-@pytest.fixture(scope="module")
-def gateway(servers: EchoServers) -> Iterator[Gateway]:
-    with Gateway({"services": servers.services}) as own:
-        yield own
 
 
 def messages(seed: int) -> Iterator[bytes | str | list[bytes] | list[str]]:
@@ -84,16 +69,16 @@ async def converse(url: str, seed: int) -> int:
     return count
 
 
-def test_a_hundred_at_once_hear_what_they_said(servers: EchoServers, gateway: Gateway) -> None:
+def test_a_hundred_at_once_hear_what_they_said(servers: EchoServers, echoing: Gateway) -> None:
     async def all_of_them() -> list[int]:
         names = list(servers.ports)
-        urls = [f"ws://127.0.0.1:{gateway.port}/api/{names[n % len(names)]}/{n}" for n in range(CLIENTS)]
+        urls = [f"ws://127.0.0.1:{echoing.port}/api/{names[n % len(names)]}/{n}" for n in range(CLIENTS)]
         return await asyncio.gather(*(converse(url, seed) for seed, url in enumerate(urls)))
 
     assert all(servers.run(all_of_them()))
-    until(lambda: len(gateway.log()) == CLIENTS, "each has its line")
-    assert {(line["status_code"], line["reason"]) for line in gateway.log()} == {(101, None)}
-    assert gateway.memory() < 200 << 20
+    until(lambda: len(echoing.log()) == CLIENTS, "each has its line")
+    assert {(line["status_code"], line["reason"]) for line in echoing.log()} == {(101, None)}
+    assert echoing.memory() < 200 << 20
 
 
 TALK = """
@@ -119,26 +104,20 @@ url => new Promise(done => {
 """
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
+@needs_chromium
 def test_a_page_in_a_browser(servers: EchoServers) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with Backend(page_server) as pages:
         services = {
             name: {**service, "policies": {"cors": {"allow_origins": [origin]}}}
             for (name, service), origin in zip(servers.services.items(), (pages.url, "https://else.test"), strict=True)
         }
-        with Gateway({"services": services}) as gateway, playwright.sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-            try:
-                page = browser.new_page()
-                page.goto(f"{pages.url}/")
-                address = gateway.url.replace("http", "ws")
-                found = page.evaluate(TALK, f"{address}/api/websockets/x")
-                assert found["heard"] == ["žluť 🦜", 7, [7, 7, 7], 70_000, "x" * 10, 1_000_000]
-                assert (found["code"], found["reason"], found["clean"]) == (4001, "enough", True)
-                assert found["protocol"] == "spoken"
-                assert found["extensions"].startswith("permessage-deflate")
-                refused = page.evaluate(TALK, f"{address}/api/uvicorn/x")
-                assert (refused["heard"], refused["code"], refused["clean"]) == ([], 1006, False)
-            finally:
-                browser.close()
+        with Gateway({"services": services}) as gateway, browser_page() as page:
+            page.goto(f"{pages.url}/")
+            address = gateway.url.replace("http", "ws")
+            found = page.evaluate(TALK, f"{address}/api/websockets/x")
+            assert found["heard"] == ["žluť 🦜", 7, [7, 7, 7], 70_000, "x" * 10, 1_000_000]
+            assert (found["code"], found["reason"], found["clean"]) == (4001, "enough", True)
+            assert found["protocol"] == "spoken"
+            assert found["extensions"].startswith("permessage-deflate")
+            refused = page.evaluate(TALK, f"{address}/api/uvicorn/x")
+            assert (refused["heard"], refused["code"], refused["clean"]) == ([], 1006, False)

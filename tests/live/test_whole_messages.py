@@ -10,7 +10,7 @@ from support.backend import Backend, Connection, content
 from support.client import request
 from support.messages import read_response
 from support.redis_process import RedisProcess
-from support.world import Gateway
+from support.world import Gateway, until
 
 SIZES = (1, 100, 10_000, (16 << 10) - 1, 16 << 10, 60_000, (64 << 10) + 1, 200_000)
 """About where a piece is large, and where content is too large to be sent again."""
@@ -33,10 +33,15 @@ def test_content_that_comes_after_its_head_comes_back(backend: Backend) -> None:
             whole = request("POST", f"/api/s/echo?{number}", body=sent)
             head = whole[: -len(sent)]
             for cut in (len(head), len(head) + len(sent) // 2):
+                before = len(backend.connections[0].received) if backend.connections else 0
                 wire.send(whole[:cut])
-                time.sleep(0.05)
+                until(lambda before=before: _has_more(backend, before), "the head has passed")  # type: ignore[misc]
                 wire.send(whole[cut:])
                 assert wire.receive("POST").body == sent
+
+
+def _has_more(backend: Backend, before: int) -> bool:
+    return bool(backend.connections) and len(backend.connections[0].received) > before
 
 
 def test_requests_with_content_that_wait_in_a_row(backend: Backend) -> None:

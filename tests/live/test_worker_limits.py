@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from support.backend import Backend
+from support.crowd import storm
 from support.world import Gateway, until
-
-from .crowd import storm
 
 BURST = 60
 LIMIT = {"requests_per_minute": 0.001, "burst": BURST}

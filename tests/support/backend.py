@@ -6,13 +6,13 @@ import contextlib
 import json
 import socket
 import ssl
-import struct
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
+from .closing import Closing
 from .messages import CutShortError, Message, read_request
+from .sockets import reset_at_close
 
 PATIENCE = 30.0
 
@@ -55,6 +55,12 @@ class Connection:
             self.note(request)
         return request
 
+    def receive(self, most: int = 65536) -> bytes:
+        """What comes next, as it comes; empty at the end. Not to be mixed with `next_request`, which reads ahead."""
+        data = self.socket.recv(most)
+        self.received += data
+        return data
+
     def note(self, request: Message) -> None:
         self.requests.append(request)
         with self.backend.lock:
@@ -77,7 +83,7 @@ class Connection:
 
     def reset(self) -> None:
         """Close with a RST."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_at_close(self.socket)
         self.close()
 
     def close(self) -> None:
@@ -148,7 +154,7 @@ def described(request: Message, backend: Backend) -> bytes:
     ).encode()
 
 
-class Backend:
+class Backend(Closing):
     """Listens on a free port of the loopback, or as told; each connection runs `script` in a thread of its own."""
 
     def __init__(
@@ -177,12 +183,7 @@ class Backend:
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        return super().__enter__()
 
     def close(self) -> None:
         """Stop listening and end every connection: the service is dead."""
@@ -190,6 +191,10 @@ class Backend:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """End every connection: who comes back has a new one, with the script of now."""
         with self.lock:
             for connection in self.connections:
                 with contextlib.suppress(OSError):
@@ -230,7 +235,7 @@ class Backend:
             sock.close()
 
 
-class Refusing:
+class Refusing(Closing):
     """A port that refuses connections for as long as this is held; a `Backend` may listen on it meanwhile.
 
     A bound socket that does not listen keeps the kernel from giving the port to anybody else.
@@ -243,10 +248,5 @@ class Refusing:
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._socket.close()

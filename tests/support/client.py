@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import socket
-from types import TracebackType
-from typing import Self
+from typing import ClassVar
 
+from .closing import Closing
 from .messages import Message, read_response
+from .sockets import connected, reset_at_close
 
 PATIENCE = 20.0
 """Seconds after which something that must happen is taken not to happen."""
 
 
-class Wire:
-    """One connection."""
+class Wire(Closing):
+    """One connection; with a small `receive_buffer` the kernel takes little of what is not read."""
 
-    def __init__(self, port: int, sock: socket.socket | None = None) -> None:
-        self.socket = sock or socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-        self.socket.settimeout(PATIENCE)
+    PATIENCE: ClassVar[float] = PATIENCE
+
+    def __init__(self, port: int, sock: socket.socket | None = None, *, receive_buffer: int = 0) -> None:
+        self.socket = sock or connected(port, self.PATIENCE, receive_buffer)
+        self.socket.settimeout(self.PATIENCE)
         self.file = self.socket.makefile("rb")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self.file.close()
         self.socket.close()
+
+    def reset(self) -> None:
+        """Close with a RST."""
+        reset_at_close(self.socket)
+        self.close()
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)

@@ -4,81 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any
 
 from portico.client.registry import AsyncServiceRegistry
 
 from .client import PATIENCE
-
-T = TypeVar("T")
-
-
-class Member:
-    """An instance: answers every GET with its name, and keeps its registration alive."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.served = 0
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=512)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def stop(self) -> None:
-        """Accept no more, and close what rests."""
-        self._server.close()
-        for writer in list(self._writers):
-            writer.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        body = self.name.encode()
-        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-        with suppress(OSError, EOFError, asyncio.CancelledError):
-            while await reader.readuntil(b"\r\n\r\n"):
-                self.served += 1
-                writer.write(answer)
-        self._writers.discard(writer)
-        writer.close()
+from .instance import Instance
+from .loop_thread import LoopThread
 
 
-class Fleet:
-    """Runs coroutines on a loop in a thread; `outcomes` counts what clients met."""
+class Fleet(LoopThread):
+    """Instances and clients on one loop; `outcomes` counts what clients met."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.outcomes: Counter[str] = Counter()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self.members: list[Member] = []
+        self.members: list[Instance] = []
         self._clients: list[asyncio.Task[None]] = []
         self._over = False
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    async def closing(self) -> None:
+        await self._end_clients()
+        for member in self.members:
+            await member.stop()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.run(self._end())
-        self.run(self._cancel_rest())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(PATIENCE)
-        self._loop.close()
-
-    def run(self, doing: Coroutine[Any, Any, T], patience: float = 60.0) -> T:
-        """The result of a coroutine that runs on the loop."""
-        return asyncio.run_coroutine_threadsafe(doing, self._loop).result(patience)
-
-    def member(self, name: str) -> Member:
-        """An instance that serves until the fleet ends."""
-        member = Member(name)
+    def member(self, name: str) -> Instance:
+        """An instance that answers with its name, until the fleet ends."""
+        member = Instance(name, name)
         self.members.append(member)
         self.run(member.start())
         return member
@@ -98,24 +53,14 @@ class Fleet:
     def settle(self) -> Counter[str]:
         """End the clients with their last answer, and give what all of them met."""
         self._over = True
-        self.run(self._end())
+        self.run(self._end_clients())
         return self.outcomes
 
-    async def _end(self) -> None:
+    async def _end_clients(self) -> None:
         self._over = True
         _, late = await asyncio.wait(self._clients, timeout=PATIENCE) if self._clients else (None, set())
         for task in late:
             task.cancel()
-
-    async def _cancel_rest(self) -> None:
-        """Connections that are still served."""
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
-            task.cancel()
-        for member in self.members:
-            await member.stop()
-        await asyncio.gather(*rest, return_exceptions=True)
-        await asyncio.sleep(0.05)
 
     @property
     def over(self) -> bool:
@@ -144,7 +89,7 @@ class Fleet:
                     writer.close()
 
 
-async def keep_registered(fleet: Fleet, redis_url: str, service: str, member: Member, ttl: int) -> None:
+async def keep_registered(fleet: Fleet, redis_url: str, service: str, member: Instance, ttl: int) -> None:
     """Heartbeats, whatever becomes of Redis."""
     registry = AsyncServiceRegistry(redis_url, timeout=1.0)
     known = False
@@ -159,17 +104,17 @@ async def keep_registered(fleet: Fleet, redis_url: str, service: str, member: Me
     await registry.close()
 
 
-async def churn(fleet: Fleet, redis_url: str, service: str, size: int, seconds: float) -> list[Member]:
+async def churn(fleet: Fleet, redis_url: str, service: str, size: int, seconds: float) -> list[Instance]:
     """Some `size` instances that join and leave all the time; every third leaves without a word, by its TTL."""
     registry = AsyncServiceRegistry(redis_url)
-    members: list[Member] = []
+    members: list[Instance] = []
     lives = asyncio.TaskGroup()
     end = asyncio.get_running_loop().time() + seconds
 
     async def live(number: int) -> None:
-        name = f"m{number}"
         while asyncio.get_running_loop().time() < end:
-            member = Member(f"{name}-{len(members)}")
+            name = f"m{number}-{len(members)}"
+            member = Instance(name, name)
             members.append(member)
             await member.start()
             await registry.register(service, member.url, 2, id=member.name)

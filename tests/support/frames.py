@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 CONTINUATION = 0
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+"""The example of a handshake in RFC 6455, section 1.3."""
 MASK = b"\x37\xfa\x21\x3d"
 """The masking key of the RFC's own examples."""
 
@@ -64,8 +67,8 @@ def fragments(opcode: int, parts: Iterable[bytes], *, rsv: int = 0, mask: bytes 
     ]
 
 
-def missing(data: bytes) -> int:
-    """How many bytes more the beginning of a frame needs before it can be decoded as far as its next part; 0: none."""
+def frame_size(data: bytes) -> int:
+    """How long the frame is that `data` begins with, as far as it tells: as long as its head, where that is cut."""
     size = 2
     if len(data) >= size:
         short = data[1] & 0x7F
@@ -73,7 +76,12 @@ def missing(data: bytes) -> int:
         size += extra
         if len(data) >= size:
             size += (int.from_bytes(data[2:size], "big") if extra else short) + (4 if data[1] & 0x80 else 0)
-    return max(0, size - len(data))
+    return size
+
+
+def missing(data: bytes) -> int:
+    """How many bytes more the beginning of a frame needs before it can be decoded as far as its next part; 0: none."""
+    return max(0, frame_size(data) - len(data))
 
 
 def decode(data: bytes) -> Frame:

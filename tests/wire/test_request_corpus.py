@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from portico.wire.frontend import Limits
+from support.corpus import corpus, raw_bytes
 
-from .world import Recorded, ServerWorld, corpus, raw_bytes, say_ok, splits
+from .world import Recorded, ServerWorld, say_ok, splits
 
 CASES = corpus("request")
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"

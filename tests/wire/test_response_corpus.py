@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from portico.wire.http1.response_heads import ResponseHeads
+from support.corpus import corpus, raw_bytes
 
-from .world import Answered, UpstreamWorld, corpus, raw_bytes, splits
+from .world import Answered, UpstreamWorld, splits
 
 CASES = corpus("response")
 

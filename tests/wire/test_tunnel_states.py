@@ -9,10 +9,11 @@ import pytest
 from portico.core.messages import TUNNEL, ResponseHead
 from portico.wire.deadlines import NEVER
 from portico.wire.http1.client import UpstreamConnection
+from support import frames
 
-from .test_websocket import ACCEPT, KEY
 from .world import Answered, Patience, Recorded, ServerWorld, UpstreamWorld
 
+KEY, ACCEPT = frames.KEY.encode(), frames.ACCEPT.encode()
 OFFER = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portico.wire.websocket import GOING_AWAY, Frames, accepts, masked_going_away
+from support import frames
 from support.frames import CLOSE, TEXT, closing, decode, encode
 
 from .world import splits
 
-KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
-ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+KEY, ACCEPT = frames.KEY.encode(), frames.ACCEPT.encode()
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 from portico.core.errors import REASONS, MessageError, UpstreamError
@@ -20,20 +18,7 @@ from portico.wire.http1.client import UpstreamConnection
 from portico.wire.http1.response_heads import ResponseHeads
 from portico.wire.http1.server import HttpServer, ServerConnection
 from portico.wire.turn import Turn
-
-CORPUS = Path(__file__).parent / "corpus"
-
-
-def corpus(kind: str) -> list[Any]:
-    """Every case of the files `corpus/KIND_*.json`, with the file's name under `file`."""
-    files = sorted(CORPUS.glob(f"{kind}_*.json"))
-    return [{**case, "file": file.stem} for file in files for case in json.loads(file.read_text())]
-
-
-def raw_bytes(raw: str | list[str | list[Any]]) -> bytes:
-    """A corpus case's bytes: text in which each character is one byte, or such texts and `[text, times]` in a row."""
-    parts = [raw] if isinstance(raw, str) else raw
-    return "".join(part if isinstance(part, str) else part[0] * part[1] for part in parts).encode("latin-1")
+from support.hand_transport import HandTransport
 
 
 def splits(data: bytes) -> Iterator[list[bytes]]:
@@ -79,7 +64,7 @@ class FakeLoop:
         return cast(asyncio.AbstractEventLoop, self)
 
 
-class FakeTransport(asyncio.Transport):
+class FakeTransport(HandTransport):
     """Keeps what is written; tells its protocol of a loss on the loop's next turn, as real ones do."""
 
     def __init__(self, loop: FakeLoop, protocol: asyncio.Protocol) -> None:
@@ -87,7 +72,7 @@ class FakeTransport(asyncio.Transport):
         self.loop = loop
         self.protocol = protocol
         self.sent = b""
-        self.closing = self.aborted = self.paused = self.eof_written = False
+        self.aborted = self.paused = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self.eof_written
@@ -99,23 +84,11 @@ class FakeTransport(asyncio.Transport):
         self.loop.run()
         return self.sent
 
-    def writelines(self, pieces: Any) -> None:
-        self.write(b"".join(pieces))
-
-    def write_eof(self) -> None:
-        self.eof_written = True
-
-    def can_write_eof(self) -> bool:
-        return True
-
     def get_write_buffer_size(self) -> int:
         return 0
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
-
-    def is_closing(self) -> bool:
-        return self.closing
 
     def close(self) -> None:
         if not self.closing:

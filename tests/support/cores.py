@@ -29,8 +29,14 @@ def count() -> int:
 
 
 @contextmanager
-def pinned(cores: frozenset[int]) -> Iterator[None]:
-    """Children started inside stay on `cores`: they inherit it, so it holds from their first instruction on."""
+def pinned(cores: frozenset[int] | None) -> Iterator[None]:
+    """Children started inside stay on `cores`: they inherit it, so it holds from their first instruction on.
+
+    Where none are named they stay where this process is.
+    """
+    if cores is None:
+        yield
+        return
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:

@@ -20,6 +20,11 @@ def piece(position: int, size: int) -> memoryview:
     return _TWICE[offset : offset + size]
 
 
+def content(size: int) -> bytes:
+    """The first `size` bytes."""
+    return (bytes(_TWICE[:PERIOD]) * (size // PERIOD + 1))[:size]
+
+
 def as_file() -> int:
     """A descriptor of one period in memory, for sendfile."""
     descriptor = os.memfd_create("pattern")

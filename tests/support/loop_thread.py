@@ -1,0 +1,59 @@
+"""An event loop in a thread, beside a test that blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from .client import PATIENCE
+
+T = TypeVar("T")
+
+
+_TURNS = 3
+"""Of the loop, after which what is to be closed is closed: transports are on the next one."""
+
+
+class LoopThread:
+    """Runs coroutines, `opening` first; at the end of the block `closing`, and what still runs is cancelled."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.run(self.opening())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.run(self._close_all())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(PATIENCE)
+            self._loop.close()
+
+    def run(self, what: Coroutine[Any, Any, T], patience: float = 3 * PATIENCE) -> T:
+        """The result of a coroutine that runs on the loop."""
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(patience)
+
+    async def opening(self) -> None:
+        """What has to be there from the beginning."""
+
+    async def closing(self) -> None:
+        """What has to be closed first."""
+
+    async def _close_all(self) -> None:
+        await self.closing()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
