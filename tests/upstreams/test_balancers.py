@@ -265,3 +265,8 @@ def test_those_without_a_key_take_turns() -> None:
 )
 def test_keys(key_of: Any, lines: list[str], key: bytes) -> None:
     assert key_of(exchange(*lines, client_ip="192.0.2.9")) == key
+
+
+def test_an_ipv6_client_stays_where_it_is_as_its_address_changes() -> None:
+    keys = {by_client(exchange(client_ip=address)) for address in ("2001:db8::1", "2001:db8::ffff:2")}
+    assert keys == {b"2001:db8::/64"}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from math import ceil
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field
 
+from portico.core.clients import client_of
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.settings import HeaderName, Settings
@@ -328,17 +328,7 @@ def _refusal(measure: Measure, left: float) -> Refusal:
 
 
 def _by_client(exchange: Exchange) -> str:
-    address = exchange.client_ip
-    return _network(address) if ":" in address else address
-
-
-@lru_cache(maxsize=65_536)
-def _network(address: str) -> str:
-    """The /64 of an IPv6 address: one household or host has that many addresses to itself."""
-    try:
-        return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False))
-    except ValueError:
-        return address
+    return client_of(exchange.client_ip)
 
 
 def _by_consumer(exchange: Exchange) -> str:

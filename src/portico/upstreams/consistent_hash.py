@@ -13,6 +13,7 @@ from hashlib import blake2b
 from math import ceil
 from typing import Final, Generic, TypeAlias
 
+from portico.core.clients import client_of
 from portico.core.exchange import Exchange
 from portico.upstreams.balancer import M
 from portico.upstreams.round_robin import RoundRobin
@@ -89,8 +90,8 @@ def _points(name: str, count: int) -> tuple[int, ...]:
 
 
 def by_client(exchange: Exchange) -> bytes:
-    """The client's address."""
-    return exchange.client_ip.encode()
+    """The client's address, of an IPv6 one its /64: it changes the rest of it from day to day (RFC 8981)."""
+    return client_of(exchange.client_ip).encode()
 
 
 def by_header(name: str) -> KeyOf:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from portico.core.clients import client_of
 from portico.core.errors import MessageError
 from portico.core.exchange import Client, Handler
 from portico.core.faults import FAULTS, contain
@@ -90,6 +91,7 @@ class Frontend:
         self.loop = loop
         self.connections: set[Connection] = set()
         self.clients: dict[str, int] = {}
+        """How many connections each has, by `client_of` its address."""
         self.draining = False
         self.in_flight = 0
         self.tunnels = 0
@@ -107,7 +109,8 @@ class Frontend:
         """Count a new connection; the error where it is one too many."""
         limits = self.limits
         address = connection.client.address
-        self.clients[address] = count = self.clients.get(address, 0) + 1
+        client = client_of(address)
+        self.clients[client] = count = self.clients.get(client, 0) + 1
         self.connections.add(connection)
         if len(self.connections) > limits.connections:
             return MessageError("overloaded", "too many connections; try again soon")
@@ -120,10 +123,10 @@ class Frontend:
         if connection not in self.connections:
             return  # a fault kept it from being admitted
         self.connections.discard(connection)
-        address = connection.client.address
-        self.clients[address] -= 1
-        if not self.clients[address]:
-            del self.clients[address]
+        client = client_of(connection.client.address)
+        self.clients[client] -= 1
+        if not self.clients[client]:
+            del self.clients[client]
 
     def close_idle(self) -> None:
         """Close connections on which nothing runs; with `draining` set, the others close after their exchange."""

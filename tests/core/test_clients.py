@@ -1,0 +1,26 @@
+"""One notion of a client for limits, connections and hashes."""
+
+from __future__ import annotations
+
+import pytest
+
+from portico.core.clients import client_of
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8:0:0:ffff::2", "2001:db8::/64"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::ffff:c000:201", "192.0.2.1"),
+        ("::1", "::/64"),
+        ("", ""),
+        ("unknown:", "unknown:"),
+    ],
+)
+def test_a_client_is_an_ipv4_address_or_the_64_of_an_ipv6_one(address: str, client: str) -> None:
+    assert client_of(address) == client
