@@ -231,16 +231,21 @@ class Supervisor:
             elif self.reload_asked:  # while there was no control process to hear of it, or one that died over it
                 child.signal(signal.SIGHUP)
             elif self.was_ready:
-                self.systemd.ready(self._status())
-        elif word == RELOADING:
+                self._report_ready()
+        elif word == RELOADING and not self.stopping:
             self.systemd.reloading()
         elif word == RELOADED:
             self.reload_asked = False
-            self.systemd.ready(self._status())
+            self._report_ready()
 
     def _announce_ready(self) -> None:
         if not self.was_ready and all(child.serves for child in self.children if child.is_worker):
             self.was_ready = True
+            self._report_ready()
+
+    def _report_ready(self) -> None:
+        """Unless the gateway stops: systemd knows that already, and the listeners may be closed."""
+        if not self.stopping:
             self.systemd.ready(self._status())
 
     def _status(self) -> str:
