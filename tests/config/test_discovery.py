@@ -1,4 +1,4 @@
-"""What may be written of discovery, and whose addresses are believed."""
+"""Settings of discovery, and which addresses are accepted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REDIS = "gateway: {redis_url: redis://h}\n"
 
 
 @pytest.mark.parametrize(
-    ("url", "allow", "believed"),
+    ("url", "allow", "accepted"),
     [
         ("http://10.1.2.3:80", None, True),
         ("http://orders.internal", None, True),
@@ -36,8 +36,8 @@ REDIS = "gateway: {redis_url: redis://h}\n"
         ("http://orders", ["10.0.0.0/8"], False),
     ],
 )
-def test_where_an_instance_may_be(url: str, allow: list[str] | None, believed: bool) -> None:
-    assert (refusal(url, allow) is None) == believed
+def test_where_an_instance_may_be(url: str, allow: list[str] | None, accepted: bool) -> None:
+    assert (refusal(url, allow) is None) == accepted
 
 
 NO_SERVICE = [
@@ -84,7 +84,7 @@ NO_SERVICE = [
 
 @pytest.mark.parametrize("host", NO_SERVICE)
 def test_addresses_at_which_there_is_no_service(host: str) -> None:
-    """A network that happens to hold one is no permission: it has to be meant."""
+    """A network that happens to hold one does not permit it: it has to be named."""
     url = instance_url(f"http://{host}:80")
     everywhere = ("0.0.0.0/0", "::/0", "*.internal", "*.google.internal", "*.goog")
     for allow in (None, everywhere, ("169.0.0.0/8", "fe00::/8", "100.64.0.0/10", "2001:db8::/32")):
@@ -154,7 +154,7 @@ def test_other_notations_of_addresses_are_refused_whatever_they_mean(host: str, 
     assert objection == "the host is not a name or an address"
 
 
-def test_a_zone_is_nothing_to_register_by() -> None:
+def test_an_address_with_a_zone_cannot_register() -> None:
     url = instance_url("http://[fe80::1%eth0]:80")
     assert refusal(url, None) is not None
     assert "zone" in str(refusal(url, ["fe80::/10"]))
@@ -179,7 +179,7 @@ def test_what_is_refused(report: Report, text: str, message: str) -> None:
     assert message in line
 
 
-def test_services_that_are_found_survive_the_way(load: Load) -> None:
+def test_services_that_are_found_survive_dumping(load: Load) -> None:
     config = load("services: {a: {url: http://h}}\ndiscover: {source: admin, path: '/x/{name}/y'}")
     admitted = config.admitting(["b", "a", "c"])
     there = load_dumped(dump_config(admitted))

@@ -66,7 +66,7 @@ def test_keys_are_text_as_written() -> None:
     assert data("on: 1\n1: 2\n1.10: 3\n~: 4") == {"on": 1, "1": 2, "1.10": 3, "~": 4}
 
 
-def test_places_of_keys_and_values() -> None:
+def test_positions_of_keys_and_values() -> None:
     document = parse_document("services:\n  gemini:\n    url: x\n    list: [a, b]\n", "f.yaml")
     assert document.locate(("services", "gemini", "url"), at_key=True) == (3, 5)
     assert document.locate(("services", "gemini", "url")) == (3, 10)
@@ -96,10 +96,10 @@ def test_anchors_and_merge_keys() -> None:
         ("a: b: c", "f.yaml:1:5: not valid YAML"),
         ("ä: ö\nab: \x00", "f.yaml:2:5: not valid YAML"),
         ("x\nab: \ud800", "f.yaml:2:5: not valid YAML"),
-        ("a: *b", "f.yaml:1:4: *b names nothing above it"),
-        ("a: &b [*b]", "f.yaml:1:8: *b stands inside of what it names"),
+        ("a: *b", "f.yaml:1:4: *b refers to no anchor above it"),
+        ("a: &b [*b]", "f.yaml:1:8: *b is inside the value that it refers to"),
         ("a: 1\n---\nb: 2", "f.yaml:2:1: only one document"),
-        ("a: !!python/object:os.system x", "f.yaml:1:4: the tag tag:yaml.org,2002:python/object:os.system means"),
+        ("a: !!python/object:os.system x", "f.yaml:1:4: the tag tag:yaml.org,2002:python/object:os.system is"),
         ("[a]: 1", "f.yaml:1:1: a key has to be a word"),
         ("<<: 5", "f.yaml:1:5: << takes a mapping"),
         ("[" * 65 + "]" * 65, "f.yaml:1:65: nested more than 64 deep"),

@@ -9,7 +9,7 @@ from config.test_load import CONTRACT
 from portico.config import Config, dump_config, load_config, load_dumped
 
 
-def test_a_configuration_survives_the_way(load: Load) -> None:
+def test_a_configuration_survives_dumping(load: Load) -> None:
     environ = {"SECRET_KEY": "s" * 32, "ADMIN_TOKEN": "t", "REDIS_URL": "redis://:pw@h", "RATE_LIMIT_BURST": "3"}
     config = load(CONTRACT, environ)
     there = load_dumped(dump_config(config))
@@ -26,12 +26,12 @@ def test_a_configuration_survives_the_way(load: Load) -> None:
     assert dump_config(there) == dump_config(config)
 
 
-def test_the_sample_survives_too() -> None:
+def test_the_sample_survives_dumping() -> None:
     config = load_config(None, {})
     assert load_dumped(dump_config(config)).all_routes == config.all_routes
 
 
-def test_a_configuration_made_in_python_survives_too() -> None:
+def test_a_configuration_made_in_python_survives_dumping() -> None:
     config = Config.model_validate({"services": {"a": {"url": "http://h"}}, "gateway": {"admin_token": "t"}})
     assert load_dumped(dump_config(config)).services == config.services
 

@@ -9,7 +9,7 @@ ONE = "services: {a: {url: http://h}}\n"
 JWT = ONE + "policies: {auth: {jwt: {}}}\n"
 
 
-def test_the_environment_wins_over_the_file(load: Load) -> None:
+def test_the_environment_overrides_the_file(load: Load) -> None:
     text = "gateway: {host: 1.1.1.1, port: 1, workers: 1, admin: 127.0.0.1:1, log: {level: ERROR, format: json}}"
     environ = {
         "GATEWAY_HOST": "127.0.0.1",
@@ -97,7 +97,7 @@ def test_jwt_without_any_secret(report: Report) -> None:
     ]
 
 
-def test_the_life_of_tokens(load: Load) -> None:
+def test_the_lifetime_of_tokens(load: Load) -> None:
     environ = {"ACCESS_TOKEN_EXPIRE_MINUTES": "5"}
     assert load("").gateway.access_token_expire_minutes == 30
     assert load("", environ).gateway.access_token_expire_minutes == 5
@@ -129,7 +129,7 @@ def test_a_wrong_value_names_the_variable(report: Report, variable: str, value: 
     assert report(JWT, environ) == [f"environment: {variable}: {message}"]
 
 
-def test_the_environment_also_holds_without_a_file() -> None:
+def test_the_environment_applies_without_a_file_too() -> None:
     assert load_config(None, {"GATEWAY_PORT": "0"}).gateway.port == 0
     with pytest.raises(ConfigError, match=r"^environment: GATEWAY_PORT: expected a whole number$"):
         load_config(None, {"GATEWAY_PORT": "x"})

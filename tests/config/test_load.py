@@ -56,7 +56,7 @@ def test_a_whole_file(load: Load) -> None:
     ]
 
 
-def test_everything_wrong_is_told_at_once(report: Report) -> None:
+def test_all_problems_are_reported_at_once(report: Report) -> None:
     text = """\
     gateway:
       port: 99999
@@ -89,7 +89,7 @@ def test_everything_wrong_is_told_at_once(report: Report) -> None:
     ]
 
 
-def test_what_comes_in_by_a_merge_key_is_found_where_it_stands(report: Report) -> None:
+def test_a_problem_from_a_merge_key_is_reported_where_it_is_written(report: Report) -> None:
     text = """\
     services:
       a: &base

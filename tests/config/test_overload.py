@@ -1,4 +1,4 @@
-"""How much a service is asked at once, in all the forms in which that may be written."""
+"""How many requests a service gets at once, in all the forms in which that may be written."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from portico.config import dump_config, load_dumped
 def test_forms_of_a_limit(load: Load, written: str, meant: int | tuple[int, int]) -> None:
     config = load(f"services: {{a: {{url: http://h, max_requests: {written}}}}}")
     for each in (config, load_dumped(dump_config(config))):
-        asked = each.services["a"].upstream().max_requests
-        assert asked is not None
-        assert (asked if isinstance(asked, int) else (asked.adaptive.least, asked.adaptive.most)) == meant
+        limit = each.services["a"].upstream().max_requests
+        assert limit is not None
+        assert (limit if isinstance(limit, int) else (limit.adaptive.least, limit.adaptive.most)) == meant
 
 
 @pytest.mark.parametrize(("written", "size", "timeout"), [("5", 5, 1.0), ("{size: 7, timeout: 500ms}", 7, 0.5)])
@@ -33,7 +33,7 @@ def test_forms_of_a_queue(load: Load, written: str, size: int, timeout: float) -
 
 
 def test_a_version_that_shares_instances_shares_their_bounds(load: Load) -> None:
-    """They would hold for whatever else is sent there."""
+    """Its own would hold for all other requests sent there."""
     service = load(
         """\
         services:

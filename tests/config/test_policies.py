@@ -19,7 +19,7 @@ def by_route(config: Config, name: str) -> dict[str, tuple[Any, str]]:
     return next(route.policies for route in config.all_routes if route.name == name)
 
 
-def test_nothing_said_is_off() -> None:
+def test_policies_that_are_not_written_are_off() -> None:
     assert merge_policies(*levels({}, {"cors": None})) == {}
 
 
@@ -171,9 +171,9 @@ def test_a_policy_that_no_route_uses_is_checked_all_the_same(report: Report) -> 
         ("plugins: []", "plugins: not supported by this version"),
     ],
 )
-@pytest.mark.parametrize("place", ["{0}", "services: {{a: {{url: http://h, {0}}}}}"])
-def test_what_is_refused(report: Report, written: str, message: str, place: str) -> None:
-    lines = report(place.format(f"policies: {{{written}}}"), KEY)
+@pytest.mark.parametrize("template", ["{0}", "services: {{a: {{url: http://h, {0}}}}}"])
+def test_what_is_refused(report: Report, written: str, message: str, template: str) -> None:
+    lines = report(template.format(f"policies: {{{written}}}"), KEY)
     assert any(line.endswith(message) for line in lines), lines
 
 

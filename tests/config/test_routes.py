@@ -12,7 +12,7 @@ services:
 """
 
 
-def test_a_service_has_routes_by_itself(load: Load) -> None:
+def test_a_service_has_default_routes(load: Load) -> None:
     routes = load(SERVICES).all_routes
     assert [(r.name, r.service, r.version, r.path, r.rewrite) for r in routes] == [
         ("gemini", "gemini", None, "/api/gemini", "/{path}"),
@@ -28,7 +28,7 @@ def test_a_service_with_versions_only(load: Load) -> None:
     assert [(route.name, route.path) for route in routes] == [("a-v1", "/v1/a")]
 
 
-def test_written_routes_come_beside_the_default_ones(load: Load) -> None:
+def test_written_routes_are_added_to_the_default_ones(load: Load) -> None:
     config = load(SERVICES + "routes: [{service: gemini, path: /g}, {service: gemini, path: /api/gemini, rewrite: /x}]")
     paths = [route.path for route in config.all_routes]
     assert paths == ["/g", "/api/gemini", "/v1/gemini", "/v2/gemini", "/api/atc"]
@@ -93,7 +93,7 @@ routes:
         ("path: /a/*", "path: a path is a prefix, not a pattern; leave out *, { and }"),
         ("path: '/a/{id}'", "path: a path is a prefix, not a pattern; leave out *, { and }"),
         ("rewrite: api", "rewrite: expected a path that starts with /"),
-        ("rewrite: '/{path}/{path}'", "rewrite: {path} stands in a rewrite once at most"),
+        ("rewrite: '/{path}/{path}'", "rewrite: {path} is in a rewrite once at most"),
         ("rewrite: '/{rest}'", "rewrite: the only placeholder of a rewrite is {path}"),
         ("hosts: [h:80]", "hosts[0]: expected a host name without port, such as api.example.com or *.example.com"),
         ("hosts: ['a.*']", "hosts[0]: expected a host name without port, such as api.example.com or *.example.com"),
@@ -129,7 +129,7 @@ def test_two_routes_for_the_same_requests(report: Report) -> None:
       - {service: atc, path: /x/, name: two, methods: [post, get], hosts: [A], headers: {a: b}}
     """
     (line,) = report(SERVICES + text.replace("\n    ", "\n").lstrip())
-    assert line == "portico.yaml:6:5: routes[1]: the route one takes the very same requests (/x) already"
+    assert line == "portico.yaml:6:5: routes[1]: the route one matches the very same requests (/x) already"
 
 
 def test_routes_that_differ_in_one_thing(load: Load) -> None:
@@ -138,9 +138,9 @@ def test_routes_that_differ_in_one_thing(load: Load) -> None:
     assert len(load(f"services: {{atc: {{url: http://h}}}}\nroutes:\n{routes}").all_routes) == 5 + 1
 
 
-def test_a_written_route_in_the_place_of_a_services_own(report: Report) -> None:
+def test_a_written_route_that_matches_like_a_default_one(report: Report) -> None:
     assert report(SERVICES + "routes: [{service: gemini, path: /api/atc}]") == [
-        "portico.yaml:3:3: services.atc: the route gemini takes the very same requests (/api/atc) already"
+        "portico.yaml:3:3: services.atc: the route gemini matches the very same requests (/api/atc) already"
     ]
 
 

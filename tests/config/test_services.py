@@ -186,7 +186,7 @@ def test_upgrades(load: Load, written: str, upgrades: tuple[str, ...]) -> None:
 def test_upgrades_that_hide_requests(report: Report, protocol: str) -> None:
     (line,) = report(f"services: {{a: {{url: http://h, upgrades: [{protocol}]}}}}")
     assert "services.a.upgrades[0]: requests inside" in line
-    assert line.endswith("would pass by every policy; it cannot be allowed")
+    assert line.endswith("would bypass every policy; it cannot be allowed")
 
 
 def test_retries() -> None:
@@ -245,7 +245,7 @@ def test_on_is_a_key_and_no_boolean(load: Load) -> None:
         ("discover: kafka", "discover: expected one of redis, admin"),
         (
             "trailers: [X-Sum, Content-Length]",
-            "trailers[1]: Content-Length decides about a message before its content; it cannot come behind it",
+            "trailers[1]: Content-Length is needed before the body; it cannot be a trailer",
         ),
         ("timout: 5", 'timout: unknown key; did you mean "timeout"?'),
         ("tls: {verfy: no}", 'tls.verfy: unknown key; did you mean "verify"?'),
@@ -314,7 +314,7 @@ def test_balancing_by_what_requests_have_in_common(written: object, key: object)
     assert balancing.consistent_hash == key
 
 
-def test_instances_that_fail_are_left_alone() -> None:
+def test_instances_that_fail_are_ejected() -> None:
     plain = service().upstream()
     assert plain.passive_health == PassiveHealthSettings(failures=5, open_for=10, open_for_most=300, max_ejected=0.5)
     assert plain.circuit_breaker is None

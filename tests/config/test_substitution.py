@@ -43,7 +43,7 @@ def test_structure_is_never_altered() -> None:
     assert substituted("k: ${A}", A="${B}", B="never") == {"k": "${B}"}
 
 
-def test_a_missing_variable_is_named_with_its_place(report: Report) -> None:
+def test_a_missing_variable_is_reported_with_its_position(report: Report) -> None:
     text = """\
     services:
       a:

@@ -81,10 +81,10 @@ def test_what_is_refused(report: Report, written: str, message: str) -> None:
     assert line.split(": ", 1)[1] == f"gateway.{message}"
 
 
-def test_a_header_is_believed_from_somebody(report: Report) -> None:
+def test_a_proxy_header_needs_trusted_proxies(report: Report) -> None:
     assert report("gateway: {proxy_protocol: true}") == [
         "portico.yaml:1:27: gateway.proxy_protocol: needs trusted_proxies: "
-        "only who is named there may say where a connection comes from"
+        "only a peer named there may say where a connection comes from"
     ]
 
 
@@ -140,7 +140,7 @@ def test_files_that_cannot(load: Load, authority: Authority, tmp_path: Path) -> 
     ]
 
 
-def test_an_encrypted_key_is_no_question(load: Load, authority: Authority) -> None:
+def test_an_encrypted_key_is_refused_without_a_prompt(load: Load, authority: Authority) -> None:
     from cryptography.hazmat.primitives import serialization
 
     own = authority.leaf("own")
@@ -149,11 +149,11 @@ def test_an_encrypted_key_is_no_question(load: Load, authority: Authority) -> No
     own.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encrypted))
     text = f"gateway: {{tls: {{certificate: {own.certificate}, key: {own.key}}}}}"
     assert file_problems(load(text)) == [
-        f"gateway.tls: {own.key}: the key is encrypted; there is nobody to ask for its password"
+        f"gateway.tls: {own.key}: the key is encrypted, and there is no prompt for its password"
     ]
 
 
-def test_certificates_at_their_end(load: Load, authority: Authority) -> None:
+def test_certificates_that_expire(load: Load, authority: Authority) -> None:
     soon, over = authority.leaf("soon", days=13.5), authority.leaf("over", days=-1)
     text = f"""
     gateway: {{tls: {{certificate: {soon.certificate}, key: {soon.key}, certificates: [{over.written}]}}}}

@@ -17,7 +17,7 @@ def warned(load: Load, text: str, environ: Mapping[str, str] | None = None) -> l
     return [str(problem) for problem in warnings_for(load(text, environ))]
 
 
-def test_nothing_to_warn_of(load: Load) -> None:
+def test_nothing_to_warn_about(load: Load) -> None:
     assert warned(load, ONE + LIMITED + ", auth: {jwt: {require_expiry: true}}}", {"SECRET_KEY": "k" * 32}) == []
     assert warnings_for(load_config(None, {})) == []
 
@@ -28,7 +28,7 @@ def test_the_secret_from_the_documentation(load: Load) -> None:
     )
     assert lines == [
         "portico.yaml:2:40: policies.auth.jwt.secret: the secret is the one from the documentation: "
-        "anybody can sign tokens with it"
+        "anyone can sign tokens with it"
     ]
 
 
@@ -57,14 +57,14 @@ def test_a_short_secret(load: Load) -> None:
 def test_tokens_that_never_end(jwt: str, is_warned: bool, load: Load) -> None:
     lines = warned(load, ONE + LIMITED + ", auth: {jwt: " + jwt + "}}", {"SECRET_KEY": "k" * 32})
     expected = (
-        "portico.yaml:2:35: policies.auth.jwt: a token without exp is good for ever: "
+        "portico.yaml:2:35: policies.auth.jwt: a token without exp is valid for ever: "
         "require_expiry: true refuses those, false accepts them"
     )
     assert lines == [expected] * is_warned
 
 
 def test_tokens_that_never_end_for_one_service(load: Load) -> None:
-    """A level below the one that asks for an end may take that back, and one for which nobody asks is named once."""
+    """A level may drop what a level above requires; where no level requires an expiry, one warning is given."""
     services = "services:\n  a: {url: http://h, policies: {auth: {jwt: {issuer: x}}}}\n  b: {url: http://h}\n"
     lines = warned(load, services + LIMITED + "}", {"SECRET_KEY": "k" * 32})
     assert [line.partition(": ")[0] for line in lines] == ["portico.yaml:2:40"]
@@ -84,10 +84,10 @@ def test_no_rate_limit_anywhere(load: Load) -> None:
 
 def test_no_rate_limit_on_purpose(load: Load) -> None:
     text = "services:\n  a: {url: http://h}\n  b: {url: http://h, policies: {rate_limit: off}}\n" + LIMITED + "}"
-    assert warned(load, text) == [], "who writes off has thought about it"
+    assert warned(load, text) == [], "off is a decision"
 
 
-def test_policies_that_need_somebody_on_routes_where_nobody_is(load: Load) -> None:
+def test_policies_that_need_a_consumer_on_routes_without_auth(load: Load) -> None:
     text = "services:\n  a: {url: http://h}\npolicies:\n  authorize: {scopes: [x]}\n  rate_limit: {by: consumer}\n"
     assert warned(load, text) == [
         "portico.yaml:4:14: policies.authorize: the route a has no auth: every request to it is refused",
@@ -112,7 +112,7 @@ def test_a_path_that_no_request_can_have(load: Load) -> None:
             load(ONE + f"routes: [{{service: a, path: {path}}}]\n")
 
 
-def test_workers_count_by_themselves(load: Load) -> None:
+def test_workers_that_do_not_share_counts(load: Load) -> None:
     (line,) = warned(load, ONE + QUOTA + "}\ngateway: {workers: 2, embedded_redis: false}")
     assert line.startswith("portico.yaml:3:20: gateway.workers: without a Redis each worker counts quotas, and limits")
     assert "once from each of the 2." in line
@@ -145,7 +145,7 @@ def test_a_rate_that_stands_alone_is_counted_by_all_workers(
     assert len(warned(load, text, {"SECRET_KEY": "k" * 32})) == is_warned
 
 
-def test_workers_without_an_embedded_redis_are_told_how_to_get_one(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warning_says_how_to_get_an_embedded_redis(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     text = ONE + QUOTA + "}\ngateway: {workers: 2}"
     monkeypatch.setattr("portico.config.warnings.bundled_server", lambda: Path("/bin/true"))
     assert warned(load, text) == []
@@ -157,7 +157,7 @@ def test_workers_without_an_embedded_redis_are_told_how_to_get_one(load: Load, m
 def test_connections_kept_too_long(load: Load) -> None:
     text = "services: {a: {url: http://h, idle_connection_timeout: 6}}\n" + LIMITED + "}"
     (line,) = warned(load, text)
-    assert line.startswith("portico.yaml:1:56: services.a.idle_connection_timeout: uvicorn closes resting connections")
+    assert line.startswith("portico.yaml:1:56: services.a.idle_connection_timeout: uvicorn closes idle connections")
 
 
 def test_versions_and_instances_without_a_route(load: Load) -> None:
@@ -185,6 +185,6 @@ def test_what_this_version_does_not_use(load: Load) -> None:
 
 def test_a_hedge_without_a_second_instance(load: Load) -> None:
     (line,) = warned(load, "services:\n  a: {url: http://h, hedge: {after: 1}}\n" + LIMITED + "}")
-    assert line == "portico.yaml:2:22: services.a.hedge: there is no second instance to ask"
+    assert line == "portico.yaml:2:22: services.a.hedge: there is no second instance to send to"
     two = "services:\n  a: {instances: [http://h, http://i], hedge: {after: 1}}\n"
     assert warned(load, two + LIMITED + "}") == []

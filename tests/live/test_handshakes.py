@@ -132,7 +132,7 @@ def test_requests_inside_a_request_cannot_be_allowed(tmp_path: Path) -> None:
     done = run_portico("check", "--config", str(file))
     assert done.returncode == 1
     assert f"{file}:1:" in done.stderr
-    assert "would pass by every policy" in done.stderr
+    assert "would bypass every policy" in done.stderr
 
 
 # ---- which answers open a tunnel

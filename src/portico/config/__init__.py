@@ -1,4 +1,4 @@
-"""Configuration: one YAML file and the environment, checked as a whole and handed on unchangeable."""
+"""Configuration: one YAML file and the environment, validated as a whole and immutable afterwards."""
 
 from portico.config.balancing import ConsistentHashSettings, CookieKey, HeaderKey
 from portico.config.breakers import CircuitBreakerSettings, PassiveHealthSettings

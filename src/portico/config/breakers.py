@@ -1,4 +1,4 @@
-"""When an instance that fails is left alone, and for how long."""
+"""When an instance that fails is ejected, and for how long."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from portico.core.settings import Duration
 
 
 class CircuitBreakerSettings(Section):
-    """An instance is left alone after `failures` in a row, or once `error_rate` of its exchanges failed.
+    """The breaker of an instance opens after `failures` in a row, or once `error_rate` of its exchanges failed.
 
-    The rate is that of the last `window` seconds, if there were `volume` exchanges. It is left alone for `open_for`
-    seconds, doubled each time in a row up to `open_for_most`; then one request tries whether it is well.
+    The rate is that of the last `window` seconds, if there were `volume` exchanges. The breaker stays open for
+    `open_for` seconds, doubled each time in a row up to `open_for_most`; then one trial request decides.
     """
 
     failures: Annotated[Whole, Field(ge=1, le=10_000)] = 5
@@ -26,7 +26,7 @@ class CircuitBreakerSettings(Section):
 
 
 class PassiveHealthSettings(CircuitBreakerSettings):
-    """The same, as long as no more than the share `max_ejected` of a service's instances is out; else all are used."""
+    """The same, as long as at most the share `max_ejected` of a service's instances is ejected; else all are used."""
 
     max_ejected: Share = 0.5
 

@@ -12,7 +12,7 @@ from portico.config.routes import ConsumerSettings, RouteSettings
 from portico.config.services import ServiceSettings
 
 RESERVED = ("gateway", "none")
-"""Names of services that metrics use for requests no service saw."""
+"""Names of services that metrics use for requests that reached no service."""
 
 
 def gateway_findings(gateway: GatewaySettings) -> Iterator[Finding]:
@@ -21,7 +21,7 @@ def gateway_findings(gateway: GatewaySettings) -> Iterator[Finding]:
         message = "other machines can reach this address: set ADMIN_TOKEN or write gateway.admin_token"
         yield Finding(("gateway", "admin"), message)
     if gateway.proxy_protocol and not gateway.trusted_proxies:
-        message = "needs trusted_proxies: only who is named there may say where a connection comes from"
+        message = "needs trusted_proxies: only a peer named there may say where a connection comes from"
         yield Finding(("gateway", "proxy_protocol"), message)
     if gateway.tls is not None and gateway.tls.redirect_from and gateway.tls.redirect_from == gateway.port:
         yield Finding(("gateway", "tls", "redirect_from"), "has to be another port than gateway.port")
@@ -35,49 +35,49 @@ def name_findings(services: Mapping[str, ServiceSettings], routes: Sequence[Rout
                 ("services", name), f'a service cannot be called "{name}": metrics use that word', at_key=True
             )
     seen: dict[str, RouteSettings] = {}
-    for place, route in enumerate(routes):
+    for index, route in enumerate(routes):
         if route.name is not None and (first := seen.setdefault(route.name, route)) is not route:
-            yield Finding(("routes", place, "name"), f"the route for {first.path} has this name already")
-        yield from _target_findings(place, route, services)
+            yield Finding(("routes", index, "name"), f"the route for {first.path} has this name already")
+        yield from _target_findings(index, route, services)
 
 
-def _target_findings(place: int, route: RouteSettings, services: Mapping[str, ServiceSettings]) -> Iterator[Finding]:
+def _target_findings(index: int, route: RouteSettings, services: Mapping[str, ServiceSettings]) -> Iterator[Finding]:
     service = services.get(route.service)
     if service is None:
         message = f'there is no service "{route.service}"'
-        yield Finding(("routes", place, "service"), message, nearest(route.service, services))
+        yield Finding(("routes", index, "service"), message, nearest(route.service, services))
     elif route.version is not None and route.version not in service.versions:
         message = f'the service {route.service} has no version "{route.version}"'
-        yield Finding(("routes", place, "version"), message, nearest(route.version, service.versions))
+        yield Finding(("routes", index, "version"), message, nearest(route.version, service.versions))
     elif route.version is None and not service.has_instances:
         versions = ", ".join(service.versions)
         message = f"only the versions of {route.service} have instances; write version: one of {versions}"
-        yield Finding(("routes", place, "service"), message)
+        yield Finding(("routes", index, "service"), message)
 
 
 def match_findings(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
-    """Two routes for the very same requests: the second would never see one."""
+    """Two routes that match the very same requests: the second would never get one."""
     seen: dict[object, ResolvedRoute] = {}
     for route in routes:
         first = seen.setdefault(route.match, route)
         if first is not route:
-            message = f"the route {first.name} takes the very same requests ({route.path}) already"
+            message = f"the route {first.name} matches the very same requests ({route.path}) already"
             yield Finding(route.source, message, at_key=True)
 
 
 def consumer_findings(consumers: Sequence[ConsumerSettings]) -> Iterator[Finding]:
     """A consumer is written once."""
     seen: set[str] = set()
-    for place, consumer in enumerate(consumers):
+    for index, consumer in enumerate(consumers):
         if consumer.name in seen:
-            yield Finding(("consumers", place, "name"), "a consumer above has this name already")
+            yield Finding(("consumers", index, "name"), "a consumer above has this name already")
         seen.add(consumer.name)
 
 
 def discovery_findings(
     gateway: GatewaySettings, services: Mapping[str, ServiceSettings], discover: DiscoverySettings | None
 ) -> Iterator[Finding]:
-    """Instances cannot be looked for in a Redis that is not there."""
+    """Discovery through Redis needs one."""
     if gateway.redis_url is not None:
         return
     message = "needs a Redis that services share: set REDIS_URL or write gateway.redis_url; without one, write admin"

@@ -1,4 +1,4 @@
-"""Where the instances of a service register, and which addresses are believed."""
+"""Where the instances of a service register, and which addresses are accepted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from portico.config.section import Section, is_word
 from portico.net.addresses import HOSTS, Network, is_special, parse
 
 Source: TypeAlias = Literal["redis", "admin"]
-"""Where instances register: in Redis, or over the admin API of this gateway, which then keeps them by itself."""
+"""Where instances register: in Redis, or over the admin API of this gateway, which then keeps the registry itself."""
 
 _NAME: Final = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 _NUMBER: Final = re.compile(r"0x[0-9a-f]*|\d+")
@@ -43,13 +43,13 @@ Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], Field(m
 def refusal(url: str, origins: Sequence[str] | None) -> str | None:
     """Why a registered instance must not be at `url`, which is valid; None where it may.
 
-    Without `origins` it may be anywhere but where there is no service (`portico.net.addresses`). With them it may be
-    there too if one of them names just that. A host is not looked up here: workers and health checks screen what they
-    connect to.
+    Without `origins` every address is accepted but special ones (`portico.net.addresses`); with them those that they
+    name, and special ones only if one of them names just that. A host name is not resolved here: workers and health
+    checks screen what they connect to.
     """
     host = (urlsplit(url).hostname or "").rstrip(".")
     if "%" in host:
-        return "a zone id means something on its own host alone"
+        return "a zone id has a meaning on its own host only"
     address = parse(host)
     if address is None:
         return _refusal_of_name(host, origins)
@@ -67,7 +67,7 @@ def networks_of(origins: Sequence[str] | None) -> tuple[Network, ...]:
 
 
 def _refusal_of_name(host: str, origins: Sequence[str] | None) -> str | None:
-    if _is_number(host):  # the system's resolver would take it for an address
+    if _is_number(host):  # the system's resolver would read it as an address
         return "the host is not a name or an address"
     if host in (origins or ()):
         return None
@@ -88,7 +88,7 @@ def _is_number(host: str) -> bool:
 
 
 class DiscoverSettings(Section):
-    """Where a service's instances register, and where they may be; `allow` unwritten: as the top of the file says."""
+    """Where a service's instances register, and where they may be; without `allow`, the top-level one holds."""
 
     source: Source
     allow: Origins | None = None

@@ -1,6 +1,6 @@
 """A YAML file read into nodes that remember where each of them was written.
 
-The reader differs from PyYAML's own where that one surprises: a key written twice is an error, keys are text as written
+The reader differs from PyYAML's own where that is surprising: a key written twice is an error, keys are text as written
 (`on:` is no boolean), `012`, `1:30` and `2024-01-01` stay text, `${NAME}` and `/{path}` need no quotes between the
 braces of a mapping, and a file that is small but expands to millions of values through aliases is refused.
 """
@@ -47,7 +47,7 @@ class Node:
 
 @dataclass(slots=True)
 class Entry:
-    """A key's place and its value; `merged` came in through `<<`."""
+    """The position of a key, and its value; a `merged` one came in through `<<`."""
 
     line: int
     column: int
@@ -64,19 +64,19 @@ class Document:
 
     def locate(self, path: KeyPath, *, at_key: bool = False) -> tuple[int, int]:
         """The line and column of what stands at `path`, or of the nearest thing around it."""
-        node, place = self.root, (self.root.line, self.root.column)
+        node, position = self.root, (self.root.line, self.root.column)
         for depth, part in enumerate(path):
             if isinstance(node.content, dict) and isinstance(part, str) and part in node.content:
                 entry = node.content[part]
                 node = entry.value
                 last = at_key and depth == len(path) - 1
-                place = (entry.line, entry.column) if last else (node.line, node.column)
+                position = (entry.line, entry.column) if last else (node.line, node.column)
             elif isinstance(node.content, list) and isinstance(part, int) and part < len(node.content):
                 node = node.content[part]
-                place = (node.line, node.column)
+                position = (node.line, node.column)
             else:
                 break
-        return place
+        return position
 
     def problem(self, finding: Finding) -> Problem:
         line, column = self.locate(finding.path, at_key=finding.at_key)
@@ -84,7 +84,7 @@ class Document:
 
 
 def parse_document(text: str, filename: str) -> Document:
-    """Read one YAML document. Raises ConfigError for what is no YAML, with the place where it stops being any."""
+    """Read one YAML document. Raises ConfigError for invalid YAML, with the position of the error."""
     if wrong := yaml.reader.Reader.NON_PRINTABLE.search(text):
         line, column = text.count("\n", 0, wrong.start()) + 1, wrong.start() - text.rfind("\n", 0, wrong.start())
         message = f"not valid YAML: the character {wrong[0]!a} is not allowed"
@@ -98,7 +98,7 @@ def parse_document(text: str, filename: str) -> Document:
 def _unused_characters(text: str) -> tuple[str, str]:
     """Two characters to stand for the braces of placeholders while YAML is read, so that it sees no mapping there.
 
-    They come from Unicode's private use area, which YAML allows; the places of everything else stay what they are.
+    They come from Unicode's private use area, which YAML allows; the positions of everything else stay the same.
     """
     free = (chr(code) for code in range(0xE000, 0xF900) if chr(code) not in text)
     return next(free, "{"), next(free, "}")
@@ -157,10 +157,8 @@ class _Composer:
             yield from yaml.parse(text, _LOADER)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            place = (mark.line + 1, mark.column + 1) if mark else (None, None)
-            problem = Problem(
-                self.filename, place[0], place[1], "", f"not valid YAML: {error.problem or error.context}"
-            )
+            line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
+            problem = Problem(self.filename, line, column, "", f"not valid YAML: {error.problem or error.context}")
             raise ConfigError([problem]) from None
         except yaml.YAMLError:
             raise ConfigError([Problem(self.filename, None, None, "", "not valid YAML")]) from None
@@ -171,7 +169,7 @@ class _Composer:
 
     def _node(self, event: Any, content: Any) -> Node:
         if event.tag not in _TAGS:
-            raise self._error(event, f"the tag {event.tag} means nothing here")
+            raise self._error(event, f"the tag {event.tag} is not supported")
         self.count += 1
         self._bound(event, self.count)
         return Node(event.start_mark.line + 1, event.start_mark.column + 1, content)
@@ -206,9 +204,9 @@ class _Composer:
 
     def _aliased(self, event: Any) -> Node:
         if event.anchor in self.unfinished:
-            raise self._error(event, f"*{event.anchor} stands inside of what it names")
+            raise self._error(event, f"*{event.anchor} is inside the value that it refers to")
         if event.anchor not in self.anchors:
-            raise self._error(event, f"*{event.anchor} names nothing above it")
+            raise self._error(event, f"*{event.anchor} refers to no anchor above it")
         node = self.anchors[event.anchor]
         if len(self.open) + node.height > MAX_DEPTH:
             raise self._error(event, f"nested more than {MAX_DEPTH} deep")

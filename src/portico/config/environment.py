@@ -26,10 +26,10 @@ OVERRIDES: dict[str, KeyPath] = {
     "RATE_LIMIT_REQUESTS_PER_MINUTE": ("policies", "rate_limit", "requests_per_minute"),
     "RATE_LIMIT_BURST": ("policies", "rate_limit", "burst"),
 }
-"""These win over what the file says."""
+"""These override the file."""
 
 DEFAULTS: dict[str, KeyPath] = {"ACCESS_TOKEN_EXPIRE_MINUTES": ("gateway", "access_token_expire_minutes")}
-"""These count where the file says nothing."""
+"""These apply where the file says nothing."""
 
 POLICY_DEFAULTS: dict[str, tuple[KeyPath, Callable[[str], Any]]] = {
     "SECRET_KEY": (("auth", "jwt", "secret"), str),
@@ -41,7 +41,7 @@ POLICY_DEFAULTS: dict[str, tuple[KeyPath, Callable[[str], Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A file's tree with the environment's part in it; `origins` tells which paths came from which variable."""
+    """A file's tree with the environment's part in it; `origins` maps paths to the variables they came from."""
 
     tree: Any
     origins: dict[KeyPath, str]
@@ -89,7 +89,7 @@ def _at(tree: Any, path: KeyPath) -> Any:
 
 
 def _with(tree: Any, path: KeyPath, value: Any) -> Any:
-    """A copy of `tree` with `value` at `path`; `tree` itself where something else than a mapping is in the way."""
+    """A copy of `tree` with `value` at `path`; `tree` itself where something other than a mapping is on the way."""
     if not path:
         return value
     part, rest = path[0], path[1:]

@@ -1,4 +1,4 @@
-"""The files that a configuration names: whether they can be used, found out before anything is started."""
+"""The files that a configuration names: whether they can be used, checked before anything is started."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from portico.net.tls.contexts import client_context, server_context
 
 
 def file_problems(config: Config) -> list[str]:
-    """What is wrong with the files that are named, and the access log's place, in sentences; empty where nothing is."""
+    """What is wrong with the named files and the path of the access log, in sentences; empty where nothing is."""
     return [*_listening(config), *_upstreams(config), *_redis(config), *_access_log(config)]
 
 
 def expired_certificates(config: Config) -> list[str]:
-    """Certificates that nobody accepts any more: no reason not to start, but one to put right, in sentences."""
+    """Certificates that no peer accepts any more: not a reason to refuse to start, but to be fixed; in sentences."""
     return [f"{dotted(path)}: {file} has expired" for path, file, days in lifetimes(config) if days < 0]
 
 
@@ -35,7 +35,7 @@ def named_files(config: Config) -> list[Path]:
 
 
 def lifetimes(config: Config) -> Iterator[tuple[KeyPath, Path, float]]:
-    """Every certificate that the gateway shows: its key in the configuration, its file, and the days until it expires.
+    """Every certificate that the gateway presents: its key in the configuration, its file, the days until it expires.
 
     One that cannot be read is left out.
     """
@@ -50,8 +50,8 @@ def _pairs(config: Config) -> Iterator[tuple[KeyPath, Pair]]:
     tls = config.gateway.tls
     if tls is not None:
         yield ("gateway", "tls"), tls.pair
-        for place, more in enumerate(tls.certificates):
-            yield ("gateway", "tls", "certificates", place), more.pair
+        for index, more in enumerate(tls.certificates):
+            yield ("gateway", "tls", "certificates", index), more.pair
     for path, settings in _upstream_tls(config):
         if settings.pair is not None:
             yield path, settings.pair
@@ -92,7 +92,7 @@ def _redis(config: Config) -> Iterator[str]:
         pair = Pair(certificate, files.get("key", certificate)) if certificate else None
         yield from _problem(("gateway", "redis_url"), lambda: client_context(ca=files.get("ca"), pair=pair))
     if isinstance(program, Path) and not (program.is_file() and os.access(program, os.X_OK)):
-        yield f"gateway.embedded_redis: {program} is no program; name a redis-server or valkey-server"
+        yield f"gateway.embedded_redis: {program} is not an executable; name a redis-server or valkey-server"
 
 
 def _problem(path: KeyPath, use: Callable[[], object]) -> Iterator[str]:

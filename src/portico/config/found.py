@@ -1,4 +1,4 @@
-"""Services that nobody wrote: they are found in a registry, and get a route by a pattern."""
+"""Services that are not in the file: they are found in a registry, and get a route by a pattern."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def _path(text: str) -> str:
     segments = text.split("/")
     if segments.count("{name}") != 1 or text.count("{name}") != 1:
         raise ValueError("{name} has to stand in it once, as a whole segment: /api/{name}")
-    place = segments.index("{name}")
-    plain = path_prefix("/".join([*segments[:place], "name", *segments[place + 1 :]])).split("/")
-    return "/".join([*plain[:place], "{name}", *plain[place + 1 :]])
+    index = segments.index("{name}")
+    plain = path_prefix("/".join([*segments[:index], "name", *segments[index + 1 :]])).split("/")
+    return "/".join([*plain[:index], "{name}", *plain[index + 1 :]])
 
 
 class DiscoverySettings(Section):
-    """Whichever services register under a name that fits `services` are reached at `path`, without being written.
+    """Services that register under a name that matches `services` are reached at `path`, without being in the file.
 
-    `service` says how they are dealt with. `max_services` is how many there are at most; one that has had no instance
-    for `forget_after` seconds is forgotten. `allow` holds for written services with `discover` too, unless they say
-    otherwise.
+    `service` holds their settings. `max_services` is how many there are at most; one that has had no instance for
+    `forget_after` seconds is removed. `allow` holds for written services with `discover` too, unless they have their
+    own.
     """
 
     source: Source
@@ -51,17 +51,17 @@ class DiscoverySettings(Section):
     service: Annotated[ServiceDefaults, NoneIsEmpty] = ServiceDefaults()
 
     def admits(self, name: str) -> bool:
-        """Whether a service of this name may come."""
+        """Whether a service of this name is accepted."""
         return any(fnmatchcase(name, pattern) for pattern in self.services)
 
     def found_service(self) -> ServiceSettings:
-        """What each of them is configured as."""
+        """The configuration of each of them."""
         values: dict[str, Any] = {key: getattr(self.service, key) for key in self.service.model_fields_set}
         values |= {"discover": DiscoverSettings(source=self.source), "default_routes": self.path == _DEFAULT_PATH}
-        return ServiceSettings.model_construct(set(values), **values)  # what is in it was checked already
+        return ServiceSettings.model_construct(set(values), **values)  # its values were validated already
 
     def found_routes(self, names: Iterable[str]) -> list[RouteSettings]:
-        """The routes that lead to services of these names, where they are not those that services have anyway."""
+        """The routes to services of these names, unless they are the default routes."""
         if self.path == _DEFAULT_PATH:
             return []
         return [RouteSettings(name=name, service=name, path=self.path.replace("{name}", name)) for name in names]

@@ -65,12 +65,12 @@ def _redis_url(secret: Any) -> Any:
 
 
 def _yes_no_or_path(value: Any) -> Any:
-    """Words of the environment and of quoted YAML are what they say, not names of files."""
+    """`true` and `false` from the environment or quoted YAML are booleans, not names of files."""
     return True if is_word(value, True) else False if is_word(value, False) else value
 
 
 class LimitSettings(Section):
-    """What one client may ask of the gateway: sizes in bytes, times in seconds."""
+    """What one client may use of the gateway: sizes in bytes, times in seconds."""
 
     header_size: Annotated[Size, Field(ge=1024, le=1 << 20, description="Bytes of all header lines together.")] = (
         32 << 10
@@ -83,14 +83,16 @@ class LimitSettings(Section):
     connections_per_client: Annotated[
         Whole, Field(ge=0, le=1_000_000, description="Of them from one address, trusted proxies aside; 0: any number.")
     ] = 0
-    requests: Annotated[Whole, Field(ge=1, le=1_000_000, description="Requests under way per worker.")] | None = None
-    lag: Annotated[DurationOrZero, Field(description="How late the event loop may be; 0: any time.")] = 0.2
+    requests: Annotated[Whole, Field(ge=1, le=1_000_000, description="Requests in flight per worker.")] | None = None
+    lag: Annotated[DurationOrZero, Field(description="How late the event loop may be; 0: any.")] = 0.2
     header_timeout: Duration = 10.0
     body_timeout: Annotated[Duration, Field(description="The longest pause between two pieces of a body.")] = 30.0
-    idle_timeout: Annotated[Duration, Field(description="How long a connection may rest between requests.")] = 60.0
+    idle_timeout: Annotated[Duration, Field(description="How long a connection may be idle between requests.")] = 60.0
     drain_delay: Annotated[DurationOrZero, Field(description="How long only /readyz fails after SIGTERM.")] = 0.0
     drain_timeout: Annotated[Duration, Field(description="How long running requests may take after that.")] = 30.0
-    hang_timeout: Annotated[Duration, Field(ge=1, description="After what silence a process is replaced.")] = 30.0
+    hang_timeout: Annotated[
+        Duration, Field(ge=1, description="How long a process may give no heartbeat before it is replaced.")
+    ] = 30.0
 
 
 class LogSettings(Section):
@@ -104,13 +106,13 @@ class LogSettings(Section):
 class GatewaySettings(Section):
     """The listening side and the process. `workers: auto` is one per core; port 0 picks a free one.
 
-    `title` is what the front page at `/` says; `embedded_redis` whether several workers without a `redis_url` are given
-    a Redis, or the valkey-server or redis-server that is started for them.
+    `title` is what the front page at `/` says; `embedded_redis` says whether a Redis is started for several workers
+    without a `redis_url`, or names the valkey-server or redis-server to start.
     """
 
     title: Annotated[str, Field(min_length=1, max_length=200)] = "Portico API Gateway"
 
-    host: Annotated[str, Field(min_length=1, max_length=255)] = "0.0.0.0"  # noqa: S104 - a gateway is there to be reached
+    host: Annotated[str, Field(min_length=1, max_length=255)] = "0.0.0.0"  # noqa: S104 - a gateway has to be reachable
     port: Annotated[Whole, Field(ge=0, le=65535)] = 8000
     workers: Annotated[Whole, Field(ge=1, le=256)] | Literal["auto"] = 1
     admin: Annotated[str, AfterValidator(_address)] = "127.0.0.1:9000"

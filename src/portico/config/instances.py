@@ -23,11 +23,11 @@ _NO_HOST = "the host is not a name or an address"
 def instance_url(text: str) -> str:
     """`scheme://host[:port]` in its shortest form.
 
-    Raises ValueError; no message repeats the text, which may hold a password, or what a terminal would obey. Space
-    around it is no part of it: `echo URL | redis-cli -x SET` sends the end of the line along.
+    Raises ValueError; no message repeats the text, which may hold a password or terminal escapes. Space around it is
+    stripped: `echo URL | redis-cli -x SET` sends the end of the line along.
     """
     text = text.strip(" \t\r\n")
-    if _CONTROL.search(text):  # of which urlsplit takes some out
+    if _CONTROL.search(text):  # of which urlsplit removes some
         raise ValueError("a url holds no control characters")
     try:
         parts = urlsplit(text)
@@ -52,14 +52,14 @@ def instance_url(text: str) -> str:
 
 
 def _host(host: str, *, bracketed: bool) -> str:
-    """The host in its shortest form; an IPv6 address may have a zone (RFC 4007), of whatever a system names so."""
+    """The host in its shortest form; an IPv6 address may have a zone (RFC 4007), in any form that systems use."""
     if bracketed:
         try:
             address = IPv6Address(host)
         except AddressValueError:
-            raise ValueError("what stands in brackets is not an IPv6 address") from None
+            raise ValueError("the host in brackets is not an IPv6 address") from None
         if address.scope_id is not None and not _ZONE.fullmatch(f"%{address.scope_id}"):
-            raise ValueError("the zone id in brackets has characters that none has")
+            raise ValueError("the zone id in brackets has characters that are not allowed")
         return f"[{address}]"
     if not _HOST.fullmatch(host):
         raise ValueError(_NO_HOST)
@@ -96,7 +96,7 @@ class InstanceSettings(Section):
     def authority(self) -> str:
         """The text of the Host field (RFC 9110, section 7.2): without the port where it is the scheme's own.
 
-        A zone means something on this host alone and is not sent (RFC 6874, section 3).
+        A zone has a meaning on this host only and is not sent (RFC 6874, section 3).
         """
         return _ZONE.sub("", self.url.partition("://")[2])
 

@@ -1,8 +1,8 @@
-"""Policies at four levels - the gateway, a service, a version, a route - and what they come to together.
+"""Policies at four levels - the gateway, a service, a version, a route - and how they are merged.
 
 Each level says something about some policies, and the levels below override it key by key: mappings are merged,
 anything else is replaced, `false` turns a policy off and `true` or `{}` turns it on with what the levels above have
-set. Only the outcome has to be complete, so an override may name a single key.
+set. Only the result has to be complete, so an override may name a single key.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from portico.policies.auth import AuthSettings
 from portico.policies.identity import IdentitySettings
 
 ENVIRONMENT = "(environment)"
-"""The first part of a finding's path that is about a variable; the second is its name."""
+"""The first part of the path of a finding about a variable; the second is its name."""
 
 Merged = dict[str, tuple[Any, str]]
 """Policy key to its settings and its scope; a policy that is off is absent."""
@@ -73,7 +73,7 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One level: its policies, the scope within which their state is shared, and where they stand in the file."""
+    """One level: its policies, the scope within which their state is shared, and where they are written in the file."""
 
     scope: str
     policies: Policies
@@ -101,71 +101,71 @@ class Merger:
     def __init__(self, defaults: Mapping[str, Any]) -> None:
         self.defaults = {key: hide_secrets(POLICY_SETTINGS[key], value) for key, value in defaults.items()}
         self._findings: dict[Finding, None] = {}
-        self._outcomes: dict[tuple[str, tuple[KeyPath, ...], bool], Any] = {}
+        self._results: dict[tuple[str, tuple[KeyPath, ...], bool], Any] = {}
 
     @property
     def findings(self) -> list[Finding]:
         return list(self._findings)
 
     def merge(self, levels: Sequence[Level], *, complete: bool = True) -> Merged:
-        """Without `complete`, a level below may still add what is missing: nothing is said of it."""
+        """Without `complete`, a level below may still add what is missing: that is not reported."""
         merged: Merged = {}
-        speaking: dict[str, list[Level]] = {}
+        by_key: dict[str, list[Level]] = {}
         for level in levels:
             for key in level.policies.said:
-                speaking.setdefault(key, []).append(level)
-        for key, about in speaking.items():
-            if about[-1].policies.said[key] is not False:
-                settings = self._outcome(key, about, complete)
+                by_key.setdefault(key, []).append(level)
+        for key, naming in by_key.items():
+            if naming[-1].policies.said[key] is not False:
+                settings = self._settings(key, naming, complete)
                 if settings is not None:
-                    merged[key] = (settings, about[-1].scope)
+                    merged[key] = (settings, naming[-1].scope)
         return merged
 
     def alone(self, key: str, level: Level) -> Any:
-        """What one level and the defaults make of a policy, on or off; None if that is not enough."""
+        """The settings of a policy from one level and the defaults, on or off; None if these are not enough."""
         try:
             return _ADAPTERS[key].validate_python(_over(level.policies.said.get(key, {}), self.defaults.get(key, {})))
         except ValidationError:
             return None
 
-    def _outcome(self, key: str, speaking: list[Level], complete: bool) -> Any:
-        known = (key, tuple(level.path for level in speaking), complete)
-        if known not in self._outcomes:
-            self._outcomes[known] = self._validate(key, speaking, complete)
-        return self._outcomes[known]
+    def _settings(self, key: str, levels: list[Level], complete: bool) -> Any:
+        known = (key, tuple(level.path for level in levels), complete)
+        if known not in self._results:
+            self._results[known] = self._validate(key, levels, complete)
+        return self._results[known]
 
-    def _validate(self, key: str, speaking: list[Level], complete: bool) -> Any:
+    def _validate(self, key: str, levels: list[Level], complete: bool) -> Any:
         data = self.defaults.get(key, {})
-        for level in speaking:
+        for level in levels:
             data = _over(level.policies.said[key], data)
         try:
             settings = _ADAPTERS[key].validate_python(data)
         except ValidationError as error:
             for finding in findings_of(error, data, POLICY_SETTINGS[key], ("policies", key)):
                 if complete or not finding.missing:
-                    self._found(key, speaking, finding)
+                    self._found(key, levels, finding)
             return None
         if complete and isinstance(settings, AuthSettings) and settings.jwt.secret is None:
             message = "jwt needs a secret: set SECRET_KEY or write policies.auth.jwt.secret"
-            self._found(key, speaking, Finding(("jwt",), message, at_key=True))
+            self._found(key, levels, Finding(("jwt",), message, at_key=True))
         if complete and isinstance(settings, IdentitySettings) and not settings.keys:
             message = "identity needs a key: set IDENTITY_KEYS or write policies.identity.keys"
-            self._found(key, speaking, Finding((), message, at_key=True))
+            self._found(key, levels, Finding((), message, at_key=True))
         return settings
 
-    def _found(self, key: str, speaking: list[Level], finding: Finding) -> None:
-        self._findings[replace(finding, path=self._origin(key, speaking, finding.path))] = None
+    def _found(self, key: str, levels: list[Level], finding: Finding) -> None:
+        self._findings[replace(finding, path=self._origin(key, levels, finding.path))] = None
 
-    def _origin(self, key: str, speaking: list[Level], path: KeyPath) -> KeyPath:
-        """The place in the file that a part of the merged settings came from, or the variable."""
+    def _origin(self, key: str, levels: list[Level], path: KeyPath) -> KeyPath:
+        """Where a part of the merged settings was written in the file, or its variable."""
         for length in range(len(path), 0, -1):
             part = path[:length]
-            for level in reversed(speaking):
+            for level in reversed(levels):
                 if _holds(level.policies.said[key], part):
                     return (*level.path, key, *path)
             if _holds(self.defaults.get(key), part) and (variable := variable_for((key, *part))):
                 return (ENVIRONMENT, variable)
-        return (*speaking[-1].path, key, *path)
+        return (*levels[-1].path, key, *path)
 
 
 def _over(own: Any, base: Any) -> Any:

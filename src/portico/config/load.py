@@ -14,7 +14,7 @@ from portico.config.environment import Completed, complete
 from portico.config.levels import ENVIRONMENT
 from portico.config.model import POLICY_DEFAULTS, Config
 from portico.config.problems import ConfigError, Finding, Problem, dotted
-from portico.config.pruning import Places, is_consequence, moved, removable, without
+from portico.config.pruning import Indexes, is_consequence, original, removable, without
 from portico.config.sample import SAMPLE
 from portico.config.substitution import plain_data
 from portico.config.words import LOCATED, findings_of
@@ -54,7 +54,7 @@ def _unreadable(path: Path, message: str) -> ConfigError:
 
 
 class _Loading:
-    """One attempt to make a configuration of a tree, with all that was found wrong on the way."""
+    """One attempt to make a configuration of a tree, with all problems found on the way."""
 
     def __init__(self, completed: Completed, document: Document | None, unset: Sequence[Finding]) -> None:
         self.completed = completed
@@ -63,13 +63,13 @@ class _Loading:
         self.wrong = {finding.path for finding in unset}
 
     def config(self) -> Config:
-        """What is wrong in itself is taken out until the rest can be checked for what does not fit together."""
+        """Values that are wrong by themselves are removed until the rest can be checked as a whole."""
         for _ in range(MOST_ROUNDS):
-            rest, places = without(self.wrong, self.completed.tree)
+            rest, indexes = without(self.wrong, self.completed.tree)
             try:
                 config = Config.model_validate(rest, context={POLICY_DEFAULTS: self.completed.policy_defaults})
             except ValidationError as error:
-                self._take(error, rest, places)
+                self._record(error, rest, indexes)
                 if error.errors(include_url=False, include_input=False)[0]["type"] == LOCATED:
                     break
             else:
@@ -79,10 +79,10 @@ class _Loading:
         config._document = self.document
         return config
 
-    def _take(self, error: ValidationError, rest: Any, places: Places) -> None:
+    def _record(self, error: ValidationError, rest: Any, indexes: Indexes) -> None:
         wrong = frozenset(self.wrong)
         for finding in findings_of(error, rest, Config):
-            path = moved(finding.path, places)
+            path = original(finding.path, indexes)
             if is_consequence(path, wrong, self.completed.tree):
                 self.wrong.add(path[:2])
             else:

@@ -1,4 +1,4 @@
-"""The whole configuration, checked, and its way from one process to another."""
+"""The whole configuration, validated, and how it is passed from one process to another."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ from portico.net.addresses import Network
 from portico.policies.auth import JwtSettings
 
 POLICY_DEFAULTS = "policy_defaults"
-"""The key of the validation context under which the environment's completions of policies are handed in."""
+"""The key of the validation context under which defaults of policies from the environment are passed."""
 
 _ANY = "any-service"
 """A name for a service that might be found."""
 
 
 class Config(Section):
-    """One configuration, as written and as it comes out.
+    """One configuration, as written and as resolved.
 
     Beside the routes that are written, each service has `/api/SERVICE`, rewritten to `/{path}`, and `/VERSION/SERVICE`,
     rewritten to `/api/{path}`, for each of its versions, unless its `default_routes` are off.
@@ -82,7 +82,7 @@ class Config(Section):
         config._tree = data
         config._policy_defaults = (info.context or {}).get(POLICY_DEFAULTS, {})
         config._resolved = resolve(config.services, config.routes, config.policies, config._policy_defaults)
-        if config.discover is not None:  # what would be wrong with a service that is found is wrong now
+        if config.discover is not None:  # problems of a service that would be found are reported now
             config._resolved.findings.extend(config.admitting((_ANY,))._resolved.findings)
         if findings := config._findings():
             raise ValidationError.from_exception_data(cls.__name__, [_line_error(found) for found in findings])
@@ -90,12 +90,12 @@ class Config(Section):
 
     @property
     def all_routes(self) -> tuple[ResolvedRoute, ...]:
-        """The written routes in their order, then those that services have by themselves."""
+        """The written routes in their order, then the default routes of services."""
         return self._resolved.routes
 
     @property
     def consumer_rates(self) -> dict[str, dict[str, Any]]:
-        """What consumers have in place of a rate limit's own numbers, by their names."""
+        """What replaces the numbers of rate limits for consumers, by their names."""
         return {
             consumer.name: consumer.rate_limit.model_dump(exclude_none=True)
             for consumer in self.consumers
@@ -117,11 +117,11 @@ class Config(Section):
 
     @property
     def admitted(self) -> tuple[str, ...]:
-        """The services that nobody wrote, as `discover` lets them in."""
+        """The services that are not in the file and that `discover` admits."""
         return self._admitted
 
     def admitting(self, names: Iterable[str]) -> Self:
-        """What is written, with a service for each of these names that is not; none without `discover`."""
+        """This configuration with a service for each of these names that is not written; none without `discover`."""
         return at_once(self._admitting(names))
 
     def _admitting(self, names: Iterable[str]) -> Steps[Self]:
@@ -161,12 +161,12 @@ class Config(Section):
 
     @property
     def sources(self) -> frozenset[str]:
-        """From where instances may come."""
+        """The sources that instances may come from."""
         settings = (self.discover, *(service.discover for service in self.services.values()))
         return frozenset(each.source for each in settings if each is not None)
 
     def parts(self) -> Iterator[object]:
-        """The many things that it is made of."""
+        """All its services and routes."""
         yield from self.services.values()
         yield from self.routes
         yield from self.all_routes
@@ -203,7 +203,7 @@ def with_redis(config: Config, url: str) -> Config:
 
 
 def load_dumped(data: bytes) -> Config:
-    """The configuration that `dump_config` dumped. It was checked as a whole before: here only its parts are."""
+    """The configuration that `dump_config` dumped. It was validated as a whole before: here only its parts are."""
     return at_once(loading(data))
 
 

@@ -1,4 +1,4 @@
-"""How much a service is asked at once, and what becomes of the rest."""
+"""How many requests a service gets at once, and what happens to those above that."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pydantic import BeforeValidator, Field, model_validator
 from portico.config.section import Section, Whole
 from portico.core.settings import Duration
 
-Places = Annotated[Whole, Field(ge=1, le=1_000_000)]
-"""A number of exchanges under way at once."""
+Permits = Annotated[Whole, Field(ge=1, le=1_000_000)]
+"""A number of concurrent exchanges."""
 
 
 class AdaptiveSettings(Section):
-    """Between which bounds a limit may move that follows the latencies of a service."""
+    """The bounds of a limit that adapts to the latencies of a service."""
 
-    least: Places = 10
-    most: Places = 1000
+    least: Permits = 10
+    most: Permits = 1000
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -27,13 +27,13 @@ class AdaptiveSettings(Section):
 
 
 class MovingSettings(Section):
-    """A limit that is found rather than given."""
+    """A limit that is measured rather than given."""
 
     adaptive: AdaptiveSettings = AdaptiveSettings()
 
 
 class QueueSettings(Section):
-    """How many requests wait for a place at a service, and for how long."""
+    """How many requests may wait for a permit of a service, and for how long."""
 
     size: Annotated[Whole, Field(ge=0, le=1_000_000)] = 0
     timeout: Duration = 1.0
@@ -48,7 +48,7 @@ def _long_queue(value: Any) -> Any:
 
 
 MaxRequests = Annotated[
-    Places | MovingSettings,
+    Permits | MovingSettings,
     BeforeValidator(_long_max_requests, json_schema_input_type=int | str | MovingSettings),
 ]
 QueueField = Annotated[QueueSettings, BeforeValidator(_long_queue, json_schema_input_type=int | QueueSettings)]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 KeyPath = tuple[str | int, ...]
-"""Where a value stands: names of keys and places in lists, from the top of the file."""
+"""Where a value is: names of keys and indexes of lists, from the top of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to put right. `line` and `column` count from 1; `suggestion` is the nearest right word."""
+    """One thing to fix. `line` and `column` count from 1; `suggestion` is the nearest right word."""
 
     file: str | None
     line: int | None
@@ -22,8 +22,8 @@ class Problem:
     suggestion: str | None = None
 
     def __str__(self) -> str:
-        place = [str(part) for part in (self.file, self.line, self.column) if part is not None]
-        where = [":".join(place)] if place else []
+        position = [str(part) for part in (self.file, self.line, self.column) if part is not None]
+        where = [":".join(position)] if position else []
         hint = f'; did you mean "{self.suggestion}"?' if self.suggestion else ""
         return ": ".join([*where, *([self.key] if self.key else []), self.message]) + hint
 
@@ -41,9 +41,9 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A problem before anyone has looked up its line.
+    """A problem before its line is looked up.
 
-    `at_key` points at the key rather than at its value; `missing` says that something has yet to be written there.
+    `at_key` points at the key rather than at its value; `missing` says that a required key is not written.
     """
 
     path: KeyPath
@@ -54,7 +54,7 @@ class Finding:
 
 
 def dotted(path: KeyPath) -> str:
-    """`services.gemini.instances[0].url`; a key that cannot be shown, which may be anybody's, is shown escaped."""
+    """`services.gemini.instances[0].url`; a key that is not printable is escaped."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part

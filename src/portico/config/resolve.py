@@ -1,4 +1,4 @@
-"""The routes of a configuration with everything looked up: written ones, then those each service has by itself."""
+"""The resolved routes of a configuration: written ones, then the default ones of each service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from portico.policies.auth import AuthSettings, JwtSettings
 class ResolvedRoute:
     """A route ready to be compiled: `policies` maps each active policy to its settings and scope.
 
-    `source` is where it was written; for a service's own route, where the service was.
+    `source` is where it was written; for a default route, where its service was.
     """
 
     name: str
@@ -43,14 +43,14 @@ class ResolvedRoute:
 
     @property
     def match(self) -> tuple[Any, ...]:
-        """What tells it from other routes; equal for two routes that fit the very same requests."""
+        """What it matches: equal for two routes that match the very same requests."""
         headers = tuple(sorted((name.lower(), value) for name, value in self.headers.items()))
         return self.path, tuple(sorted(set(self.hosts))), tuple(sorted(set(self.methods))), headers
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """All routes in order, the policies of the gateway's own answers, and what was wrong with policies."""
+    """All routes in order, the policies of the gateway's own responses, and problems of policies."""
 
     routes: tuple[ResolvedRoute, ...]
     own_policies: Merged
@@ -64,7 +64,7 @@ def resolve(
     policies: Policies,
     defaults: Mapping[str, Any],
 ) -> Resolved:
-    """Look up every route. A written route to a service or version that is not there is left out."""
+    """Resolve every route. A written route to an unknown service or version is left out."""
     return at_once(resolving(services, routes, policies, defaults))
 
 
@@ -110,10 +110,10 @@ class _Resolver:
         for name, service in self.services.items():
             for version in (None, *service.versions):
                 self.merger.merge(self._upstream(name, version)[1], complete=False)
-        for place, route in enumerate(self.written):
+        for index, route in enumerate(self.written):
             target = self.services.get(route.service)
             if target and (route.version is None or route.version in target.versions):
-                yield self._written(route, ("routes", place))
+                yield self._written(route, ("routes", index))
         taken = {
             (route.service, route.path) for route in self.written if not (route.hosts or route.methods or route.headers)
         }
@@ -124,7 +124,7 @@ class _Resolver:
     def _upstream(self, name: str, version: str | None) -> tuple[Upstream, list[Level]]:
         key = (name, version)
         if key not in self.upstreams:
-            service, path = self.services[name], self._place(name)
+            service, path = self.services[name], self._source(name)
             levels = [self.gateway, Level(f"service:{name}", service.policies, (*path, "policies"))]
             if version is not None:
                 policies = service.versions[version].policies
@@ -177,16 +177,16 @@ class _Resolver:
             upgrades=upstream.upgrades,
             trailers=upstream.trailers,
             policies=self.merger.merge(levels),
-            source=(*self._place(service), *(("versions", version) if version else ())),
+            source=(*self._source(service), *(("versions", version) if version else ())),
             is_default=True,
         )
 
-    def _place(self, service: str) -> KeyPath:
+    def _source(self, service: str) -> KeyPath:
         """Where a service is written."""
         return ("discover", "service") if service in self.found else ("services", service)
 
     def _free_name(self, service: str, version: str | None) -> str:
-        """`SERVICE` or `SERVICE-VERSION`, with a number behind it where that is taken."""
+        """`SERVICE` or `SERVICE-VERSION`, with a number appended where that is taken."""
         wanted = name = f"{service}-{version}" if version else service
         while name in self.names:
             self.numbers[wanted] = number = self.numbers.get(wanted, 1) + 1

@@ -1,4 +1,4 @@
-"""When a request is sent again, and when to two instances at once."""
+"""When a request is retried, and when it is hedged."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Cause = Literal["connect", "reset", "timeout", 429, 502, 503, 504]
 
 
 class RetrySettings(Section):
-    """When a request is sent again: at most `attempts` times after the first.
+    """When a request is retried: at most `attempts` times after the first.
 
-    `on` names what has to have happened: no connection, a connection that broke, a timeout or one of four statuses.
-    `budget` is the share of retries among all requests (0.2 is 20 %) beyond which none are made. `methods` are those
-    that may be sent again after the service may have seen them. A try whose response has not begun after
-    `per_try_timeout` seconds has failed. An instance that is silent for `silence` seconds while others answer gets
-    another one asked beside it; 0 for never.
+    `on` names the causes: no connection, a connection that broke, a timeout or one of four statuses. `budget` is the
+    share of retries among all requests (0.2 is 20 %) beyond which none are made. `methods` are those that may be sent
+    again after the service may have processed them. An attempt whose response has not begun after `per_try_timeout`
+    seconds has failed. If an instance is silent for `silence` seconds while others answer, the request is sent to
+    another one as well; 0 for never.
     """
 
     attempts: Annotated[Whole, Field(ge=0, le=10)] = 2

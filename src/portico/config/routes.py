@@ -33,7 +33,7 @@ def _characters(text: str) -> None:
 
 
 def path_prefix(text: str) -> str:
-    """A path prefix as it is compared. Raises ValueError."""
+    """A path prefix in the form that is compared. Raises ValueError."""
     _characters(text)
     if re.search(r"[*{}]", text):
         raise ValueError("a path is a prefix, not a pattern; leave out *, { and }")
@@ -51,7 +51,7 @@ def _rewrite(text: str) -> str:
     _characters(text)
     rest = text.replace("{path}", "", 1)
     if "{path}" in rest:
-        raise ValueError("{path} stands in a rewrite once at most")
+        raise ValueError("{path} is in a rewrite once at most")
     if "{" in rest or "}" in rest:
         raise ValueError("the only placeholder of a rewrite is {path}")
     _segments(rest)
@@ -72,10 +72,10 @@ def _value(text: str) -> str:
 
 
 class RouteSettings(Section):
-    """Which requests go to a service: those under the prefix `path` that fit `hosts`, `methods` and `headers`.
+    """Which requests go to a service: those under the prefix `path` that match `hosts`, `methods` and `headers`.
 
-    Empty lists fit everything. `rewrite` is the path the service sees; `{path}` in it is what follows the prefix.
-    Without a name a route is called after its service and version.
+    Empty lists match everything. `rewrite` is the path that the service gets; `{path}` in it is what follows the
+    prefix. Without a name a route is named after its service and version.
     """
 
     name: Name | None = None
@@ -97,7 +97,7 @@ class RouteSettings(Section):
 class ConsumerLimit(Section):
     """What replaces the numbers of rate limits counted by consumer; what is not written stays.
 
-    What none of them limits, the first of them does for this consumer.
+    Numbers that none of those limits has are added to the first of them for this consumer.
     """
 
     requests_per_minute: Annotated[float, Field(gt=0, le=1e9)] | None = None
@@ -108,7 +108,7 @@ class ConsumerLimit(Section):
 
 
 class ConsumerSettings(Section):
-    """Someone who calls, known by the `username` of a token, or else its `preferred_username` or `sub`."""
+    """A caller, identified by the `username` of a token, or else its `preferred_username` or `sub`."""
 
     name: Name
     rate_limit: ConsumerLimit | None = None

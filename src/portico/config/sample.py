@@ -1,4 +1,4 @@
-"""The configuration without a file: three services on this machine, open to every page, 60 requests a minute."""
+"""The configuration without a file: three services on this machine, open to every origin, 60 requests a minute."""
 
 from __future__ import annotations
 

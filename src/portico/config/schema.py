@@ -28,7 +28,7 @@ def _with_variables(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     if schema.get("type") in _SCALARS:
-        said = {key: schema[key] for key in ("title", "description", "default") if key in schema}
-        rest = {key: value for key, value in schema.items() if key not in said}
-        return {**said, "anyOf": [rest, _FROM_ENVIRONMENT]}
+        notes = {key: schema[key] for key in ("title", "description", "default") if key in schema}
+        rest = {key: value for key, value in schema.items() if key not in notes}
+        return {**notes, "anyOf": [rest, _FROM_ENVIRONMENT]}
     return {key: value if key == "default" else _with_variables(value) for key, value in schema.items()}

@@ -1,4 +1,4 @@
-"""What the parts of a configuration are made of: a section, and values that several of them use."""
+"""The base class of all parts of a configuration, and types of values that several of them use."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ FilePath = Annotated[Path, BeforeValidator(lambda value: value or None)]
 
 
 def is_word(value: Any, word: bool) -> bool:
-    """Whether `value` is YAML's true or false, or came as that word from the environment."""
+    """Whether `value` is YAML's true or false, or that word as text, as from the environment."""
     if isinstance(value, str):
         return value.lower() in (("true", "yes", "on") if word else ("false", "no", "off"))
     return value is word

@@ -1,4 +1,4 @@
-"""Services: where their instances are and how the gateway deals with them."""
+"""Services: their instances, and how the gateway treats them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from portico.config.breakers import (
 from portico.config.discovery import DiscoverField
 from portico.config.instances import InstanceField, InstanceSettings, InstanceUrl
 from portico.config.levels import Policies
-from portico.config.overload import MaxRequests, Places, QueueField, QueueSettings
+from portico.config.overload import MaxRequests, Permits, QueueField, QueueSettings
 from portico.config.retries import HedgeSettings, RetryField, RetrySettings
 from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inherit, is_word
 from portico.core.fields import FORBIDDEN_TRAILERS
@@ -71,7 +71,7 @@ def _protocol(text: str) -> str:
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9a-z-]+(?:/[!#$%&'*+.^_`|~0-9a-z-]+)?", text):
         raise ValueError("expected the name of a protocol, such as websocket")
     if text.startswith(("h2c", "http", "tls")):
-        raise ValueError(f"requests inside {text} would pass by every policy; it cannot be allowed")
+        raise ValueError(f"requests inside {text} would bypass every policy; it cannot be allowed")
     return text
 
 
@@ -84,7 +84,7 @@ Upgrades = Annotated[
 
 def _trailer(name: str) -> str:
     if name.lower().encode() in FORBIDDEN_TRAILERS:
-        raise ValueError(f"{name} decides about a message before its content; it cannot come behind it")
+        raise ValueError(f"{name} is needed before the body; it cannot be a trailer")
     return name
 
 
@@ -95,9 +95,9 @@ StatusRange = Annotated[tuple[int, int], BeforeValidator(_statuses, json_schema_
 
 
 class HealthCheckSettings(Section):
-    """How an instance proves that it is well: GET `path` answers with a status in `expect`.
+    """How an instance proves that it is healthy: GET `path` gets a response with a status in `expect`.
 
-    Without a path, accepting a TCP connection is proof enough. Times in seconds; `healthy_after` and `unhealthy_after`
+    Without a path, accepting a TCP connection is enough. Times in seconds; `healthy_after` and `unhealthy_after`
     count checks in a row.
     """
 
@@ -113,7 +113,7 @@ class HealthCheckSettings(Section):
     ] = ((200, 299),)
 
     def expects(self, status: int) -> bool:
-        """Whether an answer with this status is proof of health."""
+        """Whether a response with this status means healthy."""
         return any(low <= status <= high for low, high in self.expect)
 
 
@@ -134,7 +134,7 @@ class Timeouts(Section):
 class UpstreamTlsSettings(Section):
     """How the certificate of an https instance is checked; `server_name` is the name expected in it.
 
-    `certificate` and `key` are what the gateway shows to an instance that asks who it is.
+    `certificate` and `key` are the client certificate, for instances that ask for one.
     """
 
     verify: bool = True
@@ -166,14 +166,14 @@ TimeoutField = Annotated[Timeouts, BeforeValidator(_long_timeout, json_schema_in
 
 
 class _Treated(Section):
-    """How requests are dealt with, of a service or of a version of it."""
+    """How requests to a service, or to a version of it, are treated."""
 
     preserve_host: bool = False
     upgrades: Upgrades = ("websocket",)
     trailers: Trailers = ()
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
     max_requests: MaxRequests | None = None
-    max_connections: Places | None = None
+    max_connections: Permits | None = None
     queue: QueueField = QueueSettings()
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
 
@@ -216,7 +216,7 @@ class ServiceDefaults(_Treated):
     """How instances are checked, balanced, retried and timed, wherever they are.
 
     Without `health_check` instances are checked by a TCP connection; `false` turns checks off. Beside that, instances
-    that fail requests are left alone by `passive_health`, or by `circuit_breaker` even if none is left. One that comes
+    that fail requests are ejected by `passive_health`, or by `circuit_breaker` even if none is left. One that comes
     back gets its full share after `slow_start` seconds. `idle_connection_timeout` is how long an unused connection to
     an instance is kept, and `dns_refresh` how long the addresses of its name are, in seconds.
     """
@@ -233,16 +233,16 @@ class ServiceDefaults(_Treated):
     dns_refresh: Duration = 10.0
 
     @model_validator(mode="after")
-    def _one_way_to_leave_alone(self) -> Self:
+    def _one_way_to_eject(self) -> Self:
         if self.circuit_breaker and self.passive_health and "passive_health" in self.model_fields_set:
             raise ValueError("has both circuit_breaker and passive_health; the first replaces the second, keep one")
         return self
 
 
 class ServiceSettings(ServiceDefaults, _Addressed):
-    """A named API: its instances, written or, with `discover`, those that register, and how they are dealt with.
+    """A named API: its instances, written or, with `discover`, those that register, and how they are treated.
 
-    `default_routes` off leaves it only the routes that are written for it.
+    With `default_routes` off it has only the routes that are written for it.
     """
 
     discover: DiscoverField = None
@@ -261,7 +261,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
 
     @property
     def has_instances(self) -> bool:
-        """Whether it has instances beside those of its versions, or may come to have some."""
+        """Whether it has instances beside those of its versions, or may get some."""
         return bool(self.all_instances or self.discover)
 
     @property
@@ -297,7 +297,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
         def either(key: str) -> Any:
             return getattr(own if key in own.model_fields_set else self, key)
 
-        def bound(key: str) -> Any:  # those of shared instances hold for whoever sends requests there
+        def bound(key: str) -> Any:  # those of shared instances hold for all requests sent there
             return getattr(self, key) if shared else either(key)
 
         written_instances = self.all_instances if shared else own.all_instances
@@ -329,24 +329,24 @@ class ServiceSettings(ServiceDefaults, _Addressed):
     def _registered(
         self, version: str | None, shared: bool, found: Sequence[Found], written: Sequence[InstanceSettings]
     ) -> Iterator[InstanceSettings]:
-        """The registered instances of a version, or of the service itself; what is written of a URL counts.
+        """The registered instances of a version, or of the service itself; a written instance with the same URL wins.
 
-        Those that say no version are the service's, as its written instances are; those that do are of that version
-        alone, unless no versions are written at all.
+        Those without a version belong to the service, as its written instances do; those with one belong to that
+        version alone, unless no versions are written at all.
         """
         if self.discover is None:
             return
         urls = {instance.url for instance in written}
         for instance in found:
-            said = instance.version if self.versions else None
-            if (said == version or (shared and said is None)) and instance.url not in urls:
+            named = instance.version if self.versions else None
+            if (named == version or (shared and named is None)) and instance.url not in urls:
                 urls.add(instance.url)
                 yield InstanceSettings(url=instance.url, weight=instance.weight)
 
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A service, or one version of it, with everything in its long form; `shared` instances are the service's own.
+    """A service, or one version of it, with all settings in their long form; `shared` instances are the service's own.
 
     Where instances register, the set of them `may_change`; `registered` are the URLs of those that did.
     """

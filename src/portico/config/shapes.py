@@ -1,4 +1,4 @@
-"""Walking types instead of values: which keys may stand somewhere, and which values there are secret."""
+"""Inspecting types instead of values: which keys a section may have, and which values are secret."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def alternatives(annotation: Any) -> Iterator[Any]:
 
 
 def step(annotation: Any, part: str | int) -> Iterator[Any]:
-    """The types of what stands at key or place `part` of a value of type `annotation`."""
+    """The types of the value at key or index `part` of a value of type `annotation`."""
     for kind in alternatives(annotation):
         if is_section(kind):
             if isinstance(part, str) and part in kind.model_fields:
@@ -57,7 +57,7 @@ def hide_secrets(annotation: Any, value: Any) -> Any:
         hidden = {key: _hide_at(annotation, key, item) for key, item in value.items()}
         return {key: item for key, item in hidden.items() if item is not None}
     if isinstance(value, list):
-        return [_hide_at(annotation, place, item) for place, item in enumerate(value)]
+        return [_hide_at(annotation, index, item) for index, item in enumerate(value)]
     return value
 
 

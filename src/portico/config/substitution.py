@@ -1,7 +1,7 @@
 """A document as plain data, with `${NAME}` and `${NAME:-default}` replaced from the environment.
 
-Only values are replaced, never keys, and what comes in is never read as YAML: it cannot add keys or lists. Text that is
-one `${NAME}` and nothing else stays text, so that a secret such as 0123 is not turned into a number; settings that want
+Only values are replaced, never keys, and a replacement is never read as YAML: it cannot add keys or lists. Text that is
+just one `${NAME}` stays text, so that a secret such as 0123 is not turned into a number; settings that want
 a number or a yes/no read it from text. Empty counts as unset, as `:-` has it in a shell.
 """
 
@@ -43,7 +43,7 @@ class _Reader:
         if isinstance(node.content, dict):
             return {name: self.read(entry.value, (*path, name)) for name, entry in node.content.items()}
         if isinstance(node.content, list):
-            return [self.read(item, (*path, place)) for place, item in enumerate(node.content)]
+            return [self.read(item, (*path, index)) for index, item in enumerate(node.content)]
         if "$" not in node.content:
             return scalar(node.content) if node.plain else node.content
         try:

@@ -1,4 +1,4 @@
-"""The gateway's own TLS: its certificates, those of clients, and the port that leads to it."""
+"""The gateway's own TLS: its certificates, those of clients, and the port that redirects to it."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ class CertificateSettings(Section):
 
 
 class ClientCertificateSettings(Section):
-    """Who signs the certificates of clients; whether each client has to have one."""
+    """The authorities that sign certificates of clients; whether each client has to have one."""
 
     ca: FilePath
     required: bool = True
 
 
 class TlsSettings(CertificateSettings):
-    """The certificates that clients see: the default one, and more that are chosen by the name that a client asks for.
+    """The certificates for clients: the default one, and more that are chosen by the name that a client asks for (SNI).
 
-    `redirect_from` is a port of plain HTTP whose clients are sent to HTTPS on `redirect_to`, or on the gateway's port.
+    `redirect_from` is a port of plain HTTP whose clients are redirected to HTTPS on `redirect_to`, or on the gateway's
+    port.
     """
 
     certificates: tuple[CertificateSettings, ...] = ()

@@ -1,4 +1,4 @@
-"""What is allowed but probably not meant: the warnings of `portico check`."""
+"""What is allowed but probably a mistake: the warnings of `portico check`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from portico.policies.cors import CorsSettings
 from portico.policies.identity import IdentitySettings
 from portico.policies.rate_limit import needs_redis
 
-SAMPLE_SECRET = "your-secret-key-here"  # noqa: S105 - the one that nobody should keep
+SAMPLE_SECRET = "your-secret-key-here"  # noqa: S105 - the example that must be replaced
 SERVER_KEEP_ALIVE = 5.0
-"""Seconds after which uvicorn closes a connection that rests (its --timeout-keep-alive)."""
+"""Seconds after which uvicorn closes an idle connection (its --timeout-keep-alive)."""
 
 RENEWAL_DAYS = 14
-"""Days before its end by which a certificate should have been renewed; who renews by itself does so earlier."""
+"""Days before its end by which a certificate should have been renewed; automatic renewal happens earlier."""
 
 
 def warnings_for(config: Config) -> list[Problem]:
@@ -31,12 +31,12 @@ def warnings_for(config: Config) -> list[Problem]:
             *_endless_tokens(config),
             *_open_credentials(config),
             *_unlimited(config),
-            *_nobody_known(config),
+            *_missing_auth(config),
             *_shared_keys(config),
             *_worker_limits(config),
             *_kept_too_long(config),
             *_expiring(config),
-            *_side_doors(config),
+            *_unguarded_default_routes(config),
             *_lone_hedges(config),
             *_unused_services(config),
             *(
@@ -44,7 +44,7 @@ def warnings_for(config: Config) -> list[Problem]:
                 if config.services or config.discover
                 else [Finding(("services",), "no services: nothing can be reached")]
             ),
-            *_believed(config),
+            *_open_registries(config),
             *_not_used_yet(config.gateway),
         ]
     )
@@ -76,19 +76,19 @@ def _secrets(config: Config) -> Iterator[Finding]:
         secret = settings.jwt.secret.get_secret_value()
         path = (*_scope_path(route, scope), "auth", "jwt", "secret")
         if secret == SAMPLE_SECRET:
-            yield Finding(path, "the secret is the one from the documentation: anybody can sign tokens with it")
+            yield Finding(path, "the secret is the one from the documentation: anyone can sign tokens with it")
         elif "HS256" in settings.jwt.algorithms and len(secret.encode()) < 32:
             yield Finding(path, "HS256 wants a secret of 32 bytes or more (RFC 7518, section 3.2)")
 
 
 def _endless_tokens(config: Config) -> Iterator[Finding]:
-    """Whoever writes `require_expiry: false` has thought about it."""
+    """`require_expiry: false` is a decision: no warning."""
     for route in config.all_routes:
         settings, scope = route.policies.get("auth", (None, ""))
         if not isinstance(settings, AuthSettings) or "require_expiry" in settings.jwt.model_fields_set:
             continue
         if not settings.jwt.lets_tokens_end:
-            message = "a token without exp is good for ever: require_expiry: true refuses those, false accepts them"
+            message = "a token without exp is valid for ever: require_expiry: true refuses those, false accepts them"
             yield Finding((*_scope_path(route, scope), "auth", "jwt"), message, at_key=True)
 
 
@@ -105,8 +105,8 @@ def _unlimited(config: Config) -> Iterator[Finding]:
         yield Finding(("policies", "rate_limit"), "no route has a rate limit")
 
 
-def _nobody_known(config: Config) -> Iterator[Finding]:
-    """Policies that ask who is there, on routes where nobody has to say so."""
+def _missing_auth(config: Config) -> Iterator[Finding]:
+    """Policies that need a consumer, on routes without authentication."""
     for route in config.all_routes:
         if "auth" in route.policies:
             continue
@@ -116,7 +116,7 @@ def _nobody_known(config: Config) -> Iterator[Finding]:
         _, scope = route.policies.get("identity", (None, "gateway"))
         if scope != "gateway":
             path = (*_scope_path(route, scope), "identity")
-            yield Finding(path, f"the route {route.name} has no auth: there is nobody to tell its service of")
+            yield Finding(path, f"the route {route.name} has no auth: there is no consumer to report to its service")
         settings, scope = route.policies.get("rate_limit", ([], ""))
         if any(limit.by == "consumer" for limit in (settings if isinstance(settings, list) else [settings])):
             path = (*_scope_path(route, scope), "rate_limit")
@@ -160,7 +160,7 @@ def _kept_too_long(config: Config) -> Iterator[Finding]:
     for name, service in config.services.items():
         if service.idle_connection_timeout > SERVER_KEEP_ALIVE:
             message = (
-                "uvicorn closes resting connections after 5 s: one that is kept longer may close under a request, "
+                "uvicorn closes idle connections after 5 s: one that is kept longer may close under a request, "
                 "which then fails with 502 unless it can be sent again"
             )
             yield Finding(("services", name, "idle_connection_timeout"), message)
@@ -172,9 +172,9 @@ def _expiring(config: Config) -> Iterator[Finding]:
             yield Finding(path, f"{file} expires in {int(days)} days: renew it")
 
 
-def _side_doors(config: Config) -> Iterator[Finding]:
+def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
     """Routes whose own policies guard a service that the default routes leave open."""
-    for place, route in enumerate(config.routes):
+    for index, route in enumerate(config.routes):
         guarded = {"auth", "authorize"} & route.policies.model_fields_set
         for other in config.all_routes:
             if other.is_default and other.service == route.service and guarded - set(other.policies):
@@ -182,7 +182,7 @@ def _side_doors(config: Config) -> Iterator[Finding]:
                     f"{other.path} leads to {other.service} without these policies; write them into the service, "
                     "or default_routes: false"
                 )
-                yield Finding(("routes", place, "policies"), message, at_key=True)
+                yield Finding(("routes", index, "policies"), message, at_key=True)
                 break
 
 
@@ -194,7 +194,7 @@ def _lone_hedges(config: Config) -> Iterator[Finding]:
             and service.discover is None
             and all(len(upstream.instances) < 2 for upstream in upstreams)
         ):
-            yield Finding(("services", name, "hedge"), "there is no second instance to ask", at_key=True)
+            yield Finding(("services", name, "hedge"), "there is no second instance to send to", at_key=True)
 
 
 def _unused_services(config: Config) -> Iterator[Finding]:
@@ -209,9 +209,9 @@ def _unused_services(config: Config) -> Iterator[Finding]:
             yield Finding(("services", name), "no route leads to its own instances", at_key=True)
 
 
-def _believed(config: Config) -> Iterator[Finding]:
-    """Who may write to Redis decides where requests go."""
-    message = "whoever can write to Redis can send requests anywhere: name the networks of the services in allow"
+def _open_registries(config: Config) -> Iterator[Finding]:
+    """Every client that can write to Redis decides where requests are sent."""
+    message = "anyone who can write to Redis can send requests anywhere: name the networks of the services in allow"
     top = config.discover
     if top is not None and top.source == "redis" and top.allow is None:
         yield Finding(("discover",), message, at_key=True)

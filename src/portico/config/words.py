@@ -1,4 +1,4 @@
-"""Pydantic's errors in plain words, each at the place in the file that it is about."""
+"""Pydantic's errors in plain words, each with the path of the value that it is about."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOT_YET = (
     "consumers.*.password",
     "consumers.*.scopes",
 )
-"""Keys that a later version knows."""
+"""Keys that a later version will support."""
 
 _WRONG_KIND = re.compile(r"(\w+_(type|parsing)|literal_error|is_instance_of|none_required)")
 _EXPECTED = {
@@ -62,14 +62,14 @@ _BOUNDS = {
 }
 
 LOCATED = "located"
-"""The type of an error that is a finding already: its place is right and its context holds the rest."""
+"""The type of an error that is a finding already: its path is right, and its context holds the other parts."""
 
 Error = Any
 _Items = list[tuple[KeyPath, Error]]
 
 
 def findings_of(error: ValidationError, tree: Any, annotation: Any, prefix: KeyPath = ()) -> list[Finding]:
-    """What `error` says about `tree`, which was to become an `annotation`; `prefix` is where `tree` itself stands."""
+    """What `error` says about `tree`, which should be an `annotation`; `prefix` is the path of `tree` itself."""
     reader = _Reader(annotation, prefix)
     items: _Items = []
     located: list[Finding] = []
@@ -109,7 +109,7 @@ class _Reader:
             yield from self._meant(list(members.values()), value, path)
 
     def _meant(self, members: list[_Items], value: Any, path: KeyPath) -> Iterator[Finding]:
-        """Of a union's members, the one that was meant; where none was, what all of them expect."""
+        """The errors of the union member that was meant; where it is not clear, what all of them expect."""
         fitting = [items for items in members if not any(_is_wrong_kind(rest, error) for rest, error in items)]
         if fitting:
             yield from self.read(min(fitting, key=len), value, path)
@@ -140,7 +140,7 @@ class _Reader:
 
 
 def has_part(value: Any, part: str | int) -> bool:
-    """Whether plain data has the key or place `part`."""
+    """Whether plain data has the key or index `part`."""
     if isinstance(value, dict):
         return part in value
     return isinstance(value, (list, tuple)) and isinstance(part, int) and part < len(value)
@@ -155,7 +155,7 @@ def _message(error: Error, context: dict[str, Any], value: Any) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind == "string_pattern_mismatch":
-        return _PATTERNS.get(context["pattern"], f"does not fit the pattern {context['pattern']}")
+        return _PATTERNS.get(context["pattern"], f"does not match the pattern {context['pattern']}")
     if kind in _BOUNDS:
         name, text = _BOUNDS[kind]
         return text.format(_number(context[name]))

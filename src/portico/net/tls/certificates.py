@@ -31,13 +31,13 @@ class Pair:
 def read_certificate(path: Path) -> x509.Certificate:
     """The first certificate of a file. Raises CertificateError."""
     try:
-        return x509.load_pem_x509_certificate(_content(path))
+        return x509.load_pem_x509_certificate(_bytes_of(path))
     except UNREADABLE as error:
         raise CertificateError(f"{path}: no certificate in PEM form at its beginning") from error
 
 
 def names_of(certificate: x509.Certificate) -> list[str]:
-    """The host names that it is for, in lower case: its DNS names or, in old ones, its common name (RFC 6125)."""
+    """The host names that it is valid for, in lower case: its DNS names or, in old ones, its common name (RFC 6125)."""
     try:
         alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         names = alternatives.get_values_for_type(x509.DNSName)
@@ -54,14 +54,14 @@ def days_left(certificate: x509.Certificate) -> float:
 
 
 def explain(pair: Pair) -> str | None:
-    """Which of the two files is wrong and why; None where nothing is to be found."""
+    """Which of the two files is wrong and why; None where no fault is found."""
     try:
         certificate = read_certificate(pair.certificate)
-        key = load_pem_private_key(_content(pair.key), password=None)
+        key = load_pem_private_key(_bytes_of(pair.key), password=None)
     except CertificateError as error:
         return str(error)
     except TypeError:
-        return f"{pair.key}: the key is encrypted; there is nobody to ask for its password"
+        return f"{pair.key}: the key is encrypted, and there is no prompt for its password"
     except (ValueError, UnsupportedAlgorithm):
         return f"{pair.key}: no private key in PEM form"
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -70,7 +70,7 @@ def explain(pair: Pair) -> str | None:
     return None
 
 
-def _content(path: Path) -> bytes:
+def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
