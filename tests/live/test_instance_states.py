@@ -55,7 +55,7 @@ def test_one_of_two_workers_ejects_an_instance_and_takes_it_back(script: Script)
                 done = portico_services(gateway)
                 assert done.returncode == 0
                 assert row_of(a, done.stdout).endswith("unchecked active config")
-                assert " ejected by 1 of 2 workers, next try in " in row_of(b, done.stdout)
+                assert " ejected by 1 of 2 workers, next attempt in " in row_of(b, done.stdout)
 
                 config["services"]["s"]["passive_health"]["max_ejected"] = 0
                 gateway.write(config)
@@ -65,7 +65,7 @@ def test_one_of_two_workers_ejects_an_instance_and_takes_it_back(script: Script)
                 assert health(gateway)["warning"] == warning
                 done = portico_services(gateway)
                 assert f"s: {warning}" in done.stdout.splitlines()
-                assert " ejected but used by 1 of 2 workers, next try in " in row_of(b, done.stdout)
+                assert " ejected but used by 1 of 2 workers, next attempt in " in row_of(b, done.stdout)
 
                 be_well(b)
                 for _ in range(10):
@@ -109,7 +109,7 @@ def test_a_service_with_every_instance_ejected_is_down(backend: Backend) -> None
         assert (page["instances"][0]["state"], page["instances"][0]["workers"]) == ("ejected", {"ejected": 1})
         done = portico_services(gateway)
         assert done.returncode == 1
-        assert " healthy ejected, next try in " in row_of(backend, done.stdout)
+        assert " healthy ejected, next attempt in " in row_of(backend, done.stdout)
         assert "s: no instance gets requests, because they are ejected" in done.stdout.splitlines()
 
 

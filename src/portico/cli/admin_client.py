@@ -1,4 +1,4 @@
-"""Asking a running gateway, over its admin API."""
+"""Requests to a running gateway, over its admin API."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import httpx
 
 from portico.config import GatewaySettings
 
-_PATIENCE: Final = 30.0
+_TIMEOUT: Final = 30.0
 
 
 class AdminError(Exception):
-    """The gateway was not reached, or does not do what it was asked for; the message says what to do."""
+    """The gateway was not reached, or refused the request; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdminClient:
-    """Speaks to the admin API at `host` and `port`, with `token` where it wants one."""
+    """A client of the admin API at `host` and `port`, with `token` where it requires one."""
 
     host: str
     port: int
@@ -28,7 +28,7 @@ class AdminClient:
 
     @classmethod
     def of(cls, settings: GatewaySettings) -> Self:
-        """The gateway that runs by this configuration. Raises AdminError where that does not tell the port."""
+        """The gateway that runs with this configuration. Raises AdminError where it does not fix the port."""
         host, port = settings.admin_address
         if not port:
             raise AdminError("gateway.admin has port 0: name the address that portico run announced, --admin HOST:PORT")
@@ -36,46 +36,46 @@ class AdminClient:
         return cls(_reachable(host), port, secret.get_secret_value() if secret is not None else None)
 
     def reload(self) -> int:
-        """Have the configuration read anew; its generation, once every worker serves by it. Raises AdminError."""
-        generation: int = self._ask("POST", "/admin/reload")["generation"]
+        """Reload the configuration; returns its generation, once every worker uses it. Raises AdminError."""
+        generation: int = self._request("POST", "/admin/reload")["generation"]
         return generation
 
     def services(self) -> Any:
         """The document at `/admin/services`. Raises AdminError."""
-        return self._ask("GET", "/admin/services")
+        return self._request("GET", "/admin/services")
 
-    def _ask(self, method: str, path: str) -> Any:
+    def _request(self, method: str, path: str) -> Any:
         where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
         headers = {b"Authorization": f"Bearer {self.token}".encode()} if self.token else {}
         try:
-            with httpx.Client(timeout=_PATIENCE, trust_env=False) as client:
-                answer = client.request(method, f"http://{where}{path}", headers=headers)
+            with httpx.Client(timeout=_TIMEOUT, trust_env=False) as client:
+                response = client.request(method, f"http://{where}{path}", headers=headers)
         except httpx.TimeoutException as error:
             raise AdminError(f"the admin API at {where} does not answer") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise AdminError(
-                f"no gateway answers at {where} ({error}): is it running, and is this its admin?"
+                f"no gateway answers at {where} ({error}): is it running, and is this its admin address?"
             ) from error
-        if answer.status_code == 401:
+        if response.status_code == 401:
             raise AdminError(f"the admin API at {where} refuses the token: set ADMIN_TOKEN to the gateway's own")
-        document = _document(answer, where)
-        if answer.status_code != 200:
+        document = _document(response, where)
+        if response.status_code != 200:
             raise AdminError(document["detail"])
         return document
 
 
-def _document(answer: httpx.Response, where: str) -> Mapping[str, Any]:
+def _document(response: httpx.Response, where: str) -> Mapping[str, Any]:
     try:
-        document = answer.json()
+        document = response.json()
     except ValueError:
         document = None
-    if not isinstance(document, dict) or ("generation" if answer.status_code == 200 else "detail") not in document:
-        raise AdminError(f"what answers at {where} is no admin API of Portico's")
+    if not isinstance(document, dict) or ("generation" if response.status_code == 200 else "detail") not in document:
+        raise AdminError(f"the server at {where} is not Portico's admin API")
     return document
 
 
 def _reachable(host: str) -> str:
-    """Where to connect to who listens on `host`: on every address means on loopback too."""
+    """Where to connect to a server that listens on `host`: on every address includes loopback."""
     try:
         address = ip_address(host)
     except ValueError:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from portico.cli.admin_client import AdminClient
 
 DEFAULT_CONFIG = "portico.yaml"
-_REDIS_PATIENCE = 1.5
+_REDIS_TIMEOUT = 1.5
 """Seconds that `check` waits for Redis."""
 _HEALTH_STYLES = {"healthy": "green", "unhealthy": "red", "unchecked": "dim"}
 _STATE_WORDS = {
@@ -62,9 +62,7 @@ ConfigOption = Annotated[
 ]
 AdminOption = Annotated[
     str | None,
-    typer.Option(
-        "--admin", metavar="HOST:PORT", help="The admin API of the gateway that is meant.  [default: gateway.admin]"
-    ),
+    typer.Option("--admin", metavar="HOST:PORT", help="The admin API of the gateway.  [default: gateway.admin]"),
 ]
 
 
@@ -93,7 +91,7 @@ def _load(config: Path | None) -> tuple[Config, Path | None]:
 
 
 def _gateway_at(config: Path | None, admin: str | None) -> AdminClient:
-    """The running gateway that is meant. Its address counts even where the file is wrong: that may be why one asks."""
+    """The running gateway. `--admin` works even where the file is wrong: that may be the reason for the command."""
     from portico.cli.admin_client import AdminClient, AdminError
 
     if admin is None:
@@ -114,7 +112,7 @@ def _gateway_at(config: Path | None, admin: str | None) -> AdminClient:
 
 
 def _print_table(table: Table) -> None:
-    """A row is a line, however wide: what is cut to fit tells nothing, and scripts read it, too."""
+    """A row is a line, however wide: text cut to fit is useless, and scripts read it, too."""
     out.width = max(out.width, Measurement.get(out, out.options.update(max_width=10_000), table).maximum)
     out.print(table)
 
@@ -122,7 +120,7 @@ def _print_table(table: Table) -> None:
 @app.command()
 def run(
     config: ConfigOption = None,
-    reload: Annotated[bool, typer.Option("--reload", help="Take the file over whenever it changes.")] = False,
+    reload: Annotated[bool, typer.Option("--reload", help="Reload the file whenever it changes.")] = False,
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C."""
     from portico.processes.ipc.listeners import ListenError, Listeners
@@ -142,7 +140,7 @@ def run(
 
 @app.command()
 def check(config: ConfigOption = None) -> None:
-    """Check a configuration without running it; exit code 1 if it is wrong."""
+    """Check a configuration without running it; exit code 1 if it is invalid."""
     loaded, path = _load(config)
     if expired := expired_certificates(loaded):
         _fail("\n".join(expired))
@@ -159,13 +157,13 @@ def _redis_warnings(config: Config) -> list[str]:
     from portico.net.redis.probe import unreachable
 
     url = config.gateway.redis_url
-    problem = unreachable(url.get_secret_value(), _REDIS_PATIENCE) if url is not None else None
+    problem = unreachable(url.get_secret_value(), _REDIS_TIMEOUT) if url is not None else None
     return [f"gateway.redis_url: {problem}"] if problem else []
 
 
 @app.command()
 def routes(config: ConfigOption = None) -> None:
-    """List every route with where it leads and which policies hold."""
+    """List every route with its service and its policies."""
     loaded, _ = _load(config)
     table = Table("route", "match", "service", "becomes", "policies", box=None, pad_edge=False)
     for route in loaded.all_routes:
@@ -193,9 +191,9 @@ def routes(config: ConfigOption = None) -> None:
 def services(
     config: ConfigOption = None,
     admin: AdminOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what the admin API answers.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the response of the admin API.")] = False,
 ) -> None:
-    """Show the services of a running gateway and how they are; exit code 1 if one is down."""
+    """Show the services of a running gateway and their state; exit code 1 if one is down."""
     from portico.cli.admin_client import AdminError
 
     try:
@@ -215,7 +213,7 @@ def services(
 
 
 def _gets_nothing(service: dict[str, Any]) -> bool:
-    """Whether no worker sends anything to any instance."""
+    """Whether no worker sends requests to any instance."""
     counts = [instance.get("workers", {}) for instance in service["instances"]]
     return all(each and each.keys() <= {"ejected", "down"} for each in counts)
 
@@ -236,7 +234,7 @@ def _services_table(services: list[dict[str, Any]]) -> Table:
 
 
 def _state_in_words(instance: dict[str, Any]) -> str:
-    """What the workers make of it, without those that find nothing to say; of one worker without the number."""
+    """Its state in the workers, without those where it is merely active; without the number for one worker."""
     counts = instance.get("workers", {})
     total = sum(counts.values())
     said = []
@@ -247,13 +245,13 @@ def _state_in_words(instance: dict[str, Any]) -> str:
         if whose or len(counts) == 1:
             said.append(f"[{style}]{words}[/]")
     if "next_try_in" in instance:
-        said.append(f"next try in {instance['next_try_in']:.0f}s")
+        said.append(f"next attempt in {instance['next_try_in']:.0f}s")
     return ", ".join(said)
 
 
 @app.command()
 def reload(config: ConfigOption = None, admin: AdminOption = None) -> None:
-    """Have a running gateway read its configuration anew; exit code 1 if it refuses."""
+    """Make a running gateway reload its configuration; exit code 1 if it refuses."""
     from portico.cli.admin_client import AdminError
 
     try:
@@ -271,7 +269,7 @@ def schema() -> None:
 
 @app.command()
 def version() -> None:
-    """Print the versions of Portico and of what it runs on."""
+    """Print the versions of Portico, Python and the main dependencies."""
     parts = ", ".join(f"{name} {metadata.version(name)}" for name in ("uvloop", "fastapi", "pydantic"))
     typer.echo(f"portico {__version__} (Python {platform.python_version()}, {parts})")
 
