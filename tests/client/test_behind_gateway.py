@@ -1,4 +1,4 @@
-"""What a scope becomes behind a prefix, and whose word counts."""
+"""How a scope changes behind a prefix, and which peers are trusted."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def scope(fields: dict[str, str] = FIELDS, **changes: Any) -> dict[str, Any]:
 
 
 def test_everything_as_the_client_saw_it() -> None:
-    asked = scope()
-    seen = through(asked)
+    sent = scope()
+    seen = through(sent)
     assert seen["root_path"] == "/api/orders"
     assert seen["path"] == "/api/orders/items/ä"
     assert seen["raw_path"] == b"/api/orders/items/%C3%A4"
@@ -60,7 +60,7 @@ def test_everything_as_the_client_saw_it() -> None:
     assert [value for name, value in seen["headers"] if name == b"host"] == [b"shop.example:8443"]
     assert seen["server"] == ("shop.example", 8443)
     assert seen["client"] == ("192.0.2.7", 0)
-    assert asked == scope(), "the server's own scope stays as it is"
+    assert sent == scope(), "the server's own scope stays as it is"
 
 
 def test_twice_is_once() -> None:
@@ -69,8 +69,8 @@ def test_twice_is_once() -> None:
 
 def test_a_websocket() -> None:
     assert through(scope(type="websocket", scheme="ws"))["scheme"] == "wss"
-    told = {**FIELDS, "x-forwarded-proto": "http"}
-    assert through(scope(told, type="websocket", scheme="ws"))["scheme"] == "ws"
+    fields = {**FIELDS, "x-forwarded-proto": "http"}
+    assert through(scope(fields, type="websocket", scheme="ws"))["scheme"] == "ws"
 
 
 def test_a_lifespan_passes() -> None:
@@ -92,9 +92,9 @@ def test_what_is_no_plain_prefix_is_ignored(prefix: str) -> None:
 
 
 def test_a_field_that_came_twice_is_ignored() -> None:
-    asked = scope()
-    asked["headers"].append((b"x-forwarded-prefix", b"/other"))
-    assert through(asked)["root_path"] == ""
+    sent = scope()
+    sent["headers"].append((b"x-forwarded-prefix", b"/other"))
+    assert through(sent)["root_path"] == ""
 
 
 def test_root_paths_that_are_there_already() -> None:
@@ -113,7 +113,7 @@ def test_root_paths_that_are_there_already() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trusted", "client", "believed"),
+    ("trusted", "client", "is_trusted"),
     [
         (None, ("127.0.0.1", 1), True),
         (None, ("::1", 1), True),
@@ -127,26 +127,26 @@ def test_root_paths_that_are_there_already() -> None:
         (None, ("testclient", 1), False),
     ],
 )
-def test_who_is_believed(trusted: Any, client: tuple[str, int] | None, believed: bool) -> None:
-    assert through(scope(client=client), trusted=trusted)["root_path"] == ("/api/orders" if believed else "")
+def test_which_peers_are_trusted(trusted: Any, client: tuple[str, int] | None, is_trusted: bool) -> None:
+    assert through(scope(client=client), trusted=trusted)["root_path"] == ("/api/orders" if is_trusted else "")
 
 
 def test_the_variable_that_servers_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.1.0.0/16")
     peers = TrustedPeers()
-    assert peers.believes(scope(client=("10.1.2.3", 1)))
-    assert not peers.believes(scope(client=("127.0.0.1", 1)))
+    assert peers.trusts(scope(client=("10.1.2.3", 1)))
+    assert not peers.trusts(scope(client=("127.0.0.1", 1)))
 
 
-def test_whom_the_server_believed() -> None:
+def test_peers_that_the_server_trusted() -> None:
     """uvicorn has put the client of X-Forwarded-For into the scope already, with port 0."""
-    told = {**FIELDS, "x-forwarded-for": "198.51.100.1, 203.0.113.9"}
-    assert through(scope(told, client=("203.0.113.9", 0)))["root_path"] == "/api/orders"
-    assert through(scope(told, client=("203.0.113.9", 5)))["root_path"] == ""
-    assert through(scope(told, client=("203.0.113.8", 0)))["root_path"] == ""
+    fields = {**FIELDS, "x-forwarded-for": "198.51.100.1, 203.0.113.9"}
+    assert through(scope(fields, client=("203.0.113.9", 0)))["root_path"] == "/api/orders"
+    assert through(scope(fields, client=("203.0.113.9", 5)))["root_path"] == ""
+    assert through(scope(fields, client=("203.0.113.8", 0)))["root_path"] == ""
 
 
-def test_one_warning_for_those_who_are_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_warning_for_peers_that_are_not_trusted(caplog: pytest.LogCaptureFixture) -> None:
     async def app(*_: Any) -> None:
         return None
 

@@ -1,4 +1,4 @@
-"""Identities that are believed, and everything that is not."""
+"""Identities that are accepted, and those that are not."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_of_a_scope() -> None:
         identity(scope((b"x-consumer-identity", token())), own)
 
 
-def test_plain_fields_say_nothing() -> None:
+def test_plain_fields_are_ignored() -> None:
     asked = scope((b"x-consumer-username", b"root"), (b"x-consumer-scopes", b"orders:write"))
     assert identity(asked, verifier()) is None
 
@@ -186,7 +186,7 @@ def exchange(query: bytes = b"") -> Exchange:
     return own
 
 
-def test_what_the_gateway_signs_is_believed() -> None:
+def test_what_the_gateway_signs_is_accepted() -> None:
     signer = Signer(IdentitySettings(keys=[KEY, OTHER_KEY]), "orders")
     own = Verifier("orders", [KEY])
     for query, target in ((b"", "/me"), (b"?", "/me"), (b"?a=b", "/me?a=b")):

@@ -1,4 +1,4 @@
-"""The client stands alone: what a service loads that has nothing of the gateway's but its files."""
+"""The client stands alone: what a service loads that uses nothing else of the gateway."""
 
 from __future__ import annotations
 

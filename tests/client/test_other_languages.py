@@ -1,4 +1,4 @@
-"""The example of docs/services.md in JavaScript tells genuine identities from others."""
+"""The example of docs/services.md in JavaScript distinguishes genuine identities from others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was shown is remembered, within bounds."""
+"""Identities that were used are remembered, within bounds."""
 
 from __future__ import annotations
 

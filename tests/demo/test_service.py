@@ -35,7 +35,7 @@ def test_a_prefix_lasts_for_one_request(service: Service) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "/", "x", "//evil.example", "/a, /b", "/../a", "/<script>", "/a%0d", "/a'"])
-def test_what_is_not_a_plain_path_is_not_believed(service: Service, prefix: str) -> None:
+def test_a_prefix_that_is_not_a_plain_path_is_ignored(service: Service, prefix: str) -> None:
     _, call = service
     document = call("GET", "/openapi.json", headers={"X-Forwarded-Prefix": prefix})
     assert document.status_code == 200

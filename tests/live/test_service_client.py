@@ -92,7 +92,7 @@ def captured(count: int = 1) -> list[list[str]]:
 def test_forged_and_stolen_identities(service: UvicornService, gateway: Gateway) -> None:
     first, second = captured(2)
     assert service.get("/me", *first).json()["name"] == "bob", "what was stolen is genuine"
-    assert "shown before" in refused(service.get("/me", *first), 401, "identity_invalid")["detail"]
+    assert "used before" in refused(service.get("/me", *first), 401, "identity_invalid")["detail"]
     for method, target in (("GET", "/write"), ("POST", "/write"), ("GET", "/me?x"), ("GET", "/api/orders/me")):
         answer = ask(service.port, method, target, *second)
         assert answer.status in (401, 404), answer

@@ -1,4 +1,4 @@
-"""For services behind Portico: register, learn who the user is, give right links behind a prefix.
+"""For services behind Portico: register, identify the user, give right links behind a prefix.
 
 Stands alone: it needs nothing but the standard library, redis-py where it registers with Redis, and Starlette where
 it is used with FastAPI or Starlette; each is imported when it is used.
@@ -21,7 +21,7 @@ _LATE = ("current_user", "optional_user", "require_scopes", "trust_gateway")
 
 
 def __getattr__(name: str) -> Any:
-    """What needs a package that a service may not have is imported when it is asked for (PEP 562)."""
+    """What needs a package that a service may not have is imported on first access (PEP 562)."""
     if name in _LATE:
         return getattr(import_module("portico.client.dependencies"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What a service tells a registry about the process that it runs in."""
+"""What a service registers about the process that it runs in."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _HEAVIEST: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """One instance of the service `name`: `http://host:port`, kept for `ttl` seconds after each sign of life.
+    """One instance of the service `name`: `http://host:port`, kept for `ttl` seconds after each heartbeat.
 
-    Raises ValueError for what no registry would take.
+    Raises ValueError for values that no registry would accept.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """Right links behind a gateway that strips a prefix: `/docs`, redirects and `url_for`, for HTTP and WebSockets.
 
-By the ASGI specification `path` contains `root_path`: an application mounted at /api/orders that is asked for /items
-sees /api/orders/items. Starlette goes by that since 0.33 (it takes root_path off the path to route), FastAPI with it.
+By the ASGI specification `path` contains `root_path`: an application mounted at /api/orders that gets a request for
+/items sees /api/orders/items. Starlette follows that since 0.33 (it strips root_path from the path to route), as does
+FastAPI.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from portico.client.types import ASGIApp, Receive, Scope, Send
 logger: Final = logging.getLogger("portico.client")
 
 WIRE_PATH: Final = "portico.wire_path"
-"""The key of a scope under which the raw path is kept as it was before the prefix came back."""
+"""The key of a scope under which the raw path is kept as it was before the prefix was restored."""
 
-# The prefix ends up in /docs and in Location, so nothing but plain path segments is believed.
+# The prefix ends up in /docs and in Location, so only plain path segments are accepted.
 _PREFIX: Final = re.compile(rb"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _HOST: Final = re.compile(rb"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
 _PORT: Final = re.compile(rb"[0-9]{1,5}")
@@ -30,7 +31,7 @@ _SCHEMES: Final = {
     ("websocket", b"http"): "ws",
     ("websocket", b"https"): "wss",
 }
-_TOLD: Final = frozenset(
+_FORWARDED: Final = frozenset(
     {b"x-forwarded-prefix", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip"}
 )
 
@@ -38,8 +39,8 @@ _TOLD: Final = frozenset(
 class BehindGateway:
     """An ASGI middleware: `app.add_middleware(BehindGateway)`, or `BehindGateway(app)` around any ASGI application.
 
-    What trusted peers say of prefix, scheme, host, port and client is put into the scope; see `TrustedPeers` for
-    `trusted`. What others say is ignored, with one warning. Applied twice it acts once.
+    What trusted peers report of prefix, scheme, host, port and client is put into the scope; see `TrustedPeers` for
+    `trusted`. What other peers report is ignored, with one warning. Applied twice it acts once.
     """
 
     def __init__(self, app: ASGIApp, trusted: Iterable[str] | str | None = None) -> None:
@@ -49,10 +50,10 @@ class BehindGateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and WIRE_PATH not in scope:
-            told = _told(scope)
-            if told and self._peers.believes(scope):
-                scope = seen_from_outside(scope, told)
-            elif b"x-forwarded-prefix" in told:
+            forwarded = _forwarded_fields(scope)
+            if forwarded and self._peers.trusts(scope):
+                scope = seen_from_outside(scope, forwarded)
+            elif b"x-forwarded-prefix" in forwarded:
                 self._warn(scope)
         await self.app(scope, receive, send)
 
@@ -66,26 +67,28 @@ class BehindGateway:
             )
 
 
-def _told(scope: Scope) -> dict[bytes, bytes]:
-    """The forwarded fields, by name; the gateway writes each of them once, so one that came twice says nothing."""
-    told: dict[bytes, bytes] = {}
+def _forwarded_fields(scope: Scope) -> dict[bytes, bytes]:
+    """The forwarded fields, by name; the gateway sends each of them once, so one that comes twice is ignored."""
+    forwarded: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        if name in _TOLD:
-            told[name] = b"" if name in told else value.strip()
-    return told
+        if name in _FORWARDED:
+            forwarded[name] = b"" if name in forwarded else value.strip()
+    return forwarded
 
 
-def seen_from_outside(scope: Scope, told: dict[bytes, bytes]) -> Scope:
-    """A copy of `scope` as the client of the gateway would describe the request. What is malformed is left out."""
+def seen_from_outside(scope: Scope, forwarded: dict[bytes, bytes]) -> Scope:
+    """A copy of `scope` with the request as the gateway's client sent it. Malformed fields are ignored."""
     seen = {**scope, WIRE_PATH: scope.get("raw_path")}
-    prefix = told.get(b"x-forwarded-prefix", b"").rstrip(b"/")
+    prefix = forwarded.get(b"x-forwarded-prefix", b"").rstrip(b"/")
     if _PREFIX.fullmatch(prefix):
         _mount(seen, prefix.decode("ascii"))
-    seen["scheme"] = _SCHEMES.get((scope["type"], told.get(b"x-forwarded-proto", b"")), scope.get("scheme", "http"))
-    if host := _HOST.fullmatch(told.get(b"x-forwarded-host", b"")):
+    seen["scheme"] = _SCHEMES.get(
+        (scope["type"], forwarded.get(b"x-forwarded-proto", b"")), scope.get("scheme", "http")
+    )
+    if host := _HOST.fullmatch(forwarded.get(b"x-forwarded-host", b"")):
         seen["headers"] = [(b"host", host[0]), *(field for field in scope["headers"] if field[0] != b"host")]
-        seen["server"] = (host[1].decode().strip("[]"), _port(host[2], told, seen["scheme"]))
-    if address := _address(told.get(b"x-real-ip", b"")):
+        seen["server"] = (host[1].decode().strip("[]"), _port(host[2], forwarded, seen["scheme"]))
+    if address := _address(forwarded.get(b"x-real-ip", b"")):
         seen["client"] = (address, 0)
     return seen
 
@@ -96,17 +99,17 @@ def _mount(scope: Scope, prefix: str) -> None:
     if root != prefix:
         scope["root_path"] = prefix + root
     elif getattr(app, "root_path", "") != root:
-        return  # the server's --root-path says the same and has put it before the path already
+        return  # the server's --root-path is the same and is part of the path already
     scope["path"] = prefix + scope["path"]
     if scope.get("raw_path") is not None:
         scope["raw_path"] = prefix.encode() + scope["raw_path"]
 
 
-def _port(written: bytes | None, told: dict[bytes, bytes], scheme: str) -> int:
-    """The port that the client used: the one in its Host, else the one the gateway was reached at, else the usual."""
+def _port(written: bytes | None, forwarded: dict[bytes, bytes], scheme: str) -> int:
+    """The port that the client used: the one in its Host, else the one of the gateway's listener, else the default."""
     if written:
         return int(written)
-    port = told.get(b"x-forwarded-port", b"")
+    port = forwarded.get(b"x-forwarded-port", b"")
     return int(port) if _PORT.fullmatch(port) else 443 if scheme in ("https", "wss") else 80
 
 

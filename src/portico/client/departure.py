@@ -1,4 +1,4 @@
-"""Leaving the registry before the server stops: uvicorn closes its port first and tells the application last."""
+"""Leaving the registry before the server stops: uvicorn closes its port first and notifies the application last."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 class Departure:
     """Holds back the signals that make uvicorn stop until `leave` is done; a second signal passes at once.
 
-    Handlers of other servers are left alone: there, leaving begins when they tell the application to end.
+    Handlers of other servers are left alone: there, leaving begins when they shut down the application.
     """
 
     should_exit = False
-    """By this attribute a server of uvicorn's is recognized, and so is another departure."""
+    """This attribute identifies a uvicorn server, and another departure."""
 
     def __init__(self, leave: Callable[[], Awaitable[None]]) -> None:
         self._leave = leave
@@ -32,7 +32,7 @@ class Departure:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Take the signals over, where that is possible."""
+        """Intercept the signals, where that is possible."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _SIGNALS:
@@ -42,13 +42,13 @@ class Departure:
                 signal.signal(number, self.handle)
 
     def end(self) -> None:
-        """Give back those that are still held."""
+        """Restore the handlers that are still replaced."""
         for number, handler in self._held.items():
             if signal.getsignal(number) == self.handle:
                 signal.signal(number, handler)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Called between two steps of whatever runs: do no more than wake the loop."""
+        """Called between two bytecode steps of any code: do no more than wake the loop."""
         if self._is_leaving:
             self._held[number](number, frame)
         else:

@@ -1,4 +1,4 @@
-"""Who is asking, as dependencies of FastAPI: `current_user`, `optional_user`, `require_scopes`.
+"""The user of a request, as dependencies of FastAPI: `current_user`, `optional_user`, `require_scopes`.
 
 They need `trust_gateway` once per application. Of FastAPI's packages only Starlette is imported, when this module is.
 """
@@ -31,7 +31,7 @@ class RefusedError(HTTPException):
 
 
 def trust_gateway(app: Any, service: str, keys: Iterable[str] | str | None = None, **options: Any) -> Verifier:
-    """Have `app` (FastAPI or Starlette) believe identities that the gateway signs for `service`.
+    """Have `app` (FastAPI or Starlette) accept identities that the gateway signs for `service`.
 
     `service` is its name in the gateway's configuration; `keys` and `options` are those of `Verifier`. An application
     that is mounted inside another one needs a call of its own.
@@ -45,7 +45,7 @@ def trust_gateway(app: Any, service: str, keys: Iterable[str] | str | None = Non
 
 
 async def optional_user(connection: HTTPConnection) -> User | None:
-    """Who is asking, None where the gateway asked nobody; 401 for an identity that is not to be believed."""
+    """The user, None where the gateway authenticated none; 401 for an identity that is not valid."""
     verifier = getattr(connection.app.state, _VERIFIER, None)
     if verifier is None:
         raise RuntimeError('this application trusts no gateway: call trust_gateway(app, "its-name") after creating it')
@@ -53,12 +53,12 @@ async def optional_user(connection: HTTPConnection) -> User | None:
         return identity(connection.scope, verifier)
     except IdentityError as error:
         logger.warning("an identity was refused: %s", error)
-        detail = f"the identity of this request cannot be believed: {error}"
+        detail = f"the identity of this request is not valid: {error}"
         raise RefusedError(401, "identity_invalid", detail, _CHALLENGE) from error
 
 
 async def current_user(connection: HTTPConnection) -> User:
-    """Who is asking; 401 where the gateway does not say it, or not credibly."""
+    """The user; 401 where the gateway names none, or the identity is not valid."""
     user = await optional_user(connection)
     if user is None:
         raise RefusedError(401, "identity_missing", "sign in, and come through the gateway", _CHALLENGE)

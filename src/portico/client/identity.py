@@ -1,8 +1,8 @@
-"""Who is asking, by the word of the gateway: a JSON Web Token (RFC 7519) in `X-Consumer-Identity`.
+"""The identity of the user, signed by the gateway: a JSON Web Token (RFC 7519) in `X-Consumer-Identity`.
 
 The gateway signs it for one request with a key that it shares with the service (HMAC with SHA-256), and binds it to
 the service (`aud`), the `method`, the `target` as the service gets it, the `request_id` and a time span (`iat`,
-`exp`); `jti` is different each time. It says who is asking (`sub`) and what they may do (`scope`). docs/services.md
+`exp`); `jti` is different each time. It names the user (`sub`) and what they may do (`scope`). docs/services.md
 describes it for other languages.
 """
 
@@ -38,7 +38,7 @@ _FOUND: Final = "portico.user"
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """The consumer behind a request: `name` (may be empty, where a token names nobody), `scopes`, all `claims`."""
+    """The consumer behind a request: `name` (may be empty, where a token names no one), `scopes`, all `claims`."""
 
     name: str
     scopes: frozenset[str]
@@ -50,19 +50,19 @@ class User:
 
 
 class IdentityError(Exception):
-    """An identity that must not be believed; the message says why and contains nothing secret."""
+    """An identity that is not valid; the message says why and contains nothing secret."""
 
 
 class Verifier:
-    """Tells which identities are genuine, meant for `service`, fresh, and shown for the first time.
+    """Checks that identities are genuine, meant for `service`, fresh, and used for the first time.
 
-    `keys` are what the gateway signs with, as text of 32 bytes or more: any of them will do, so that they can be
-    changed one side after the other. Without them IDENTITY_KEYS is read, where commas separate them. `leeway` is
+    `keys` are what the gateway signs with, as text of 32 bytes or more: any of them is accepted, so that they can be
+    changed on one side after the other. Without them IDENTITY_KEYS is read, where commas separate them. `leeway` is
     how many seconds the clocks of gateway and service may differ. `remember` bounds the ids that are kept against
     replay. `server_root_path` is what the server itself puts before each path (uvicorn's --root-path).
 
-    Each process remembers by itself: within its few seconds, an identity that is stolen on the way can be shown once to
-    each of them, for the same method, path and query.
+    Each process remembers by itself: within its few seconds, an identity that is stolen on the way can be used once
+    with each of them, for the same method, path and query.
 
     Raises ValueError where keys are missing or too short.
     """
@@ -91,7 +91,7 @@ class Verifier:
         expected = {"aud": self.service, "method": method, "target": target, "request_id": request_id}
         for name, value in expected.items():
             if value is None or claims.get(name) != value:
-                raise IdentityError(f"it was made for another request: its {name} does not fit this one")
+                raise IdentityError(f"it was made for another request: its {name} does not match this one")
         now = time.time()
         expires = _seconds(claims, "exp") + self._leeway
         if expires <= now:
@@ -100,7 +100,7 @@ class Verifier:
             raise IdentityError("it was made in the future: the clocks of gateway and service differ")
         user = User(_text(claims, "sub"), frozenset(_text(claims, "scope").split()), claims)
         if not self._seen.first_use(_text(claims, "jti"), expires, now):
-            raise IdentityError("it was shown before")
+            raise IdentityError("it was used before")
         return user
 
     def _signed_claims(self, token: bytes) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class Verifier:
         shown = _decoded(signature)
         matches = [hmac.compare_digest(hmac.digest(key, signed, "sha256"), shown) for key in self._keys]
         if not any(matches):
-            raise IdentityError("its signature is not by a key that is known here")
+            raise IdentityError("its signature is not by a key of this service")
         try:
             claims = json.loads(_decoded(payload))
         except ValueError:
@@ -122,10 +122,10 @@ class Verifier:
 
 
 def identity(scope: Scope, verifier: Verifier) -> User | None:
-    """Who sent the request with this ASGI scope; None where the gateway says nothing. Raises IdentityError.
+    """The user of the request with this ASGI scope; None where the gateway names none. Raises IdentityError.
 
-    The plain `X-Consumer-Username` and `X-Consumer-Scopes` are not looked at: anybody can send them. Asked again for
-    the same request, it gives the same answer.
+    The plain `X-Consumer-Username` and `X-Consumer-Scopes` are not used: any client can send them. Called again for
+    the same request, it returns the same user.
     """
     by: Verifier | None
     user: User | None
@@ -148,7 +148,7 @@ def identity(scope: Scope, verifier: Verifier) -> User | None:
 
 
 def target_of(scope: Scope, server_root_path: str = "") -> str:
-    """Path and query as they came over the wire, less what the server and `BehindGateway` put before them."""
+    """Path and query as they came over the wire, without what the server and `BehindGateway` put before them."""
     raw = scope.get(WIRE_PATH) or scope.get("raw_path") or quote(scope["path"]).encode()
     path = raw.decode("latin-1").removeprefix(server_root_path)
     query = scope.get("query_string", b"")

@@ -45,19 +45,19 @@ def register(
     """Have `app` registered as an instance of the service `name` while it runs; returns the application to serve.
 
     FastAPI and Starlette are changed in place and returned; any other ASGI application comes back wrapped, and need
-    not know of lifespans itself.
+    not support lifespans itself.
 
     `url` is where gateways reach this process, `http://host:port` (default: PORTICO_SERVICE_URL). The registry is in
     Redis (`redis_url`, default REDIS_URL), or kept by one or more gateways (`gateway`, the URL of the admin API,
-    default PORTICO_ADMIN; `token`, default ADMIN_TOKEN). A registry that is away keeps no service from starting: it is
-    tried on in the background.
+    default PORTICO_ADMIN; `token`, default ADMIN_TOKEN). A registry that is down keeps no service from starting:
+    registering is retried in the background.
 
     `id` has to differ between processes and is made up where it is not given: give none to a server with several
     workers. `weight`, `version`, `metadata` and `openapi` (a hash of the document) are for the gateway. After `ttl`
-    seconds without a sign of life the instance counts as gone; three are given in that time.
+    seconds without a heartbeat the instance expires; three are sent in that time.
 
     At the end the service deregisters first. Under uvicorn it then goes on serving for `leave_time` seconds, in which
-    gateways turn to other instances, before uvicorn closes the port and waits for running requests.
+    gateways choose other instances, before uvicorn closes the port and waits for running requests.
 
     Raises ValueError where something is missing or malformed.
     """
@@ -94,7 +94,7 @@ def register(
 def _registries(
     redis_url: str | None, gateway: str | Sequence[str] | None, token: str | None
 ) -> Callable[[], list[Registry]]:
-    """What makes the registries, in the process and loop that use them."""
+    """A factory of the registries, called in the process and loop that use them."""
     if redis_url and gateway:
         raise ValueError("hand in redis_url or gateway: one registry is enough")
     if not redis_url and not gateway:
@@ -126,7 +126,7 @@ def _within(own: Callable[[Any], AbstractAsyncContextManager[Any]], running: Run
 
 
 class Registered:
-    """An ASGI application that is registered while it runs, whether or not it knows of lifespans."""
+    """An ASGI application that is registered while it runs, whether or not it supports lifespans."""
 
     def __init__(self, app: ASGIApp, running: Running) -> None:
         self.app = app
@@ -140,44 +140,44 @@ class Registered:
 
 
 class _Lifespan:
-    """One lifespan: stands between the server and the application, or in for an application that has none."""
+    """One lifespan: between the server and the application, or in place of an application that has none."""
 
     def __init__(self, registered: AbstractAsyncContextManager[None], receive: Receive, send: Send) -> None:
         self._registered = registered
         self._receive = receive
         self._send = send
-        self._heard = False
+        self._has_received = False
         self._answered = False
         self._is_registered = False
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
-        """Until the server says that it stops."""
+        """Until the server shuts down."""
         try:
-            await app(scope, self._hear, self._say)
+            await app(scope, self._receive_message, self._send_message)
         except Exception as error:
             if self._answered:
                 raise
-            logger.info("the application knows of no lifespans (%r): it is registered all the same", error)
+            logger.info("the application does not support lifespans (%r): it is registered all the same", error)
         finally:
             await self._leave()
         if not self._answered:
             await self._stand_in()
 
     async def _stand_in(self) -> None:
-        if not self._heard:
+        if not self._has_received:
             await self._receive()
-        await self._say({"type": "lifespan.startup.complete"})
-        await self._hear()
-        await self._say({"type": "lifespan.shutdown.complete"})
+        await self._send_message({"type": "lifespan.startup.complete"})
+        await self._receive_message()
+        await self._send_message({"type": "lifespan.shutdown.complete"})
 
-    async def _hear(self) -> Message:
+    async def _receive_message(self) -> Message:
         message = await self._receive()
-        self._heard = True
+        self._has_received = True
         if message["type"] == "lifespan.shutdown":
             await self._leave()
         return message
 
-    async def _say(self, message: Message) -> None:
+    async def _send_message(self, message: Message) -> None:
         self._answered = True
         if message["type"] == "lifespan.startup.complete":
             self._is_registered = True

@@ -1,4 +1,4 @@
-"""Which peers are believed when they say where a request came from."""
+"""Which peers are trusted to report where a request came from."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import Any, Final
 VARIABLE: Final = "FORWARDED_ALLOW_IPS"
 """uvicorn and gunicorn read the same variable for the same purpose."""
 _LOOPBACK: Final = ("127.0.0.1", "::1")
-_EVERYBODY: Final = "*"
+_ANY: Final = "*"
 _REMEMBERED: Final = 1024
 
 
 class TrustedPeers:
-    """Addresses and networks, or `*` for everybody; by default FORWARDED_ALLOW_IPS, else this machine alone.
+    """Addresses and networks, or `*` for all peers; by default FORWARDED_ALLOW_IPS, else this machine alone.
 
-    Raises ValueError for what is no address and no network.
+    Raises ValueError for anything else.
     """
 
     def __init__(self, trusted: Iterable[str] | str | None = None) -> None:
         written = trusted if trusted is not None else os.environ.get(VARIABLE) or _LOOPBACK
         names = written.split(",") if isinstance(written, str) else [*written]
         names = [name.strip() for name in names if name.strip()]
-        self._everybody = _EVERYBODY in names
-        self._networks = [_network(name) for name in names if name != _EVERYBODY]
+        self._trusts_all = _ANY in names
+        self._networks = [_network(name) for name in names if name != _ANY]
         self._known: dict[str, bool] = {}
 
-    def believes(self, scope: Mapping[str, Any]) -> bool:
-        """Whether the peer of a request is one of them. Who comes by a unix socket is on this machine.
+    def trusts(self, scope: Mapping[str, Any]) -> bool:
+        """Whether the peer of a request is one of them. A peer on a unix socket is on this machine.
 
         uvicorn, with its --proxy-headers (the default), has put the client's address in the peer's place already; then
-        it did believe the peer, by its own --forwarded-allow-ips. One sees that by the port, which it sets to 0.
+        it trusted the peer, by its own --forwarded-allow-ips. The port shows that: uvicorn sets it to 0.
         """
         client = scope.get("client")
-        if self._everybody or not client:
+        if self._trusts_all or not client:
             return True
         host, port = client
         return self._has(host) or (port == 0 and _is_reported(host, scope))

@@ -13,12 +13,12 @@ from portico.client.announcement import Announcement
 from portico.client.registry import AsyncServiceRegistry
 from portico.net.redis.connection import masked
 
-_PATIENCE: Final = 5.0
-_ANSWER_LIMIT: Final = 65_536
+_TIMEOUT: Final = 5.0
+_RESPONSE_LIMIT: Final = 65_536
 
 
 class RegistryError(Exception):
-    """The registry was reached and does not do what it was asked for; the message says why."""
+    """The registry was reached and refused the request; the message says why."""
 
 
 class Registry(Protocol):
@@ -28,16 +28,16 @@ class Registry(Protocol):
     """For messages; without secrets."""
 
     async def register(self, of: Announcement) -> None:
-        """Take it up, or replace what is known under its name and id."""
+        """Add it, or replace what is registered under its name and id."""
 
     async def heartbeat(self, of: Announcement) -> bool:
-        """Keep it for another TTL; False where it is not known (any more)."""
+        """Keep it for another TTL; False where it is not registered (any more)."""
 
     async def deregister(self, of: Announcement) -> None:
-        """Forget it."""
+        """Remove it."""
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
 
 
 class RedisRegistry:
@@ -66,11 +66,11 @@ class RedisRegistry:
         return True
 
     async def deregister(self, of: Announcement) -> None:
-        """Gateways hear of it at once."""
+        """Gateways are notified at once."""
         await self._registry.deregister(of.name, id=of.id)
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         await self._registry.close()
 
 
@@ -91,7 +91,7 @@ class GatewayRegistry:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     async def register(self, of: Announcement) -> None:
-        """PUT the whole of it."""
+        """PUT the whole announcement."""
         document = {
             "url": of.url,
             "weight": of.weight,
@@ -100,46 +100,46 @@ class GatewayRegistry:
             "openapi": of.openapi,
             "ttl": of.ttl,
         }
-        await self._ask("PUT", of, "", {key: value for key, value in document.items() if value is not None})
+        await self._request("PUT", of, "", {key: value for key, value in document.items() if value is not None})
 
     async def heartbeat(self, of: Announcement) -> bool:
-        """404 is what a gateway says that was started anew."""
-        return await self._ask("POST", of, "/heartbeat") != http.client.NOT_FOUND
+        """A gateway that was restarted responds with 404."""
+        return await self._request("POST", of, "/heartbeat") != http.client.NOT_FOUND
 
     async def deregister(self, of: Announcement) -> None:
-        """What is not there is gone."""
-        await self._ask("DELETE", of)
+        """404 means that it is removed already."""
+        await self._request("DELETE", of)
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """No connection is kept open."""
 
-    async def _ask(
+    async def _request(
         self, method: str, of: Announcement, what: str = "", document: Mapping[str, Any] | None = None
     ) -> int:
         path = f"{self._base}/admin/registry/{quote(of.name, safe='')}/{quote(of.id or '', safe='')}{what}"
         body = None if document is None else json.dumps(document).encode()
-        status, answer = await asyncio.to_thread(self._exchange, method, path, body)
+        status, response = await asyncio.to_thread(self._exchange, method, path, body)
         if status >= 300 and not (status == http.client.NOT_FOUND and method != "PUT"):
-            raise RegistryError(_reason(status, answer))
+            raise RegistryError(_reason(status, response))
         return status
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        connection = self._connection(self._host, self._port, timeout=_PATIENCE)
+        connection = self._connection(self._host, self._port, timeout=_TIMEOUT)
         headers = {**self._headers, **({"Content-Type": "application/json"} if body else {})}
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
-            return response.status, response.read(_ANSWER_LIMIT)
+            return response.status, response.read(_RESPONSE_LIMIT)
         except http.client.HTTPException as error:
-            raise RegistryError(f"what answers there speaks no HTTP ({type(error).__name__})") from error
+            raise RegistryError(f"the server there does not speak HTTP ({type(error).__name__})") from error
         finally:
             connection.close()
 
 
-def _reason(status: int, answer: bytes) -> str:
+def _reason(status: int, response: bytes) -> str:
     try:
-        detail = json.loads(answer)["detail"]
+        detail = json.loads(response)["detail"]
     except (ValueError, KeyError, TypeError):
-        detail = "no admin API of Portico's?"
+        detail = "not Portico's admin API?"
     hint = "; set token or ADMIN_TOKEN to the gateway's admin_token" if status == http.client.UNAUTHORIZED else ""
     return f"{status}: {detail}{hint}"

@@ -15,20 +15,20 @@ _CONNECTIONS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class _Registration:
-    """What has to be there again when a heartbeat finds nothing."""
+    """What to write again when a heartbeat finds nothing."""
 
     key: str
     value: str
 
 
 class _Registrations:
-    """What this process has registered, and how that is kept."""
+    """What this process has registered."""
 
     def __init__(self) -> None:
         self._known: dict[str, _Registration] = {}
 
     def note(self, service: str, url: str, ttl: int, instance: str | None, said: Mapping[str, Any]) -> _Registration:
-        """Remember a registration. Raises ValueError for what could not be found again."""
+        """Remember a registration. Raises ValueError for one that could not be read back."""
         if instance is None and any(value is not None for value in said.values()):
             raise ValueError("weight, version, metadata and openapi are kept of an instance with an id: give one")
         _check_ttl(ttl)
@@ -45,7 +45,7 @@ class _Registrations:
         return key, self._known.get(key)
 
     def forget(self, service: str, instance: str | None) -> str:
-        """The key of what is registered no more."""
+        """Forget a registration; returns its key."""
         key = key_of(service, instance)
         self._known.pop(key, None)
         return key
@@ -59,10 +59,10 @@ def _check_ttl(ttl: int) -> None:
 class ServiceRegistry:
     """Registrations in Redis, kept alive by heartbeats; for code that is not asynchronous.
 
-    Without an `id` a service has one instance; with one it may have many, each with a heartbeat of its own, and say
-    more of each: its `weight` (1 to 1000), its `version`, `metadata` as texts, and a hash of its OpenAPI document.
+    Without an `id` a service has one instance; with one it may have many, each with a heartbeat of its own, and
+    describe each: its `weight` (1 to 1000), its `version`, `metadata` as texts, and a hash of its OpenAPI document.
     Names hold letters, digits, `_`, `.` and `-`. Every method may raise one of `redis_connection.failures()` where
-    Redis is away, and ValueError for names and numbers that cannot be.
+    Redis is down, and ValueError for invalid names and numbers.
     """
 
     def __init__(self, redis_url: str, *, timeout: float = _TIMEOUT) -> None:
@@ -81,7 +81,7 @@ class ServiceRegistry:
         metadata: Mapping[str, str] | None = None,
         openapi: str | None = None,
     ) -> None:
-        """Have requests sent to `url` for `ttl` seconds, and on with each heartbeat."""
+        """Have requests sent to `url` for `ttl` seconds, and longer with each heartbeat."""
         said = {"weight": weight, "version": version, "metadata": metadata, "openapi": openapi}
         registration = self._registrations.note(service_name, url, ttl, id, said)
         self._write(registration, ttl)
@@ -91,9 +91,9 @@ class ServiceRegistry:
         return cast("str | None", self.redis.get(key_of(service_name)))
 
     def heartbeat(self, service_name: str, ttl: int = 30, *, id: str | None = None) -> bool:  # noqa: A002
-        """Stay for `ttl` seconds more. What Redis has lost meanwhile is registered again.
+        """Stay registered for `ttl` seconds more. What Redis has lost meanwhile is registered again.
 
-        False where nothing is registered that this process knows of.
+        False where this process has registered nothing.
         """
         key, registration = self._registrations.known(service_name, id, ttl)
         if self.redis.expire(key, ttl):
@@ -118,7 +118,7 @@ class ServiceRegistry:
         self._announce(f"+{registration.key}")
 
     def _announce(self, message: str) -> None:
-        """Gateways that cannot watch the keys hear of it; where that is not allowed, they look by themselves."""
+        """For gateways that cannot watch the keys; where publishing is not allowed, they poll."""
         try:
             self.redis.publish(CHANNEL, message)
         except failures():
@@ -144,7 +144,7 @@ class AsyncServiceRegistry:
         metadata: Mapping[str, str] | None = None,
         openapi: str | None = None,
     ) -> None:
-        """Have requests sent to `url` for `ttl` seconds, and on with each heartbeat."""
+        """Have requests sent to `url` for `ttl` seconds, and longer with each heartbeat."""
         said = {"weight": weight, "version": version, "metadata": metadata, "openapi": openapi}
         registration = self._registrations.note(service_name, url, ttl, id, said)
         await self._write(registration, ttl)
@@ -154,9 +154,9 @@ class AsyncServiceRegistry:
         return cast("str | None", await self.redis.get(key_of(service_name)))
 
     async def heartbeat(self, service_name: str, ttl: int = 30, *, id: str | None = None) -> bool:  # noqa: A002
-        """Stay for `ttl` seconds more. What Redis has lost meanwhile is registered again.
+        """Stay registered for `ttl` seconds more. What Redis has lost meanwhile is registered again.
 
-        False where nothing is registered that this process knows of.
+        False where this process has registered nothing.
         """
         key, registration = self._registrations.known(service_name, id, ttl)
         if await self.redis.expire(key, ttl):

@@ -1,6 +1,6 @@
-"""How registrations are kept in Redis: the keys, and what is behind them.
+"""How registrations are kept in Redis: the keys and their values.
 
-`service:NAME` holds a URL, with a time to live: one instance that says nothing more of itself. `service:NAME:ID` holds
+`service:NAME` holds a URL, with a time to live: one instance without further properties. `service:NAME:ID` holds
 a JSON object with `url` and, as far as wanted, `weight`, `version`, `metadata`, `openapi` and `ttl`.
 """
 
@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 CHANNEL: Final = "portico:registry"
-"""Where registrations are announced: `+KEY` is new or other than before, `-KEY` is gone."""
+"""Where registrations are announced: `+KEY` is new or changed, `-KEY` is removed."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 def key_of(service: str, instance: str | None = None) -> str:
-    """Where a registration is. Raises ValueError for a name that would lead elsewhere."""
+    """The key of a registration. Raises ValueError for a name that would give another key."""
     parts = [service] if instance is None else [service, instance]
     for part in parts:
         if not _NAME.fullmatch(part):
@@ -29,7 +29,7 @@ def key_of(service: str, instance: str | None = None) -> str:
 
 
 def parts_of(key: str) -> tuple[str, str | None] | None:
-    """The service and the instance that a key is about; None where it is no key of a registration."""
+    """The service and the instance of a key; None where it is not the key of a registration."""
     kind, *names = key.split(":")
     if kind != "service" or len(names) not in (1, 2) or not all(map(_NAME.fullmatch, names)):
         return None
@@ -45,7 +45,7 @@ def value_of(
     openapi: str | None = None,
     ttl: float = 30,
 ) -> str:
-    """What is kept of an instance that has an id."""
+    """The value for an instance that has an id."""
     said: dict[str, Any] = {"url": url, "weight": weight, "version": version, "ttl": ttl}
     said |= {"metadata": dict(metadata or {}), "openapi": openapi}
     return json.dumps(said, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""Which identities were shown already: each is good for one request."""
+"""Which identities were used already: each is valid for one request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Seen:
     """Remembers ids until they expire, `capacity` of them at most (65,536 take about 10 MB).
 
     Where there are more, the oldest are forgotten, and from then on nothing is accepted that would have expired by the
-    time they would: whether it was shown before can no longer be told.
+    time they would: whether it was used before is no longer known.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -23,7 +23,7 @@ class Seen:
         self._forgotten = float("-inf")
 
     def first_use(self, name: str, expires: float, now: float) -> bool:
-        """Whether `name` is shown for the first time; `expires` and `now` are seconds since the epoch."""
+        """Whether `name` is used for the first time; `expires` and `now` are seconds since the epoch."""
         with self._lock:
             if name in self._expiries or expires <= self._forgotten:
                 return False

@@ -1,4 +1,4 @@
-"""The shapes of ASGI that are used here (https://asgi.readthedocs.io/en/latest/specs/main.html)."""
+"""The types of ASGI that are used here (https://asgi.readthedocs.io/en/latest/specs/main.html)."""
 
 from __future__ import annotations
 

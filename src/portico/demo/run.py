@@ -40,14 +40,14 @@ def run_demo(config: Config, config_path: Path | None) -> None:
 
 
 def _prepare_registering(listeners: Listeners) -> None:
-    """Samples that are to register (PORTICO_REGISTER) do so with this gateway, if nothing else is said."""
+    """Samples that are to register (PORTICO_REGISTER) do so with this gateway, unless configured otherwise."""
     if listeners.admin is not None and not os.environ.get("REDIS_URL"):
         host, port = listeners.admin.getsockname()[:2]
         os.environ.setdefault("PORTICO_ADMIN", f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
 class _Sample:
-    """One sample service as a process of the supervisor's."""
+    """One sample service as a child process of the supervisor."""
 
     def __init__(self, listener: socket.socket, supervisor: Supervisor) -> None:
         self.listener = listener
@@ -59,7 +59,7 @@ class _Sample:
         asyncio.run(self._serve(child.name))
 
     async def _serve(self, name: str) -> None:
-        import uvicorn  # not needed by the supervisor, from which this process was forked
+        import uvicorn  # not needed by the supervisor, which this process is forked from
 
         os.environ["PORTICO_SERVICE_URL"] = f"http://127.0.0.1:{SAMPLES[name]}"
         server = uvicorn.Server(uvicorn.Config(f"portico.demo.services.{name}:app", log_level="warning"))

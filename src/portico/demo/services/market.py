@@ -1,4 +1,4 @@
-"""The daily bars every sample reads: 200 days of a made-up market, the same on every machine."""
+"""The daily bars that every sample reads: 200 days of a made-up market, the same on every machine."""
 
 from __future__ import annotations
 

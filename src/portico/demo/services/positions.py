@@ -81,7 +81,7 @@ class Book:
         return self._keep(self._last_id, new)
 
     def replace(self, position_id: int, new: PositionIn) -> Position:
-        """Puts `new` in the place of a position; raises UnknownPositionError or SymbolTakenError."""
+        """Replaces a position by `new`; raises UnknownPositionError or SymbolTakenError."""
         old = self.get(position_id)
         self._refuse_taken(new.symbol, by_other_than=position_id)
         del self._ids[old.symbol]

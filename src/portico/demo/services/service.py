@@ -1,7 +1,7 @@
-"""What the samples share as services: health, right links behind a gateway and, on demand, the rest of its client.
+"""What the samples share as services: health, right links behind a gateway and, on demand, more of `portico.client`.
 
-With IDENTITY_KEYS they tell at `/api/whoami` who asks; with PORTICO_REGISTER they register (`portico.client.register`
-says where).
+With IDENTITY_KEYS `/api/whoami` returns the user; with PORTICO_REGISTER they register (`portico.client.register` says
+where).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from portico.client import BehindGateway, User, current_user, register, trust_ga
 
 
 class Health(BaseModel):
-    """The answer to a health check."""
+    """The response to a health check."""
 
     status: Literal["healthy"] = "healthy"
     service: str
@@ -42,5 +42,5 @@ def sample_service(name: str, title: str, description: str) -> FastAPI:
 
 
 async def _whoami(user: Annotated[User, Depends(current_user)]) -> dict[str, Any]:
-    """Who asks, by the word of the gateway."""
+    """The user, as identified by the gateway."""
     return {"name": user.name, "scopes": sorted(user.scopes)}
