@@ -1,4 +1,4 @@
-"""The access log: whole lines, one per exchange, whatever is in them and whoever reads them."""
+"""The access log: whole lines, one per exchange, whatever they contain and however they are read."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class FakeStdout:
 
 @contextmanager
 def unread_stdout() -> Iterator[tuple[int, int]]:
-    """A standard output that nobody reads: both ends of its pipe, for when somebody does."""
+    """A standard output that is not read: both ends of its pipe, to read it later."""
     reader, writer = os.pipe()
     usual, sys.stdout = sys.stdout, cast(TextIO, FakeStdout(writer))
     try:
@@ -193,7 +193,7 @@ def test_a_reader_that_is_stuck_costs_lines_which_are_counted() -> None:
 
 
 def test_closing_does_not_wait_for_a_reader_that_is_stuck() -> None:
-    """A worker that drains must end, also where its log is a pipe that nobody reads."""
+    """A worker that drains must end, also where its log is a pipe that is not read."""
     with unread_stdout() as (reader, writer):
         log, _ = open_log("stdout", "text")
         while not log.dropped or log._batches.qsize() < _BATCHES:

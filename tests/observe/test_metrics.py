@@ -129,10 +129,10 @@ def test_of_several_workers_breakers_the_worst_is_shown() -> None:
     live = [totals(breakers=[["s", "a", 0], ["s", "b", 1]]), totals(breakers=[["s", "a", 2], ["s", "b", 0]])]
     found = page(live, [totals(breakers=[["s", "b", 2]])])
     assert found["gateway_breaker_state", labels(service="s", instance="a")] == 2
-    assert found["gateway_breaker_state", labels(service="s", instance="b")] == 1, "who ended has no state"
+    assert found["gateway_breaker_state", labels(service="s", instance="b")] == 1, "a worker that ended has no state"
 
 
-def test_what_services_have_under_way_is_added_up() -> None:
+def test_requests_in_flight_of_services_are_added_up() -> None:
     live = [totals(), totals()]
     live[0]["services"] = {"gemini": [3, 20, 2], "free": [4, None, 0]}
     live[1]["services"] = {"gemini": [1, 15, 0], "free": [0, None, 0]}
@@ -174,13 +174,13 @@ def test_no_upstream_no_upstream_series() -> None:
         *((name, "OTHER") for name in ("PROPFIND", "get", "-", "X" * 100, 'GET"} 1\n')),
     ],
 )
-def test_clients_cannot_make_labels(method: str, label: str) -> None:
+def test_clients_cannot_create_labels(method: str, label: str) -> None:
     found = page([totals(("s", method, 200, 0.1, None), ("s", method, 200, 0.1, None))])
     assert found["gateway_requests_total", labels(service="s", method=label, status="200")] == 2
     assert {value for _, pairs in found for key, value in pairs if key == "method"} == {label}
 
 
-def test_openmetrics_for_those_who_ask_for_it() -> None:
+def test_openmetrics_for_clients_that_ask_for_it() -> None:
     accept = "application/openmetrics-text; version=1.0.0"
     text, content_type = render_metrics([totals(("s", "GET", 200, 0.1, 0.1))], [], {}, accept)
     assert content_type.startswith("application/openmetrics-text")

@@ -1,6 +1,6 @@
 """Addresses at which there is no service: link-local ones, those where clouds hand out credentials, and the like.
 
-Whoever may only say where a service is must not be able to have requests sent there.
+A client that may register a service must not be able to have requests sent there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HOSTS: Final = frozenset({"metadata.google.internal", "metadata.goog", "instance
 
 _LOW: Final = (1 << 32) - 1
 _NOTHING: Final = ip_network("0.0.0.0/8")
-"""What is no address where it stands in another one: `::1` is not 0.0.0.1."""
+"""Not an embedded address: `::1` is not 0.0.0.1."""
 _LAST: Final = tuple(map(ip_network, ("::ffff:0:0/96", "::/96", "::ffff:0:0:0/96", "64:ff9b::/96")))
 """IPv4-mapped and -compatible (RFC 4291), -translated (RFC 2765), NAT64 (RFC 6052): the IPv4 address comes last."""
 _LOCAL_NAT64: Final = ip_network("64:ff9b:1::/48")
@@ -55,9 +55,9 @@ def parse(host: str) -> Address | None:
 
 
 def is_special(address: Address, named: Sequence[Network] = ()) -> bool:
-    """Whether there is no service at an address, nor at one inside it, that none of the `named` networks means.
+    """Whether there is no service at an address, nor at one inside it, that none of the `named` networks allows.
 
-    A network means it that is no larger than what makes it special: 169.254.0.0/16 does, 0.0.0.0/0 does not.
+    A network allows it if it is no larger than the special one: 169.254.0.0/16 does, 0.0.0.0/0 does not.
     """
     return any(
         each in special and not any(each in network and _is_within(network, special) for network in named)
@@ -77,13 +77,13 @@ def _is_within(network: Network, outer: Network) -> bool:
 
 
 def _inside(address: Address) -> Iterator[IPv4Address]:
-    """The IPv4 addresses to which a host or a router may take what is sent to an IPv6 address."""
+    """The IPv4 addresses to which a host or a router may deliver packets for an IPv6 address."""
     if isinstance(address, IPv6Address):
         yield from (each for each in _embedded(address) if each not in _NOTHING)
 
 
 def _embedded(address: IPv6Address) -> Iterator[IPv4Address]:
-    """Where an IPv4 address may be in it; what is there need not be one."""
+    """Candidates for IPv4 addresses embedded in it; they need not be real ones."""
     value, octets = int(address), address.packed
     if any(address in network for network in _LAST):
         yield IPv4Address(value & _LOW)
@@ -93,7 +93,7 @@ def _embedded(address: IPv6Address) -> Iterator[IPv4Address]:
         yield IPv4Address(value & _LOW)
     elif address in _6TO4:  # RFC 3056
         yield IPv4Address(octets[2:6])
-    elif address in _TEREDO:  # RFC 4380: the server, and the client with all bits turned
+    elif address in _TEREDO:  # RFC 4380: the server, and the client with all bits inverted
         yield IPv4Address(octets[4:8])
         yield IPv4Address(~value & _LOW)
     if (value >> 32) & _LOW in _ISATAP:  # RFC 5214

@@ -56,8 +56,7 @@ class AccessLog:
     """Takes records on the event loop, writes lines in a thread of its own.
 
     `target` is `stdout`, `stderr` or a file's path; `style` is `json` or `text`. `shared_lock` is a file that workers
-    lock around a
-    write, so that lines of several do not mix; None where there is one worker.
+    lock around a write, so that lines of several do not mix; None where there is one worker.
     """
 
     def __init__(
@@ -105,7 +104,7 @@ class AccessLog:
         """Write what is left and stop the thread."""
         self.flush()
         self._batches.put(None)
-        self._writer.join(_CLOSE_PATIENCE)  # where nobody reads, what waits is lost with the process
+        self._writer.join(_CLOSE_PATIENCE)  # where nothing reads, lines that wait are lost with the process
 
     def _encode_records(self) -> None:
         if self._records:
@@ -174,7 +173,7 @@ def _write_all(file: int, data: bytes) -> None:
     while view:
         try:
             view = view[os.write(file, view) :]
-        except BlockingIOError:  # somebody else made the shared stream non-blocking
+        except BlockingIOError:  # another program made the shared stream non-blocking
             time.sleep(0.005)
 
 

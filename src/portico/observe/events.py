@@ -36,7 +36,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 class _TextFormatter(logging.Formatter):
-    """A line for a reader; in colours the level stands out and what comes with the event steps back."""
+    """A line for a human reader; in colours the level is prominent and the event's fields are dim."""
 
     def __init__(self, *, coloured: bool) -> None:
         super().__init__()

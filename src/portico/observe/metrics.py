@@ -47,7 +47,7 @@ class Series:
 
 
 class Metrics:
-    """All series of a worker. Methods out of the ordinary share the label `OTHER`: clients cannot make labels."""
+    """All series of a worker. Uncommon methods share the label `OTHER`: clients cannot create labels."""
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str], Series] = {}
@@ -67,14 +67,14 @@ class Metrics:
         self.failed_handshakes = 0
 
     def observe(self, service: str, method: str, status: int, seconds: float, upstream_seconds: float | None) -> None:
-        """Count one exchange; `seconds` it took, of which the service had `upstream_seconds`, if it was asked."""
+        """Count one exchange; `seconds` in all, `upstream_seconds` of them in the service, if it was sent there."""
         uncounted = self._uncounted
         uncounted.append((service, method, status, seconds, upstream_seconds))
         if len(uncounted) >= _TOGETHER:
             self._count()
 
     def _count(self) -> None:
-        """Add up what came since the last time: a quarter of the work that it is one by one."""
+        """Add up the exchanges since the last time: a quarter of the work of adding them one by one."""
         uncounted, self._uncounted = self._uncounted, []
         uncounted.sort(key=_series_of)
         for (service, method), exchanges in groupby(uncounted, _series_of):
@@ -84,16 +84,16 @@ class Metrics:
             for status, count in Counter(map(_status_of, counted)).items():
                 series.statuses[status] = series.statuses.get(status, 0) + count
             series.total += _fill(series.buckets, [each[3] for each in counted])
-            asked = [each[4] for each in counted if each[4] is not None]
-            series.upstream_total += _fill(series.upstream_buckets, asked)
+            upstream = [each[4] for each in counted if each[4] is not None]
+            series.upstream_total += _fill(series.upstream_buckets, upstream)
 
     def observe_tunnel(self, service: str, bytes_in: int, bytes_out: int) -> None:
-        """Count what went through a tunnel that ended."""
+        """Count the bytes of a tunnel that ended."""
         self.tunnel_bytes_in[service] = self.tunnel_bytes_in.get(service, 0) + bytes_in
         self.tunnel_bytes_out[service] = self.tunnel_bytes_out.get(service, 0) + bytes_out
 
     def dump(self) -> dict[str, Any]:
-        """The totals as plain data: what goes through the channel to the control process."""
+        """The totals as plain data: what is sent to the control process."""
         self._count()
         return {
             "series": [

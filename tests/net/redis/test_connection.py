@@ -1,4 +1,4 @@
-"""URLs of Redis: what they say, what is wrong with them, what may be shown of them."""
+"""URLs of Redis: what they mean, what is wrong with them, what may be shown of them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_what_is_understood(url: str) -> None:
         ("redis+cluster://h/2", "no numbered databases"),
     ],
 )
-def test_what_is_wrong_is_said_without_what_is_in_it(url: str, message: str) -> None:
+def test_errors_do_not_repeat_the_url(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=r".") as raised:
         check_url(url)
     assert message in str(raised.value)
@@ -98,7 +98,7 @@ def test_no_library_is_loaded_before_it_is_needed() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])
-def test_a_redis_that_is_away_is_told_of_without_secrets(scheme: str) -> None:
+def test_a_redis_that_is_down_is_reported_without_secrets(scheme: str) -> None:
     problem = unreachable(f"{scheme}://me:hunter2@127.0.0.1:1{'/main' * (scheme == 'redis+sentinel')}", 5)
     assert problem is not None
     assert problem.startswith(f"{scheme}://***@127.0.0.1:1")

@@ -1,6 +1,6 @@
 """Connections to Redis or Valkey by a URL: one server, Sentinel or Cluster, with TLS and passwords.
 
-Stands alone: services that register themselves use it too. redis-py is loaded when a connection is asked for.
+Stands alone: services that register themselves use it too. redis-py is loaded when a connection is made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import redis.asyncio
 
 _HEALTH_CHECK_INTERVAL: Final = 30
-"""Seconds after which a connection that rested is tried with PING before it is used."""
+"""Seconds after which an idle connection is checked with PING before it is used."""
 _SCHEMES: Final = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
 """The first part of a scheme, and whether it means TLS."""
 _PORTS: Final = {"": 6379, "cluster": 6379, "sentinel": 26379}
@@ -46,7 +46,7 @@ class _Address:
 
 
 def check_url(url: str) -> str:
-    """The URL itself. Raises ValueError with what is wrong with it; no message repeats what it holds."""
+    """The URL itself. Raises ValueError that says what is wrong; no message repeats parts of the URL."""
     _parse(url)
     return url
 
@@ -57,7 +57,7 @@ def tls_files(url: str) -> dict[str, str]:
 
 
 def masked(url: str) -> str:
-    """A URL that may be shown: user and passwords are `***`. What is no URL at all is hidden as a whole."""
+    """A URL that may be shown: user and passwords are `***`. Text that is not a URL is hidden as a whole."""
     match = re.match(r"[a-z+]+://", url)
     if match is None:
         return "***"
@@ -71,9 +71,9 @@ def connect(
 ) -> redis.asyncio.Redis | redis.asyncio.RedisCluster:
     """A client for asyncio; nothing is connected before its first command.
 
-    Waiting for one of the `connections` (of each node in a Cluster), connecting, and each answer take `timeout` seconds
-    at most. Nothing is tried twice, but for a node that left its Cluster: the caller knows what may be repeated.
-    With `decode` answers are text. A command may raise one of `failures()`. Close the client with `aclose()`.
+    Waiting for one of the `connections` (of each node in a Cluster), connecting, and each reply take `timeout` seconds
+    at most. Nothing is retried, except where a node left its Cluster: the caller knows what may be repeated.
+    With `decode` replies are text. A command may raise one of `failures()`. Close the client with `aclose()`.
     Raises ValueError as `check_url` does.
     """
     import redis.asyncio
@@ -89,7 +89,7 @@ def connect(
 def connect_sync(
     url: str, *, timeout: float, connections: int = 8, decode: bool = False
 ) -> redis.Redis | redis.RedisCluster:
-    """The same for code that is not asynchronous; a Cluster is asked for its nodes at once. Close it with `close()`."""
+    """The same for code that is not asynchronous; a Cluster's nodes are looked up now. Close it with `close()`."""
     import redis
     from redis.cluster import ClusterNode
     from redis.retry import Retry
@@ -101,7 +101,7 @@ def connect_sync(
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What a command may raise when Redis is away, too slow, or refuses: for `except`."""
+    """What a command may raise when Redis is down, too slow, or refuses: for `except`."""
     from redis.exceptions import RedisClusterException, RedisError
 
     return RedisError, RedisClusterException, OSError
@@ -109,12 +109,12 @@ def failures() -> tuple[type[Exception], ...]:
 
 def reason(error: BaseException) -> str:
     """One of the `failures()` in a few words."""
-    text = str(error).partition(" : ")[0]  # behind it, redis-py lists its own objects
+    text = str(error).partition(" : ")[0]  # after it, redis-py lists its own objects
     return text or type(error).__name__
 
 
 class _Half(NamedTuple):
-    """redis-py has everything twice: its asynchronous or its other half."""
+    """redis-py has everything twice: its asynchronous or its synchronous half."""
 
     library: Any
     cluster_node: Any
@@ -137,12 +137,12 @@ def _client(half: _Half, address: _Address, timeout: float, size: int, decode: b
         return sentinels.master_for(address.master, connection_pool_class=half.sentinel_pool, **own)
     if address.kind == "unix":
         connection = library.UnixDomainSocketConnection
-        place: dict[str, Any] = {"path": address.path}
+        target: dict[str, Any] = {"path": address.path}
     else:
         connection = library.SSLConnection if address.tls else library.Connection
         host, port = address.hosts[0]
-        place = {"host": host, "port": port}
-    pool = library.BlockingConnectionPool(size, timeout, connection, **place, **common)
+        target = {"host": host, "port": port}
+    pool = library.BlockingConnectionPool(size, timeout, connection, **target, **common)
     return library.Redis.from_pool(pool)
 
 
@@ -150,7 +150,7 @@ def _common(address: _Address, timeout: float) -> dict[str, Any]:
     """What every connection is made with.
 
     RESP2, which every server understands, and no `CLIENT SETINFO`: connecting takes no round trip but AUTH and SELECT.
-    Over TLS it has to have one: redis-py takes session tickets that nothing has read past for an answer left over.
+    Over TLS it has to have one: redis-py takes unread session tickets for a reply left over.
     """
     options = address.options
     tls = {

@@ -1,6 +1,6 @@
 """Pools of connections to the master that Sentinels name, bounded as the others are.
 
-redis-py's own Sentinel pools refuse at once when all connections are in use, and leave those to the Sentinels open.
+redis-py's own Sentinel pools refuse at once when all connections are in use, and leave connections to Sentinels open.
 """
 
 from __future__ import annotations

