@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.backend import Backend, Script
-from support.breakers import instances, states
+from support.breakers import instances, openings, states
 from support.portico import run_portico
 from support.running import be_well, running, service
 from support.scripts import hangs, resets, says
@@ -98,11 +98,11 @@ def test_what_is_ejected_comes_back_by_a_trial() -> None:
 def test_a_service_with_every_instance_ejected_is_down(backend: Backend) -> None:
     backend.script = says("500 No")
     breaker = {"failures": 2, "open_for": "1h"}
-    config = {"services": {"s": service(backend, circuit_breaker=breaker, health_check=True)}}
+    config = {"services": {"s": service(backend, circuit_breaker=breaker, health_check={"interval": "200ms"})}}
     with Gateway(config) as gateway:
         gateway.wait_for_control()
-        while gateway.get("/api/s/x").status != 503:
-            pass
+        # Once a check has passed and the request that it let through has failed too, checks count no more.
+        until(lambda: gateway.get("/api/s/x").status and openings(gateway, backend) == 2, "it is ejected for good")
         page = health(gateway)
         assert (page["status"], page["instances"][0]["status"]) == ("healthy", "healthy"), "it passes its checks"
         assert page["warning"] == "no instance gets requests, because they are ejected"
