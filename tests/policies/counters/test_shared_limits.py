@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -181,3 +182,29 @@ def test_who_asks_a_link_that_fails_goes_on_without_an_answer(caplog: pytest.Log
         limits.close()
 
     asyncio.run(run())
+
+
+def test_it_tries_redis_again_where_trying_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        limits, link = await _limits()
+        probe = link.run
+        failures = 0
+
+        def fail_once(*what: Any) -> None:
+            nonlocal failures
+            failures += 1
+            if failures == 1:
+                raise RuntimeError
+            probe(*what)
+
+        monkeypatch.setattr(link, "run", fail_once)
+        link.lost(ConnectionError("gone"))
+        while not limits.is_up:
+            await asyncio.sleep(0.005)
+        assert failures == 2
+        limits.close()
+
+    asyncio.run(run())
+    assert any(record.exc_info for record in caplog.records)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -90,3 +92,25 @@ def test_a_peer_that_dies_in_the_middle_of_a_message_has_gone(length: int) -> No
 def test_what_is_no_message_is_an_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="channel"):
         received(data)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_what_is_sent_to_a_peer_that_is_gone_is_lost_without_a_word(run: Any, tmp_path: Path) -> None:
+    """Whoever follows the channel would end over it: uvloop raises once it has closed the socket."""
+
+    async def play() -> None:
+        async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+
+        path = str(tmp_path / "channel")
+        server = await asyncio.start_unix_server(leave, path)
+        reader, writer = await asyncio.open_unix_connection(path)
+        assert await channel.receive(reader) is None
+        writer.transport.abort()
+        await writer.wait_closed()
+        try:
+            channel.send(writer, Hello("0-123"))
+        finally:
+            server.close()
+
+    run(play())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from portico.core.tasks import background
+from portico.net.redis.connection import failures
 from portico.policies.counters.redis_link import NAME, SCRIPT, Done
 
 logger: Final = logging.getLogger("portico.limits")
@@ -26,7 +29,6 @@ class ClusterLink:
         self._client = client
         self._is_open = False
         self._places = asyncio.Semaphore(CONNECTIONS)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def is_open(self) -> bool:
@@ -37,17 +39,16 @@ class ClusterLink:
         self._is_open = True
 
     def run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
-        self._begin(self._run(keys, arguments, done))
+        background(self._run(keys, arguments, done), "a question to a Redis Cluster")
 
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
-            self._begin(self._client.aclose())
+            background(self._close(), "closing connections to a Redis Cluster")
 
-    def _begin(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _close(self) -> None:
+        with contextlib.suppress(*failures()):
+            await self._client.aclose()
 
     async def _run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
         outcome: list[int] | Exception

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from portico.core.faults import FAULTS, contain
+from portico.core.tasks import endless
 from portico.net.redis.connection import reason
 from portico.policies.counters.generations import Generations
 from portico.policies.counters.redis_link import Link, argument
@@ -230,7 +231,7 @@ class SharedLimits:
 
     async def start(self) -> None:
         """Connect, and see to it from now on that there is a connection; does not wait long for the first."""
-        self._tending = self._loop.create_task(self._tend())
+        self._tending = endless(self._tend(), "the connection to Redis")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CONNECT_PATIENCE):
                 await self._tried.wait()
@@ -248,7 +249,11 @@ class SharedLimits:
         told = False
         while True:
             self._stirred.clear()
-            problem = await self._revive()
+            try:
+                problem = await self._revive()
+            except Exception as error:
+                logger.exception("Redis could not be tried")
+                problem = repr(error)
             if not problem:
                 self.is_up = True
                 if told:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from portico.config import Config
 from portico.core.found import Found
+from portico.core.tasks import endless
 from portico.net.redis.connection import masked
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.redis_watch import RedisWatch
@@ -52,7 +53,7 @@ class Discovery:
         self.registry.follow(config)
         sources = config.sources
         if sources and self._ticking is None:
-            self._ticking = asyncio.get_running_loop().create_task(self._tick())
+            self._ticking = endless(self._tick(), "expiry of registrations")
         secret = config.gateway.redis_url
         url = secret.get_secret_value() if secret is not None and "redis" in sources else None
         if url != self._url:

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
 from portico.config import named_files
+from portico.core.tasks import ENDED, background, endless
 from portico.observe.events import configure_events
 from portico.processes.control.admin import create_admin
 from portico.processes.control.app import create_app
@@ -84,6 +86,7 @@ class _Control:
 
     async def run(self, config_path: Path | None, watched: bool) -> None:
         self.loop = loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._unhandled)
         config, generation = self.runtime.stored()
         configure_events(config.gateway.log.level, config.gateway.log.format)
         workers = Workers()
@@ -93,7 +96,7 @@ class _Control:
         self.state = State(config, generation, config_path, workers, health, discovery)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
-        self.tasks = {loop.create_task(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout))}
+        self.tasks = [endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life")]
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         loop.add_reader(self.lifeline, self._stop_orphaned)
@@ -101,9 +104,10 @@ class _Control:
         await discovery.start()
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)
-        self.tasks.add(loop.create_task(self.reloading.keep_admitting()))
+        self.tasks.append(endless(self.reloading.keep_admitting(), "admission of services"))
         if watched:
-            self.tasks.add(loop.create_task(watch(self._files, self.reloading.reload_for_nobody)))
+            watching = watch(self._files, self.reloading.reload_for_nobody)
+            self.tasks.append(endless(watching, "the watch of files"))
         self.notices.say(SERVING)
         await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in self.servers))
         for task in self.tasks:
@@ -123,9 +127,16 @@ class _Control:
         return [*([path] if path else []), *named_files(self.state.config)]
 
     def _hang_up(self) -> None:
-        task = self.loop.create_task(self.reloading.reload_for_nobody())
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        background(self.reloading.reload_for_nobody(), "a reload")
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What the event loop caught. Where a task has ended that should not, this process does: another is started.
+
+        Workers go on meanwhile.
+        """
+        loop.default_exception_handler(context)
+        if ENDED in context:
+            self._stop()
 
     def _stop(self) -> None:
         self.loop.remove_reader(self.lifeline)

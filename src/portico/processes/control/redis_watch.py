@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from portico.client.registry_keys import CHANNEL, parts_of, value_of
+from portico.core.tasks import endless
 from portico.net.redis.connection import connect, failures, masked, reason
 from portico.processes.control.registration import VALUE_LIMIT, Entry, read_value
 from portico.processes.control.registry import Registry, keys_to_read
@@ -51,8 +52,9 @@ class RedisWatch:
         self._told_of_events = True
         self.first_look = asyncio.Event()
         """Set once it has been tried."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._look_regularly()), loop.create_task(self._hear_regularly())]
+        self._tasks = [endless(self._look_regularly(), "looks at the registry in Redis")]
+        if not hasattr(self._redis, "get_primaries"):  # in a Cluster every node would have to be heard; looks do
+            self._tasks.append(endless(self._hear_regularly(), "news of the registry in Redis"))
 
     async def close(self) -> None:
         """Stop watching."""
@@ -210,8 +212,6 @@ class RedisWatch:
     # ---- being told
 
     async def _hear_regularly(self) -> None:
-        if hasattr(self._redis, "get_primaries"):
-            return  # every node of a Cluster would have to be heard; looking is enough
         while True:
             try:
                 await self._hear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final, TypeAlias
 
 import msgspec
@@ -89,7 +90,8 @@ _decode = msgspec.msgpack.Decoder(Message).decode
 def send(writer: asyncio.StreamWriter, message: Message) -> None:
     """Queue a message; a peer that is gone is noticed by whoever reads from it."""
     frame = _encode(message)
-    writer.write(len(frame).to_bytes(4, "big") + frame)
+    with contextlib.suppress(RuntimeError):  # what uvloop raises once it has closed the socket
+        writer.write(len(frame).to_bytes(4, "big") + frame)
 
 
 async def receive(reader: asyncio.StreamReader) -> Message | None:

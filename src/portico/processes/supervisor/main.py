@@ -23,7 +23,7 @@ from portico.config import Config
 from portico.observe.events import configure_events
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners, address_of, turn_away
-from portico.processes.ipc.notices import RELOADED, RELOADING, SERVING, Notices
+from portico.processes.ipc.notices import FAILING, RELOADED, RELOADING, SERVING, Notices
 from portico.processes.ipc.runtime import Runtime
 from portico.processes.supervisor.child import KILL_GRACE, Child
 from portico.processes.supervisor.descriptors import allow_descriptors
@@ -37,6 +37,8 @@ logger: Final = logging.getLogger("portico.supervisor")
 
 _LOOK: Final = 1.0
 """Seconds after which the supervisor looks around even if nothing has happened."""
+_PAUSE: Final = 0.2
+"""Seconds of rest after a look that failed."""
 _BACKLOG: Final = 4096
 
 
@@ -68,6 +70,8 @@ class Supervisor:
         self.notices = Notices()
         self.systemd = Systemd(os.environ)
         self.roll: Roll | None = None
+        self.failing: dict[int, Child] = {}
+        """Workers that asked to be replaced, by process id."""
         self.redis: EmbeddedRedis | None = None
         self.looked = time.monotonic()
         self.was_ready = False
@@ -93,7 +97,11 @@ class Supervisor:
             with wakeups() as self.wakeup:
                 self._start_all()
                 while not self.stopping:
-                    self._watch()
+                    try:
+                        self._watch()
+                    except Exception:  # all that serve depend on this process
+                        logger.exception("the supervisor failed to look around, and does it again")
+                        time.sleep(_PAUSE)
                 self._stop_all()
         finally:
             shutil.rmtree(directory, ignore_errors=True)
@@ -183,6 +191,8 @@ class Supervisor:
         self._end_hung()
         if self.roll is not None and not self.roll.advance():
             self.roll = None
+        if self.roll is None and self.failing:
+            self._replace_failing()
 
     def _time_to_next_start(self) -> float:
         pending = [child.start_at - time.monotonic() for child in self.children if not child.pid]
@@ -214,8 +224,19 @@ class Supervisor:
         elif number == signal.SIGUSR1 and self.roll is not None:
             logger.warning("a rolling restart is under way already")
         elif number == signal.SIGUSR1 and not self.stopping:
-            workers = [child for child in self.children if child.is_worker]
-            self.roll = Roll(workers, self._begin, self.limits.drain_timeout + ACCEPT_GRACE)
+            self._replace([child for child in self.children if child.is_worker])
+
+    def _replace_failing(self) -> None:
+        """Replace those that asked for it, unless they have ended or are leaving by now."""
+        failing, self.failing = self.failing, {}
+        workers = [child for pid, child in failing.items() if child.pid == pid and not child.is_leaving]
+        for child in workers:
+            logger.warning("a worker asks to be replaced", extra={"child": child.name, "pid": child.pid})
+        if workers:
+            self._replace(workers)
+
+    def _replace(self, workers: list[Child]) -> None:
+        self.roll = Roll(workers, self._begin, self.limits.drain_timeout + ACCEPT_GRACE)
 
     def _begin(self, child: Child) -> None:
         self.children.append(child)
@@ -232,6 +253,8 @@ class Supervisor:
                 child.signal(signal.SIGHUP)
             elif self.was_ready:
                 self._report_ready()
+        elif word == FAILING and child.is_worker:
+            self.failing[child.pid] = child
         elif word == RELOADING and not self.stopping:
             self.systemd.reloading()
         elif word == RELOADED:

@@ -17,13 +17,14 @@ from portico.config import Config, GatewaySettings, LimitSettings, loading
 from portico.core.errors import Answer
 from portico.core.fields import REQUEST_DROP
 from portico.core.slices import in_slices, letting_go, without_collections
+from portico.core.tasks import ENDED, background, endless
 from portico.net.tls.certificates import CertificateError
 from portico.observe.access_log import AccessLog
 from portico.observe.events import configure_events
 from portico.observe.metrics import Metrics
 from portico.processes.ipc import channel
 from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners
-from portico.processes.ipc.notices import SERVING, Notices
+from portico.processes.ipc.notices import FAILING, SERVING, Notices
 from portico.processes.ipc.runtime import Runtime
 from portico.processes.worker import memory
 from portico.processes.worker.limits import bucket_table, shared_limits
@@ -51,6 +52,12 @@ _NEWS_PATIENCE: Final = 1.0
 """Seconds that a worker waits to hear from control before it serves: of how instances are, and which are registered."""
 _LAST_QUESTIONS: Final = 5.0
 """Seconds after which nobody asks a Redis any more that was named before: requests hold on to their snapshot."""
+_REPORT_PAUSE: Final = 10.0
+"""Seconds without a report of totals after one that failed."""
+_TRIAL: Final = 5.0
+"""Seconds that a worker has served at least before it has itself replaced: its successor may fail in the same way."""
+_REPLACEMENT_TIMEOUT: Final = 60.0
+"""Seconds after which a worker that is still there asks again to be replaced."""
 _LOG_FROM: Final = {"DEBUG": 0, "INFO": 0, "WARNING": 500, "ERROR": 500, "CRITICAL": 1000}
 """The lowest status that each log level lets into the access log."""
 
@@ -74,18 +81,20 @@ class _Worker:
         self.notices = notices
         self.worker = worker
         self.ready = True
-        self.is_replaced = False
+        self.is_replaced = self.is_failing = False
         self.stopping = asyncio.Event()
         self.informed = asyncio.Event()
         self.changing = asyncio.Lock()
         """Held while a snapshot is built, which takes many turns of the loop: nobody else changes its parts."""
         self.metrics = Metrics()
         self.redirect: Redirect | None = None
+        self.began = time.monotonic()
         self.control: asyncio.StreamWriter | None = None
         """The way to the control process, while it is there."""
 
     async def run(self, joins: bool) -> None:
         self.loop = loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._unhandled)
         self.config, generation = self.runtime.stored()
         config = self.config
         configure_events(config.gateway.log.level, config.gateway.log.format)
@@ -124,8 +133,8 @@ class _Worker:
         loop.add_signal_handler(signal.SIGUSR1, self._give_way)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         loop.add_reader(self.lifeline, self._stop)
-        beside = [loop.create_task(self._listen_to_control()), loop.create_task(self._keep_up())]
-        beside.append(loop.create_task(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout)))
+        beside = [endless(self._listen_to_control(), "following control"), endless(self._keep_up(), "upkeep")]
+        beside.append(endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life"))
         if self.shared is not None:
             await self.shared.start()
         if joins or config.sources:
@@ -146,6 +155,22 @@ class _Worker:
         deadlines.close()
         if self.log is not None:
             self.log.close()
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What the event loop caught, or the end of a task that should have none."""
+        loop.default_exception_handler(context)
+        if ENDED in context:
+            self._ask_for_successor()
+
+    def _ask_for_successor(self) -> None:
+        """Serve on, and have the supervisor start another worker that takes over before this one leaves."""
+        if not self.is_failing:
+            self.is_failing = True
+            self.loop.call_later(max(0.0, self.began + _TRIAL - time.monotonic()), self._say_failing)
+
+    def _say_failing(self) -> None:
+        self.notices.say(FAILING)
+        self.loop.call_later(_REPLACEMENT_TIMEOUT, self._say_failing)
 
     async def _hear_news(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -233,9 +258,12 @@ class _Worker:
             await asyncio.sleep(_UPKEEP_INTERVAL)
             try:
                 self.builder.live.prune()
-                await self._refresh_files()
             except Exception:  # a fault in one round is no reason to leave the next ones out
-                logger.exception("the upkeep failed")
+                logger.exception("the upkeep of connections failed")
+            try:
+                await self._refresh_files()
+            except Exception:
+                logger.exception("renewed files could not be taken over")
 
     async def _refresh_files(self) -> None:
         """Bring certificates into use that were renewed."""
@@ -248,9 +276,9 @@ class _Worker:
 
     def _hang_up(self) -> None:
         """SIGHUP: logs and certificates are opened anew; the configuration comes from the control process."""
+        background(self._refresh_files(), "renewed files")
         if self.log is not None:
             self.log.reopen()
-        self.looking = self.loop.create_task(self._refresh_files())
 
     async def _listen_to_control(self) -> None:
         """Follow the control process; without it the worker goes on with what it has."""
@@ -264,18 +292,33 @@ class _Worker:
             self.control = writer
             for ejection in self.builder.live.ejected():
                 self._report_ejection(*ejection)
-            reporting = asyncio.get_running_loop().create_task(self._report_regularly(writer))
+            reporting = endless(self._report_regularly(writer), "reports of totals")
             try:
                 while (message := await channel.receive(reader)) is not None:
                     async with self.changing:
-                        await self._hear(message, writer)
+                        await self._process(message, writer)
             except ValueError:
                 logger.exception("the control process sent what is no message")
+            except Exception:
+                logger.exception("the connection to the control process failed")
             finally:
                 self.control = None
                 reporting.cancel()
                 writer.close()
             await asyncio.sleep(_RECONNECT_INTERVAL)
+
+    async def _process(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
+        """Do as control says. Where that fails, control is told, and the worker is replaced.
+
+        Its successor begins with all that this one failed to take over; until then it goes on with what it has.
+        """
+        try:
+            await self._hear(message, writer)
+        except Exception as error:
+            logger.exception("what control sent could not be applied", extra={"kind": type(message).__name__})
+            if isinstance(message, channel.NewSnapshot):
+                channel.send(writer, channel.Adopted(message.generation, repr(error)))
+            self._ask_for_successor()
 
     async def _hear(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
         match message:
@@ -284,8 +327,8 @@ class _Worker:
                 self.builder.live.learn(found)
                 if generation != self.gateway.snapshot.generation:
                     problem = await self._adopt(generation, dumped)
-                channel.send(writer, channel.Adopted(generation, problem))
                 self.builder.live.set_health(health)
+                channel.send(writer, channel.Adopted(generation, problem))
                 self.informed.set()
             case channel.HealthChange(states):
                 self.builder.live.set_health(states)
@@ -297,7 +340,10 @@ class _Worker:
                 channel.send(writer, channel.Report(self._totals(), number))
 
     async def _adopt(self, generation: int, dumped: bytes) -> str:
-        """Swap the snapshot: one assignment, after everything in it was built. What stood against it, if anything."""
+        """Swap the snapshot: one assignment, after everything in it was built. What is wrong with files, if anything.
+
+        Raises what nobody foresaw.
+        """
         replaced = letting_go(chain(self.config.parts(), self.gateway.snapshot.places.parts()))
         try:
             with without_collections():
@@ -307,9 +353,6 @@ class _Worker:
         except CertificateError as error:
             logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
             return str(error)
-        except Exception as error:
-            logger.exception("a new configuration could not be taken over")
-            return repr(error)
         self.config = config
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
         for entrance in self.entrances:
@@ -341,8 +384,13 @@ class _Worker:
     async def _report_regularly(self, writer: asyncio.StreamWriter) -> None:
         """Totals that control knows survive this process."""
         while True:
-            channel.send(writer, channel.Report(self._totals()))
-            await asyncio.sleep(_REPORT_INTERVAL)
+            pause = _REPORT_INTERVAL
+            try:
+                channel.send(writer, channel.Report(self._totals()))
+            except Exception:
+                logger.exception("this worker's totals could not be reported")
+                pause = _REPORT_PAUSE
+            await asyncio.sleep(pause)
 
     def _totals(self) -> bytes:
         self.metrics.log_lines_dropped = self.log.dropped if self.log else 0

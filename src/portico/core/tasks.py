@@ -1,0 +1,53 @@
+"""Tasks in the background: none of them ends, or fails, without anybody noticing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, Final
+
+ENDED: Final = "endless_task"
+"""A key in what the loop's exception handler is called with: work has ended that its process cannot do without."""
+
+_running: Final[set[asyncio.Task[Any]]] = set()
+"""The loop itself keeps no task alive."""
+
+
+def endless(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+    """Run what is to go on until it is cancelled.
+
+    Where it ends in any other way, by an exception, by returning, or by a cancellation that nobody asked for, the
+    loop's exception handler is called with its name under `ENDED`. What to do about that is up to the process.
+    """
+    return _begin(work, name, is_endless=True)
+
+
+def background(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+    """Run what ends by itself. A failure goes to the loop's exception handler at once, not when it is collected."""
+    return _begin(work, name, is_endless=False)
+
+
+def _begin(work: Coroutine[Any, Any, Any], name: str, *, is_endless: bool) -> asyncio.Task[Any]:
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    _running.add(task)
+    task.add_done_callback(partial(_done, is_endless))
+    return task
+
+
+def _done(is_endless: bool, task: asyncio.Task[Any]) -> None:
+    _running.discard(task)
+    if task.cancelled():
+        error: BaseException | None = None
+        if task.cancelling() or not is_endless:
+            return
+    else:
+        error = task.exception()
+        if error is None and not is_endless:
+            return
+    context: dict[str, Any] = {"message": f"the task {task.get_name()!r} ended unexpectedly", "task": task}
+    if error is not None:
+        context["exception"] = error
+    if is_endless:
+        context[ENDED] = task.get_name()
+    task.get_loop().call_exception_handler(context)

@@ -1,0 +1,71 @@
+"""Workers that ask to be replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from portico.config import Config
+from portico.processes.ipc.listeners import Listeners
+from portico.processes.ipc.notices import FAILING
+from portico.processes.supervisor.child import Child
+from portico.processes.supervisor.main import Supervisor
+
+
+class World:
+    """A supervisor with two workers and control, none of which is a process."""
+
+    def __init__(self, listeners: Listeners, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.supervisor = Supervisor(config, None, listeners)
+        self.begun: list[str] = []
+        monkeypatch.setattr(self.supervisor, "_start", lambda child: self.begun.append(child.name))
+        names = ("worker-0", "worker-1", "control")
+        self.children = [Child(name, lambda child: None, pid=4_000_000 + place) for place, name in enumerate(names)]
+        self.supervisor.children = [*self.children]
+
+    def look(self) -> None:
+        """What a look around does about them."""
+        supervisor = self.supervisor
+        if supervisor.roll is None and supervisor.failing:
+            supervisor._replace_failing()
+        if supervisor.roll is not None:
+            supervisor.roll.advance()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    config = Config.model_validate({"gateway": {"host": "127.0.0.1", "port": 0}})
+    listeners = Listeners.open(config.gateway)
+    listeners.close_admin()
+    yield World(listeners, config, monkeypatch)
+    listeners.close()
+
+
+def test_only_those_that_ask_are_replaced(world: World) -> None:
+    for child in world.children[1:]:
+        world.supervisor._hear(child, FAILING)
+    world.look()
+    assert world.begun == ["worker-1"]
+
+
+def test_one_that_has_ended_since_or_leaves_needs_no_other(world: World) -> None:
+    ended, leaving, _ = world.children
+    for child in (ended, leaving):
+        world.supervisor._hear(child, FAILING)
+    ended.pid += 100
+    leaving.is_leaving = True
+    world.look()
+    assert (world.begun, world.supervisor.roll, world.supervisor.failing) == ([], None, {})
+
+
+def test_what_is_asked_during_a_rolling_restart_waits_for_its_end(world: World) -> None:
+    first, second, _ = world.children
+    world.supervisor._hear(first, FAILING)
+    world.look()
+    world.supervisor._hear(second, FAILING)
+    world.look()
+    assert world.begun == ["worker-0"]
+    world.supervisor.roll = None
+    world.look()
+    assert world.begun == ["worker-0", "worker-1"]

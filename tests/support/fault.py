@@ -1,0 +1,39 @@
+"""Gateways in which something fails, once for each time that the test wants it to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from textwrap import dedent
+
+_START = """
+import sys
+from pathlib import Path
+
+def once(mark=Path({mark!r})):
+    '''Raise, in one process, if the test has made the fault since.'''
+    try:
+        mark.unlink()
+    except FileNotFoundError:
+        return
+    raise RuntimeError("injected")
+
+"""
+
+
+class Fault:
+    """Code that every process of a gateway runs first; where it calls `once`, that raises after each `inject`."""
+
+    def __init__(self, directory: Path, code: str) -> None:
+        self.mark = directory / "fault"
+        (directory / "sitecustomize.py").write_text(_START.format(mark=str(self.mark)) + dedent(code))
+        path = os.environ.get("PYTHONPATH")
+        self.env = {"PYTHONPATH": os.pathsep.join([str(directory), *([path] if path else [])])}
+
+    def inject(self) -> None:
+        """Have it happen the next time."""
+        self.mark.touch()
+
+    def has_happened(self) -> bool:
+        """Whether it has by now."""
+        return not self.mark.exists()
