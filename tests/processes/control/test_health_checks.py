@@ -334,3 +334,26 @@ def test_an_ejection_of_what_is_not_checked_is_none_of_its_concern() -> None:
         assert world.health.states() == {("s", one.url): True}
 
     play(scene)
+
+
+def test_a_check_that_fails_in_a_way_that_nobody_foresaw_says_nothing_and_is_not_the_last_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    look = HealthChecks._look
+    failed = asyncio.Event()
+
+    async def fail_once(health: HealthChecks, check: Any) -> Any:
+        if not failed.is_set():
+            failed.set()
+            raise LookupError
+        return await look(health, check)
+
+    async def scene(world: World, one: Instance, _: Instance) -> None:
+        monkeypatch.setattr(HealthChecks, "_look", fail_once)
+        world.health.watch(configured("{path: /health, interval: 50ms, timeout: 10s}", one.url))
+        await failed.wait()
+        assert [*world.health.states().values()] == [True]
+        await one.asked_times(2)
+
+    play(scene)
+    assert caplog.records[0].exc_info

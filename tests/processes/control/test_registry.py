@@ -176,3 +176,34 @@ def test_one_too_many_is_refused_where_somebody_waits_for_an_answer(
     world.registry.read(second.key, b'{"url": "http://2nd"}', 10)
     assert world.urls() == ["http://1st"]
     assert "already" in vars(caplog.records[-1])["reason"]
+
+
+def test_who_cannot_be_told_of_one_service_is_told_of_the_others_and_later_of_that(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither does a disk that takes nothing keep anybody from hearing of what registered."""
+    told: list[str] = []
+    fails = True
+
+    def discovered(name: str, found: list[Found]) -> None:
+        if fails and name == "a":
+            raise RuntimeError
+        told.append(name)
+
+    async def play() -> None:
+        nonlocal fails
+        text = "gateway: {redis_url: redis://h}\nservices: {a: {discover: redis}, b: {discover: redis}}"
+        listeners = Listeners(discovered, lambda: None, lambda name, url: False)
+        registry = Registry(load_text(text, "portico.yaml", {}), Runtime(tmp_path / "not there"), listeners)
+        for name in "ab":
+            registry.read(f"service:{name}", b"http://h", 10)
+        registry.tell_now()
+        assert told == ["b"]
+        fails = False
+        registry.read("service:b", b"http://i", 10)
+        registry.tell_now()
+        assert sorted(told) == ["a", "b", "b"]
+        registry.close()
+
+    asyncio.run(play())
+    assert sum(record.exc_info is not None for record in caplog.records) == 3

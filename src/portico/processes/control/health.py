@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from portico.config import Config, HealthCheckSettings, ServiceSettings
 from portico.core.found import Found
+from portico.core.tasks import endless
 from portico.net.addresses import Network
 from portico.processes.control.check import Check
 from portico.processes.control.health_report import health_report
@@ -119,7 +120,7 @@ class HealthChecks:
         new = [check for check in checks.values() if check.task is None and check.settings is not None]
         spread = _FIRST_CHECK + len(new) / _FIRST_CHECKS
         for check in new:
-            check.task = asyncio.get_running_loop().create_task(self._keep_checking(check, spread))
+            check.task = endless(self._keep_checking(check, spread), f"checks of {check.instance.url}")
 
     def states(self) -> dict[tuple[str, str], bool]:
         """The health of every instance, by upstream key and URL."""
@@ -144,16 +145,23 @@ class HealthChecks:
         first = min(spread, check.settings.interval)
         await asyncio.sleep(random.uniform(0, first))  # noqa: S311 - spreads the checks, hides nothing
         while True:
-            waiting = [worker for worker, may_pass in check.ejected_by.items() if may_pass]
-            finding = await self._look(check)
-            if check.note(finding.error):
-                state = "up" if check.healthy else "down"
-                extra = {"service": check.service, "instance": check.instance.url, "error": finding.error}
-                logger.log(logging.INFO if check.healthy else logging.WARNING, "instance %s", state, extra=extra)
-                self.changed([(*check.identity, check.healthy)])
-            self._report_to(waiting, check)
+            try:
+                await self._check(check)
+            except Exception:  # what is known of the instance stays: nothing was found out about it
+                logger.exception("an instance could not be checked", extra={"instance": check.instance.url})
             interval = check.settings.interval if check.healthy else min(check.settings.interval, _DOWN_INTERVAL)
             await asyncio.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311
+
+    async def _check(self, check: Check) -> None:
+        """One look at an instance, and what follows from it."""
+        waiting = [worker for worker, may_pass in check.ejected_by.items() if may_pass]
+        finding = await self._look(check)
+        if check.note(finding.error):
+            state = "up" if check.healthy else "down"
+            extra = {"service": check.service, "instance": check.instance.url, "error": finding.error}
+            logger.log(logging.INFO if check.healthy else logging.WARNING, "instance %s", state, extra=extra)
+            self.changed([(*check.identity, check.healthy)])
+        self._report_to(waiting, check)
 
     def _report_to(self, waiting: Sequence[str], check: Check) -> None:
         """Have the workers that were `waiting` when a check began know that it passed, if it did."""

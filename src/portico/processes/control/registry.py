@@ -275,12 +275,21 @@ class Registry:
         changed, self._changed = self._changed, set()
         for name in changed:
             now = found.get(name, [])
-            if now != self._told.get(name, []):
-                self._told[name] = now
-                if not now:
-                    del self._told[name]
+            if now == self._told.get(name, []):
+                continue
+            try:
                 self._listeners.discovered(name, now)
-        self._runtime.store_registry(found, list(self.entries.values()))
+            except Exception:  # the others' instances are not its own
+                logger.exception("instances could not be passed on", extra={"service": name})
+                self._changed.add(name)  # with the next change of any
+                continue
+            self._told[name] = now
+            if not now:
+                del self._told[name]
+        try:
+            self._runtime.store_registry(found, list(self.entries.values()))
+        except OSError:  # a full disk is no reason to keep services out
+            logger.exception("registrations could not be kept for processes that start later")
         self._see_services()
 
     def _see_services(self) -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from portico.net.tls.renewed import FileState, state_of
 
+logger: Final = logging.getLogger("portico.control")
+
+_PAUSE: Final = 5.0
+"""Seconds without a look after one that failed."""
 _INTERVAL: Final = 0.5
 """Seconds between looks, and for which files have to rest before a change counts as complete."""
 
@@ -18,18 +23,27 @@ async def watch(files: Callable[[], Sequence[Path]], changed: Callable[[], Await
     seen = _look(files())
     while True:
         await asyncio.sleep(_INTERVAL)
-        now = _look(files())
-        if not _differ(seen, now):
+        try:
+            now = await _settled(files, seen)
+            changes = _differ(seen, now)
             seen = {**seen, **now}
-            continue
-        while True:
-            await asyncio.sleep(_INTERVAL)
-            later = _look(files())
-            if later == now:
-                break
-            now = later
-        seen = {**seen, **now}
-        await changed()
+            if changes:
+                await changed()
+        except Exception:
+            logger.exception("files could not be looked at")
+            await asyncio.sleep(_PAUSE)
+
+
+async def _settled(files: Callable[[], Sequence[Path]], seen: dict[Path, FileState]) -> dict[Path, FileState]:
+    """The files as they are; where they have changed, once they rest."""
+    now = _look(files())
+    while _differ(seen, now):
+        await asyncio.sleep(_INTERVAL)
+        later = _look(files())
+        if later == now:
+            break
+        now = later
+    return now
 
 
 def _look(files: Sequence[Path]) -> dict[Path, FileState]:
