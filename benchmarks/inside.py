@@ -148,7 +148,7 @@ def _connected(server: HttpServer) -> tuple[ServerConnection, _Transport]:
 def _kept(instance: Instance) -> tuple[UpstreamConnection, _Transport]:
     service, transport = instance._new_connection(), _Transport()
     service.connection_made(transport)
-    service.patience, service.total_deadline = Timeouts(), NEVER
+    service.timeouts, service.total_deadline = Timeouts(), NEVER
     instance.give_back(service)
     return service, transport
 

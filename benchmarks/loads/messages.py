@@ -21,7 +21,7 @@ from benchmarks.request import Request, token
 _PAYLOAD = b'{"price":"1012.50","at":1735689600}'
 _TEXT = 0x81  # a whole text message in one frame (RFC 6455, section 5.2)
 _ECHO = bytes([_TEXT, len(_PAYLOAD)]) + _PAYLOAD
-_PATIENCE = 5.0  # seconds for all connections to be open
+_TIMEOUT = 5.0  # seconds for all connections to be open
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ async def _main(port: int, seconds: float, connections: int, handshake: bytes) -
     clients = [_Client(handshake, opened) for _ in range(connections)]
     for client in clients:
         await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
-    await asyncio.wait_for(all_open, _PATIENCE)
+    await asyncio.wait_for(all_open, _TIMEOUT)
     began = perf_counter()
     for client in clients:
         if client.is_open:

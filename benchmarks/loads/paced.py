@@ -15,7 +15,7 @@ from benchmarks.load import Outcome, first_number, generate, module, tell, templ
 from benchmarks.loads.response import status_of
 from benchmarks.request import SEQUENCE, Request
 
-_PATIENCE = 5.0  # seconds for the last responses
+_TIMEOUT = 5.0  # seconds for the last responses
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class _Pacer:
     def run(self) -> float:
         """Sends and receives everything; returns how long that took."""
         self.began = perf_counter()
-        last = self.began + self.count * self.interval + _PATIENCE
+        last = self.began + self.count * self.interval + _TIMEOUT
         while len(self.latencies) + self.broken < self.count and perf_counter() < last:
             self._send_what_is_due()
             readable, _, _ = select.select(list(self.under_way), (), (), self._pause())
@@ -70,7 +70,7 @@ class _Pacer:
         return self.began + self.sent * self.interval
 
     def _pause(self) -> float:
-        return max(0.0, self._due() - perf_counter()) if self.free and self.sent < self.count else _PATIENCE
+        return max(0.0, self._due() - perf_counter()) if self.free and self.sent < self.count else _TIMEOUT
 
     def _send_what_is_due(self) -> None:
         while self.sent < self.count and self._due() <= perf_counter():

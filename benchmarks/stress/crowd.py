@@ -98,7 +98,7 @@ def _look(wire: StressWire) -> None:
     except BlockingIOError:
         pass
     finally:
-        wire.socket.settimeout(wire.PATIENCE)
+        wire.socket.settimeout(wire.TIMEOUT)
 
 
 def _hold(port: int, each: int, kinds: list[str]) -> None:

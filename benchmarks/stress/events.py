@@ -60,7 +60,7 @@ def _listen(port: int, target: str, count: int) -> _Streams:
         wire.socket.setblocking(False)
         selector.register(wire.socket, selectors.EVENT_READ, wire)
         seen[wire] = 0
-    end = time.monotonic() + _EVENTS * _INTERVAL + StressWire.PATIENCE / 4
+    end = time.monotonic() + _EVENTS * _INTERVAL + StressWire.TIMEOUT / 4
     open_streams = count
     while open_streams and time.monotonic() < end:
         for key, _ in selector.select(1):

@@ -22,7 +22,7 @@ from support.cores import LOAD
 from support.process import Job
 
 _CONNECTIONS: Final = 8
-_PATIENCE: Final = 10.0
+_TIMEOUT: Final = 10.0
 _REQUEST: Final = request("GET", "/small", "User-Agent: probe", "Accept: */*")
 
 
@@ -49,7 +49,7 @@ def _measure(port: int, seconds: float, rate: float) -> Latency:
         parts = pool.map(lambda number: _ask(port, dues[number::_CONNECTIONS]), range(_CONNECTIONS))
         took = sorted(itertools.chain.from_iterable(parts))
     if not took:
-        return Latency(_PATIENCE * 1000, _PATIENCE * 1000, _PATIENCE * 1000, len(dues))
+        return Latency(_TIMEOUT * 1000, _TIMEOUT * 1000, _TIMEOUT * 1000, len(dues))
     return Latency(took[len(took) // 2], took[int(len(took) * 0.99)], took[-1], len(dues) - len(took))
 
 
@@ -58,7 +58,7 @@ def _ask(port: int, dues: Sequence[float]) -> list[float]:
     took: list[float] = []
     try:
         with StressWire(port) as wire:
-            wire.socket.settimeout(_PATIENCE)
+            wire.socket.settimeout(_TIMEOUT)
             for due in dues:
                 began = due
                 if (pause := due - time.monotonic()) > 0:

@@ -26,7 +26,7 @@ def request(method: str, target: str, *lines: str) -> bytes:
 class StressWire(Wire):
     """One connection that reads into one buffer and sends bodies from the kernel's memory."""
 
-    PATIENCE = 60.0
+    TIMEOUT = 60.0
 
     def __init__(self, port: int, *, receive_buffer: int = 0) -> None:
         super().__init__(port, receive_buffer=receive_buffer)
@@ -114,5 +114,5 @@ def receive_chunked(wire: StressWire) -> Checker:
 
 
 def _wait_until_writable(sock: socket.socket) -> None:
-    if not select.select([], [sock], [], StressWire.PATIENCE)[1]:
+    if not select.select([], [sock], [], StressWire.TIMEOUT)[1]:
         raise TimeoutError("nobody takes what is sent")

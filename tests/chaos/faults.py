@@ -23,7 +23,7 @@ from .row import Promise
 from .scene import Scene, under_load
 
 _RELOADS: Final = 200
-_PATIENCE: Final = 15.0
+_TIMEOUT: Final = 15.0
 _HEARD_AFTER: Final = 0.1
 """Seconds in which a balancer tells its clients of a gateway that is gone."""
 _ARREARS: Final = 0.3
@@ -62,7 +62,7 @@ def _kill_worker(scene: Scene) -> None:
             with scene.killing():
                 _kill([worker])
             scene.wait(1)
-        scene.expect(comes_true(lambda: len(gateway.workers()) == 2, _PATIENCE), "no new worker")
+        scene.expect(comes_true(lambda: len(gateway.workers()) == 2, _TIMEOUT), "no new worker")
 
 
 def _kill_control(scene: Scene) -> None:
@@ -70,7 +70,7 @@ def _kill_control(scene: Scene) -> None:
     with scene.lasting():
         _kill([gateway.control()])
         scene.wait()
-        scene.expect(comes_true(lambda: _is_answered(gateway, "/metrics"), _PATIENCE), "control is not back")
+        scene.expect(comes_true(lambda: _is_answered(gateway, "/metrics"), _TIMEOUT), "control is not back")
 
 
 def _reload(change: Callable[[Scene, int], None]) -> Callable[[Scene], None]:
@@ -85,7 +85,7 @@ def _reload(change: Callable[[Scene, int], None]) -> Callable[[Scene], None]:
                 time.sleep(0.01)
             _change_routes(scene, 0)
             gateway.signal(signal.SIGHUP)
-            is_taken = comes_true(lambda: all(_number(gateway) == b"0" for _ in range(10)), _PATIENCE)
+            is_taken = comes_true(lambda: all(_number(gateway) == b"0" for _ in range(10)), _TIMEOUT)
             scene.expect(is_taken, "the last configuration does not hold")
 
     return play
@@ -121,7 +121,7 @@ def _roll(scene: Scene) -> None:
             now = gateway.workers()
             return gateway.running.poll() is not None or (len(now) == len(before) and not before & set(now))
 
-        scene.expect(comes_true(is_over, 2 * _PATIENCE), "workers are not replaced")
+        scene.expect(comes_true(is_over, 2 * _TIMEOUT), "workers are not replaced")
         scene.expect(gateway.running.poll() is None, "the gateway is gone")
 
 
@@ -144,7 +144,7 @@ def _drain_gateway(scene: Scene) -> None:
     gateway = scene.subject.gateways[0]
     with scene.lasting():
         gateway.running.send_signal(signal.SIGTERM)
-        is_over = comes_true(lambda: gateway.running.poll() is not None, _PATIENCE)
+        is_over = comes_true(lambda: gateway.running.poll() is not None, _TIMEOUT)
         scene.expect(is_over and gateway.running.returncode == 0, "it did not end well")
         scene.wait(1)
         gateway.start()
@@ -160,7 +160,7 @@ def _kill(pids: Sequence[int]) -> None:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         for descriptor in descriptors:
-            select.select([descriptor], [], [], _PATIENCE)
+            select.select([descriptor], [], [], _TIMEOUT)
 
 
 def _is_answered(gateway: Gateway, target: str) -> bool:

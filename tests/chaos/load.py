@@ -29,7 +29,7 @@ from .outcome import LARGE, POST, WEBSOCKET, Failure, Outcome, Report
 from .talk import Talk
 
 OUTCOMES: Final = "outcomes.jsonl"
-PATIENCE: Final = 6.0
+TIMEOUT: Final = 6.0
 """Seconds for one answer, and for the next piece of a stream."""
 _LOOK: Final = 0.1
 _CONTENT: Final = bytes(range(256)) * 16
@@ -58,7 +58,7 @@ class Load:
         if len(self.ports) > 1:
             tasks.append(asyncio.create_task(self._follow()))
         await self.over.wait()
-        _, late = await asyncio.wait(tasks, timeout=PATIENCE)
+        _, late = await asyncio.wait(tasks, timeout=TIMEOUT)
         for task in late:
             task.cancel()
         for task in tasks:
@@ -120,7 +120,7 @@ class Keeping:
     async def ask(self) -> None:
         """One request."""
         with self._load.report.attempt(self._client) as outcome:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 if self._talk is None or not self._talk.is_usable():
                     self.close()
                     self._talk = await self._load.connect()
@@ -150,7 +150,7 @@ async def _fresh(load: Load) -> None:
     """Each request with a connection of its own."""
     while not load.over.is_set():
         with load.report.attempt("fresh") as outcome:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 talk = await load.connect()
                 try:
                     await ask(load, talk, outcome)
@@ -165,7 +165,7 @@ def _streaming(client: str, target: str, is_right: Callable[[bytes], bool]) -> C
     async def run(load: Load) -> None:
         while not load.over.is_set():
             with load.report.attempt(client) as outcome:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     talk = await load.connect()
                 try:
                     _expect(is_right(await _stream(talk, outcome, target)))
@@ -178,11 +178,11 @@ def _streaming(client: str, target: str, is_right: Callable[[bytes], bool]) -> C
 
 async def _stream(talk: Talk, outcome: Outcome, target: str) -> bytes:
     came = bytearray()
-    async with asyncio.timeout(PATIENCE) as patience:
+    async with asyncio.timeout(TIMEOUT) as timeout:
         head = await talk.begin(outcome, "GET", target)
         async for piece in talk.pieces(head):
             came += piece
-            patience.reschedule(asyncio.get_running_loop().time() + PATIENCE)
+            timeout.reschedule(asyncio.get_running_loop().time() + TIMEOUT)
     return bytes(came)
 
 
@@ -196,14 +196,14 @@ async def _websocket(load: Load) -> None:
     while not load.over.is_set():
         talk: Talk | None = None
         with load.report.attempt(WEBSOCKET) as outcome:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 talk = await load.connect()
                 await talk.upgrade(outcome, "/socket")
         while talk is not None and not outcome.failure and not load.over.is_set():
             before = outcome
             with load.report.attempt(WEBSOCKET) as outcome:
                 outcome.begun, outcome.instance = True, before.instance
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     if not await _is_echoed(talk, b"%d" % next(load.numbers)):
                         break
             if outcome.failure:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import uvloop
 
-from .load import OUTCOMES, PATIENCE, Load, ask
+from .load import OUTCOMES, TIMEOUT, Load, ask
 from .outcome import HEALTH, LARGE
 from .talk import Talk
 
@@ -37,7 +37,7 @@ class _Crowd:
     async def ask(self, due: float, _number: int) -> None:
         talk: Talk | None = None
         with self._load.report.attempt(LARGE, due) as outcome:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 talk = self._kept() or await self._load.connect()
                 await ask(self._load, talk, outcome)
         if talk is None:
@@ -63,7 +63,7 @@ class _Crowd:
 async def _ask_for_health(load: Load, due: float, number: int) -> None:
     """By turns, each with a connection of its own, as an orchestrator's probe does."""
     with load.report.attempt(HEALTH, due) as outcome:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             talk = await load.connect()
             try:
                 await talk.ask(outcome, "GET", _HEALTH_PATHS[number % len(_HEALTH_PATHS)])

@@ -7,7 +7,7 @@ from support.cores import LOAD
 from support.process import Job
 
 from . import outcome
-from .load import OUTCOMES, PATIENCE
+from .load import OUTCOMES, TIMEOUT
 from .outcome import Outcome
 
 _GRACE = 30.0
@@ -30,7 +30,7 @@ class LoadProcess(_Asking):
     def finish(self) -> list[Outcome]:
         """Let every client end what it is at; all outcomes."""
         self.running.terminate()
-        return self.outcomes(3 * PATIENCE)
+        return self.outcomes(3 * TIMEOUT)
 
 
 def asked(seconds: float, name: str, *arguments: object) -> list[Outcome]:

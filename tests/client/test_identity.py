@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from portico.client.identity import IdentityError, User, Verifier, identity
-from portico.core.exchange import Exchange, Place
+from portico.core.exchange import Exchange, RouteMatch
 from portico.policies.identity import IdentitySettings, Signer
 
 from .tokens import HEADER, KEY, OTHER_KEY, encoded, token
@@ -181,7 +181,7 @@ def test_the_servers_own_root_path() -> None:
 
 def exchange(query: bytes = b"") -> Exchange:
     own = Exchange(None, None, lambda *_: None)  # type: ignore[arg-type]
-    own.method, own.place, own.query, own.request_id = "GET", Place.nowhere(b"/me"), query, "r1"
+    own.method, own.match, own.query, own.request_id = "GET", RouteMatch.nowhere(b"/me"), query, "r1"
     own.consumer, own.scopes = "jürgen", ("orders:read",)
     return own
 

@@ -16,7 +16,7 @@ AT_ONCE = 48
 """Cases under way at the same time."""
 AFTERWARDS = b"GET /afterwards HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 """A request behind an accepted case: its answer shows that nothing was left over in either direction."""
-PATIENCE = 15.0
+TIMEOUT = 15.0
 
 
 @dataclass
@@ -57,11 +57,11 @@ class Conversation:
         self.heard = Heard()
         self.ended = False
 
-    async def hear(self, wanted: int, patience: float) -> None:
-        """Read until so many final responses have come, the other side closes, or nothing comes for `patience`."""
+    async def hear(self, wanted: int, timeout: float) -> None:
+        """Read until so many final responses have come, the other side closes, or nothing comes for `timeout`."""
         while not self.ended and not self.heard.unclean and len(self.heard.responses) < wanted:
             try:
-                data = await asyncio.wait_for(self.reader.read(65536), patience)
+                data = await asyncio.wait_for(self.reader.read(65536), timeout)
             except TimeoutError:
                 return
             except ConnectionError:
@@ -98,7 +98,7 @@ async def converse(port: int, address: str, methods: list[str]) -> Conversation:
     return Conversation(*await asyncio.open_connection(sock=sock), methods)
 
 
-async def play(case: Any, port: int, address: str, quiet: float = PATIENCE, probe: bool = False) -> Heard:
+async def play(case: Any, port: int, address: str, quiet: float = TIMEOUT, probe: bool = False) -> Heard:
     """Send the case and hear what comes.
 
     `quiet` is how long a gateway may say nothing before it counts as one that says nothing more. With `probe` a case
@@ -130,7 +130,7 @@ async def play(case: Any, port: int, address: str, quiet: float = PATIENCE, prob
 
 
 async def play_all(
-    cases: list[Any], port: int, quiet: float = PATIENCE, probe: bool = False, at_once: int = AT_ONCE
+    cases: list[Any], port: int, quiet: float = TIMEOUT, probe: bool = False, at_once: int = AT_ONCE
 ) -> list[Heard]:
     """Play the cases, many at a time, each from the address of its number."""
     turn = asyncio.Semaphore(at_once)

@@ -10,7 +10,7 @@ from typing import Any
 from support.backend import Connection, Script
 from support.corpus import raw_bytes
 
-from .player import AT_ONCE, PATIENCE, Heard, converse
+from .player import AT_ONCE, TIMEOUT, Heard, converse
 from .strict import take_request
 
 _HERE = "127.0.0.1"
@@ -56,16 +56,16 @@ def _ask(method: str, target: str) -> bytes:
     return f"{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
 
 
-async def _body_of_one(port: int, target: str, patience: float) -> str | None:
+async def _body_of_one(port: int, target: str, timeout: float) -> str | None:
     talk = await converse(port, _HERE, ["GET"])
     talk.writer.write(_ask("GET", target))
-    await talk.hear(1, patience)
+    await talk.hear(1, timeout)
     talk.writer.close()
     responses = talk.heard.responses
     return responses[0].body.decode("latin-1") if len(responses) == 1 else None
 
 
-async def see(case: Any, number: int, port: int, quiet: float = PATIENCE) -> Seen:
+async def see(case: Any, number: int, port: int, quiet: float = TIMEOUT) -> Seen:
     """Ask for a case, then for two answers that must be their own."""
     method = case.get("method", "GET")
     talk = await converse(port, _HERE, [method, "GET"])
@@ -83,7 +83,7 @@ async def see(case: Any, number: int, port: int, quiet: float = PATIENCE) -> See
     return Seen(heard, behind, await beside)
 
 
-async def see_all(cases: list[Any], port: int, quiet: float = PATIENCE) -> list[Seen]:
+async def see_all(cases: list[Any], port: int, quiet: float = TIMEOUT) -> list[Seen]:
     """See every case, many at a time."""
     turn = asyncio.Semaphore(AT_ONCE)
 

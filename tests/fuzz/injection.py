@@ -21,8 +21,8 @@ _BUILDING: Final = tuple(f"{_SOURCE}/{name}/" for name in ("config", "snapshot")
 _EXEMPT: Final = frozenset(
     {
         *("contain", "_contained", "Turn.hear", "Turn.plan", "Turn.settle", "Turn._write"),
-        *("TurnProtocol.hear_all", "TurnProtocol.write_all", "Deadlines._insert", "Deadlines._remove", "_slot"),
-        *("HostName.answered", "WaitingForPlace.finished", "Frontend.release", "_some_ids"),
+        *("TurnProtocol.process_all", "TurnProtocol.write_all", "Deadlines._insert", "Deadlines._remove", "_slot"),
+        *("HostName.answered", "WaitingForPermit.finished", "Frontend.release", "_some_ids"),
     }
 )
 """What contains faults itself, or cannot fail in any way but by being called."""

@@ -24,7 +24,7 @@ def main(size: int, seconds: float) -> int:
                 until(lambda gateway=gateway: gateway.get("/api/orders/x").status == 200)  # type: ignore[misc]
             fleet.load([one.port, other.port], "/api/orders/x", clients=8)
             started = time.monotonic()
-            members = fleet.run(churn(fleet, server.url, "orders", size, seconds), patience=seconds + 60)
+            members = fleet.run(churn(fleet, server.url, "orders", size, seconds), timeout=seconds + 60)
             took = time.monotonic() - started
             outcomes = fleet.settle()
             attempts = [

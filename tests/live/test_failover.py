@@ -13,7 +13,7 @@ import pytest
 
 from support.backend import Backend, Connection, Refusing, Script, well_behaved
 from support.breakers import CLOSED, HALF_OPEN, OPEN, openings, state, turns
-from support.client import PATIENCE, request
+from support.client import TIMEOUT, request
 from support.messages import CutShortError, Message
 from support.metrics import metric
 from support.running import be_well, running, served_by, service
@@ -259,7 +259,7 @@ def test_a_hedge_wins_and_the_slow_one_is_let_go() -> None:
     with running(a, b, hedge={"after": "100ms"}, passive_health=False) as gateway:
         assert served_by(gateway, 6) == {"a": 6}
         for _ in b.requests:
-            assert ended.acquire(timeout=PATIENCE), "the other try is cancelled"
+            assert ended.acquire(timeout=TIMEOUT), "the other try is cancelled"
         won = metric(gateway, "gateway_hedges_won_total", service="s")
         assert won == metric(gateway, "gateway_hedges_total", service="s") == len(b.requests)
         assert metric(gateway, "gateway_retries_total", service="s") is None
@@ -272,7 +272,7 @@ def test_a_hedge_that_loses_is_let_go() -> None:
 
     def hesitates(connection: Connection) -> None:
         while connection.next_request() is not None:
-            assert asked.wait(PATIENCE)
+            assert asked.wait(TIMEOUT)
             connection.answer(b"first")
 
     ended = threading.Event()
@@ -286,7 +286,7 @@ def test_a_hedge_that_loses_is_let_go() -> None:
     a, b = Backend(hesitates, name="a"), Backend(waits, name="b")
     with running(a, b, hedge={"after": "50ms"}) as gateway:
         assert gateway.get("/api/s/x").body == b"first"
-        assert ended.wait(PATIENCE)
+        assert ended.wait(TIMEOUT)
         assert metric(gateway, "gateway_hedges_total", service="s") == 1
         assert metric(gateway, "gateway_hedges_won_total", service="s") is None
 
@@ -374,14 +374,14 @@ def test_a_hedge_goes_on_where_the_first_try_fails() -> None:
 
     def fails(connection: Connection) -> None:
         connection.next_request()
-        assert asked.wait(PATIENCE)
+        assert asked.wait(TIMEOUT)
         connection.reset()
         failed.set()
 
     def answers(connection: Connection) -> None:
         while connection.next_request() is not None:
             asked.set()
-            assert failed.wait(PATIENCE)
+            assert failed.wait(TIMEOUT)
             connection.answer(b"second")
 
     a, b = Backend(fails, name="a"), Backend(answers, name="b")

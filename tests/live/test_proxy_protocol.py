@@ -10,7 +10,7 @@ import pytest
 
 from support.authority import Authority
 from support.backend import Backend
-from support.client import PATIENCE, Wire, request
+from support.client import TIMEOUT, Wire, request
 from support.world import Gateway, until
 
 BALANCER = "127.0.0.9"
@@ -27,7 +27,7 @@ SETTINGS = {"proxy_protocol": True, "trusted_proxies": [f"{BALANCER}/32"]}
 
 def balanced(gateway: Gateway, port: int = 0) -> socket.socket:
     """A connection from the balancer's address."""
-    return socket.create_connection(("127.0.0.1", port or gateway.port), PATIENCE, source_address=(BALANCER, 0))
+    return socket.create_connection(("127.0.0.1", port or gateway.port), TIMEOUT, source_address=(BALANCER, 0))
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Mapping
 
-from support.client import PATIENCE, Wire, request
+from support.client import TIMEOUT, Wire, request
 from support.messages import Message
 from support.redis_servers import RedisServer
 from support.service import UvicornService
@@ -36,7 +36,7 @@ def test_from_start_to_end() -> None:
             until(lambda: not registry.instances, "it deregisters first")
             assert service.get("/health").status == 200, "and goes on serving while gateways turn away"
             assert wire.receive().status == 200, "and finishes what it has begun"
-        service.running.wait(PATIENCE)
+        service.running.wait(TIMEOUT)
         assert registry.calls[-1] == ("DELETE", own_id)
         assert registry.heard("DELETE") == 1
         assert service.said().splitlines()[-1].startswith("closed"), "its own lifespan ends, last of all"
@@ -48,14 +48,14 @@ def test_a_registry_that_comes_later() -> None:
         port = reserved.getsockname()[1]
         env = registering(f"http://127.0.0.1:{port}")
         with UvicornService(env) as service:
-            until(lambda: "cannot register orders" in service.said(), patience=PATIENCE)
+            until(lambda: "cannot register orders" in service.said(), timeout=TIMEOUT)
             assert service.get("/health").status == 200
             reserved.close()
             with TinyRegistry(port) as registry:
                 until(lambda: registry.heard("POST heartbeat"), "it has registered")
                 assert service.said().count("cannot register orders") == 1
             service.signal(signal.SIGTERM)  # the registry is gone again
-            service.running.wait(PATIENCE)
+            service.running.wait(TIMEOUT)
             assert "cannot deregister" in service.said()
             assert service.said().count("closed") == 1
 
@@ -66,7 +66,7 @@ def test_a_wrong_token_and_a_server_that_cannot_wait() -> None:
         assert "wrong" not in service.said()
         service.signal(signal.SIGINT)
         service.signal(signal.SIGINT)
-        service.running.wait(PATIENCE)
+        service.running.wait(TIMEOUT)
 
 
 def test_an_application_without_lifespans() -> None:
@@ -74,7 +74,7 @@ def test_an_application_without_lifespans() -> None:
         until(lambda: registry.heard("POST heartbeat"))
         assert service.get("/").body == b"plain"
         service.signal(signal.SIGTERM)
-        service.running.wait(PATIENCE)
+        service.running.wait(TIMEOUT)
         assert registry.instances == {}
         assert registry.heard("DELETE") == 1
 
@@ -90,7 +90,7 @@ def test_every_worker_is_an_instance() -> None:
         until(lambda: not registry.instances, "both have left")
         asking.join()
         assert answers[0].status == 200
-        service.running.wait(PATIENCE)
+        service.running.wait(TIMEOUT)
 
 
 def test_through_redis_that_loses_everything() -> None:
@@ -102,7 +102,7 @@ def test_through_redis_that_loses_everything() -> None:
             redis.ask("FLUSHALL")
             until(lambda: redis.ask("KEYS", "service:orders:*"), "it is there again")
             service.signal(signal.SIGTERM)
-            service.running.wait(PATIENCE)
+            service.running.wait(TIMEOUT)
             assert redis.ask("KEYS", "service:orders:*") == []
             until(lambda: front.get("/api/orders/x").status == 503, "and requests do not any more")
             assert "Traceback" not in service.said()

@@ -29,7 +29,7 @@ def store() -> Iterator[RedisProcess]:
 
 
 def shared(url: str, backend: Backend, policies: dict[str, Any], **gateway: Any) -> dict[str, Any]:
-    """A configuration; a second of patience, because a machine under tests may be slower than a millisecond."""
+    """A configuration; a second of timeout, because a machine under tests may be slower than a millisecond."""
     return {
         "gateway": {"redis_url": url, "redis_timeout": 1, **gateway},
         "services": {"echo": backend},

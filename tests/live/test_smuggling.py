@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.backend import Backend, Connection, Script, well_behaved
-from support.client import PATIENCE, Wire, request
+from support.client import TIMEOUT, Wire, request
 from support.messages import read_head
 from support.proc import stopped, unread
 from support.world import Gateway, until
@@ -41,7 +41,7 @@ def evil_when_told(connection: Connection) -> None:
     while asked := connection.next_request():
         answers_own(connection, asked.target)
         if asked.target == "/evil":
-            NOW.wait(PATIENCE)
+            NOW.wait(TIMEOUT)
             connection.send(EVIL)
             connection.wait_for_end()
             GONE.set()
@@ -195,7 +195,7 @@ def test_a_second_answer_that_comes_late_reaches_nobody(world: World) -> None:
     with gateway.wire() as one, gateway.wire() as other:
         assert own_answer(one, "waiting", "evil")
         NOW.set()
-        assert GONE.wait(PATIENCE)
+        assert GONE.wait(TIMEOUT)
         assert own_answer(other, "waiting", "other")
         assert own_answer(one, "waiting", "own")
 

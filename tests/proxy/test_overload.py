@@ -37,16 +37,16 @@ class Loop:
 class World:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int | None = None, lag: float = 0.1) -> None:
         self.loop = Loop()
-        self.let_in = 0
+        self.admit_waiting = 0
         monkeypatch.setattr(overload, "time", self.loop)
         monkeypatch.setattr(overload, "random", random.Random(5).random)
         self.overload = Overload()
         self.overload.limit(most, lag)
         loop: Any = self.loop
-        self.overload.start(loop, self._let_in)
+        self.overload.start(loop, self._admit_waiting)
 
-    def _let_in(self) -> None:
-        self.let_in += 1
+    def _admit_waiting(self) -> None:
+        self.admit_waiting += 1
 
     def turns(self, count: int, late: float = 0.0) -> None:
         for _ in range(count):
@@ -67,12 +67,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 def test_a_loop_in_time_refuses_nobody(world: World) -> None:
     world.turns(100, late=0.005)
     assert world.refused() == 0.0
-    assert world.let_in == 0
+    assert world.admit_waiting == 0
 
 
 def test_who_waits_outside_is_let_in_where_turns_are_long(world: World) -> None:
     world.turns(3, late=0.05)
-    assert world.let_in == 3
+    assert world.admit_waiting == 3
 
 
 def test_one_stall_is_no_overload(world: World) -> None:
@@ -131,14 +131,14 @@ def test_without_a_lag_nobody_is_refused_for_lateness(monkeypatch: pytest.Monkey
     world = World(monkeypatch, lag=0.0)
     world.turns(50, late=3.0)
     assert world.refused() == 0.0
-    assert world.let_in == 50
+    assert world.admit_waiting == 50
 
 
 def test_it_goes_on_looking_where_a_look_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(world.overload, "_let_in", fail)
+    monkeypatch.setattr(world.overload, "_admit_waiting", fail)
     with pytest.raises(RuntimeError):
         world.loop.turn(late=0.05)
     monkeypatch.setattr(world.overload, "_note", lambda late, now: fail())

@@ -245,7 +245,7 @@ def test_a_client_that_leaves_before_the_policy_could_begin() -> None:
 
     with scene(policy) as own:
         own.connection().data_received(GET.encode())
-        own.connection().turn.hear()
+        own.connection().turn.process()
         own.house.clients[0].line.cut = True
         own.then(lambda: own.house.clients[0].line._lose(ConnectionResetError()))
         assert own.seen() == [(499, "client_closed", ["client_closed"])]

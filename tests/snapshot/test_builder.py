@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from portico.config import Config
-from portico.core.exchange import Place
+from portico.core.exchange import RouteMatch
 from portico.core.found import Found
 from portico.observe.metrics import Metrics
 from portico.proxy.gateway import Snapshot
@@ -60,8 +60,8 @@ class World:
 
 def service_of(snapshot: Snapshot, path: str = "/api/a/x") -> Service:
     """The service that requests for a path go to."""
-    place = snapshot.places.find(cast(Any, ANYBODY.request), path.encode())
-    assert isinstance(place, Place)
+    place = snapshot.matcher.find(cast(Any, ANYBODY.request), path.encode())
+    assert isinstance(place, RouteMatch)
     assert isinstance(place.route, Route)
     return place.route.handling.service
 
@@ -240,12 +240,12 @@ def test_an_instance_with_other_tls_is_the_same_instance_but_for_its_connections
     assert isinstance(one, NamedInstance)
     assert one.latency is not None
     one.host_name.addresses = ["192.0.2.7"]
-    one.heard, one.returned, one.rests_until = 1.0, 2.0, 3.0
+    one.answered_at, one.returned, one.backoff_until = 1.0, 2.0, 3.0
     world.build(**written, tls={"server_name": "other"})
     after = {instance.name: instance for instance in world.service.instances}
     new = after["one.test"]
     assert isinstance(new, NamedInstance)
     assert new is not one
     assert new.host_name.addresses == ["192.0.2.7"], "nothing fails while the name cannot be looked up"
-    assert (new.latency, new.heard, new.returned, new.rests_until) == (one.latency, 1.0, 2.0, 3.0)
+    assert (new.latency, new.answered_at, new.returned, new.backoff_until) == (one.latency, 1.0, 2.0, 3.0)
     assert {name: instance.healthy for name, instance in after.items()} == {"one.test": True, "two.test": False}

@@ -75,5 +75,5 @@ def test_a_bound_on_each_try_shortens_what_comes_before_a_response() -> None:
 
 def test_causes_and_methods() -> None:
     retry = retry_of(RetrySettings(on=("connect", 429, 503), methods=("GET", "POST")))
-    assert (set(retry.legs), set(retry.statuses), set(retry.methods)) == ({"connect"}, {429, 503}, {b"GET", b"POST"})
-    assert retry_of(RetrySettings(per_try_timeout=2)).legs == {"connect", "reset", "timeout"}
+    assert (set(retry.phases), set(retry.statuses), set(retry.methods)) == ({"connect"}, {429, 503}, {b"GET", b"POST"})
+    assert retry_of(RetrySettings(per_try_timeout=2)).phases == {"connect", "reset", "timeout"}

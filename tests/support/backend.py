@@ -14,7 +14,7 @@ from .closing import Closing
 from .messages import CutShortError, Message, read_request
 from .sockets import reset_at_close
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 class _Recorder:
@@ -213,7 +213,7 @@ class Backend(Closing):
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:
-        sock.settimeout(PATIENCE)
+        sock.settimeout(TIMEOUT)
         connection = None
         try:
             if self.tls is not None:

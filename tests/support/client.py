@@ -9,18 +9,18 @@ from .closing import Closing
 from .messages import Message, read_response
 from .sockets import connected, reset_at_close
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 """Seconds after which something that must happen is taken not to happen."""
 
 
 class Wire(Closing):
     """One connection; with a small `receive_buffer` the kernel takes little of what is not read."""
 
-    PATIENCE: ClassVar[float] = PATIENCE
+    TIMEOUT: ClassVar[float] = TIMEOUT
 
     def __init__(self, port: int, sock: socket.socket | None = None, *, receive_buffer: int = 0) -> None:
-        self.socket = sock or connected(port, self.PATIENCE, receive_buffer)
-        self.socket.settimeout(self.PATIENCE)
+        self.socket = sock or connected(port, self.TIMEOUT, receive_buffer)
+        self.socket.settimeout(self.TIMEOUT)
         self.file = self.socket.makefile("rb")
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from portico.client.registry import AsyncServiceRegistry
 
-from .client import PATIENCE
+from .client import TIMEOUT
 from .instance import Instance
 from .loop_thread import LoopThread
 
@@ -58,7 +58,7 @@ class Fleet(LoopThread):
 
     async def _end_clients(self) -> None:
         self._over = True
-        _, late = await asyncio.wait(self._clients, timeout=PATIENCE) if self._clients else (None, set())
+        _, late = await asyncio.wait(self._clients, timeout=TIMEOUT) if self._clients else (None, set())
         for task in late:
             task.cancel()
 
@@ -74,7 +74,7 @@ class Fleet(LoopThread):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 while not self._over:
                     writer.write(request)
-                    async with asyncio.timeout(PATIENCE):
+                    async with asyncio.timeout(TIMEOUT):
                         head = await reader.readuntil(b"\r\n\r\n")
                         await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
                     self.outcomes[head[9:12].decode()] += 1

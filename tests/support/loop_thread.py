@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from .client import PATIENCE
+from .client import TIMEOUT
 
 T = TypeVar("T")
 
@@ -36,12 +36,12 @@ class LoopThread:
             self.run(self._close_all())
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(PATIENCE)
+            self._thread.join(TIMEOUT)
             self._loop.close()
 
-    def run(self, what: Coroutine[Any, Any, T], patience: float = 3 * PATIENCE) -> T:
+    def run(self, what: Coroutine[Any, Any, T], timeout: float = 3 * TIMEOUT) -> T:
         """The result of a coroutine that runs on the loop."""
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(patience)
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(timeout)
 
     async def opening(self) -> None:
         """What has to be there from the beginning."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
 
-from .client import PATIENCE
+from .client import TIMEOUT
 from .cores import pinned
 from .process_tree import Identity, living, members
 from .waiting import comes_true
@@ -145,7 +145,7 @@ class Process:
     def kill(self) -> None:
         """SIGKILL; returns when it is gone."""
         self.running.kill()
-        self.running.wait(PATIENCE)
+        self.running.wait(TIMEOUT)
 
     def pause(self) -> None:
         """It keeps its connections and does nothing."""

@@ -14,7 +14,7 @@ from typing import Any
 from portico.net.redis.connection import connect_sync
 from portico.net.redis.server import find_server
 
-from .client import PATIENCE
+from .client import TIMEOUT
 from .process import Process
 from .waiting import until
 
@@ -98,8 +98,8 @@ def watched_pair(password: str) -> Iterator[tuple[RedisServer, RedisServer, Redi
         until(lambda: replica.ask("INFO", "replication")["master_link_status"] == "up", "the replica follows")
         with RedisServer("sentinel.conf", "--sentinel") as sentinel:
             sentinel.ask("SENTINEL", "MONITOR", "main", "127.0.0.1", master.port, 1)
-            patience = ("down-after-milliseconds", 300, "failover-timeout", 2000)
-            sentinel.ask("SENTINEL", "SET", "main", "auth-pass", password, *patience)
+            timeout = ("down-after-milliseconds", 300, "failover-timeout", 2000)
+            sentinel.ask("SENTINEL", "SET", "main", "auth-pass", password, *timeout)
             until(lambda: len(sentinel.ask("SENTINEL", "REPLICAS", "main")) == 1, "the Sentinel knows the replica")
             yield master, replica, sentinel
 
@@ -113,7 +113,7 @@ def program_with_tls() -> Path | None:
                 [found, "--port", "0", "--tls-port", "0", "--tls-protocols", "TLSv1.2", "--tls-no-such-option", "x"],
                 capture_output=True,
                 text=True,
-                timeout=PATIENCE,
+                timeout=TIMEOUT,
             )
             if "'tls-no-such-option" in tried.stdout + tried.stderr:  # all before it was understood
                 return Path(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from .backend import Connection, Script
-from .client import PATIENCE
+from .client import TIMEOUT
 
 
 def says(status: str, *lines: str) -> Script:
@@ -33,7 +33,7 @@ def waits_for(event: threading.Event) -> Script:
 
     def answer(connection: Connection) -> None:
         while connection.next_request() is not None:
-            assert event.wait(PATIENCE)
+            assert event.wait(TIMEOUT)
             connection.answer(b"late")
 
     return answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from .client import PATIENCE, ask
+from .client import TIMEOUT, ask
 from .commands import python
 from .messages import Message
 from .process import Process
@@ -14,7 +14,7 @@ from .process import Process
 class UvicornService(Process):
     """Runs `app` of orders.py on a free port; SIGTERM ends it, and everything that it started with it."""
 
-    STOP_WITHIN = PATIENCE
+    STOP_WITHIN = TIMEOUT
 
     def __init__(self, env: Mapping[str, str] | None = None, app: str = "app", workers: int = 1) -> None:
         own = {name: os.environ[name] for name in ("PATH", "HOME", "VIRTUAL_ENV") if name in os.environ}

@@ -13,13 +13,13 @@ def reset_at_close(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def connected(port: int, patience: float, receive_buffer: int = 0) -> socket.socket:
+def connected(port: int, timeout: float, receive_buffer: int = 0) -> socket.socket:
     """A connection to this port; with a `receive_buffer` the kernel takes little of what is not read."""
     sock = socket.socket()
     try:
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        sock.settimeout(patience)
+        sock.settimeout(timeout)
         sock.connect(("127.0.0.1", port))
     except BaseException:
         sock.close()

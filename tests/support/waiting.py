@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from .client import PATIENCE
+from .client import TIMEOUT
 
 T = TypeVar("T")
 
@@ -14,9 +14,9 @@ _FIRST, _LAST, _GROWTH = 0.005, 0.05, 1.5
 """Seconds between two questions: few at first, more where an answer takes its time and asking takes the processor."""
 
 
-def until(question: Callable[[], T], what: str = "", patience: float = PATIENCE) -> T:
-    """Ask until the answer is true, and give it; AssertionError after `patience` seconds."""
-    answer = _asked(question, patience)
+def until(question: Callable[[], T], what: str = "", timeout: float = TIMEOUT) -> T:
+    """Ask until the answer is true, and give it; AssertionError after `timeout` seconds."""
+    answer = _asked(question, timeout)
     assert answer, f"this did not come about: {what or question}"
     return answer
 

@@ -12,7 +12,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from .backend import Connection
-from .client import PATIENCE, Wire, request
+from .client import TIMEOUT, Wire, request
 from .frames import ACCEPT, CLOSE, KEY, PING, PONG, Frame, decode, encode, missing
 from .loop_thread import LoopThread
 from .messages import Message, Reader
@@ -179,11 +179,11 @@ class Listener:
         own = cls()
         try:
             writer.write(handshake(target, *([f"Sec-WebSocket-Extensions: {offers}"] if offers else [])))
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), TIMEOUT)
             assert head.startswith(b"HTTP/1.1 101 "), head
             listening = asyncio.create_task(own._listen(reader, writer))
-            await asyncio.wait_for(own._say(writer, script), PATIENCE)
-            await asyncio.wait_for(listening, PATIENCE)
+            await asyncio.wait_for(own._say(writer, script), TIMEOUT)
+            await asyncio.wait_for(listening, TIMEOUT)
         finally:
             writer.transport.abort()
         return own.frames

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import portico
 from .backend import Backend
-from .client import PATIENCE, Wire, ask
+from .client import TIMEOUT, Wire, ask
 from .messages import Message
 from .proc import alive, children, established, listening_inodes, resident, socket_inodes
 from .process import Process
@@ -97,7 +97,7 @@ class Gateway(Process):
         process = self.running
         if process.poll() is None and not self._told_to_stop:
             self.signal(signal.SIGTERM)
-        code = process.wait(PATIENCE)
+        code = process.wait(TIMEOUT)
         assert code == self.exit_code, f"exit code {code}\n{self.err()}"
         if self.clean:
             assert not self.complaints(), "\n".join(self.complaints())

@@ -217,10 +217,10 @@ def test_registered_names_leave_the_threads_that_look_names_up_to_others(clock: 
         for name in registered:
             name.screen(())
             name.keep_fresh()
-        impatient = asyncio.ensure_future(look_up_few("slow-check", slow))
+        cut_short = asyncio.ensure_future(look_up_few("slow-check", slow))
         await settle()
         assert slow.asked == ["slow-0", "slow-1"]
-        impatient.cancel()
+        cut_short.cancel()
         await settle()
         written = HostName("svc", Resolver("10.0.0.2"))
         assert await turns(written, 1) == ["10.0.0.2"]

@@ -154,7 +154,7 @@ def test_a_name_without_addresses_is_a_failed_connection() -> None:
         async with town("127.0.0.2", known=[]) as own:
             with pytest.raises(UpstreamError, match="no address") as caught:
                 await own.connect()
-            assert caught.value.leg == "connect"
+            assert caught.value.phase == "connect"
 
     asyncio.run(run())
 
@@ -170,7 +170,7 @@ def test_a_resolver_that_does_not_answer_costs_no_more_than_the_timeout() -> Non
             own.instance.host_name = HostName("svc.test", never)
             with pytest.raises(UpstreamError, match="looked up") as caught:
                 await own.instance.connect(0.01)
-            assert caught.value.leg == "connect_timeout"
+            assert caught.value.phase == "connect_timeout"
 
     asyncio.run(run())
 

@@ -38,7 +38,7 @@ class FakeConnection:
         self.wakes = NEVER
         self.alive = True
         self.closed = False
-        self.unheard = b""
+        self.pending = b""
 
     @property
     def transport(self) -> FakeConnection:
@@ -216,11 +216,11 @@ def test_what_is_said_of_instances(clock: Clock) -> None:
 def test_who_asked_for_rest(clock: Clock) -> None:
     a, b = make_instance("a"), make_instance("b")
     service = make_service((a, 1), (b, 1))
-    a.rests_until = clock.now + 3
-    assert (service.resting(clock.now), service.has_rested(clock.now)) == ([a], True)
-    b.rests_until = clock.now + 5
-    assert not service.has_rested(clock.now)
-    assert service.has_rested(clock.now + 4)
+    a.backoff_until = clock.now + 3
+    assert (service.backing_off(clock.now), service.has_ready(clock.now)) == ([a], True)
+    b.backoff_until = clock.now + 5
+    assert not service.has_ready(clock.now)
+    assert service.has_ready(clock.now + 4)
 
 
 # ---- the budget
@@ -274,7 +274,7 @@ def test_a_connection_on_which_something_came_unasked_is_closed_rather_than_take
     first, second = FakeConnection(), FakeConnection()
     for connection in (first, second):
         instance.give_back(connection.as_connection())
-    second.unheard = b"?"
+    second.pending = b"?"
     assert instance.take(recently_used=False) is cast(object, first)
     assert second.closed
     assert not first.closed
@@ -335,7 +335,7 @@ def test_a_refused_connection_is_told_by_its_leg(tmp_path_factory: pytest.TempPa
     instance = Instance(Address("nobody", path=str(path)), cast(Deadlines, FakeDeadlines()), cast(Turn, None))
     with pytest.raises(Exception, match="refused the connection") as caught:
         asyncio.run(instance.connect(5.0))
-    assert getattr(caught.value, "leg", None) == "connect"
+    assert getattr(caught.value, "phase", None) == "connect"
 
 
 def test_what_failed_when_its_time_had_come_is_done_again(clock: Clock) -> None:

@@ -201,8 +201,8 @@ def test_any_bytes_from_a_service(data: bytes, positions: list[int], method: byt
             assert not world.connection.is_alive()
         head = answered.head
         body = answered.body if not answered.errors else None
-        legs = [error.leg for error in answered.errors]
-        outcomes.append((head and head.status, answered.interims, body, answered.ends, legs))
+        phases = [error.phase for error in answered.errors]
+        outcomes.append((head and head.status, answered.interims, body, answered.ends, phases))
         assert not (world.connection.is_reusable() and answered.errors)
     assert outcomes[0] == outcomes[1]
 
@@ -228,11 +228,11 @@ SERVICES = st.one_of(
 
 
 def understood(answered: Answered) -> object:
-    """All that was found in a response, or at which leg it failed."""
+    """All that was found in a response, or at which phase it failed."""
     head, names = answered.head, [name for name in ResponseHead.__slots__ if name != "fields"]
     found = head and [*(getattr(head, name) for name in names), head.fields.names, head.fields.lines]
-    legs = [error.leg for error in answered.errors]
-    return found, answered.interims, answered.body, answered.ends, answered.reusable, legs
+    phases = [error.phase for error in answered.errors]
+    return found, answered.interims, answered.body, answered.ends, answered.reusable, phases
 
 
 @some

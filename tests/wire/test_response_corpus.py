@@ -27,7 +27,7 @@ def outcome(world: UpstreamWorld, answered: Answered) -> dict[str, Any]:
     """What came of a response, in the corpus's words."""
     if answered.errors:
         return {
-            "legs": answered.errors[0].leg,
+            "phases": answered.errors[0].phase,
             "started": answered.head is not None,
             "interims": sorted(set(answered.interims)),
             "closed": world.wire.transport.closing,
@@ -53,7 +53,7 @@ def judge(case: Any, pieces: list[bytes], heads: ResponseHeads | None = None) ->
     if "fail" in case:
         wish = case["fail"]
         right = (
-            got.get("legs") in wish["legs"]
+            got.get("phases") in wish["phases"]
             and got["started"] == wish["started"]
             and got["interims"] == wish["interims"]
             and got["closed"]

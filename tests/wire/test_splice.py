@@ -150,7 +150,7 @@ class End:
         self.has_faulted = asyncio.Event()
         self.changed = asyncio.Event()
 
-    def content_moved(self, size: int, rest: bytes = b"") -> None:
+    def body_moved(self, size: int, rest: bytes = b"") -> None:
         self.left -= size
         self.moved += size
         self.rest += rest
@@ -282,7 +282,7 @@ def test_a_fault_in_moving_is_told_to_the_source(
 ) -> None:
     async def move() -> None:
         passage = Passage(ends, len(MEBIBYTE))
-        monkeypatch.setattr(passage.sink, "content_moved", lambda *_: [][0])
+        monkeypatch.setattr(passage.sink, "body_moved", lambda *_: [][0])
         ends.serve(MEBIBYTE)
         await asyncio.wait_for(passage.source.has_faulted.wait(), 10)
         passage.splice.close()

@@ -11,7 +11,7 @@ from portico.wire.deadlines import NEVER
 from portico.wire.http1.client import UpstreamConnection
 from support import frames
 
-from .world import Answered, Patience, Recorded, ServerWorld, UpstreamWorld
+from .world import Answered, Recorded, ServerWorld, Timeouts, UpstreamWorld
 
 KEY, ACCEPT = frames.KEY.encode(), frames.ACCEPT.encode()
 OFFER = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -177,7 +177,7 @@ class Switched(Answered):
 def offered(protocol: bytes = b"websocket", key: bytes | None = KEY) -> tuple[UpstreamWorld, Answered]:
     world = UpstreamWorld()
     answered = Switched(world.connection)
-    world.connection.start(answered, b"GET", b"HEAD\r\n\r\n", False, Patience(), time.monotonic(), NEVER, protocol, key)
+    world.connection.start(answered, b"GET", b"HEAD\r\n\r\n", False, Timeouts(), time.monotonic(), NEVER, protocol, key)
     world.connection.end_body()
     world.loop.run()
     return world, answered
@@ -218,7 +218,7 @@ def test_an_honest_101_makes_a_tunnel() -> None:
 def test_a_101_that_answers_another_question(protocol: bytes, key: bytes | None, answer: bytes) -> None:
     world, answered = offered(protocol, key)
     world.wire.feed([answer + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
-    assert (answered.head, [error.leg for error in answered.errors]) == (None, ["protocol"])
+    assert (answered.head, [error.phase for error in answered.errors]) == (None, ["protocol"])
     assert world.wire.transport.aborted
 
 
@@ -229,12 +229,12 @@ def test_another_protocol_needs_no_key() -> None:
     assert answered.head.framing == TUNNEL
 
 
-@pytest.mark.parametrize(("error", "ends", "legs"), [(None, 1, []), (ConnectionResetError(), 0, ["reset"])])
-def test_how_a_service_ends_a_tunnel(error: Exception | None, ends: int, legs: list[str]) -> None:
+@pytest.mark.parametrize(("error", "ends", "phases"), [(None, 1, []), (ConnectionResetError(), 0, ["reset"])])
+def test_how_a_service_ends_a_tunnel(error: Exception | None, ends: int, phases: list[str]) -> None:
     world, answered = offered()
     world.wire.feed([switching(), b"last"])
     world.wire.end(error)
-    assert (answered.body, answered.ends, [each.leg for each in answered.errors]) == (b"last", ends, legs)
+    assert (answered.body, answered.ends, [each.phase for each in answered.errors]) == (b"last", ends, phases)
     assert not world.connection.is_alive()
 
 

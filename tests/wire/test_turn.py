@@ -30,7 +30,7 @@ class Ear(TurnProtocol):
         self.transport = FakeTransport(loop, self)
         self.heard = heard
 
-    def hear(self, data: bytes, now: float) -> None:
+    def process(self, data: bytes, now: float) -> None:
         if data.startswith(b"fault"):
             raise RuntimeError
         if data == b"cancelled":
@@ -89,11 +89,11 @@ def test_a_large_read_is_heard_at_once_but_behind_what_came_before_it() -> None:
 
 
 class LateEar(Ear):
-    place_in_turn = 2
+    turn_order = 2
 
 
 class EarlyEar(Ear):
-    place_in_turn = 0
+    turn_order = 0
 
 
 def test_who_has_a_lower_place_is_heard_before_the_others() -> None:
@@ -144,7 +144,7 @@ def test_a_large_piece_is_written_at_once_but_behind_what_came_before_it() -> No
 def test_each_kind_of_connection_has_code_of_its_own() -> None:
     """What the interpreter learns about one kind would be forgotten for the other."""
     assert EarlyEar.data_received.__code__ is not LateEar.data_received.__code__
-    assert EarlyEar.hear_all.__code__ is not LateEar.hear_all.__code__
+    assert EarlyEar.process_all.__code__ is not LateEar.process_all.__code__
     assert EarlyEar.write_all.__code__ is not LateEar.write_all.__code__
 
 
@@ -257,7 +257,7 @@ def test_a_loop_that_is_no_fake_plays_the_turn() -> None:
         heard: list[bytes] = []
 
         class Listening(TurnProtocol):
-            def hear(self, data: bytes, now: float) -> None:
+            def process(self, data: bytes, now: float) -> None:
                 heard.append(data)
                 self.transport.write(data)
 
@@ -284,7 +284,7 @@ class Writer(TurnProtocol):
         super().__init__(turn)
         self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
-    def hear(self, data: bytes, now: float) -> None:
+    def process(self, data: bytes, now: float) -> None:
         raise AssertionError(data)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -294,7 +294,7 @@ class ServerWorld:
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     silence: float = 30.0
     response: float = 30.0
     idle: float = 60.0
@@ -387,7 +387,7 @@ class UpstreamWorld:
         """Send a request's head and, with `body_done`, all of it."""
         answered = Answered(self.connection)
         head = b"%b / HTTP/1.1\r\nHost: a\r\n\r\n" % method
-        self.connection.start(answered, method, head, chunked, Patience(), time.monotonic(), NEVER)
+        self.connection.start(answered, method, head, chunked, Timeouts(), time.monotonic(), NEVER)
         if body_done:
             self.connection.end_body()
         self.loop.run()

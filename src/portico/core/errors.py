@@ -59,20 +59,20 @@ class MessageError(Exception):
 
 
 class UpstreamError(Exception):
-    """A service did not answer: `reason` is a key of `REASONS`, `leg` is where it broke.
+    """A service did not answer: `reason` is a key of `REASONS`, `phase` is where it broke.
 
     Legs: `connect` and `connect_timeout` (nothing was sent), `reset` (the connection ended before a whole response),
     `timeout`, `protocol` (what came back is not HTTP).
     """
 
-    def __init__(self, leg: str, detail: str) -> None:
+    def __init__(self, phase: str, detail: str) -> None:
         super().__init__(detail)
-        self.leg = leg
+        self.phase = phase
         self.detail = detail
-        self.reason = _LEG_REASONS[leg]
+        self.reason = _PHASE_REASONS[phase]
 
 
-_LEG_REASONS = {
+_PHASE_REASONS = {
     "connect": "upstream_refused",
     "connect_timeout": "upstream_timeout",
     "reset": "upstream_reset",

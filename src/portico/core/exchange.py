@@ -51,7 +51,7 @@ class Sink(Protocol):
     descriptor: int
     transport: asyncio.Transport
 
-    def content_moved(self, size: int, rest: bytes) -> None:
+    def body_moved(self, size: int, rest: bytes) -> None:
         """The kernel took `size` bytes of content from elsewhere and sent them here, but for the `rest`."""
 
 
@@ -144,7 +144,7 @@ class Handler(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RouteMatch:
     """What a path, a host and a method lead to.
 
     `route` is None where no route does, `handling` where no service is asked. `path` is the path as it was sent, for
@@ -158,12 +158,12 @@ class Place:
     forwarded: bytes = b""
 
     @classmethod
-    def nowhere(cls, path: bytes) -> Place:
+    def nowhere(cls, path: bytes) -> RouteMatch:
         """That of a request that reaches no route."""
         return cls(None, None, path.decode("ascii", "backslashreplace"), path)
 
 
-_NOWHERE: Final = Place.nowhere(b"-")
+_NOWHERE: Final = RouteMatch.nowhere(b"-")
 
 
 class Exchange:
@@ -176,7 +176,7 @@ class Exchange:
     # fmt: off
     __slots__ = (
         # who and where to
-        "client_ip", "consumer", "content", "finish", "id", "method", "place", "query", "request", "request_id",
+        "client_ip", "consumer", "content", "finish", "id", "method", "match", "query", "request", "request_id",
         "scopes", "started", "stream", "trace_id", "trusted",
         # what policies add
         "request_lines", "response_drop", "response_lines",
@@ -216,7 +216,7 @@ class Exchange:
         self.content = content
         self.started = started or time.monotonic()
         self.ended = 0.0
-        self.place = _NOWHERE
+        self.match = _NOWHERE
         self.consumer: str | None = None
         self.scopes: tuple[str, ...] = ()
         self.request_lines: tuple[bytes, ...] = ()
@@ -231,7 +231,7 @@ class Exchange:
     @property
     def path(self) -> str:
         """The path as it was sent."""
-        return self.place.path
+        return self.match.path
 
     def body_received(self, data: bytes) -> None:
         """Content that nobody wants."""

@@ -22,7 +22,7 @@ _BATCH_SIZE: Final = 64 * 1024
 """Bytes that are handed over at once: while they are written, a worker that has one core waits."""
 _BATCHES: Final = 1024
 """Batches that may wait for the writer; past that, lines are dropped and counted rather than kept in memory."""
-_CLOSE_PATIENCE: Final = 2.0
+_CLOSE_TIMEOUT: Final = 2.0
 _ENCODED_AT_ONCE: Final = 32
 """Records encoded together: few enough to be in the processor's cache still."""
 _REOPEN: Final = b""
@@ -104,7 +104,7 @@ class AccessLog:
         """Write what is left and stop the thread."""
         self.flush()
         self._batches.put(None)
-        self._writer.join(_CLOSE_PATIENCE)  # where nothing reads, lines that wait are lost with the process
+        self._writer.join(_CLOSE_TIMEOUT)  # where nothing reads, lines that wait are lost with the process
 
     def _encode_records(self) -> None:
         if self._records:

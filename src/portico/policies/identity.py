@@ -59,17 +59,17 @@ _START: Final = _encoded(b'{"alg":"HS256","typ":"portico-identity+jwt"}') + b"."
 class Signer:
     """Signs for one service."""
 
-    __slots__ = ("_lifetime", "_seal", "_service")
+    __slots__ = ("_lifetime", "_mac", "_service")
 
     def __init__(self, settings: IdentitySettings, service: str) -> None:
         self._service = service
-        self._seal = hmac.new(settings.keys[0].get_secret_value().encode(), _START, "sha256")
+        self._mac = hmac.new(settings.keys[0].get_secret_value().encode(), _START, "sha256")
         self._lifetime = ceil(settings.lifetime)
 
     def line(self, exchange: Exchange) -> bytes:
         """The field line for a try that is sent now."""
         now = int(time.time())
-        target = exchange.place.target
+        target = exchange.match.target
         target = target + exchange.query if len(exchange.query) > 1 else target
         claims = {
             "iss": "portico",
@@ -84,6 +84,6 @@ class Signer:
             "exp": now + self._lifetime,
         }
         payload = _encoded(msgspec.json.encode(claims))
-        seal = self._seal.copy()  # what every token begins with is in it already
-        seal.update(payload)
-        return b"X-Consumer-Identity: %b%b.%b" % (_START, payload, _encoded(seal.digest()))
+        mac = self._mac.copy()  # what every token begins with is in it already
+        mac.update(payload)
+        return b"X-Consumer-Identity: %b%b.%b" % (_START, payload, _encoded(mac.digest()))

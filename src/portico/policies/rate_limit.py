@@ -263,7 +263,7 @@ class _SharedStep(_Step):
 
     def fall_back(self, exchange: Exchange, asked: Sequence[tuple[Measure, str]]) -> Answer | None:
         """Decide without Redis."""
-        fallbacks, service = self.shared.fallbacks, exchange.place.handling.service_name
+        fallbacks, service = self.shared.fallbacks, exchange.match.handling.service_name
         fallbacks[service] = fallbacks.get(service, 0) + 1
         if any(measure.fallback == "deny" for measure, _ in asked):
             return Refusal("limits_unavailable", "the limits of this route cannot be checked now", (b"Retry-After: 1",))

@@ -102,7 +102,7 @@ class Attempt:
     def is_stale(self, error: UpstreamError) -> bool:
         """Whether the service had closed a kept connection just as it was used again: nobody's failure."""
         connection = self.connection
-        return connection is not None and self.reused and not connection.heard and error.leg == "reset"
+        return connection is not None and self.reused and not connection.received and error.phase == "reset"
 
     def time_left(self) -> float:
         """Seconds until the exchange must be over."""

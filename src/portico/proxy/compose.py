@@ -33,7 +33,7 @@ def request_head(exchange: Exchange, handling: Handling, instance: Instance, upg
     """The request's head as an instance of the service gets it; `upgrade` is the protocol that it is offered."""
     request = exchange.request
     assert request is not None
-    match = exchange.place
+    match = exchange.match
     own_id = exchange.id = exchange.request_id.encode()
     line_end = instance.line_end
     if handling.preserve_host and request.host:
@@ -94,7 +94,7 @@ def _passed_lines(request: RequestHead, handling: Handling) -> list[bytes]:
 
 def _believed_lines(exchange: Exchange, request: RequestHead) -> list[bytes]:
     """What a trusted proxy reports, and that it was here."""
-    fields, peer, prefix = request.fields, exchange.stream.client.peer, exchange.place.route.prefix
+    fields, peer, prefix = request.fields, exchange.stream.client.peer, exchange.match.route.prefix
     lines = believed_lines(fields, peer, exchange.client_ip, request.host, prefix)
     if believed_trace_id(fields) is None:
         trace_id = exchange.trace_id.encode()

@@ -103,14 +103,14 @@ class Forwarding(Attempt):
 
     # ---- towards the service
 
-    def _try_instance(self, spares: bool = False) -> None:
+    def _try_instance(self, backs_off: bool = False) -> None:
         """6. Choose an instance, and connect to it.
 
-        `spares` leaves those alone that asked for it.
+        `backs_off` leaves those alone that asked for it.
         """
         service, exchange = self.service, self.exchange
         choose = service.choose
-        instance = self._choose_again(spares) if self.tried else choose((), exchange)
+        instance = self._choose_again(backs_off) if self.tried else choose((), exchange)
         if instance is None:
             self._refuse_for_want()
             return
@@ -162,7 +162,7 @@ class Forwarding(Attempt):
         start = head + content if is_small else head
         connection.start_whole(self, self.request.method, start, self.handling.timeouts, now, deadline)
         if not is_small:
-            connection.send_behind(content)
+            connection.send_rest(content)
             if self.kept_size > REPLAY_LIMIT:
                 self._forget_body()
 
@@ -258,7 +258,7 @@ class Forwarding(Attempt):
         framing = head.framing
         if framing == CHUNKED and self.handling.trailers:
             return False
-        exchange.ended = instance.heard = now
+        exchange.ended = instance.answered_at = now
         exchange.upstream_seconds = seconds = now - self.sent_at
         exchange.status = status
         self.answered = True
@@ -286,13 +286,13 @@ class Forwarding(Attempt):
         status = head.status
         instance = self.instance
         assert instance is not None
-        instance.heard = now
+        instance.answered_at = now
         breaker = instance.breaker
         if (breaker is not None and breaker.alert) or status >= _TELLING or instance.latency is not None:
             self._note_answer(instance, head, now, self.sent_at)
         if status in self.handling.retry.statuses and self._may_ask_another(now):
             self.drop_connection()
-            self._retry(spares=True)
+            self._retry(backs_off=True)
             return
         if self.hedge is not None:
             self._end_hedge()
@@ -375,16 +375,16 @@ class Forwarding(Attempt):
         """A try has failed: wait for the other one, try again, or say so."""
         if self.hedge is not None and self.hedge.is_under_way:
             return
-        if self._may_retry(error.leg):
-            self._retry(spares=error.leg not in _UNSENT)
+        if self._may_retry(error.phase):
+            self._retry(backs_off=error.phase not in _UNSENT)
         else:
             self._refuse(error.reason, f"{self.service.name}: {error.detail}")
 
     def _note_answer(self, instance: Instance, head: ResponseHead, now: float, sent_at: float) -> None:
         """What the head of a response says about its instance."""
         instance.note_answer(self.exchange, head.status, now - sent_at)
-        if head.status in _MAY_ASK_FOR_REST:
-            instance.rests_until = now + seconds_asked_for(head.fields)
+        if head.status in _MAY_ASK_FOR_BACKOFF:
+            instance.backoff_until = now + seconds_asked_for(head.fields)
 
     def _note_success(self, instance: Instance) -> None:
         """Nothing was wrong with the response, as far as it came."""
@@ -394,22 +394,22 @@ class Forwarding(Attempt):
 
     def _is_its_fault(self, error: UpstreamError, connection: UpstreamConnection | None) -> bool:
         """Whether a failure says something about the instance: a client too can be what a time-out waited for."""
-        if error.leg != "timeout":
+        if error.phase != "timeout":
             return True
         return self.body_done and connection is not None and not connection.paused
 
     # ---- 8. trying again
 
-    def _may_retry(self, leg: str) -> bool:
+    def _may_retry(self, phase: str) -> bool:
         """Whether another try is safe, wanted, and within bounds.
 
         Safe is what never reached a service, and what may be repeated by its method; both only while the content is
         still at hand.
         """
         retry = self.handling.retry
-        unsent = leg in _UNSENT
-        wanted = leg == "status" or leg.removesuffix("_timeout") in retry.legs
-        if not wanted and leg in retry.elsewhere:
+        unsent = phase in _UNSENT
+        wanted = phase == "status" or phase.removesuffix("_timeout") in retry.phases
+        if not wanted and phase in retry.elsewhere:
             wanted = any(instance not in self.tried for instance in self.service.available)
         return (
             wanted
@@ -424,29 +424,29 @@ class Forwarding(Attempt):
         """Whether an answer that is of a kind to be retried is put aside for another one."""
         if self.hedge is not None and self.hedge.is_under_way:
             return True
-        return self.service.has_rested(now) and self._may_retry("status")
+        return self.service.has_ready(now) and self._may_retry("status")
 
-    def _choose_again(self, spares: bool) -> Instance | None:
-        """An instance that was not tried and, with `spares`, wants no rest; else one that wants none; else any."""
+    def _choose_again(self, backs_off: bool) -> Instance | None:
+        """An instance that was not tried and, with `backs_off`, wants no rest; else one that wants none; else any."""
         choose, exchange = self.service.choose, self.exchange
-        resting = self.service.resting(time.monotonic()) if spares else []
-        return choose([*self.tried, *resting], exchange) or choose(resting, exchange) or choose((), exchange)
+        backing_off = self.service.backing_off(time.monotonic()) if backs_off else []
+        return choose([*self.tried, *backing_off], exchange) or choose(backing_off, exchange) or choose((), exchange)
 
-    def _retry(self, spares: bool) -> None:
+    def _retry(self, backs_off: bool) -> None:
         if self.hedge is not None and self.hedge.is_under_way:
             return
         self.retries += 1
         rounds = self.retries - (len(self.service.available) - 1)
         if rounds <= 0:
-            self._try_instance(spares)
+            self._try_instance(backs_off)
         else:  # every instance has had its turn: give them a moment
             pause = min(_PAUSE * 2 ** (rounds - 1), _PAUSE_LIMIT)
-            self.waiting = self.loop.call_later(pause, self._try_later, spares)
+            self.waiting = self.loop.call_later(pause, self._try_later, backs_off)
 
-    def _try_later(self, spares: bool) -> None:
+    def _try_later(self, backs_off: bool) -> None:
         self.waiting = None
         try:
-            self._try_instance(spares)
+            self._try_instance(backs_off)
         except FAULTS:
             contain(self)
 
@@ -551,7 +551,7 @@ class Forwarding(Attempt):
 
 
 _SOON: Final = (b"Retry-After: 1",)
-_MAY_ASK_FOR_REST: Final = (429, 503)
+_MAY_ASK_FOR_BACKOFF: Final = (429, 503)
 _TELLING: Final = 426
 """The lowest status that has to be looked at: it asks for an upgrade, or says something about its instance."""
 _UNSENT: Final = ("connect", "connect_timeout")

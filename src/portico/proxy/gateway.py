@@ -14,7 +14,7 @@ from random import getrandbits
 from typing import Any, Final
 
 from portico.core.errors import REASONS, Answer, MessageError, Refusal
-from portico.core.exchange import Exchange, Place, Stream
+from portico.core.exchange import Exchange, RouteMatch, Stream
 from portico.core.messages import RequestHead
 from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 from portico.observe.metrics import Metrics
@@ -24,9 +24,9 @@ from portico.proxy.awaited import Awaited
 from portico.proxy.forward import Forwarding
 from portico.proxy.headers.forwarded import Network, Peer, believed_request_id, believed_trace_id, client_behind
 from portico.proxy.overload import Overload
-from portico.proxy.routing.places import Places
+from portico.proxy.routing.matcher import Matcher
 from portico.proxy.routing.route import Handling
-from portico.proxy.waiting import WaitingForPlace, WaitingForVerdict
+from portico.proxy.waiting import WaitingForPermit, WaitingForVerdict
 from portico.upstreams.limit import Limit
 
 logger: Final = logging.getLogger("portico.gateway")
@@ -55,7 +55,7 @@ class Snapshot:
     """Everything that configuration decides, compiled; a request sees one from its start to its end."""
 
     generation: int
-    places: Places
+    matcher: Matcher
     trusted_proxies: Sequence[Network]
     reads_forwarded: bool
     """Whether these tell of clients by `Forwarded` rather than by `X-Forwarded-*`."""
@@ -96,21 +96,21 @@ class Gateway:
             self.identify(exchange, stream, request)
             path, mark, query = request.target.partition(b"?")  # 4. Route.
             exchange.query = mark + query
-            place = self.snapshot.places.find(request, path)
-            if isinstance(place, Answer):
-                exchange.place = Place.nowhere(path)
-                send_answer(exchange, place)
+            match = self.snapshot.matcher.find(request, path)
+            if isinstance(match, Answer):
+                exchange.match = RouteMatch.nowhere(path)
+                send_answer(exchange, match)
                 return
-            exchange.place = place
-            handling = place.handling
+            exchange.match = match
+            handling = match.handling
             if handling is None:
-                send_answer(exchange, place.route.answer())
+                send_answer(exchange, match.route.answer())
             elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, handling):
                 send_answer(exchange, Refusal("overloaded", "the gateway has too much to do; try again soon", _SOON))
             else:
                 self._pass_policies(exchange, handling, handling.policies)
         except MessageError as error:
-            exchange.place = Place.nowhere(request.target.partition(b"?")[0])
+            exchange.match = RouteMatch.nowhere(request.target.partition(b"?")[0])
             send_answer(exchange, Refusal(error.reason, error.detail))
         except Exception:
             self._fail(exchange)
@@ -125,7 +125,7 @@ class Gateway:
         exchange.method = "-"
         if len(words) == 3:
             exchange.method = words[0].decode("ascii", "backslashreplace")[:32]
-            exchange.place = Place.nowhere(words[1].partition(b"?")[0])
+            exchange.match = RouteMatch.nowhere(words[1].partition(b"?")[0])
         lines = _SOON if error.reason == "overloaded" else ()
         send_answer(exchange, Refusal(error.reason, error.detail, lines))
 
@@ -177,8 +177,8 @@ class Gateway:
                 exchange.status = 499
             exchange.status = exchange.status or REASONS.get(failure, 499)
         status = exchange.status
-        place = exchange.place
-        handling, route = place.handling, place.route
+        match = exchange.match
+        handling, route = match.handling, match.route
         service = handling.service_name if handling is not None else _OWN_SERVICE if route else _NO_SERVICE
         upstream_seconds = exchange.upstream_seconds
         latency = seconds
@@ -196,7 +196,7 @@ class Gateway:
                 AccessRecord(
                     self._timestamps.at(time.time()),
                     exchange.method,
-                    place.path,
+                    match.path,
                     exchange.client_ip,
                     status,
                     int(seconds * 1e6) / 1000,
@@ -223,9 +223,9 @@ class Gateway:
         return handling.service_name != _OWN_SERVICE and self.overload.refuses(load.in_flight - load.tunnels)
 
     def _queue(self, exchange: Exchange, forwarding: Forwarding, limit: Limit) -> None:
-        """Wait for a place at the service where there is room for that."""
+        """Wait for a match at the service where there is room for that."""
         refusal = Refusal("overloaded", f"{forwarding.service.name} has too much to do; try again soon", _SOON)
-        waiting = WaitingForPlace(exchange, limit, forwarding.start, refusal, self._fail)
+        waiting = WaitingForPermit(exchange, limit, forwarding.start, refusal, self._fail)
         if not waiting.begin(self._loop):
             send_answer(exchange, refusal)
 

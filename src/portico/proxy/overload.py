@@ -42,7 +42,7 @@ class Overload:
         self.lag = 0.0
         """Seconds that the loop is late, on average of late."""
         self._most = sys.maxsize
-        self._patience = 0.0
+        self._timeout = 0.0
         self._share = 0.0
         self._due = 0.0
         self._late_since = float("inf")
@@ -50,15 +50,15 @@ class Overload:
         self._refused = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def limit(self, most: int | None, patience: float) -> None:
+    def limit(self, most: int | None, timeout: float) -> None:
         """Set how many requests may be under way, and how late the loop may be; None and 0 for any."""
         self._most = most or sys.maxsize
-        self._patience = patience
-        self._set(self._share if patience else 0.0)
+        self._timeout = timeout
+        self._set(self._share if timeout else 0.0)
 
-    def start(self, loop: asyncio.AbstractEventLoop, let_in: Callable[[], None]) -> None:
-        """Look regularly from now on, and have `let_in` let in who waits outside."""
-        self._loop, self._let_in = loop, let_in
+    def start(self, loop: asyncio.AbstractEventLoop, admit_waiting: Callable[[], None]) -> None:
+        """Look regularly from now on, and have `admit_waiting` let in who waits outside."""
+        self._loop, self._admit_waiting = loop, admit_waiting
         self._look_again()
 
     def stop(self) -> None:
@@ -83,15 +83,15 @@ class Overload:
         self._note(late, now)
         self._tell(now)
         if late > _LONG_TURN:
-            self._let_in()
+            self._admit_waiting()
 
     def _note(self, late: float, now: float) -> None:
         self.lag += _WEIGHT * (late - self.lag)
-        if not self._patience:
+        if not self._timeout:
             return
-        self._late_since = min(self._late_since, now) if late > self._patience else float("inf")
+        self._late_since = min(self._late_since, now) if late > self._timeout else float("inf")
         if self._share or now - self._late_since >= _SUSTAINED:
-            self._set(min(_MOST_REFUSED, max(0.0, self.lag / self._patience - 1.0)))
+            self._set(min(_MOST_REFUSED, max(0.0, self.lag / self._timeout - 1.0)))
 
     def _set(self, share: float) -> None:
         self._share = share

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from portico.core.errors import Answer, MessageError, Refusal
-from portico.core.exchange import Exchange, Place, Stream
+from portico.core.exchange import Exchange, RouteMatch, Stream
 from portico.core.messages import RequestHead
 from portico.core.paths import segments_of, split_target
 from portico.proxy.answer import send_answer
@@ -45,11 +45,11 @@ class Redirect:
 
     def _answer(self, exchange: Exchange, request: RequestHead) -> Answer:
         path, exchange.query = split_target(request.target)
-        exchange.place = Place.nowhere(path)
+        exchange.match = RouteMatch.nowhere(path)
         segments_of(path)  # a path that could be read in two ways is refused here as there
         local = self._local.get(exchange.path) if exchange.method in _READS else None
         if local is not None:
-            exchange.place = Place(local, None, exchange.path, path)
+            exchange.match = RouteMatch(local, None, exchange.path, path)
             return local.answer()
         host = _without_port(request.host)
         if not host:

@@ -13,9 +13,9 @@ from portico.wire.deadlines import NEVER
 from portico.wire.http1.client import UpstreamConnection
 from portico.wire.websocket import GOING_AWAY, PROTOCOL, Frames, masked_going_away
 
-_CLOSING_PATIENCE: Final = 2.0
+_CLOSING_TIMEOUT: Final = 2.0
 """Seconds that either side has to end the frame under way, and both to answer a close frame of the gateway's."""
-_HALF_CLOSED_PATIENCE: Final = 10.0
+_HALF_CLOSED_TIMEOUT: Final = 10.0
 """Seconds of silence after which a service that goes on after its client's end is left."""
 
 
@@ -29,29 +29,29 @@ class Owner(Protocol):
 class _Direction:
     """What goes from one end of a WebSocket to the other, and how it ends.
 
-    `said` tells that a close frame has gone out, `heard` that the sender has said its own, or is gone.
+    `sent_close` says that a close frame has gone out, `received_close` that the sender has sent its own, or is gone.
     """
 
-    __slots__ = ("frames", "heard", "said", "send")
+    __slots__ = ("frames", "received_close", "send", "sent_close")
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self.send = send
         self.frames = Frames()
-        self.said = self.heard = False
+        self.sent_close = self.received_close = False
 
     def part(self, data: bytes, goodbye: bytes) -> bool:
         """Pass on the frame under way, then `goodbye` in place of all else; whether `data` had more of that frame."""
         taken = 0
-        if not self.said:
+        if not self.sent_close:
             taken = self.frames.feed(data, to_boundary=True)
             if taken:
                 self.send(data[:taken])
             if self.frames.is_between:
-                self.said = True
+                self.sent_close = True
                 if not self.frames.closed:
                     self.send(goodbye)
         self.frames.feed(data[taken:])
-        self.heard = self.heard or (self.frames.closed and self.frames.is_between)
+        self.received_close = self.received_close or (self.frames.closed and self.frames.is_between)
         return bool(taken)
 
 
@@ -100,8 +100,8 @@ class Tunnel:
 
     def body_ended(self) -> None:
         """The client has said all: so hears the service, which may have something to add."""
-        self.idle = min(self.idle, _HALF_CLOSED_PATIENCE)
-        self.inward.said = self.inward.heard = True
+        self.idle = min(self.idle, _HALF_CLOSED_TIMEOUT)
+        self.inward.sent_close = self.inward.received_close = True
         self.connection.end_tunnel()
         if self.parting:
             self._part(b"", b"")
@@ -192,8 +192,8 @@ class Tunnel:
             self.stream.end()
 
     def _moved(self) -> None:
-        patience = _CLOSING_PATIENCE if self.closing else self.idle
-        self.connection.deadlines.set(self, time.monotonic() + patience)
+        timeout = _CLOSING_TIMEOUT if self.closing else self.idle
+        self.connection.deadlines.set(self, time.monotonic() + timeout)
 
     def _say_goodbye(self, reason: str) -> None:
         """Send a close frame both ways, each behind the frame that is under way; the answers end it all.
@@ -212,7 +212,7 @@ class Tunnel:
     def _part(self, inward: bytes, outward: bytes) -> None:
         passed = self.inward.part(inward, masked_going_away())
         passed = self.outward.part(outward, GOING_AWAY) or passed
-        if self.outward.said and self.inward.heard and self.outward.heard:
+        if self.outward.sent_close and self.inward.received_close and self.outward.received_close:
             self.stream.end()
         elif passed:
             self._moved()

@@ -126,7 +126,7 @@ class WaitingForVerdict(Waiting):
             pending.cancel()
 
 
-class WaitingForPlace(Waiting):
+class WaitingForPermit(Waiting):
     """Waits in the queue of a limit, no longer than that allows; without a place it ends with `refusal`."""
 
     __slots__ = ("limit", "refusal", "timer")
@@ -149,7 +149,7 @@ class WaitingForPlace(Waiting):
         if not self.limit.wait(self):
             return False
         self.exchange.stream.receiver = self
-        self.timer = loop.call_later(self.limit.patience, self.answer, self.refusal)
+        self.timer = loop.call_later(self.limit.timeout, self.answer, self.refusal)
         return True
 
     def admitted(self) -> None:

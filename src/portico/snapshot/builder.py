@@ -17,7 +17,7 @@ from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.identity import Signer
 from portico.proxy.gateway import Snapshot
-from portico.proxy.routing.places import Places
+from portico.proxy.routing.matcher import Matcher
 from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Route
 from portico.proxy.routing.router import Router, Rule
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
@@ -38,7 +38,7 @@ UNLIMITED_PATHS: Final = frozenset({"/metrics"})
 _OWN_REQUESTS: Final = 64
 """Requests for each of them that a worker may have under way: what the control process is asked, it works off alone."""
 _OWN_WAITING: Final = 448
-_OWN_PATIENCE: Final = 5.0
+_OWN_TIMEOUT: Final = 5.0
 """How many more may wait for that, and for how many seconds.
 
 To wait costs next to nothing. Clients that are refused come again at once, and each time cost what an answer costs.
@@ -107,7 +107,7 @@ class SnapshotBuilder:
         yield from self.live.adopting(coming)
         self._state.sweep()
         reads_forwarded = config.gateway.trusted_headers == "forwarded"
-        return Snapshot(generation, Places(router), config.gateway.trusted_proxies, reads_forwarded)
+        return Snapshot(generation, Matcher(router), config.gateway.trusted_proxies, reads_forwarded)
 
     def _service(self, config: Config, written: ResolvedRoute, coming: Coming) -> Service:
         live = self.live
@@ -223,7 +223,7 @@ class SnapshotBuilder:
 def _own_service(control: Instance, deadlines: Deadlines) -> Service:
     """The control process, for one endpoint: callers of another one do not use up what this one may have."""
     service = Service("gateway", [(control, 1)], Timeouts(response=15.0, silence=15.0), Retry(attempts=3), deadlines)
-    service.limit = Limit(_OWN_REQUESTS, _OWN_WAITING, _OWN_PATIENCE)
+    service.limit = Limit(_OWN_REQUESTS, _OWN_WAITING, _OWN_TIMEOUT)
     return service
 
 

@@ -139,7 +139,7 @@ class LiveServices:
             return None
         known = coming.get(key) or self._current.limits.get(key)
         limit = coming[key] = _limit(upstream.max_requests, known)
-        limit.room, limit.patience = upstream.queue.size, upstream.queue.timeout
+        limit.room, limit.timeout = upstream.queue.size, upstream.queue.timeout
         return limit
 
     def add(self, service: Service) -> None:

@@ -48,8 +48,8 @@ class AdaptiveLimit(Limit):
         "_windows_at_least", "highest", "least",
     )  # fmt: skip
 
-    def __init__(self, least: int, highest: int, room: int = 0, patience: float = 1.0) -> None:
-        super().__init__(least, room, patience)
+    def __init__(self, least: int, highest: int, room: int = 0, timeout: float = 1.0) -> None:
+        super().__init__(least, room, timeout)
         self.least = least
         self.highest = highest
         self._found = float(least)

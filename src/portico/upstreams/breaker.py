@@ -18,7 +18,7 @@ STATES: Final = ("closed", "half-open", "open")
 _JITTER: Final = 0.1
 _AGAIN: Final = 1.0
 """Seconds after which what failed in a way that nobody foresaw is done again."""
-_TRIAL_PATIENCE: Final = 60.0
+_TRIAL_TIMEOUT: Final = 60.0
 """Seconds after which a trial whose response has not begun makes way for another."""
 
 
@@ -85,7 +85,7 @@ class Breaker:
         """An exchange is sent: in the half-open state, the trial."""
         if self.state == HALF_OPEN and self._trial is None:
             self._trial = exchange
-            self._deadlines.set(self, time.monotonic() + _TRIAL_PATIENCE)
+            self._deadlines.set(self, time.monotonic() + _TRIAL_TIMEOUT)
             self._changed()
 
     def answered(self, exchange: object) -> None:

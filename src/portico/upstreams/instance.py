@@ -51,11 +51,11 @@ class Instance:
         self.idle_time = 4.0
         self.breaker: Breaker | None = None
         self.latency: Latency | None = None
-        self.heard = 0.0
+        self.answered_at = 0.0
         """When it began its last answer (monotonic seconds)."""
         self.returned = float("-inf")
         """When it came back (monotonic seconds): from then on it warms up."""
-        self.rests_until = 0.0
+        self.backoff_until = 0.0
         """Until when no retry is to be sent to it: it asked for that."""
         self.max_connections = sys.maxsize
         """For exchanges under way; an idle connection makes way for one that is needed."""
@@ -71,7 +71,8 @@ class Instance:
         """
         self.healthy = self.healthy and previous.healthy
         self.latency = previous.latency
-        self.heard, self.returned, self.rests_until = previous.heard, previous.returned, previous.rests_until
+        self.answered_at, self.returned = previous.answered_at, previous.returned
+        self.backoff_until = previous.backoff_until
 
     # ---- what comes of exchanges; told only where a breaker or a balancer wants to know
 
@@ -109,7 +110,7 @@ class Instance:
             if recently_used and time.monotonic() - connection.idle_since > RECENT:
                 return None
             idle.pop()
-            if connection.unheard:  # it has sent something that nobody asked for
+            if connection.pending:  # it has sent something that nobody asked for
                 connection.close()
             elif not connection.transport.is_closing():
                 return connection
@@ -129,10 +130,10 @@ class Instance:
             self._deadlines.set(connection, deadline)
         self._idle.append(connection)
 
-    async def connect(self, patience: float) -> UpstreamConnection:
-        """Open a connection within `patience` seconds; raises UpstreamError of legs `connect` and `connect_timeout`."""
+    async def connect(self, timeout: float) -> UpstreamConnection:
+        """Open a connection in `timeout` seconds; raises UpstreamError of phases `connect` and `connect_timeout`."""
         self._make_room()
-        return await self._connect_to(self.address.host, patience)
+        return await self._connect_to(self.address.host, timeout)
 
     def rebound(self, idle_time: float, max_connections: int | None) -> None:
         """Take other bounds, also for the connections that are idle already."""
@@ -168,11 +169,11 @@ class Instance:
         while self._idle and self.in_flight + len(self._idle) > self.max_connections:
             self._idle.pop(0).close()
 
-    async def _connect_to(self, host: str, patience: float) -> UpstreamConnection:
+    async def _connect_to(self, host: str, timeout: float) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
         address = self.address
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 if address.path:
                     _, protocol = await loop.create_unix_connection(self._new_connection, address.path)
                 else:

@@ -18,17 +18,17 @@ class Waiting(Protocol):
 
 
 class Limit:
-    """`most` places, and `room` for those who wait, `patience` seconds each.
+    """`most` places, and `room` for those who wait, `timeout` seconds each.
 
     Who enters has to leave, whatever became of it. Those who wait come in the order of their coming.
     """
 
-    __slots__ = ("_admitting", "most", "patience", "room", "running", "waiting")
+    __slots__ = ("_admitting", "most", "timeout", "room", "running", "waiting")
 
-    def __init__(self, most: int, room: int = 0, patience: float = 1.0) -> None:
+    def __init__(self, most: int, room: int = 0, timeout: float = 1.0) -> None:
         self.most = most
         self.room = room
-        self.patience = patience
+        self.timeout = timeout
         self.running = 0
         self.waiting: dict[Waiting, None] = {}
         self._admitting = False

@@ -52,11 +52,11 @@ class NamedInstance(Instance):
         else:
             connection.close()
 
-    async def connect(self, patience: float) -> UpstreamConnection:
+    async def connect(self, timeout: float) -> UpstreamConnection:
         """Open a connection to the first address that accepts one, each in its part of the time that is left."""
-        end = time.monotonic() + patience
+        end = time.monotonic() + timeout
         self._make_room()
-        addresses = await self._addresses(patience)
+        addresses = await self._addresses(timeout)
         for left in range(len(addresses), 0, -1):
             address = addresses[-left]
             try:
@@ -80,9 +80,9 @@ class NamedInstance(Instance):
                 connection.close()
         super().prune()
 
-    async def _addresses(self, patience: float) -> Sequence[str]:
+    async def _addresses(self, timeout: float) -> Sequence[str]:
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 return await self.host_name.known()
         except TimeoutError as error:
             raise UpstreamError("connect_timeout", "the service's name was not looked up in time") from error

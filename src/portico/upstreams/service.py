@@ -46,12 +46,12 @@ class Timeouts:
 class Retry:
     """How often a failed request is tried again, after which failures, and as what share of all requests at most.
 
-    `methods` are those that may be sent again although the service may have seen them. `elsewhere` are legs after which
-    it is only another instance that is tried.
+    `methods` are those that may be sent again although the service may have seen them. `elsewhere` are phases
+    after which only another instance is tried.
     """
 
     attempts: int = 2
-    legs: frozenset[str] = frozenset({"connect", "reset"})
+    phases: frozenset[str] = frozenset({"connect", "reset"})
     statuses: frozenset[int] = frozenset()
     budget: float = 0.2
     methods: frozenset[bytes] = IDEMPOTENT
@@ -149,13 +149,13 @@ class Service:
         """It could not be said that an instance is warmer: say so again."""
         self._deadlines.set(self, time.monotonic() + _AGAIN)
 
-    def has_rested(self, now: float) -> bool:
+    def has_ready(self, now: float) -> bool:
         """Whether there is an instance that did not ask to be left alone."""
-        return any(instance.rests_until <= now for instance in self.available)
+        return any(instance.backoff_until <= now for instance in self.available)
 
-    def resting(self, now: float) -> list[Instance]:
+    def backing_off(self, now: float) -> list[Instance]:
         """The instances that asked to be left alone for a while."""
-        return [instance for instance in self.available if instance.rests_until > now]
+        return [instance for instance in self.available if instance.backoff_until > now]
 
     def opens_in(self, now: float) -> float | None:
         """Where breakers alone keep requests from it: seconds until one lets pass again; else None."""
@@ -177,7 +177,7 @@ class Service:
 
     def is_outdone(self, instance: Instance, since: float) -> bool:
         """Whether an instance has begun no answer since then, and another one has."""
-        return instance.heard < since and any(other.heard >= since for other in self.available)
+        return instance.answered_at < since and any(other.answered_at >= since for other in self.available)
 
     def exceptions(self, now: float) -> Iterator[tuple[Instance, InstanceState]]:
         """Every instance that does not get its full share of the requests, or only because too many are out."""

@@ -78,7 +78,7 @@ class Deadlines:
     def _tick(self) -> None:
         self._handle = self._loop.call_later(RESOLUTION, self._tick)
         if self._turn is not None:
-            self._turn.hear()  # what came in time is not late because it waits to be heard
+            self._turn.process()  # what came in time is not late because it waits to be heard
         now = time.monotonic()
         first, self._next = self._next, int(now / RESOLUTION) + 1
         for slot in range(first, self._next):

@@ -45,7 +45,7 @@ class Entrance:
         else:
             self._acceptor.start()
 
-    def let_in(self) -> None:
+    def admit_waiting(self) -> None:
         """Take those who wait outside; to be called now and then. Else it is one a turn of the loop, however long."""
         self._acceptor.take(_TOGETHER)
 

@@ -130,7 +130,7 @@ class Frontend:
 
     def close_idle(self) -> None:
         """Close connections on which nothing runs; with `draining` set, the others close after their exchange."""
-        self.turn.hear()
+        self.turn.process()
         for connection in list(self.connections):
             try:
                 connection.close_if_idle()

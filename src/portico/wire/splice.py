@@ -40,7 +40,7 @@ class Source(Protocol):
     left: int
     """Bytes of content that are still to come."""
 
-    def content_moved(self, size: int) -> None:
+    def body_moved(self, size: int) -> None:
         """So many bytes of content came and went on."""
 
     def read_again(self) -> None:
@@ -126,8 +126,8 @@ class Splice:
         except OSError:  # BlockingIOError too: what comes next is nothing that could be moved, like urgent data
             self._end()
             return
-        source.content_moved(taken)
-        sink.content_moved(taken, rest)  # which may tell the source to pause
+        source.body_moved(taken)
+        sink.body_moved(taken, rest)  # which may tell the source to pause
         self._size = min(2 * self._size, _MOST)
         if rest or not taken:
             self._end()

@@ -30,9 +30,9 @@ class TurnProtocol(asyncio.Protocol):
     comes first.
     """
 
-    __slots__ = ("descriptor", "has_written", "is_direct", "outgoing", "side", "transport", "turn", "unheard")
+    __slots__ = ("descriptor", "has_written", "is_direct", "outgoing", "side", "transport", "turn", "pending")
 
-    place_in_turn: ClassVar[int] = 1
+    turn_order: ClassVar[int] = 1
     """Of two classes, the one with the lower number is heard and written first."""
     transport: asyncio.Transport
 
@@ -43,13 +43,13 @@ class TurnProtocol(asyncio.Protocol):
         anew whenever one of another class does.
         """
         super().__init_subclass__()
-        for name in ("data_received", "gather", "hear_all", "write_all"):
+        for name in ("data_received", "gather", "process_all", "write_all"):
             setattr(cls, name, _copy_of(TurnProtocol.__dict__[name]))
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self.side = turn.side_of(type(self))
-        self.unheard = b""
+        self.pending = b""
         """What was read in this turn and is yet to be heard."""
         self.descriptor = -1
         self.is_direct = False
@@ -68,19 +68,19 @@ class TurnProtocol(asyncio.Protocol):
         if len(data) >= LARGE_READ:
             self.turn.settle(self)
             try:
-                self.hear(data, monotonic())
+                self.process(data, monotonic())
             except FAULTS:
                 contain(self)
-        elif self.unheard:
-            self.unheard += data
+        elif self.pending:
+            self.pending += data
         else:
-            self.unheard = data
+            self.pending = data
             listeners = self.side.listeners
             if not listeners:
                 self.turn.plan()
             listeners.append(self)
 
-    def hear(self, data: bytes, now: float) -> None:
+    def process(self, data: bytes, now: float) -> None:
         """Take what was read; `now` is the monotonic time since when it could be heard."""
         raise NotImplementedError
 
@@ -126,18 +126,18 @@ class TurnProtocol(asyncio.Protocol):
         return self.is_direct
 
     @staticmethod
-    def hear_all(side: Side) -> None:
+    def process_all(side: Side) -> None:
         """Have everything heard that connections of this class have read."""
         while listeners := side.listeners:
             side.listeners = []
             now = monotonic()
             for listener in listeners:
-                data = listener.unheard
+                data = listener.pending
                 if not data:
                     continue  # it was heard meanwhile
-                listener.unheard = b""
+                listener.pending = b""
                 try:
-                    listener.hear(data, now)
+                    listener.process(data, now)
                 except FAULTS:
                     contain(listener)
 
@@ -205,7 +205,7 @@ class Turn:
         if side is None:
             side = Side(of)
             sides = {**self._sides, of: side}
-            self._sides = dict(sorted(sides.items(), key=lambda item: item[0].place_in_turn))
+            self._sides = dict(sorted(sides.items(), key=lambda item: item[0].turn_order))
         return side
 
     def plan(self) -> None:
@@ -214,18 +214,18 @@ class Turn:
             self._is_planned = True
             self.loop.call_soon(self._play)
 
-    def hear(self) -> None:
+    def process(self) -> None:
         """Have everything heard that was read so far."""
         for side in self._sides.values():
             if side.listeners:
-                side.of.hear_all(side)
+                side.of.process_all(side)
 
     def settle(self, listener: TurnProtocol) -> None:
         """Have heard what was read from one connection: something else has happened to it."""
-        data, listener.unheard = listener.unheard, b""
+        data, listener.pending = listener.pending, b""
         if data:
             try:
-                listener.hear(data, monotonic())
+                listener.process(data, monotonic())
             except FAULTS:
                 contain(listener)
 
@@ -233,7 +233,7 @@ class Turn:
         try:
             for side in self._sides.values():
                 if side.listeners:
-                    side.of.hear_all(side)
+                    side.of.process_all(side)
                     self._write()
         finally:
             self._is_planned = False

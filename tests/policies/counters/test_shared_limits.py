@@ -54,9 +54,9 @@ class Question:
         self.faults += 1
 
 
-async def _limits(patience: float = 60.0) -> tuple[SharedLimits, Link]:
+async def _limits(timeout: float = 60.0) -> tuple[SharedLimits, Link]:
     link = Link()
-    limits = SharedLimits(link, patience, {}, asyncio.get_running_loop())
+    limits = SharedLimits(link, timeout, {}, asyncio.get_running_loop())
     await limits.start()
     assert limits.is_up
     return limits, link
@@ -100,7 +100,7 @@ def test_everybody_hears_once_whatever_order_replies_come_in() -> None:
 
 def test_nobody_waits_for_long_and_it_heals() -> None:
     async def run() -> None:
-        limits, link = await _limits(patience=0.01)
+        limits, link = await _limits(timeout=0.01)
         link.answers_probes = False
         question = Question("a")
         limits.ask(question)

@@ -18,7 +18,7 @@ from portico.processes.control.state import State
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.runtime import Runtime
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 class HeldWorkers(Workers):
@@ -58,4 +58,4 @@ def test_so_many_may_ask_about_the_workers_and_no_more(tmp_path: Path) -> None:
             assert [answer.status_code for answer in await asyncio.gather(*admitted)] == [200] * len(targets)
             assert (await client.get("/admin/status")).status_code == 200
 
-    asyncio.run(asyncio.wait_for(play(), PATIENCE))
+    asyncio.run(asyncio.wait_for(play(), TIMEOUT))

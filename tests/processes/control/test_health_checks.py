@@ -15,7 +15,7 @@ from portico.processes.control import health as health_module
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.instance_states import InstanceStates
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 class Instance:
@@ -90,7 +90,7 @@ def play(scene: Scene) -> None:
             await one.stop()
             await other.stop()
 
-    asyncio.run(asyncio.wait_for(run(), PATIENCE))
+    asyncio.run(asyncio.wait_for(run(), TIMEOUT))
 
 
 def configured(check: str, *instances: str, more: str = "", services: str = "") -> Config:

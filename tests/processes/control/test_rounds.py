@@ -12,7 +12,7 @@ import pytest
 from portico.processes.control import rounds as rounds_module
 from portico.processes.control.rounds import Rounds
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 class Work:
@@ -38,7 +38,7 @@ class Work:
 
 
 def run(doing: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(doing, PATIENCE))
+    asyncio.run(asyncio.wait_for(doing, TIMEOUT))
 
 
 def test_all_who_ask_before_a_round_begins_share_it() -> None:

@@ -17,7 +17,7 @@ from portico.processes.control.state import State
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.runtime import Runtime
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 OPEN_METRICS = "application/openmetrics-text"
 
 
@@ -46,5 +46,5 @@ def test_a_page_of_a_kind_is_made_once_for_all_who_ask_for_it(tmp_path: Path, mo
             assert content_type.startswith(kind)
             assert page == f"page of {kind}".encode()
 
-    asyncio.run(asyncio.wait_for(play(), PATIENCE))
+    asyncio.run(asyncio.wait_for(play(), TIMEOUT))
     assert sorted(rendered) == [OPEN_METRICS, "text/plain"]

@@ -11,7 +11,7 @@ import pytest
 from portico.processes.control import watch as watch_module
 from portico.processes.control.watch import watch
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 @pytest.mark.parametrize("fails", ["files", "changed"])
@@ -46,7 +46,7 @@ def test_a_look_that_fails_is_not_the_last_one(
         watching = asyncio.create_task(watch(files, changed))
         await looked.wait()
         path.write_text("two")
-        await asyncio.wait_for(done.wait(), PATIENCE)
+        await asyncio.wait_for(done.wait(), TIMEOUT)
         watching.cancel()
         assert failures == 1
 

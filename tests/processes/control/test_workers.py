@@ -15,7 +15,7 @@ from portico.processes.control import workers as workers_module
 from portico.processes.control.workers import Workers
 from portico.processes.ipc import channel
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 class FakeWorker:
@@ -44,7 +44,7 @@ class FakeWorker:
 @pytest.fixture
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[FakeWorker], Awaitable[None]]], None]:
     """Plays a scene with one connected worker."""
-    monkeypatch.setattr(workers_module, "_COLLECT_TIMEOUT", 10 * PATIENCE)
+    monkeypatch.setattr(workers_module, "_COLLECT_TIMEOUT", 10 * TIMEOUT)
     monkeypatch.setattr(rounds_module, "_SHORTEST_PAUSE", 0.0)
 
     def run(scene: Callable[[FakeWorker], Awaitable[None]]) -> None:
@@ -66,7 +66,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[
                 server.close()
                 await server.wait_closed()
 
-        asyncio.run(asyncio.wait_for(connected(), PATIENCE))
+        asyncio.run(asyncio.wait_for(connected(), TIMEOUT))
 
     return run
 
@@ -109,7 +109,7 @@ def test_an_answer_to_an_earlier_collection_does_not_count(play: Play, monkeypat
     async def scene(worker: FakeWorker) -> None:
         monkeypatch.setattr(workers_module, "_COLLECT_TIMEOUT", 0.0)
         assert await worker.workers.running() == {"w": {"in_flight": 0}}, "what it reported last"
-        monkeypatch.setattr(workers_module, "_COLLECT_TIMEOUT", 10 * PATIENCE)
+        monkeypatch.setattr(workers_module, "_COLLECT_TIMEOUT", 10 * TIMEOUT)
         late = await worker.collected()
         caller = asyncio.create_task(worker.workers.running())
         number = await worker.collected()

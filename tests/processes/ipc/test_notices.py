@@ -9,14 +9,14 @@ def test_what_is_said_is_heard_in_order() -> None:
     notices = Notices()
     notices.say(SERVING)
     notices.say(ALIVE)
-    assert list(notices.heard()) == [(os.getpid(), SERVING), (os.getpid(), ALIVE)]
-    assert list(notices.heard()) == []
+    assert list(notices.received()) == [(os.getpid(), SERVING), (os.getpid(), ALIVE)]
+    assert list(notices.received()) == []
 
 
 def test_nobody_waits_for_a_supervisor_that_stands_still() -> None:
     notices = Notices()
     for _ in range(20_000):
         notices.say(ALIVE)
-    assert {word for _, word in notices.heard()} == {ALIVE}
+    assert {word for _, word in notices.received()} == {ALIVE}
     notices.say(SERVING)
-    assert list(notices.heard()) == [(os.getpid(), SERVING)]
+    assert list(notices.received()) == [(os.getpid(), SERVING)]

@@ -44,7 +44,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 def test_only_those_that_ask_are_replaced(world: World) -> None:
     for child in world.children[1:]:
-        world.supervisor._hear(child, FAILING)
+        world.supervisor._process(child, FAILING)
     world.look()
     assert world.begun == ["worker-1"]
 
@@ -52,7 +52,7 @@ def test_only_those_that_ask_are_replaced(world: World) -> None:
 def test_one_that_has_ended_since_or_leaves_needs_no_other(world: World) -> None:
     ended, leaving, _ = world.children
     for child in (ended, leaving):
-        world.supervisor._hear(child, FAILING)
+        world.supervisor._process(child, FAILING)
     ended.pid += 100
     leaving.is_leaving = True
     world.look()
@@ -61,9 +61,9 @@ def test_one_that_has_ended_since_or_leaves_needs_no_other(world: World) -> None
 
 def test_what_is_asked_during_a_rolling_restart_waits_for_its_end(world: World) -> None:
     first, second, _ = world.children
-    world.supervisor._hear(first, FAILING)
+    world.supervisor._process(first, FAILING)
     world.look()
-    world.supervisor._hear(second, FAILING)
+    world.supervisor._process(second, FAILING)
     world.look()
     assert world.begun == ["worker-0"]
     world.supervisor.roll = None

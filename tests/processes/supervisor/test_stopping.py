@@ -39,7 +39,7 @@ def test_whoever_is_ready_only_then_is_not_reported(
         supervisor.stopping = True
         listeners.close()
 
-        supervisor._hear(child, word)
+        supervisor._process(child, word)
         assert child.serves == (word == SERVING)
         with pytest.raises(BlockingIOError):
             systemd.recv(4096)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portico.core.errors import MessageError
-from portico.wire.http1.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk, encode_whole, whole_content
+from portico.wire.http1.chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk, encode_whole, whole_body
 
 some = settings(max_examples=150, deadline=None)
 
@@ -86,12 +86,12 @@ def test_any_bytes_are_decoded_or_refused(pieces: list[bytes]) -> None:
 @some
 @given(st.binary(max_size=40_000), st.lists(st.integers(0, 40_000), max_size=4))
 def test_a_whole_body_is_what_was_encoded(content: bytes, cuts: list[int]) -> None:
-    assert whole_content(b"".join(encode_whole(content))) == content
+    assert whole_body(b"".join(encode_whole(content))) == content
     marks = [0, *sorted({cut % (len(content) + 1) for cut in cuts} - {0, len(content)}), len(content)]
     chunks = [content[a:b] for a, b in pairwise(marks) if a < b]
     data = b"".join(b"".join(encode_chunk(chunk)) for chunk in chunks) + LAST_CHUNK
-    assert whole_content(data) == content
-    assert all(whole_content(data[:end]) is None for end in (len(data) - 1, len(data) // 2))
+    assert whole_body(data) == content
+    assert all(whole_body(data[:end]) is None for end in (len(data) - 1, len(data) // 2))
 
 
 ALPHABET = [b"0", b"1", b"5", b"a", b"\r\n", b"\r", b"\n", b"0\r\n\r\n", b"1\r\na\r\n", b";x=y", b"A: b\r\n", b"hello"]
@@ -100,7 +100,7 @@ ALPHABET = [b"0", b"1", b"5", b"a", b"\r\n", b"\r", b"\n", b"0\r\n\r\n", b"1\r\n
 @settings(max_examples=1500, deadline=None)
 @given(st.lists(st.sampled_from(ALPHABET), max_size=8))
 def test_what_is_taken_whole_is_what_the_decoder_reads(pieces: list[bytes]) -> None:
-    found = whole_content(b"".join(pieces) + LAST_CHUNK)
+    found = whole_body(b"".join(pieces) + LAST_CHUNK)
     if found is not None:
         decoder = ChunkedDecoder("upstream_malformed")
         assert decoder.feed(b"".join(pieces) + LAST_CHUNK) == found
@@ -108,5 +108,5 @@ def test_what_is_taken_whole_is_what_the_decoder_reads(pieces: list[bytes]) -> N
 
 
 def test_very_many_chunks_are_left_to_the_decoder() -> None:
-    assert whole_content(b"1\r\na\r\n" * 1000 + LAST_CHUNK) == b"a" * 1000
-    assert whole_content(b"1\r\na\r\n" * 2000 + LAST_CHUNK) is None
+    assert whole_body(b"1\r\na\r\n" * 1000 + LAST_CHUNK) == b"a" * 1000
+    assert whole_body(b"1\r\na\r\n" * 2000 + LAST_CHUNK) is None

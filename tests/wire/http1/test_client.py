@@ -10,7 +10,7 @@ from portico.core.errors import UpstreamError
 from portico.wire.deadlines import NEVER
 from portico.wire.http1 import client as client_module
 from portico.wire.http1.chunked import ChunkedDecoder
-from wire.world import Answered, Patience, UpstreamWorld
+from wire.world import Answered, Timeouts, UpstreamWorld
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -59,12 +59,12 @@ def test_bytes_that_were_there_before_a_request_are_not_its_response() -> None:
     world.wire.feed([OK])
     second = Answered(world.connection)
     head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-    world.connection.start(second, b"GET", head, False, Patience(), time.monotonic(), NEVER)
+    world.connection.start(second, b"GET", head, False, Timeouts(), time.monotonic(), NEVER)
     world.connection.end_body()
     world.connection.data_received(OK)
     world.loop.run()
     assert second.head is None
-    assert [error.leg for error in second.errors] == ["reset"]
+    assert [error.phase for error in second.errors] == ["reset"]
     assert world.wire.transport.written.count(b"GET") == 1, "the second request was not sent"
     assert world.wire.transport.closing
 
@@ -116,12 +116,12 @@ def test_how_a_lost_connection_ends_a_response(
     world.wire.feed([before] if before else [])
     world.wire.end(error)
     assert answered.body == body
-    assert (answered.ends, [each.leg for each in answered.errors]) == ((0, ["reset"]) if failed else (1, []))
+    assert (answered.ends, [each.phase for each in answered.errors]) == ((0, ["reset"]) if failed else (1, []))
     assert not world.connection.is_alive()
 
 
 @pytest.mark.parametrize(
-    ("before", "over", "leg"),
+    ("before", "over", "phase"),
     [
         (b"", False, "timeout"),
         (b"HTTP/1.1 200 O", False, "timeout"),
@@ -129,13 +129,13 @@ def test_how_a_lost_connection_ends_a_response(
         (OK, True, None),
     ],
 )
-def test_a_deadline(before: bytes, over: bool, leg: str | None) -> None:
+def test_a_deadline(before: bytes, over: bool, phase: str | None) -> None:
     world = UpstreamWorld()
     answered = world.start()
     world.wire.feed([before] if before else [])
     world.connection.deadline_passed()
     world.loop.run()
-    assert [each.leg for each in answered.errors] == ([leg] if leg else [])
+    assert [each.phase for each in answered.errors] == ([phase] if phase else [])
     assert answered.ends == int(over)
     assert world.wire.transport.closing
 
@@ -194,7 +194,7 @@ def test_either_one_hand_of_the_kernel_passes_a_long_response_on_or_the_transpor
     monkeypatch.setattr(answered, "response_sink", lambda: answered)
     connection, transport = world.connection, world.wire.transport
     connection.descriptor = 1 << 20  # nothing is written to it any more
-    connection.hear(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(20_000), 0.0)
+    connection.process(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + bytes(20_000), 0.0)
     for _ in range(pauses):
         connection.pause_reading()
         if after != "at once":
@@ -222,7 +222,7 @@ def test_a_receiver_that_closes_hears_nothing_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("leg", "reason"),
+    ("phase", "reason"),
     [
         ("connect", "upstream_refused"),
         ("connect_timeout", "upstream_timeout"),
@@ -231,8 +231,8 @@ def test_a_receiver_that_closes_hears_nothing_more() -> None:
         ("protocol", "upstream_malformed"),
     ],
 )
-def test_reason_of_each_leg(leg: str, reason: str) -> None:
-    assert UpstreamError(leg, "detail").reason == reason
+def test_reason_of_each_leg(phase: str, reason: str) -> None:
+    assert UpstreamError(phase, "detail").reason == reason
 
 
 # ---- faults: exceptions that nobody foresaw
@@ -276,7 +276,7 @@ def test_so_does_a_fault_in_what_the_loop_calls(
         case "loss":
             world.wire.end()
         case "time-out":
-            connection.awaited = connection.patience.response
+            connection.awaited = connection.timeouts.response
             connection.deadline_passed()
         case "pause":
             connection.pause_writing()
@@ -288,7 +288,7 @@ def test_so_does_a_fault_in_what_the_loop_calls(
             connection.decoder = ChunkedDecoder("upstream_malformed")
             connection.decoder._pending = b"2\r\nhi\r\n"
             connection.decoder.has_more = True
-            connection._rest()
+            connection._yield_turn()
             world.loop.run()
     assert answered.faults == 1
     assert not connection.is_alive()

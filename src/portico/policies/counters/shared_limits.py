@@ -1,6 +1,6 @@
 """Limits that all workers and gateways share, in Redis: questions of one turn of the event loop in one call.
 
-A question waits `patience` seconds at most. Who did not get an answer by then, or asks while Redis is known to be slow
+A question waits `timeout` seconds at most. Who did not get an answer by then, or asks while Redis is known to be slow
 or away, is told so and goes by what the policy says for that case. When that lasts, nobody waits for Redis again until
 a probe was answered in time.
 """
@@ -29,13 +29,13 @@ _REFUSED_FOR: Final = 1.0
 """Seconds at most for which a refusal is repeated without asking: whoever empties a limit in Redis sees it soon."""
 _REFUSED: Final = 50_000
 _LATE_FOR: Final = 0.1
-"""Seconds, or five times the patience, for which every answer is late before Redis is asked no more: on a busy machine
+"""Seconds, or five times the timeout, for which every answer is late before Redis is asked no more: on a busy machine
 a single stall is common, and Redis counts what it is asked, however late."""
 _PAUSES: Final = (0.05, 2.0)
 """Seconds between probes, doubled each time from the one to the other."""
 _STEADY: Final = 10.0
 """Seconds of service after which the first pause is the short one again."""
-_CONNECT_PATIENCE: Final = 2.0
+_CONNECT_TIMEOUT: Final = 2.0
 _GIVEN_UP: Final = 2.0
 """Seconds of silence after which a connection is replaced: the other end may be gone without a word."""
 _FAULT: Final = "a request failed behind the limits that are shared"
@@ -75,10 +75,10 @@ class _Call:
 
 
 class SharedLimits:
-    """Asks Redis through a `link`; `patience` is how long a question may wait, in seconds."""
+    """Asks Redis through a `link`; `timeout` is how long a question may wait, in seconds."""
 
-    def __init__(self, link: Link, patience: float, fallbacks: dict[str, int], loop: asyncio.AbstractEventLoop) -> None:
-        self.patience = patience
+    def __init__(self, link: Link, timeout: float, fallbacks: dict[str, int], loop: asyncio.AbstractEventLoop) -> None:
+        self.timeout = timeout
         self.is_up = False
         """Whether Redis answers in time, as far as is known."""
         self.fallbacks = fallbacks
@@ -127,7 +127,7 @@ class SharedLimits:
         if not self.is_up:  # since they asked
             _go_on_without(questions)
             return
-        call = _Call(questions, self._loop.time() + self.patience)
+        call = _Call(questions, self._loop.time() + self.timeout)
         self._calls.append(call)
         keys = [key for question in questions for key in question.keys]
         arguments = [each for question in questions for each in question.arguments]
@@ -141,7 +141,7 @@ class SharedLimits:
 
     def _answered(self, call: _Call, reply: list[int] | Exception) -> None:
         if call.is_over:
-            self._heard()
+            self._received()
             return
         if isinstance(reply, Exception):
             self._link.close()  # another server may have taken over: the next connection finds it
@@ -171,20 +171,20 @@ class SharedLimits:
         self._watching = False
         if self._calls:
             call, now = self._calls[0], self._loop.time()
-            if now - call.due > self.patience / 2 and not call.is_excused:
+            if now - call.due > self.timeout / 2 and not call.is_excused:
                 call.is_excused = True  # the worker itself was busy: perhaps the question has only just gone out
-                call.due = now + self.patience
+                call.due = now + self.timeout
             if now >= call.due:
                 self._give_up_on(call, now)
             self._watch()
 
     def _give_up_on(self, call: _Call, now: float) -> None:
         """Its questions go on without an answer; so does everybody else, if none came in time lately."""
-        sent = call.due - self.patience
+        sent = call.due - self.timeout
         if self._late_since is None:
             self._late_since = sent
-        if now - self._late_since >= max(_LATE_FOR, 5 * self.patience):
-            self._fail(f"no answer within {self.patience * 1000:g} ms")
+        if now - self._late_since >= max(_LATE_FOR, 5 * self.timeout):
+            self._fail(f"no answer within {self.timeout * 1000:g} ms")
             return
         self._calls.remove(call)
         call.is_over = True
@@ -207,9 +207,9 @@ class SharedLimits:
         if not self.is_up:
             return
         logger.warning("Redis does not serve limits: each goes by its fallback", extra={"reason": problem})
-        self._let_go()
+        self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         """Let all who wait go on without an answer."""
         self.is_up = False
         self._late_since = None
@@ -222,7 +222,7 @@ class SharedLimits:
         for questions in (*(call.questions for call in calls), gathered):
             _go_on_without(questions)
 
-    def _heard(self) -> None:
+    def _received(self) -> None:
         """Something came, if late."""
         self._silent_since = None
         self._stirred.set()
@@ -233,7 +233,7 @@ class SharedLimits:
         """Connect, and see to it from now on that there is a connection; does not wait long for the first."""
         self._tending = endless(self._tend(), "the connection to Redis")
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CONNECT_PATIENCE):
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
                 await self._tried.wait()
 
     def close(self) -> None:
@@ -241,7 +241,7 @@ class SharedLimits:
         if self._tending is not None:
             self._tending.cancel()
         self._link.close()
-        self._let_go()
+        self._release()
 
     async def _tend(self) -> None:
         """While Redis serves, wait until it does not; while it does not, try it now and then."""
@@ -270,10 +270,10 @@ class SharedLimits:
                 logger.warning("Redis does not serve limits: each goes by its fallback", extra={"reason": problem})
                 told = True
             self._tried.set()
-            await self._rest(pause)
+            await self._back_off(pause)
             pause = min(2 * pause, longest)
 
-    async def _rest(self, pause: float) -> None:
+    async def _back_off(self, pause: float) -> None:
         """A first pause ends with the first sign of life; later ones do not: what comes and goes must not flap."""
         if pause > _PAUSES[0]:
             await asyncio.sleep(pause)
@@ -291,7 +291,7 @@ class SharedLimits:
             self._link.close()
         try:
             if not self._link.is_open:
-                async with asyncio.timeout(_CONNECT_PATIENCE):
+                async with asyncio.timeout(_CONNECT_TIMEOUT):
                     await self._link.open()
         except Exception as error:  # OSError, TimeoutError, and what redis-py raises
             return f"no connection: {reason(error)}"
@@ -301,7 +301,7 @@ class SharedLimits:
         answer: asyncio.Future[str] = self._loop.create_future()
 
         def told(reply: list[int] | Exception) -> None:
-            self._heard()
+            self._received()
             if isinstance(reply, Exception):
                 self._link.close()
             if not answer.done():
@@ -309,11 +309,11 @@ class SharedLimits:
 
         def missed() -> None:
             if not answer.done():
-                answer.set_result(f"no answer within {self.patience * 1000:g} ms")
+                answer.set_result(f"no answer within {self.timeout * 1000:g} ms")
 
         self._silent_since = time.monotonic()
         self._link.run(*_PROBE, told)
-        self._after_reading(self._loop.time() + self.patience, missed)
+        self._after_reading(self._loop.time() + self.timeout, missed)
         return await answer
 
 

@@ -190,7 +190,7 @@ class Registry:
             self._drop(key, "deregistered")
 
     def tick(self) -> None:
-        """What time does: instances that are kept here expire, and so does patience with lost ones."""
+        """What time does: instances that are kept here expire, and so does timeout with lost ones."""
         now = time.monotonic()
         for key, entry in list(self.entries.items()):
             if entry.source == "admin" and entry.seconds_left(now) <= 0:

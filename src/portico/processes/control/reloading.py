@@ -14,7 +14,7 @@ from portico.processes.ipc.runtime import Runtime
 
 logger: Final = logging.getLogger("portico.control")
 
-_PATIENCE: Final = 15.0
+_TIMEOUT: Final = 15.0
 """Seconds for all workers to have a new configuration in use."""
 _ADMISSION_PAUSE: Final = 0.25
 """Seconds between two configurations that were made for services that come and go."""
@@ -110,7 +110,7 @@ class Reloading:
         await state.discovery.follow(config)
         state.workers.keep_health(state.health.states())
         state.workers.publish(config, state.generation)
-        return await state.workers.adoption(state.generation, _PATIENCE)
+        return await state.workers.adoption(state.generation, _TIMEOUT)
 
     def _read(self) -> Config:
         try:

@@ -80,9 +80,9 @@ class Workers:
         """Have the health of these instances for workers that are sent a configuration, and forget that of others."""
         self._health = {key: states[key] for key in self._health if key in states}
 
-    async def adoption(self, generation: int, patience: float) -> dict[str, str]:
+    async def adoption(self, generation: int, timeout: float) -> dict[str, str]:
         """Wait until every worker serves by `generation`; those that do not, each with the reason."""
-        end = asyncio.get_running_loop().time() + patience
+        end = asyncio.get_running_loop().time() + timeout
         while any(self._generation(worker) < generation for worker in self._writers):
             try:
                 async with asyncio.timeout_at(end):

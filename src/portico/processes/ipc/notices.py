@@ -36,7 +36,7 @@ class Notices:
         with contextlib.suppress(OSError):
             os.write(self._writer, b"%d %s\n" % (os.getpid(), word.encode()))
 
-    def heard(self) -> Iterator[tuple[int, str]]:
+    def received(self) -> Iterator[tuple[int, str]]:
         """What came since: process id and word."""
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self.reader, _READ):
@@ -49,8 +49,8 @@ class Notices:
         """Close the end that is the supervisor's: in a child."""
         os.close(self.reader)
 
-    async def keep_saying_alive(self, patience: float) -> None:
-        """Say so, often enough for a supervisor that takes `patience` seconds of silence for a hang."""
+    async def keep_saying_alive(self, timeout: float) -> None:
+        """Say so, often enough for a supervisor that takes `timeout` seconds of silence for a hang."""
         while True:
             self.say(ALIVE)
-            await asyncio.sleep(min(_BEAT, patience / 4))
+            await asyncio.sleep(min(_BEAT, timeout / 4))

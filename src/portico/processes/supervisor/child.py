@@ -16,7 +16,7 @@ KILL_GRACE: Final = 2.0
 
 _BACKOFF: Final = 0.1
 _BACKOFF_LIMIT: Final = 5.0
-_START_PATIENCE: Final = 60.0
+_START_TIMEOUT: Final = 60.0
 """Seconds that a process has at least to come up, in which it may be too busy to report."""
 _STEADY: Final = 10.0
 """Seconds after which a process counts as having started well, so that its next restart is immediate again."""
@@ -38,7 +38,7 @@ class Child:
 
     pid: int = 0
     started: float = 0.0
-    heard: float = 0.0
+    last_report: float = 0.0
     serves: bool = False
     is_leaving: bool = False
     is_replacement: bool = False
@@ -57,7 +57,7 @@ class Child:
 
     def note_start(self, pid: int) -> None:
         self.pid = pid
-        self.started = self.heard = time.monotonic()
+        self.started = self.last_report = time.monotonic()
         self.serves = False
         self.deadline = math.inf
 
@@ -79,16 +79,16 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    def leave(self, number: int, patience: float) -> None:
-        """Ask it to end for good, within `patience` seconds and a grace."""
+    def leave(self, number: int, timeout: float) -> None:
+        """Ask it to end for good, within `timeout` seconds and a grace."""
         self.is_leaving = True
-        self.deadline = time.monotonic() + patience + KILL_GRACE
+        self.deadline = time.monotonic() + timeout + KILL_GRACE
         self.signal(number)
 
-    def end_if_hung(self, patience: float, now: float) -> bool:
-        """Whether it was silent for `patience` seconds and has just been told to end, with its traceback."""
-        patience = patience if self.serves else max(patience, _START_PATIENCE)
-        if not (self.pid and self.beats and math.isinf(self.deadline)) or now - self.heard <= patience:
+    def end_if_hung(self, timeout: float, now: float) -> bool:
+        """Whether it was silent for `timeout` seconds and has just been told to end, with its traceback."""
+        timeout = timeout if self.serves else max(timeout, _START_TIMEOUT)
+        if not (self.pid and self.beats and math.isinf(self.deadline)) or now - self.last_report <= timeout:
             return False
         self.deadline = now + KILL_GRACE
         self.signal(signal.SIGABRT)

@@ -105,7 +105,7 @@ class EmbeddedRedis:
             self._connection = None
 
     def _note_sign_of_life(self) -> None:
-        self.child.heard = time.monotonic()
+        self.child.last_report = time.monotonic()
         if not self.child.serves:
             self.child.serves = True
             logger.info("%s serves", NAME, extra={"pid": self.child.pid, "program": str(self._program)})

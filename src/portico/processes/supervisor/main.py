@@ -77,7 +77,7 @@ class Supervisor:
         self.was_ready = False
         self.reload_asked = False
         self.stopping = False
-        self.impatient = False
+        self.cut_short = False
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; a second SIGINT cuts the drain short."""
@@ -209,13 +209,13 @@ class Supervisor:
                 self._heed(number)
         if self.notices.reader in readable:
             children = {child.pid: child for child in self.children}
-            for pid, word in self.notices.heard():
+            for pid, word in self.notices.received():
                 if pid in children:
-                    self._hear(children[pid], word)
+                    self._process(children[pid], word)
 
     def _heed(self, number: int) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
-            self.impatient = self.impatient or (self.stopping and number == signal.SIGINT)
+            self.cut_short = self.cut_short or (self.stopping and number == signal.SIGINT)
             self.stopping = True
         elif number == signal.SIGHUP:
             self.reload_asked = True
@@ -242,8 +242,8 @@ class Supervisor:
         self.children.append(child)
         self._start(child)
 
-    def _hear(self, child: Child, word: str) -> None:
-        child.heard = time.monotonic()
+    def _process(self, child: Child, word: str) -> None:
+        child.last_report = time.monotonic()
         if word == SERVING:
             child.serves = True
             if child.is_worker:
@@ -302,14 +302,14 @@ class Supervisor:
 
     def _end_hung(self) -> None:
         now = time.monotonic()
-        patience = self.limits.hang_timeout
-        if now - self.looked > patience / 2:  # it was this process that stood still
+        timeout = self.limits.hang_timeout
+        if now - self.looked > timeout / 2:  # it was this process that stood still
             for child in self.children:
-                child.heard = now
+                child.last_report = now
         self.looked = now
         for child in self.children:
-            if child.end_if_hung(patience, now):
-                extra = {"child": child.name, "pid": child.pid, "silent": f"{patience:g}s"}
+            if child.end_if_hung(timeout, now):
+                extra = {"child": child.name, "pid": child.pid, "silent": f"{timeout:g}s"}
                 logger.error("a process hangs and is ended", extra=extra)
             child.end_if_overdue(now)
 
@@ -322,12 +322,12 @@ class Supervisor:
         workers = [child for child in self.children if child.is_worker]
         for worker in workers:
             worker.signal(signal.SIGTERM)
-        let_in_until = time.monotonic() + self.limits.drain_delay + ACCEPT_GRACE
-        self._wait_for(workers, let_in_until)
+        accept_until = time.monotonic() + self.limits.drain_delay + ACCEPT_GRACE
+        self._wait_for(workers, accept_until)
         for listener in self.listeners.public:
             turn_away(listener)
         self.listeners.close()  # the workers close theirs when they have taken who is on the way
-        self._stop(workers, let_in_until + self.limits.drain_timeout)
+        self._stop(workers, accept_until + self.limits.drain_timeout)
         users = [child for child in self.children if child.name != REDIS]
         self._stop(users, time.monotonic() + 2)
         self._stop(self.children, time.monotonic() + 2)
@@ -344,7 +344,7 @@ class Supervisor:
 
     def _wait_for(self, children: list[Child], end: float, *, patient: bool = False) -> None:
         """Until they have ended, or until `end`, or until somebody presses Ctrl-C once more."""
-        while any(child.pid for child in children) and (patient or not self.impatient):
+        while any(child.pid for child in children) and (patient or not self.cut_short):
             left = end - time.monotonic()
             if left <= 0:
                 return

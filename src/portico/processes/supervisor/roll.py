@@ -13,12 +13,12 @@ logger: Final = logging.getLogger("portico.supervisor")
 
 
 class Roll:
-    """One after the other; `begin` starts a process, `patience` is how long running requests may take."""
+    """One after the other; `begin` starts a process, `timeout` is how long running requests may take."""
 
-    def __init__(self, workers: list[Child], begin: Callable[[Child], None], patience: float) -> None:
+    def __init__(self, workers: list[Child], begin: Callable[[Child], None], timeout: float) -> None:
         self._waiting = workers
         self._begin = begin
-        self._patience = patience
+        self._timeout = timeout
         self._old: Child | None = None
         self._new: Child | None = None
         logger.info("rolling restart: every worker is replaced", extra={"workers": len(workers)})
@@ -31,7 +31,7 @@ class Roll:
         if old.is_leaving:
             return bool(old.pid) or self._take_next()
         if new.serves:
-            old.leave(signal.SIGUSR1, self._patience)
+            old.leave(signal.SIGUSR1, self._timeout)
             return True
         if new.pid:
             return True

@@ -48,7 +48,7 @@ _UPKEEP_INTERVAL: Final = 3.0
 _DRAIN_STEP: Final = 0.05
 _LAST_HANDSHAKES: Final = 0.2
 """Seconds from when the supervisor turns new connections away until those that had begun have come in."""
-_NEWS_PATIENCE: Final = 1.0
+_NEWS_TIMEOUT: Final = 1.0
 """Seconds that a worker waits to hear from control before it serves: of how instances are, and which are registered."""
 _LAST_QUESTIONS: Final = 5.0
 """Seconds after which nobody asks a Redis any more that was named before: requests hold on to their snapshot."""
@@ -141,7 +141,7 @@ class _Worker:
             await self._hear_news()
         for entrance in self.entrances:
             await entrance.open()
-        self.overload.start(loop, self._let_in)
+        self.overload.start(loop, self._admit_waiting)
         self.notices.say(SERVING)
         memory.settle()
         await self.stopping.wait()
@@ -174,7 +174,7 @@ class _Worker:
 
     async def _hear_news(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_NEWS_PATIENCE):
+            async with asyncio.timeout(_NEWS_TIMEOUT):
                 await self.informed.wait()
 
     def _stop(self) -> None:
@@ -204,9 +204,9 @@ class _Worker:
         for entrance in self.entrances:
             entrance.server.draining = True
 
-    def _let_in(self) -> None:
+    def _admit_waiting(self) -> None:
         for entrance in self.entrances:
-            entrance.let_in()
+            entrance.admit_waiting()
 
     def _close_entrances(self, *, take_waiting: bool) -> None:
         for entrance in self.entrances:
@@ -237,10 +237,10 @@ class _Worker:
     def _is_trusted(self, address: str) -> bool:
         return is_in(address, self.gateway.snapshot.trusted_proxies)
 
-    async def _drain(self, patience: float) -> None:
-        """Let running exchanges finish, `patience` seconds at most."""
+    async def _drain(self, timeout: float) -> None:
+        """Let running exchanges finish, `timeout` seconds at most."""
         self.http.close_idle()
-        end = time.monotonic() + patience
+        end = time.monotonic() + timeout
         while self._is_busy() and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(_DRAIN_STEP)
         if self.http.connections:
@@ -344,7 +344,7 @@ class _Worker:
 
         Raises what nobody foresaw.
         """
-        replaced = letting_go(chain(self.config.parts(), self.gateway.snapshot.places.parts()))
+        replaced = letting_go(chain(self.config.parts(), self.gateway.snapshot.matcher.parts()))
         try:
             with without_collections():
                 config = await in_slices(loading(dumped))
@@ -374,7 +374,7 @@ class _Worker:
             if replaced is not None:
                 self.loop.call_later(_LAST_QUESTIONS, replaced.close)
         elif self.shared is not None:
-            self.shared.patience = config.gateway.redis_timeout
+            self.shared.timeout = config.gateway.redis_timeout
 
     def _report_ejection(self, upstream: str, url: str, after_failure: bool) -> None:
         """Control without an answer: while it is away, so are active checks."""

@@ -144,7 +144,7 @@ class ChunkedDecoder:
         return end + 4
 
 
-def whole_content(data: bytes) -> bytes | None:
+def whole_body(data: bytes) -> bytes | None:
     """The content of a body that is all of `data`; None for anything else, also with trailers or very many chunks."""
     if not data.endswith(LAST_CHUNK):
         return None

@@ -19,7 +19,7 @@ from portico.core.exchange import Sink
 from portico.core.faults import FAULTS, contain
 from portico.core.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
 from portico.wire.deadlines import NEVER, Deadlines
-from portico.wire.http1.chunked import ChunkedDecoder, encode_chunk, last_chunk, whole_content
+from portico.wire.http1.chunked import ChunkedDecoder, encode_chunk, last_chunk, whole_body
 from portico.wire.http1.grammar import is_hopeless
 from portico.wire.http1.response_heads import HEAD_LIMIT, ResponseHeads
 from portico.wire.lastwords import LastWords
@@ -53,7 +53,7 @@ class State(Enum):
 _IDLE, _AWAITING, _BODY, _TUNNEL, _CLOSED = State
 
 
-class Patience(Protocol):
+class ResponseTimeouts(Protocol):
     """Seconds to wait: until the response's head, and between pieces of either body.
 
     After `silence` without a head, which is `response` at most, the receiver hears of it.
@@ -133,15 +133,15 @@ class UpstreamConnection(TurnProtocol):
     __slots__ = (
         # as long as the connection
         "buffer", "deadline", "deadlines", "heads", "idle_since", "keep_alive_timeout", "paused",
-        "remote", "resting", "splice", "stalled", "state", "wakes",
+        "remote", "yielding", "splice", "stalled", "state", "wakes",
         # as long as an exchange
-        "awaited", "bodiless", "by_steps", "chunked", "decoder", "head", "heard", "interims", "keep_alive",
-        "last_words", "left", "patience", "pieces", "receiver", "request_done", "scanned", "total_deadline", "upgrade",
+        "awaited", "bodiless", "by_steps", "chunked", "decoder", "head", "received", "interims", "keep_alive",
+        "last_words", "left", "timeouts", "pieces", "receiver", "request_done", "scanned", "total_deadline", "upgrade",
         "websocket_key",
     )
     # fmt: on
 
-    place_in_turn = 0  # a response may free what a request waits for
+    turn_order = 0  # a response may free what a request waits for
 
     awaited: float
     total_deadline: float
@@ -163,7 +163,7 @@ class UpstreamConnection(TurnProtocol):
         self.remote = ""
         """The address that it leads to, where its instance has several."""
         self.receiver: ResponseReceiver | None = None
-        self.paused = self.resting = self.stalled = self.heard = False
+        self.paused = self.yielding = self.stalled = self.received = False
         self.request_done = True
         self.upgrade = b""
         self.scanned = self.interims = 0
@@ -173,7 +173,7 @@ class UpstreamConnection(TurnProtocol):
 
     # ---- the transport's calls
 
-    def hear(self, data: bytes, now: float) -> None:
+    def process(self, data: bytes, now: float) -> None:
         """Take what was read: mostly a response that is all there, with a head like one before it."""
         receiver = self.receiver
         try:
@@ -185,17 +185,17 @@ class UpstreamConnection(TurnProtocol):
                     rest = data[len(head.raw) :]
                 whole: bytes | None = rest
                 if head.framing != len(rest):
-                    whole = whole_content(rest) if head.framing == CHUNKED else None
+                    whole = whole_body(rest) if head.framing == CHUNKED else None
                 if whole is not None and receiver.response_whole(head, whole, now):
                     return
             if len(data) >= LARGE_READ:
-                self._rest()
-            self._hear_in_steps(data)
+                self._yield_turn()
+            self._process_in_steps(data)
         except FAULTS:
             self.keep_receiver(receiver)
             raise
 
-    def _hear_in_steps(self, data: bytes) -> None:
+    def _process_in_steps(self, data: bytes) -> None:
         try:
             if self.state is _BODY:
                 self._take_body(data)
@@ -203,7 +203,7 @@ class UpstreamConnection(TurnProtocol):
                 self.outgoing = b""
                 self._fail("reset", "the service sent bytes that nobody asked for")
             elif self.state is _AWAITING:
-                self.heard = True
+                self.received = True
                 self.buffer = self.buffer + data if self.buffer else data
                 while self.state is _AWAITING and self.buffer and self._read_head():
                     pass
@@ -227,12 +227,12 @@ class UpstreamConnection(TurnProtocol):
         """The connection is gone: so hears the exchange, if there is one."""
         self._end_splice()
         if exc is not None and self.last_words is not None and (data := self.last_words.read()):
-            self._hear_in_steps(data)
+            self._process_in_steps(data)
         if self.state is _BODY and self.head.framing == UNTIL_CLOSE and exc is None:
             self.keep_alive = False
             self._end()
         elif self.state in (_AWAITING, _BODY):
-            when = "in the middle of its response" if self.heard else "before it answered"
+            when = "in the middle of its response" if self.received else "before it answered"
             self._fail("reset", f"the service closed the connection {when}")
         elif self.state is _TUNNEL:
             self._lose_tunnel(exc)
@@ -258,7 +258,7 @@ class UpstreamConnection(TurnProtocol):
         if self.state is _AWAITING and self._waits_on():
             return
         if self.state in (_AWAITING, _BODY):
-            what = "go on with its response" if self.heard else "answer"
+            what = "go on with its response" if self.received else "answer"
             self._fail("timeout", f"the service did not {what} in time")
         else:
             self.close()
@@ -266,7 +266,7 @@ class UpstreamConnection(TurnProtocol):
     def _waits_on(self) -> bool:
         """Whether there is more time for a response; each time that it is twice as long, the receiver hears of it."""
         now, waited = time.monotonic(), self.awaited
-        self.awaited = min(2 * waited, self.patience.response)
+        self.awaited = min(2 * waited, self.timeouts.response)
         if waited >= self.awaited or now >= self.total_deadline or self.receiver is None:
             return False
         self.deadlines.set(self, min(now + self.awaited - waited, self.total_deadline))
@@ -281,7 +281,7 @@ class UpstreamConnection(TurnProtocol):
         method: bytes,
         head: bytes,
         chunked: bool,
-        patience: Patience,
+        timeouts: ResponseTimeouts,
         now: float,
         total_deadline: float,
         upgrade: bytes = b"",
@@ -294,7 +294,7 @@ class UpstreamConnection(TurnProtocol):
         self.chunked = chunked
         self.pieces = 0
         self.websocket_key = websocket_key
-        self.start_whole(receiver, method, head, patience, now, total_deadline)
+        self.start_whole(receiver, method, head, timeouts, now, total_deadline)
         self.request_done = False
         if upgrade:
             self.upgrade = upgrade
@@ -305,11 +305,11 @@ class UpstreamConnection(TurnProtocol):
         receiver: ResponseReceiver,
         method: bytes,
         head: bytes,
-        patience: Patience,
+        timeouts: ResponseTimeouts,
         now: float,
         total_deadline: float,
     ) -> None:
-        """Begin a request that has no content, or of which all is in `head`, or follows by `send_behind`.
+        """Begin a request that has no content, or of which all is in `head`, or follows by `send_rest`.
 
         `now` is the monotonic time, `total_deadline` the moment when all must be over, `NEVER` for none.
         """
@@ -317,8 +317,8 @@ class UpstreamConnection(TurnProtocol):
         self.state = _AWAITING
         self.has_written = False
         self.by_steps = self.bodiless = method == b"HEAD"
-        self.patience = patience
-        self.awaited = silence = patience.silence
+        self.timeouts = timeouts
+        self.awaited = silence = timeouts.silence
         self.total_deadline = total_deadline
         self.gather(head)
         deadline = now + silence
@@ -328,7 +328,7 @@ class UpstreamConnection(TurnProtocol):
         if deadline < self.wakes:
             self.deadlines.set(self, deadline)
 
-    def send_behind(self, content: bytes) -> None:
+    def send_rest(self, content: bytes) -> None:
         """All of the request's content, of the length that its head says."""
         self.put(content)
 
@@ -366,7 +366,7 @@ class UpstreamConnection(TurnProtocol):
         self.state = _CLOSED
         self.receiver = None
         self._forget_last_words()
-        self.deadlines.set(self, time.monotonic() + self.patience.idle)
+        self.deadlines.set(self, time.monotonic() + self.timeouts.idle)
         self.write_out()
         self.transport.close()
 
@@ -383,26 +383,26 @@ class UpstreamConnection(TurnProtocol):
         if self.paused:
             self.paused = False
             if self.state is _BODY and self.decoder is not None and self.decoder.has_more:
-                self._rest()
-            elif not self.resting and not self.transport.is_closing():
+                self._yield_turn()
+            elif not self.yielding and not self.transport.is_closing():
                 self._read_on()
             self._progress()
 
-    def _rest(self) -> None:
+    def _yield_turn(self) -> None:
         """Let others have their turn before this service is read from again."""
-        if not self.resting and not self.transport.is_closing():
-            self.resting = True
+        if not self.yielding and not self.transport.is_closing():
+            self.yielding = True
             self.transport.pause_reading()
-            self.turn.loop.call_soon(self._rested)
+            self.turn.loop.call_soon(self._resume_turn)
 
     @_contained
-    def _rested(self) -> None:
-        self.resting = False
+    def _resume_turn(self) -> None:
+        self.yielding = False
         if self.paused:
             return
         if self.state is _BODY and self.decoder is not None and self.decoder.has_more:
-            self._hear_in_steps(b"")
-        if not self.resting and not self.paused and not self.transport.is_closing():
+            self._process_in_steps(b"")
+        if not self.yielding and not self.paused and not self.transport.is_closing():
             self._read_on()
 
     def _read_on(self) -> None:
@@ -420,9 +420,9 @@ class UpstreamConnection(TurnProtocol):
 
     def _is_long(self) -> bool:
         """Whether the kernel may pass on most of what is still to come."""
-        return self.state is _BODY and self.left >= LONG and self.descriptor >= 0 and not self.unheard
+        return self.state is _BODY and self.left >= LONG and self.descriptor >= 0 and not self.pending
 
-    def content_moved(self, size: int) -> None:
+    def body_moved(self, size: int) -> None:
         """The kernel passed content on, which is not to be read here any more."""
         self.left -= size
         self._progress()
@@ -484,8 +484,8 @@ class UpstreamConnection(TurnProtocol):
     def _progress(self) -> None:
         """Something moved: set the next deadline."""
         if not self.paused and self.state is not _TUNNEL:
-            patience = self.patience
-            deadline = time.monotonic() + (patience.idle if self.state is _BODY else self.awaited)
+            timeouts = self.timeouts
+            deadline = time.monotonic() + (timeouts.idle if self.state is _BODY else self.awaited)
             if deadline > self.total_deadline:
                 deadline = self.total_deadline
             self.deadline = deadline
@@ -519,10 +519,10 @@ class UpstreamConnection(TurnProtocol):
         receiver = self.receiver
         assert receiver is not None
         self._forget_waiting()
-        whole = rest if framing == len(rest) else whole_content(rest) if framing == CHUNKED else None
+        whole = rest if framing == len(rest) else whole_body(rest) if framing == CHUNKED else None
         if whole is not None and not self.paused and receiver.response_whole(head, whole, time.monotonic()):
             return False
-        self.heard = True
+        self.received = True
         self.head = head
         self.keep_alive = head.keep_alive and framing != UNTIL_CLOSE
         self.keep_alive_timeout = head.keep_alive_timeout
@@ -543,7 +543,7 @@ class UpstreamConnection(TurnProtocol):
 
     def _forget_waiting(self) -> None:
         """The final head is here: what was noted while it was waited for is nothing to the next exchange."""
-        self.heard = False
+        self.received = False
         self.interims = 0
         self.upgrade = b""
 
@@ -589,7 +589,7 @@ class UpstreamConnection(TurnProtocol):
         if self.decoder is not None:
             data = self.decoder.feed(data)
             if self.decoder.has_more:
-                self._rest()
+                self._yield_turn()
             ended = self.decoder.done
             surplus = bool(self.decoder.rest)
         elif self.left == UNTIL_CLOSE:
@@ -610,13 +610,13 @@ class UpstreamConnection(TurnProtocol):
             return
         self._progress()
         if len(data) >= LARGE and self._is_long() and not self.paused:
-            self._rest()  # what was written so far is with the kernel by then: see `_read_on`
+            self._yield_turn()  # what was written so far is with the kernel by then: see `_read_on`
 
     def _end(self) -> None:
         """The response is whole."""
         receiver, self.receiver = self.receiver, None
         self.state = _IDLE
-        self.heard = False
+        self.received = False
         self._forget_last_words()
         if self.paused:
             self.paused = False
@@ -635,8 +635,8 @@ class UpstreamConnection(TurnProtocol):
             self.last_words.close()
             self.last_words = None
 
-    def _fail(self, leg: str, detail: str) -> None:
+    def _fail(self, phase: str, detail: str) -> None:
         receiver = self.receiver
         self.close()
         if receiver is not None:
-            receiver.upstream_failed(UpstreamError(leg, detail))
+            receiver.upstream_failed(UpstreamError(phase, detail))

@@ -81,10 +81,10 @@ _BODILESS, _LENGTH, _CHUNKED, _TO_CLOSE, _RAW = BodyMode
 class _Nobody:
     """A closed connection's receiver."""
 
-    def _hear(self, *what: object) -> None:
+    def _ignore(self, *what: object) -> None:
         """Nothing comes of it."""
 
-    body_received = body_ended = body_failed = pause_writing = resume_writing = going_away = finished = _hear
+    body_received = body_ended = body_failed = pause_writing = resume_writing = going_away = finished = _ignore
 
 
 _NOBODY: Final = _Nobody()
@@ -107,7 +107,7 @@ class ServerConnection(TurnProtocol):
     __slots__ = (
         # as long as the connection
         "advancing", "buffer", "client", "deadline", "heads", "origin", "peer_closed", "planned",
-        "reading_paused", "resting", "server", "state", "unsent", "wakes", "writing_paused",
+        "reading_paused", "yielding", "server", "state", "unsent", "wakes", "writing_paused",
         # as long as an exchange
         "awaits_continue", "body_since", "bytes_in", "bytes_out", "bytes_out_before", "decoder", "head_begun",
         "keep_alive", "left", "mode", "paused_at", "probe_step", "receiver", "request", "request_done", "response_done",
@@ -127,7 +127,7 @@ class ServerConnection(TurnProtocol):
         self.deadline = NEVER
         self.wakes = NEVER
         self.advancing = self.planned = self.peer_closed = False
-        self.reading_paused = self.resting = self.writing_paused = False
+        self.reading_paused = self.yielding = self.writing_paused = False
         self.unsent = 0
         self.request: RequestHead | None = None
         self.heads = RequestHeads()
@@ -161,10 +161,10 @@ class ServerConnection(TurnProtocol):
         if error is not None:
             self.refuse(error, b"")
             return
-        patience = _LAST_REQUEST_GRACE if server.draining else server.limits.header_timeout
-        server.deadlines.set(self, time.monotonic() + patience)
+        timeout = _LAST_REQUEST_GRACE if server.draining else server.limits.header_timeout
+        server.deadlines.set(self, time.monotonic() + timeout)
 
-    def hear(self, data: bytes, now: float) -> None:
+    def process(self, data: bytes, now: float) -> None:
         """Take what was read."""
         if self.state is READING_HEAD and not self.writing_paused:
             if not self.buffer and self._begin_again(data, now):
@@ -176,11 +176,11 @@ class ServerConnection(TurnProtocol):
                 self._advance()
         elif self.state is _EXCHANGE and not self.request_done:
             if len(data) >= LARGE_READ:
-                self._rest()
+                self._yield_turn()
             self._take_body(data)
         elif self.state is _TUNNEL:
             if len(data) >= LARGE_READ:
-                self._rest()
+                self._yield_turn()
             self.bytes_in += len(data)
             self.receiver.body_received(data)
         elif self.state in (READING_HEAD, _EXCHANGE):  # pipelined: it waits for its turn
@@ -234,15 +234,15 @@ class ServerConnection(TurnProtocol):
             self.reading_paused = True
             self.transport.pause_reading()
 
-    def _rest(self) -> None:
+    def _yield_turn(self) -> None:
         """Let others have their turn before this client is read from again."""
-        if not self.resting and not self.transport.is_closing():
-            self.resting = True
+        if not self.yielding and not self.transport.is_closing():
+            self.yielding = True
             self.transport.pause_reading()
-            self.server.loop.call_soon(self._rested)
+            self.server.loop.call_soon(self._resume_turn)
 
-    def _rested(self) -> None:
-        self.resting = False
+    def _resume_turn(self) -> None:
+        self.yielding = False
         if self.reading_paused:
             return
         if self.decoder is not None and self.decoder.has_more and self.state is _EXCHANGE and not self.request_done:
@@ -250,7 +250,7 @@ class ServerConnection(TurnProtocol):
                 self._take_body(b"")
             except FAULTS:
                 contain(self)
-        if not self.resting and not self.reading_paused and not self.transport.is_closing():
+        if not self.yielding and not self.reading_paused and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def pause_writing(self) -> None:
@@ -503,7 +503,7 @@ class ServerConnection(TurnProtocol):
                 self.request_done = True
                 self.buffer = self.decoder.rest
             elif self.decoder.has_more:
-                self._rest()
+                self._yield_turn()
         self.bytes_in += len(data)
         if self.bytes_in > self.server.limits.body_size:
             self._fail_body(
@@ -571,7 +571,7 @@ class ServerConnection(TurnProtocol):
             self.reading_paused = False
             self.body_since += time.monotonic() - self.paused_at  # that the service is slow is not the client's fault
             if self.decoder is not None and self.decoder.has_more:
-                self._rest()
+                self._yield_turn()
             elif not self.transport.is_closing():
                 self.transport.resume_reading()
             self._expect_body()
@@ -638,7 +638,7 @@ class ServerConnection(TurnProtocol):
         is_free = self.mode is _LENGTH and not self.outgoing and self.has_caught_up()
         return self if is_free and not self.transport.is_closing() else None
 
-    def content_moved(self, size: int, rest: bytes) -> None:
+    def body_moved(self, size: int, rest: bytes) -> None:
         """Content was sent here by the kernel, but for the `rest`."""
         self.bytes_out += size
         if rest:
@@ -765,8 +765,8 @@ class ServerConnection(TurnProtocol):
         One whose response began before the server drained was not told that this was the last.
         """
         server = self.server
-        patience = _LAST_REQUEST_GRACE if server.draining else server.limits.idle_timeout
-        self.deadline = deadline = (now or time.monotonic()) + patience
+        timeout = _LAST_REQUEST_GRACE if server.draining else server.limits.idle_timeout
+        self.deadline = deadline = (now or time.monotonic()) + timeout
         if deadline < self.wakes:
             server.deadlines.set(self, deadline)
         if self.reading_paused and len(self.buffer) <= _PIPELINE_BUFFER:
@@ -803,8 +803,8 @@ class ServerConnection(TurnProtocol):
         self.state = _LINGERING
         is_tunnel = self.mode is _RAW
         self.left = sys.maxsize if is_tunnel else _DISCARD_LIMIT
-        patience = self.server.limits.body_timeout if is_tunnel and self.writing_paused else _LINGER
-        self.server.deadlines.set(self, time.monotonic() + patience)
+        timeout = self.server.limits.body_timeout if is_tunnel and self.writing_paused else _LINGER
+        self.server.deadlines.set(self, time.monotonic() + timeout)
         if self.reading_paused:
             self.reading_paused = False
             self.transport.resume_reading()

@@ -6,30 +6,30 @@ from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from portico.core.errors import Answer, MessageError, Refusal
-from portico.core.exchange import Place
+from portico.core.exchange import RouteMatch
 from portico.core.messages import RequestHead
 from portico.core.paths import segments_of
 from portico.proxy.routing.route import LocalRoute, Route
 from portico.proxy.routing.router import Router
 
-_REMEMBERED: Final = 16_384
-_REMEMBERED_SIZE: Final = 256
+_ENTRIES: Final = 16_384
+_ENTRY_SIZE: Final = 256
 
 Routes: TypeAlias = Router[Route | LocalRoute]
-_Remembered: TypeAlias = "dict[tuple[bytes, bytes], dict[bytes, Place]]"
-_NOTHING: Final[dict[bytes, Place]] = {}
+_Entries: TypeAlias = "dict[tuple[bytes, bytes], dict[bytes, RouteMatch]]"
+_NOTHING: Final[dict[bytes, RouteMatch]] = {}
 
 
-class Places:
-    """Finds places by a router, and remembers those that come again: most requests ask for a path asked for before.
+class Matcher:
+    """Finds matcher by a router, and remembers those that come again: most requests ask for a path asked for before.
 
     What depends on more than path, host and method is looked up every time.
     """
 
     def __init__(self, router: Routes) -> None:
         self._router = router
-        self._young: _Remembered = {}
-        self._old: _Remembered = {}
+        self._young: _Entries = {}
+        self._old: _Entries = {}
         self._count = 0
         self._targets: dict[bytes, bytes] = {}
 
@@ -37,20 +37,20 @@ class Places:
         """Everything that they are made of."""
         return self._router.parts()
 
-    def find(self, request: RequestHead, path: bytes) -> Place | Answer:
-        """The place of a request with this `path` in its target, or the answer where there is none.
+    def find(self, request: RequestHead, path: bytes) -> RouteMatch | Answer:
+        """The found of a request with this `path` in its target, or the answer where there is none.
 
         Raises MessageError for a path that could be read in two ways.
         """
         if request.known_by is not self._young:
             self._recall(request)
-        place: Place | None = request.known.get(path)
-        if place is not None:
-            return place
-        place = self._old.get((request.host, request.method), _NOTHING).get(path)
-        if place is not None:
-            self._remember(request, path, place)
-            return place
+        found: RouteMatch | None = request.known.get(path)
+        if found is not None:
+            return found
+        found = self._old.get((request.host, request.method), _NOTHING).get(path)
+        if found is not None:
+            self._remember(request, path, found)
+            return found
         if path == b"*":
             return Answer(204)
         segments = segments_of(path)
@@ -65,41 +65,41 @@ class Places:
             reads_fields = reads_fields or self._router.reads_fields(merged)
         if isinstance(route, Route):
             target = self._one(route.rewrite.apply(path, depth))
-            place = Place(route, route.handling, path.decode(), target, route.forwarded)
+            found = RouteMatch(route, route.handling, path.decode(), target, route.forwarded)
         else:
-            place = Place(route, None, path.decode(), path)
-        if len(path) <= _REMEMBERED_SIZE and request.method != b"OPTIONS" and not reads_fields:
-            self._remember(request, path, place)
-        return place
+            found = RouteMatch(route, None, path.decode(), path)
+        if len(path) <= _ENTRY_SIZE and request.method != b"OPTIONS" and not reads_fields:
+            self._remember(request, path, found)
+        return found
 
     def _one(self, target: bytes) -> bytes:
         """The same target as one object: many services have the same paths, and one is in the processor's caches."""
-        if len(target) > _REMEMBERED_SIZE:
+        if len(target) > _ENTRY_SIZE:
             return target
-        if len(self._targets) >= _REMEMBERED:
+        if len(self._targets) >= _ENTRIES:
             self._targets.clear()
         return self._targets.setdefault(target, target)
 
     def _recall(self, request: RequestHead) -> None:
-        """Have a request, and those that repeat its fields, know the places of its host and method."""
+        """Have a request, and those that repeat its fields, know the matcher of its host and method."""
         key = (request.host, request.method)
         known = self._young.get(key)
         if known is None:
             known = {}
-            if len(request.host) <= _REMEMBERED_SIZE:
+            if len(request.host) <= _ENTRY_SIZE:
                 self._make_room()
                 self._young[key] = known
         request.known, request.known_by = known, self._young
 
-    def _remember(self, request: RequestHead, path: bytes, place: Place) -> None:
+    def _remember(self, request: RequestHead, path: bytes, found: RouteMatch) -> None:
         self._make_room()
         if request.known_by is not self._young:
             self._recall(request)
-        request.known[path] = place
+        request.known[path] = found
 
     def _make_room(self) -> None:
         """Count one more; where it is too many, what nobody asked for since it was last too many is forgotten."""
-        if self._count >= _REMEMBERED:
+        if self._count >= _ENTRIES:
             self._old, self._young, self._count = self._young, {}, 0
         self._count += 1
 
