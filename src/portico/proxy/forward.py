@@ -16,10 +16,20 @@ from portico.core.exchange import Exchange, Sink
 from portico.core.faults import FAULTS, contain
 from portico.core.fields import RESPONSE_DROP
 from portico.core.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
-from portico.proxy import compose
 from portico.proxy.answer import send_answer
 from portico.proxy.attempt import Attempt
-from portico.proxy.compose import HEAD_END, LENGTH, REQUEST_ID, TIMING, TIMING_UPSTREAM
+from portico.proxy.compose import (
+    HEAD_END,
+    LENGTH,
+    REQUEST_ID,
+    TIMING,
+    TIMING_UPSTREAM,
+    milliseconds,
+    request_head,
+    response_lines,
+    takes_trailers,
+    timing_lines,
+)
 from portico.proxy.headers.forwarded import announced_trailers, passed_trailers
 from portico.proxy.hedge import HEDGED, Hedge
 from portico.proxy.routing.route import Handling
@@ -87,7 +97,7 @@ class Forwarding(Attempt):
     def start(self) -> None:
         """Begin with the first instance."""
         self.stream.receiver = self
-        if self.upgrade == WEBSOCKET and not is_key(self.request.fields.get(b"sec-websocket-key")):
+        if self.upgrade and self.upgrade == WEBSOCKET and not is_key(self.request.fields.get(b"sec-websocket-key")):
             # The service would be blamed for an answer that nothing can be held against.
             self._refuse("malformed_request", "a WebSocket begins with one Sec-WebSocket-Key, 16 bytes in base64")
             return
@@ -133,7 +143,7 @@ class Forwarding(Attempt):
         self.sent_at = now = time.monotonic()
         total = timeouts.total
         deadline = NEVER if total is None else self.exchange.started + total
-        head = compose.request_head(self.exchange, self.handling, instance, self.upgrade)
+        head = request_head(self.exchange, self.handling, instance, self.upgrade)
         if self.upgrade:
             key = request.fields.get(b"sec-websocket-key")
             connection.start(self, request.method, head, False, timeouts, now, deadline, self.upgrade, key)
@@ -270,10 +280,10 @@ class Forwarding(Attempt):
             connection.close()
         start = head.passed
         if not start or exchange.response_drop is not None:
-            start = b"\r\n".join((head.line, *compose.response_lines(exchange, head)))
+            start = b"\r\n".join((head.line, *response_lines(exchange, head)))
         elif exchange.response_lines:
             start = b"\r\n".join((start, *exchange.response_lines))
-        own, upstream = compose.milliseconds(now - exchange.started - seconds, seconds)
+        own, upstream = milliseconds(now - exchange.started - seconds, seconds)
         pieces = (start, REQUEST_ID, exchange.id, TIMING, own, TIMING_UPSTREAM, upstream, HEAD_END, content)
         self.stream.send_whole(status, pieces, framing, now)
         return True
@@ -299,14 +309,14 @@ class Forwarding(Attempt):
         self.answered = True
         self._forget_body()
         exchange.status = status
-        lines = compose.response_lines(exchange, head)
-        lines.append(compose.timing_lines(exchange, now - exchange.started - upstream_seconds, upstream_seconds))
+        lines = response_lines(exchange, head)
+        lines.append(timing_lines(exchange, now - exchange.started - upstream_seconds, upstream_seconds))
         framing = head.framing
         if framing == TUNNEL:
             self._open_tunnel(lines)
         elif status == 426 and b"upgrade" in head.noted:
             lines += (b"Connection: Upgrade", *(b"Upgrade: " + value for value in head.fields.all(b"upgrade")))
-        elif framing == CHUNKED and self.handling.trailers and compose.takes_trailers(self.request):
+        elif framing == CHUNKED and self.handling.trailers and takes_trailers(self.request):
             lines += announced_trailers(head.fields, self.handling.trailers)
         self.stream.send_head(status, head.phrase, lines, CHUNKED if framing == UNTIL_CLOSE else framing)
 
@@ -344,7 +354,7 @@ class Forwarding(Attempt):
             self._note_success(instance)
         trailers: list[bytes] = []
         if connection is not None:
-            if self.handling.trailers and compose.takes_trailers(self.request):
+            if self.handling.trailers and takes_trailers(self.request):
                 trailers = passed_trailers(connection.trailers, self.handling.trailers)
             if instance is not None and connection.is_reusable():
                 instance.give_back(connection)

@@ -161,7 +161,8 @@ class Gateway:
             go_on = partial(self._pass_policies, exchange, handling, following)
             WaitingForVerdict(exchange, verdict, go_on, self._fail)
             return
-        limit, forwarding = handling.service.limit, Forwarding(exchange, handling, self._loop)
+        forwarding = Forwarding(exchange, handling, self._loop)
+        limit = forwarding.service.limit
         if limit is None or limit.enter():
             forwarding.start()
         else:
