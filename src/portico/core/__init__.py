@@ -1,1 +1,1 @@
-"""The words that all other packages use: errors, messages, exchanges, settings."""
+"""The types that all other packages use: errors, messages, exchanges, settings."""

@@ -1,4 +1,4 @@
-"""What counts as one client wherever clients are told apart by their address: limits, connections, hashes."""
+"""What counts as one client wherever clients are distinguished by their address: limits, connections, hashes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from ipaddress import IPv6Address, IPv6Network
 def client_of(address: str) -> str:
     """An IPv4 address, or the /64 of an IPv6 address: one household or host has that many to itself (RFC 6177).
 
-    An IPv4 address in IPv6 form (RFC 4291, section 2.5.5.2) is the IPv4 address. What is no address stays as it is.
+    An IPv4 address in IPv6 form (RFC 4291, section 2.5.5.2) is the IPv4 address. Anything that is not an address is
+    returned unchanged.
     """
     return _network_of(address) if ":" in address else address
 

@@ -49,7 +49,7 @@ STATUS_LINES: Final[dict[int, bytes]] = {
 class MessageError(Exception):
     """A message that may not be forwarded: the bytes break a rule of HTTP or one of the limits.
 
-    `reason` is a key of `REASONS`; `detail` says which rule, in a sentence for whoever sent the bytes.
+    `reason` is a key of `REASONS`; `detail` says which rule, in a sentence for the sender of the bytes.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -59,9 +59,9 @@ class MessageError(Exception):
 
 
 class UpstreamError(Exception):
-    """A service did not answer: `reason` is a key of `REASONS`, `phase` is where it broke.
+    """A service did not answer: `reason` is a key of `REASONS`, `phase` is where it failed.
 
-    Legs: `connect` and `connect_timeout` (nothing was sent), `reset` (the connection ended before a whole response),
+    Phases: `connect` and `connect_timeout` (nothing was sent), `reset` (the connection ended before a whole response),
     `timeout`, `protocol` (what came back is not HTTP).
     """
 
@@ -94,7 +94,7 @@ class Answer:
 
 
 class Refusal(Answer):
-    """An answer that says no; its body, a problem document (RFC 9457), is made when the exchange is known."""
+    """An error response; its body, a problem document (RFC 9457), is built when the exchange is known."""
 
     __slots__ = ("detail",)
 

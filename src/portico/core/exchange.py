@@ -13,7 +13,7 @@ from portico.core.messages import RequestHead
 
 
 class Receiver(Protocol):
-    """What the wire tells about one exchange. Nothing is told after `finished`, which comes exactly once."""
+    """The wire's callbacks for one exchange. Nothing is called after `finished`, which is called exactly once."""
 
     def body_received(self, data: bytes) -> None:
         """A piece of the request's content, without its transfer coding; never empty."""
@@ -22,7 +22,7 @@ class Receiver(Protocol):
         """The request is complete."""
 
     def body_failed(self, error: MessageError) -> None:
-        """The rest of the request cannot be had; a response that has not begun should say why."""
+        """The rest of the request will not arrive; a response that has not begun should say why."""
 
     def pause_writing(self) -> None:
         """The client reads more slowly than the response comes: produce no more until `resume_writing`."""
@@ -31,14 +31,14 @@ class Receiver(Protocol):
         """The client has caught up."""
 
     def going_away(self) -> None:
-        """The server is about to stop: end what would go on for ever."""
+        """The server is about to stop: end what would otherwise never end."""
 
     def finished(self, failure: str | None) -> None:
-        """The response was handed over whole (None), or the exchange broke off for this reason."""
+        """The response was handed over completely (None), or the exchange was aborted for this reason."""
 
 
 class Load(Protocol):
-    """What a worker has under way."""
+    """What a worker has in progress."""
 
     in_flight: int
     """Exchanges, tunnels among them."""
@@ -46,13 +46,13 @@ class Load(Protocol):
 
 
 class Sink(Protocol):
-    """A socket to which nothing that was written before is still to be sent."""
+    """A socket with no earlier writes left to send."""
 
     descriptor: int
     transport: asyncio.Transport
 
     def body_moved(self, size: int, rest: bytes) -> None:
-        """The kernel took `size` bytes of content from elsewhere and sent them here, but for the `rest`."""
+        """The kernel spliced `size` bytes of content into this socket, except for the `rest`."""
 
 
 class Stream(Protocol):
@@ -68,11 +68,11 @@ class Stream(Protocol):
 
     @property
     def server(self) -> Load:
-        """What runs beside this exchange."""
+        """The load that runs beside this exchange."""
 
     @property
     def trailers(self) -> Sequence[bytes]:
-        """The field lines that came behind the request's content, once that is complete."""
+        """The trailer field lines of the request, once its content is complete."""
 
     def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
         """An informational response (1xx) before the final one."""
@@ -88,26 +88,26 @@ class Stream(Protocol):
         """A piece of the response's content."""
 
     def sink(self) -> Sink | None:
-        """Where the kernel may send content by itself; None where that is framed, encrypted, or has to wait."""
+        """Where the kernel may send content directly; None where content is framed, encrypted, or has to wait."""
 
     def end(self, trailers: Sequence[bytes] = ()) -> None:
-        """The response is complete; the wire decides whether the connection lives on.
+        """The response is complete; the wire decides whether the connection is kept open.
 
-        `trailers` are field lines that go behind content of unknown length.
+        `trailers` are field lines that follow content of unknown length.
         """
 
     def send_whole(self, status: int, pieces: Sequence[bytes], framing: int, now: float) -> None:
-        """A response that is all there: `send_head`, `send_body` and `end` in one; `now` is the monotonic time.
+        """A complete response: `send_head`, `send_body` and `end` in one; `now` is the monotonic time.
 
         The last of its pieces is its content, the one before it the `CRLF CRLF` that ends its head, and those before
         that are its status line in HTTP/1.1 and field lines.
         """
 
     def abort(self, reason: str) -> None:
-        """Break off a response that cannot be completed, so that the client sees that it is cut short."""
+        """Abort a response that cannot be completed, so that the client sees that it is truncated."""
 
     def read_body(self) -> None:
-        """The request's content is wanted now: a client that waits for `100 Continue` gets it."""
+        """The request's content is needed now: a client that waits for `100 Continue` gets it."""
 
     def pause_reading(self) -> None:
         """Take no more of the request's content for now."""
@@ -117,7 +117,7 @@ class Stream(Protocol):
 
 
 class Client:
-    """Where a connection comes from, as the transport says; `certificate` is the client's, verified, in DER."""
+    """Where a connection comes from, as the transport reports it; `certificate` is the client's, verified, in DER."""
 
     __slots__ = ("address", "certificate", "local_port", "peer", "secure")
 
@@ -131,12 +131,12 @@ class Client:
 
 
 class Handler(Protocol):
-    """What a wire protocol is given to run: it is told of requests, and of bytes that are none."""
+    """What a wire protocol calls: it receives requests, and bytes that are not a request."""
 
     def begin(self, stream: Stream, request: RequestHead, content: bytes, now: float) -> None:
-        """A request's head came, at the monotonic time `now`. Must set `stream.receiver` first.
+        """A request's head arrived, at the monotonic time `now`. Must set `stream.receiver` first.
 
-        Where the request's `content` came with it, that is all of it, and the receiver hears of none.
+        Where the request's `content` came with it, it is complete, and the receiver gets no body callbacks.
         """
 
     def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
@@ -145,10 +145,10 @@ class Handler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RouteMatch:
-    """What a path, a host and a method lead to.
+    """The result of matching a path, a host and a method.
 
-    `route` is None where no route does, `handling` where no service is asked. `path` is the path as it was sent, for
-    logs and problem documents; `target` is what the service sees instead. `forwarded` is the line that tells it so.
+    `route` is None where no route matches, `handling` where no service is called. `path` is the path as it was sent,
+    for logs and problem documents; `target` is what the service sees instead. `forwarded` is the line that says so.
     """
 
     route: Any
@@ -159,7 +159,7 @@ class RouteMatch:
 
     @classmethod
     def nowhere(cls, path: bytes) -> RouteMatch:
-        """That of a request that reaches no route."""
+        """The match of a request that reaches no route."""
         return cls(None, None, path.decode("ascii", "backslashreplace"), path)
 
 
@@ -169,18 +169,17 @@ _NOWHERE: Final = RouteMatch.nowhere(b"-")
 class Exchange:
     """One exchange: what policies read and write while it runs, and what is observed when it is over.
 
-    It is also the `Receiver` of an exchange that the gateway answers itself, which wants nothing of the request's
-    content.
+    It is also the `Receiver` of an exchange that the gateway answers itself, which ignores the request's content.
     """
 
     # fmt: off
     __slots__ = (
-        # who and where to
+        # client and destination
         "client_ip", "consumer", "content", "finish", "id", "method", "match", "query", "request", "request_id",
         "scopes", "started", "stream", "trace_id", "trusted",
         # what policies add
         "request_lines", "response_drop", "response_lines",
-        # what came of it
+        # the outcome
         "attempts", "ended", "reason", "status", "upstream", "upstream_seconds",
     )
     # fmt: on
@@ -190,17 +189,17 @@ class Exchange:
     """`b"?a=b"` with its question mark, or empty."""
     request_id: str
     id: bytes
-    """The request id as both sides are told, once a service is asked."""
+    """The request id as sent to both sides, once a service is called."""
     trace_id: str
     """32 hexadecimal digits, as in `traceparent` (W3C Trace Context)."""
     client_ip: str
     ended: float
-    """When its response was complete (monotonic seconds), where somebody looked at the clock then; else 0."""
+    """When its response was complete (monotonic seconds), where the clock was read then; else 0."""
     trusted: bool
-    """Whether the peer is a proxy whose forwarded fields are believed."""
+    """Whether the peer is a proxy whose forwarded fields are trusted."""
 
     content: bytes
-    """The request's content, if all of it came with its head; it is let go once no other try can need it."""
+    """The request's content, if all of it came with its head; it is released once no further attempt can need it."""
 
     def __init__(
         self,
@@ -234,7 +233,7 @@ class Exchange:
         return self.match.path
 
     def body_received(self, data: bytes) -> None:
-        """Content that nobody wants."""
+        """Content is ignored."""
 
     def body_ended(self) -> None:
         """The same."""

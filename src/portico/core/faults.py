@@ -1,7 +1,7 @@
-"""Faults: exceptions that nobody foresaw, and what they may cost.
+"""Faults: unexpected exceptions, and what they may cost.
 
-The event loop serves thousands of connections in turn. What one of them raises is caught where they are gone through,
-so that it costs that one, is reported with its traceback, and nobody behind it is left out.
+The event loop serves thousands of connections in turn. What one of them raises is caught in the loop over them, so
+that it ends only that one, is reported with its traceback, and none of those after it is skipped.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Final, Protocol
 logger: Final = logging.getLogger("portico.faults")
 
 FAULTS: Final = (Exception, CancelledError)
-"""What may come out of a callback: outside of a task, CancelledError is just what a cancelled future raises."""
+"""What a callback may raise: outside of a task, CancelledError is just what a cancelled future raises."""
 
 
 class Faultable(Protocol):
-    """Something that can end by itself, or begin anew, after a fault."""
+    """Something that can end itself, or start again, after a fault."""
 
     def faulted(self) -> None:
-        """A fault came out of it, and was reported: end it, and nothing else."""
+        """It raised a fault, which was reported: end it, and nothing else."""
 
 
 def contain(item: Faultable, event: str = "a connection failed in a way that nobody foresaw") -> None:
-    """Have the fault that is being handled cost `item` alone; to be called where it is caught."""
+    """Limit the fault that is being handled to `item`; to be called where it is caught."""
     logger.exception(event)
     try:
         item.faulted()

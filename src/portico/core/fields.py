@@ -1,4 +1,4 @@
-"""Names of header fields: which of them decide about a message, end at a hop, or are the gateway's to write."""
+"""Names of header fields: which of them govern a message, end at a hop, or are written by the gateway."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from itertools import product
 from typing import Final
 
 REQUEST_RULES: Final = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding"})
-"""Fields of a request that decide about its framing or its connection."""
+"""Fields of a request that determine its framing or its connection."""
 RESPONSE_RULES: Final = frozenset({b"connection", b"content-length", b"keep-alive", b"transfer-encoding"})
-"""Fields of a response that decide the same."""
+"""Fields of a response that determine the same."""
 
 END_TO_END: Final = frozenset(
     {
@@ -42,7 +42,7 @@ _HOP_BY_HOP: Final = (
 )
 
 REQUEST_DROP: Final = frozenset(spelling for name in (*_IDENTITY, *_HOP_BY_HOP) for spelling in _spellings(name))
-"""Fields of a request that are the gateway's to write, or that end at this hop (RFC 9110, section 7.6.1)."""
+"""Fields of a request that the gateway writes itself, or that end at this hop (RFC 9110, section 7.6.1)."""
 
 RESPONSE_DROP: Final = frozenset(
     {
@@ -53,4 +53,4 @@ RESPONSE_DROP: Final = frozenset(
 """Fields of a response that end at this hop or that the gateway writes itself."""
 
 FORBIDDEN_TRAILERS: Final = REQUEST_DROP | RESPONSE_DROP | END_TO_END
-"""Fields that no trailer section may bring: routing, framing, identity and what else is decided before content."""
+"""Fields that no trailer section may contain: routing, framing, identity and whatever is decided before content."""

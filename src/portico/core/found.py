@@ -1,4 +1,4 @@
-"""What workers have to know of an instance that registered itself."""
+"""What workers have to know about an instance that registered itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Found(msgspec.Struct, frozen=True):
-    """An instance of a service, as the registry has it; `version` is the one that it says it is of."""
+    """An instance of a service, as the registry has it; `version` is the one that it declares."""
 
     url: str
     weight: int = 1

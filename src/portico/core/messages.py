@@ -1,4 +1,4 @@
-"""HTTP messages as the gateway knows them: field lines in order, and the heads of requests and responses."""
+"""HTTP messages as the gateway represents them: field lines in order, and the heads of requests and responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
 """Body framing: the body ends with the connection; only responses may do that."""
 TUNNEL: Final = -3
-"""Body framing of a 101: both sides now speak another protocol, whose bytes pass as they come."""
+"""Body framing of a 101: both sides now speak another protocol, whose bytes pass unchanged."""
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 """Methods that may be sent again after a failure (RFC 9110, section 9.2.2)."""
@@ -32,11 +32,11 @@ class Fields:
         self.lines = lines
         self.shape: Shape | None = None
         self.passed = b""
-        """The lines that are passed on, joined, kept by whoever worked them out: fields that repeat are one object."""
+        """The lines that are passed on, joined, cached by whatever built them: fields that repeat are one object."""
         self.passed_by: object = None
-        """By what they were worked out."""
+        """The object that built them."""
         self.identity: Any = None
-        """Who the consumer is, in the same way."""
+        """The consumer's identity, cached in the same way."""
         self.identified_by: object = None
 
     def get(self, name: bytes) -> bytes | None:
@@ -64,20 +64,20 @@ class Fields:
         return [token for member in members if (token := member.strip(b" \t"))]
 
     def unnoted(self) -> list[bytes]:
-        """The lines of a request that neither the wire nor the handler has something to do about, as a new list."""
+        """The lines of a request that neither the wire nor the handler acts on, as a new list."""
         assert self.shape is not None
         return list(compress(self.lines, self.shape.unnoted))
 
     def without(self, names: Collection[bytes]) -> list[bytes]:
-        """The lines whose names are not among `names`, as a list of its own."""
+        """The lines whose names are not among `names`, as a new list."""
         return [line for name, line in zip(self.names, self.lines) if name not in names]  # noqa: B905 - equal by construction
 
 
 class Shape:
-    """What the names of a request's fields decide, by their places, for all requests with the same names.
+    """What the names of a request's fields decide, by index, for all requests with the same names.
 
-    `decisive` picks the lines on which host, framing and connection depend; where they are alike too, so is all that
-    was made of them.
+    `decisive` picks the lines on which host, framing and connection depend; where they are equal too, so is everything
+    derived from them.
     """
 
     __slots__ = ("decided", "decisive", "unnoted")
@@ -118,7 +118,7 @@ class RequestHead:
     # fmt: on
 
     tail: bytes
-    """All of it behind the target, as it came: to tell whether the next request's is the same."""
+    """All of it after the target, as received: to check whether the next request's is the same."""
     method: bytes
     method_name: str
     """The same as text."""
@@ -128,16 +128,16 @@ class RequestHead:
     """10 or 11."""
     fields: Fields
     noted: frozenset[bytes]
-    """Those of its field names that the wire or the handler has something to do about."""
+    """Those of its field names that the wire or the handler acts on."""
     host: bytes
     framing: int
     """`CHUNKED`, or the body's length; 0 for none."""
     keep_alive: bool
     expects_continue: bool
     known: Any
-    """What is remembered of requests with this host and method, kept by whoever remembers it."""
+    """What is cached for requests with this host and method, by the object in `known_by`."""
     known_by: object
-    """By what it is remembered; None at first."""
+    """The object that cached it; None at first."""
     hop_by_hop: frozenset[bytes]
     """Further field names that `Connection` declares as meant for this hop only."""
 
@@ -175,11 +175,11 @@ class ResponseHead:
     status: int
     phrase: bytes
     raw: bytes
-    """All of it as it came, with the empty line at its end."""
+    """All of it as received, with the empty line at its end."""
     line: bytes
     """The status line as Portico writes it."""
     passed: bytes
-    """The same with the field lines that go on, kept by whoever worked it out; empty before that."""
+    """The same with the field lines that are passed on, cached by whatever built it; empty before that."""
     fields: Fields
     noted: frozenset[bytes]
     """As in a request's head."""

@@ -1,6 +1,6 @@
 """Paths of requests and routes, cut into segments that compare equal when they mean the same (RFC 3986, section 6.2.2).
 
-A gateway that routes by one reading of a path and forwards another can be talked past its policies. So an encoded
+A gateway that routes by one reading of a path and forwards another lets clients bypass its policies. So an encoded
 letter matches the letter, an encoded slash is never a separator, and a path that a service might walk upwards in
 (`..`, also encoded) is refused.
 """

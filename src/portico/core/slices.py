@@ -1,4 +1,4 @@
-"""Long work on an event loop in small steps: a generator yields wherever others may have their turn."""
+"""Long work on an event loop in small steps: a generator yields wherever other work may run."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def letting_go(parts: Iterable[object]) -> Steps[None]:
 
 @contextlib.contextmanager
 def without_collections() -> Iterator[None]:
-    """Make objects that are there to stay, and have the collector look at them neither meanwhile nor ever after.
+    """Create long-lived objects that the garbage collector scans neither now nor later.
 
-    It would take a tenth of a second for those of 10,000 routes. What lives at the end is never collected, so nothing
-    that comes and goes with a request or a connection may depend on it.
+    Scanning those of 10,000 routes would take a tenth of a second. What is alive at the end is never collected, so it
+    must not include anything that comes and goes with a request or a connection.
     """
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Tasks in the background: none of them ends, or fails, without anybody noticing."""
+"""Background tasks: none of them ends, or fails, unnoticed."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from functools import partial
 from typing import Any, Final
 
 ENDED: Final = "endless_task"
-"""A key in what the loop's exception handler is called with: work has ended that its process cannot do without."""
+"""A key in the context of the loop's exception handler: work has ended that its process cannot do without."""
 
 _running: Final[set[asyncio.Task[Any]]] = set()
 """The loop itself keeps no task alive."""
 
 
 def endless(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-    """Run what is to go on until it is cancelled.
+    """Run work that must continue until it is cancelled.
 
-    Where it ends in any other way, by an exception, by returning, or by a cancellation that nobody asked for, the
+    Where it ends in any other way, by an exception, by returning, or by a cancellation that was not requested, the
     loop's exception handler is called with its name under `ENDED`. What to do about that is up to the process.
     """
     return _begin(work, name, is_endless=True)
 
 
 def background(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-    """Run what ends by itself. A failure goes to the loop's exception handler at once, not when it is collected."""
+    """Run work that ends by itself. A failure goes to the loop's exception handler at once, not on collection."""
     return _begin(work, name, is_endless=False)
 
 

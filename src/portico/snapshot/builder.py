@@ -33,15 +33,15 @@ CONTROL_PATHS: Final = ("/", "/health", "/metrics")
 """The gateway's own endpoints, which the control process answers."""
 
 UNLIMITED_PATHS: Final = frozenset({"/metrics"})
-"""Those of them that no rate limit holds for: a monitor must see a gateway that refuses others."""
+"""Those of them that are exempt from rate limits: a monitor must see a gateway that refuses others."""
 
 _OWN_REQUESTS: Final = 64
-"""Requests for each of them that a worker may have under way: what the control process is asked, it works off alone."""
+"""Requests for each of them that a worker may have in flight: the control process alone answers them all."""
 _OWN_WAITING: Final = 448
 _OWN_TIMEOUT: Final = 5.0
 """How many more may wait for that, and for how many seconds.
 
-To wait costs next to nothing. Clients that are refused come again at once, and each time cost what an answer costs.
+Waiting costs next to nothing. Clients that are refused retry at once, and each retry costs as much as an answer.
 """
 
 _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
@@ -62,9 +62,9 @@ class SnapshotBuilder:
         ejected: Callable[[str, str, bool], None] = lambda *_: None,
     ) -> None:
         self.shared = shared
-        """What counts limits in Redis, for the snapshots to come."""
+        """The Redis limit counter, for later snapshots."""
         self.table = table
-        """Where workers count those that need no Redis, in the same way."""
+        """Where workers count limits that need no Redis, for later snapshots too."""
         self._deadlines = deadlines
         self._local_answers = local_answers
         self._metrics = metrics
@@ -72,7 +72,7 @@ class SnapshotBuilder:
         self._shared: dict[object, Any] = {}
         control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
         self.live = LiveServices(deadlines, turn, metrics.openings, control, ejected)
-        """What goes from one snapshot to the next."""
+        """The live state that goes from one snapshot to the next."""
         self._own_services = {path: _own_service(control, deadlines) for path in CONTROL_PATHS}
 
     def build(self, config: Config, generation: int) -> Snapshot:
@@ -80,7 +80,7 @@ class SnapshotBuilder:
         return at_once(self.building(config, generation))
 
     def building(self, config: Config, generation: int) -> Steps[Snapshot]:
-        """`build`, in steps; nobody may change `live` between them, nor ask for another snapshot."""
+        """`build`, in steps; between them `live` must not change and no other snapshot may be requested."""
         self.live.prepare(config)
         self._shared = {}
         coming = Coming()
@@ -128,7 +128,7 @@ class SnapshotBuilder:
         return Hedging(service, hedge.after, hedge.budget, metrics.hedges, metrics.hedges_won)
 
     def _failover(self, service: str, upstream: Upstream) -> Hedging | None:
-        """Second tries beside instances that are silent: within the budget of retries, for those that they are."""
+        """Second attempts beside silent instances: they are retries and count against the retry budget."""
         retry, metrics = upstream.retry, self._metrics
         is_alone = len(upstream.instances) < 2 and not upstream.may_change
         if is_alone or not retry.attempts or not retry.silence:
@@ -183,13 +183,13 @@ class SnapshotBuilder:
         return chain
 
     def _alike(self, key: object, make: Callable[[], Any]) -> Any:
-        """What alike routes share: what is in use by all of them stays in the processor's caches."""
+        """What similar routes share: an object that all of them use stays in the processor's caches."""
         if key not in self._shared:
             self._shared[key] = make()
         return self._shared[key]
 
     def _own_rules(self, config: Config, taken: bool) -> list[Rule[Route | LocalRoute]]:
-        """The gateway's own endpoints; a route that somebody wrote for `/` gets the front page too."""
+        """The gateway's own endpoints; a configured route for `/` gets the front page too."""
         rules: list[Rule[Route | LocalRoute]] = [
             Rule(path, LocalRoute(path, answer), methods=_READS, exact=True)
             for path, answer in self._local_answers.items()
@@ -221,7 +221,7 @@ class SnapshotBuilder:
 
 
 def _own_service(control: Instance, deadlines: Deadlines) -> Service:
-    """The control process, for one endpoint: callers of another one do not use up what this one may have."""
+    """The control process, for one endpoint: callers of another one do not use up this one's limit."""
     service = Service("gateway", [(control, 1)], Timeouts(response=15.0, silence=15.0), Retry(attempts=3), deadlines)
     service.limit = Limit(_OWN_REQUESTS, _OWN_WAITING, _OWN_TIMEOUT)
     return service

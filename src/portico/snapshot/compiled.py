@@ -25,7 +25,7 @@ _BALANCERS: Final[dict[str, Any]] = {
 
 
 def balancing_of(upstream: Upstream) -> Balancing:
-    """How its instances share the requests."""
+    """How requests are balanced over its instances."""
     ejects = upstream.circuit_breaker is None and upstream.passive_health is not None
     most = upstream.passive_health.max_ejected if ejects and upstream.passive_health else None
     return Balancing(_balancer(upstream.load_balancing), most, upstream.slow_start)
@@ -46,12 +46,12 @@ def _balancer(written: str | ConsistentHashSettings) -> MakeBalancer[Any]:
 
 
 def latency_wanted(upstream: Upstream) -> bool:
-    """Whether its balancer asks how fast instances are."""
+    """Whether its balancer needs the instances' latency."""
     return upstream.load_balancing == "power_of_two"
 
 
 def trip_of(upstream: Upstream) -> Trip | None:
-    """When breakers of its instances open; None where it has none: an instance that is alone is never ejected."""
+    """When breakers of its instances open; None where it has none: a single instance is never ejected."""
     passive = upstream.passive_health if len(upstream.instances) > 1 or upstream.may_change else None
     written = upstream.circuit_breaker or passive
     if written is None:
@@ -67,7 +67,7 @@ def trip_of(upstream: Upstream) -> Trip | None:
 
 
 def timeouts_of(written: TimeoutSettings, retry: RetrySettings) -> Timeouts:
-    """How long a try may take; `per_try_timeout` shortens what comes before a response."""
+    """How long an attempt may take; `per_try_timeout` shortens what comes before a response."""
     connect, response = written.connect, written.response
     if retry.per_try_timeout is not None:
         connect, response = min(connect, retry.per_try_timeout), min(response, retry.per_try_timeout)
@@ -76,7 +76,7 @@ def timeouts_of(written: TimeoutSettings, retry: RetrySettings) -> Timeouts:
 
 
 def retry_of(written: RetrySettings) -> Retry:
-    """What is tried again; whoever bounds a try wants another one after it."""
+    """What is retried; a timeout per attempt implies another attempt after it."""
     causes = (*written.on, "timeout") if written.per_try_timeout is not None else written.on
     return Retry(
         written.attempts,

@@ -1,7 +1,7 @@
 """The live state of all services: instances, their health, their load, and which are registered.
 
 It goes from one snapshot to the next: a new configuration that leaves an instance alone leaves its connections, its
-breaker and what is known of it alone too.
+breaker and what is known about it alone too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from portico.wire.turn import Turn
 logger: Final = logging.getLogger("portico.upstreams")
 
 Identity: TypeAlias = tuple[str, str, str]
-"""What makes an instance the same one: upstream key, URL, and how TLS is spoken to it."""
+"""What identifies an instance: upstream key, URL, and its TLS settings."""
 
 
 def upstream_key(service: str, version: str | None, upstream: Upstream) -> str:
@@ -53,11 +53,11 @@ class Coming:
     """Those whose instances come and go, with the networks that are allowed by name."""
     instances: dict[Identity, Instance] = field(default_factory=dict)
     limits: dict[str, Limit] = field(default_factory=dict)
-    """By upstream key: how many requests may be under way there."""
+    """By upstream key: how many requests may be in flight there."""
 
 
 class LiveServices:
-    """All services of a worker, and its control process, at which every worker has one instance more."""
+    """All services of a worker, and the control process, which is one more instance in every worker."""
 
     def __init__(
         self,
@@ -78,12 +78,12 @@ class LiveServices:
         self._found: dict[str, Sequence[Found]] = {}
         """The instances that registered, by service."""
         self._by_url: dict[tuple[str, str], list[Instance]] | None = None
-        """The current instances by upstream key and URL; None until somebody asks after they have changed."""
+        """The current instances by upstream key and URL; None from a change until they are next needed."""
 
     # ---- a new snapshot
 
     def prepare(self, config: Config) -> None:
-        """Have every TLS context that is needed, of files as they are now. Raises CertificateError."""
+        """Load every TLS context that is needed, from files as they are now. Raises CertificateError."""
         upstreams = (
             service.upstream(version) for service in config.services.values() for version in (None, *service.versions)
         )
@@ -100,9 +100,9 @@ class LiveServices:
     def members(
         self, key: str, upstream: Upstream, coming: dict[Identity, Instance], named: Sequence[Network]
     ) -> list[tuple[Instance, int]]:
-        """The instances of an upstream with their weights, each with the state that it has already.
+        """The instances of an upstream with their weights, each with the state that it already has.
 
-        Names that registered may stand for no address without a service, unless it is in a `named` network.
+        Registered names must not resolve to an address that no service may have, unless it is in a `named` network.
         """
         members = []
         trip = trip_of(upstream)
@@ -134,7 +134,7 @@ class LiveServices:
         return members
 
     def limit(self, key: str, upstream: Upstream, coming: dict[str, Limit]) -> Limit | None:
-        """How many requests an upstream may have under way, with those that run and wait now; None: any number."""
+        """How many requests an upstream may have in flight, with those that run and wait now; None: any number."""
         if upstream.max_requests is None:
             return None
         known = coming.get(key) or self._current.limits.get(key)
@@ -149,7 +149,7 @@ class LiveServices:
     def adopting(self, coming: Coming) -> Iterator[None]:
         """Make the coming snapshot's services the current ones, in steps; then what they do not use is removed."""
         current = self._current
-        for key, service in coming.services.items():  # as late as can be: requests go on meanwhile
+        for key, service in coming.services.items():  # as late as possible: requests go on meanwhile
             if key in current.services:
                 service.follow(current.services[key])
             yield
@@ -165,7 +165,7 @@ class LiveServices:
             self.discover(service, found.get(service, ()))
 
     def discover(self, name: str, found: Sequence[Found]) -> None:
-        """All instances of one service that are registered: those that are new get requests, those that went none."""
+        """All instances of one service that are registered: new ones get requests, removed ones get none."""
         if list(self._found.get(name, ())) == list(found):
             return
         self._found[name] = found
@@ -192,7 +192,7 @@ class LiveServices:
         self._remove(removed)
 
     def set_health(self, states: list[tuple[str, str, bool]]) -> None:
-        """Eject instances or take them back: upstream key, URL, healthy."""
+        """Eject or readmit instances: upstream key, URL, healthy."""
         healthy = {(key, url): is_healthy for key, url, is_healthy in states}
         changed: set[Instance] = set()
         for (key, url, _), instance in self._current.instances.items():
@@ -228,7 +228,7 @@ class LiveServices:
             instance.close()
 
     def _at(self, key: str, url: str) -> Sequence[Instance]:
-        """The current instances at a URL, which differ by TLS. There may be ten thousand: nobody looks through them."""
+        """The current instances at a URL, which differ by TLS; indexed, because there may be ten thousand instances."""
         if self._by_url is None:
             self._by_url = {}
             for (own_key, own_url, _), instance in self._current.instances.items():
@@ -236,19 +236,19 @@ class LiveServices:
         return self._by_url.get((key, url), ())
 
     def _remove(self, removed: Mapping[Identity, Instance]) -> None:
-        """What is no current instance any more is retired."""
+        """Retire instances that are no longer current."""
         for (key, url, _), instance in removed.items():
             instance.retire()
             if not self._at(key, url):
                 self._breakers.forget(key, url)
 
     def _refresh(self, changed: Set[Instance]) -> None:
-        """Have the services that use these instances take notice of their state."""
+        """Notify the services that use these instances of their state."""
         for service in self._services if changed else ():
             if not changed.isdisjoint(service.instances):
                 try:
                     service.refresh()
-                except Exception:  # the others have to know all the same
+                except Exception:  # the others still have to be notified
                     logger.exception("a service took no notice of its instances", extra={"service": service.name})
 
     # ---- views
@@ -274,9 +274,9 @@ class LiveServices:
         ]
 
     def instance_states(self) -> list[tuple[str, str, InstanceState, int, float]]:
-        """Instances of which there is more to say than that they are active and idle.
+        """Instances that are not merely active and idle.
 
-        Each is upstream key, URL, state, exchanges under way, and the seconds that its breaker stays open.
+        Each is upstream key, URL, state, exchanges in flight, and the seconds that its breaker stays open.
         """
         now = time.monotonic()
         exceptions: dict[Instance, InstanceState] = {}
@@ -295,7 +295,7 @@ class LiveServices:
         ]
 
     def load(self) -> dict[str, tuple[int, int | None, int]]:
-        """By upstream key: exchanges under way at the instances, the limit if there is one, and those who wait."""
+        """By upstream key: exchanges in flight at the instances, the limit if there is one, and the number waiting."""
         running: dict[str, int] = {}
         for (key, _, _), instance in self._current.instances.items():
             running[key] = running.get(key, 0) + instance.in_flight
@@ -308,7 +308,7 @@ def _speaks_tls(upstream: Upstream) -> bool:
 
 
 def _limit(asked: MaxRequests, known: Limit | None) -> Limit:
-    """The limit as it is asked for, with those who are in and those who wait, if there was one of this kind."""
+    """The limit as configured, with its admitted and waiting requests, if there was one of this kind."""
     if isinstance(asked, int):
         limit = known if type(known) is Limit else Limit(asked)
         limit.resize(asked)

@@ -1,4 +1,4 @@
-"""TLS towards services: one context for each way to write `tls`, made again when its files change."""
+"""TLS towards services: one context for each distinct `tls` setting, rebuilt when its files change."""
 
 from __future__ import annotations
 

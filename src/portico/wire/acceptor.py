@@ -1,4 +1,4 @@
-"""Taking connections off a listening socket that several workers share."""
+"""Accepting connections from a listening socket that several workers share."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ logger: Final = logging.getLogger("portico.wire")
 _PAUSE: Final = 0.1
 """Seconds without accepting after the process ran out of descriptors."""
 _LAST_GRACE: Final = 2.0
-"""Seconds that connections which have yet to come to HTTP are given once no more are accepted."""
+"""Seconds that connections which have not yet reached HTTP are given once no more are accepted."""
 
 
 class Acceptor:
     """Accepts one connection in each turn of the event loop.
 
-    All workers are woken for a new connection, and one that took all there are would leave the others idle. So each
-    takes one and looks at its other events first: the busier it is, the fewer it gets.
+    All workers are woken for a new connection, and one that accepted all of them would leave the others idle. So each
+    accepts one and handles its other events first: the busier it is, the fewer it gets.
 
-    With a `threshold` connections come to `server` over that.
+    With a `threshold`, connections reach `server` through it.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept)
 
     def take(self, most: int) -> None:
-        """Take those who wait, `most` of them; nobody once it is closed."""
+        """Accept up to `most` waiting connections; none once it is closed."""
         while most and self._listener.fileno() >= 0 and self._accept():
             most -= 1
 
     def is_opening(self) -> bool:
-        """Whether connections were taken that the server has not heard of yet."""
+        """Whether there are accepted connections that have not reached the server yet."""
         return bool(self._opening)
 
     def close(self, *, take_waiting: bool = True) -> None:
-        """Take no more, with `take_waiting` but what has come so far: nobody who was let in is reset then."""
+        """Stop accepting; with `take_waiting`, first accept the backlog, so that no connection in it is reset."""
         self._loop.remove_reader(self._listener)
         while take_waiting and self._accept():
             pass
@@ -68,7 +68,7 @@ class Acceptor:
             task.cancel()
 
     def _accept(self) -> bool:
-        """Take one connection; False where there is none."""
+        """Accept one connection; False where there is none."""
         try:
             connection, address = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):

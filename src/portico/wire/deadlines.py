@@ -25,15 +25,14 @@ class Timed(Protocol):
         """The deadline that was set last has passed."""
 
     def faulted(self) -> None:
-        """`deadline_passed` raised what nobody foresaw, and that was reported: end, or have another deadline set."""
+        """`deadline_passed` raised an unexpected exception, which was reported: end, or have another deadline set."""
 
 
 class Deadlines:
     """Calls `deadline_passed` on each item whose deadline, in `time.monotonic()` seconds, has passed.
 
-    Moving a deadline later, which nearly every request does, writes one attribute: the item is looked at when its old
-    slot
-    comes up and is put back then.
+    Moving a deadline later, which nearly every request does, writes one attribute: the item is looked at when its
+    old slot comes up and is put back then.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn | None = None) -> None:
@@ -78,7 +77,7 @@ class Deadlines:
     def _tick(self) -> None:
         self._handle = self._loop.call_later(RESOLUTION, self._tick)
         if self._turn is not None:
-            self._turn.process()  # what came in time is not late because it waits to be heard
+            self._turn.process()  # what arrived in time is not late because it waits to be processed
         now = time.monotonic()
         first, self._next = self._next, int(now / RESOLUTION) + 1
         for slot in range(first, self._next):

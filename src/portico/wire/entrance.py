@@ -1,4 +1,4 @@
-"""A way in: a listening socket, the server behind it, and how connections get from the one to the other."""
+"""A listener: its socket, the server behind it, and how connections get from the one to the other."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from portico.wire.http1.server import HttpServer
 from portico.wire.threshold import Threshold
 
 _TOGETHER: Final = 256
-"""Connections that are taken at once, at most."""
+"""Connections that are accepted at once, at most."""
 
 
 class Entrance:
-    """Accepts for `server`. `alone` says that no other process does so; `tls` and `announces` are a threshold's."""
+    """Accepts for `server`. `alone` says that no other process does so; `tls` and `announces` are for `Threshold`."""
 
     def __init__(
         self,
@@ -39,27 +39,27 @@ class Entrance:
 
     async def open(self) -> None:
         """Accept from now on."""
-        if self._is_direct:  # nobody to share with and nothing before HTTP: the loop's own way is cheaper
+        if self._is_direct:  # not shared and nothing before HTTP: the loop's own server is cheaper
             listener = self._listener.dup()
             self._direct = await self._loop.create_server(self.server, sock=listener, backlog=4096)
         else:
             self._acceptor.start()
 
     def admit_waiting(self) -> None:
-        """Take those who wait outside; to be called now and then. Else it is one a turn of the loop, however long."""
+        """Accept the backlog; to be called periodically. Otherwise it is one per turn of the loop, however long."""
         self._acceptor.take(_TOGETHER)
 
     def close(self, *, take_waiting: bool = True) -> None:
-        """Let nobody more in, with `take_waiting` but those who are waiting already: no other process takes them."""
+        """Stop accepting; with `take_waiting`, first accept the backlog, which no other process would."""
         if self._direct is not None:
             self._direct.close()
         self._acceptor.close(take_waiting=take_waiting)
 
     def is_opening(self) -> bool:
-        """Whether somebody was let in of whom the server has not heard yet."""
+        """Whether there are accepted connections that have not reached the server yet."""
         return self._acceptor.is_opening()
 
     @property
     def failed_handshakes(self) -> int:
-        """TLS handshakes that came to nothing so far."""
+        """TLS handshakes that have failed so far."""
         return self._threshold.failed_handshakes if self._threshold else 0

@@ -1,4 +1,4 @@
-"""What clients may ask of a worker, and who they are: all that their connections share."""
+"""Client limits and client counts of a worker: all that client connections share."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def _is_nobody(address: str) -> bool:  # noqa: ARG001
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may ask of a worker; sizes in bytes, times in seconds.
+    """The limits of one client at a worker; sizes in bytes, times in seconds.
 
-    `body_rate`, in bytes a second, and `connections_per_client` are without effect at 0. `is_shared` tells of
-    addresses behind which many clients are, which the latter does not hold for.
+    `body_rate`, in bytes a second, and `connections_per_client` have no effect at 0. `is_shared` says which addresses
+    have many clients behind them; these are exempt from the latter.
     """
 
     header_size: int = 32 * 1024
@@ -41,7 +41,7 @@ class Limits:
     idle_timeout: float = 60.0
 
     def broken_by(self, buffer: bytes, end: int) -> MessageError | None:
-        """The error for a head, complete up to `end` or not (-1), that is past a limit."""
+        """The error for a head, complete up to `end` or not (-1), that exceeds a limit."""
         line = buffer.find(b"\r\n")
         target_limit = self.url_length + 64  # method and version beside the target
         if (line if line >= 0 else len(buffer)) > target_limit:
@@ -53,25 +53,25 @@ class Limits:
 
 
 class Connection(Protocol):
-    """One client's."""
+    """One client's connection."""
 
     client: Client
     transport: asyncio.Transport
 
     def close_if_idle(self) -> None:
-        """Close where nothing runs."""
+        """Close if no exchange runs."""
 
     def forget_heads(self) -> None:
-        """Take no request to be like one before it, which was read under other limits."""
+        """Do not match requests against earlier ones, which were read under other limits."""
 
     def faulted(self) -> None:
-        """End it: something about it failed in a way that nobody foresaw."""
+        """End it: it failed unexpectedly."""
 
 
 class Frontend:
     """The side of a worker that clients see: what all their connections share.
 
-    `noted` are the names of fields that the handler wants `RequestHead.noted` to tell about.
+    `noted` are the names of fields that the handler wants in `RequestHead.noted`.
     """
 
     def __init__(
@@ -91,13 +91,13 @@ class Frontend:
         self.loop = loop
         self.connections: set[Connection] = set()
         self.clients: dict[str, int] = {}
-        """How many connections each has, by `client_of` its address."""
+        """The number of connections per client, by `client_of` its address."""
         self.draining = False
         self.in_flight = 0
         self.tunnels = 0
 
     def change_limits(self, limits: Limits) -> None:
-        """Have other limits, from the next request on."""
+        """Apply other limits, from the next request on."""
         self.limits = limits
         for connection in list(self.connections):
             try:
@@ -129,7 +129,7 @@ class Frontend:
             del self.clients[client]
 
     def close_idle(self) -> None:
-        """Close connections on which nothing runs; with `draining` set, the others close after their exchange."""
+        """Close connections on which no exchange runs; with `draining` set, the others close after their exchange."""
         self.turn.process()
         for connection in list(self.connections):
             try:

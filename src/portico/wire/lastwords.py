@@ -1,4 +1,4 @@
-"""What a service said before its connection broke.
+"""What a service sent before its connection broke.
 
 A service that refuses an upload answers and closes without reading the rest. What is still being written to it then
 meets a reset, and the transport is gone with the answer unread in the kernel. A second descriptor keeps that readable.
@@ -25,7 +25,7 @@ class LastWords:
         self._socket = socket.socket(fileno=_duplicate(transport))
 
     def read(self) -> bytes:
-        """What came and was not read, without waiting."""
+        """What arrived and was not read, without waiting."""
         pieces: list[bytes] = []
         size = 0
         with contextlib.suppress(OSError):  # BlockingIOError: that was all
@@ -36,7 +36,7 @@ class LastWords:
         return b"".join(pieces)
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the second descriptor."""
         self._socket.close()
 
 

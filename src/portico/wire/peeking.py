@@ -1,4 +1,4 @@
-"""Looking at the first bytes of a connection while they stay where they are."""
+"""Peeking at the first bytes of a connection, which stay in the socket."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from portico.wire.proxy_protocol import LIMIT, Header, HeaderError, parse_header
 
 
 async def peek(loop: asyncio.AbstractEventLoop, connection: socket.socket, size: int) -> bytes:
-    """What has come, `size` bytes at most, as soon as there is something; empty where the other side has closed."""
+    """What has arrived, `size` bytes at most, as soon as there is something; empty where the other side has closed."""
     while True:
         try:
             return connection.recv(size, socket.MSG_PEEK)
@@ -18,10 +18,10 @@ async def peek(loop: asyncio.AbstractEventLoop, connection: socket.socket, size:
 
 
 async def take_header(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> Header | None:
-    """Take a PROXY header, and not a byte behind it, off the connection; None where that was closed before any byte.
+    """Read a PROXY header, and not a byte after it, from the connection; None where that was closed before any byte.
 
-    What is not yet a whole header is taken at once, since it all belongs to it: bytes that stayed would wake the loop
-    again and again. Raises HeaderError.
+    An incomplete header is read at once, since all of it belongs to the header: bytes left in the socket would wake
+    the loop again and again. Raises HeaderError.
     """
     taken = b""
     while True:

@@ -1,4 +1,4 @@
-"""The PROXY protocol, versions 1 and 2: how a balancer of connections says whose connection it passes on.
+"""The PROXY protocol, versions 1 and 2: how a TCP load balancer says whose connection it passes on.
 
 The source is HAProxy's `doc/proxy-protocol.txt`; section numbers refer to it.
 """
@@ -25,7 +25,7 @@ _ADDRESSES: Final = {0x00: 0, 0x01: 0, 0x11: 12, 0x21: 36, 0x31: 216}
 
 
 class HeaderError(Exception):
-    """Bytes that are no header; the message says what is wrong with them."""
+    """Bytes that are not a header; the message says what is wrong with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _line(data: bytes) -> Header | None:
 
 
 def _binary(data: bytes) -> Header | None:
-    """Version 2 (section 2.2); extensions behind the addresses are passed over."""
+    """Version 2 (section 2.2); extensions after the addresses are skipped."""
     if len(data) < _FIXED:
         return None
     version, command = divmod(data[12], 16)

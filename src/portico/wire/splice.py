@@ -1,8 +1,8 @@
 """Content that the kernel moves from socket to socket without a copy (splice, of Linux).
 
-It is for the middle of a long body that goes on as it is: its beginning and its end pass as all content does. The
-transports keep their sockets. A second descriptor of the source tells when more has come, and whatever is out of the
-ordinary, an end, a failure or a socket that is full, is left to the transports to find.
+It is for the middle of a long body that is passed on unchanged: its beginning and its end pass as all content does.
+The transports keep their sockets. A second descriptor of the source signals when more has arrived. Anything unusual,
+an end, a failure or a full socket, is left for the transports to find.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ LONG: Final = 256 * 1024 if hasattr(os, "splice") else sys.maxsize
 _TAIL: Final = 16 * 1024
 """Bytes at the end of a body that are read as usual, so that what follows the end is seen."""
 _MOST: Final = 512 * 1024
-"""Bytes that are moved at once, at most; then others have their turn."""
+"""Bytes that are moved at once, at most; then other connections are served."""
 _FIRST: Final = 128 * 1024
 """Bytes that are moved at first, and twice as many each time: what a slow client does not take is kept in memory."""
 _CANNOT: Final = (errno.EINVAL, errno.ENOSYS, errno.EPERM)
-"""How a kernel that can't splice sockets, or may not, says so."""
+"""The errors of a kernel that can't splice sockets, or may not."""
 
 
 class Source(Protocol):
@@ -41,17 +41,17 @@ class Source(Protocol):
     """Bytes of content that are still to come."""
 
     def body_moved(self, size: int) -> None:
-        """So many bytes of content came and went on."""
+        """`size` bytes of content were moved to the sink."""
 
     def read_again(self) -> None:
         """The rest has to be read as usual."""
 
     def faulted(self) -> None:
-        """Nobody knows what of the content went on: end both sides."""
+        """It is unknown how much of the content was passed on: end both sides."""
 
 
 class Pipe:
-    """What is moved passes through it; it is empty whenever nothing is being moved, so one serves all of a worker."""
+    """The pipe of every splice; it is empty whenever nothing is being moved, so one serves the whole worker."""
 
     def __init__(self) -> None:
         """Raises OSError where there is no descriptor left."""
@@ -63,8 +63,8 @@ class Pipe:
     def move(self, source: int, sink: int, size: int) -> tuple[int, bytes]:
         """Move up to `size` bytes: how many left the source, and those of them that the sink did not take.
 
-        Raises OSError where the source has nothing to give; nothing is taken then. After any other failure the pipe
-        is of no use any more: it may hold what belongs to one client and must not reach another.
+        Raises OSError where the source has nothing to read; nothing is taken then. After any other failure the pipe
+        must not be used again: it may hold bytes of one client that must not reach another.
         """
         flags = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
         try:
@@ -99,7 +99,7 @@ class Splice:
         self._pipe = pipe
         self._loop = loop
         self._size = _FIRST
-        self._descriptor = os.dup(source.descriptor)  # the loop leaves those of transports to them
+        self._descriptor = os.dup(source.descriptor)  # the loop refuses a reader on a transport's own descriptor
         loop.add_reader(self._descriptor, self._move)
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ class Splice:
             self._end()
             return
         source.body_moved(taken)
-        sink.body_moved(taken, rest)  # which may tell the source to pause
+        sink.body_moved(taken, rest)  # which may make the source pause
         self._size = min(2 * self._size, _MOST)
         if rest or not taken:
             self._end()

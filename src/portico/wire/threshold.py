@@ -26,10 +26,10 @@ _NOT_TLS: Final = MessageError("malformed_request", "this port speaks TLS: use h
 
 
 class Threshold:
-    """Lets connections in to `server`; `limits.header_timeout` is for all that comes before HTTP together.
+    """Admits connections to `server`; `limits.header_timeout` covers everything before HTTP together.
 
-    `tls` gives the context for a connection that comes now; None: there is no TLS. `announces` tells of which peers, by
-    address, every connection begins with a PROXY header; None: of nobody's.
+    `tls` gives the context for a new connection; None: there is no TLS. `announces` says for which peers, by address,
+    every connection begins with a PROXY header; None: for none.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Threshold:
         self.failed_handshakes = 0
 
     async def admit(self, connection: socket.socket, peer: str) -> None:
-        """Take the connection, which is non-blocking, over; one that does not pass is closed."""
+        """Take over the connection, which is non-blocking; one that does not pass is closed."""
         if len(self._server.connections) + self._under_way >= self._server.limits.connections:
             self._full.warn(peer)
             connection.close()
@@ -60,7 +60,7 @@ class Threshold:
         try:
             if not await self._pass(connection, peer, self._loop.time() + self._server.limits.header_timeout):
                 connection.close()
-        except BaseException:  # whatever happened, also that the process ends: nobody else closes it
+        except BaseException:  # whatever happened, even the process ending: nothing else closes it
             connection.close()
             raise
         finally:
@@ -78,7 +78,7 @@ class Threshold:
             except HeaderError as error:
                 self._misannounced.warn(peer, str(error))
                 return False
-            if header is None:  # it was only tried whether somebody listens here
+            if header is None:  # a probe of whether the port is open
                 return False
             origin = header.origin
         if self._tls is None:
@@ -103,7 +103,7 @@ class Threshold:
                 elif first:
                     refused = partial(RefusedConnection, self._server, origin, _NOT_TLS)
                     await self._loop.connect_accepted_socket(refused, connection)
-        except OSError as error:  # ssl.SSLError and TimeoutError are such
+        except OSError as error:  # includes ssl.SSLError and TimeoutError
             reason = "not done in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
             self.failed_handshakes += 1
             logger.debug("a TLS handshake failed", extra={"client": client, "reason": reason})
@@ -112,7 +112,7 @@ class Threshold:
 
 
 class _Seldom:
-    """An event that anybody outside can bring about: told once a minute, with the number of those left out."""
+    """An event that any client can cause: logged once a minute, with the number of those left out."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -1,8 +1,8 @@
-"""A turn of the event loop: all sockets are read from, then all responses are heard and written, then all requests.
+"""A turn of the event loop: read from all sockets, then process and write all responses, then all requests.
 
-What a processor has just done it does again for less: that is why reading, hearing and writing are not done one after
-the other for each socket. And a write wakes whoever waits at the other end, which costs more than the rest of it,
-unless it is awake already.
+A processor repeats what it has just done at a lower cost: that is why reading, processing and writing are not done one
+after the other for each socket. And a write wakes the process that waits at the other end, which costs more than the
+rest of it, unless that is awake already.
 """
 
 from __future__ import annotations
@@ -19,28 +19,27 @@ from portico.wire.splice import Pipe
 from portico.wire.writing import LARGE, WRITE_BUFFER, descriptor_of
 
 LARGE_READ: Final = 128 * 1024
-"""Bytes of one read that are heard at once, and after which others have their turn: the loop would read on from the
-same socket, up to 32 times."""
+"""Bytes of one read that are processed at once, and after which other connections are served: the loop would read on
+from the same socket, up to 32 times."""
 
 
 class TurnProtocol(asyncio.Protocol):
-    """A connection that hears what was read from its socket when all sockets have been read from.
+    """A connection that processes what was read from its socket once all sockets have been read from.
 
-    What it has to send goes straight to its socket, unless the transport encrypts it or still holds something that
-    comes first.
+    What it has to send goes straight to its socket, unless the transport encrypts it or still holds earlier data.
     """
 
     __slots__ = ("descriptor", "has_written", "is_direct", "outgoing", "side", "transport", "turn", "pending")
 
     turn_order: ClassVar[int] = 1
-    """Of two classes, the one with the lower number is heard and written first."""
+    """Of two classes, the one with the lower number is processed and written first."""
     transport: asyncio.Transport
 
     def __init_subclass__(cls) -> None:
-        """Give each class its own copies of what every request passes.
+        """Give each class its own copies of the functions that every request runs.
 
-        The interpreter keeps in the code what it learns about the objects that come by (PEP 659), and has to learn it
-        anew whenever one of another class does.
+        The interpreter specializes code for the types that it sees (PEP 659), and has to specialize it again whenever
+        an object of another class comes.
         """
         super().__init_subclass__()
         for name in ("data_received", "gather", "process_all", "write_all"):
@@ -50,7 +49,7 @@ class TurnProtocol(asyncio.Protocol):
         self.turn = turn
         self.side = turn.side_of(type(self))
         self.pending = b""
-        """What was read in this turn and is yet to be heard."""
+        """What was read in this turn and is not processed yet."""
         self.descriptor = -1
         self.is_direct = False
         """Whether the transport is known to hold nothing."""
@@ -81,16 +80,16 @@ class TurnProtocol(asyncio.Protocol):
             listeners.append(self)
 
     def process(self, data: bytes, now: float) -> None:
-        """Take what was read; `now` is the monotonic time since when it could be heard."""
+        """Take what was read; `now` is the monotonic time since when it could be processed."""
         raise NotImplementedError
 
     def faulted(self) -> None:
-        """End the connection after a fault; nothing of what was gathered is written any more."""
+        """End the connection after a fault; gathered data is no longer written."""
         self.outgoing = b""
         self.transport.abort()
 
     def gather(self, data: bytes) -> None:
-        """Have `data` written at the end of this turn, behind what was gathered before."""
+        """Have `data` written at the end of this turn, after what was gathered before."""
         if self.outgoing:
             self.outgoing += data
             return
@@ -114,27 +113,27 @@ class TurnProtocol(asyncio.Protocol):
             self._hand_over((self.outgoing,))
 
     def _hand_over(self, pieces: tuple[bytes, ...]) -> None:
-        self.outgoing = b""  # first, for what is written may call back
+        self.outgoing = b""  # first, because the write may call back
         self.has_written = True
         self.is_direct = False
         if not self.transport.is_closing():
             self.transport.writelines(pieces)
 
     def has_caught_up(self) -> bool:
-        """Whether the transport has sent all that it was handed, and leaves the socket to us."""
+        """Whether the transport has sent all that it was given, so that we may write to the socket."""
         self.is_direct = self.descriptor >= 0 and not self.transport.get_write_buffer_size()
         return self.is_direct
 
     @staticmethod
     def process_all(side: Side) -> None:
-        """Have everything heard that connections of this class have read."""
+        """Process everything that connections of this class have read."""
         while listeners := side.listeners:
             side.listeners = []
             now = monotonic()
             for listener in listeners:
                 data = listener.pending
                 if not data:
-                    continue  # it was heard meanwhile
+                    continue  # it was processed meanwhile
                 listener.pending = b""
                 try:
                     listener.process(data, now)
@@ -143,7 +142,7 @@ class TurnProtocol(asyncio.Protocol):
 
     @staticmethod
     def write_all(side: Side) -> None:
-        """Have everything written that connections of this class have gathered."""
+        """Write everything that connections of this class have gathered."""
         senders, side.senders = side.senders, []
         for sender in senders:
             try:
@@ -183,10 +182,10 @@ class Side:
 
 
 class Turn:
-    """A turn of the loop: who was read from, and who has something to send.
+    """A turn of the loop: which connections were read from, and which have something to send.
 
-    What a connection has read is heard before the end of its socket is, and before anybody's time is up: see `settle`
-    and `hear`.
+    What a connection has read is processed before the end of its socket, and before any deadline fires: see `settle`
+    and `process`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -196,7 +195,7 @@ class Turn:
 
     @cached_property
     def pipe(self) -> Pipe:
-        """What long bodies pass through, made when there is one. Raises OSError where there is no descriptor left."""
+        """The pipe for long bodies, made when there is one. Raises OSError where there is no descriptor left."""
         return Pipe()
 
     def side_of(self, of: type[TurnProtocol]) -> Side:
@@ -209,19 +208,19 @@ class Turn:
         return side
 
     def plan(self) -> None:
-        """Have it played as soon as the loop has read from every socket."""
+        """Schedule it for when the loop has read from every socket."""
         if not self._is_planned:
             self._is_planned = True
             self.loop.call_soon(self._play)
 
     def process(self) -> None:
-        """Have everything heard that was read so far."""
+        """Process everything that was read so far."""
         for side in self._sides.values():
             if side.listeners:
                 side.of.process_all(side)
 
     def settle(self, listener: TurnProtocol) -> None:
-        """Have heard what was read from one connection: something else has happened to it."""
+        """Process what was read from one connection, before another event on it."""
         data, listener.pending = listener.pending, b""
         if data:
             try:
@@ -240,7 +239,7 @@ class Turn:
         self._write()
 
     def _write(self) -> None:
-        """Have everything written that was gathered so far."""
+        """Write everything that was gathered so far."""
         for side in self._sides.values():
             if side.senders:
                 side.of.write_all(side)

@@ -1,6 +1,6 @@
-"""As much of WebSocket (RFC 6455) as a gateway needs: to know an honest handshake, and to close a tunnel cleanly.
+"""As much of WebSocket (RFC 6455) as a gateway needs: to check a handshake, and to close a tunnel cleanly.
 
-Frames pass unread; only their lengths are followed, so that a close frame can be put between two of them.
+Frames pass unread; only their lengths are tracked, so that a close frame can be put between two of them.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def accepts(key: bytes | None, accept: bytes | None) -> bool:
 class Frames:
     """Follows the frames of one direction.
 
-    `closed` tells whether a close frame began; what comes behind it counts for nothing. Bytes that are no frames do no
-    harm: their lengths mean nothing, and the endpoints will end the connection.
+    `closed` says whether a close frame began; what follows it is ignored. Bytes that are not frames do no harm: their
+    lengths mean nothing, and the endpoints will end the connection.
     """
 
     __slots__ = ("_head", "_left", "closed")
@@ -62,7 +62,7 @@ class Frames:
         return not self._left and not self._head
 
     def feed(self, data: bytes, to_boundary: bool = False) -> int:
-        """Follow `data`, `to_boundary` no further than to the end of the frame under way; how many bytes that were."""
+        """Follow `data`, with `to_boundary` only to the end of the current frame; returns how many bytes."""
         position, end = 0, len(data)
         while position < end and not (self.is_between and (to_boundary or self.closed)):
             if self._left:

@@ -1,4 +1,4 @@
-"""Writing with few system calls, and what the kernel says of what was written."""
+"""Writing with few system calls, and what the kernel reports about what was written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Smaller pieces are gathered, and cheaper joined into one than handed to the kern
 
 
 WRITE_BUFFER: Final = 64 * 1024
-"""Bytes waiting to be sent before whoever writes is told to pause."""
+"""Bytes waiting to be sent before the writer is paused."""
 
 
 def descriptor_of(transport: asyncio.Transport) -> int:
@@ -29,7 +29,7 @@ def descriptor_of(transport: asyncio.Transport) -> int:
 
 
 def unsent_bytes(transport: asyncio.Transport) -> int:
-    """What was written and has not reached the other side: in the transport, and in the kernel as far as it tells."""
+    """What was written and has not reached the other side: in the transport, and in the kernel if it reports that."""
     waiting = transport.get_write_buffer_size()
     sock: Any = transport.get_extra_info("socket")
     try:

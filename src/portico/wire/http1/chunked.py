@@ -17,7 +17,7 @@ _SIZE_LINE: Final = re.compile(
 )
 _CHUNK_START: Final = re.compile(_SIZE_LINE.pattern + rb"\r\n")
 _TURN: Final = 1024
-"""Chunks that are taken at once; someone who sends them of a byte each could stall everybody else with one read."""
+"""Chunks that are taken at once; a sender of one-byte chunks could stall all other clients with one read."""
 _LINE_LIMIT: Final = 256
 """Bytes of a size line with its extensions: nothing in use needs more, and an endless one would hold memory."""
 _TRAILER_LIMIT: Final = 8192
@@ -28,10 +28,10 @@ _SIZE, _DATA, _DATA_END, _TRAILER, _DONE = range(5)
 
 
 class ChunkedDecoder:
-    """Takes the bytes of a chunked body as they come and gives back its content.
+    """Takes the bytes of a chunked body as they arrive and returns its content.
 
     After the last chunk and the trailer section, `done` is true, `trailers` holds that section's field lines and `rest`
-    the bytes behind the body. Raises MessageError with `reason` where the coding is broken.
+    the bytes after the body. Raises MessageError with `reason` where the coding is broken.
     """
 
     __slots__ = ("_left", "_pending", "_reason", "_state", "done", "has_more", "rest", "trailers")
@@ -48,7 +48,7 @@ class ChunkedDecoder:
     def feed(self, data: bytes) -> bytes:
         """The content in `data`, empty where there is none yet.
 
-        After many chunks it stops for the sake of others: `has_more` tells to go on with `feed(b"")` a turn later.
+        After many chunks it stops so that others are served: `has_more` asks for `feed(b"")` a turn later.
         """
         if self._pending:
             data = self._pending + data
@@ -84,7 +84,7 @@ class ChunkedDecoder:
 
     @staticmethod
     def _take_whole_chunks(data: bytes, pieces: list[bytes]) -> int:
-        """Take the chunks that are there whole, but for the last one of a body; the position behind them."""
+        """Take the complete chunks, except for the last one of a body; returns the position after them."""
         position = 0
         while len(pieces) < _TURN:
             match = _CHUNK_START.match(data, position)
@@ -99,7 +99,7 @@ class ChunkedDecoder:
         return position
 
     def _step(self, data: bytes, position: int) -> int:
-        """Read one piece of syntax at `position`; the position behind it, or -1 where more bytes are needed."""
+        """Read one piece of syntax at `position`; returns the position after it, or -1 where more bytes are needed."""
         if self._state == _DATA_END:
             return self._read_data_end(data, position)
         if self._state == _SIZE:
@@ -161,7 +161,7 @@ def encode_whole(data: bytes) -> tuple[bytes, ...]:
 
 
 def last_chunk(trailers: Sequence[bytes]) -> bytes:
-    """The end of a chunked body, with these field lines behind it."""
+    """The end of a chunked body, with these trailer field lines."""
     return b"\r\n".join((b"0", *trailers, b"", b"")) if trailers else LAST_CHUNK
 
 

@@ -1,8 +1,7 @@
-"""The service's side of HTTP/1.1 (RFC 9112): writes a request to a connection, reads its response off it.
+"""The service's side of HTTP/1.1 (RFC 9112): writes a request to a connection, reads its response from it.
 
-What comes back is trusted no more than what a client sends: a service that lies about a length, answers twice or
-sends bytes unasked
-harms its own exchange, and its connection is not used again.
+What comes back is trusted no more than what a client sends: a service that lies about a length, answers twice or sends
+unsolicited bytes harms its own exchange, and its connection is not used again.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ from portico.wire.writing import LARGE
 P = ParamSpec("P")
 
 _INTERIM_LIMIT: Final = 16
-"""Informational responses before the final one; without a bound a service could send them for ever."""
+"""Informational responses before the final one; without a bound a service could send them endlessly."""
 
 _UPLOAD: Final = 2
 """Pieces of content from which a request counts as an upload, which its service may refuse before the end.
 
-Through a tunnel it is a large piece: small ones are written when all that came has been read.
+Through a tunnel it is a large piece: small ones are written when everything received has been read.
 """
 
 
@@ -56,7 +55,7 @@ _IDLE, _AWAITING, _BODY, _TUNNEL, _CLOSED = State
 class ResponseTimeouts(Protocol):
     """Seconds to wait: until the response's head, and between pieces of either body.
 
-    After `silence` without a head, which is `response` at most, the receiver hears of it.
+    After `silence` without a head, which is `response` at most, the receiver is notified.
     """
 
     @property
@@ -70,7 +69,7 @@ class ResponseTimeouts(Protocol):
 
 
 class ResponseReceiver(Protocol):
-    """What a connection tells about the one exchange that it carries."""
+    """A connection's callbacks for the one exchange that it carries."""
 
     def response_interim(self, head: ResponseHead) -> None:
         """An informational response (1xx) other than 100."""
@@ -81,26 +80,26 @@ class ResponseReceiver(Protocol):
     def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
         """A final response that came in one piece; its connection is the receiver's to `free`.
 
-        `now` is the monotonic time. False where the receiver would rather be told step by step, by the calls below.
+        `now` is the monotonic time. False where the receiver wants it step by step, by the calls below.
         """
 
     def response_body(self, data: bytes) -> None:
         """A piece of content, without its transfer coding; never empty."""
 
     def response_sink(self) -> Sink | None:
-        """Where the kernel may send content by itself, past `response_body`."""
+        """Where the kernel may send content directly, bypassing `response_body`."""
 
     def response_ended(self) -> None:
-        """The response is whole; `is_reusable` tells about the connection."""
+        """The response is complete; `is_reusable` says whether the connection may be reused."""
 
     def upstream_failed(self, error: UpstreamError) -> None:
-        """No whole response will come; the connection is closed."""
+        """No complete response will come; the connection is closed."""
 
     def response_faulted(self) -> None:
         """A fault of this process ended the connection, perhaps in the middle of another call: end the exchange."""
 
     def upstream_silent(self) -> None:
-        """No response has begun for a while; it is waited for on."""
+        """No response has begun for a while; the connection keeps waiting."""
 
     def upstream_pause_writing(self) -> None:
         """The service reads more slowly than the request comes."""
@@ -112,7 +111,7 @@ class ResponseReceiver(Protocol):
 def _contained(
     method: Callable[Concatenate[UpstreamConnection, P], None],
 ) -> Callable[Concatenate[UpstreamConnection, P], None]:
-    """Have a fault in what the event loop calls cost the connection and its exchange, and nothing else."""
+    """Limit a fault in an event loop callback to the connection and its exchange."""
 
     @wraps(method)
     def call(self: UpstreamConnection, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -147,7 +146,7 @@ class UpstreamConnection(TurnProtocol):
     total_deadline: float
     head: ResponseHead
     bodiless: bool
-    """Whether it answers HEAD."""
+    """Whether the response answers HEAD."""
     by_steps: bool
     """Whether the response is to be read step by step, even if it comes whole."""
 
@@ -161,7 +160,7 @@ class UpstreamConnection(TurnProtocol):
         self.idle_since = 0.0
         self.keep_alive_timeout: float | None = None
         self.remote = ""
-        """The address that it leads to, where its instance has several."""
+        """The address that it is connected to, where its instance has several."""
         self.receiver: ResponseReceiver | None = None
         self.paused = self.yielding = self.stalled = self.received = False
         self.request_done = True
@@ -174,7 +173,7 @@ class UpstreamConnection(TurnProtocol):
     # ---- the transport's calls
 
     def process(self, data: bytes, now: float) -> None:
-        """Take what was read: mostly a response that is all there, with a head like one before it."""
+        """Take what was read: mostly a complete response, with a head like an earlier one."""
         receiver = self.receiver
         try:
             if self.state is _AWAITING and self.has_written and not self.by_steps and not self.buffer and receiver:
@@ -199,7 +198,7 @@ class UpstreamConnection(TurnProtocol):
         try:
             if self.state is _BODY:
                 self._take_body(data)
-            elif self.state is _AWAITING and not self.has_written:  # no answer to what was not asked yet
+            elif self.state is _AWAITING and not self.has_written:  # no response to a request that was not sent yet
                 self.outgoing = b""
                 self._fail("reset", "the service sent bytes that nobody asked for")
             elif self.state is _AWAITING:
@@ -210,7 +209,7 @@ class UpstreamConnection(TurnProtocol):
             elif self.state is _TUNNEL and self.receiver is not None:
                 self.receiver.response_body(data)
             else:
-                self.close()  # bytes that nobody asked for
+                self.close()  # unsolicited bytes
         except MessageError as error:
             self._fail("protocol", error.detail)
 
@@ -224,7 +223,7 @@ class UpstreamConnection(TurnProtocol):
 
     @_contained
     def _lose(self, exc: Exception | None) -> None:
-        """The connection is gone: so hears the exchange, if there is one."""
+        """The connection is gone: the exchange is notified, if there is one."""
         self._end_splice()
         if exc is not None and self.last_words is not None and (data := self.last_words.read()):
             self._process_in_steps(data)
@@ -264,7 +263,7 @@ class UpstreamConnection(TurnProtocol):
             self.close()
 
     def _waits_on(self) -> bool:
-        """Whether there is more time for a response; each time that it is twice as long, the receiver hears of it."""
+        """Whether there is more time for a response; the receiver is notified each time that the wait has doubled."""
         now, waited = time.monotonic(), self.awaited
         self.awaited = min(2 * waited, self.timeouts.response)
         if waited >= self.awaited or now >= self.total_deadline or self.receiver is None:
@@ -309,9 +308,9 @@ class UpstreamConnection(TurnProtocol):
         now: float,
         total_deadline: float,
     ) -> None:
-        """Begin a request that has no content, or of which all is in `head`, or follows by `send_rest`.
+        """Begin a request without content, or whose content is all in `head` or follows by `send_rest`.
 
-        `now` is the monotonic time, `total_deadline` the moment when all must be over, `NEVER` for none.
+        `now` is the monotonic time, `total_deadline` the time when the exchange must be over, `NEVER` for none.
         """
         self.receiver = receiver
         self.state = _AWAITING
@@ -329,7 +328,7 @@ class UpstreamConnection(TurnProtocol):
             self.deadlines.set(self, deadline)
 
     def send_rest(self, content: bytes) -> None:
-        """All of the request's content, of the length that its head says."""
+        """All of the request's content, of the length that its head declares."""
         self.put(content)
 
     def send_body(self, data: bytes) -> None:
@@ -343,18 +342,18 @@ class UpstreamConnection(TurnProtocol):
             self._progress()
 
     def end_body(self, trailers: Sequence[bytes] = ()) -> None:
-        """The request is complete; `trailers` are field lines that go behind content of unknown length."""
+        """The request is complete; `trailers` are field lines that follow content of unknown length."""
         self.request_done = True
         if self.chunked:
             self.put(last_chunk(trailers))
 
     @property
     def trailers(self) -> Sequence[bytes]:
-        """The field lines that came behind the content of the last response."""
+        """The trailer field lines of the last response."""
         return self.decoder.trailers if self.decoder is not None else ()
 
     def end_tunnel(self) -> None:
-        """The client will say no more through the tunnel; TLS cannot tell that but by ending it."""
+        """The client will send no more through the tunnel; TLS can only signal that by ending it."""
         self.write_out()
         if not self.transport.can_write_eof():
             self.transport.close()
@@ -389,7 +388,7 @@ class UpstreamConnection(TurnProtocol):
             self._progress()
 
     def _yield_turn(self) -> None:
-        """Let others have their turn before this service is read from again."""
+        """Serve other connections before this service is read from again."""
         if not self.yielding and not self.transport.is_closing():
             self.yielding = True
             self.transport.pause_reading()
@@ -408,18 +407,18 @@ class UpstreamConnection(TurnProtocol):
     def _read_on(self) -> None:
         """Read from the service again, or have the kernel pass on the middle of a long response.
 
-        Only one of the two, and one kernel's hand: else later bytes would overtake earlier ones.
+        Only one of the two, and only one splice: otherwise later bytes would overtake earlier ones.
         """
         sink = self.receiver.response_sink() if self.receiver is not None and self._is_long() else None
         if sink is not None:
-            with contextlib.suppress(OSError):  # no descriptor left: it goes without
+            with contextlib.suppress(OSError):  # no descriptor left: go on without a splice
                 if self.turn.pipe.is_of_use:
                     self.splice = Splice(self, sink, self.turn.pipe, self.turn.loop)
                     return
         self.transport.resume_reading()
 
     def _is_long(self) -> bool:
-        """Whether the kernel may pass on most of what is still to come."""
+        """Whether the kernel may splice most of what is still to come."""
         return self.state is _BODY and self.left >= LONG and self.descriptor >= 0 and not self.pending
 
     def body_moved(self, size: int) -> None:
@@ -439,7 +438,7 @@ class UpstreamConnection(TurnProtocol):
             self.splice = None
 
     def is_reusable(self) -> bool:
-        """Whether another exchange may follow: both messages were whole, and both sides keep the connection."""
+        """Whether another exchange may follow: both messages were complete, and both sides keep the connection."""
         return self.state is _IDLE and self.keep_alive and self.request_done and not self.transport.is_closing()
 
     def is_alive(self) -> bool:
@@ -447,7 +446,7 @@ class UpstreamConnection(TurnProtocol):
         return self.state is _IDLE and not self.transport.is_closing()
 
     def free(self, head: ResponseHead) -> bool:
-        """The response that came whole with `head` is taken: whether another exchange may follow, if it stays open."""
+        """Release the connection after a complete response with `head`; whether it may be reused, if it stays open."""
         self.state = _IDLE
         self.receiver = None
         self.keep_alive = keep_alive = head.keep_alive
@@ -457,7 +456,7 @@ class UpstreamConnection(TurnProtocol):
         return keep_alive and self.request_done
 
     def close(self) -> None:
-        """End the connection; its exchange, if one runs, hears nothing more."""
+        """End the connection; its exchange, if one runs, is not notified."""
         self.state = _CLOSED
         self.receiver = None
         try:
@@ -468,7 +467,7 @@ class UpstreamConnection(TurnProtocol):
             self.transport.abort()
 
     def keep_receiver(self, receiver: ResponseReceiver | None) -> None:
-        """After a fault: whoever was told of a response, and may have let the connection go, hears of the end."""
+        """After a fault: a receiver that got a response, and may have freed the connection, is notified of the end."""
         if self.receiver is None:
             self.receiver = receiver
 
@@ -482,7 +481,7 @@ class UpstreamConnection(TurnProtocol):
                 receiver.response_faulted()
 
     def _progress(self) -> None:
-        """Something moved: set the next deadline."""
+        """There was progress: set the next deadline."""
         if not self.paused and self.state is not _TUNNEL:
             timeouts = self.timeouts
             deadline = time.monotonic() + (timeouts.idle if self.state is _BODY else self.awaited)
@@ -493,7 +492,7 @@ class UpstreamConnection(TurnProtocol):
                 self.deadlines.set(self, deadline)
 
     def _read_head(self) -> bool:
-        """Take one head off the buffer; False where it is not complete."""
+        """Take one head from the buffer; False where it is not complete."""
         buffer = self.buffer
         end = buffer.find(b"\r\n\r\n", self.scanned)
         if (end if end >= 0 else len(buffer)) > HEAD_LIMIT:
@@ -531,7 +530,7 @@ class UpstreamConnection(TurnProtocol):
         self.left = framing
         receiver.response_started(head)
         if self.state is not _BODY:
-            return False  # the receiver had enough
+            return False  # the receiver ended the exchange
         if framing == 0:
             self.keep_alive = self.keep_alive and not rest
             self._end()
@@ -542,13 +541,13 @@ class UpstreamConnection(TurnProtocol):
         return False
 
     def _forget_waiting(self) -> None:
-        """The final head is here: what was noted while it was waited for is nothing to the next exchange."""
+        """The final head is here: drop the state of waiting for it, which must not reach the next exchange."""
         self.received = False
         self.interims = 0
         self.upgrade = b""
 
     def _switch(self, head: ResponseHead, rest: bytes) -> None:
-        """From here on the service speaks the protocol that it was offered, if it is that one."""
+        """Switch to the protocol that the service was offered, if it accepted that one."""
         fields = head.fields
         right = fields.tokens(b"upgrade") == [self.upgrade] and b"upgrade" in fields.tokens(b"connection")
         if self.upgrade == PROTOCOL:
@@ -610,10 +609,10 @@ class UpstreamConnection(TurnProtocol):
             return
         self._progress()
         if len(data) >= LARGE and self._is_long() and not self.paused:
-            self._yield_turn()  # what was written so far is with the kernel by then: see `_read_on`
+            self._yield_turn()  # by then, earlier writes have reached the kernel: see `_read_on`
 
     def _end(self) -> None:
-        """The response is whole."""
+        """The response is complete."""
         receiver, self.receiver = self.receiver, None
         self.state = _IDLE
         self.received = False

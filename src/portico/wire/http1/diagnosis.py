@@ -1,4 +1,4 @@
-"""Why the grammar refuses the head of a request: which rule it broke, for the client's answer."""
+"""Why the grammar refuses the head of a request: which rule it broke, for the response to the client."""
 
 from __future__ import annotations
 

@@ -1,14 +1,11 @@
 """Heads of HTTP/1.1 messages: a few regular expressions say what is accepted, and what they do not match is refused.
 
 The expressions are the grammar of RFC 9112 (request-line, status-line) and RFC 9110, section 5 (field lines), with
-every
-leniency left out: no obs-fold, no bare CR or LF, no white space before a colon, no control bytes. Possessive
-quantifiers
-keep the match linear. What passes is exactly what Portico would write itself.
+every leniency left out: no obs-fold, no bare CR or LF, no white space before a colon, no control bytes. Possessive
+quantifiers keep the match linear. What passes is exactly what Portico would write itself.
 
-Field lines are remembered: a client sends the same `User-Agent` and `Accept` again and again, so most lines of a head
-cost one look-up
-in a dictionary, done in C, and only new ones are matched.
+Field lines are cached: a client sends the same `User-Agent` and `Accept` again and again, so most lines of a head
+cost one dictionary lookup, done in C, and only new ones are matched.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from portico.wire.http1.diagnosis import diagnosed
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _FIELD = _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*+"
-_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])")  # a # is in no target
+_REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])")  # a target has no #
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*+))?")
 _FIELD_LINE: Final = re.compile(rb"(" + _TOKEN + rb"):[\t\x20-\x7e\x80-\xff]*+")
 _FIELD_LINES: Final = re.compile(rb"(?:" + _FIELD + rb"\r\n)*+")
@@ -35,8 +32,8 @@ _HOST: Final = re.compile(
 )
 """A name of dotted labels, or an IPv6 address in brackets, and a port up to 65535.
 
-RFC 3986 would allow commas, quotes and percent-encoding in a name. No host on the Internet has them, and what is read
-as a list by one is a name to another.
+RFC 3986 would allow commas, quotes and percent-encoding in a name. No host on the Internet has them, and what one
+parser reads as a list is a name to another.
 """
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]*+)([/?].*+)?", re.IGNORECASE)
 _LENGTH_DIGITS: Final = 18
@@ -45,7 +42,7 @@ STATUS_PHRASE: Final = len(b"HTTP/1.1 200 ")
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"timeout=([0-9]{1,6})", re.IGNORECASE)
 _KNOWN_HOSTS: Final = 4096
 _known_hosts: set[bytes] = set()
-"""Values of Host that were found valid; a gateway sees few, however many requests."""
+"""Values of Host that were found valid; a gateway sees few, even with many requests."""
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)++")
 _HOPELESS: Final = re.compile(rb"(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -67,18 +64,18 @@ _METHOD_NAMES: Final = {
         *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH"),
     )
 }
-"""Methods in use, so that their names as text are made once; whatever else a client sends is not kept."""
+"""Methods in use, so that their names as text are made once; other methods are not kept."""
 _METHODS_REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
 _USUAL_CONNECTION: Final[dict[bytes | None, tuple[bytes, ...]]] = {
     value: (value.lower(),) for value in (b"keep-alive", b"Keep-Alive", b"close")
 }
-"""What nearly every `Connection` field says, read without taking it apart."""
+"""The most common values of `Connection`, recognized without parsing."""
 
 
 class _FieldNames(dict[bytes, bytes]):
-    """The lower-cased name of each valid field line that came more than once; a look-up checks a line that is new.
+    """The lower-cased name of each valid field line that came more than once; a lookup checks a line that is new.
 
-    Lines that come once, with a time or an id in them, are let go soon, and drive nothing out that comes again. Raises
+    Lines that come once, with a time or an id in them, are dropped soon and do not evict lines that repeat. Raises
     ValueError for a line that is not valid.
     """
 
@@ -120,7 +117,7 @@ def parse_request_head(
 ) -> RequestHead:
     """A request head from its first `line` and the `block` of its field lines, neither with the CRLF that ends it.
 
-    `noted` are the names that `RequestHead.noted` tells about; they include `REQUEST_RULES`. `previous` is the request
+    `noted` are the names that `RequestHead.noted` may contain; they include `REQUEST_RULES`. `previous` is the request
     before it on its connection, read with the same `noted`. Raises MessageError where the head breaks RFC 9112 or a
     limit (`header_count` fields, `url_length` bytes of target).
     """
@@ -154,7 +151,7 @@ def _parse_fields(
     noted: frozenset[bytes],
     previous: RequestHead | None,
 ) -> None:
-    """All that the field lines decide."""
+    """Everything that the field lines decide."""
     lines = block.split(b"\r\n") if block else []
     if len(lines) > header_count:
         raise MessageError("headers_too_large", f"more than {header_count} header fields")
@@ -200,7 +197,7 @@ def _apply_request_rules(request: RequestHead) -> None:
 
 
 def _connection_of(fields: Fields) -> tuple[Collection[bytes], frozenset[bytes]]:
-    """The options of `Connection`, and those among them that name further fields to be dropped here."""
+    """The options of `Connection`, and those of them that name further fields to be dropped here."""
     value = fields.get(b"connection")
     if value in _USUAL_CONNECTION:
         return _USUAL_CONNECTION[value], _NO_NAMES
@@ -209,7 +206,7 @@ def _connection_of(fields: Fields) -> tuple[Collection[bytes], frozenset[bytes]]
 
 
 def _request_framing(fields: Fields, version: int) -> int:
-    """How the body is delimited (RFC 9112, section 6.3); what two parsers could read two ways is refused."""
+    """How the body is delimited (RFC 9112, section 6.3); what two parsers could read differently is refused."""
     codings = fields.all(b"transfer-encoding")
     if not codings:
         return content_length(fields, "malformed_request")
@@ -223,7 +220,7 @@ def _request_framing(fields: Fields, version: int) -> int:
 
 
 def content_length(fields: Fields, reason: str) -> int:
-    """The body's length as the one Content-Length says; raises MessageError with `reason`."""
+    """The body's length from the only Content-Length; raises MessageError with `reason`."""
     if fields.names.count(b"content-length") > 1:
         raise MessageError(reason, "more than one Content-Length")
     length = fields.get(b"content-length") or b""
@@ -233,7 +230,7 @@ def content_length(fields: Fields, reason: str) -> int:
 
 
 def _host_of(fields: Fields, version: int) -> bytes:
-    """The one valid Host: RFC 9112, section 3.2."""
+    """The only Host, if it is valid: RFC 9112, section 3.2."""
     names = fields.names
     count = names.count(b"host")
     if count == 1:
@@ -264,7 +261,7 @@ def _is_host(host: bytes) -> bool:
 
 
 def _origin_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
-    """Path and query of an absolute-form target, and its authority, which must be what Host says.
+    """Path and query of an absolute-form target, and its authority, which must equal Host.
 
     RFC 9112, sections 3.2.2 to 3.2.4.
     """
@@ -288,9 +285,9 @@ def status_line(status: int, phrase: bytes) -> bytes:
 
 
 def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes], bodiless: bool) -> ResponseHead:
-    """A response head from its bytes, cut as a request's; `bodiless` tells that it answers HEAD.
+    """A response head from its bytes, cut as a request's; `bodiless` says that it answers HEAD.
 
-    `noted` are the names that `ResponseHead.noted` tells about; they include `RESPONSE_RULES`. Raises MessageError
+    `noted` are the names that `ResponseHead.noted` may contain; they include `RESPONSE_RULES`. Raises MessageError
     with the reason `upstream_malformed`.
     """
     lines = head.split(b"\r\n")
@@ -320,7 +317,7 @@ def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes],
         response.hop_by_hop = named - END_TO_END if named else named
         response.keep_alive = b"close" not in options and (minor == b"1" or b"keep-alive" in options)
     if b"keep-alive" in present and (timeouts := _KEEP_ALIVE_TIMEOUT.findall(fields.get(b"keep-alive") or b"")):
-        response.keep_alive_timeout = min(map(float, timeouts))  # who says two things is held to the safe one
+        response.keep_alive_timeout = min(map(float, timeouts))  # the smallest of several is the safe one
     if b"transfer-encoding" in present:
         response.framing = _chunked_response(fields, old=minor == b"0")
     elif b"content-length" in present:
@@ -345,7 +342,7 @@ def are_field_lines(block: bytes) -> bool:
 
 
 def is_hopeless(data: bytes, start: int) -> bool:
-    """Whether the beginning of a head has, from `start` on, what no head may have: no use to wait for the rest."""
+    """Whether the beginning of a head has, from `start` on, what no head may have: waiting for more is pointless."""
     return _HOPELESS.search(data, start) is not None
 
 

@@ -1,7 +1,7 @@
 """Request heads that repeat: a client sends the same fields again and again, and the same bytes mean the same.
 
-A head whose bytes behind the target came before on its connection is that very head, with another target. One that
-differs only in lines that decide nothing takes over what the others decided.
+A head whose bytes after the target were received before on its connection is the same head with another target. One
+that differs only in lines that decide nothing takes over what the other lines decided.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ _LENGTH: Final = frozenset({b"content-length"})
 _PLAIN: Final = bytes(byte if byte in b'!"' or b"$" <= bytes((byte,)) <= b"~" else byte ^ 0x80 for byte in range(256))
 """Maps each byte that a target may have to itself, and all others elsewhere."""
 _ENTRIES: Final = 6
-"""Heads with different fields that are remembered of a client: a browser's differ for a page, a script, an image."""
+"""Heads with different fields that are cached per client: a browser's differ for a page, a script, an image."""
 _MISSES: Final = 24
-"""New ones in a row after which none are remembered any more."""
+"""Misses in a row after which no more heads are cached."""
 
 
 class RequestHeads:
-    """The heads that one connection's client sent lately."""
+    """The recent heads of one connection's client."""
 
     __slots__ = ("_misses", "entries", "latest")
 
     def __init__(self) -> None:
         self.latest: RequestHead | None = None
-        """The last request, where the next one may be told by its fields."""
+        """The last request, if the next one may be recognized by its fields."""
         self.entries: dict[bytes, RequestHead] = {}
-        """Those before it that had other fields, by their `tail`."""
+        """Earlier ones that had other fields, by their `tail`."""
         self._misses = 0
-        """Requests in a row that were like none of these."""
+        """Requests in a row that matched none of these."""
 
     def find(self, data: bytes) -> RequestHead | None:
         """The request at the start of `data`, if its fields are known from one before it on this connection.
 
-        It is that very head with another target. Where lines differ on which nothing depends but the length of its
-        body, it is a new one. None where they do not, where the request line is out of the ordinary, and where more
-        follows than its body. The length of the target is the caller's to check; `add` it if it is not the latest.
+        It is the same head with another target. Where lines differ on which nothing depends but the length of its
+        body, it is a new one. None where they do not, where the request line is unusual, and where more follows than
+        its body. The length of the target is the caller's to check; `add` it if it is not the latest.
         """
         latest, entries = self.latest, self.entries
         if latest is None:
@@ -70,7 +70,7 @@ class RequestHeads:
         return request
 
     def add(self, request: RequestHead) -> None:
-        """Remember the latest before `request` takes its place, unless nearly every one of this client is new."""
+        """Cache the latest before `request` replaces it, unless nearly every head of this client is new."""
         latest, entries = self.latest, self.entries
         self._misses = 0 if request.tail in entries else self._misses + 1
         if self._misses > _MISSES:
@@ -82,13 +82,13 @@ class RequestHeads:
         self.latest = request if request.framing >= 0 and request.version == 11 else None
 
     def forget(self) -> None:
-        """Have the next request parsed, whatever it repeats."""
+        """Have the next request parsed, even if it repeats an earlier one."""
         self.latest = None
         self.entries.clear()
 
 
 def _like(latest: RequestHead, tail: bytes) -> RequestHead | None:
-    """A head with this whole `tail`, but for its target, if all that decides is alike, but for its body's length."""
+    """A head with this whole `tail`, except for its target, if all deciding lines but its body's length are equal."""
     if tail[:10] != b"HTTP/1.1\r\n":
         return None
     lines = tail[10:-4].split(b"\r\n")

@@ -1,4 +1,4 @@
-"""Response heads that repeat: most responses of an instance differ in their body alone."""
+"""Response heads that repeat: most responses of an instance differ only in their body."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _ENTRY_SIZE: Final = 1024
 _LENGTH: Final = frozenset({b"content-length"})
 
 _NO_HEAD: Final = ResponseHead()
-_NO_HEAD.raw = b"\0"  # no response begins so
+_NO_HEAD.raw = b"\0"  # no response begins with this
 _NO_HEAD.framing = UNTIL_CLOSE
 _NO_HEAD.fields = Fields([], [])
 
 
 class ResponseHeads(dict[bytes, ResponseHead]):
-    """The heads that an instance sent twice lately, parsed.
+    """The heads that an instance recently sent twice, parsed.
 
     `noted` are the names of fields that the receiver wants to find in `ResponseHead.noted`. Raises MessageError for a
     head that breaks the rules.
@@ -34,11 +34,11 @@ class ResponseHeads(dict[bytes, ResponseHead]):
         super().__init__()
         self.noted = noted | RESPONSE_RULES
         self.latest = _NO_HEAD
-        """That of a final response."""
+        """The head of the latest final response."""
         self._once: set[bytes] = set()
 
     def known(self, data: bytes) -> ResponseHead:
-        """The final response's head at the start of `data`, if it can be told by others, else one that fits nothing."""
+        """The final response's head at the start of `data`, if it is known, else one that matches nothing."""
         end = data.find(b"\r\n\r\n", 0, HEAD_LIMIT)
         if end < 0:
             return _NO_HEAD
@@ -62,7 +62,7 @@ class ResponseHeads(dict[bytes, ResponseHead]):
         return head
 
     def _remember(self, raw: bytes, head: ResponseHead) -> None:
-        """Keep a head that has come a second time; one with an id in it would drive out others for nothing."""
+        """Keep a head that was received a second time; one with an id in it would evict others for nothing."""
         if len(raw) > _ENTRY_SIZE:
             return
         if raw in self._once:
@@ -75,14 +75,14 @@ class ResponseHeads(dict[bytes, ResponseHead]):
             self._once.add(raw)
 
     def parse(self, raw: bytes, bodiless: bool = False) -> ResponseHead:
-        """A head that is nobody else's; `bodiless` says that it answers HEAD."""
+        """A head that is not shared; `bodiless` says that it answers HEAD."""
         return parse_response_head(raw, _HEADER_COUNT, self.noted, bodiless)
 
 
 def _like(latest: ResponseHead, raw: bytes) -> ResponseHead | None:
-    """A response head from its bytes, if all that decides is as in the `latest`, but for the length of its body.
+    """A response head from its bytes, if all deciding lines are as in the `latest`, except for its body's length.
 
-    None where it is not, or breaks a rule.
+    None where they are not, or where it breaks a rule.
     """
     line, *lines = raw.split(b"\r\n")
     if not latest.raw.startswith(line + b"\r\n"):

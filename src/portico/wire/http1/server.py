@@ -1,6 +1,6 @@
-"""The client's side of HTTP/1.1 (RFC 9112): reads requests off a connection, writes responses to it.
+"""The client's side of HTTP/1.1 (RFC 9112): reads requests from a connection, writes responses to it.
 
-It knows no gateway: a `Handler` is told of each request and answers through the `Stream` that the connection is.
+It does not depend on the gateway: a `Handler` receives each request and answers through the `Stream`, the connection.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ logger: Final = logging.getLogger("portico.wire")
 
 _PIPELINE_BUFFER: Final = 64 * 1024
 _LEAST_READ: Final = 4096
-"""Bytes that a client has to take within `body_timeout` while more is waiting for it; who takes less has stalled."""
+"""Bytes that a client has to read within `body_timeout` while more is waiting for it; with less it is stalled."""
 _PIPELINE_TURN: Final = 16
-"""Requests answered in a row off one connection before others have their turn."""
+"""Requests answered in a row on one connection before others are served."""
 _DISCARD_LIMIT: Final = 256 * 1024
 """Bytes of an unwanted request body that are read so that a connection can be kept, or closed without a reset."""
 _LINGER: Final = 2.0
 """Seconds for a client to read an answer that came before its request had ended (RFC 9112, section 9.6)."""
 _LAST_REQUEST_GRACE: Final = 0.5
-"""Seconds that a connection of a draining server has for a request: its bytes may be here already, unread."""
+"""Seconds that a connection of a draining server has for a request: its bytes may have arrived already, unread."""
 _HALF_CLOSE_GRACE: Final = 1.0
 """Seconds without progress after which a client that closed its side is taken to be gone rather than listening."""
 _PROBE_STEPS: Final = (0.25, 4.0)
-"""Seconds from asking a client whether it still listens to its reset, and from there until it is asked again."""
+"""Seconds from probing a client that may be gone to its reset, and from there until it is probed again."""
 _UNFINISHED: Final = "an exchange could not be ended as it should"
 
 
@@ -82,7 +82,7 @@ class _Nobody:
     """A closed connection's receiver."""
 
     def _ignore(self, *what: object) -> None:
-        """Nothing comes of it."""
+        """Do nothing."""
 
     body_received = body_ended = body_failed = pause_writing = resume_writing = going_away = finished = _ignore
 
@@ -91,7 +91,7 @@ _NOBODY: Final = _Nobody()
 
 
 class HttpServer(Frontend):
-    """What all connections of a worker share; called, it makes the protocol of a new one."""
+    """What all connections of a worker share; a call creates the protocol of a new one."""
 
     def __call__(self) -> ServerConnection:
         return ServerConnection(self)
@@ -100,7 +100,7 @@ class HttpServer(Frontend):
 class ServerConnection(TurnProtocol):
     """One client connection, and the `Stream` of the exchange that runs on it.
 
-    `origin` is where it came from if a PROXY header said so.
+    `origin` is its source, if a PROXY header gave one.
     """
 
     # fmt: off
@@ -134,7 +134,7 @@ class ServerConnection(TurnProtocol):
         self._reset()
 
     def _reset(self) -> None:
-        """Forget an exchange; one that went the usual way leaves nothing to be forgotten."""
+        """Forget an exchange; one that ended in the usual way leaves nothing to forget."""
         self.decoder: ChunkedDecoder | None = None
         self.keep_alive = False
         self.request_done = True
@@ -183,7 +183,7 @@ class ServerConnection(TurnProtocol):
                 self._yield_turn()
             self.bytes_in += len(data)
             self.receiver.body_received(data)
-        elif self.state in (READING_HEAD, _EXCHANGE):  # pipelined: it waits for its turn
+        elif self.state in (READING_HEAD, _EXCHANGE):  # pipelined: it waits for the earlier ones
             self.buffer += data
             self._hold_back()
         else:
@@ -204,9 +204,9 @@ class ServerConnection(TurnProtocol):
         self.peer_closed = True
         if self.state is _TUNNEL:
             self.receiver.body_ended()
-            return self.transport.can_write_eof()  # TLS cannot end one direction alone
+            return self.transport.can_write_eof()  # TLS cannot close one direction only
         if self.state is READING_HEAD:
-            self._close()  # what was answered in this turn is still to be written
+            self._close()  # what was answered in this turn still has to be written
         if self.state is not _EXCHANGE or not self.request_done:
             self.write_out()
             return False
@@ -226,16 +226,16 @@ class ServerConnection(TurnProtocol):
             self.server.deadlines.forget(self)
         except FAULTS:
             contain(self)
-        self.receiver = _NOBODY  # an exchange knows its stream: without this only a collection would free the two
+        self.receiver = _NOBODY  # breaks the cycle of exchange and stream, which only a collection would free
 
     def _hold_back(self) -> None:
-        """Read no more from a client that sends requests faster than they are answered."""
+        """Pause reading from a client that sends requests faster than they are answered."""
         if len(self.buffer) > _PIPELINE_BUFFER and not self.reading_paused:
             self.reading_paused = True
             self.transport.pause_reading()
 
     def _yield_turn(self) -> None:
-        """Let others have their turn before this client is read from again."""
+        """Serve other connections before this client is read from again."""
         if not self.yielding and not self.transport.is_closing():
             self.yielding = True
             self.transport.pause_reading()
@@ -292,9 +292,9 @@ class ServerConnection(TurnProtocol):
             self.transport.abort()
 
     def _is_taking(self) -> bool:
-        """Whether a client that has to read took something since this was last asked.
+        """Whether a client that has to read has read anything since the last call.
 
-        The kernel wakes a writer only when it has sent a good part of megabytes, which takes a slow client minutes.
+        The kernel wakes a writer only when it has sent a large part of megabytes, which takes a slow client minutes.
         """
         before, self.unsent = self.unsent, unsent_bytes(self.transport)
         return before - self.unsent >= _LEAST_READ
@@ -307,7 +307,7 @@ class ServerConnection(TurnProtocol):
         elif not self.request_done:
             self._fail_body(MessageError("request_timeout", "the request's body did not arrive in time"))
         elif not self.peer_closed:
-            pass  # the service has the word
+            pass  # the service has to send next
         elif not self.response_started and self.request is not None and self.request.version == 11:
             self._probe()
         elif self.bytes_out_before == self.bytes_out:
@@ -317,10 +317,10 @@ class ServerConnection(TurnProtocol):
             self.server.deadlines.set(self, time.monotonic() + _HALF_CLOSE_GRACE)
 
     def _probe(self) -> None:
-        """Find out whether a client that closed its side still listens: one that is gone resets what comes.
+        """Find out whether a client that closed its side still reads: one that is gone answers with a reset.
 
-        An interim response may come at any time and says nothing (RFC 9110, section 15.2). The loop does not look at
-        such a connection any more, so the socket is asked a moment later.
+        An interim response may be sent at any time and has no effect (RFC 9110, section 15.2). The loop no longer
+        watches such a connection, so the socket is checked a moment later.
         """
         if self.probe_step == 0:
             self.put(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -333,9 +333,9 @@ class ServerConnection(TurnProtocol):
     # ---- reading requests
 
     def _begin_again(self, data: bytes, now: float) -> bool:
-        """Begin a request that is the whole of `data`, or its beginning, and has the fields of one before it.
+        """Begin a request that is all of `data`, or its beginning, and has the fields of an earlier one.
 
-        False where it is anything else: it is read field by field then.
+        False for anything else, which is then read field by field.
         """
         server, heads = self.server, self.heads
         limits = server.limits
@@ -363,7 +363,7 @@ class ServerConnection(TurnProtocol):
         return True
 
     def forget_heads(self) -> None:
-        """Read the next request field by field: what those before it may have been is allowed no more."""
+        """Read the next request field by field: what was allowed before may not be allowed now."""
         self.heads.forget()
 
     def _advance(self) -> None:
@@ -393,7 +393,7 @@ class ServerConnection(TurnProtocol):
             self.server.loop.call_soon(self._advance)
 
     def _read_head(self) -> bool:
-        """Take one head off the buffer and begin its exchange; False where it is not complete."""
+        """Take one head from the buffer and begin its exchange; False where it is not complete."""
         server, buffer = self.server, self.buffer
         limits = server.limits
         if buffer[0] == 13 and not self.scanned:  # RFC 9112, section 2.2: empty lines before a request are skipped
@@ -432,13 +432,13 @@ class ServerConnection(TurnProtocol):
             self.refuse(diagnosed(buffer), buffer)
         elif self.peer_closed:
             self._close()
-        elif buffer and not self.head_begun:  # its first bytes: its time runs, however slowly they come
+        elif buffer and not self.head_begun:  # its first bytes: from here its timeout runs, however slowly they arrive
             self.head_begun = True
             self.server.deadlines.set(self, time.monotonic() + self.server.limits.header_timeout)
 
     def _begin(self, request: RequestHead, now: float) -> None:
         server = self.server
-        self.receiver = _NOBODY  # until the handler has one: the last one's exchange is over
+        self.receiver = _NOBODY  # until the handler sets one: the last exchange is over
         self.state = _EXCHANGE
         self.request = request
         self.keep_alive = request.keep_alive and not server.draining and not self.peer_closed
@@ -447,9 +447,7 @@ class ServerConnection(TurnProtocol):
         if 0 <= size <= len(self.buffer):
             content, self.buffer = self.buffer[:size], self.buffer[size:]
             self.bytes_in = size
-            server.handler.begin(
-                self, request, content, now
-            )  # the idle deadline may pass meanwhile: then nothing is due
+            server.handler.begin(self, request, content, now)  # the idle deadline may pass meanwhile, without effect
             return
         self.request_done = False
         self.body_since = self.paused_at = now
@@ -465,11 +463,11 @@ class ServerConnection(TurnProtocol):
             self._take_body(data)
 
     def _expect_body(self) -> None:
-        """Set the deadline for what the client has to do next."""
+        """Set the deadline for the client's next action."""
         if self.state is _TUNNEL and self.writing_paused:
-            return  # it has to read: that deadline stands
+            return  # it has to read: that deadline stays
         if self.state is _TUNNEL:
-            deadline = NEVER  # whoever carries the tunnel watches over its silence
+            deadline = NEVER  # the tunnel's receiver has its own idle timeout
         elif not self.request_done and not self.reading_paused and not self.awaits_continue:
             deadline = self._body_deadline()
         elif self.peer_closed:
@@ -479,7 +477,7 @@ class ServerConnection(TurnProtocol):
         self.server.deadlines.set(self, deadline)
 
     def _body_deadline(self) -> float:
-        """When the next piece of the request has to be there, so that pauses and the whole rate are within bounds."""
+        """When the next piece of the request has to arrive, so that pauses and the overall rate are within limits."""
         limits = self.server.limits
         deadline = time.monotonic() + limits.body_timeout
         if not limits.body_rate:
@@ -522,7 +520,7 @@ class ServerConnection(TurnProtocol):
             receiver.body_ended()
 
     def _discarded(self) -> None:
-        """More of a request came whose response is over: its end frees the connection, too much of it closes it."""
+        """More of a request arrived after its response: its end frees the connection, too much of it closes it."""
         if self.request_done:
             self._next()
         elif self.bytes_in > _DISCARD_LIMIT:
@@ -539,7 +537,7 @@ class ServerConnection(TurnProtocol):
             self.receiver.body_failed(error)
 
     def refuse(self, error: MessageError, seen: bytes) -> None:
-        """Answer bytes that are no request, and close."""
+        """Answer bytes that are not a request, and close."""
         self._reset()
         self.receiver = _NOBODY
         self.request = self.heads.latest = None
@@ -556,7 +554,7 @@ class ServerConnection(TurnProtocol):
         if self.awaits_continue:
             self.awaits_continue = False
             self.put(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.body_since = time.monotonic()  # until now nothing was to come
+            self.body_since = time.monotonic()  # nothing was expected until now
             self._expect_body()
 
     def pause_reading(self) -> None:
@@ -609,7 +607,7 @@ class ServerConnection(TurnProtocol):
         self.put(b"\r\n".join(head))
 
     def _open_tunnel(self, head: list[bytes]) -> None:
-        """The client has what it asked for: from here on the connection carries another protocol."""
+        """The upgrade is accepted: from here on the connection carries another protocol."""
         self.put(b"\r\n".join((*head, b"Connection: Upgrade", b"", b"")))
         self.state = _TUNNEL
         self.mode = _RAW
@@ -639,7 +637,7 @@ class ServerConnection(TurnProtocol):
         return self if is_free and not self.transport.is_closing() else None
 
     def body_moved(self, size: int, rest: bytes) -> None:
-        """Content was sent here by the kernel, but for the `rest`."""
+        """The kernel spliced content into this socket, except for the `rest`."""
         self.bytes_out += size
         if rest:
             self.is_direct = False
@@ -669,7 +667,7 @@ class ServerConnection(TurnProtocol):
                 self.resume_reading()
             else:
                 self._linger()
-        except FAULTS:  # the exchange is over: this is nothing to whoever ended it
+        except FAULTS:  # the exchange is over: its owner is not affected
             contain(self)
 
     def send_whole(self, status: int, pieces: Sequence[bytes], framing: int, now: float) -> None:
@@ -689,7 +687,7 @@ class ServerConnection(TurnProtocol):
         if size < LARGE:
             self.gather(b"".join(pieces))
         else:
-            self.response_started = True  # for whoever fails on what is written now
+            self.response_started = True  # in case the write below fails
             self.gather(b"".join(pieces[:-1]))
             self.put(pieces[-1])
             self.response_started = False
@@ -698,7 +696,7 @@ class ServerConnection(TurnProtocol):
             self._finish(None)
             try:
                 self._next(now)
-            except FAULTS:  # the exchange is over: this is nothing to whoever ended it
+            except FAULTS:  # the exchange is over: its owner is not affected
                 contain(self)
             return
         server.in_flight -= 1
@@ -716,7 +714,7 @@ class ServerConnection(TurnProtocol):
                 contain(self)
 
     def _is_ordinary(self) -> bool:
-        """Whether a whole response needs no more than its content's length for the connection to live on."""
+        """Whether a whole response needs only its content's length for the connection to be kept open."""
         return self.request_done and self.request is not None and self.request.version == 11
 
     def abort(self, reason: str) -> None:
@@ -724,9 +722,9 @@ class ServerConnection(TurnProtocol):
             self._break_off(reason)
 
     def close_if_idle(self) -> None:
-        """Close a connection that waits for another request; one that has yet to send its first gets a moment more.
+        """Close a connection that waits for another request; one that has not sent its first yet gets a moment more.
 
-        A tunnel would never be idle: it is told.
+        A tunnel would never be idle: it is notified.
         """
         if self.state is _TUNNEL and not self.response_done:
             self.receiver.going_away()
@@ -739,14 +737,14 @@ class ServerConnection(TurnProtocol):
     # ---- ends
 
     def _finish(self, failure: str | None) -> None:
-        """The exchange is over: whatever happened passes here once."""
+        """The exchange is over: every outcome passes here once."""
         self.response_done = True
         self.server.in_flight -= 1
         if self.mode is _RAW:
             self.server.tunnels -= 1
         try:
             self.receiver.finished(failure)
-        except FAULTS:  # the connection may live on all the same
+        except FAULTS:  # the connection may still be kept open
             logger.exception(_UNFINISHED)
 
     def _next(self, now: float = 0.0) -> None:
@@ -760,9 +758,9 @@ class ServerConnection(TurnProtocol):
             self._await_request(now)
 
     def _await_request(self, now: float = 0.0) -> None:
-        """Take up the next request: from the buffer, or from the client within the idle time-out.
+        """Take up the next request: from the buffer, or from the client within the idle timeout.
 
-        One whose response began before the server drained was not told that this was the last.
+        Where the response began before the server drained, the client does not know yet that it was the last.
         """
         server = self.server
         timeout = _LAST_REQUEST_GRACE if server.draining else server.limits.idle_timeout
@@ -775,13 +773,13 @@ class ServerConnection(TurnProtocol):
             self._advance_later()
 
     def _read_on(self) -> None:
-        """Read again what pipelining has stopped; before the buffer has shrunk, each request would let it grow."""
+        """Resume reading that pipelining has paused; before the buffer has shrunk, each request would let it grow."""
         if self.reading_paused and not self.transport.is_closing():
             self.reading_paused = False
             self.transport.resume_reading()
 
     def _break_off(self, reason: str) -> None:
-        """End an exchange in the middle of its response, so that no client can take it for whole."""
+        """Abort an exchange in the middle of its response, so that no client can take it as complete."""
         self.outgoing = b""
         self._finish(reason)
         self.state = _CLOSING
@@ -798,7 +796,7 @@ class ServerConnection(TurnProtocol):
     def _linger(self) -> None:
         """Close once the client has had time to read the answer while its request is still under way.
 
-        Through a tunnel it may be sending a message of any size when the service has said its last.
+        Through a tunnel it may be sending a message of any size when the service has ended its side.
         """
         self.state = _LINGERING
         is_tunnel = self.mode is _RAW
@@ -815,7 +813,7 @@ class ServerConnection(TurnProtocol):
             self._close()
 
     def _close(self) -> None:
-        """Close when all that was written is sent, but not later than a stalled client is waited for."""
+        """Close when all that was written is sent, but not after the timeout of a stalled client."""
         self.state = _CLOSING
         self.left = _DISCARD_LIMIT
         self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
