@@ -15,10 +15,10 @@ from portico.wire.http1.client import UpstreamConnection
 
 
 class Attempt:
-    """What a forwarding does one after the other, and a hedge once beside it; a `ResponseReceiver` in the making.
+    """The base of a forwarding's successive attempts and of a hedge; subclasses are `ResponseReceiver`s.
 
     While `instance` is set, the exchange counts there; while `waiting` is, a connection is being opened or a pause
-    runs. Whoever inherits says what is sent and what comes of a failure.
+    runs. The subclass decides what is sent and how a failure is handled.
     """
 
     # fmt: off
@@ -77,7 +77,7 @@ class Attempt:
             contain(self)
 
     def send(self, instance: Instance, connection: UpstreamConnection) -> None:
-        """Send the request, or what is there of it."""
+        """Send the request, or as much of it as has arrived."""
         raise NotImplementedError
 
     def upstream_failed(self, error: UpstreamError) -> None:
@@ -89,18 +89,18 @@ class Attempt:
         raise NotImplementedError
 
     def faulted(self) -> None:
-        """A bug of the gateway's: leave the instance, then say what comes of it."""
+        """A bug of the gateway's: leave the instance, then handle the failure."""
         try:
             self.drop()
         finally:
             self.broke()
 
     def response_faulted(self) -> None:
-        """The same, on the way of a response."""
+        """The same, while a response is processed."""
         self.faulted()
 
     def is_stale(self, error: UpstreamError) -> bool:
-        """Whether the service had closed a kept connection just as it was used again: nobody's failure."""
+        """Whether the service had closed a kept connection just as it was reused: not a failure of either side."""
         connection = self.connection
         return connection is not None and self.reused and not connection.received and error.phase == "reset"
 
@@ -119,7 +119,7 @@ class Attempt:
                 self.leave()
 
     def drop(self) -> None:
-        """Leave the attempt that is under way, wherever it is."""
+        """Abandon the current attempt, in whatever phase it is."""
         waiting, self.waiting = self.waiting, None
         if waiting is not None:
             waiting.cancel()

@@ -1,4 +1,4 @@
-"""The verdict of a policy that returned an awaitable: a task waits for it, but not for ever, and not for nobody."""
+"""The verdict of a policy that returned an awaitable: a task waits for it, up to a timeout and while it is needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Awaited(Pending):
     """Settles with what the awaitable comes to; with a refusal where it fails, is cancelled, or takes too long.
 
     That is `internal_error`: neither the client nor a service did anything wrong. The task is cancelled as soon as
-    nobody wants the verdict any more; one that goes on all the same has nothing to say then.
+    the verdict is no longer needed; the result of one that goes on all the same is ignored.
     """
 
     __slots__ = ("exchange", "is_wanted", "task", "timer")

@@ -1,4 +1,4 @@
-"""The messages of a forwarding: what of a request goes on to the service, and what of its response to the client."""
+"""The messages of a forwarding: what is forwarded of a request to the service, and of its response to the client."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ REQUEST_ID: Final = b"\r\nX-Request-ID: "
 TIMING: Final = b"\r\nServer-Timing: gateway;dur="
 TIMING_UPSTREAM: Final = b", upstream;dur="
 _MILLISECONDS: Final = [b"%.2f" % (number / 100) for number in range(10_000)]
-"""What most durations are, written out: in hundredths of a millisecond."""
+"""The common durations, formatted in advance: in hundredths of a millisecond."""
 
 
 # ---- to the service
 
 
 def request_head(exchange: Exchange, handling: Handling, instance: Instance, upgrade: bytes) -> bytes:
-    """The request's head as an instance of the service gets it; `upgrade` is the protocol that it is offered."""
+    """The request's head as sent to an instance of the service; `upgrade` is the protocol offered to it."""
     request = exchange.request
     assert request is not None
     match = exchange.match
@@ -48,7 +48,7 @@ def request_head(exchange: Exchange, handling: Handling, instance: Instance, upg
         return b"".join((request.method, b" ", match.target, exchange.query, line_end, lines, own_id, end))
     fields, peer = request.fields, exchange.stream.client.peer
     if fields.passed_by is not peer or handling.trailers:
-        _join_passed(exchange, request, handling)  # fields that repeat are one object: worked out once
+        _join_passed(exchange, request, handling)  # fields that repeat are one object: computed once
     # fmt: off
     pieces = (
         request.method, b" ", match.target, exchange.query, line_end, fields.passed, match.forwarded,
@@ -59,7 +59,7 @@ def request_head(exchange: Exchange, handling: Handling, instance: Instance, upg
 
 
 def _added_lines(exchange: Exchange, handling: Handling, upgrade: bytes) -> tuple[bytes, ...]:
-    """What stands in a head because of the route: the upgrade that it allows, and what policies add."""
+    """The field lines that depend on the route: the upgrade that it allows, and what policies add."""
     signer = handling.signer
     lines = exchange.request_lines
     if upgrade:
@@ -70,7 +70,7 @@ def _added_lines(exchange: Exchange, handling: Handling, upgrade: bytes) -> tupl
 
 
 def _join_passed(exchange: Exchange, request: RequestHead, handling: Handling) -> None:
-    """What goes on of a client's fields, and what the service is to know about the client."""
+    """The client's fields that are forwarded, and what the service is sent about the client."""
     peer, fields, host = exchange.stream.client.peer, request.fields, request.host
     host_lines = (b"X-Forwarded-Host: " + host,) if host else ()  # HTTP/1.0 need not name one
     fields.passed = b"\r\n".join((*_passed_lines(request, handling), VIA, *host_lines, peer.lines, b""))
@@ -78,7 +78,7 @@ def _join_passed(exchange: Exchange, request: RequestHead, handling: Handling) -
 
 
 def _passed_lines(request: RequestHead, handling: Handling) -> list[bytes]:
-    """The client's field lines that go on to the service, and how the body is framed there."""
+    """The client's field lines that are forwarded to the service, and how the body is framed there."""
     fields = request.fields
     lines = fields.without(REQUEST_DROP | request.hop_by_hop) if request.hop_by_hop else fields.unnoted()
     if request.framing == CHUNKED:
@@ -93,7 +93,7 @@ def _passed_lines(request: RequestHead, handling: Handling) -> list[bytes]:
 
 
 def _believed_lines(exchange: Exchange, request: RequestHead) -> list[bytes]:
-    """What a trusted proxy reports, and that it was here."""
+    """What a trusted proxy reports, and this hop."""
     fields, peer, prefix = request.fields, exchange.stream.client.peer, exchange.match.route.prefix
     lines = believed_lines(fields, peer, exchange.client_ip, request.host, prefix)
     if believed_trace_id(fields) is None:
@@ -111,7 +111,7 @@ def takes_trailers(request: RequestHead) -> bool:
 
 
 def response_lines(exchange: Exchange, head: ResponseHead) -> list[bytes]:
-    """The service's field lines that go on to the client, and those that policies add."""
+    """The service's field lines that are forwarded to the client, and those that policies add."""
     fields: Fields = head.fields
     drop = exchange.response_drop
     has_date = b"date" in fields.names
@@ -135,7 +135,7 @@ def timing_lines(exchange: Exchange, own_seconds: float, upstream_seconds: float
 
 
 def milliseconds(own_seconds: float, upstream_seconds: float) -> tuple[bytes, bytes]:
-    """Both written out in milliseconds."""
+    """Both formatted in milliseconds."""
     try:
         return _MILLISECONDS[int(own_seconds * 1e5)], _MILLISECONDS[int(upstream_seconds * 1e5)]
     except IndexError:

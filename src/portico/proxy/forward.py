@@ -1,6 +1,6 @@
-"""Forwarding one exchange: choose an instance, send the request, stream the response, try again where that is safe.
+"""Forwarding one exchange: choose an instance, send the request, stream the response, retry where that is safe.
 
-No task runs for an exchange that finds an open connection: bytes come in from one side and go out to the other in the
+No task runs for an exchange that finds an open connection: bytes received from one side are sent to the other in the
 same call.
 """
 
@@ -46,15 +46,15 @@ from portico.wire.websocket import is_key
 from portico.wire.writing import LARGE
 
 REPLAY_LIMIT: Final = 64 * 1024
-"""Bytes of a request's content that are kept so that it can be sent again."""
+"""Bytes of a request's body that are kept so that it can be sent again."""
 
 _PAUSE: Final = 0.025
 _PAUSE_LIMIT: Final = 0.4
-"""Seconds before an instance is tried again: doubled each time from the one to the other."""
+"""Seconds before an instance is tried again: doubled each time, from the first value up to the second."""
 
 
 class Forwarding(Attempt):
-    """One exchange on its way to a service and back; it hears both sides: `Receiver` and `ResponseReceiver`."""
+    """One exchange with a service; it receives from both sides: `Receiver` and `ResponseReceiver`."""
 
     # fmt: off
     __slots__ = (
@@ -70,7 +70,7 @@ class Forwarding(Attempt):
     def __init__(self, exchange: Exchange, handling: Handling, loop: asyncio.AbstractEventLoop) -> None:
         request = exchange.request
         assert request is not None
-        self.exchange = exchange  # not by super(): every request passes here
+        self.exchange = exchange  # not by super(): this runs for every request
         self.handling = handling
         self.loop = loop
         self.instance = self.connection = self.waiting = None
@@ -98,7 +98,7 @@ class Forwarding(Attempt):
         """Begin with the first instance."""
         self.stream.receiver = self
         if self.upgrade and self.upgrade == WEBSOCKET and not is_key(self.request.fields.get(b"sec-websocket-key")):
-            # The service would be blamed for an answer that nothing can be held against.
+            # The service would be blamed for a response that cannot be verified.
             self._refuse("malformed_request", "a WebSocket begins with one Sec-WebSocket-Key, 16 bytes in base64")
             return
         budget, now = self.service.budget, self.exchange.started
@@ -111,12 +111,12 @@ class Forwarding(Attempt):
         if not self.body_done and not self.over:
             self.stream.read_body()
 
-    # ---- towards the service
+    # ---- to the service
 
     def _try_instance(self, backs_off: bool = False) -> None:
         """6. Choose an instance, and connect to it.
 
-        `backs_off` leaves those alone that asked for it.
+        With `backs_off`, instances that asked for backoff are left alone.
         """
         service, exchange = self.service, self.exchange
         choose = service.choose
@@ -137,7 +137,7 @@ class Forwarding(Attempt):
         self.connect(instance, only_once, self.fresh_only)
 
     def send(self, instance: Instance, connection: UpstreamConnection) -> None:
-        """6. Send the head, and what is there of the body."""
+        """6. Send the head, and as much of the body as has arrived."""
         self.connection = connection
         request, timeouts = self.request, self.handling.timeouts
         self.sent_at = now = time.monotonic()
@@ -166,7 +166,7 @@ class Forwarding(Attempt):
             self.stream.resume_reading()
 
     def _send_whole(self, connection: UpstreamConnection, head: bytes, now: float, deadline: float) -> None:
-        """Send the head with all of the content, which is there."""
+        """Send the head with the whole body, which has arrived."""
         content = b"".join(self.kept)
         is_small = len(content) < LARGE
         start = head + content if is_small else head
@@ -176,10 +176,10 @@ class Forwarding(Attempt):
             if self.kept_size > REPLAY_LIMIT:
                 self._forget_body()
 
-    # ---- told by the client's side: Receiver
+    # ---- called by the client's side: Receiver
 
     def body_received(self, data: bytes) -> None:
-        """Pass content on, and keep a little for a second try."""
+        """Forward a part of the body, and keep a little for a second attempt."""
         connection = self.connection
         if self.replayable:
             self.kept.append(data)
@@ -203,12 +203,12 @@ class Forwarding(Attempt):
         connection.end_body(passed_trailers(self.stream.trailers, allowed) if allowed else ())
 
     def body_failed(self, error: MessageError) -> None:
-        """The client broke off or broke the rules in the middle of its content."""
+        """The client broke off or violated the protocol in the middle of its body."""
         self.drop_connection()
         self._refuse(error.reason, error.detail)
 
     def pause_writing(self) -> None:
-        """The client reads slowly: so do we."""
+        """The client reads slowly: stop reading from the service."""
         if self.connection is not None:
             self.connection.pause_reading()
 
@@ -221,13 +221,13 @@ class Forwarding(Attempt):
         """A response that is under way may end."""
 
     def finished(self, failure: str | None) -> None:
-        """The client's side is over, well or not: nothing is owed to it any more."""
+        """The client's side is over, with or without a failure: nothing more is sent to it."""
         exchange = self.exchange
         finish = exchange.finish
         try:
             if self.instance is not None or self.waiting is not None:
                 if self.answered and self.instance is not None:
-                    self._note_success(self.instance)  # a client may leave a stream that would never end
+                    self._note_success(self.instance)  # a client may leave an endless stream
                 self.drop()
             if self.hedge is not None:
                 self._end_hedge()
@@ -241,10 +241,10 @@ class Forwarding(Attempt):
             finally:
                 finish(exchange, failure)
 
-    # ---- told by the service's side: ResponseReceiver
+    # ---- called by the service's side: ResponseReceiver
 
     def upstream_pause_writing(self) -> None:
-        """The service reads slowly: so do we."""
+        """The service reads slowly: stop reading from the client."""
         self.stream.pause_reading()
 
     def upstream_resume_writing(self) -> None:
@@ -252,12 +252,12 @@ class Forwarding(Attempt):
         self.stream.resume_reading()
 
     def response_interim(self, head: ResponseHead) -> None:
-        """Early hints and the like are passed on."""
+        """Forward early hints and the like."""
         drop = RESPONSE_DROP | LENGTH | head.hop_by_hop
         self.stream.send_interim(head.status, head.phrase, head.fields.without(drop))
 
     def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
-        """7. All of it in one, for a response that is all there and that is reported to nobody else."""
+        """7. All of it at once, for a response that has arrived whole and that nothing else is notified of."""
         exchange, instance, connection = self.exchange, self.instance, self.connection
         status = head.status
         if instance is None or connection is None or self.hedge is not None or status >= _TELLING:
@@ -289,7 +289,7 @@ class Forwarding(Attempt):
         return True
 
     def response_started(self, head: ResponseHead) -> None:
-        """7. Pass the response's head on, or 8. try again if it is of a kind to be retried."""
+        """7. Forward the response's head, or 8. retry if its status is one to be retried."""
         exchange = self.exchange
         now = time.monotonic()
         exchange.upstream_seconds = upstream_seconds = now - self.sent_at
@@ -329,7 +329,7 @@ class Forwarding(Attempt):
         connection.receiver = self.stream.receiver = tunnel
         if self.instance is not None:
             self._note_success(self.instance)
-        if self.service.limit is not None:  # a tunnel may last for days, and asks next to nothing of its service
+        if self.service.limit is not None:  # a tunnel may last for days, with next to no load for its service
             self._leave_service(self.service.limit)
 
     def tunnel_ended(self, failure: str | None) -> None:
@@ -339,11 +339,11 @@ class Forwarding(Attempt):
         self.exchange.finished(failure)
 
     def response_body(self, data: bytes) -> None:
-        """7. Pass the body on."""
+        """7. Forward the body."""
         self.stream.send_body(data)
 
     def response_sink(self) -> Sink | None:
-        """7. The same in the kernel, where the body is long and nothing is to be done to it."""
+        """7. The same in the kernel, where the body is long and is forwarded unchanged."""
         return self.stream.sink()
 
     def response_ended(self) -> None:
@@ -363,7 +363,7 @@ class Forwarding(Attempt):
         self.stream.end(trailers)
 
     def upstream_failed(self, error: UpstreamError) -> None:
-        """The service did not answer, or not to the end."""
+        """There was no response, or an incomplete one."""
         connection, instance = self.connection, self.instance
         stale = self.is_stale(error)
         if instance is not None and not stale and self._is_its_fault(error, connection):
@@ -374,7 +374,7 @@ class Forwarding(Attempt):
             self.exchange.reason = error.reason
             self.stream.abort(error.reason)
         elif stale and instance is not None and self.replayable and self.request.method in self.handling.retry.methods:
-            # The service closed a kept connection just as it was used again: nobody's failure, so no try is used up.
+            # The service closed a kept connection just as it was reused: not a failure, so no attempt is used up.
             self.fresh_only = True
             self.tried = tuple(one for one in self.tried if one is not instance)
             self._try_instance()
@@ -382,7 +382,7 @@ class Forwarding(Attempt):
             self._go_on(error)
 
     def _go_on(self, error: UpstreamError) -> None:
-        """A try has failed: wait for the other one, try again, or say so."""
+        """An attempt has failed: wait for the other one, retry, or report the failure."""
         if self.hedge is not None and self.hedge.is_under_way:
             return
         if self._may_retry(error.phase):
@@ -403,18 +403,18 @@ class Forwarding(Attempt):
             breaker.succeeded()
 
     def _is_its_fault(self, error: UpstreamError, connection: UpstreamConnection | None) -> bool:
-        """Whether a failure says something about the instance: a client too can be what a time-out waited for."""
+        """Whether a failure says something about the instance: a timeout may also be due to a slow client."""
         if error.phase != "timeout":
             return True
         return self.body_done and connection is not None and not connection.paused
 
-    # ---- 8. trying again
+    # ---- 8. retries
 
     def _may_retry(self, phase: str) -> bool:
-        """Whether another try is safe, wanted, and within bounds.
+        """Whether another attempt is safe, configured, and within bounds.
 
-        Safe is what never reached a service, and what may be repeated by its method; both only while the content is
-        still at hand.
+        A request is safe to retry if it never reached a service, or if its method may be repeated; both only while
+        the body received so far is kept.
         """
         retry = self.handling.retry
         unsent = phase in _UNSENT
@@ -427,17 +427,17 @@ class Forwarding(Attempt):
             and (unsent or self.request.method in retry.methods)
             and self.retries < retry.attempts
             and self.time_left() > 0
-            and (unsent or self.service.budget.spend(retry.budget))  # what never arrived burdens nobody: failover
+            and (unsent or self.service.budget.spend(retry.budget))  # what never arrived is no load: failover
         )
 
     def _may_ask_another(self, now: float) -> bool:
-        """Whether an answer that is of a kind to be retried is put aside for another one."""
+        """Whether a response whose status is to be retried is dropped for another attempt."""
         if self.hedge is not None and self.hedge.is_under_way:
             return True
         return self.service.has_ready(now) and self._may_retry("status")
 
     def _choose_again(self, backs_off: bool) -> Instance | None:
-        """An instance that was not tried and, with `backs_off`, wants no rest; else one that wants none; else any."""
+        """An untried instance that, with `backs_off`, is not backing off; else one that is not; else any."""
         choose, exchange = self.service.choose, self.exchange
         backing_off = self.service.backing_off(time.monotonic()) if backs_off else []
         return choose([*self.tried, *backing_off], exchange) or choose(backing_off, exchange) or choose((), exchange)
@@ -449,7 +449,7 @@ class Forwarding(Attempt):
         rounds = self.retries - (len(self.service.available) - 1)
         if rounds <= 0:
             self._try_instance(backs_off)
-        else:  # every instance has had its turn: give them a moment
+        else:  # every instance was tried: pause first
             pause = min(_PAUSE * 2 ** (rounds - 1), _PAUSE_LIMIT)
             self.waiting = self.loop.call_later(pause, self._try_later, backs_off)
 
@@ -465,10 +465,10 @@ class Forwarding(Attempt):
         self.kept = []
         self.exchange.content = b""
 
-    # ---- a second try beside the first one
+    # ---- hedging: a second attempt beside the first one
 
     def _prepare_hedge(self, hedging: Hedging) -> None:
-        """Have a second instance asked if the first takes too long."""
+        """Have the request sent to a second instance if the first takes too long."""
         hedging.budget.note_request(self.exchange.started)
         if self._may_be_hedged():
             self.hedge = Hedge(self, hedging, self.loop)
@@ -479,7 +479,7 @@ class Forwarding(Attempt):
         return request.method in HEDGED and request.framing == 0 and not self.upgrade and self.instance is not None
 
     def upstream_silent(self) -> None:
-        """The instance takes long: where others answer meanwhile, one of them is asked beside it."""
+        """The instance takes long: where others respond meanwhile, the request is also sent to one of them."""
         service, instance = self.service, self.instance
         failover = service.failover
         if failover is None or self.hedge is not None or instance is None or not self._may_be_hedged():
@@ -489,7 +489,7 @@ class Forwarding(Attempt):
             self.hedge.begin(is_free=instance not in service.available)
 
     def hedge_answered(self, hedge: Hedge, head: ResponseHead) -> None:
-        """The second try was faster: it is the only one from here on, unless its answer is one to be put aside."""
+        """The hedge was faster: it is the only attempt from here on, unless its response is to be retried."""
         assert hedge.instance is not None
         if self.over:  # a fault kept it from being dropped
             hedge.drop()
@@ -513,7 +513,7 @@ class Forwarding(Attempt):
         self.response_started(head)
 
     def hedge_failed(self, error: UpstreamError) -> None:
-        """The second try came to nothing; so may the first one have."""
+        """The hedge failed; so may the first attempt have."""
         self.hedge = None
         if self.instance is None and self.waiting is None and not self.over:
             self._go_on(error)
@@ -526,7 +526,7 @@ class Forwarding(Attempt):
     # ---- ends
 
     def broke(self) -> None:
-        """A bug of ours: it costs this exchange and nothing else. Nobody knows what has gone out of a response."""
+        """A bug of ours: only this exchange fails. How much of a response has gone out is unknown."""
         if self.answered:
             self._end_hedge()
             self.stream.abort("internal_error")
@@ -534,7 +534,7 @@ class Forwarding(Attempt):
             self._refuse("internal_error", "the gateway failed on this request")
 
     def _refuse_for_want(self) -> None:
-        """There is no instance that could be asked."""
+        """There is no instance to send the request to."""
         seconds = self.service.opens_in(time.monotonic())
         if seconds is None:
             self._refuse("no_healthy_upstream", f"no instance of {self.service.name} is healthy", (b"Retry-After: 1",))
@@ -549,7 +549,7 @@ class Forwarding(Attempt):
             send_answer(self.exchange, Refusal(reason, detail, lines))
 
     def _leave_service(self, limit: Limit) -> None:
-        """Give the place back, and tell how long the service took, or had to so far."""
+        """Give the permit back, and report how long the service took, or has taken so far."""
         exchange = self.exchange
         if not self.sent_at:
             limit.leave()
@@ -565,4 +565,4 @@ _MAY_ASK_FOR_BACKOFF: Final = (429, 503)
 _TELLING: Final = 426
 """The lowest status that has to be looked at: it asks for an upgrade, or says something about its instance."""
 _UNSENT: Final = ("connect", "connect_timeout")
-"""Legs on which nothing of a request has reached a service."""
+"""Phases in which nothing of a request has reached a service."""

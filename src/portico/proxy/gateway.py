@@ -41,7 +41,7 @@ _IDS_AT_ONCE: Final = 256
 def _some_ids() -> list[str]:
     """Names for requests, 32 random hexadecimal digits each: made one by one they would cost more than a policy.
 
-    Raises nothing: the iterator that takes them one by one would be exhausted for good.
+    Raises nothing: the iterator over them would be exhausted for good.
     """
     try:
         digits = urandom(16 * _IDS_AT_ONCE).hex()
@@ -58,7 +58,7 @@ class Snapshot:
     matcher: Matcher
     trusted_proxies: Sequence[Network]
     reads_forwarded: bool
-    """Whether these tell of clients by `Forwarded` rather than by `X-Forwarded-*`."""
+    """Whether these report clients by `Forwarded` rather than by `X-Forwarded-*`."""
 
 
 class Gateway:
@@ -88,7 +88,7 @@ class Gateway:
     # ---- the wire's calls: Handler
 
     def begin(self, stream: Stream, request: RequestHead, content: bytes, now: float) -> None:
-        """Take a request the whole way, as far as it goes without waiting."""
+        """Run the request pipeline, as far as that goes without waiting."""
         exchange = Exchange(stream, request, self._finish, content, now)
         stream.receiver = exchange
         exchange.method = request.method_name
@@ -132,7 +132,7 @@ class Gateway:
     # ---- the steps
 
     def identify(self, exchange: Exchange, stream: Stream, request: RequestHead) -> None:
-        """3. Whose request it is, and by which ids it is known."""
+        """3. Find the client, and the ids of the request."""
         exchange.trace_id = exchange.request_id = next(self._ids)
         networks = self.snapshot.trusted_proxies
         client = stream.client
@@ -147,7 +147,7 @@ class Gateway:
             exchange.trace_id = believed_trace_id(request.fields) or exchange.trace_id
 
     def _pass_policies(self, exchange: Exchange, handling: Handling, policies: Iterable[Policy]) -> None:
-        """5. Every policy in order; only one that has to wait costs a task. 6. To the service, if it may have more."""
+        """5. Apply the policies in order; only one that has to wait costs a task. 6. Forward, within the limit."""
         following = iter(policies)
         for policy in following:
             verdict = policy(exchange)
@@ -184,7 +184,7 @@ class Gateway:
         upstream_seconds = exchange.upstream_seconds
         latency = seconds
         if status == 101:
-            latency = upstream_seconds or seconds  # how long a tunnel lasts is no latency
+            latency = upstream_seconds or seconds  # the duration of a tunnel is no latency
             self.metrics.observe_tunnel(service, exchange.stream.bytes_in, exchange.stream.bytes_out)
         self.metrics.observe(service, exchange.method, status, latency, upstream_seconds)
         if exchange.attempts > 1:
@@ -216,15 +216,15 @@ class Gateway:
                 )
             )
 
-    # ---- beside the way
+    # ---- off the main path
 
     def _is_too_much(self, stream: Stream, handling: Handling) -> bool:
-        """Whether a request is one too many; tunnels do not count, and who asks how the gateway does is answered."""
+        """Whether a request exceeds the limits; tunnels do not count, the gateway's own paths are never refused."""
         load = stream.server
         return handling.service_name != _OWN_SERVICE and self.overload.refuses(load.in_flight - load.tunnels)
 
     def _queue(self, exchange: Exchange, forwarding: Forwarding, limit: Limit) -> None:
-        """Wait for a match at the service where there is room for that."""
+        """Wait for a permit of the service's limit, if its queue has room."""
         refusal = Refusal("overloaded", f"{forwarding.service.name} has too much to do; try again soon", _SOON)
         waiting = WaitingForPermit(exchange, limit, forwarding.start, refusal, self._fail)
         if not waiting.begin(self._loop):
@@ -238,7 +238,7 @@ class Gateway:
         return awaited
 
     def _fail(self, exchange: Exchange) -> None:
-        """A bug, ours or a policy's: it costs this exchange and nothing else."""
+        """A bug, ours or a policy's: only this exchange fails."""
         logger.exception("an exchange failed", extra={"request_id": exchange.request_id})
         stream = exchange.stream
         if exchange.status:  # its response has begun, or is over

@@ -1,4 +1,4 @@
-"""A second try beside a slow first one: it asks another instance, and the first head of a response counts."""
+"""A second attempt beside a slow first one, at another instance; the first head of a response counts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from portico.upstreams.instance import Instance
 from portico.wire.http1.client import UpstreamConnection
 
 HEDGED: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-"""Methods whose requests may be asked of two instances at once: they change nothing."""
+"""Methods whose requests may be sent to two instances at once: they are safe."""
 
 
 class Owner(Protocol):
@@ -32,7 +32,7 @@ class Owner(Protocol):
         """The hedge has a response: its connection and its instance are the owner's now."""
 
     def hedge_failed(self, error: UpstreamError) -> None:
-        """The hedge has none and will have none."""
+        """The hedge will get no response."""
 
 
 class Hedge(Attempt):
@@ -46,23 +46,23 @@ class Hedge(Attempt):
         self.hedging = hedging
 
     def wait(self) -> None:
-        """Begin after the time that is set for it."""
+        """Begin after the configured delay."""
         self.waiting = self.loop.call_later(self.hedging.after, self.begin)
 
     @property
     def is_under_way(self) -> bool:
-        """Whether an instance was asked, or is being connected to."""
+        """Whether the request was sent, or a connection is being opened."""
         return self.instance is not None
 
     def begin(self, *, is_free: bool = False) -> None:
-        """Ask another instance; a fault in that costs the hedge alone."""
+        """Try another instance; if a bug gets in the way, only the hedge fails."""
         try:
             self._begin(is_free)
         except FAULTS:
             contain(self)
 
     def _begin(self, is_free: bool) -> None:
-        """6. Choose another instance that has a connection to spare, and connect to it."""
+        """6. Choose another instance that has a free connection, and connect to it."""
         self.waiting = None
         owner, service = self.owner, self.handling.service
         instance = service.choose((*owner.tried, *service.full()), self.exchange)
@@ -73,7 +73,7 @@ class Hedge(Attempt):
         self.connect(instance, False)
 
     def send(self, instance: Instance, connection: UpstreamConnection) -> None:
-        """6. Send the head, which is all there is."""
+        """6. Send the head; there is no body."""
         request = self.exchange.request
         assert request is not None
         self.connection = connection
@@ -84,16 +84,16 @@ class Hedge(Attempt):
     def broke(self) -> None:
         self.owner.hedge_failed(UpstreamError("connect", "the gateway failed on this request"))
 
-    # ---- told by the service's side: ResponseReceiver
+    # ---- called by the service's side: ResponseReceiver
 
     def upstream_silent(self) -> None:
-        """Two are asked already."""
+        """Two attempts are under way already."""
 
     def response_interim(self, head: ResponseHead) -> None:
-        """Hints from a try that may come to nothing help nobody."""
+        """Hints from an attempt that may be dropped are ignored."""
 
     def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:  # noqa: ARG002
-        """The owner, once it is the only one, is told step by step."""
+        """Decline: the owner, once it takes over, is notified step by step."""
         return False
 
     def response_started(self, head: ResponseHead) -> None:
@@ -107,10 +107,10 @@ class Hedge(Attempt):
         """The owner has it."""
 
     def response_ended(self) -> None:
-        """The owner hears of it."""
+        """The owner is notified of it."""
 
     def upstream_failed(self, error: UpstreamError) -> None:
-        """No response will come; where a kept connection had died unnoticed, that is nobody's fault."""
+        """No response will come; a stale kept connection is not a failure of the instance."""
         if self.instance is not None and not self.is_stale(error):
             self.instance.note_failure(self.exchange, time.monotonic() - self.sent_at)
         self.connection = None
@@ -118,7 +118,7 @@ class Hedge(Attempt):
         self.owner.hedge_failed(error)
 
     def upstream_pause_writing(self) -> None:
-        """There is no content to be sent."""
+        """There is no body to be sent."""
 
     def upstream_resume_writing(self) -> None:
         """The same."""

@@ -1,4 +1,4 @@
-"""When a worker has too much to do: too many requests under way, or an event loop that comes round to them too late."""
+"""When a worker is overloaded: too many requests under way, or an event loop that lags."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from typing import Final
 logger: Final = logging.getLogger("portico.overload")
 
 _BEAT: Final = 0.05
-"""Seconds between two looks; one that comes late tells by how much the loop is late with everything."""
+"""Seconds between two checks; the delay of a check is the lag of the event loop."""
 _LONG_TURN: Final = 0.01
-"""Seconds of lateness from which those are let in who wait outside: at one a turn they would wait long."""
+"""Seconds of lag from which waiting connections are accepted at each check: one per loop iteration would be slow."""
 _SUSTAINED: Final = 0.5
-"""Seconds for which every look is late before anybody is refused: a single stall, however long, is no overload."""
+"""Seconds for which every check is late before any request is refused: a single stall, however long, is no overload."""
 _WEIGHT: Final = 0.5
-"""Of the newest lateness in the average that the refused share follows."""
+"""The weight of the newest lag in the average that determines the refused share."""
 _MOST_REFUSED: Final = 0.95
 _FEW: Final = 8
-"""Requests under way that a worker takes on however late it is: who refuses everybody helps nobody."""
+"""Requests under way that a worker accepts whatever its lag: refusing all requests would help no client."""
 _QUIET: Final = 10.0
-"""Seconds between two events about it."""
+"""Seconds between two log events about it."""
 
 
 class Overload:
     """Decides which requests are too many.
 
-    A request waits in its socket until the event loop has come round to it: what a turn takes, everybody waits. Beyond
-    `lag` seconds of that a share of the requests is refused, at random, so that nobody is always the one. The share
-    grows with the lateness, and with twice the lag it is `_MOST_REFUSED`. (That is the rule of toobusy-js; that a short
+    A request waits in its socket until the event loop reads it: one loop iteration delays all requests. Beyond `lag`
+    seconds of delay a share of the requests is refused, at random, so that no client is always refused. The share
+    grows with the delay, and with twice the lag it is `_MOST_REFUSED`. (That is the rule of toobusy-js; that a short
     burst does not count is CoDel's, RFC 8289.)
     """
 
     def __init__(self) -> None:
         self.threshold = sys.maxsize
-        """Requests under way up to which nothing is to be asked: all that it costs a request as long as all is well."""
+        """Requests under way up to which `refuses` need not be called: normally one comparison is the whole cost."""
         self.lag = 0.0
-        """Seconds that the loop is late, on average of late."""
+        """Seconds that the loop is late, as a recent average."""
         self._most = sys.maxsize
         self._timeout = 0.0
         self._share = 0.0
@@ -51,18 +51,18 @@ class Overload:
         self._timer: asyncio.TimerHandle | None = None
 
     def limit(self, most: int | None, timeout: float) -> None:
-        """Set how many requests may be under way, and how late the loop may be; None and 0 for any."""
+        """Set how many requests may be under way, and how late the loop may be; None and 0 for no limit."""
         self._most = most or sys.maxsize
         self._timeout = timeout
         self._set(self._share if timeout else 0.0)
 
     def start(self, loop: asyncio.AbstractEventLoop, admit_waiting: Callable[[], None]) -> None:
-        """Look regularly from now on, and have `admit_waiting` let in who waits outside."""
+        """Check regularly from now on, and have `admit_waiting` accept waiting connections."""
         self._loop, self._admit_waiting = loop, admit_waiting
         self._look_again()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -79,7 +79,7 @@ class Overload:
     def _look(self) -> None:
         now = time.monotonic()
         late = now - self._due
-        self._look_again()  # first: whatever may fail behind it, looking does not end
+        self._look_again()  # first: the checks go on whatever fails below
         self._note(late, now)
         self._tell(now)
         if late > _LONG_TURN:
@@ -98,7 +98,7 @@ class Overload:
         self.threshold = min(self._most, _FEW) if share else self._most
 
     def _tell(self, now: float) -> None:
-        """Say that requests are refused, and how many, but not for each."""
+        """Report that requests are refused, and how many, but not each of them."""
         if self._refused and now - self._told >= _QUIET:
             self._told = now
             extra = {"late": f"{self.lag:.2f}s", "refused": self._refused}

@@ -18,9 +18,9 @@ _READS: Final = ("GET", "HEAD")
 
 
 class Redirect:
-    """Answers 308 to everything but `local_answers`; who asks is found out, and observed, as the gateway does it.
+    """Answers 308 to everything but `local_answers`; clients are identified, and exchanges observed, as in the gateway.
 
-    `port` is where HTTPS is spoken, as clients see it.
+    `port` is the HTTPS port, as clients see it.
     """
 
     def __init__(self, gateway: Gateway, local_answers: Mapping[str, Callable[[], Answer]], port: int) -> None:
@@ -46,7 +46,7 @@ class Redirect:
     def _answer(self, exchange: Exchange, request: RequestHead) -> Answer:
         path, exchange.query = split_target(request.target)
         exchange.match = RouteMatch.nowhere(path)
-        segments_of(path)  # a path that could be read in two ways is refused here as there
+        segments_of(path)  # an ambiguous path is refused here as in the gateway
         local = self._local.get(exchange.path) if exchange.method in _READS else None
         if local is not None:
             exchange.match = RouteMatch(local, None, exchange.path, path)

@@ -1,4 +1,4 @@
-"""After a 101: the bytes of another protocol go both ways as they come, and a WebSocket is closed as it should be."""
+"""After a 101: the bytes of another protocol are relayed both ways, and a WebSocket is closed by its protocol."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from portico.wire.http1.client import UpstreamConnection
 from portico.wire.websocket import GOING_AWAY, PROTOCOL, Frames, masked_going_away
 
 _CLOSING_TIMEOUT: Final = 2.0
-"""Seconds that either side has to end the frame under way, and both to answer a close frame of the gateway's."""
+"""Timeout in seconds for a side to end the frame under way, and for both to answer the gateway's close frame."""
 _HALF_CLOSED_TIMEOUT: Final = 10.0
-"""Seconds of silence after which a service that goes on after its client's end is left."""
+"""Idle timeout in seconds for a service that goes on sending after its client has ended."""
 
 
 class Owner(Protocol):
-    """What a tunnel grew out of: it gives back what the exchange holds."""
+    """The forwarding that a tunnel took over from: it releases what the exchange holds."""
 
     def tunnel_ended(self, failure: str | None) -> None:
-        """No byte will pass any more."""
+        """The tunnel is closed."""
 
 
 class _Direction:
-    """What goes from one end of a WebSocket to the other, and how it ends.
+    """One direction of a WebSocket, and how it ends.
 
     `sent_close` says that a close frame has gone out, `received_close` that the sender has sent its own, or is gone.
     """
@@ -40,7 +40,7 @@ class _Direction:
         self.sent_close = self.received_close = False
 
     def part(self, data: bytes, goodbye: bytes) -> bool:
-        """Pass on the frame under way, then `goodbye` in place of all else; whether `data` had more of that frame."""
+        """Forward the frame under way, then `goodbye` in place of all else; whether `data` had more of that frame."""
         taken = 0
         if not self.sent_close:
             taken = self.frames.feed(data, to_boundary=True)
@@ -56,9 +56,9 @@ class _Direction:
 
 
 class Tunnel:
-    """One exchange after its 101; it hears both sides: `Receiver` and `ResponseReceiver`.
+    """One exchange after its 101; it receives from both sides: `Receiver` and `ResponseReceiver`.
 
-    `idle` are the seconds of silence on both sides after which it ends.
+    `idle` is its idle timeout in seconds, for both sides together.
     """
 
     # fmt: off
@@ -83,10 +83,10 @@ class Tunnel:
         self.closing = False
         """Whether the next deadline is the end."""
         self.parting = False
-        """Whether the gateway's close frames take the place of what the sides still say."""
+        """Whether the gateway's close frames replace what the sides still send."""
         self._moved()
 
-    # ---- told by the client's side: Receiver
+    # ---- called by the client's side: Receiver
 
     def body_received(self, data: bytes) -> None:
         """From the client to the service."""
@@ -99,7 +99,7 @@ class Tunnel:
         self._moved()
 
     def body_ended(self) -> None:
-        """The client has said all: so hears the service, which may have something to add."""
+        """The client has ended: the service receives that end, and may go on sending."""
         self.idle = min(self.idle, _HALF_CLOSED_TIMEOUT)
         self.inward.sent_close = self.inward.received_close = True
         self.connection.end_tunnel()
@@ -125,12 +125,12 @@ class Tunnel:
             self._say_goodbye("going_away")
 
     def finished(self, failure: str | None) -> None:
-        """The client's side is over; what it said last still goes to the service."""
+        """The client's side is over; what it sent last still goes to the service."""
         self.connection.deadlines.forget(self)
         self.connection.hang_up()
         self.owner.tunnel_ended(failure)
 
-    # ---- told by the service's side: ResponseReceiver
+    # ---- called by the service's side: ResponseReceiver
 
     def response_interim(self, head: ResponseHead) -> None:
         """There is none after a 101."""
@@ -153,25 +153,25 @@ class Tunnel:
         self._moved()
 
     def response_sink(self) -> None:
-        """Messages are looked at, and somebody may be waiting for one."""
+        """None: frames are inspected, and each must be forwarded at once."""
 
     def response_ended(self) -> None:
         """The service closed the connection."""
         self.stream.end()
 
     def upstream_failed(self, error: UpstreamError) -> None:
-        """The service broke off; what it said before that still goes to the client."""
+        """The service broke off; what it sent before that still goes to the client."""
         self.exchange.reason = self.exchange.reason or error.reason
         self.stream.end()
 
     def response_faulted(self) -> None:
-        """A fault of the gateway's own: both sides are cut off."""
+        """A bug of the gateway's: both sides are aborted."""
         self.stream.abort("internal_error")
 
     faulted = response_faulted
 
     def upstream_silent(self) -> None:
-        """Silence is `deadline_passed`'s."""
+        """`deadline_passed` handles silence."""
 
     def upstream_pause_writing(self) -> None:
         """The service reads slowly."""
@@ -184,7 +184,7 @@ class Tunnel:
     # ---- ends
 
     def deadline_passed(self) -> None:
-        """Nothing came from either side for too long, or no answer to a close frame."""
+        """The idle timeout is over, or the one for the answer to a close frame."""
         if self.is_websocket and not self.closing:
             self._say_goodbye("tunnel_idle")
         else:
@@ -196,9 +196,9 @@ class Tunnel:
         self.connection.deadlines.set(self, time.monotonic() + timeout)
 
     def _say_goodbye(self, reason: str) -> None:
-        """Send a close frame both ways, each behind the frame that is under way; the answers end it all.
+        """Send a close frame both ways, each after the frame that is under way; the answers end the tunnel.
 
-        Where a side has said its own already, the other's answer to that is all that is missing.
+        If a side has sent its close frame already, only the other's answer to that is missing.
         """
         if self.closing:
             return

@@ -1,4 +1,4 @@
-"""An exchange that has to wait on its way: for a policy's verdict, or for a place at its service."""
+"""An exchange that has to wait: for a policy's verdict, or for a permit of its service's limit."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from portico.proxy.answer import send_answer
 from portico.upstreams.limit import Limit
 
 _KEPT: Final = 64 * 1024
-"""Bytes of content that are read meanwhile."""
+"""Bytes of the body that are read meanwhile."""
 
 
 class Waiting(Exchange):
-    """Stands in as receiver while an exchange waits: keeps the little content that comes meanwhile.
+    """The receiver while an exchange waits: buffers the part of the body that arrives meanwhile.
 
-    The wait ends once: the exchange goes on with `start`, or is answered, or its client has left. What comes to pass
-    later is too late. `failed` is called with an exchange on which one of the two failed.
+    The wait ends once: the exchange goes on with `start`, or is answered, or its client has left. Later events are
+    ignored. `failed` is called with an exchange on which one of the two failed.
     """
 
     __slots__ = ("exchange", "failed", "has_begun", "is_complete", "kept", "over", "size", "start")
@@ -35,7 +35,7 @@ class Waiting(Exchange):
         self.is_complete = self.over = self.has_begun = False
 
     def body_received(self, data: bytes) -> None:
-        """Keep it; a client from which no more is read is not seen to leave, so that is done only with much content."""
+        """Buffer it. A paused client is not seen to leave, so reading is paused only when much has arrived."""
         self.kept.append(data)
         self.size += len(data)
         if self.size > _KEPT:
@@ -54,7 +54,7 @@ class Waiting(Exchange):
             self.exchange.finished(failure)
 
     def go_on(self) -> None:
-        """The exchange may go on; whoever takes it over gets the content that came meanwhile."""
+        """The exchange may go on; the next receiver gets the part of the body that arrived meanwhile."""
         if self.over:
             return
         stream = self.exchange.stream
@@ -85,11 +85,11 @@ class Waiting(Exchange):
             self._fail()
 
     def end(self) -> None:
-        """Wait no more, for whatever it was."""
+        """Stop waiting."""
         self.over = True
 
     def faulted(self) -> None:
-        """Not even a failure could be answered: the client is cut off."""
+        """Not even the failure could be answered: the connection is aborted."""
         self.exchange.stream.abort("internal_error")
 
     def _fail(self) -> None:
@@ -100,7 +100,7 @@ class Waiting(Exchange):
 
 
 class WaitingForVerdict(Waiting):
-    """Waits for what a policy will say."""
+    """Waits for a policy's verdict."""
 
     __slots__ = ("pending",)
 
@@ -113,7 +113,7 @@ class WaitingForVerdict(Waiting):
         exchange.stream.receiver = self
 
     def settled(self, answer: Answer | None) -> None:
-        """The policy has made up its mind."""
+        """The verdict has come."""
         if answer is None:
             self.go_on()
         else:
@@ -121,13 +121,13 @@ class WaitingForVerdict(Waiting):
 
     def end(self) -> None:
         self.over = True
-        pending, self.pending = self.pending, None  # each knows the other: only a collection would free the two
+        pending, self.pending = self.pending, None  # a reference cycle: only the collector would free the two
         if pending is not None:
             pending.cancel()
 
 
 class WaitingForPermit(Waiting):
-    """Waits in the queue of a limit, no longer than that allows; without a place it ends with `refusal`."""
+    """Waits in the queue of a limit, no longer than that allows; without a permit it ends with `refusal`."""
 
     __slots__ = ("limit", "refusal", "timer")
 
@@ -153,7 +153,7 @@ class WaitingForPermit(Waiting):
         return True
 
     def admitted(self) -> None:
-        """The service has a place; it is given back here unless it is passed on with the exchange."""
+        """A permit is granted; it is given back here unless it is passed on with the exchange."""
         self.go_on()
         if not self.has_begun:
             self.limit.leave()

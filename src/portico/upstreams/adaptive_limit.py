@@ -1,15 +1,15 @@
-"""A limit that finds itself: it grows while a service answers as fast as when it is at leisure, and shrinks otherwise.
+"""A limit that finds itself: it grows while a service answers as fast as without load, and shrinks otherwise.
 
 The rule is that of Envoy's gradient controller (its documentation of the adaptive concurrency filter), which has it
 from Netflix (concurrency-limits, `Gradient2Limit`): the new limit is the old one times `ideal / measured` latency, and
-a little more, so that it is always tried whether there is room. Where it differs:
+a little more, so that it always probes for room. Where it differs:
 
-- A sample counts only if its exchange began after the last change: earlier ones tell what the limit before was like.
+- A sample counts only if its exchange began after the last change: earlier ones measure the limit before.
   So a window lasts as long as the service's latency at least, and a slow service is not cut many times for one cause,
   as TCP halves its window once a round trip.
 - The ideal is measured anew, with few exchanges under way, only while the limit binds or has fallen to its least.
-  Without load it costs nobody a refusal. A moving average in its place, as in `Gradient2Limit`, takes a long overload
-  for normal, and the limit creeps up.
+  Without load no request is refused for it. A moving average in its place, as in `Gradient2Limit`, takes a long
+  overload for normal, and the limit creeps up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WINDOW: Final = 0.1
 _SAMPLES: Final = 50
 """Seconds and samples after which the limit is set anew: Envoy's. The median of fewer unequal requests is noise."""
 _TURNS: Final = 2
-"""Samples for each exchange under way before a window ends: what ends first is what was short."""
+"""Samples for each exchange under way before a window ends: short exchanges end first."""
 _TOLERANCE: Final = 1.5
 """How far above the ideal a latency is still good: Netflix's. Envoy's 1.25 binds where chance made the ideal low."""
 _STEEPEST: Final = 0.5
@@ -41,7 +41,7 @@ _MEASURING_SHARE: Final = 4
 
 
 class AdaptiveLimit(Limit):
-    """A limit between `least` and `highest`; it begins with `least`, which the service should bear whatever happens."""
+    """A limit between `least` and `highest`; it begins with `least`, which the service should bear in any case."""
 
     __slots__ = (
         "_began", "_bound", "_found", "_ideal", "_ideal_since", "_measuring", "_rising", "_samples",
@@ -61,7 +61,7 @@ class AdaptiveLimit(Limit):
         """Whether it has yet to find where latencies begin to grow: until then it doubles, as TCP does at its start."""
         self._began = 0.0
         self._bound = False
-        """Whether somebody found no place in this window."""
+        """Whether a request got no permit in this window."""
         self._samples: list[float] = []
         self._windows_at_least = 0
 
@@ -72,7 +72,7 @@ class AdaptiveLimit(Limit):
         return False
 
     def leave(self, asked: float | None = None, seconds: float = 0.0, answered: bool = True) -> None:
-        # A failure is quick, so it tells nothing; what took longer than an answer should have tells of a slow service.
+        # A quick failure says nothing; one that took longer than an answer should have indicates a slow service.
         if asked is not None and asked >= self._began and (answered or seconds > self._ideal > 0.0):
             self._samples.append(seconds)
             count = len(self._samples)
@@ -83,7 +83,7 @@ class AdaptiveLimit(Limit):
         super().leave()
 
     def rebound(self, least: int, highest: int) -> None:
-        """Take other bounds; what was found stays as far as they let it."""
+        """Change the bounds; what was found stays, within them."""
         self.least = least
         self.highest = highest
         self._set(self._found)
@@ -115,7 +115,7 @@ class AdaptiveLimit(Limit):
             self._ideal += _LEARNING * (measured - self._ideal)
         self._rising = self._rising and gradient == 1.0
         wanted = self._found * gradient + (self._found if self._rising else sqrt(self._found))
-        if bound or wanted < self._found:  # it does not grow where nobody needs that
+        if bound or wanted < self._found:  # it does not grow without need
             self._set(wanted)
         self._windows_at_least = self._windows_at_least + 1 if self._found <= self.least else 0
 

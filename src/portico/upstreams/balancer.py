@@ -1,4 +1,4 @@
-"""The one shape of a way to balance, and what it has to know of the members that it chooses among."""
+"""The interface of a balancer, and of the members that it chooses among."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from portico.upstreams.latency import Latency
 
 
 class Member(Protocol):
-    """What a balancer may look at."""
+    """What a balancer may use."""
 
     name: str
     in_flight: int
     """Exchanges that run on it."""
     latency: Latency | None
-    """How long its responses took to begin, where a balancer wants to know."""
+    """How long its responses took to begin, where a balancer uses that."""
 
 
 M = TypeVar("M", bound=Member)
 
 
 class Balancer(Protocol[M]):
-    """Chooses among the members it was made with, which are all fit to be chosen."""
+    """Chooses among the members it was made with, which are all available."""
 
     def choose(self, excluded: Sequence[M], exchange: Exchange) -> M | None:
         """A member that is not `excluded`; None where there is none."""
 
     def follow(self, previous: object) -> None:
-        """Go on where the balancer before this one stopped: it chose for the same service.
+        """Continue where the previous balancer of the same service stopped.
 
-        What is kept is what still holds for these members. Where choices begin anew instead, they must not begin with
-        the same member every time: sets may change more often than requests come.
+        State that still holds for these members is kept. Where choices begin anew instead, they must not begin with the
+        same member every time: sets may change more often than requests arrive.
         """
 
 

@@ -17,7 +17,7 @@ STATES: Final = ("closed", "half-open", "open")
 
 _JITTER: Final = 0.1
 _AGAIN: Final = 1.0
-"""Seconds after which what failed in a way that nobody foresaw is done again."""
+"""Seconds after which what failed unexpectedly is done again."""
 _TRIAL_TIMEOUT: Final = 60.0
 """Seconds after which a trial whose response has not begun makes way for another."""
 
@@ -39,9 +39,9 @@ class Trip:
 
 
 class Breaker:
-    """Counts what came of an instance's exchanges; `changed` is called when it lets pass what it did not, or no more.
+    """Counts the outcomes of an instance's exchanges; `changed` is called when it begins or ceases to let them pass.
 
-    An exchange is told of in this order: `started`; then `failed`, or `answered` by the head of a response and
+    An exchange is reported in this order: `started`; then `failed`, or `answered` by the head of a response and
     `succeeded` by its end, or neither; at last `left`. Where `alert` is false, only failures make a difference.
     """
 
@@ -59,7 +59,7 @@ class Breaker:
         self.deadline = self.wakes = NEVER
         self.state = CLOSED
         self._failures = self._passes = 0
-        """In a row: while closed, and while open, which happens where everybody is needed."""
+        """In a row: while closed, and while open, as in panic mode exchanges are sent to open ones too."""
         self._trips = 0
         self._closed = float("-inf")
         """Since when it is closed."""
@@ -78,7 +78,7 @@ class Breaker:
         return self.state == CLOSED or (self.state == HALF_OPEN and self._trial is None)
 
     def seconds_left(self, now: float) -> float:
-        """How long it stays open by its own means."""
+        """How long it stays open if no check passes."""
         return self.deadline - now if self.state == OPEN else 0.0
 
     def started(self, exchange: object) -> None:
@@ -102,7 +102,7 @@ class Breaker:
             soon = time.monotonic() + self.trip.open_for
             if self._passes >= self.trip.failures:
                 self._enter(CLOSED, NEVER)
-            elif soon < self.deadline:  # it comes to itself: what it did before counts no more
+            elif soon < self.deadline:  # it recovers: earlier outcomes count no more
                 self._deadlines.set(self, soon)
         elif self.state == CLOSED:
             self._failures = self._trips = 0
@@ -123,7 +123,7 @@ class Breaker:
             self._open()
 
     def left(self, exchange: object) -> None:
-        """The exchange is over; a trial that told nothing makes way for another."""
+        """The exchange is over; a trial without an outcome makes way for another."""
         if exchange is self._trial:
             self._enter(HALF_OPEN, NEVER)
 
@@ -131,7 +131,7 @@ class Breaker:
         """An active check passed that had begun after it opened: let one exchange try now.
 
         Envoy closes it altogether (`successful_active_health_check_uneject_host`), and so again after each check where
-        what is checked is well and the rest is not. Here that costs one exchange, and checks count no more.
+        only what is checked is healthy. Here that costs one exchange, and checks count no more.
         """
         if self.state == OPEN:
             self._until, self.doubts_checks = self.deadline, False
@@ -142,11 +142,11 @@ class Breaker:
         self._enter(HALF_OPEN, NEVER)
 
     def faulted(self) -> None:
-        """Not everybody may know by now that one may try: say so again."""
+        """The notification that one may try may be incomplete: send it again."""
         self._deadlines.set(self, time.monotonic() + _AGAIN)
 
     def retire(self) -> None:
-        """The instance is gone, or is watched no more."""
+        """The instance is gone, or has no breaker any more."""
         self._deadlines.forget(self)
 
     def _is_too_much(self) -> bool:

@@ -1,4 +1,4 @@
-"""The breakers of all instances: made and kept as the configuration says, their turns logged and counted."""
+"""The breakers of all instances: made and kept as the configuration says, their changes of state logged and counted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEVELS: Final = {CLOSED: logging.INFO, HALF_OPEN: logging.INFO, OPEN: logging.W
 
 
 class Breakers:
-    """`refresh` is called with an instance that comes in or goes out; `openings` counts by service and instance.
+    """`refresh` is called with an instance that is admitted or ejected; `openings` counts by service and instance.
 
     `ejected` is called with service, instance and `doubts_checks` of each breaker that opens.
     """
@@ -35,7 +35,7 @@ class Breakers:
         self._refresh = refresh
         self._ejected = ejected
         self._told: dict[tuple[str, str], int] = {}
-        """The state of each breaker that the log has heard of."""
+        """The last logged state of each breaker."""
 
     def equip(self, instance: Instance, service: str, url: str, trip: Trip | None) -> None:
         """Give an instance a breaker, or let it keep its own; without a `trip` it has none."""
@@ -49,7 +49,7 @@ class Breakers:
             instance.breaker = Breaker(trip, self._deadlines, partial(self._changed, instance, service, url))
 
     def forget(self, service: str, url: str) -> None:
-        """The instance is gone, and nobody asks any more how often its breaker opened."""
+        """The instance is gone, and so is the count of how often its breaker opened."""
         self._told.pop((service, url), None)
         self._openings.get(service, {}).pop(url, None)
 

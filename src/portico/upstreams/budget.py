@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 WINDOW: Final = 10.0
-"""Seconds after which what came counts half."""
+"""Seconds after which requests count half."""
 _FLOOR: Final = 10
-"""Additional requests per window that are always allowed, so that a quiet service's few can be sent again at all."""
+"""Additional requests per window that are always allowed, so that a service with few requests has retries at all."""
 
 
 @dataclass(slots=True)
 class Budget:
-    """Keeps a failing or slow service from being buried under what is sent again.
+    """Keeps a failing or slow service from being overloaded by retries.
 
-    `requests` came `since` (monotonic seconds), those of the window before counted half.
+    `requests` arrived `since` (monotonic seconds), those of the window before counted half.
     """
 
     requests: int = 0
@@ -24,7 +24,7 @@ class Budget:
     since: float = field(default_factory=time.monotonic)
 
     def note_request(self, now: float) -> None:
-        """A request came at `now` (monotonic seconds)."""
+        """A request arrived at `now` (monotonic seconds)."""
         if now - self.since > WINDOW:
             self.age(now)
         self.requests += 1
@@ -40,7 +40,7 @@ class Budget:
         return True
 
     def age(self, now: float) -> None:
-        """What came a window ago counts half, what came before that counts no more."""
+        """Requests of the previous window count half, earlier ones no more."""
         fresh = now - self.since < 2 * WINDOW
         self.since = now
         self.requests = self.requests // 2 if fresh else 0

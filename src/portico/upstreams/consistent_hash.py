@@ -1,6 +1,6 @@
 """Consistent hashing with bounded loads: the same key goes to the same member, unless that has more than its share.
 
-Members are points on a ring; a key belongs to the next point. A member that leaves takes only its own keys along
+Members are points on a ring; a key belongs to the next point. When a member leaves, only its own keys move
 (Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2016).
 """
 
@@ -25,13 +25,13 @@ _MOST_POINTS: Final = 4096
 _SHARE: Final = 1.25
 """How many times its share of all exchanges under way a member may have before keys go on to the next."""
 _ALWAYS: Final = 10
-"""Exchanges for which a member has room in any case: where little is going on, no key has to move."""
+"""Exchanges for which a member has room in any case: with little load, no key has to move."""
 
 KeyOf: TypeAlias = Callable[[Exchange], bytes]
 
 
 class ConsistentHash(Generic[M]):
-    """`key_of` gives what is hashed; requests with an empty key have nowhere to belong and take turns."""
+    """`key_of` gives what is hashed; requests with an empty key are balanced round robin."""
 
     __slots__ = ("_hashes", "_key_of", "_members", "_places", "_shares", "_turns")
 
@@ -74,7 +74,7 @@ class ConsistentHash(Generic[M]):
         return nearest
 
     def follow(self, previous: object) -> None:
-        """Keys need no memory; those who have none take turns."""
+        """Keys need no state; requests without one go on round robin."""
         if isinstance(previous, ConsistentHash):
             self._turns.follow(previous._turns)
 
@@ -85,12 +85,12 @@ def _hash(data: bytes) -> int:
 
 @lru_cache(maxsize=1024)
 def _points(name: str, count: int) -> tuple[int, ...]:
-    """Where a member stands on the ring; more weight adds points and moves none."""
+    """A member's points on the ring; more weight adds points and moves none."""
     return tuple(_hash(f"{name}#{index}".encode()) for index in range(count))
 
 
 def by_client(exchange: Exchange) -> bytes:
-    """The client's address, of an IPv6 one its /64: it changes the rest of it from day to day (RFC 8981)."""
+    """The client's address, of an IPv6 one its /64: the client changes the other bits daily (RFC 8981)."""
     return client_of(exchange.client_ip).encode()
 
 

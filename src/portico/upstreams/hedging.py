@@ -1,4 +1,4 @@
-"""Hedging: a slow first try gets a second one beside it, within a budget (Dean, Barroso, "The Tail at Scale", 2013)."""
+"""Hedging: a slow first attempt gets a second one, within a budget (Dean, Barroso, "The Tail at Scale", 2013)."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ class Hedging:
         return True
 
     def note_won(self) -> None:
-        """The second try was the first to answer."""
+        """The hedge was the first to answer."""
         self.won[self.service] = self.won.get(self.service, 0) + 1

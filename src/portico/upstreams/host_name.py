@@ -16,7 +16,7 @@ from portico.net.addresses import Network, screened
 logger: Final = logging.getLogger("portico.dns")
 
 LookUp: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
-"""Finds the addresses of a name; raises OSError or UnicodeError where there are none to be had."""
+"""Finds the addresses of a name; raises OSError or UnicodeError if there are none."""
 
 
 async def look_up(host: str) -> Sequence[str]:
@@ -30,10 +30,10 @@ _few: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore]] = W
 
 
 async def look_up_few(host: str, find: LookUp | None = None) -> Sequence[str]:
-    """The addresses of a name that registered; `_AT_ONCE` are looked up at once, and all others wait.
+    """The addresses of a registered name; `_AT_ONCE` are looked up at once, and all others wait.
 
-    The system has a handful of threads for it. Names whose servers do not answer, which is up to whoever registers
-    them, must leave some to the names that the file says. One that nobody waits for any more still has its thread.
+    The system has a handful of threads for it. Names whose servers do not answer, which is up to the client that
+    registers them, must leave some to the names in the file. A look-up no longer awaited still has its thread.
     """
     few = _few.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_AT_ONCE))
     await few.acquire()
@@ -43,10 +43,10 @@ async def look_up_few(host: str, find: LookUp | None = None) -> Sequence[str]:
 
 
 class HostName:
-    """A name and its addresses, which take turns.
+    """A name and its addresses, used round robin.
 
-    They hold for `refresh` seconds: the system's resolver tells of no time to live. Then they are looked up while the
-    old ones go on, and these go on too where that fails.
+    They are valid for `refresh` seconds: the system's resolver reports no time to live. Then they are looked up while
+    the old ones stay in use, as they also do if that fails.
     """
 
     def __init__(self, host: str, find: LookUp | None = None) -> None:
@@ -63,9 +63,9 @@ class HostName:
         self._request_turn = self._connection_turn = 0
 
     def screen(self, named: Sequence[Network] | None) -> None:
-        """Take no address at which there is no service, but for those in `named` networks; None: take any.
+        """Reject addresses at which there is no service, except those in `named` networks; None: accept any.
 
-        That is for names which registered: whoever may only do that could have them stand for anything.
+        That is for registered names: a client that may only register could point them anywhere.
         """
         if named == self._named:
             return
@@ -75,14 +75,14 @@ class HostName:
             self.addresses = screened(self.addresses, named)
 
     def keep_fresh(self) -> None:
-        """Look up again, in the background, what has aged."""
+        """Look up again, in the background, addresses that have aged."""
         if self._looking is None and time.monotonic() - self._known_at >= self.refresh:
             self._looking = asyncio.get_running_loop().create_task(self._look())
 
     async def known(self) -> Sequence[str]:
-        """The addresses in the order in which they should be tried: in turn, and at last those that refused lately.
+        """The addresses in the order in which they should be tried: round robin, those that refused lately last.
 
-        Only the very first look-up is waited for. Raises OSError where the name has no address.
+        Only the first look-up is waited for. Raises OSError where the name has no address.
         """
         self.keep_fresh()
         if not self.addresses and self._looking is not None:
@@ -95,7 +95,7 @@ class HostName:
         return sorted(in_turn, key=self._refusing.__contains__)
 
     def next(self) -> str | None:
-        """The address that is to get a request now, if possible one that did not refuse lately; None without any."""
+        """The address for the next request, if possible one that did not refuse lately; None if there is none."""
         addresses = self.addresses
         if not addresses:
             return None
@@ -112,7 +112,7 @@ class HostName:
         self._refusing.discard(address)
 
     def refused(self, address: str) -> None:
-        """None was accepted there: while others do, it has no turn until the next look-up."""
+        """A connection was refused there: while others accept, it is not used until the next look-up."""
         self._refusing.add(address)
 
     async def _look(self) -> None:
@@ -128,7 +128,7 @@ class HostName:
             logger.exception("a name could not be looked up", extra={"host": self.host})
         finally:
             self._looking = None
-            if self.addresses:  # where nothing is known yet, whoever comes next tries again
+            if self.addresses:  # with no address yet, the next caller tries again
                 self._known_at = time.monotonic()
 
     def _screened(self, found: Sequence[str]) -> Sequence[str]:

@@ -54,9 +54,9 @@ class Instance:
         self.answered_at = 0.0
         """When it began its last answer (monotonic seconds)."""
         self.returned = float("-inf")
-        """When it came back (monotonic seconds): from then on it warms up."""
+        """When it was admitted again (monotonic seconds): from then on it warms up."""
         self.backoff_until = 0.0
-        """Until when no retry is to be sent to it: it asked for that."""
+        """Until when it asked for backoff: no retry is sent to it."""
         self.max_connections = sys.maxsize
         """For exchanges under way; an idle connection makes way for one that is needed."""
         self._deadlines = deadlines
@@ -65,7 +65,7 @@ class Instance:
         self._idle: list[UpstreamConnection] = []
 
     def follow(self, previous: Instance) -> None:
-        """Be as well as the instance that was at this address, from which only the TLS differs.
+        """Take over the state of the previous instance at this address, from which only the TLS differs.
 
         The breaker begins anew: it may be the TLS that failed.
         """
@@ -74,7 +74,7 @@ class Instance:
         self.answered_at, self.returned = previous.answered_at, previous.returned
         self.backoff_until = previous.backoff_until
 
-    # ---- what comes of exchanges; told only where a breaker or a balancer wants to know
+    # ---- outcomes of exchanges; reported only where a breaker or a balancer uses them
 
     def note_answer(self, exchange: object, status: int, seconds: float) -> None:
         """The head of a response came after `seconds`."""
@@ -95,7 +95,7 @@ class Instance:
             self.breaker.failed(exchange)
 
     def retire_breaker(self) -> None:
-        """Watch no more for failures."""
+        """Remove the breaker."""
         if self.breaker is not None:
             self.breaker.retire()
             self.breaker = None
@@ -110,14 +110,14 @@ class Instance:
             if recently_used and time.monotonic() - connection.idle_since > RECENT:
                 return None
             idle.pop()
-            if connection.pending:  # it has sent something that nobody asked for
+            if connection.pending:  # it has sent something unrequested
                 connection.close()
             elif not connection.transport.is_closing():
                 return connection
         return None
 
     def give_back(self, connection: UpstreamConnection, now: float = 0.0) -> None:
-        """Keep a connection for the next exchange, no longer than this gateway or the service wants to."""
+        """Keep a connection for the next exchange, no longer than this gateway or the service allows."""
         span = self.idle_time
         if connection.keep_alive_timeout is not None:
             span = min(span, connection.keep_alive_timeout - 1.0)
@@ -136,7 +136,7 @@ class Instance:
         return await self._connect_to(self.address.host, timeout)
 
     def rebound(self, idle_time: float, max_connections: int | None) -> None:
-        """Take other bounds, also for the connections that are idle already."""
+        """Change the bounds, also for the connections that are idle already."""
         self.idle_time = idle_time
         self.max_connections = max_connections or sys.maxsize
         for connection in self._idle:
@@ -145,12 +145,12 @@ class Instance:
         self._make_room()
 
     def retire(self) -> None:
-        """It is an instance no more: what is under way there may finish, and no connection is kept."""
+        """It is removed: exchanges under way may finish, and no connection is kept."""
         self.idle_time = 0.0
         self.close()
 
     def prune(self) -> None:
-        """Forget idle connections that have closed, and close those that came back to one that may have fewer now."""
+        """Drop idle connections that have closed, and close those above a bound that was lowered."""
         self._idle = [connection for connection in self._idle if connection.is_alive()]
         self._make_room()
 
@@ -162,9 +162,9 @@ class Instance:
         self._idle.clear()
 
     def _make_room(self) -> None:
-        """Idle connections that could not be used make way for new ones where there may be no more.
+        """Close idle connections that could not be used, where new ones would exceed the bound.
 
-        Exchanges alone may be too many: a reload has lowered their number.
+        Connections in use alone may exceed it after a reload has lowered it.
         """
         while self._idle and self.in_flight + len(self._idle) > self.max_connections:
             self._idle.pop(0).close()

@@ -1,4 +1,4 @@
-"""How an instance is in the eyes of one worker: whether requests are sent to it, and if not, why."""
+"""The state of an instance as one worker sees it: whether requests are sent to it, and if not, why."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class InstanceState(StrEnum):
     ACTIVE = "active"
     """It gets its share."""
     SLOW_START = "slow_start"
-    """It came back, and gets less than its share for a while."""
+    """It was admitted again, and gets less than its share for a while."""
     PANIC = "panic"
-    """Its breaker is open, but so many instances are out that it is used all the same."""
+    """Its breaker is open, but so many instances are ejected that it is used all the same."""
     HALF_OPEN = "half_open"
-    """One request may try whether it is well again."""
+    """One request may try whether it has recovered."""
     EJECTED = "ejected"
     """Its breaker is open."""
     DOWN = "down"

@@ -1,4 +1,4 @@
-"""How long an instance's responses take to begin, lately: a moving average that believes bad news at once."""
+"""How long an instance's responses take to begin, lately: a moving average that rises at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from math import exp
 from typing import Final
 
 _MEMORY: Final = 10.0
-"""Seconds after which what was seen counts about a third."""
+"""Seconds after which a sample counts about a third."""
 FAILURE: Final = 1.0
 """Seconds that a failure counts as at least: an instance that fails fast is not a fast one."""
 
@@ -14,8 +14,8 @@ FAILURE: Final = 1.0
 class Latency:
     """A peak-sensitive, exponentially weighted average (as in Twitter's Finagle, `PeakEwma`).
 
-    A slower response is believed as it is, faster ones bring the average down bit by bit. While nothing is noted it
-    fades, so that an instance that was slow once is tried again.
+    A slower response raises the average at once, faster ones lower it bit by bit. Without samples it decays,
+    so that an instance that was slow once is tried again.
     """
 
     __slots__ = ("_seconds", "_since")

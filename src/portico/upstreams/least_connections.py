@@ -10,7 +10,7 @@ from portico.upstreams.balancer import M
 
 
 class LeastConnections(Generic[M]):
-    """Looks at every member for each choice; those that are equally busy take turns by weight, as in nginx."""
+    """Looks at every member for each choice; equally busy ones are chosen by weighted round robin, as in nginx."""
 
     __slots__ = ("_credit", "_members", "_weights")
 
@@ -42,7 +42,7 @@ class LeastConnections(Generic[M]):
                 self._credit[place] = previous._credit[old] * self._weights[place] // previous._weights[old]
 
     def _turn(self, places: list[int]) -> int:
-        """Whose turn it is among equals: smooth weighted round robin, with credit that outlasts the choice."""
+        """The next one among equals: smooth weighted round robin, with credit that outlasts the choice."""
         if len(places) == 1:
             return places[0]
         credit, weights = self._credit, self._weights

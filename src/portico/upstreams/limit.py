@@ -1,4 +1,4 @@
-"""How many exchanges a service has under way at once: a number of places, and a queue for them."""
+"""A concurrency limit for a service: a number of permits, and a queue for them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from portico.core.faults import FAULTS, contain
 
 
 class Waiting(Protocol):
-    """Who waits for a place."""
+    """A caller that waits for a permit."""
 
     def admitted(self) -> None:
-        """It has one now, and gives it back with `Limit.leave`."""
+        """It has a permit now, and gives it back with `Limit.leave`."""
 
     def faulted(self) -> None:
-        """`admitted` raised what nobody foresaw: the exchange ends, and the permit is given back."""
+        """`admitted` raised unexpectedly: the exchange ends, and the permit is given back."""
 
 
 class Limit:
-    """`most` places, and `room` for those who wait, `timeout` seconds each.
+    """`most` permits, and a queue with `room` for callers that wait, `timeout` seconds each.
 
-    Who enters has to leave, whatever became of it. Those who wait come in the order of their coming.
+    A caller that enters has to leave, whatever its outcome. Waiting callers are admitted in the order of arrival.
     """
 
     __slots__ = ("_admitting", "most", "timeout", "room", "running", "waiting")
@@ -34,7 +34,7 @@ class Limit:
         self._admitting = False
 
     def enter(self) -> bool:
-        """Whether there was a place; if so it is taken."""
+        """Whether there was a permit; if so it is taken."""
         if self.running >= self.most or self.waiting:
             return False
         self.running += 1
@@ -48,24 +48,24 @@ class Limit:
         return True
 
     def forget(self, who: Waiting) -> None:
-        """`who` waits no more."""
+        """Remove `who` from the queue."""
         self.waiting.pop(who, None)
 
     def leave(self, asked: float | None = None, seconds: float = 0.0, answered: bool = True) -> None:  # noqa: ARG002
-        """Give a place back. The service was asked at this moment (None: it was not) and took, or had, these seconds.
+        """Give a permit back. `asked` is when the request was sent (None: it was not), `seconds` its duration so far.
 
-        `answered` tells whether it did what it was asked.
+        `answered` is whether the service answered it.
         """
         self.running -= 1
         self._admit()
 
     def resize(self, most: int) -> None:
-        """Take another number; who is in stays."""
+        """Change the number of permits; those granted stay."""
         self.most = most
         self._admit()
 
     def _admit(self) -> None:
-        """Let in who waits. Who comes in may leave at once, by way of this method: that must not go on for ever."""
+        """Admit waiting callers. One may leave at once, which calls this again: it must not recurse without end."""
         if self._admitting:
             return
         self._admitting = True

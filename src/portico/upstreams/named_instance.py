@@ -1,4 +1,4 @@
-"""An instance whose host is a name: its connections go to the addresses behind that, in turn."""
+"""An instance whose host is a name: its connections go to the addresses behind that, round robin."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NamedInstance(Instance):
             self.host_name = previous.host_name
 
     def take(self, recently_used: bool) -> UpstreamConnection | None:
-        """An idle connection to the address whose turn it is."""
+        """An idle connection to the next address."""
         address = self.host_name.next()
         idle = self._idle
         for place in range(len(idle) - 1, -1, -1):
@@ -46,14 +46,14 @@ class NamedInstance(Instance):
         return None
 
     def give_back(self, connection: UpstreamConnection, now: float = 0.0) -> None:
-        """Keep a connection, unless its address is no more."""
+        """Keep a connection, unless its address is gone."""
         if connection.remote in self.host_name.addresses:
             super().give_back(connection, now)
         else:
             connection.close()
 
     async def connect(self, timeout: float) -> UpstreamConnection:
-        """Open a connection to the first address that accepts one, each in its part of the time that is left."""
+        """Open a connection to the first address that accepts one, each with its part of the remaining time."""
         end = time.monotonic() + timeout
         self._make_room()
         addresses = await self._addresses(timeout)
@@ -72,7 +72,7 @@ class NamedInstance(Instance):
         raise AssertionError("a name without addresses")
 
     def prune(self) -> None:
-        """Let go of addresses that are no more, and of connections that have closed."""
+        """Drop addresses that are gone, and connections that have closed."""
         if self.host_name.addresses:
             self.host_name.keep_fresh()
         for connection in self._idle:
@@ -91,7 +91,7 @@ class NamedInstance(Instance):
 
 
 def is_literal(host: str) -> bool:
-    """Whether a host is an address, so that nothing has to be looked up."""
+    """Whether a host is an address, so that no look-up is needed."""
     try:
         ip_address(host)
     except ValueError:

@@ -15,7 +15,7 @@ from portico.core.exchange import Exchange
 from portico.upstreams.balancer import M
 
 _UNKNOWN: Final = 1.0
-"""Seconds expected of a member that was asked and has never answered: one question finds out, a crowd would not."""
+"""Seconds expected of a member that has a request and has never answered: one request is enough to measure it."""
 
 
 class PowerOfTwo(Generic[M]):
@@ -34,7 +34,7 @@ class PowerOfTwo(Generic[M]):
         count = len(pairs)
         if count < 2:
             return pairs[0][0] if pairs else None
-        first = int(random() * count)  # noqa: S311 - nobody is to be kept from guessing it
+        first = int(random() * count)  # noqa: S311 - it need not be unpredictable
         second = int(random() * (count - 1))  # noqa: S311
         if second >= first:
             second += 1
@@ -43,7 +43,7 @@ class PowerOfTwo(Generic[M]):
         return other[0] if _cost(*other, now) < _cost(*one, now) else one[0]
 
     def follow(self, previous: object) -> None:
-        """Nothing is remembered here: latencies are the members'."""
+        """No state here: the members hold the latencies."""
 
 
 def _cost(member: M, weight: int, now: float) -> float:

@@ -13,7 +13,7 @@ from portico.upstreams.balancer import M
 
 
 class RandomChoice(Generic[M]):
-    """Needs no memory of earlier choices, so that many gateways spread alike without knowing of each other."""
+    """Needs no state, so that many gateways balance evenly without coordination."""
 
     __slots__ = ("_bounds", "_members", "_total", "_weights")
 
@@ -27,7 +27,7 @@ class RandomChoice(Generic[M]):
         """Any member that is not `excluded`."""
         if not self._members:
             return None
-        member = self._members[bisect(self._bounds, random() * self._total)]  # noqa: S311 - nobody is to be kept from guessing it
+        member = self._members[bisect(self._bounds, random() * self._total)]  # noqa: S311 - it need not be unpredictable
         if member not in excluded:
             return member
         pairs = zip(self._members, self._weights, strict=True)
@@ -35,4 +35,4 @@ class RandomChoice(Generic[M]):
         return RandomChoice([each for each, _ in left], [weight for _, weight in left]).choose((), exchange)
 
     def follow(self, previous: object) -> None:
-        """Nothing is remembered."""
+        """No state."""

@@ -1,4 +1,4 @@
-"""`Retry-After` of a response: for how long an instance asks not to be tried again (RFC 9110, section 10.2.3)."""
+"""`Retry-After` of a response: the backoff that an instance asks for (RFC 9110, section 10.2.3)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from portico.core.messages import Fields
 
 _LONGEST: Final = 30.0
-"""Seconds for which that is believed: a slip of a digit must not keep requests away for days."""
+"""The longest backoff in seconds that is accepted: a wrong digit must not keep requests away for days."""
 
 
 def seconds_asked_for(fields: Fields) -> float:
-    """Seconds from now, from a number or a date; 0 where nothing is asked for, or nothing that can be understood."""
+    """Seconds from now, from a number or a date; 0 where the field is absent or malformed."""
     value = fields.get(b"retry-after")
     if value is None or fields.names.count(b"retry-after") > 1:  # a date has a comma in it: joined, it would be read
         return 0.0

@@ -1,4 +1,4 @@
-"""Weighted round robin, smooth: instances take turns by weight, spread out evenly instead of in runs."""
+"""Weighted round robin, smooth: instances are chosen by weight, spread out evenly instead of in runs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ T = TypeVar("T")
 _LAID_OUT: Final = 20_000
 """Steps that laying out a cycle may take: some milliseconds."""
 _LONGEST: Final = 8192
-"""Turns of the longest cycle; beyond it shares are rounded."""
+"""Length of the longest cycle; beyond it shares are rounded."""
 
 
 class RoundRobin(Generic[T]):
-    """Turns through `members` by `weights`; the whole cycle is laid out once, so that a choice is one index."""
+    """Cycles through `members` by `weights`; the whole cycle is computed once, so that a choice is one index."""
 
     __slots__ = ("_cycle", "_next")
 
@@ -39,15 +39,15 @@ class RoundRobin(Generic[T]):
         return None
 
     def follow(self, previous: object) -> None:
-        """The same cycle goes on; another one begins anywhere in it, so that by chance too each gets its share."""
+        """An unchanged cycle goes on; a new one begins at a random position, so that each member gets its share."""
         if isinstance(previous, RoundRobin) and previous._cycle == self._cycle:
             self._next = previous._next
         elif self._cycle:
-            self._next = randrange(len(self._cycle))  # noqa: S311 - nobody is to be kept from guessing it
+            self._next = randrange(len(self._cycle))  # noqa: S311 - it need not be unpredictable
 
 
 def smooth_cycle(members: Sequence[T], weights: Sequence[int]) -> list[T]:
-    """One cycle in which each member stands as often as its weight: nginx's smooth weighted round robin, laid out."""
+    """One cycle in which each member occurs as often as its weight: nginx's smooth weighted round robin, laid out."""
     divisor = gcd(*weights) if weights else 1
     shares = [weight // divisor for weight in weights]
     if max(shares, default=1) == 1:
@@ -67,7 +67,7 @@ def smooth_cycle(members: Sequence[T], weights: Sequence[int]) -> list[T]:
 
 
 def _spread(members: Sequence[T], shares: Sequence[int]) -> list[T]:
-    """A cycle nearly as even, for many members of unlike weights: each has its turns at equal distances."""
+    """A cycle nearly as even, for many members of unlike weights: each occurs at equal distances."""
     scale = min(1.0, _LONGEST / sum(shares))
     turns = [max(1, round(share * scale)) for share in shares]
     places = sorted(((turn + 0.5) / count, index) for index, count in enumerate(turns) for turn in range(count))

@@ -1,4 +1,4 @@
-"""A service as the request path sees it: its instances, how long they may take and what is tried again."""
+"""A service as the request path sees it: its instances, timeouts and retries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from portico.upstreams.round_robin import RoundRobin
 from portico.wire.deadlines import NEVER, Deadlines
 
 _AGAIN: Final = 1.0
-"""Seconds after which what failed in a way that nobody foresaw is done again."""
+"""Seconds after which what failed unexpectedly is done again."""
 _WHOLE: Final = 10
 """Units of weight that an instance has for each unit that is written; while it warms up, it has fewer."""
 
@@ -31,7 +31,7 @@ class Timeouts:
     """Seconds: to connect, until the response's head, between pieces of a body, and for everything (None: no bound).
 
     `tunnel`: of silence after a change of protocol, to which `total` does not apply. `silence`: until another instance
-    may be asked beside one that has not begun to answer; as long as `response` at most.
+    may be tried beside one that has not begun to answer; as long as `response` at most.
     """
 
     connect: float = 5.0
@@ -44,7 +44,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a failed request is tried again, after which failures, and as what share of all requests at most.
+    """How often a failed request is retried, after which failures, and as what share of all requests at most.
 
     `methods` are those that may be sent again although the service may have seen them. `elsewhere` are phases
     after which only another instance is tried.
@@ -62,8 +62,8 @@ class Retry:
 class Balancing:
     """How instances share the requests.
 
-    `max_ejected` is the share of them that may be out before those that breakers hold back are used again; None: any.
-    One that comes back has a tenth of its weight at first and all of it after `slow_start` seconds.
+    `max_ejected` is the share of them that may be ejected before those with open breakers are used again; None: any.
+    One that is admitted again has a tenth of its weight at first and all of it after `slow_start` seconds.
     """
 
     make: MakeBalancer[Instance] = RoundRobin
@@ -75,7 +75,7 @@ class Service:
     """One service (or one version of it), compiled for the request path."""
 
     choose: Callable[[Sequence[Instance], Exchange], Instance | None]
-    """The instance whose turn it is, not one of those excluded; None where there is none."""
+    """The next instance, not one of those excluded; None where there is none."""
     available: Sequence[Instance]
     """Those that may be chosen."""
 
@@ -95,10 +95,10 @@ class Service:
         self.retry = retry
         self.hedging = hedging
         self.failover = failover
-        """For second tries beside an instance that is silent while others answer."""
+        """For second attempts beside an instance that is silent while others answer."""
         self.budget = failover.budget if failover else Budget()
         self.hedges = hedging.budget if hedging else Budget()
-        """What hedging may use, or may once it is turned on again."""
+        """The budget for hedging, kept while that is turned off."""
         self.limit: Limit | None = None
         """How many exchanges it may have under way; None: any number."""
         self.deadline = self.wakes = NEVER
@@ -108,7 +108,7 @@ class Service:
         self.replace(instances)
 
     def follow(self, previous: Service) -> None:
-        """Go on where the last snapshot's service stopped: with whose turn it is, and what second tries have used up.
+        """Continue where the last snapshot's service stopped: with the balancer's position and the budgets used.
 
         Else a reload would refill the budgets in the middle of an outage, and send the next request to the first
         instance, whichever had the last one.
@@ -122,14 +122,14 @@ class Service:
             self._balancer.follow(previous._balancer)
 
     def replace(self, instances: Sequence[tuple[Instance, int]]) -> None:
-        """Have other instances, each with its weight; what is under way at those that go is not touched."""
+        """Replace the instances, each with its weight; exchanges under way at those removed are not touched."""
         self.instances = [instance for instance, _ in instances]
         divisor = gcd(*(weight for _, weight in instances))
         self._weights = {instance: weight // divisor for instance, weight in instances}
         self.refresh()
 
     def refresh(self) -> None:
-        """Lay out the choice anew after an instance came in or went out."""
+        """Rebuild the balancer after an instance was admitted or ejected."""
         self.available = available = self._fit()
         now = time.monotonic()
         shares = [self._warmth(instance, now) for instance in available]
@@ -146,23 +146,23 @@ class Service:
         self.refresh()
 
     def faulted(self) -> None:
-        """It could not be said that an instance is warmer: say so again."""
+        """The step in warming up failed: do it again."""
         self._deadlines.set(self, time.monotonic() + _AGAIN)
 
     def has_ready(self, now: float) -> bool:
-        """Whether there is an instance that did not ask to be left alone."""
+        """Whether there is an instance that is not backing off."""
         return any(instance.backoff_until <= now for instance in self.available)
 
     def backing_off(self, now: float) -> list[Instance]:
-        """The instances that asked to be left alone for a while."""
+        """The instances that are backing off."""
         return [instance for instance in self.available if instance.backoff_until > now]
 
     def opens_in(self, now: float) -> float | None:
-        """Where breakers alone keep requests from it: seconds until one lets pass again; else None."""
+        """If only breakers keep requests from it, seconds until one lets them pass again; else None."""
         return min((i.breaker.seconds_left(now) for i in self.instances if i.healthy and i.breaker), default=None)
 
     def _fit(self) -> list[Instance]:
-        """The instances that pass their checks, without those that breakers hold back unless too few are left."""
+        """The instances that pass their checks, without those with open breakers unless too few are left."""
         healthy = [instance for instance in self.instances if instance.healthy]
         left = [instance for instance in healthy if instance.breaker is None or instance.breaker.lets_pass]
         most = self._balancing.max_ejected
@@ -176,11 +176,11 @@ class Service:
         return _WHOLE if age >= span else min(_WHOLE, 1 + int(_WHOLE * age / span))
 
     def is_outdone(self, instance: Instance, since: float) -> bool:
-        """Whether an instance has begun no answer since then, and another one has."""
+        """Whether an instance has begun no response since then, and another one has."""
         return instance.answered_at < since and any(other.answered_at >= since for other in self.available)
 
     def exceptions(self, now: float) -> Iterator[tuple[Instance, InstanceState]]:
-        """Every instance that does not get its full share of the requests, or only because too many are out."""
+        """Every instance that does not get its full share of the requests, or only because too many are ejected."""
         available, warms_up = frozenset(self.available), self._balancing.slow_start > 0
         for instance in self.instances:
             breaker = instance.breaker
@@ -196,5 +196,5 @@ class Service:
                 yield instance, InstanceState.SLOW_START
 
     def full(self) -> list[Instance]:
-        """The instances with all the connections that they may have."""
+        """The instances that have reached their connection limit."""
         return [instance for instance in self.instances if instance.in_flight >= instance.max_connections]

@@ -1,1 +1,1 @@
-"""Who the client is: forwarded fields, request ids, client certificates."""
+"""Client identity: forwarded fields, request ids, client certificates."""

@@ -1,4 +1,4 @@
-"""What a service is told of a client's certificate: one field line in the form of Envoy's X-Forwarded-Client-Cert."""
+"""The field line that describes a client's certificate to a service, as Envoy's X-Forwarded-Client-Cert."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _VISIBLE: Final = re.compile(r"[!-~]+")
 
 
 def certificate_line(der: bytes) -> bytes:
-    """The field line for a verified certificate: `Hash`, `Subject`, then each URI and DNS name; what is absent is not.
+    """The field line for a verified certificate: `Hash`, `Subject`, then each URI and DNS name, where present.
 
-    The values are the certificate's owner's: whatever is in them, they end neither the quotes nor the line.
+    The values come from the certificate: nothing in them may end the quotes or the line.
     """
     parts = [f"Hash={hashlib.sha256(der).hexdigest()}"]
     try:
         parts += _described(x509.load_der_x509_certificate(der))
-    except UNREADABLE:  # the hash has to do
+    except UNREADABLE:  # only the hash is sent
         del parts[1:]
     return b"X-Forwarded-Client-Cert: " + ";".join(parts).encode("ascii")
 

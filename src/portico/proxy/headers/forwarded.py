@@ -1,8 +1,7 @@
-"""Who the client is, and what a service is told about it: X-Forwarded-*, X-Real-IP, Via.
+"""The client's identity, and what a service is sent about it: X-Forwarded-*, X-Real-IP, Via.
 
-Only a peer inside `trusted_proxies` is believed. Everybody else's forwarded fields are dropped, so that nobody can
-choose the address that
-limits and logs see.
+Only a peer inside `trusted_proxies` is believed. The forwarded fields of all other peers are dropped, so that no
+client can choose the address that limits and logs see.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ _HOST: Final = re.compile(rb"[A-Za-z0-9._\-\[\]:]{1,255}")
 
 
 def passed_trailers(lines: Sequence[bytes], allowed: frozenset[bytes]) -> list[bytes]:
-    """Those field lines of a trailer section that a route lets pass."""
+    """Those field lines of a trailer section that a route allows."""
     return [line for line in lines if line.partition(b":")[0].lower() in allowed]
 
 
 def announced_trailers(fields: Fields, allowed: frozenset[bytes]) -> list[bytes]:
-    """The `Trailer` line for those announced fields that a route lets pass, if there are any."""
+    """The `Trailer` line for those announced fields that a route allows, if there are any."""
     names = [name for name in fields.tokens(b"trailer") if name in allowed]
     return [b"Trailer: " + b", ".join(names)] if names else []
 
@@ -65,7 +64,7 @@ class Peer:
 
 
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An address without its zone, an IPv4 address also where it is written as an IPv6 one; None for what is none."""
+    """An address without its zone, IPv4-mapped ones as IPv4; None if `text` is not an address."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -89,7 +88,7 @@ def _without_port(text: str) -> str:
 def client_behind(fields: Fields, peer: Peer, networks: Sequence[Network]) -> str:
     """The client as trusted proxies report it: X-Forwarded-For from the right, to the first address not trusted.
 
-    The same of Forwarded, where that is what they send.
+    The same from Forwarded, where that is what they send.
     """
     if peer.by_forwarded:
         fields = _translated(fields, networks)
@@ -97,7 +96,7 @@ def client_behind(fields: Fields, peer: Peer, networks: Sequence[Network]) -> st
     for entry in reversed(b",".join(fields.all(b"x-forwarded-for")).split(b",")):
         address = _parsed(_without_port(entry.strip().decode("latin-1")))
         if address is None:
-            break  # what stands further left was reported by nobody we know
+            break  # what is further left comes from an untrusted peer
         client = str(address)
         if not is_in(client, networks):
             break
@@ -105,7 +104,7 @@ def client_behind(fields: Fields, peer: Peer, networks: Sequence[Network]) -> st
 
 
 def believed_lines(fields: Fields, peer: Peer, client_ip: str, host: bytes, prefix: bytes) -> list[bytes]:
-    """The forwarded fields for a request from a trusted proxy: what it says is kept, this hop is added."""
+    """The forwarded fields for a request from a trusted proxy: what it reports is kept, this hop is added."""
     said = fields
     if peer.by_forwarded:
         fields = _translated(fields, peer.networks)
@@ -131,7 +130,7 @@ def believed_lines(fields: Fields, peer: Peer, client_ip: str, host: bytes, pref
 
 
 def _translated(fields: Fields, networks: Sequence[Network]) -> Fields:
-    """What `Forwarded` says, in the fields of the X-Forwarded kind; what came under those names counts for nothing.
+    """What `Forwarded` says, as X-Forwarded-* fields; those that came under these names are ignored.
 
     Scheme and host are those that the client used with the outermost proxy that is trusted.
     """
@@ -160,7 +159,7 @@ def _translated(fields: Fields, networks: Sequence[Network]) -> Fields:
 
 
 def _forwarded_line(fields: Fields, peer: Peer, host: bytes) -> bytes:
-    """The chain as it came, if it is sound, and this hop behind it."""
+    """The chain as received, if it is well-formed, and this hop appended."""
     values = fields.all(b"forwarded")
     chain = values if parse_forwarded(b",".join(values)) else []
     own = element_text(peer.client_ip, b"https" if peer.secure else b"http", host)
@@ -168,14 +167,14 @@ def _forwarded_line(fields: Fields, peer: Peer, host: bytes) -> bytes:
 
 
 def _certificate_lines(fields: Fields, own: dict[bytes, bytes]) -> list[bytes]:
-    """This hop's client certificate; where it has none, what the proxy says of the client's."""
+    """The client certificate of this connection; if there is none, what the proxy reports of the client's."""
     certificate = own.get(b"X-Forwarded-Client-Cert")
     values = fields.all(b"x-forwarded-client-cert") if certificate is None else [certificate]
     return [b"X-Forwarded-Client-Cert: " + value for value in values]
 
 
 def _trace_lines(fields: Fields) -> list[bytes]:
-    """The trace context as it came: this hop reports no span of its own, so the caller's stays the parent."""
+    """The trace context as received: this hop reports no span of its own, so the caller's stays the parent."""
     if believed_trace_id(fields) is None:
         return []
     states = fields.all(b"tracestate")

@@ -1,4 +1,4 @@
-"""The `Forwarded` field (RFC 7239): what each proxy on the way says of the one before it."""
+"""The `Forwarded` field (RFC 7239): what each proxy of the chain reports of the one before it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _PAIRS: Final = re.compile(rb"([ \t;,]*+)(" + _TOKEN + rb")=(" + _TOKEN + rb"|" 
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _PLAIN: Final = re.compile(_TOKEN)
 _SIZE: Final = 4096
-"""Bytes that are read; nobody has so many proxies."""
+"""The most bytes that are parsed; no chain of proxies is that long."""
 
 
 @dataclass(slots=True)
 class Element:
-    """One proxy's report: who asked it, by which scheme and for which host; empty where it says nothing."""
+    """One proxy's report: its client, the scheme and the host; empty where it says nothing."""
 
     node: bytes = b""
     proto: bytes = b""
@@ -29,7 +29,7 @@ class Element:
 def parse_forwarded(value: bytes) -> list[Element]:
     """The elements of a field value, all lines joined by commas, the nearest proxy's last.
 
-    None at all where it is broken: who wrote which part of it is in doubt.
+    No elements if it is malformed: which proxy wrote which part is in doubt.
     """
     if len(value) > _SIZE or not _FIELD.fullmatch(value):
         return []

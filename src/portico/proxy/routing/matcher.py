@@ -21,7 +21,7 @@ _NOTHING: Final[dict[bytes, RouteMatch]] = {}
 
 
 class Matcher:
-    """Finds matcher by a router, and remembers those that come again: most requests ask for a path asked for before.
+    """Finds matches with a router, and caches them: most requests are for a path requested before.
 
     What depends on more than path, host and method is looked up every time.
     """
@@ -34,13 +34,13 @@ class Matcher:
         self._targets: dict[bytes, bytes] = {}
 
     def parts(self) -> Iterator[object]:
-        """Everything that they are made of."""
+        """All objects that the matches are made of."""
         return self._router.parts()
 
     def find(self, request: RequestHead, path: bytes) -> RouteMatch | Answer:
-        """The found of a request with this `path` in its target, or the answer where there is none.
+        """The match of a request with this `path` in its target, or the answer where there is none.
 
-        Raises MessageError for a path that could be read in two ways.
+        Raises MessageError for an ambiguous path.
         """
         if request.known_by is not self._young:
             self._recall(request)
@@ -81,7 +81,7 @@ class Matcher:
         return self._targets.setdefault(target, target)
 
     def _recall(self, request: RequestHead) -> None:
-        """Have a request, and those that repeat its fields, know the matcher of its host and method."""
+        """Give a request, and those that repeat its fields, the cached matches of its host and method."""
         key = (request.host, request.method)
         known = self._young.get(key)
         if known is None:
@@ -98,13 +98,13 @@ class Matcher:
         request.known[path] = found
 
     def _make_room(self) -> None:
-        """Count one more; where it is too many, what nobody asked for since it was last too many is forgotten."""
+        """Count one more entry; at the limit, drop the entries not used since the limit was last reached."""
         if self._count >= _ENTRIES:
             self._old, self._young, self._count = self._young, {}, 0
         self._count += 1
 
     def _match(self, request: RequestHead, segments: tuple[bytes, ...]) -> tuple[Route | LocalRoute, int] | None:
-        """The route of a request, or that which a preflight asks about, if it answers such questions."""
+        """The route of a request; for a preflight that of the request it asks about, if it answers preflights."""
         fields = request.fields
         if request.method == b"OPTIONS" and b"origin" in fields.names:
             asked = fields.get(b"access-control-request-method")

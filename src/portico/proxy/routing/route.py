@@ -1,4 +1,4 @@
-"""A route compiled for the request path: everything that can be known before a request comes is ready in it."""
+"""A route compiled for the request path: all that can be computed before a request arrives is ready in it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """What is done with a request, as far as alike routes do the same: they share it, and it stays in the caches."""
+    """How a request is handled: routes that handle requests alike share one object, which stays in the CPU caches."""
 
     service: Service
     service_name: str
@@ -49,18 +49,18 @@ class Handling:
     retry: Retry
     preserve_host: bool
     answers_preflights: bool
-    """Whether its policies answer the questions that browsers ask before a request."""
+    """Whether its policies answer preflight requests."""
     upgrades: frozenset[bytes]
     """The protocols, in lower case, to which a client may switch."""
     trailers: frozenset[bytes]
-    """The names, in lower case, of fields that may stand behind content, in either direction."""
+    """The names, in lower case, of allowed trailer fields, in either direction."""
     signer: Signer | None = None
-    """Signs for the service who the consumer is."""
+    """Signs the consumer's identity for the service."""
 
     def upgrade_for(self, request: RequestHead) -> bytes:
         """The protocol to offer to the service, of those that the client offers; empty for none.
 
-        What is not allowed is ignored, as RFC 9110, section 7.8, has it: the request goes on as an ordinary one.
+        A protocol that is not allowed is ignored, as in RFC 9110, section 7.8: the request goes on as an ordinary one.
         """
         for protocol in offered_upgrades(request):
             if protocol in self.upgrades and (protocol != WEBSOCKET or request.method == b"GET"):
@@ -70,7 +70,7 @@ class Handling:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What one route has for itself."""
+    """The part of a route that it does not share."""
 
     name: str
     handling: Handling
@@ -78,7 +78,7 @@ class Route:
     prefix: bytes
     """What the rewrite takes off the front, for `X-Forwarded-Prefix`."""
     forwarded: bytes
-    """`X-Forwarded-Prefix` as it is sent for clients that are no proxies of ours: a line with its end, or nothing."""
+    """`X-Forwarded-Prefix` as sent for clients that are not trusted proxies: a line with its end, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """Which route a request takes: the longest path prefix, then host, headers and method narrow.
 
 Prefixes are a tree of segments and hosts are dictionaries, so that the cost of a match depends on the depth of the
-path that matched, not on the
-number of routes.
+path that matched, not on the number of routes.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ class Rule(Generic[T]):
     """What a request must look like to reach `target`.
 
     `path` is a prefix by whole segments, or with `exact` the whole path; hosts are lower-case names or
-    `*.example.com`; `methods` None admits
-    all; `headers` are pairs of lower-case name and exact value; a field on several lines is one value.
+    `*.example.com`; `methods` None admits all; `headers` are pairs of lower-case name and exact value; a field on
+    several lines is one value.
     """
 
     path: str
@@ -77,7 +76,7 @@ class _Node(Generic[T]):
 
 
 def _insert(rules: list[Rule[T]], rule: Rule[T]) -> None:
-    """Keep rules with more conditions in front; equals stay in the order in which they were written."""
+    """Keep rules with more conditions first; equal ones stay in the order of the configuration."""
     rules.append(rule)
     if len(rules) > 1:
         rules.sort(key=lambda each: (-each.exact, -len(each.headers), each.methods is None))
@@ -92,14 +91,14 @@ class Router(Generic[T]):
             self.add(rule)
 
     def add(self, rule: Rule[T]) -> None:
-        """One more, before the first match."""
+        """Add a rule, before the first match."""
         node = self._root
         for segment in segments_of(rule.path.encode()) if rule.path != "/" or rule.exact else ():
             node = node.children.setdefault(segment, _Node())
         node.add(rule)
 
     def parts(self) -> Iterator[object]:
-        """Everything that it is made of."""
+        """All objects that it is made of."""
         nodes = [self._root]
         while nodes:
             node = nodes.pop()
