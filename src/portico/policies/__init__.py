@@ -1,4 +1,4 @@
-"""The policies, in the one order in which every request passes them."""
+"""The policies, in the fixed order in which every request passes them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from portico.policies.rate_limit import RateLimitSettings, build_after_auth, bui
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One place in the order: the configuration key, its settings, and what makes the policy of them."""
+    """One step of the order: its configuration key, its settings, and what builds the policy from them."""
 
     key: str
     settings: Any

@@ -1,4 +1,4 @@
-"""Who is asking: a JSON Web Token in `Authorization: Bearer` (RFC 6750, RFC 7519)."""
+"""Authentication: a JSON Web Token in `Authorization: Bearer` (RFC 6750, RFC 7519)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from portico.policies.policy import Context, Policy
 class JwtSettings(Settings):
     """How a token is verified.
 
-    `secret` is the shared key (SECRET_KEY fills it in), `algorithms` the only ones believed (ALGORITHM fills it in):
+    `secret` is the shared key (SECRET_KEY fills it in), `algorithms` the only ones accepted (ALGORITHM fills it in):
     a token's own `alg` chooses among them and nothing else. With `require_expiry` a token without `exp` is refused.
     """
 
@@ -35,19 +35,19 @@ class JwtSettings(Settings):
 
     @property
     def lets_tokens_end(self) -> bool:
-        """Whether every token that is accepted has an end."""
+        """Whether every accepted token expires."""
         return self.require_expiry or "exp" in self.required_claims
 
 
 class AuthSettings(Settings):
-    """The ways to prove who is asking; `jwt` is the only one so far."""
+    """The authentication methods; `jwt` is the only one so far."""
 
     jwt: JwtSettings
 
 
 _CACHED_TOKENS: Final = 10_000
 _BELIEVED: Final = 300.0
-"""Seconds after which a token is verified anew: one without an end would be believed for ever."""
+"""Seconds after which a token is verified again: one that never expires would be trusted for ever."""
 _LATEST: Final = 2**53
 """A later `exp` is as good as none; claims are whole numbers of any size."""
 _TOKEN_LIMIT: Final = 8192
@@ -59,9 +59,9 @@ _UNSAFE: Final = re.compile(r"[^\x21-\x7e\x80-\xff]")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A verified token: whose it is, and what services are told.
+    """A verified token: its owner, and what is sent to services.
 
-    When it `expires`, in seconds since the epoch, it has ended or has to be verified anew.
+    At `expires`, in seconds since the epoch, it has ended or has to be verified again.
     """
 
     expires: float
@@ -71,7 +71,7 @@ class Identity:
 
 
 def build_auth(settings: AuthSettings, context: Context) -> Policy:
-    """The policy: refuses with 401 whoever cannot show a valid token."""
+    """The policy: refuses with 401 a client without a valid token."""
     verifier = _Verifier(settings.jwt)
     key = ("jwt", context.scope, settings.model_dump_json(), verifier.secret)
     verified: Generations[bytes, Identity] = context.state.keep(key, lambda: Generations(_CACHED_TOKENS))
@@ -116,7 +116,7 @@ def build_auth(settings: AuthSettings, context: Context) -> Policy:
 
 
 class _Verifier:
-    """Checks a token's signature and claims; the costly way, so its results are cached for a while."""
+    """Checks a token's signature and claims; this is costly, so its results are cached for a while."""
 
     def __init__(self, settings: JwtSettings) -> None:
         if settings.secret is None:

@@ -35,7 +35,7 @@ _RESPONSE_FIELDS: Final = frozenset(
         *(b"access-control-allow-methods", b"access-control-allow-headers", b"access-control-max-age"),
     }
 )
-"""What a service says of these is replaced: a browser refuses a response in which both speak."""
+"""What a service sets of these is replaced: a browser refuses a response that has both."""
 
 _NAMES: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:[ \t]*,[ \t]*[!#$%&'*+\-.^_`|~0-9A-Za-z]+)*")
 
@@ -93,7 +93,7 @@ class _Preflight:
         self.max_age = b"Access-Control-Max-Age: %d" % int(settings.max_age)
 
     def answer(self, method: bytes, headers: bytes | None) -> Answer:
-        """What was asked for is echoed where all is allowed: `*` itself would not cover Authorization."""
+        """The requested headers are echoed where all are allowed: `*` itself would not cover Authorization."""
         lines = [b"Vary: Access-Control-Request-Method, Access-Control-Request-Headers", self.max_age]
         if not self.any_method:
             lines.append(b"Access-Control-Allow-Methods: " + self.methods)

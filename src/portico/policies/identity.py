@@ -1,7 +1,7 @@
-"""What a service is told about the consumer, signed: a JSON Web Token (RFC 7519) for one try of one request.
+"""The signed identity of the consumer for a service: a JSON Web Token (RFC 7519) for one attempt of one request.
 
-`portico.client.identity` is the other side and says what binds it; docs/services.md describes it for other languages.
-It is made for each try when that is sent, not in the chain of policies: a service may refuse what it saw before.
+`portico.client.identity` verifies it and describes what binds it; docs/services.md describes it for other languages.
+It is made when each attempt is sent, not in the chain of policies: a service may refuse one that it has seen before.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _long_enough(key: SecretStr) -> SecretStr:
 class IdentitySettings(Settings):
     """The first of `keys` signs (IDENTITY_KEYS fills them in); the others are for services to accept meanwhile.
 
-    `lifetime` is how many seconds a signature is good for.
+    `lifetime` is how many seconds a signature is valid.
     """
 
     keys: list[Annotated[SecretStr, AfterValidator(_long_enough)]] = []
@@ -67,7 +67,7 @@ class Signer:
         self._lifetime = ceil(settings.lifetime)
 
     def line(self, exchange: Exchange) -> bytes:
-        """The field line for a try that is sent now."""
+        """The field line for an attempt that is sent now."""
         now = int(time.time())
         target = exchange.match.target
         target = target + exchange.query if len(exchange.query) > 1 else target
@@ -84,6 +84,6 @@ class Signer:
             "exp": now + self._lifetime,
         }
         payload = _encoded(msgspec.json.encode(claims))
-        mac = self._mac.copy()  # what every token begins with is in it already
+        mac = self._mac.copy()  # it already holds the common start of every token
         mac.update(payload)
         return b"X-Consumer-Identity: %b%b.%b" % (_START, payload, _encoded(mac.digest()))

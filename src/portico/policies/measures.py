@@ -1,4 +1,4 @@
-"""What a limit counts by: a rate or a calendar quota, in memory and by name in Redis, and what clients are told of it.
+"""What a limit counts by: a rate or a calendar quota, in memory and by name in Redis, and how clients learn of it.
 
 `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10: `q` requests per `w` seconds,
 `r` remaining, `t` seconds until the quota is whole again or, where nothing remains, until the next request.
@@ -25,9 +25,9 @@ _REMEMBERED: Final = 16_384
 
 
 def key_value(text: str) -> str:
-    """What a client is called by, as part of a key in Redis: short, and different for every text.
+    """The name of a client as part of a key in Redis: short, and different for every text.
 
-    No client can make the brackets of a hash tag, or the mark that stands before a digest.
+    No client can produce the brackets of a hash tag, or the mark before a digest.
     """
     if _PLAIN.fullmatch(text):
         return text
@@ -36,24 +36,24 @@ def key_value(text: str) -> str:
 
 
 class Measure(Protocol):
-    """One number that requests count against; a key is who makes them."""
+    """One number that requests count against; the key identifies the client."""
 
     fallback: str
     """What holds while Redis does not answer: `local`, `allow` or `deny`."""
     arguments: tuple[bytes, bytes]
-    """What the script in Redis has to know: where the request has no further limit, and where one follows."""
+    """The script's arguments: where the request has no further limit, and where one follows."""
 
     def redis_key(self, key: str) -> bytes:
-        """The name in Redis of what is remembered of a key, as a bulk string."""
+        """The name in Redis of the state of a key, as a bulk string."""
 
     def look(self, key: str, exchange: Exchange) -> float:
-        """In memory: what `take` would say."""
+        """In memory: what `take` would return."""
 
     def take(self, key: str, exchange: Exchange) -> float:
-        """In memory: count the request. What is left then, or minus the seconds until there is something again."""
+        """In memory: count the request. What is left then, or minus the seconds until something is left again."""
 
     def note(self, key: str, left: float, exchange: Exchange) -> None:
-        """In memory: take over what Redis says, from where this worker counts on while it is away."""
+        """In memory: take over what Redis reports; this worker counts on from there while Redis is down."""
 
     def lines(self, left: float, clock: float) -> tuple[bytes, bytes]:
         """The field lines; `left` is as above, `clock` in seconds since the epoch."""
@@ -63,14 +63,14 @@ class Measure(Protocol):
 
 
 class _Named:
-    """What is the same for both kinds; `redis_name` is what stands before and behind a key's value in Redis."""
+    """What both kinds share; `redis_name` is the prefix and suffix of a key's value in Redis."""
 
     def __init__(self, fallback: str, redis_name: tuple[str, str], allowed: int, how: str) -> None:
         self.fallback = fallback
         numbers = argument(b"%d" % allowed) + argument(how.encode())
         self.arguments = numbers + argument(b"."), numbers + argument(b"+")
         self.redis_key = lru_cache(maxsize=_REMEMBERED)(
-            lambda key: argument(key_value(key).join(redis_name).encode())  # who comes again is written once
+            lambda key: argument(key_value(key).join(redis_name).encode())  # a returning client is formatted once
         )
 
 
@@ -107,7 +107,7 @@ class Rate(_Named):
 
 
 class Quota(_Named):
-    """So many requests in a calendar period."""
+    """A number of requests per calendar period."""
 
     def __init__(self, name: str, quotas: Quotas, fallback: str, redis_name: tuple[str, str]) -> None:
         super().__init__(fallback, redis_name, quotas.allowed, quotas.period)

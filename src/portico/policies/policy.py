@@ -1,4 +1,4 @@
-"""The one shape of a policy."""
+"""The interface of a policy."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from portico.policies.counters.shared_limits import SharedLimits
 class Pending:
     """A verdict that is still to come, without a task that waits for it.
 
-    Who gets one from a policy sets `settle`; the policy calls that with the verdict, never before it returned. Only
-    the first one counts.
+    The caller that gets one from a policy sets `settle`; the policy calls that with the verdict, never before it
+    returned. Only the first one counts.
     """
 
     __slots__ = ("settle",)
@@ -24,13 +24,13 @@ class Pending:
     settle: Callable[[Answer | None], None]
 
     def cancel(self) -> None:
-        """Nobody waits for the verdict any more: it was given, or the client has left."""
+        """No caller waits for the verdict any more: it was given, or the client has left."""
 
 
 Policy: TypeAlias = Callable[[Exchange], Answer | Pending | Awaitable[Answer | None] | None]
 """Looks at an exchange before it is forwarded. None lets it go on, an Answer ends it; a policy that has to wait
-returns a `Pending` of either or, which costs a task, an awaitable. That is cancelled when its verdict is not wanted any
-more: what several exchanges wait for together belongs into `asyncio.shield`."""
+returns a `Pending` of either or, which costs a task, an awaitable. That is cancelled when its verdict is not needed any
+more: what several exchanges wait for together belongs in `asyncio.shield`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Context:
 
     `scope` names the level whose settings these are (`gateway`, `service:NAME`, `route:NAME`): state is shared within
     it. `state` outlives snapshots: `keep(key, make)` gives what was made for the same key before. `consumers` maps
-    names to the numbers that they have in place of a rate limit's own. `shared` is there where limits are counted
-    in Redis, `table` where workers have one for those that need none.
+    names to the numbers that replace a rate limit's own. `shared` is set where limits are counted in Redis, `table`
+    where workers have one for those that need none.
     """
 
     scope: str
@@ -51,7 +51,7 @@ class Context:
 
 
 class State:
-    """What policies remember across configuration changes, by key; `sweep` drops what no snapshot asked for."""
+    """What policies remember across configuration changes, by key; `sweep` drops what no snapshot uses."""
 
     def __init__(self) -> None:
         self._kept: dict[object, Any] = {}

@@ -1,4 +1,4 @@
-"""Rate limits and quotas: per client, header value or consumer, counted in memory or, with Redis, by all together."""
+"""Rate limits and quotas: per client, header value or consumer, counted in memory, or by all gateways in Redis."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from portico.policies.policy import Context, Pending, Policy
 
 
 class ByHeader(Settings):
-    """Counts apart by the value of one request header; requests without it share one bucket.
+    """Counts separately by the value of one request header; requests without it share one bucket.
 
-    One that has it more than once is refused: the service may read another of the values than is counted by.
+    A request that has it more than once is refused: the service may read another value than the one counted.
     """
 
     header: HeaderName
@@ -38,9 +38,9 @@ Allowance: TypeAlias = Annotated[int, Field(ge=1, le=10**12)]
 class RateLimit(Settings):
     """One limit: `burst` tokens at most, refilled at `requests_per_minute`; a request takes one token.
 
-    Beside it, or in its place where neither number is written, quotas for each hour, day or month of the calendar
-    (UTC). `by` says who is counted alone: a client address (IPv6 by its /64), a header's value or a consumer.
-    `fallback` is what holds while Redis, where limits are shared through it, does not answer.
+    Beside it, or instead of it where neither number is written, quotas for each hour, day or month of the calendar
+    (UTC). `by` is what is counted separately: a client address (IPv6 by its /64), a header's value or a consumer.
+    `fallback` applies while Redis, where limits are shared through it, does not answer.
     """
 
     requests_per_minute: Annotated[float, Field(gt=0, le=1e9)] = 60
@@ -67,7 +67,7 @@ RateLimitSettings: TypeAlias = RateLimit | list[RateLimit]
 
 
 def build_before_auth(settings: RateLimitSettings, context: Context) -> Policy | None:
-    """The limits that need not know who is asking."""
+    """The limits that do not depend on the consumer."""
     return _build(_steps(settings)[0], context, {})
 
 
@@ -77,7 +77,7 @@ def build_after_auth(settings: RateLimitSettings, context: Context) -> Policy | 
 
 
 def needs_redis(settings: RateLimitSettings, consumers: Mapping[str, Any]) -> bool:
-    """Whether workers can count these limits together in a Redis only; a rate that stands alone needs none."""
+    """Whether workers can count these limits together only in Redis; a rate on its own needs none."""
     before, after = _steps(settings)
     return any(
         step and not _is_one_rate([limit.numbers for limit in step], owns)
@@ -86,13 +86,13 @@ def needs_redis(settings: RateLimitSettings, consumers: Mapping[str, Any]) -> bo
 
 
 def _is_one_rate(numbers: Sequence[Mapping[str, Any]], owns: Mapping[str, Any]) -> bool:
-    """Whether there is one number to count against, whoever asks, and it is a rate."""
+    """Whether there is one number to count against, for all clients, and it is a rate."""
     own = [_own_numbers(numbers, each) for each in owns.values()]
     return len(numbers) == 1 and all(each[0].keys() == set(_RATE) for each in (numbers, *own))
 
 
 def _steps(settings: RateLimitSettings) -> tuple[list[RateLimit], list[RateLimit]]:
-    """The limits before it is known who is asking, and those behind it."""
+    """The limits before authentication, and those after it."""
     limits = settings if isinstance(settings, list) else [settings]
     return [each for each in limits if each.by != "consumer"], [each for each in limits if each.by == "consumer"]
 
@@ -140,7 +140,7 @@ def _with_single(headers: Sequence[str], check: Policy) -> Policy:
 
 
 def _own_numbers(limits: Sequence[Mapping[str, Any]], own: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The numbers of every limit for a consumer who has some of its own; what none of them limits, the first does."""
+    """The numbers of every limit for a consumer with some of its own; what none of them limits, the first does."""
     known = {key for numbers in limits for key in numbers}
     replaced = [{key: own.get(key, value) for key, value in numbers.items()} for numbers in limits]
     more = {key: value for key, value in own.items() if key not in known}
@@ -151,7 +151,7 @@ def _own_numbers(limits: Sequence[Mapping[str, Any]], own: Mapping[str, Any]) ->
 
 
 class _Maker:
-    """Makes the measures of one limit; what they remember in memory outlives a snapshot that leaves numbers alone."""
+    """Makes the measures of one limit; their state in memory outlives a snapshot that leaves the numbers alone."""
 
     def __init__(
         self, limit: RateLimit, place: int, is_alone: bool, context: Context, table: BucketTable | None
@@ -164,7 +164,7 @@ class _Maker:
         self.table = table
         who = by if isinstance(by, str) else f"header.{self.name}"
         step = "after" if by == "consumer" else "before"
-        # All keys of one request have one hash tag, so that in a Cluster they are in one slot: who asks or,
+        # All keys of one request have one hash tag, so that in a Cluster they are in one slot: the client or,
         # where limits of one step count by different things, the step.
         self.tagged, scope = ("{", "}") if is_alone else ("", ""), context.scope
         self.prefix = f"portico:limit:{scope if is_alone else f'{{{scope}:{step}}}'}:{place}:{who}"
@@ -199,7 +199,7 @@ class _Maker:
 
 
 class _Limit:
-    """One limit as configured, with a consumer's own numbers in its place where there are some."""
+    """One limit as configured, replaced by a consumer's own numbers where there are some."""
 
     def __init__(self, settings: RateLimit, maker: _Maker, owns: Mapping[str, Mapping[str, Any]]) -> None:
         by = settings.by
@@ -213,7 +213,7 @@ class _Limit:
         return [(measure, key) for measure in self.owns.get(key, self.measures)]
 
     def check(self, exchange: Exchange) -> Answer | None:
-        """The policy where there is one number to count against, a rate: what most routes have, without a detour."""
+        """The policy where there is one number to count against, a rate: the fast path, which most routes have."""
         key_of = self.key_of
         key = key_of(exchange)
         (rate,) = self.owns.get(key, self.measures) if self.owns else self.measures
@@ -224,7 +224,7 @@ class _Limit:
 
 
 class _Step:
-    """The limits that a request meets at one place of its way."""
+    """The limits that a request passes at one point of the request pipeline."""
 
     def __init__(self, limits: Sequence[_Limit]) -> None:
         self.limits = limits
@@ -246,7 +246,7 @@ class _SharedStep(_Step):
         self.shared = shared
 
     def check(self, exchange: Exchange) -> Answer | Pending | None:
-        """The policy. Who was refused a moment ago is refused again without asking; else Redis decides."""
+        """The policy. A client that was refused a moment ago is refused again without asking; else Redis decides."""
         shared, now = self.shared, exchange.started
         asked = self.asked(exchange)
         keys = [measure.redis_key(key) for measure, key in asked]
@@ -313,7 +313,7 @@ def _take_all(exchange: Exchange, asked: Sequence[tuple[Measure, str]]) -> Answe
 def _tell(
     exchange: Exchange, asked: Sequence[tuple[Measure, str]], left: Sequence[float], clock: float
 ) -> Answer | None:
-    """Tell the client what is left, and refuse where nothing is: for the longest of the waits."""
+    """Report what is left to the client, and refuse where nothing is: for the longest of the waits."""
     worst: tuple[float, Measure] | None = None
     for (measure, _), count in zip(asked, left, strict=True):
         exchange.response_lines += measure.lines(count, clock)

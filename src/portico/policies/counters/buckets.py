@@ -33,20 +33,20 @@ class Buckets:
         raise NotImplementedError
 
     def look(self, key: str, now: float) -> float:
-        """What `take` would say now."""
+        """What `take` would return now."""
         debt = max(0.0, self._full_at(key) - now)
         if debt > self._room + self._margin:
             return self._room - debt
         return self._left(debt + self.interval)
 
     def set_left(self, key: str, left: float, now: float) -> None:
-        """Take over what a bucket kept elsewhere has: `left` tokens, or minus the seconds until the next one."""
+        """Take over the state of a bucket kept elsewhere: `left` tokens, or minus the seconds until the next one."""
         debt = self.span - left * self.interval if left >= 0.0 else self._room - left
         if debt > 0.0:
             self._note(key, now + debt)
 
     def _full_at(self, key: str) -> float:
-        """The moment of a key; one in the past where there is none."""
+        """The moment stored for a key; one in the past where there is none."""
         raise NotImplementedError
 
     def _note(self, key: str, moment: float) -> None:

@@ -91,5 +91,5 @@ class ClusterLink:
 
 
 def _values(bulk_strings: bytes) -> list[bytes]:
-    """What is in bulk strings that hold no line break."""
+    """The values of bulk strings that hold no line break."""
     return bulk_strings.split(b"\r\n")[1::2]

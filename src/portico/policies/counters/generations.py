@@ -11,9 +11,8 @@ V = TypeVar("V")
 class Generations(Generic[K, V]):
     """Holds at least the `capacity` most recently used entries and at most twice as many.
 
-    An entry that is used moves to the young generation, so that what is dropped has been unused for a whole
-    generation: nearly LRU at the
-    price of a plain dictionary.
+    An entry that is used moves to the young generation, so what is dropped has been unused for a whole generation:
+    nearly LRU at the price of a plain dictionary.
     """
 
     __slots__ = ("capacity", "old", "young")

@@ -1,4 +1,4 @@
-"""Quotas in memory: how many requests a key has made in the calendar period that it is now."""
+"""Quotas in memory: how many requests a key has made in the current calendar period."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from portico.policies.counters.periods import Period, bounds
 class Quotas:
     """Counts up to `allowed` requests of each key in every period (UTC).
 
-    With more than twice `capacity` keys in one period, those that ask least often are forgotten and begin again.
+    With more than twice `capacity` keys in one period, the least recently used are forgotten and start again.
     """
 
     __slots__ = ("_begin", "_counts", "_end", "allowed", "period")
@@ -25,7 +25,7 @@ class Quotas:
         return len(self._counts)
 
     def look(self, key: str, now: float) -> float:
-        """What `take` would say. `now` is in seconds since the epoch."""
+        """What `take` would return. `now` is in seconds since the epoch."""
         if not self._begin <= now < self._end:
             self._begin, self._end = bounds(self.period, now)
             self._counts = Generations(self._counts.capacity)

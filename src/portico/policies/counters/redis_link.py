@@ -1,7 +1,7 @@
-"""One connection to Redis for one script: what a proxied request waits for, so it is kept as short as it can be.
+"""One connection to Redis for one script: a proxied request waits for it, so its path is as short as possible.
 
 redis-py makes the connection (TLS, passwords, Sentinel) and hands it over. From there on a call is one write, and its
-reply is taken apart in the call of the event loop that brings it: no task, no future, no lock.
+reply is parsed in the event loop callback that receives it: no task, no future, no lock.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from portico.core.faults import FAULTS
 logger: Final = logging.getLogger("portico.limits")
 
 SCRIPT: Final = files(__package__).joinpath("limits.lua").read_bytes()
-"""The script that takes from limits; its head says what goes in and what comes out."""
+"""The script that takes from limits; its head describes its arguments and its reply."""
 
 NAME: Final = sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
-"""What EVALSHA calls it by."""
+"""The digest that EVALSHA takes."""
 
 _BY_NAME: Final = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % NAME
 _WHOLE: Final = b"$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (len(SCRIPT), SCRIPT)
 
 Done: TypeAlias = Callable[[list[int] | Exception], None]
-"""Hears of a reply, or of the error in its place; called once, unless the connection breaks or is closed before."""
+"""Receives a reply, or the error instead of it; called once, unless the connection breaks or is closed before."""
 
 
 def argument(value: bytes) -> bytes:
@@ -40,7 +40,7 @@ class Link(Protocol):
     """A way to run the script."""
 
     lost: Callable[[Exception], None]
-    """Told when the connection breaks, and why."""
+    """Called when the connection breaks, with the reason."""
 
     @property
     def is_open(self) -> bool:
@@ -53,7 +53,7 @@ class Link(Protocol):
         """Run the script. `keys` are bulk strings, one each; so are `arguments`, but for three joined to one."""
 
     def close(self) -> None:
-        """Let the connection go; nobody hears of it."""
+        """Close the connection; no callback is called."""
 
 
 class RedisLink(asyncio.Protocol):
@@ -75,7 +75,7 @@ class RedisLink(asyncio.Protocol):
 
         pool = self._client.connection_pool
         connection = await pool.get_connection()
-        self._writer, connection._writer, connection._reader = connection._writer, None, None  # it is ours from here on
+        self._writer, connection._writer, connection._reader = connection._writer, None, None  # ours from here on
         await pool.release(connection)
         self._reader = hiredis.Reader()
         self._writer.transport.set_protocol(self)
@@ -101,14 +101,14 @@ class RedisLink(asyncio.Protocol):
         while calls:
             try:
                 reply = reader.gets()
-            except Exception as error:  # what came is not Redis's protocol
+            except Exception as error:  # what was received is not the Redis protocol
                 self._break(error)
                 return
             if reply is False:
                 return
             try:
                 calls.popleft()(reply)
-            except FAULTS:  # whoever waits behind it does not know that
+            except FAULTS:  # the callers after it must not be affected
                 logger.exception("an answer of Redis could not be used")
                 self._break(ConnectionError("an answer could not be used"))
                 return

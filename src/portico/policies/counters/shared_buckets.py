@@ -1,4 +1,4 @@
-"""Token buckets that the workers of one gateway have in common: in memory that all of them map.
+"""Token buckets shared by the workers of one gateway, in memory that all of them map.
 
 A request takes its token in about 3 µs; a Redis, embedded or not, would cost a worker ten times that.
 """
@@ -18,18 +18,18 @@ from portico.policies.counters.generations import Generations
 _PLACES: Final = 1 << 20
 """Buckets that are not full, of all limits together. Each takes 16 bytes, which the kernel gives when they are used."""
 _GROUP: Final = 8
-"""Places in which one bucket may be."""
+"""Slots in which one bucket may be."""
 _LOCKS: Final = 16
-"""Files that are locked: who shares none of them never waits for one another."""
+"""Lock files: workers that use different ones never wait for each other."""
 _TRIES: Final = 50
 _REMEMBERED: Final = 100_000
 
 
 class BucketTable:
-    """For each bucket that is not full the moment when it will be; made before the workers, which then `open` it.
+    """For each bucket that is not full, the moment when it will be; made before the workers, which then `open` it.
 
-    A bucket's name is a digest under a key that only this gateway has, so no client can choose whose place it shares.
-    Where all places of a group are taken, the one that is nearest to being full makes way: its client gains least.
+    A bucket's name is a digest under a key that only this gateway has, so no client can choose whose slot it shares.
+    Where all slots of a group are in use, the bucket nearest to being full is evicted: its client gains least.
 
     Between reading a moment and writing it a worker holds a lock, which the kernel takes back from one that is killed.
     One that is stopped there would stop the others: they go on after `_TRIES`, and may count one request too few.
@@ -44,16 +44,16 @@ class BucketTable:
         self._locks: list[int] = []
 
     def open(self, directory: Path) -> None:
-        """Get this process's own locks, on files in `directory`, which all workers name alike."""
+        """Get this process's own locks, on files in `directory` that have the same names in all workers."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._locks = [os.open(directory / f"limits.{number}", flags, 0o600) for number in range(_LOCKS)]
 
     def name_of(self, text: str) -> int:
-        """What a bucket is called: a number that is not 0."""
+        """The name of a bucket: a number that is not 0."""
         return int.from_bytes(blake2b(text.encode(), digest_size=8, key=self._key).digest(), "little") or 1
 
     def lock(self, name: int) -> int:
-        """Keep others from the group of the bucket `name`: what to `unlock` then, or -1 where it is not to be had."""
+        """Lock the group of the bucket `name`: what to `unlock` afterwards, or -1 if the lock cannot be had."""
         lock = self._locks[name % self._groups % _LOCKS]
         for _ in range(_TRIES):
             try:
@@ -65,12 +65,12 @@ class BucketTable:
         return -1
 
     def unlock(self, lock: int) -> None:
-        """Let others at it again."""
+        """Release the lock."""
         if lock >= 0:
             fcntl.flock(lock, fcntl.LOCK_UN)
 
     def place_of(self, name: int) -> int:
-        """Where a bucket is; one that is nowhere gets a place, and is full."""
+        """The slot of a bucket; one that has none gets one, and is full."""
         first = name % self._groups * _GROUP
         group = self.names[first : first + _GROUP].tolist()
         if name in group:
@@ -83,7 +83,7 @@ class BucketTable:
 
 
 class SharedBuckets(Buckets):
-    """The buckets of one limit; `limit` names it, in the same words in every worker."""
+    """The buckets of one limit; `limit` is its name, the same in every worker."""
 
     __slots__ = ("_known", "_limit", "_table")
 
@@ -92,7 +92,7 @@ class SharedBuckets(Buckets):
         self._table = table
         self._limit = limit
         self._known: Generations[str, tuple[int, int]] = Generations(_REMEMBERED)
-        """The names and places of buckets; a place may have been given to another bucket meanwhile."""
+        """The names and slots of buckets; a slot may have been given to another bucket meanwhile."""
 
     def take(self, key: str, now: float) -> float:
         table = self._table
@@ -130,7 +130,7 @@ class SharedBuckets(Buckets):
             table.unlock(lock)
 
     def _find(self, key: str) -> tuple[int, int]:
-        """The name of a bucket, and the place where it was last."""
+        """The name of a bucket, and the slot where it was last."""
         return self._known.get(key) or (self._table.name_of(f"{self._limit} {key}"), 0)
 
     def _find_again(self, key: str, name: int) -> int:

@@ -1,8 +1,8 @@
-"""Limits that all workers and gateways share, in Redis: questions of one turn of the event loop in one call.
+"""Limits that all workers and gateways share, in Redis: the questions of one event loop iteration go in one call.
 
-A question waits `timeout` seconds at most. Who did not get an answer by then, or asks while Redis is known to be slow
-or away, is told so and goes by what the policy says for that case. When that lasts, nobody waits for Redis again until
-a probe was answered in time.
+A question waits `timeout` seconds at most. If it has no answer by then, or is asked while Redis is known to be slow or
+down, the request is decided by the fallback of its policy. When that lasts, no request waits for Redis again until a
+probe was answered in time.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ logger: Final = logging.getLogger("portico.limits")
 _MOST_IN_A_CALL: Final = 200
 """Questions in one run of the script: Redis does nothing else meanwhile."""
 _REFUSED_FOR: Final = 1.0
-"""Seconds at most for which a refusal is repeated without asking: whoever empties a limit in Redis sees it soon."""
+"""Seconds at most for which a refusal is repeated without asking, so that a limit reset in Redis soon takes effect."""
 _REFUSED: Final = 50_000
 _LATE_FOR: Final = 0.1
-"""Seconds, or five times the timeout, for which every answer is late before Redis is asked no more: on a busy machine
+"""Seconds, or five times the timeout, for which every answer is late before Redis is no longer asked: on a busy machine
 a single stall is common, and Redis counts what it is asked, however late."""
 _PAUSES: Final = (0.05, 2.0)
-"""Seconds between probes, doubled each time from the one to the other."""
+"""Seconds between probes: the first and the longest pause; it doubles each time."""
 _STEADY: Final = 10.0
 """Seconds of service after which the first pause is the short one again."""
 _CONNECT_TIMEOUT: Final = 2.0
 _GIVEN_UP: Final = 2.0
-"""Seconds of silence after which a connection is replaced: the other end may be gone without a word."""
+"""Seconds of silence after which a connection is replaced: the peer may be gone without closing it."""
 _FAULT: Final = "a request failed behind the limits that are shared"
 _PROBE: Final = [argument(b"portico:limit:probe")], [b"".join(map(argument, (b"1000000", b"1", b".")))]
 
@@ -48,7 +48,7 @@ class Question(Protocol):
     keys: list[bytes]
     """The names of its limits in Redis, as bulk strings."""
     arguments: list[bytes]
-    """What the script has to know of each, as bulk strings, the three of one joined."""
+    """The script's arguments for each, as bulk strings, the three of one joined."""
 
     def answered(self, left: list[int], clock: float) -> None:
         """For each limit how many requests are left, or minus the microseconds until it admits one.
@@ -60,11 +60,11 @@ class Question(Protocol):
         """Redis does not answer, or not in time."""
 
     def faulted(self) -> None:
-        """Either of these raised what nobody foresaw: the request ends, and those beside it go on."""
+        """Either of these raised an unexpected error: the request ends, and the others go on."""
 
 
 class _Call:
-    """Questions that went out together."""
+    """Questions that were sent together."""
 
     __slots__ = ("due", "is_excused", "is_over", "questions")
 
@@ -91,17 +91,17 @@ class SharedLimits:
         self._refused: Generations[bytes, tuple[float, float]] = Generations(_REFUSED)
         self._silent_since: float | None = None
         self._late_since: float | None = None
-        """When the first call went out of those, in a row, that were not answered in time."""
+        """When the first call was sent of those, in a row, that were not answered in time."""
         self._stirred = asyncio.Event()
-        """Set when there is a reason to look at once how Redis is."""
+        """Set when there is a reason to check Redis at once."""
         self._tried = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
         link.lost = self._lost
 
-    # ---- the way of a question
+    # ---- sending questions
 
     def ask(self, question: Question) -> None:
-        """Have it answered, with all others of this turn of the loop; only while `is_up`."""
+        """Have it answered, with all others of this iteration of the loop; only while `is_up`."""
         if not self._gathered:
             self._loop.call_soon(self._send)
         self._gathered.append(question)
@@ -149,7 +149,7 @@ class SharedLimits:
             return
         clock = reply[0] / 1e6
         self._late_since = None
-        self._calls.remove(call)  # mostly the first: only one that was sent again comes behind its successors
+        self._calls.remove(call)  # mostly the first: only one that was sent again is answered after later ones
         place = 1
         for question in call.questions:
             end = place + len(question.keys)
@@ -159,10 +159,10 @@ class SharedLimits:
                 contain(question, _FAULT)
             place = end
 
-    # ---- when it is late
+    # ---- late answers
 
     def _watch(self) -> None:
-        """Look after the oldest call when it is due."""
+        """Check the oldest call when it is due."""
         if self._calls and not self._watching:
             self._watching = True
             self._after_reading(self._calls[0].due, self._look)
@@ -172,14 +172,14 @@ class SharedLimits:
         if self._calls:
             call, now = self._calls[0], self._loop.time()
             if now - call.due > self.timeout / 2 and not call.is_excused:
-                call.is_excused = True  # the worker itself was busy: perhaps the question has only just gone out
+                call.is_excused = True  # the worker itself was busy: perhaps the question has only just been sent
                 call.due = now + self.timeout
             if now >= call.due:
                 self._give_up_on(call, now)
             self._watch()
 
     def _give_up_on(self, call: _Call, now: float) -> None:
-        """Its questions go on without an answer; so does everybody else, if none came in time lately."""
+        """Its questions go on without an answer; so do all others, if none came in time lately."""
         sent = call.due - self.timeout
         if self._late_since is None:
             self._late_since = sent
@@ -191,9 +191,9 @@ class SharedLimits:
         _go_on_without(call.questions)
 
     def _after_reading(self, when: float, callback: Callable[[], object]) -> None:
-        """Call back at a time of the loop; what has come until then is read before, however late the loop is.
+        """Call back at a time of the loop; what has arrived by then is read first, however late the loop is.
 
-        Timers run before the loop reads: of two turns from there on, one begins with reading.
+        Timers run before the loop reads: of the next two iterations, one begins with reading.
         """
         self._loop.call_at(when, self._loop.call_soon, self._loop.call_soon, callback)
 
@@ -202,7 +202,7 @@ class SharedLimits:
         self._fail(f"the connection broke: {reason(error)}")
 
     def _fail(self, problem: str) -> None:
-        """Ask no more, until a probe is answered."""
+        """Stop asking until a probe is answered."""
         self._stirred.set()
         if not self.is_up:
             return
@@ -210,7 +210,7 @@ class SharedLimits:
         self._release()
 
     def _release(self) -> None:
-        """Let all who wait go on without an answer."""
+        """Let all pending questions go on without an answer."""
         self.is_up = False
         self._late_since = None
         calls, self._calls = self._calls, deque()
@@ -223,28 +223,28 @@ class SharedLimits:
             _go_on_without(questions)
 
     def _received(self) -> None:
-        """Something came, if late."""
+        """Something was received, if late."""
         self._silent_since = None
         self._stirred.set()
 
-    # ---- how it comes back
+    # ---- reconnecting
 
     async def start(self) -> None:
-        """Connect, and see to it from now on that there is a connection; does not wait long for the first."""
+        """Connect, and keep the connection up from now on; does not wait long for the first."""
         self._tending = endless(self._tend(), "the connection to Redis")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CONNECT_TIMEOUT):
                 await self._tried.wait()
 
     def close(self) -> None:
-        """Let go of Redis."""
+        """Close the connection to Redis."""
         if self._tending is not None:
             self._tending.cancel()
         self._link.close()
         self._release()
 
     async def _tend(self) -> None:
-        """While Redis serves, wait until it does not; while it does not, try it now and then."""
+        """While Redis serves, wait until it does not; while it does not, probe it with backoff."""
         pause, longest = _PAUSES
         told = False
         while True:
@@ -274,7 +274,7 @@ class SharedLimits:
             pause = min(2 * pause, longest)
 
     async def _back_off(self, pause: float) -> None:
-        """A first pause ends with the first sign of life; later ones do not: what comes and goes must not flap."""
+        """The first pause ends with the first sign of life; later ones do not, so an unstable server does not flap."""
         if pause > _PAUSES[0]:
             await asyncio.sleep(pause)
             return
@@ -283,7 +283,7 @@ class SharedLimits:
                 await self._stirred.wait()
 
     async def _revive(self) -> str:
-        """Connect if need be, and ask something: what is wrong with the answer, or nothing."""
+        """Connect if need be, and send a probe: what is wrong with the answer, or nothing."""
         if self._silent_since is not None:
             if time.monotonic() - self._silent_since < _GIVEN_UP:
                 return "no answer"

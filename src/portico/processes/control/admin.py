@@ -1,4 +1,4 @@
-"""The admin API, as a FastAPI application on an address of its own."""
+"""The admin API, as a FastAPI application on its own address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from portico.processes.control.reloading import AdoptionError, ReloadError, Relo
 from portico.processes.control.state import State
 
 _AT_ONCE: Final = 64
-"""Requests under way for what the workers are asked about."""
+"""Concurrent requests to the endpoints that ask the workers."""
 
 
 def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIApp:
@@ -31,7 +31,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
 
     @app.post("/admin/reload", response_model=None)
     async def reload() -> dict[str, Any] | Response:
-        """Read the configuration anew; answers once every worker serves by it."""
+        """Read the configuration again; answers once every worker uses it."""
         try:
             return {"generation": await reloading.reload()}
         except ReloadError as error:
@@ -41,7 +41,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
 
     @app.get("/admin/services", dependencies=bounded)
     async def services() -> dict[str, Any]:
-        """Services, their instances and how these are, and who serves them by which configuration."""
+        """Services, their instances with their state, and the workers with the configuration that each uses."""
         live = await state.workers.running()
         return {
             "generation": state.generation,

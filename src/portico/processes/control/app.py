@@ -18,7 +18,7 @@ def create_app(state: State) -> FastAPI:
 
     @app.api_route("/", methods=["GET", "HEAD"])
     async def front_page() -> dict[str, Any]:
-        """What there is behind this gateway."""
+        """The services and endpoints of this gateway."""
         endpoints: dict[str, str] = {}
         for route in state.config.all_routes:
             endpoints.setdefault(route.name, f"{route.path.rstrip('/')}/...")
@@ -31,7 +31,7 @@ def create_app(state: State) -> FastAPI:
 
     @app.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> dict[str, Any]:
-        """The gateway and every service, looked at now."""
+        """The gateway and every service, checked now."""
         return {"gateway": "healthy", "services": await state.health.report()}
 
     @app.api_route("/metrics", methods=["GET", "HEAD"])

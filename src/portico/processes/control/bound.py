@@ -1,4 +1,4 @@
-"""No more than so many requests under way for endpoints that ask the workers."""
+"""A bound on concurrent requests to the endpoints that ask the workers."""
 
 from __future__ import annotations
 

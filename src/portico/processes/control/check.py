@@ -1,4 +1,4 @@
-"""One instance under observation, and what its last checks said of it."""
+"""The health check of one instance, and the results of its last checks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from portico.processes.control.looks import Finding
 
 @dataclass(slots=True, eq=False)
 class Check:
-    """One instance under observation. `settings` None: it counts as healthy, and only `/health` looks at it."""
+    """The check of one instance. `settings` None: it counts as healthy, and only `/health` checks it."""
 
     service: str
     key: str
@@ -28,28 +28,28 @@ class Check:
     error: str | None = None
     """What was wrong when it was last checked."""
     ejected_by: dict[str, bool] = field(default_factory=dict)
-    """Workers that are to know of the next check that passes; False: of the next after one that fails."""
+    """Workers to be notified of the next check that passes; False: of the next after one that fails."""
     task: asyncio.Task[None] | None = None
-    """Checks it for as long as it is there."""
+    """Checks it for as long as it exists."""
     look: asyncio.Task[Finding] | None = None
-    """The last look at it for `/health`."""
+    """The last check of it for `/health`."""
 
     @property
     def identity(self) -> tuple[str, str]:
         return self.key, self.instance.url
 
     def is_same(self, settings: HealthCheckSettings | None, tls: UpstreamTlsSettings) -> bool:
-        """Whether an instance that is to be checked like this can go on with it; what TLS files hold is read anew."""
+        """Whether an instance with these settings can keep this check; what TLS files hold is read again."""
         return self.settings == settings and self.tls == tls
 
     def take_over(self, other: Check) -> None:
-        """Go on with the state that the instance has under another check."""
+        """Take over the state that the instance has under another check."""
         if self.settings is not None:
             self.healthy, self.passes, self.failures = other.healthy, other.passes, other.failures
             self.error, self.ejected_by = other.error, other.ejected_by
 
     def stop(self) -> None:
-        """The instance is gone, or is checked in another way."""
+        """The instance is gone, or has another check."""
         if self.task is not None:
             self.task.cancel()
 

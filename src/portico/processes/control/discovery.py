@@ -1,4 +1,4 @@
-"""Discovery as the control process runs it: the registry, the watch of Redis, and who hears what they find."""
+"""Discovery as the control process runs it: the registry, the watch of Redis, and the receivers of their results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger: Final = logging.getLogger("portico.registry")
 
 _TICK: Final = 0.25
 _FIRST_LOOK: Final = 0.8
-"""Seconds for which workers are left waiting for the first look at Redis, when the gateway starts."""
+"""Seconds for which workers wait for the first read of Redis, when the gateway starts."""
 
 
 class Discovery:
@@ -30,7 +30,7 @@ class Discovery:
         self._workers = workers
         self._health = health
         self.changed_services = asyncio.Event()
-        """Set where other services are to be let in than are."""
+        """Set when the admitted services have to change."""
         listeners = Listeners(self._tell, self.changed_services.set, health.is_down)
         self.registry = Registry(config, runtime, listeners)
         self._url: str | None = None
@@ -38,7 +38,7 @@ class Discovery:
         self._ticking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin, and wait a little for what there is."""
+        """Start, and wait briefly for the first results."""
         await self.follow(self.registry.config)
         if self._watch is not None:
             try:
@@ -49,7 +49,7 @@ class Discovery:
             self.registry.tell_now()
 
     async def follow(self, config: Config) -> None:
-        """Go by this configuration from now on."""
+        """Use this configuration from now on."""
         self.registry.follow(config)
         sources = config.sources
         if sources and self._ticking is None:
@@ -65,17 +65,17 @@ class Discovery:
 
     @property
     def watch(self) -> RedisWatch:
-        """Where services discover from Redis, the way there."""
+        """Where services discover from Redis, its URL and options."""
         assert self._watch is not None
         return self._watch
 
     @property
     def uses_redis(self) -> bool:
-        """Whether anybody discovers from Redis."""
+        """Whether any service discovers from Redis."""
         return self._watch is not None
 
     def redis_state(self) -> dict[str, Any] | None:
-        """For the admin API: which Redis, without its secrets, and whether it is in reach."""
+        """For the admin API: which Redis, without its secrets, and whether it is reachable."""
         return {"url": masked(self._url), "up": self.registry.up} if self._url is not None else None
 
     async def close(self) -> None:

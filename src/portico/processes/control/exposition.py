@@ -20,7 +20,7 @@ _BOUNDS: Final = [*(str(bound) for bound in BOUNDS), "+Inf"]
 
 @dataclass(frozen=True, slots=True)
 class RegistryGauges:
-    """Whether Redis is in reach (None: it is not asked), and how many instances of each service are registered."""
+    """Whether Redis is reachable (None: it is not used), and how many instances of each service are registered."""
 
     up: bool | None
     instances: dict[str, int]
@@ -133,7 +133,7 @@ class _Page(Collector):
         yield states
 
     def _loads(self) -> Iterator[Metric]:
-        """What all workers together have under way at each service, may have, and let wait."""
+        """For each service, over all workers: the requests in flight, their limit, and the requests in the queue."""
         for place, name, text in (
             (0, "in_flight", "Exchanges under way at a service"),
             (1, "limit", "Exchanges that a service may have under way"),

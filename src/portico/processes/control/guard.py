@@ -1,4 +1,4 @@
-"""Who may use the admin API: who has the token or, where there is none, programs on this machine."""
+"""Access to the admin API: clients with the token or, where there is none, programs on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SCHEME: Final = b"bearer "
 
 
 class Guard:
-    """Stands before `app`. `token` gives the token in force, or None; `is_local` tells whether others can connect."""
+    """Guards `app`. `token` gives the current token, or None; `is_local` says that only this machine can connect."""
 
     def __init__(self, app: ASGIApp, token: Callable[[], str | None], *, is_local: bool) -> None:
         self._app = app
@@ -36,7 +36,7 @@ class Guard:
         token = self._token()
         if token is not None:
             return None if _shows(token, scope) else _unauthorized()
-        if any("portico" in value for value in headers.getlist("via")):  # a registered URL may have led here
+        if any("portico" in value for value in headers.getlist("via")):  # a registered URL may point here
             return problem(403, "without a token the admin API answers nobody who comes through a gateway")
         if not self._is_local:
             return problem(403, "other machines can reach this address: set ADMIN_TOKEN or write gateway.admin_token")
@@ -58,7 +58,7 @@ def _unauthorized() -> Response:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether a Host field names this machine to itself. Another name may lead here too: that is DNS rebinding."""
+    """Whether a Host field is a local name of this machine. Another name may resolve to it too: DNS rebinding."""
     name, colon, port = host.rpartition(":")
     if not colon or not port.isdecimal():
         name = host

@@ -1,4 +1,4 @@
-"""Active health checks: which instances may get traffic, and what `/health` says."""
+"""Active health checks: which instances may get traffic, and what `/health` reports."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from portico.snapshot.live import upstream_key
 logger: Final = logging.getLogger("portico.health")
 
 _DOWN_INTERVAL: Final = 1.0
-"""Seconds between checks of an instance that is down: it should not stay out longer than it has to."""
+"""Seconds between checks of an instance that is down: it should not stay ejected longer than it has to."""
 _FIRST_CHECK: Final = 0.2
 _FIRST_CHECKS: Final = 1000
 """Seconds within which a new instance is checked first; where many come at once, how many of them in a second more."""
 _REPORT_AGE: Final = 1.0
-"""Seconds from its beginning for which one round of looks serves all who ask: none sees what is older than that.
+"""Seconds from its start for which one round of checks serves all callers: no result is older than that.
 
-So `/health`, which is open to everybody, asks each instance once a second at most.
+So `/health`, which is open to all clients, checks each instance once a second at most.
 """
 
 
 @dataclass
 class HealthChecks:
-    """Runs the checks of one configuration after another; `changed` hears of instances that turned.
+    """Runs the checks of one configuration after another; `changed` receives instances whose health changed.
 
-    `seen_by_workers` gives what workers know besides, for `/health`. `passed` is called with a worker that has ejected
-    an instance, and the instance's upstream key and URL, once its check has passed.
+    `seen_by_workers` gives the state that workers know, for `/health`. `passed` is called with a worker that has
+    ejected an instance, and the instance's upstream key and URL, once its check has passed.
     """
 
     changed: Callable[[list[tuple[str, str, bool]]], None]
@@ -56,7 +56,7 @@ class HealthChecks:
     def watch(self, config: Config) -> None:
         """Check the instances of `config`, and those that registered, from now on.
 
-        Checks of those that stay as they are go on undisturbed, with the same counts and at the same times.
+        Checks of those that do not change go on undisturbed, with the same counts and at the same times.
         """
         self._services, self._allowed = config.services, config.networks_allowed
         checks: dict[tuple[str, str], Check] = {}
@@ -67,9 +67,9 @@ class HealthChecks:
         self._looks.keep({check.tls for check in checks.values()})
 
     def discover(self, name: str, found: Sequence[Found]) -> None:
-        """Check the registered instances of a service, which are these now."""
+        """Check the registered instances of a service, which are now these."""
         self._found[name] = found
-        if name not in self._services:  # a service that is yet to be let in, or was forgotten
+        if name not in self._services:  # a service that is not admitted yet, or was removed
             return
         others = {identity: check for identity, check in self.checks.items() if check.service != name}
         place = {service: number for number, service in enumerate(self._services)}
@@ -79,7 +79,7 @@ class HealthChecks:
     def ejected(self, worker: str, key: str, url: str, after_failure: bool) -> None:
         """A worker has ejected an instance, and waits for a check that begins from now on and passes.
 
-        With `after_failure` one has to fail before that.
+        With `after_failure` a check has to fail before that.
         """
         if (check := self.checks.get((key, url))) is not None:
             check.ejected_by[worker] = not after_failure
@@ -91,7 +91,7 @@ class HealthChecks:
         )
 
     def _wanted(self, name: str) -> dict[tuple[str, str], Check]:
-        """A check for every instance of a service, as it is configured now: the one that there is, where it fits."""
+        """A check for every instance of a service, as it is configured now: the existing one, where it fits."""
         service, found = self._services[name], self._found.get(name, ())
         checks: dict[tuple[str, str], Check] = {}
         for version in (None, *service.versions):
@@ -112,7 +112,7 @@ class HealthChecks:
         return checks
 
     def _replace(self, checks: dict[tuple[str, str], Check]) -> None:
-        """Have these checks and no others, and begin those that are new: not all in one moment."""
+        """Replace the checks by these, and start those that are new, spread over time."""
         known, self.checks = self.checks, checks
         for identity, check in known.items():
             if checks.get(identity) is not check:
@@ -127,7 +127,7 @@ class HealthChecks:
         return {identity: check.healthy for identity, check in self.checks.items()}
 
     async def report(self) -> dict[str, Any]:
-        """The state of every service, looked at now, all at once; who asks within `_REPORT_AGE` shares one look."""
+        """The state of every service, all checked now; callers within `_REPORT_AGE` share one round."""
         now = time.monotonic()
         if self._report is None or now - self._report_began >= _REPORT_AGE:
             self._report_began = now
@@ -147,13 +147,13 @@ class HealthChecks:
         while True:
             try:
                 await self._check(check)
-            except Exception:  # what is known of the instance stays: nothing was found out about it
+            except Exception:  # the state of the instance stays: the check had no result
                 logger.exception("an instance could not be checked", extra={"instance": check.instance.url})
             interval = check.settings.interval if check.healthy else min(check.settings.interval, _DOWN_INTERVAL)
             await asyncio.sleep(interval * random.uniform(0.9, 1.1))  # noqa: S311
 
     async def _check(self, check: Check) -> None:
-        """One look at an instance, and what follows from it."""
+        """Check an instance once, and apply the result."""
         waiting = [worker for worker, may_pass in check.ejected_by.items() if may_pass]
         finding = await self._look(check)
         if check.note(finding.error):
@@ -164,7 +164,7 @@ class HealthChecks:
         self._report_to(waiting, check)
 
     def _report_to(self, waiting: Sequence[str], check: Check) -> None:
-        """Have the workers that were `waiting` when a check began know that it passed, if it did."""
+        """Notify the workers that were `waiting` when a check began that it passed, if it did."""
         if check.error is not None:
             check.ejected_by.update(dict.fromkeys(check.ejected_by, True))
             return
@@ -180,7 +180,7 @@ class HealthChecks:
         return health_report(self._services, list(zip(checks, findings, strict=True)), states)
 
     def _shared_look(self, check: Check) -> Awaitable[Finding]:
-        """One at a time, however many reports are under way because an instance does not answer."""
+        """One check at a time, however many reports are pending because an instance does not answer."""
         if check.look is None or check.look.done():
             check.look = asyncio.get_running_loop().create_task(self._look(check))
         return check.look

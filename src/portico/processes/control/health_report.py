@@ -1,4 +1,4 @@
-"""What `/health` says of services: what was found just now, and what workers know besides."""
+"""What `/health` reports of services: the results of checks just now, and the state that workers know."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from portico.processes.control.looks import Finding
 def health_report(
     services: Mapping[str, ServiceSettings], found: Sequence[tuple[Check, Finding]], states: InstanceStates
 ) -> dict[str, Any]:
-    """The state of every service, from one look at each of its instances."""
+    """The state of every service, from one check of each of its instances."""
     report: dict[str, dict[str, Any]] = {}
     upstreams: dict[str, dict[str, list[str]]] = {}
     for check, finding in found:
@@ -44,7 +44,7 @@ def _described(check: Check, finding: Finding) -> dict[str, Any]:
 
 
 def _warning(service: str, upstreams: Mapping[str, Sequence[str]], states: InstanceStates) -> str | None:
-    """What is to be said of a service, and of its versions with instances of their own: URLs by upstream key."""
+    """The report on a service, and on its versions with instances of their own: URLs by upstream key."""
     said = {key: states.warning(key, urls) for key, urls in upstreams.items()}
     return "; ".join(text if key == service else f"{key}: {text}" for key, text in said.items() if text) or None
 

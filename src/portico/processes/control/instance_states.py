@@ -19,11 +19,11 @@ _WARNINGS: Final = {
     InstanceState.HALF_OPEN: "no instance is known to be well, and the next request tries one",
     InstanceState.EJECTED: "no instance gets requests, because they are ejected",
 }
-"""What is said of a service whose instances are in no better state."""
+"""What is reported of a service whose instances are in no better state."""
 
 
 class InstanceStates:
-    """Made of the totals of the workers that are connected."""
+    """Built from the totals of the connected workers."""
 
     def __init__(self, live: Sequence[Mapping[str, Any]] = ()) -> None:
         self._workers = [_states(totals) for totals in live]
@@ -42,8 +42,8 @@ class InstanceStates:
         """One instance, for the admin API and `/health`; nothing where no worker is connected.
 
         `workers` says how many have it in which state, and `state` is the worst of these. `in_flight` are the exchanges
-        under way there. `breaker` is the worst state of its breakers, if it has any; `next_try_in` are the seconds
-        until the first of those that are open lets a request try.
+        in flight there. `breaker` is the worst state of its breakers, if it has any; `next_try_in` is the seconds until
+        the first of the open ones admits a request.
         """
         identity = key, url
         counts = Counter(self._state(states, identity) for states in self._workers)
@@ -62,7 +62,7 @@ class InstanceStates:
         return entry
 
     def warning(self, key: str, urls: Iterable[str]) -> str | None:
-        """What is to be said of the service that has these instances; None where all workers can use it as ever."""
+        """What is reported of the service that has these instances; None where all workers can use it as usual."""
         identities = [(key, url) for url in urls]
         found: Counter[InstanceState] = Counter()
         for states in self._workers:
@@ -78,12 +78,12 @@ class InstanceStates:
 
     @staticmethod
     def _state(states: Mapping[_Identity, InstanceState], identity: _Identity) -> InstanceState:
-        """Of an instance of which a worker says nothing, it has nothing to say."""
+        """A worker that does not report an instance is not counted for it."""
         return states.get(identity, InstanceState.ACTIVE)
 
 
 def _states(totals: Mapping[str, Any]) -> dict[_Identity, InstanceState]:
-    """As one worker sees them; where it has two of a URL, with TLS settings of their own, the worse one counts."""
+    """The states in one worker; where it has two of one URL, with different TLS settings, the worse one counts."""
     states: dict[_Identity, InstanceState] = {}
     for key, url, name, *_ in totals["instances"]:
         state = InstanceState(name)

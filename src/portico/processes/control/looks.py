@@ -1,4 +1,4 @@
-"""One look at an instance: whether it answers as its check demands, within its timeout."""
+"""One check of an instance: whether it answers as configured, within the timeout."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from portico.snapshot.upstream_tls import UpstreamContexts
 from portico.upstreams.named_instance import is_literal
 
 _LONGEST: Final = 60.0
-"""Seconds for a step of a check, all of which have their own timeout besides."""
+"""Seconds for one step of a check; the whole check has its own timeout as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a look gave: seconds until the instance answered, and what was wrong, if anything."""
+    """The result of a check: seconds until the instance answered, and what was wrong, if anything."""
 
     seconds: float
     error: str | None
 
 
 class Looks:
-    """Looks at instances over connections that show and believe the same certificates as those of the workers."""
+    """Checks instances over connections that present and trust the same certificates as those of the workers."""
 
     def __init__(self) -> None:
         self._contexts: Final = UpstreamContexts()
@@ -45,25 +45,25 @@ class Looks:
         tls: UpstreamTlsSettings,
         named: Sequence[Network] | None = None,
     ) -> Finding:
-        """Ask one instance; `named` are the networks that are allowed by name to one that registered."""
+        """Check one instance; `named` are the networks that are allowed by name to one that registered."""
         started = time.monotonic()
         try:
             async with asyncio.timeout(settings.timeout):
                 error = await self._ask(instance, settings, tls, named)
         except TimeoutError:
             error = f"no answer within {settings.timeout:g} s"
-        except (OSError, ValueError, httpx.HTTPError, CertificateError) as failure:  # ValueError: a name that is none
+        except (OSError, ValueError, httpx.HTTPError, CertificateError) as failure:  # ValueError: an invalid name
             error = str(failure) or type(failure).__name__
         return Finding(time.monotonic() - started, error)
 
     def keep(self, used: Collection[UpstreamTlsSettings]) -> None:
-        """Forget what belongs to other TLS settings; no client keeps a connection."""
+        """Drop the clients of other TLS settings; no client keeps a connection."""
         self._contexts.keep(used)
         for settings in self._clients.keys() - set(used):
             del self._clients[settings]
 
     async def close(self) -> None:
-        """Look at nothing any more."""
+        """Stop checking."""
         for _, client in self._clients.values():
             await client.aclose()
 
@@ -87,7 +87,7 @@ class Looks:
         host: str,
         seconds: float,
     ) -> str | None:
-        """Ask an instance at its host, or at one of the addresses behind that, and connect within so many seconds."""
+        """Check an instance at its host, or at one of the addresses of that, and connect within so many seconds."""
         if settings.path is None:
             async with asyncio.timeout(seconds):
                 _, writer = await asyncio.open_connection(host, instance.port)
@@ -101,7 +101,7 @@ class Looks:
             return None if settings.expects(response.status_code) else f"answered {response.status_code}"
 
     def _client(self, tls: UpstreamTlsSettings) -> httpx.AsyncClient:
-        """The client for these settings, by what their files hold now."""
+        """The client for these settings, with the present contents of their files."""
         renewed = self._contexts.get(tls)
         renewed.refresh()
         context, client = self._clients.get(tls, (None, None))

@@ -1,7 +1,7 @@
-"""Checks of instances that registered under a name: they connect to its addresses, but not to any.
+"""Checks of instances that registered under a name: they connect to its addresses, but only to allowed ones.
 
-What a name stands for is decided by whoever registered it, and may be another address each time that it is looked up:
-so it is looked up once, and what was screened is what is connected to.
+The client that registered a name decides what it resolves to, and may return another address for each lookup. So the
+name is looked up once, and only an address that was screened is connected to.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from portico.net.addresses import Network, screened
 from portico.upstreams.host_name import look_up_few
 
 Ask: TypeAlias = Callable[[str, float], Awaitable[str | None]]
-"""Asks at an address to which it connects within so many seconds, and says what was wrong."""
+"""Checks at an address, to which it connects within so many seconds, and returns what was wrong."""
 
 _REFUSED: Final = (OSError, httpx.ConnectError, httpx.ConnectTimeout)
 
 
 async def ask_at_name(host: str, named: Sequence[Network], seconds: float, ask: Ask) -> str | None:
-    """What `ask` says at the first address of `host` that accepts a connection, each in its part of the time left.
+    """What `ask` returns for the first address of `host` that accepts a connection, each in its share of the time left.
 
-    Raises OSError or httpx.HTTPError where none does, or where no service has any of its addresses.
+    Raises OSError or httpx.HTTPError where none does, or where the name has no allowed address.
     """
     end = time.monotonic() + seconds
     try:

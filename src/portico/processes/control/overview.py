@@ -14,7 +14,7 @@ from portico.processes.control.state import State
 def services_overview(state: State, states: InstanceStates) -> list[dict[str, Any]]:
     """Every service, and every version with instances of its own, in the order of the configuration.
 
-    `status` is what active checks say; what the workers make of it stands beside that, in `states`.
+    `status` is the result of active checks; the state in the workers is beside it, in `states`.
     """
     services: dict[str, dict[str, Any]] = {}
     registered = {(entry.service, entry.url): entry for entry in state.discovery.registry.entries.values()}

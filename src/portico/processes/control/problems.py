@@ -10,7 +10,7 @@ from fastapi import Response
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    """A response that says what went wrong, in sentences."""
+    """A response that describes what went wrong, in sentences."""
     document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     media_type = "application/problem+json"
     return Response(msgspec.json.encode(document), status, headers=dict(headers or {}), media_type=media_type)

@@ -1,4 +1,4 @@
-"""The control process: serves its application on a unix socket, checks health, tells the workers."""
+"""The control process: serves its application on a unix socket, checks health, notifies the workers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from portico.processes.ipc.runtime import Runtime
 
 @dataclass(frozen=True, slots=True)
 class ControlSockets:
-    """Where it listens: for workers that pass requests on, for workers that report, and for whoever administers."""
+    """Where it listens: for requests that workers forward, for workers that report, and for the admin API."""
 
     http: socket.socket
     channel: socket.socket
@@ -46,7 +46,7 @@ def run_control(
 ) -> None:
     """Serve until SIGTERM, or until the supervisor's end of the `lifeline` pipe closes.
 
-    With `watch` changed files are taken over without anybody asking for it.
+    With `watch` changed files are taken over without a request to reload.
     """
     uvloop.run(_Control(runtime, sockets, lifeline, notices).run(config_path, watch))
 
@@ -54,7 +54,7 @@ def run_control(
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the control process's, not the HTTP server's."""
+        """The control process handles signals, not the HTTP server."""
         yield
 
 
@@ -130,9 +130,9 @@ class _Control:
         background(self.reloading.reload_for_nobody(), "a reload")
 
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """What the event loop caught. Where a task has ended that should not, this process does: another is started.
+        """Handles what the event loop caught. If a task ended that should not, this process ends.
 
-        Workers go on meanwhile.
+        Another is started; workers go on meanwhile.
         """
         loop.default_exception_handler(context)
         if ENDED in context:
@@ -145,4 +145,4 @@ class _Control:
 
     def _stop_orphaned(self) -> None:
         self._stop()
-        shutil.rmtree(self.runtime.directory, ignore_errors=True)  # the supervisor cannot any more
+        shutil.rmtree(self.runtime.directory, ignore_errors=True)  # the supervisor cannot do it any more

@@ -1,4 +1,4 @@
-"""Watching the registry in Redis: told of changes where the server tells, and looking again and again in any case."""
+"""Watching the registry in Redis: by notifications where the server sends them, and by polling in any case."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ logger: Final = logging.getLogger("portico.registry")
 
 _TIMEOUT: Final = 2.0
 _INTERVAL: Final = 0.5
-"""Seconds between two looks at everything that is known."""
+"""Seconds between two reads of all known keys."""
 _GAP: Final = 3.0
-"""Seconds between two answers after which keys may have expired for want of a server that hears heartbeats."""
+"""Seconds between two answers after which keys may have expired because the server did not receive heartbeats."""
 _SETTLE: Final = 0.02
-"""Seconds for which news are gathered."""
+"""Seconds for which changes are gathered."""
 _BATCH: Final = 500
 _SCANS: Final = 10
-"""Calls of SCAN in one look, which each pass over a thousand keys or so: the next look goes on from there."""
+"""Calls of SCAN in one poll, each over a thousand keys or so: the next poll continues from there."""
 _SCAN_COUNT: Final = 1000
 _MOST_KEYS: Final = 20_000
 _EVENTS: Final = "__keyspace@*__:service:*"
@@ -37,23 +37,23 @@ _DELETING: Final = frozenset({b"del", b"rename_from", b"move_from"})
 
 
 class RedisWatch:
-    """Keeps a `Registry` at what is in Redis, until it is closed. Nothing that Redis does or says ends it."""
+    """Keeps a `Registry` up to date with Redis, until it is closed. Nothing that Redis does or answers ends it."""
 
     def __init__(self, registry: Registry, url: str) -> None:
         self._registry = registry
         self._url = url
         self._redis: Any = connect(url, timeout=_TIMEOUT, connections=4)
         self._news: dict[str, bool] = {}
-        """Keys to look at now, and whether somebody said that they were deleted."""
+        """Keys to read now, and whether they were reported as deleted."""
         self._woken = asyncio.Event()
         self._cursor: Any = 0
         self._answered = 0.0
         self._server = ""
         self._told_of_events = True
         self.first_look = asyncio.Event()
-        """Set once it has been tried."""
+        """Set after the first attempt."""
         self._tasks = [endless(self._look_regularly(), "looks at the registry in Redis")]
-        if not hasattr(self._redis, "get_primaries"):  # in a Cluster every node would have to be heard; looks do
+        if not hasattr(self._redis, "get_primaries"):  # a Cluster would need a subscription per node; polling does
             self._tasks.append(endless(self._hear_regularly(), "news of the registry in Redis"))
 
     async def close(self) -> None:
@@ -65,12 +65,12 @@ class RedisWatch:
             await self._redis.aclose()
 
     def look_at(self, key: str, *, deleted: bool = False) -> None:
-        """Look at a key now."""
+        """Read a key now."""
         if len(self._news) < _MOST_KEYS:
             self._news[key] = deleted or self._news.get(key, False)
             self._woken.set()
 
-    # ---- writing, for those who register over the admin API; may raise one of `redis_connection.failures()`
+    # ---- writing, for registrations over the admin API; may raise one of `redis_connection.failures()`
 
     async def write(self, entry: Entry) -> None:
         """Register an instance, for every gateway that watches this Redis."""
@@ -80,7 +80,7 @@ class RedisWatch:
         await self._announce("+", entry.key)
 
     async def keep_alive(self, key: str) -> bool:
-        """Have an instance live on for as long as it said; False where there is none."""
+        """Extend an instance by its time to live; False where there is none."""
         value = await self._redis.getrange(key, 0, VALUE_LIMIT)
         try:
             ttl = read_value(value).ttl if value else 0.0
@@ -89,7 +89,7 @@ class RedisWatch:
         return bool(ttl and await self._redis.pexpire(key, round(ttl * 1000)))
 
     async def delete(self, key: str) -> None:
-        """Take an instance out."""
+        """Remove an instance."""
         await self._redis.delete(key)
         await self._announce("-", key)
 
@@ -98,7 +98,7 @@ class RedisWatch:
         with suppress(*failures()):
             await self._redis.publish(CHANNEL, sign + key)
 
-    # ---- looking
+    # ---- polling
 
     async def _look_regularly(self) -> None:
         due = 0.0
@@ -127,7 +127,7 @@ class RedisWatch:
                 await asyncio.sleep(_SETTLE)
 
     async def _look(self) -> None:
-        """At the server itself, then at every key that is known or come upon."""
+        """Check the server itself, then read every key that is known or found."""
         await self._look_at_server()
         scanned = await self._scan()
         news, self._news = self._news, {}
@@ -141,7 +141,7 @@ class RedisWatch:
             await self._read(list(news), news)
 
     async def _look_at_server(self) -> None:
-        """Whether it is the server that it was, and was in reach all the time."""
+        """Check whether it is the same server as before, and was reachable all the time."""
         server = ""
         with suppress(*_refusals()):  # INFO may be forbidden, and in a Cluster there are many
             info = await self._redis.info("server")
@@ -157,7 +157,7 @@ class RedisWatch:
         self._registry.set_up(True)
 
     async def _scan(self) -> dict[str, None]:
-        """Some of the keys that may be registrations; those of all keys in turn, look by look."""
+        """Some of the keys that may be registrations; successive polls cover all keys."""
         found: dict[str, None] = {}
         if hasattr(self._redis, "get_primaries"):  # a Cluster, whose nodes have a cursor each
             async for key in self._redis.scan_iter(match="service:*", count=_SCAN_COUNT):
@@ -198,7 +198,7 @@ class RedisWatch:
 
     @staticmethod
     def _is_there(value: Any, left: Any) -> bool:
-        """Whether there is something behind a key. Raises what was the matter where that was not answered."""
+        """Whether a key exists. Raises the error where that was not answered."""
         if isinstance(left, Exception):
             raise left
         if isinstance(value, Exception) and not str(value).startswith("WRONGTYPE"):
@@ -206,10 +206,10 @@ class RedisWatch:
         return bool(left != -2 and value)
 
     def _take(self, key: str, value: Any, left: int) -> None:
-        text = b"\xff" if isinstance(value, Exception) else value  # a list or the like, in which nothing can be read
+        text = b"\xff" if isinstance(value, Exception) else value  # a list or the like, which cannot be read as text
         self._registry.read(key, text, left / 1000 if left >= 0 else math.inf)
 
-    # ---- being told
+    # ---- notifications
 
     async def _hear_regularly(self) -> None:
         while True:
@@ -222,7 +222,7 @@ class RedisWatch:
             await asyncio.sleep(_INTERVAL)
 
     async def _hear(self) -> None:
-        """Changes of keys, as the server tells of them, and what services announce, which needs no setting."""
+        """Receive changes of keys as the server reports them, and what services announce, which needs no setting."""
         pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
         try:
             with suppress(*_refusals()):  # an ACL may allow none, or not all channels
@@ -239,7 +239,7 @@ class RedisWatch:
             await pubsub.aclose()
 
     async def _have_events_sent(self) -> None:
-        """Turn keyspace notifications on, beside those that are on already. Managed servers may refuse."""
+        """Enable keyspace notifications, in addition to those that are enabled already. Managed servers may refuse."""
         try:
             settings = await self._redis.config_get("notify-keyspace-events")
             now = next((str(_text(value)) for value in settings.values()), "")
@@ -267,7 +267,7 @@ class RedisWatch:
 
 
 def _refusals() -> tuple[type[Exception], ...]:
-    """What a server answers that is in reach and does not do as it is asked."""
+    """What a reachable server raises when it refuses a command."""
     from redis.exceptions import ResponseError
 
     return (ResponseError,)

@@ -1,4 +1,4 @@
-"""One registration: what is said of an instance, and until when."""
+"""One registration: the description of an instance, and how long it is valid."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Text = Annotated[str, StringConstraints(max_length=1024)]
 
 
 class Registration(BaseModel):
-    """What an instance says of itself. Unknown keys in Redis are those of a later version, and ignored."""
+    """How an instance describes itself. Unknown keys in Redis are those of a later version, and ignored."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,13 +37,13 @@ class Registration(BaseModel):
 
 
 class SentRegistration(Registration):
-    """The same as it comes over HTTP, where an unknown key is a mistake."""
+    """The same as received over HTTP, where an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Entry(msgspec.Struct):
-    """A registration that is known. Times are those of the monotonic clock, in seconds."""
+    """A known registration. Times are those of the monotonic clock, in seconds."""
 
     service: str
     instance: str | None
@@ -60,19 +60,19 @@ class Entry(msgspec.Struct):
     seen: int = 0
     """In which of its lives Redis last had it; see `Registry`."""
     kept_until: float = 0.0
-    """Where Redis has lost it: how long at least it is believed all the same; 0: it was not lost."""
+    """Where Redis has lost it: until when at least it is still used; 0: it was not lost."""
 
     @property
     def key(self) -> str:
-        """What names it, in Redis too."""
+        """Its key, in Redis too."""
         return key_of(self.service, self.instance)
 
     def seconds_left(self, now: float) -> float:
-        """Until it expires; infinite where it does not."""
+        """Seconds until it expires; infinite where it does not."""
         return self.expires_at - now if self.expires_at else math.inf
 
     def describes(self, other: Entry) -> bool:
-        """Whether the other says the same, times aside."""
+        """Whether the other is the same, times aside."""
         return (self.url, self.weight, self.version, self.metadata, self.openapi) == (
             other.url,
             other.weight,
@@ -83,13 +83,13 @@ class Entry(msgspec.Struct):
 
 
 def entry_of(service: str, instance: str | None, source: str, registration: Registration) -> Entry:
-    """What is kept of a registration."""
+    """The entry of a registration."""
     said: dict[str, Any] = registration.model_dump()
     return Entry(service, instance, source, **said)
 
 
 def read_value(value: bytes) -> Registration:
-    """What is behind a key in Redis: a URL, or a JSON object. Raises ValueError with what is wrong with it."""
+    """Parse the value of a key in Redis: a URL, or a JSON object. Raises ValueError with what is wrong with it."""
     if len(value) > VALUE_LIMIT:
         raise ValueError(f"longer than {VALUE_LIMIT} bytes")
     try:

@@ -1,8 +1,8 @@
-"""The registry as this gateway knows it: which instances there are, and until when each is believed.
+"""The registry as this gateway knows it: which instances there are, and until when each is valid.
 
-Instances expire by their time to live. They do not go because Redis does: what it has lost by being away, stopped or
-started empty is believed on, and only dropped once other instances of the service have come back, or its health checks
-fail.
+Instances expire by their time to live. They are not removed because Redis is down: what it lost by being unreachable,
+stopped or started empty is kept, and only dropped once other instances of the service have come back, or its health
+checks fail.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from portico.processes.ipc.runtime import Runtime
 logger: Final = logging.getLogger("portico.registry")
 
 _GATHER: Final = 0.05
-"""Seconds for which changes are gathered before anybody is told."""
+"""Seconds for which changes are gathered before they are reported."""
 _MOST_INSTANCES: Final = 10_000
 """Of all services together."""
 _TOO_MANY: Final = f"there are {_MOST_INSTANCES} instances already"
 _GRACE_LEAST: Final = 30.0
 _GRACE_MOST: Final = 600.0
-"""Seconds for which what Redis has lost is believed in any case; between them, twice the time to live."""
+"""Seconds for which what Redis has lost is kept in any case; between them, twice the time to live."""
 _LATE: Final = 0.05
 """Seconds by which a clock may be off."""
 _REMEMBERED: Final = 1000
 
 
 class UnknownServiceError(Exception):
-    """Nobody looks for instances of this service."""
+    """No configuration discovers instances of this service."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Who hears of changes: of one service's instances, and of the services to let in; `is_down` is asked."""
+    """Callbacks for changes of one service's instances, and of the services to admit; `is_down` is a query."""
 
     discovered: Callable[[str, list[Found]], None]
     admitted: Callable[[], None]
@@ -50,17 +50,17 @@ class Listeners:
 
 
 class Registry:
-    """Takes what is read from Redis, and what the admin API is told.
+    """Takes what is read from Redis, and what the admin API receives.
 
-    Redis has one life after another: a new one begins when it was out of reach, or has started again. What it had in
-    the last one and does not have in this one was not taken out by anybody: it was lost.
+    Redis has one life after another: a new one begins when it was unreachable, or has started again. What it had in
+    the last one and does not have in this one was not removed by a client: it was lost.
     """
 
     def __init__(self, config: Config, runtime: Runtime, listeners: Listeners) -> None:
         self.config = config
         self.entries: dict[str, Entry] = {}
         self.up = True
-        """Whether Redis is in reach."""
+        """Whether Redis is reachable."""
         self._runtime = runtime
         self._listeners = listeners
         self._life = 1
@@ -69,26 +69,26 @@ class Registry:
         self._flush: asyncio.TimerHandle | None = None
         self._complaints: dict[str, str] = {}
         self._last_seen = dict.fromkeys(config.admitted, time.monotonic())
-        """When a service that nobody wrote had an instance last."""
+        """When a service that is not in the configuration last had an instance."""
         self._restore()
 
-    # ---- what is asked
+    # ---- queries
 
     def wanted(self, name: str) -> str | None:
-        """From where instances of a service may come; None where nobody looks for any."""
+        """The source that instances of a service may come from; None where none are discovered."""
         settings = self.config.discovery(name)
         return settings.source if settings is not None else None
 
     def found(self) -> dict[str, list[Found]]:
-        """The instances by service, as workers are told of them."""
+        """The instances by service, as they are sent to workers."""
         found: dict[str, list[Found]] = {}
-        for key in sorted(self.entries, key=lambda key: (key.count(":") < 2, key)):  # of one URL, who says more first
+        for key in sorted(self.entries, key=lambda key: (key.count(":") < 2, key)):  # per URL, the more specific first
             entry = self.entries[key]
             found.setdefault(entry.service, []).append(Found(entry.url, entry.weight, entry.version))
         return found
 
     def admitted(self, config: Config | None = None) -> list[str]:
-        """The services to be let in that nobody wrote: those that came first, as many as there may be."""
+        """The services to admit that are not in the configuration: the first that came, up to the limit."""
         config = config or self.config
         if config.discover is None:
             return []
@@ -96,10 +96,10 @@ class Registry:
         names = [name for name in self._last_seen if name not in written and config.discovery(name) is not None]
         return names[: config.discover.max_services]
 
-    # ---- what it is told
+    # ---- changes
 
     def follow(self, config: Config) -> None:
-        """Go by another configuration: what it does not look for, or believe, is forgotten."""
+        """Use another configuration: what it does not discover, or accept, is dropped."""
         self.config = config
         for key, entry in list(self.entries.items()):
             if self.wanted(entry.service) != entry.source or self._objection(entry) is not None:
@@ -127,9 +127,9 @@ class Registry:
         self._put(entry)
 
     def missing(self, key: str, *, deleted: bool, others_there: bool = False) -> None:
-        """Redis does not have this key; it was `deleted` where somebody said so.
+        """Redis does not have this key; it is `deleted` where that was reported.
 
-        Where other registrations are there it must have been. Where none is, Redis may have been emptied as a whole.
+        Where other registrations exist, it must have been. Where none does, Redis may have been emptied as a whole.
         """
         entry, now = self.entries.get(key), time.monotonic()
         if entry is None or entry.source != "redis":
@@ -147,11 +147,11 @@ class Registry:
             self._drop(key, "deregistered")
 
     def new_life(self) -> None:
-        """Redis is out of reach, or has started again: what it does not have from here on was lost by it."""
+        """Redis is unreachable, or has started again: what it does not have from here on, it has lost."""
         self._life += 1
 
     def set_up(self, up: bool, reason: str = "") -> None:
-        """Whether Redis is in reach."""
+        """Record whether Redis is reachable."""
         if up == self.up:
             return
         self.up = up
@@ -163,12 +163,12 @@ class Registry:
             logger.warning("the registry in Redis is out of reach; the instances that were known go on", extra=extra)
 
     def register(self, entry: Entry) -> None:
-        """Keep an instance here, which was checked."""
+        """Keep an instance here; it passed `check`."""
         entry.expires_at = time.monotonic() + entry.ttl
         self._put(entry)
 
     def check(self, entry: Entry) -> None:
-        """Raises UnknownServiceError or ValueError where an instance would not be believed."""
+        """Raises UnknownServiceError or ValueError where an instance would not be accepted."""
         if self.wanted(entry.service) != entry.source:
             raise UnknownServiceError(entry.service)
         if (objection := self._objection(entry)) is not None:
@@ -177,7 +177,7 @@ class Registry:
             raise ValueError(_TOO_MANY)
 
     def heartbeat(self, key: str) -> bool:
-        """An instance that is kept here lives on; False where there is none."""
+        """Extend an instance that is kept here; False where there is none."""
         entry = self.entries.get(key)
         if entry is None or entry.source != "admin":
             return False
@@ -185,12 +185,12 @@ class Registry:
         return True
 
     def deregister(self, key: str) -> None:
-        """An instance that is kept here is no more."""
+        """Remove an instance that is kept here."""
         if key in self.entries:
             self._drop(key, "deregistered")
 
     def tick(self) -> None:
-        """What time does: instances that are kept here expire, and so does timeout with lost ones."""
+        """Apply the time that has passed: instances that are kept here expire, and lost ones reach their timeout."""
         now = time.monotonic()
         for key, entry in list(self.entries.items()):
             if entry.source == "admin" and entry.seconds_left(now) <= 0:
@@ -207,14 +207,14 @@ class Registry:
                 self._schedule()
 
     def close(self) -> None:
-        """Tell nobody any more."""
+        """Report nothing any more."""
         if self._flush is not None:
             self._flush.cancel()
 
-    # ---- inside
+    # ---- internals
 
     def _objection(self, entry: Entry) -> str | None:
-        """Why an instance is not to be believed."""
+        """Why an instance is not accepted."""
         settings = self.config.discovery(entry.service)
         if settings is None:
             return "nobody looks for this service"
@@ -224,7 +224,7 @@ class Registry:
         return refusal(entry.url, settings.allow)
 
     def _is_given_up(self, entry: Entry) -> bool:
-        """Whether a lost instance is to go: others of its service have come back, or its checks fail."""
+        """Whether a lost instance is to be removed: others of its service have come back, or its checks fail."""
         others = (other for other in self.entries.values() if other.service == entry.service)
         return any(other.seen == self._life for other in others) or self._listeners.is_down(entry.service, entry.url)
 
@@ -251,7 +251,7 @@ class Registry:
         self._schedule()
 
     def _complain(self, key: str, reason: str) -> None:
-        """Once for each key, until something else is wrong with it or nothing is any more."""
+        """Log a problem once for each key, until the problem changes or is gone."""
         if self._complaints.get(key) == reason:
             return
         if len(self._complaints) >= _REMEMBERED:
@@ -264,7 +264,7 @@ class Registry:
             self._flush = asyncio.get_running_loop().call_later(_GATHER, self._tell)
 
     def tell_now(self) -> None:
-        """Have everybody hear of what has changed, without gathering more."""
+        """Report the changes now, without gathering more."""
         if self._flush is not None:
             self._flush.cancel()
             self._tell()
@@ -279,9 +279,9 @@ class Registry:
                 continue
             try:
                 self._listeners.discovered(name, now)
-            except Exception:  # the others' instances are not its own
+            except Exception:  # a failure for one service must not affect the others
                 logger.exception("instances could not be passed on", extra={"service": name})
-                self._changed.add(name)  # with the next change of any
+                self._changed.add(name)  # reported with the next change of any
                 continue
             self._told[name] = now
             if not now:
@@ -293,7 +293,7 @@ class Registry:
         self._see_services()
 
     def _see_services(self) -> None:
-        """Let services in that have instances, and have forgotten ones go."""
+        """Admit services that have instances, and remove forgotten ones."""
         now = time.monotonic()
         for entry in self.entries.values():
             written = entry.service in self.config.services and entry.service not in self.config.admitted
@@ -304,7 +304,7 @@ class Registry:
             self._listeners.admitted()
 
     def _restore(self) -> None:
-        """What was known when control ran last; what is kept here gets time for its next heartbeat."""
+        """Load what was known when control last ran; what is kept here gets time for its next heartbeat."""
         now = time.monotonic()
         for entry in self._runtime.registry_entries(Entry):
             entry.seen = 0
@@ -318,7 +318,7 @@ class Registry:
 
 
 def keys_to_read(registry: Registry, names: Collection[str], scanned: Mapping[str, None]) -> list[str]:
-    """What is known, what the configuration names, and what was come upon."""
+    """The keys that are known, those that the configuration names, and those that were found."""
     plain = (f"service:{name}" for name in names if registry.wanted(name) == "redis")
     known = (key for key, entry in registry.entries.items() if entry.source == "redis")
     return list(dict.fromkeys([*known, *plain, *scanned]))

@@ -25,29 +25,29 @@ def registry_routes(discovery: Discovery) -> APIRouter:
 
     @router.get("")
     async def show() -> dict[str, Any]:
-        """Every registration that is believed."""
+        """Every accepted registration."""
         return desk.show()
 
     @router.put("/{name}/{instance}")
     async def register(name: str, instance: str, request: Request) -> Response:
-        """Register, or say something else of an instance; it lives for `ttl` seconds."""
+        """Register an instance, or change its registration; it lives for `ttl` seconds."""
         return await _in_words(desk.register(name, instance, request))
 
     @router.post("/{name}/{instance}/heartbeat")
     async def heartbeat(name: str, instance: str) -> Response:
-        """Live on for another `ttl`; 404 where there is nothing to live on: register again."""
+        """Extend by another `ttl`; 404 where there is no registration: register again."""
         return await _in_words(desk.heartbeat(name, instance))
 
     @router.delete("/{name}/{instance}")
     async def deregister(name: str, instance: str) -> Response:
-        """Get no more requests."""
+        """Deregister: the instance gets no more requests."""
         return await _in_words(desk.deregister(name, instance))
 
     return router
 
 
 class _Desk:
-    """Does what is asked; what it raises, `_in_words` answers."""
+    """Executes the requests; `_in_words` turns what it raises into an answer."""
 
     def __init__(self, discovery: Discovery) -> None:
         self._discovery = discovery
@@ -91,7 +91,7 @@ class _Desk:
 
 
 async def _in_words(doing: Awaitable[Response]) -> Response:
-    """The answer, or what stands against it."""
+    """The answer, or the problem."""
     try:
         return await doing
     except UnknownServiceError as error:
@@ -120,7 +120,7 @@ def described(entry: Entry) -> dict[str, Any]:
 
 
 async def _body(request: Request) -> bytes:
-    """The content, if it is of a size that a registration may have. Raises ValueError."""
+    """The body, if it is not larger than a registration may be. Raises ValueError."""
     content = b""
     async for piece in request.stream():
         content += piece

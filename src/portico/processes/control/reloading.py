@@ -1,4 +1,4 @@
-"""Taking over a changed configuration: checked as a whole first, then the same for every worker."""
+"""Taking over a changed configuration: checked as a whole first, then sent to every worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger: Final = logging.getLogger("portico.control")
 _TIMEOUT: Final = 15.0
 """Seconds for all workers to have a new configuration in use."""
 _ADMISSION_PAUSE: Final = 0.25
-"""Seconds between two configurations that were made for services that come and go."""
+"""Seconds between two configurations made for services that come and go."""
 
 
 class ReloadError(Exception):
@@ -25,11 +25,11 @@ class ReloadError(Exception):
 
 
 class AdoptionError(Exception):
-    """A configuration is right and in use, but not in every worker; the message names those and says why."""
+    """A configuration is valid and in use, but not in every worker; the message names those and says why."""
 
 
 class Reloading:
-    """Reloads, one at a time, whoever asks."""
+    """Reloads, one at a time, for all callers."""
 
     def __init__(self, state: State, runtime: Runtime, notices: Notices) -> None:
         self._state = state
@@ -38,7 +38,7 @@ class Reloading:
         self._turn = asyncio.Lock()
 
     async def reload(self) -> int:
-        """Read the configuration anew; its generation, once every worker serves by it.
+        """Read the configuration again; its generation, once every worker uses it.
 
         Raises ReloadError, and then nothing has changed, or AdoptionError.
         """
@@ -50,7 +50,7 @@ class Reloading:
                 self._notices.say(RELOADED)
 
     async def reload_for_nobody(self) -> None:
-        """Reload where nobody waits for an answer: events say what came of it."""
+        """Reload where no caller waits for an answer: the result is logged."""
         try:
             await self.reload()
         except (ReloadError, AdoptionError):
@@ -81,7 +81,7 @@ class Reloading:
         return state.generation
 
     async def keep_admitting(self) -> None:
-        """Let services in, for ever, that registered without being written; those of one moment at once."""
+        """Admit services that registered without being configured, for ever; those of one moment together."""
         discovery = self._state.discovery
         while True:
             await discovery.changed_services.wait()
@@ -101,7 +101,7 @@ class Reloading:
             await asyncio.sleep(_ADMISSION_PAUSE)
 
     async def _take_over(self, config: Config) -> dict[str, str]:
-        """Have everything go by `config`; the workers that do not, each with the reason."""
+        """Apply `config` everywhere; returns the workers that do not use it, each with the reason."""
         state = self._state
         state.config = config
         state.generation += 1

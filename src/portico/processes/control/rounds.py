@@ -1,4 +1,4 @@
-"""Work that many ask for at once, and that is done once for all of them."""
+"""Work that many callers request at once, and that is done once for all of them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _LONGEST_PAUSE: Final = 0.5
 
 
 class Rounds(Generic[T]):
-    """Does `work` in rounds: one at a time, with a pause between them, each for all who asked before it began.
+    """Does `work` in rounds: one at a time, with a pause between them, each for all callers that asked before it
+    began.
 
-    Who asks while a round is under way gets the result of the next: what had happened when they asked is in it. (The
-    group commit of databases; the usual single flight would join the round under way, which may have looked before.)
+    A caller that asks while a round is running gets the result of the next, which covers all that had happened when it
+    asked. (The group commit of databases; the usual single flight would join the running round, which may be older.)
     Rounds take no more than the `share` of the time, as long as the pause that this needs is not too long.
     """
 
@@ -31,7 +32,7 @@ class Rounds(Generic[T]):
         """The round that has not begun yet."""
 
     async def result(self) -> T:
-        """The result of a round that begins from now on; a caller that is cancelled cancels nobody else's."""
+        """The result of a round that begins from now on; a cancelled caller does not cancel the others."""
         if self._next is None:
             self._next = asyncio.get_running_loop().create_task(self._round())
         return await asyncio.shield(self._next)

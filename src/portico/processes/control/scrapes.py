@@ -1,4 +1,4 @@
-"""What `/metrics` answers: one page for all who scrape at the same time."""
+"""What `/metrics` answers: one page for all concurrent scrapes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from portico.processes.control.rounds import Rounds
 from portico.processes.control.state import State
 
 _SHARE: Final = 0.5
-"""Of the time, for which pages of one kind are made at most."""
+"""The share of the time that pages of one kind may take."""
 _ACCEPTED: Final = ("text/plain", "application/openmetrics-text")
 
 
 class Scrapes:
-    """Makes the pages of one control process; what had happened when somebody asked is in the page that it gets."""
+    """Makes the pages of one control process; a page covers all that had happened when the scrape came."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -27,8 +27,8 @@ class Scrapes:
     async def page(self, accept: str) -> tuple[bytes, str]:
         """The page and its content type for an Accept field.
 
-        A client may name any version and escaping, and is told that it gets it; they make no difference here, where all
-        names are plain ASCII. So nobody can have more than two kinds of pages made.
+        A client may name any version and escaping, and the answer names the same; they make no difference here, where
+        all names are plain ASCII. So no client can cause more than two kinds of pages.
         """
         _, content_type = choose_encoder(accept)
         return await self._pages[content_type.partition(";")[0]].result(), content_type
@@ -36,13 +36,13 @@ class Scrapes:
     async def _render(self, accepted: str) -> bytes:
         state = self._state
         live, ended = await state.workers.totals()
-        # Of thousands of series it takes seconds, for which health checks and all others must not wait.
+        # With thousands of series this takes seconds; health checks and other work must not wait for it.
         page, _ = await asyncio.to_thread(render_metrics, live, ended, state.health.states(), accepted, _gauges(state))
         return page
 
 
 def _gauges(state: State) -> RegistryGauges | None:
-    """What metrics say of the registry; nothing where there is none."""
+    """The metrics of the registry; nothing where there is none."""
     if not state.config.sources:
         return None
     registry = state.discovery.registry

@@ -1,4 +1,4 @@
-"""Noticing that files have changed, by looking at them: that works on every file system, also across renames."""
+"""Detects changed files by polling: that works on every file system, also across renames."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from portico.net.tls.renewed import FileState, state_of
 logger: Final = logging.getLogger("portico.control")
 
 _PAUSE: Final = 5.0
-"""Seconds without a look after one that failed."""
+"""Seconds of backoff after a failed check."""
 _INTERVAL: Final = 0.5
-"""Seconds between looks, and for which files have to rest before a change counts as complete."""
+"""Seconds between polls, and for which files must be unchanged before a change counts as complete."""
 
 
 async def watch(files: Callable[[], Sequence[Path]], changed: Callable[[], Awaitable[None]]) -> None:
-    """Call `changed` after each change of `files()`, for ever. One that is not there is one that is still to come."""
+    """Call `changed` after each change of `files()`, for ever. A file that does not exist may still be created."""
     seen = _look(files())
     while True:
         await asyncio.sleep(_INTERVAL)
@@ -35,7 +35,7 @@ async def watch(files: Callable[[], Sequence[Path]], changed: Callable[[], Await
 
 
 async def _settled(files: Callable[[], Sequence[Path]], seen: dict[Path, FileState]) -> dict[Path, FileState]:
-    """The files as they are; where they have changed, once they rest."""
+    """The files as they are; where they have changed, once they no longer change."""
     now = _look(files())
     while _differ(seen, now):
         await asyncio.sleep(_INTERVAL)
@@ -51,5 +51,5 @@ def _look(files: Sequence[Path]) -> dict[Path, FileState]:
 
 
 def _differ(seen: dict[Path, FileState], now: dict[Path, FileState]) -> bool:
-    """Whether a file is not what it was; one that was not looked at before tells nothing."""
+    """Whether a file has changed; one that was not seen before has not."""
     return any(path in seen and seen[path] != state for path, state in now.items())

@@ -1,4 +1,4 @@
-"""The control process's end of the channel: what it tells the workers, and their totals, the dead ones' included."""
+"""The control process's end of the channel: messages to the workers, and the totals of all, ended ones included."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ logger: Final = logging.getLogger("portico.control")
 
 _COLLECT_TIMEOUT: Final = 0.5
 _COLLECT_SHARE: Final = 0.1
-"""Of the time, for which a worker may be at it: what is asked of control must not stall what passes the workers."""
+"""The share of a worker's time that this may take: requests to control must not stall the traffic of workers."""
 _COUNTERS: Final = (
     "retries", "limited", "limit_fallbacks", "overloaded", "tunnel_bytes_in", "tunnel_bytes_out", "hedges", "hedges_won"
 )  # fmt: skip
 """What is counted for each service."""
 _REMEMBERED: Final = 64
-"""Ended workers whose totals are kept apart; older ones are added up into one."""
+"""Ended workers whose totals are kept separately; older ones are added up into one."""
 
 
 class Workers:
@@ -45,7 +45,7 @@ class Workers:
         self._adopted: dict[str, channel.Adopted] = {}
         self._progress = asyncio.Event()
         self.ejected: Callable[[str, str, str, bool], None] = lambda *_: None
-        """Called with each worker that has ejected an instance, and whether it doubts the checks of it."""
+        """Called with each worker that has ejected an instance, and whether a check has to fail first."""
 
     async def listen(self, listener: socket.socket) -> asyncio.Server:
         """Wait for workers on a unix socket."""
@@ -58,18 +58,18 @@ class Workers:
             self._send_snapshot(writer)
 
     def set_health(self, states: list[tuple[str, str, bool]]) -> None:
-        """Tell every worker which instances came up or went down."""
+        """Notify every worker of instances that came up or went down."""
         self._health.update({(key, url): healthy for key, url, healthy in states})
         for writer in self._writers.values():
             channel.send(writer, channel.HealthChange(states))
 
     def check_passed(self, worker: str, key: str, url: str) -> None:
-        """Tell a worker, if it is there, that the check of an instance passed that it has ejected."""
+        """Notify a worker, if it is connected, that the check of an instance that it has ejected passed."""
         if worker in self._writers:
             channel.send(self._writers[worker], channel.CheckPassed(key, url))
 
     def discover(self, service: str, found: list[Found]) -> None:
-        """Tell every worker which instances of a service are registered."""
+        """Send every worker the registered instances of a service."""
         self._found[service] = found
         if not found:
             del self._found[service]
@@ -77,11 +77,11 @@ class Workers:
             channel.send(writer, channel.Discovered(service, found))
 
     def keep_health(self, states: Mapping[tuple[str, str], bool]) -> None:
-        """Have the health of these instances for workers that are sent a configuration, and forget that of others."""
+        """Keep the health of these instances for workers that are sent a configuration, and drop that of others."""
         self._health = {key: states[key] for key in self._health if key in states}
 
     async def adoption(self, generation: int, timeout: float) -> dict[str, str]:
-        """Wait until every worker serves by `generation`; those that do not, each with the reason."""
+        """Wait until every worker uses `generation`; returns those that do not, each with the reason."""
         end = asyncio.get_running_loop().time() + timeout
         while any(self._generation(worker) < generation for worker in self._writers):
             try:
@@ -98,7 +98,7 @@ class Workers:
         return self._adopted[worker].generation if worker in self._adopted else 0
 
     def _move_on(self) -> None:
-        """Let those who wait for the workers look again."""
+        """Wake the callers that wait for the workers."""
         self._progress.set()
         self._progress = asyncio.Event()
 

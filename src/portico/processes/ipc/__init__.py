@@ -1,1 +1,1 @@
-"""How the processes talk to each other, and what they inherit and share."""
+"""How the processes communicate, and what they inherit and share."""

@@ -33,7 +33,7 @@ class Collect(msgspec.Struct, tag=True):
 
 
 class NewSnapshot(msgspec.Struct, tag=True):
-    """A configuration to serve by, dumped, with the instances that registered, by service, and the health of all."""
+    """A configuration to use, dumped, with the instances that registered, by service, and the health of all."""
 
     generation: int
     config: bytes
@@ -42,7 +42,7 @@ class NewSnapshot(msgspec.Struct, tag=True):
 
 
 class Adopted(msgspec.Struct, tag=True):
-    """A worker serves by this configuration from now on, or says in `problem` why it does not."""
+    """A worker uses this configuration from now on, or reports in `problem` why it does not."""
 
     generation: int
     problem: str = ""
@@ -55,9 +55,9 @@ class HealthChange(msgspec.Struct, tag=True):
 
 
 class Ejected(msgspec.Struct, tag=True):
-    """A worker's breaker of an instance opened: it is to know of the next active check that begins now and passes.
+    """A worker's breaker of an instance opened: notify it of the next active check that begins now and passes.
 
-    With `after_failure` a check has to fail before that: such as pass all the time see nothing of what is wrong.
+    With `after_failure` a check has to fail before that: checks that always pass do not see what is wrong.
     """
 
     upstream: str
@@ -66,7 +66,7 @@ class Ejected(msgspec.Struct, tag=True):
 
 
 class CheckPassed(msgspec.Struct, tag=True):
-    """The active check of an instance, after which this worker asked with `Ejected`, passed."""
+    """The active check that this worker asked for with `Ejected` has passed."""
 
     upstream: str
     url: str
@@ -88,7 +88,7 @@ _decode = msgspec.msgpack.Decoder(Message).decode
 
 
 def send(writer: asyncio.StreamWriter, message: Message) -> None:
-    """Queue a message; a peer that is gone is noticed by whoever reads from it."""
+    """Queue a message; that a peer is gone is noticed by the reader."""
     frame = _encode(message)
     with contextlib.suppress(RuntimeError):  # what uvloop raises once it has closed the socket
         writer.write(len(frame).to_bytes(4, "big") + frame)

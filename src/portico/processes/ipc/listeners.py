@@ -13,7 +13,7 @@ from typing import Final
 from portico.config import GatewaySettings
 
 ACCEPT_GRACE: Final = 0.5
-"""Seconds for which a gateway that drains still accepts: who was on the way here is not reset."""
+"""Seconds for which a draining gateway still accepts: connections on their way are not reset."""
 
 _BACKLOG: Final = 4096
 _SO_ATTACH_FILTER: Final = 26
@@ -21,9 +21,9 @@ _FLAGS, _SYN, _SYN_ACK = 13, 0x02, 0x12
 _DROP_FIRST_PACKETS: Final = (
     (0x30, 0, 0, _FLAGS),  # load the byte of the TCP header that holds the flags
     (0x54, 0, 0, _SYN_ACK),
-    (0x15, 0, 1, _SYN),  # a SYN without an ACK is somebody new
+    (0x15, 0, 1, _SYN),  # a SYN without an ACK is a new connection
     (0x06, 0, 0, 0),  # dropped
-    (0x06, 0, 0, 0xFFFFFFFF),  # taken
+    (0x06, 0, 0, 0xFFFFFFFF),  # accepted
 )
 """A program for the kernel's packet filter (socket(7), SO_ATTACH_FILTER): code, jumps if true and if false, operand."""
 
@@ -33,11 +33,10 @@ class ListenError(Exception):
 
 
 def open_listener(host: str, port: int, way_out: str = ", or set GATEWAY_PORT to another port") -> socket.socket:
-    """A listening socket. Raises ListenError where the address is taken, forbidden or unknown.
+    """A listening socket. Raises ListenError where the address is in use, forbidden or unknown.
 
-    What it accepts sends small pieces at once (TCP_NODELAY is inherited): asyncio sees to that only for sockets of its
-    own.
-    The message says what to do; `way_out` is what else there is to do about a port that is taken.
+    Its connections send small pieces at once (TCP_NODELAY is inherited): asyncio does that only for its own sockets.
+    The message says what to do; `way_out` is what else can be done about a port in use.
     """
     where = f"{host}:{port}"
     try:
@@ -72,7 +71,7 @@ def address_of(listener: socket.socket) -> str:
 class Listeners:
     """The gateway's own port, the one that redirects to it where there is one, and the admin API's.
 
-    `admin_problem` says why there is none of the latter.
+    `admin_problem` says why the latter is missing.
     """
 
     gateway: socket.socket
@@ -84,7 +83,7 @@ class Listeners:
     def open(cls, settings: GatewaySettings) -> Listeners:
         """Listen. Raises ListenError, and then nothing is open.
 
-        That an admin address is taken which nobody wrote is no reason not to start.
+        A default admin address that is in use is no reason not to start.
         """
         with contextlib.ExitStack() as opened:
             gateway = opened.enter_context(open_listener(settings.host, settings.port))
@@ -105,11 +104,11 @@ class Listeners:
 
     @property
     def public(self) -> list[socket.socket]:
-        """Those that clients come to."""
+        """Those that clients connect to."""
         return [self.gateway] if self.redirect is None else [self.gateway, self.redirect]
 
     def close(self) -> None:
-        """Close this process's ends of those that clients come to."""
+        """Close this process's ends of those that clients connect to."""
         for listener in self.public:
             listener.close()
 
@@ -120,16 +119,16 @@ class Listeners:
 
 
 def turn_away(listener: socket.socket) -> None:
-    """Let nobody new begin a handshake, in any process, while those who have begun one still come in.
+    """Accept no new handshakes, in any process, while those that have begun still complete.
 
-    A socket that is closed resets whoever is in its queue or on the way there. Behind this it can be emptied first:
+    Closing a socket resets the connections in its queue or on their way. With this it can be emptied first:
     the kernel drops the first packet of new connections, which is sent again and refused once the socket is closed.
     """
     if sys.platform != "linux":
         return
     program = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_FIRST_PACKETS)
     buffer = ctypes.create_string_buffer(program)
-    with contextlib.suppress(OSError):  # a kernel that has no such filter: what is left is the moment of closing
+    with contextlib.suppress(OSError):  # a kernel without this filter: only the moment of closing is left
         listener.setsockopt(
             socket.SOL_SOCKET,
             _SO_ATTACH_FILTER,

@@ -1,4 +1,4 @@
-"""What the supervisor hears of its children: words on one pipe, to which all of them write."""
+"""What children report to the supervisor: words on one pipe, to which all of them write."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Final
 SERVING: Final = "serving"
 """The process does its work from now on."""
 ALIVE: Final = "alive"
-"""Its event loop turns; said again and again."""
+"""Its event loop runs; sent periodically."""
 FAILING: Final = "failing"
-"""It serves on, but something it needs has failed: another process is to take over from it."""
+"""It still serves, but something it needs has failed: another process is to take over from it."""
 RELOADING: Final = "reloading"
 RELOADED: Final = "reloaded"
 """A reload is over, whether or not anything was taken over."""
@@ -32,12 +32,12 @@ class Notices:
         self._partial = b""
 
     def say(self, word: str) -> None:
-        """Tell the supervisor; one that reads no more is not waited for."""
+        """Notify the supervisor; does not wait for one that no longer reads."""
         with contextlib.suppress(OSError):
             os.write(self._writer, b"%d %s\n" % (os.getpid(), word.encode()))
 
     def received(self) -> Iterator[tuple[int, str]]:
-        """What came since: process id and word."""
+        """What was received since: process id and word."""
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self.reader, _READ):
                 *lines, self._partial = (self._partial + data).split(b"\n")
@@ -46,11 +46,11 @@ class Notices:
                     yield int(pid), word.decode()
 
     def only_say(self) -> None:
-        """Close the end that is the supervisor's: in a child."""
+        """Close the supervisor's end, in a child."""
         os.close(self.reader)
 
     async def keep_saying_alive(self, timeout: float) -> None:
-        """Say so, often enough for a supervisor that takes `timeout` seconds of silence for a hang."""
+        """Report that the loop runs, often enough for a supervisor that takes `timeout` silent seconds for a hang."""
         while True:
             self.say(ALIVE)
             await asyncio.sleep(min(_BEAT, timeout / 4))

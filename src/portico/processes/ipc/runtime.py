@@ -28,8 +28,9 @@ class _KeptEntries(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Paths inside the directory, which only its owner can enter; the URL of the embedded Redis, if there is one; what
-    several workers count limits in.
+    """Paths inside the directory, which only its owner can enter.
+
+    Also the URL of the embedded Redis, if there is one, and the table in which several workers count limits.
     """
 
     directory: Path
@@ -43,7 +44,7 @@ class Runtime:
 
     @property
     def channel_socket(self) -> Path:
-        """Where workers hear of snapshots and report metrics."""
+        """Where workers receive snapshots and report metrics."""
         return self.directory / "channel.sock"
 
     @property
@@ -60,7 +61,7 @@ class Runtime:
         return self.directory / "registry"
 
     def store_registry(self, found: Mapping[str, Sequence[Found]], entries: Any) -> None:
-        """Keep what is registered for processes that start later: `found` for workers, `entries` for control."""
+        """Store what is registered for processes that start later: `found` for workers, `entries` for control."""
         _replace(self._registry_file, msgspec.json.encode({"found": found, "entries": entries}))
 
     def found(self) -> dict[str, list[Found]]:
@@ -79,13 +80,13 @@ class Runtime:
             return kind()
 
     def completed(self, config: Config) -> Config:
-        """The configuration as it is served: with the embedded Redis where it names none."""
+        """The configuration in use: with the embedded Redis where it names none."""
         if self.redis_url is None or config.gateway.redis_url is not None:
             return config
         return with_redis(config, self.redis_url)
 
     def store(self, config: Config, generation: int) -> None:
-        """Keep the configuration for processes that start later; replaced as a whole or not at all."""
+        """Store the configuration for processes that start later; replaced as a whole or not at all."""
         _replace(self._config_file, b"%d\n" % generation + dump_config(config))
 
     def stored(self) -> tuple[Config, int]:

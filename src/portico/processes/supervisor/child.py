@@ -1,4 +1,4 @@
-"""One process of the supervisor's: whether it runs, when it starts again, when it has to have ended."""
+"""One process of the supervisor: whether it runs, when it starts again, its deadline to end."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from dataclasses import dataclass
 from typing import Final
 
 KILL_GRACE: Final = 2.0
-"""Seconds that a process has to end beyond what it was granted; then it is killed."""
+"""Seconds that a process has to end beyond its timeout; then it is killed."""
 
 _BACKOFF: Final = 0.1
 _BACKOFF_LIMIT: Final = 5.0
 _START_TIMEOUT: Final = 60.0
-"""Seconds that a process has at least to come up, in which it may be too busy to report."""
+"""Seconds that a process has at least to start, in which it may be too busy to report."""
 _STEADY: Final = 10.0
 """Seconds after which a process counts as having started well, so that its next restart is immediate again."""
 
 
 @dataclass
 class Child:
-    """A process that has to run; `main` is its whole life.
+    """A process that has to run; `main` is all that it runs.
 
-    `beats` says that it reports its event loop's turns; `on_trial` that it is not started again if it ends before it
-    serves; `last_words` finds what it said before it ended, if it cannot say that where the gateway's own processes do.
+    `beats` says that it reports that its event loop runs; `on_trial` that it is not started again if it ends before it
+    serves; `last_words` finds what it logged before it ended, if it cannot log where the gateway's own processes do.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Child:
         self.deadline = math.inf
 
     def note_end(self) -> float:
-        """Plan the next start; seconds until then, which grow while it ends at once again and again."""
+        """Plan the next start; seconds until then, a backoff that grows while it ends at once each time."""
         now = time.monotonic()
         self.pid = 0
         self.is_replacement = True
@@ -86,7 +86,7 @@ class Child:
         self.signal(number)
 
     def end_if_hung(self, timeout: float, now: float) -> bool:
-        """Whether it was silent for `timeout` seconds and has just been told to end, with its traceback."""
+        """Whether it was silent for `timeout` seconds and was just sent a signal to end, with a traceback."""
         timeout = timeout if self.serves else max(timeout, _START_TIMEOUT)
         if not (self.pid and self.beats and math.isinf(self.deadline)) or now - self.last_report <= timeout:
             return False

@@ -20,7 +20,7 @@ def allow_descriptors(connections: int) -> None:
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
     wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    with contextlib.suppress(OSError, ValueError):  # some systems have a lower limit than they say
+    with contextlib.suppress(OSError, ValueError):  # some systems have a lower limit than they report
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     got = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if got < connections + _OTHERS:  # clients alone are too many; idle ones need none towards a service

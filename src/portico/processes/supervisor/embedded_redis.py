@@ -24,8 +24,8 @@ logger: Final = logging.getLogger("portico.supervisor")
 NAME: Final = "embedded Redis"
 
 _MEMORY: Final = 256 << 20
-"""Bytes it may hold: limits of more than a million clients. Beyond that it refuses writes rather than evict. What is
-evicted is a limit that starts anew, unseen; a refusal is seen, and workers count by themselves as if it were away."""
+"""Bytes it may hold: limits of more than a million clients. Beyond that it refuses writes rather than evict. An evicted
+limit starts again unnoticed; a refusal is noticed, and workers count by themselves as if Redis were down."""
 _CONNECTIONS: Final = 4096
 _OPTIONS: Final = (
     *("--port", "0", "--unixsocketperm", "600", "--maxclients", str(_CONNECTIONS), "--databases", "1"),
@@ -39,9 +39,9 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def program_for(config: Config) -> Path | None:
-    """The server that this configuration wants started; None where it wants none, or there is none.
+    """The server that this configuration needs started; None where it needs none, or there is none.
 
-    One that merely happens to be on the PATH is not taken: nobody may have meant it. It can be named.
+    One that merely happens to be on the PATH is not used: that may not be intended. It can be named.
     """
     gateway = config.gateway
     if gateway.redis_url is not None or gateway.worker_count == 1 or gateway.embedded_redis is False:
@@ -50,11 +50,11 @@ def program_for(config: Config) -> Path | None:
 
 
 class EmbeddedRedis:
-    """A valkey-server or redis-server as a child of the supervisor's.
+    """A valkey-server or redis-server as a child of the supervisor.
 
     It listens on a unix socket in a directory that only its owner can enter. Nothing of what it holds is written to
-    disk: a limit is worth no more than its window, and instances that registered say so again. Only the supervisor may
-    use it; other processes know `url`.
+    disk: a limit is worth no more than its window, and registered instances register again. Only the supervisor may use
+    this object; other processes know `url`.
     """
 
     def __init__(self, program: Path, directory: Path, lifeline: int) -> None:
@@ -80,7 +80,7 @@ class EmbeddedRedis:
     # ---- in the supervisor
 
     def look(self) -> None:
-        """Ask whether it is there, and note the answer to what was asked before; never waits."""
+        """Send a ping, and read the answer to the one before; never waits."""
         if not self.child.pid:
             self.leave_alone()
             return
@@ -93,13 +93,13 @@ class EmbeddedRedis:
                 else:
                     raise ConnectionResetError
             self._connection.send(b"PING\r\n")
-        except BlockingIOError:  # it hangs, and has not read for long
+        except BlockingIOError:  # it hangs, and has not read for a long time
             pass
         except OSError:
             self.leave_alone()
 
     def leave_alone(self) -> None:
-        """Give up the connection to it."""
+        """Close the connection to it."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -146,7 +146,7 @@ def _connected(path: Path) -> socket.socket:
 
 
 def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies, however that comes about (prctl(2))."""
+    """Have the kernel kill this process when its parent dies, for whatever reason (prctl(2))."""
     import ctypes  # in this process only
 
     if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
@@ -156,7 +156,7 @@ def _die_with(parent: int) -> None:
 
 
 def _have_killed_at_end_of(lifeline: int) -> None:
-    """Where no kernel does it: have a process of its own kill this one when the `lifeline` pipe closes."""
+    """Where the kernel cannot do it: a separate process kills this one when the `lifeline` pipe closes."""
     watched = os.getpid()
     if os.fork():
         return

@@ -36,14 +36,14 @@ from portico.processes.supervisor.wakeups import leave_wakeups, wakeups
 logger: Final = logging.getLogger("portico.supervisor")
 
 _LOOK: Final = 1.0
-"""Seconds after which the supervisor looks around even if nothing has happened."""
+"""Seconds after which the supervisor checks its children even if nothing has happened."""
 _PAUSE: Final = 0.2
-"""Seconds of rest after a look that failed."""
+"""Seconds of backoff after a failed check."""
 _BACKLOG: Final = 4096
 
 
 def _unix_listener(path: Path) -> socket.socket:
-    """A socket that outlives the control process: who connects while that is started again waits instead of failing."""
+    """A socket that outlives the control process: clients that connect during its restart wait instead of failing."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(path))
     listener.listen(_BACKLOG)
@@ -99,7 +99,7 @@ class Supervisor:
                 while not self.stopping:
                     try:
                         self._watch()
-                    except Exception:  # all that serve depend on this process
+                    except Exception:  # all serving processes depend on this one
                         logger.exception("the supervisor failed to look around, and does it again")
                         time.sleep(_PAUSE)
                 self._stop_all()
@@ -160,7 +160,7 @@ class Supervisor:
         child.note_start(pid)
 
     def _become(self, child: Child) -> None:
-        """The forked process's whole life; it never returns into the supervisor's code."""
+        """Runs the forked process to its end; never returns into the supervisor's code."""
         status = 1
         try:
             leave_wakeups()
@@ -182,7 +182,7 @@ class Supervisor:
     # ---- watching
 
     def _watch(self) -> None:
-        """One look around: what was signalled and said, who ended, who has to start, who hangs."""
+        """One check: signals and notices, children that ended, have to start, or hang."""
         self._wait(self._time_to_next_start())
         self._reap()
         self._start_due()
@@ -227,7 +227,7 @@ class Supervisor:
             self._replace([child for child in self.children if child.is_worker])
 
     def _replace_failing(self) -> None:
-        """Replace those that asked for it, unless they have ended or are leaving by now."""
+        """Replace the workers that asked for it, unless they have ended or are stopping by now."""
         failing, self.failing = self.failing, {}
         workers = [child for pid, child in failing.items() if child.pid == pid and not child.is_leaving]
         for child in workers:
@@ -249,7 +249,7 @@ class Supervisor:
             if child.is_worker:
                 logger.info("%s serves", child.name, extra={"pid": child.pid})
                 self._announce_ready()
-            elif self.reload_asked:  # while there was no control process to hear of it, or one that died over it
+            elif self.reload_asked:  # while there was no control process to receive it, or it died during it
                 child.signal(signal.SIGHUP)
             elif self.was_ready:
                 self._report_ready()
@@ -284,7 +284,7 @@ class Supervisor:
                 continue
             code = os.waitstatus_to_exitcode(status)
             extra: dict[str, Any] = {"child": child.name, "pid": pid, "exit": code}
-            if child.last_words and code > 0:  # it ended by itself, and may have said why
+            if child.last_words and code > 0:  # it ended by itself, and may have logged why
                 extra["last_words"] = child.last_words()
             delay = child.note_end()
             if not child.is_wanted:
@@ -303,7 +303,7 @@ class Supervisor:
     def _end_hung(self) -> None:
         now = time.monotonic()
         timeout = self.limits.hang_timeout
-        if now - self.looked > timeout / 2:  # it was this process that stood still
+        if now - self.looked > timeout / 2:  # this process itself was stalled
             for child in self.children:
                 child.last_report = now
         self.looked = now
@@ -316,7 +316,7 @@ class Supervisor:
     # ---- stopping
 
     def _stop_all(self) -> None:
-        """Workers drain first; the control process, which answers for them until then, ends behind them; Redis last."""
+        """Workers drain first; the control process, which answers for them until then, ends after them; Redis last."""
         logger.info("stopping: running requests may finish")
         self.systemd.stopping()
         workers = [child for child in self.children if child.is_worker]
@@ -326,7 +326,7 @@ class Supervisor:
         self._wait_for(workers, accept_until)
         for listener in self.listeners.public:
             turn_away(listener)
-        self.listeners.close()  # the workers close theirs when they have taken who is on the way
+        self.listeners.close()  # the workers close theirs once they have accepted the connections on their way
         self._stop(workers, accept_until + self.limits.drain_timeout)
         users = [child for child in self.children if child.name != REDIS]
         self._stop(users, time.monotonic() + 2)
@@ -334,7 +334,7 @@ class Supervisor:
         logger.info("stopped")
 
     def _stop(self, children: list[Child], deadline: float) -> None:
-        """Have them end, by force beyond the deadline and its grace."""
+        """End them, by force after the deadline and its grace."""
         for child in children:
             child.signal(signal.SIGTERM)
         self._wait_for(children, deadline + KILL_GRACE)
@@ -343,7 +343,7 @@ class Supervisor:
         self._wait_for(children, time.monotonic() + KILL_GRACE, patient=True)
 
     def _wait_for(self, children: list[Child], end: float, *, patient: bool = False) -> None:
-        """Until they have ended, or until `end`, or until somebody presses Ctrl-C once more."""
+        """Wait until they have ended, or until `end`, or until Ctrl-C is pressed once more."""
         while any(child.pid for child in children) and (patient or not self.cut_short):
             left = end - time.monotonic()
             if left <= 0:

@@ -1,4 +1,4 @@
-"""A rolling restart: every worker has a successor that serves before it is told to leave."""
+"""A rolling restart: every worker has a successor that serves before it is stopped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Roll:
         logger.info("rolling restart: every worker is replaced", extra={"workers": len(workers)})
 
     def advance(self) -> bool:
-        """Do what can be done by now; False once it is over."""
+        """Do what can be done now; False once it is over."""
         old, new = self._old, self._new
         if new is None or old is None:
             return self._take_next()

@@ -1,4 +1,4 @@
-"""What systemd is told of the gateway's state: datagrams to NOTIFY_SOCKET, as sd_notify(3) describes them."""
+"""The gateway's state as reported to systemd: datagrams to NOTIFY_SOCKET, as sd_notify(3) describes them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 
 
 class Systemd:
-    """Does nothing where no service manager asks to be told."""
+    """Does nothing where no service manager asks for notifications."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         path = environ.get("NOTIFY_SOCKET", "")
         address = "\0" + path[1:] if path.startswith("@") else path
         self._address = address if address.startswith(("/", "\0")) else None
         self.watchdog_interval = self._interval(environ) if self._address else None
-        """Seconds between signs of life: half of what the service manager waits for one."""
+        """Seconds between keep-alive messages: half of what the service manager waits for one."""
         self._next_sign = 0.0
 
     @staticmethod
@@ -31,14 +31,14 @@ class Systemd:
         self._send("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
-        """A reload has begun; its moment tells it from one that systemd has asked for since."""
+        """A reload has begun; its time distinguishes it from one that systemd has requested since."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=reloading")
 
     def stopping(self) -> None:
         self._send("STOPPING=1", "STATUS=draining: running requests may finish")
 
     def sign_of_life(self) -> None:
-        """Call often; it is said when it is due."""
+        """Call often; a message is sent when it is due."""
         now = time.monotonic()
         if self.watchdog_interval is not None and now >= self._next_sign:
             self._next_sign = now + self.watchdog_interval
@@ -48,5 +48,5 @@ class Systemd:
         if self._address is None:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)  # a service manager that does not listen is no reason to wait, or to stop
+            sender.setblocking(False)  # a service manager that does not read is no reason to wait, or to stop
             sender.sendto("\n".join(lines).encode(), self._address)

@@ -13,7 +13,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1,
 
 @contextlib.contextmanager
 def wakeups() -> Iterator[socket.socket]:
-    """A socket that gets a byte, the signal's number, for each signal that the supervisor heeds."""
+    """A socket that gets a byte, the signal's number, for each signal that the supervisor handles."""
     reader, writer = socket.socketpair()
     reader.setblocking(False)
     writer.setblocking(False)
@@ -24,14 +24,14 @@ def wakeups() -> Iterator[socket.socket]:
         yield reader
     finally:
         for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # all is over: nothing may spoil the exit status
+            signal.signal(number, signal.SIG_IGN)  # at the end nothing may spoil the exit status
         signal.set_wakeup_fd(-1)
         reader.close()
         writer.close()
 
 
 def leave_wakeups() -> None:
-    """In a child: signals do what they do by default, or nothing until the process knows what to do about them."""
+    """In a child: signals have their default effect, or none until the process installs its handlers."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
@@ -40,4 +40,4 @@ def leave_wakeups() -> None:
 
 
 def _noted(number: int, frame: object) -> None:
-    """The byte in the socket says it all."""
+    """The byte in the socket is all that is needed."""

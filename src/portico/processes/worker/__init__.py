@@ -1,1 +1,1 @@
-"""The process in which every proxied byte passes; there is one per core."""
+"""The process that every proxied byte passes through; there is one per core."""

@@ -1,4 +1,4 @@
-"""Whether a worker counts limits with others, and by what connection."""
+"""Whether a worker shares the counting of limits, and over which connection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONNECT_TIMEOUT = 2.0
 
 
 def bucket_table(gateway: GatewaySettings, runtime: Runtime) -> BucketTable | None:
-    """What this worker and the others count limits in that need no Redis: where nobody has named one."""
+    """The table in which all workers count limits that need no Redis, where the configuration names none."""
     url = gateway.redis_url
     return runtime.table if url is None or url.get_secret_value() == runtime.redis_url else None
 

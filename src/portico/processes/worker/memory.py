@@ -1,4 +1,4 @@
-"""How a process that serves requests keeps its memory: what the defaults of Python and of the C library cost it."""
+"""Memory settings of a process that serves requests: the defaults of Python and of the C library are costly for it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 """Parameters of mallopt, as glibc's malloc.h has them."""
 _KEPT: Final = 16 * 1024 * 1024
-"""Bytes that are free at the end of the heap before any go back to the kernel."""
+"""Free bytes at the end of the heap before any are returned to the kernel."""
 _APART: Final = 1024 * 1024
-"""Bytes from which a block is not part of the heap."""
+"""Size in bytes from which a block is not part of the heap."""
 
 
 def settle() -> None:
     """To be called when everything is loaded, and before the first request.
 
-    What was loaded stays: a collection need not look at it again. And large pieces of content come and go: malloc,
-    which gives the end of its heap back as soon as 128 KiB are free, could have the kernel find and clear new pages for
-    nearly every one of them.
+    What was loaded stays: the garbage collector need not traverse it again. And large pieces of bodies come and go:
+    malloc, which returns the end of its heap as soon as 128 KiB are free, could have the kernel find and clear new
+    pages for nearly every one of them.
     """
     gc.collect()
     gc.freeze()

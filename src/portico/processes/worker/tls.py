@@ -1,4 +1,4 @@
-"""The gateway's own certificates while it runs: which one a client meets, and how renewed ones come into use."""
+"""The gateway's own certificates while it runs: which one a client gets, and how renewed ones come into use."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from portico.net.tls.renewed import Renewed
 logger: Final = logging.getLogger("portico.tls")
 
 Certified: TypeAlias = tuple[ssl.SSLContext, list[str]]
-"""A context with a certificate, and the names that this is for."""
+"""A context with a certificate, and the names of that certificate."""
 
 
 class Termination:
-    """The TLS of a listening socket. Connections keep what they began with; those that come get the newest."""
+    """The TLS of a listening socket. Connections keep what they began with; new ones get the newest."""
 
     def __init__(self, settings: TlsSettings) -> None:
         """Raises CertificateError."""
@@ -31,7 +31,7 @@ class Termination:
         self._arrange()
 
     def context(self) -> ssl.SSLContext:
-        """For a connection that comes now."""
+        """For a new connection."""
         return self._default
 
     def refresh(self) -> None:
@@ -41,7 +41,7 @@ class Termination:
             self._arrange()
 
     def adopt(self, settings: TlsSettings) -> None:
-        """Go on with other settings, or with the present ones where the files of others cannot be used."""
+        """Use other settings, or keep the present ones where the files of the others cannot be used."""
         if settings == self._settings:
             self.refresh()
             return
@@ -60,7 +60,7 @@ class Termination:
 
 
 class _Chooser:
-    """Chooses by the name that a client asks for (SNI, RFC 6066, section 3); without one it knows, the first stays."""
+    """Chooses by the name that a client asks for (SNI, RFC 6066, section 3); the first for any other."""
 
     def __init__(self, certified: Iterable[Certified]) -> None:
         self._contexts: dict[str, ssl.SSLContext] = {}
@@ -94,7 +94,7 @@ def _certified(pair: Pair, settings: TlsSettings) -> Certified:
 
 
 def _ignore_odd_names() -> None:
-    """Keep clients from filling the log: Python reports a name that is not ASCII as an error that nobody can catch.
+    """Keep clients from filling the log: Python reports a name that is not ASCII as an error that cannot be caught.
 
     The handshake fails all the same, and is counted.
     """
