@@ -6,12 +6,15 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.backend import Backend
+from support.client import ask
 from support.crowd import Crowd, storm
+from support.fault import Fault
 from support.metrics import total
 from support.portico import source
 from support.redis_process import RedisProcess, SlowWay
@@ -131,6 +134,55 @@ def test_another_redis_from_the_next_reload_on(store: RedisProcess, backend: Bac
         gateway.signal(signal.SIGHUP)
         until(lambda: gateway.get("/api/echo/x").status == 200)
         assert len(store.limit_keys()) == len(other.limit_keys()) == 1
+
+
+UNBUILT = """
+    from portico.net.tls.certificates import CertificateError
+    from portico.policies.counters import shared_limits
+    from portico.snapshot.builder import SnapshotBuilder
+    shared_limits._LAST_QUESTION = 0.1
+    own = SnapshotBuilder._own_rules
+    def own_rules(self, *what):
+        try:
+            once()
+        except RuntimeError as error:
+            raise CertificateError("injected") from error
+        return own(self, *what)
+    SnapshotBuilder._own_rules = own_rules
+"""
+"""A snapshot that cannot be built for want of a file, which was there when control looked."""
+
+
+def visitors(store: RedisProcess) -> set[str]:
+    """Connections of others."""
+    own = store.client.client_id()
+    return {each["id"] for each in store.client.client_list() if int(each["id"]) != own}
+
+
+def test_a_configuration_that_is_not_taken_over_leaves_the_redis_alone_that_counts(
+    store: RedisProcess, backend: Backend, tmp_path: Path
+) -> None:
+    fault = Fault(tmp_path, UNBUILT)
+    limit = {"rate_limit": {"requests_per_minute": 0.1, "burst": 1000}}
+    with RedisProcess() as other, Gateway(shared(store.url, backend, limit), env=fault.env) as gateway:
+        gateway.wait_for_control()
+        assert gateway.get("/api/echo/x").status == 200
+        (link,) = until(lambda: visitors(store))
+        fault.inject()
+        gateway.write(shared(other.url, backend, limit))
+        answer = ask(gateway.admin_port, "POST", "/admin/reload", "Host: localhost")
+        assert (answer.status, "injected" in answer.json()["detail"]) == (500, True)
+        until(lambda: not visitors(other), "the other Redis is left")
+        assert all(gateway.get("/api/echo/x").status == 200 for _ in range(100))
+        assert visitors(store) == {link}
+        assert not other.limit_keys()
+
+        assert ask(gateway.admin_port, "POST", "/admin/reload", "Host: localhost").status == 200
+        assert gateway.get("/api/echo/x").status == 200
+        assert len(other.limit_keys()) == 1
+        until(lambda: not visitors(store), "the first one is left when nobody asks it any more")
+        assert total(gateway, "gateway_limit_fallbacks_total") == 0
+        gateway.clean = False
 
 
 # ---- not there

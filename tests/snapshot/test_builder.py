@@ -14,10 +14,12 @@ import pytest
 from portico.config import Config
 from portico.core.exchange import RouteMatch
 from portico.core.found import Found
+from portico.core.slices import at_once
 from portico.observe.metrics import Metrics
 from portico.proxy.gateway import Snapshot
 from portico.proxy.routing.route import Route
-from portico.snapshot.builder import SnapshotBuilder
+from portico.snapshot import builder as builder_module
+from portico.snapshot.builder import Counting, SnapshotBuilder
 from portico.upstreams import round_robin
 from portico.upstreams.budget import Budget
 from portico.upstreams.named_instance import NamedInstance
@@ -249,3 +251,35 @@ def test_an_instance_with_other_tls_is_the_same_instance_but_for_its_connections
     assert new.host_name.addresses == ["192.0.2.7"], "nothing fails while the name cannot be looked up"
     assert (new.latency, new.answered_at, new.returned, new.backoff_until) == (one.latency, 1.0, 2.0, 3.0)
     assert {name: instance.healthy for name, instance in after.items()} == {"one.test": True, "two.test": False}
+
+
+# ---- a build that fails
+
+
+def test_a_build_that_fails_leaves_those_after_it_where_limits_are_counted_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what happens to instances is told to the services of the current snapshot alone."""
+    counted_in: list[Any] = []
+    fails = False
+
+    def build(written: Any, state: Any, consumers: Any, *counting: Any) -> tuple[()]:
+        counted_in.append(counting)
+        if fails:
+            raise LookupError
+        return ()
+
+    monkeypatch.setattr(builder_module, "build_chain", build)
+    world = World(instances=instances("a", "b"))
+    services, before = [*world.builder.live._services], counted_in[-1]
+    fails = True
+    config = Config.model_validate({"services": {"a": {"instances": instances("a", "b")}}})
+    other: Any = object()
+    with pytest.raises(LookupError):
+        at_once(world.builder.building(config, 2, Counting(other, None)))
+    assert counted_in[-1] == (other, None)
+    assert world.builder.live._services == services
+    fails = False
+    world.build(instances=instances("a", "b"))
+    assert counted_in[-1] == before
+    at_once(world.builder.building(config, 4, Counting(other, None)))
+    world.build(instances=instances("a", "b"))
+    assert counted_in[-1] == (other, None)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from textwrap import dedent
+
+from .portico import source
 
 _START = """
 import sys
@@ -27,8 +28,7 @@ class Fault:
     def __init__(self, directory: Path, code: str) -> None:
         self.mark = directory / "fault"
         (directory / "sitecustomize.py").write_text(_START.format(mark=str(self.mark)) + dedent(code))
-        path = os.environ.get("PYTHONPATH")
-        self.env = {"PYTHONPATH": os.pathsep.join([str(directory), *([path] if path else [])])}
+        self.env = {"PYTHONPATH": f"{directory}:{source()}"}
 
     def inject(self) -> None:
         """Have it happen the next time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from portico.config import Config, ResolvedRoute, Upstream
 from portico.core.errors import Answer
@@ -47,6 +47,13 @@ Waiting costs next to nothing. Clients that are refused retry at once, and each 
 _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
+class Counting(NamedTuple):
+    """Where limits are counted: in Redis, if the configuration names one, and in what workers share without it."""
+
+    shared: SharedLimits | None = None
+    table: BucketTable | None = None
+
+
 class SnapshotBuilder:
     """Builds snapshots; live state (`live`, limits, verified tokens) goes from one to the next."""
 
@@ -57,14 +64,11 @@ class SnapshotBuilder:
         control_socket: Path,
         local_answers: Mapping[str, Callable[[], Answer]],
         metrics: Metrics,
-        shared: SharedLimits | None = None,
-        table: BucketTable | None = None,
+        counting: Counting = Counting(),  # noqa: B008 - it is immutable
         ejected: Callable[[str, str, bool], None] = lambda *_: None,
     ) -> None:
-        self.shared = shared
-        """The Redis limit counter, for later snapshots."""
-        self.table = table
-        """Where workers count limits that need no Redis, for later snapshots too."""
+        self._counting = counting
+        """That of the last snapshot."""
         self._deadlines = deadlines
         self._local_answers = local_answers
         self._metrics = metrics
@@ -79,8 +83,22 @@ class SnapshotBuilder:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
         return at_once(self.building(config, generation))
 
-    def building(self, config: Config, generation: int) -> Steps[Snapshot]:
-        """`build`, in steps; between them `live` must not change and no other snapshot may be requested."""
+    def building(self, config: Config, generation: int, counting: Counting | None = None) -> Steps[Snapshot]:
+        """`build`, in steps; between them `live` must not change and no other snapshot may be requested.
+
+        `counting` is where limits are counted from this snapshot on; None: where they are now.
+        """
+        current = self._counting
+        self._counting = counting or current
+        try:
+            snapshot = yield from self._building(config, generation)
+        except BaseException:  # one that is abandoned too
+            self._counting = current
+            self.live.abandon()
+            raise
+        return snapshot
+
+    def _building(self, config: Config, generation: int) -> Steps[Snapshot]:
         self.live.prepare(config)
         self._shared = {}
         coming = Coming()
@@ -178,7 +196,7 @@ class SnapshotBuilder:
     def _chain(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> tuple[Policy, ...]:
         key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
         chain: tuple[Policy, ...] = self._alike(
-            key, lambda: build_chain(written, self._state, consumers, self.shared, self.table)
+            key, lambda: build_chain(written, self._state, consumers, *self._counting)
         )
         return chain
 
@@ -202,7 +220,7 @@ class SnapshotBuilder:
                 for key, settings in config.own_policies.items()
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
-            chain = build_chain(own, self._state, {}, self.shared, self.table)
+            chain = build_chain(own, self._state, {}, *self._counting)
             service = self._own_services[path]
             handling = Handling(
                 service=service,

@@ -146,6 +146,10 @@ class LiveServices:
         """Have a service of the coming snapshot follow its instances: breakers may open and close meanwhile."""
         self._services.append(service)
 
+    def abandon(self) -> None:
+        """The coming snapshot will not come."""
+        self._services = [*self._current.services.values()]
+
     def adopting(self, coming: Coming) -> Iterator[None]:
         """Make the coming snapshot's services the current ones, in steps; then what they do not use is removed."""
         current = self._current

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from portico.policies.counters import shared_limits as shared_limits_module
 from portico.policies.counters.redis_link import Done
 from portico.policies.counters.shared_limits import SharedLimits
 
@@ -208,3 +209,26 @@ def test_it_tries_redis_again_where_trying_fails(
 
     asyncio.run(run())
     assert any(record.exc_info for record in caplog.records)
+
+
+def test_one_that_is_replaced_answers_its_last_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_limits_module, "_LAST_QUESTION", 0.05)
+
+    async def run() -> None:
+        limits, link = await _limits()
+        early, late = Question("a"), Question("b")
+        limits.ask(early)
+        await asyncio.sleep(0)
+        limits.retire()
+        for _ in range(3):  # it would have closed by then
+            await asyncio.sleep(0.05)
+        limits.ask(late)
+        await asyncio.sleep(0)
+        for _, done in link.calls:
+            done([1_000_000, 5])
+        assert (early.heard, late.heard) == ([[5]], [[5]])
+        while link.is_open:
+            await asyncio.sleep(0.005)
+        assert not limits.is_up
+
+    asyncio.run(run())

@@ -38,6 +38,8 @@ _STEADY: Final = 10.0
 _CONNECT_TIMEOUT: Final = 2.0
 _GIVEN_UP: Final = 2.0
 """Seconds of silence after which a connection is replaced: the peer may be gone without closing it."""
+_LAST_QUESTION: Final = 5.0
+"""Seconds without a question after which no exchange uses a configuration any more that was replaced."""
 _FAULT: Final = "a request failed behind the limits that are shared"
 _PROBE: Final = [argument(b"portico:limit:probe")], [b"".join(map(argument, (b"1000000", b"1", b".")))]
 
@@ -88,6 +90,8 @@ class SharedLimits:
         self._gathered: list[Question] = []
         self._calls: deque[_Call] = deque()
         self._watching = False
+        self._asked = loop.time()
+        """When it was asked last."""
         self._refused: Generations[bytes, tuple[float, float]] = Generations(_REFUSED)
         self._silent_since: float | None = None
         self._late_since: float | None = None
@@ -127,7 +131,8 @@ class SharedLimits:
         if not self.is_up:  # since they asked
             _go_on_without(questions)
             return
-        call = _Call(questions, self._loop.time() + self.timeout)
+        self._asked = now = self._loop.time()
+        call = _Call(questions, now + self.timeout)
         self._calls.append(call)
         keys = [key for question in questions for key in question.keys]
         arguments = [each for question in questions for each in question.arguments]
@@ -235,6 +240,17 @@ class SharedLimits:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CONNECT_TIMEOUT):
                 await self._tried.wait()
+
+    def retire(self) -> None:
+        """Close once nobody has asked for a while: exchanges go by the snapshot that they began with."""
+        self._asked = self._loop.time()
+        self._loop.call_later(_LAST_QUESTION, self._close_unasked)
+
+    def _close_unasked(self) -> None:
+        if self._calls or self._gathered or self._loop.time() - self._asked < _LAST_QUESTION:
+            self._loop.call_later(_LAST_QUESTION, self._close_unasked)
+        else:
+            self.close()
 
     def close(self) -> None:
         """Close the connection to Redis."""

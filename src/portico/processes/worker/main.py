@@ -22,6 +22,7 @@ from portico.net.tls.certificates import CertificateError
 from portico.observe.access_log import AccessLog
 from portico.observe.events import configure_events
 from portico.observe.metrics import Metrics
+from portico.policies.counters.shared_limits import SharedLimits
 from portico.processes.ipc import channel
 from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners
 from portico.processes.ipc.notices import FAILING, SERVING, Notices
@@ -33,7 +34,7 @@ from portico.proxy.gateway import Gateway
 from portico.proxy.headers.forwarded import is_in
 from portico.proxy.overload import Overload
 from portico.proxy.redirect import Redirect
-from portico.snapshot.builder import SnapshotBuilder
+from portico.snapshot.builder import Counting, SnapshotBuilder
 from portico.wire.deadlines import Deadlines
 from portico.wire.entrance import Entrance
 from portico.wire.frontend import Limits
@@ -50,8 +51,6 @@ _LAST_HANDSHAKES: Final = 0.2
 """Seconds from when the supervisor turns new connections away until those that had begun have come in."""
 _NEWS_TIMEOUT: Final = 1.0
 """Seconds that a worker waits to hear from control before it serves: of how instances are, and which are registered."""
-_LAST_QUESTIONS: Final = 5.0
-"""Seconds after which nobody asks a Redis any more that was named before: requests hold on to their snapshot."""
 _REPORT_PAUSE: Final = 10.0
 """Seconds without a report of totals after one that failed."""
 _TRIAL: Final = 5.0
@@ -110,8 +109,7 @@ class _Worker:
             self.runtime.control_socket,
             self.local_answers,
             self.metrics,
-            shared=self.shared,
-            table=bucket_table(config.gateway, self.runtime),
+            Counting(self.shared, bucket_table(config.gateway, self.runtime)),
             ejected=self._report_ejection,
         )
         self.builder.live.learn(self.runtime.found())
@@ -348,12 +346,20 @@ class _Worker:
         try:
             with without_collections():
                 config = await in_slices(loading(dumped))
-                await self._share_limits(config)
-                self.gateway.snapshot = await in_slices(self.builder.building(config, generation))
+            shared = await self._shared_for(config)
+            try:
+                counting = Counting(shared, bucket_table(config.gateway, self.runtime))
+                with without_collections():
+                    snapshot = await in_slices(self.builder.building(config, generation, counting))
+            except BaseException:
+                if shared is not None and shared is not self.shared:
+                    shared.close()
+                raise
         except CertificateError as error:
             logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
             return str(error)
-        self.config = config
+        self.gateway.snapshot, self.config = snapshot, config
+        self._share_limits(shared)
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
         for entrance in self.entrances:
             entrance.server.change_limits(_limits(config.gateway))
@@ -364,17 +370,22 @@ class _Worker:
         await in_slices(replaced)
         return ""
 
-    async def _share_limits(self, config: Config) -> None:
-        """Count in another Redis from the next snapshot on, if the configuration names another."""
-        if config.gateway.redis_url != self.config.gateway.redis_url:
-            replaced, self.shared = self.shared, shared_limits(config.gateway, self.metrics.limit_fallbacks, self.loop)
-            self.builder.shared, self.builder.table = self.shared, bucket_table(config.gateway, self.runtime)
-            if self.shared is not None:
-                await self.shared.start()
-            if replaced is not None:
-                self.loop.call_later(_LAST_QUESTIONS, replaced.close)
-        elif self.shared is not None:
-            self.shared.timeout = config.gateway.redis_timeout
+    async def _shared_for(self, config: Config) -> SharedLimits | None:
+        """Limits in the Redis that a configuration names: those that are there, or connected to another one."""
+        if config.gateway.redis_url == self.config.gateway.redis_url:
+            return self.shared
+        shared = shared_limits(config.gateway, self.metrics.limit_fallbacks, self.loop)
+        if shared is not None:
+            await shared.start()
+        return shared
+
+    def _share_limits(self, shared: SharedLimits | None) -> None:
+        """Go by this Redis as the snapshot does that has just come into use; running exchanges may ask the last one."""
+        replaced, self.shared = self.shared, shared
+        if shared is not None:
+            shared.timeout = self.config.gateway.redis_timeout
+        if replaced is not None and replaced is not shared:
+            replaced.retire()
 
     def _report_ejection(self, upstream: str, url: str, after_failure: bool) -> None:
         """Control without an answer: while it is away, so are active checks."""
