@@ -1,1 +1,1 @@
-"""HTTP on sockets: what both of its sides and protocols share. It does not depend on the gateway."""
+"""Sockets and HTTP: what both sides and all protocols share. It does not depend on the gateway."""
