@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from portico.core.clients import plain
+
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 LIMIT: Final = 2048
 """Bytes of a whole header of version 2, its extensions (TLVs) included."""
@@ -75,7 +77,7 @@ def _line(data: bytes) -> Header | None:
     ports = int(match[4]), int(match[5])
     if max(ports) > 65535:
         raise HeaderError("a PROXY line with a port that is none")
-    return Header(end + 2, Origin(_plain(addresses[0]), ports[1]))
+    return Header(end + 2, Origin(str(plain(addresses[0])), ports[1]))
 
 
 def _binary(data: bytes) -> Header | None:
@@ -99,12 +101,7 @@ def _binary(data: bytes) -> Header | None:
 def _origin(family: int, block: bytes) -> Origin | None:
     """Source addresses come first, then destinations, then the ports in the same order."""
     if family == 0x11:
-        return Origin(_plain(ipaddress.IPv4Address(block[:4])), int.from_bytes(block[10:12], "big"))
+        return Origin(str(ipaddress.IPv4Address(block[:4])), int.from_bytes(block[10:12], "big"))
     if family == 0x21:
-        return Origin(_plain(ipaddress.IPv6Address(block[:16])), int.from_bytes(block[34:36], "big"))
+        return Origin(str(plain(ipaddress.IPv6Address(block[:16]))), int.from_bytes(block[34:36], "big"))
     return None
-
-
-def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    """An IPv4 client of a dual-stack balancer is the same client."""
-    return str(getattr(address, "ipv4_mapped", None) or address)

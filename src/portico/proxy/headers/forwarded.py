@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
+from portico.core.clients import parsed
 from portico.core.exchange import Client
 from portico.core.messages import Fields
 from portico.proxy.headers.client_certificate import certificate_line
@@ -63,18 +64,9 @@ class Peer:
         self.lines = b"\r\n".join(lines)
 
 
-def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An address without its zone, IPv4-mapped ones as IPv4; None if `text` is not an address."""
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
 def is_in(text: str, networks: Sequence[Network]) -> bool:
     """Whether the address `text` is inside one of `networks`."""
-    address = _parsed(text)
+    address = parsed(text)
     return address is not None and any(address in network for network in networks)
 
 
@@ -94,7 +86,7 @@ def client_behind(fields: Fields, peer: Peer, networks: Sequence[Network]) -> st
         fields = _translated(fields, networks)
     client = peer.client_ip
     for entry in reversed(b",".join(fields.all(b"x-forwarded-for")).split(b",")):
-        address = _parsed(_without_port(entry.strip().decode("latin-1")))
+        address = parsed(_without_port(entry.strip().decode("latin-1")))
         if address is None:
             break  # what is further left comes from an untrusted peer
         client = str(address)
@@ -137,7 +129,7 @@ def _translated(fields: Fields, networks: Sequence[Network]) -> Fields:
     elements = parse_forwarded(b",".join(fields.all(b"forwarded")))
     outermost = None
     for element in reversed(elements):
-        address = _parsed(_without_port(element.node.decode("latin-1")))
+        address = parsed(_without_port(element.node.decode("latin-1")))
         if address is None:
             break
         outermost = element

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Final
 
+from portico.core.clients import parsed
 from portico.core.errors import MessageError
 from portico.core.exchange import Client, Receiver, Sink
 from portico.core.faults import FAULTS, contain
@@ -826,8 +827,8 @@ def _client_of(transport: asyncio.BaseTransport, origin: Origin | None) -> Clien
     local: Any = transport.get_extra_info("sockname")
     tls: Any = transport.get_extra_info("ssl_object")
     address = str(peer[0]) if isinstance(peer, tuple) else ""
-    if address.startswith("::ffff:") and "." in address:
-        address = address[7:]  # an IPv4 client on a dual-stack socket is the same client
+    if address.startswith("::ffff:"):
+        address = str(parsed(address) or address)
     port = int(local[1]) if isinstance(local, tuple) else 0
     if origin is not None:
         address, port = origin.address, origin.port
