@@ -11,6 +11,15 @@ from types import FrameType
 from typing import Any, Final
 
 import portico
+from portico.core.faults import contain
+from portico.proxy import gateway
+from portico.proxy.waiting import WaitingForPermit
+from portico.upstreams.host_name import HostName
+from portico.wire import deadlines
+from portico.wire.deadlines import Deadlines
+from portico.wire.frontend import Frontend
+from portico.wire.http1.client import _contained
+from portico.wire.turn import Turn, TurnProtocol
 
 from .case import Answer
 from .house import House
@@ -19,11 +28,12 @@ from .plan import TOKEN
 _SOURCE: Final = str(Path(portico.__file__).parent)
 _BUILDING: Final = tuple(f"{_SOURCE}/{name}/" for name in ("config", "snapshot"))
 _EXEMPT: Final = frozenset(
-    {
-        *("contain", "_contained", "Turn.hear", "Turn.plan", "Turn.settle", "Turn._write"),
-        *("TurnProtocol.process_all", "TurnProtocol.write_all", "Deadlines._insert", "Deadlines._remove", "_slot"),
-        *("HostName.answered", "WaitingForPermit.finished", "Frontend.release", "_some_ids"),
-    }
+    each.__qualname__
+    for each in (
+        *(contain, _contained, Turn.process, Turn.plan, Turn.settle, Turn._write),
+        *(TurnProtocol.process_all, TurnProtocol.write_all, Deadlines._insert, Deadlines._remove, deadlines._slot),
+        *(HostName.answered, WaitingForPermit.finished, Frontend.release, gateway._some_ids),
+    )
 )
 """What contains faults itself, or cannot fail in any way but by being called."""
 _GOOD: Final = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -93,7 +103,7 @@ def _check_others_are_served(house: House, where: str) -> None:
     house.case.dials = "o"
     for path in ("/api/plain/", "/api/open/", "/api/guarded/", "/livez"):
         request = f"GET {path} HTTP/1.1\r\nHost: a\r\nX-Key: new\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
-        client = house.connect([request.encode()])
+        newcomer = house.connect([request.encode()])
         house.settle()
-        heard = bytes(client.line.heard)
+        heard = bytes(newcomer.line.heard)
         assert heard.startswith(b"HTTP/1.1 200"), f"{where}: a new client of {path} got {heard[:80]!r}"
