@@ -48,6 +48,7 @@ class Waiting(Exchange):
         self.answer(Refusal(error.reason, error.detail))
 
     def finished(self, failure: str | None) -> None:
+        self.over = True
         try:
             self.end()
         finally:
@@ -57,6 +58,7 @@ class Waiting(Exchange):
         """The exchange may go on; the next receiver gets the part of the body that arrived meanwhile."""
         if self.over:
             return
+        self.over = True
         stream = self.exchange.stream
         try:
             self.end()
@@ -75,6 +77,7 @@ class Waiting(Exchange):
         """The exchange goes no further."""
         if self.over:
             return
+        self.over = True
         stream = self.exchange.stream
         try:
             self.end()
@@ -85,8 +88,7 @@ class Waiting(Exchange):
             self._fail()
 
     def end(self) -> None:
-        """Stop waiting."""
-        self.over = True
+        """Release what was waited for; called when the wait is over, again where that failed."""
 
     def faulted(self) -> None:
         """Not even the failure could be answered: the connection is aborted."""
@@ -120,7 +122,6 @@ class WaitingForVerdict(Waiting):
             self.answer(answer)
 
     def end(self) -> None:
-        self.over = True
         pending, self.pending = self.pending, None  # a reference cycle: only the collector would free the two
         if pending is not None:
             pending.cancel()
@@ -159,7 +160,6 @@ class WaitingForPermit(Waiting):
             self.limit.leave()
 
     def end(self) -> None:
-        self.over = True
         self.limit.forget(self)
         if self.timer is not None:
             self.timer.cancel()
