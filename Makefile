@@ -27,10 +27,10 @@ run: $(VENV)/run ## Start three sample services and the gateway; Ctrl-C stops th
 	@$(BIN)/portico demo
 
 test: $(VENV)/dev ## Run every test
-	@$(BIN)/pytest -n $(JOBS) --dist loadscope
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 unit: $(VENV)/dev ## Run all tests but tests/live, which start gateways and take most of the time
-	@$(BIN)/pytest -n $(JOBS) --dist loadscope --ignore tests/live
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal --ignore tests/live
 
 fuzz: $(VENV)/dev ## Try random input for MINUTES (10); SEED repeats a run
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
