@@ -37,7 +37,7 @@ _LARGE: Final = pattern(2 << 20)
 _DOWNLOAD: Final = pattern(40 * PIECE)
 _EVENTS: Final = 20
 _EVENT: Final = re.compile(rb"data: (\d+) \d+\n\n")
-_GOING_AWAY: Final = 1001
+_RESTART: Final = 1012
 
 
 class Load:
@@ -218,9 +218,9 @@ async def _is_echoed(talk: Talk, text: bytes) -> bool:
     talk.say(encode(TEXT, text))
     frame = await talk.hear()
     if frame.opcode == CLOSE:
-        if frame.code != _GOING_AWAY:
+        if frame.code != _RESTART:
             raise Failure(f"closed with {frame.code}")
-        talk.say(closing(_GOING_AWAY))
+        talk.say(closing(_RESTART))
         return False
     _expect(frame.payload == text)
     return True

@@ -69,9 +69,11 @@ class WatchedGateway(Gateway):
 
     seen: dict[Any, list[Seen]]
 
-    def begin(self, stream: Stream, request: RequestHead, content: bytes, now: float) -> None:
+    def begin(
+        self, stream: Stream, request: RequestHead, content: bytes, now: float, refusal: policies.Policy | None = None
+    ) -> None:
         self.seen.setdefault(stream, []).append(Seen(request))
-        super().begin(stream, request, content, now)
+        super().begin(stream, request, content, now, refusal)
 
     def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
         self.seen.setdefault(stream, []).append(Seen(None))

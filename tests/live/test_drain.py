@@ -7,8 +7,9 @@ import threading
 
 import pytest
 
-from support.backend import Backend
-from support.client import Wire
+from support.backend import Backend, Connection
+from support.client import Wire, request
+from support.messages import read_head
 from support.traffic import config, traffic
 from support.world import Gateway
 
@@ -23,6 +24,41 @@ def test_whoever_is_let_in_is_served_to_the_very_end(backend: Backend, workers: 
     assert driven.dropped == []
     assert set(driven.statuses) == {200}
     assert driven.refused.is_set()
+
+
+def test_what_has_not_ended_by_then_is_told_so(backend: Backend) -> None:
+    """Nobody is called a client that left: the log says who ended it, and the status that the client saw."""
+    begun = threading.Semaphore(0)
+
+    def endless(connection: Connection) -> None:
+        asked = connection.next_request()
+        assert asked is not None
+        if "stream" in asked.target:
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        begun.release()
+        connection.wait_for_end()
+
+    backend.script = endless
+    with (
+        Gateway(config(backend, 1, drain_timeout="300ms")) as gateway,
+        gateway.wire() as stream,
+        gateway.wire() as late,
+    ):
+        stream.send(request("GET", "/api/echo/stream"))
+        head = read_head(stream.file)
+        assert head is not None
+        late.send(request("GET", "/api/echo/late"))
+        for _ in range(2):
+            assert begun.acquire(timeout=20)
+        gateway.signal(signal.SIGTERM)
+        answer = late.receive()
+        assert (answer.status, answer.json()["reason"]) == (503, "drain_timeout")
+        assert answer.get("connection") == "close"
+        assert not stream.rest().endswith(b"0\r\n\r\n"), "it is seen to be cut"
+        gateway.stop()
+        lines = {line["path"]: (line["status_code"], line["reason"]) for line in gateway.log()}
+    assert lines["/api/echo/stream"] == (200, "drain_timeout")
+    assert lines["/api/echo/late"] == (503, "drain_timeout")
 
 
 def test_a_balancer_that_watches_readiness_sees_nothing_fail(backend: Backend) -> None:

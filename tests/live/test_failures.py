@@ -6,12 +6,13 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
 from support.backend import Backend, Connection, Refusing, Script, content, well_behaved
 from support.client import request
-from support.messages import CutShortError
+from support.messages import CutShortError, read_head
 from support.scripts import hangs, hung, resets, sends
 from support.sockets import full_port
 from support.world import Gateway, until
@@ -25,6 +26,16 @@ def starts_and_stalls(connection: Connection) -> None:
     connection.next_request()
     connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
     connection.wait_for_end()
+
+
+HALF_IS_HERE = threading.Event()
+
+
+def breaks_later(connection: Connection) -> None:
+    connection.next_request()
+    connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+    assert HALF_IS_HERE.wait(20)
+    connection.send(b"4\r\nmore\r\nXYZ\r\n")
 
 
 SCRIPTS: dict[str, Script] = {
@@ -44,6 +55,9 @@ SCRIPTS: dict[str, Script] = {
     "short-body": sends(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"),
     "short-chunks": sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"),
     "bad-chunks": sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nXYZ\r\n"),
+    "bad-first-chunk": sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\nok\r\n0\r\n\r\n"),
+    "bad-trailer": sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nno trailer\r\n\r\n"),
+    "bad-later": breaks_later,
     "stalls": starts_and_stalls,
     "surplus": sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"),
 }
@@ -95,6 +109,9 @@ World = tuple[Gateway, dict[str, Backend]]
         ("bare-lf", 502, {"upstream_malformed", "upstream_reset"}),
         ("splitting", 502, "upstream_malformed"),
         ("switching", 502, "upstream_malformed"),
+        ("bad-chunks", 502, "upstream_malformed"),
+        ("bad-first-chunk", 502, "upstream_malformed"),
+        ("bad-trailer", 502, "upstream_malformed"),
     ],
 )
 def test_a_service_that_gives_no_answer(world: World, name: str, status: int, reason: str | set[str]) -> None:
@@ -121,21 +138,33 @@ def test_endless_interim_responses_end(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [
-        ("short-body", "upstream_reset"),
-        ("short-chunks", "upstream_reset"),
-        ("bad-chunks", "upstream_malformed"),
-        ("stalls", "upstream_timeout"),
-    ],
+    [("short-body", "upstream_reset"), ("short-chunks", "upstream_reset"), ("stalls", "upstream_timeout")],
 )
 def test_a_cut_body_is_seen_to_be_cut(world: World, name: str, reason: str) -> None:
+    """Or the whole is a 502, where the end came with the head."""
     gateway, backends = world
     before = len(backends[name].requests)
-    with gateway.wire() as wire, pytest.raises((CutShortError, ConnectionResetError)):
-        wire.ask("GET", f"/api/{name}/cut")
+    status = 200
+    with gateway.wire() as wire, suppress(CutShortError, ConnectionResetError):
+        status = wire.ask("GET", f"/api/{name}/cut").status
+        assert status == 502
     line = gateway.logged_path(f"/api/{name}/cut")
-    assert (line["status_code"], line["reason"]) == (200, reason)
+    assert (line["status_code"], line["reason"]) == (status, reason)
     assert len(backends[name].requests) == before + 1, "what was begun is not sent again"
+
+
+def test_what_was_right_before_a_fault_arrives(world: World) -> None:
+    gateway, _ = world
+    with gateway.wire() as wire:
+        wire.send(request("GET", "/api/bad-later/x"))
+        head = read_head(wire.file)
+        assert head is not None
+        assert head.status == 200
+        assert wire.file.readline() == b"4\r\n"
+        HALF_IS_HERE.set()
+        assert wire.rest() == b"half\r\n4\r\nmore\r\n"
+    line = gateway.logged_path("/api/bad-later/x")
+    assert (line["status_code"], line["reason"]) == (200, "upstream_malformed")
 
 
 def test_bytes_behind_a_response_reach_nobody(world: World) -> None:

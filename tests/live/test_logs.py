@@ -99,7 +99,7 @@ def test_an_exchange_that_the_client_left(backend: Backend) -> None:
                     assert wire.file.readline().startswith(b"HTTP/1.1 200")
             line = gateway.logged_path(f"/api/echo/{name}")
             assert line["reason"] == "client_closed"
-            assert line["status_code"] == 499, f"left {name} the response"
+            assert line["status_code"] == (499 if name == "before" else 200), f"left {name} the response"
         with gateway.wire() as wire:
             wire.send(request("POST", "/api/echo/half", "Content-Length: 10") + b"half")
         line = gateway.logged_path("/api/echo/half")

@@ -12,6 +12,7 @@ import jwt
 import pytest
 
 from support.backend import Backend
+from support.client import request
 from support.messages import Message
 from support.tokens import SECRET, bearer, token
 from support.world import Gateway, until
@@ -58,6 +59,9 @@ def cors() -> Iterator[tuple[Gateway, Backend]]:
             yield gateway, backend
 
 
+OWN_FIELDS = ("Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID")
+
+
 def preflight(
     gateway: Gateway, target: str, origin: str, method: str = "PUT", headers: str = "x-own, authorization"
 ) -> Message:
@@ -97,7 +101,7 @@ def test_named_origins(cors: tuple[Gateway, Backend], origin: str) -> None:
     answer = gateway.get("/api/named/x", f"Origin: {origin}")
     assert answer.get("access-control-allow-origin") == origin
     assert answer.get("access-control-allow-credentials") == "true"
-    assert answer.get("access-control-expose-headers") == "X-Total"
+    assert answer.get("access-control-expose-headers") == ", ".join(("X-Total", *OWN_FIELDS))
     assert "origin" in listed(answer, "vary")
     asked = preflight(gateway, "/api/named/x", origin)
     assert asked.status == 204
@@ -161,6 +165,19 @@ def test_refusals_can_be_read_by_the_page_too(cors: tuple[Gateway, Backend]) -> 
     answer = gateway.get("/api/guarded/x", "Origin: https://app.test")
     assert answer.status == 401
     assert answer.get("access-control-allow-origin") == "*"
+
+
+def test_a_body_that_is_too_large_is_refused_as_a_request_of_its_route(cors: tuple[Gateway, Backend]) -> None:
+    """A page can read the refusal, the log names the service, and a token is asked for first."""
+    gateway, _ = cors
+    for target, status in (("/api/named/large", 413), ("/api/guarded/large", 401)):
+        with gateway.wire() as wire:
+            wire.send(request("POST", target, "Origin: https://app.test", "Content-Length: 999999999"))
+            answer = wire.receive()
+            assert (answer.status, answer.get("connection")) == (status, "close")
+        assert answer.get("access-control-allow-origin") in ("https://app.test", "*")
+        line = gateway.logged_path(target)
+        assert (line["status_code"], line["service"]) == (status, target.split("/")[2])
 
 
 # ---- rate limits

@@ -15,7 +15,7 @@ from support.traffic import config, traffic
 from support.websocket import WebSocket, echo
 from support.world import Gateway, until
 
-GOING_AWAY = b"\x03\xe9"
+RESTART = b"\x03\xf4"
 
 
 def said(gateway: Gateway, words: str) -> bool:
@@ -51,7 +51,7 @@ class Mixed:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_nothing_is_lost_under_load(backend: Backend, workers: int) -> None:
-    """New connections, kept ones, a download under way and readiness all go on; a WebSocket is closed with 1001."""
+    """New connections, kept ones, a download under way and readiness all go on; a WebSocket is closed with 1012."""
     backend.script = mixed = Mixed()
     over = threading.Event()
     kept: list[tuple[int, str | None]] = []
@@ -94,7 +94,7 @@ def test_nothing_is_lost_under_load(backend: Backend, workers: int) -> None:
                 gateway.signal(signal.SIGUSR1)
                 frame = ws.hear()
                 assert frame is not None
-                assert (frame.opcode, frame.payload) == (CLOSE, GOING_AWAY)
+                assert (frame.opcode, frame.payload) == (CLOSE, RESTART)
                 ws.say(CLOSE, frame.payload)
                 mixed.go_on.set()
                 assert running.rest().endswith(b"\r\n\r\nhalfhalf")

@@ -25,6 +25,8 @@ from support.world import Gateway, socket_inodes, until
 
 GONE = Frame(CLOSE, b"\x03\xe9")
 """1001: going away."""
+RESTART = Frame(CLOSE, b"\x03\xf4")
+"""1012: service restart."""
 
 
 class Service:
@@ -56,14 +58,14 @@ def foo(connection: Connection) -> None:
     connection.send(bytes(connection.received[head:]))
 
 
-def gone(frame: Frame | None) -> bool:
-    return frame is not None and (frame.opcode, frame.payload) == GONE[:2]
+def is_goodbye(frame: Frame | None, goodbye: Frame) -> bool:
+    return frame is not None and (frame.opcode, frame.payload) == goodbye[:2]
 
 
-def answer_goodbye(ws: WebSocket) -> None:
-    """The client's part when a WebSocket is closed with 1001."""
-    assert ws.hear() == GONE
-    ws.say(CLOSE, GONE.payload)
+def answer_goodbye(ws: WebSocket, goodbye: Frame) -> None:
+    """The client's part when the gateway closes a WebSocket."""
+    assert ws.hear() == goodbye
+    ws.say(CLOSE, goodbye.payload)
     assert ws.hear() is None
 
 
@@ -247,11 +249,11 @@ def test_silence_ends_it_with_1001() -> None:
         with Gateway({"services": {"echo": plain, "raw": {**plain, "upgrades": ["foo"]}}}) as gateway:
             with WebSocket(gateway.port, "/api/echo/x") as ws:
                 assert echoes(ws)
-                answer_goodbye(ws)
+                answer_goodbye(ws, GONE)
             line = gateway.logged_path("/api/echo/x")
             assert (line["status_code"], line["reason"]) == (101, "tunnel_idle")
             until(lambda: service.ends, "the service sees the end")
-            assert gone(service.ends[0])
+            assert is_goodbye(service.ends[0], GONE)
             with WebSocket(gateway.port, "/api/echo/mute") as ws:  # who does not answer is not waited for
                 assert ws.hear() == GONE
                 assert ws.hear() is None
@@ -286,10 +288,10 @@ def test_a_drain_closes_every_websocket() -> None:
         assert all(echoes(ws) for ws in sockets)
         gateway.signal(signal.SIGTERM)
         for ws in sockets:
-            answer_goodbye(ws)
+            answer_goodbye(ws, RESTART)
         gateway.stop()
         until(lambda: len(service.ends) == 50, "every end is seen")
-        assert all(gone(end) for end in service.ends)
+        assert all(is_goodbye(end, RESTART) for end in service.ends)
         lines = [line for line in gateway.log() if line["path"] == "/api/echo/x"]
         assert [(line["status_code"], line["reason"]) for line in lines] == [(101, "going_away")] * 50
 
@@ -306,7 +308,7 @@ def test_a_frame_under_way_is_completed_before_the_goodbye() -> None:
         connection.send(outward[50_000:] + encode(TEXT, b"too late", mask=b""))
         heard.extend((hear(connection), hear(connection)))
         goodbye_came.set()
-        say(connection, CLOSE, GONE.payload)
+        say(connection, CLOSE, RESTART.payload)
 
     with Backend(service) as backend, Gateway({"services": {"echo": backend}}) as gateway:
         with WebSocket(gateway.port, "/api/echo/x") as ws, gateway.wire() as idle:
@@ -318,15 +320,15 @@ def test_a_frame_under_way_is_completed_before_the_goodbye() -> None:
             draining.set()
             ws.send(inward[40_000:] + encode(TEXT, b"too late"))
             assert ws.hear() == Frame(BINARY, content(100_000))
-            answer_goodbye(ws)
+            answer_goodbye(ws, RESTART)
             assert goodbye_came.wait(20)
             assert heard[0] == Frame(BINARY, content(70_000), masked=True)
-            assert gone(heard[1])
+            assert is_goodbye(heard[1], RESTART)
         gateway.stop()
 
 
 def test_a_websocket_that_is_being_closed_is_left_to_it() -> None:
-    """When the drain comes between a close frame and its answer, the client gets the answer and no 1001."""
+    """When the drain comes between a close frame and its answer, the client gets the answer and no 1012."""
     draining = threading.Event()
 
     def slow(connection: Connection) -> None:
@@ -472,5 +474,5 @@ def test_a_websocket_over_tls(tmp_path: Path) -> None:
         with WebSocket(gateway.port, "/api/echo/x", sock=secure()) as ws:
             assert echoes(ws)
             gateway.signal(signal.SIGTERM)
-            answer_goodbye(ws)
+            answer_goodbye(ws, RESTART)
         gateway.stop()

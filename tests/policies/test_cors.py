@@ -13,6 +13,8 @@ from portico.policies.policy import Context, State
 from .exchanges import exchange
 
 APP = "https://app.example.com"
+OWN = "Retry-After, RateLimit, RateLimit-Policy, X-Request-ID"
+SHOWN = f"Access-Control-Expose-Headers: {OWN}"
 
 
 def ask(settings: dict[str, Any], *lines: str, method: str = "GET") -> tuple[Answer | None, list[str]]:
@@ -28,15 +30,28 @@ def ask(settings: dict[str, Any], *lines: str, method: str = "GET") -> tuple[Ans
     ("settings", "lines", "told"),
     [
         ({}, [], ["Access-Control-Allow-Origin: *"]),
-        ({}, [f"Origin: {APP}"], ["Access-Control-Allow-Origin: *"]),
-        ({"allow_credentials": True}, [f"Origin: {APP}"], ["Access-Control-Allow-Origin: *"]),
+        ({}, [f"Origin: {APP}"], ["Access-Control-Allow-Origin: *", SHOWN]),
+        ({"allow_credentials": True}, [f"Origin: {APP}"], ["Access-Control-Allow-Origin: *", SHOWN]),
         (
             {"expose_headers": ["X-A", "X-B"]},
             [f"Origin: {APP}"],
-            ["Access-Control-Allow-Origin: *", "Access-Control-Expose-Headers: X-A, X-B"],
+            ["Access-Control-Allow-Origin: *", f"Access-Control-Expose-Headers: X-A, X-B, {OWN}"],
+        ),
+        (
+            {"expose_headers": ["ratelimit", "X-A"]},
+            [f"Origin: {APP}"],
+            [
+                "Access-Control-Allow-Origin: *",
+                "Access-Control-Expose-Headers: ratelimit, X-A, Retry-After, RateLimit-Policy, X-Request-ID",
+            ],
+        ),
+        (
+            {"expose_headers": ["*"]},
+            [f"Origin: {APP}"],
+            ["Access-Control-Allow-Origin: *", "Access-Control-Expose-Headers: *"],
         ),
         ({"allow_origins": [APP]}, [], ["Vary: Origin"]),
-        ({"allow_origins": [APP]}, [f"Origin: {APP}"], ["Vary: Origin", f"Access-Control-Allow-Origin: {APP}"]),
+        ({"allow_origins": [APP]}, [f"Origin: {APP}"], ["Vary: Origin", f"Access-Control-Allow-Origin: {APP}", SHOWN]),
         ({"allow_origins": [APP]}, ["Origin: https://evil.example"], ["Vary: Origin"]),
         ({"allow_origins": [APP]}, ["Origin: null"], ["Vary: Origin"]),
         ({"allow_origins": [APP]}, [f"Origin: {APP}", "Origin: https://evil.example"], ["Vary: Origin"]),
@@ -45,7 +60,7 @@ def ask(settings: dict[str, Any], *lines: str, method: str = "GET") -> tuple[Ans
         (
             {"allow_origins": [APP], "allow_credentials": True},
             [f"Origin: {APP}"],
-            ["Vary: Origin", f"Access-Control-Allow-Origin: {APP}", "Access-Control-Allow-Credentials: true"],
+            ["Vary: Origin", f"Access-Control-Allow-Origin: {APP}", "Access-Control-Allow-Credentials: true", SHOWN],
         ),
         ({"allow_origins": [APP], "allow_credentials": True}, ["Origin: https://evil.example"], ["Vary: Origin"]),
     ],

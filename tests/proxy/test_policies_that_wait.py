@@ -470,9 +470,9 @@ def test_the_end_of_the_drain_ends_it() -> None:
     with scene(Waiting()) as own:
         own.say(GET)
         own.house.server.draining = True
-        own.then(own.house.server.abort)
+        own.then(own.house.server.cut)
         assert own.policy.cancelled == 1
-        assert own.seen() == [(499, "client_closed", ["client_closed"])]
+        assert own.seen() == [(503, "drain_timeout", [None])]
 
 
 def test_the_end_of_the_loop_ends_it_and_its_exchange_is_observed() -> None:

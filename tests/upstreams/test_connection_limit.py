@@ -33,7 +33,7 @@ class Reached:
     async def begin(self) -> UpstreamConnection:
         """An exchange is sent to it."""
         self.instance.in_flight += 1
-        connection = self.instance.take(recently_used=False)
+        connection = self.instance.take(only_once=False)
         if connection is None:
             connection = await self.instance.connect(5.0)
             self.opened.append(connection)

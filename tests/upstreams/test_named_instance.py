@@ -49,7 +49,7 @@ class Town:
 
     async def request(self) -> UpstreamConnection:
         """A connection as an exchange gets it: an idle one, or a new one."""
-        return self.instance.take(recently_used=False) or await self.connect()
+        return self.instance.take(only_once=False) or await self.connect()
 
     async def visit(self, times: int) -> Counter[str]:
         """So many exchanges, one after the other; which addresses got them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import cast
 
@@ -39,6 +40,7 @@ class FakeConnection:
         self.alive = True
         self.closed = False
         self.pending = b""
+        self.socket: socket.socket | None = None
 
     @property
     def transport(self) -> FakeConnection:
@@ -46,6 +48,9 @@ class FakeConnection:
 
     def is_closing(self) -> bool:
         return self.closed or not self.alive
+
+    def get_extra_info(self, name: str) -> socket.socket | None:
+        return self.socket if name == "socket" else None
 
     def is_alive(self) -> bool:
         return not self.is_closing()
@@ -265,7 +270,7 @@ def test_the_last_used_connection_is_taken_first(clock: Clock) -> None:
     first, second = FakeConnection(), FakeConnection()
     for connection in (first, second):
         instance.give_back(connection.as_connection())
-    taken: list[object] = [instance.take(recently_used=False) for _ in range(3)]
+    taken: list[object] = [instance.take(only_once=False) for _ in range(3)]
     assert taken == [second, first, None]
 
 
@@ -275,7 +280,7 @@ def test_a_connection_on_which_something_came_unasked_is_closed_rather_than_take
     for connection in (first, second):
         instance.give_back(connection.as_connection())
     second.pending = b"?"
-    assert instance.take(recently_used=False) is cast(object, first)
+    assert instance.take(only_once=False) is cast(object, first)
     assert second.closed
     assert not first.closed
 
@@ -286,18 +291,83 @@ def test_dead_connections_are_passed_over(clock: Clock) -> None:
     for connection in (first, second):
         instance.give_back(connection.as_connection())
     second.alive = False
-    assert instance.take(recently_used=False) is cast(object, first)
-    assert instance.take(recently_used=False) is None
+    assert instance.take(only_once=False) is cast(object, first)
+    assert instance.take(only_once=False) is None
 
 
-@pytest.mark.parametrize(("age", "recently_used", "taken"), [(0.5, True, True), (2.0, True, False), (2.0, False, True)])
+@pytest.mark.parametrize(("age", "only_once", "taken"), [(0.5, True, True), (2.0, True, False), (2.0, False, True)])
 def test_a_request_that_must_not_be_sent_twice_wants_a_fresh_connection(
-    clock: Clock, age: float, recently_used: bool, taken: bool
+    clock: Clock, age: float, only_once: bool, taken: bool
 ) -> None:
     instance = make_instance()
     instance.give_back(FakeConnection().as_connection())
     clock.now += age
-    assert (instance.take(recently_used) is not None) == taken
+    assert (instance.take(only_once) is not None) == taken
+
+
+@pytest.mark.parametrize("only_once", [True, False])
+@pytest.mark.parametrize("said", [None, b"", b"unasked"])
+def test_a_request_that_must_not_be_sent_twice_is_sent_on_no_connection_that_has_ended(
+    clock: Clock, said: bytes | None, only_once: bool
+) -> None:
+    """The kernel knows of an end, or of unrequested bytes, before the event loop has read it."""
+    instance, connection = make_instance(), FakeConnection()
+    connection.socket, service = socket.socketpair()
+    with connection.socket, service:
+        instance.give_back(connection.as_connection())
+        if said is not None:
+            service.sendall(said)
+            service.shutdown(socket.SHUT_WR)
+        is_taken = instance.take(only_once) is not None
+    assert is_taken == (said is None or not only_once)
+    assert connection.closed != is_taken
+
+
+@pytest.mark.parametrize(
+    ("age", "only_once", "taken"),
+    [
+        (0.0, True, False),
+        (0.2, True, False),
+        (0.3, True, True),
+        (0.7, True, True),
+        (1.0, True, False),
+        (0.0, False, True),
+        (2.0, False, True),
+    ],
+)
+def test_after_a_5xx_a_connection_has_to_prove_that_it_stays_open(
+    clock: Clock, age: float, only_once: bool, taken: bool
+) -> None:
+    """uvicorn closes behind the answer to an unhandled exception, and does not say so."""
+    instance = make_instance()
+    instance.give_back(FakeConnection().as_connection(), is_doubtful=True)
+    clock.now += age
+    assert (instance.take(only_once) is not None) == taken
+    assert (instance.take(only_once=False) is not None) == (not taken), "it is kept for others"
+
+
+def test_a_doubtful_connection_is_the_last_choice(clock: Clock) -> None:
+    instance = make_instance()
+    sound, doubtful = FakeConnection(), FakeConnection()
+    instance.give_back(sound.as_connection())
+    instance.give_back(doubtful.as_connection(), is_doubtful=True)
+    taken: list[object] = [instance.take(only_once=False) for _ in range(3)]
+    assert taken == [sound, doubtful, None]
+
+
+def test_a_doubtful_connection_makes_room_and_ends_with_its_instance(clock: Clock) -> None:
+    instance = make_instance()
+    connections = [FakeConnection() for _ in range(3)]
+    for connection in connections:
+        instance.give_back(connection.as_connection(), is_doubtful=True)
+    instance.rebound(4.0, 2)
+    assert [connection.closed for connection in connections] == [True, False, False]
+    connections[1].alive = False
+    instance.prune()
+    assert instance.take(only_once=False) is cast(object, connections[2])
+    instance.give_back(connections[2].as_connection(), is_doubtful=True)
+    instance.close()
+    assert connections[2].closed
 
 
 @pytest.mark.parametrize(
@@ -313,7 +383,7 @@ def test_a_connection_is_kept_no_longer_than_either_side_wants(
     instance.give_back(connection.as_connection())
     assert connection.closed == (kept_for is None)
     assert deadlines.set_to == ({} if kept_for is None else {id(connection): clock.now + kept_for})
-    assert (instance.take(recently_used=False) is None) == (kept_for is None)
+    assert (instance.take(only_once=False) is None) == (kept_for is None)
 
 
 @pytest.mark.parametrize("end", [Instance.close, Instance.prune])
@@ -327,7 +397,7 @@ def test_what_is_idle_ends_with_the_instance_or_is_forgotten_when_dead(
         instance.give_back(connection.as_connection())
     end(instance)
     assert alive.closed == (end is Instance.close)
-    assert (instance.take(recently_used=False) is None) == (end is Instance.close)
+    assert (instance.take(only_once=False) is None) == (end is Instance.close)
 
 
 def test_a_refused_connection_is_told_by_its_leg(tmp_path_factory: pytest.TempPathFactory) -> None:

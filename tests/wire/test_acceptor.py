@@ -49,7 +49,7 @@ def test_who_was_let_in_before_the_end_is_served() -> None:
             client.close()
         assert not acceptor.is_opening()
         assert listening.fileno() == -1
-        http.abort()
+        http.cut()
         http.deadlines.close()
 
     asyncio.run(run())
@@ -65,7 +65,7 @@ def test_connections_come_one_by_one_while_it_runs() -> None:
             with socket.create_connection(listening.getsockname()) as client:
                 assert (await answer_to(client)).startswith(b"HTTP/1.1 200 ")
         acceptor.close()
-        http.abort()
+        http.cut()
         http.deadlines.close()
 
     asyncio.run(run())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portico.wire.websocket import GOING_AWAY, Frames, accepts, masked_going_away
+from portico.wire.websocket import GOING_AWAY, RESTART, Frames, accepts, close_frame, masked_close_frame
 from support import frames
 from support.frames import CLOSE, TEXT, closing, decode, encode
 
@@ -37,10 +37,11 @@ def test_a_handshake(key: bytes | None, accept: bytes | None, honest: bool) -> N
     assert accepts(key, accept) == honest
 
 
-def test_the_goodbye() -> None:
-    assert closing(1001, mask=b"") == GOING_AWAY
-    frame = decode(masked_going_away())
-    assert (frame.opcode, frame.code, frame.masked) == (CLOSE, 1001, True)
+@pytest.mark.parametrize("code", [GOING_AWAY, RESTART])
+def test_the_goodbye(code: int) -> None:
+    assert close_frame(code) == closing(code, mask=b"")
+    frame = decode(masked_close_frame(code))
+    assert (frame.opcode, frame.code, frame.masked) == (CLOSE, code, True)
 
 
 SIZES = st.sampled_from([0, 1, 2, 5, 124, 125, 126, 127, 300, 65535, 65536])

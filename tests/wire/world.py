@@ -240,6 +240,12 @@ class RecordingHandler:
         else:
             stream.read_body()
 
+    def begin_refused(self, stream: Stream, request: RequestHead, error: MessageError, now: float) -> None:
+        recorded = Recorded(stream, None, refused=error)
+        stream.receiver = recorded
+        self.exchanges.append(recorded)
+        say(stream, REASONS[error.reason], b"no")
+
     def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
         recorded = Recorded(stream, None, refused=error)
         stream.receiver = recorded

@@ -33,6 +33,7 @@ REASONS: Final[dict[str, int]] = {
     "upstream_reset": 502,
     "upstream_malformed": 502,
     "circuit_open": 503,
+    "drain_timeout": 503,
     "limits_unavailable": 503,
     "no_healthy_upstream": 503,
     "overloaded": 503,

@@ -103,6 +103,9 @@ class Stream(Protocol):
         that are its status line in HTTP/1.1 and field lines.
         """
 
+    def take_back(self) -> bool:
+        """Forget the response that has begun, if no byte of it was written yet; another may then be sent."""
+
     def abort(self, reason: str) -> None:
         """Abort a response that cannot be completed, so that the client sees that it is truncated."""
 
@@ -138,6 +141,9 @@ class Handler(Protocol):
 
         Where the request's `content` came with it, it is complete, and the receiver gets no body callbacks.
         """
+
+    def begin_refused(self, stream: Stream, request: RequestHead, error: MessageError, now: float) -> None:
+        """The same for a request whose content will not be read because of `error`, as a policy may say of another."""
 
     def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
         """No request could be read from `seen`. Must set `stream.receiver` and answer; then the connection closes."""

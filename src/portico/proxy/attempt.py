@@ -45,17 +45,18 @@ class Attempt:
         self.instance = self.connection = self.waiting = None
         self.sent_at = 0.0
 
-    def connect(self, instance: Instance, recently_used: bool, fresh_only: bool = False) -> None:
+    def connect(self, instance: Instance, only_once: bool, fresh_only: bool = False) -> None:
         """Count at `instance`, find an open connection to it or open one, and send.
 
-        With `recently_used` an idle connection must have been used a moment ago, with `fresh_only` none will do.
+        With `only_once` an idle connection must be safe for a request that cannot be repeated, with `fresh_only` none
+        will do.
         """
         breaker = instance.breaker
         if breaker is not None and breaker.alert:
             breaker.started(self.exchange)
         self.instance = instance
         instance.in_flight += 1
-        connection = None if fresh_only else instance.take(recently_used)
+        connection = None if fresh_only else instance.take(only_once)
         self.reused = connection is not None
         if connection is not None:
             self.send(instance, connection)

@@ -357,7 +357,7 @@ class Forwarding(Attempt):
             if self.handling.trailers and takes_trailers(self.request):
                 trailers = passed_trailers(connection.trailers, self.handling.trailers)
             if instance is not None and connection.is_reusable():
-                instance.give_back(connection)
+                instance.give_back(connection, is_doubtful=self.exchange.status >= 500)
             else:
                 connection.close()
         self.stream.end(trailers)
@@ -371,8 +371,7 @@ class Forwarding(Attempt):
         self.connection = None
         self.leave()
         if self.answered:
-            self.exchange.reason = error.reason
-            self.stream.abort(error.reason)
+            self._break_off(error.reason, f"{self.service.name}: {error.detail}")
         elif stale and instance is not None and self.replayable and self.request.method in self.handling.retry.methods:
             # The service closed a kept connection just as it was reused: not a failure, so no attempt is used up.
             self.fresh_only = True
@@ -529,9 +528,18 @@ class Forwarding(Attempt):
         """A bug of ours: only this exchange fails. How much of a response has gone out is unknown."""
         if self.answered:
             self._end_hedge()
-            self.stream.abort("internal_error")
+            self._break_off("internal_error", "the gateway failed on this request")
         else:
             self._refuse("internal_error", "the gateway failed on this request")
+
+    def _break_off(self, reason: str, detail: str) -> None:
+        """End a response that cannot be completed: with another in its place while nothing of it was sent."""
+        if self.stream.take_back():
+            self.answered = False
+            self._refuse(reason, detail)
+        else:
+            self.exchange.reason = reason
+            self.stream.abort(reason)
 
     def _refuse_for_want(self) -> None:
         """There is no instance to send the request to."""

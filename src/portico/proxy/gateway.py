@@ -33,9 +33,13 @@ logger: Final = logging.getLogger("portico.gateway")
 
 _NO_SERVICE: Final = "none"
 _OWN_SERVICE: Final = "gateway"
-_CLIENT_LEFT: Final = frozenset({"client_closed", "client_stalled"})
 _SOON: Final = (b"Retry-After: 1",)
 _IDS_AT_ONCE: Final = 256
+
+
+def _refuse_overload(exchange: Exchange) -> Refusal:  # noqa: ARG001
+    """The last policy of a request that is one too many."""
+    return Refusal("overloaded", "the gateway has too much to do; try again soon", _SOON)
 
 
 def _some_ids() -> list[str]:
@@ -87,8 +91,17 @@ class Gateway:
 
     # ---- the wire's calls: Handler
 
-    def begin(self, stream: Stream, request: RequestHead, content: bytes, now: float) -> None:
-        """Run the request pipeline, as far as that goes without waiting."""
+    def begin_refused(self, stream: Stream, request: RequestHead, error: MessageError, now: float) -> None:
+        """Run the pipeline up to the end of the policies, and refuse there."""
+        self.begin(stream, request, b"", now, lambda _: Refusal(error.reason, error.detail))
+
+    def begin(
+        self, stream: Stream, request: RequestHead, content: bytes, now: float, refusal: Policy | None = None
+    ) -> None:
+        """Run the request pipeline, as far as that goes without waiting.
+
+        `refusal` is what the last policy says, where the request cannot be forwarded anyway.
+        """
         exchange = Exchange(stream, request, self._finish, content, now)
         stream.receiver = exchange
         exchange.method = request.method_name
@@ -106,9 +119,12 @@ class Gateway:
             if handling is None:
                 send_answer(exchange, match.route.answer())
             elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, handling):
-                send_answer(exchange, Refusal("overloaded", "the gateway has too much to do; try again soon", _SOON))
-            else:
+                marks = handling.policies[:1] if handling.answers_preflights else ()  # a page may read the refusal
+                self._pass_policies(exchange, handling, (*marks, _refuse_overload))
+            elif refusal is None:
                 self._pass_policies(exchange, handling, handling.policies)
+            else:
+                self._pass_policies(exchange, handling, (*handling.policies, refusal))
         except MessageError as error:
             exchange.match = RouteMatch.nowhere(request.target.partition(b"?")[0])
             send_answer(exchange, Refusal(error.reason, error.detail))
@@ -174,8 +190,6 @@ class Gateway:
         seconds = (exchange.ended or time.monotonic()) - exchange.started
         if failure is not None:
             exchange.reason = exchange.reason or failure
-            if failure in _CLIENT_LEFT and exchange.status != 101:
-                exchange.status = 499
             exchange.status = exchange.status or REASONS.get(failure, 499)
         status = exchange.status
         match = exchange.match

@@ -39,6 +39,10 @@ class Redirect:
         except MessageError as error:
             send_answer(exchange, Refusal(error.reason, error.detail))
 
+    def begin_refused(self, stream: Stream, request: RequestHead, error: MessageError, now: float) -> None:  # noqa: ARG002
+        """A redirect needs no content."""
+        self.begin(stream, request, b"", now)
+
     def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
         """Answer bytes that are no request."""
         self._gateway.refuse(stream, error, seen)

@@ -11,7 +11,7 @@ from portico.core.exchange import Exchange
 from portico.core.messages import ResponseHead
 from portico.wire.deadlines import NEVER
 from portico.wire.http1.client import UpstreamConnection
-from portico.wire.websocket import GOING_AWAY, PROTOCOL, Frames, masked_going_away
+from portico.wire.websocket import GOING_AWAY, PROTOCOL, RESTART, Frames, close_frame, masked_close_frame
 
 _CLOSING_TIMEOUT: Final = 2.0
 """Timeout in seconds for a side to end the frame under way, and for both to answer the gateway's close frame."""
@@ -63,7 +63,7 @@ class Tunnel:
 
     # fmt: off
     __slots__ = (
-        "closing", "connection", "deadline", "exchange", "idle", "inward", "is_websocket", "outward", "owner",
+        "closing", "code", "connection", "deadline", "exchange", "idle", "inward", "is_websocket", "outward", "owner",
         "parting", "stream", "wakes",
     )
     # fmt: on
@@ -82,6 +82,8 @@ class Tunnel:
         self.outward = _Direction(self.stream.send_body)
         self.closing = False
         """Whether the next deadline is the end."""
+        self.code = RESTART
+        """What the gateway's close frames say."""
         self.parting = False
         """Whether the gateway's close frames replace what the sides still send."""
         self._moved()
@@ -120,9 +122,9 @@ class Tunnel:
         self.connection.resume_reading()
 
     def going_away(self) -> None:
-        """The gateway drains: a WebSocket is closed with 1001; any other protocol has until the drain's end."""
+        """The gateway drains: a WebSocket is closed with 1012; any other protocol has until the drain's end."""
         if self.is_websocket:
-            self._say_goodbye("going_away")
+            self._say_goodbye("going_away", RESTART)
 
     def finished(self, failure: str | None) -> None:
         """The client's side is over; what it sent last still goes to the service."""
@@ -186,7 +188,7 @@ class Tunnel:
     def deadline_passed(self) -> None:
         """The idle timeout is over, or the one for the answer to a close frame."""
         if self.is_websocket and not self.closing:
-            self._say_goodbye("tunnel_idle")
+            self._say_goodbye("tunnel_idle", GOING_AWAY)
         else:
             self.exchange.reason = self.exchange.reason or "tunnel_idle"
             self.stream.end()
@@ -195,7 +197,7 @@ class Tunnel:
         timeout = _CLOSING_TIMEOUT if self.closing else self.idle
         self.connection.deadlines.set(self, time.monotonic() + timeout)
 
-    def _say_goodbye(self, reason: str) -> None:
+    def _say_goodbye(self, reason: str, code: int) -> None:
         """Send a close frame both ways, each after the frame that is under way; the answers end the tunnel.
 
         If a side has sent its close frame already, only the other's answer to that is missing.
@@ -203,6 +205,7 @@ class Tunnel:
         if self.closing:
             return
         self.closing = True
+        self.code = code
         self.exchange.reason = reason
         self._moved()
         if not self.inward.frames.closed and not self.outward.frames.closed:
@@ -210,8 +213,8 @@ class Tunnel:
             self._part(b"", b"")
 
     def _part(self, inward: bytes, outward: bytes) -> None:
-        passed = self.inward.part(inward, masked_going_away())
-        passed = self.outward.part(outward, GOING_AWAY) or passed
+        passed = self.inward.part(inward, masked_close_frame(self.code))
+        passed = self.outward.part(outward, close_frame(self.code)) or passed
         if self.outward.sent_close and self.inward.received_close and self.outward.received_close:
             self.stream.end()
         elif passed:

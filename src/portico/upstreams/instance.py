@@ -16,9 +16,14 @@ from portico.wire.deadlines import Deadlines
 from portico.wire.http1.client import UpstreamConnection
 from portico.wire.http1.response_heads import ResponseHeads
 from portico.wire.turn import Turn
+from portico.wire.writing import has_input
 
-RECENT: Final = 1.0
-"""Seconds since its last use within which a connection is safe for a request that must not be sent twice."""
+RECENT: Final = 0.75
+"""Seconds since its last use within which a connection is safe for a request that must not be sent twice: the shortest
+idle timeouts of services are one second."""
+PROVEN: Final = 0.25
+"""Seconds that a connection has to stay open after a 5xx until it is safe for such a request: uvicorn closes behind the
+answer to an unhandled exception, and does not say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ class Instance:
         self._turn = turn
         self._heads = ResponseHeads(noted)
         self._idle: list[UpstreamConnection] = []
+        self._doubtful: list[UpstreamConnection] = []
+        """Idle connections whose last response was a 5xx, the oldest first."""
 
     def follow(self, previous: Instance) -> None:
         """Take over the state of the previous instance at this address, from which only the TLS differs.
@@ -102,21 +109,39 @@ class Instance:
 
     # ---- its connections
 
-    def take(self, recently_used: bool) -> UpstreamConnection | None:
-        """An idle connection, the last used first; with `recently_used` only one used within `RECENT` seconds."""
+    def take(self, only_once: bool) -> UpstreamConnection | None:
+        """An idle connection, the last used first.
+
+        For a request that may be sent `only_once`, it is one used within `RECENT` seconds that has not been closed.
+        """
         idle = self._idle
         while idle:
             connection = idle[-1]
-            if recently_used and time.monotonic() - connection.idle_since > RECENT:
-                return None
+            if only_once and time.monotonic() - connection.idle_since > RECENT:
+                break
             idle.pop()
-            if connection.pending:  # it has sent something unrequested
-                connection.close()
+            if connection.pending or (only_once and has_input(connection.transport)):
+                connection.close()  # it has ended, or has sent something unrequested
             elif not connection.transport.is_closing():
+                return connection
+        return self._take_doubtful(only_once) if self._doubtful else None
+
+    def _take_doubtful(self, only_once: bool) -> UpstreamConnection | None:
+        """One of the connections that carried a 5xx; for a request that may be sent `only_once`, a proven one."""
+        doubtful, now = self._doubtful, time.monotonic()
+        while doubtful:
+            if only_once and now - doubtful[0].idle_since < PROVEN:
+                break
+            connection = doubtful.pop(0)
+            if connection.pending or connection.transport.is_closing() or has_input(connection.transport):
+                connection.close()
+            elif only_once and now - connection.idle_since > RECENT:
+                self._idle.insert(0, connection)
+            else:
                 return connection
         return None
 
-    def give_back(self, connection: UpstreamConnection, now: float = 0.0) -> None:
+    def give_back(self, connection: UpstreamConnection, now: float = 0.0, is_doubtful: bool = False) -> None:
         """Keep a connection for the next exchange, no longer than this gateway or the service allows."""
         span = self.idle_time
         if connection.keep_alive_timeout is not None:
@@ -128,7 +153,7 @@ class Instance:
         connection.deadline = deadline = now + span
         if deadline < connection.wakes:
             self._deadlines.set(connection, deadline)
-        self._idle.append(connection)
+        (self._doubtful if is_doubtful else self._idle).append(connection)
 
     async def connect(self, timeout: float) -> UpstreamConnection:
         """Open a connection in `timeout` seconds; raises UpstreamError of phases `connect` and `connect_timeout`."""
@@ -139,7 +164,7 @@ class Instance:
         """Change the bounds, also for the connections that are idle already."""
         self.idle_time = idle_time
         self.max_connections = max_connections or sys.maxsize
-        for connection in self._idle:
+        for connection in (*self._idle, *self._doubtful):
             if connection.idle_since + idle_time < connection.deadline:
                 self._deadlines.set(connection, connection.idle_since + idle_time)
         self._make_room()
@@ -152,22 +177,25 @@ class Instance:
     def prune(self) -> None:
         """Drop idle connections that have closed, and close those above a bound that was lowered."""
         self._idle = [connection for connection in self._idle if connection.is_alive()]
+        self._doubtful = [connection for connection in self._doubtful if connection.is_alive()]
         self._make_room()
 
     def close(self) -> None:
         """Close the idle connections; those in use end with their exchanges."""
         self.retire_breaker()
-        for connection in self._idle:
-            connection.close()
-        self._idle.clear()
+        for idle in (self._idle, self._doubtful):
+            for connection in idle:
+                connection.close()
+            idle.clear()
 
     def _make_room(self) -> None:
         """Close idle connections that could not be used, where new ones would exceed the bound.
 
         Connections in use alone may exceed it after a reload has lowered it.
         """
-        while self._idle and self.in_flight + len(self._idle) > self.max_connections:
-            self._idle.pop(0).close()
+        idle = self._idle
+        while len(idle) + len(self._doubtful) > max(0, self.max_connections - self.in_flight):
+            (idle or self._doubtful).pop(0).close()
 
     async def _connect_to(self, host: str, timeout: float) -> UpstreamConnection:
         loop = asyncio.get_running_loop()

@@ -35,20 +35,20 @@ class NamedInstance(Instance):
         if isinstance(previous, NamedInstance):
             self.host_name = previous.host_name
 
-    def take(self, recently_used: bool) -> UpstreamConnection | None:
+    def take(self, only_once: bool) -> UpstreamConnection | None:
         """An idle connection to the next address."""
         address = self.host_name.next()
         idle = self._idle
         for place in range(len(idle) - 1, -1, -1):
             if idle[place].remote == address:
                 idle.append(idle.pop(place))
-                return super().take(recently_used)
-        return None
+                return super().take(only_once)
+        return self._take_doubtful(only_once) if self._doubtful else None
 
-    def give_back(self, connection: UpstreamConnection, now: float = 0.0) -> None:
+    def give_back(self, connection: UpstreamConnection, now: float = 0.0, is_doubtful: bool = False) -> None:
         """Keep a connection, unless its address is gone."""
         if connection.remote in self.host_name.addresses:
-            super().give_back(connection, now)
+            super().give_back(connection, now, is_doubtful)
         else:
             connection.close()
 
@@ -75,7 +75,7 @@ class NamedInstance(Instance):
         """Drop addresses that are gone, and connections that have closed."""
         if self.host_name.addresses:
             self.host_name.keep_fresh()
-        for connection in self._idle:
+        for connection in (*self._idle, *self._doubtful):
             if connection.remote not in self.host_name.addresses:
                 connection.close()
         super().prune()

@@ -61,6 +61,9 @@ class Connection(Protocol):
     def close_if_idle(self) -> None:
         """Close if no exchange runs."""
 
+    def cut(self) -> None:
+        """End at once; where an exchange runs, the server's stop is its reason."""
+
     def forget_heads(self) -> None:
         """Do not match requests against earlier ones, which were read under other limits."""
 
@@ -137,10 +140,10 @@ class Frontend:
             except FAULTS:
                 contain(connection)
 
-    def abort(self) -> None:
-        """Close every connection at once."""
+    def cut(self) -> None:
+        """End every connection at once."""
         for connection in list(self.connections):
             try:
-                connection.transport.abort()
+                connection.cut()
             except FAULTS:
                 contain(connection)

@@ -13,18 +13,28 @@ from typing import Final
 
 PROTOCOL: Final = b"websocket"
 
-GOING_AWAY: Final = b"\x88\x02\x03\xe9"
-"""A close frame with status 1001, unmasked, as a server sends it (section 7.4.1)."""
+GOING_AWAY: Final = 1001
+"""Status of a close frame (section 7.4.1): this connection has come to its end."""
+RESTART: Final = 1012
+"""The same of the registry that the section names: the server restarts, and the client may connect anew.
+
+Pages take 1001 for an end that is meant: JupyterLab's kernels and subscriptions by `websockets` do not come back.
+"""
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CLOSE: Final = 8
 _LENGTH_BYTES: Final = {126: 2, 127: 8}
 
 
-def masked_going_away() -> bytes:
-    """The same close frame as a client sends it."""
+def close_frame(code: int) -> bytes:
+    """A close frame with a status, unmasked, as a server sends it."""
+    return b"\x88\x02" + code.to_bytes(2)
+
+
+def masked_close_frame(code: int) -> bytes:
+    """The same as a client sends it."""
     mask = os.urandom(4)
-    return b"\x88\x82" + mask + bytes(a ^ b for a, b in zip(GOING_AWAY[2:], mask, strict=False))
+    return b"\x88\x82" + mask + bytes(a ^ b for a, b in zip(code.to_bytes(2), mask, strict=False))
 
 
 def is_key(key: bytes | None) -> bool:

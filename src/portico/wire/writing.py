@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
+import select
 import socket
 import struct
 import termios
@@ -36,6 +38,31 @@ def unsent_bytes(transport: asyncio.Transport) -> int:
         return waiting + int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])
     except (AttributeError, OSError):
         return waiting
+
+
+def has_input(transport: asyncio.Transport) -> bool:
+    """Whether there is something to read from the socket that the loop has not read yet: bytes, an end, or an error."""
+    sock: Any = transport.get_extra_info("socket")
+    try:
+        _POLL.register(descriptor := sock.fileno(), select.POLLIN)
+        try:
+            return bool(_POLL.poll(0))
+        finally:
+            _POLL.unregister(descriptor)
+    except AttributeError:  # a transport without a socket
+        return False
+    except (OSError, ValueError):
+        return True
+
+
+def reset_on_close(transport: asyncio.Transport) -> None:
+    """Have the kernel reset the connection when it is closed: nobody takes its end for the end of a message."""
+    sock: Any = transport.get_extra_info("socket")
+    with contextlib.suppress(AttributeError, OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+_POLL: Final = select.poll()
 
 
 def is_broken(transport: asyncio.Transport) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -214,6 +215,94 @@ def test_a_client_that_closes_its_side_still_gets_its_answer() -> None:
     assert world.written.endswith(b"Connection: close\r\n\r\nok")
     assert world.wire.transport.closing
     assert world.exchanges[0].finishes == [None]
+
+
+def test_a_client_that_closes_its_side_is_probed_at_once_and_again() -> None:
+    world = held(GET)
+    assert world.connection.eof_received()
+    for probes in (1, 1, 1, 1, 2, 2):
+        world.connection.deadline_passed()
+        world.loop.run()
+        assert world.written.count(b"HTTP/1.1 100 Continue\r\n\r\n") == probes
+    say_ok(world.exchanges[0])
+    world.loop.run()
+    assert world.written.endswith(b"Connection: close\r\n\r\nok")
+
+
+def test_a_client_that_closes_its_side_amid_a_response_that_stands_still_has_left() -> None:
+    world = held(GET)
+    world.exchanges[0].stream.send_head(200, b"", [], CHUNKED)
+    assert world.connection.eof_received()
+    world.exchanges[0].stream.send_body(b"more")
+    world.connection.deadline_passed()
+    assert world.exchanges[0].finishes == []
+    world.connection.deadline_passed()
+    assert world.exchanges[0].finishes == ["client_closed"]
+    assert world.wire.transport.closing
+
+
+# ---- what was not sent yet can be taken back
+
+
+def started(*requests: bytes) -> ServerWorld:
+    world = held(b"".join(requests))
+    world.exchanges[0].stream.send_head(200, b"", [b"Content-Length: 10"], 10)
+    world.exchanges[0].stream.send_body(b"half")
+    return world
+
+
+def test_a_response_of_which_nothing_is_sent_can_be_taken_back() -> None:
+    world = started(GET)
+    stream = world.exchanges[0].stream
+    assert stream.take_back()
+    assert (stream.response_started, stream.bytes_out) == (False, 0)
+    say(stream, 502, b"another")
+    world.loop.run()
+    assert world.written.startswith(b"HTTP/1.1 502 ")
+    assert world.written.endswith(b"\r\n\r\nanother")
+    assert world.exchanges[0].finishes == [None]
+    assert not world.is_ending
+
+
+def test_what_was_sent_cannot_be_taken_back_and_goes_out_before_the_end() -> None:
+    world = started(GET)
+    world.loop.run()
+    world.exchanges[0].stream.send_body(b"more")
+    assert not world.exchanges[0].stream.take_back()
+    world.exchanges[0].stream.abort("upstream_malformed")
+    assert world.written.endswith(b"\r\n\r\nhalfmore")
+    assert world.exchanges[0].finishes == ["upstream_malformed"]
+    assert world.wire.transport.closing
+
+
+def test_taking_back_leaves_earlier_responses() -> None:
+    world = held(GET + GET)
+    say_ok(world.exchanges[0])
+    world.loop.run()
+    stream = world.exchanges[1].stream
+    stream.send_interim(103, b"Early Hints", [b"Link: </a>"])
+    stream.send_head(200, b"", [b"Content-Length: 10"], 10)
+    assert stream.take_back()
+    say(stream, 502, b"no")
+    world.loop.run()
+    assert re.findall(rb"HTTP/1.1 (\d+)", world.written) == [b"200", b"103", b"502"]
+
+
+# ---- the end of a drain
+
+
+def test_the_end_of_a_drain_is_told() -> None:
+    """Who has had no response yet gets one, a response that has begun is broken off, and nobody else is blamed."""
+    waiting, answering, idle = held(GET), started(GET), held(b"")
+    answering.loop.run()
+    for world in (waiting, answering, idle):
+        world.server.cut()
+        world.loop.run()
+        assert world.is_ending
+    assert waiting.exchanges[0].status == 503
+    assert waiting.written.startswith(b"HTTP/1.1 503 ")
+    assert answering.exchanges[0].finishes == ["drain_timeout"]
+    assert idle.exchanges == []
 
 
 @pytest.mark.parametrize("data", [b"", GET[:12], post(4, b"ab")])

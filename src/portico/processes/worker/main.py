@@ -245,7 +245,7 @@ class _Worker:
             logger.warning(
                 "connections cut at the end of the drain timeout", extra={"count": len(self.http.connections)}
             )
-            self.http.abort()
+            self.http.cut()
             await asyncio.sleep(_DRAIN_STEP)
 
     def _is_busy(self) -> bool:

@@ -31,10 +31,11 @@ class ChunkedDecoder:
     """Takes the bytes of a chunked body as they arrive and returns its content.
 
     After the last chunk and the trailer section, `done` is true, `trailers` holds that section's field lines and `rest`
-    the bytes after the body. Raises MessageError with `reason` where the coding is broken.
+    the bytes after the body. Raises MessageError with `reason` where the coding is broken; `sound` is the content
+    before that in the same bytes.
     """
 
-    __slots__ = ("_left", "_pending", "_reason", "_state", "done", "has_more", "rest", "trailers")
+    __slots__ = ("_left", "_pending", "_reason", "_state", "done", "has_more", "rest", "sound", "trailers")
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
@@ -42,7 +43,7 @@ class ChunkedDecoder:
         self._left = 0
         self._pending = b""
         self.done = self.has_more = False
-        self.rest = b""
+        self.rest = self.sound = b""
         self.trailers: Sequence[bytes] = ()
 
     def feed(self, data: bytes) -> bytes:
@@ -71,7 +72,11 @@ class ChunkedDecoder:
                 if not self._left:
                     self._state = _DATA_END
                 continue
-            after = self._step(data, position)
+            try:
+                after = self._step(data, position)
+            except MessageError:
+                self.sound = b"".join(pieces)
+                raise
             if after < 0:
                 self._pending = data[position:]
                 break

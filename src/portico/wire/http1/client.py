@@ -166,6 +166,7 @@ class UpstreamConnection(TurnProtocol):
         self.request_done = True
         self.upgrade = b""
         self.scanned = self.interims = 0
+        self.decoder: ChunkedDecoder | None = None
         self.buffer = b""
         self.last_words: LastWords | None = None
         self.splice: Splice | None = None
@@ -215,6 +216,8 @@ class UpstreamConnection(TurnProtocol):
 
     def eof_received(self) -> bool:
         self.turn.settle(self)
+        if self.state is _AWAITING or (self.state is _BODY and self.head.framing != UNTIL_CLOSE):
+            self._lose(None)  # now: what was not sent to the client yet can be taken back
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -225,6 +228,8 @@ class UpstreamConnection(TurnProtocol):
     def _lose(self, exc: Exception | None) -> None:
         """The connection is gone: the exchange is notified, if there is one."""
         self._end_splice()
+        while self.state is _BODY and self.decoder is not None and self.decoder.has_more:
+            self._process_in_steps(b"")
         if exc is not None and self.last_words is not None and (data := self.last_words.read()):
             self._process_in_steps(data)
         if self.state is _BODY and self.head.framing == UNTIL_CLOSE and exc is None:
@@ -586,7 +591,12 @@ class UpstreamConnection(TurnProtocol):
         receiver = self.receiver
         assert receiver is not None
         if self.decoder is not None:
-            data = self.decoder.feed(data)
+            try:
+                data = self.decoder.feed(data)
+            except MessageError:
+                if self.decoder.sound:
+                    receiver.response_body(self.decoder.sound)
+                raise
             if self.decoder.has_more:
                 self._yield_turn()
             ended = self.decoder.done

@@ -32,7 +32,7 @@ from portico.wire.http1.grammar import (
 from portico.wire.http1.repeats import RequestHeads
 from portico.wire.proxy_protocol import Origin
 from portico.wire.turn import LARGE_READ, TurnProtocol
-from portico.wire.writing import LARGE, is_broken, unsent_bytes
+from portico.wire.writing import LARGE, is_broken, reset_on_close, unsent_bytes
 
 logger: Final = logging.getLogger("portico.wire")
 
@@ -49,8 +49,10 @@ _LAST_REQUEST_GRACE: Final = 0.5
 """Seconds that a connection of a draining server has for a request: its bytes may have arrived already, unread."""
 _HALF_CLOSE_GRACE: Final = 1.0
 """Seconds without progress after which a client that closed its side is taken to be gone rather than listening."""
-_PROBE_STEPS: Final = (0.25, 4.0)
-"""Seconds from probing a client that may be gone to its reset, and from there until it is probed again."""
+_CANCEL_GRACE: Final = 0.05
+"""Seconds until a client that closed its side is probed, and what is left to one that does so amid its response."""
+_PROBE_STEPS: Final = (0.02, 0.1, 0.5, 4.0)
+"""Seconds from probing a client that may be gone to each look for its reset, and until it is probed again."""
 _UNFINISHED: Final = "an exchange could not be ended as it should"
 
 
@@ -107,12 +109,12 @@ class ServerConnection(TurnProtocol):
     # fmt: off
     __slots__ = (
         # as long as the connection
-        "advancing", "buffer", "client", "deadline", "heads", "origin", "peer_closed", "planned",
+        "advancing", "buffer", "client", "deadline", "grace", "heads", "origin", "peer_closed", "planned",
         "reading_paused", "yielding", "server", "state", "unsent", "wakes", "writing_paused",
         # as long as an exchange
         "awaits_continue", "body_since", "bytes_in", "bytes_out", "bytes_out_before", "decoder", "head_begun",
-        "keep_alive", "left", "mode", "paused_at", "probe_step", "receiver", "request", "request_done", "response_done",
-        "response_started", "scanned",
+        "head_start", "keep_alive", "left", "mode", "paused_at", "probe_step", "receiver", "request", "request_done",
+        "response_done", "response_started", "scanned",
     )
     # fmt: on
 
@@ -128,6 +130,7 @@ class ServerConnection(TurnProtocol):
         self.deadline = NEVER
         self.wakes = NEVER
         self.advancing = self.planned = self.peer_closed = False
+        self.grace = _HALF_CLOSE_GRACE
         self.reading_paused = self.yielding = self.writing_paused = False
         self.unsent = 0
         self.request: RequestHead | None = None
@@ -212,9 +215,11 @@ class ServerConnection(TurnProtocol):
             self.write_out()
             return False
         self.keep_alive = False
-        self.bytes_out_before = self.bytes_out
+        can_probe = not self.response_started and self.request is not None and self.request.version == 11
+        self.bytes_out_before = -1 if can_probe else self.bytes_out
+        self.grace = _CANCEL_GRACE if self.response_started else _HALF_CLOSE_GRACE
         if not self.writing_paused:
-            self._expect_body()
+            self.server.deadlines.set(self, time.monotonic() + (_CANCEL_GRACE if can_probe else self.grace))
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -315,7 +320,7 @@ class ServerConnection(TurnProtocol):
             self._break_off("client_closed")
         else:
             self.bytes_out_before = self.bytes_out
-            self.server.deadlines.set(self, time.monotonic() + _HALF_CLOSE_GRACE)
+            self.server.deadlines.set(self, time.monotonic() + self.grace)
 
     def _probe(self) -> None:
         """Find out whether a client that closed its side still reads: one that is gone answers with a reset.
@@ -329,7 +334,7 @@ class ServerConnection(TurnProtocol):
             self._break_off("client_closed")
             return
         self.server.deadlines.set(self, time.monotonic() + _PROBE_STEPS[self.probe_step])
-        self.probe_step = 1 - self.probe_step
+        self.probe_step = (self.probe_step + 1) % len(_PROBE_STEPS)
 
     # ---- reading requests
 
@@ -413,8 +418,6 @@ class ServerConnection(TurnProtocol):
             count, length = limits.header_count, limits.url_length
             line_of_it, block = buffer[:line], buffer[line + 2 : end]
             request = parse_request_head(line_of_it, block, count, length, server.noted, self.request)
-            if request.framing > limits.body_size:
-                raise MessageError("body_too_large", f"the body is larger than {limits.body_size} bytes")
         except MessageError as refused:
             self.refuse(refused, buffer[:end])
             return True
@@ -445,6 +448,9 @@ class ServerConnection(TurnProtocol):
         self.keep_alive = request.keep_alive and not server.draining and not self.peer_closed
         server.in_flight += 1
         size = request.framing
+        if size > server.limits.body_size:
+            self._begin_too_large(request, now)
+            return
         if 0 <= size <= len(self.buffer):
             content, self.buffer = self.buffer[:size], self.buffer[size:]
             self.bytes_in = size
@@ -463,6 +469,19 @@ class ServerConnection(TurnProtocol):
             data, self.buffer = self.buffer, b""
             self._take_body(data)
 
+    def _begin_too_large(self, request: RequestHead, now: float) -> None:
+        """Begin an exchange that ends with 413 at the latest; none of its content is passed on."""
+        self.keep_alive = self.request_done = False
+        self.body_since = self.paused_at = now
+        self.left = request.framing
+        self.awaits_continue = request.expects_continue and not self.buffer
+        self.buffer = b""
+        self._expect_body()
+        self.server.handler.begin_refused(self, request, self._too_large(), now)
+
+    def _too_large(self) -> MessageError:
+        return MessageError("body_too_large", f"the body is larger than {self.server.limits.body_size} bytes")
+
     def _expect_body(self) -> None:
         """Set the deadline for the client's next action."""
         if self.state is _TUNNEL and self.writing_paused:
@@ -472,7 +491,7 @@ class ServerConnection(TurnProtocol):
         elif not self.request_done and not self.reading_paused and not self.awaits_continue:
             deadline = self._body_deadline()
         elif self.peer_closed:
-            deadline = time.monotonic() + _HALF_CLOSE_GRACE
+            deadline = time.monotonic() + self.grace
         else:
             deadline = NEVER
         self.server.deadlines.set(self, deadline)
@@ -505,9 +524,7 @@ class ServerConnection(TurnProtocol):
                 self._yield_turn()
         self.bytes_in += len(data)
         if self.bytes_in > self.server.limits.body_size:
-            self._fail_body(
-                MessageError("body_too_large", f"the body is larger than {self.server.limits.body_size} bytes")
-            )
+            self._fail_body(self._too_large())
             return
         if not self.writing_paused:
             self._expect_body()
@@ -581,6 +598,8 @@ class ServerConnection(TurnProtocol):
 
     def send_head(self, status: int, phrase: bytes, lines: list[bytes], framing: int) -> None:
         self.response_started = True
+        self.has_written = False
+        self.head_start = len(self.outgoing)
         old = self.request is not None and self.request.version == 10
         head = [status_line(status, phrase), *lines]
         if framing == TUNNEL:
@@ -718,6 +737,15 @@ class ServerConnection(TurnProtocol):
         """Whether a whole response needs only its content's length for the connection to be kept open."""
         return self.request_done and self.request is not None and self.request.version == 11
 
+    def take_back(self) -> bool:
+        if not self.response_started or self.response_done or self.has_written or self.state is not _EXCHANGE:
+            return False
+        self.outgoing = self.outgoing[: self.head_start]  # earlier responses, and what was sent before the head
+        self.response_started = False
+        self.mode = _BODILESS
+        self.bytes_out = 0
+        return True
+
     def abort(self, reason: str) -> None:
         if self.state in (_EXCHANGE, _TUNNEL) and not self.response_done:
             self._break_off(reason)
@@ -734,6 +762,17 @@ class ServerConnection(TurnProtocol):
                 self._close()
             else:
                 self.server.deadlines.set(self, time.monotonic() + _LAST_REQUEST_GRACE)
+
+    def cut(self) -> None:
+        """The server stops: end what has not ended by itself; a request without a response gets one that says so."""
+        if self.state is _EXCHANGE and not self.response_started and not self.response_done:
+            self._fail_body(MessageError("drain_timeout", "the gateway is restarting; send the request again"))
+        if self.state in (_EXCHANGE, _TUNNEL) and not self.response_done:
+            self._break_off("drain_timeout")
+        elif not self.response_done:
+            self.transport.abort()
+        else:
+            self.write_out()
 
     # ---- ends
 
@@ -781,7 +820,9 @@ class ServerConnection(TurnProtocol):
 
     def _break_off(self, reason: str) -> None:
         """Abort an exchange in the middle of its response, so that no client can take it as complete."""
-        self.outgoing = b""
+        if self.mode is _TO_CLOSE:
+            reset_on_close(self.transport)
+        self.write_out()  # what was right before
         self._finish(reason)
         self.state = _CLOSING
         self.transport.abort()
