@@ -19,6 +19,7 @@ from .configs import merged
 from .fault import Fault
 from .gateways import behind_haproxy, behind_nginx, haproxy, nginx, portico, two_porticos
 from .overload import OPEN, WAITING, ten_times
+from .raising import SERVERS, raising
 from .row import Promise
 from .scene import Scene, under_load
 
@@ -209,6 +210,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     _process_fault("rolling-restart", _roll),
     Fault("drain", under_load(_drain_gateway), (two_porticos, *_FRONTS), Promise.ALL),
     Fault("gateway-killed", under_load(_kill_gateway), _FRONTS, Promise.RUNNING),
+    *(Fault(f"raising-{server}", raising(server), (portico, nginx, haproxy), Promise.ALL) for server in SERVERS),
     Fault("overload", ten_times(WAITING), (portico, nginx, haproxy), Promise.REFUSED),
     Fault("overload-open", ten_times(OPEN), (portico, nginx, haproxy), Promise.REFUSED),
 )

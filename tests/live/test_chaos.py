@@ -9,7 +9,7 @@ from chaos.faults import FAULTS
 from chaos.row import as_table
 
 _SECONDS = 0.5
-_SHORT = ("killed", "worker-killed", "rolling-restart")
+_SHORT = ("killed", "worker-killed", "rolling-restart", "raising-uvicorn")
 
 
 @pytest.mark.parametrize("fault", [each for each in FAULTS if each.name in _SHORT], ids=lambda fault: fault.name)
