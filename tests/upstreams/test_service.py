@@ -323,6 +323,14 @@ def test_a_request_that_must_not_be_sent_twice_is_sent_on_no_connection_that_has
     assert connection.closed != is_taken
 
 
+def doubtful(instance: Instance) -> FakeConnection:
+    """An idle connection whose last response was a 5xx."""
+    own = FakeConnection()
+    instance.give_back(own.as_connection())
+    instance.doubt(own.as_connection())
+    return own
+
+
 @pytest.mark.parametrize(
     ("age", "only_once", "taken"),
     [
@@ -340,7 +348,7 @@ def test_after_a_5xx_a_connection_has_to_prove_that_it_stays_open(
 ) -> None:
     """uvicorn closes behind the answer to an unhandled exception, and does not say so."""
     instance = make_instance()
-    instance.give_back(FakeConnection().as_connection(), is_doubtful=True)
+    doubtful(instance)
     clock.now += age
     assert (instance.take(only_once) is not None) == taken
     assert (instance.take(only_once=False) is not None) == (not taken), "it is kept for others"
@@ -348,26 +356,24 @@ def test_after_a_5xx_a_connection_has_to_prove_that_it_stays_open(
 
 def test_a_doubtful_connection_is_the_last_choice(clock: Clock) -> None:
     instance = make_instance()
-    sound, doubtful = FakeConnection(), FakeConnection()
+    last = doubtful(instance)
+    sound = FakeConnection()
     instance.give_back(sound.as_connection())
-    instance.give_back(doubtful.as_connection(), is_doubtful=True)
     taken: list[object] = [instance.take(only_once=False) for _ in range(3)]
-    assert taken == [sound, doubtful, None]
+    assert taken == [sound, last, None]
 
 
 def test_a_doubtful_connection_makes_room_and_ends_with_its_instance(clock: Clock) -> None:
     instance = make_instance()
-    connections = [FakeConnection() for _ in range(3)]
-    for connection in connections:
-        instance.give_back(connection.as_connection(), is_doubtful=True)
+    connections = [doubtful(instance) for _ in range(3)]
     instance.rebound(4.0, 2)
     assert [connection.closed for connection in connections] == [True, False, False]
     connections[1].alive = False
     instance.prune()
     assert instance.take(only_once=False) is cast(object, connections[2])
-    instance.give_back(connections[2].as_connection(), is_doubtful=True)
+    last = doubtful(instance)
     instance.close()
-    assert connections[2].closed
+    assert last.closed
 
 
 @pytest.mark.parametrize(

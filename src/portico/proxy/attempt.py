@@ -57,11 +57,12 @@ class Attempt:
         self.instance = instance
         instance.in_flight += 1
         connection = None if fresh_only else instance.take(only_once)
-        self.reused = connection is not None
-        if connection is not None:
-            self.send(instance, connection)
-        else:
+        if connection is None:
+            self.reused = False
             self.waiting = self.loop.create_task(self._open(instance))
+            return
+        self.reused = True
+        self.send(instance, connection)
 
     async def _open(self, instance: Instance) -> None:
         try:

@@ -357,7 +357,9 @@ class Forwarding(Attempt):
             if self.handling.trailers and takes_trailers(self.request):
                 trailers = passed_trailers(connection.trailers, self.handling.trailers)
             if instance is not None and connection.is_reusable():
-                instance.give_back(connection, is_doubtful=self.exchange.status >= 500)
+                instance.give_back(connection)
+                if self.exchange.status >= 500:
+                    instance.doubt(connection)
             else:
                 connection.close()
         self.stream.end(trailers)

@@ -114,17 +114,26 @@ class Instance:
 
         For a request that may be sent `only_once`, it is one used within `RECENT` seconds that has not been closed.
         """
+        if only_once:
+            return self._take_safe()
         idle = self._idle
         while idle:
-            connection = idle[-1]
-            if only_once and time.monotonic() - connection.idle_since > RECENT:
-                break
-            idle.pop()
-            if connection.pending or (only_once and has_input(connection.transport)):
-                connection.close()  # it has ended, or has sent something unrequested
+            connection = idle.pop()
+            if connection.pending:  # it has sent something unrequested
+                connection.close()
             elif not connection.transport.is_closing():
                 return connection
         return self._take_doubtful(only_once) if self._doubtful else None
+
+    def _take_safe(self) -> UpstreamConnection | None:
+        idle, now = self._idle, time.monotonic()
+        while idle and now - idle[-1].idle_since <= RECENT:
+            connection = idle.pop()
+            if connection.pending or has_input(connection.transport):
+                connection.close()
+            elif not connection.transport.is_closing():
+                return connection
+        return self._take_doubtful(only_once=True)
 
     def _take_doubtful(self, only_once: bool) -> UpstreamConnection | None:
         """One of the connections that carried a 5xx; for a request that may be sent `only_once`, a proven one."""
@@ -141,7 +150,7 @@ class Instance:
                 return connection
         return None
 
-    def give_back(self, connection: UpstreamConnection, now: float = 0.0, is_doubtful: bool = False) -> None:
+    def give_back(self, connection: UpstreamConnection, now: float = 0.0) -> None:
         """Keep a connection for the next exchange, no longer than this gateway or the service allows."""
         span = self.idle_time
         if connection.keep_alive_timeout is not None:
@@ -153,7 +162,12 @@ class Instance:
         connection.deadline = deadline = now + span
         if deadline < connection.wakes:
             self._deadlines.set(connection, deadline)
-        (self._doubtful if is_doubtful else self._idle).append(connection)
+        self._idle.append(connection)
+
+    def doubt(self, connection: UpstreamConnection) -> None:
+        """A connection that was just given back may be about to be closed."""
+        if self._idle and self._idle[-1] is connection:
+            self._doubtful.append(self._idle.pop())
 
     async def connect(self, timeout: float) -> UpstreamConnection:
         """Open a connection in `timeout` seconds; raises UpstreamError of phases `connect` and `connect_timeout`."""

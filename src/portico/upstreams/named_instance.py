@@ -45,10 +45,10 @@ class NamedInstance(Instance):
                 return super().take(only_once)
         return self._take_doubtful(only_once) if self._doubtful else None
 
-    def give_back(self, connection: UpstreamConnection, now: float = 0.0, is_doubtful: bool = False) -> None:
+    def give_back(self, connection: UpstreamConnection, now: float = 0.0) -> None:
         """Keep a connection, unless its address is gone."""
         if connection.remote in self.host_name.addresses:
-            super().give_back(connection, now, is_doubtful)
+            super().give_back(connection, now)
         else:
             connection.close()
 
