@@ -66,20 +66,21 @@ def test_rate_limit_variables_do_not_turn_on_what_the_file_turns_off(load: Load,
 
 
 def test_a_secret_and_algorithms_fill_in_what_is_not_written(load: Load) -> None:
-    settings, _ = load(JWT, {"SECRET_KEY": "s" * 32, "ALGORITHM": "HS384, HS512"}).all_routes[0].policies["auth"]
-    assert settings.jwt.secret.get_secret_value() == "s" * 32
+    settings, _ = load(JWT, {"SECRET_KEY": "s" * 64, "ALGORITHM": "HS384, HS512"}).all_routes[0].policies["auth"]
+    assert settings.jwt.secret.get_secret_value() == "s" * 64
     assert settings.jwt.algorithms == ["HS384", "HS512"]
 
-    text = ONE + "policies: {auth: {jwt: {secret: mine, algorithms: [HS256]}}}"
+    mine = "m" * 32
+    text = ONE + f"policies: {{auth: {{jwt: {{secret: {mine}, algorithms: [HS256]}}}}}}"
     settings, _ = load(text, {"SECRET_KEY": "other", "ALGORITHM": "HS512"}).all_routes[0].policies["auth"]
-    assert settings.jwt.secret.get_secret_value() == "mine"
+    assert settings.jwt.secret.get_secret_value() == mine
     assert settings.jwt.algorithms == ["HS256"]
 
 
 def test_an_empty_secret_counts_as_not_written(load: Load) -> None:
     text = ONE + "policies: {auth: {jwt: {secret: ''}}}"
-    settings, _ = load(text, {"SECRET_KEY": "other"}).all_routes[0].policies["auth"]
-    assert settings.jwt.secret.get_secret_value() == "other"
+    settings, _ = load(text, {"SECRET_KEY": "o" * 32}).all_routes[0].policies["auth"]
+    assert settings.jwt.secret.get_secret_value() == "o" * 32
 
 
 def test_a_secret_turns_nothing_on(load: Load) -> None:
@@ -89,6 +90,18 @@ def test_a_secret_turns_nothing_on(load: Load) -> None:
     assert config.token_settings.secret is not None
     assert config.token_settings.secret.get_secret_value() == "s"
     assert load(ONE).token_settings is None
+
+
+def test_a_short_secret(report: Report) -> None:
+    """Also one of several levels: what is wrong with it depends on the algorithms."""
+    short = "HS512 needs a secret of 64 bytes or more (RFC 7518, section 3.2), this one has 1; "
+    short += "openssl rand -hex 32 makes one"
+    assert report(JWT, {"SECRET_KEY": "s", "ALGORITHM": "HS512"}) == [f"environment: SECRET_KEY: {short}"]
+    levels = (
+        "policies: {auth: {jwt: {algorithms: [HS256, HS512]}}}\n"
+        "services: {a: {url: http://h, policies: {auth: {jwt: {secret: s}}}}}"
+    )
+    assert report(levels) == [f"portico.yaml:2:63: services.a.policies.auth.jwt.secret: {short}"]
 
 
 def test_jwt_without_any_secret(report: Report) -> None:

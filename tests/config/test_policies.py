@@ -60,19 +60,19 @@ def test_lists_are_replaced() -> None:
 
 def test_deep_parts_merge_before_the_whole_is_checked() -> None:
     said = levels(
-        {"auth": {"jwt": {"secret": "s"}}, "authorize": {}},
+        {"auth": {"jwt": {"secret": "s" * 32}}, "authorize": {}},
         {"auth": {"jwt": {"issuer": "x"}}, "authorize": {"scopes": ["a"]}},
     )
     jwt = merge_policies(*said)["auth"][0].jwt
-    assert (jwt.secret.get_secret_value(), jwt.issuer) == ("s", "x")
+    assert (jwt.secret.get_secret_value(), jwt.issuer) == ("s" * 32, "x")
     assert merge_policies(*said)["authorize"][0].scopes == ["a"]
 
 
 def test_defaults_complete_but_turn_nothing_on() -> None:
-    defaults = {"auth": {"jwt": {"secret": "d"}}}
+    defaults = {"auth": {"jwt": {"secret": "d" * 32}}}
     assert merge_policies(*levels({}), defaults=defaults) == {}
     merged = merge_policies(*levels({"auth": {"jwt": {"issuer": "x"}}}), defaults=defaults)
-    assert merged["auth"][0].jwt.secret.get_secret_value() == "d"
+    assert merged["auth"][0].jwt.secret.get_secret_value() == "d" * 32
 
 
 def test_what_is_still_missing_is_refused() -> None:
@@ -179,7 +179,8 @@ def test_what_is_refused(report: Report, written: str, message: str, template: s
 
 def test_secrets_are_never_shown(load: Load) -> None:
     config = load(
-        "services: {a: {url: http://h, policies: {auth: {jwt: {secret: hunter2}}}}}\ngateway: {admin_token: hunter2}"
+        "services: {a: {url: http://h, policies: {auth: {jwt: {secret: hunter2hunter2hunter2hunter2hunter2}}}}}\n"
+        "gateway: {admin_token: hunter2}"
     )
     assert "hunter2" not in repr(config)
     assert "hunter2" not in config.model_dump_json()

@@ -173,6 +173,14 @@ def test_consumers(load: Load, report: Report) -> None:
     assert report("consumers: [{name: a}, {name: a}]") == [
         "portico.yaml:1:31: consumers[1].name: a consumer above has this name already"
     ]
+    names = [consumer.name for consumer in load("consumers: [{name: Jane Doe}, {name: Ju\u0308rgen}]").consumers]
+    assert names == ["Jane Doe", "J\u00fcrgen"]
+    assert report("consumers: [{name: J\u00fcrgen}, {name: Ju\u0308rgen}]") == [
+        "portico.yaml:1:36: consumers[1].name: a consumer above has this name already"
+    ]
+    assert report('consumers: [{name: "a\\x85"}]') == [
+        "portico.yaml:1:20: consumers[0].name: a name or scope has no control characters"
+    ]
     assert report("consumers: [{name: a, password: x, keys: []}]") == [
         "portico.yaml:1:23: consumers[0].password: not supported by this version",
         "portico.yaml:1:36: consumers[0].keys: not supported by this version",

@@ -22,28 +22,6 @@ def test_nothing_to_warn_about(load: Load) -> None:
     assert warnings_for(load_config(None, {})) == []
 
 
-def test_the_secret_from_the_documentation(load: Load) -> None:
-    lines = warned(
-        load, ONE + LIMITED + ", auth: {jwt: {require_expiry: true}}}", {"SECRET_KEY": "your-secret-key-here"}
-    )
-    assert lines == [
-        "portico.yaml:2:40: policies.auth.jwt.secret: the secret is the one from the documentation: "
-        "anyone can sign tokens with it"
-    ]
-
-
-def test_a_short_secret(load: Load) -> None:
-    text = (
-        "services:\n  a: {url: http://h, policies: {auth: {jwt: {secret: short, require_expiry: true}}}}\n"
-        + LIMITED
-        + "}"
-    )
-    assert warned(load, text) == [
-        "portico.yaml:2:54: services.a.policies.auth.jwt.secret: "
-        "HS256 wants a secret of 32 bytes or more (RFC 7518, section 3.2)"
-    ]
-
-
 @pytest.mark.parametrize(
     ("jwt", "is_warned"),
     [

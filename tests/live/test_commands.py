@@ -42,7 +42,7 @@ def test_check_says_whether_a_configuration_is_right(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "env", "word"),
     [
-        ("policies: {auth: {jwt: {}}}", {"SECRET_KEY": "your-secret-key-here"}, "auth.jwt.secret"),
+        ("policies: {auth: {jwt: {}}}", {"SECRET_KEY": "a-secret-that-is-long-enough-for-HS256"}, "auth.jwt"),
         ("policies: {cors: {allow_origins: ['*'], allow_credentials: true}}", {}, "credentials"),
         ("", {}, "rate_limit"),
         ("x", {}, "idle_connection_timeout"),
@@ -56,7 +56,7 @@ def test_check_warns(tmp_path: Path, text: str, env: dict[str, str], word: str) 
     done = run_portico("check", "--config", str(file), **env)
     assert done.returncode == 0
     assert any(line.startswith("warning: ") and word in line for line in done.stderr.splitlines()), done.stderr
-    assert "your-secret-key-here" not in done.stderr
+    assert "a-secret-that-is-long" not in done.stderr
 
 
 def test_an_expired_certificate_is_an_error_to_check_and_a_warning_to_run(tmp_path: Path) -> None:

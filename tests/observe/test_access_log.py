@@ -94,6 +94,11 @@ def test_json(tmp_path: Path) -> None:
             "2026-01-31T12:00:00.123Z 192.0.2.7 GET /api/gemini/health 429 1.25ms gemini "
             "in=0 out=126 id=abc user=alice reason=rate_limited",
         ),
+        (
+            {"user": "Jane reason=x"},
+            "2026-01-31T12:00:00.123Z 192.0.2.7 GET /api/gemini/health 200 1.25ms gemini localhost:8001 "
+            r"in=0 out=126 id=abc user=Jane\x20reason=x",
+        ),
     ],
 )
 def test_text(tmp_path: Path, given: dict[str, Any], line: str) -> None:

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from portico.client.behind_gateway import BehindGateway
-from portico.client.identity import IdentityError, User, Verifier, identity
+from portico.client.identity import IdentityError, User, Verifier, decoded_name, identity
 from portico.client.lifespan import register
 from portico.client.registry import AsyncServiceRegistry, ServiceRegistry
 
@@ -35,6 +35,7 @@ __all__ = [
     "User",
     "Verifier",
     "current_user",
+    "decoded_name",
     "identity",
     "optional_user",
     "register",

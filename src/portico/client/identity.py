@@ -14,11 +14,12 @@ import hmac
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from portico.client.behind_gateway import WIRE_PATH
 from portico.client.replay import CAPACITY, Seen
@@ -33,6 +34,7 @@ _PROTECTED: Final = b'{"alg":"HS256","typ":"portico-identity+jwt"}'
 # There is one header: nothing in a token decides how it is verified (RFC 8725, sections 3.1 and 3.11).
 _START: Final = base64.urlsafe_b64encode(_PROTECTED).rstrip(b"=")
 _LONGEST: Final = 16_384
+_EXT_VALUE: Final = re.compile(r"\Autf-8'[^']*'", re.IGNORECASE)
 _FOUND: Final = "portico.user"
 
 
@@ -145,6 +147,16 @@ def identity(scope: Scope, verifier: Verifier) -> User | None:
         user = verifier.verify(token, method, target_of(scope, verifier.server_root_path), request_id)
     scope[_FOUND] = verifier, user
     return user
+
+
+def decoded_name(value: str | bytes) -> str:
+    """The name that a value of `X-Consumer-Username` stands for, or a scope of `X-Consumer-Scopes`.
+
+    They are percent-encoded UTF-8, or an `ext-value` (RFC 8187, section 3.2), where they are not visible ASCII. Only
+    what verified its sender may go by them: any client can send them.
+    """
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    return unquote(_EXT_VALUE.sub("", text))
 
 
 def target_of(scope: Scope, server_root_path: str = "") -> str:

@@ -148,6 +148,8 @@ class Merger:
         if complete and isinstance(settings, AuthSettings) and settings.jwt.secret is None:
             message = "jwt needs a secret: set SECRET_KEY or write policies.auth.jwt.secret"
             self._found(key, levels, Finding(("jwt",), message, at_key=True))
+        if complete and isinstance(settings, AuthSettings) and (problem := settings.jwt.short_secret) is not None:
+            self._found(key, levels, Finding(("jwt", "secret"), problem))
         if complete and isinstance(settings, IdentitySettings) and not settings.keys:
             message = "identity needs a key: set IDENTITY_KEYS or write policies.identity.keys"
             self._found(key, levels, Finding((), message, at_key=True))

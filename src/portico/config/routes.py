@@ -14,6 +14,7 @@ from portico.config.services import TimeoutField, Trailers, Upgrades
 from portico.core.errors import MessageError
 from portico.core.paths import segments_of
 from portico.core.settings import HeaderName, Name
+from portico.policies.consumer_fields import ConsumerName
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\]")
@@ -110,5 +111,5 @@ class ConsumerLimit(Section):
 class ConsumerSettings(Section):
     """A caller, identified by the `username` of a token, or else its `preferred_username` or `sub`."""
 
-    name: Name
+    name: ConsumerName
     rate_limit: ConsumerLimit | None = None

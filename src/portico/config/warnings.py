@@ -15,7 +15,6 @@ from portico.policies.cors import CorsSettings
 from portico.policies.identity import IdentitySettings
 from portico.policies.rate_limit import needs_redis
 
-SAMPLE_SECRET = "your-secret-key-here"  # noqa: S105 - the example that must be replaced
 SERVER_KEEP_ALIVE = 5.0
 """Seconds after which uvicorn closes an idle connection (its --timeout-keep-alive)."""
 
@@ -27,7 +26,6 @@ def warnings_for(config: Config) -> list[Problem]:
     """Everything worth a second look, in the order of the file where the file is known."""
     findings = dict.fromkeys(
         [
-            *_secrets(config),
             *_endless_tokens(config),
             *_open_credentials(config),
             *_unlimited(config),
@@ -66,19 +64,6 @@ def _scope_path(route: ResolvedRoute, scope: str) -> KeyPath:
         return (*route.source, "policies")
     service: KeyPath = ("services", route.service)
     return (*service, "versions", str(route.version), "policies") if "@" in scope else (*service, "policies")
-
-
-def _secrets(config: Config) -> Iterator[Finding]:
-    for route in config.all_routes:
-        settings, scope = route.policies.get("auth", (None, ""))
-        if not isinstance(settings, AuthSettings) or settings.jwt.secret is None:
-            continue
-        secret = settings.jwt.secret.get_secret_value()
-        path = (*_scope_path(route, scope), "auth", "jwt", "secret")
-        if secret == SAMPLE_SECRET:
-            yield Finding(path, "the secret is the one from the documentation: anyone can sign tokens with it")
-        elif "HS256" in settings.jwt.algorithms and len(secret.encode()) < 32:
-            yield Finding(path, "HS256 wants a secret of 32 bytes or more (RFC 7518, section 3.2)")
 
 
 def _endless_tokens(config: Config) -> Iterator[Finding]:

@@ -189,7 +189,7 @@ def _text_lines(records: list[AccessRecord]) -> bytes:
         f"{r.timestamp} {r.client_ip} {_printable(r.method)} {_printable(r.path)} {r.status_code} "
         f"{r.duration_ms:.2f}ms {r.service}{'' if r.upstream is None else ' ' + r.upstream} "
         f"in={r.bytes_in} out={r.bytes_out} "
-        f"id={r.request_id}{'' if r.user is None else ' user=' + _printable(r.user)}"
+        f"id={r.request_id}{'' if r.user is None else ' user=' + _word(r.user)}"
         f"{'' if r.reason is None else ' reason=' + r.reason}\n"
         for r in records
     ).encode("utf-8", "backslashreplace")
@@ -198,6 +198,11 @@ def _text_lines(records: list[AccessRecord]) -> bytes:
 def _printable(text: str) -> str:
     """Text that cannot start a line of its own or steer a terminal."""
     return text if text.isprintable() else text.encode("unicode_escape").decode()
+
+
+def _word(text: str) -> str:
+    """The same without spaces, which separate the parts of a line."""
+    return _printable(text).replace(" ", r"\x20")
 
 
 _MILLISECONDS: Final = [f"{number:03d}Z" for number in range(1000)]

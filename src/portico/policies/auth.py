@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
+from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -14,6 +14,7 @@ from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.messages import Fields
 from portico.core.settings import DurationOrZero, Settings
+from portico.policies.consumer_fields import NameEncoding, consumer_lines, consumer_name
 from portico.policies.counters.generations import Generations
 from portico.policies.policy import Context, Policy
 
@@ -38,23 +39,45 @@ class JwtSettings(Settings):
         """Whether every accepted token expires."""
         return self.require_expiry or "exp" in self.required_claims
 
+    @property
+    def short_secret(self) -> str | None:
+        """What is wrong with a secret that is shorter than the hash of an algorithm; None where it is long enough."""
+        if self.secret is None:
+            return None
+        size = len(self.secret.get_secret_value().encode())
+        algorithm = max(self.algorithms, key=lambda name: _SECRET_BYTES[name])
+        needed = _SECRET_BYTES[algorithm]
+        if size >= needed:
+            return None
+        has = f"this one has {size}; openssl rand -hex {needed // 2} makes one"
+        return f"{algorithm} needs a secret of {needed} bytes or more (RFC 7518, section 3.2), {has}"
+
 
 class AuthSettings(Settings):
-    """The authentication methods; `jwt` is the only one so far."""
+    """The authentication methods; `jwt` is the only one so far.
+
+    `name_encoding` is how names beyond visible ASCII stand in `X-Consumer-Username` and `X-Consumer-Scopes`.
+    """
 
     jwt: JwtSettings
+    name_encoding: NameEncoding = "percent"
 
+
+_SECRET_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+"""The least size of a key: that of the hash (RFC 7518, section 3.2)."""
 
 _CACHED_TOKENS: Final = 10_000
 _BELIEVED: Final = 300.0
 """Seconds after which a token is verified again: one that never expires would be trusted for ever."""
 _LATEST: Final = 2**53
-"""A later `exp` is as good as none; claims are whole numbers of any size."""
+"""The latest time that a claim may name: JSON has no exact whole numbers beyond it (RFC 8259, section 6)."""
 _TOKEN_LIMIT: Final = 8192
 _HOW: Final = "send one token, as 'Authorization: Bearer TOKEN'"
 _MISSING: Final = (b'WWW-Authenticate: Bearer realm="portico"',)
 _INVALID: Final = (b'WWW-Authenticate: Bearer realm="portico", error="invalid_token"',)
-_UNSAFE: Final = re.compile(r"[^\x21-\x7e\x80-\xff]")
+_TO_BASE64: Final = bytes.maketrans(b"-_+/", b"+/??")
+_UNVERIFIABLE: Final = (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError)
+"""What a token that is not valid makes PyJWT, or the standard library below it, raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +95,7 @@ class Identity:
 
 def build_auth(settings: AuthSettings, context: Context) -> Policy:
     """The policy: refuses with 401 a client without a valid token."""
-    verifier = _Verifier(settings.jwt)
+    verifier = _Verifier(settings)
     key = ("jwt", context.scope, settings.model_dump_json(), verifier.secret)
     verified: Generations[bytes, Identity] = context.state.keep(key, lambda: Generations(_CACHED_TOKENS))
 
@@ -105,7 +128,7 @@ def build_auth(settings: AuthSettings, context: Context) -> Policy:
                 identity = verifier.verify(token.strip())
             except jwt.ExpiredSignatureError:
                 return Refusal("credentials_expired", "the token has expired", _INVALID)
-            except (jwt.InvalidTokenError, ValueError) as error:
+            except _UNVERIFIABLE as error:
                 return Refusal("credentials_invalid", f"the token is not valid: {_plain(error)}", _INVALID)
             verified.put(line, identity)
         fields.identity = identity
@@ -118,57 +141,94 @@ def build_auth(settings: AuthSettings, context: Context) -> Policy:
 class _Verifier:
     """Checks a token's signature and claims; this is costly, so its results are cached for a while."""
 
-    def __init__(self, settings: JwtSettings) -> None:
-        if settings.secret is None:
+    def __init__(self, settings: AuthSettings) -> None:
+        if settings.jwt.secret is None:
             raise ValueError("auth.jwt has no secret; set SECRET_KEY or auth.jwt.secret")
-        self.secret = settings.secret.get_secret_value()
-        self.algorithms = list(settings.algorithms)
-        self.settings = settings
-        self.decoder = jwt.PyJWT({"require": settings.required_claims, "verify_aud": settings.audience is not None})
+        if (problem := settings.jwt.short_secret) is not None:
+            raise ValueError(f"auth.jwt: {problem}")
+        self.secret = settings.jwt.secret.get_secret_value()
+        self.algorithms = list(settings.jwt.algorithms)
+        self.settings = settings.jwt
+        self.name_encoding = settings.name_encoding
+        self.decoder = jwt.PyJWT(
+            {
+                "require": self.settings.required_claims,
+                "verify_aud": self.settings.audience is not None,
+                "verify_exp": False,  # `_end_of` is stricter
+                "verify_iat": False,
+                "verify_nbf": False,
+            }
+        )
 
     def verify(self, token: bytes) -> Identity:
-        """Raises jwt.InvalidTokenError, or ValueError for a token whose claims cannot be used."""
+        """Raises one of `_UNVERIFIABLE`; jwt.ExpiredSignatureError where the token has ended."""
         if len(token) > _TOKEN_LIMIT:
             raise ValueError(f"it is longer than {_TOKEN_LIMIT} bytes")
+        if not all(map(_is_base64url, token.split(b"."))):
+            raise ValueError("its parts are not base64url without padding (RFC 7515, section 2)")
         settings = self.settings
         claims = self.decoder.decode(
-            token,
-            self.secret,
-            algorithms=self.algorithms,
-            audience=settings.audience,
-            issuer=settings.issuer,
-            leeway=settings.leeway,
+            token, self.secret, algorithms=self.algorithms, audience=settings.audience, issuer=settings.issuer
         )
         if settings.require_expiry and "exp" not in claims:
             raise ValueError("it has no exp claim, so it would never end")
-        consumer = _safe(claims.get("username") or claims.get("preferred_username") or claims.get("sub") or "")
-        scopes = _scopes_of(claims)
-        lines = []
-        if consumer:
-            lines.append(b"X-Consumer-Username: " + consumer.encode())
-        if scopes:
-            lines.append(b"X-Consumer-Scopes: " + " ".join(scopes).encode())
-        ends = min(int(claims.get("exp", _LATEST)), _LATEST) + settings.leeway
-        return Identity(min(ends, time.time() + _BELIEVED), consumer, scopes, tuple(lines))
+        now = time.time()
+        ends = _end_of(claims, now, settings.leeway)
+        consumer, scopes = _consumer_of(claims), _scopes_of(claims)
+        lines = consumer_lines(consumer, scopes, self.name_encoding)
+        return Identity(min(ends, now + _BELIEVED), consumer, scopes, lines)
+
+
+def _is_base64url(part: bytes) -> bool:
+    """Whether this is the one way to write some bytes: PyJWT skips padding and characters of other alphabets."""
+    standard = part.translate(_TO_BASE64)
+    try:
+        decoded = a2b_base64(standard + b"=" * (-len(part) % 4), strict_mode=True)
+    except ValueError:
+        return False
+    return b2a_base64(decoded, newline=False).rstrip(b"=") == standard
+
+
+def _end_of(claims: dict[str, Any], now: float, leeway: float) -> float:
+    """When a token ends. Raises ValueError where its times are not valid, or not yet."""
+    if _time_of(claims, "nbf", now) > now + leeway or _time_of(claims, "iat", now) > now + leeway:
+        raise ValueError("it is not valid yet")
+    ends = _time_of(claims, "exp", _LATEST) + leeway
+    if ends <= now:
+        raise jwt.ExpiredSignatureError
+    return ends
+
+
+def _time_of(claims: dict[str, Any], name: str, otherwise: float) -> float:
+    """A NumericDate (RFC 7519, section 2), which is a number and nothing that can be taken for one."""
+    value = claims.get(name, otherwise)
+    if type(value) not in (int, float) or not 0 <= value <= _LATEST:
+        raise ValueError(f"its {name} is not a time in seconds")
+    return float(value)
+
+
+def _consumer_of(claims: dict[str, Any]) -> str:
+    """The first of these claims that is there, and text; else empty."""
+    for name in ("username", "preferred_username", "sub"):
+        value = claims.get(name)
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"its {name} is not text")
+        if value:
+            return consumer_name(value)
+    return ""
 
 
 def _scopes_of(claims: dict[str, Any]) -> tuple[str, ...]:
     """`scope` is a space-separated string (RFC 8693, section 4.2); `scopes` and lists are common too."""
     value = claims.get("scope", claims.get("scopes", ""))
     scopes = value.split() if isinstance(value, str) else value
-    if not isinstance(scopes, list):
-        raise ValueError("its scopes are neither text nor a list")
-    return tuple(_safe(scope) for scope in scopes)
+    if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
+        raise ValueError("its scopes are neither text nor a list of texts")
+    if any(scope.split() not in ([], [scope]) for scope in scopes):
+        raise ValueError("a scope in it has white space")
+    return tuple(map(consumer_name, filter(None, scopes)))
 
 
-def _safe(value: Any) -> str:
-    """A claim as it can stand in a header field; white space or control bytes in it could forge another."""
-    text = str(value)
-    if _UNSAFE.search(text) or len(text) > 256:
-        raise ValueError("a name or scope in it cannot be put into a header field")
-    return text
-
-
-def _plain(error: Exception) -> str:
-    text = str(error)
+def _plain(error: BaseException) -> str:
+    text = str(error) or "it cannot be read"
     return (text[:1].lower() + text[1:])[:200]

@@ -9,20 +9,22 @@ from pydantic import Field
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.settings import Settings
+from portico.policies.consumer_fields import ScopeName, percent_encoded
 from portico.policies.policy import Context, Policy
 
 
 class AuthorizeSettings(Settings):
     """Every one of `scopes` must be among the token's `scope` or `scopes` claim."""
 
-    scopes: Annotated[list[str], Field(min_length=1)]
+    scopes: Annotated[list[ScopeName], Field(min_length=1)]
 
 
 def build_authorize(settings: AuthorizeSettings, context: Context) -> Policy:  # noqa: ARG001
     """The policy: refuses with 403 a consumer who lacks a scope."""
     needed = frozenset(settings.scopes)
     wanted = " ".join(settings.scopes)
-    challenge = f'WWW-Authenticate: Bearer realm="portico", error="insufficient_scope", scope="{wanted}"'.encode()
+    shown = " ".join(map(percent_encoded, settings.scopes)).replace("\\", "\\\\").replace('"', '\\"')
+    challenge = f'WWW-Authenticate: Bearer realm="portico", error="insufficient_scope", scope="{shown}"'.encode()
 
     def authorize(exchange: Exchange) -> Answer | None:
         if needed.issubset(exchange.scopes):
