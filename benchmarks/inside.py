@@ -23,7 +23,7 @@ import uvloop
 
 from benchmarks.request import SECRET, Request, token
 from portico.config import Config
-from portico.core.fields import REQUEST_DROP
+from portico.core.fields import PASSES, REQUEST_DROP
 from portico.observe.access_log import AccessLog
 from portico.observe.metrics import Metrics
 from portico.proxy.gateway import Gateway
@@ -118,7 +118,7 @@ class _House:
         metrics = Metrics()
         builder = SnapshotBuilder(deadlines, turn, Path("/nowhere"), {}, metrics)
         gateway = Gateway(builder.build(config, 1), metrics, log, 0, loop)
-        server = HttpServer(gateway, Limits(), deadlines, turn, loop, REQUEST_DROP)
+        server = HttpServer(gateway, Limits(), deadlines, turn, loop, REQUEST_DROP, PASSES)
         instance, _ = builder.live.instances()
         self._clients = [_connected(server) for _ in range(_CONNECTIONS)]
         self._services = [_kept(instance) for _ in range(_CONNECTIONS)]

@@ -109,3 +109,17 @@ def test_admin_on_loopback_needs_no_token(load: Load, admin: str) -> None:
 
 def test_admin_elsewhere_with_a_token(load: Load) -> None:
     assert not load("gateway: {admin: '0.0.0.0:1', admin_token: t}").gateway.admin_is_local
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Forwarded-For", "x_forwarded_proto", "X.Real.IP", "Host", "X-Consumer-Username", "TE"]
+)
+def test_what_the_gateway_writes_cannot_pass(name: str, report: Report) -> None:
+    (line,) = report(f"gateway: {{pass_headers: [X-Consumer-ID, {name}]}}")
+    assert line.startswith("portico.yaml:1:41: gateway.pass_headers[1]: ")
+    assert "written by the gateway" in line
+
+
+def test_what_may_pass(load: Load) -> None:
+    names = ("X-Consumer-ID", "Remote-User", "Proxy", "X-Forwarded-User")
+    assert load(f"gateway: {{pass_headers: [{', '.join(names)}]}}").gateway.pass_headers == names

@@ -19,7 +19,7 @@ from portico.config import Config
 from portico.core.errors import Answer as Reply
 from portico.core.errors import MessageError
 from portico.core.exchange import Exchange, Stream
-from portico.core.fields import REQUEST_DROP
+from portico.core.fields import PASSES, REQUEST_DROP
 from portico.core.messages import RequestHead
 from portico.observe.access_log import AccessRecord, _json_lines, _text_lines
 from portico.observe.metrics import Metrics
@@ -149,7 +149,7 @@ class House:
         self.gateway.seen = {}
         written: Any = {"body_size": 1 << 20, **self.case.limits}
         limits = Limits(**written)
-        self.server = HttpServer(self.gateway, limits, self.deadlines, self.together, loop, REQUEST_DROP)
+        self.server = HttpServer(self.gateway, limits, self.deadlines, self.together, loop, REQUEST_DROP, PASSES)
         for text in self.case.clients:
             self.connect(self.case.pieces(text.encode("latin-1")))
 

@@ -18,7 +18,7 @@ from portico import policies
 from portico.config import Config
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
-from portico.core.fields import REQUEST_DROP
+from portico.core.fields import PASSES, REQUEST_DROP
 from portico.observe.access_log import AccessRecord
 from portico.observe.metrics import Metrics
 from portico.proxy import awaited
@@ -108,7 +108,7 @@ async def town(backend: Backend) -> AsyncIterator[Town]:
         snapshot = builder.build(config, 1)
     kept: Any = log
     gateway = Gateway(snapshot, metrics, kept, 0, loop)
-    server = HttpServer(gateway, Limits(), deadlines, turn, loop, REQUEST_DROP)
+    server = HttpServer(gateway, Limits(), deadlines, turn, loop, REQUEST_DROP, PASSES)
     listener = await loop.create_server(server, "127.0.0.1", 0)
     own.append(Town(listener.sockets[0].getsockname()[1], server, log))
     try:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from support.backend import Backend, Connection, content
-from support.client import Wire, request
+from support.client import Wire, ask, request
 from support.world import Gateway, until
 
 SIZES = [0, 1, 64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 5 * 1024 * 1024]
@@ -371,6 +371,14 @@ FORGED = (
     "traceparent: 00-66666666666666666666666666666666-6666666666666666-01",
     "X-Consumer-Username: evil-root",
     "X-Consumer-Scopes: evil-all",
+    "X-Consumer-ID: evil-id",
+    "X_Consumer-Custom_ID: evil-id",
+    "X-Forwarded-User: evil-root",
+    "X_Forwarded_Groups: evil-all",
+    "X-Auth-Request-Email: evil-root",
+    "Remote-User: evil-root",
+    "REMOTE_USER: evil-root",
+    "Proxy: http://evil.test",
 )
 
 
@@ -381,6 +389,30 @@ def test_what_a_stranger_says_about_himself_is_dropped(gateway: Gateway) -> None
     assert "evil" not in received
     assert "666" not in received.replace(answer.get("x-request-id") or "", "").replace(str(gateway.port), "")
     assert seen(answer)["x-forwarded-for"] == ["127.0.0.1"]
+    assert "evil" not in json.dumps(gateway.get("/api/echo/x", *FORGED, "Connection: X-Hop").json()["fields"])
+
+
+def test_who_may_report_a_user(backend: Backend) -> None:
+    """Trusted proxies; for one field also clients, if the configuration says so, and until it does not any more."""
+    sent = ("X-Forwarded-User: ann", "Remote_User: ann", "X-Consumer-ID: 7", "Proxy: http://x", "X-End: 2")
+    reported = {"x-forwarded-user": ["ann"], "remote_user": ["ann"]}
+    allowed = {"x-consumer-id": ["7"], "x-end": ["2"]}
+    names = {*reported, *allowed, "proxy"}
+
+    def told() -> dict[str, list[str]]:
+        fields = seen(wire.ask("GET", "/api/echo/x", *sent))
+        return {name: values for name, values in fields.items() if name in names}
+
+    services = {"services": {"echo": backend}}
+    with Gateway({"gateway": {"pass_headers": ["X-Consumer-ID"]}, **services}) as gateway, gateway.wire() as wire:
+        assert told() == told() == allowed
+        for settings, expected in (
+            ({}, {"x-end": ["2"]}),
+            ({"trusted_proxies": ["127.0.0.1"]}, {"x-end": ["2"], **reported}),
+        ):
+            gateway.write({"gateway": settings, **services})
+            assert ask(gateway.admin_port, "POST", "/admin/reload", "Host: localhost").status == 200
+            assert told() == told() == expected
 
 
 def test_hop_by_hop_fields_end_here(gateway: Gateway, backend: Backend) -> None:

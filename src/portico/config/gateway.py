@@ -10,7 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word
 from portico.config.tls import TlsSettings
-from portico.core.settings import Duration, DurationOrZero, Size
+from portico.core.fields import REQUEST_DROP, plain_name
+from portico.core.settings import Duration, DurationOrZero, HeaderName, Size
 from portico.net.redis.connection import check_url
 
 Network = IPv4Network | IPv6Network
@@ -64,6 +65,12 @@ def _redis_url(secret: Any) -> Any:
     return secret
 
 
+def _passed_header(name: str) -> str:
+    if plain_name(name.lower().encode()) in REQUEST_DROP:
+        raise ValueError(f"{name} is written by the gateway, or ends here; a client's own cannot pass")
+    return name
+
+
 def _yes_no_or_path(value: Any) -> Any:
     """`true` and `false` from the environment or quoted YAML are booleans, not names of files."""
     return True if is_word(value, True) else False if is_word(value, False) else value
@@ -106,7 +113,8 @@ class LogSettings(Section):
 class GatewaySettings(Section):
     """The listening side and the process. `workers: auto` is one per core; port 0 picks a free one.
 
-    `title` is what the front page at `/` says; `embedded_redis` says whether a Redis is started for several workers
+    `title` is what the front page at `/` says; `pass_headers` are fields of clients that services get although they
+    belong to a gateway; `embedded_redis` says whether a Redis is started for several workers
     without a `redis_url`, or names the valkey-server or redis-server to start.
     """
 
@@ -125,6 +133,7 @@ class GatewaySettings(Section):
     trusted_proxies: tuple[Annotated[Network, BeforeValidator(_network, json_schema_input_type=str)], ...] = ()
     trusted_headers: Annotated[Literal["x-forwarded", "forwarded"], BeforeValidator(_lower)] = "x-forwarded"
     proxy_protocol: bool = False
+    pass_headers: tuple[Annotated[HeaderName, AfterValidator(_passed_header)], ...] = ()
     tls: TlsSettings | None = None
     limits: Annotated[LimitSettings, NoneIsEmpty] = LimitSettings()
     log: Annotated[LogSettings, NoneIsEmpty] = LogSettings()

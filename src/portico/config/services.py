@@ -24,7 +24,7 @@ from portico.config.levels import Policies
 from portico.config.overload import MaxRequests, Permits, QueueField, QueueSettings
 from portico.config.retries import HedgeSettings, RetryField, RetrySettings
 from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inherit, is_word
-from portico.core.fields import FORBIDDEN_TRAILERS
+from portico.core.fields import FORBIDDEN_TRAILERS, PASSES
 from portico.core.found import Found
 from portico.core.settings import Duration, DurationOrZero, HeaderName, Name, parse_duration
 from portico.net.tls.certificates import Pair
@@ -83,7 +83,8 @@ Upgrades = Annotated[
 
 
 def _trailer(name: str) -> str:
-    if name.lower().encode() in FORBIDDEN_TRAILERS:
+    plain = name.lower().encode()
+    if plain in FORBIDDEN_TRAILERS or not PASSES(plain):
         raise ValueError(f"{name} is needed before the body; it cannot be a trailer")
     return name
 

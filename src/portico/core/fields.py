@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Collection
 from itertools import product
 from typing import Final
 
@@ -18,7 +20,10 @@ END_TO_END: Final = frozenset(
     }
 )
 """Fields that `Connection` may not name: dropping them would change what the request means."""
-END_TO_END_PREFIXES: Final = (b"x-forwarded-", b"x-consumer-", b"x-forwarded_", b"access-control-")
+END_TO_END_PREFIXES: Final = (
+    *(b"x-forwarded-", b"x-consumer-", b"x-forwarded_", b"access-control-"),
+    *(b"x-auth-request-", b"x-remote-", b"x-authenticated-", b"remote-"),
+)
 
 
 def _spellings(name: str) -> set[bytes]:
@@ -43,6 +48,71 @@ _HOP_BY_HOP: Final = (
 
 REQUEST_DROP: Final = frozenset(spelling for name in (*_IDENTITY, *_HOP_BY_HOP) for spelling in _spellings(name))
 """Fields of a request that the gateway writes itself, or that end at this hop (RFC 9110, section 7.6.1)."""
+
+OWN_FAMILY: Final = b"x-consumer-"
+"""What every name of this beginning says is the gateway's own, also where a trusted proxy says it."""
+_FAMILIES: Final = (OWN_FAMILY, b"x-forwarded-", b"x-auth-request-", b"x-remote-", b"x-authenticated-")
+"""Beginnings of names under which gateways and authenticating proxies report the client or the user."""
+_REPORTS: Final = frozenset(
+    {
+        *(b"remote-user", b"remote-name", b"remote-email", b"remote-group", b"remote-groups", b"x-webauth-user"),
+        *(b"x-anonymous-consumer", b"x-credential-identifier", b"x-credential-username"),
+    }
+)
+"""Further names of that kind."""
+_PROXY: Final = b"proxy"
+"""CGI makes it the variable HTTP_PROXY, through which many programs send their own requests (httpoxy)."""
+_OTHER_JOINT: Final = re.compile(rb"[^0-9a-z]")
+_REMEMBERED_NAMES: Final = 4096
+_REMEMBERED_SIZE: Final = 128
+
+
+def plain_name(name: bytes) -> bytes:
+    """A lower-cased name with dashes for all that is no letter or digit.
+
+    Servers that make variables of names, by CGI or WSGI, do not distinguish them.
+    """
+    return _OTHER_JOINT.sub(b"-", name)
+
+
+def is_reported(name: bytes) -> bool:
+    """Whether a field reports a client or user that only a trusted proxy may report; services get it from that."""
+    plain = plain_name(name)
+    return not is_owned(name) and (plain in _REPORTS or plain.startswith(_FAMILIES))
+
+
+def is_owned(name: bytes) -> bool:
+    """Whether the gateway writes a field itself, or no service should get it from anyone."""
+    plain = plain_name(name)
+    return plain in REQUEST_DROP or plain == _PROXY or plain.startswith(OWN_FAMILY)
+
+
+class _Answers(dict[bytes, bool]):
+    """Answers to a question about names, worked out once for each name; a lookup of one that is known is done in C."""
+
+    def __init__(self, question: Callable[[bytes], bool]) -> None:
+        super().__init__()
+        self._question = question
+
+    def __missing__(self, name: bytes) -> bool:
+        answer = self._question(name)
+        if len(name) <= _REMEMBERED_SIZE:
+            if len(self) >= _REMEMBERED_NAMES:
+                self.clear()
+            self[name] = answer
+        return answer
+
+
+def passing(allowed: Collection[bytes] = ()) -> Callable[[bytes], bool]:
+    """Which fields of a client go on to services, by lower-cased name; `allowed` ones do, whatever they report."""
+    known = frozenset(allowed)
+    return _Answers(lambda name: name in known or not (is_owned(name) or is_reported(name))).__getitem__
+
+
+PASSES: Final = passing()
+"""The same where none is allowed."""
+REPORTED: Final = _Answers(is_reported).__getitem__
+"""`is_reported`, remembered."""
 
 RESPONSE_DROP: Final = frozenset(
     {

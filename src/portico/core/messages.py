@@ -63,9 +63,12 @@ class Fields:
         members = b",".join(self.all(name)).lower().split(b",")
         return [token for member in members if (token := member.strip(b" \t"))]
 
-    def unnoted(self) -> list[bytes]:
-        """The lines of a request that neither the wire nor the handler acts on, as a new list."""
+    def unnoted(self, without: Collection[bytes] = ()) -> list[bytes]:
+        """The lines of a request that neither the wire nor the handler acts on, less some names, as a new list."""
         assert self.shape is not None
+        if without:
+            names = compress(self.names, self.shape.unnoted)
+            return [line for name, line in zip(names, self.unnoted(), strict=True) if name not in without]
         return list(compress(self.lines, self.shape.unnoted))
 
     def without(self, names: Collection[bytes]) -> list[bytes]:
@@ -77,15 +80,24 @@ class Shape:
     """What the names of a request's fields decide, by index, for all requests with the same names.
 
     `decisive` picks the lines on which host, framing and connection depend; where they are equal too, so is everything
-    derived from them.
+    derived from them. `unnoted` says which lines neither the wire nor the handler acts on: those that `passes` takes,
+    or without it, those of names that are not `noted`.
     """
 
-    __slots__ = ("decided", "decisive", "unnoted")
+    __slots__ = ("decided", "decisive", "passes", "reported", "unnoted")
 
     def __init__(
-        self, names: list[bytes], lines: list[bytes], noted: frozenset[bytes], deciding: frozenset[bytes]
+        self,
+        names: list[bytes],
+        lines: list[bytes],
+        noted: frozenset[bytes],
+        deciding: frozenset[bytes],
+        passes: Callable[[bytes], bool] | None = None,
     ) -> None:
-        self.unnoted = [name not in noted for name in names]
+        self.passes = passes
+        self.unnoted = [name not in noted for name in names] if passes is None else list(map(passes, names))
+        self.reported: list[bool] | None = None
+        """Which of the other lines a trusted proxy may report, once the handler has worked it out."""
         places = [place for place, name in enumerate(names) if name in deciding]
         self.decisive: Callable[[list[bytes]], object] = itemgetter(*places) if places else _nothing
         self.decided = self.decisive(lines)
@@ -97,6 +109,7 @@ class Shape:
             return self
         other = Shape.__new__(Shape)
         other.unnoted, other.decisive, other.decided = self.unnoted, self.decisive, decided
+        other.passes, other.reported = self.passes, self.reported
         return other
 
 

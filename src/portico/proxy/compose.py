@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import Final
 
 from portico.core.exchange import Exchange
-from portico.core.fields import REQUEST_DROP, RESPONSE_DROP
+from portico.core.fields import REPORTED, RESPONSE_DROP
 from portico.core.messages import CHUNKED, Fields, RequestHead, ResponseHead
 from portico.proxy.answer import date_line
 from portico.proxy.headers.forwarded import VIA, announced_trailers, believed_lines, believed_trace_id
@@ -80,7 +81,7 @@ def _join_passed(exchange: Exchange, request: RequestHead, handling: Handling) -
 def _passed_lines(request: RequestHead, handling: Handling) -> list[bytes]:
     """The client's field lines that are forwarded to the service, and how the body is framed there."""
     fields = request.fields
-    lines = fields.without(REQUEST_DROP | request.hop_by_hop) if request.hop_by_hop else fields.unnoted()
+    lines = fields.unnoted(request.hop_by_hop)
     if request.framing == CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")
     elif request.framing or b"content-length" in request.noted:
@@ -99,7 +100,18 @@ def _believed_lines(exchange: Exchange, request: RequestHead) -> list[bytes]:
     if believed_trace_id(fields) is None:
         trace_id = exchange.trace_id.encode()
         lines.append(b"traceparent: 00-%b-%b-01" % (trace_id, trace_id[16:]))
-    return [VIA, *lines]
+    return [VIA, *lines, *_reported_lines(fields)]
+
+
+def _reported_lines(fields: Fields) -> list[bytes]:
+    """What a proxy reports of users in fields that are not the gateway's."""
+    shape = fields.shape
+    assert shape is not None
+    reported = shape.reported
+    if reported is None:
+        both = zip(map(REPORTED, fields.names), shape.unnoted, strict=True)
+        reported = shape.reported = [is_reported and not passes for is_reported, passes in both]
+    return list(compress(fields.lines, reported))
 
 
 def takes_trailers(request: RequestHead) -> bool:

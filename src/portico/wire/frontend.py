@@ -74,7 +74,8 @@ class Connection(Protocol):
 class Frontend:
     """The side of a worker that clients see: what all their connections share.
 
-    `noted` are the names of fields that the handler wants in `RequestHead.noted`.
+    `noted` are the names of fields that the handler wants in `RequestHead.noted`; `passes` says by its name whether
+    it acts on a field in no way (None: on those that are not noted).
     """
 
     def __init__(
@@ -85,9 +86,11 @@ class Frontend:
         turn: Turn,
         loop: asyncio.AbstractEventLoop,
         noted: frozenset[bytes] = frozenset(),
+        passes: Callable[[bytes], bool] | None = None,
     ) -> None:
         self.handler = handler
         self.noted = noted | REQUEST_RULES
+        self.passes = passes
         self.limits = limits
         self.deadlines = deadlines
         self.turn = turn
@@ -99,9 +102,10 @@ class Frontend:
         self.in_flight = 0
         self.tunnels = 0
 
-    def change_limits(self, limits: Limits) -> None:
-        """Apply other limits, from the next request on."""
+    def change(self, limits: Limits, passes: Callable[[bytes], bool] | None = None) -> None:
+        """Apply other limits, and other fields that pass, from the next request on."""
         self.limits = limits
+        self.passes = passes
         for connection in list(self.connections):
             try:
                 connection.forget_heads()

@@ -54,6 +54,14 @@ def test_a_name_that_was_made_to_lead_here_is_refused(host: str) -> None:
     assert "loopback" in document["detail"]
 
 
+@pytest.mark.parametrize("token", [None, TOKEN])
+@pytest.mark.parametrize("hosts", [("localhost", "evil.example"), ("localhost", "localhost"), ("evil.example", "")])
+def test_two_hosts_are_refused(hosts: tuple[str, str], token: str | None) -> None:
+    """One may be checked here and the other be what was meant (RFC 9112, section 3.2)."""
+    fields = [("Host", host) for host in hosts]
+    assert asked(*fields, ("Authorization", f"Bearer {TOKEN}"), token=token)[0] == 400
+
+
 def test_without_a_token_nobody_else_may() -> None:
     status, document = asked(("Host", "127.0.0.1"), is_local=False)
     assert status == 403

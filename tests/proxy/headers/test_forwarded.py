@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 
 from portico.core.exchange import Client
-from portico.core.fields import REQUEST_DROP, RESPONSE_DROP
+from portico.core.fields import PASSES, REPORTED, REQUEST_DROP, RESPONSE_DROP, passing
 from portico.core.messages import Fields
 from portico.proxy.headers.forwarded import (
     Network,
@@ -45,15 +45,84 @@ def peer(address: str = "10.0.0.1", networks: list[Network] = NETWORKS, secure: 
 )
 def test_what_a_client_may_not_say_is_dropped(name: str) -> None:
     assert fields(f"{name}: spoofed", "Accept: */*").without(REQUEST_DROP) == [b"Accept: */*"]
+    assert not PASSES(name.lower().encode())
+    assert not REPORTED(name.lower().encode())
+    assert not passing([b"x-forwarded-user"])(name.lower().encode())
+
+
+@pytest.mark.parametrize("name", ["X-Consumer-ID", "X-Consumer-Custom-ID", "X-Consumer-Groups", "X-Consumer-Anything"])
+@pytest.mark.parametrize("spelt", ["{}", "X_{rest}", "{under}", "{dot}"])
+def test_whatever_is_said_of_a_consumer_is_the_gateways_own(name: str, spelt: str) -> None:
+    written = spelt.format(name, rest=name[2:], under=name.replace("-", "_"), dot=name.replace("-", "."))
+    assert not PASSES(written.lower().encode())
+    assert not REPORTED(written.lower().encode()), "also where a trusted proxy says it"
 
 
 @pytest.mark.parametrize(
     "name",
-    ["Accept", "Authorization", "Cookie", "User-Agent", "Origin", "X-Forward", "X-Consumer", "Content-Type", "Via"],
+    [
+        *("X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Forwarded-Preferred-Username"),
+        *("X-Forwarded-Access-Token", "X_Forwarded_User", "X-Forwarded_User", "x.forwarded.user", "X-Forwarded-Any"),
+        *("X-Auth-Request-User", "X-Auth-Request-Email", "X_Auth_Request_User", "X-Auth_Request-Any"),
+        *("Remote-User", "REMOTE_USER", "Remote-Groups", "Remote-Email", "Remote-Name", "X-Remote-User"),
+        *(
+            "X-Remote-Extra-Scope",
+            "X_Remote_Group",
+            "X-WebAuth-User",
+            "X-Authenticated-UserId",
+            "X-Credential-Username",
+        ),
+    ],
+)
+def test_users_are_reported_by_trusted_proxies_alone(name: str) -> None:
+    written = name.lower().encode()
+    assert not PASSES(written)
+    assert REPORTED(written)
+    allowed = passing([written])
+    assert allowed(written)
+    assert not allowed(b"x-forwarded-user-other")
+
+
+@pytest.mark.parametrize("name", ["Proxy", "proxy", "PROXY"])
+def test_no_client_names_a_proxy_to_cgi(name: str) -> None:
+    assert not PASSES(name.lower().encode())
+    assert not REPORTED(name.lower().encode())
+
+
+def test_memory_for_names_has_a_bound() -> None:
+    answers = passing()
+    for number in range(20_000):
+        assert answers(b"x-%d" % number)
+    assert not answers(b"x-consumer-" + b"x" * 4096)
+    kept: dict[bytes, bool] = answers.__self__  # type: ignore[attr-defined]
+    assert len(kept) <= 4096
+    assert max(map(len, kept)) <= 128
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Remote",
+        "X-Remote",
+        "Proxy-Status",
+        "Proxies",
+        "X-User",
+        "X-Auth-Token",
+        "Accept",
+        "Authorization",
+        "Cookie",
+        "User-Agent",
+        "Origin",
+        "X-Forward",
+        "X-Consumer",
+        "Content-Type",
+        "Via",
+    ],
 )
 def test_what_a_client_may_say_is_kept(name: str) -> None:
     line = f"{name}: value"
     assert fields(line).without(REQUEST_DROP) == [line.encode()]
+    assert PASSES(name.lower().encode())
 
 
 @pytest.mark.parametrize(

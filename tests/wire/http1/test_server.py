@@ -573,7 +573,7 @@ def test_a_lower_number_of_fields_holds_for_known_fields() -> None:
     for wire in world.wires:
         wire.feed([asked(b"/", b"a")])
     world.wires[1].feed([GET])
-    world.server.change_limits(Limits(header_count=1))
+    world.server.change(Limits(header_count=1))
     for wire in world.wires:
         wire.feed([asked(b"/", b"a")])
     assert [each.status for each in world.exchanges] == [None, None, None, 431, 431]
@@ -581,7 +581,7 @@ def test_a_lower_number_of_fields_holds_for_known_fields() -> None:
 
 def test_limits_that_change_while_a_request_is_answered_leave_its_response_alone() -> None:
     world = held(GET)
-    world.server.change_limits(Limits(header_count=1))
+    world.server.change(Limits(header_count=1))
     world.exchanges[0].stream.send_whole(200, (b"HTTP/1.1 200 OK", b"\r\n\r\n", b"ab"), 2, 0.0)
     world.wire.feed([GET])
     assert world.written == b"HTTP/1.1 200 OK\r\n\r\nab"

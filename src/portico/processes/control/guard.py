@@ -29,6 +29,8 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
+        if len(headers.getlist("host")) > 1:
+            return problem(400, "more than one Host")
         host = headers.get("host", "")
         origins = headers.getlist("origin")
         if origins and origins != [f"{scope['scheme']}://{host}"]:

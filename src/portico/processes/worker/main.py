@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import time
+from collections.abc import Callable
 from itertools import chain
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ import uvloop
 
 from portico.config import Config, GatewaySettings, LimitSettings, loading
 from portico.core.errors import Answer
-from portico.core.fields import REQUEST_DROP
+from portico.core.fields import PASSES, REQUEST_DROP, passing
 from portico.core.slices import in_slices, letting_go, without_collections
 from portico.core.tasks import ENDED, background, endless
 from portico.net.tls.certificates import CertificateError
@@ -124,7 +125,8 @@ class _Worker:
             loop,
             self.overload,
         )
-        self.http = HttpServer(self.gateway, _limits(config.gateway), deadlines, turn, loop, REQUEST_DROP)
+        limits, passes = _limits(config.gateway), _passing(config.gateway)
+        self.http = HttpServer(self.gateway, limits, deadlines, turn, loop, REQUEST_DROP, passes)
         self.tls = Termination(config.gateway.tls) if config.gateway.tls else None
         self.entrances = self._entrances(loop)
         loop.add_signal_handler(signal.SIGTERM, self._stop)
@@ -222,7 +224,7 @@ class _Worker:
         if self.listeners.redirect is not None:
             http = self.http
             self.redirect = Redirect(self.gateway, self.local_answers, self._public_port(self.config))
-            server = HttpServer(self.redirect, http.limits, http.deadlines, http.turn, loop, REQUEST_DROP)
+            server = HttpServer(self.redirect, http.limits, http.deadlines, http.turn, loop, REQUEST_DROP, http.passes)
             server.connections, server.clients = http.connections, http.clients  # one limit holds for both
             entrances.append(Entrance(loop, self.listeners.redirect, server, alone=alone, announces=announces))
         return entrances
@@ -361,8 +363,9 @@ class _Worker:
         self.gateway.snapshot, self.config = snapshot, config
         self._share_limits(shared)
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
+        limits, passes = _limits(config.gateway), _passing(config.gateway)
         for entrance in self.entrances:
-            entrance.server.change_limits(_limits(config.gateway))
+            entrance.server.change(limits, passes)
         if self.tls is not None and config.gateway.tls is not None:
             self.tls.adopt(config.gateway.tls)
         if self.redirect is not None:
@@ -436,6 +439,10 @@ class _Worker:
 def _status_answer(status: int, text: str) -> Answer:
     body = msgspec.json.encode({"status": text})
     return Answer(status, (b"Content-Type: application/json", b"Cache-Control: no-store"), body)
+
+
+def _passing(gateway: GatewaySettings) -> Callable[[bytes], bool]:
+    return PASSES if not gateway.pass_headers else passing([name.lower().encode() for name in gateway.pass_headers])
 
 
 def _limits(gateway: GatewaySettings) -> Limits:

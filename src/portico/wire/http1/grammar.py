@@ -11,7 +11,7 @@ cost one dictionary lookup, done in C, and only new ones are matched.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from ipaddress import IPv6Address
 from typing import Final
 
@@ -114,12 +114,13 @@ def parse_request_head(
     url_length: int,
     noted: frozenset[bytes],
     previous: RequestHead | None = None,
+    passes: Callable[[bytes], bool] | None = None,
 ) -> RequestHead:
     """A request head from its first `line` and the `block` of its field lines, neither with the CRLF that ends it.
 
     `noted` are the names that `RequestHead.noted` may contain; they include `REQUEST_RULES`. `previous` is the request
-    before it on its connection, read with the same `noted`. Raises MessageError where the head breaks RFC 9112 or a
-    limit (`header_count` fields, `url_length` bytes of target).
+    before it on its connection, read with the same `noted` and `passes` (see `Shape`). Raises MessageError where the
+    head breaks RFC 9112 or a limit (`header_count` fields, `url_length` bytes of target).
     """
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
@@ -127,7 +128,7 @@ def parse_request_head(
     request = RequestHead()
     request.known = request.known_by = None
     _take_line(request, match, url_length)
-    _parse_fields(request, line, block, header_count, noted, previous)
+    _parse_fields(request, line, block, header_count, noted, previous, passes)
     if request.target[0] != _SLASH:
         request.target, request.host = _origin_form(request.method, request.target, request.host)
     return request
@@ -150,6 +151,7 @@ def _parse_fields(
     header_count: int,
     noted: frozenset[bytes],
     previous: RequestHead | None,
+    passes: Callable[[bytes], bool] | None,
 ) -> None:
     """Everything that the field lines decide."""
     lines = block.split(b"\r\n") if block else []
@@ -160,15 +162,20 @@ def _parse_fields(
     except ValueError:
         raise diagnosed(line + b"\r\n" + block) from None
     request.fields = fields = Fields(names, lines)
-    if previous is not None and previous.fields.names == names and previous.version == request.version == 11:
-        shape = previous.fields.shape
-        assert shape is not None
-        fields.shape = shape = shape.of(lines)
-        if shape is previous.fields.shape:
+    known = previous.fields.shape if previous is not None else None
+    if (
+        previous is not None
+        and known is not None
+        and previous.fields.names == names
+        and known.passes is passes
+        and previous.version == request.version == 11
+    ):
+        fields.shape = known.of(lines)
+        if fields.shape is known:
             request.decide_like(previous)
             return
     else:
-        fields.shape = Shape(names, lines, noted, DECIDING)
+        fields.shape = Shape(names, lines, noted, DECIDING, passes)
     request.host = _host_of(fields, request.version)
     request.framing = 0
     request.expects_continue = False

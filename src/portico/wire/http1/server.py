@@ -417,7 +417,8 @@ class ServerConnection(TurnProtocol):
         try:
             count, length = limits.header_count, limits.url_length
             line_of_it, block = buffer[:line], buffer[line + 2 : end]
-            request = parse_request_head(line_of_it, block, count, length, server.noted, self.request)
+            previous, passes = self.request, server.passes
+            request = parse_request_head(line_of_it, block, count, length, server.noted, previous, passes)
         except MessageError as refused:
             self.refuse(refused, buffer[:end])
             return True
