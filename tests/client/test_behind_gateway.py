@@ -85,16 +85,51 @@ def test_ports(host: str, server: tuple[str, int]) -> None:
     assert through(scope({**FIELDS, "x-forwarded-host": host}))["server"] == server
 
 
-@pytest.mark.parametrize("prefix", ["", "/", "x", "//evil.example", "/a, /b", "/../a", "/<script>", "/a%0d", "/a'"])
+@pytest.mark.parametrize("prefix", ["", "/", "x", "//evil.example", "x, /b", "/../a", "/<script>", "/a%0d", "/a'"])
 def test_what_is_no_plain_prefix_is_ignored(prefix: str) -> None:
     seen = through(scope({"x-forwarded-prefix": prefix}))
     assert (seen["root_path"], seen["path"]) == ("", "/items/ä")
 
 
-def test_a_field_that_came_twice_is_ignored() -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "key", "expected"),
+    [
+        *(
+            ("x-forwarded-proto", value, "scheme", "https")
+            for value in ("HTTPS", "wss", "WSS", "https, http", ", https")
+        ),
+        *(
+            ("x-forwarded-proto", value, "scheme", "http")
+            for value in ("http", "ws", "http, https", "gopher, https", "")
+        ),
+        ("x-forwarded-host", "shop.example, inner", "server", ("shop.example", 8000)),
+        ("x-forwarded-host", "shop.example:99999", "server", ("10.0.0.5", 8001)),
+        ("x-forwarded-host", "shop.example:0", "server", ("10.0.0.5", 8001)),
+        ("x-forwarded-prefix", "/api/", "root_path", "/api"),
+        ("x-forwarded-prefix", "/a, /b", "root_path", "/a"),
+        ("x-real-ip", "192.0.2.7, 192.0.2.8", "client", ("127.0.0.1", 50_000)),
+    ],
+)
+def test_other_spellings(name: str, value: str, key: str, expected: Any) -> None:
+    assert through(scope({**FIELDS, name: value}))[key] == expected
+
+
+@pytest.mark.parametrize(("value", "scheme"), [("WSS", "wss"), ("https, http", "wss"), ("ws", "ws"), ("x", "ws")])
+def test_other_spellings_for_a_websocket(value: str, scheme: str) -> None:
+    assert through(scope({**FIELDS, "x-forwarded-proto": value}, type="websocket", scheme="ws"))["scheme"] == scheme
+
+
+@pytest.mark.parametrize(("port", "expected"), [("443, 80", 443), ("99999", 443), ("0", 443), ("65535", 65535)])
+def test_other_ports(port: str, expected: int) -> None:
+    seen = through(scope({**FIELDS, "x-forwarded-host": "shop.example", "x-forwarded-port": port}))
+    assert seen["server"] == ("shop.example", expected)
+
+
+def test_several_lines_are_one_list() -> None:
     sent = scope()
-    sent["headers"].append((b"x-forwarded-prefix", b"/other"))
-    assert through(sent)["root_path"] == ""
+    sent["headers"] += [(b"x-forwarded-prefix", b"/other"), (b"x-forwarded-proto", b"http")]
+    seen = through(sent)
+    assert (seen["root_path"], seen["scheme"]) == ("/api/orders", "https")
 
 
 def test_root_paths_that_are_there_already() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
 from portico.core.errors import Answer, Refusal
+from portico.core.exchange import Client
 from portico.policies.cors import CorsSettings, build_cors
 from portico.policies.policy import Context, State
+from portico.proxy.headers.forwarded import Peer
 
 from .exchanges import exchange
 
@@ -160,7 +163,8 @@ UPGRADE = ["Connection: keep-alive, Upgrade", "Upgrade: WebSocket"]
         ([APP], [*UPGRADE, f"Origin: {APP}"], False),
         ([APP], UPGRADE, False),
         ([APP], [*UPGRADE, "Origin: http://gateway.example:8080"], False),
-        ([APP], [*UPGRADE, "Origin: https://GATEWAY.example:8080"], False),
+        ([APP], [*UPGRADE, "Origin: HTTP://GATEWAY.example:8080"], False),
+        ([APP], [*UPGRADE, "Origin: https://gateway.example:8080"], True),
         (["*"], [*UPGRADE, "Origin: https://evil.example"], False),
         ([APP], [*UPGRADE, "Origin: https://evil.example"], True),
         ([APP], [*UPGRADE, "Origin: http://gateway.example"], True),
@@ -182,6 +186,70 @@ def test_a_page_of_another_origin_opens_no_websocket(origins: list[str], lines: 
     assert isinstance(answer, Refusal) == refused
     if answer is not None:
         assert (answer.status, answer.reason, told) == (403, "origin_refused", ["Vary: Origin"])
+
+
+PLAIN, SECURE, TRUSTED, FORWARDED = "plain", "secure", "trusted", "forwarded"
+PEERS = {
+    PLAIN: Peer(Client("192.0.2.7", 8080, False), []),
+    SECURE: Peer(Client("192.0.2.7", 8443, True), []),
+    TRUSTED: Peer(Client("10.0.0.1", 8080, False), [ip_network("10.0.0.0/8")]),
+    FORWARDED: Peer(Client("10.0.0.1", 8080, False), [ip_network("10.0.0.0/8")], by_forwarded=True),
+}
+TOLD = ["X-Forwarded-Host: gw.example", "X-Forwarded-Proto: https"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "host", "lines", "origin", "is_own"),
+    [
+        (PLAIN, "gw.example", [], "http://gw.example", True),
+        (PLAIN, "gw.example:80", [], "http://gw.example", True),
+        (PLAIN, "gw.example", [], "http://gw.example:80", True),
+        (PLAIN, "gw.example.", [], "http://gw.example", True),
+        (PLAIN, "gw.example", [], "http://gw.example.", True),
+        (PLAIN, "GW.example", [], "http://gw.EXAMPLE", True),
+        (PLAIN, "[2001:db8::1]:80", [], "http://[2001:db8::1]", True),
+        (PLAIN, "gw.example", [], "https://gw.example", False),
+        (PLAIN, "gw.example:443", [], "https://gw.example", False),
+        (PLAIN, "gw.example", [], "http://gw.example:443", False),
+        (PLAIN, "gw.example:8080", [], "http://gw.example", False),
+        (PLAIN, "gw.example", TOLD, "https://gw.example", False),
+        (PLAIN, "gw.example", [], "http://gw.example/", False),
+        (PLAIN, "gw.example", [], "http://x@gw.example", False),
+        (PLAIN, "gw.example", [], "ws://gw.example", False),
+        (PLAIN, "gw.example", [], "http://gw.example:99999", False),
+        (PLAIN, "gw.example", [], "http://", False),
+        (PLAIN, "", [], "http://", False),
+        (PLAIN, "", [], "null", False),
+        (SECURE, "gw.example", [], "https://gw.example", True),
+        (SECURE, "gw.example:443", [], "https://gw.example", True),
+        (SECURE, "gw.example", [], "http://gw.example", False),
+        (TRUSTED, "internal:8000", TOLD, "https://gw.example", True),
+        (TRUSTED, "gw.example:443", TOLD, "https://gw.example", True),
+        (TRUSTED, "internal:8000", TOLD, "http://gw.example", False),
+        (TRUSTED, "internal:8000", TOLD, "http://internal:8000", False),
+        (
+            TRUSTED,
+            "internal",
+            ["X-Forwarded-Host: gw.example, inner", "X-Forwarded-Proto: WSS"],
+            "https://gw.example",
+            True,
+        ),
+        (TRUSTED, "internal", ["X-Forwarded-Host: gw.example:8443"], "https://gw.example:8443", True),
+        (TRUSTED, "internal", ["X-Forwarded-Host: gw.example"], "http://gw.example", True),
+        (TRUSTED, "internal", ["X-Forwarded-Host: gw.example"], "http://evil.example", False),
+        (TRUSTED, "gw.example", ["X-Forwarded-Proto: https"], "https://gw.example", True),
+        (TRUSTED, "gw.example", ["X-Forwarded-Proto: https"], "http://gw.example", False),
+        (TRUSTED, "gw.example", [], "http://gw.example", True),
+        (TRUSTED, "gw.example", [], "https://gw.example", False),
+        (FORWARDED, "internal", ["Forwarded: for=192.0.2.1;proto=https;host=gw.example"], "https://gw.example", True),
+        (FORWARDED, "internal", TOLD, "https://gw.example", False),
+    ],
+)
+def test_which_origin_is_the_gateways_own(peer: str, host: str, lines: list[str], origin: str, is_own: bool) -> None:
+    """That which services are told of (RFC 6454)."""
+    asked = exchange(*UPGRADE, *lines, f"Origin: {origin}", peer=PEERS[peer], host=host.encode())
+    answer = build_cors(CorsSettings(allow_origins=[APP]), Context("gateway", State()))(asked)
+    assert (answer is None) == is_own
 
 
 def test_what_the_service_says_of_it_is_dropped() -> None:

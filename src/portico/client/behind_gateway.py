@@ -24,13 +24,10 @@ WIRE_PATH: Final = "portico.wire_path"
 # The prefix ends up in /docs and in Location, so only plain path segments are accepted.
 _PREFIX: Final = re.compile(rb"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _HOST: Final = re.compile(rb"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
-_PORT: Final = re.compile(rb"[0-9]{1,5}")
-_SCHEMES: Final = {
-    ("http", b"http"): "http",
-    ("http", b"https"): "https",
-    ("websocket", b"http"): "ws",
-    ("websocket", b"https"): "wss",
-}
+_LAST_PORT: Final = 65535
+_IS_SECURE: Final = {b"http": False, b"ws": False, b"https": True, b"wss": True}
+_SCHEMES: Final = {"http": ("http", "https"), "websocket": ("ws", "wss")}
+"""By type of scope: the scheme without TLS, and with it."""
 _FORWARDED: Final = frozenset(
     {b"x-forwarded-prefix", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip"}
 )
@@ -68,24 +65,30 @@ class BehindGateway:
 
 
 def _forwarded_fields(scope: Scope) -> dict[bytes, bytes]:
-    """The forwarded fields, by name; the gateway sends each of them once, so one that comes twice is ignored."""
+    """The forwarded fields, by name; several lines are one list (RFC 9110, section 5.3)."""
     forwarded: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name in _FORWARDED:
-            forwarded[name] = b"" if name in forwarded else value.strip()
+            forwarded[name] = forwarded[name] + b"," + value if name in forwarded else value
     return forwarded
+
+
+def _first(forwarded: dict[bytes, bytes], name: bytes) -> bytes:
+    """The first element of a list, which is about the proxy nearest to the client."""
+    elements = (element.strip() for element in forwarded.get(name, b"").split(b","))
+    return next(filter(None, elements), b"")
 
 
 def seen_from_outside(scope: Scope, forwarded: dict[bytes, bytes]) -> Scope:
     """A copy of `scope` with the request as the gateway's client sent it. Malformed fields are ignored."""
     seen = {**scope, WIRE_PATH: scope.get("raw_path")}
-    prefix = forwarded.get(b"x-forwarded-prefix", b"").rstrip(b"/")
+    prefix = _first(forwarded, b"x-forwarded-prefix").rstrip(b"/")
     if _PREFIX.fullmatch(prefix):
         _mount(seen, prefix.decode("ascii"))
-    seen["scheme"] = _SCHEMES.get(
-        (scope["type"], forwarded.get(b"x-forwarded-proto", b"")), scope.get("scheme", "http")
-    )
-    if host := _HOST.fullmatch(forwarded.get(b"x-forwarded-host", b"")):
+    is_secure = _IS_SECURE.get(_first(forwarded, b"x-forwarded-proto").lower())
+    seen["scheme"] = scope.get("scheme", "http") if is_secure is None else _SCHEMES[scope["type"]][is_secure]
+    host = _HOST.fullmatch(_first(forwarded, b"x-forwarded-host"))
+    if host and (host[2] is None or _is_port(host[2])):
         seen["headers"] = [(b"host", host[0]), *(field for field in scope["headers"] if field[0] != b"host")]
         seen["server"] = (host[1].decode().strip("[]"), _port(host[2], forwarded, seen["scheme"]))
     if address := _address(forwarded.get(b"x-real-ip", b"")):
@@ -109,12 +112,16 @@ def _port(written: bytes | None, forwarded: dict[bytes, bytes], scheme: str) -> 
     """The port that the client used: the one in its Host, else the one of the gateway's listener, else the default."""
     if written:
         return int(written)
-    port = forwarded.get(b"x-forwarded-port", b"")
-    return int(port) if _PORT.fullmatch(port) else 443 if scheme in ("https", "wss") else 80
+    port = _first(forwarded, b"x-forwarded-port")
+    return int(port) if _is_port(port) else 443 if scheme in ("https", "wss") else 80
+
+
+def _is_port(text: bytes) -> bool:
+    return text.isdigit() and len(text) <= len(str(_LAST_PORT)) and 0 < int(text) <= _LAST_PORT
 
 
 def _address(value: bytes) -> str | None:
     try:
-        return str(ipaddress.ip_address(value.decode("ascii").strip("[]")))
+        return str(ipaddress.ip_address(value.strip().decode("ascii").strip("[]")))
     except ValueError:
         return None

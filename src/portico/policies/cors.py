@@ -9,7 +9,7 @@ from pydantic import Field
 
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
-from portico.core.messages import RequestHead, offered_upgrades
+from portico.core.messages import offered_upgrades
 from portico.core.settings import DurationOrZero, Settings
 from portico.policies.policy import Context, Policy
 
@@ -67,7 +67,7 @@ def build_cors(settings: CorsSettings, context: Context) -> Policy:  # noqa: ARG
             return None
         asked = request.fields.get(b"access-control-request-method") if request.method == b"OPTIONS" else None
         if not anyone and not origins.fullmatch(origin):
-            if asked is None and not _is_cross_origin_upgrade(request, origin):
+            if asked is None and not _is_cross_origin_upgrade(exchange, origin):
                 return None  # the browser withholds the response; other clients do not care
             return Refusal("origin_refused", "this origin may not call this service from a browser")
         exchange.response_lines += (b"Access-Control-Allow-Origin: " + (b"*" if anyone else origin), *marks)
@@ -79,11 +79,13 @@ def build_cors(settings: CorsSettings, context: Context) -> Policy:  # noqa: ARG
     return cors
 
 
-def _is_cross_origin_upgrade(request: RequestHead, origin: bytes) -> bool:
+def _is_cross_origin_upgrade(exchange: Exchange, origin: bytes) -> bool:
     """Whether a page of another origin opens a WebSocket: browsers send its cookies and let it read the answers."""
+    request = exchange.request
+    assert request is not None
     if b"upgrade" not in request.noted or not offered_upgrades(request):
         return False
-    return origin.lower().partition(b"://")[2] != request.host.lower()
+    return not exchange.stream.client.peer.is_own_origin(origin, request)
 
 
 class _Preflight:

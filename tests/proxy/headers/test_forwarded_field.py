@@ -129,3 +129,20 @@ def test_a_node_that_would_be_two_in_a_list_is_unknown() -> None:
     assert told('Forwarded: for="6.6.6.6, 10.0.0.9"', "Forwarded: for=192.0.2.1")["X-Forwarded-For"] == (
         "unknown, 192.0.2.1, 10.0.0.1"
     )
+
+
+@pytest.mark.parametrize(
+    ("element", "scheme", "port", "host"),
+    [
+        ("proto=wss;host=shop.example", "https", "443", "shop.example"),
+        ("proto=WSS;host=shop.example", "https", "443", "shop.example"),
+        ('proto=ws;host="shop.example:8080"', "http", "8080", "shop.example:8080"),
+        ('proto=https;host="[2001:db8::1]"', "https", "443", "[2001:db8::1]"),
+        ('proto=https;host="shop.example:99999"', "https", "443", "own.example"),
+        ('proto=https;host="a.example, b.example"', "https", "443", "own.example"),
+        ('proto="https, http"', "http", "8000", "own.example"),
+    ],
+)
+def test_other_spellings(element: str, scheme: str, port: str, host: str) -> None:
+    found = told(f"Forwarded: for=192.0.2.1;{element}")
+    assert (found["X-Forwarded-Proto"], found["X-Forwarded-Port"], found["X-Forwarded-Host"]) == (scheme, port, host)

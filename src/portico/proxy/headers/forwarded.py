@@ -9,11 +9,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from portico.core.clients import parsed
 from portico.core.exchange import Client
-from portico.core.messages import Fields
+from portico.core.messages import Fields, RequestHead
 from portico.proxy.headers.client_certificate import certificate_line
 from portico.proxy.headers.forwarded_field import element_text, parse_forwarded
 
@@ -22,12 +22,15 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 VIA: Final = b"Via: 1.1 portico"
 """RFC 9110, section 7.6.3."""
 
-_PORT: Final = re.compile(rb"[0-9]{1,5}")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-_TRACEPARENT: Final = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT: Final = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _NODE: Final = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,64}")
 _PREFIX: Final = re.compile(rb"(?:/[A-Za-z0-9._~%-]+)+")
-_HOST: Final = re.compile(rb"[A-Za-z0-9._\-\[\]:]{1,255}")
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
+_SCHEMES: Final = {b"http": b"http", b"https": b"https", b"ws": b"http", b"wss": b"https"}
+"""The scheme of HTTP beneath each (RFC 6455, section 3)."""
+_USUAL_PORTS: Final = {b"http": b"80", b"https": b"443"}
+_LAST_PORT: Final = 65535
 
 
 def passed_trailers(lines: Sequence[bytes], allowed: frozenset[bytes]) -> list[bytes]:
@@ -63,6 +66,31 @@ class Peer:
             lines.append(certificate_line(client.certificate))
         self.lines = b"\r\n".join(lines)
 
+    def is_own_origin(self, origin: bytes, request: RequestHead) -> bool:
+        """Whether a page of this origin (RFC 6454) came from the address that services are told this request has.
+
+        A trusted proxy that reports the host and no scheme leaves open which one the client used.
+        """
+        host, schemes = request.host, [b"https" if self.secure else b"http"]
+        if self.trusted:
+            fields = request.fields
+            outer = _outer(_translated(fields, self.networks) if self.by_forwarded else fields)
+            host = outer.host or host
+            if outer.scheme or outer.host:
+                schemes = [outer.scheme] if outer.scheme else [b"http", b"https"]
+        asked = _origin(origin)
+        return asked is not None and asked in [_origin(scheme + b"://" + host) for scheme in schemes]
+
+
+def _origin(text: bytes) -> tuple[bytes, bytes, int] | None:
+    """Scheme, host and port of an origin, in the form in which they are compared (RFC 6454, section 4)."""
+    scheme, mark, authority = text.lower().partition(b"://")
+    match = _HOST.fullmatch(authority)
+    if not mark or match is None or scheme not in _USUAL_PORTS or not _is_host(authority):
+        return None
+    host = authority[: match.start(1) - 1] if match[1] else authority
+    return scheme, host.removesuffix(b"."), int(match[1] or _USUAL_PORTS[scheme])
+
 
 def is_in(text: str, networks: Sequence[Network]) -> bool:
     """Whether the address `text` is inside one of `networks`."""
@@ -95,6 +123,50 @@ def client_behind(fields: Fields, peer: Peer, networks: Sequence[Network]) -> st
     return client
 
 
+def _first(fields: Fields, name: bytes) -> bytes:
+    """The first element of a list, which is about the proxy nearest to the client; several lines are one list."""
+    value = fields.get(name) or b""
+    if b"," not in value:
+        return value
+    elements = (element.strip(b" \t") for element in value.split(b","))
+    return next(filter(None, elements), b"")
+
+
+def _is_port(text: bytes) -> bool:
+    return text.isdigit() and len(text) <= len(str(_LAST_PORT)) and 0 < int(text) <= _LAST_PORT
+
+
+def _port_in(host: bytes) -> bytes | None:
+    match = _HOST.fullmatch(host)
+    return match and match[1]
+
+
+def _is_host(text: bytes) -> bool:
+    match = _HOST.fullmatch(text)
+    return match is not None and (match[1] is None or _is_port(match[1]))
+
+
+class Outer(NamedTuple):
+    """What trusted proxies report of the request as the client sent it; empty where they report nothing valid."""
+
+    scheme: bytes
+    host: bytes
+    port: bytes
+    prefix: bytes
+
+
+def _outer(fields: Fields) -> Outer:
+    scheme = _SCHEMES.get(_first(fields, b"x-forwarded-proto").lower(), b"")
+    host, port = _first(fields, b"x-forwarded-host"), _first(fields, b"x-forwarded-port")
+    prefix = _first(fields, b"x-forwarded-prefix").rstrip(b"/")
+    return Outer(
+        scheme,
+        host if _is_host(host) else b"",
+        port if _is_port(port) else b"",
+        prefix if _PREFIX.fullmatch(prefix) else b"",
+    )
+
+
 def believed_lines(fields: Fields, peer: Peer, client_ip: str, host: bytes, prefix: bytes) -> list[bytes]:
     """The forwarded fields for a request from a trusted proxy: what it reports is kept, this hop is added."""
     said = fields
@@ -102,17 +174,13 @@ def believed_lines(fields: Fields, peer: Peer, client_ip: str, host: bytes, pref
         fields = _translated(fields, peer.networks)
     chain = [value for value in fields.all(b"x-forwarded-for") if value]
     own = dict(line.split(b": ", 1) for line in peer.lines.split(b"\r\n"))
-    proto = fields.get(b"x-forwarded-proto")
-    port = fields.get(b"x-forwarded-port")
-    outer_host = fields.get(b"x-forwarded-host")
-    outer_prefix = fields.get(b"x-forwarded-prefix") or b""
-    told_host = outer_host if outer_host and _HOST.fullmatch(outer_host) else host
-    full_prefix = (outer_prefix if _PREFIX.fullmatch(outer_prefix) else b"") + prefix
+    outer = _outer(fields)
+    told_host, full_prefix = outer.host or host, outer.prefix + prefix
     return [
         b"X-Forwarded-For: " + b", ".join((*chain, peer.client_ip.encode())),
         b"X-Real-IP: " + client_ip.encode(),
-        b"X-Forwarded-Proto: " + (proto if proto in (b"http", b"https") else own[b"X-Forwarded-Proto"]),
-        b"X-Forwarded-Port: " + (port if port and _PORT.fullmatch(port) else own[b"X-Forwarded-Port"]),
+        b"X-Forwarded-Proto: " + (outer.scheme or own[b"X-Forwarded-Proto"]),
+        b"X-Forwarded-Port: " + (outer.port or own[b"X-Forwarded-Port"]),
         *([b"X-Forwarded-Host: " + told_host] if told_host else []),
         *([b"X-Forwarded-Prefix: " + full_prefix] if full_prefix else []),
         *_certificate_lines(said, own),
@@ -138,11 +206,12 @@ def _translated(fields: Fields, networks: Sequence[Network]) -> Fields:
     nodes = (element.node if _NODE.fullmatch(element.node) else b"unknown" for element in elements)
     told = {b"X-Forwarded-For": b", ".join(nodes)}
     if outermost is not None:
-        port = outermost.host.rpartition(b":")[2]
-        usual = {b"https": b"443", b"http": b"80"}.get(outermost.proto, b"")
-        told[b"X-Forwarded-Proto"] = outermost.proto
-        told[b"X-Forwarded-Host"] = outermost.host
-        told[b"X-Forwarded-Port"] = port if port.isdigit() else usual
+        scheme = _SCHEMES.get(outermost.proto, b"")
+        told[b"X-Forwarded-Proto"] = scheme
+        told[b"X-Forwarded-Port"] = _USUAL_PORTS.get(scheme, b"")
+        if _is_host(outermost.host):
+            told[b"X-Forwarded-Host"] = outermost.host
+            told[b"X-Forwarded-Port"] = _port_in(outermost.host) or told[b"X-Forwarded-Port"]
     kept = {name: value for name, value in told.items() if value}
     prefix = fields.get(b"x-forwarded-prefix")
     if prefix:
@@ -182,4 +251,4 @@ def believed_request_id(fields: Fields) -> str | None:
 def believed_trace_id(fields: Fields) -> str | None:
     """The trace that a trusted proxy's request belongs to (W3C Trace Context); None where there is none."""
     match = _TRACEPARENT.fullmatch(fields.get(b"traceparent") or b"")
-    return match[1].decode() if match and match[1] != b"0" * 32 else None
+    return match[1].decode() if match else None
