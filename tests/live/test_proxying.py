@@ -485,11 +485,14 @@ def test_a_trusted_proxy_is_believed(backend: Backend, proxies: list[str], sent:
         "X-Consumer-Username: evil-root",
     )
     with Gateway({"gateway": {"trusted_proxies": proxies}, "services": {"echo": backend}}) as gateway:
+        (made,) = seen(gateway.get("/api/echo/x"))["traceparent"]
+        assert made.endswith("-00"), "nobody asked for spans of this trace"
+        assert until(gateway.log, "the log has a line")[0]["trace_id"] == made.split("-")[1]
         answer = gateway.get("/api/echo/x", *lines)
         fields = seen(answer)
         assert fields["x-real-ip"] == [client]
         assert "x-consumer-username" not in fields
-        logged = until(gateway.log, "the log has a line")[-1]
+        logged = until(lambda: gateway.log()[1:], "the log has another line")[-1]
         assert logged["client_ip"] == client
         if client == "127.0.0.1":
             assert fields["x-forwarded-for"] == ["127.0.0.1"]
@@ -501,7 +504,8 @@ def test_a_trusted_proxy_is_believed(backend: Backend, proxies: list[str], sent:
         assert fields["x-forwarded-port"] == ["443"]
         assert fields["x-forwarded-prefix"] == ["/outer/api/echo"]
         assert fields["x-request-id"] == [answer.get("x-request-id")] == ["from-the-edge"]
-        assert fields["traceparent"][0].split("-")[1] == trace == logged["trace_id"]
+        assert fields["traceparent"] == [f"00-{trace}-00f067aa0ba902b7-01"]
+        assert logged["trace_id"] == trace
         assert logged["request_id"] == "from-the-edge"
 
 

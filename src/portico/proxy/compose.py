@@ -53,7 +53,7 @@ def request_head(exchange: Exchange, handling: Handling, instance: Instance, upg
     # fmt: off
     pieces = (
         request.method, b" ", match.target, exchange.query, line_end, fields.passed, match.forwarded,
-        b"traceparent: 00-", own_id, b"-", own_id[16:], b"-01\r\nX-Request-ID: ", own_id, end,
+        b"traceparent: 00-", own_id, b"-", own_id[16:], b"-00\r\nX-Request-ID: ", own_id, end,
     )
     # fmt: on
     return b"".join(pieces)
@@ -99,7 +99,7 @@ def _believed_lines(exchange: Exchange, request: RequestHead) -> list[bytes]:
     lines = believed_lines(fields, peer, exchange.client_ip, request.host, prefix)
     if believed_trace_id(fields) is None:
         trace_id = exchange.trace_id.encode()
-        lines.append(b"traceparent: 00-%b-%b-01" % (trace_id, trace_id[16:]))
+        lines.append(b"traceparent: 00-%b-%b-00" % (trace_id, trace_id[16:]))
     return [VIA, *lines, *_reported_lines(fields)]
 
 

@@ -285,9 +285,21 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
         ([f"traceparent: 00-{TRACE.upper()}-b7ad6b7169203331-01"], (None, None)),
         ([f"traceparent: 00-{'0' * 32}-b7ad6b7169203331-01"], (None, None)),
         (["traceparent: nonsense"], (None, None)),
+        ([f"traceparent: 00-{TRACE}-{'0' * 16}-01"], (None, None)),
+        ([f"traceparent: 00-{TRACE}-b7ad6b7169203331-01-more"], (None, None)),
+        ([f"traceparent: 01-{TRACE}-b7ad6b7169203331-01-more"], (None, TRACE)),
+        ([f"traceparent: cc-{TRACE}-b7ad6b7169203331-01"], (None, TRACE)),
+        ([f"traceparent: ff-{TRACE}-b7ad6b7169203331-01"], (None, None)),
         (["X-Request-ID: a", "X-Request-ID: b"], (None, None)),
         ([f"traceparent: 00-{TRACE}-b7ad6b7169203331-01"] * 2, (None, None)),
     ],
 )
 def test_ids(lines: list[str], ids: tuple[str | None, str | None]) -> None:
     assert (believed_request_id(fields(*lines)), believed_trace_id(fields(*lines))) == ids
+
+
+@pytest.mark.parametrize("flags", ["00", "01", "03"])
+def test_the_trace_of_a_proxy_goes_on_unchanged(flags: str) -> None:
+    lines = (f"traceparent: 00-{TRACE}-b7ad6b7169203331-{flags}", "tracestate: a=1", "tracestate: b=2")
+    told = believed_lines(fields(*lines), peer(), "192.0.2.1", b"own.example", b"")
+    assert [line.decode() for line in told if line.startswith(b"trace")] == list(lines)

@@ -23,7 +23,11 @@ VIA: Final = b"Via: 1.1 portico"
 """RFC 9110, section 7.6.3."""
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-_TRACEPARENT: Final = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT: Final = re.compile(
+    rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?"
+)
+"""Version, trace, parent and flags; versions after 00 may have more behind them."""
+_TRACEPARENT_SIZE: Final = 55
 _NODE: Final = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,64}")
 _PREFIX: Final = re.compile(rb"(?:/[A-Za-z0-9._~%-]+)+")
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
@@ -251,4 +255,4 @@ def believed_request_id(fields: Fields) -> str | None:
 def believed_trace_id(fields: Fields) -> str | None:
     """The trace that a trusted proxy's request belongs to (W3C Trace Context); None where there is none."""
     match = _TRACEPARENT.fullmatch(fields.get(b"traceparent") or b"")
-    return match[1].decode() if match else None
+    return match[2].decode() if match and (match[1] != b"00" or len(match[0]) == _TRACEPARENT_SIZE) else None
