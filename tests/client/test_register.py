@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from portico.client import register
+from portico.client import ServiceRegistry, register
 from portico.client.announcement import Announcement
 from portico.client.lifespan import Registered
 
@@ -26,6 +26,20 @@ async def app(*_: Any) -> None:
         ({"url": None}, "PORTICO_SERVICE_URL"),
         ({"url": "127.0.0.1:8001"}, "expected http://host:port"),
         ({"url": "http://h:1/path"}, "expected http://host:port"),
+        ({"url": "http://[::1%\x1bc \x00X-Evil: 1]:17199"}, r"not 'http://\[::1%\\x1bc \\x00X-Evil: 1\]:17199'"),
+        ({"url": "http://[fe80::1%eth0]:8001"}, "expected http://host:port"),
+        ({"url": "http://[fe80::1%25eth0]:8001"}, "expected http://host:port"),
+        ({"url": "http://[::1::2]:8001"}, "expected an IPv6 address in brackets"),
+        ({"url": "http://[v1.x]"}, "expected http://host:port"),
+        ({"url": "http://a b"}, "expected http://host:port"),
+        ({"url": "http://h\n"}, "expected http://host:port"),
+        ({"url": "http://me:pw@h"}, "expected http://host:port"),
+        ({"url": "http://h:99999"}, "expected http://host:port"),
+        ({"url": "http://h:0"}, "expected http://host:port"),
+        ({"url": "http://a%41"}, "expected http://host:port"),
+        ({"url": "http://h?x"}, "expected http://host:port"),
+        ({"url": "http://h#x"}, "expected http://host:port"),
+        ({"url": "http://h\u00e9"}, "expected http://host:port"),
         ({"name": "a/b"}, "name: 'a/b' has to consist of letters"),
         ({"id": "a:b"}, "id: 'a:b' has to consist of letters"),
         ({"weight": 0}, "weight: expected 1 to 1000"),
@@ -49,6 +63,19 @@ def test_every_process_has_an_id_of_its_own() -> None:
     first, second = (Announcement("orders", "http://h:1").of_this_process() for _ in range(2))
     assert first.id != second.id
     assert Announcement("orders", "http://h:1", id="mine").of_this_process().id == "mine"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://h", "HTTP://H:1/", "https://a_b.example.:65535", "http://[2001:DB8::1]:80", "http://10.0.0.5"]
+)
+def test_urls_of_services(url: str) -> None:
+    assert Announcement("a", url).url == url
+
+
+@pytest.mark.parametrize("url", ["http://[::1%\x1bc]:1", "http://h:1/path", "h:1", ""])
+def test_a_registry_takes_no_other_url(url: str) -> None:
+    with pytest.raises(ValueError, match="expected http://host:port"):
+        ServiceRegistry("redis://127.0.0.1:1").register("a", url)
 
 
 def test_addresses() -> None:

@@ -51,6 +51,36 @@ def test_a_terminal_gets_one_readable_line_in_colours(monkeypatch: pytest.Monkey
     assert "\x1b[33mWARNING\x1b[0m instance down\x1b[2m service=atc\x1b[0m" in line
 
 
+NASTY = "a\x1b[2J\x00b\r\nINFO c\x9bd\x7f\u2028\u00e9"
+
+
+def test_what_comes_from_elsewhere_steers_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = Stderr(True)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setenv("NO_COLOR", "1")
+    configure_events("INFO", "text")
+    logger.warning("went %s", NASTY, extra={"error": ValueError(NASTY)})
+    try:
+        raise ValueError(NASTY)
+    except ValueError:
+        logger.exception("failed")
+    text = stderr.getvalue()
+    assert all(line.isprintable() for line in text.split("\n"))
+    escaped = r"a\x1b[2J\x00b\r\nINFO c\x9bd\x7f\u2028\u00e9".replace(r"\u00e9", "\u00e9")
+    assert f"went {escaped} error={escaped}" in text
+    assert text.count("ValueError: a\\x1b[2J") == 1
+
+
+def test_json_holds_no_control_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = Stderr(False)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    configure_events("INFO", "json")
+    logger.warning("went", extra={"error": NASTY})
+    (line,) = stderr.getvalue().split("\n")[:-1]
+    assert json.loads(line)["error"] == NASTY
+    assert line.replace("\u2028", "").isprintable()
+
+
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_no_colours_where_they_are_not_wanted(monkeypatch: pytest.MonkeyPatch, env: dict[str, str]) -> None:
     assert written(monkeypatch, terminal=True, **env)[8:] == " WARNING instance down service=atc\n"

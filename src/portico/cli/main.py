@@ -26,6 +26,7 @@ from portico.config import (
     warnings_for,
 )
 from portico.config.gateway import split_address
+from portico.core.printing import printable
 from portico.policies import POLICY_SETTINGS
 
 if TYPE_CHECKING:
@@ -66,8 +67,18 @@ AdminOption = Annotated[
 ]
 
 
+def _say(console: Console, message: str) -> None:
+    """Print lines of text; nothing in them is markup or steers the terminal."""
+    console.print(printable(message, "\n"), style=None, markup=False)
+
+
+def _cell(text: Any) -> str:
+    """The same for a cell of a table."""
+    return escape(printable(str(text)))
+
+
 def _fail(message: str) -> NoReturn:
-    err.print(message, style=None, markup=False)
+    _say(err, message)
     raise typer.Exit(1)
 
 
@@ -130,7 +141,7 @@ def run(
     if reload and path is None:
         _fail(f"portico: --reload has no file to watch: there is no {DEFAULT_CONFIG} here")
     for warning in [*expired_certificates(loaded), *warnings_for(loaded)]:
-        err.print(f"warning: {warning}", markup=False)
+        _say(err, f"warning: {warning}")
     try:
         listeners = Listeners.open(loaded.gateway)
     except ListenError as error:
@@ -146,10 +157,10 @@ def check(config: ConfigOption = None) -> None:
         _fail("\n".join(expired))
     warnings = [*map(str, warnings_for(loaded)), *_redis_warnings(loaded)]
     for warning in warnings:
-        err.print(f"warning: {warning}", markup=False)
+        _say(err, f"warning: {warning}")
     name = path or "built-in configuration"
     count = f", {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else ""
-    out.print(f"{name}: ok: {len(loaded.services)} services, {len(loaded.all_routes)} routes{count}", markup=False)
+    _say(out, f"{name}: ok: {len(loaded.services)} services, {len(loaded.all_routes)} routes{count}")
 
 
 def _redis_warnings(config: Config) -> list[str]:
@@ -175,16 +186,16 @@ def routes(config: ConfigOption = None) -> None:
         ]
         service = route.service if route.version is None else f"{route.service} {route.version}"
         table.add_row(
-            route.name,
-            " ".join(match),
-            service,
-            route.rewrite,
+            _cell(route.name),
+            _cell(" ".join(match)),
+            _cell(service),
+            _cell(route.rewrite),
             " ".join(key for key in POLICY_SETTINGS if key in route.policies) or "none",
         )
     _print_table(table)
     if loaded.discover is not None:
         names, path = ", ".join(loaded.discover.services), loaded.discover.path
-        out.print(f"and {path} for services that register as {names}: portico services shows them", markup=False)
+        _say(out, f"and {path} for services that register as {names}: portico services shows them")
 
 
 @app.command()
@@ -206,8 +217,8 @@ def services(
         _print_table(_services_table(found["services"]))
         for service in found["services"]:
             if "warning" in service:
-                out.print(f"{service['name']}: {service['warning']}", markup=False)
-        out.print(f"generation {found['generation']}, workers: {len(found['workers'])}")
+                _say(out, f"{service['name']}: {service['warning']}")
+        _say(out, f"generation {found['generation']}, workers: {len(found['workers'])}")
     if any(service["status"] == "unhealthy" or _gets_nothing(service) for service in found["services"]):
         raise typer.Exit(1)
 
@@ -226,10 +237,10 @@ def _services_table(services: list[dict[str, Any]]) -> Table:
             health = f"[{_HEALTH_STYLES[instance['status']]}]{instance['status']}[/]"
             left = instance.get("expires_in")
             expires = "lost" if instance.get("lost") else "" if left is None else f"{left:.0f}s"
-            row = service["name"], instance["url"], str(instance["weight"]), health, _state_in_words(instance)
-            table.add_row(*row, instance["source"], expires, escape(instance.get("error", "")))
+            row = *map(_cell, (service["name"], instance["url"], instance["weight"])), health, _state_in_words(instance)
+            table.add_row(*row, _cell(instance["source"]), expires, _cell(instance.get("error", "")))
         if not service["instances"]:
-            table.add_row(service["name"], "none registered", "", "[red]unhealthy[/]", "", "", "", "")
+            table.add_row(_cell(service["name"]), "none registered", "", "[red]unhealthy[/]", "", "", "", "")
     return table
 
 
@@ -258,7 +269,7 @@ def reload(config: ConfigOption = None, admin: AdminOption = None) -> None:
         generation = _gateway_at(config, admin).reload()
     except AdminError as error:
         _fail(f"portico: {error}")
-    out.print(f"generation {generation} is in use")
+    _say(out, f"generation {generation} is in use")
 
 
 @app.command()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlsplit
 
+from portico.client.registry_keys import check_url
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _HEAVIEST: Final = 1000
 
@@ -35,9 +37,7 @@ class Announcement:
         for what, value in (("name", self.name), ("id", self.id), ("version", self.version)):
             if value is not None and not _NAME.fullmatch(value):
                 raise ValueError(f"{what}: {value!r} has to consist of letters, digits, _ . - and begin with one")
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
-            raise ValueError(f"url: expected http://host:port, where gateways reach this service, not {self.url!r}")
+        check_url(self.url)
         if self.ttl < 1:
             raise ValueError("ttl: expected 1 second or more")
         if not 1 <= self.weight <= _HEAVIEST:

@@ -138,7 +138,7 @@ class GatewayRegistry:
 
 def _reason(status: int, response: bytes) -> str:
     try:
-        detail = json.loads(response)["detail"]
+        detail = repr(str(json.loads(response)["detail"]))[1:-1]  # it goes to logs: no control characters
     except (ValueError, KeyError, TypeError):
         detail = "not Portico's admin API?"
     hint = "; set token or ADMIN_TOKEN to the gateway's admin_token" if status == http.client.UNAUTHORIZED else ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from portico.client.registry_keys import CHANNEL, key_of, value_of
+from portico.client.registry_keys import CHANNEL, check_url, key_of, value_of
 from portico.net.redis.connection import connect, connect_sync, failures
 
 _TIMEOUT: Final = 5.0
@@ -32,6 +32,7 @@ class _Registrations:
         if instance is None and any(value is not None for value in said.values()):
             raise ValueError("weight, version, metadata and openapi are kept of an instance with an id: give one")
         _check_ttl(ttl)
+        check_url(url)
         key = key_of(service, instance)
         given = {name: value for name, value in said.items() if value is not None}
         value = url if instance is None else value_of(url, ttl=ttl, **given)

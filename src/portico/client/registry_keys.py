@@ -9,11 +9,33 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from ipaddress import AddressValueError, IPv6Address
 from typing import Any, Final
 
 CHANNEL: Final = "portico:registry"
 """Where registrations are announced: `+KEY` is new or changed, `-KEY` is removed."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+_URL: Final = re.compile(
+    r"https?://(?:[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?\.?|\[([0-9a-f:.]{2,45})\])(?::([0-9]{1,5}))?/?",
+    re.IGNORECASE | re.ASCII,
+)
+_LAST_PORT: Final = 65535
+
+
+def check_url(url: str) -> None:
+    """Raises ValueError for what is no `http://host:port` to which gateways could send requests.
+
+    The host is a name or an address, an IPv6 address in brackets and without a zone, which means nothing elsewhere.
+    """
+    match = _URL.fullmatch(url)
+    if match is None or (match[2] is not None and not 0 < int(match[2]) <= _LAST_PORT):
+        raise ValueError(f"url: expected http://host:port, where gateways reach this service, not {url!a}")
+    try:
+        IPv6Address(match[1] or "::1")
+    except AddressValueError:
+        raise ValueError(f"url: expected an IPv6 address in brackets, not {match[1]}") from None
 
 
 def key_of(service: str, instance: str | None = None) -> str:

@@ -15,6 +15,8 @@ from typing import Final
 
 import msgspec
 
+from portico.core.printing import printable
+
 logger: Final = logging.getLogger("portico.log")
 
 FLUSH_INTERVAL: Final = 0.1
@@ -186,7 +188,7 @@ def _json_lines(records: list[AccessRecord]) -> bytes:
 
 def _text_lines(records: list[AccessRecord]) -> bytes:
     return "".join(
-        f"{r.timestamp} {r.client_ip} {_printable(r.method)} {_printable(r.path)} {r.status_code} "
+        f"{r.timestamp} {r.client_ip} {printable(r.method)} {printable(r.path)} {r.status_code} "
         f"{r.duration_ms:.2f}ms {r.service}{'' if r.upstream is None else ' ' + r.upstream} "
         f"in={r.bytes_in} out={r.bytes_out} "
         f"id={r.request_id}{'' if r.user is None else ' user=' + _word(r.user)}"
@@ -195,14 +197,9 @@ def _text_lines(records: list[AccessRecord]) -> bytes:
     ).encode("utf-8", "backslashreplace")
 
 
-def _printable(text: str) -> str:
-    """Text that cannot start a line of its own or steer a terminal."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
-
-
 def _word(text: str) -> str:
     """The same without spaces, which separate the parts of a line."""
-    return _printable(text).replace(" ", r"\x20")
+    return printable(text).replace(" ", r"\x20")
 
 
 _MILLISECONDS: Final = [f"{number:03d}Z" for number in range(1000)]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 from typing import Any, Final
 
 import msgspec
 
+from portico.core.printing import printable
+
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
+_NOT_ESCAPED: Final = re.compile("[\x7f-\x9f]")
+"""Control characters that JSON allows in text."""
 _DIM: Final = "\x1b[2m"
 _RESET: Final = "\x1b[0m"
 _COLOURS: Final = {
@@ -32,7 +37,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             event["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(event).decode()
+        return _NOT_ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", msgspec.json.encode(event).decode())
 
 
 class _TextFormatter(logging.Formatter):
@@ -46,9 +51,10 @@ class _TextFormatter(logging.Formatter):
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         level = self._painted(_COLOURS.get(record.levelname, ""), f"{record.levelname:<7}")
         known = {key: value for key, value in vars(record).items() if key not in _PLAIN and value is not None}
-        more = "".join(f" {key}={value}" for key, value in known.items())
-        line = f"{self._painted(_DIM, clock)} {level} {record.getMessage()}{self._painted(_DIM, more)}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        more = "".join(f" {key}={printable(str(value))}" for key, value in known.items())
+        event = printable(record.getMessage())
+        line = f"{self._painted(_DIM, clock)} {level} {event}{self._painted(_DIM, more)}"
+        return f"{line}\n{printable(self.formatException(record.exc_info), chr(10))}" if record.exc_info else line
 
     def _painted(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_RESET}" if self._coloured and colour and text else text
