@@ -75,6 +75,11 @@ def test_refusals_are_problem_documents(
     assert answer.json()["status"] == status
 
 
+def test_two_hosts_are_refused(gateway: Gateway) -> None:
+    """By the server or by the guard, whichever reads them first."""
+    assert admin(gateway, "GET", "/admin/status", "Host: localhost", "Host: localhost").status == 400
+
+
 def test_it_is_not_on_the_gateways_own_port(gateway: Gateway) -> None:
     assert gateway.get("/admin/status").status == 404
 
