@@ -172,10 +172,18 @@ def test_a_token_is_written_in_one_way(spelt: str) -> None:
     assert reason(build(), f"Authorization: Bearer {spelt}") == "credentials_invalid"
 
 
-@pytest.mark.parametrize("head", ["[" * 5000, '{"alg":' * 900, '{"alg":["HS256"]}', '{"alg":"HS256","kid":1}', "1"])
+SURROGATE = '{"alg":"HS256","crit":["\\ud800"],"\\ud800":1}'
+
+
+@pytest.mark.parametrize(
+    "head", ["[" * 5000, '{"alg":' * 900, '{"alg":["HS256"]}', '{"alg":"HS256","kid":1}', "1", SURROGATE]
+)
 def test_a_head_that_cannot_be_read_is_refused(head: str) -> None:
     written = base64.urlsafe_b64encode(head.encode()).rstrip(b"=").decode()
-    assert reason(build(), f"Authorization: Bearer {written}.{BODY}.{MAC}") == "credentials_invalid"
+    answer = build()(exchange(f"Authorization: Bearer {written}.{BODY}.{MAC}"))
+    assert isinstance(answer, Refusal)
+    assert answer.reason == "credentials_invalid"
+    assert answer.document("/", "id"), "also where the token's own words are in it"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.messages import Fields
+from portico.core.printing import printable
 from portico.core.settings import DurationOrZero, Settings
 from portico.policies.consumer_fields import NameEncoding, consumer_lines, consumer_name
 from portico.policies.counters.generations import Generations
@@ -230,5 +231,5 @@ def _scopes_of(claims: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _plain(error: BaseException) -> str:
-    text = str(error) or "it cannot be read"
+    text = printable(str(error)) or "it cannot be read"  # the token's own words may be in it
     return (text[:1].lower() + text[1:])[:200]
