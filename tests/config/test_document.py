@@ -149,3 +149,25 @@ def test_an_empty_file(text: str) -> None:
 def test_text_is_read_or_refused(text: str) -> None:
     with suppress(ConfigError):
         data(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("services:\n\ta:\n", 2),
+        ("services:\n  a:\n\turl: x\n", 3),
+        ("services:\n  a:\n  \turl: x\n  b: 1\n", 3),
+        ("services:\n  a: x\n\tb: y\n", 3),
+        ("routes:\n\t- {service: a}\n", 2),
+        ("routes:\r\n  - service: a\r\n\tpath: /x\r\n", 3),
+    ],
+)
+def test_a_tab_that_indents(text: str, line: int) -> None:
+    message = error(text)
+    assert message.startswith(f"f.yaml:{line}:")
+    assert message.endswith("a tab is not allowed here; use spaces")
+
+
+def test_a_tab_elsewhere_is_space() -> None:
+    assert data("b: 'x\ty'\n") == {"b": "x\ty"}
+    assert "use spaces" not in error("a: 'x\ty': z")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from config.conftest import Load, Report
-from portico.config import ConfigError, load_config
+from portico.config import ConfigError, load_config, warnings_for
 
 ONE = "services: {a: {url: http://h}}\n"
 JWT = ONE + "policies: {auth: {jwt: {}}}\n"
@@ -112,8 +112,8 @@ def test_jwt_without_any_secret(report: Report) -> None:
 
 def test_the_lifetime_of_tokens(load: Load) -> None:
     environ = {"ACCESS_TOKEN_EXPIRE_MINUTES": "5"}
-    assert load("").gateway.access_token_expire_minutes == 30
-    assert load("", environ).gateway.access_token_expire_minutes == 5
+    assert load("services:").gateway.access_token_expire_minutes == 30
+    assert load("services:", environ).gateway.access_token_expire_minutes == 5
     assert load("gateway: {access_token_expire_minutes: 9}", environ).gateway.access_token_expire_minutes == 9
 
 
@@ -140,6 +140,72 @@ def test_the_lifetime_of_tokens(load: Load) -> None:
 def test_a_wrong_value_names_the_variable(report: Report, variable: str, value: str, message: str) -> None:
     environ = {"SECRET_KEY": "s" * 32, variable: value}
     assert report(JWT, environ) == [f"environment: {variable}: {message}"]
+
+
+def test_a_wrong_value_in_the_file_names_its_variables(report: Report) -> None:
+    text = """\
+    gateway: {port: "${PORT}", log: {level: "${LOG:-INFO}"}, workers: "${N:-many}"}
+    services: {a: &a {url: "http://${HOST}:${PORT}"}, b: *a}
+    policies: {rate_limit: {burst: "${BURST}"}}
+    """
+    environ = {"PORT": "high", "LOG": "loud", "HOST": "h", "BURST": "0"}
+    assert report(text, environ) == [
+        "portico.yaml:1:17: gateway.port: expected a whole number (from the environment: PORT)",
+        "portico.yaml:1:41: gateway.log.level: expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL "
+        "(from the environment: LOG)",
+        "portico.yaml:1:67: gateway.workers: expected a whole number or auto",
+        "portico.yaml:2:24: services.a.url: not a url; write http://host:port (from the environment: HOST, PORT)",
+        "portico.yaml:2:24: services.b.url: not a url; write http://host:port (from the environment: HOST, PORT)",
+        "portico.yaml:3:32: policies.rate_limit.burst: has to be 1 or more (from the environment: BURST)",
+    ]
+
+
+LINK = {"GATEWAY_PORT": "tcp://10.0.0.1:8000"}
+
+
+@pytest.mark.parametrize(
+    "companion",
+    [{"GATEWAY_SERVICE_HOST": "10.0.0.1"}, {"GATEWAY_PORT_8000_TCP": "tcp://10.0.0.1:8000"}],
+)
+def test_a_service_link_of_kubernetes_is_ignored_and_reported(load: Load, companion: dict[str, str]) -> None:
+    environ = {**LINK, **companion}
+    for text, port in ((ONE, 8000), ("gateway: {port: 81}\n" + ONE, 81)):
+        config = load(text + "policies: {rate_limit: {}}", environ)
+        assert config.gateway.port == port
+        (warning,) = map(str, warnings_for(config))
+        assert warning.startswith("environment: GATEWAY_PORT: ignored: Kubernetes set it")
+        assert "enableServiceLinks: false" in warning
+    assert load("gateway: {port: '${GATEWAY_PORT:-82}'}\n" + ONE, environ).gateway.port == 82
+    assert load_config(None, environ).gateway.port == 8000
+
+
+def test_what_is_no_service_link_is_wrong(report: Report) -> None:
+    assert report(ONE, LINK) == ["environment: GATEWAY_PORT: expected a whole number"]
+    environ = {"GATEWAY_PORT": "10.0.0.1:8000", "GATEWAY_SERVICE_HOST": "10.0.0.1"}
+    assert report(ONE, environ) == ["environment: GATEWAY_PORT: expected a whole number"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_one_newline_at_the_end_of_a_variable_is_removed(load: Load, end: str) -> None:
+    environ = {
+        "GATEWAY_HOST": "127.0.0.1",
+        "ADMIN_TOKEN": "s3cret",
+        "SECRET_KEY": "s" * 32,
+        "ALGORITHM": "HS256",
+        "REDIS_URL": "redis://redis",
+        "LOG_LEVEL": "INFO",
+        "RATE_LIMIT_BURST": "7",
+        "ISSUER": "id",
+    }
+    text = ONE + "policies: {auth: {jwt: {issuer: '${ISSUER}'}}}"
+    found, expected = (load(text, {name: value + more for name, value in environ.items()}) for more in (end, ""))
+    assert found.gateway == expected.gateway
+    assert found.all_routes == expected.all_routes
+    assert load(text, {**environ, "SECRET_KEY": "s" * 32 + "\n\n"}).all_routes != expected.all_routes
+
+
+def test_a_variable_of_one_newline_counts_as_unset(load: Load) -> None:
+    assert load("gateway: {port: 1}", {"GATEWAY_PORT": "\n", "ADMIN_TOKEN": "\n"}).gateway.port == 1
 
 
 def test_the_environment_applies_without_a_file_too() -> None:

@@ -118,6 +118,12 @@ def test_a_route_with_a_wrong_version_and_no_service(report: Report) -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n", "---\n", "{}", "~"])
+def test_an_empty_file(report: Report, text: str) -> None:
+    (line,) = report(text, {"GATEWAY_PORT": "1"})
+    assert line.endswith(": nothing is written in it: at least services: is needed")
+
+
 @pytest.mark.parametrize("text", ["- a", "just text", "5"])
 def test_what_is_no_mapping(report: Report, text: str) -> None:
     assert report(text) == ["portico.yaml:1:1: expected keys and values at the top, such as services:"]
@@ -129,12 +135,15 @@ def test_files(tmp_path: Path) -> None:
     assert load_config(path, {}).gateway.port == 1
 
     path.write_bytes(b"a: \xff")
-    with pytest.raises(ConfigError, match="not UTF-8 text: byte 3"):
+    with pytest.raises(ConfigError, match=r"portico\.yaml:1:4: not UTF-8 text: the byte 0xff"):
+        load_config(path, {})
+    path.write_bytes(b"a: 1\nbb: 2\nc: \xc3\xa9\xfc")
+    with pytest.raises(ConfigError, match=r"portico\.yaml:3:6: not UTF-8 text: the byte 0xfc"):
         load_config(path, {})
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         load_config(tmp_path, {})
     with pytest.raises(
-        ConfigError, match=r"absent\.yaml: there is no such file; write one or name another with --config"
+        ConfigError, match=r"absent\.yaml: there is no such file; portico init writes one, --config FILE names another"
     ):
         load_config(tmp_path / "absent.yaml", {})
 

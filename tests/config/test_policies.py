@@ -50,8 +50,8 @@ def test_on_without_more_has_the_defaults(on: object) -> None:
 
 
 def test_lists_are_replaced() -> None:
-    merged = merge_policies(*levels({"cors": {"allow_origins": ["a", "b"]}}, {"cors": {"allow_origins": ["c"]}}))
-    assert merged["cors"][0].allow_origins == ["c"]
+    merged = merge_policies(*levels({"cors": {"expose_headers": ["a", "b"]}}, {"cors": {"expose_headers": ["c"]}}))
+    assert merged["cors"][0].expose_headers == ["c"]
     merged = merge_policies(*levels({"rate_limit": [{"burst": 1}, {"burst": 2}]}, {"rate_limit": [{"burst": 3}]}))
     assert [limit.burst for limit in merged["rate_limit"][0]] == [3]
     merged = merge_policies(*levels({"rate_limit": [{"burst": 1}]}, {"rate_limit": {"burst": 3}}))
@@ -153,10 +153,33 @@ def test_a_policy_that_no_route_uses_is_checked_all_the_same(report: Report) -> 
     ]
 
 
+def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
+    text = "allow_origins: [https://app.example/, 'https://app.example:443'], allow_methods: [put, patch, '*']"
+    settings, _ = (
+        load(f"services: {{a: {{url: http://h}}}}\npolicies: {{cors: {{{text}}}}}").all_routes[0].policies["cors"]
+    )
+    assert settings.allow_origins == ["https://app.example", "https://app.example"]
+    assert settings.allow_methods == ["PUT", "PATCH", "*"]
+
+
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("rate_limt: {}", 'rate_limt: unknown key; did you mean "rate_limit"?'),
+        ("cors: {allow_origins: [app.example]}", "begins with its scheme: write https://app.example"),
+        ("cors: {allow_origins: [https://app.example/x]}", "ends after host and port: write https://app.example"),
+        ("cors: {allow_methods: ['GET, PUT']}", "one method, without commas; several are a list: [GET, POST]"),
+        ("cors: {allow_methods: [P UT]}", "cors.allow_methods[0]: expected a method such as GET"),
+        ("cors: {allow_headers: ['X-A, X-B']}", "without commas; several are a list: [X-One, X-Two]"),
+        ("cors: {allow_headers: ['X-A:']}", "cors.allow_headers[0]: not a name of a header field"),
+        ("cors: {allow_headers: ['X-*']}", "a header field is named in full: its name is not a pattern"),
+        ("cors: {expose_headers: [X A]}", "cors.expose_headers[0]: not a name of a header field"),
+        ("rate_limit: {by: {header: 'X-*'}}", "a header field is named in full: its name is not a pattern"),
+        (
+            "rate_limt: {}",
+            "rate_limt: unknown policy; there are auth, authorize, cors, identity, rate_limit; "
+            'did you mean "rate_limit"?',
+        ),
+        ("compress: {}", "compress: unknown policy; there are auth, authorize, cors, identity, rate_limit"),
         ("rate_limit: 60", "rate_limit: expected keys and values, a list, true or false"),
         ("cors: [a]", "cors: expected keys and values, true or false"),
         ("rate_limit: {by: clientip}", 'by: expected one of client_ip, consumer; did you mean "client_ip"?'),

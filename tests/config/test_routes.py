@@ -10,6 +10,10 @@ services:
   gemini: {url: http://h:1, timeout: {connect: 1, response: 2}, versions: {v1: , v2: {url: http://h:2}}}
   atc: {url: http://h:3}
 """
+HOST = "expected a host name without port, such as api.example.com or *.example.com"
+METHOD = "name each method, such as GET; a route without methods takes every one"
+VALUE = "a header has to have exactly this value, which is not a pattern: write a route for each value"
+PREFIX = "a path is a prefix by whole segments, not a pattern or an exact path: write"
 
 
 def test_a_service_has_default_routes(load: Load) -> None:
@@ -90,13 +94,47 @@ routes:
         ("path: /a/../b", "path: a path has no . and .. segments"),
         ("path: /a/.", "path: a path has no . and .. segments"),
         ("path: //a", "path: a path has no empty segments"),
-        ("path: /a/*", "path: a path is a prefix, not a pattern; leave out *, { and }"),
-        ("path: '/a/{id}'", "path: a path is a prefix, not a pattern; leave out *, { and }"),
+        ("path: /a/*", f"path: {PREFIX} /a"),
+        ("path: '/a/{id}'", f"path: {PREFIX} /a"),
+        ("path: '/users/[0-9]+'", f"path: {PREFIX} /users"),
+        ("path: '~ ^/x'", f"path: {PREFIX} /x"),
+        ("path: '~* ^/x/(?P<id>[0-9]+)$'", f"path: {PREFIX} /x"),
+        ("path: '= /robots.txt'", f"path: {PREFIX} /robots.txt"),
+        ("path: '^~ /static/'", f"path: {PREFIX} /static/"),
+        ("path: '^/x'", f"path: {PREFIX} /x"),
+        ("path: '/x$'", f"path: {PREFIX} /x"),
+        ("path: '/users/.*'", f"path: {PREFIX} /users"),
+        ("path: '/users/.+/x'", f"path: {PREFIX} /users"),
+        ("path: '/a/(b|c)'", f"path: {PREFIX} /a"),
+        ("path: '/users/:id'", f"path: {PREFIX} /users"),
+        ("path: '/users/<int:id>/x'", f"path: {PREFIX} /users"),
+        ("path: '/users/\\d+'", f"path: {PREFIX} /users"),
+        ("rewrite: '/x/$1'", "rewrite: a rewrite has {path} for what follows the prefix, and nothing like $1"),
         ("rewrite: api", "rewrite: expected a path that starts with /"),
         ("rewrite: '/{path}/{path}'", "rewrite: {path} is in a rewrite once at most"),
         ("rewrite: '/{rest}'", "rewrite: the only placeholder of a rewrite is {path}"),
-        ("hosts: [h:80]", "hosts[0]: expected a host name without port, such as api.example.com or *.example.com"),
-        ("hosts: ['a.*']", "hosts[0]: expected a host name without port, such as api.example.com or *.example.com"),
+        ("hosts: [h:80]", "hosts[0]: a host has no scheme, port or path: write h"),
+        ("hosts: ['a.*']", f"hosts[0]: {HOST}"),
+        ("hosts: ['*']", "hosts[0]: a route without hosts takes every host; leave them out"),
+        ("hosts: [https://API.example.com/]", "hosts[0]: a host has no scheme, port or path: write api.example.com"),
+        ("hosts: ['https://*.example.com:8443']", "hosts[0]: a host has no scheme, port or path: write *.example.com"),
+        ("hosts: [api.example.com/x]", "hosts[0]: a host has no scheme, port or path: write api.example.com"),
+        ("hosts: ['[::1]:8000']", "hosts[0]: a host has no scheme, port or path: write [::1]"),
+        ("hosts: ['~^(.*)$']", f"hosts[0]: {HOST}"),
+        ("hosts: ['']", f"hosts[0]: {HOST}"),
+        ("methods: ['*']", f"methods[0]: {METHOD}"),
+        ("methods: [any]", f"methods[0]: {METHOD}"),
+        ("methods: ['GET|POST']", "methods[0]: expected a method such as GET"),
+        ("methods: ['GET, POST']", "methods[0]: one method, without commas; several are a list: [GET, POST]"),
+        ("headers: {X: '~^v'}", f"headers.X: {VALUE}"),
+        ("headers: {X: '*'}", f"headers.X: {VALUE}"),
+        ("headers: {X: 'v.*'}", f"headers.X: {VALUE}"),
+        ("headers: {X: '^v1$'}", f"headers.X: {VALUE}"),
+        ("headers: {X: 'v1|v2'}", f"headers.X: {VALUE}"),
+        ("headers: {X: 'v[0-9]'}", f"headers.X: {VALUE}"),
+        ("headers: {X: 'v*'}", f"headers.X: {VALUE}"),
+        ("headers: {X: 'v\\d+'}", f"headers.X: {VALUE}"),
+        ("headers: {'X-*': a}", "headers.X-*: a header field is named in full: its name is not a pattern"),
         ("methods: [G T]", "methods[0]: expected a method such as GET"),
         ("methods: GET", "methods: expected a list"),
         ("headers: {X: 1.10}", "headers.X: expected text; put it into quotes"),
@@ -113,6 +151,36 @@ def test_what_is_refused(report: Report, written: str, message: str) -> None:
     given[written.partition(":")[0]] = written
     (line,) = report(SERVICES + "routes:\n  - " + "\n    ".join(given.values()))
     assert line.split(": ", 1)[1] == f"routes[0].{message}"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("path: /~user", "path: /$metadata", "path: /Products(1)", "path: /c++", "path: /v1.0", "path: /x:act"),
+        *("headers: {X: text/*}", "headers: {X: '*/*'}", "headers: {X: 'DOM\\user'}", "headers: {X: a=1; b=2}"),
+        *("methods: [M-SEARCH]", "headers: {X: '[::1]:80'}", "headers: {X: 'a+b (c) $1.50'}"),
+    ],
+)
+def test_what_only_looks_like_a_pattern(load: Load, written: str) -> None:
+    path = "" if written.startswith("path") else "path: /x, "
+    assert load(f"services: {{a: {{url: http://h}}}}\nroutes: [{{service: a, {path}{written}}}]").routes
+
+
+def test_hosts_are_compared_as_clients_send_them(load: Load) -> None:
+    hosts = [
+        "API.Example.com.",
+        "'*.münchen.example'",
+        "BÜCHER.example",
+        "straße.example",
+        "'[::0001]'",
+        "'::2'",
+        "10.0.0.1",
+    ]
+    route = load(f"services: {{a: {{url: http://h}}}}\nroutes: [{{service: a, path: /x, hosts: [{', '.join(hosts)}]}}]")
+    assert route.routes[0].hosts == (
+        *("api.example.com", "*.xn--mnchen-3ya.example", "xn--bcher-kva.example", "xn--strae-oqa.example"),
+        *("[::1]", "[::2]", "10.0.0.1"),
+    )
 
 
 def test_keys_that_have_to_be_written(report: Report) -> None:

@@ -97,6 +97,14 @@ def test_half_a_pair(report: Report, half: str) -> None:
 # ---- files
 
 
+def lines_of(problems: list[str]) -> list[int]:
+    return [int(problem.split(":")[1]) for problem in problems]
+
+
+def without_places(problems: list[str]) -> list[str]:
+    return [problem.partition(": ")[2] for problem in problems]
+
+
 def test_files_that_can_be_used(load: Load, authority: Authority) -> None:
     own, other = authority.leaf("own", "a.test", days=90), authority.leaf("other", days=90)
     text = f"""
@@ -128,7 +136,8 @@ def test_files_that_cannot(load: Load, authority: Authority, tmp_path: Path) -> 
       b: {{url: https://h, tls: {{certificate: {own.certificate}, key: {other.key}}}}}
       c: {{url: https://h, versions: {{v1: {{tls: {{ca: {own.key}}}}}}}}}
     """
-    assert file_problems(load(text)) == [
+    assert lines_of(file_problems(load(text))) == [4, 7, 8, 9, 10, 12, 13, 14]
+    assert without_places(file_problems(load(text))) == [
         f"gateway.tls: {other.key}: not the key of the certificate {own.certificate}",
         f"gateway.tls.certificates[0]: {tmp_path}/absent: No such file or directory",
         f"gateway.tls.certificates[1]: {tmp_path}/rubbish: no certificate in PEM form at its beginning",
@@ -148,7 +157,7 @@ def test_an_encrypted_key_is_refused_without_a_prompt(load: Load, authority: Aut
     encrypted = serialization.BestAvailableEncryption(b"secret")
     own.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encrypted))
     text = f"gateway: {{tls: {{certificate: {own.certificate}, key: {own.key}}}}}"
-    assert file_problems(load(text)) == [
+    assert without_places(file_problems(load(text))) == [
         f"gateway.tls: {own.key}: the key is encrypted, and there is no prompt for its password"
     ]
 
@@ -162,7 +171,7 @@ def test_certificates_that_expire(load: Load, authority: Authority) -> None:
     """
     config = load(text)
     assert file_problems(config) == []
-    assert expired_certificates(config) == [
+    assert without_places(expired_certificates(config)) == [
         f"gateway.tls.certificates[0].certificate: {over.certificate} has expired",
         f"services.a.tls.certificate: {over.certificate} has expired",
     ]

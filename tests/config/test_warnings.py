@@ -57,12 +57,25 @@ def test_credentials_for_every_origin(load: Load) -> None:
 
 
 def test_no_rate_limit_anywhere(load: Load) -> None:
-    assert warned(load, ONE) == ["portico.yaml:1:1: policies.rate_limit: no route has a rate limit"]
+    expected = [
+        "portico.yaml:1:1: policies.rate_limit: no route has a rate limit; write rate_limit: false if that is meant"
+    ]
+    assert warned(load, ONE) == expected
+    one_of_two = "services:\n  a: {url: http://h}\n  b: {url: http://h, policies: {rate_limit: off}}\n"
+    assert warned(load, one_of_two) == expected
 
 
 def test_no_rate_limit_on_purpose(load: Load) -> None:
     text = "services:\n  a: {url: http://h}\n  b: {url: http://h, policies: {rate_limit: off}}\n" + LIMITED + "}"
     assert warned(load, text) == [], "off is a decision"
+    for off in (
+        ONE + "policies: {rate_limit: false}",
+        "services: {a: {url: http://h, policies: {rate_limit: false}}}",
+        "services: {a: {versions: {v1: {url: http://h, policies: {rate_limit: false}}}}}",
+        "services: {a: {url: http://h, default_routes: false}}\n"
+        "routes: [{service: a, path: /x, policies: {rate_limit: false}}]",
+    ):
+        assert warned(load, off) == []
 
 
 def test_policies_that_need_a_consumer_on_routes_without_auth(load: Load) -> None:

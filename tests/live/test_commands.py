@@ -63,7 +63,8 @@ def test_an_expired_certificate_is_an_error_to_check_and_a_warning_to_run(tmp_pa
     leaf = Authority(tmp_path).leaf("over", days=-1)
     config = {"gateway": {"tls": leaf.written}}
     with Gateway(config) as gateway:
-        assert f"warning: gateway.tls.certificate: {leaf.certificate} has expired" in gateway.err()
+        warned = f"warning: {gateway.file}:7:18: gateway.tls.certificate: {leaf.certificate} has expired"
+        assert warned in gateway.err()
         done = run_portico("check", "--config", str(gateway.file))
     assert done.returncode == 1
     assert f"gateway.tls.certificate: {leaf.certificate} has expired" in done.stderr

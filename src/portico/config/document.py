@@ -62,6 +62,18 @@ class Document:
     filename: str
     root: Node
 
+    def at(self, path: KeyPath) -> Node | None:
+        """The value at `path`; None where nothing is written there."""
+        node = self.root
+        for part in path:
+            if isinstance(node.content, dict) and isinstance(part, str) and part in node.content:
+                node = node.content[part].value
+            elif isinstance(node.content, list) and isinstance(part, int) and part < len(node.content):
+                node = node.content[part]
+            else:
+                return None
+        return node
+
     def locate(self, path: KeyPath, *, at_key: bool = False) -> tuple[int, int]:
         """The line and column of what stands at `path`, or of the nearest thing around it."""
         node, position = self.root, (self.root.line, self.root.column)
@@ -102,6 +114,15 @@ def _unused_characters(text: str) -> tuple[str, str]:
     """
     free = (chr(code) for code in range(0xE000, 0xF900) if chr(code) not in text)
     return next(free, "{"), next(free, "}")
+
+
+def _wrong_tab(text: str, line: int, column: int) -> int | None:
+    """The index of a tab that indents a line, or that stands where the reader stopped."""
+    written = "".join(text.splitlines()[line : line + 1])
+    if written[column : column + 1] == "\t":
+        return column
+    index = written.find("\t")
+    return index if index >= 0 and not written[:index].strip(" -?:") else None
 
 
 def scalar(text: str) -> str | int | float | bool | None:
@@ -158,8 +179,10 @@ class _Composer:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
-            problem = Problem(self.filename, line, column, "", f"not valid YAML: {error.problem or error.context}")
-            raise ConfigError([problem]) from None
+            reason = f"not valid YAML: {error.problem or error.context}"
+            if mark and (tab := _wrong_tab(text, mark.line, mark.column)) is not None:
+                column, reason = tab + 1, "not valid YAML: a tab is not allowed here; use spaces"
+            raise ConfigError([Problem(self.filename, line, column, "", reason)]) from None
         except yaml.YAMLError:
             raise ConfigError([Problem(self.filename, None, None, "", "not valid YAML")]) from None
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from portico.config.problems import KeyPath
+from portico.config.problems import ENVIRONMENT, Finding, KeyPath
 from portico.config.section import is_word
 
 
@@ -37,6 +38,32 @@ POLICY_DEFAULTS: dict[str, tuple[KeyPath, Callable[[str], Any]]] = {
     "IDENTITY_KEYS": (("identity", "keys"), _words),
 }
 """These complete a policy wherever it is on and says nothing of the kind; they turn nothing on."""
+
+
+_LINK = re.compile(r"(?:tcp|udp|sctp)://\S+")
+_LINKED = re.compile(r"GATEWAY_SERVICE_HOST|GATEWAY_PORT_\d+_(?:TCP|UDP|SCTP)")
+
+
+def cleaned(environ: Mapping[str, str]) -> tuple[dict[str, str], list[Finding]]:
+    """The variables, each without the newline that files and `echo` put at the end, and what was ignored.
+
+    Ignored is a GATEWAY_PORT that Kubernetes sets to the address of a Service called `gateway` (a service link).
+    """
+    values = {name: without_newline(text) for name, text in environ.items()}
+    port = values.get("GATEWAY_PORT", "")
+    if not _LINK.fullmatch(port) or not any(map(_LINKED.fullmatch, values)):
+        return values, []
+    del values["GATEWAY_PORT"]
+    message = (
+        "ignored: Kubernetes set it, to the address of the Service called gateway; "
+        "enableServiceLinks: false in the pod keeps such variables away"
+    )
+    return values, [Finding((ENVIRONMENT, "GATEWAY_PORT"), message)]
+
+
+def without_newline(text: str) -> str:
+    """A value without the one newline at its end."""
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from portico.config.model import Config
-from portico.config.problems import KeyPath, dotted
+from portico.config.problems import Finding, KeyPath
 from portico.config.services import UpstreamTlsSettings
 from portico.net.redis.connection import tls_files
 from portico.net.tls.certificates import CertificateError, Pair, days_left, read_certificate
@@ -15,13 +15,15 @@ from portico.net.tls.contexts import client_context, server_context
 
 
 def file_problems(config: Config) -> list[str]:
-    """What is wrong with the named files and the path of the access log, in sentences; empty where nothing is."""
-    return [*_listening(config), *_upstreams(config), *_redis(config), *_access_log(config)]
+    """What is wrong with the named files and the path of the access log, a line each; empty where nothing is."""
+    findings = [*_listening(config), *_upstreams(config), *_redis(config), *_access_log(config)]
+    return [str(config.problem(finding)) for finding in findings]
 
 
 def expired_certificates(config: Config) -> list[str]:
-    """Certificates that no peer accepts any more: not a reason to refuse to start, but to be fixed; in sentences."""
-    return [f"{dotted(path)}: {file} has expired" for path, file, days in lifetimes(config) if days < 0]
+    """Certificates that no peer accepts any more: not a reason to refuse to start, but to be fixed; a line each."""
+    findings = [Finding(path, f"{file} has expired") for path, file, days in lifetimes(config) if days < 0]
+    return [str(config.problem(finding)) for finding in findings]
 
 
 def named_files(config: Config) -> list[Path]:
@@ -67,7 +69,7 @@ def _upstream_tls(config: Config) -> Iterator[tuple[KeyPath, UpstreamTlsSettings
                 yield ("services", name, "versions", version, "tls"), own.tls
 
 
-def _listening(config: Config) -> Iterator[str]:
+def _listening(config: Config) -> Iterator[Finding]:
     tls = config.gateway.tls
     if tls is None:
         return
@@ -79,34 +81,37 @@ def _listening(config: Config) -> Iterator[str]:
         yield from _problem(("gateway", "tls", "client_certificates", "ca"), lambda: client_context(ca=ca))
 
 
-def _upstreams(config: Config) -> Iterator[str]:
+def _upstreams(config: Config) -> Iterator[Finding]:
     for path, tls in _upstream_tls(config):
         yield from _problem(path, lambda tls=tls: client_context(tls.verify, tls.ca, tls.pair))  # type: ignore[misc]
 
 
-def _redis(config: Config) -> Iterator[str]:
+def _redis(config: Config) -> Iterator[Finding]:
     url, program = config.gateway.redis_url, config.gateway.embedded_redis
     if url is not None:
         files = {name: Path(file) for name, file in tls_files(url.get_secret_value()).items()}
         certificate = files.get("certificate")
         pair = Pair(certificate, files.get("key", certificate)) if certificate else None
         yield from _problem(("gateway", "redis_url"), lambda: client_context(ca=files.get("ca"), pair=pair))
-    if isinstance(program, Path) and not (program.is_file() and os.access(program, os.X_OK)):
-        yield f"gateway.embedded_redis: {program} is not an executable; name a redis-server or valkey-server"
+    if isinstance(program, Path) and not (os.access(program, os.X_OK) and program.is_file()):
+        message = f"{program} is not an executable; name a redis-server or valkey-server"
+        yield Finding(("gateway", "embedded_redis"), message)
 
 
-def _problem(path: KeyPath, use: Callable[[], object]) -> Iterator[str]:
+def _problem(path: KeyPath, use: Callable[[], object]) -> Iterator[Finding]:
     try:
         use()
     except CertificateError as error:
-        yield f"{dotted(path)}: {error}"
+        yield Finding(path, str(error))
 
 
-def _access_log(config: Config) -> Iterator[str]:
+def _access_log(config: Config) -> Iterator[Finding]:
     target = config.gateway.log.access
     if target in ("stdout", "stderr", "off"):
         return
     path = Path(target)
-    writable = os.access(path, os.W_OK) if path.exists() else os.access(path.parent, os.W_OK | os.X_OK)
-    if not writable or path.is_dir():
-        yield f"gateway.log.access: {target} cannot be written; name a file in a folder that this user may write to"
+    exists = os.access(path, os.F_OK)  # unlike Path.exists it raises nothing where a folder may not be entered
+    writable = os.access(path, os.W_OK) if exists else os.access(path.parent, os.W_OK | os.X_OK)
+    if not writable or (exists and path.is_dir()):
+        message = f"{target} cannot be written; name a file in a folder that this user may write to"
+        yield Finding(("gateway", "log", "access"), message)

@@ -15,16 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin
 from pydantic import BeforeValidator, TypeAdapter, ValidationError, create_model
 
 from portico.config.environment import variable_for
-from portico.config.problems import ConfigError, Finding, KeyPath, Problem, dotted
+from portico.config.problems import ENVIRONMENT, ConfigError, Finding, KeyPath, Problem, dotted
 from portico.config.section import Section, is_word
 from portico.config.shapes import alternatives, hide_secrets
 from portico.config.words import findings_of, has_part
 from portico.policies import POLICY_SETTINGS
 from portico.policies.auth import AuthSettings
 from portico.policies.identity import IdentitySettings
-
-ENVIRONMENT = "(environment)"
-"""The first part of the path of a finding about a variable; the second is its name."""
 
 Merged = dict[str, tuple[Any, str]]
 """Policy key to its settings and its scope; a policy that is off is absent."""

@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from portico.config.document import Document, parse_document
-from portico.config.environment import Completed, complete
-from portico.config.levels import ENVIRONMENT
+from portico.config.document import parse_document
+from portico.config.environment import Completed, cleaned, complete
 from portico.config.model import POLICY_DEFAULTS, Config
-from portico.config.problems import ConfigError, Finding, Problem, dotted
+from portico.config.origin import Origin
+from portico.config.problems import ConfigError, Finding, Problem
 from portico.config.pruning import Indexes, is_consequence, original, removable, without
 from portico.config.sample import SAMPLE
 from portico.config.substitution import plain_data
@@ -23,15 +23,21 @@ MOST_ROUNDS = 4
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
-    """Read `path`; without one, the three sample services are the configuration. Raises ConfigError."""
+    """Read `path`; without one, the configuration is that of the demo. Raises ConfigError."""
     if path is None:
-        return _Loading(complete(SAMPLE, environ), None, []).config()
+        values, ignored = cleaned(environ)
+        completed = complete(SAMPLE, values)
+        return _Loading(completed, Origin(None, completed.origins), [], ignored).config()
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _unreadable(path, f"not UTF-8 text: byte {error.start} does not belong there") from None
+        line, column = data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start)
+        message = f"not UTF-8 text: the byte {data[error.start]:#04x} does not belong there"
+        raise ConfigError([Problem(str(path), line, column, "", message)]) from None
     except FileNotFoundError:
-        raise _unreadable(path, "there is no such file; write one or name another with --config FILE") from None
+        message = "there is no such file; portico init writes one, --config FILE names another"
+        raise _unreadable(path, message) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _unreadable(path, f"cannot be read: {reason}") from None
@@ -41,12 +47,14 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
 def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
     """Read a configuration from text; `filename` is for messages. Raises ConfigError with every problem found."""
     document = parse_document(text, filename)
-    tree, unset = plain_data(document, environ)
-    if tree is None:
-        tree = {}
+    values, ignored = cleaned(environ)
+    tree, unset = plain_data(document, values)
+    if not tree and not unset:
+        raise ConfigError([document.problem(Finding((), "nothing is written in it: at least services: is needed"))])
     if not isinstance(tree, dict):
         raise ConfigError([document.problem(Finding((), "expected keys and values at the top, such as services:"))])
-    return _Loading(complete(tree, environ), document, unset).config()
+    completed = complete(tree, values)
+    return _Loading(completed, Origin(document, completed.origins, values), unset, ignored).config()
 
 
 def _unreadable(path: Path, message: str) -> ConfigError:
@@ -56,9 +64,12 @@ def _unreadable(path: Path, message: str) -> ConfigError:
 class _Loading:
     """One attempt to make a configuration of a tree, with all problems found on the way."""
 
-    def __init__(self, completed: Completed, document: Document | None, unset: Sequence[Finding]) -> None:
+    def __init__(
+        self, completed: Completed, origin: Origin, unset: Sequence[Finding], ignored: Sequence[Finding]
+    ) -> None:
         self.completed = completed
-        self.document = document
+        self.origin = origin
+        self.ignored = tuple(ignored)
         self.findings = list(unset)
         self.wrong = {finding.path for finding in unset}
 
@@ -75,8 +86,8 @@ class _Loading:
             else:
                 break
         if self.findings:
-            raise ConfigError(sorted({self._problem(finding): None for finding in self.findings}, key=_order))
-        config._document = self.document
+            raise ConfigError(sorted({self.origin.problem(finding): None for finding in self.findings}, key=_order))
+        config._origin, config._ignored = self.origin, self.ignored
         return config
 
     def _record(self, error: ValidationError, rest: Any, indexes: Indexes) -> None:
@@ -88,19 +99,6 @@ class _Loading:
             else:
                 self.findings.append(replace(finding, path=path))
                 self.wrong.add(removable(path))
-
-    def _problem(self, finding: Finding) -> Problem:
-        if finding.path[:1] == (ENVIRONMENT,):
-            return self._environment_problem(str(finding.path[1]), finding)
-        for path, variable in self.completed.origins.items():
-            if finding.path[: len(path)] == path:
-                return self._environment_problem(variable, finding)
-        if self.document is None:
-            return Problem(None, None, None, dotted(finding.path), finding.message, finding.suggestion)
-        return self.document.problem(finding)
-
-    def _environment_problem(self, variable: str, finding: Finding) -> Problem:
-        return Problem("environment", None, None, variable, finding.message, finding.suggestion)
 
 
 def _order(problem: Problem) -> tuple[int, int, str]:

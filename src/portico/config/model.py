@@ -29,11 +29,11 @@ from portico.config.checks import (
     name_findings,
 )
 from portico.config.discovery import DiscoverSettings, networks_of
-from portico.config.document import Document
 from portico.config.found import DiscoveryField
 from portico.config.gateway import GatewaySettings
 from portico.config.levels import Merged, Policies
-from portico.config.problems import Finding
+from portico.config.origin import Origin
+from portico.config.problems import Finding, Problem
 from portico.config.resolve import Resolved, ResolvedRoute, resolve, resolving
 from portico.config.routes import ConsumerSettings, RouteSettings
 from portico.config.section import NoneIsEmpty, Section
@@ -73,7 +73,8 @@ class Config(Section):
     _resolved: Resolved = PrivateAttr()
     _tree: Any = PrivateAttr(default=None)
     _policy_defaults: Mapping[str, Any] = PrivateAttr(default_factory=dict)
-    _document: Document | None = PrivateAttr(default=None)
+    _origin: Origin = PrivateAttr(default=Origin())
+    _ignored: tuple[Finding, ...] = PrivateAttr(default=())
 
     @model_validator(mode="wrap")
     @classmethod
@@ -173,9 +174,13 @@ class Config(Section):
         yield from self._tree.get("routes") or ()
 
     @property
-    def document(self) -> Document | None:
-        """The file it was read from, in the process that read it."""
-        return self._document
+    def ignored(self) -> tuple[Finding, ...]:
+        """What was found in the environment and ignored, in the process that read it."""
+        return self._ignored
+
+    def problem(self, finding: Finding) -> Problem:
+        """A finding with the place where it was written, in the process that read it."""
+        return self._origin.problem(finding)
 
     def _findings(self) -> list[Finding]:
         return [

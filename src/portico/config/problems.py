@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+ENVIRONMENT = "(environment)"
+"""The first part of the path of a finding about a variable; the second is its name."""
+
 KeyPath = tuple[str | int, ...]
 """Where a value is: names of keys and indexes of lists, from the top of the file."""
 
@@ -62,5 +65,11 @@ def dotted(path: KeyPath) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The one of `known` that `word` was probably meant to be."""
-    return next(iter(get_close_matches(word, sorted(known), n=1, cutoff=0.6)), None)
+    """The one of `known` that `word` was probably meant to be: nearly the same, or the same words and more."""
+    names = {name.lower(): name for name in sorted(known)}
+    written = word.lower().replace("-", "_")
+    parts = set(written.split("_"))
+    close = get_close_matches(written, names, n=1, cutoff=0.7) or [
+        name for name in names if parts < set(name.split("_"))
+    ]
+    return names[close[0]] if len(close) == 1 else None

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from portico.config.section import Method, Section, Share, Whole
-from portico.core.settings import Duration, DurationOrZero
+from portico.config.section import Section, Share, Whole
+from portico.core.settings import Duration, DurationOrZero, Method
 
 
 def _long_retries(value: Any) -> Any:

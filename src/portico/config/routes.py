@@ -9,15 +9,18 @@ from pydantic import AfterValidator, Field
 
 from portico.config.levels import Policies
 from portico.config.retries import RetryField
-from portico.config.section import Method, NoneIsEmpty, Section, Whole
+from portico.config.section import NoneIsEmpty, Section, Whole
 from portico.config.services import TimeoutField, Trailers, Upgrades
 from portico.core.errors import MessageError
+from portico.core.hosts import host_name
 from portico.core.paths import segments_of
-from portico.core.settings import HeaderName, Name
+from portico.core.settings import HeaderName, Method, Name
 from portico.policies.consumer_fields import ConsumerName
 
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\]")
+_MARK = re.compile(r"\s*(?:~\*?|\^~|=)\s*\^?|\^")
+"""What other gateways write before a pattern or an exact path."""
+_PATTERN = re.compile(r"[*{}\[\]^|<>]|\\[A-Za-z.]|\.\+|\(\?|\$$|(?<=/):(?=[A-Za-z])")
+_VALUE_PATTERN = re.compile(r"[~^].*|\*|.*(?:\.[*+]|\\[dwsDWS][+*{]|\\\.|\[\w-\w|\w\|\w).*|.*(?:[\w-]\*|\\[dws]|\w\$)")
 
 
 def _characters(text: str) -> None:
@@ -35,10 +38,22 @@ def _characters(text: str) -> None:
 
 def path_prefix(text: str) -> str:
     """A path prefix in the form that is compared. Raises ValueError."""
+    _no_pattern(text)
     _characters(text)
-    if re.search(r"[*{}]", text):
-        raise ValueError("a path is a prefix, not a pattern; leave out *, { and }")
     return "/" + b"/".join(_segments(text.rstrip("/") or "/")).decode()
+
+
+def _no_pattern(text: str) -> None:
+    """Refuse what would be compared as it stands although it is meant as a pattern."""
+    mark = _MARK.match(text)
+    plain = text[mark.end() :] if mark else text
+    found = _PATTERN.search(plain)
+    if mark or found:
+        prefix = plain[: found.start()] if found else plain
+        if found and found[0] != "$":
+            prefix = prefix.rpartition("/")[0]
+        message = "a path is a prefix by whole segments, not a pattern or an exact path"
+        raise ValueError(f"{message}: write /{prefix.lstrip('/')}")
 
 
 def _segments(path: str) -> tuple[bytes, ...]:
@@ -50,6 +65,8 @@ def _segments(path: str) -> tuple[bytes, ...]:
 
 def _rewrite(text: str) -> str:
     _characters(text)
+    if re.search(r"\$\d", text):
+        raise ValueError("a rewrite has {path} for what follows the prefix, and nothing like $1")
     rest = text.replace("{path}", "", 1)
     if "{path}" in rest:
         raise ValueError("{path} is in a rewrite once at most")
@@ -60,15 +77,18 @@ def _rewrite(text: str) -> str:
 
 
 def _host(text: str) -> str:
-    text = text.lower()
-    if not _HOST.fullmatch(text):
-        raise ValueError("expected a host name without port, such as api.example.com or *.example.com")
-    return text
+    if text == "*":
+        raise ValueError("a route without hosts takes every host; leave them out")
+    return host_name(text, wildcard=True)
 
 
 def _value(text: str) -> str:
     if not re.fullmatch(r"[\t -~\x80-\xff]*", text) or text != text.strip(" \t"):
         raise ValueError("not the value of a header field")
+    if _VALUE_PATTERN.fullmatch(text):
+        raise ValueError(
+            "a header has to have exactly this value, which is not a pattern: write a route for each value"
+        )
     return text
 
 

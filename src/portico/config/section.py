@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from portico.core.settings import Settings
 
@@ -46,12 +46,6 @@ def _share(value: Any) -> Any:
     return value
 
 
-def _method(text: str) -> str:
-    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text):
-        raise ValueError("expected a method such as GET")
-    return text.upper()
-
-
 def _unset_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
@@ -64,9 +58,6 @@ NoneIsEmpty = BeforeValidator(_empty_as_mapping)
 
 Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=float | str), Field(ge=0, le=1)]
 """A part of a whole: 0.2, or 20%."""
-
-Method = Annotated[str, AfterValidator(_method)]
-"""A method of HTTP, in upper case."""
 
 Secret = Annotated[SecretStr | None, BeforeValidator(_unset_if_empty)]
 """Text that no log and no message shows; empty counts as none."""

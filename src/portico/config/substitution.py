@@ -27,6 +27,14 @@ def plain_data(document: Document, environ: Mapping[str, str]) -> tuple[Any, lis
     return reader.read(document.root, ()), reader.findings
 
 
+def variables_at(document: Document, path: KeyPath, environ: Mapping[str, str]) -> list[str]:
+    """The variables whose values are part of the text at `path`."""
+    node = document.at(path)
+    if node is None or not isinstance(node.content, str):
+        return []
+    return [match[1] for match in _REFERENCE.finditer(node.content) if match[1] and environ.get(match[1])]
+
+
 class _Reader:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from portico.config.files import lifetimes
 from portico.config.gateway import GatewaySettings
 from portico.config.model import Config
-from portico.config.problems import Finding, KeyPath, Problem, dotted
+from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.resolve import ResolvedRoute
 from portico.net.redis.server import bundled_server
 from portico.policies.auth import AuthSettings
@@ -26,6 +26,7 @@ def warnings_for(config: Config) -> list[Problem]:
     """Everything worth a second look, in the order of the file where the file is known."""
     findings = dict.fromkeys(
         [
+            *config.ignored,
             *_endless_tokens(config),
             *_open_credentials(config),
             *_unlimited(config),
@@ -46,13 +47,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_not_used_yet(config.gateway),
         ]
     )
-    return sorted((_problem(config, finding) for finding in findings), key=lambda p: (p.line or 0, p.column or 0))
-
-
-def _problem(config: Config, finding: Finding) -> Problem:
-    if config.document is None:
-        return Problem(None, None, None, dotted(finding.path), finding.message)
-    return config.document.problem(finding)
+    return sorted(map(config.problem, findings), key=lambda p: (p.line or 0, p.column or 0))
 
 
 def _scope_path(route: ResolvedRoute, scope: str) -> KeyPath:
@@ -86,8 +81,22 @@ def _open_credentials(config: Config) -> Iterator[Finding]:
 
 
 def _unlimited(config: Config) -> Iterator[Finding]:
-    if config.all_routes and not any("rate_limit" in route.policies for route in config.all_routes):
-        yield Finding(("policies", "rate_limit"), "no route has a rate limit")
+    """`rate_limit: false` is a decision: no warning where it holds."""
+    if any("rate_limit" in route.policies for route in config.all_routes):
+        return
+    if any(not _mentions(config, route, "rate_limit") for route in config.all_routes):
+        yield Finding(("policies", "rate_limit"), "no route has a rate limit; write rate_limit: false if that is meant")
+
+
+def _mentions(config: Config, route: ResolvedRoute, policy: str) -> bool:
+    """Whether one of the levels that hold for a route says something about a policy."""
+    service = config.services[route.service]
+    levels = [config.policies, service.policies]
+    if route.version is not None:
+        levels.append(service.versions[route.version].policies)
+    if not route.is_default and isinstance(index := route.source[-1], int):
+        levels.append(config.routes[index].policies)
+    return any(policy in level.said for level in levels)
 
 
 def _missing_auth(config: Config) -> Iterator[Finding]:

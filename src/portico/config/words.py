@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.shapes import keys_at
+from portico.policies import POLICY_SETTINGS
 
 NOT_YET = (
     "*policies.cache",
@@ -25,6 +26,7 @@ NOT_YET = (
 )
 """Keys that a later version will support."""
 
+POLICIES = POLICY_SETTINGS.keys()
 _WRONG_KIND = re.compile(r"(\w+_(type|parsing)|literal_error|is_instance_of|none_required)")
 _EXPECTED = {
     "model_type": "keys and values",
@@ -48,7 +50,6 @@ _EXPECTED = {
 }
 _PATTERNS = {
     "^[A-Za-z0-9][A-Za-z0-9_.-]*$": "a name has only letters, digits, _ . - and starts with a letter or digit",
-    "^[!#$%&'*+\\-.^_`|~0-9A-Za-z]+$": "not a name of a header field",
 }
 _BOUNDS = {
     "greater_than": ("gt", "has to be more than {}"),
@@ -136,7 +137,8 @@ class _Reader:
         if any(fnmatchcase(key, pattern) for pattern in NOT_YET):
             return Finding(path, "not supported by this version", at_key=True)
         known = keys_at(self.annotation, path[:-1])
-        return Finding(path, "unknown key", nearest(str(path[-1]), known), at_key=True)
+        message = f"unknown policy; there are {', '.join(sorted(known))}" if known == POLICIES else "unknown key"
+        return Finding(path, message, nearest(str(path[-1]), known), at_key=True)
 
 
 def has_part(value: Any, part: str | int) -> bool:

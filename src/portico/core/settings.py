@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -85,8 +85,38 @@ DurationOrZero = Annotated[
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0), WithJsonSchema(_SIZE_SCHEMA)]
 """A number of bytes."""
 
-HeaderName = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")]
+_FIELD_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+
+
+def header_name(text: str) -> str:
+    """A field name (RFC 9110, section 5.1), in full: characters of patterns, which it may have, are in no real one."""
+    if "," in text:
+        raise ValueError("one name of a header field, without commas; several are a list: [X-One, X-Two]")
+    if not re.fullmatch(_FIELD_NAME, text):
+        raise ValueError("not a name of a header field")
+    if re.search(r"[*^$|~+]", text):
+        raise ValueError("a header field is named in full: its name is not a pattern")
+    return text
+
+
+def method(text: str) -> str:
+    """A method of HTTP, named in full, in upper case."""
+    if "," in text:
+        raise ValueError("one method, without commas; several are a list: [GET, POST]")
+    if text.upper() in ("*", "ANY", "ALL"):
+        raise ValueError("name each method, such as GET; a route without methods takes every one")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", text):
+        raise ValueError("expected a method such as GET")
+    return text.upper()
+
+
+_NAME_SCHEMA = {"type": "string", "pattern": f"^{_FIELD_NAME}$"}
+
+HeaderName = Annotated[str, AfterValidator(header_name), WithJsonSchema(_NAME_SCHEMA)]
 """A field name (RFC 9110, section 5.1)."""
+
+Method = Annotated[str, AfterValidator(method)]
+"""A method of HTTP, in upper case."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
 """A name of a service, route, version or consumer: it appears in paths, metrics and log lines as written."""

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
+from portico.core.hosts import web_origin
 from portico.core.messages import offered_upgrades
-from portico.core.settings import DurationOrZero, Settings
+from portico.core.settings import DurationOrZero, Settings, header_name, method
 from portico.policies.policy import Context, Policy
+
+
+def _method(text: str) -> str:
+    return text if text == "*" else method(text)
+
+
+def _header(text: str) -> str:
+    return text if text == "*" else header_name(text)
+
+
+_Headers = list[Annotated[str, AfterValidator(_header)]]
 
 
 class CorsSettings(Settings):
@@ -21,10 +33,10 @@ class CorsSettings(Settings):
     With `*` credentials are never allowed, whatever `allow_credentials` says: browsers reject that pair.
     """
 
-    allow_origins: list[str] = ["*"]
-    allow_methods: list[str] = ["*"]
-    allow_headers: list[str] = ["*"]
-    expose_headers: list[str] = []
+    allow_origins: list[Annotated[str, AfterValidator(web_origin)]] = ["*"]
+    allow_methods: list[Annotated[str, AfterValidator(_method)]] = ["*"]
+    allow_headers: _Headers = ["*"]
+    expose_headers: _Headers = []
     allow_credentials: bool = False
     max_age: DurationOrZero = Field(default=600.0, description="How long a browser may keep a preflight's answer.")
 

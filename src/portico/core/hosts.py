@@ -1,0 +1,86 @@
+"""Host names and origins in the form in which clients send them: lower case, ASCII, no port that the scheme implies."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address
+from typing import Final
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_AUTHORITY: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:]*)(?::(?P<port>\d{1,5}|\*))?", re.ASCII)
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*|\*")
+_ORIGIN_PATTERN: Final = re.compile(r"[a-z0-9._*-]+")
+_DEFAULT_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
+_NO_ORIGIN: Final = "expected an origin such as https://app.example.com or https://*.example.com"
+
+
+def host_name(text: str, *, wildcard: bool = False) -> str:
+    """A host name or address in its shortest form, an IPv6 address in brackets; with `wildcard` `*.example.com` too.
+
+    Names beyond ASCII become what is sent for them (UTS 46). Raises ValueError, which says how it is written.
+    """
+    written = text.lower()
+    bare = _without_scheme_and_port(written)
+    star = "*." if wildcard and bare.startswith("*.") else ""
+    try:
+        name = star + _shortest(bare.removeprefix(star))
+    except ValueError:
+        also = " or *.example.com" if wildcard else ""
+        raise ValueError(f"expected a host name without port, such as api.example.com{also}") from None
+    if bare != written:
+        raise ValueError(f"a host has no scheme, port or path: write {name}")
+    return name
+
+
+def web_origin(text: str) -> str:
+    """An origin as browsers send it (RFC 6454, section 6.1), `*` in it for parts of a host; or `*` or `null` alone.
+
+    Raises ValueError, which says how it is written.
+    """
+    if text in ("*", "null"):
+        return text
+    scheme, separator, rest = text.lower().partition("://")
+    if not separator:
+        raise ValueError(f"an origin begins with its scheme: write {web_origin(f'https://{text}')}")
+    authority, _, path = rest.partition("/")
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None or not _SCHEME.fullmatch(scheme):
+        raise ValueError(_NO_ORIGIN)
+    host, port = match["host"], match["port"] or ""
+    try:
+        host = host if "*" in host and _ORIGIN_PATTERN.fullmatch(host) else _shortest(host)
+    except ValueError:
+        raise ValueError(_NO_ORIGIN) from None
+    if port.isdigit() and not 0 < int(port) < 65536:
+        raise ValueError("a port is a number from 1 to 65535")
+    port = str(int(port)) if port.isdigit() else port
+    shown = f"{scheme}://{host}" if port in ("", _DEFAULT_PORTS.get(scheme)) else f"{scheme}://{host}:{port}"
+    if path:
+        raise ValueError(f"an origin ends after host and port: write {shown}")
+    if scheme in ("ws", "wss"):
+        raise ValueError(f"browsers send the origin of the page: write http{shown[2:]}")
+    return shown
+
+
+def _without_scheme_and_port(host: str) -> str:
+    host = host.partition("://")[2] if "://" in host else host
+    host = host.partition("/")[0]
+    match = _AUTHORITY.fullmatch(host)
+    return match["host"] if match is not None else host
+
+
+def _shortest(host: str) -> str:
+    if ":" in host:
+        address = IPv6Address(host.removeprefix("[").removesuffix("]"))
+        if address.scope_id is not None:
+            raise ValueError("a zone has a meaning on its own host only")
+        return f"[{address}]"
+    if not host.isascii():
+        import idna  # large, and rarely needed
+
+        host = idna.encode(host, uts46=True).decode()
+    host = host.removesuffix(".")
+    if len(host) > 253 or not _NAME.fullmatch(host):
+        raise ValueError("not a host name")
+    return host
