@@ -1,44 +1,101 @@
-"""What commands print."""
-
 from __future__ import annotations
 
-import io
+from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
-from typer import Exit
+from typer.testing import CliRunner, Result
 
-from portico.cli import main
+from portico import __version__
+from portico.cli.main import app
+from portico.config import Config
+from portico.processes.ipc.listeners import Listeners
+from portico.processes.supervisor import main as supervisor
 
-NASTY = "a\x1b]0;title\x07\x00b\rc\x9bd [red]e[/]"
-SHOWN = r"a\x1b]0;title\x07\x00b\rc\x9bd [red]e[/]"
-
-
-@pytest.fixture
-def printed(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What goes to either stream of a terminal."""
-    stream = io.StringIO()
-    for name in ("out", "err"):
-        console = Console(file=stream, highlight=False, soft_wrap=True, force_terminal=True, color_system=None)
-        monkeypatch.setattr(main, name, console)
-    return stream
+GOOD = "services: {books: {url: http://localhost:9001}}\npolicies: {rate_limit: {}}\n"
 
 
-def test_an_error_is_text(printed: io.StringIO) -> None:
-    with pytest.raises(Exit):
-        main._fail(f"first\n{NASTY}")
-    assert printed.getvalue() == f"first\n{SHOWN}\n"
+@pytest.fixture(autouse=True)
+def _empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in ("PORTICO_CONFIG", "ADMIN_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable in ("GATEWAY_HOST", "GATEWAY_PORT"):
+        monkeypatch.setenv(variable, "")  # is put back, whatever a command sets
 
 
-def test_what_a_registry_says_is_text(printed: io.StringIO) -> None:
-    instance: dict[str, Any] = {"url": "http://[fd00::1]:8001", "weight": 1, "status": "unhealthy", "source": "redis"}
-    services: list[dict[str, Any]] = [
-        {"name": NASTY, "instances": [{**instance, "error": NASTY}, {**instance, "url": NASTY}]},
-        {"name": NASTY, "instances": []},
-    ]
-    main._print_table(main._services_table(services))
-    text = printed.getvalue()
-    assert text.count(SHOWN) == 5
-    assert "http://[fd00::1]:8001" in text
-    assert text.replace("\n", "").isprintable()
+def portico(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.mark.parametrize("command", ["run", "check", "routes"])
+def test_without_a_file_nothing_is_served_and_the_way_on_is_named(command: str) -> None:
+    done = portico(command)
+    assert done.exit_code == 1
+    for word in ("there is no portico.yaml", "portico init", "--config", "portico demo"):
+        assert word in done.stderr
+
+
+def test_from_init_to_check(tmp_path: Path) -> None:
+    assert portico("init", "shop=http://localhost:8001").exit_code == 0
+    for arguments in (["check"], ["check", "portico.yaml"], ["check", "--config", "portico.yaml"]):
+        done = portico(*arguments)
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "portico.yaml: ok: 1 services, 1 routes\n", "")
+    written = (tmp_path / "portico.yaml").read_text()
+    done = portico("init")
+    assert done.exit_code == 1
+    assert "portico.yaml is there already" in done.stderr
+    assert (tmp_path / "portico.yaml").read_text() == written
+
+
+def test_init_writes_where_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert portico("init", "--config", "other.yaml").exit_code == 0
+    monkeypatch.setenv("PORTICO_CONFIG", "third.yaml")
+    assert portico("init").exit_code == 0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["other.yaml", "third.yaml"]
+    assert portico("init", "--config", "absent/portico.yaml").exit_code == 1
+    assert portico("init", "--config", "/").exit_code == 1
+    assert portico("init", "shop=here", "--config", "new.yaml").exit_code == 2
+    assert not (tmp_path / "new.yaml").exists()
+
+
+def test_check_takes_the_file_that_is_named_on_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / "bad.yaml").write_text("servces: {}\n")
+    monkeypatch.setenv("PORTICO_CONFIG", "bad.yaml")
+    assert portico("check", "good.yaml").exit_code == 0
+    assert portico("check").exit_code == 1
+    assert portico("check", "good.yaml", "--config", "good.yaml").exit_code == 2
+
+
+def test_version() -> None:
+    assert portico("--version").stdout == portico("version").stdout
+    assert portico("--version").stdout.startswith(f"portico {__version__} (Python ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), ("127.0.0.1", 8080)),
+        (("--port", "9090"), ("127.0.0.1", 9090)),
+        (("--port", "0", "--host", "::1"), ("::1", 0)),
+    ],
+)
+def test_run_listens_where_its_options_say(
+    arguments: tuple[str, ...], expected: tuple[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Config] = []
+
+    class NoSupervisor:
+        def __init__(self, config: Config, *arguments: Any, **options: Any) -> None:
+            started.append(config)
+
+        def run(self) -> None:
+            """Nothing is started."""
+
+    monkeypatch.setattr(supervisor, "Supervisor", NoSupervisor)
+    monkeypatch.setattr(Listeners, "open", lambda settings: None)
+    (tmp_path / "portico.yaml").write_text(GOOD + "gateway: {host: 127.0.0.1, port: 8080}\n")
+    assert portico("run", *arguments).exit_code == 0
+    assert [(config.gateway.host, config.gateway.port) for config in started] == [expected]
+    assert portico("run", "--port", "70000").exit_code == 2

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -151,8 +152,10 @@ def test_wrong_usage(backend: Backend, tmp_path: object) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_taken_address_that_was_written_is_a_clear_error(backend: Backend, tmp_path: object) -> None:
-    done = run_portico("run", GATEWAY_PORT="0", GATEWAY_ADMIN=f"127.0.0.1:{backend.port}")
+def test_a_taken_address_that_was_written_is_a_clear_error(backend: Backend, tmp_path: Path) -> None:
+    file = tmp_path / "portico.yaml"
+    file.write_text(f"services: {{a: {{url: '{backend.url}'}}}}\n")
+    done = run_portico("run", "--config", str(file), "--port", "0", GATEWAY_ADMIN=f"127.0.0.1:{backend.port}")
     assert done.returncode == 1
     assert "GATEWAY_ADMIN" in done.stderr
     assert "Traceback" not in done.stderr

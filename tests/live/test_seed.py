@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import re
 import signal
 import socket
 import tempfile
@@ -94,11 +95,16 @@ def test_the_seeds_four_tests_in_their_order(demo: Gateway) -> None:
     table = demo.out()
     for word in ("gateway", "gemini", "atc", "portfolio", "http://localhost:8000", "http://localhost:8003", "Ctrl-C"):
         assert word in table
-    assert sum(line.strip().startswith("curl ") for line in table.splitlines()) == 4
+    assert sum(line.strip().startswith("curl ") for line in table.splitlines()) == 5
+    assert "60 requests a minute, 20 at once" in table
+    links = re.findall(r"http://localhost:(\d+)(/[^\s';]*)", table)
+    assert len(links) == 11, table
     *others, limiting = SEED
     for written in others:
         asyncio.run(_run(written))
     _samples_are_real(demo)
+    direct = [(int(port), target) for port, target in links if port != "8000"]
+    assert [ask(port, "GET", target).status for port, target in direct] == [200, 200, 200]
     asyncio.run(_run(limiting))
     for target in ("/livez", "/readyz"):
         assert demo.get(target).status == 200, "never limited"

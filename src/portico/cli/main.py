@@ -25,6 +25,7 @@ from portico.config import (
     load_config,
     warnings_for,
 )
+from portico.config.environment import without_newline
 from portico.config.gateway import split_address
 from portico.core.printing import printable
 from portico.policies import POLICY_SETTINGS
@@ -47,7 +48,7 @@ _STATE_WORDS = {
 """How the states of `InstanceState` read, also before "1 of 2 workers"."""
 
 app = typer.Typer(
-    help="An API gateway: one YAML file, policies in plain Python.",
+    help="An API gateway in Python: one YAML file.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -83,15 +84,18 @@ def _fail(message: str) -> NoReturn:
 
 
 def _path_of(config: Path | None) -> Path | None:
-    """The file that was named, or the default one if it is there; None: the built-in services are the configuration."""
-    if config is not None:
-        return config
-    default = Path(DEFAULT_CONFIG)
-    return default if default.exists() else None
+    """The file that was named, or the default one if it is there; None where there is neither."""
+    return config or (Path(DEFAULT_CONFIG) if os.access(DEFAULT_CONFIG, os.F_OK) else None)
 
 
-def _load(config: Path | None) -> tuple[Config, Path | None]:
+def _load(config: Path | None, *, demo: bool = False) -> tuple[Config, Path | None]:
+    """The configuration and its file; without a file it is the demo's where that is meant."""
     path = _path_of(config)
+    if path is None and not demo:
+        _fail(
+            f"portico: there is no {DEFAULT_CONFIG} here: portico init writes one, --config FILE names another; "
+            "portico demo shows a gateway without one"
+        )
     try:
         loaded = load_config(path, os.environ)
     except ConfigError as error:
@@ -107,7 +111,7 @@ def _gateway_at(config: Path | None, admin: str | None) -> AdminClient:
 
     if admin is None:
         try:
-            return AdminClient.of(_load(config)[0].gateway)
+            return AdminClient.of(_load(config, demo=True)[0].gateway)
         except AdminError as error:
             _fail(f"portico: {error}")
     try:
@@ -118,7 +122,7 @@ def _gateway_at(config: Path | None, admin: str | None) -> AdminClient:
         secret = load_config(_path_of(config), os.environ).gateway.admin_token
     except ConfigError:
         secret = None
-    token = os.environ.get("ADMIN_TOKEN") or (secret.get_secret_value() if secret else None)
+    token = without_newline(os.environ.get("ADMIN_TOKEN", "")) or (secret.get_secret_value() if secret else None)
     return AdminClient(host, port, token)
 
 
@@ -128,18 +132,58 @@ def _print_table(table: Table) -> None:
     out.print(table)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What is said before a command."""
+
+
+@app.command()
+def init(
+    services: Annotated[list[str] | None, typer.Argument(metavar="NAME=URL", help="Services to begin with.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write a commented configuration file to start from; one that is there stays as it is."""
+    from portico.cli.init import services_of, write_starting_file
+
+    path = config or Path(DEFAULT_CONFIG)
+    try:
+        write_starting_file(path, services_of(services or ()))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="NAME=URL") from error
+    except FileExistsError:
+        _fail(f"portico: {path} is there already and stays as it is; name another file with --config FILE")
+    except OSError as error:
+        _fail(f"portico: {path} cannot be written: {error.strerror or error}")
+    out.print(f"{path} is written: portico check looks at it, portico run starts the gateway", markup=False)
+
+
 @app.command()
 def run(
     config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option("--host", help="Where to listen, in place of gateway.host.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="The same for gateway.port; 0 picks a free one.")
+    ] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Reload the file whenever it changes.")] = False,
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C."""
     from portico.processes.ipc.listeners import ListenError, Listeners
     from portico.processes.supervisor.main import Supervisor
 
+    for variable, value in (("GATEWAY_HOST", host), ("GATEWAY_PORT", port)):  # there, they outlast reloads
+        if value is not None:
+            os.environ[variable] = str(value)
     loaded, path = _load(config)
-    if reload and path is None:
-        _fail(f"portico: --reload has no file to watch: there is no {DEFAULT_CONFIG} here")
     for warning in [*expired_certificates(loaded), *warnings_for(loaded)]:
         _say(err, f"warning: {warning}")
     try:
@@ -150,17 +194,23 @@ def run(
 
 
 @app.command()
-def check(config: ConfigOption = None) -> None:
+def check(
+    context: typer.Context,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="The configuration file.")] = None,
+    config: ConfigOption = None,
+) -> None:
     """Check a configuration without running it; exit code 1 if it is invalid."""
-    loaded, path = _load(config)
+    source = context.get_parameter_source("config")
+    if file is not None and source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("name the file once, with --config or without", param_hint="FILE")
+    loaded, path = _load(file or config)
     if expired := expired_certificates(loaded):
         _fail("\n".join(expired))
     warnings = [*map(str, warnings_for(loaded)), *_redis_warnings(loaded)]
     for warning in warnings:
         _say(err, f"warning: {warning}")
-    name = path or "built-in configuration"
     count = f", {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else ""
-    _say(out, f"{name}: ok: {len(loaded.services)} services, {len(loaded.all_routes)} routes{count}")
+    _say(out, f"{path}: ok: {len(loaded.services)} services, {len(loaded.all_routes)} routes{count}")
 
 
 def _redis_warnings(config: Config) -> list[str]:
@@ -291,7 +341,7 @@ def demo(config: ConfigOption = None) -> None:
     from portico.demo.run import run_demo
     from portico.processes.ipc.listeners import ListenError
 
-    loaded, path = _load(config)
+    loaded, path = _load(config, demo=True)
     try:
         run_demo(loaded, path)
     except ListenError as error:
@@ -300,4 +350,6 @@ def demo(config: ConfigOption = None) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
+    if path := os.environ.get("PORTICO_CONFIG"):
+        os.environ["PORTICO_CONFIG"] = without_newline(path)
     app(prog_name="portico")

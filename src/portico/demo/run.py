@@ -23,6 +23,15 @@ _WHAT: Final = {
     "portfolio": "keeps positions",
 }
 
+_TRY: Final = (
+    ("/", "curl '{}/health'"),
+    ("/api/gemini", "curl '{}/api/gemini/api/analyze?window=30'"),
+    ("/api/atc", "curl -N '{}/api/atc/api/trend/stream?limit=5&interval=0.5'"),
+    ("/api/portfolio", "curl '{}/api/portfolio/api/summary'"),
+    ("/v1/portfolio", "curl -i '{}/v1/portfolio/positions'"),
+)
+"""Commands to try, each with the route that it needs."""
+
 
 def run_demo(config: Config, config_path: Path | None) -> None:
     """Run until Ctrl-C or SIGTERM. Raises ListenError where a port is taken, before anything was started."""
@@ -35,7 +44,7 @@ def run_demo(config: Config, config_path: Path | None) -> None:
     supervisor = Supervisor(config, config_path, listeners)
     for name, listener in samples.items():
         supervisor.companions.append(Child(name, _Sample(listener, supervisor)))
-    _introduce(listeners.gateway.getsockname()[1])
+    print(introduction(config, listeners.gateway.getsockname()[1]), flush=True)  # noqa: T201
     supervisor.run()
 
 
@@ -74,21 +83,32 @@ class _Sample:
         await server.serve(sockets=[self.listener])
 
 
-def _introduce(port: int) -> None:
-    base = f"http://localhost:{port}"
-    rows = [("gateway", base, "routes, balances, limits, logs")]
-    rows += [(name, f"http://localhost:{own}", f"{_WHAT[name]}; {base}/api/{name}") for name, own in SAMPLES.items()]
-    lines = [f"{what:<11}{where:<24}{does}" for what, where, does in (("WHAT", "WHERE", "DOES"), *rows)]
-    print("\n".join(lines))  # noqa: T201
-    print(  # noqa: T201
-        f"""
-Try:
-  curl '{base}/health'
-  curl '{base}/api/gemini/api/analyze?window=30'
-  curl -N '{base}/api/atc/api/trend/stream?limit=5&interval=0.5'
-  curl -i '{base}/v1/portfolio/positions'
+def introduction(config: Config, port: int) -> str:
+    """What is where, and what to try: only links that lead somewhere with this configuration."""
+    base = f"{'http' if config.gateway.tls is None else 'https'}://localhost:{port}"
+    paths = {route.path for route in config.all_routes}
+    rows = [("WHAT", "WHERE", "DOES"), ("gateway", base, "routes, balances, limits, logs")]
+    for name, own in SAMPLES.items():
+        through = f"; {base}/api/{name}/docs" if f"/api/{name}" in paths else ""
+        rows.append((name, f"http://localhost:{own}/docs", _WHAT[name] + through))
+    table = "\n".join(f"{what:<11}{where:<29}{does}" for what, where, does in rows)
+    tries = "\n".join(f"  {command.format(base)}" for prefix, command in _TRY if prefix in paths | {"/"})
+    return f"""\
+{table}
 
-Ctrl-C stops everything. Below: the access log, a line for each request.
-""",
-        flush=True,
-    )
+Try:
+{tries}
+
+{_limit(config)}Ctrl-C stops everything. Below: the access log, a line for each request.
+"""
+
+
+def _limit(config: Config) -> str:
+    written, _ = config.own_policies.get("rate_limit", (None, ""))
+    limits = written if isinstance(written, list) else [written] if written else []
+    rates = [
+        f"{limit.requests_per_minute:g} requests a minute, {limit.burst} at once"
+        for limit in limits
+        if "burst" in limit.numbers
+    ]
+    return f"Each client may make {'; '.join(rates)}; beyond that the answer is 429.\n" if rates else ""

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from portico.cli.init import services_of, starting_file, write_starting_file
+from portico.config import load_text, warnings_for
+
+
+@pytest.mark.parametrize("arguments", [[], ["shop=http://localhost:8001", "blog=https://blog.internal"]])
+def test_the_file_is_a_configuration_without_warnings(arguments: list[str]) -> None:
+    config = load_text(starting_file(services_of(arguments)), "portico.yaml", {})
+    expected = {"shop": "http://localhost:8001", "blog": "https://blog.internal"} if arguments else None
+    assert {name: service.url for name, service in config.services.items()} == (
+        expected or {"example": "http://localhost:8001"}
+    )
+    assert warnings_for(config) == []
+
+
+def test_what_is_commented_out_can_be_used_as_it_is() -> None:
+    text = re.sub(r"^( *)# ?(?= *\w+:)", r"\1", starting_file({}), flags=re.MULTILINE)
+    config = load_text(text, "portico.yaml", {"SECRET_KEY": "s" * 32})
+    assert config.gateway.host == "127.0.0.1"
+    assert set(config.all_routes[0].policies) == {"auth", "cors", "rate_limit"}
+    service = config.services["example"]
+    assert service.health is not None
+    assert service.health.path == "/health"
+
+
+@pytest.mark.parametrize("name", ["on", "null", "1", "1e5", "a-", "0x1f"])
+def test_a_name_is_text_whatever_it_looks_like(name: str) -> None:
+    assert list(load_text(starting_file({name: "http://[::1]:8001"}), "f", {}).services) == [name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["shop"], "expected NAME=URL, such as shop=http://localhost:8001"),
+        (["=http://h"], "expected NAME=URL, such as shop=http://localhost:8001"),
+        (["a b=http://h"], "expected NAME=URL, such as shop=http://localhost:8001"),
+        (["shop=localhost:8001"], "shop: a url starts with http:// or https:// and a host"),
+        (["shop=http://h/api"], "shop: a url of an instance ends after the port"),
+        (["none=http://h"], "none: metrics use this word"),
+        (["a=http://h", "a=http://i"], "a is there twice"),
+    ],
+)
+def test_what_is_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        services_of(arguments)
+
+
+def test_a_file_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "portico.yaml"
+    file.write_text("mine")
+    with pytest.raises(FileExistsError):
+        write_starting_file(file, {})
+    assert file.read_text() == "mine"
