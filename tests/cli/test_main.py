@@ -68,6 +68,20 @@ def test_check_takes_the_file_that_is_named_on_its_line(tmp_path: Path, monkeypa
     assert portico("check", "good.yaml", "--config", "good.yaml").exit_code == 2
 
 
+@pytest.mark.parametrize("command", ["services", "reload"])
+@pytest.mark.parametrize("token", ["s3cret\n", "s3cret\n\n", "s3\x01cret"])
+def test_a_token_of_the_environment_is_never_shown(
+    command: str, token: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "portico.yaml").write_text(GOOD + "gateway: {admin: '127.0.0.1:1'}\n")
+    monkeypatch.setenv("ADMIN_TOKEN", token)
+    for arguments in ((), ("--admin", "127.0.0.1:1")):
+        done = portico(command, *arguments)
+        assert done.exit_code == 1
+        assert "s3" not in done.output + done.stderr
+        assert "no gateway answers" in done.stderr if token == "s3cret\n" else "ADMIN_TOKEN" in done.stderr
+
+
 def test_version() -> None:
     assert portico("--version").stdout == portico("version").stdout
     assert portico("--version").stdout.startswith(f"portico {__version__} (Python ")

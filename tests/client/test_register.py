@@ -49,6 +49,7 @@ async def app(*_: Any) -> None:
         ({"redis_url": "http://h"}, "expected redis://"),
         ({"redis_url": None, "gateway": "h:9000"}, "gateway: expected the URL of a gateway's admin API"),
         ({"redis_url": None, "gateway": "http://me:secret@h"}, "gateway: expected the URL"),
+        ({"redis_url": None, "gateway": "http://h:9000", "token": "se\ncret"}, "token: holds control characters"),
     ],
 )
 def test_what_is_refused(changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +58,16 @@ def test_what_is_refused(changes: dict[str, Any], message: str, monkeypatch: pyt
     with pytest.raises(ValueError, match=message) as caught:
         register(app, **{**WELL, **changes})
     assert "secret" not in str(caught.value)
+
+
+def test_a_newline_at_the_end_of_a_variable_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTICO_SERVICE_URL", "http://127.0.0.1:8001\n")
+    monkeypatch.setenv("REDIS_URL", "")
+    monkeypatch.setenv("PORTICO_ADMIN", "http://127.0.0.1:9000\r\n")
+    monkeypatch.setenv("ADMIN_TOKEN", "s3cret\n")
+    register(app, name="orders")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1\n")
+    register(app, name="orders")
 
 
 def test_every_process_has_an_id_of_its_own() -> None:

@@ -125,6 +125,16 @@ def test_the_lifetime_of_tokens(load: Load) -> None:
         ("GATEWAY_WORKERS", "0", "has to be 1 or more"),
         ("GATEWAY_ADMIN", "nowhere", "expected host:port, for example 127.0.0.1:9000"),
         ("LOG_LEVEL", "LOUD", "expected one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        (
+            "GATEWAY_HOST",
+            "http://h",
+            "expected an address or a name of this machine, without scheme and port; 0.0.0.0 and :: are every address",
+        ),
+        (
+            "ADMIN_TOKEN",
+            "s3cret\n\n",
+            "holds control characters, or white space at an end, which no header field can carry",
+        ),
         ("LOG_FORMAT", "jsn", 'expected one of json, text; did you mean "json"?'),
         ("RATE_LIMIT_BURST", "many", "expected a whole number"),
         ("RATE_LIMIT_REQUESTS_PER_MINUTE", "0", "has to be more than 0"),

@@ -8,6 +8,9 @@ import pytest
 from config.conftest import Load, Report
 from portico.config import GatewaySettings, LimitSettings
 
+HOST = "expected an address or a name of this machine, without scheme and port; 0.0.0.0 and :: are every address"
+TOKEN = "holds control characters, or white space at an end, which no header field can carry"
+
 
 def test_defaults() -> None:
     gateway = GatewaySettings()
@@ -20,7 +23,7 @@ def test_defaults() -> None:
         connections=10000,
         header_timeout=10,
         body_timeout=30,
-        idle_timeout=60,
+        idle_timeout=75,
         drain_timeout=30,
     )
     assert (gateway.log.level, gateway.log.format, gateway.log.access) == ("INFO", "json", "stdout")
@@ -53,6 +56,17 @@ def test_everything_written(load: Load) -> None:
     assert (gateway.admin_token, gateway.redis_url) == (None, None)
 
 
+def test_addresses_in_their_shortest_form(load: Load) -> None:
+    gateway = load("gateway: {host: '[::1]', trusted_proxies: ['::ffff:10.0.0.0/104', '::ffff:1.2.3.4']}").gateway
+    assert gateway.host == "::1"
+    assert gateway.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("1.2.3.4/32"))
+
+
+@pytest.mark.parametrize("host", ["localhost", "gateway-1.internal.", "0.0.0.0", "'::'", "'fe80::1%eth0'", "my_host"])
+def test_hosts_to_listen_on(load: Load, host: str) -> None:
+    assert load(f"gateway: {{host: {host}}}").gateway.host == host.strip("'")
+
+
 @pytest.mark.parametrize("access", ["stdout", "stderr", "/var/log/access.log", "'off'"])
 def test_where_the_access_log_goes(load: Load, access: str) -> None:
     assert load(f"gateway: {{log: {{access: {access}}}}}").gateway.log.access == access.strip("'")
@@ -81,6 +95,19 @@ def test_a_key_with_nothing_after_it_counts_as_not_written(load: Load, text: str
             "trusted_proxies: [10.0.0.1/8]",
             "trusted_proxies[0]: the address has bits beyond the network's; the network is 10.0.0.0/8",
         ),
+        ("trusted_proxies: [10]", "trusted_proxies[0]: expected an address or a network such as 10.0.0.0/8"),
+        ("host: http://0.0.0.0", f"host: {HOST}"),
+        ("host: localhost:8000", f"host: {HOST}"),
+        ("host: '[::]:8000'", f"host: {HOST}"),
+        ("host: '*'", f"host: {HOST}"),
+        ("host: ''", f"host: {HOST}"),
+        ("host: 127.0.0.300", f"host: {HOST}"),
+        ("admin: http://127.0.0.1:9000", "admin: expected host:port and nothing else, for example 127.0.0.1:9000"),
+        ("admin: ':9000'", "admin: expected host:port and nothing else, for example 127.0.0.1:9000"),
+        ("admin: '*:9000'", f"admin: {HOST}"),
+        ('admin_token: "a\\nb"', f"admin_token: {TOKEN}"),
+        ('admin_token: "a\\u007f"', f"admin_token: {TOKEN}"),
+        ("admin_token: ' a'", f"admin_token: {TOKEN}"),
         ("trusted_proxies: [lan]", "trusted_proxies[0]: expected an address or a network such as 10.0.0.0/8"),
         ("tls: {certificate: a}", 'tls: the key "key" has to be written'),
         ("limits: {header_size: 5}", "limits.header_size: has to be 1024 or more"),

@@ -22,7 +22,7 @@ gateway:
   trusted_proxies: []
   tls: {certificate: cert.pem, key: key.pem}
   limits: {header_size: 32KiB, header_count: 100, url_length: 16KiB, body_size: 10MiB, connections: 10000,
-           header_timeout: 10, body_timeout: 30, idle_timeout: 60, drain_timeout: 30}
+           header_timeout: 10, body_timeout: 30, idle_timeout: 75, drain_timeout: 30}
   log: {level: INFO, format: json, access: stdout}
 services:
   gemini:

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -195,7 +196,9 @@ def test_a_large_put_is_not_sent_twice(world: World) -> None:
 def test_no_answer_to_a_timeout_is_tried_again(world: World) -> None:
     gateway, backends = world
     before = len(backends["never"].requests)
-    assert gateway.get("/api/never/x").status == 504
+    answer = gateway.get("/api/never/x")
+    assert answer.status == 504
+    assert answer.json()["detail"] == "never: the service did not answer in time (timeout.response: 0.5 s)"
     assert len(backends["never"].requests) == before + 1
 
 
@@ -305,6 +308,21 @@ def test_a_service_that_accepts_no_connection_times_out() -> None:
         with Gateway({"services": {"full": service}}) as gateway:
             answer = gateway.ask("POST", "/api/full/x", body=b"x")
             assert (answer.status, answer.json()["reason"]) == (504, "upstream_timeout")
+            assert answer.json()["detail"].endswith("did not accept a connection in time (timeout.connect: 0.3 s)")
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ({"timeout": {"total": "300ms"}}, "timeout.total: 0.3 s"),
+        ({"retries": {"attempts": 0, "per_try_timeout": "200ms"}}, "retries.per_try_timeout: 0.2 s"),
+    ],
+)
+def test_a_timeout_names_the_key_that_was_too_short(written: dict[str, Any], key: str) -> None:
+    with Backend(hangs, name="s") as backend:
+        service = {"url": backend.url, "health_check": False, **written}
+        with Gateway({"services": {"s": service}}) as gateway:
+            assert gateway.get("/api/s/x").json()["detail"] == f"s: the service did not answer in time ({key})"
 
 
 def test_a_dead_instance_is_taken_out_and_comes_back() -> None:

@@ -71,6 +71,9 @@ def test_a_bound_on_each_try_shortens_what_comes_before_a_response() -> None:
     assert (short.connect, short.response, short.idle, short.total) == (2, 2, 60, 9)
     between = timeouts_of(written, RetrySettings(per_try_timeout=8))
     assert (between.connect, between.response) == (5, 8)
+    each = "retries.per_try_timeout"
+    assert (plain.keys, short.keys) == (("timeout.connect", "timeout.response"), (each, each))
+    assert between.keys == ("timeout.connect", each)
 
 
 def test_causes_and_methods() -> None:

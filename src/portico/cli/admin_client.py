@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 import httpx
 
 from portico.config import GatewaySettings
+from portico.config.gateway import check_token
 
 _TIMEOUT: Final = 30.0
 
@@ -46,7 +47,10 @@ class AdminClient:
 
     def _request(self, method: str, path: str) -> Any:
         where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-        headers = {b"Authorization": f"Bearer {self.token}".encode()} if self.token else {}
+        try:
+            headers = {b"Authorization": f"Bearer {check_token(self.token)}".encode()} if self.token else {}
+        except ValueError as error:
+            raise AdminError(f"ADMIN_TOKEN: {error}") from None
         try:
             with httpx.Client(timeout=_TIMEOUT, trust_env=False) as client:
                 response = client.request(method, f"http://{where}{path}", headers=headers)

@@ -164,7 +164,7 @@ def init(
         _fail(f"portico: {path} is there already and stays as it is; name another file with --config FILE")
     except OSError as error:
         _fail(f"portico: {path} cannot be written: {error.strerror or error}")
-    out.print(f"{path} is written: portico check looks at it, portico run starts the gateway", markup=False)
+    _say(out, f"{path} is written: portico check looks at it, portico run starts the gateway")
 
 
 @app.command()

@@ -61,7 +61,7 @@ def register(
 
     Raises ValueError where something is missing or malformed.
     """
-    address = url or os.environ.get(URL_VARIABLE)
+    address = url or _variable(URL_VARIABLE)
     if not address:
         raise ValueError(f"url is missing: hand in the address that gateways reach, or set {URL_VARIABLE}")
     announcement = Announcement(name, address.rstrip("/"), ttl, id, weight, version, metadata or {}, openapi)
@@ -98,7 +98,7 @@ def _registries(
     if redis_url and gateway:
         raise ValueError("hand in redis_url or gateway: one registry is enough")
     if not redis_url and not gateway:
-        redis_url, gateway = os.environ.get("REDIS_URL"), os.environ.get(ADMIN_VARIABLE)
+        redis_url, gateway = _variable("REDIS_URL"), _variable(ADMIN_VARIABLE)
     if redis_url:
         shared = check_url(redis_url)
         if find_spec("redis") is None:
@@ -106,12 +106,17 @@ def _registries(
         return lambda: [RedisRegistry(shared)]
     if gateway:
         admins = [part.strip() for part in gateway.split(",")] if isinstance(gateway, str) else [*gateway]
-        shown = token or os.environ.get("ADMIN_TOKEN")
+        shown = token or _variable("ADMIN_TOKEN")
         registries: list[Registry] = [GatewayRegistry(admin, shown) for admin in admins]
         return lambda: registries
     raise ValueError(
         f"no registry: hand in redis_url or gateway, or set REDIS_URL or {ADMIN_VARIABLE} (a gateway's admin API)"
     )
+
+
+def _variable(name: str) -> str:
+    """A variable of the environment without the newline that files and `echo` put at the end."""
+    return os.environ.get(name, "").removesuffix("\n").removesuffix("\r")
 
 
 def _within(own: Callable[[Any], AbstractAsyncContextManager[Any]], running: Running) -> Callable[[Any], Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit
@@ -84,6 +85,8 @@ class GatewayRegistry:
         parts = urlsplit(admin)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ValueError("gateway: expected the URL of a gateway's admin API, such as http://127.0.0.1:9000")
+        if token and re.search(r"[\x00-\x1f\x7f]", token):
+            raise ValueError("token: holds control characters, which no header field can carry")
         self.where = f"{parts.scheme}://{parts.netloc}"
         self._host, self._port = parts.hostname, parts.port
         self._base = parts.path.rstrip("/")

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.section import Section, is_word
+from portico.core.hosts import host_name
 from portico.net.addresses import HOSTS, Network, is_special, parse
 
 Source: TypeAlias = Literal["redis", "admin"]
 """Where instances register: in Redis, or over the admin API of this gateway, which then keeps the registry itself."""
 
-_NAME: Final = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 _NUMBER: Final = re.compile(r"0x[0-9a-f]*|\d+")
 _NO_SERVICE: Final = "no service has such an address, unless allow names it"
 
@@ -29,10 +29,9 @@ def _origin(text: str) -> str:
     try:
         wider = ip_network(text, strict=False)
     except ValueError:
-        name = text.lower()
-        if not _NAME.fullmatch(name) or _is_number(name):
+        if _is_number(text.lower()) or re.fullmatch(r"[\d./]+", text):
             raise ValueError("expected a network such as 10.0.0.0/8, a host, or *.example.com") from None
-        return name
+        return host_name(text, wildcard=True)
     raise ValueError(f"the address has bits beyond the network's; the network is {wider}")
 
 

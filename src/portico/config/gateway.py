@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -18,14 +19,15 @@ Network = IPv4Network | IPv6Network
 
 
 def _network(value: Any) -> Any:
-    if not isinstance(value, str):
+    if isinstance(value, (IPv4Network, IPv6Network)):
         return value
+    text = value if isinstance(value, str) else ""
     try:
-        return ip_network(value)
+        return _unmapped(ip_network(text))
     except ValueError:
         pass
     try:
-        wider = ip_network(value, strict=False)
+        wider = ip_network(text, strict=False)
     except ValueError:
         raise ValueError("expected an address or a network such as 10.0.0.0/8") from None
     raise ValueError(f"the address has bits beyond the network's; the network is {wider}")
@@ -37,14 +39,52 @@ def split_address(text: str) -> tuple[str, int]:
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
         raise ValueError("expected host:port, for example 127.0.0.1:9000")
-    if not host or (":" in host and not bracketed):
+    if "/" in host or not host:
+        raise ValueError("expected host:port and nothing else, for example 127.0.0.1:9000")
+    if ":" in host and not bracketed:
         raise ValueError("expected host:port; an IPv6 address goes into brackets: [::1]:9000")
-    return host.strip("[]"), int(port)
+    return listening_host(host), int(port)
+
+
+def listening_host(text: str) -> str:
+    """A host to listen on: a name, or an address, an IPv6 one without its brackets. Raises ValueError."""
+    host = text.removeprefix("[").removesuffix("]")
+    try:
+        if ":" in host:
+            IPv6Address(host)
+        elif re.fullmatch(r"[\d.]+", host):
+            IPv4Address(host)
+        elif not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,253}[A-Za-z0-9_.])?", host):
+            raise ValueError("not a name")
+    except ValueError:
+        raise ValueError(
+            "expected an address or a name of this machine, without scheme and port; 0.0.0.0 and :: are every address"
+        ) from None
+    return host
+
+
+def check_token(token: str) -> str:
+    """The token itself. Raises ValueError for one that no `Authorization: Bearer` can carry; it is not repeated."""
+    if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", token) or token != token.strip():
+        raise ValueError("holds control characters, or white space at an end, which no header field can carry")
+    return token
 
 
 def _address(text: str) -> str:
     split_address(text)
     return text
+
+
+def _unmapped(network: Network) -> Network:
+    """IPv4 clients are IPv4 clients, in whatever form they come."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    return IPv4Network((mapped, network.prefixlen - 96)) if mapped is not None and network.prefixlen >= 96 else network
+
+
+def _token(secret: Any) -> Any:
+    if secret is not None:
+        check_token(secret.get_secret_value())
+    return secret
 
 
 def _upper(value: Any) -> Any:
@@ -94,7 +134,7 @@ class LimitSettings(Section):
     lag: Annotated[DurationOrZero, Field(description="How late the event loop may be; 0: any.")] = 0.2
     header_timeout: Duration = 10.0
     body_timeout: Annotated[Duration, Field(description="The longest pause between two pieces of a body.")] = 30.0
-    idle_timeout: Annotated[Duration, Field(description="How long a connection may be idle between requests.")] = 60.0
+    idle_timeout: Annotated[Duration, Field(description="How long a connection may be idle between requests.")] = 75.0
     drain_delay: Annotated[DurationOrZero, Field(description="How long only /readyz fails after SIGTERM.")] = 0.0
     drain_timeout: Annotated[Duration, Field(description="How long running requests may take after that.")] = 30.0
     hang_timeout: Annotated[
@@ -120,11 +160,11 @@ class GatewaySettings(Section):
 
     title: Annotated[str, Field(min_length=1, max_length=200)] = "Portico API Gateway"
 
-    host: Annotated[str, Field(min_length=1, max_length=255)] = "0.0.0.0"  # noqa: S104 - a gateway has to be reachable
+    host: Annotated[str, AfterValidator(listening_host)] = "0.0.0.0"  # noqa: S104 - a gateway has to be reachable
     port: Annotated[Whole, Field(ge=0, le=65535)] = 8000
     workers: Annotated[Whole, Field(ge=1, le=256)] | Literal["auto"] = 1
     admin: Annotated[str, AfterValidator(_address)] = "127.0.0.1:9000"
-    admin_token: Secret = None
+    admin_token: Annotated[Secret, AfterValidator(_token)] = None
     redis_url: Annotated[Secret, AfterValidator(_redis_url)] = None
     redis_timeout: Annotated[
         Duration, Field(ge=0.001, le=1, description="How long a request may wait for Redis to check its limits.")

@@ -26,6 +26,7 @@ from portico.config.retries import HedgeSettings, RetryField, RetrySettings
 from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inherit, is_word
 from portico.core.fields import FORBIDDEN_TRAILERS, PASSES
 from portico.core.found import Found
+from portico.core.hosts import host_name
 from portico.core.settings import Duration, DurationOrZero, HeaderName, Name, parse_duration
 from portico.net.tls.certificates import Pair
 
@@ -132,6 +133,10 @@ class Timeouts(Section):
     tunnel: Duration = 600.0
 
 
+def _server_name(text: str) -> str:
+    return host_name(text).removeprefix("[").removesuffix("]")
+
+
 class UpstreamTlsSettings(Section):
     """How the certificate of an https instance is checked; `server_name` is the name expected in it.
 
@@ -140,7 +145,7 @@ class UpstreamTlsSettings(Section):
 
     verify: bool = True
     ca: FilePath | None = None
-    server_name: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    server_name: Annotated[str, AfterValidator(_server_name)] | None = None
     certificate: FilePath | None = None
     key: FilePath | None = None
 

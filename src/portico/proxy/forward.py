@@ -389,7 +389,18 @@ class Forwarding(Attempt):
         if self._may_retry(error.phase):
             self._retry(backs_off=error.phase not in _UNSENT)
         else:
-            self._refuse(error.reason, f"{self.service.name}: {error.detail}")
+            self._refuse(error.reason, f"{self.service.name}: {error.detail}{self._allowed(error.phase)}")
+
+    def _allowed(self, phase: str) -> str:
+        """For a timeout: how long it was, and the key that says so."""
+        timeouts = self.handling.timeouts
+        if timeouts.keys is None or phase not in ("timeout", "connect_timeout"):
+            return ""
+        if timeouts.total is not None and self.time_left() <= 0:
+            return f" (timeout.total: {timeouts.total:g} s)"
+        if phase == "connect_timeout":
+            return f" ({timeouts.keys[0]}: {timeouts.connect:g} s)"
+        return f" ({timeouts.keys[1]}: {timeouts.response:g} s)"
 
     def _note_answer(self, instance: Instance, head: ResponseHead, now: float, sent_at: float) -> None:
         """What the head of a response says about its instance."""

@@ -15,6 +15,7 @@ from portico.upstreams.power_of_two import PowerOfTwo
 from portico.upstreams.random_choice import RandomChoice
 from portico.upstreams.round_robin import RoundRobin
 from portico.upstreams.service import Balancing, Retry, Timeouts
+from portico.wire.deadlines import NEVER
 
 _BALANCERS: Final[dict[str, Any]] = {
     "round_robin": RoundRobin,
@@ -68,11 +69,14 @@ def trip_of(upstream: Upstream) -> Trip | None:
 
 def timeouts_of(written: TimeoutSettings, retry: RetrySettings) -> Timeouts:
     """How long an attempt may take; `per_try_timeout` shortens what comes before a response."""
-    connect, response = written.connect, written.response
-    if retry.per_try_timeout is not None:
-        connect, response = min(connect, retry.per_try_timeout), min(response, retry.per_try_timeout)
+    each = retry.per_try_timeout or NEVER
+    connect, response = min(written.connect, each), min(written.response, each)
+    keys = (
+        "timeout.connect" if connect < each else "retries.per_try_timeout",
+        "timeout.response" if response < each else "retries.per_try_timeout",
+    )
     silence = min(response, retry.silence) if retry.silence and retry.attempts else response
-    return Timeouts(connect, response, written.idle, written.total, written.tunnel, silence)
+    return Timeouts(connect, response, written.idle, written.total, written.tunnel, silence, keys)
 
 
 def retry_of(written: RetrySettings) -> Retry:

@@ -31,7 +31,8 @@ class Timeouts:
     """Seconds: to connect, until the response's head, between pieces of a body, and for everything (None: no bound).
 
     `tunnel`: of silence after a change of protocol, to which `total` does not apply. `silence`: until another instance
-    may be tried beside one that has not begun to answer; as long as `response` at most.
+    may be tried beside one that has not begun to answer; as long as `response` at most. `keys` are those of the file
+    that say how long `connect` and `response` are, where it does.
     """
 
     connect: float = 5.0
@@ -40,6 +41,7 @@ class Timeouts:
     total: float | None = None
     tunnel: float = 600.0
     silence: float = 30.0
+    keys: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class Limits:
     is_shared: Callable[[str], bool] = _is_nobody
     header_timeout: float = 10.0
     body_timeout: float = 30.0
-    idle_timeout: float = 60.0
+    idle_timeout: float = 75.0
 
     def broken_by(self, buffer: bytes, end: int) -> MessageError | None:
         """The error for a head, complete up to `end` or not (-1), that exceeds a limit."""
