@@ -170,6 +170,17 @@ def test_a_wrong_value_in_the_file_names_its_variables(report: Report) -> None:
     ]
 
 
+def test_a_variable_that_is_not_utf_8(report: Report) -> None:
+    broken = b"\xff".decode(errors="surrogateescape")
+    environ = dict.fromkeys(("GATEWAY_HOST", "SECRET_KEY", "LOG_LEVEL", "NAME", "OTHER"), broken)
+    assert report(ONE + "gateway: {title: '${NAME}'}", environ) == [
+        "environment: GATEWAY_HOST: is not UTF-8 text",
+        "environment: LOG_LEVEL: is not UTF-8 text",
+        "environment: SECRET_KEY: is not UTF-8 text",
+        "portico.yaml:2:18: gateway.title: the environment variable NAME is not UTF-8 text",
+    ]
+
+
 LINK = {"GATEWAY_PORT": "tcp://10.0.0.1:8000"}
 
 

@@ -44,21 +44,39 @@ _LINK = re.compile(r"(?:tcp|udp|sctp)://\S+")
 _LINKED = re.compile(r"GATEWAY_SERVICE_HOST|GATEWAY_PORT_\d+_(?:TCP|UDP|SCTP)")
 
 
-def cleaned(environ: Mapping[str, str]) -> tuple[dict[str, str], list[Finding]]:
-    """The variables, each without the newline that files and `echo` put at the end, and what was ignored.
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The variables that can be used, what is `wrong` with others, and what was `ignored` and may be used without."""
+
+    values: dict[str, str]
+    wrong: list[Finding]
+    ignored: list[Finding]
+
+
+def read_environment(environ: Mapping[str, str]) -> Environment:
+    """Each variable without the newline that files and `echo` put at the end.
 
     Ignored is a GATEWAY_PORT that Kubernetes sets to the address of a Service called `gateway` (a service link).
     """
     values = {name: without_newline(text) for name, text in environ.items()}
-    port = values.get("GATEWAY_PORT", "")
-    if not _LINK.fullmatch(port) or not any(map(_LINKED.fullmatch, values)):
-        return values, []
-    del values["GATEWAY_PORT"]
-    message = (
-        "ignored: Kubernetes set it, to the address of the Service called gateway; "
-        "enableServiceLinks: false in the pod keeps such variables away"
-    )
-    return values, [Finding((ENVIRONMENT, "GATEWAY_PORT"), message)]
+    wrong, ignored = [], []
+    for name in [*OVERRIDES, *DEFAULTS, *POLICY_DEFAULTS]:
+        if not is_text(values.get(name, "")):
+            wrong.append(Finding((ENVIRONMENT, name), "is not UTF-8 text"))
+            del values[name]
+    if _LINK.fullmatch(values.get("GATEWAY_PORT", "")) and any(map(_LINKED.fullmatch, values)):
+        del values["GATEWAY_PORT"]
+        message = (
+            "ignored: Kubernetes set it, to the address of the Service called gateway; "
+            "enableServiceLinks: false in the pod keeps such variables away"
+        )
+        ignored.append(Finding((ENVIRONMENT, "GATEWAY_PORT"), message))
+    return Environment(values, wrong, ignored)
+
+
+def is_text(value: str) -> bool:
+    """Whether it was UTF-8: Python reads other bytes as half characters (PEP 383)."""
+    return not re.search("[\ud800-\udfff]", value)
 
 
 def without_newline(text: str) -> str:

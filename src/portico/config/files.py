@@ -101,7 +101,7 @@ def _redis(config: Config) -> Iterator[Finding]:
 def _problem(path: KeyPath, use: Callable[[], object]) -> Iterator[Finding]:
     try:
         use()
-    except CertificateError as error:
+    except (CertificateError, ValueError) as error:  # ValueError: a NUL in the query of a redis_url
         yield Finding(path, str(error))
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word
+from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word, no_nul
 from portico.config.tls import TlsSettings
 from portico.core.fields import REQUEST_DROP, plain_name
 from portico.core.settings import Duration, DurationOrZero, HeaderName, Size
@@ -147,7 +147,12 @@ class LogSettings(Section):
 
     level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
     format: Annotated[Literal["json", "text"], BeforeValidator(_lower)] = "json"
-    access: Annotated[str, BeforeValidator(_access, json_schema_input_type=str | bool), Field(min_length=1)] = "stdout"
+    access: Annotated[
+        str,
+        BeforeValidator(_access, json_schema_input_type=str | bool),
+        Field(min_length=1),
+        AfterValidator(no_nul),
+    ] = "stdout"
 
 
 class GatewaySettings(Section):

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from portico.config.document import parse_document
-from portico.config.environment import Completed, cleaned, complete
+from portico.config.environment import Completed, complete, read_environment
 from portico.config.model import POLICY_DEFAULTS, Config
 from portico.config.origin import Origin
 from portico.config.problems import ConfigError, Finding, Problem
@@ -25,9 +25,9 @@ MOST_ROUNDS = 4
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     """Read `path`; without one, the configuration is that of the demo. Raises ConfigError."""
     if path is None:
-        values, ignored = cleaned(environ)
-        completed = complete(SAMPLE, values)
-        return _Loading(completed, Origin(None, completed.origins), [], ignored).config()
+        environment = read_environment(environ)
+        completed = complete(SAMPLE, environment.values)
+        return _Loading(completed, Origin(None, completed.origins), environment.wrong, environment.ignored).config()
     try:
         data = path.read_bytes()
         text = data.decode("utf-8-sig")
@@ -47,14 +47,15 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
 def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
     """Read a configuration from text; `filename` is for messages. Raises ConfigError with every problem found."""
     document = parse_document(text, filename)
-    values, ignored = cleaned(environ)
-    tree, unset = plain_data(document, values)
-    if not tree and not unset:
+    environment = read_environment(environ)
+    tree, wrong = plain_data(document, environment.values)
+    if not tree and not wrong:
         raise ConfigError([document.problem(Finding((), "nothing is written in it: at least services: is needed"))])
     if not isinstance(tree, dict):
         raise ConfigError([document.problem(Finding((), "expected keys and values at the top, such as services:"))])
-    completed = complete(tree, values)
-    return _Loading(completed, Origin(document, completed.origins, values), unset, ignored).config()
+    completed = complete(tree, environment.values)
+    origin = Origin(document, completed.origins, environment.values)
+    return _Loading(completed, origin, [*wrong, *environment.wrong], environment.ignored).config()
 
 
 def _unreadable(path: Path, message: str) -> ConfigError:
@@ -65,13 +66,13 @@ class _Loading:
     """One attempt to make a configuration of a tree, with all problems found on the way."""
 
     def __init__(
-        self, completed: Completed, origin: Origin, unset: Sequence[Finding], ignored: Sequence[Finding]
+        self, completed: Completed, origin: Origin, wrong: Sequence[Finding], ignored: Sequence[Finding]
     ) -> None:
         self.completed = completed
         self.origin = origin
         self.ignored = tuple(ignored)
-        self.findings = list(unset)
-        self.wrong = {finding.path for finding in unset}
+        self.findings = list(wrong)
+        self.wrong = {finding.path for finding in wrong}
 
     def config(self) -> Config:
         """Values that are wrong by themselves are removed until the rest can be checked as a whole."""

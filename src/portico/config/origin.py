@@ -32,6 +32,7 @@ class Origin:
             return Problem(None, None, None, dotted(finding.path), finding.message, finding.suggestion)
         problem = self.document.problem(finding)
         names = variables_at(self.document, finding.path, self.environ)
+        names = [] if "environment variable" in problem.message else names
         return (
             replace(problem, message=f"{problem.message} (from the environment: {', '.join(names)})")
             if names

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from portico.core.settings import Settings
 
@@ -23,6 +23,7 @@ class Section(Settings):
 
 
 AnySection = TypeVar("AnySection", bound=Section)
+AnyPath = TypeVar("AnyPath", str, Path)
 
 
 def inherit(own: AnySection, base: AnySection) -> AnySection:
@@ -62,7 +63,15 @@ Share = Annotated[float, BeforeValidator(_share, json_schema_input_type=float | 
 Secret = Annotated[SecretStr | None, BeforeValidator(_unset_if_empty)]
 """Text that no log and no message shows; empty counts as none."""
 
-FilePath = Annotated[Path, BeforeValidator(lambda value: value or None)]
+
+def no_nul(value: AnyPath) -> AnyPath:
+    """The path itself: no file has this character in its name."""
+    if "\0" in str(value):
+        raise ValueError("the path of a file has no NUL character")
+    return value
+
+
+FilePath = Annotated[Path, BeforeValidator(lambda value: value or None), AfterValidator(no_nul)]
 """The path of a file, not empty; relative ones start at the working directory."""
 
 

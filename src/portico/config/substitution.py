@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from portico.config.document import Document, Node, scalar
+from portico.config.environment import is_text
 from portico.config.problems import Finding, KeyPath
 
 _REFERENCE = re.compile(r"\$\$|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(:-([^{}]*))?\})?")
 
 
 class _UnsetError(LookupError):
-    """A variable without a value and without a default."""
+    """A variable without a value and without a default, or with one that cannot be used."""
 
 
 def plain_data(document: Document, environ: Mapping[str, str]) -> tuple[Any, list[Finding]]:
@@ -70,4 +71,6 @@ class _Reader:
         value = self.environ.get(name) or match[3]
         if value is None:
             raise _UnsetError(f"the environment variable {name} is not set; set it or write ${{{name}:-default}}")
+        if not is_text(value):
+            raise _UnsetError(f"the environment variable {name} is not UTF-8 text")
         return value
