@@ -82,6 +82,15 @@ def test_a_token_of_the_environment_is_never_shown(
         assert "no gateway answers" in done.stderr if token == "s3cret\n" else "ADMIN_TOKEN" in done.stderr
 
 
+def test_a_wrong_file_of_the_environment_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORTICO_CONFIG", "absent.yaml")
+    done = portico("check")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("absent.yaml: there is no such file")
+    assert "PORTICO_CONFIG" in done.stderr
+    assert "PORTICO_CONFIG" not in portico("check", "other.yaml").stderr
+
+
 def test_version() -> None:
     assert portico("--version").stdout == portico("version").stdout
     assert portico("--version").stdout.startswith(f"portico {__version__} (Python ")

@@ -133,6 +133,7 @@ routes:
         ("headers: {X: 'v1|v2'}", f"headers.X: {VALUE}"),
         ("headers: {X: 'v[0-9]'}", f"headers.X: {VALUE}"),
         ("headers: {X: 'v*'}", f"headers.X: {VALUE}"),
+        ("headers: {X: '/^v/'}", f"headers.X: {VALUE}"),
         ("headers: {X: 'v\\d+'}", f"headers.X: {VALUE}"),
         ("headers: {'X-*': a}", "headers.X-*: a header field is named in full: its name is not a pattern"),
         ("methods: [G T]", "methods[0]: expected a method such as GET"),

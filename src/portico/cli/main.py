@@ -99,7 +99,8 @@ def _load(config: Path | None, *, demo: bool = False) -> tuple[Config, Path | No
     try:
         loaded = load_config(path, os.environ)
     except ConfigError as error:
-        _fail(str(error))
+        named = path is not None and str(path) == os.environ.get("PORTICO_CONFIG")
+        _fail(f"{error} (PORTICO_CONFIG names it)" if named and error.problems[0].line is None else str(error))
     if problems := file_problems(loaded):
         _fail("\n".join(problems))
     return loaded, path
@@ -342,6 +343,8 @@ def demo(config: ConfigOption = None) -> None:
     from portico.processes.ipc.listeners import ListenError
 
     loaded, path = _load(config, demo=True)
+    for finding in loaded.ignored:
+        err.print(f"warning: {loaded.problem(finding)}", markup=False)
     try:
         run_demo(loaded, path)
     except ListenError as error:

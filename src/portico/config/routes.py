@@ -20,7 +20,9 @@ from portico.policies.consumer_fields import ConsumerName
 _MARK = re.compile(r"\s*(?:~\*?|\^~|=)\s*\^?|\^")
 """What other gateways write before a pattern or an exact path."""
 _PATTERN = re.compile(r"[*{}\[\]^|<>]|\\[A-Za-z.]|\.\+|\(\?|\$$|(?<=/):(?=[A-Za-z])")
-_VALUE_PATTERN = re.compile(r"[~^].*|\*|.*(?:\.[*+]|\\[dwsDWS][+*{]|\\\.|\[\w-\w|\w\|\w).*|.*(?:[\w-]\*|\\[dws]|\w\$)")
+_VALUE_PATTERN = re.compile(
+    r"(?:~|/?\^).*|\*|.*(?:\.[*+]|\\[dwsDWS][+*{]|\\\.|\[\w-\w|\w\|\w).*|.*(?:[\w-]\*|\\[dws]|\w\$)"
+)
 
 
 def _characters(text: str) -> None:

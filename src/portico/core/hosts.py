@@ -10,7 +10,6 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _AUTHORITY: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:]*)(?::(?P<port>\d{1,5}|\*))?", re.ASCII)
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*|\*")
-_ORIGIN_PATTERN: Final = re.compile(r"[a-z0-9._*-]+")
 _DEFAULT_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
 _NO_ORIGIN: Final = "expected an origin such as https://app.example.com or https://*.example.com"
 
@@ -49,7 +48,7 @@ def web_origin(text: str) -> str:
         raise ValueError(_NO_ORIGIN)
     host, port = match["host"], match["port"] or ""
     try:
-        host = host if "*" in host and _ORIGIN_PATTERN.fullmatch(host) else _shortest(host)
+        host = _host_pattern(host)
     except ValueError:
         raise ValueError(_NO_ORIGIN) from None
     if port.isdigit() and not 0 < int(port) < 65536:
@@ -68,6 +67,16 @@ def _without_scheme_and_port(host: str) -> str:
     host = host.partition("/")[0]
     match = _AUTHORITY.fullmatch(host)
     return match["host"] if match is not None else host
+
+
+def _host_pattern(host: str) -> str:
+    if host.startswith("*."):
+        return "*." + _host_pattern(host[2:])
+    if "*" not in host:
+        return _shortest(host)
+    if not _NAME.fullmatch(host.replace("*", "x")):
+        raise ValueError("not a pattern of host names")
+    return host
 
 
 def _shortest(host: str) -> str:
