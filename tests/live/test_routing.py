@@ -242,3 +242,22 @@ def test_slashes_cannot_hide_a_route(backend: Backend) -> None:
         assert gateway.get("//admin").status == 400
         assert gateway.get("/admin//x").status == 403
         assert gateway.get("/x//y").status == 200
+
+
+def test_an_application_at_the_root_of_a_host_has_its_front_page(backend: Backend) -> None:
+    routes = [
+        route("echo", "/", "/app/{path}", hosts=["app.test"]),
+        route("echo", "/", "/wild/{path}", hosts=["*.wild.test"]),
+        route("echo", "/", "/header/{path}", headers={"X-App": "1"}),
+        route("echo", "/", "/post/{path}", methods=["POST"]),
+    ]
+    with Gateway({"services": {"echo": backend}, "routes": routes}) as gateway:
+        for host, seen in (("app.test", "/app/"), ("APP.test:80", "/app/"), ("a.wild.test", "/wild/")):
+            assert reached(gateway, "/", f"Host: {host}")[1] == seen
+            assert reached(gateway, "/?x", f"Host: {host}")[1] == seen + "?x"
+            assert reached(gateway, "/x", f"Host: {host}")[1] == seen + "x"
+        assert reached(gateway, "/", "X-App: 1")[1] == "/header/"
+        assert reached(gateway, "/", method="POST")[1] == "/post/"
+        assert gateway.get("/", "Host: other.test").json()["message"] == "Portico API Gateway"
+        assert gateway.get("/x", "Host: other.test").status == 405
+        assert "gateway" in gateway.get("/health", "Host: app.test").json()

@@ -119,8 +119,9 @@ class SnapshotBuilder:
             headers = tuple((name.lower().encode(), value.encode()) for name, value in written.headers.items())
             router.add(Rule(written.path, route, written.hosts, methods, headers))
             yield
-        taken = any(route.path == "/" and not route.hosts for route in config.all_routes)
-        for rule in self._own_rules(config, taken):
+            if written.path == "/":  # where it matches, it replaces the front page
+                router.add(Rule("/", route, written.hosts, methods, headers, exact=True))
+        for rule in self._own_rules(config):
             router.add(rule)
         yield from self.live.adopting(coming)
         self._state.sweep()
@@ -206,15 +207,13 @@ class SnapshotBuilder:
             self._shared[key] = make()
         return self._shared[key]
 
-    def _own_rules(self, config: Config, taken: bool) -> list[Rule[Route | LocalRoute]]:
-        """The gateway's own endpoints; a configured route for `/` gets the front page too."""
+    def _own_rules(self, config: Config) -> list[Rule[Route | LocalRoute]]:
+        """The gateway's own endpoints; the front page comes after configured routes for `/`."""
         rules: list[Rule[Route | LocalRoute]] = [
             Rule(path, LocalRoute(path, answer), methods=_READS, exact=True)
             for path, answer in self._local_answers.items()
         ]
         for path in CONTROL_PATHS:
-            if path == "/" and taken:
-                continue
             own = {
                 key: settings
                 for key, settings in config.own_policies.items()
@@ -234,7 +233,7 @@ class SnapshotBuilder:
                 trailers=frozenset(),
             )
             route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
-            rules.append(Rule(path, route, methods=_READS, exact=True))
+            rules.append(Rule(path, route, methods=_READS, exact=True, fallback=path == "/"))
         return rules
 
 

@@ -256,6 +256,23 @@ def test_against_looking_at_every_rule(
     assert router.allowed_methods(segments, host.encode(), fields(**values)) == sorted(allowed)
 
 
+def test_a_fallback_comes_after_all_other_rules_for_its_path_and_hosts() -> None:
+    rules = [
+        Rule("/", "front", methods=GET, exact=True, fallback=True),
+        Rule("/", "any", exact=True, headers=((b"h", b"1"),)),
+        Rule("/", "named", exact=True, hosts=("x.y",)),
+        Rule("/", "posts", exact=True, methods=POST),
+    ]
+    router = Router(rules)
+    for host, method, values, target in (
+        (b"x.y", b"GET", {}, "named"),
+        (b"y", b"GET", {"h": "1"}, "any"),
+        (b"y", b"POST", {}, "posts"),
+        (b"y", b"GET", {}, "front"),
+    ):
+        assert router.match((b"",), host, method, fields(**values)) == (target, 1)
+
+
 # ---- rewriting
 
 

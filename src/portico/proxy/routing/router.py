@@ -23,7 +23,7 @@ class Rule(Generic[T]):
 
     `path` is a prefix by whole segments, or with `exact` the whole path; hosts are lower-case names or
     `*.example.com`; `methods` None admits all; `headers` are pairs of lower-case name and exact value; a field on
-    several lines is one value.
+    several lines is one value. A `fallback` comes after all other rules for the same path and hosts.
     """
 
     path: str
@@ -33,6 +33,7 @@ class Rule(Generic[T]):
     headers: tuple[tuple[bytes, bytes], ...] = ()
     exact: bool = False
 
+    fallback: bool = False
 
 class _Node(Generic[T]):
     """One segment of the tree with the rules that end there, by host."""
@@ -79,7 +80,7 @@ def _insert(rules: list[Rule[T]], rule: Rule[T]) -> None:
     """Keep rules with more conditions first; equal ones stay in the order of the configuration."""
     rules.append(rule)
     if len(rules) > 1:
-        rules.sort(key=lambda each: (-each.exact, -len(each.headers), each.methods is None))
+        rules.sort(key=lambda each: (each.fallback, -each.exact, -len(each.headers), each.methods is None))
 
 
 class Router(Generic[T]):
