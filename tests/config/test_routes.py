@@ -112,6 +112,27 @@ routes:
         ("rewrite: '/x/$1'", "rewrite: a rewrite has {path} for what follows the prefix, and nothing like $1"),
         ("rewrite: api", "rewrite: expected a path that starts with /"),
         ("rewrite: '/{path}/{path}'", "rewrite: {path} is in a rewrite once at most"),
+        *(
+            (
+                f"rewrite: '{rewrite}'",
+                "rewrite: {path} begins behind the prefix's slash: write a / before it, or keep for the path as it is",
+            )
+            for rewrite in ("/api/based{path}", "/a-{path}", "/a/b{path}/c")
+        ),
+        ("rewrite: kept", "rewrite: expected a path that starts with /"),
+        *(
+            (
+                f"redirect_slash: true\n    rewrite: {rewrite}",
+                "redirect_slash: needs a path other than / and a rewrite that ends with /{path}; leave it out",
+            )
+            for rewrite in ("keep", "/fixed", "'/{path}/x'", "'/{path}.json'")
+        ),
+        (
+            "path: /\n    redirect_slash: true",
+            "redirect_slash: needs a path other than / and a rewrite that ends with /{path}; leave it out",
+        ),
+        ("redirect_slash: 308", "redirect_slash: expected true or false"),
+        ("encoded_slashes: /", "encoded_slashes: expected true or false"),
         ("rewrite: '/{rest}'", "rewrite: the only placeholder of a rewrite is {path}"),
         ("hosts: [h:80]", "hosts[0]: a host has no scheme, port or path: write h"),
         ("hosts: ['a.*']", f"hosts[0]: {HOST}"),
@@ -292,3 +313,32 @@ def test_a_route_has_its_own_upgrades_and_silence(load: Load) -> None:
         ("/same", ("foo",), 60),
         ("/api/a", ("foo",), 60),
     ]
+
+
+def test_a_path_that_is_kept(load: Load) -> None:
+    config = load(
+        SERVICES + "routes: [{service: atc, path: /k, rewrite: keep}, {service: atc, path: /, rewrite: keep}]"
+    )
+    assert [(route.rewrite, route.redirect_slash) for route in config.all_routes[:2]] == [("keep", False)] * 2
+
+
+def test_which_routes_redirect_to_their_slash(load: Load) -> None:
+    """What a service says holds for those of its routes that take a prefix off, unless they say otherwise."""
+    services = """\
+    services:
+      a: {url: http://h:1, versions: {v1: {redirect_slash: false}, v2: {url: http://h:2}}}
+      b: {url: http://h:3, redirect_slash: false}
+    routes:
+      - {service: a, path: /x}
+      - {service: a, path: /kept, rewrite: "/kept/{path}"}
+      - {service: a, path: /off, redirect_slash: false}
+      - {service: a, path: /fixed, rewrite: /one}
+      - {service: a, path: /}
+      - {service: a, path: /v1, version: v1}
+      - {service: b, path: /y}
+      - {service: b, path: /on, redirect_slash: true}
+    """
+    routes = load(services).all_routes
+    on = {route.path for route in routes if route.redirect_slash}
+    assert on == {"/x", "/kept", "/on", "/api/a", "/v2/a"}
+    assert {route.path for route in routes} - on == {"/off", "/fixed", "/", "/v1", "/y", "/v1/a", "/api/b"}

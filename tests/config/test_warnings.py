@@ -97,6 +97,38 @@ def test_a_guarded_route_with_an_open_way_around_it(load: Load) -> None:
     assert warned(load, closed + LIMITED + "}\n" + guarded, key) == []
 
 
+@pytest.mark.parametrize(
+    ("open_route", "guarded", "path"),
+    [
+        ("path: /shop", "path: /shop/admin", "/shop/admin%2Fx"),
+        ("path: /shop", "path: /shop/admin/deep", "/shop/admin%2Fdeep%2Fx"),
+        ("path: /", "path: /admin", "/admin%2Fx"),
+        ("path: /shop, hosts: [a.b]", "path: /shop/admin, hosts: ['*.b']", "/shop/admin%2Fx"),
+        ("path: /shop", "path: /shop2", None),
+        ("path: /shop/admin", "path: /shop", None),
+        ("path: /shop, hosts: [a.b]", "path: /shop/admin, hosts: [c.b]", None),
+        ("path: /shop", "service: b, path: /shop/admin", None),
+    ],
+)
+def test_encoded_slashes_beside_a_guarded_route(load: Load, open_route: str, guarded: str, path: str | None) -> None:
+    if "service" not in guarded:
+        guarded = "service: a, " + guarded
+    text = f"""\
+services: {{a: {{url: http://h, default_routes: false}}, b: {{url: http://i, default_routes: false}}}}
+routes:
+  - {{service: b, path: /other}}
+  - {{service: a, {open_route}, name: open, encoded_slashes: true}}
+  - {{{guarded}, name: admin, policies: {{auth: {{jwt: {{require_expiry: true}}}}}}}}
+"""
+    lines = warned(load, text + LIMITED + "}", {"SECRET_KEY": "k" * 32})
+    if path is None:
+        assert lines == []
+        return
+    (line,) = lines
+    assert "routes[1].encoded_slashes: " in line
+    assert f": {path} passes without auth of the route admin: a service that decodes it would serve " in line
+
+
 def test_a_path_that_no_request_can_have(load: Load) -> None:
     for path in ("/x%zz", "/y/%2e%2e/b"):
         with pytest.raises(ConfigError, match="not a path that a request could have"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -166,7 +167,7 @@ def test_a_header_that_may_or_may_not_have_its_value_is_refused(gateway: Gateway
         ".hidden",
         "a..b",
         "a%3Fb%23c",
-        "%00",
+        "%01",
         'a|b"<>^`{}',
     ],
 )
@@ -196,6 +197,9 @@ def test_an_encoded_letter_of_the_prefix_is_the_letter(defaults: Gateway) -> Non
         "/api/one/..%5Cx",
         "/api/one/..\\x",
         "/api/one/..;a=b/x",
+        "/api/one/..%3Ba=b/x",
+        "/api/one/%252e%252e/x",
+        "/api/one/%00",
         "/api/one/%",
         "/api/one/%2",
         "/api/one/%zz",
@@ -244,6 +248,27 @@ def test_slashes_cannot_hide_a_route(backend: Backend) -> None:
         assert gateway.get("/x//y").status == 200
 
 
+def test_no_spelling_passes_a_guarded_route(backend: Backend) -> None:
+    """A service decodes what the gateway compares undecoded: what it would take for a guarded path is refused."""
+    guard = {"authorize": {"scopes": ["admin"]}}
+    routes = [
+        route("echo", "/shop", "keep"),
+        route("echo", "/shop/admin", "keep", policies=guard),
+        route("echo", "/shop/v1:admin", "keep", policies=guard),
+        route("echo", "/shop/keys", "keep", encoded_slashes=True),
+    ]
+    services = {"echo": {"url": backend.url, "health_check": False, "default_routes": False}}
+    with Gateway({"services": services, "routes": routes}) as gateway:
+        for target in ("/shop/admin/users", "/shop/v1:admin/x", "/shop/%61dmin/users"):
+            assert gateway.get(target).status == 403
+        for target in ("/shop/admin%2Fusers", "/shop/v1%3Aadmin/x", "/shop//admin/users", "/shop/admin;/users"):
+            refused = gateway.get(target)
+            assert (refused.status, refused.json()["reason"]) == (400, "malformed_request")
+            assert "hide which route the path means" in refused.json()["detail"]
+        for target in ("/shop/a%2Fb%3Ac", "/shop/keys/a%2Fb", "/shop/keys"):
+            assert reached(gateway, target)[1] == target
+
+
 def test_an_application_at_the_root_of_a_host_has_its_front_page(backend: Backend) -> None:
     routes = [
         route("echo", "/", "/app/{path}", hosts=["app.test"]),
@@ -261,3 +286,36 @@ def test_an_application_at_the_root_of_a_host_has_its_front_page(backend: Backen
         assert gateway.get("/", "Host: other.test").json()["message"] == "Portico API Gateway"
         assert gateway.get("/x", "Host: other.test").status == 405
         assert "gateway" in gateway.get("/health", "Host: app.test").json()
+
+
+def test_a_browser_at_a_bare_prefix_is_redirected_to_its_slash(backend: Backend) -> None:
+    """There the relative links of the page lead below the prefix; programs get what they ask for."""
+    browser = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
+    routes = [
+        route("echo", "/app", "/{path}"),
+        route("echo", "/kept", "keep"),
+        route("echo", "/off", "/{path}", redirect_slash=False),
+        route("echo", "/closed", "/{path}", policies={"authorize": {"scopes": ["admin"]}}),
+    ]
+    config = {"services": {"echo": backend}, "routes": routes, "gateway": {"trusted_proxies": ["127.0.0.1"]}}
+    with Gateway(config) as gateway:
+        for path in ("/app", "/api/echo"):
+            redirect = gateway.get(f"{path}?a=b", browser, "X-Forwarded-Prefix: /outer")
+            location = urljoin(f"http://a.test/outer{path}?a=b", redirect.get("location") or "")
+            assert (redirect.status, location) == (307, f"http://a.test/outer{path}/?a=b")
+            assert redirect.get("vary") == "Accept"
+            assert redirect.body == b""
+            assert reached(gateway, f"{path}?a=b") == ("backend", "/?a=b")
+            assert reached(gateway, f"{path}/", browser) == ("backend", "/")
+            assert reached(gateway, path, browser, method="POST") == ("backend", "/")
+        assert gateway.ask("HEAD", "/app", browser).status == 307
+        for path in ("/kept", "/kept/", "/kept/a%2Fb//c;d?e", "/kept?"):
+            assert reached(gateway, path, browser)[1] == path
+        assert reached(gateway, "/off", browser)[1] == "/"
+        assert gateway.get("/closed", browser).status == 403, "policies come first"
+
+
+def test_a_kept_path_has_lost_no_prefix(backend: Backend) -> None:
+    with Gateway({"services": {"echo": backend}, "routes": [route("echo", "/kept", "keep")]}) as gateway:
+        gateway.get("/kept/x")
+        assert backend.requests[-1].get("x-forwarded-prefix") is None

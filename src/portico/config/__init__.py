@@ -14,7 +14,7 @@ from portico.config.overload import MaxRequests
 from portico.config.problems import ConfigError, Problem
 from portico.config.resolve import ResolvedRoute
 from portico.config.retries import HedgeSettings, RetrySettings
-from portico.config.routes import ConsumerLimit, ConsumerSettings, RouteSettings
+from portico.config.routes import KEEP, ConsumerLimit, ConsumerSettings, RouteSettings
 from portico.config.schema import json_schema
 from portico.config.services import (
     HealthCheckSettings,
@@ -28,6 +28,7 @@ from portico.config.tls import CertificateSettings, ClientCertificateSettings, T
 from portico.config.warnings import warnings_for
 
 __all__ = [
+    "KEEP",
     "CertificateSettings",
     "CircuitBreakerSettings",
     "ClientCertificateSettings",

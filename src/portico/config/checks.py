@@ -8,7 +8,7 @@ from portico.config.found import DiscoverySettings
 from portico.config.gateway import GatewaySettings
 from portico.config.problems import Finding, nearest
 from portico.config.resolve import ResolvedRoute
-from portico.config.routes import ConsumerSettings, RouteSettings
+from portico.config.routes import ConsumerSettings, RouteSettings, strips
 from portico.config.services import ServiceSettings
 
 RESERVED = ("gateway", "none")
@@ -28,7 +28,7 @@ def gateway_findings(gateway: GatewaySettings) -> Iterator[Finding]:
 
 
 def name_findings(services: Mapping[str, ServiceSettings], routes: Sequence[RouteSettings]) -> Iterator[Finding]:
-    """Reserved names, names that lead nowhere and names given twice."""
+    """Reserved names, names that lead nowhere, names given twice, and slashes that there are not."""
     for name in services:
         if name in RESERVED:
             yield Finding(
@@ -39,6 +39,9 @@ def name_findings(services: Mapping[str, ServiceSettings], routes: Sequence[Rout
         if route.name is not None and (first := seen.setdefault(route.name, route)) is not route:
             yield Finding(("routes", index, "name"), f"the route for {first.path} has this name already")
         yield from _target_findings(index, route, services)
+        if route.redirect_slash and not strips(route.path, route.rewrite):
+            message = "needs a path other than / and a rewrite that ends with /{path}; leave it out"
+            yield Finding(("routes", index, "redirect_slash"), message)
 
 
 def _target_findings(index: int, route: RouteSettings, services: Mapping[str, ServiceSettings]) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import Any
 from portico.config.levels import Level, Merged, Merger, Policies
 from portico.config.problems import Finding, KeyPath
 from portico.config.retries import RetrySettings
-from portico.config.routes import RouteSettings
+from portico.config.routes import RouteSettings, strips
 from portico.config.section import inherit
 from portico.config.services import ServiceSettings, Timeouts, Upstream
 from portico.core.slices import Steps, at_once
@@ -32,6 +32,8 @@ class ResolvedRoute:
     methods: tuple[str, ...]
     headers: Mapping[str, str]
     rewrite: str
+    redirect_slash: bool
+    encoded_slashes: bool
     timeouts: Timeouts
     retry: RetrySettings
     preserve_host: bool
@@ -145,6 +147,9 @@ class _Resolver:
             methods=tuple(route.methods),
             headers=route.headers,
             rewrite=route.rewrite,
+            redirect_slash=strips(route.path, route.rewrite)
+            and (upstream.redirect_slash if route.redirect_slash is None else route.redirect_slash),
+            encoded_slashes=route.encoded_slashes,
             retry=inherit(route.retries, upstream.retry) if route.retries else upstream.retry,
             timeouts=inherit(route.timeout, upstream.timeouts) if route.timeout else upstream.timeouts,
             preserve_host=upstream.preserve_host if route.preserve_host is None else route.preserve_host,
@@ -171,6 +176,8 @@ class _Resolver:
             methods=(),
             headers={},
             rewrite=rewrite,
+            redirect_slash=upstream.redirect_slash,
+            encoded_slashes=False,
             timeouts=upstream.timeouts,
             retry=upstream.retry,
             preserve_host=upstream.preserve_host,

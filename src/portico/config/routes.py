@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
@@ -65,7 +65,13 @@ def _segments(path: str) -> tuple[bytes, ...]:
         raise ValueError(f"not a path that a request could have: {error.detail}") from None
 
 
+KEEP: Final = "keep"
+"""The rewrite that leaves the path as it is."""
+
+
 def _rewrite(text: str) -> str:
+    if text == KEEP:
+        return text
     _characters(text)
     if re.search(r"\$\d", text):
         raise ValueError("a rewrite has {path} for what follows the prefix, and nothing like $1")
@@ -74,8 +80,15 @@ def _rewrite(text: str) -> str:
         raise ValueError("{path} is in a rewrite once at most")
     if "{" in rest or "}" in rest:
         raise ValueError("the only placeholder of a rewrite is {path}")
+    if re.search(r"[^/]\{path\}", text):
+        raise ValueError("{path} begins behind the prefix's slash: write a / before it, or keep for the path as it is")
     _segments(rest)
     return text
+
+
+def strips(path: str, rewrite: str) -> bool:
+    """Whether a route takes a prefix off, and so makes the same of `/prefix` and `/prefix/`."""
+    return path != "/" and rewrite.endswith("/{path}")
 
 
 def _host(text: str) -> str:
@@ -98,7 +111,9 @@ class RouteSettings(Section):
     """Which requests go to a service: those under the prefix `path` that match `hosts`, `methods` and `headers`.
 
     Empty lists match everything. `rewrite` is the path that the service gets; `{path}` in it is what follows the
-    prefix. Without a name a route is named after its service and version.
+    prefix, and `keep` leaves the path as it is. With `redirect_slash` browsers that navigate to the bare prefix are
+    redirected to `/prefix/`. `encoded_slashes` says that the service takes no `%2F` for a slash. Without a name a
+    route is named after its service and version.
     """
 
     name: Name | None = None
@@ -111,6 +126,8 @@ class RouteSettings(Section):
     rewrite: Annotated[str, AfterValidator(_rewrite)] = "/{path}"
     timeout: TimeoutField | None = None
     retries: RetryField | None = None
+    redirect_slash: bool | None = None
+    encoded_slashes: bool = False
     preserve_host: bool | None = None
     upgrades: Upgrades | None = None
     trailers: Trailers | None = None

@@ -174,6 +174,7 @@ TimeoutField = Annotated[Timeouts, BeforeValidator(_long_timeout, json_schema_in
 class _Treated(Section):
     """How requests to a service, or to a version of it, are treated."""
 
+    redirect_slash: bool = True
     preserve_host: bool = False
     upgrades: Upgrades = ("websocket",)
     trailers: Trailers = ()
@@ -316,6 +317,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
             health=health,
             timeouts=timeouts,
             retry=retries,
+            redirect_slash=either("redirect_slash"),
             preserve_host=either("preserve_host"),
             trailers=either("trailers"),
             upgrades=either("upgrades"),
@@ -364,6 +366,7 @@ class Upstream:
     health: HealthCheckSettings | None
     timeouts: Timeouts
     retry: RetrySettings
+    redirect_slash: bool
     preserve_host: bool
     upgrades: tuple[str, ...]
     trailers: tuple[str, ...]

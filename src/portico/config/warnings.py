@@ -36,6 +36,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_kept_too_long(config),
             *_expiring(config),
             *_unguarded_default_routes(config),
+            *_unguarded_slashes(config),
             *_lone_hedges(config),
             *_unused_services(config),
             *(
@@ -178,6 +179,33 @@ def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
                 )
                 yield Finding(("routes", index, "policies"), message, at_key=True)
                 break
+
+
+def _unguarded_slashes(config: Config) -> Iterator[Finding]:
+    """Routes whose encoded slashes reach, at a service that decodes them, what another route guards."""
+    for route in config.all_routes:
+        if not route.encoded_slashes:
+            continue
+        for other in config.all_routes:
+            missing = {"auth", "authorize"} & set(other.policies) - set(route.policies)
+            if missing and other.service == route.service and _is_below(other.path, route.path) and _meet(other, route):
+                prefix = route.path.rstrip("/")
+                rest = other.path[len(prefix) + 1 :].replace("/", "%2F")
+                message = (
+                    f"{prefix}/{rest}%2Fx passes without {' and '.join(sorted(missing))} of the route {other.name}: "
+                    f"a service that decodes it would serve {other.path}/x"
+                )
+                yield Finding((*route.source, "encoded_slashes"), message)
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return path != prefix and path.startswith(prefix.rstrip("/") + "/")
+
+
+def _meet(one: ResolvedRoute, other: ResolvedRoute) -> bool:
+    """Whether the two may match requests to the same host."""
+    names = (*one.hosts, *other.hosts)
+    return not (one.hosts and other.hosts) or any("*" in name for name in names) or bool({*one.hosts} & {*other.hosts})
 
 
 def _lone_hedges(config: Config) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 A gateway that routes by one reading of a path and forwards another lets clients bypass its policies. So an encoded
 letter matches the letter, an encoded slash is never a separator, and a path that a service might walk upwards in
-(`..`, also encoded) is refused.
+(`..`, also encoded) is refused. `readings` tells what services may make of what remains.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from portico.core.errors import MessageError
 
@@ -17,6 +18,7 @@ _ENCODED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BAD_ENCODING: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _SEPARATORS: Final = re.compile(rb"[/\\]|%2F|%5C")
+_PARAMETERS: Final = re.compile(rb";|%3B")
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:
@@ -28,7 +30,7 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
 def segments_of(path: bytes) -> tuple[bytes, ...]:
     """The normalised segments of a path that begins with a slash: `/api/%67emini/` is `(b"api", b"gemini", b"")`.
 
-    Raises MessageError for a broken percent-encoding, a fragment, or a dot segment in any disguise.
+    Raises MessageError for a broken percent-encoding, a NUL, a fragment, or a dot segment in any disguise.
     """
     return _remembered(path) if len(path) <= _REMEMBERED_SIZE else _cut(path)
 
@@ -40,9 +42,11 @@ def _cut(path: bytes) -> tuple[bytes, ...]:
         if _BAD_ENCODING.search(path):
             raise MessageError("malformed_request", "a percent sign without two hexadecimal digits in the path")
         path = _ENCODED.sub(_normal, path)
+        if b"%00" in path:
+            raise MessageError("malformed_request", "a NUL in the path: some services would end it there")
     if b"." in path:
         for part in _SEPARATORS.split(path):
-            if part.startswith(b".") and part.partition(b";")[0] in (b".", b".."):
+            if part.startswith(b".") and _PARAMETERS.split(part, 1)[0] in (b".", b".."):
                 raise MessageError("malformed_request", "a dot segment in the path")
     return tuple(path[1:].split(b"/"))
 
@@ -54,3 +58,58 @@ _remembered: Final = lru_cache(maxsize=4096)(_cut)
 def _normal(match: re.Match[bytes]) -> bytes:
     byte = int(match[1], 16)
     return bytes((byte,)) if byte in _UNRESERVED else match[0].upper()
+
+
+# ---- what services may read
+
+
+def readings(segments: tuple[bytes, ...], encoded_slashes: bool = False) -> set[tuple[bytes, ...]]:
+    """What a service may take a path for, other than these normalised segments.
+
+    Services decode the path, some of them twice; merge slashes; take a backslash for a slash; drop parameters (`;v=1`)
+    and white space at the end of a segment (a `$` in Python matches before a line end); or end the path at a decoded
+    `?` or `#`. Each may do some of this, so all combinations count. With `encoded_slashes` they leave `%2F` alone.
+
+    Raises MessageError for a path that a service may walk upwards in.
+    """
+    decode = _decoded_but_slashes if encoded_slashes else unquote_to_bytes
+    texts = {b"/" + b"/".join(segments)}
+    for read in (_without_parameters, decode, decode, _first_part, _with_slashes, _without_parameters, _without_spaces):
+        texts |= {read(text) for text in texts}
+    if any(_DOT_SEGMENT.search(text) for text in texts):
+        raise MessageError("malformed_request", "a dot segment in the path, once it is decoded")
+    found = {_merged(text) for text in texts}
+    found.discard(segments)
+    return found
+
+
+_ENCODED_SLASH: Final = re.compile(rb"%2[Ff]")
+_PARAMETER: Final = re.compile(rb";[^/]*")
+_PART_END: Final = re.compile(rb"[?#\0]")
+_DOT_SEGMENT: Final = re.compile(rb"(?:[/\\]|%2[Ff]|%5[Cc])\.\.?(?:[/\\;]|%2[Ff]|%5[Cc]|%3[Bb]|$)")
+
+
+def _decoded_but_slashes(text: bytes) -> bytes:
+    return unquote_to_bytes(_ENCODED_SLASH.sub(b"%252F", text))
+
+
+def _without_parameters(text: bytes) -> bytes:
+    return _PARAMETER.sub(b"", text)
+
+
+def _first_part(text: bytes) -> bytes:
+    return _PART_END.split(text, 1)[0]
+
+
+def _with_slashes(text: bytes) -> bytes:
+    return text.replace(b"\\", b"/")
+
+
+def _without_spaces(text: bytes) -> bytes:
+    return b"/".join(segment.rstrip() for segment in text.split(b"/"))
+
+
+def _merged(text: bytes) -> tuple[bytes, ...]:
+    """Its segments, without empty ones but for the last, which says that the path ends with a slash."""
+    *before, last = text.split(b"/")
+    return (*(segment for segment in before if segment), last)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from portico.config import Config, ResolvedRoute, Upstream
+from portico.config import KEEP, Config, ResolvedRoute, Upstream
 from portico.core.errors import Answer
 from portico.core.fields import RESPONSE_DROP
 from portico.core.slices import Steps, at_once
@@ -20,6 +20,7 @@ from portico.proxy.gateway import Snapshot
 from portico.proxy.routing.matcher import Matcher
 from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Route
 from portico.proxy.routing.router import Router, Rule
+from portico.proxy.routing.slash import redirect_to_slash
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
 from portico.snapshot.live import Coming, LiveServices, upstream_key
 from portico.upstreams.hedging import Hedging
@@ -118,9 +119,9 @@ class SnapshotBuilder:
                 methods |= {b"HEAD"}
             headers = tuple((name.lower().encode(), value.encode()) for name, value in written.headers.items())
             router.add(Rule(written.path, route, written.hosts, methods, headers))
-            yield
             if written.path == "/":  # where it matches, it replaces the front page
                 router.add(Rule("/", route, written.hosts, methods, headers, exact=True))
+            yield
         for rule in self._own_rules(config):
             router.add(rule)
         yield from self.live.adopting(coming)
@@ -156,13 +157,24 @@ class SnapshotBuilder:
 
     def _route(self, written: ResolvedRoute, service: Service, consumers: Mapping[str, Any]) -> Route:
         prefix = _prefix_of(written)
+        handling = self._handling(written, service, consumers)
         return Route(
             name=written.name,
-            handling=self._handling(written, service, consumers),
+            handling=handling,
             rewrite=Rewrite.of(written.rewrite),
             prefix=prefix,
             forwarded=b"X-Forwarded-Prefix: %b\r\n" % prefix if prefix else b"",
+            at_prefix=self._redirecting(handling) if written.redirect_slash else None,
+            encoded_slashes=written.encoded_slashes,
         )
+
+    def _redirecting(self, handling: Handling) -> Handling:
+        """The same for requests for a bare prefix: once all policies let a browser pass, it is redirected."""
+        redirecting: Handling = self._alike(
+            ("redirecting", id(handling)),
+            lambda: replace(handling, policies=(*handling.policies, redirect_to_slash)),
+        )
+        return redirecting
 
     def _handling(self, written: ResolvedRoute, service: Service, consumers: Mapping[str, Any]) -> Handling:
         timeouts = self._alike(
@@ -246,6 +258,8 @@ def _own_service(control: Instance, deadlines: Deadlines) -> Service:
 
 def _prefix_of(written: ResolvedRoute) -> bytes:
     """What the public path has before the service's own: `/api/x` for `/{path}`, nothing for `/api/x/{path}`."""
+    if written.rewrite == KEEP:
+        return b""
     kept = written.rewrite.removesuffix("/{path}")
     prefix = "" if written.path == "/" else written.path
     return prefix.removesuffix(kept).encode()

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
+from urllib.parse import quote, unquote
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from portico.core.errors import Answer, MessageError
+from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import RouteMatch
 from portico.core.messages import Fields, RequestHead
 from portico.proxy.routing import matcher as module
 from portico.proxy.routing.matcher import Matcher
-from portico.proxy.routing.route import Rewrite, Route
+from portico.proxy.routing.route import LocalRoute, Rewrite, Route
 from portico.proxy.routing.router import Router, Rule
 
 
-def route(name: str) -> Route:
-    return Route(name, cast(Any, None), Rewrite.of("/{path}"), b"", b"")
+def route(name: str, handling: Any = None, **given: Any) -> Route:
+    """A route with a handling of its own, unless it shares one."""
+    handling = handling or cast(Any, SimpleNamespace(answers_preflights=False))
+    return Route(name, handling, Rewrite.of("/{path}"), b"", b"", **given)
+
+
+def matcher_of(*rules: Rule[Any]) -> Matcher:
+    return Matcher(Router(rules))
 
 
 class Counting(Router[Any]):
@@ -176,3 +188,248 @@ def test_long_hosts_and_paths_are_not_remembered() -> None:
     assert [host for host, _ in matcher._young] == [b"a.example"]
     assert [*map(len, matcher._young.values())] == [0]
     assert max(map(len, matcher._targets)) < 300
+
+
+# ---- paths that a service may read as another route's
+
+GUARDED = ["/shop/admin", "/shop/v1:admin", "/shop/a b", "/shop/caf%C3%A9", "/shop/deep/er"]
+
+
+def shop(open_path: str = "/shop", **given: Any) -> Matcher:
+    """A route that is open, and below it routes that are not."""
+    rules = [
+        Rule(open_path, route("open", **given)),
+        *(Rule(path.replace(" ", "%20"), route(path)) for path in GUARDED),
+    ]
+    return matcher_of(*rules)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/shop/admin%2Fusers", "/shop/admin%2fusers", "/shop%2Fadmin/users", "/shop/%61dmin%2F", "/shop//admin"),
+        *("/shop/v1%3Aadmin/x", "/shop/v1%3aadmin", "/shop/deep%2Fer", "/shop/deep%2Fer%2Fest", "/shop/deep//er"),
+        *("/shop\\admin", "/shop/admin\\x", "/shop/admin%5Cx", "/shop%5cadmin", "/shop/deep\\er/x"),
+        *("/shop/admin;v=1", "/shop/admin;/x", "/shop/admin%3Bv=1/x", "/shop;a/admin", "/shop;a=%2Fb/admin"),
+        *("/shop/admin%3Fx", "/shop/admin%23x", "/shop/admin%0A", "/shop/admin%0D%0A", "/shop/admin%20/x"),
+        *("/shop/admin%252Fusers", "/shop/%2561dmin", "/shop/admin%253Bx", "/shop/%61%64min%2F%2Fx", "/shop//a%20b"),
+        *("/shop/caf%25C3%25A9/x", "/shop//caf%C3%A9", "/shop%2Fcaf%c3%a9", "/shop/admin;x\\y%2Fz"),
+    ],
+)
+@pytest.mark.parametrize("open_path", ["/shop", "/"])
+def test_a_path_that_a_service_may_read_as_a_guarded_one_is_refused(path: str, open_path: str) -> None:
+    for method in (b"GET", b"POST", b"OPTIONS"):
+        matcher = shop(open_path)
+        if open_path == "/shop" and path[5] != "/":
+            assert isinstance(matcher.find(request(method=method), path.encode()), Refusal), "no route at all"
+            continue
+        for _ in range(2):
+            with pytest.raises(MessageError, match="hide which route") as caught:
+                matcher.find(request(method=method), path.encode())
+            assert caught.value.reason == "malformed_request"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        *((path, "open") for path in ("/shop/a%2Fb", "/shop/x%3Ay", "/shop/adm%2Fin", "/shop/admin2%2Fx", "/shop//x")),
+        *((path, "open") for path in ("/shop/x;v=1", "/shop/x\\y", "/shop/%E2%82%AC", "/shop/x%20y", "/shop/100%25")),
+        *((path, "/shop/admin") for path in ("/shop/admin/a%2Fb", "/shop/%61dmin/x;y", "/shop/admin//x%3F")),
+        *(("/shop/a%20b/c%20d", "/shop/a b"), ("/shop/caf%c3%a9/a%2Fb", "/shop/caf%C3%A9")),
+        *(("/shop/v1:admin/a%3Ab", "/shop/v1:admin"), ("/shop/deep/a%2Fer", "open"), ("/shop/deep/er%20s", "open")),
+    ],
+)
+def test_a_path_with_encoded_characters_takes_its_route(path: str, name: str) -> None:
+    assert found(shop(), request(), path.encode()) == name
+
+
+@pytest.mark.parametrize("path", ["/shop/x/%252e%252e/admin", "/shop/..%20/x", "/shop/x%5C..%0A", "/shop/..%3Fx"])
+def test_a_path_in_which_a_service_may_walk_upwards_is_refused(path: str) -> None:
+    with pytest.raises(MessageError, match="a dot segment"):
+        shop().find(request(), path.encode())
+
+
+def test_what_is_written_encoded_is_guarded_however_it_is_asked_for() -> None:
+    matcher = matcher_of(Rule("/shop", route("open")), Rule("/shop/v1%3Aadmin", route("closed")))
+    assert found(matcher, request(), b"/shop/v1%3Aadmin/x") == "closed"
+    assert found(matcher, request(), b"/shop/v1/admin") == "open"
+    for path in (b"/shop/v1:admin/x", b"/shop/v1%253Aadmin", b"/shop//v1:admin"):
+        with pytest.raises(MessageError, match="hide which route"):
+            matcher.find(request(), path)
+
+
+def test_of_two_ways_to_write_a_path_both_may_have_a_route() -> None:
+    matcher = matcher_of(Rule("/x/a:b", route("plain")), Rule("/x/a%3Ab", route("encoded")), Rule("/", route("open")))
+    assert found(matcher, request(), b"/x/a:b/c") == "plain"
+
+
+def test_an_exception_with_odd_characters_stays_one() -> None:
+    """What lies above it would hold for its readings: it was written to be an exception from just that."""
+    matcher = matcher_of(Rule("/", route("closed")), Rule("/a;b", route("open")), Rule("/a/c", route("secret")))
+    assert found(matcher, request(), b"/a;b/x") == "open"
+    with pytest.raises(MessageError):
+        matcher.find(request(), b"/a;b/c")
+
+
+def test_routes_that_do_the_same_hide_nothing() -> None:
+    shared: Any = SimpleNamespace(answers_preflights=False)
+    outer, inner = (replace(route(name, shared), rewrite=Rewrite.of("keep")) for name in "ab")
+    assert found(matcher_of(Rule("/a", outer), Rule("/a/b", inner)), request(), b"/a/b%2Fc") == "a"
+    others: list[Any] = [
+        replace(inner, handling=route("b").handling),
+        replace(inner, rewrite=Rewrite.of("/{path}")),
+        replace(inner, rewrite=Rewrite.of("/elsewhere")),
+        LocalRoute("b", Mock()),
+    ]
+    for other in others:
+        with pytest.raises(MessageError):
+            matcher_of(Rule("/a", outer), Rule("/a/b", other)).find(request(), b"/a/b%2Fc")
+
+
+def test_a_route_whose_service_sees_one_path_hides_nothing() -> None:
+    fixed = replace(route("a"), rewrite=Rewrite.of("/elsewhere"))
+    assert found(matcher_of(Rule("/a", fixed), Rule("/a/b", route("b"))), request(), b"/a/b%2Fc") == "a"
+
+
+def test_what_narrows_the_hidden_route_counts() -> None:
+    for conditions in ({"hosts": ("a.example",)}, {"methods": frozenset({b"PUT"})}, {"headers": ((b"x-beta", b"1"),)}):
+        rules = [Rule("/a", route("open")), Rule("/a/b", route("closed"), **conditions)]
+        matcher = matcher_of(*rules)
+        assert found(matcher, request(b"b.example"), b"/a/b%2Fc") == "open"
+        asking = request(method=b"PUT")
+        asking.fields = Fields([b"x-beta"], [b"X-Beta: 1"])
+        for _ in range(2):
+            with pytest.raises(MessageError):
+                matcher.find(asking, b"/a/b%2Fc")
+            assert found(matcher, request(b"b.example"), b"/a/b%2Fc") == "open"
+
+
+def test_a_route_may_take_encoded_slashes_for_data() -> None:
+    matcher = shop(encoded_slashes=True)
+    for path in (b"/shop/admin%2Fusers", b"/shop/admin%252Fusers", b"/shop/admin%2F%3Fx"):
+        assert found(matcher, request(), path) == "open"
+    for path in (b"/shop//admin", b"/shop/admin;x", b"/shop/v1%3Aadmin", b"/shop/admin%5Cx", b"/shop/x%2F..%2Fadmin"):
+        with pytest.raises(MessageError):
+            matcher.find(request(), path)
+
+
+def test_paths_that_are_not_plain_are_remembered_too() -> None:
+    routes = router(("/", {}), ("/x", {}))
+    matcher = Matcher(routes)
+    for _ in range(3):
+        assert found(matcher, request(), b"/a%2Fb;c") == "a"
+    assert routes.matches == 4, "by the path as it came, and by what it may be read as"
+    found(matcher, request(), b"/plain")
+    assert routes.matches == 5
+
+
+NAMES = st.sampled_from(["a", "b", "a:b", "a b", "a;b", "a%b", "é"])
+SPELLINGS: dict[str, list[str]] = {
+    "/": ["/", "//", "%2F", "%2f", "%252F", "\\", "%5C", "/;x/", "%2F%2F", ";x=1/"],
+    " ": ["%20", "%2520"],
+}
+
+
+def written(name: str) -> str:
+    """A name as it is written in the configuration."""
+    return quote(name, safe=":;")
+
+
+@st.composite
+def spelled(draw: st.DrawFn, names: list[str]) -> bytes:
+    """A path that some service takes for these names."""
+    text = ""
+    for character in "/".join(["", *names]):
+        plain = quote(character, safe=":;/")
+        ways = SPELLINGS.get(character) or [plain, quote_fully(character), quote_fully(character).replace("%", "%25")]
+        text += draw(st.sampled_from(ways if text else ["/"]))
+    return (text + draw(st.sampled_from(["", "/", "%2Fx", ";v=1", "%0A", "%3Fq", "%23", "%20", "//x"]))).encode()
+
+
+def quote_fully(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode())
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_no_spelling_of_a_guarded_path_passes_unguarded(data: st.DataObject) -> None:
+    """Whatever the routes are, and however a path below the guarded one is written."""
+    names = data.draw(st.lists(NAMES, min_size=1, max_size=3))
+    others = data.draw(st.lists(st.lists(NAMES, max_size=3), max_size=4))
+    shared: Any = SimpleNamespace(answers_preflights=False)
+    guard = route("guard", shared)
+    rules = [Rule("/" + "/".join(map(written, names)), guard)]
+    others = [path for path in others if path[: len(names)] != names]  # others would be exceptions from the guard
+    rules += [Rule("/" + "/".join(map(written, path)), route("other")) for path in others]
+    path = data.draw(spelled(names))
+    if any(";" in name for name in names):
+        return  # without its parameters such a path is another one
+    try:
+        answer = matcher_of(*rules).find(request(), path)
+    except MessageError:
+        return
+    assert isinstance(answer, Refusal) or answer.route is guard, (path, [rule.path for rule in rules])  # type: ignore[union-attr]
+
+
+def merged(path: str) -> str:
+    return re.sub("/+", "/", path)
+
+
+def unparametrised(path: str) -> str:
+    return re.sub(";[^/]*", "", path)
+
+
+SERVICES: list[Callable[[str], str]] = [
+    unquote,
+    lambda path: merged(unquote(path)),
+    lambda path: merged(unquote(unparametrised(path))),
+    lambda path: merged(unparametrised(unquote(path))),
+    lambda path: merged(unquote(path).replace("\\", "/")),
+    lambda path: unquote(unquote(path)),
+    lambda path: re.split("[?#]", unquote(path))[0],
+    lambda path: unquote(path).removesuffix("\n"),
+]
+PIECES = [
+    "a",
+    "b",
+    ":",
+    "/",
+    "/",
+    "//",
+    "%2F",
+    "%2f",
+    "%5C",
+    "\\",
+    ";",
+    ";x",
+    "%3B",
+    "%61",
+    "%62",
+    "%3A",
+    "%25",
+    "2F",
+    "61",
+]
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(st.sampled_from([*PIECES, "%20", "%0A", "%3F", "%23", "."]), max_size=9).map(
+        lambda pieces: "/a" + "".join(pieces)
+    ),
+    st.sampled_from(SERVICES),
+)
+def test_what_a_service_takes_for_a_guarded_path_is_guarded(path: str, read: Callable[[str], str]) -> None:
+    guarded = ["/a/b", "/a:b", "/b", "/a/a/b"]
+    matcher = matcher_of(
+        Rule("/", route("open")),
+        Rule("/a", route("open")),
+        *(Rule(each, route("guard" + each)) for each in guarded),
+    )
+    try:
+        name = found(matcher, request(), path.encode())
+    except MessageError:
+        return
+    for each in guarded:
+        if (read(path) + "/").startswith(each + "/"):
+            assert name == "guard" + each

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import RouteMatch
 from portico.core.messages import RequestHead
-from portico.core.paths import segments_of
+from portico.core.paths import readings, segments_of
 from portico.proxy.routing.route import LocalRoute, Route
 from portico.proxy.routing.router import Router
 
@@ -28,6 +28,7 @@ class Matcher:
 
     def __init__(self, router: Routes) -> None:
         self._router = router
+        self._decoded = router.decoded()
         self._young: _Entries = {}
         self._old: _Entries = {}
         self._count = 0
@@ -35,7 +36,9 @@ class Matcher:
 
     def parts(self) -> Iterator[object]:
         """All objects that the matches are made of."""
-        return self._router.parts()
+        yield from self._router.parts()
+        if self._decoded is not None:
+            yield from self._decoded.parts()
 
     def find(self, request: RequestHead, path: bytes) -> RouteMatch | Answer:
         """The match of a request with this `path` in its target, or the answer where there is none.
@@ -59,13 +62,13 @@ class Matcher:
             return self._refusal(request, segments)
         route, depth = match
         reads_fields = self._router.reads_fields(segments)
-        if b"//" in path:
-            merged = tuple(segment for segment in segments if segment)
-            self._refuse_hidden(request, merged, route)
-            reads_fields = reads_fields or self._router.reads_fields(merged)
         if isinstance(route, Route):
+            if b"%" in path or b"//" in path or b";" in path or b"\\" in path or self._decoded is not None:
+                reads_fields = self._refuse_hidden(request, segments, route, depth) or reads_fields
             target = self._one(route.rewrite.apply(path, depth))
-            found = RouteMatch(route, route.handling, path.decode(), target, route.forwarded)
+            is_bare = depth == len(segments) and route.at_prefix is not None
+            handling = route.at_prefix if is_bare else route.handling
+            found = RouteMatch(route, handling, path.decode(), target, route.forwarded)
         else:
             found = RouteMatch(route, None, path.decode(), path)
         if len(path) <= _ENTRY_SIZE and request.method != b"OPTIONS" and not reads_fields:
@@ -103,15 +106,17 @@ class Matcher:
             self._old, self._young, self._count = self._young, {}, 0
         self._count += 1
 
-    def _match(self, request: RequestHead, segments: tuple[bytes, ...]) -> tuple[Route | LocalRoute, int] | None:
+    def _match(
+        self, request: RequestHead, segments: tuple[bytes, ...], router: Routes | None = None
+    ) -> tuple[Route | LocalRoute, int] | None:
         """The route of a request; for a preflight that of the request it asks about, if it answers preflights."""
-        fields = request.fields
+        fields, router = request.fields, router or self._router
         if request.method == b"OPTIONS" and b"origin" in fields.names:
             asked = fields.get(b"access-control-request-method")
-            match = self._router.match(segments, request.host, asked, fields) if asked is not None else None
+            match = router.match(segments, request.host, asked, fields) if asked is not None else None
             if match and isinstance(match[0], Route) and match[0].handling.answers_preflights:
                 return match
-        return self._router.match(segments, request.host, request.method, fields)
+        return router.match(segments, request.host, request.method, fields)
 
     def _refusal(self, request: RequestHead, segments: tuple[bytes, ...]) -> Refusal:
         allowed = self._router.allowed_methods(segments, request.host, request.fields)
@@ -120,8 +125,43 @@ class Matcher:
         lines = (b"Allow: " + b", ".join(allowed),)
         return Refusal("method_not_allowed", f"{request.method.decode()} is not offered here", lines)
 
-    def _refuse_hidden(self, request: RequestHead, merged: tuple[bytes, ...], found: Route | LocalRoute) -> None:
-        """A service that merges slashes would read another path: refuse where that path has a route of its own."""
-        match = self._match(request, merged)
-        if match is not None and match[0] is not found:
-            raise MessageError("malformed_request", "empty segments that hide which route the path means")
+    def _refuse_hidden(self, request: RequestHead, segments: tuple[bytes, ...], found: Route, depth: int) -> bool:
+        """Refuse a path that its service may read as one of another route; whether that depends on header fields.
+
+        A service that decodes the path, or merges its slashes, would give a client what that route's policies guard.
+        """
+        if not found.rewrite.keeps_path:
+            return False  # its service sees one path only
+        reads_fields = False
+        for router, paths in self._readings(segments, found):
+            for reading in paths:
+                reads_fields = reads_fields or router.reads_fields(reading)
+                match = self._match(request, reading, router)
+                if match is None or match[0] is found:
+                    continue
+                other, taken = match
+                if taken <= depth and (reading[:taken] == segments[:taken] or router is not self._router):
+                    continue  # the found route was written as an exception from this one
+                if reading[:depth] == segments[:depth] and _is_alike(reading, found, depth, other, taken):
+                    continue
+                raise MessageError(
+                    "malformed_request",
+                    "encoded characters, parameters or empty segments that hide which route the path means: "
+                    "write it without those that its service may decode or drop",
+                )
+        return reads_fields
+
+    def _readings(self, segments: tuple[bytes, ...], found: Route) -> Iterator[tuple[Routes, set[tuple[bytes, ...]]]]:
+        """What a service may take the path for, and the routers that know routes for that."""
+        others = readings(segments, found.encoded_slashes)
+        yield self._router, others
+        if self._decoded is not None:
+            yield self._decoded, {segments, *others}
+
+
+def _is_alike(segments: tuple[bytes, ...], one: Route, depth: int, other: Route | LocalRoute, taken: int) -> bool:
+    """Whether it makes no difference, to policies and to the service, which of two routes the segments take."""
+    if not isinstance(other, Route) or other.handling is not one.handling:
+        return False
+    path = b"/" + b"/".join(segments)
+    return one.rewrite.apply(path, depth) == other.rewrite.apply(path, taken)

@@ -17,21 +17,27 @@ from portico.wire.websocket import PROTOCOL as WEBSOCKET
 class Rewrite:
     """The path that a service sees: `before`, then what followed the route's prefix, then `after`.
 
-    `keeps_path` is false where a rewrite names a fixed path.
+    `keeps_path` is false where a rewrite names a fixed path; with `keeps_all` the path stays as it is, its prefix
+    included.
     """
 
     before: bytes
     after: bytes = b""
     keeps_path: bool = True
+    keeps_all: bool = False
 
     @classmethod
     def of(cls, template: str) -> Rewrite:
-        """From the configuration's form: `/api/{path}`."""
+        """From the configuration's form: `/api/{path}`, or `keep`."""
+        if template == "keep":
+            return cls(b"", keeps_all=True)
         before, placeholder, after = template.encode().partition(b"{path}")
         return cls(before, after, bool(placeholder))
 
     def apply(self, path: bytes, depth: int) -> bytes:
         """The rewritten form of `path`, whose first `depth` segments are the prefix; no byte of the others changes."""
+        if self.keeps_all:
+            return path
         if not self.keeps_path:
             return self.before
         parts = path.split(b"/", depth + 1)
@@ -79,6 +85,10 @@ class Route:
     """What the rewrite takes off the front, for `X-Forwarded-Prefix`."""
     forwarded: bytes
     """`X-Forwarded-Prefix` as sent for clients that are not trusted proxies: a line with its end, or nothing."""
+    at_prefix: Handling | None = None
+    """How requests for its bare prefix are handled, where not as all others."""
+    encoded_slashes: bool = False
+    """Whether `%2F` in its paths is no separator for its service either."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from portico.core.errors import MessageError
 from portico.core.messages import Fields
@@ -32,8 +33,8 @@ class Rule(Generic[T]):
     methods: frozenset[bytes] | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
     exact: bool = False
-
     fallback: bool = False
+
 
 class _Node(Generic[T]):
     """One segment of the tree with the rules that end there, by host."""
@@ -88,15 +89,30 @@ class Router(Generic[T]):
 
     def __init__(self, rules: Iterable[Rule[T]] = ()) -> None:
         self._root: _Node[T] = _Node()
+        self._encoded: list[Rule[T]] = []
         for rule in rules:
             self.add(rule)
 
     def add(self, rule: Rule[T]) -> None:
         """Add a rule, before the first match."""
+        self._add(rule, segments_of(rule.path.encode()) if rule.path != "/" or rule.exact else ())
+        if "%" in rule.path:
+            self._encoded.append(rule)
+
+    def _add(self, rule: Rule[T], segments: Iterable[bytes]) -> None:
         node = self._root
-        for segment in segments_of(rule.path.encode()) if rule.path != "/" or rule.exact else ():
+        for segment in segments:
             node = node.children.setdefault(segment, _Node())
         node.add(rule)
+
+    def decoded(self) -> Router[T] | None:
+        """The rules whose paths are written percent-encoded, by what they are once decoded; None without any."""
+        if not self._encoded:
+            return None
+        router: Router[T] = Router()
+        for rule in self._encoded:
+            router._add(rule, filter(None, unquote_to_bytes(rule.path).split(b"/")))
+        return router
 
     def parts(self) -> Iterator[object]:
         """All objects that it is made of."""
