@@ -95,6 +95,7 @@ def test_what_passes_has_no_way_up_even_decoded_once_more(path: str) -> None:
         (b"/a%3Fb/c", [b"/a?b/c", b"/a"]),
         (b"/a%23", [b"/a#", b"/a"]),
         (b"/a%20b%20/c%0A", [b"/a b /c\n", b"/a b/c"]),
+        (b"/a%0Ab%09/c", [b"/a\nb\t/c", b"/ab/c"]),
         (b"/100%25", [b"/100%"]),
         (b"/%E9", [b"/\xe9"]),
     ],

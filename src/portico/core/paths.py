@@ -66,23 +66,29 @@ def _normal(match: re.Match[bytes]) -> bytes:
 def readings(segments: tuple[bytes, ...], encoded_slashes: bool = False) -> set[tuple[bytes, ...]]:
     """What a service may take a path for, other than these normalised segments.
 
-    Services decode the path, some of them twice; merge slashes; take a backslash for a slash; drop parameters (`;v=1`)
-    and white space at the end of a segment (a `$` in Python matches before a line end); or end the path at a decoded
-    `?` or `#`. Each may do some of this, so all combinations count. With `encoded_slashes` they leave `%2F` alone.
+    Services decode the path, some of them twice; merge slashes; take a backslash for a slash; drop parameters (`;v=1`),
+    spaces at the end of a segment, tabs and line ends (as `urlsplit` does; a `$` in Python matches before a line end);
+    or end the path at a decoded `?` or `#`. Each may do some of this, so all combinations count. With
+    `encoded_slashes` they leave `%2F` alone.
 
     Raises MessageError for a path that a service may walk upwards in.
     """
     decode = _decoded_but_slashes if encoded_slashes else unquote_to_bytes
-    texts = {b"/" + b"/".join(segments)}
-    for read in (_without_parameters, decode, decode, _first_part, _with_slashes, _without_parameters, _without_spaces):
-        texts |= {read(text) for text in texts}
-    if any(_DOT_SEGMENT.search(text) for text in texts):
+    path = b"/" + b"/".join(segments)
+    once = decode(path)
+    texts = {path, once, decode(once) if b"%" in once else once}
+    if any(_MEANS_MORE.search(text) for text in texts):
+        texts = {path}
+        for read in (_without_parameters, decode, decode, _first_part, _with_slashes, _without_parameters, _trimmed):
+            texts |= {read(text) for text in texts}
+    if any(b"." in text and _DOT_SEGMENT.search(text) for text in texts):
         raise MessageError("malformed_request", "a dot segment in the path, once it is decoded")
     found = {_merged(text) for text in texts}
     found.discard(segments)
     return found
 
 
+_MEANS_MORE: Final = re.compile(rb"[;\\?#\0\t\r\n]|\s(?:/|$)")
 _ENCODED_SLASH: Final = re.compile(rb"%2[Ff]")
 _PARAMETER: Final = re.compile(rb";[^/]*")
 _PART_END: Final = re.compile(rb"[?#\0]")
@@ -105,8 +111,8 @@ def _with_slashes(text: bytes) -> bytes:
     return text.replace(b"\\", b"/")
 
 
-def _without_spaces(text: bytes) -> bytes:
-    return b"/".join(segment.rstrip() for segment in text.split(b"/"))
+def _trimmed(text: bytes) -> bytes:
+    return b"/".join(segment.rstrip() for segment in text.translate(None, b"\t\r\n").split(b"/"))
 
 
 def _merged(text: bytes) -> tuple[bytes, ...]:

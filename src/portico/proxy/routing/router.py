@@ -90,6 +90,7 @@ class Router(Generic[T]):
     def __init__(self, rules: Iterable[Rule[T]] = ()) -> None:
         self._root: _Node[T] = _Node()
         self._encoded: list[Rule[T]] = []
+        self._reads_fields = False
         for rule in rules:
             self.add(rule)
 
@@ -104,6 +105,7 @@ class Router(Generic[T]):
         for segment in segments:
             node = node.children.setdefault(segment, _Node())
         node.add(rule)
+        self._reads_fields = self._reads_fields or bool(rule.headers)
 
     def decoded(self) -> Router[T] | None:
         """The rules whose paths are written percent-encoded, by what they are once decoded; None without any."""
@@ -143,7 +145,7 @@ class Router(Generic[T]):
 
     def reads_fields(self, segments: Sequence[bytes]) -> bool:
         """Whether a match for this path depends on header fields."""
-        return any(node.reads_fields for node, _ in self._prefixes(segments))
+        return self._reads_fields and any(node.reads_fields for node, _ in self._prefixes(segments))
 
     def allowed_methods(self, segments: Sequence[bytes], host: bytes, fields: Fields) -> list[bytes]:
         """The methods with which this request would have matched: what `Allow` says; empty where none would.
