@@ -257,8 +257,16 @@ def test_no_spelling_passes_a_guarded_route(backend: Backend) -> None:
         route("echo", "/shop/v1:admin", "keep", policies=guard),
         route("echo", "/shop/keys", "keep", encoded_slashes=True),
     ]
-    services = {"echo": {"url": backend.url, "health_check": False, "default_routes": False}}
+    services = {
+        "echo": {"url": backend.url, "health_check": False, "default_routes": False},
+        "folds": {"url": backend.url, "health_check": False, "default_routes": False, "case_insensitive": True},
+    }
+    routes += [route("folds", "/folds", "keep"), route("folds", "/folds/admin", "keep", policies=guard)]
     with Gateway({"services": services, "routes": routes}) as gateway:
+        assert gateway.get("/folds/admin").status == 403
+        assert gateway.get("/folds/Admin.").status == 400
+        assert reached(gateway, "/folds/Other")[1] == "/folds/Other"
+        assert reached(gateway, "/shop/Admin")[1] == "/shop/Admin"
         for target in ("/shop/admin/users", "/shop/v1:admin/x", "/shop/%61dmin/users"):
             assert gateway.get(target).status == 403
         for target in ("/shop/admin%2Fusers", "/shop/v1%3Aadmin/x", "/shop//admin/users", "/shop/admin;/users"):

@@ -34,6 +34,7 @@ class ResolvedRoute:
     rewrite: str
     redirect_slash: bool
     encoded_slashes: bool
+    case_insensitive: bool
     timeouts: Timeouts
     retry: RetrySettings
     preserve_host: bool
@@ -150,6 +151,7 @@ class _Resolver:
             redirect_slash=strips(route.path, route.rewrite)
             and (upstream.redirect_slash if route.redirect_slash is None else route.redirect_slash),
             encoded_slashes=route.encoded_slashes,
+            case_insensitive=upstream.case_insensitive,
             retry=inherit(route.retries, upstream.retry) if route.retries else upstream.retry,
             timeouts=inherit(route.timeout, upstream.timeouts) if route.timeout else upstream.timeouts,
             preserve_host=upstream.preserve_host if route.preserve_host is None else route.preserve_host,
@@ -178,6 +180,7 @@ class _Resolver:
             rewrite=rewrite,
             redirect_slash=upstream.redirect_slash,
             encoded_slashes=False,
+            case_insensitive=upstream.case_insensitive,
             timeouts=upstream.timeouts,
             retry=upstream.retry,
             preserve_host=upstream.preserve_host,

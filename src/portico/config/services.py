@@ -175,6 +175,7 @@ class _Treated(Section):
     """How requests to a service, or to a version of it, are treated."""
 
     redirect_slash: bool = True
+    case_insensitive: bool = False
     preserve_host: bool = False
     upgrades: Upgrades = ("websocket",)
     trailers: Trailers = ()
@@ -318,6 +319,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
             timeouts=timeouts,
             retry=retries,
             redirect_slash=either("redirect_slash"),
+            case_insensitive=either("case_insensitive"),
             preserve_host=either("preserve_host"),
             trailers=either("trailers"),
             upgrades=either("upgrades"),
@@ -367,6 +369,7 @@ class Upstream:
     timeouts: Timeouts
     retry: RetrySettings
     redirect_slash: bool
+    case_insensitive: bool
     preserve_host: bool
     upgrades: tuple[str, ...]
     trailers: tuple[str, ...]

@@ -8,6 +8,7 @@ letter matches the letter, an encoded slash is never a separator, and a path tha
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -86,6 +87,24 @@ def readings(segments: tuple[bytes, ...], encoded_slashes: bool = False) -> set[
     found = {_merged(text) for text in texts}
     found.discard(segments)
     return found
+
+
+def decoded_segments(path: bytes) -> tuple[bytes, ...]:
+    """The segments of a path, once it is decoded."""
+    return _merged(unquote_to_bytes(path))
+
+
+def folded(segments: Iterable[bytes]) -> tuple[bytes, ...]:
+    """The segments for a service to which case means nothing, nor do dots and spaces at the end, as on Windows."""
+    return tuple(
+        segment.decode("utf-8", "surrogateescape").casefold().rstrip(". ").encode("utf-8", "surrogateescape")
+        for segment in segments
+    )
+
+
+def folded_segments(path: bytes) -> tuple[bytes, ...]:
+    """The same for those of a path, once it is decoded."""
+    return folded(decoded_segments(path))
 
 
 _MEANS_MORE: Final = re.compile(rb"[;\\?#\0\t\r\n]|\s(?:/|$)")

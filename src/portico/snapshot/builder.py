@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from portico.config import KEEP, Config, ResolvedRoute, Upstream
 from portico.core.errors import Answer
 from portico.core.fields import RESPONSE_DROP
+from portico.core.paths import folded_segments
 from portico.core.slices import Steps, at_once
 from portico.observe.metrics import Metrics
 from portico.policies import Policy, State, build_chain
@@ -17,7 +18,7 @@ from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.identity import Signer
 from portico.proxy.gateway import Snapshot
-from portico.proxy.routing.matcher import Matcher
+from portico.proxy.routing.matcher import Matcher, Routes
 from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Route
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
@@ -105,7 +106,10 @@ class SnapshotBuilder:
         coming = Coming()
         services = coming.services
         consumers = config.consumer_rates
-        router: Router[Route | LocalRoute] = Router()
+        router: Routes = Router()
+        folded: Routes | None = None
+        if any(route.case_insensitive for route in config.all_routes):
+            folded = Router(read=folded_segments)
         for written in config.all_routes:
             key = (written.service, written.version)
             if key not in services:
@@ -118,16 +122,19 @@ class SnapshotBuilder:
             if methods and b"GET" in methods:
                 methods |= {b"HEAD"}
             headers = tuple((name.lower().encode(), value.encode()) for name, value in written.headers.items())
-            router.add(Rule(written.path, route, written.hosts, methods, headers))
+            rule: Rule[Route | LocalRoute] = Rule(written.path, route, written.hosts, methods, headers)
+            router.add(rule)
+            if folded is not None:
+                folded.add(rule)
             if written.path == "/":  # where it matches, it replaces the front page
-                router.add(Rule("/", route, written.hosts, methods, headers, exact=True))
+                router.add(replace(rule, exact=True))
             yield
         for rule in self._own_rules(config):
             router.add(rule)
         yield from self.live.adopting(coming)
         self._state.sweep()
         reads_forwarded = config.gateway.trusted_headers == "forwarded"
-        return Snapshot(generation, Matcher(router), config.gateway.trusted_proxies, reads_forwarded)
+        return Snapshot(generation, Matcher(router, folded), config.gateway.trusted_proxies, reads_forwarded)
 
     def _service(self, config: Config, written: ResolvedRoute, coming: Coming) -> Service:
         live = self.live
@@ -166,6 +173,7 @@ class SnapshotBuilder:
             forwarded=b"X-Forwarded-Prefix: %b\r\n" % prefix if prefix else b"",
             at_prefix=self._redirecting(handling) if written.redirect_slash else None,
             encoded_slashes=written.encoded_slashes,
+            case_insensitive=written.case_insensitive,
         )
 
     def _redirecting(self, handling: Handling) -> Handling:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import RouteMatch
 from portico.core.messages import Fields, RequestHead
+from portico.core.paths import folded_segments
 from portico.proxy.routing import matcher as module
 from portico.proxy.routing.matcher import Matcher
 from portico.proxy.routing.route import LocalRoute, Rewrite, Route
@@ -311,6 +312,38 @@ def test_a_route_may_take_encoded_slashes_for_data() -> None:
     for path in (b"/shop//admin", b"/shop/admin;x", b"/shop/v1%3Aadmin", b"/shop/admin%5Cx", b"/shop/x%2F..%2Fadmin"):
         with pytest.raises(MessageError):
             matcher.find(request(), path)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        *(
+            (path, None)
+            for path in ("/shop/Admin/x", "/SHOP/admin", "/shop/admin./x", "/shop/aDmin%20", "/shop/admin%2E.")
+        ),
+        *(
+            (path, None)
+            for path in ("/Shop%2FAdmin", "/shop//ADMIN", "/shop/CAF%C3%89/x", "/shop/caf%c3%89", "/SHOP/x")
+        ),
+        *((path, "open") for path in ("/shop/Other", "/shop/x/ADMIN", "/shop/x.", "/shop/a%2FB")),
+        *(("/shop/admin/X", "/shop/admin"), ("/shop/admin/x%2FY.", "/shop/admin")),
+    ],
+)
+def test_a_service_may_fold_paths(path: str, name: str | None) -> None:
+    rules: list[Rule[Any]] = [
+        Rule("/", route("elsewhere", case_insensitive=True)),
+        Rule("/shop", route("open", case_insensitive=True)),
+        *(Rule(each, route(each, case_insensitive=True)) for each in ("/shop/admin", "/shop/caf%C3%A9")),
+    ]
+    matcher = Matcher(Router(rules), Router(rules, folded_segments))
+    for _ in range(2):
+        if name is None:
+            with pytest.raises(MessageError, match="hide which route"):
+                matcher.find(request(), path.encode())
+        else:
+            assert found(matcher, request(), path.encode()) == name
+    exact = matcher_of(Rule("/shop", route("open")), Rule("/shop/admin", route("closed")))
+    assert found(exact, request(), b"/shop/Admin") == "open", "to most services case means something"
 
 
 def test_paths_that_are_not_plain_are_remembered_too() -> None:

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import RouteMatch
 from portico.core.messages import RequestHead
-from portico.core.paths import readings, segments_of
+from portico.core.paths import folded, readings, segments_of
 from portico.proxy.routing.route import LocalRoute, Route
 from portico.proxy.routing.router import Router
 
@@ -23,12 +23,14 @@ _NOTHING: Final[dict[bytes, RouteMatch]] = {}
 class Matcher:
     """Finds matches with a router, and caches them: most requests are for a path requested before.
 
-    What depends on more than path, host and method is looked up every time.
+    What depends on more than path, host and method is looked up every time. `folded` is the same router with the paths
+    of its rules folded, if there are services that fold paths.
     """
 
-    def __init__(self, router: Routes) -> None:
+    def __init__(self, router: Routes, folded: Routes | None = None) -> None:
         self._router = router
         self._decoded = router.decoded()
+        self._folded = folded
         self._young: _Entries = {}
         self._old: _Entries = {}
         self._count = 0
@@ -36,9 +38,8 @@ class Matcher:
 
     def parts(self) -> Iterator[object]:
         """All objects that the matches are made of."""
-        yield from self._router.parts()
-        if self._decoded is not None:
-            yield from self._decoded.parts()
+        for router in (self._router, self._decoded, self._folded):
+            yield from router.parts() if router is not None else ()
 
     def find(self, request: RequestHead, path: bytes) -> RouteMatch | Answer:
         """The match of a request with this `path` in its target, or the answer where there is none.
@@ -63,7 +64,8 @@ class Matcher:
         route, depth = match
         reads_fields = self._router.reads_fields(segments)
         if isinstance(route, Route):
-            if b"%" in path or b"//" in path or b";" in path or b"\\" in path or self._decoded is not None:
+            is_plain = b"%" not in path and b"//" not in path and b";" not in path and b"\\" not in path
+            if not is_plain or route.case_insensitive or self._decoded is not None:
                 reads_fields = self._refuse_hidden(request, segments, route, depth) or reads_fields
             target = self._one(route.rewrite.apply(path, depth))
             is_bare = depth == len(segments) and route.at_prefix is not None
@@ -157,6 +159,8 @@ class Matcher:
         yield self._router, others
         if self._decoded is not None:
             yield self._decoded, {segments, *others}
+        if found.case_insensitive and self._folded is not None:
+            yield self._folded, {folded(reading) for reading in (segments, *others)}
 
 
 def _is_alike(segments: tuple[bytes, ...], one: Route, depth: int, other: Route | LocalRoute, taken: int) -> bool:

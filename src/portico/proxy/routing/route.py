@@ -89,6 +89,8 @@ class Route:
     """How requests for its bare prefix are handled, where not as all others."""
     encoded_slashes: bool = False
     """Whether `%2F` in its paths is no separator for its service either."""
+    case_insensitive: bool = False
+    """Whether case, and dots at the end of a segment, mean nothing to its service."""
 
 
 @dataclass(frozen=True, slots=True)

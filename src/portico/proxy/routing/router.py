@@ -6,14 +6,13 @@ path that matched, not on the number of routes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-from urllib.parse import unquote_to_bytes
 
 from portico.core.errors import MessageError
 from portico.core.messages import Fields
-from portico.core.paths import segments_of
+from portico.core.paths import decoded_segments, segments_of
 
 T = TypeVar("T")
 
@@ -85,10 +84,11 @@ def _insert(rules: list[Rule[T]], rule: Rule[T]) -> None:
 
 
 class Router(Generic[T]):
-    """Finds the target of a request among any number of rules."""
+    """Finds the target of a request among any number of rules, whose paths `read` cuts into segments."""
 
-    def __init__(self, rules: Iterable[Rule[T]] = ()) -> None:
+    def __init__(self, rules: Iterable[Rule[T]] = (), read: Callable[[bytes], Iterable[bytes]] = segments_of) -> None:
         self._root: _Node[T] = _Node()
+        self._read = read
         self._encoded: list[Rule[T]] = []
         self._reads_fields = False
         for rule in rules:
@@ -96,25 +96,17 @@ class Router(Generic[T]):
 
     def add(self, rule: Rule[T]) -> None:
         """Add a rule, before the first match."""
-        self._add(rule, segments_of(rule.path.encode()) if rule.path != "/" or rule.exact else ())
-        if "%" in rule.path:
-            self._encoded.append(rule)
-
-    def _add(self, rule: Rule[T], segments: Iterable[bytes]) -> None:
         node = self._root
-        for segment in segments:
+        for segment in self._read(rule.path.encode()) if rule.path != "/" or rule.exact else ():
             node = node.children.setdefault(segment, _Node())
         node.add(rule)
         self._reads_fields = self._reads_fields or bool(rule.headers)
+        if "%" in rule.path:
+            self._encoded.append(rule)
 
     def decoded(self) -> Router[T] | None:
         """The rules whose paths are written percent-encoded, by what they are once decoded; None without any."""
-        if not self._encoded:
-            return None
-        router: Router[T] = Router()
-        for rule in self._encoded:
-            router._add(rule, filter(None, unquote_to_bytes(rule.path).split(b"/")))
-        return router
+        return Router(self._encoded, decoded_segments) if self._encoded else None
 
     def parts(self) -> Iterator[object]:
         """All objects that it is made of."""
