@@ -148,8 +148,8 @@ class Matcher:
                     continue
                 raise MessageError(
                     "malformed_request",
-                    "encoded characters, parameters or empty segments that hide which route the path means: "
-                    "write it without those that its service may decode or drop",
+                    "encoded characters, parameters or empty segments that hide which route the path means; "
+                    "send it without them",
                 )
         return reads_fields
 
