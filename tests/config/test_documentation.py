@@ -47,10 +47,10 @@ def words_in_code() -> set[str]:
     return {word for span in re.findall(r"`([^`\n]+)`", prose) for word in re.findall(r"\w+", span)}
 
 
-def rows() -> dict[str, list[str]]:
-    """Every table row of the reference by the words of its first cell, as its other cells."""
+def rows(text: str = REFERENCE) -> dict[str, list[str]]:
+    """Every table row by the words of its first cell, as its other cells."""
     found: dict[str, list[str]] = {}
-    for line in REFERENCE.splitlines():
+    for line in text.splitlines():
         if line.startswith("| `"):
             first, *others = (cell.strip() for cell in line.strip("|").split(" | "))
             for word in re.findall(r"`(\w+)`", first):
@@ -76,7 +76,8 @@ def test_every_key_is_documented() -> None:
 
 @pytest.mark.parametrize(("reason", "status"), [*REASONS.items()])
 def test_every_reason_is_documented_with_its_status(reason: str, status: int) -> None:
-    assert rows()[reason][0] == str(status)
+    table = REFERENCE[REFERENCE.index("| `going_away` |") :].partition("\n\n")[0]
+    assert rows(table)[reason][0] == str(status)
 
 
 def test_every_variable_is_documented() -> None:

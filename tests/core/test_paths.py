@@ -152,3 +152,11 @@ def test_no_reading_has_a_way_up(path: str) -> None:
 )
 def test_split_target(target: bytes, path: bytes, query: bytes) -> None:
     assert split_target(target) == (path, query)
+
+
+def test_a_long_path_has_few_readings() -> None:
+    """All that services may do to it would take a worker tens of milliseconds."""
+    long = b"/" + b"x" * 5000
+    assert readings(segments_of(long + b"%20y")) == {(b"x" * 5000 + b" y",)}
+    with pytest.raises(MessageError, match="4096"):
+        readings(segments_of(long + b";y"))

@@ -34,7 +34,7 @@ def test_a_prefix_lasts_for_one_request(service: Service) -> None:
     assert "servers" not in call("GET", "/openapi.json").json()
 
 
-@pytest.mark.parametrize("prefix", ["", "/", "x", "//evil.example", "/a, /b", "/../a", "/<script>", "/a%0d", "/a'"])
+@pytest.mark.parametrize("prefix", ["", "/", "x", "//evil.example", "x, /b", "/../a", "/<script>", "/a%0d", "/a'"])
 def test_a_prefix_that_is_not_a_plain_path_is_ignored(service: Service, prefix: str) -> None:
     _, call = service
     document = call("GET", "/openapi.json", headers={"X-Forwarded-Prefix": prefix})

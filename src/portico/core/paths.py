@@ -79,6 +79,9 @@ def readings(segments: tuple[bytes, ...], encoded_slashes: bool = False) -> set[
     once = decode(path)
     texts = {path, once, decode(once) if b"%" in once else once}
     if any(_MEANS_MORE.search(text) for text in texts):
+        if len(path) > _LONGEST:
+            detail = f"a path of more than {_LONGEST} bytes with parameters, backslashes, or encoded ? # or line ends"
+            raise MessageError("malformed_request", detail)
         texts = {path}
         for read in (_without_parameters, decode, decode, _first_part, _with_slashes, _without_parameters, _trimmed):
             texts |= {read(text) for text in texts}
@@ -107,6 +110,8 @@ def folded_segments(path: bytes) -> tuple[bytes, ...]:
     return folded(decoded_segments(path))
 
 
+_LONGEST: Final = 4096
+"""Bytes of a path that may have dozens of readings: each costs as much time as the path is long."""
 _MEANS_MORE: Final = re.compile(rb"[;\\?#\0\t\r\n]|\s(?:/|$)")
 _ENCODED_SLASH: Final = re.compile(rb"%2[Ff]")
 _PARAMETER: Final = re.compile(rb";[^/]*")
