@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from portico.client import ServiceRegistry, register
+from portico.client import register
 from portico.client.announcement import Announcement
 from portico.client.lifespan import Registered
+from portico.client.registry import AsyncServiceRegistry, ServiceRegistry
 
 WELL = {"name": "orders", "url": "http://127.0.0.1:8001", "redis_url": "redis://127.0.0.1"}
+
+
+NO_TTLS = [0, 0.5, -1.0, 86_400.5, float("nan"), float("inf"), True, "10", None, timedelta(seconds=10)]
 
 
 async def app(*_: Any) -> None:
@@ -42,8 +47,11 @@ async def app(*_: Any) -> None:
         ({"url": "http://h\u00e9"}, "expected http://host:port"),
         ({"name": "a/b"}, "name: 'a/b' has to consist of letters"),
         ({"id": "a:b"}, "id: 'a:b' has to consist of letters"),
-        ({"weight": 0}, "weight: expected 1 to 1000"),
-        ({"ttl": 0}, "ttl: expected 1 second or more"),
+        ({"weight": 0}, "weight: expected a whole number, 1 to 1000, not 0"),
+        ({"weight": 1.5}, "weight: expected a whole number, 1 to 1000, not 1.5"),
+        ({"metadata": {"zone": 1}}, "metadata: expected up to 64 texts"),
+        ({"openapi": 5}, "openapi: expected a text"),
+        *(({"ttl": ttl}, "ttl: expected a number of seconds, 1 to 86400, not ") for ttl in NO_TTLS),
         ({"redis_url": None}, "hand in redis_url or gateway, or set REDIS_URL or PORTICO_ADMIN"),
         ({"gateway": "http://h:9000"}, "redis_url or gateway: one registry is enough"),
         ({"redis_url": "http://h"}, "expected redis://"),
@@ -68,6 +76,20 @@ def test_a_newline_at_the_end_of_a_variable_is_removed(monkeypatch: pytest.Monke
     register(app, name="orders")
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1\n")
     register(app, name="orders")
+
+
+@pytest.mark.parametrize("ttl", NO_TTLS)
+def test_no_registry_takes_what_is_no_time_to_live(ttl: Any) -> None:
+    for kind in (ServiceRegistry, AsyncServiceRegistry):
+        registry: Any = kind("redis://127.0.0.1:1")
+        for method, given in (registry.register, ("orders", "http://h:1")), (registry.heartbeat, ("orders",)):
+            with pytest.raises(ValueError, match="ttl: expected a number of seconds, 1 to 86400, not "):
+                _run(method(*given, ttl, id="a"))
+
+
+def _run(outcome: Any) -> None:
+    if asyncio.iscoroutine(outcome):
+        asyncio.run(outcome)
 
 
 def test_every_process_has_an_id_of_its_own() -> None:

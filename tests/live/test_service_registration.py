@@ -6,7 +6,11 @@ import signal
 import socket
 import threading
 from collections.abc import Mapping
+from typing import Any
 
+import pytest
+
+from portico.client.registry import ServiceRegistry
 from support.client import TIMEOUT, Wire, request
 from support.messages import Message
 from support.redis_servers import RedisServer
@@ -95,9 +99,8 @@ def test_every_worker_is_an_instance() -> None:
 
 def test_through_redis_that_loses_everything() -> None:
     with RedisServer() as redis:
-        gateway = {"gateway": {"redis_url": redis.url}, "services": {"orders": {"discover": "redis"}}}
         env = {"SERVICE_REGISTERS": "2", "REDIS_URL": redis.url}
-        with Gateway(gateway) as front, UvicornService(env, "registered_plain") as service:
+        with Gateway(gateway_of(redis)) as front, UvicornService(env, "registered_plain") as service:
             until(lambda: front.get("/api/orders/x").body == b"plain", "requests reach it")
             redis.ask("FLUSHALL")
             until(lambda: redis.ask("KEYS", "service:orders:*"), "it is there again")
@@ -106,6 +109,33 @@ def test_through_redis_that_loses_everything() -> None:
             assert redis.ask("KEYS", "service:orders:*") == []
             until(lambda: front.get("/api/orders/x").status == 503, "and requests do not any more")
             assert "Traceback" not in service.said()
+
+
+def test_a_time_to_live_is_any_number_of_seconds() -> None:
+    with RedisServer() as redis:
+        registry = ServiceRegistry(redis.url)
+        for ttl in (1, 10.0, 2.5, 1.0004):
+            for own_id in (None, "a"):
+                key = "service:orders" if own_id is None else "service:orders:a"
+                registry.register("orders", "http://127.0.0.1:1", ttl, id=own_id)
+                assert ttl * 1000 - 900 < redis.ask("PTTL", key) <= round(ttl * 1000)
+                redis.ask("PERSIST", key)
+                assert registry.heartbeat("orders", ttl, id=own_id)
+                assert ttl * 1000 - 900 < redis.ask("PTTL", key) <= round(ttl * 1000)
+        registry.register("orders", "http://127.0.0.1:1", 604_800)  # no gateway reads how long it lives
+        registry.close()
+
+
+@pytest.mark.parametrize("ttl", ["10.0", "1.5"])
+def test_a_service_with_a_fraction_of_a_second(ttl: str) -> None:
+    with RedisServer() as redis:
+        env = {"SERVICE_REGISTERS": ttl, "REDIS_URL": redis.url}
+        with Gateway(gateway_of(redis)) as front, UvicornService(env, "registered_plain"):
+            until(lambda: front.get("/api/orders/x").body == b"plain", "requests reach it")
+
+
+def gateway_of(redis: RedisServer) -> dict[str, Any]:
+    return {"gateway": {"redis_url": redis.url}, "services": {"orders": {"discover": "redis"}}}
 
 
 def test_leaving_costs_no_request() -> None:

@@ -37,7 +37,7 @@ app.add_middleware(BehindGateway)
 if os.environ.get("IDENTITY_KEYS"):
     trust_gateway(app, "orders")
 if os.environ.get("SERVICE_REGISTERS"):
-    register(app, name="orders", ttl=int(os.environ["SERVICE_REGISTERS"]), version="v7", metadata={"zone": "a"})
+    register(app, name="orders", ttl=float(os.environ["SERVICE_REGISTERS"]), version="v7", metadata={"zone": "a"})
 
 
 @app.get("/health")
@@ -118,4 +118,4 @@ async def plain(scope: Any, receive: Any, send: Any) -> None:
 
 
 if os.environ.get("SERVICE_REGISTERS"):
-    registered_plain = register(plain, name="orders", ttl=int(os.environ["SERVICE_REGISTERS"]))
+    registered_plain = register(plain, name="orders", ttl=float(os.environ["SERVICE_REGISTERS"]))

@@ -1,4 +1,4 @@
-"""A Valkey or Redis of one's own, on a free port, and a way there that can be made slow."""
+"""A Valkey or Redis of one's own, on a free port, and a way there that can be made slow, or lead elsewhere."""
 
 from __future__ import annotations
 
@@ -34,12 +34,15 @@ class RedisProcess(RedisServer):
 
 
 class SlowWay(LoopThread):
-    """A port that leads to another; what comes from there is held back for `delay` seconds."""
+    """A port that leads to another; what comes from there is held back for `delay` seconds.
+
+    With another `to`, connections lead there from then on; those that are open stay where they are.
+    """
 
     def __init__(self, port: int) -> None:
         super().__init__()
         self.delay = 0.0
-        self._to = port
+        self.to = port
 
     async def opening(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -50,7 +53,7 @@ class SlowWay(LoopThread):
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._to)
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.to)
         except OSError:
             writer.close()
             return

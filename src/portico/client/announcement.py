@@ -11,10 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from portico.client.registry_keys import check_url
+from portico.client.registry_keys import check_description, check_ttl, check_url
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_HEAVIEST: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Announcement:
 
     name: str
     url: str
-    ttl: int = 30
+    ttl: float = 30
     id: str | None = None
     weight: int = 1
     version: str | None = None
@@ -38,10 +37,8 @@ class Announcement:
             if value is not None and not _NAME.fullmatch(value):
                 raise ValueError(f"{what}: {value!r} has to consist of letters, digits, _ . - and begin with one")
         check_url(self.url)
-        if self.ttl < 1:
-            raise ValueError("ttl: expected 1 second or more")
-        if not 1 <= self.weight <= _HEAVIEST:
-            raise ValueError(f"weight: expected 1 to {_HEAVIEST}")
+        check_ttl(self.ttl)
+        check_description(self.weight, self.metadata, self.openapi)
 
     @property
     def address(self) -> tuple[str, int]:

@@ -39,7 +39,7 @@ def register(
     version: str | None = None,
     metadata: Mapping[str, str] | None = None,
     openapi: str | None = None,
-    ttl: int = 30,
+    ttl: float = 30,
     leave_time: float = 1.0,
 ) -> App | Registered:
     """Have `app` registered as an instance of the service `name` while it runs; returns the application to serve.

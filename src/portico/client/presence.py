@@ -16,7 +16,8 @@ from portico.net.redis.connection import reason
 logger: Final = logging.getLogger("portico.client")
 
 _FIRST_PAUSE: Final = 0.5
-"""Seconds until the next attempt after a failure; doubled each time, up to the interval of heartbeats."""
+_LONGEST_PAUSE: Final = 2.0
+"""Seconds until the next attempt after a failure: at first, and, since it doubles, at most."""
 _GOODBYE: Final = 3.0
 """Seconds that deregistering may take; after that it is up to the TTL."""
 _OPENING: Final = 3.0
@@ -116,7 +117,7 @@ class _Keeper:
             if not self._failures:
                 logger.warning("cannot register %s at %s: %s; retrying", name, where, reason(error))
             self._failures += 1
-            return min(_FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10), rhythm) * _jitter()
+            return min(_FIRST_PAUSE * 2.0 ** min(self._failures - 1, 10), _LONGEST_PAUSE, rhythm) * _jitter()
         self._failures = 0
         return rhythm * _jitter()
 

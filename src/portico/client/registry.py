@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from portico.client.registry_keys import CHANNEL, check_url, key_of, value_of
+from portico.client.registry_keys import (
+    CHANNEL,
+    MOST_SECONDS,
+    check_description,
+    check_ttl,
+    check_url,
+    key_of,
+    value_of,
+)
 from portico.net.redis.connection import connect, connect_sync, failures
 
 _TIMEOUT: Final = 5.0
@@ -27,21 +36,22 @@ class _Registrations:
     def __init__(self) -> None:
         self._known: dict[str, _Registration] = {}
 
-    def note(self, service: str, url: str, ttl: int, instance: str | None, said: Mapping[str, Any]) -> _Registration:
+    def note(self, service: str, url: str, ttl: float, instance: str | None, said: Mapping[str, Any]) -> _Registration:
         """Remember a registration. Raises ValueError for one that could not be read back."""
         if instance is None and any(value is not None for value in said.values()):
             raise ValueError("weight, version, metadata and openapi are kept of an instance with an id: give one")
-        _check_ttl(ttl)
+        _check_ttl(ttl, instance)
         check_url(url)
+        check_description(said["weight"], said["metadata"], said["openapi"])
         key = key_of(service, instance)
         given = {name: value for name, value in said.items() if value is not None}
         value = url if instance is None else value_of(url, ttl=ttl, **given)
         registration = self._known[key] = _Registration(key, value)
         return registration
 
-    def known(self, service: str, instance: str | None, ttl: int) -> tuple[str, _Registration | None]:
+    def known(self, service: str, instance: str | None, ttl: float) -> tuple[str, _Registration | None]:
         """The key, and what this process registered there."""
-        _check_ttl(ttl)
+        _check_ttl(ttl, instance)
         key = key_of(service, instance)
         return key, self._known.get(key)
 
@@ -52,9 +62,19 @@ class _Registrations:
         return key
 
 
-def _check_ttl(ttl: int) -> None:
-    if ttl < 1:
-        raise ValueError(f"a registration lives for a whole number of seconds, 1 or more, not {ttl}")
+def _check_ttl(ttl: float, instance: str | None) -> None:
+    """Only what has an id says its time to live, which gateways check."""
+    check_ttl(ttl, math.inf if instance is None else MOST_SECONDS)
+
+
+def _lifetime(ttl: float) -> dict[str, Any]:
+    """The option of SET."""
+    return {"ex": int(ttl)} if ttl == int(ttl) else {"px": round(ttl * 1000)}
+
+
+def _extend(redis: Any, key: str, ttl: float) -> Any:
+    """PEXPIRE for fractions of a second alone: an ACL may allow no more than EXPIRE."""
+    return redis.expire(key, int(ttl)) if ttl == int(ttl) else redis.pexpire(key, round(ttl * 1000))
 
 
 class ServiceRegistry:
@@ -62,8 +82,8 @@ class ServiceRegistry:
 
     Without an `id` a service has one instance; with one it may have many, each with a heartbeat of its own, and
     describe each: its `weight` (1 to 1000), its `version`, `metadata` as texts, and a hash of its OpenAPI document.
-    Names hold letters, digits, `_`, `.` and `-`. Every method may raise one of `redis_connection.failures()` where
-    Redis is down, and ValueError for invalid names and numbers.
+    Names hold letters, digits, `_`, `.` and `-`. Every method may raise what redis-py raises where Redis is down, and
+    ValueError for invalid names and numbers.
     """
 
     def __init__(self, redis_url: str, *, timeout: float = _TIMEOUT) -> None:
@@ -74,7 +94,7 @@ class ServiceRegistry:
         self,
         service_name: str,
         url: str,
-        ttl: int = 30,
+        ttl: float = 30,
         *,
         id: str | None = None,  # noqa: A002
         weight: int | None = None,
@@ -91,13 +111,13 @@ class ServiceRegistry:
         """The URL that was registered without an id; None where there is none."""
         return cast("str | None", self.redis.get(key_of(service_name)))
 
-    def heartbeat(self, service_name: str, ttl: int = 30, *, id: str | None = None) -> bool:  # noqa: A002
+    def heartbeat(self, service_name: str, ttl: float = 30, *, id: str | None = None) -> bool:  # noqa: A002
         """Stay registered for `ttl` seconds more. What Redis has lost meanwhile is registered again.
 
         False where this process has registered nothing.
         """
         key, registration = self._registrations.known(service_name, id, ttl)
-        if self.redis.expire(key, ttl):
+        if _extend(self.redis, key, ttl):
             return True
         if registration is None:
             return False
@@ -114,8 +134,8 @@ class ServiceRegistry:
         """Close the connections; what is registered stays until it expires."""
         self.redis.close()
 
-    def _write(self, registration: _Registration, ttl: int) -> None:
-        self.redis.set(registration.key, registration.value, ex=ttl)
+    def _write(self, registration: _Registration, ttl: float) -> None:
+        self.redis.set(registration.key, registration.value, **_lifetime(ttl))
         self._announce(f"+{registration.key}")
 
     def _announce(self, message: str) -> None:
@@ -137,7 +157,7 @@ class AsyncServiceRegistry:
         self,
         service_name: str,
         url: str,
-        ttl: int = 30,
+        ttl: float = 30,
         *,
         id: str | None = None,  # noqa: A002
         weight: int | None = None,
@@ -154,13 +174,13 @@ class AsyncServiceRegistry:
         """The URL that was registered without an id; None where there is none."""
         return cast("str | None", await self.redis.get(key_of(service_name)))
 
-    async def heartbeat(self, service_name: str, ttl: int = 30, *, id: str | None = None) -> bool:  # noqa: A002
+    async def heartbeat(self, service_name: str, ttl: float = 30, *, id: str | None = None) -> bool:  # noqa: A002
         """Stay registered for `ttl` seconds more. What Redis has lost meanwhile is registered again.
 
         False where this process has registered nothing.
         """
         key, registration = self._registrations.known(service_name, id, ttl)
-        if await self.redis.expire(key, ttl):
+        if await _extend(self.redis, key, ttl):
             return True
         if registration is None:
             return False
@@ -177,8 +197,8 @@ class AsyncServiceRegistry:
         """Close the connections; what is registered stays until it expires."""
         await self.redis.aclose()
 
-    async def _write(self, registration: _Registration, ttl: int) -> None:
-        await self.redis.set(registration.key, registration.value, ex=ttl)
+    async def _write(self, registration: _Registration, ttl: float) -> None:
+        await self.redis.set(registration.key, registration.value, **_lifetime(ttl))
         await self._announce(f"+{registration.key}")
 
     async def _announce(self, message: str) -> None:

@@ -7,6 +7,7 @@ a JSON object with `url` and, as far as wanted, `weight`, `version`, `metadata`,
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from ipaddress import AddressValueError, IPv6Address
@@ -14,6 +15,11 @@ from typing import Any, Final
 
 CHANNEL: Final = "portico:registry"
 """Where registrations are announced: `+KEY` is new or changed, `-KEY` is removed."""
+MOST_SECONDS: Final = 86_400
+"""The longest time to live that gateways accept of an instance with an id."""
+_HEAVIEST: Final = 1000
+_LONGEST_TEXT: Final = 1024
+_MOST_METADATA: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -56,6 +62,36 @@ def parts_of(key: str) -> tuple[str, str | None] | None:
     if kind != "service" or len(names) not in (1, 2) or not all(map(_NAME.fullmatch, names)):
         return None
     return names[0], names[1] if len(names) == 2 else None
+
+
+def check_ttl(ttl: float, most: float = MOST_SECONDS) -> None:
+    """Raises ValueError for what is no time to live in seconds."""
+    is_number = isinstance(ttl, (int, float)) and not isinstance(ttl, bool)
+    if not is_number or not 1 <= ttl <= most or not math.isfinite(ttl):
+        bound = "1 or more" if math.isinf(most) else f"1 to {most:g}"
+        raise ValueError(f"ttl: expected a number of seconds, {bound}, not {ttl!r}")
+
+
+def check_description(weight: int | None, metadata: Mapping[str, str] | None, openapi: str | None) -> None:
+    """Raises ValueError for what no gateway accepts of an instance."""
+    if weight is not None and (type(weight) is not int or not 1 <= weight <= _HEAVIEST):
+        raise ValueError(f"weight: expected a whole number, 1 to {_HEAVIEST}, not {weight!r}")
+    if metadata is not None and (
+        not isinstance(metadata, Mapping) or len(metadata) > _MOST_METADATA or not all(map(_is_text, _flat(metadata)))
+    ):
+        raise ValueError(
+            f"metadata: expected up to {_MOST_METADATA} texts by name, each of {_LONGEST_TEXT} characters at most"
+        )
+    if openapi is not None and not _is_text(openapi):
+        raise ValueError(f"openapi: expected a text of {_LONGEST_TEXT} characters at most")
+
+
+def _flat(metadata: Mapping[str, str]) -> list[str]:
+    return [*metadata, *metadata.values()]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST_TEXT
 
 
 def value_of(

@@ -72,17 +72,19 @@ def connect(
     """A client for asyncio; nothing is connected before its first command.
 
     Waiting for one of the `connections` (of each node in a Cluster), connecting, and each reply take `timeout` seconds
-    at most. Nothing is retried, except where a node left its Cluster: the caller knows what may be repeated.
+    at most. Nothing is retried, except once where a server did not run a command since another one serves now, or a
+    node left its Cluster: the caller knows what else may be repeated.
     With `decode` replies are text. A command may raise one of `failures()`. Close the client with `aclose()`.
     Raises ValueError as `check_url` does.
     """
     import redis.asyncio
+    from redis.asyncio import sentinel
     from redis.asyncio.cluster import ClusterNode
     from redis.asyncio.retry import Retry
 
     from portico.net.redis.sentinel import AsyncPool
 
-    half = _Half(redis.asyncio, ClusterNode, Retry, AsyncPool)
+    half = _Half(redis.asyncio, ClusterNode, Retry, sentinel, AsyncPool)
     return _client(half, _parse(url), timeout, connections, decode)  # type: ignore[no-any-return]
 
 
@@ -91,12 +93,13 @@ def connect_sync(
 ) -> redis.Redis | redis.RedisCluster:
     """The same for code that is not asynchronous; a Cluster's nodes are looked up now. Close it with `close()`."""
     import redis
+    from redis import sentinel
     from redis.cluster import ClusterNode
     from redis.retry import Retry
 
     from portico.net.redis.sentinel import SyncPool
 
-    half = _Half(redis, ClusterNode, Retry, SyncPool)
+    half = _Half(redis, ClusterNode, Retry, sentinel, SyncPool)
     return _client(half, _parse(url), timeout, connections, decode)  # type: ignore[no-any-return]
 
 
@@ -119,31 +122,43 @@ class _Half(NamedTuple):
     library: Any
     cluster_node: Any
     retry: Any
+    sentinel: Any
     sentinel_pool: Any
 
 
 def _client(half: _Half, address: _Address, timeout: float, size: int, decode: bool) -> Any:
     from redis.backoff import NoBackoff
 
+    from portico.net.redis.demoted import WrongServerError, dropping
+
     library = half.library
-    common = {**_common(address, timeout), "retry": half.retry(NoBackoff(), 0), "decode_responses": decode}
+    retry = half.retry(NoBackoff(), 1, supported_errors=(WrongServerError,))
+    common = {**_common(address, timeout), "retry": retry, "decode_responses": decode}
     if address.kind == "cluster":
         nodes = [half.cluster_node(host, port) for host, port in address.hosts]
         common |= {"retry": half.retry(NoBackoff(), 1), "max_connections": size, "ssl": address.tls}
         return library.RedisCluster(startup_nodes=nodes, **common)
+    connection = library.SSLConnection if address.tls else library.Connection
     if address.kind == "sentinel":
-        sentinels = library.Sentinel(address.hosts, sentinel_kwargs=_to_sentinels(address, common), **common)
-        own = {"max_connections": size, "timeout": timeout, "ssl": address.tls}
-        return sentinels.master_for(address.master, connection_pool_class=half.sentinel_pool, **own)
+        return _to_master(half, address, common, connection, size, timeout)
     if address.kind == "unix":
         connection = library.UnixDomainSocketConnection
         target: dict[str, Any] = {"path": address.path}
     else:
-        connection = library.SSLConnection if address.tls else library.Connection
         host, port = address.hosts[0]
         target = {"host": host, "port": port}
-    pool = library.BlockingConnectionPool(size, timeout, connection, **target, **common)
+    pool = library.BlockingConnectionPool(size, timeout, dropping(connection), **target, **common)
     return library.Redis.from_pool(pool)
+
+
+def _to_master(half: _Half, address: _Address, common: dict[str, Any], plain: Any, size: int, timeout: float) -> Any:
+    from portico.net.redis.sentinel import following
+
+    words = half.sentinel
+    managed = words.SentinelManagedSSLConnection if address.tls else words.SentinelManagedConnection
+    sentinels = half.library.Sentinel(address.hosts, sentinel_kwargs=_to_sentinels(address, common), **common)
+    own = {"max_connections": size, "timeout": timeout, "connection_class": following(managed, plain)}
+    return sentinels.master_for(address.master, connection_pool_class=half.sentinel_pool, **own)
 
 
 def _common(address: _Address, timeout: float) -> dict[str, Any]:

@@ -22,6 +22,8 @@ _INTERVAL: Final = 0.5
 """Seconds between two reads of all known keys."""
 _GAP: Final = 3.0
 """Seconds between two answers after which keys may have expired because the server did not receive heartbeats."""
+_SAME: Final = 1.0
+"""Seconds between two checks whether the subscription is at the server that is read."""
 _SETTLE: Final = 0.02
 """Seconds for which changes are gathered."""
 _BATCH: Final = 500
@@ -49,11 +51,16 @@ class RedisWatch:
         self._cursor: Any = 0
         self._answered = 0.0
         self._server = ""
+        self._servers = 0
+        """How many servers there were: the subscription may be at one that was."""
+        self._is_replica = False
+        """Whether the server is one: it takes no registrations, and what it does not have may be elsewhere."""
+        self._is_cluster = hasattr(self._redis, "get_primaries")
         self._told_of_events = True
         self.first_look = asyncio.Event()
         """Set after the first attempt."""
         self._tasks = [endless(self._look_regularly(), "looks at the registry in Redis")]
-        if not hasattr(self._redis, "get_primaries"):  # a Cluster would need a subscription per node; polling does
+        if not self._is_cluster:  # a Cluster would need a subscription per node; polling does
             self._tasks.append(endless(self._hear_regularly(), "news of the registry in Redis"))
 
     async def close(self) -> None:
@@ -108,7 +115,7 @@ class RedisWatch:
                     if time.monotonic() >= due:
                         due = time.monotonic() + _INTERVAL
                         await self._look()
-                    elif self._registry.up:
+                    elif self._registry.up or self._is_replica:
                         await self._look_at_news()
                 self._note_answer()
             except failures() as error:
@@ -141,25 +148,37 @@ class RedisWatch:
             await self._read(list(news), news)
 
     async def _look_at_server(self) -> None:
-        """Check whether it is the same server as before, and was reachable all the time."""
-        server = ""
-        with suppress(*_refusals()):  # INFO may be forbidden, and in a Cluster there are many
-            info = await self._redis.info("server")
-            server = str(info.get("run_id", "")) if isinstance(info, dict) else ""
-        if (server and self._server and server != self._server) or (
-            self._answered and time.monotonic() - self._answered > _GAP
-        ):
+        """Check whether it is the same server as before, and no replica, and was reachable all the time."""
+        server, self._is_replica = await self._ask_server()
+        if self._is_replica:  # demoted: the master may be at the same address by now
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            server, self._is_replica = await self._ask_server()
+        is_another = bool(server and self._server and server != self._server)
+        if is_another:
+            self._servers += 1
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+        if is_another or self._is_replica or (self._answered and time.monotonic() - self._answered > _GAP):
             self._registry.new_life()
         self._server = server or self._server
 
+    async def _ask_server(self) -> tuple[str, bool]:
+        """What tells it from other servers, and whether it is a replica."""
+        if self._is_cluster:  # there are many
+            return "", False
+        try:
+            about, replication = await self._redis.info("server"), await self._redis.info("replication")
+        except _refusals():  # INFO may be forbidden
+            return "", False
+        return str(about.get("run_id", "")), replication.get("role") == "slave"
+
     def _note_answer(self) -> None:
         self._answered = time.monotonic()
-        self._registry.set_up(True)
+        self._registry.set_up(not self._is_replica, "it is a replica, which takes no registrations")
 
     async def _scan(self) -> dict[str, None]:
         """Some of the keys that may be registrations; successive polls cover all keys."""
         found: dict[str, None] = {}
-        if hasattr(self._redis, "get_primaries"):  # a Cluster, whose nodes have a cursor each
+        if self._is_cluster:  # whose nodes have a cursor each
             async for key in self._redis.scan_iter(match="service:*", count=_SCAN_COUNT):
                 self._come_upon(found, key)
                 if len(found) >= _MOST_KEYS:
@@ -223,6 +242,7 @@ class RedisWatch:
 
     async def _hear(self) -> None:
         """Receive changes of keys as the server reports them, and what services announce, which needs no setting."""
+        servers = self._servers
         pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
         try:
             with suppress(*_refusals()):  # an ACL may allow none, or not all channels
@@ -231,8 +251,8 @@ class RedisWatch:
                 await pubsub.psubscribe(_EVENTS)
             await self._have_events_sent()
             self._woken.set()
-            while True:
-                message = await pubsub.get_message(timeout=30.0)
+            while self._servers == servers:
+                message = await pubsub.get_message(timeout=_SAME)
                 if message is not None:
                     self._heed(message)
         finally:

@@ -1,0 +1,84 @@
+"""Another Redis takes over behind the address that stays: open connections are to the one that was demoted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from support.client import ask
+from support.fleet import Fleet
+from support.redis_process import SlowWay
+from support.redis_servers import RedisServer
+from support.service import UvicornService
+from support.world import Gateway, until
+
+_WITHIN = 3.0
+"""Seconds within which everybody has to be with the new server."""
+
+
+@contextmanager
+def master_and_replica() -> Iterator[tuple[RedisServer, RedisServer]]:
+    options: dict[str, Any] = {"repl_diskless_sync": "yes", "repl_diskless_sync_delay": "0"}
+    with RedisServer(**options) as master, RedisServer(**options) as replica:
+        replica.ask("REPLICAOF", "127.0.0.1", master.port)
+        until(lambda: replica.ask("INFO", "replication")["master_link_status"] == "up", "the replica follows")
+        yield master, replica
+
+
+def demote(old: RedisServer, new: RedisServer) -> None:
+    new.ask("REPLICAOF", "NO", "ONE")
+    old.ask("REPLICAOF", "127.0.0.1", new.port)
+
+
+def config(url: str) -> dict[str, object]:
+    return {"gateway": {"redis_url": url}, "services": {"orders": {"discover": "redis", "health_check": False}}}
+
+
+def put(gateway: Gateway, name: str, url: str) -> int:
+    body = json.dumps({"url": url}).encode()
+    return ask(gateway.admin_port, "PUT", f"/admin/registry/orders/{name}", "Host: localhost", body=body).status
+
+
+def is_up(gateway: Gateway) -> bool:
+    return b"gateway_registry_up 1" in gateway.get("/metrics").body
+
+
+def test_a_failover_behind_a_stable_address_costs_no_request_and_no_registration() -> None:
+    with master_and_replica() as (old, new), SlowWay(old.port) as way, Fleet() as fleet:
+        url = f"redis://127.0.0.1:{way.port}"
+        env = {"SERVICE_REGISTERS": "3", "REDIS_URL": url}
+        with Gateway(config(url)) as gateway, UvicornService(env, "registered_plain") as service:
+            until(lambda: gateway.get("/api/orders/x").status == 200, "requests reach it")
+            fleet.load([gateway.port], "/api/orders/x")
+            demote(old, new)
+            old.ask("REPLICAOF", "127.0.0.1", 1)  # it hears nothing of the new one
+            new.ask("FLUSHALL")
+            way.to = new.port
+            assert put(gateway, "other", service.url) == 201, "the first attempt counts"
+            until(lambda: len(new.ask("KEYS", "service:orders:*")) == 2, "both are there", _WITHIN)
+            until(lambda: is_up(gateway), timeout=_WITHIN)
+            until(lambda: len(new.ask("PUBSUB", "CHANNELS")) == 1, "the gateway listens there")
+            until(lambda: old.ask("CLIENT", "LIST").count("\n") == 2, "the old one has its own client alone")
+            assert set(fleet.settle()) == {"200"}
+            assert "cannot register" not in service.said()
+
+
+def test_a_replica_takes_nobody_out_and_counts_as_away() -> None:
+    with master_and_replica() as (old, new), SlowWay(old.port) as way:
+        url = f"redis://127.0.0.1:{way.port}"
+        with Gateway(config(url)) as gateway, UvicornService() as service:
+            assert put(gateway, "a", service.url) == 201
+            until(lambda: gateway.get("/api/orders/health").status == 200, "requests reach it")
+            demote(old, new)
+            until(lambda: not is_up(gateway), "nobody can register there")
+            assert put(gateway, "b", service.url) == 503
+            new.ask("FLUSHALL")  # and so does its replica
+            until(
+                lambda: any(event["event"].startswith("Redis has lost") for event in gateway.events()), "it is noticed"
+            )
+            assert gateway.get("/api/orders/health").status == 200
+            way.to = new.port
+            until(lambda: is_up(gateway), timeout=_WITHIN)
+            assert put(gateway, "b", service.url) == 201
