@@ -12,10 +12,11 @@ import pytest
 import redis.asyncio
 import uvloop
 
+from portico.client.registry import AsyncServiceRegistry
 from portico.net.redis.connection import connect, connect_sync, failures
 from portico.net.redis.probe import unreachable
 from support.authority import Authority
-from support.redis_servers import RedisServer, cluster, free_port, program_with_tls, watched_pair
+from support.redis_servers import RedisServer, cluster, fail_over, free_port, program_with_tls, watched_pair
 
 PASSWORD = "p@ss/w:rd"  # every character that means something in a URL
 
@@ -104,6 +105,34 @@ def test_a_failover_of_sentinels_is_followed() -> None:
         uvloop.run(scenario())
         assert replica.ask("GET", "after") == "2"
         round_trip(url)
+
+
+def test_a_master_that_was_replaced_is_left_before_it_hears_of_it() -> None:
+    """Sentinels tell a deposed master about ten seconds later: until then it takes writes, which are lost."""
+    with watched_pair("pw") as (_, replica, sentinel):
+        url = f"redis+sentinel://:pw@127.0.0.1:{sentinel.port}/main"
+
+        async def scenario() -> None:
+            client, sync = connect(url, timeout=5), connect_sync(url, timeout=5)
+            registry = AsyncServiceRegistry(url)
+            try:
+                await client.set("before", "1")
+                sync.set("before", "1")
+                await registry.register("orders", "http://127.0.0.1:8001", ttl=60)
+                assert await client.wait(1, 5000) == 1
+                fail_over(sentinel, replica)
+                await asyncio.sleep(1.1)  # for so long they may take the old one for the master
+                await client.set("after", "2")
+                sync.set("after, too", "2")
+                assert await registry.heartbeat("orders", ttl=90)
+            finally:
+                await client.aclose()
+                sync.close()
+                await registry.close()
+
+        uvloop.run(scenario())
+        assert replica.ask("MGET", "after", "after, too") == ["2", "2"]
+        assert replica.ask("TTL", "service:orders") > 60
 
 
 def test_a_cluster() -> None:

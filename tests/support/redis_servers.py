@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from portico.net.redis.connection import connect_sync
 from portico.net.redis.server import find_server
 
@@ -102,6 +104,22 @@ def watched_pair(password: str) -> Iterator[tuple[RedisServer, RedisServer, Redi
             sentinel.ask("SENTINEL", "SET", "main", "auth-pass", password, *timeout)
             until(lambda: len(sentinel.ask("SENTINEL", "REPLICAS", "main")) == 1, "the Sentinel knows the replica")
             yield master, replica, sentinel
+
+
+def fail_over(sentinel: RedisServer, replica: RedisServer) -> None:
+    """Have the Sentinel put the replica in the place of its master, which takes writes for some ten seconds more."""
+
+    def is_begun() -> bool:
+        with contextlib.suppress(ResponseError):  # it waits until it has looked at the replica
+            sentinel.ask("SENTINEL", "FAILOVER", "main")
+            return True
+        return False
+
+    def is_over() -> bool:
+        return int(sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main")[1]) == replica.port
+
+    until(is_begun, "the failover begins")
+    until(is_over, "the Sentinel names the new master")
 
 
 def program_with_tls() -> Path | None:
