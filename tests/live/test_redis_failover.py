@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import uvloop
+
+from portico.net.redis.connection import connect
+from portico.policies.counters.redis_link import RedisLink, argument
+from portico.policies.counters.shared_limits import SharedLimits
 from support.client import ask
 from support.fleet import Fleet
 from support.redis_process import SlowWay
-from support.redis_servers import RedisServer
+from support.redis_servers import RedisServer, fail_over, watched_pair
 from support.service import UvicornService
 from support.world import Gateway, until
 
@@ -63,6 +69,44 @@ def test_a_failover_behind_a_stable_address_costs_no_request_and_no_registration
             until(lambda: old.ask("CLIENT", "LIST").count("\n") == 2, "the old one has its own client alone")
             assert set(fleet.settle()) == {"200"}
             assert "cannot register" not in service.said()
+
+
+def test_limits_are_counted_by_the_master_that_sentinels_name() -> None:
+    """The deposed one goes on taking commands: what it counted would be lost."""
+
+    async def scenario(url: str, sentinel: RedisServer, replica: RedisServer) -> None:
+        client = connect(url, timeout=2)
+        limits = SharedLimits(RedisLink(client), 1.0, {}, asyncio.get_running_loop())
+        await limits.start()
+        try:
+            assert limits.is_up
+            await asyncio.to_thread(fail_over, sentinel, replica)
+            async with asyncio.timeout(_WITHIN):
+                while not replica.ask("KEYS", "portico:limit:here"):
+                    await asyncio.sleep(0.05)
+                    if limits.is_up:
+                        limits.ask(_Question())
+        finally:
+            limits.close()
+            await client.aclose()
+
+    with watched_pair("pw") as (_, replica, sentinel):
+        url = f"redis+sentinel://:pw@127.0.0.1:1,127.0.0.1:{sentinel.port}/main"  # the first of them is away
+        uvloop.run(scenario(url, sentinel, replica))
+
+
+class _Question:
+    """What one request asks."""
+
+    def __init__(self) -> None:
+        self.keys = [argument(b"portico:limit:here")]
+        self.arguments = [b"".join(map(argument, (b"1000000", b"9", b".")))]
+
+    def answered(self, left: list[int], clock: float) -> None: ...
+
+    def unanswered(self) -> None: ...
+
+    def faulted(self) -> None: ...
 
 
 def test_a_replica_takes_nobody_out_and_counts_as_away() -> None:

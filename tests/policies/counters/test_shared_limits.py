@@ -36,6 +36,9 @@ class Link:
     def close(self) -> None:
         self.is_open = False
 
+    def work(self) -> list[Any]:
+        return []
+
 
 class Question:
     def __init__(self, name: str, keys: int = 1) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from portico.core.tasks import background
@@ -40,6 +40,9 @@ class ClusterLink:
 
     def run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
         background(self._run(keys, arguments, done), "a question to a Redis Cluster")
+
+    def work(self) -> Sequence[Coroutine[Any, Any, None]]:
+        return []
 
     def close(self) -> None:
         if self._is_open:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final, Protocol, TypeAlias
 
 from portico.core.faults import FAULTS
+from portico.policies.counters.master_watch import Address, MasterWatch
 
 logger: Final = logging.getLogger("portico.limits")
 
@@ -24,6 +25,7 @@ SCRIPT: Final = files(__package__).joinpath("limits.lua").read_bytes()
 NAME: Final = sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
 """The digest that EVALSHA takes."""
 
+_REPLACED: Final = "Sentinels name another master"
 _BY_NAME: Final = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % NAME
 _WHOLE: Final = b"$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (len(SCRIPT), SCRIPT)
 
@@ -55,6 +57,9 @@ class Link(Protocol):
     def close(self) -> None:
         """Close the connection; no callback is called."""
 
+    def work(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """What has to go on for as long as the link is in use, until it is cancelled."""
+
 
 class RedisLink(asyncio.Protocol):
     """A `Link` to one server; `client` is a `redis.asyncio.Redis`."""
@@ -65,6 +70,10 @@ class RedisLink(asyncio.Protocol):
         self._writer: Any = None
         self._reader: Any = None
         self._calls: deque[Done] = deque()
+        self._server: Address | None = None
+        """The one that the connection is to, where Sentinels named it."""
+        self._named: Address | None = None
+        """The master that they named while a connection was being made."""
 
     @property
     def is_open(self) -> bool:
@@ -74,11 +83,16 @@ class RedisLink(asyncio.Protocol):
         import hiredis
 
         pool = self._client.connection_pool
+        self._named = None
         connection = await pool.get_connection()
+        self._server = getattr(pool, "master_address", None)
         self._writer, connection._writer, connection._reader = connection._writer, None, None  # ours from here on
         await pool.release(connection)
         self._reader = hiredis.Reader()
         self._writer.transport.set_protocol(self)
+        if self._named not in (None, self._server):
+            self.close()
+            raise ConnectionError(_REPLACED)
 
     def run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
         def told(reply: list[int] | Exception) -> None:
@@ -94,6 +108,13 @@ class RedisLink(asyncio.Protocol):
         self._calls.clear()
         if writer is not None:
             writer.transport.abort()
+
+    def work(self) -> Sequence[Coroutine[Any, Any, None]]:
+        pool = self._client.connection_pool
+        if not hasattr(pool, "sentinel_manager"):
+            return []
+        watch = MasterWatch(pool.sentinel_manager, pool.service_name, self._follow)
+        return [watch.follow(sentinel) for sentinel in watch.sentinels]
 
     def data_received(self, data: bytes) -> None:
         reader, calls = self._reader, self._calls
@@ -123,6 +144,12 @@ class RedisLink(asyncio.Protocol):
             head = b"*%d\r\n%b$%d\r\n%b\r\n" % (3 + 4 * len(keys), start, len(count), count)
             self._calls.append(done)
             self._writer.transport.write(b"".join((head, *keys, *arguments)))
+
+    def _follow(self, master: Address) -> None:
+        """Leave a server that is no master any more: what it counts is lost."""
+        self._named = master
+        if self._writer is not None and master != self._server:
+            self._break(ConnectionError(_REPLACED))
 
     def _break(self, error: Exception) -> None:
         self.close()

@@ -99,7 +99,7 @@ class SharedLimits:
         self._stirred = asyncio.Event()
         """Set when there is a reason to check Redis at once."""
         self._tried = asyncio.Event()
-        self._tending: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         link.lost = self._lost
 
     # ---- sending questions
@@ -236,7 +236,7 @@ class SharedLimits:
 
     async def start(self) -> None:
         """Connect, and keep the connection up from now on; does not wait long for the first."""
-        self._tending = endless(self._tend(), "the connection to Redis")
+        self._tasks = [endless(work, "the connection to Redis") for work in (self._tend(), *self._link.work())]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CONNECT_TIMEOUT):
                 await self._tried.wait()
@@ -254,8 +254,8 @@ class SharedLimits:
 
     def close(self) -> None:
         """Close the connection to Redis."""
-        if self._tending is not None:
-            self._tending.cancel()
+        for task in self._tasks:
+            task.cancel()
         self._link.close()
         self._release()
 
