@@ -69,10 +69,10 @@ class RedisServer(Process):
 
 
 @contextlib.contextmanager
-def cluster() -> Iterator[list[RedisServer]]:
-    """Three masters that share the slots."""
+def cluster(**options: Any) -> Iterator[list[RedisServer]]:
+    """Three masters that share the slots; each with these options."""
     with contextlib.ExitStack() as stack:
-        nodes = [stack.enter_context(RedisServer(cluster_enabled="yes")) for _ in range(3)]
+        nodes = [stack.enter_context(RedisServer(cluster_enabled="yes", **options)) for _ in range(3)]
         bounds = (0, 5461, 10923, 16384)
         for place, node in enumerate(nodes):
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", place + 1)

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from portico.policies.counters import shared_limits as shared_limits_module
-from portico.policies.counters.redis_link import Done
+from portico.policies.counters.redis_link import Done, K
 from portico.policies.counters.shared_limits import SharedLimits
 
 
 class Link:
     """Keeps calls until the test answers them."""
+
+    is_divided = False
 
     def __init__(self) -> None:
         self.lost: Callable[[Exception], None] = lambda _: None
@@ -35,6 +37,9 @@ class Link:
 
     def close(self) -> None:
         self.is_open = False
+
+    def parts(self, questions: list[K]) -> list[list[K]]:
+        return [questions]
 
     def work(self) -> list[Any]:
         return []

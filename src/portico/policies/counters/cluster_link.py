@@ -5,92 +5,199 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from portico.core.tasks import background
-from portico.net.redis.connection import failures
-from portico.policies.counters.redis_link import NAME, SCRIPT, Done
+from portico.net.redis.connection import failures, reason
+from portico.policies.counters.redis_link import NAME, SCRIPT, Done, K
 
 logger: Final = logging.getLogger("portico.limits")
 
 CONNECTIONS: Final = 8
 """To each node; redis-py does not wait for one that is in use, so no more calls than that are under way."""
+_TIMEOUT: Final = 0.5
+"""Seconds after which a node does not answer."""
+_FIND: Final = 5.0
+"""Seconds within which any node has to say which nodes there are."""
+_PAUSES: Final = (0.1, 2.0)
+"""Seconds for which a node that failed is not asked: at first, and at most; it doubles each time."""
+
+
+@dataclass(slots=True)
+class _Node:
+    """What is known of a node. `pause` is its backoff, 0 where it serves, and `due` when it is asked again."""
+
+    calls: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONNECTIONS))
+    pause: float = 0.0
+    due: float = 0.0
 
 
 class ClusterLink:
     """A `Link` to a Cluster; `client` is a `redis.asyncio.RedisCluster` that has so many `CONNECTIONS`.
 
-    A call costs a task for every slot, and where one of the nodes fails it fails as a whole.
+    A call costs a task, and is for one slot. Where it fails others go on: one slot may be moving to another node, and
+    one node may be down. The link is lost where no node answers.
     """
+
+    is_divided = True
 
     def __init__(self, client: Any) -> None:
         self.lost: Callable[[Exception], None] = lambda _: None
         self._client = client
         self._is_open = False
-        self._places = asyncio.Semaphore(CONNECTIONS)
+        self._nodes: dict[str, _Node] = {}
+        self._finding: asyncio.Task[None] | None = None
 
     @property
     def is_open(self) -> bool:
         return self._is_open
 
+    def parts(self, questions: list[K]) -> Collection[list[K]]:
+        slots: dict[int, list[K]] = {}
+        for question in questions:
+            slots.setdefault(self._client.keyslot(_values(question.keys[0])[0]), []).append(question)
+        return slots.values()
+
     async def open(self) -> None:
         await self._client.initialize()
+        self._nodes.clear()
         self._is_open = True
 
     def run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
-        background(self._run(keys, arguments, done), "a question to a Redis Cluster")
-
-    def work(self) -> Sequence[Coroutine[Any, Any, None]]:
-        return []
+        names = [_values(key)[0] for key in keys]
+        try:
+            target = self._client.nodes_manager.get_node_from_slot(self._client.keyslot(names[0]))
+        except failures() as error:  # no node has this slot
+            self._find_nodes()
+            done(error)
+            return
+        node, now = self._nodes.setdefault(target.name, _Node()), asyncio.get_running_loop().time()
+        if node.pause:
+            if now < node.due:
+                done(ConnectionError(f"{target.name} does not serve"))
+                return
+            node.due = now + _TIMEOUT  # this call is the one that tries
+        arguments = (*names, *_values(b"".join(arguments)))
+        background(self._run(target, node, [len(names), *arguments], done), "a question to a Redis Cluster")
 
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
             background(self._close(), "closing connections to a Redis Cluster")
 
+    def work(self) -> Sequence[Coroutine[Any, Any, None]]:
+        return []
+
     async def _close(self) -> None:
         with contextlib.suppress(*failures()):
             await self._client.aclose()
 
-    async def _run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
+    # ---- calls
+
+    async def _run(self, target: Any, node: _Node, operands: list[Any], done: Done) -> None:
         outcome: list[int] | Exception
         try:
-            outcome = await self._outcome(keys, arguments)
+            async with node.calls, asyncio.timeout(_TIMEOUT):
+                outcome = await self._call(target, operands)
+            node.pause = 0.0
         except Exception as error:
-            logger.exception("a Redis Cluster could not be asked")
             outcome = error
+            self._note(target, node, error)
         done(outcome)
 
-    async def _outcome(self, keys: Sequence[bytes], arguments: Sequence[bytes]) -> list[int] | Exception:
-        slots: dict[int, list[int]] = {}
-        names = [_values(key)[0] for key in keys]
-        for place, name in enumerate(names):
-            slots.setdefault(self._client.keyslot(name), []).append(place)
-        calls = [
-            self._call([names[place] for place in places], _values(b"".join(arguments[place] for place in places)))
-            for places in slots.values()
-        ]
-        replies = await asyncio.gather(*calls, return_exceptions=True)
-        whole = [0] * (len(keys) + 1)
-        for places, reply in zip(slots.values(), replies, strict=True):
-            if isinstance(reply, BaseException):
-                return reply if isinstance(reply, Exception) else ConnectionError(str(reply))
-            whole[0] = reply[0]
-            for place, left in zip(places, reply[1:], strict=True):
-                whole[place + 1] = left
-        return whole
-
-    async def _call(self, keys: list[bytes], arguments: list[bytes]) -> list[int]:
+    async def _call(self, target: Any, operands: list[Any]) -> list[int]:
         from redis.exceptions import NoScriptError
 
-        ask = self._client.execute_command
-        async with self._places:
+        try:
+            return await self._ask(target, "EVALSHA", NAME, *operands)
+        except NoScriptError:  # it was not run: nothing is taken twice
+            return await self._ask(target, "EVAL", SCRIPT, *operands)
+
+    async def _ask(self, target: Any, *command: Any) -> list[int]:
+        """Ask the node, or the one that it names."""
+        from redis.exceptions import AskError, MovedError
+        from redis.exceptions import ConnectionError as BrokenError
+
+        nodes = self._client.nodes_manager
+        reply: list[int]
+        try:
             try:
-                reply: list[int] = await ask("EVALSHA", NAME, len(keys), *keys, *arguments)
-            except NoScriptError:  # it was not run: nothing is taken twice
-                reply = await ask("EVAL", SCRIPT, len(keys), *keys, *arguments)
+                reply = await target.execute_command(*command)
+            except BrokenError:  # the server may have closed connections that were idle
+                await target.disconnect_free_connections()
+                reply = await target.execute_command(*command)
+        except MovedError as error:
+            await nodes.move_slot(error)
+            reply = await nodes.get_node_from_slot(error.slot_id).execute_command(*command)
+        except AskError as error:
+            reply = await _asking(self._node_at(error.host, error.port), command)
         return reply
+
+    def _node_at(self, host: str, port: int) -> Any:
+        """One that redis-py may not know: without slots of its own yet."""
+        from redis.asyncio.cluster import ClusterNode
+
+        nodes = self._client.nodes_manager
+        known = nodes.get_node(host=host, port=port)
+        if known is None:
+            known = ClusterNode(host, port, "primary", **nodes.connection_kwargs)
+            nodes.nodes_cache[known.name] = known
+        return known
+
+    # ---- nodes that fail
+
+    def _note(self, target: Any, node: _Node, error: Exception) -> None:
+        """Ask no node that is down or hangs for a while. What it refuses is about the slot, and no reason to."""
+        from redis.exceptions import ClusterDownError, MaxConnectionsError, ResponseError
+
+        if not isinstance(error, failures()):
+            logger.error("a Redis Cluster could not be asked", exc_info=error)
+        if isinstance(error, MaxConnectionsError) or (
+            isinstance(error, ResponseError) and not isinstance(error, ClusterDownError)
+        ):
+            return
+        if not node.pause:
+            extra = {"node": target.name, "reason": reason(error)}
+            logger.warning("a node of the Redis Cluster does not serve limits", extra=extra)
+        first, longest = _PAUSES
+        node.pause = min(2 * node.pause, longest) or first
+        node.due = asyncio.get_running_loop().time() + node.pause
+        self._find_nodes(target.name)
+
+    def _find_nodes(self, failed: str | None = None) -> None:
+        if self._finding is None or self._finding.done():
+            self._finding = background(self._find(failed), "the nodes of a Redis Cluster")
+
+    async def _find(self, failed: str | None) -> None:
+        """Another node may have taken over. Where no node says which there are, none is there."""
+        try:
+            async with asyncio.timeout(_FIND):
+                await self._client.nodes_manager.initialize(last_failed_node_name=failed)
+        except failures() as error:
+            self._lose(error)
+        else:
+            nodes = [self._nodes.get(node.name) for node in self._client.get_primaries()]
+            if all(node is not None and node.pause for node in nodes):
+                self._lose(ConnectionError("no node serves"))
+
+    def _lose(self, error: Exception) -> None:
+        if self._is_open:
+            self.close()
+            self.lost(error)
+
+
+async def _asking(target: Any, command: Sequence[Any]) -> list[int]:
+    """On one connection: ASKING holds for the next command alone, and redis-py would send that on another one."""
+    from redis.asyncio.cluster import PipelineCommand
+
+    both = [PipelineCommand(0, "ASKING"), PipelineCommand(1, *command)]
+    await target.execute_pipeline(both)
+    result: list[int] | Exception = both[1].result
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def _values(bulk_strings: bytes) -> list[bytes]:

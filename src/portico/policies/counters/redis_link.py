@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from portico.core.faults import FAULTS
 from portico.policies.counters.master_watch import Address, MasterWatch
@@ -38,15 +38,30 @@ def argument(value: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
+class Keyed(Protocol):
+    """What is asked about some keys, which are of one slot in a Cluster."""
+
+    keys: list[bytes]
+    """Bulk strings."""
+
+
+K = TypeVar("K", bound=Keyed)
+
+
 class Link(Protocol):
     """A way to run the script."""
 
+    is_divided: bool
+    """Whether a call that fails says nothing of others: there are several servers."""
     lost: Callable[[Exception], None]
     """Called when the connection breaks, with the reason."""
 
     @property
     def is_open(self) -> bool:
         """Whether there is a connection."""
+
+    def parts(self, questions: list[K]) -> Collection[list[K]]:
+        """The questions, as they may go in one call."""
 
     async def open(self) -> None:
         """Connect. Raises what redis-py does, OSError or TimeoutError."""
@@ -64,6 +79,8 @@ class Link(Protocol):
 class RedisLink(asyncio.Protocol):
     """A `Link` to one server; `client` is a `redis.asyncio.Redis`."""
 
+    is_divided = False
+
     def __init__(self, client: Any) -> None:
         self.lost: Callable[[Exception], None] = lambda _: None
         self._client = client
@@ -78,6 +95,9 @@ class RedisLink(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         return self._writer is not None
+
+    def parts(self, questions: list[K]) -> Collection[list[K]]:
+        return (questions,)
 
     async def open(self) -> None:
         import hiredis

@@ -124,8 +124,9 @@ class SharedLimits:
 
     def _send(self) -> None:
         gathered, self._gathered = self._gathered, []
-        for start in range(0, len(gathered), _MOST_IN_A_CALL):
-            self._call(gathered[start : start + _MOST_IN_A_CALL])
+        for questions in self._link.parts(gathered):
+            for start in range(0, len(questions), _MOST_IN_A_CALL):
+                self._call(questions[start : start + _MOST_IN_A_CALL])
 
     def _call(self, questions: list[Question]) -> None:
         if not self.is_up:  # since they asked
@@ -147,6 +148,9 @@ class SharedLimits:
     def _answered(self, call: _Call, reply: list[int] | Exception) -> None:
         if call.is_over:
             self._received()
+            return
+        if isinstance(reply, Exception) and self._link.is_divided:
+            self._give_up(call)
             return
         if isinstance(reply, Exception):
             self._link.close()  # another server may have taken over: the next connection finds it
@@ -188,9 +192,12 @@ class SharedLimits:
         sent = call.due - self.timeout
         if self._late_since is None:
             self._late_since = sent
-        if now - self._late_since >= max(_LATE_FOR, 5 * self.timeout):
+        if now - self._late_since >= max(_LATE_FOR, 5 * self.timeout) and not self._link.is_divided:
             self._fail(f"no answer within {self.timeout * 1000:g} ms")
             return
+        self._give_up(call)
+
+    def _give_up(self, call: _Call) -> None:
         self._calls.remove(call)
         call.is_over = True
         _go_on_without(call.questions)
@@ -311,7 +318,7 @@ class SharedLimits:
                     await self._link.open()
         except Exception as error:  # OSError, TimeoutError, and what redis-py raises
             return f"no connection: {reason(error)}"
-        return await self._probe()
+        return "" if self._link.is_divided else await self._probe()
 
     async def _probe(self) -> str:
         answer: asyncio.Future[str] = self._loop.create_future()
