@@ -54,7 +54,7 @@ flame: $(VENV)/bench ## Draw where the CPU of a request goes; writes docs/perfor
 stress: $(VENV)/dev ## Hold one worker under slow, endless, greedy and vanishing clients; 8 minutes
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.stress
 
-chaos: $(VENV)/dev ## Break instances, workers and gateways under load and count what clients see; 12 minutes
+chaos: $(VENV)/dev ## Break instances, workers and gateways under load and count what clients see; 13 minutes
 	@PYTHONPATH=tests $(BIN)/python -m chaos
 
 conformance: $(VENV)/dev ## Play the HTTP corpus to Portico, nginx and HAProxy; writes docs/security.md

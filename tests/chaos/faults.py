@@ -17,9 +17,10 @@ from support.world import Gateway, established
 
 from .configs import merged
 from .fault import Fault
-from .gateways import behind_haproxy, behind_nginx, haproxy, nginx, portico, two_porticos
+from .gateways import behind_haproxy, behind_nginx, haproxy, nginx, portico, portico_with_redis, two_porticos
 from .overload import OPEN, WAITING, ten_times
 from .raising import SERVERS, raising
+from .registering import TTL
 from .row import Promise
 from .scene import Scene, under_load
 
@@ -27,6 +28,7 @@ _RELOADS: Final = 200
 _TIMEOUT: Final = 15.0
 _HEARD_AFTER: Final = 0.1
 """Seconds in which a balancer tells its clients of a gateway that is gone."""
+_REGISTERED_WITHIN: Final = 3.0
 _ARREARS: Final = 0.3
 """Seconds for what came to an instance while it was stopped: that is no new traffic."""
 
@@ -126,6 +128,22 @@ def _roll(scene: Scene) -> None:
         scene.expect(gateway.running.poll() is None, "the gateway is gone")
 
 
+# ---- Redis
+
+
+def _fail_redis_over(scene: Scene) -> None:
+    """Behind the address that stays: what was registered has to come back before its time to live is over."""
+    pair = scene.subject.redis
+    assert pair is not None
+    with scene.lasting():
+        pair.fail_over()
+        begin = time.monotonic()
+        is_back = comes_true(lambda: pair.registered() == len(scene.instances), _REGISTERED_WITHIN)
+        scene.back = time.monotonic() - begin
+        scene.expect(is_back, f"not registered again after {_REGISTERED_WITHIN:g} s")
+        time.sleep(TTL + 1)
+
+
 # ---- one of two gateways
 
 
@@ -208,6 +226,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     _process_fault("reloads-routes", _reload(_change_routes)),
     _process_fault("reloads-broken", _reload(_break_file)),
     _process_fault("rolling-restart", _roll),
+    Fault("redis-failover", under_load(_fail_redis_over), (portico_with_redis,), Promise.ALL),
     Fault("drain", under_load(_drain_gateway), (two_porticos, *_FRONTS), Promise.ALL),
     Fault("gateway-killed", under_load(_kill_gateway), _FRONTS, Promise.RUNNING),
     *(Fault(f"raising-{server}", raising(server), (portico, nginx, haproxy), Promise.ALL) for server in SERVERS),

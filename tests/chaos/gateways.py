@@ -11,15 +11,18 @@ from typing import Any, Final
 
 import yaml
 
+from portico.net.redis.server import find_server
 from support import haproxy as haproxy_parts
 from support import nginx as nginx_parts
 from support.proc import children
 from support.process import free_port
 from support.server import Server, at
 from support.site import Site, program
+from support.waiting import until
 from support.world import Gateway
 
 from .configs import config_of, merged
+from .redis_pair import RedisPair, redis_pair
 
 HA: Final = Path(__file__).parents[2] / "deploy" / "ha"
 
@@ -93,6 +96,7 @@ class Subject:
     workers: Callable[[], Sequence[int]] = list
     gateways: list[Gateway] = field(default_factory=list)
     config: Mapping[str, Any] = field(default_factory=dict)
+    redis: RedisPair | None = None
 
     @property
     def is_judged(self) -> bool:
@@ -110,6 +114,18 @@ def portico(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
     config = config_of(fault, instances)
     with _gateway(config) as gateway:
         yield Subject("portico", [gateway.port], gateway.workers, [gateway], config)
+
+
+@contextmanager
+def portico_with_redis(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
+    """One gateway, that knows its instances from Redis."""
+    with redis_pair(instances) as pair:
+        config = merged(config_of(fault, instances), {"gateway": {"redis_url": pair.url}})
+        del config["services"]["chaos"]["instances"]
+        config["services"]["chaos"]["discover"] = "redis"
+        with _gateway(config) as gateway:
+            until(lambda: gateway.get("/small/ready").status == 200, "an instance has registered")
+            yield Subject("portico with redis", [gateway.port], gateway.workers, [gateway], config, pair)
 
 
 @contextmanager
@@ -180,6 +196,8 @@ def behind_nginx(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
 
 def missing(start: Start) -> str:
     """The program that an arrangement needs and that is not installed; empty where there is none."""
+    if "redis" in start.__name__ and find_server() is None:
+        return "valkey-server"
     return next((name for name in ("nginx", "haproxy") if name in start.__name__ and not program(name)), "")
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import uvloop
 
@@ -16,21 +13,12 @@ from portico.policies.counters.shared_limits import SharedLimits
 from support.client import ask
 from support.fleet import Fleet
 from support.redis_process import SlowWay
-from support.redis_servers import RedisServer, fail_over, watched_pair
+from support.redis_servers import RedisServer, fail_over, master_and_replica, watched_pair
 from support.service import UvicornService
 from support.world import Gateway, until
 
 _WITHIN = 3.0
 """Seconds within which everybody has to be with the new server."""
-
-
-@contextmanager
-def master_and_replica() -> Iterator[tuple[RedisServer, RedisServer]]:
-    options: dict[str, Any] = {"repl_diskless_sync": "yes", "repl_diskless_sync_delay": "0"}
-    with RedisServer(**options) as master, RedisServer(**options) as replica:
-        replica.ask("REPLICAOF", "127.0.0.1", master.port)
-        until(lambda: replica.ask("INFO", "replication")["master_link_status"] == "up", "the replica follows")
-        yield master, replica
 
 
 def demote(old: RedisServer, new: RedisServer) -> None:

@@ -89,6 +89,16 @@ def _is_whole(node: RedisServer) -> bool:
 
 
 @contextlib.contextmanager
+def master_and_replica(**options: Any) -> Iterator[tuple[RedisServer, RedisServer]]:
+    """A master and its replica, which follows it already."""
+    options |= {"repl_diskless_sync": "yes", "repl_diskless_sync_delay": "0"}
+    with RedisServer(**options) as master, RedisServer(**options) as replica:
+        replica.ask("REPLICAOF", "127.0.0.1", master.port)
+        until(lambda: replica.ask("INFO", "replication")["master_link_status"] == "up", "the replica follows")
+        yield master, replica
+
+
+@contextlib.contextmanager
 def watched_pair(password: str) -> Iterator[tuple[RedisServer, RedisServer, RedisServer]]:
     """A master, its replica, and the one Sentinel that watches both, the master under the name `main`."""
     options: dict[str, Any] = {"requirepass": password, "masterauth": password, "repl_diskless_sync": "yes"}
