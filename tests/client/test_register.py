@@ -13,6 +13,7 @@ import pytest
 from portico.client import register
 from portico.client.announcement import Announcement
 from portico.client.lifespan import Registered
+from portico.client.registries import GatewayRegistry
 from portico.client.registry import AsyncServiceRegistry, ServiceRegistry
 
 WELL = {"name": "orders", "url": "http://127.0.0.1:8001", "redis_url": "redis://127.0.0.1"}
@@ -34,17 +35,21 @@ async def app(*_: Any) -> None:
         ({"url": "http://[::1%\x1bc \x00X-Evil: 1]:17199"}, r"not 'http://\[::1%\\x1bc \\x00X-Evil: 1\]:17199'"),
         ({"url": "http://[fe80::1%eth0]:8001"}, "expected http://host:port"),
         ({"url": "http://[fe80::1%25eth0]:8001"}, "expected http://host:port"),
-        ({"url": "http://[::1::2]:8001"}, "expected an IPv6 address in brackets"),
+        ({"url": "http://[::1::2]:8001"}, "an IPv6 address goes into brackets"),
         ({"url": "http://[v1.x]"}, "expected http://host:port"),
         ({"url": "http://a b"}, "expected http://host:port"),
         ({"url": "http://h\n"}, "expected http://host:port"),
-        ({"url": "http://me:pw@h"}, "expected http://host:port"),
         ({"url": "http://h:99999"}, "expected http://host:port"),
         ({"url": "http://h:0"}, "expected http://host:port"),
         ({"url": "http://a%41"}, "expected http://host:port"),
         ({"url": "http://h?x"}, "expected http://host:port"),
         ({"url": "http://h#x"}, "expected http://host:port"),
         ({"url": "http://h\u00e9"}, "expected http://host:port"),
+        ({"url": "http://h:1#x"}, "expected http://host:port"),
+        ({"url": "http://::1:8001"}, "an IPv6 address goes into brackets"),
+        ({"url": "http://[::1"}, "an IPv6 address goes into brackets"),
+        ({"url": "http://[1.2.3.4]:1"}, "an IPv6 address goes into brackets"),
+        ({"url": "http://me:secret@h:1"}, "no user and no password"),
         ({"name": "a/b"}, "name: 'a/b' has to consist of letters"),
         ({"id": "a:b"}, "id: 'a:b' has to consist of letters"),
         ({"weight": 0}, "weight: expected a whole number, 1 to 1000, not 0"),
@@ -113,6 +118,7 @@ def test_a_registry_takes_no_other_url(url: str) -> None:
 
 def test_addresses() -> None:
     assert Announcement("a", "https://[::1]").address == ("::1", 443)
+    assert Announcement("a", "http://[::1]:8001").address == ("::1", 8001)
     assert Announcement("a", "http://h").address == ("h", 80)
 
 
@@ -193,6 +199,16 @@ STAND_IN = ["registered", "startup.complete", "deregistered", "shutdown.complete
 )
 def test_lifespans(application: Callable[..., Any], happens: list[str]) -> None:
     assert lived(application) == happens
+
+
+@pytest.mark.parametrize(
+    ("admin", "port"),
+    [("http://[::1]", 80), ("https://[::1]", 443), ("http://[::1]:9000", 9000), ("http://h", 80), ("https://h", 443)],
+)
+def test_where_a_gateway_is(admin: str, port: int) -> None:
+    registry = GatewayRegistry(admin, None)
+    connection = registry._connection(registry._host, registry._port)
+    assert (connection.host, connection.port) == ("::1" if "[" in admin else "h", port)
 
 
 def test_other_scopes_pass() -> None:

@@ -39,13 +39,14 @@ class SlowWay(LoopThread):
     With another `to`, connections lead there from then on; those that are open stay where they are.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         super().__init__()
         self.delay = 0.0
+        self._host = host
         self.to = port
 
     async def opening(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self._host, 0)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     async def closing(self) -> None:

@@ -56,6 +56,8 @@ class RedisServer(Process):
 
     def is_ready(self) -> bool:
         family, place = (socket.AF_INET, ("127.0.0.1", self.port)) if self.port else (socket.AF_UNIX, str(self.socket))
+        if self.options.get("bind") == "::1":
+            family, place = socket.AF_INET6, ("::1", self.port)
         with socket.socket(family) as trying:
             return trying.connect_ex(place) == 0
 

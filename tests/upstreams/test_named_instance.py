@@ -68,7 +68,8 @@ async def town(*listening: str, known: Sequence[str] = ALL) -> AsyncIterator[Tow
     with ExitStack() as stack:
         port = 0
         for address in listening:
-            listener = stack.enter_context(socket.create_server((address, port)))
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            listener = stack.enter_context(socket.create_server((address, port), family=family))
             port = listener.getsockname()[1]
         own = Town(NamedInstance(Address(f"svc.test:{port}", "svc.test", port), deadlines, Turn(loop)), known)
         try:
@@ -85,6 +86,16 @@ def test_requests_take_the_addresses_in_turn() -> None:
         async with town(*ALL) as own:
             assert await own.visit(30) == dict.fromkeys(ALL, 10)
             assert len(own.opened) <= 6, "connections are kept"
+
+    asyncio.run(run())
+
+
+def test_addresses_of_both_kinds_are_used_alike() -> None:
+    async def run() -> None:
+        both = ("127.0.0.2", "::1")
+        async with town(*both, known=both) as own:
+            assert await own.visit(30) == dict.fromkeys(both, 15)
+            assert len(own.opened) <= 4, "connections are kept"
 
     asyncio.run(run())
 

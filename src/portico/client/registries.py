@@ -88,7 +88,7 @@ class GatewayRegistry:
         if token and re.search(r"[\x00-\x1f\x7f]", token):
             raise ValueError("token: holds control characters, which no header field can carry")
         self.where = f"{parts.scheme}://{parts.netloc}"
-        self._host, self._port = parts.hostname, parts.port
+        self._host, self._port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
         self._base = parts.path.rstrip("/")
         self._connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}

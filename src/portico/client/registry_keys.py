@@ -35,13 +35,18 @@ def check_url(url: str) -> None:
 
     The host is a name or an address, an IPv6 address in brackets and without a zone, which means nothing elsewhere.
     """
+    if "@" in url:
+        raise ValueError("url: expected http://host:port with no user and no password in it")
     match = _URL.fullmatch(url)
-    if match is None or (match[2] is not None and not 0 < int(match[2]) <= _LAST_PORT):
-        raise ValueError(f"url: expected http://host:port, where gateways reach this service, not {url!a}")
-    try:
-        IPv6Address(match[1] or "::1")
-    except AddressValueError:
-        raise ValueError(f"url: expected an IPv6 address in brackets, not {match[1]}") from None
+    is_url = match is not None and (match[2] is None or 0 < int(match[2]) <= _LAST_PORT)
+    if match is not None and match[1] is not None:
+        try:
+            IPv6Address(match[1])
+        except AddressValueError:
+            is_url = False
+    if not is_url:
+        expected = "http://host:port, where gateways reach this service (an IPv6 address goes into brackets)"
+        raise ValueError(f"url: expected {expected}, not {url!a}")
 
 
 def key_of(service: str, instance: str | None = None) -> str:
