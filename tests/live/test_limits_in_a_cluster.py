@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 from redis.crc import key_slot
@@ -13,7 +13,7 @@ from portico.net.redis.connection import connect
 from portico.policies.counters.cluster_link import CONNECTIONS, ClusterLink
 from portico.policies.counters.redis_link import argument
 from portico.policies.counters.shared_limits import SharedLimits
-from support.redis_servers import RedisServer, cluster
+from support.redis_servers import RedisServer, cluster, migrating
 
 _LIMIT = 100
 _BOUNDS = (5461, 10923, 16384)
@@ -64,17 +64,6 @@ def client_of(node: int, start: int = 0) -> str:
     return next(
         name for n in range(start, start + 1000) if first <= key_slot((name := f"c{n}").encode()) < _BOUNDS[node]
     )
-
-
-@contextmanager
-def migrating(nodes: list[RedisServer], slot: int) -> Iterator[None]:
-    """The slot moves from the first node to the second; no key has moved yet."""
-    ids = [str(node.ask("CLUSTER", "MYID")) for node in nodes]
-    nodes[1].ask("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
-    nodes[0].ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
-    yield
-    for node in nodes[1], nodes[0], nodes[2]:
-        node.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
 
 
 def test_only_keys_of_a_slot_that_moves_may_go_without_an_answer() -> None:

@@ -6,17 +6,19 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 from urllib.parse import quote
 
 import pytest
 import redis.asyncio
 import uvloop
+from redis.crc import key_slot
 
 from portico.client.registry import AsyncServiceRegistry
 from portico.net.redis.connection import connect, connect_sync, failures
 from portico.net.redis.probe import unreachable
 from support.authority import Authority
-from support.redis_servers import RedisServer, cluster, fail_over, free_port, program_with_tls, watched_pair
+from support.redis_servers import RedisServer, cluster, fail_over, free_port, migrating, program_with_tls, watched_pair
 
 PASSWORD = "p@ss/w:rd"  # every character that means something in a URL
 
@@ -152,6 +154,32 @@ def test_a_cluster() -> None:
 
         uvloop.run(scenario())
         assert all(node.ask("DBSIZE") > 0 for node in nodes)
+
+
+def test_keys_of_a_slot_that_moves() -> None:
+    """One that is not there (any more) is at the other node, whatever connections there are to it."""
+    name = next(name for n in range(1000) if key_slot((name := f"service:orders:{n}").encode()) < 5461)
+
+    async def scenario(nodes: list[RedisServer]) -> None:
+        url = f"redis+cluster://127.0.0.1:{nodes[0].port}"
+        client: Any = connect(url, timeout=5, connections=4, decode=True)
+        sync = connect_sync(url, timeout=5, decode=True)
+        try:
+            for place in range(8):
+                await asyncio.gather(*(client.set(f"key:{place}", "x") for _ in range(4)))
+            with migrating(nodes, key_slot(name.encode())):
+                for _ in range(5):
+                    assert await client.set(name, "1")
+                    assert await client.expire(name, 60)
+                    assert await client.pipeline().getrange(name, 0, 9).pttl(name).execute() == ["1", ANY]
+                    assert sync.get(name) == "1"
+                    assert await client.delete(name) == 1
+        finally:
+            await client.aclose()
+            sync.close()
+
+    with cluster() as nodes:
+        asyncio.run(scenario(nodes))
 
 
 def test_connections_are_bounded_and_no_wait_is_endless() -> None:

@@ -91,6 +91,17 @@ def _is_whole(node: RedisServer) -> bool:
 
 
 @contextlib.contextmanager
+def migrating(nodes: list[RedisServer], slot: int) -> Iterator[None]:
+    """The slot moves from the first node to the second; no key has moved yet."""
+    ids = [str(node.ask("CLUSTER", "MYID")) for node in nodes]
+    nodes[1].ask("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+    nodes[0].ask("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+    yield
+    for node in nodes[1], nodes[0], nodes[2]:
+        node.ask("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
+
+
+@contextlib.contextmanager
 def master_and_replica(**options: Any) -> Iterator[tuple[RedisServer, RedisServer]]:
     """A master and its replica, which follows it already."""
     options |= {"repl_diskless_sync": "yes", "repl_diskless_sync_delay": "0"}

@@ -82,9 +82,10 @@ def connect(
     from redis.asyncio.cluster import ClusterNode
     from redis.asyncio.retry import Retry
 
+    from portico.net.redis.cluster import Cluster
     from portico.net.redis.sentinel import AsyncPool
 
-    half = _Half(redis.asyncio, ClusterNode, Retry, sentinel, AsyncPool)
+    half = _Half(redis.asyncio, Cluster, ClusterNode, Retry, sentinel, AsyncPool)
     return _client(half, _parse(url), timeout, connections, decode)  # type: ignore[no-any-return]
 
 
@@ -99,7 +100,7 @@ def connect_sync(
 
     from portico.net.redis.sentinel import SyncPool
 
-    half = _Half(redis, ClusterNode, Retry, sentinel, SyncPool)
+    half = _Half(redis, redis.RedisCluster, ClusterNode, Retry, sentinel, SyncPool)
     return _client(half, _parse(url), timeout, connections, decode)  # type: ignore[no-any-return]
 
 
@@ -120,6 +121,7 @@ class _Half(NamedTuple):
     """redis-py has everything twice: its asynchronous or its synchronous half."""
 
     library: Any
+    cluster: Any
     cluster_node: Any
     retry: Any
     sentinel: Any
@@ -137,7 +139,7 @@ def _client(half: _Half, address: _Address, timeout: float, size: int, decode: b
     if address.kind == "cluster":
         nodes = [half.cluster_node(host, port) for host, port in address.hosts]
         common |= {"retry": half.retry(NoBackoff(), 1), "max_connections": size, "ssl": address.tls}
-        return library.RedisCluster(startup_nodes=nodes, **common)
+        return half.cluster(startup_nodes=nodes, **common)
     connection = library.SSLConnection if address.tls else library.Connection
     if address.kind == "sentinel":
         return _to_master(half, address, common, connection, size, timeout)

@@ -120,6 +120,8 @@ class ClusterLink:
         from redis.exceptions import AskError, MovedError
         from redis.exceptions import ConnectionError as BrokenError
 
+        from portico.net.redis.cluster import asking
+
         nodes = self._client.nodes_manager
         reply: list[int]
         try:
@@ -132,19 +134,8 @@ class ClusterLink:
             await nodes.move_slot(error)
             reply = await nodes.get_node_from_slot(error.slot_id).execute_command(*command)
         except AskError as error:
-            reply = await _asking(self._node_at(error.host, error.port), command)
+            reply = await asking(nodes, error, command, {})
         return reply
-
-    def _node_at(self, host: str, port: int) -> Any:
-        """One that redis-py may not know: without slots of its own yet."""
-        from redis.asyncio.cluster import ClusterNode
-
-        nodes = self._client.nodes_manager
-        known = nodes.get_node(host=host, port=port)
-        if known is None:
-            known = ClusterNode(host, port, "primary", **nodes.connection_kwargs)
-            nodes.nodes_cache[known.name] = known
-        return known
 
     # ---- nodes that fail
 
@@ -186,18 +177,6 @@ class ClusterLink:
         if self._is_open:
             self.close()
             self.lost(error)
-
-
-async def _asking(target: Any, command: Sequence[Any]) -> list[int]:
-    """On one connection: ASKING holds for the next command alone, and redis-py would send that on another one."""
-    from redis.asyncio.cluster import PipelineCommand
-
-    both = [PipelineCommand(0, "ASKING"), PipelineCommand(1, *command)]
-    await target.execute_pipeline(both)
-    result: list[int] | Exception = both[1].result
-    if isinstance(result, Exception):
-        raise result
-    return result
 
 
 def _values(bulk_strings: bytes) -> list[bytes]:

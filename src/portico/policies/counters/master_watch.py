@@ -34,14 +34,17 @@ class MasterWatch:
 
     async def follow(self, sentinel: Any) -> None:
         """What one of the `sentinels` says, until it is cancelled."""
-        while True:
-            try:
-                await self._listen(sentinel)
-            except failures():
-                pass  # others may be there
-            except Exception:
-                logger.exception("a Sentinel could not be heard")
-            await asyncio.sleep(_PAUSE)
+        try:
+            while True:
+                try:
+                    await self._listen(sentinel)
+                except failures():
+                    pass  # others may be there
+                except Exception:
+                    logger.exception("a Sentinel could not be heard")
+                await asyncio.sleep(_PAUSE)
+        finally:
+            await sentinel.aclose()
 
     async def _listen(self, sentinel: Any) -> None:
         pubsub = sentinel.pubsub(ignore_subscribe_messages=True)
