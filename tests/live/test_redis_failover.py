@@ -59,6 +59,23 @@ def test_a_failover_behind_a_stable_address_costs_no_request_and_no_registration
             assert "cannot register" not in service.said()
 
 
+def test_a_server_that_hangs_is_left_for_the_one_that_took_over() -> None:
+    with master_and_replica() as (old, new), SlowWay(old.port) as way, Fleet() as fleet:
+        url = f"redis://127.0.0.1:{way.port}"
+        env = {"SERVICE_REGISTERS": "6", "REDIS_URL": url}
+        with Gateway(config(url)) as gateway, UvicornService(env, "registered_plain") as service:
+            until(lambda: gateway.get("/api/orders/x").status == 200, "requests reach it")
+            fleet.load([gateway.port], "/api/orders/x")
+            with old.stopped():
+                new.ask("REPLICAOF", "NO", "ONE")
+                new.ask("FLUSHALL")
+                way.to = new.port
+                until(lambda: new.ask("KEYS", "service:orders:*"), "it is registered there")
+                until(lambda: put(gateway, "other", service.url) in (200, 201), "the gateway writes there")
+                until(lambda: is_up(gateway), "and reads")
+                assert set(fleet.settle()) == {"200"}
+
+
 def test_limits_are_counted_by_the_master_that_sentinels_name() -> None:
     """The deposed one goes on taking commands: what it counted would be lost."""
 

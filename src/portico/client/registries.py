@@ -15,6 +15,8 @@ from portico.client.registry import AsyncServiceRegistry
 from portico.net.redis.connection import masked
 
 _TIMEOUT: Final = 5.0
+_REDIS_TIMEOUT: Final = 2.0
+"""Seconds: a server that hangs is left soon enough for another one at its address to get the next heartbeat."""
 _RESPONSE_LIMIT: Final = 65_536
 
 
@@ -46,7 +48,7 @@ class RedisRegistry:
 
     def __init__(self, url: str) -> None:
         self.where = masked(url)
-        self._registry = AsyncServiceRegistry(url)
+        self._registry = AsyncServiceRegistry(url, timeout=_REDIS_TIMEOUT)
 
     async def register(self, of: Announcement) -> None:
         """One instance under `service:NAME:ID`."""
