@@ -33,5 +33,28 @@ def test_fast_answers_bring_it_down_bit_by_bit() -> None:
 def test_it_fades_while_nothing_is_noted() -> None:
     latency = Latency()
     latency.note(1.0, 1000.0)
-    assert 0.3 < latency.at(1010.0) < 0.4
-    assert latency.at(1100.0) < 0.001
+    assert 0.3 < latency.at(1009.9) < 0.4
+    assert latency.at(1010.1) == 0.0
+
+
+@pytest.mark.parametrize("peak", [0.002, 0.1, 100.0])
+def test_what_is_forgotten_weighs_nothing(peak: float) -> None:
+    latency = Latency()
+    latency.note(peak, 1000.0)
+    latency.note(0.001, 1010.1)
+    assert latency.at(1010.1) == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize("seconds", [0.001, 3.0])
+def test_what_was_assumed_gives_way_to_what_is_measured(seconds: float) -> None:
+    latency = Latency()
+    latency.assume(1.0, 1000.0)
+    assert latency.at(1000.0) == pytest.approx(1.0)
+    latency.note(seconds, 1000.1)
+    assert latency.at(1000.1) == pytest.approx(seconds)
+
+
+def test_what_was_assumed_is_forgotten_too() -> None:
+    latency = Latency()
+    latency.assume(1.0, 1000.0)
+    assert latency.at(1010.1) == 0.0

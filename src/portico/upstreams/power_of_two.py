@@ -15,11 +15,14 @@ from portico.core.exchange import Exchange
 from portico.upstreams.balancer import M
 
 _UNKNOWN: Final = 1.0
-"""Seconds expected of a member that has a request and has never answered: one request is enough to measure it."""
+"""Seconds expected of a member of which nothing is known while a request measures it: one request is enough."""
 
 
 class PowerOfTwo(Generic[M]):
-    """Compares what one more exchange would wait for: the latency, times the exchanges under way, by weight."""
+    """Compares what one more exchange would wait for: the latency, times the exchanges under way, by weight.
+
+    A member of which nothing is known, or nothing any more, costs nothing: it is measured by the next exchange.
+    """
 
     __slots__ = ("_pairs",)
 
@@ -40,7 +43,12 @@ class PowerOfTwo(Generic[M]):
             second += 1
         now = time.monotonic()
         one, other = pairs[first], pairs[second]
-        return other[0] if _cost(*other, now) < _cost(*one, now) else one[0]
+        cost, other_cost = _cost(*one, now), _cost(*other, now)
+        if other_cost < cost:
+            one, cost = other, other_cost
+        if cost == 0.0 and one[0].latency is not None:
+            one[0].latency.assume(_UNKNOWN, now)
+        return one[0]
 
     def follow(self, previous: object) -> None:
         """No state here: the members hold the latencies."""
@@ -48,6 +56,4 @@ class PowerOfTwo(Generic[M]):
 
 def _cost(member: M, weight: int, now: float) -> float:
     expected = member.latency.at(now) if member.latency is not None else _UNKNOWN
-    if expected == 0.0 and member.in_flight:
-        expected = _UNKNOWN
     return expected * (member.in_flight + 1) / weight
