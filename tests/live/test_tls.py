@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from support.authority import Authority, Leaf
 from support.backend import Backend, content
@@ -116,6 +117,51 @@ def test_a_refusal_over_tls_is_read_whole(authority: Authority, leaf: Leaf, back
         answer = wire.receive()
         assert (answer.status, answer.json()["reason"]) == (413, "body_too_large")
         assert wire.rest() == b""
+
+
+# ---- sessions
+
+
+def resumed(gateway: Gateway, context: ssl.SSLContext, session: ssl.SSLSession | None, times: int) -> tuple[int, Any]:
+    """How many of so many connections, one after the other, resume the session of the one before; the last session."""
+    count = 0
+    for _ in range(times):
+        plain = socket.create_connection(("127.0.0.1", gateway.port), timeout=20)
+        secure = context.wrap_socket(plain, server_hostname="localhost", session=session)
+        with Wire(gateway.port, secure) as wire:
+            assert wire.ask("GET", "/livez").status == 200  # the ticket of TLS 1.3 comes with it
+            count += bool(secure.session_reused)
+            session = secure.session
+    return count, session
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_sessions_are_resumed_at_any_worker(authority: Authority, version: ssl.TLSVersion) -> None:
+    leaf, other = authority.leaf("mine", "localhost"), authority.leaf("other", "other.test")
+    config = {"gateway": {"workers": 2, "tls": {**leaf.written, "certificates": [other.written]}}}
+    with Gateway(config) as gateway:
+        wait_for_control(gateway, authority)
+        context = authority.client_context()
+        context.minimum_version = context.maximum_version = version
+        count, session = resumed(gateway, context, None, 13)
+        assert count == 12
+        before = leaf.content().serial_number
+        leaf.replace_by(authority.leaf("renewed", "localhost"))
+        gateway.signal(signal.SIGHUP)
+        until(lambda: {shown(gateway, authority) for _ in range(8)}.isdisjoint({before}), "both have the new one")
+        count, session = resumed(gateway, context, session, 12)
+        assert count == 12, "after a renewal too"
+        old = set(gateway.workers())
+        gateway.signal(signal.SIGUSR1)
+        until(lambda: len(new := gateway.workers()) == 2 and old.isdisjoint(new), "all workers are replaced")
+        assert resumed(gateway, context, session, 12)[0] == 12, "and at their successors"
+
+
+def shown(gateway: Gateway, authority: Authority) -> int:
+    """The serial number of the certificate that a new client gets."""
+    plain = socket.create_connection(("127.0.0.1", gateway.port), timeout=20)
+    with authority.client_context().wrap_socket(plain, server_hostname="localhost") as secure:
+        return x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"").serial_number
 
 
 # ---- what comes instead of a handshake

@@ -22,15 +22,20 @@ def server_context(
     Raises CertificateError.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = VERSIONS[min_version]
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.set_ciphers(_CIPHERS)
-    context.set_alpn_protocols(["http/1.1"])
+    serve_with(context, min_version)
     _load_pair(context, pair)
     if client_ca is not None:
         _load_authorities(context, client_ca)
         context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
     return context
+
+
+def serve_with(context: ssl.SSLContext, min_version: str) -> None:
+    """Set what holds for connections of clients, but for certificates."""
+    context.minimum_version = VERSIONS[min_version]
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_ciphers(_CIPHERS)
+    context.set_alpn_protocols(["http/1.1"])
 
 
 def client_context(verify: bool = True, ca: Path | None = None, pair: Pair | None = None) -> ssl.SSLContext:

@@ -12,6 +12,7 @@ import msgspec
 
 from portico.config import Config, dump_config, load_dumped, with_redis
 from portico.core.found import Found
+from portico.net.tls.tickets import TicketContexts
 from portico.policies.counters.shared_buckets import BucketTable
 
 T = TypeVar("T")
@@ -30,12 +31,14 @@ class _KeptEntries(msgspec.Struct):
 class Runtime:
     """Paths inside the directory, which only its owner can enter.
 
-    Also the URL of the embedded Redis, if there is one, and the table in which several workers count limits.
+    Also the URL of the embedded Redis, if there is one, the table in which several workers count limits, and the
+    contexts whose session tickets all of them accept.
     """
 
     directory: Path
     redis_url: str | None = None
     table: BucketTable | None = None
+    tickets: TicketContexts | None = None
 
     @property
     def control_socket(self) -> Path:

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from portico import __version__
 from portico.config import Config
+from portico.net.tls.tickets import TicketContexts
 from portico.observe.events import configure_events
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners, address_of, turn_away
@@ -73,6 +74,7 @@ class Supervisor:
         self.failing: dict[int, Child] = {}
         """Workers that asked to be replaced, by process id."""
         self.redis: EmbeddedRedis | None = None
+        self.tickets: TicketContexts | None = None
         self.looked = time.monotonic()
         self.was_ready = False
         self.reload_asked = False
@@ -89,7 +91,8 @@ class Supervisor:
         program = program_for(self.config)
         self.redis = EmbeddedRedis(program, directory, self.lifeline) if program else None
         table = BucketTable() if self.config.gateway.worker_count > 1 else None
-        self.runtime = Runtime(directory, self.redis.url if self.redis else None, table)
+        self.tickets = TicketContexts() if self.config.gateway.tls is not None else None
+        self.runtime = Runtime(directory, self.redis.url if self.redis else None, table, self.tickets)
         try:
             self.runtime.store(self.runtime.completed(self.config), 1)
             self.control_listener = _unix_listener(self.runtime.control_socket)
@@ -147,6 +150,8 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        if self.tickets is not None and child.is_worker:
+            self.tickets.extend()
         try:
             pid = os.fork()
         except OSError as error:  # too many processes, no memory: the others go on
@@ -186,6 +191,8 @@ class Supervisor:
         self._wait(self._time_to_next_start())
         self._reap()
         self._start_due()
+        if self.tickets is not None:
+            self.tickets.current()  # drops the keys of days that are over
         if self.redis:
             self.redis.look()
         self._end_hung()

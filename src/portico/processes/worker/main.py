@@ -127,7 +127,7 @@ class _Worker:
         )
         limits, passes = _limits(config.gateway), _passing(config.gateway)
         self.http = HttpServer(self.gateway, limits, deadlines, turn, loop, REQUEST_DROP, passes)
-        self.tls = Termination(config.gateway.tls) if config.gateway.tls else None
+        self.tls = Termination(config.gateway.tls, self.runtime.tickets) if config.gateway.tls else None
         self.entrances = self._entrances(loop)
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGUSR1, self._give_way)

@@ -11,8 +11,9 @@ from typing import Any, Final, TypeAlias
 
 from portico.config import TlsSettings
 from portico.net.tls.certificates import CertificateError, Pair, names_of, read_certificate
-from portico.net.tls.contexts import server_context
+from portico.net.tls.contexts import serve_with, server_context
 from portico.net.tls.renewed import Renewed
+from portico.net.tls.tickets import TicketContexts
 
 logger: Final = logging.getLogger("portico.tls")
 
@@ -21,23 +22,30 @@ Certified: TypeAlias = tuple[ssl.SSLContext, list[str]]
 
 
 class Termination:
-    """The TLS of a listening socket. Connections keep what they began with; new ones get the newest."""
+    """The TLS of a listening socket. Connections keep what they began with; new ones get the newest.
 
-    def __init__(self, settings: TlsSettings) -> None:
+    With `tickets` clients can resume at one worker the sessions that they began at another. Not where they are asked
+    for certificates: a session is resumed without one, so it must not outlive a change of the authorities.
+    """
+
+    def __init__(self, settings: TlsSettings, tickets: TicketContexts | None = None) -> None:
         """Raises CertificateError."""
         _ignore_odd_names()
         self._settings = settings
+        self._tickets = tickets
+        self._shared: ssl.SSLContext | None = None
+        """The current context of `tickets`."""
         self._pairs = _made(settings)
         self._arrange()
 
     def context(self) -> ssl.SSLContext:
         """For a new connection."""
-        return self._default
+        return self._entry
 
     def refresh(self) -> None:
-        """Take over files that have changed."""
+        """Take over files that have changed, and the keys of a new day."""
         renewed = [pair.refresh() for pair in self._pairs]
-        if any(renewed):
+        if any(renewed) or (self._tickets is not None and self._tickets.current() is not self._shared):
             self._arrange()
 
     def adopt(self, settings: TlsSettings) -> None:
@@ -54,27 +62,29 @@ class Termination:
         self._arrange()
 
     def _arrange(self) -> None:
-        self._default, _ = self._pairs[0].value
-        if len(self._pairs) > 1:
-            self._default.sni_callback = _Chooser(pair.value for pair in self._pairs)
+        self._entry = default = self._pairs[0].value[0]
+        self._shared = self._tickets.current() if self._tickets is not None else None
+        if self._shared is not None and self._settings.client_certificates is None:
+            self._entry = self._shared
+            serve_with(self._entry, self._settings.min_version)
+        if self._entry is not default or len(self._pairs) > 1:
+            self._entry.sni_callback = _Chooser(default, (pair.value for pair in self._pairs))
 
 
 class _Chooser:
-    """Chooses by the name that a client asks for (SNI, RFC 6066, section 3); the first for any other."""
+    """Chooses by the name that a client asks for (SNI, RFC 6066, section 3); the `default` for any other."""
 
-    def __init__(self, certified: Iterable[Certified]) -> None:
+    def __init__(self, default: ssl.SSLContext, certified: Iterable[Certified]) -> None:
+        self._default = default
         self._contexts: dict[str, ssl.SSLContext] = {}
         for context, names in certified:
             for name in names:
                 self._contexts.setdefault(name, context)
 
     def __call__(self, connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-        if name:
-            asked = name.lower().rstrip(".")
-            wildcard = "*." + asked.partition(".")[2]  # it stands for one label (RFC 6125, section 6.4.3)
-            context = self._contexts.get(asked) or self._contexts.get(wildcard)
-            if context is not None:
-                connection.context = context
+        asked = name.lower().rstrip(".") if name else ""
+        wildcard = "*." + asked.partition(".")[2]  # it stands for one label (RFC 6125, section 6.4.3)
+        connection.context = self._contexts.get(asked) or self._contexts.get(wildcard) or self._default
 
 
 def _made(settings: TlsSettings) -> list[Renewed[Certified]]:
