@@ -11,6 +11,7 @@ import pytest
 from support.backend import Backend, Script
 from support.breakers import instances, openings, states
 from support.portico import run_portico
+from support.process import free_port
 from support.running import be_well, running, service
 from support.scripts import hangs, resets, says
 from support.world import Gateway, until
@@ -111,6 +112,36 @@ def test_a_service_with_every_instance_ejected_is_down(backend: Backend) -> None
         assert done.returncode == 1
         assert " healthy ejected, next attempt in " in row_of(backend, done.stdout)
         assert "s: no instance gets requests, because they are ejected" in done.stdout.splitlines()
+
+
+def test_an_instance_that_refuses_connections_is_known_at_once(backend: Backend) -> None:
+    """Its checks would need three intervals; a single instance has no breaker."""
+
+    def said(event: str) -> list[dict[str, Any]]:
+        return [each for each in gateway.events() if each["event"] == event]
+
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    settings = {"url": url, "health_check": {"interval": "1h"}, "retries": 0}
+    with Gateway({"services": {"s": settings}}) as gateway:
+        gateway.wait_for_control()
+        assert gateway.get("/api/s/x").json()["reason"] == "upstream_refused"
+        assert gateway.get("/api/s/x").json()["reason"] == "upstream_refused"
+        until(lambda: said("instance cannot be reached"))
+        (event,) = said("instance cannot be reached")
+        assert (event["level"], event["service"], event["instance"]) == ("WARNING", "s", url)
+        assert "refused" in event["error"]
+        found = instances(gateway)[0]
+        assert (found["state"], found["status"]) == ("unreachable", "unhealthy")
+        assert "refused" in found["error"]
+        assert health(gateway)["warning"] == "no connection to an instance could be opened lately"
+        done = portico_services(gateway)
+        assert done.returncode == 1
+        assert " unhealthy unreachable config " in " ".join(done.stdout.split())
+        with Backend(port=port):
+            assert gateway.get("/api/s/x").status == 200
+            until(lambda: said("instance can be reached again"))
+            assert instances(gateway)[0]["state"] == "active"
 
 
 def test_how_much_is_under_way(backend: Backend) -> None:

@@ -75,6 +75,50 @@ def test_an_https_service(authority: Authority, leaf: Leaf) -> None:
         assert {each.target.split("/")[1] for each in backend.requests} == {"bytes", "echo"}
 
 
+def told(gateway: Gateway, service: str) -> list[str]:
+    """Why the service could not be reached, as the events say it."""
+    return [
+        event["error"]
+        for event in gateway.events()
+        if event["event"] == "instance cannot be reached" and event["service"] == service
+    ]
+
+
+def test_why_a_handshake_with_a_service_failed_is_an_event(authority: Authority, leaf: Leaf) -> None:
+    expired = authority.server_context(authority.leaf("expired", "localhost", "127.0.0.1", days=-1))
+    asks = authority.server_context(leaf)
+    asks.load_verify_locations(authority.ca)
+    asks.verify_mode = ssl.CERT_REQUIRED
+    causes = {
+        "unknown": "its certificate is signed by an unknown authority",
+        "misnamed": "its certificate does not fit: hostname mismatch, certificate is not valid for 'other.test'",
+        "expired": "its certificate has expired",
+        "asks": "it asks for a client certificate (tls.certificate, tls.key)",
+        "plain": "it closed the connection",
+    }
+    with (
+        Backend(tls=authority.server_context(leaf)) as good,
+        Backend(tls=expired) as old,
+        Backend(tls=asks) as mutual,
+        Backend() as plain,
+    ):
+        trusted: dict[str, Any] = {"health_check": False, "retries": 0, "tls": {"ca": str(authority.ca)}}
+        services: dict[str, Any] = {
+            "unknown": {"url": good.url, "health_check": False},
+            "misnamed": {**trusted, "url": good.url, "tls": {**trusted["tls"], "server_name": "other.test"}},
+            "expired": {**trusted, "url": old.url},
+            "asks": {**trusted, "url": mutual.url},
+            "plain": {**trusted, "url": plain.url.replace("http:", "https:")},
+        }
+        with Gateway({"services": services}) as gateway:
+            for name, cause in causes.items():
+                answer = gateway.get(f"/api/{name}/x")
+                assert answer.status == 502
+                until(lambda name=name: told(gateway, name), cause)  # type: ignore[misc]
+                assert told(gateway, name)[0].endswith(f"failed: {cause}"), name
+                assert cause not in answer.json()["detail"], "which is not the client's business"
+
+
 def test_health_of_an_https_service(authority: Authority, leaf: Leaf) -> None:
     with Backend(tls=authority.server_context(leaf)) as backend:
         service = {"url": backend.url, "health_check": "/status/200"}

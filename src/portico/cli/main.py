@@ -42,6 +42,7 @@ _STATE_WORDS = {
     "ejected": ("ejected", "by", "red"),
     "half_open": ("half-open", "at", "yellow"),
     "panic": ("ejected but used", "by", "yellow"),
+    "unreachable": ("unreachable", "for", "red"),
     "slow_start": ("slow start", "at", "yellow"),
     "active": ("active", "", "green"),
 }
@@ -277,7 +278,7 @@ def services(
 def _gets_nothing(service: dict[str, Any]) -> bool:
     """Whether no worker sends requests to any instance."""
     counts = [instance.get("workers", {}) for instance in service["instances"]]
-    return all(each and each.keys() <= {"ejected", "down"} for each in counts)
+    return all(each and each.keys() <= {"ejected", "down", "unreachable"} for each in counts)
 
 
 def _services_table(services: list[dict[str, Any]]) -> Table:

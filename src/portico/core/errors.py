@@ -63,13 +63,15 @@ class UpstreamError(Exception):
     """A service did not answer: `reason` is a key of `REASONS`, `phase` is where it failed.
 
     Phases: `connect` and `connect_timeout` (nothing was sent), `reset` (the connection ended before a whole response),
-    `timeout`, `protocol` (what came back is not HTTP).
+    `timeout`, `protocol` (what came back is not HTTP). `detail` is for the client, `cause` for whoever runs the
+    gateway: why no connection could be opened.
     """
 
-    def __init__(self, phase: str, detail: str) -> None:
+    def __init__(self, phase: str, detail: str, cause: str = "") -> None:
         super().__init__(detail)
         self.phase = phase
         self.detail = detail
+        self.cause = cause
         self.reason = _PHASE_REASONS[phase]
 
 

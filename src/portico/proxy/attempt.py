@@ -72,6 +72,8 @@ class Attempt:
                 self.waiting = None
                 self.upstream_failed(error)
             else:
+                if instance.reachability.is_failing:
+                    instance.reachability.succeeded()
                 self.waiting, self.connection = None, connection
                 self.send(instance, connection)
         except Exception:

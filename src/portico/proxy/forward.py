@@ -369,7 +369,8 @@ class Forwarding(Attempt):
         connection, instance = self.connection, self.instance
         stale = self.is_stale(error)
         if instance is not None and not stale and self._is_its_fault(error, connection):
-            instance.note_failure(self.exchange, time.monotonic() - self.sent_at if connection is not None else 0.0)
+            seconds = time.monotonic() - self.sent_at if connection is not None else 0.0
+            instance.note_failure(self.exchange, seconds, error)
         self.connection = None
         self.leave()
         if self.answered:

@@ -112,7 +112,7 @@ class Hedge(Attempt):
     def upstream_failed(self, error: UpstreamError) -> None:
         """No response will come; a stale kept connection is not a failure of the instance."""
         if self.instance is not None and not self.is_stale(error):
-            self.instance.note_failure(self.exchange, time.monotonic() - self.sent_at)
+            self.instance.note_failure(self.exchange, time.monotonic() - self.sent_at, error)
         self.connection = None
         self.leave()
         self.owner.hedge_failed(error)

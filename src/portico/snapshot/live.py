@@ -26,6 +26,7 @@ from portico.upstreams.instance_state import InstanceState
 from portico.upstreams.latency import Latency
 from portico.upstreams.limit import Limit
 from portico.upstreams.named_instance import NamedInstance, is_literal
+from portico.upstreams.reachability import Reachability
 from portico.upstreams.service import Service
 from portico.wire.deadlines import Deadlines
 from portico.wire.turn import Turn
@@ -121,6 +122,7 @@ class LiveServices:
                 )
                 kind = Instance if is_literal(settings.host) else NamedInstance
                 instance = kind(address, self._deadlines, self._turn, RESPONSE_DROP)
+                instance.reachability = Reachability(key, settings.url)
                 for known in self._at(key, settings.url):
                     instance.follow(known)
             instance.rebound(upstream.idle_connection_timeout, upstream.max_connections)
@@ -296,6 +298,15 @@ class LiveServices:
             )
             for (key, url, _), instance in self._current.instances.items()
             if instance.in_flight or instance in exceptions
+        ]
+
+    def unreachable(self) -> list[tuple[str, str, str]]:
+        """Instances to which no connection could be opened lately: upstream key, URL, and why."""
+        now = time.monotonic()
+        return [
+            (key, url, problem)
+            for (key, url, _), instance in self._current.instances.items()
+            if (problem := instance.reachability.problem(now))
         ]
 
     def load(self) -> dict[str, tuple[int, int | None, int]]:

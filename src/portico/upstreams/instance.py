@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from portico.core.errors import UpstreamError
+from portico.net.tls.causes import cause_of
 from portico.upstreams.breaker import Breaker
 from portico.upstreams.latency import FAILURE, Latency
+from portico.upstreams.reachability import Reachability
 from portico.wire.deadlines import Deadlines
 from portico.wire.http1.client import UpstreamConnection
 from portico.wire.http1.response_heads import ResponseHeads
@@ -24,6 +26,8 @@ idle timeouts of services are one second."""
 PROVEN: Final = 0.25
 """Seconds that a connection has to stay open after a 5xx until it is safe for such a request: uvicorn closes behind the
 answer to an unhandled exception, and does not say so."""
+_BROKEN_OFF: Final = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+"""How a handshake may end that the peer breaks off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Instance:
         self.idle_time = 4.0
         self.breaker: Breaker | None = None
         self.latency: Latency | None = None
+        self.reachability = Reachability()
         self.answered_at = 0.0
         """When it began its last answer (monotonic seconds)."""
         self.returned = float("-inf")
@@ -94,8 +99,10 @@ class Instance:
             elif self.breaker.alert:
                 self.breaker.answered(exchange)
 
-    def note_failure(self, exchange: object, seconds: float) -> None:
+    def note_failure(self, exchange: object, seconds: float, error: UpstreamError | None = None) -> None:
         """No whole response came, for which `seconds` were lost."""
+        if error is not None and error.cause:
+            self.reachability.failed(error.cause, was_open=error.phase == "reset")
         if self.latency is not None:
             self.latency.note(max(seconds, FAILURE), time.monotonic())
         if self.breaker is not None:
@@ -227,11 +234,17 @@ class Instance:
                         server_hostname=(address.server_name or address.host) if address.tls else None,
                     )
         except TimeoutError as error:
-            raise UpstreamError("connect_timeout", "the service did not accept a connection in time") from error
-        except ssl.SSLError as error:
-            raise UpstreamError("connect", "the TLS handshake with the service failed") from error
-        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that cannot be looked up
-            raise UpstreamError("connect", "the service refused the connection") from error
+            cause = f"no connection{' with TLS' if address.tls else ''} within {timeout:g} s"
+            detail = "the service did not accept a connection in time"
+            raise UpstreamError("connect_timeout", detail, cause) from error
+        except OSError as error:  # ssl.SSLError is one
+            if isinstance(error, ssl.SSLError) or (address.tls and isinstance(error, _BROKEN_OFF)):
+                detail = "the TLS handshake with the service failed"
+                raise UpstreamError("connect", detail, f"the TLS handshake failed: {cause_of(error)}") from error
+            cause = error.strerror or str(error) or type(error).__name__
+            raise UpstreamError("connect", "the service refused the connection", cause.lower()) from error
+        except UnicodeError as error:  # a host name that cannot be looked up
+            raise UpstreamError("connect", "the service refused the connection", "the name is none") from error
         return protocol
 
     def _new_connection(self) -> UpstreamConnection:

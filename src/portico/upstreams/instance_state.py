@@ -12,6 +12,8 @@ class InstanceState(StrEnum):
     """It gets its share."""
     SLOW_START = "slow_start"
     """It was admitted again, and gets less than its share for a while."""
+    UNREACHABLE = "unreachable"
+    """It gets its share, but the last connection could not be opened."""
     PANIC = "panic"
     """Its breaker is open, but so many instances are ejected that it is used all the same."""
     HALF_OPEN = "half_open"

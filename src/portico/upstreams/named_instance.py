@@ -85,9 +85,11 @@ class NamedInstance(Instance):
             async with asyncio.timeout(timeout):
                 return await self.host_name.known()
         except TimeoutError as error:
-            raise UpstreamError("connect_timeout", "the service's name was not looked up in time") from error
+            detail = "the service's name was not looked up in time"
+            raise UpstreamError("connect_timeout", detail, f"{self.address.host} was not looked up in time") from error
         except OSError as error:
-            raise UpstreamError("connect", "the service's name has no address") from error
+            cause = f"{self.address.host} has no address"
+            raise UpstreamError("connect", "the service's name has no address", cause) from error
 
 
 def is_literal(host: str) -> bool:

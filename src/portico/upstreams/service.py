@@ -194,6 +194,8 @@ class Service:
                 yield instance, InstanceState.EJECTED
             elif breaker is not None and breaker.state != CLOSED:
                 yield instance, InstanceState.PANIC
+            elif instance.reachability.problem(now):
+                yield instance, InstanceState.UNREACHABLE
             elif warms_up and self._warmth(instance, now) < _WHOLE:
                 yield instance, InstanceState.SLOW_START
 

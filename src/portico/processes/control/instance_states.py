@@ -16,6 +16,7 @@ _BEST_FIRST: Final = (*InstanceState,)
 _SERVING: Final = frozenset({InstanceState.ACTIVE, InstanceState.SLOW_START})
 _WARNINGS: Final = {
     InstanceState.PANIC: "too many instances are ejected, so that all are used",
+    InstanceState.UNREACHABLE: "no connection to an instance could be opened lately",
     InstanceState.HALF_OPEN: "no instance is known to be well, and the next request tries one",
     InstanceState.EJECTED: "no instance gets requests, because they are ejected",
 }
@@ -30,11 +31,13 @@ class InstanceStates:
         self._in_flight: Counter[_Identity] = Counter()
         self._breakers: dict[_Identity, int] = {}
         self._next_try_in: dict[_Identity, float] = {}
+        self._problems: dict[_Identity, str] = {}
         for totals in live:
             for key, url, _, in_flight, seconds in totals["instances"]:
                 self._in_flight[key, url] += in_flight
                 if seconds:
                     self._next_try_in[key, url] = min(seconds, self._next_try_in.get((key, url), seconds))
+            self._problems |= {(key, url): problem for key, url, problem in totals.get("unreachable", ())}
             for key, url, breaker in totals["breakers"]:
                 self._breakers[key, url] = max(breaker, self._breakers.get((key, url), breaker))
 
@@ -60,6 +63,13 @@ class InstanceStates:
         if identity in self._next_try_in:
             entry["next_try_in"] = round(self._next_try_in[identity], 1)
         return entry
+
+    def problem(self, key: str, url: str) -> str | None:
+        """Why no connection to an instance could be opened lately; None where a worker still counts on it."""
+        identity = key, url
+        if any(self._state(states, identity) in _SERVING for states in self._workers):
+            return None
+        return self._problems.get(identity)
 
     def warning(self, key: str, urls: Iterable[str]) -> str | None:
         """What is reported of the service that has these instances; None where all workers can use it as usual."""

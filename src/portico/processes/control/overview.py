@@ -14,16 +14,20 @@ from portico.processes.control.state import State
 def services_overview(state: State, states: InstanceStates) -> list[dict[str, Any]]:
     """Every service, and every version with instances of its own, in the order of the configuration.
 
-    `status` is the result of active checks; the state in the workers is beside it, in `states`.
+    `status` is the result of active checks, unless no worker can open a connection; the state in the workers is beside
+    it, in `states`.
     """
     services: dict[str, dict[str, Any]] = {}
     registered = {(entry.service, entry.url): entry for entry in state.discovery.registry.entries.values()}
     for check in state.health.checks.values():
         entry = services.setdefault(check.key, {"name": check.key, "status": "unhealthy", "instances": []})
         instance = _instance(check, registered.get((check.service, check.instance.url)))
-        entry["instances"].append(instance | states.described(*check.identity))
-        if check.healthy:
+        problem = states.problem(*check.identity)
+        if problem is not None and check.healthy:
+            instance |= {"status": "unhealthy", "error": problem}
+        elif check.healthy:
             entry["status"] = "healthy"
+        entry["instances"].append(instance | states.described(*check.identity))
     for key, entry in services.items():
         if warning := states.warning(key, [instance["url"] for instance in entry["instances"]]):
             entry["warning"] = warning

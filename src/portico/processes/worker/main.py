@@ -416,6 +416,7 @@ class _Worker:
             "tunnels": self.http.tunnels,
             "breakers": self.builder.live.breaker_states(),
             "instances": self.builder.live.instance_states(),
+            "unreachable": self.builder.live.unreachable(),
             "services": self.builder.live.load(),
             "redis_up": None if self.shared is None else int(self.shared.is_up),
             "generation": self.gateway.snapshot.generation,

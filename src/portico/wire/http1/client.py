@@ -7,6 +7,7 @@ unsolicited bytes harms its own exchange, and its connection is not used again.
 from __future__ import annotations
 
 import contextlib
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -17,6 +18,7 @@ from portico.core.errors import MessageError, UpstreamError
 from portico.core.exchange import Sink
 from portico.core.faults import FAULTS, contain
 from portico.core.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
+from portico.net.tls.causes import cause_of
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.http1.chunked import ChunkedDecoder, encode_chunk, last_chunk, whole_body
 from portico.wire.http1.grammar import is_hopeless
@@ -237,7 +239,7 @@ class UpstreamConnection(TurnProtocol):
             self._end()
         elif self.state in (_AWAITING, _BODY):
             when = "in the middle of its response" if self.received else "before it answered"
-            self._fail("reset", f"the service closed the connection {when}")
+            self._fail("reset", f"the service closed the connection {when}", _cause_of(exc))
         elif self.state is _TUNNEL:
             self._lose_tunnel(exc)
         self.state = _CLOSED
@@ -644,8 +646,13 @@ class UpstreamConnection(TurnProtocol):
             self.last_words.close()
             self.last_words = None
 
-    def _fail(self, phase: str, detail: str) -> None:
+    def _fail(self, phase: str, detail: str, cause: str = "") -> None:
         receiver = self.receiver
         self.close()
         if receiver is not None:
-            receiver.upstream_failed(UpstreamError(phase, detail))
+            receiver.upstream_failed(UpstreamError(phase, detail, cause))
+
+
+def _cause_of(exc: Exception | None) -> str:
+    """What was wrong with TLS: in 1.3 a server says only after the handshake that it wants another certificate."""
+    return f"TLS failed: {cause_of(exc)}" if isinstance(exc, ssl.SSLError) else ""
