@@ -154,12 +154,6 @@ def test_other_notations_of_addresses_are_refused_whatever_they_mean(host: str, 
     assert objection == "the host is not a name or an address"
 
 
-def test_an_address_with_a_zone_cannot_register() -> None:
-    url = instance_url("http://[fe80::1%eth0]:80")
-    assert refusal(url, None) is not None
-    assert "zone" in str(refusal(url, ["fe80::/10"]))
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [

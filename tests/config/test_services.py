@@ -36,7 +36,6 @@ def service(**written: object) -> ServiceSettings:
         ("http://[FD00:0:0::1]", "http", "fd00::1", 80, "[fd00::1]"),
         ("http://my_service.internal:1", "http", "my_service.internal", 1, "my_service.internal:1"),
         (" http://h:80\n", "http", "h", 80, "h"),
-        ("http://[FE80::1%Eth0]:8001", "http", "fe80::1%Eth0", 8001, "[fe80::1]:8001"),
     ],
 )
 def test_urls_of_instances(url: str, scheme: str, host: str, port: int, authority: str) -> None:
@@ -61,6 +60,8 @@ def test_urls_of_instances(url: str, scheme: str, host: str, port: int, authorit
         ("http://a b", "the host is not a name or an address"),
         ("http://ä.de", "the host is not a name or an address"),
         ("http://[::g]", "not a url; write http://host:port"),
+        ("http://[fe80::1%eth0]:80", "none of a URL; give the service another address"),
+        ("http://[fe80::1%25eth0]:80", "none of a URL; give the service another address"),
     ],
 )
 def test_urls_that_are_refused(report: Report, url: str, message: str) -> None:
@@ -102,7 +103,7 @@ def test_urls_that_are_refused(report: Report, url: str, message: str) -> None:
     ],
 )
 def test_what_is_no_host_by_rfc_3986_is_refused_without_being_repeated(url: str) -> None:
-    with pytest.raises(ValueError, match=r"a url|the host|in brackets") as caught:
+    with pytest.raises(ValueError, match=r"a url|the host|in brackets|a zone id") as caught:
         instance_url(url)
     message = str(caught.value)
     assert message.isascii()

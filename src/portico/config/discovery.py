@@ -47,8 +47,6 @@ def refusal(url: str, origins: Sequence[str] | None) -> str | None:
     checks screen what they connect to.
     """
     host = (urlsplit(url).hostname or "").rstrip(".")
-    if "%" in host:
-        return "a zone id has a meaning on its own host only"
     address = parse(host)
     if address is None:
         return _refusal_of_name(host, origins)

@@ -14,7 +14,6 @@ from portico.config.section import Section, Whole
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?\.?")
 _NETLOC = re.compile(r"(?:\[[^\[\]]*\]|[^\[\]]*)(?::\d*)?", re.ASCII)
 """Brackets around the whole host or none: urlsplit ignores what stands between them and the port."""
-_ZONE = re.compile(r"%[A-Za-z0-9._~-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NO_HOST = "the host is not a name or an address"
@@ -52,14 +51,14 @@ def instance_url(text: str) -> str:
 
 
 def _host(host: str, *, bracketed: bool) -> str:
-    """The host in its shortest form; an IPv6 address may have a zone (RFC 4007), in any form that systems use."""
+    """The host in its shortest form."""
     if bracketed:
         try:
             address = IPv6Address(host)
         except AddressValueError:
             raise ValueError("the host in brackets is not an IPv6 address") from None
-        if address.scope_id is not None and not _ZONE.fullmatch(f"%{address.scope_id}"):
-            raise ValueError("the zone id in brackets has characters that are not allowed")
+        if address.scope_id is not None:
+            raise ValueError("an address with a zone id (%...) is none of a URL; give the service another address")
         return f"[{address}]"
     if not _HOST.fullmatch(host):
         raise ValueError(_NO_HOST)
@@ -94,11 +93,8 @@ class InstanceSettings(Section):
 
     @property
     def authority(self) -> str:
-        """The text of the Host field (RFC 9110, section 7.2): without the port where it is the scheme's own.
-
-        A zone has a meaning on this host only and is not sent (RFC 6874, section 3).
-        """
-        return _ZONE.sub("", self.url.partition("://")[2])
+        """The text of the Host field (RFC 9110, section 7.2): without the port where it is the scheme's own."""
+        return self.url.partition("://")[2]
 
 
 InstanceField = Annotated[
