@@ -72,7 +72,7 @@ def parts_of(key: str) -> tuple[str, str | None] | None:
 def check_ttl(ttl: float, most: float = MOST_SECONDS) -> None:
     """Raises ValueError for what is no time to live in seconds."""
     is_number = isinstance(ttl, (int, float)) and not isinstance(ttl, bool)
-    if not is_number or not 1 <= ttl <= most or not math.isfinite(ttl):
+    if not is_number or not 1 <= ttl <= most or ttl == math.inf:
         bound = "1 or more" if math.isinf(most) else f"1 to {most:g}"
         raise ValueError(f"ttl: expected a number of seconds, {bound}, not {ttl!r}")
 
