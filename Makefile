@@ -51,7 +51,7 @@ bench: $(VENV)/bench ## Measure Portico beside the peers that are installed (5 m
 flame: $(VENV)/bench ## Draw where the CPU of a request goes; writes docs/performance.md
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks.flame
 
-stress: $(VENV)/dev ## Hold one worker under slow, endless, greedy and vanishing clients; 8 minutes
+stress: $(VENV)/dev ## Hold one worker under slow, endless, greedy, vanishing and very many clients; 14 minutes
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.stress
 
 chaos: $(VENV)/dev ## Break instances, workers and gateways under load and count what clients see; 13 minutes

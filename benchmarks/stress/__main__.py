@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from benchmarks.stress import bulk, events, greedy, slow, subjects, vanish
+from benchmarks.stress import bulk, events, greedy, once, slow, subjects, vanish
 from benchmarks.stress.plan import Plan
 from benchmarks.stress.row import Row, as_table
 from support.commands import run
@@ -20,13 +20,15 @@ SCENARIOS: Final[dict[str, Callable[[Plan, InstanceProcess], Iterator[Row]]]] = 
     "bulk": bulk.play,
     "events": events.play,
     "vanish": vanish.play,
+    "once": once.play,
 }
 
 
 def main(arguments: Sequence[str]) -> int:
     """Returns 0 if the gateway kept every promise, else 1."""
     chosen = _parser().parse_args(arguments)
-    plan = Plan(chosen.connections, chosen.gib, chosen.streams, chosen.vanishing, chosen.rounds, chosen.seconds)
+    numbers = chosen.connections, chosen.gib, chosen.streams, chosen.vanishing
+    plan = Plan(*numbers, chosen.rounds, chosen.seconds, chosen.distinct)
     rows: list[Row] = []
     with pinned(LOAD), subjects.service() as service:
         for name in chosen.scenario:
@@ -45,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--streams", type=int, default=500, help="streams of events (default: 500)")
     parser.add_argument("--vanishing", type=int, default=300, help="clients that vanish (default: 300)")
     parser.add_argument("--rounds", type=int, default=3, help="with and without the slow ones (default: 3)")
+    parser.add_argument("--distinct", type=int, default=100_000, help="clients that come once (default: 100000)")
     parser.add_argument("--seconds", type=float, default=4, help="of one measurement (default: 4)")
     return parser
 

@@ -24,6 +24,8 @@ class Plan:
     vanishing: int
     rounds: int
     seconds: float
+    distinct: int
+    """Clients, or whatever else comes once, of each kind."""
     rate: float = 400.0
     """Normal requests per second beside the slow ones: far from what the worker could do."""
 

@@ -22,12 +22,12 @@ from support.world import Gateway
 
 _LONG: Final = "1h"
 """Of all time-outs, so that none ends what a scenario holds; and there is room for any body."""
-_GATEWAY: Final[dict[str, Any]] = {
+GATEWAY: Final[dict[str, Any]] = {
     "workers": 1,
     "limits": {"body_size": "1024GiB", "header_timeout": _LONG, "body_timeout": _LONG, "idle_timeout": _LONG},
     "log": {"level": "WARNING", "access": "off"},
 }
-_SERVICE: Final[dict[str, Any]] = {"health_check": False, "timeout": {"response": _LONG, "idle": _LONG}}
+SERVICE: Final[dict[str, Any]] = {"health_check": False, "timeout": {"response": _LONG, "idle": _LONG}}
 
 # Neither requests nor responses wait in files: both gateways pass on what comes while it comes.
 _NGINX = """\
@@ -62,11 +62,11 @@ class Subject:
 @contextmanager
 def portico(service_port: int) -> Iterator[Subject]:
     """One worker of Portico before the service."""
-    services = {"stress": {"url": f"http://127.0.0.1:{service_port}", **_SERVICE}}
-    gateway = Gateway({"gateway": _GATEWAY, "services": services}, port=free_port(), cores=for_gateway(1))
+    services = {"stress": {"url": f"http://127.0.0.1:{service_port}", **SERVICE}}
+    gateway = Gateway({"gateway": GATEWAY, "services": services}, port=free_port(), cores=for_gateway(1))
     try:
         gateway.start()
-        yield _warm("portico", gateway.port, gateway.workers())
+        yield warm("portico", gateway.port, gateway.workers())
     finally:
         gateway.end()
 
@@ -79,7 +79,7 @@ def nginx(service_port: int) -> Iterator[Subject]:
         http = nginx_parts.UPSTREAM + nginx_parts.NO_LOG + _NGINX
         command = nginx_parts.command(site, http.format(backend=service_port, port=site.port))
         with at(site, command, "/api/stress/small", for_gateway(1)) as process:
-            yield _warm("nginx", site.port, children(process.pid))
+            yield warm("nginx", site.port, children(process.pid))
 
 
 def service() -> InstanceProcess:
@@ -92,7 +92,7 @@ def installed() -> list[Callable[[int], AbstractContextManager[Subject]]]:
     return [portico, nginx] if nginx_parts.version() else [portico]
 
 
-def _warm(name: str, port: int, workers: Sequence[int]) -> Subject:
+def warm(name: str, port: int, workers: Sequence[int]) -> Subject:
     """A gateway that has served a little: what it allocates once is no growth."""
     with StressWire(port) as wire:
         for _ in range(200):

@@ -15,7 +15,8 @@ from typing import Any, TextIO, cast
 
 import pytest
 
-from portico.observe.access_log import _BATCHES, AccessLog, AccessRecord, Timestamps
+from portico.observe import access_log
+from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 
 FIELDS = [
     *("timestamp", "method", "path", "client_ip", "status_code", "duration_ms", "request_id", "trace_id", "service"),
@@ -180,7 +181,8 @@ def read_all(reader: int, into: list[bytes]) -> threading.Thread:
     return thread
 
 
-def test_a_reader_that_is_stuck_costs_lines_which_are_counted() -> None:
+def test_a_reader_that_is_stuck_costs_lines_which_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_log, "_ROOM", 1 << 20)
     with unread_stdout() as (reader, writer):
         log, _ = open_log("stdout", "text")
         for _ in range(1_500):
@@ -197,11 +199,12 @@ def test_a_reader_that_is_stuck_costs_lines_which_are_counted() -> None:
     assert b"".join(got).count(b"\n") - 1 + dropped == 1_500
 
 
-def test_closing_does_not_wait_for_a_reader_that_is_stuck() -> None:
+def test_closing_does_not_wait_for_a_reader_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that drains must end, also where its log is a pipe that is not read."""
+    monkeypatch.setattr(access_log, "_ROOM", 1 << 20)
     with unread_stdout() as (reader, writer):
         log, _ = open_log("stdout", "text")
-        while not log.dropped or log._batches.qsize() < _BATCHES:
+        while not log.dropped:
             log.add(record(path="/" + "x" * 4000))
             log.flush()
             time.sleep(0.001)  # the writer takes what the pipe can hold

@@ -419,3 +419,31 @@ def test_state_is_kept_while_it_is_asked_for() -> None:
     state.sweep()
     assert state.keep("a", list) is kept
     assert state.keep("b", list) == []
+
+
+def remembered(policy: Policy) -> Any:
+    """What the policy remembers of tokens."""
+    asked = exchange(f"Authorization: Bearer {token()}")
+    assert policy(asked) is None
+    assert asked.request is not None
+    return asked.request.fields.identified_by
+
+
+def test_tokens_that_come_once_do_not_fill_the_memory() -> None:
+    policy = build()
+    verified = remembered(policy)
+    verified.room = 20_000
+    for number in range(100):
+        line = f"Authorization: Bearer {token({'sub': f'user-{number}', 'scope': 'read ' * 50})}"
+        assert policy(exchange(line)) is None
+        kept = [*verified.young.items(), *verified.old.items()]
+        assert sum(len(line) + sum(map(len, identity.lines)) for line, identity in kept) <= 2 * 20_000
+    assert kept
+
+
+def test_tokens_that_do_not_come_again_are_forgotten() -> None:
+    verified = remembered(build())
+    assert len(verified) == 1
+    verified.age(0.0)
+    verified.age(0.0)
+    assert len(verified) == 0

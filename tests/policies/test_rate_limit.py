@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import calendar
+import gc
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -246,3 +248,17 @@ def test_no_two_clients_have_one_key_in_redis(one: str, other: str) -> None:
     made = {key_value(text) for text in (one, other)}
     assert len(made) == 2
     assert all(1 <= len(text) <= 64 and not set(text) & set("{} \r\n*") for text in made)
+
+
+def test_a_limit_of_an_old_snapshot_leaves_nothing_behind() -> None:
+    """What a snapshot is made of is not collected: only what is no circle goes with it."""
+    state = State()
+    policy: Any = limit(state)
+    told(policy, exchange())
+    measure = weakref.ref(policy.__self__.measures[0])
+    gc.disable()
+    try:
+        del policy
+        assert measure() is None
+    finally:
+        gc.enable()

@@ -140,6 +140,10 @@ class LimitSettings(Section):
     hang_timeout: Annotated[
         Duration, Field(ge=1, description="How long a process may give no heartbeat before it is replaced.")
     ] = 30.0
+    forget_after: Annotated[
+        Duration,
+        Field(ge=1, description="How long a worker remembers clients, tokens and paths that do not come back."),
+    ] = 1800.0
 
 
 class LogSettings(Section):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+from portico.core.caches import remembered
 
 
 def client_of(address: str) -> str:
@@ -28,7 +29,7 @@ def plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     return mapped or address
 
 
-@lru_cache(maxsize=16_384)
+@remembered(16_384)
 def _network_of(address: str) -> str:
     known = parsed(address)
     if isinstance(known, IPv6Address):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from portico.core.caches import remembered
 from portico.core.errors import MessageError
 
 _ENCODED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -53,7 +53,7 @@ def _cut(path: bytes) -> tuple[bytes, ...]:
 
 
 _REMEMBERED_SIZE: Final = 256
-_remembered: Final = lru_cache(maxsize=4096)(_cut)
+_remembered: Final = remembered(1024)(_cut)
 
 
 def _normal(match: re.Match[bytes]) -> bytes:

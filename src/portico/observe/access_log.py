@@ -22,8 +22,8 @@ logger: Final = logging.getLogger("portico.log")
 FLUSH_INTERVAL: Final = 0.1
 _BATCH_SIZE: Final = 64 * 1024
 """Bytes that are handed over at once: while they are written, a worker that has one core waits."""
-_BATCHES: Final = 1024
-"""Batches that may wait for the writer; past that, lines are dropped and counted rather than kept in memory."""
+_ROOM: Final = 64 * 1024 * 1024
+"""Bytes that may wait for the writer; past that, lines are dropped and counted rather than kept in memory."""
 _CLOSE_TIMEOUT: Final = 2.0
 _ENCODED_AT_ONCE: Final = 32
 """Records encoded together: few enough to be in the processor's cache still."""
@@ -74,6 +74,8 @@ class AccessLog:
         self._lock = os.open(shared_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if shared_lock else -1
         self._file = self._open()
         self._batches: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._handed_over = self._written = 0
+        """Bytes; the writer alone changes the latter."""
         self.dropped = 0
         self._writer = threading.Thread(target=self._write_batches, name="access-log", daemon=True)
         self._writer.start()
@@ -131,8 +133,9 @@ class AccessLog:
     def _hand_over(self) -> None:
         encoded, self._encoded = self._encoded, []
         lines, self._lines = self._lines, 0
-        self._size = 0
-        if self._batches.qsize() < _BATCHES:
+        size, self._size = self._size, 0
+        if self._handed_over - self._written + size <= _ROOM:
+            self._handed_over += size
             self._batches.put(b"".join(encoded))
         else:
             self.dropped += lines
@@ -158,6 +161,7 @@ class AccessLog:
             except Exception:  # the next batch has another chance
                 logger.exception("the access log could not be written")
                 self.dropped += batch.count(b"\n")
+            self._written += len(batch)
 
     def _write(self, batch: bytes) -> None:
         if self._lock < 0:

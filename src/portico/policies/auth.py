@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 import jwt
 from pydantic import Field, SecretStr
 
+from portico.core.caches import ages
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.messages import Fields
@@ -73,6 +74,11 @@ _BELIEVED: Final = 300.0
 _LATEST: Final = 2**53
 """The latest time that a claim may name: JSON has no exact whole numbers beyond it (RFC 8259, section 6)."""
 _TOKEN_LIMIT: Final = 8192
+_ROOM: Final = 4 * 1024 * 1024
+"""Bytes of one generation of tokens with their identities."""
+_IDENTITY: Final = 400
+_SCOPE: Final = 60
+"""Bytes of an identity and of each of its scopes, without their text, which is there twice."""
 _HOW: Final = "send one token, as 'Authorization: Bearer TOKEN'"
 _MISSING: Final = (b'WWW-Authenticate: Bearer realm="portico"',)
 _INVALID: Final = (b'WWW-Authenticate: Bearer realm="portico", error="invalid_token"',)
@@ -98,7 +104,7 @@ def build_auth(settings: AuthSettings, context: Context) -> Policy:
     """The policy: refuses with 401 a client without a valid token."""
     verifier = _Verifier(settings)
     key = ("jwt", context.scope, settings.model_dump_json(), verifier.secret)
-    verified: Generations[bytes, Identity] = context.state.keep(key, lambda: Generations(_CACHED_TOKENS))
+    verified: Generations[bytes, Identity] = context.state.keep(key, _Verified)
 
     def auth(exchange: Exchange) -> Answer | None:
         assert exchange.request is not None
@@ -137,6 +143,24 @@ def build_auth(settings: AuthSettings, context: Context) -> Policy:
         return None
 
     return auth
+
+
+class _Verified(Generations[bytes, Identity]):
+    """The identities of tokens that were verified, by their field lines."""
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self) -> None:
+        super().__init__(_CACHED_TOKENS, _ROOM, _size_of)
+        ages(self)
+
+    def age(self, now: float) -> None:  # noqa: ARG002
+        """Drop those that have not come lately."""
+        self.rotate()
+
+
+def _size_of(identity: Identity) -> int:
+    return _IDENTITY + 2 * sum(map(len, identity.lines)) + _SCOPE * len(identity.scopes)
 
 
 class _Verifier:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import time
-from functools import lru_cache
+from functools import partial
 from hashlib import blake2b
 from math import ceil
 from typing import Final, Protocol
 from urllib.parse import quote
 
+from portico.core.caches import remembered
 from portico.core.exchange import Exchange
 from portico.policies.counters.buckets import Buckets
 from portico.policies.counters.periods import Period, bounds
@@ -69,7 +70,7 @@ class _Named:
         self.fallback = fallback
         numbers = argument(b"%d" % allowed) + argument(how.encode())
         self.arguments = numbers + argument(b"."), numbers + argument(b"+")
-        self.redis_key = lru_cache(maxsize=_REMEMBERED)(
+        self.redis_key = remembered(_REMEMBERED)(
             lambda key: argument(key_value(key).join(redis_name).encode())  # a returning client is formatted once
         )
 
@@ -82,7 +83,8 @@ class Rate(_Named):
         self.buckets = buckets
         self._name = name
         self._policy_line = f'RateLimit-Policy: "{name}";q={ceil(60 / buckets.interval)};w=60'.encode()
-        self._left_line = lru_cache(maxsize=4096)(self._make_left_line)
+        # Of a function that does not refer to this object: such a circle would outlive the snapshot.
+        self._left_line = remembered(4096)(partial(_left_line, name, buckets))
 
     def look(self, key: str, exchange: Exchange) -> float:
         return self.buckets.look(key, exchange.started)
@@ -101,9 +103,10 @@ class Rate(_Named):
         burst, interval = self.buckets.burst, self.buckets.interval
         return f"{burst} requests at once are allowed, one more every {interval:g} s; wait {wait} s"
 
-    def _make_left_line(self, left: float) -> bytes:
-        reset = ceil((self.buckets.burst - left) * self.buckets.interval) if left >= 0 else int(-left)
-        return f'RateLimit: "{self._name}";r={max(0, int(left))};t={reset}'.encode()
+
+def _left_line(name: str, buckets: Buckets, left: float) -> bytes:
+    reset = ceil((buckets.burst - left) * buckets.interval) if left >= 0 else int(-left)
+    return f'RateLimit: "{name}";r={max(0, int(left))};t={reset}'.encode()
 
 
 class Quota(_Named):

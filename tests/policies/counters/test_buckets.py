@@ -115,3 +115,25 @@ def test_a_generation_is_dropped_only_when_its_buckets_are_full(waited: float, l
         for second in range(int(waited)):
             buckets.take("other", start + second)
         assert sum(buckets.take(key, start + waited) >= 0 for _ in range(100)) == left
+
+
+def test_buckets_that_are_full_are_forgotten_and_no_others() -> None:
+    buckets = TokenBuckets(60, 20)
+    for number in range(100):
+        buckets.take(str(number), 1000.0)
+    while buckets.take("0", 1000.0) > 0:
+        pass
+    buckets.age(1010.0)
+    assert buckets.take("0", 1010.0) == 9, "half of its tokens have come back"
+    for now in (1021.0, 1042.0):
+        buckets.age(now)
+    assert len(buckets) == 0
+    assert buckets.take("0", 1042.0) == 19
+
+
+def test_many_long_keys_do_not_fill_the_memory() -> None:
+    buckets = TokenBuckets(60, 20)
+    buckets._entries.room = 100_000
+    for number in range(2000):
+        buckets.take(f"{number:0256}", 1000.0)
+    assert len(buckets) <= 2 * 100_000 // 256

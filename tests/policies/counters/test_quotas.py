@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
+from portico.policies.counters import quotas as module
 from portico.policies.counters.periods import Period, bounds
 from portico.policies.counters.quotas import Quotas
 
@@ -53,3 +55,16 @@ def test_memory_is_bounded() -> None:
     for number in range(10_000):
         quotas.take(str(number), now)
     assert len(quotas) <= 200
+
+
+def test_counts_are_forgotten_with_their_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = at("2026-11-24T15:59")
+    monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: now))
+    quotas = Quotas(2, "hour")
+    quotas.take("a", now)
+    quotas.age(0.0)
+    quotas.age(0.0)
+    assert quotas.take("a", now) == 0
+    now = at("2026-11-24T16:00")
+    quotas.age(0.0)
+    assert len(quotas) == 0

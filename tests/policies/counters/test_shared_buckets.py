@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from portico.core.slices import at_once
 from portico.policies.counters.buckets import TokenBuckets
 from portico.policies.counters.shared_buckets import BucketTable, SharedBuckets
 
@@ -128,3 +129,28 @@ def test_a_place_is_used_again_when_its_bucket_is_full(tmp_path: Path) -> None:
     for now in range(1000, 1100):
         assert buckets.take(f"{now}", float(now)) == 9.0
     assert buckets.take("1099", 1099.0) == 8.0
+
+
+def test_slots_are_forgotten_and_buckets_are_not(table: BucketTable) -> None:
+    buckets = SharedBuckets(table, "limit", SLOW, 3)
+    assert [buckets.take("a", 1000.0) for _ in range(2)] == [2, 1]
+    buckets.age(1000.0)
+    buckets.age(1000.0)
+    assert len(buckets._known) == 0
+    assert buckets.take("a", 1000.0) == 0
+
+
+def test_memory_of_full_buckets_is_returned(tmp_path: Path) -> None:
+    table = BucketTable()
+    table.open(tmp_path)
+    quick, slow = SharedBuckets(table, "quick", 60, 3), SharedBuckets(table, "slow", SLOW, 3)
+    for number in range(500):
+        quick.take(str(number), 1000.0)
+    assert [slow.take("a", 1000.0) for _ in range(2)] == [2, 1]
+    used = len([moment for moment in table.moments if moment])
+    at_once(table.forgetting(1000.5))
+    assert len([moment for moment in table.moments if moment]) == used == 501, "none of them is full"
+    at_once(table.forgetting(1002.0))
+    assert len([moment for moment in table.moments if moment]) < used
+    assert slow.take("a", 1002.0) == 0, "which is not full"
+    assert quick.take("0", 1002.0) == 2

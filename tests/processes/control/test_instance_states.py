@@ -83,3 +83,14 @@ def test_one_url_with_two_tls_settings_counts_once_per_worker() -> None:
 def test_when_a_service_is_not_healthy_without_remark(live: list[dict[str, Any]], warning: str | None) -> None:
     """It has two instances. That all fail their checks shows in its status."""
     assert InstanceStates(live).warning("s", [A, B]) == warning
+
+
+def test_an_instance_out_of_reach_is_so_for_every_worker_that_uses_it() -> None:
+    refused = worker((A, "unreachable"), unreachable=[["s", A, "connection refused"]])
+    assert InstanceStates([refused, refused]).problem("s", A) == "connection refused"
+    assert InstanceStates([refused, worker((A, "ejected"))]).problem("s", A) == "connection refused"
+    assert InstanceStates([refused, worker()]).problem("s", A) is None, "one of them may not have tried"
+    assert InstanceStates([worker((A, "ejected"))]).problem("s", A) is None
+    assert InstanceStates().problem("s", A) is None
+    warning = "no connection to an instance could be opened lately (1 of 2 workers)"
+    assert InstanceStates([refused, worker()]).warning("s", [A]) == warning

@@ -466,3 +466,31 @@ def test_what_a_service_takes_for_a_guarded_path_is_guarded(path: str, read: Cal
     for each in guarded:
         if (read(path) + "/").startswith(each + "/"):
             assert name == "guard" + each
+
+
+def test_long_paths_leave_room_for_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ROOM", 20_000)
+    matcher, asking = Matcher(router(("/", {}))), request()
+    for number in range(1000):
+        found(matcher, asking, b"/%0200d" % number)
+        paths = [path for generation in (matcher._young, matcher._old) for each in generation.values() for path in each]
+        assert 3 * sum(map(len, paths)) <= 2 * 20_000
+    assert len(paths) > 20
+
+
+def test_what_is_not_asked_for_any_more_is_forgotten() -> None:
+    routes = router(("/", {}))
+    matcher, asking = Matcher(routes), request()
+    for path in (b"/kept", b"/left"):
+        found(matcher, asking, path)
+    matcher.age(0.0)
+    found(matcher, asking, b"/kept")
+    matcher.age(0.0)
+    assert routes.matches == 2
+    found(matcher, asking, b"/kept")
+    assert routes.matches == 2
+    found(matcher, asking, b"/left")
+    assert routes.matches == 3
+    for _ in range(2):
+        matcher.age(0.0)
+    assert (matcher._young, matcher._old, matcher._targets) == ({}, {}, {})

@@ -7,9 +7,11 @@ import pytest
 from portico.core.fields import RESPONSE_RULES
 from portico.core.messages import ResponseHead
 from portico.wire.http1.grammar import (
+    _KNOWN_HOSTS,
     _NEW_LINES,
     _REMEMBERED_LINES,
     _FieldNames,
+    _known_hosts,
     parse_request_head,
     parse_response_head,
 )
@@ -90,3 +92,22 @@ def test_of_several_times_for_which_a_service_keeps_a_connection_the_shortest_co
 def test_options_of_a_connection_may_stand_on_several_lines(lines: list[str], keeps: bool) -> None:
     assert response(*lines).keep_alive == keeps
     assert (b"x-own" in response(*lines).hop_by_hop) == ("Connection: X-Own" in lines)
+
+
+def test_what_does_not_come_again_is_forgotten() -> None:
+    names = _FieldNames()
+    for _ in range(2):
+        assert names[b"Accept: */*"] == b"accept"
+    assert names[b"Cookie: a"] == b"cookie"
+    names.age(0.0)
+    assert not names
+    assert not names._once
+
+
+def test_hosts_that_came_first_make_way_for_others() -> None:
+    for number in range(2 * _KNOWN_HOSTS):
+        parse_request_head(b"GET / HTTP/1.1", b"Host: h%d.example" % number, 10, 100, frozenset())
+    assert len(_known_hosts) <= _KNOWN_HOSTS
+    _known_hosts.age(0.0)
+    parse_request_head(b"GET / HTTP/1.1", b"Host: late.example", 10, 100, frozenset())
+    assert _known_hosts == {b"late.example"}

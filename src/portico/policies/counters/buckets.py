@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from portico.core.caches import ages
 from portico.policies.counters.generations import Generations
 
-CAPACITY: Final = 100_000
+CAPACITY: Final = 50_000
 """Buckets per generation. A client whose bucket was dropped starts with a full one, so the oldest go first."""
 
 _ROUNDING: Final = 1e-3
@@ -19,7 +20,7 @@ class Buckets:
     What is stored per key is the moment when its bucket will be full again.
     """
 
-    __slots__ = ("_margin", "_room", "burst", "interval", "span")
+    __slots__ = ("__weakref__", "_margin", "_room", "burst", "interval", "span")
 
     def __init__(self, requests_per_minute: float, burst: int) -> None:
         self.burst = burst
@@ -71,14 +72,20 @@ class TokenBuckets(Buckets):
         super().__init__(requests_per_minute, burst)
         self._entries: Generations[str, float] = Generations(capacity)
         self._rotated = 0.0
+        ages(self)
+
+    def age(self, now: float) -> None:
+        """Drop the buckets that are full."""
+        if now - self._rotated > self.span:
+            self._rotated = now
+            self._entries.rotate()
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def take(self, key: str, now: float) -> float:
         if now - self._rotated > self.span:
-            self._rotated = now
-            self._entries.rotate()
+            self.age(now)
         young = self._entries.young
         known = young.get(key)
         debt = (known or self._entries.get(key) or now) - now

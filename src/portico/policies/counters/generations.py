@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from sys import getsizeof
+from typing import Final, Generic, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
 
+ROOM: Final = 8 * 1024 * 1024
+"""Bytes of one generation: 50,000 addresses, each with a number."""
+_ENTRY: Final = 100
+"""Bytes that an entry takes beside its key: its slot, and a value that is a number or a few."""
+
+
+def _nothing(value: object) -> int:  # noqa: ARG001
+    return 0
+
 
 class Generations(Generic[K, V]):
-    """Holds at least the `capacity` most recently used entries and at most twice as many.
+    """Holds at least the `capacity` most recently used entries and at most twice as many; fewer where a generation of
+    them would take more than `room` bytes. `weigh` gives the bytes of a value that is more than a few numbers.
 
     An entry that is used moves to the young generation, so what is dropped has been unused for a whole generation:
     nearly LRU at the price of a plain dictionary.
     """
 
-    __slots__ = ("capacity", "old", "young")
+    __slots__ = ("_size", "_weigh", "capacity", "old", "room", "young")
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, room: int = ROOM, weigh: Callable[[V], int] = _nothing) -> None:
         self.capacity = capacity
+        self.room = room
         self.young: dict[K, V] = {}
         self.old: dict[K, V] = {}
+        self._size = 0
+        """Bytes of the young generation, about."""
+        self._weigh = weigh
 
     def __len__(self) -> int:
         return len(self.young) + len(self.old)
@@ -36,16 +52,22 @@ class Generations(Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """Add or replace an entry."""
-        if len(self.young) >= self.capacity:
-            self.rotate()
+        if key not in self.young:
+            size = getsizeof(key) + _ENTRY + self._weigh(value)
+            if len(self.young) >= self.capacity or self._size + size > self.room:
+                self.rotate()
+            self._size += size
         self.young[key] = value
 
     def discard(self, key: K) -> None:
         """Remove an entry if it is there."""
-        self.young.pop(key, None)
+        value = self.young.pop(key, None)
+        if value is not None:
+            self._size -= getsizeof(key) + _ENTRY + self._weigh(value)
         self.old.pop(key, None)
 
     def rotate(self) -> None:
         """Start a new generation: entries unused since the last call are dropped."""
         self.old = self.young
         self.young = {}
+        self._size = 0

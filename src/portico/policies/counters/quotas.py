@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+from portico.core.caches import ages
 from portico.policies.counters.buckets import CAPACITY
 from portico.policies.counters.generations import Generations
 from portico.policies.counters.periods import Period, bounds
@@ -13,22 +16,25 @@ class Quotas:
     With more than twice `capacity` keys in one period, the least recently used are forgotten and start again.
     """
 
-    __slots__ = ("_begin", "_counts", "_end", "allowed", "period")
+    __slots__ = ("__weakref__", "_begin", "_counts", "_end", "allowed", "period")
 
     def __init__(self, allowed: int, period: Period, capacity: int = CAPACITY) -> None:
         self.allowed = allowed
         self.period: Period = period
         self._begin = self._end = 0
         self._counts: Generations[str, int] = Generations(capacity)
+        ages(self)
+
+    def age(self, now: float) -> None:  # noqa: ARG002 - periods are of the calendar
+        """Drop the counts of a period that is over."""
+        self._begin_period(time.time())
 
     def __len__(self) -> int:
         return len(self._counts)
 
     def look(self, key: str, now: float) -> float:
         """What `take` would return. `now` is in seconds since the epoch."""
-        if not self._begin <= now < self._end:
-            self._begin, self._end = bounds(self.period, now)
-            self._counts = Generations(self._counts.capacity)
+        self._begin_period(now)
         used = self._counts.get(key) or 0
         return self.allowed - used - 1 if used < self.allowed else now - self._end
 
@@ -43,3 +49,8 @@ class Quotas:
         if left >= 0:
             self._counts.put(key, self.allowed - int(left))
         return left
+
+    def _begin_period(self, now: float) -> None:
+        if not self._begin <= now < self._end:
+            self._begin, self._end = bounds(self.period, now)
+            self._counts = Generations(self._counts.capacity)

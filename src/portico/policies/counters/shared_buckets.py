@@ -12,6 +12,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+from portico.core.caches import ages
+from portico.core.slices import Steps
 from portico.policies.counters.buckets import Buckets
 from portico.policies.counters.generations import Generations
 
@@ -22,7 +24,10 @@ _GROUP: Final = 8
 _LOCKS: Final = 16
 """Lock files: workers that use different ones never wait for each other."""
 _TRIES: Final = 50
-_REMEMBERED: Final = 100_000
+_BLOCK: Final = 8192
+"""Buckets whose memory is returned together: whole pages of their moments, and of their names."""
+_REMOVE: Final[int] = getattr(mmap, "MADV_REMOVE", 0)
+_REMEMBERED: Final = 50_000
 
 
 class BucketTable:
@@ -36,7 +41,8 @@ class BucketTable:
     """
 
     def __init__(self, places: int = _PLACES) -> None:
-        memory = memoryview(mmap.mmap(-1, 16 * places))
+        self._memory = mmap.mmap(-1, 16 * places)
+        memory = memoryview(self._memory)
         self.moments = memory[: 8 * places].cast("d")
         self.names = memory[8 * places :].cast("Q")
         self._groups = places // _GROUP
@@ -47,6 +53,23 @@ class BucketTable:
         """Get this process's own locks, on files in `directory` that have the same names in all workers."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._locks = [os.open(directory / f"limits.{number}", flags, 0o600) for number in range(_LOCKS)]
+
+    def forgetting(self, now: float) -> Steps[None]:
+        """Return to the kernel, block by block, the memory of buckets that are all full."""
+        for first in range(0, len(self.moments) if _REMOVE else 0, _BLOCK):
+            locked = [lock for number in range(_LOCKS) if (lock := self.lock(number)) >= 0]
+            try:
+                if len(locked) == _LOCKS:
+                    self._forget(first, now)
+            finally:
+                for lock in locked:
+                    self.unlock(lock)
+            yield
+
+    def _forget(self, first: int, now: float) -> None:
+        if max(self.moments[first : first + _BLOCK]) <= now:
+            for start in (8 * first, 8 * (len(self.moments) + first)):
+                self._memory.madvise(_REMOVE, start, 8 * _BLOCK)
 
     def name_of(self, text: str) -> int:
         """The name of a bucket: a number that is not 0."""
@@ -93,6 +116,11 @@ class SharedBuckets(Buckets):
         self._limit = limit
         self._known: Generations[str, tuple[int, int]] = Generations(_REMEMBERED)
         """The names and slots of buckets; a slot may have been given to another bucket meanwhile."""
+        ages(self)
+
+    def age(self, now: float) -> None:  # noqa: ARG002
+        """Forget slots; the buckets stay where they are."""
+        self._known.rotate()
 
     def take(self, key: str, now: float) -> float:
         table = self._table

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
+from portico.core.caches import ages
 from portico.core.faults import FAULTS, contain
 from portico.core.tasks import endless
 from portico.net.redis.connection import reason
@@ -101,6 +102,11 @@ class SharedLimits:
         self._tried = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         link.lost = self._lost
+        ages(self)
+
+    def age(self, now: float) -> None:  # noqa: ARG002 - a refusal is remembered for a second at most
+        """Drop refusals."""
+        self._refused.rotate()
 
     # ---- sending questions
 

@@ -15,6 +15,7 @@ import msgspec
 import uvloop
 
 from portico.config import Config, GatewaySettings, LimitSettings, loading
+from portico.core.caches import age_all
 from portico.core.errors import Answer
 from portico.core.fields import PASSES, REQUEST_DROP, passing
 from portico.core.slices import in_slices, letting_go, without_collections
@@ -88,7 +89,7 @@ class _Worker:
         """Held while a snapshot is built, which takes many turns of the loop: nobody else changes its parts."""
         self.metrics = Metrics()
         self.redirect: Redirect | None = None
-        self.began = time.monotonic()
+        self.began = self.forgot = time.monotonic()
         self.control: asyncio.StreamWriter | None = None
         """The way to the control process, while it is there."""
 
@@ -264,6 +265,20 @@ class _Worker:
                 await self._refresh_files()
             except Exception:
                 logger.exception("renewed files could not be taken over")
+            try:
+                await self._forget_unused()
+            except Exception:
+                logger.exception("caches could not be cleared of what is not used")
+
+    async def _forget_unused(self) -> None:
+        """Drop from all caches, twice in `forget_after` seconds, what was not used since the last time."""
+        now = time.monotonic()
+        if now - self.forgot >= self.config.gateway.limits.forget_after / 2:
+            self.forgot = now
+            age_all(now)
+            if self.runtime.table is not None:
+                await in_slices(self.runtime.table.forgetting(now))
+            memory.trim()
 
     async def _refresh_files(self) -> None:
         """Bring certificates into use that were renewed."""
@@ -447,5 +462,6 @@ def _passing(gateway: GatewaySettings) -> Callable[[bytes], bool]:
 
 
 def _limits(gateway: GatewaySettings) -> Limits:
-    written = gateway.limits.model_dump(exclude={"drain_delay", "drain_timeout", "hang_timeout", "lag", "requests"})
+    others = {"drain_delay", "drain_timeout", "forget_after", "hang_timeout", "lag", "requests"}
+    written = gateway.limits.model_dump(exclude=others)
     return Limits(**written, is_shared=lambda address: is_in(address, gateway.trusted_proxies))

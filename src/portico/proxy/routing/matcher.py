@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, TypeAlias
 
+from portico.core.caches import ages
 from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import RouteMatch
 from portico.core.messages import RequestHead
@@ -14,6 +15,10 @@ from portico.proxy.routing.router import Router
 
 _ENTRIES: Final = 16_384
 _ENTRY_SIZE: Final = 256
+_ROOM: Final = 6 * 1024 * 1024
+"""Bytes of one generation of entries, about."""
+_MATCH: Final = 350
+"""Bytes of an entry without the path, of which there are three."""
 
 Routes: TypeAlias = Router[Route | LocalRoute]
 _Entries: TypeAlias = "dict[tuple[bytes, bytes], dict[bytes, RouteMatch]]"
@@ -33,8 +38,14 @@ class Matcher:
         self._folded = folded
         self._young: _Entries = {}
         self._old: _Entries = {}
-        self._count = 0
+        self._count = self._size = 0
         self._targets: dict[bytes, bytes] = {}
+        ages(self)
+
+    def age(self, now: float) -> None:  # noqa: ARG002
+        """Drop the entries not used since the last time."""
+        self._rotate()
+        self._targets.clear()
 
     def parts(self) -> Iterator[object]:
         """All objects that the matches are made of."""
@@ -92,21 +103,26 @@ class Matcher:
         if known is None:
             known = {}
             if len(request.host) <= _ENTRY_SIZE:
-                self._make_room()
+                self._make_room(_MATCH + len(request.host))
                 self._young[key] = known
         request.known, request.known_by = known, self._young
 
     def _remember(self, request: RequestHead, path: bytes, found: RouteMatch) -> None:
-        self._make_room()
+        self._make_room(_MATCH + 3 * len(path))
         if request.known_by is not self._young:
             self._recall(request)
         request.known[path] = found
 
-    def _make_room(self) -> None:
-        """Count one more entry; at the limit, drop the entries not used since the limit was last reached."""
-        if self._count >= _ENTRIES:
-            self._old, self._young, self._count = self._young, {}, 0
+    def _make_room(self, size: int) -> None:
+        """Count one more entry; at a limit, drop the entries not used since a limit was last reached."""
+        if self._count >= _ENTRIES or self._size + size > _ROOM:
+            self._rotate()
         self._count += 1
+        self._size += size
+
+    def _rotate(self) -> None:
+        self._old, self._young = self._young, {}
+        self._count = self._size = 0
 
     def _match(
         self, request: RequestHead, segments: tuple[bytes, ...], router: Routes | None = None

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection
 from ipaddress import IPv6Address
 from typing import Final
 
+from portico.core.caches import ages
 from portico.core.errors import STATUS_LINES, MessageError
 from portico.core.fields import END_TO_END, END_TO_END_PREFIXES, REQUEST_RULES
 from portico.core.messages import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, ResponseHead, Shape
@@ -41,8 +42,6 @@ STATUS_PHRASE: Final = len(b"HTTP/1.1 200 ")
 """Where the phrase begins in a status line."""
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"timeout=([0-9]{1,6})", re.IGNORECASE)
 _KNOWN_HOSTS: Final = 4096
-_known_hosts: set[bytes] = set()
-"""Values of Host that were found valid; a gateway sees few, even with many requests."""
 _EMPTY_LINES: Final = re.compile(rb"(?:\r\n)++")
 _HOPELESS: Final = re.compile(rb"(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -99,11 +98,25 @@ class _FieldNames(dict[bytes, bytes]):
                 self._once.add(line)
         return name
 
+    def age(self, now: float) -> None:  # noqa: ARG002
+        """Forget all: those in use come back with the next requests."""
+        self.clear()
+        self._once.clear()
+
+
+class _KnownHosts(set[bytes]):
+    """Values of Host that were found valid; a gateway sees few, even with many requests."""
+
+    def age(self, now: float) -> None:  # noqa: ARG002
+        """Forget all, so that those that came first do not keep out the others for good."""
+        self.clear()
+
 
 _REMEMBERED_LINES: Final = 8192
 _NEW_LINES: Final = 256
 _REMEMBERED_SIZE: Final = 512
-name_of: Final = _FieldNames().__getitem__
+_known_hosts: Final = ages(_KnownHosts())
+name_of: Final = ages(_FieldNames()).__getitem__
 """The lower-cased name of a field line; raises ValueError for a line that is not valid."""
 
 

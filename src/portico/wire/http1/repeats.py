@@ -20,6 +20,8 @@ _PLAIN: Final = bytes(byte if byte in b'!"' or b"$" <= bytes((byte,)) <= b"~" el
 """Maps each byte that a target may have to itself, and all others elsewhere."""
 _ENTRIES: Final = 6
 """Heads with different fields that are cached per client: a browser's differ for a page, a script, an image."""
+_ENTRY_SIZE: Final = 8192
+"""Bytes of each of them, at most."""
 _MISSES: Final = 24
 """Misses in a row after which no more heads are cached."""
 
@@ -75,7 +77,7 @@ class RequestHeads:
         self._misses = 0 if request.tail in entries else self._misses + 1
         if self._misses > _MISSES:
             entries.clear()
-        elif latest is not None and latest.tail not in entries:
+        elif latest is not None and latest.tail not in entries and len(latest.tail) <= _ENTRY_SIZE:
             if len(entries) >= _ENTRIES:
                 del entries[next(iter(entries))]
             entries[latest.tail] = latest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from portico.core.caches import ages
 from portico.core.errors import MessageError
 from portico.core.fields import RESPONSE_RULES
 from portico.core.messages import UNTIL_CLOSE, Fields, ResponseHead
@@ -15,6 +16,9 @@ HEAD_LIMIT: Final = 64 * 1024
 _HEADER_COUNT: Final = 256
 _ENTRIES: Final = 256
 _ENTRY_SIZE: Final = 1024
+_ROOM: Final = 512 * 1024
+_LINE: Final = 120
+"""Bytes of all entries, about, and of one line of them without its text, which is there three times."""
 _LENGTH: Final = frozenset({b"content-length"})
 
 _NO_HEAD: Final = ResponseHead()
@@ -36,6 +40,13 @@ class ResponseHeads(dict[bytes, ResponseHead]):
         self.latest = _NO_HEAD
         """The head of the latest final response."""
         self._once: set[bytes] = set()
+        self._size = 0
+        ages(self)
+
+    def age(self, now: float) -> None:  # noqa: ARG002
+        """Forget all: those in use come back with the next responses."""
+        self._forget()
+        self._once.clear()
 
     def known(self, data: bytes) -> ResponseHead:
         """The final response's head at the start of `data`, if it is known, else one that matches nothing."""
@@ -66,13 +77,19 @@ class ResponseHeads(dict[bytes, ResponseHead]):
         if len(raw) > _ENTRY_SIZE:
             return
         if raw in self._once:
-            if len(self) >= _ENTRIES:
-                self.clear()
+            size = 3 * len(raw) + _LINE * len(head.fields.lines)
+            if len(self) >= _ENTRIES or self._size + size > _ROOM:
+                self._forget()
+            self._size += size
             self[raw] = head
         else:
             if len(self._once) >= _ENTRIES:
                 self._once.clear()
             self._once.add(raw)
+
+    def _forget(self) -> None:
+        self.clear()
+        self._size = 0
 
     def parse(self, raw: bytes, bodiless: bool = False) -> ResponseHead:
         """A head that is not shared; `bodiless` says that it answers HEAD."""

@@ -1,0 +1,50 @@
+"""What a process remembers only to be faster or fairer. Every such store is bounded, in bytes too, and forgets what is
+not used any more: clients that come once, however many, must not fill the memory for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import _lru_cache_wrapper, lru_cache
+from typing import Any, Final, Protocol, TypeVar
+from weakref import WeakSet, WeakValueDictionary
+
+T = TypeVar("T")
+
+
+class Cache(Protocol):
+    """A store that forgets."""
+
+    def age(self, now: float) -> None:
+        """Drop what was not used since the last call; `now` is monotonic."""
+
+
+C = TypeVar("C", bound=Cache)
+
+_caches: Final[WeakValueDictionary[int, Cache]] = WeakValueDictionary()
+_functions: Final[WeakSet[_lru_cache_wrapper[Any]]] = WeakSet()
+
+
+def ages(cache: C) -> C:
+    """Have a cache age from now on, until nothing else refers to it."""
+    _caches[id(cache)] = cache
+    return cache
+
+
+def remembered(most: int) -> Callable[[Callable[..., T]], _lru_cache_wrapper[T]]:
+    """Decorates a function: like `lru_cache`, and all results are forgotten from time to time."""
+
+    def decorated(function: Callable[..., T]) -> _lru_cache_wrapper[T]:
+        cached = lru_cache(maxsize=most)(function)
+        _functions.add(cached)
+        return cached
+
+    return decorated
+
+
+def age_all(now: float) -> None:
+    """Have all caches of this process age; what they hold then was used since the last time, or must not be lost."""
+    for cache in list(_caches.values()):
+        cache.age(now)
+    for function in list(_functions):
+        function.cache_clear()
