@@ -19,7 +19,7 @@ from support.tokens import SECRET, bearer, token
 from support.worker import Memory
 from support.world import Gateway
 
-_MOST: Final = 192 << 20
+_MOST: Final = 96 << 20
 """Bytes that a worker may grow by for all of these together, however many they are."""
 _LEFT: Final = 1.5
 """Times its size at the beginning that it may have once they have been forgotten."""
