@@ -56,12 +56,14 @@ _FAMILIES: Final = (OWN_FAMILY, b"x-forwarded-", b"x-auth-request-", b"x-remote-
 _REPORTS: Final = frozenset(
     {
         *(b"remote-user", b"remote-name", b"remote-email", b"remote-group", b"remote-groups", b"x-webauth-user"),
+        *(b"x-script-name", b"x-original-url", b"x-rewrite-url", b"x-vhm-root"),  # another path than was matched
         *(b"x-anonymous-consumer", b"x-credential-identifier", b"x-credential-username"),
     }
 )
 """Further names of that kind."""
-_PROXY: Final = b"proxy"
-"""CGI makes it the variable HTTP_PROXY, through which many programs send their own requests (httpoxy)."""
+_VARIABLES: Final = frozenset({b"proxy", b"script-name", b"path-info"})
+"""What servers take for variables of CGI: HTTP_PROXY, through which many programs send their own requests (httpoxy),
+and, in gunicorn, SCRIPT_NAME, which cuts the path that was matched here."""
 _OTHER_JOINT: Final = re.compile(rb"[^0-9a-z]")
 _REMEMBERED_NAMES: Final = 4096
 _REMEMBERED_SIZE: Final = 128
@@ -84,7 +86,7 @@ def is_reported(name: bytes) -> bool:
 def is_owned(name: bytes) -> bool:
     """Whether the gateway writes a field itself, or no service should get it from anyone."""
     plain = plain_name(name)
-    return plain in REQUEST_DROP or plain == _PROXY or plain.startswith(OWN_FAMILY)
+    return plain in REQUEST_DROP or plain in _VARIABLES or plain.startswith(OWN_FAMILY)
 
 
 class _Answers(dict[bytes, bool]):

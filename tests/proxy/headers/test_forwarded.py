@@ -72,6 +72,7 @@ def test_whatever_is_said_of_a_consumer_is_the_gateways_own(name: str, spelt: st
             "X-Authenticated-UserId",
             "X-Credential-Username",
         ),
+        *("X-Script-Name", "X_SCRIPT_NAME", "X-Original-URL", "X-Rewrite-URL", "X-Vhm-Root"),
     ],
 )
 def test_users_are_reported_by_trusted_proxies_alone(name: str) -> None:
@@ -83,8 +84,10 @@ def test_users_are_reported_by_trusted_proxies_alone(name: str) -> None:
     assert not allowed(b"x-forwarded-user-other")
 
 
-@pytest.mark.parametrize("name", ["Proxy", "proxy", "PROXY"])
-def test_no_client_names_a_proxy_to_cgi(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["Proxy", "proxy", "PROXY", "SCRIPT_NAME", "Script-Name", "script.name", "PATH_INFO", "Path-Info"]
+)
+def test_no_client_sets_variables_of_cgi(name: str) -> None:
     assert not PASSES(name.lower().encode())
     assert not REPORTED(name.lower().encode())
 
