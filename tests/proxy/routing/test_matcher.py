@@ -305,6 +305,20 @@ def test_what_narrows_the_hidden_route_counts() -> None:
             assert found(matcher, request(b"b.example"), b"/a/b%2Fc") == "open"
 
 
+def test_a_method_in_small_letters_passes_no_route_for_its_capitals() -> None:
+    posts: dict[str, Any] = {"methods": frozenset({b"POST"})}
+    matcher = matcher_of(Rule("/a", route("open")), Rule("/a", route("closed"), **posts), Rule("/b", route("b")))
+    inner = matcher_of(Rule("/a", route("open")), Rule("/a/b", route("closed"), **posts))
+    for method in (b"post", b"Post", b"pOST"):
+        for asked, path in ((matcher, b"/a/x"), (inner, b"/a/b"), (inner, b"/a/b%2Fc"), (inner, b"/a//b")):
+            for _ in range(2):
+                with pytest.raises(MessageError, match="capitals"):
+                    asked.find(request(method=method), path)
+        assert found(matcher, request(method=method), b"/b") == "b"
+    assert found(matcher, request(method=b"get"), b"/a/x") == "open"
+    assert found(matcher, request(method=b"POST"), b"/a/x") == "closed"
+
+
 def test_a_route_may_take_encoded_slashes_for_data() -> None:
     matcher = shop(encoded_slashes=True)
     for path in (b"/shop/admin%2Fusers", b"/shop/admin%252Fusers", b"/shop/admin%2F%3Fx"):

@@ -74,6 +74,9 @@ class Matcher:
             return self._refusal(request, segments)
         route, depth = match
         reads_fields = self._router.reads_fields(segments)
+        if not request.method.isupper():
+            reads_fields = True
+            self._refuse_method(request, segments, route)
         if isinstance(route, Route):
             is_plain = b"%" not in path and b"//" not in path and b";" not in path and b"\\" not in path
             if not is_plain or route.case_insensitive or self._decoded is not None:
@@ -168,6 +171,22 @@ class Matcher:
                     "send it without them",
                 )
         return reads_fields
+
+    def _refuse_method(self, request: RequestHead, segments: tuple[bytes, ...], found: Route | LocalRoute) -> None:
+        """Refuse a method in small letters whose capitals have another route.
+
+        Methods are case-sensitive (RFC 9110, section 9.1), but hypercorn and Flask take `post` for POST.
+        """
+        method = request.method.upper()
+        paths = [(self._router, {segments})]
+        if isinstance(found, Route):
+            paths += self._readings(segments, found)
+        for router, readings_of_it in paths:
+            for reading in readings_of_it:
+                match = router.match(reading, request.host, method, request.fields)
+                if match is not None and isinstance(match[0], Route) and match[0] is not found:
+                    shown = f"{request.method.decode()} is not {method.decode()}, which has another route"
+                    raise MessageError("malformed_request", f"{shown}; send methods in capitals")
 
     def _readings(self, segments: tuple[bytes, ...], found: Route) -> Iterator[tuple[Routes, set[tuple[bytes, ...]]]]:
         """What a service may take the path for, and the routers that know routes for that."""
