@@ -18,7 +18,7 @@ GOING_AWAY: Final = 1001
 RESTART: Final = 1012
 """The same of the registry that the section names: the server restarts, and the client may connect anew.
 
-Pages take 1001 for an end that is meant: JupyterLab's kernels and subscriptions by `websockets` do not come back.
+Some take 1001 for an end that is meant: JupyterLab does not connect anew, and a loop over `websockets` just ends.
 """
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
