@@ -291,7 +291,7 @@ def test_a_drain_closes_every_websocket() -> None:
             answer_goodbye(ws, RESTART)
         gateway.stop()
         until(lambda: len(service.ends) == 50, "every end is seen")
-        assert all(is_goodbye(end, RESTART) for end in service.ends)
+        assert all(is_goodbye(end, GONE) for end in service.ends)
         lines = [line for line in gateway.log() if line["path"] == "/api/echo/x"]
         assert [(line["status_code"], line["reason"]) for line in lines] == [(101, "going_away")] * 50
 
@@ -308,7 +308,7 @@ def test_a_frame_under_way_is_completed_before_the_goodbye() -> None:
         connection.send(outward[50_000:] + encode(TEXT, b"too late", mask=b""))
         heard.extend((hear(connection), hear(connection)))
         goodbye_came.set()
-        say(connection, CLOSE, RESTART.payload)
+        say(connection, CLOSE, GONE.payload)
 
     with Backend(service) as backend, Gateway({"services": {"echo": backend}}) as gateway:
         with WebSocket(gateway.port, "/api/echo/x") as ws, gateway.wire() as idle:
@@ -323,7 +323,7 @@ def test_a_frame_under_way_is_completed_before_the_goodbye() -> None:
             answer_goodbye(ws, RESTART)
             assert goodbye_came.wait(20)
             assert heard[0] == Frame(BINARY, content(70_000), masked=True)
-            assert is_goodbye(heard[1], RESTART)
+            assert is_goodbye(heard[1], GONE)
         gateway.stop()
 
 

@@ -83,7 +83,7 @@ class Tunnel:
         self.closing = False
         """Whether the next deadline is the end."""
         self.code = RESTART
-        """What the gateway's close frames say."""
+        """What the close frame to the client says; to the service the client goes away in any case."""
         self.parting = False
         """Whether the gateway's close frames replace what the sides still send."""
         self._moved()
@@ -213,7 +213,7 @@ class Tunnel:
             self._part(b"", b"")
 
     def _part(self, inward: bytes, outward: bytes) -> None:
-        passed = self.inward.part(inward, masked_close_frame(self.code))
+        passed = self.inward.part(inward, masked_close_frame(GOING_AWAY))
         passed = self.outward.part(outward, close_frame(self.code)) or passed
         if self.outward.sent_close and self.inward.received_close and self.outward.received_close:
             self.stream.end()
