@@ -75,15 +75,16 @@ class Peer:
 
         A trusted proxy that reports the host and no scheme leaves open which one the client used.
         """
-        host, schemes = request.host, [b"https" if self.secure else b"http"]
+        host, port, schemes = request.host, b"", [b"https" if self.secure else b"http"]
         if self.trusted:
             fields = request.fields
             outer = _outer(_translated(fields, self.networks) if self.by_forwarded else fields)
-            host = outer.host or host
+            host, port = outer.host or host, outer.port
             if outer.scheme or outer.host:
                 schemes = [outer.scheme] if outer.scheme else [b"http", b"https"]
         asked = _origin(origin)
-        return asked is not None and asked in [_origin(scheme + b"://" + host) for scheme in schemes]
+        hosts = [host, host + b":" + port] if port and not _port_in(host) else [host]  # many proxies report it apart
+        return asked is not None and asked in [_origin(scheme + b"://" + host) for scheme in schemes for host in hosts]
 
 
 def _origin(text: bytes) -> tuple[bytes, bytes, int] | None:
