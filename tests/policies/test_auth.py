@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import re
 import time
 from collections.abc import Callable
@@ -170,6 +171,33 @@ DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 def test_a_token_is_written_in_one_way(spelt: str) -> None:
     """Strict base64url, without padding (RFC 7515, section 2)."""
     assert reason(build(), f"Authorization: Bearer {spelt}") == "credentials_invalid"
+
+
+def signed(head: bytes, body: bytes) -> str:
+    written = [base64.urlsafe_b64encode(part).rstrip(b"=") for part in (head, body)]
+    mac = hmac.digest(SECRET.encode(), b".".join(written), "sha256")
+    return b".".join([*written, base64.urlsafe_b64encode(mac).rstrip(b"=")]).decode()
+
+
+PLAIN_HEAD, PLAIN_BODY = '{"alg":"HS256"}', '{"sub":"alice"}'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_a_token_is_json_in_utf_8(encoding: str) -> None:
+    """RFC 7519, section 7.2."""
+    expected = None if encoding == "utf-8" else "credentials_invalid"
+    for head, body in ((encoding, "utf-8"), ("utf-8", encoding)):
+        written = signed(PLAIN_HEAD.encode(head), PLAIN_BODY.encode(body))
+        assert reason(build(), f"Authorization: Bearer {written}") == expected
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_json_is_refused_wherever_it_stands(word: str) -> None:
+    for head, body in (
+        (f'{{"alg":"HS256","x":[{word}]}}', PLAIN_BODY),
+        (PLAIN_HEAD, f'{{"sub":"alice","x":{{"y":{word}}}}}'),
+    ):
+        assert reason(build(), f"Authorization: Bearer {signed(head.encode(), body.encode())}") == "credentials_invalid"
 
 
 SURROGATE = '{"alg":"HS256","crit":["\\ud800"],"\\ud800":1}'

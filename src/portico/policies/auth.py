@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from base64 import urlsafe_b64decode
 from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
@@ -195,6 +197,7 @@ class _Verifier:
         claims = self.decoder.decode(
             token, self.secret, algorithms=self.algorithms, audience=settings.audience, issuer=settings.issuer
         )
+        _check_json(token)
         if settings.require_expiry and "exp" not in claims:
             raise ValueError("it has no exp claim, so it would never end")
         now = time.time()
@@ -212,6 +215,19 @@ def _is_base64url(part: bytes) -> bool:
     except ValueError:
         return False
     return b2a_base64(decoded, newline=False).rstrip(b"=") == standard
+
+
+def _check_json(token: bytes) -> None:
+    """Raises ValueError where header or claims are not JSON in UTF-8 (RFC 7519, section 7.2).
+
+    Python also reads UTF-16 and UTF-32, a byte order mark, and NaN and Infinity, which other readers take differently.
+    """
+    for part in token.split(b".")[:2]:
+        json.loads(urlsafe_b64decode(part + b"==").decode(), parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _end_of(claims: dict[str, Any], now: float, leeway: float) -> float:
