@@ -186,7 +186,10 @@ LINK = {"GATEWAY_PORT": "tcp://10.0.0.1:8000"}
 
 @pytest.mark.parametrize(
     "companion",
-    [{"GATEWAY_SERVICE_HOST": "10.0.0.1"}, {"GATEWAY_PORT_8000_TCP": "tcp://10.0.0.1:8000"}],
+    [
+        *({}, {"GATEWAY_SERVICE_HOST": "10.0.0.1"}, {"GATEWAY_PORT_8000_TCP": "tcp://10.0.0.1:8000"}),
+        *({"GATEWAY_PORT": link} for link in ("tcp://[fd00::1]:8000", "udp://10.0.0.1:53", "sctp://10.0.0.1:80")),
+    ],
 )
 def test_a_service_link_of_kubernetes_is_ignored_and_reported(load: Load, companion: dict[str, str]) -> None:
     environ = {**LINK, **companion}
@@ -200,9 +203,9 @@ def test_a_service_link_of_kubernetes_is_ignored_and_reported(load: Load, compan
     assert load_config(None, environ).gateway.port == 8000
 
 
-def test_what_is_no_service_link_is_wrong(report: Report) -> None:
-    assert report(ONE, LINK) == ["environment: GATEWAY_PORT: expected a whole number"]
-    environ = {"GATEWAY_PORT": "10.0.0.1:8000", "GATEWAY_SERVICE_HOST": "10.0.0.1"}
+@pytest.mark.parametrize("value", ["10.0.0.1:8000", "http://10.0.0.1:8000", "tcp://10.0.0.1", "tcp://", "tcp://a :1"])
+def test_what_is_no_service_link_is_wrong(report: Report, value: str) -> None:
+    environ = {"GATEWAY_PORT": value, "GATEWAY_SERVICE_HOST": "10.0.0.1"}
     assert report(ONE, environ) == ["environment: GATEWAY_PORT: expected a whole number"]
 
 

@@ -40,8 +40,7 @@ POLICY_DEFAULTS: dict[str, tuple[KeyPath, Callable[[str], Any]]] = {
 """These complete a policy wherever it is on and says nothing of the kind; they turn nothing on."""
 
 
-_LINK = re.compile(r"(?:tcp|udp|sctp)://\S+")
-_LINKED = re.compile(r"GATEWAY_SERVICE_HOST|GATEWAY_PORT_\d+_(?:TCP|UDP|SCTP)")
+_LINK = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def read_environment(environ: Mapping[str, str]) -> Environment:
         if not is_text(values.get(name, "")):
             wrong.append(Finding((ENVIRONMENT, name), "is not UTF-8 text"))
             del values[name]
-    if _LINK.fullmatch(values.get("GATEWAY_PORT", "")) and any(map(_LINKED.fullmatch, values)):
+    if _LINK.fullmatch(values.get("GATEWAY_PORT", "")):
         del values["GATEWAY_PORT"]
         message = (
             "ignored: Kubernetes set it, to the address of the Service called gateway; "
