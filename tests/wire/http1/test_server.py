@@ -217,6 +217,44 @@ def test_a_client_that_closes_its_side_still_gets_its_answer() -> None:
     assert world.exchanges[0].finishes == [None]
 
 
+def test_all_that_a_client_asked_for_before_it_closed_its_side_is_answered() -> None:
+    world = held(GET + post(2, b"ab") + GET)
+    assert world.connection.eof_received()
+    for number in range(3):
+        assert len(world.exchanges) == number + 1
+        assert not world.wire.transport.closing
+        say_ok(world.exchanges[number])
+        world.loop.run()
+    assert world.written.count(b"HTTP/1.1 200 OK") == 3
+    assert world.written.count(b"Connection: close") == 1
+    assert world.written.endswith(b"Connection: close\r\n\r\nok")
+    assert world.wire.transport.closing
+    assert [each.finishes for each in world.exchanges] == [[None]] * 3
+    assert world.server.in_flight == 0
+
+
+@pytest.mark.parametrize("rest", [GET[:12], post(4, b"ab"), GET[:-2]])
+def test_what_the_end_of_a_client_cut_off_is_not_begun(rest: bytes) -> None:
+    world = held(GET + rest)
+    assert world.connection.eof_received()
+    say_ok(world.exchanges[0])
+    world.loop.run()
+    assert world.written.endswith(b"ok")
+    assert world.wire.transport.closing
+    assert len(world.exchanges) == 1
+    assert world.server.in_flight == 0
+
+
+def test_a_client_that_left_behind_several_requests_is_probed_in_each() -> None:
+    world = held(GET + GET)
+    assert world.connection.eof_received()
+    say_ok(world.exchanges[0])
+    world.loop.run()
+    world.connection.deadline_passed()
+    world.loop.run()
+    assert world.written.endswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 def test_a_client_that_closes_its_side_is_probed_at_once_and_again() -> None:
     world = held(GET)
     assert world.connection.eof_received()

@@ -214,7 +214,7 @@ class ServerConnection(TurnProtocol):
         if self.state is not _EXCHANGE or not self.request_done:
             self.write_out()
             return False
-        self.keep_alive = False
+        self.keep_alive = self.keep_alive and bool(self.buffer)  # requests that it has sent are answered
         can_probe = not self.response_started and self.request is not None and self.request.version == 11
         self.bytes_out_before = -1 if can_probe else self.bytes_out
         self.grace = _CANCEL_GRACE if self.response_started else _HALF_CLOSE_GRACE
@@ -446,9 +446,11 @@ class ServerConnection(TurnProtocol):
         self.receiver = _NOBODY  # until the handler sets one: the last exchange is over
         self.state = _EXCHANGE
         self.request = request
-        self.keep_alive = request.keep_alive and not server.draining and not self.peer_closed
-        server.in_flight += 1
+        self.keep_alive = request.keep_alive and not server.draining
         size = request.framing
+        if self.peer_closed and not self._begin_after_end(size, now):
+            return
+        server.in_flight += 1
         if size > server.limits.body_size:
             self._begin_too_large(request, now)
             return
@@ -469,6 +471,17 @@ class ServerConnection(TurnProtocol):
         if self.buffer and not self.request_done and self.state is _EXCHANGE:
             data, self.buffer = self.buffer, b""
             self._take_body(data)
+
+    def _begin_after_end(self, size: int, now: float) -> bool:
+        """Begin one of the requests after which the client closed its side; False where that cut it off."""
+        if size == CHUNKED or size > len(self.buffer):
+            self._close()
+            return False
+        self.keep_alive = self.keep_alive and size < len(self.buffer)
+        self.bytes_out_before = -1
+        self.grace = _HALF_CLOSE_GRACE
+        self.server.deadlines.set(self, now + _CANCEL_GRACE)
+        return True
 
     def _begin_too_large(self, request: RequestHead, now: float) -> None:
         """Begin an exchange that ends with 413 at the latest; none of its content is passed on."""
