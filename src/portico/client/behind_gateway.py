@@ -22,7 +22,7 @@ WIRE_PATH: Final = "portico.wire_path"
 """The key of a scope under which the raw path is kept as it was before the prefix was restored."""
 
 # The prefix ends up in /docs and in Location, so only plain path segments are accepted.
-_PREFIX: Final = re.compile(rb"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_PREFIX: Final = re.compile(rb"(?:/[A-Za-z0-9_~:@+-][A-Za-z0-9._~:@+-]*)+")
 _HOST: Final = re.compile(rb"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
 _LAST_PORT: Final = 65535
 _IS_SECURE: Final = {b"http": False, b"ws": False, b"https": True, b"wss": True}

@@ -37,8 +37,8 @@ def web_origin(text: str) -> str:
 
     Raises ValueError, which says how it is written.
     """
-    if text in ("*", "null"):
-        return text
+    if text.lower() in ("*", "null"):
+        return text.lower()
     scheme, separator, rest = text.lower().partition("://")
     if not separator:
         raise ValueError(f"an origin begins with its scheme: write {web_origin(f'https://{text}')}")
@@ -74,7 +74,7 @@ def _host_pattern(host: str) -> str:
         return "*." + _host_pattern(host[2:])
     if "*" not in host:
         return _shortest(host)
-    if not _NAME.fullmatch(host.replace("*", "x")):
+    if "**" in host or not _NAME.fullmatch(host.replace("*", "x")):
         raise ValueError("not a pattern of host names")
     return host
 

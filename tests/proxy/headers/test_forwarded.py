@@ -181,7 +181,8 @@ def test_what_is_told_of_a_client_without_a_proxy(secure: bool, proto: bytes) ->
         (["X-Forwarded-For: 192.0.2.1", "X-Forwarded-For: 10.0.0.2"], "192.0.2.1"),
         (["X-Forwarded-For: 192.0.2.1, nonsense, 10.0.0.2"], "10.0.0.2"),
         (["X-Forwarded-For: unknown"], "10.0.0.1"),
-        (["X-Forwarded-For: 192.0.2.1, "], "10.0.0.1"),
+        (["X-Forwarded-For: 192.0.2.1, "], "192.0.2.1"),
+        (["X-Forwarded-For: 192.0.2.1,, 10.0.0.2 ,"], "192.0.2.1"),
         (["X-Forwarded-For: 2001:DB8:0:0::1"], "2001:db8::1"),
         (["X-Forwarded-For: 2001:db8::1, fd00::2"], "2001:db8::1"),
         (["X-Forwarded-For: 192.0.2.1\u00b2"], "10.0.0.1"),
@@ -197,6 +198,13 @@ def believed(*lines: str, prefix: bytes = b"") -> dict[str, str]:
     told = believed_lines(fields(*lines), peer(), "192.0.2.1", b"own.example", prefix)
     assert len({line.partition(b":")[0].lower() for line in told}) == len(told)
     return {name: value for name, _, value in (line.decode().partition(": ") for line in told)}
+
+
+def test_the_port_belongs_to_the_scheme_that_a_proxy_reports() -> None:
+    told = believed("X-Forwarded-Proto: https", "X-Forwarded-Host: outer.example:8443")
+    assert told["X-Forwarded-Port"] == "8443"
+    told = believed("X-Forwarded-Proto: https", "X-Forwarded-Host: outer.example:8443", "X-Forwarded-Port: 9443")
+    assert told["X-Forwarded-Port"] == "9443"
 
 
 def test_a_proxy_that_says_nothing_is_told_of_as_a_client() -> None:
@@ -242,6 +250,13 @@ def test_a_proxy_that_says_nothing_is_told_of_as_a_client() -> None:
         ("X-Forwarded-Prefix: /", "X-Forwarded-Prefix", "/inner"),
         ("X-Forwarded-Prefix: //evil.example", "X-Forwarded-Prefix", "/inner"),
         ("X-Forwarded-Prefix: outer", "X-Forwarded-Prefix", "/inner"),
+        ("X-Forwarded-Prefix: /caf%C3%A9/a:b@c+d", "X-Forwarded-Prefix", "/caf%C3%A9/a:b@c+d/inner"),
+        ("X-Forwarded-Prefix: /a/../b", "X-Forwarded-Prefix", "/inner"),
+        ("X-Forwarded-Prefix: /a/.", "X-Forwarded-Prefix", "/inner"),
+        ("X-Forwarded-Prefix: /a/...", "X-Forwarded-Prefix", "/a/.../inner"),
+        ("X-Forwarded-Prefix: /a%0d", "X-Forwarded-Prefix", "/inner"),
+        ("X-Forwarded-Proto: https", "X-Forwarded-Port", "443"),
+        ("X-Forwarded-Proto: http", "X-Forwarded-Port", "80"),
     ],
 )
 def test_what_a_proxy_says_is_kept_where_it_makes_sense(line: str, name: str, value: str) -> None:

@@ -64,6 +64,12 @@ def test_only_who_wants_a_page_most(lines: tuple[str, ...], redirected: bool) ->
     assert (answered(*lines) is not None) is redirected
 
 
+def test_a_cache_is_told_that_others_get_something_else() -> None:
+    asked = exchange("Accept: application/json", method="GET")
+    assert redirect_to_slash(asked) is None
+    assert asked.response_lines == (b"Vary: Accept",)
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "get"])
 def test_no_other_method(method: str) -> None:
     assert answered(BROWSER, method=method) is None

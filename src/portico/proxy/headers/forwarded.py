@@ -29,7 +29,8 @@ _TRACEPARENT: Final = re.compile(
 """Version, trace, parent and flags; versions after 00 may have more behind them."""
 _TRACEPARENT_SIZE: Final = 55
 _NODE: Final = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,64}")
-_PREFIX: Final = re.compile(rb"(?:/[A-Za-z0-9._~%-]+)+")
+_PREFIX: Final = re.compile(rb"(?:/(?!\.\.?(?:/|$))(?:[A-Za-z0-9._~:@+-]|%[2-9A-Fa-f][0-9A-Fa-f])+)+")
+"""Without dot segments, and without control characters in any form."""
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
 _SCHEMES: Final = {b"http": b"http", b"https": b"https", b"ws": b"http", b"wss": b"https"}
 """The scheme of HTTP beneath each (RFC 6455, section 3)."""
@@ -118,8 +119,8 @@ def client_behind(fields: Fields, peer: Peer, networks: Sequence[Network]) -> st
     if peer.by_forwarded:
         fields = _translated(fields, networks)
     client = peer.client_ip
-    for entry in reversed(b",".join(fields.all(b"x-forwarded-for")).split(b",")):
-        address = parsed(_without_port(entry.strip().decode("latin-1")))
+    for entry in filter(None, map(bytes.strip, reversed(b",".join(fields.all(b"x-forwarded-for")).split(b",")))):
+        address = parsed(_without_port(entry.decode("latin-1")))
         if address is None:
             break  # what is further left comes from an untrusted peer
         client = str(address)
@@ -181,11 +182,14 @@ def believed_lines(fields: Fields, peer: Peer, client_ip: str, host: bytes, pref
     own = dict(line.split(b": ", 1) for line in peer.lines.split(b"\r\n"))
     outer = _outer(fields)
     told_host, full_prefix = outer.host or host, outer.prefix + prefix
+    port = outer.port or own[b"X-Forwarded-Port"]
+    if outer.scheme and not outer.port:  # the one that belongs to it, as in a URL
+        port = _port_in(told_host) or _USUAL_PORTS[outer.scheme]
     return [
         b"X-Forwarded-For: " + b", ".join((*chain, peer.client_ip.encode())),
         b"X-Real-IP: " + client_ip.encode(),
         b"X-Forwarded-Proto: " + (outer.scheme or own[b"X-Forwarded-Proto"]),
-        b"X-Forwarded-Port: " + (outer.port or own[b"X-Forwarded-Port"]),
+        b"X-Forwarded-Port: " + port,
         *([b"X-Forwarded-Host: " + told_host] if told_host else []),
         *([b"X-Forwarded-Prefix: " + full_prefix] if full_prefix else []),
         *_certificate_lines(said, own),

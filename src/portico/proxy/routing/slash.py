@@ -22,7 +22,10 @@ def redirect_to_slash(exchange: Exchange) -> Answer | None:
     """
     request = exchange.request
     assert request is not None
-    if exchange.method not in _READS or not prefers_page(request.fields):
+    if exchange.method not in _READS:
+        return None
+    if not prefers_page(request.fields):
+        exchange.response_lines += (b"Vary: Accept",)
         return None
     path = request.target.partition(b"?")[0]
     location = b"./" + path.rpartition(b"/")[2] + b"/" + exchange.query

@@ -145,6 +145,7 @@ class ServerConnection(TurnProtocol):
         self.response_started = self.response_done = self.awaits_continue = False
         self.mode = _BODILESS
         self.head_begun = False
+        self.head_start = -1
         self.left = self.bytes_in = self.bytes_out = self.bytes_out_before = self.probe_step = self.scanned = 0
         self.body_since = self.paused_at = 0.0
 
@@ -752,10 +753,11 @@ class ServerConnection(TurnProtocol):
         return self.request_done and self.request is not None and self.request.version == 11
 
     def take_back(self) -> bool:
-        if not self.response_started or self.response_done or self.has_written or self.state is not _EXCHANGE:
+        if self.head_start < 0 or self.response_done or self.has_written or self.state is not _EXCHANGE:
             return False
         self.outgoing = self.outgoing[: self.head_start]  # earlier responses, and what was sent before the head
         self.response_started = False
+        self.head_start = -1
         self.mode = _BODILESS
         self.bytes_out = 0
         return True
