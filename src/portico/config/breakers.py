@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from portico.config.section import Section, Share, Whole, is_word
-from portico.core.settings import Duration
+from portico.core.settings import Duration, NotEmpty
 
 
 class CircuitBreakerSettings(Section):
@@ -38,7 +38,9 @@ def _long(value: Any) -> Any:
 
 
 CircuitBreakerField = Annotated[
-    CircuitBreakerSettings | None, BeforeValidator(_long, json_schema_input_type=bool | CircuitBreakerSettings)
+    CircuitBreakerSettings | None,
+    BeforeValidator(_long, json_schema_input_type=bool | CircuitBreakerSettings),
+    NotEmpty("write circuit_breaker: true, or false to turn it off"),
 ]
 PassiveHealthField = Annotated[
     PassiveHealthSettings | None, BeforeValidator(_long, json_schema_input_type=bool | PassiveHealthSettings)

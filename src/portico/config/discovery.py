@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.section import Section, is_word
 from portico.core.hosts import host_name
+from portico.core.settings import NotEmpty
 from portico.net.addresses import HOSTS, Network, is_special, parse
 
 Source: TypeAlias = Literal["redis", "admin"]
@@ -37,6 +38,8 @@ def _origin(text: str) -> str:
 
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], Field(min_length=1)]
 """Networks, hosts, and `*.example.com`."""
+
+AllowField = Annotated[Origins | None, NotEmpty("name networks or hosts, such as [10.0.0.0/8], or leave allow out")]
 
 
 def refusal(url: str, origins: Sequence[str] | None) -> str | None:
@@ -88,7 +91,7 @@ class DiscoverSettings(Section):
     """Where a service's instances register, and where they may be; without `allow`, the top-level one holds."""
 
     source: Source
-    allow: Origins | None = None
+    allow: AllowField = None
 
 
 def long_discover(value: Any) -> Any:
@@ -101,4 +104,5 @@ def long_discover(value: Any) -> Any:
 DiscoverField = Annotated[
     DiscoverSettings | None,
     BeforeValidator(long_discover, json_schema_input_type=bool | Source | DiscoverSettings),
+    NotEmpty("write discover: redis or discover: admin, or leave it out"),
 ]

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from portico.config.discovery import DiscoverSettings, Origins, Source, long_discover
+from portico.config.discovery import AllowField, DiscoverSettings, Source, long_discover
 from portico.config.routes import RouteSettings, path_prefix
 from portico.config.section import NoneIsEmpty, Section, Whole
 from portico.config.services import ServiceDefaults, ServiceSettings
-from portico.core.settings import Duration
+from portico.core.settings import Duration, NotEmpty
 
 _PATTERN: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,100}")
 _DEFAULT_PATH: Final = "/api/{name}"
@@ -45,7 +45,7 @@ class DiscoverySettings(Section):
     source: Source
     services: tuple[Annotated[str, AfterValidator(_pattern)], ...] = ("*",)
     path: Annotated[str, AfterValidator(_path)] = _DEFAULT_PATH
-    allow: Origins | None = None
+    allow: AllowField = None
     max_services: Annotated[Whole, Field(ge=1, le=10_000)] = 100
     forget_after: Duration = 300.0
     service: Annotated[ServiceDefaults, NoneIsEmpty] = ServiceDefaults()
@@ -70,4 +70,5 @@ class DiscoverySettings(Section):
 DiscoveryField = Annotated[
     DiscoverySettings | None,
     BeforeValidator(long_discover, json_schema_input_type=bool | Source | DiscoverySettings),
+    NotEmpty("write discover: redis or discover: admin, or leave it out"),
 ]

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word, no_nul
 from portico.config.tls import TlsSettings
 from portico.core.fields import REQUEST_DROP, plain_name
-from portico.core.settings import Duration, DurationOrZero, HeaderName, Size
+from portico.core.settings import Duration, DurationOrZero, HeaderName, NotEmpty, Size
 from portico.net.redis.connection import check_url
 
 Network = IPv4Network | IPv6Network
@@ -183,7 +183,7 @@ class GatewaySettings(Section):
     trusted_headers: Annotated[Literal["x-forwarded", "forwarded"], BeforeValidator(_lower)] = "x-forwarded"
     proxy_protocol: bool = False
     pass_headers: tuple[Annotated[HeaderName, AfterValidator(_passed_header)], ...] = ()
-    tls: TlsSettings | None = None
+    tls: Annotated[TlsSettings | None, NotEmpty("write tls: {certificate: FILE, key: FILE}, or leave tls out")] = None
     limits: Annotated[LimitSettings, NoneIsEmpty] = LimitSettings()
     log: Annotated[LogSettings, NoneIsEmpty] = LogSettings()
     access_token_expire_minutes: Annotated[Whole, Field(ge=1, le=525_600)] = 30

@@ -19,12 +19,20 @@ from portico.config.problems import ENVIRONMENT, ConfigError, Finding, KeyPath, 
 from portico.config.section import Section, is_word
 from portico.config.shapes import alternatives, hide_secrets
 from portico.config.words import findings_of, has_part
+from portico.core.settings import NotEmpty
 from portico.policies import POLICY_SETTINGS
 from portico.policies.auth import AuthSettings
 from portico.policies.identity import IdentitySettings
 
 Merged = dict[str, tuple[Any, str]]
 """Policy key to its settings and its scope; a policy that is off is absent."""
+
+_EXAMPLES = {
+    "auth": "{jwt: {}}",
+    "authorize": "{scopes: [orders:read]}",
+    "cors": "{allow_origins: [https://app.example.com]}",
+    "rate_limit": "{requests_per_minute: 60}",
+}
 
 _ADAPTERS = {key: TypeAdapter[Any](kind) for key, kind in POLICY_SETTINGS.items()}
 
@@ -45,6 +53,10 @@ class _Written:
         raise ValueError(f"expected keys and values{', a list' if self.takes_list else ''}, true or false")
 
 
+def _advice(key: str) -> str:
+    return f"write {key}: {_EXAMPLES.get(key, '{}')}, or {key}: false to turn it off"
+
+
 class _AnyPolicies(Section):
     @cached_property
     def said(self) -> Mapping[str, Any]:
@@ -62,7 +74,12 @@ else:
         __base__=_AnyPolicies,
         __doc__="What one level says about policies: a field for each, which holds what was written.",
         **{
-            key: (Annotated[Any, BeforeValidator(_Written(kind), json_schema_input_type=bool | kind)], None)
+            key: (
+                Annotated[
+                    Any, BeforeValidator(_Written(kind), json_schema_input_type=bool | kind), NotEmpty(_advice(key))
+                ],
+                None,
+            )
             for key, kind in POLICY_SETTINGS.items()
         },
     )

@@ -13,7 +13,7 @@ from portico.config.document import parse_document
 from portico.config.environment import Completed, complete, read_environment
 from portico.config.model import POLICY_DEFAULTS, Config
 from portico.config.origin import Origin
-from portico.config.problems import ConfigError, Finding, Problem
+from portico.config.problems import ConfigError, Finding, Problem, nearest
 from portico.config.pruning import Indexes, is_consequence, original, removable, without
 from portico.config.sample import SAMPLE
 from portico.config.substitution import plain_data
@@ -53,6 +53,9 @@ def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
         raise ConfigError([document.problem(Finding((), "nothing is written in it: at least services: is needed"))])
     if not isinstance(tree, dict):
         raise ConfigError([document.problem(Finding((), "expected keys and values at the top, such as services:"))])
+    if tree and not any(key in Config.model_fields or nearest(key, Config.model_fields) for key in tree):
+        message = "this is no configuration of Portico: services:, routes:, policies: or gateway: are at its top"
+        raise ConfigError([document.problem(Finding((), message))])
     completed = complete(tree, environment.values)
     origin = Origin(document, completed.origins, environment.values)
     return _Loading(completed, origin, [*wrong, *environment.wrong], environment.ignored).config()

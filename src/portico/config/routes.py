@@ -14,7 +14,7 @@ from portico.config.services import TimeoutField, Trailers, Upgrades
 from portico.core.errors import MessageError
 from portico.core.hosts import host_name
 from portico.core.paths import segments_of
-from portico.core.settings import HeaderName, Method, Name
+from portico.core.settings import HeaderName, Method, Name, NotEmpty
 from portico.policies.consumer_fields import ConsumerName
 
 _MARK = re.compile(r"\s*(?:~\*?|\^~|=)\s*\^?|\^")
@@ -107,6 +107,10 @@ def _value(text: str) -> str:
     return text
 
 
+def _matches_all(example: str) -> NotEmpty:
+    return NotEmpty(f"write {example}, or leave it out to match everything")
+
+
 class RouteSettings(Section):
     """Which requests go to a service: those under the prefix `path` that match `hosts`, `methods` and `headers`.
 
@@ -120,9 +124,11 @@ class RouteSettings(Section):
     service: str
     version: str | None = None
     path: Annotated[str, AfterValidator(path_prefix)]
-    hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = ()
-    methods: tuple[Method, ...] = ()
-    headers: dict[HeaderName, Annotated[str, AfterValidator(_value)]] = Field(default_factory=dict)
+    hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], _matches_all("hosts: [api.example.com]")] = ()
+    methods: Annotated[tuple[Method, ...], _matches_all("methods: [GET]")] = ()
+    headers: Annotated[
+        dict[HeaderName, Annotated[str, AfterValidator(_value)]], _matches_all("headers: {X-Name: value}")
+    ] = Field(default_factory=dict)
     rewrite: Annotated[str, AfterValidator(_rewrite)] = "/{path}"
     timeout: TimeoutField | None = None
     retries: RetryField | None = None
@@ -151,4 +157,6 @@ class ConsumerSettings(Section):
     """A caller, identified by the `username` of a token, or else its `preferred_username` or `sub`."""
 
     name: ConsumerName
-    rate_limit: ConsumerLimit | None = None
+    rate_limit: Annotated[
+        ConsumerLimit | None, NotEmpty("write rate_limit: {requests_per_minute: 60}, or leave it out")
+    ] = None

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from portico.core.settings import Settings
 
 
 class Section(Settings):
-    """A part of the file; a key with nothing after its colon counts as not written."""
+    """A part of the file; a key with nothing after its colon counts as not written, unless it is `NotEmpty`."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_empty(cls, data: Any) -> Any:
-        if isinstance(data, dict) and None in data.values():
-            return {key: value for key, value in data.items() if value is not None}
-        return data
+    drops_empty: ClassVar[bool] = True
 
 
 AnySection = TypeVar("AnySection", bound=Section)

@@ -27,7 +27,7 @@ from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inheri
 from portico.core.fields import FORBIDDEN_TRAILERS, PASSES
 from portico.core.found import Found
 from portico.core.hosts import host_name
-from portico.core.settings import Duration, DurationOrZero, HeaderName, Name, parse_duration
+from portico.core.settings import Duration, DurationOrZero, HeaderName, Name, NotEmpty, parse_duration
 from portico.net.tls.certificates import Pair
 
 
@@ -144,7 +144,9 @@ class UpstreamTlsSettings(Section):
     """
 
     verify: bool = True
-    ca: FilePath | None = None
+    ca: Annotated[
+        FilePath | None, NotEmpty("write the file of the authorities, or leave ca out to trust the system's")
+    ] = None
     server_name: Annotated[str, AfterValidator(_server_name)] | None = None
     certificate: FilePath | None = None
     key: FilePath | None = None
@@ -236,7 +238,7 @@ class ServiceDefaults(_Treated):
     passive_health: PassiveHealthField = PassiveHealthSettings()
     circuit_breaker: CircuitBreakerField = None
     slow_start: DurationOrZero = 0.0
-    hedge: HedgeSettings | None = None
+    hedge: Annotated[HedgeSettings | None, NotEmpty("write hedge: {after: 100ms}, or leave it out")] = None
     idle_connection_timeout: Duration = 4.0
     dns_refresh: Duration = 10.0
 

@@ -55,7 +55,7 @@ def hide_secrets(annotation: Any, value: Any) -> Any:
         return value
     if isinstance(value, dict):
         hidden = {key: _hide_at(annotation, key, item) for key, item in value.items()}
-        return {key: item for key, item in hidden.items() if item is not None}
+        return {key: item for key, item in hidden.items() if item is not None or not _is_secret(annotation, key)}
     if isinstance(value, list):
         return [_hide_at(annotation, index, item) for index, item in enumerate(value)]
     return value
@@ -70,10 +70,13 @@ def _has_secrets(annotation: Any) -> bool:
     return False
 
 
+def _is_secret(annotation: Any, part: str | int) -> bool:
+    return any(SecretStr in alternatives(kind) for kind in step(annotation, part))
+
+
 def _hide_at(annotation: Any, part: str | int, value: Any) -> Any:
-    kinds = list(step(annotation, part))
-    if isinstance(value, str) and any(SecretStr in alternatives(kind) for kind in kinds):
+    if isinstance(value, str) and _is_secret(annotation, part):
         return SecretStr(value) if value else None
-    for kind in kinds:
+    for kind in step(annotation, part):
         value = hide_secrets(kind, value)
     return value

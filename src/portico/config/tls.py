@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from portico.config.section import FilePath, Section, Whole
+from portico.core.settings import NotEmpty
 from portico.net.tls.certificates import Pair
 
 
@@ -43,7 +44,9 @@ class TlsSettings(CertificateSettings):
     min_version: Annotated[
         Literal["1.2", "1.3"], BeforeValidator(_version, json_schema_input_type=Literal["1.2", "1.3"] | float)
     ] = "1.2"
-    client_certificates: ClientCertificateSettings | None = None
+    client_certificates: Annotated[
+        ClientCertificateSettings | None, NotEmpty("write client_certificates: {ca: FILE}, or leave it out")
+    ] = None
     redirect_from: Annotated[Whole, Field(ge=0, le=65535)] | None = None
     redirect_to: Annotated[Whole, Field(ge=1, le=65535)] | None = None
 

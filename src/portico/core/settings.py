@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -22,10 +34,45 @@ _SIZE_UNITS = {
 }
 
 
+_EMPTY: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class NotEmpty:
+    """Marks a key that is an error with nothing after its colon: what it restricts would silently stay open."""
+
+    advice: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._check, handler(source))
+
+    def _check(self, value: Any) -> Any:
+        if value is _EMPTY:
+            raise ValueError(f"nothing is written after the colon: {self.advice}")
+        return value
+
+
 class Settings(BaseModel):
     """What was written in a configuration: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    drops_empty: ClassVar[bool] = False
+    """Whether a known key with nothing after its colon counts as not written, unless it is `NotEmpty`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_keys(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not any(value is None for value in data.values()):
+            return data
+        kept = {}
+        for key, value in data.items():
+            field = cls.model_fields.get(key) if value is None else None
+            if field is not None and any(isinstance(mark, NotEmpty) for mark in field.metadata):
+                kept[key] = _EMPTY
+            elif field is None or not cls.drops_empty:
+                kept[key] = value
+        return kept
 
 
 def parse_duration(value: Any) -> Any:

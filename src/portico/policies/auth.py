@@ -17,7 +17,7 @@ from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.messages import Fields
 from portico.core.printing import printable
-from portico.core.settings import DurationOrZero, Settings
+from portico.core.settings import DurationOrZero, NotEmpty, Settings
 from portico.policies.consumer_fields import NameEncoding, consumer_lines, consumer_name
 from portico.policies.counters.generations import Generations
 from portico.policies.policy import Context, Policy
@@ -32,8 +32,10 @@ class JwtSettings(Settings):
 
     secret: SecretStr | None = None
     algorithms: Annotated[list[Literal["HS256", "HS384", "HS512"]], Field(min_length=1)] = ["HS256"]
-    issuer: str | None = None
-    audience: str | list[str] | None = None
+    issuer: Annotated[str | None, NotEmpty("write the iss that tokens must have, or leave issuer out")] = None
+    audience: Annotated[
+        str | list[str] | None, NotEmpty("write the aud that tokens must have, or leave audience out")
+    ] = None
     leeway: DurationOrZero = 0.0
     required_claims: list[str] = []
     require_expiry: bool = False
@@ -63,7 +65,7 @@ class AuthSettings(Settings):
     `name_encoding` is how names beyond visible ASCII stand in `X-Consumer-Username` and `X-Consumer-Scopes`.
     """
 
-    jwt: JwtSettings
+    jwt: Annotated[JwtSettings, NotEmpty("write jwt: {}")]
     name_encoding: NameEncoding = "percent"
 
 
