@@ -19,14 +19,33 @@ def test_the_file_is_a_configuration_without_warnings(arguments: list[str]) -> N
     assert warnings_for(config) == []
 
 
+OFF = re.compile(r"^( *)#(?=\w+:)", re.MULTILINE)
+SECRET = {"SECRET_KEY": "s" * 32}
+
+
 def test_what_is_commented_out_can_be_used_as_it_is() -> None:
-    text = re.sub(r"^( *)# ?(?= *\w+:)", r"\1", starting_file({}), flags=re.MULTILINE)
-    config = load_text(text, "portico.yaml", {"SECRET_KEY": "s" * 32})
+    config = load_text(OFF.sub(r"\1", starting_file({})), "portico.yaml", SECRET)
     assert config.gateway.host == "127.0.0.1"
     assert set(config.all_routes[0].policies) == {"auth", "cors", "rate_limit"}
     service = config.services["example"]
     assert service.health is not None
     assert service.health.path == "/health"
+
+
+def test_each_line_that_is_commented_out_can_be_used_by_itself() -> None:
+    lines = starting_file({"a": "http://localhost:8001", "b": "http://localhost:8002"}).splitlines()
+    off = [index for index, line in enumerate(lines) if OFF.match(line)]
+    assert len(off) == 7
+    before = load_text("\n".join(lines), "portico.yaml", SECRET)
+    for index in off:
+        alone = [*lines[:index], OFF.sub(r"\1", lines[index]), *lines[index + 1 :]]
+        assert load_text("\n".join(alone), "portico.yaml", SECRET).model_dump() != before.model_dump()
+
+
+def test_what_is_no_key_to_use_is_set_off_by_a_space() -> None:
+    for line in starting_file({}).splitlines():
+        if line.lstrip().startswith("#") and not OFF.match(line):
+            assert line.startswith("# ")
 
 
 @pytest.mark.parametrize("name", ["on", "null", "1", "1e5", "a-", "0x1f"])

@@ -12,29 +12,28 @@ from portico.config.instances import instance_url
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _HEAD: Final = """\
-# The services behind this gateway, and how they are reached. Lines behind # are off: remove the # to use them.
+# The services behind this gateway, and how they are reached. Keys behind # are off: remove just the # to use one.
 # portico check says what is wrong with this file, portico routes which path leads where; portico run starts the
 # gateway. portico schema prints a JSON Schema for editors.
 
-# gateway:
-#   host: 127.0.0.1                 # only for this machine; 0.0.0.0, the default, is every address (GATEWAY_HOST)
-#   port: 8000                      # GATEWAY_PORT
-#   workers: auto                   # one process for each core (GATEWAY_WORKERS)
-#   trusted_proxies: [10.0.0.0/8]   # whose X-Forwarded-* are believed: the proxies before this gateway
+gateway:
+  port: 8000                        # GATEWAY_PORT
+  #host: 127.0.0.1                  # only for this machine; 0.0.0.0, the default, is every address (GATEWAY_HOST)
+  #workers: auto                    # one process for each core (GATEWAY_WORKERS)
+  #trusted_proxies: [10.0.0.0/8]    # whose X-Forwarded-* are believed: the proxies before this gateway
 
 services:
 """
 _OPTIONS: Final = """\
-    # health_check: /health         # GET has to answer 2xx; without it an accepted connection is enough
-    # timeout: 30                   # seconds until a response begins
-    # policies:
-    #   auth: {jwt: {require_expiry: true}}   # a JSON Web Token, signed with the key in SECRET_KEY
+    #health_check: /health          # GET has to answer 2xx; without it an accepted connection is enough
+    #timeout: 30                    # seconds until a response begins
+    #policies: {auth: {jwt: {require_expiry: true}}}   # a JSON Web Token, signed with the key in SECRET_KEY
 """
 _TAIL: Final = """\
 
 policies:                           # for every service; each may have its own
   rate_limit: {requests_per_minute: 600, burst: 100}   # for each client address; then 429
-  # cors: {allow_origins: [https://app.example.com]}   # pages of other origins that may call the services
+  #cors: {allow_origins: [https://app.example.com]}    # pages of other origins that may call the services
 """
 _EXAMPLE: Final = {"example": "http://localhost:8001"}
 
