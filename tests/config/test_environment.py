@@ -225,7 +225,6 @@ def test_one_newline_at_the_end_of_a_variable_is_removed(load: Load, end: str) -
     found, expected = (load(text, {name: value + more for name, value in environ.items()}) for more in (end, ""))
     assert found.gateway == expected.gateway
     assert found.all_routes == expected.all_routes
-    assert load(text, {**environ, "SECRET_KEY": "s" * 32 + "\n\n"}).all_routes != expected.all_routes
 
 
 def test_a_variable_of_one_newline_counts_as_unset(load: Load) -> None:
@@ -236,3 +235,37 @@ def test_the_environment_applies_without_a_file_too() -> None:
     assert load_config(None, {"GATEWAY_PORT": "0"}).gateway.port == 0
     with pytest.raises(ConfigError, match=r"^environment: GATEWAY_PORT: expected a whole number$"):
         load_config(None, {"GATEWAY_PORT": "x"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (" " + "s" * 32, "has white space at an end"),
+        ("s" * 32 + "\t", "holds a control character"),
+        ("s" * 32 + "\u00a0", "has white space at an end"),
+        ("s" * 32 + "\n\n", "holds a control character"),
+        ("s" * 20 + "\n" + "s" * 20, "holds a control character"),
+        ("s" * 32 + "\x7f", "holds a control character"),
+    ],
+)
+def test_secrets_are_taken_as_they_were_meant_or_not_at_all(report: Report, wrong: str, message: str) -> None:
+    auth = "services: {a: {url: http://a}}\npolicies: {auth: {jwt: {}}}"
+    assert f"environment: SECRET_KEY: {message}" in report(auth, {"SECRET_KEY": wrong})[0]
+    written = auth.replace("jwt: {}", 'jwt: {secret: "${KEY}"}')
+    (line,) = report(written, {"KEY": wrong})
+    assert f"policies.auth.jwt.secret: {message}" in line
+    assert "sss" not in line
+    identity = 'services: {a: {url: http://a}}\npolicies: {identity: {keys: ["${KEY}"]}}'
+    assert f"policies.identity.keys[0]: {message}" in report(identity, {"KEY": wrong})[0]
+    token = 'services: {a: {url: http://a}}\ngateway: {admin_token: "${KEY}"}'
+    assert "gateway.admin_token: " in report(token, {"KEY": wrong})[0]
+    redis = token.replace("admin_token", "redis_url").replace("${KEY}", "redis://:${KEY}@h")
+    if not message.startswith("has"):  # a password may begin and end with a space
+        assert f"gateway.redis_url: {message}" in report(redis, {"KEY": wrong})[0]
+
+
+def test_one_newline_at_the_end_of_a_secret_is_that_of_its_file(load: Load) -> None:
+    config = load("services: {a: {url: http://a}}\npolicies: {auth: {jwt: {}}}", {"SECRET_KEY": "s" * 32 + "\n"})
+    assert config.token_settings is not None
+    assert config.token_settings.secret is not None
+    assert config.token_settings.secret.get_secret_value() == "s" * 32

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word, no_nul
 from portico.config.tls import TlsSettings
 from portico.core.fields import REQUEST_DROP, plain_name
-from portico.core.settings import Duration, DurationOrZero, HeaderName, NotEmpty, Size
+from portico.core.settings import Duration, DurationOrZero, HeaderName, NotEmpty, Size, plain_secret
 from portico.net.redis.connection import check_url
 
 Network = IPv4Network | IPv6Network
@@ -101,7 +101,7 @@ def _access(value: Any) -> Any:
 
 def _redis_url(secret: Any) -> Any:
     if secret is not None:
-        check_url(secret.get_secret_value())
+        check_url(plain_secret(secret.get_secret_value()))
     return secret
 
 

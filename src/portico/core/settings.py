@@ -75,6 +75,15 @@ class Settings(BaseModel):
         return kept
 
 
+def plain_secret(text: str) -> str:
+    """The secret itself. Raises ValueError, which does not repeat it, where it was probably not meant as it stands."""
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise ValueError("holds a control character or the end of a line, which belongs to no secret")
+    if text != text.strip():
+        raise ValueError("has white space at an end, which belongs to no secret")
+    return text
+
+
 def parse_duration(value: Any) -> Any:
     """Seconds from a number or from `500ms`, `2s`, `5m`, `1h`, `1d`; other types are left to the validator."""
     if isinstance(value, bool):

@@ -10,17 +10,23 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import jwt
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from portico.core.caches import ages
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.messages import Fields
 from portico.core.printing import printable
-from portico.core.settings import DurationOrZero, NotEmpty, Settings
+from portico.core.settings import DurationOrZero, NotEmpty, Settings, plain_secret
 from portico.policies.consumer_fields import NameEncoding, consumer_lines, consumer_name
 from portico.policies.counters.generations import Generations
 from portico.policies.policy import Context, Policy
+
+
+def _plain_key(secret: SecretStr | None) -> SecretStr | None:
+    if secret is not None:
+        plain_secret(secret.get_secret_value())
+    return secret
 
 
 class JwtSettings(Settings):
@@ -30,7 +36,7 @@ class JwtSettings(Settings):
     a token's own `alg` chooses among them and nothing else. With `require_expiry` a token without `exp` is refused.
     """
 
-    secret: SecretStr | None = None
+    secret: Annotated[SecretStr | None, AfterValidator(_plain_key)] = None
     algorithms: Annotated[list[Literal["HS256", "HS384", "HS512"]], Field(min_length=1)] = ["HS256"]
     issuer: Annotated[str | None, NotEmpty("write the iss that tokens must have, or leave issuer out")] = None
     audience: Annotated[
