@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portico.config import ConfigError
+from portico.config import ConfigError, load_text
 from portico.config import document as module
 from portico.config.document import parse_document, scalar
 from portico.config.substitution import plain_data
@@ -171,3 +171,42 @@ def test_a_tab_that_indents(text: str, line: int) -> None:
 def test_a_tab_elsewhere_is_space() -> None:
     assert data("b: 'x\ty'\n") == {"b": "x\ty"}
     assert "use spaces" not in error("a: 'x\ty': z")
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "message"),
+    [
+        ("services: {a: {url: http://h}}\npolicies: {cors: {allow_origins: [*]}}", 35, 'quote it: "*"'),
+        ("services:\n  a: {hosts: *}", 14, 'quote it: "*"'),
+        ("routes:\n  - hosts: [a, *.example.com, b]", 16, 'quote it: "*.example.com"'),
+        ("gateway:\n  admin_token: @s3cret", 16, "@ has a meaning of its own here; put the text into quotes"),
+        ("gateway:\n  admin_token: `s3cret", 16, "put the text into quotes"),
+        ("gateway:\n  admin_token: %s3cret", 16, "put the text into quotes"),
+        ("gateway:\n  admin_token: *s3cret*", 16, "put the text into quotes"),
+    ],
+)
+def test_what_has_to_be_quoted(text: str, column: int, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_document(text, "f")
+    assert str(caught.value).startswith(f"f:2:{column}: not valid YAML: ")
+    assert str(caught.value).endswith(message)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'services: {a: {url: "${NOPE"}}',
+        "services: {a: {url: '${NOPE'}}",
+        'services: {a: {url: http://h, health_check: "/${b"}}',
+        'gateway: {title: "a${b", admin: "${ADMIN:-127.0.0.1:1}"}',
+    ],
+)
+def test_a_variable_that_does_not_end_before_its_quote(text: str) -> None:
+    with pytest.raises(ConfigError, match="`\\$\\{` starts a variable: write"):
+        load_text(text, "f", {})
+
+
+def test_quotes_in_a_default() -> None:
+    text = 'gateway: {title: ${TITLE:-it\'s "mine"}, admin: "${ADMIN:-127.0.0.1:1}"}'
+    assert load_text(text, "f", {}).gateway.title == 'it\'s "mine"'

@@ -7,6 +7,7 @@ braces of a mapping, and a file that is small but expands to millions of values 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ _FLOAT = re.compile(r"[-+]?(?=[0-9]*[.eE])(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9
 
 
 _PLACEHOLDER = re.compile(r"(?:\$|(?<=[^\s\[\]{},:])(?=\{path\}))\{([^{}\n]*)\}")
+_UNQUOTED_PLACEHOLDER = re.compile(_PLACEHOLDER.pattern.replace(r"[^{}\n]", r"[^{}\n\"']"))
 
 
 @dataclass(slots=True)
@@ -102,9 +104,18 @@ def parse_document(text: str, filename: str) -> Document:
         message = f"not valid YAML: the character {wrong[0]!a} is not allowed"
         raise ConfigError([Problem(filename, line, column, "", message)])
     opening, closing = _unused_characters(text)
-    shielded = _PLACEHOLDER.sub(lambda found: found[0].replace("{", opening).replace("}", closing), text)
-    composer = _Composer(filename, str.maketrans({opening: "{", closing: "}"}))
-    return Document(filename, composer.compose(shielded))
+
+    def read(placeholder: re.Pattern[str]) -> Document:
+        shielded = placeholder.sub(lambda found: found[0].replace("{", opening).replace("}", closing), text)
+        composer = _Composer(filename, str.maketrans({opening: "{", closing: "}"}))
+        return Document(filename, composer.compose(shielded))
+
+    try:
+        return read(_PLACEHOLDER)
+    except ConfigError:
+        with contextlib.suppress(ConfigError):  # in {url: "${NAME"} the brace behind the quote is the mapping's
+            return read(_UNQUOTED_PLACEHOLDER)
+        raise
 
 
 def _unused_characters(text: str) -> tuple[str, str]:
@@ -123,6 +134,15 @@ def _wrong_tab(text: str, line: int, column: int) -> int | None:
         return column
     index = written.find("\t")
     return index if index >= 0 and not written[:index].strip(" -?:") else None
+
+
+def _unquoted(text: str, error: yaml.MarkedYAMLError) -> tuple[int, str] | None:
+    """The index of a word that YAML reads as something else unless it is quoted, and the word."""
+    in_name = error.context in ("while scanning an alias", "while scanning an anchor")
+    mark = error.context_mark if in_name else error.problem_mark
+    written = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark else ""
+    found = re.match(r"[*&@`%][^\s,\[\]{}\"']*", written[mark.column :]) if mark else None
+    return (mark.column, found[0]) if mark and found else None
 
 
 def scalar(text: str) -> str | int | float | bool | None:
@@ -182,6 +202,10 @@ class _Composer:
             reason = f"not valid YAML: {error.problem or error.context}"
             if mark and (tab := _wrong_tab(text, mark.line, mark.column)) is not None:
                 column, reason = tab + 1, "not valid YAML: a tab is not allowed here; use spaces"
+            elif found := _unquoted(text, error):
+                column, reason = found[0] + 1, f"not valid YAML: {found[1][0]} has a meaning of its own here; "
+                is_shown = re.fullmatch(r"\*(?:\.[A-Za-z0-9.-]+)?", found[1])  # anything else may be a secret
+                reason += f'quote it: "{found[1]}"' if is_shown else "put the text into quotes"
             raise ConfigError([Problem(self.filename, line, column, "", reason)]) from None
         except yaml.YAMLError:
             raise ConfigError([Problem(self.filename, None, None, "", "not valid YAML")]) from None
