@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,7 @@ def test_from_init_to_check(tmp_path: Path) -> None:
     assert portico("init", "shop=http://localhost:8001").exit_code == 0
     for arguments in (["check"], ["check", "portico.yaml"], ["check", "--config", "portico.yaml"]):
         done = portico(*arguments)
-        assert (done.exit_code, done.stdout, done.stderr) == (0, "portico.yaml: ok: 1 services, 1 routes\n", "")
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "portico.yaml: ok: 1 service, 1 route\n", "")
     written = (tmp_path / "portico.yaml").read_text()
     done = portico("init")
     assert done.exit_code == 1
@@ -117,8 +120,68 @@ def test_run_listens_where_its_options_say(
             """Nothing is started."""
 
     monkeypatch.setattr(supervisor, "Supervisor", NoSupervisor)
-    monkeypatch.setattr(Listeners, "open", lambda settings: None)
+    monkeypatch.setattr(Listeners, "open", lambda *_: None)
     (tmp_path / "portico.yaml").write_text(GOOD + "gateway: {host: 127.0.0.1, port: 8080}\n")
     assert portico("run", *arguments).exit_code == 0
+    assert portico("run", "portico.yaml", *arguments).exit_code == 0
+    assert portico("run", "portico.yaml", "--config", "portico.yaml").exit_code == 2
+    assert started.pop() == started[0]
     assert [(config.gateway.host, config.gateway.port) for config in started] == [expected]
     assert portico("run", "--port", "70000").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--host", "http://x"), "portico: --host: expected an address or a name of this machine, without scheme"),
+        (("--host", ""), "portico: --host: expected an address"),
+        (("--port", "abc"), "portico: --port: expected a whole number from 0 to 65535"),
+        (("--port", "70000"), "portico: --port: expected a whole number"),
+        (("--port", "-1"), "portico: --port: expected a whole number"),
+        (("--port", ""), "portico: --port: expected a whole number"),
+        (("--port", "8e3"), "portico: --port: expected a whole number"),
+    ],
+)
+def test_a_wrong_option_is_named_as_it_was_given(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "portico.yaml").write_text(GOOD)
+    done = portico("run", *arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(message)
+    assert "GATEWAY" not in done.stderr
+
+
+def test_a_port_in_use_is_advised_about_where_it_was_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        (tmp_path / "portico.yaml").write_text(GOOD + f"gateway: {{host: 127.0.0.1, port: {port}, admin: '[::1]:0'}}\n")
+        done = portico("run")
+        assert done.exit_code == 1
+        assert done.stderr.endswith("stop what uses it, or name another port: GATEWAY_PORT\n")
+        assert portico("run", "--port", str(port)).stderr.endswith("or name another port: --port\n")
+
+
+@pytest.mark.parametrize("command", ["check", "routes", "run"])
+def test_a_file_that_cannot_be_used_is_a_plain_line(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "forbidden.yaml").write_text(GOOD)
+    read_bytes = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        if path.name == "forbidden.yaml":  # the user of the tests may be root
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "forbidden.yaml")
+    for name, message in (
+        ("pipe.yaml", "pipe.yaml: cannot be read: it is not a regular file\n"),
+        ("forbidden.yaml", "forbidden.yaml: cannot be read: Permission denied\n"),
+        ("absent.yaml", "absent.yaml: there is no such file; portico init writes one\n"),
+        (".", ".: cannot be read: Is a directory\n"),
+        ("/dev/null", "/dev/null: cannot be read: it is not a regular file\n"),
+    ):
+        for arguments in ((name,), ("--config", name)):
+            done = portico(command, *arguments)
+            assert (done.exit_code, done.stderr) == (1, message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Sized
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -26,7 +27,7 @@ from portico.config import (
     warnings_for,
 )
 from portico.config.environment import without_newline
-from portico.config.gateway import split_address
+from portico.config.gateway import listening_host, split_address
 from portico.core.printing import printable
 from portico.policies import POLICY_SETTINGS
 
@@ -60,8 +61,15 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", envvar="PORTICO_CONFIG", help=f"The configuration file.  [default: {DEFAULT_CONFIG}]"
+        "--config",
+        "-c",
+        envvar="PORTICO_CONFIG",
+        readable=False,  # what cannot be read is reported as every wrong file is
+        help=f"The configuration file.  [default: {DEFAULT_CONFIG}]",
     ),
+]
+FileArgument = Annotated[
+    Path | None, typer.Argument(metavar="FILE", readable=False, help="The configuration file, as with --config.")
 ]
 AdminOption = Annotated[
     str | None,
@@ -82,6 +90,19 @@ def _cell(text: Any) -> str:
 def _fail(message: str) -> NoReturn:
     _say(err, message)
     raise typer.Exit(1)
+
+
+def _fail_usage(message: str) -> NoReturn:
+    _say(err, message)
+    raise typer.Exit(2)
+
+
+def _named_file(context: typer.Context, file: Path | None, config: Path | None) -> Path | None:
+    """The file that is named on the command line, with `--config` or without, else that of PORTICO_CONFIG."""
+    source = context.get_parameter_source("config")
+    if file is not None and source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("name the file once, with --config or without", param_hint="FILE")
+    return file or config
 
 
 def _path_of(config: Path | None) -> Path | None:
@@ -171,10 +192,12 @@ def init(
 
 @app.command()
 def run(
+    context: typer.Context,
+    file: FileArgument = None,
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option("--host", help="Where to listen, in place of gateway.host.")] = None,
     port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65535, help="The same for gateway.port; 0 picks a free one.")
+        str | None, typer.Option("--port", metavar="PORT", help="The same for gateway.port; 0 picks a free one.")
     ] = None,
     reload: Annotated[bool, typer.Option("--reload", help="Reload the file whenever it changes.")] = False,
 ) -> None:
@@ -182,37 +205,53 @@ def run(
     from portico.processes.ipc.listeners import ListenError, Listeners
     from portico.processes.supervisor.main import Supervisor
 
+    path = _named_file(context, file, config)
+    _check_address(host, port)
     for variable, value in (("GATEWAY_HOST", host), ("GATEWAY_PORT", port)):  # there, they outlast reloads
         if value is not None:
-            os.environ[variable] = str(value)
-    loaded, path = _load(config)
+            os.environ[variable] = value
+    loaded, path = _load(path)
     for warning in [*expired_certificates(loaded), *warnings_for(loaded)]:
         _say(err, f"warning: {warning}")
     try:
-        listeners = Listeners.open(loaded.gateway)
+        listeners = Listeners.open(
+            loaded.gateway, f", or name another port: {'GATEWAY_PORT' if port is None else '--port'}"
+        )
     except ListenError as error:
         _fail(f"portico: {error}")
     Supervisor(loaded, path, listeners, watch=reload).run()
 
 
+def _check_address(host: str | None, port: str | None) -> None:
+    """The options of `run`, before they stand for variables: messages would name those."""
+    if host is not None:
+        try:
+            listening_host(host)
+        except ValueError as error:
+            _fail_usage(f"portico: --host: {error}")
+    if port is not None and not (port.isascii() and port.isdigit() and int(port[:6]) <= 65535):
+        _fail_usage("portico: --port: expected a whole number from 0 to 65535")
+
+
 @app.command()
 def check(
     context: typer.Context,
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="The configuration file.")] = None,
+    file: FileArgument = None,
     config: ConfigOption = None,
 ) -> None:
     """Check a configuration without running it; exit code 1 if it is invalid."""
-    source = context.get_parameter_source("config")
-    if file is not None and source is not None and source.name == "COMMANDLINE":
-        raise typer.BadParameter("name the file once, with --config or without", param_hint="FILE")
-    loaded, path = _load(file or config)
+    loaded, path = _load(_named_file(context, file, config))
     if expired := expired_certificates(loaded):
         _fail("\n".join(expired))
     warnings = [*map(str, warnings_for(loaded)), *_redis_warnings(loaded)]
     for warning in warnings:
         _say(err, f"warning: {warning}")
-    count = f", {len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else ""
-    _say(out, f"{path}: ok: {len(loaded.services)} services, {len(loaded.all_routes)} routes{count}")
+    count = f", {_count(warnings, 'warning')}" if warnings else ""
+    _say(out, f"{path}: ok: {_count(loaded.services, 'service')}, {_count(loaded.all_routes, 'route')}{count}")
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
 
 
 def _redis_warnings(config: Config) -> list[str]:
@@ -225,9 +264,9 @@ def _redis_warnings(config: Config) -> list[str]:
 
 
 @app.command()
-def routes(config: ConfigOption = None) -> None:
+def routes(context: typer.Context, file: FileArgument = None, config: ConfigOption = None) -> None:
     """List every route with its service and its policies."""
-    loaded, _ = _load(config)
+    loaded, _ = _load(_named_file(context, file, config))
     table = Table("route", "match", "service", "becomes", "policies", box=None, pad_edge=False)
     for route in loaded.all_routes:
         match = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,8 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
         completed = complete(SAMPLE, environment.values)
         return _Loading(completed, Origin(None, completed.origins), environment.wrong, environment.ignored).config()
     try:
+        if not _may_be_read(path):
+            raise _unreadable(path, "cannot be read: it is not a regular file")
         data = path.read_bytes()
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -36,7 +39,7 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
         message = f"not UTF-8 text: the byte {data[error.start]:#04x} does not belong there"
         raise ConfigError([Problem(str(path), line, column, "", message)]) from None
     except FileNotFoundError:
-        message = "there is no such file; portico init writes one, --config FILE names another"
+        message = "there is no such file; portico init writes one"
         raise _unreadable(path, message) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -59,6 +62,12 @@ def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
     completed = complete(tree, environment.values)
     origin = Origin(document, completed.origins, environment.values)
     return _Loading(completed, origin, [*wrong, *environment.wrong], environment.ignored).config()
+
+
+def _may_be_read(path: Path) -> bool:
+    """Whether reading it can end, or says itself why not: a named pipe without a writer would be waited for."""
+    mode = path.stat().st_mode
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or str(path).startswith(("/dev/stdin", "/dev/fd/"))
 
 
 def _unreadable(path: Path, message: str) -> ConfigError:

@@ -64,3 +64,15 @@ def test_port_0_picks_a_free_one() -> None:
     assert not address_of(listeners.admin).endswith(":0")
     listeners.close()
     listeners.close_admin()
+
+
+def test_the_remedy_fits_the_reason() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(ListenError, match=r"in use; stop what uses it, or set GATEWAY_PORT to another port$"):
+            open_listener("127.0.0.1", port)
+    with pytest.raises(
+        ListenError, match=r"; this machine has no such address, and 0\.0\.0\.0 or :: are all"
+    ) as caught:
+        open_listener("192.0.2.1", port)
+    assert "port" not in str(caught.value).replace("GATEWAY", "")

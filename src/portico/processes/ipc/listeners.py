@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import socket
 import struct
 import sys
@@ -32,7 +33,10 @@ class ListenError(Exception):
     """The gateway's address cannot be listened on; the message says what to do."""
 
 
-def open_listener(host: str, port: int, way_out: str = ", or set GATEWAY_PORT to another port") -> socket.socket:
+_ANOTHER_PORT: Final = ", or set GATEWAY_PORT to another port"
+
+
+def open_listener(host: str, port: int, way_out: str = _ANOTHER_PORT) -> socket.socket:
     """A listening socket. Raises ListenError where the address is in use, forbidden or unknown.
 
     Its connections send small pieces at once (TCP_NODELAY is inherited): asyncio does that only for its own sockets.
@@ -56,9 +60,17 @@ def open_listener(host: str, port: int, way_out: str = ", or set GATEWAY_PORT to
         raise ListenError(f"not allowed to listen on {where}; ports below 1024 need privileges") from error
     except OSError as error:
         listener.close()
-        raise ListenError(f"cannot listen on {where}: {error.strerror}; stop what uses it{way_out}") from error
+        raise ListenError(f"cannot listen on {where}: {error.strerror}{_remedy(error, way_out)}") from error
     listener.setblocking(False)
     return listener
+
+
+def _remedy(error: OSError, way_out: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"; stop what uses it{way_out}"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "; this machine has no such address, and 0.0.0.0 or :: are all that it has"
+    return ""
 
 
 def address_of(listener: socket.socket) -> str:
@@ -80,17 +92,17 @@ class Listeners:
     admin_problem: str = ""
 
     @classmethod
-    def open(cls, settings: GatewaySettings) -> Listeners:
-        """Listen. Raises ListenError, and then nothing is open.
+    def open(cls, settings: GatewaySettings, way_out: str = _ANOTHER_PORT) -> Listeners:
+        """Listen. Raises ListenError, and then nothing is open; `way_out` is what else can be done about a port in use.
 
         A default admin address that is in use is no reason not to start.
         """
         with contextlib.ExitStack() as opened:
-            gateway = opened.enter_context(open_listener(settings.host, settings.port))
+            gateway = opened.enter_context(open_listener(settings.host, settings.port, way_out))
             redirect = None
             if settings.tls is not None and settings.tls.redirect_from is not None:
-                way_out = ", or set gateway.tls.redirect_from to another port"
-                redirect = opened.enter_context(open_listener(settings.host, settings.tls.redirect_from, way_out))
+                other = ", or set gateway.tls.redirect_from to another port"
+                redirect = opened.enter_context(open_listener(settings.host, settings.tls.redirect_from, other))
             try:
                 admin = open_listener(*settings.admin_address, ", or set GATEWAY_ADMIN to another address")
             except ListenError as error:
