@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from config.conftest import Load, Report
-from portico.config import GatewaySettings, LimitSettings
+from portico.config import GatewaySettings, LimitSettings, warnings_for
 
 HOST = "expected an address or a name of this machine, without scheme and port; 0.0.0.0 and :: are every address"
 TOKEN = "holds control characters, or white space at an end, which no header field can carry"
@@ -153,3 +153,37 @@ def test_what_the_gateway_writes_cannot_pass(name: str, report: Report) -> None:
 def test_what_may_pass(load: Load) -> None:
     names = ("X-Consumer-ID", "Remote-User", "Proxy", "X-Forwarded-User")
     assert load(f"gateway: {{pass_headers: [{', '.join(names)}]}}").gateway.pass_headers == names
+
+
+@pytest.mark.parametrize(
+    ("host", "admin", "meet"),
+    [
+        ("0.0.0.0", "127.0.0.1", True),
+        ("127.0.0.1", "localhost", True),
+        ("::", "127.0.0.1", True),
+        ("10.0.0.1", "127.0.0.1", False),
+        ("0.0.0.0", "[::1]", False),
+    ],
+)
+def test_the_admin_api_at_the_port_of_the_gateway(
+    load: Load, report: Report, host: str, admin: str, meet: bool
+) -> None:
+    text = f"gateway: {{host: '{host}', port: 7000, admin: '{admin}:7000'}}"
+    if meet:
+        assert report(text) == [
+            f"portico.yaml:1:{text.index('7000') + 1}: gateway.port: gateway.admin, {admin}:7000, "
+            "wants the same address: give one of them another port"
+        ]
+    else:
+        assert load(text)
+
+
+def test_the_default_admin_address_at_the_port_of_the_gateway(load: Load) -> None:
+    """The gateway runs without it."""
+    (warning, *_) = warnings_for(
+        load("gateway: {port: 9000}\nservices: {a: {url: http://a}}\npolicies: {rate_limit: {}}")
+    )
+    assert str(warning).startswith("portico.yaml:1:17: gateway.port: gateway.admin, 127.0.0.1:9000, wants the same")
+    text = "gateway: {tls: {certificate: a, key: b, redirect_from: 9000}}\nservices: {a: {url: http://a}}\npolicies: {rate_limit: {}}"
+    (warning, *_) = warnings_for(load(text))
+    assert str(warning).startswith("portico.yaml:1:56: gateway.tls.redirect_from: gateway.admin, 127.0.0.1:9000")

@@ -136,16 +136,16 @@ def test_files_that_cannot(load: Load, authority: Authority, tmp_path: Path) -> 
       b: {{url: https://h, tls: {{certificate: {own.certificate}, key: {other.key}}}}}
       c: {{url: https://h, versions: {{v1: {{tls: {{ca: {own.key}}}}}}}}}
     """
-    assert lines_of(file_problems(load(text))) == [4, 7, 8, 9, 10, 12, 13, 14]
+    assert lines_of(file_problems(load(text))) == [5, 7, 8, 9, 10, 12, 13, 14]
     assert without_places(file_problems(load(text))) == [
-        f"gateway.tls: {other.key}: not the key of the certificate {own.certificate}",
-        f"gateway.tls.certificates[0]: {tmp_path}/absent: No such file or directory",
-        f"gateway.tls.certificates[1]: {tmp_path}/rubbish: no certificate in PEM form at its beginning",
-        f"gateway.tls.certificates[2]: {tmp_path}/rubbish: no private key in PEM form",
+        f"gateway.tls.key: {other.key}: not the key of the certificate {own.certificate}",
+        f"gateway.tls.certificates[0].certificate: {tmp_path}/absent: No such file or directory",
+        f"gateway.tls.certificates[1].certificate: {tmp_path}/rubbish: no certificate in PEM form at its beginning",
+        f"gateway.tls.certificates[2].key: {tmp_path}/rubbish: no private key in PEM form",
         f"gateway.tls.client_certificates.ca: {tmp_path}/rubbish: no certificates in PEM form",
-        f"services.a.tls: {tmp_path}/absent: No such file or directory",
-        f"services.b.tls: {other.key}: not the key of the certificate {own.certificate}",
-        f"services.c.versions.v1.tls: {own.key}: no certificates in PEM form",
+        f"services.a.tls.ca: {tmp_path}/absent: No such file or directory",
+        f"services.b.tls.key: {other.key}: not the key of the certificate {own.certificate}",
+        f"services.c.versions.v1.tls.ca: {own.key}: no certificates in PEM form",
     ]
 
 
@@ -158,7 +158,7 @@ def test_an_encrypted_key_is_refused_without_a_prompt(load: Load, authority: Aut
     own.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encrypted))
     text = f"gateway: {{tls: {{certificate: {own.certificate}, key: {own.key}}}}}"
     assert without_places(file_problems(load(text))) == [
-        f"gateway.tls: {own.key}: the key is encrypted, and there is no prompt for its password"
+        f"gateway.tls.key: {own.key}: the key is encrypted, and there is no prompt for its password"
     ]
 
 

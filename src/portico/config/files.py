@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath
@@ -75,7 +76,7 @@ def _listening(config: Config) -> Iterator[Finding]:
         return
     for path, pair in _pairs(config):
         if path[0] == "gateway":
-            yield from _problem(path, lambda pair=pair: server_context(pair))  # type: ignore[misc]
+            yield from _problem(path, lambda pair=pair: server_context(pair), _keys(pair))  # type: ignore[misc]
     if tls.client_certificates is not None:
         ca = tls.client_certificates.ca
         yield from _problem(("gateway", "tls", "client_certificates", "ca"), lambda: client_context(ca=ca))
@@ -83,7 +84,8 @@ def _listening(config: Config) -> Iterator[Finding]:
 
 def _upstreams(config: Config) -> Iterator[Finding]:
     for path, tls in _upstream_tls(config):
-        yield from _problem(path, lambda tls=tls: client_context(tls.verify, tls.ca, tls.pair))  # type: ignore[misc]
+        keys = {tls.ca: "ca", **_keys(tls.pair)}
+        yield from _problem(path, lambda tls=tls: client_context(tls.verify, tls.ca, tls.pair), keys)  # type: ignore[misc]
 
 
 def _redis(config: Config) -> Iterator[Finding]:
@@ -98,10 +100,19 @@ def _redis(config: Config) -> Iterator[Finding]:
         yield Finding(("gateway", "embedded_redis"), message)
 
 
-def _problem(path: KeyPath, use: Callable[[], object]) -> Iterator[Finding]:
+def _keys(pair: Pair | None) -> dict[Path | None, str]:
+    """The key under which each file of a pair is written."""
+    return {pair.key: "key", pair.certificate: "certificate"} if pair is not None else {}
+
+
+def _problem(
+    path: KeyPath, use: Callable[[], object], keys: Mapping[Path | None, str] = MappingProxyType({})
+) -> Iterator[Finding]:
     try:
         use()
-    except (CertificateError, ValueError) as error:  # ValueError: a NUL in the query of a redis_url
+    except CertificateError as error:
+        yield Finding((*path, keys[error.file]) if error.file in keys else path, str(error))
+    except ValueError as error:  # a NUL in the query of a redis_url
         yield Finding(path, str(error))
 
 

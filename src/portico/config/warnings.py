@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from portico.config.checks import shared_address
 from portico.config.files import lifetimes
 from portico.config.gateway import GatewaySettings
 from portico.config.model import Config
@@ -45,6 +46,7 @@ def warnings_for(config: Config) -> list[Problem]:
                 else [Finding(("services",), "no services: nothing can be reached")]
             ),
             *_open_registries(config),
+            *(shared_address(config.gateway) if "admin" not in config.gateway.model_fields_set else ()),
             *_not_used_yet(config.gateway),
         ]
     )

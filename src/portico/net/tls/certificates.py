@@ -19,6 +19,10 @@ UNREADABLE: Final = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x
 class CertificateError(Exception):
     """A file that cannot be used; the message names it and says why."""
 
+    def __init__(self, file: Path, reason: object) -> None:
+        super().__init__(f"{file}: {reason}")
+        self.file = file
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -33,7 +37,7 @@ def read_certificate(path: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(_bytes_of(path))
     except UNREADABLE as error:
-        raise CertificateError(f"{path}: no certificate in PEM form at its beginning") from error
+        raise CertificateError(path, "no certificate in PEM form at its beginning") from error
 
 
 def names_of(certificate: x509.Certificate) -> list[str]:
@@ -53,20 +57,20 @@ def days_left(certificate: x509.Certificate) -> float:
     return (certificate.not_valid_after_utc - datetime.now(UTC)).total_seconds() / 86400
 
 
-def explain(pair: Pair) -> str | None:
+def explain(pair: Pair) -> CertificateError | None:
     """Which of the two files is wrong and why; None where no fault is found."""
     try:
         certificate = read_certificate(pair.certificate)
         key = load_pem_private_key(_bytes_of(pair.key), password=None)
     except CertificateError as error:
-        return str(error)
+        return error
     except TypeError:
-        return f"{pair.key}: the key is encrypted, and there is no prompt for its password"
+        return CertificateError(pair.key, "the key is encrypted, and there is no prompt for its password")
     except (ValueError, UnsupportedAlgorithm):
-        return f"{pair.key}: no private key in PEM form"
+        return CertificateError(pair.key, "no private key in PEM form")
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
-        return f"{pair.key}: not the key of the certificate {pair.certificate}"
+        return CertificateError(pair.key, f"not the key of the certificate {pair.certificate}")
     return None
 
 
@@ -74,4 +78,4 @@ def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise CertificateError(f"{path}: {error.strerror or error}") from error
+        raise CertificateError(path, error.strerror or error) from error

@@ -63,14 +63,14 @@ def _load_pair(context: ssl.SSLContext, pair: Pair) -> None:
     try:
         context.load_cert_chain(pair.certificate, pair.key, password="")  # else OpenSSL asks at the terminal
     except OSError as error:  # ssl.SSLError is one
-        reason = explain(pair) or f"{pair.certificate} and {pair.key}: {error.strerror or error}"
-        raise CertificateError(reason) from error
+        reason = f"{error.strerror or error} (with the key {pair.key})"
+        raise explain(pair) or CertificateError(pair.certificate, reason) from error
 
 
 def _load_authorities(context: ssl.SSLContext, ca: Path) -> None:
     try:
         context.load_verify_locations(cafile=ca)
     except ssl.SSLError as error:
-        raise CertificateError(f"{ca}: no certificates in PEM form") from error
+        raise CertificateError(ca, "no certificates in PEM form") from error
     except OSError as error:
-        raise CertificateError(f"{ca}: {error.strerror or error}") from error
+        raise CertificateError(ca, error.strerror or error) from error
