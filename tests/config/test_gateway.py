@@ -90,7 +90,7 @@ def test_a_key_with_nothing_after_it_counts_as_not_written(load: Load, text: str
         ("admin: localhost", "admin: expected host:port, for example 127.0.0.1:9000"),
         ("admin: '::1:90'", "admin: expected host:port; an IPv6 address goes into brackets: [::1]:9000"),
         ("admin: h:99999", "admin: expected host:port, for example 127.0.0.1:9000"),
-        ("trusted_proxies: 10.0.0.0/8", "trusted_proxies: expected a list"),
+        ("trusted_proxies: 10.0.0.0/8", 'trusted_proxies: expected a list: put brackets around it, ["…"]'),
         (
             "trusted_proxies: [10.0.0.1/8]",
             "trusted_proxies[0]: the address has bits beyond the network's; the network is 10.0.0.0/8",
@@ -180,10 +180,8 @@ def test_the_admin_api_at_the_port_of_the_gateway(
 
 def test_the_default_admin_address_at_the_port_of_the_gateway(load: Load) -> None:
     """The gateway runs without it."""
-    (warning, *_) = warnings_for(
-        load("gateway: {port: 9000}\nservices: {a: {url: http://a}}\npolicies: {rate_limit: {}}")
-    )
+    rest = "\nservices: {a: {url: http://a}}\npolicies: {rate_limit: {}}"
+    (warning, *_) = warnings_for(load("gateway: {port: 9000}" + rest))
     assert str(warning).startswith("portico.yaml:1:17: gateway.port: gateway.admin, 127.0.0.1:9000, wants the same")
-    text = "gateway: {tls: {certificate: a, key: b, redirect_from: 9000}}\nservices: {a: {url: http://a}}\npolicies: {rate_limit: {}}"
-    (warning, *_) = warnings_for(load(text))
+    (warning, *_) = warnings_for(load("gateway: {tls: {certificate: a, key: b, redirect_from: 9000}}" + rest))
     assert str(warning).startswith("portico.yaml:1:56: gateway.tls.redirect_from: gateway.admin, 127.0.0.1:9000")

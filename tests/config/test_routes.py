@@ -158,7 +158,7 @@ routes:
         ("headers: {X: 'v\\d+'}", f"headers.X: {VALUE}"),
         ("headers: {'X-*': a}", "headers.X-*: a header field is named in full: its name is not a pattern"),
         ("methods: [G T]", "methods[0]: expected a method such as GET"),
-        ("methods: GET", "methods: expected a list"),
+        ("methods: GET", 'methods: expected a list: put brackets around it, ["…"]'),
         ("headers: {X: 1.10}", "headers.X: expected text; put it into quotes"),
         ("headers: {'X Y': a}", "headers.X Y: not a name of a header field"),
         ('headers: {X: "a\\nb"}', "headers.X: not the value of a header field"),

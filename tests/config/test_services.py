@@ -213,7 +213,7 @@ def test_on_is_a_key_and_no_boolean(load: Load) -> None:
         ("retries: {budget: 20}", "retries.budget: has to be 1 or less"),
         ("timeout: -1", "timeout: has to be more than 0"),
         ("timeout: {tunnel: 0}", "timeout.tunnel: has to be more than 0"),
-        ("upgrades: websocket", "upgrades: expected a list"),
+        ("upgrades: websocket", 'upgrades: expected a list: put brackets around it, ["…"]'),
         ("upgrades: [web socket]", "upgrades[0]: expected the name of a protocol, such as websocket"),
         ("upgrades: ['']", "upgrades[0]: expected the name of a protocol, such as websocket"),
         ("timeout: soon", "timeout: 'soon' is not a duration; write seconds or text such as 500ms, 2s, 5m"),
@@ -360,3 +360,26 @@ def test_a_route_has_its_own_retries_key_by_key(load: Load) -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         service().preserve_host = True  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("services: {a: http://localhost:1}", "services.a: expected keys and values: write {url: http://host:port}"),
+        (
+            "services: {a: [http://localhost:1]}",
+            "a: expected keys and values: write {instances: [http://host:port, …]}",
+        ),
+        (
+            "services: {a: {versions: {v1: http://localhost:1}}}",
+            "services.a.versions.v1: expected keys and values: write {url: http://host:port}",
+        ),
+        (
+            "services: {a: {url: http://h, policies: {cors: {allow_origins: 'https://x'}}}}",
+            'allow_origins: expected a list: put brackets around it, ["…"]',
+        ),
+        ("services: {a: {instances: http://h}}", 'a.instances: expected a list: put brackets around it, ["…"]'),
+    ],
+)
+def test_a_value_in_a_shorter_form_than_there_is(report: Report, text: str, message: str) -> None:
+    assert report(text)[0].endswith(message)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 ENVIRONMENT = "(environment)"
 """The first part of the path of a finding about a variable; the second is its name."""
@@ -65,11 +64,41 @@ def dotted(path: KeyPath) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The one of `known` that `word` was probably meant to be: nearly the same, or the same words and more."""
+    """The one of `known` that `word` was probably meant to be: misspelled, or the same words and more."""
     names = {name.lower(): name for name in sorted(known)}
-    written = word.lower().replace("-", "_")
+    written = word.lower().replace("-", "_")[:100]
+    close = [(edits, name) for name in names if (edits := _edits(written, name)) is not None]
+    if close:
+        return names[min(close)[1]]
     parts = set(written.split("_"))
-    close = get_close_matches(written, names, n=1, cutoff=0.7) or [
-        name for name in names if parts < set(name.split("_"))
-    ]
-    return names[close[0]] if len(close) == 1 else None
+    longer = [name for name in names if parts < set(name.split("_"))]
+    return names[longer[0]] if len(longer) == 1 else None
+
+
+def _edits(written: str, name: str) -> int | None:
+    """How many edits make one word of the other; None where they are too many for a misspelling, in any part."""
+    pairs = list(zip(written.split("_"), name.split("_"), strict=False))
+    if written.count("_") != name.count("_"):
+        pairs = [(written, name)]
+    total = 0
+    for one, other in pairs:
+        edits = _distance(one, other)
+        if edits > max(len(other) // 3, max(len(one), len(other)) > 2):
+            return None
+        total += edits
+    return total
+
+
+def _distance(one: str, other: str) -> int:
+    """The optimal string alignment distance: two letters in the wrong order are one edit, too."""
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for row, letter in enumerate(one):
+        line = [row + 1]
+        for column, wanted in enumerate(other):
+            edits = min(last[column + 1] + 1, line[column] + 1, last[column] + (letter != wanted))
+            if row and column and letter == other[column - 1] and one[row - 1] == wanted:
+                edits = min(edits, before[column - 1] + 1)
+            line.append(edits)
+        before, last = last, line
+    return last[-1]

@@ -194,6 +194,14 @@ class _Addressed(_Treated):
     url: InstanceUrl | None = None
     instances: Annotated[tuple[InstanceField, ...], Field(min_length=1)] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_and_values(cls, data: Any) -> Any:
+        if isinstance(data, (str, list)):
+            example = "{url: http://host:port}" if isinstance(data, str) else "{instances: [http://host:port, …]}"
+            raise ValueError(f"expected keys and values: write {example}")
+        return data
+
     @model_validator(mode="after")
     def _one_way_to_write_instances(self) -> Self:
         if self.url is not None and self.instances is not None:

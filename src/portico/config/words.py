@@ -163,6 +163,8 @@ def _message(error: Error, context: dict[str, Any], value: Any) -> str:
         return text.format(_number(context[name]))
     if kind == "string_type" and isinstance(value, (bool, int, float)):
         return "expected text; put it into quotes"
+    if _EXPECTED.get(kind) == "a list" and isinstance(value, str):
+        return 'expected a list: put brackets around it, ["…"]'
     if kind in _EXPECTED or kind == "literal_error":
         return f"expected {_kind(error)}"
     return str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
