@@ -56,6 +56,13 @@ def test_credentials_for_every_origin(load: Load) -> None:
     assert warned(load, ONE + LIMITED + ", cors: {allow_credentials: true, allow_origins: ['https://a.b']}}") == []
 
 
+def test_patterns_of_origins_that_anyone_can_match(load: Load) -> None:
+    origins = "['http://*', 'https://*.com', 'https://*.example.com', '*']"
+    first, second = warned(load, ONE + LIMITED + ", cors: {allow_origins: " + origins + "}}")
+    assert "policies.cors.allow_origins: anyone can have a host that matches http://*: name the domain" in first
+    assert "matches https://*.com: " in second
+
+
 def test_no_rate_limit_anywhere(load: Load) -> None:
     expected = [
         "portico.yaml:1:1: policies.rate_limit: no route has a rate limit; write rate_limit: false if that is meant"

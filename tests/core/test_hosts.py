@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portico.core.hosts import host_name, web_origin
+from portico.core.hosts import host_name, is_open_pattern, web_origin
 
 EXPECTED = "expected an origin such as https://app.example.com or https://*.example.com"
 
@@ -61,6 +61,10 @@ def test_an_origin_is_written_as_browsers_send_it(written: str, sent: str) -> No
         ("https://[::1", EXPECTED),
         ("https://[fe80::1%eth0]", EXPECTED),
         ("https://", EXPECTED),
+        ("ftp://x", "browsers load no pages over ftp: write https:// or http://"),
+        ("FTP://*.example.com", "browsers load no pages over ftp: write https:// or http://"),
+        ("file:///x", 'browsers send the origin of a file: page as null: write "null"'),
+        ("data://x", 'browsers send the origin of a data: page as null: write "null"'),
         ("", EXPECTED),
     ],
 )
@@ -78,3 +82,29 @@ def test_any_text_is_an_origin_or_refused(text: str) -> None:
             continue
         assert read(found) == found
         assert found.isascii()
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_open"),
+    [
+        ("http://*", True),
+        ("*://*", True),
+        ("https://*:*", True),
+        ("https://*:8443", True),
+        ("https://*.com", True),
+        ("https://*.*.com", True),
+        ("https://app.*", True),
+        ("https://app*", True),
+        ("https://*example.com", True),
+        ("https://*.example.com", False),
+        ("https://app-*.example.com", False),
+        ("https://*.example.com:*", False),
+        ("http://*.localhost:3000", False),
+        ("http://localhost:*", False),
+        ("https://app.example.com", False),
+        ("*", False),
+        ("null", False),
+    ],
+)
+def test_patterns_that_anyone_could_match(origin: str, is_open: bool) -> None:
+    assert is_open_pattern(origin) == is_open

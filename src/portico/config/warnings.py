@@ -10,6 +10,7 @@ from portico.config.gateway import GatewaySettings
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.resolve import ResolvedRoute
+from portico.core.hosts import is_open_pattern
 from portico.net.redis.server import bundled_server
 from portico.policies.auth import AuthSettings
 from portico.policies.cors import CorsSettings
@@ -30,6 +31,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *config.ignored,
             *_endless_tokens(config),
             *_open_credentials(config),
+            *_open_origins(config),
             *_unlimited(config),
             *_missing_auth(config),
             *_shared_keys(config),
@@ -81,6 +83,15 @@ def _open_credentials(config: Config) -> Iterator[Finding]:
         if isinstance(settings, CorsSettings) and settings.allow_credentials and "*" in settings.allow_origins:
             path = (*_scope_path(route, scope), "cors", "allow_credentials")
             yield Finding(path, "credentials are never allowed while allow_origins holds *: name the origins")
+
+
+def _open_origins(config: Config) -> Iterator[Finding]:
+    for route in config.all_routes:
+        settings, scope = route.policies.get("cors", (None, ""))
+        for origin in settings.allow_origins if isinstance(settings, CorsSettings) else ():
+            if is_open_pattern(origin):
+                message = f"anyone can have a host that matches {origin}: name the domain, as in https://*.example.com"
+                yield Finding((*_scope_path(route, scope), "cors", "allow_origins"), message)
 
 
 def _unlimited(config: Config) -> Iterator[Finding]:

@@ -11,6 +11,10 @@ _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _AUTHORITY: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:]*)(?::(?P<port>\d{1,5}|\*))?", re.ASCII)
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*|\*")
 _DEFAULT_PORTS: Final = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
+_NO_PAGES: Final = frozenset({"ftp", "ftps", "sftp", "ssh", "git", "ldap", "mailto", "redis", "tcp", "udp", "unix"})
+_OPAQUE: Final = frozenset({"about", "blob", "data", "file", "javascript"})
+_OWN_NAMES: Final = frozenset({"localhost", "local", "internal", "test"})
+"""Last labels of names that nobody can buy a domain under (RFC 6761, RFC 6762)."""
 _NO_ORIGIN: Final = "expected an origin such as https://app.example.com or https://*.example.com"
 
 
@@ -42,6 +46,10 @@ def web_origin(text: str) -> str:
     scheme, separator, rest = text.lower().partition("://")
     if not separator:
         raise ValueError(f"an origin begins with its scheme: write {web_origin(f'https://{text}')}")
+    if scheme in _NO_PAGES:
+        raise ValueError(f"browsers load no pages over {scheme}: write https:// or http://")
+    if scheme in _OPAQUE:
+        raise ValueError(f'browsers send the origin of a {scheme}: page as null: write "null"')
     authority, _, path = rest.partition("/")
     match = _AUTHORITY.fullmatch(authority)
     if match is None or not _SCHEME.fullmatch(scheme):
@@ -60,6 +68,15 @@ def web_origin(text: str) -> str:
     if scheme in ("ws", "wss"):
         raise ValueError(f"browsers send the origin of the page: write http{shown[2:]}")
     return shown
+
+
+def is_open_pattern(origin: str) -> bool:
+    """Whether anyone could own a host that matches an origin's pattern: no domain is fixed behind its last `*`."""
+    match = _AUTHORITY.fullmatch(origin.partition("://")[2])
+    if match is None or "*" not in match["host"]:
+        return False
+    domain = match["host"].rpartition("*")[2].partition(".")[2]
+    return "." not in domain and domain not in _OWN_NAMES
 
 
 def _without_scheme_and_port(host: str) -> str:
