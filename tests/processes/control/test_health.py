@@ -50,3 +50,18 @@ def test_as_many_results_in_a_row_as_configured_turn_an_instance(
 def test_the_status_that_proves_health(expect: int | None, status: int, expected: bool) -> None:
     settings = HealthCheckSettings.model_validate({} if expect is None else {"expect": expect})
     assert settings.expects(status) == expected
+
+
+def test_an_instance_that_has_only_failed_is_not_shown_as_healthy() -> None:
+    watched = check(1, 3)
+    assert watched.shown_healthy
+    watched.note("refused")
+    assert (watched.healthy, watched.shown_healthy) == (True, False)
+    other = check(1, 3)
+    other.take_over(watched)
+    assert not other.shown_healthy
+    watched.note(None)
+    watched.note("refused")
+    assert watched.shown_healthy
+    other.take_over(watched)
+    assert other.shown_healthy

@@ -23,6 +23,9 @@ class Check:
     named: Sequence[Network] | None = None
     """For an instance that registered: the networks that are allowed by name."""
     healthy: bool = True
+    """Whether it gets requests: it does from the start, until checks have failed often enough."""
+    passed: bool = False
+    """Whether any check has passed."""
     passes: int = 0
     failures: int = 0
     error: str | None = None
@@ -46,6 +49,7 @@ class Check:
         """Take over the state that the instance has under another check."""
         if self.settings is not None:
             self.healthy, self.passes, self.failures = other.healthy, other.passes, other.failures
+            self.passed = other.passed
             self.error, self.ejected_by = other.error, other.ejected_by
 
     def stop(self) -> None:
@@ -53,12 +57,17 @@ class Check:
         if self.task is not None:
             self.task.cancel()
 
+    @property
+    def shown_healthy(self) -> bool:
+        """Whether it is shown as healthy: not while each check so far has failed, few as they may be."""
+        return self.healthy and (self.passed or not self.failures)
+
     def note(self, error: str | None) -> bool:
         """Count a result; whether it changed the instance's health."""
         assert self.settings is not None
         self.error = error
         if error is None:
-            self.passes, self.failures = self.passes + 1, 0
+            self.passes, self.failures, self.passed = self.passes + 1, 0, True
         else:
             self.passes, self.failures = 0, self.failures + 1
         turned = (

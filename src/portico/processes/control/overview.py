@@ -23,9 +23,9 @@ def services_overview(state: State, states: InstanceStates) -> list[dict[str, An
         entry = services.setdefault(check.key, {"name": check.key, "status": "unhealthy", "instances": []})
         instance = _instance(check, registered.get((check.service, check.instance.url)))
         problem = states.problem(*check.identity)
-        if problem is not None and check.healthy:
+        if problem is not None and check.shown_healthy:
             instance |= {"status": "unhealthy", "error": problem}
-        elif check.healthy:
+        elif check.shown_healthy:
             entry["status"] = "healthy"
         entry["instances"].append(instance | states.described(*check.identity))
     for key, entry in services.items():
@@ -38,7 +38,7 @@ def services_overview(state: State, states: InstanceStates) -> list[dict[str, An
 
 
 def _instance(check: Check, registered: Entry | None) -> dict[str, Any]:
-    status = "unchecked" if check.settings is None else "healthy" if check.healthy else "unhealthy"
+    status = "unchecked" if check.settings is None else "healthy" if check.shown_healthy else "unhealthy"
     entry = {"url": check.instance.url, "weight": check.instance.weight, "status": status}
     if check.error:
         entry["error"] = check.error
