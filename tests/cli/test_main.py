@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from portico import __version__
+from portico.cli.admin_client import AdminClient
 from portico.cli.main import app
 from portico.config import Config
 from portico.processes.ipc.listeners import Listeners
@@ -185,3 +186,48 @@ def test_a_file_that_cannot_be_used_is_a_plain_line(
         for arguments in ((name,), ("--config", name)):
             done = portico(command, *arguments)
             assert (done.exit_code, done.stderr) == (1, message)
+
+
+@pytest.fixture
+def admin_api(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the gateway says about itself, and how often it reloaded."""
+    gateway: dict[str, Any] = {"config": None, "reloads": 0}
+
+    def request(client: AdminClient, method: str, path: str) -> dict[str, Any]:
+        if path == "/admin/reload":
+            gateway["reloads"] += 1
+        return {"generation": 2, "services": [], "workers": [], "config": gateway["config"]}
+
+    monkeypatch.setattr(AdminClient, "_request", request)
+    return gateway
+
+
+def test_reload_says_which_gateway_answered_and_spares_another_one(tmp_path: Path, admin_api: dict[str, Any]) -> None:
+    (tmp_path / "portico.yaml").write_text(GOOD)
+    (tmp_path / "link.yaml").symlink_to("portico.yaml")
+    at = "the gateway at 127.0.0.1:9000"
+    for served in ("portico.yaml", "link.yaml"):
+        admin_api["config"] = str(tmp_path / served)
+        done = portico("reload")
+        assert (done.exit_code, done.stdout) == (0, f"generation 2 is in use by {at} ({tmp_path / served})\n")
+    assert admin_api["reloads"] == 2
+    for other, shown in (("/srv/other/portico.yaml",) * 2, (None, "without a file")):
+        admin_api["config"] = other
+        done = portico("reload")
+        assert done.exit_code == 1
+        assert f"not reloaded: {tmp_path}/portico.yaml is not the file of {at} ({shown})" in done.stderr
+        assert admin_api["reloads"] == 2
+    assert portico("reload", "--admin", "127.0.0.1:9000").exit_code == 0
+    assert admin_api["reloads"] == 3
+
+
+def test_reload_without_a_file_here(admin_api: dict[str, Any]) -> None:
+    admin_api["config"] = "/srv/portico.yaml"
+    assert "(/srv/portico.yaml)" in portico("reload").stdout
+
+
+def test_services_says_which_gateway_answered(tmp_path: Path, admin_api: dict[str, Any]) -> None:
+    (tmp_path / "portico.yaml").write_text(GOOD)
+    admin_api["config"] = "/srv/portico.yaml"
+    done = portico("services")
+    assert done.stdout.endswith("generation 2, workers: 0, the gateway at 127.0.0.1:9000 (/srv/portico.yaml)\n")

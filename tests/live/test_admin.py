@@ -107,7 +107,8 @@ def test_with_a_token(backend: Backend) -> None:
         assert answer.status == 200
         where = f"127.0.0.1:{gateway.admin_port}"
         done = run_portico("reload", "--admin", where, "--config", str(gateway.file))
-        assert (done.returncode, done.stdout) == (0, "generation 2 is in use\n")
+        expected = f"generation 2 is in use by the gateway at {where} ({gateway.file})\n"
+        assert (done.returncode, done.stdout) == (0, expected)
         assert run_portico("services", "--admin", where, ADMIN_TOKEN="letmein").returncode == 0
         done = run_portico("reload", "--admin", where, ADMIN_TOKEN="wrong")
         assert done.returncode == 1
@@ -132,7 +133,8 @@ def test_the_address_from_the_configuration(backend: Backend, tmp_path: object) 
     with Gateway({"gateway": {"admin": f"127.0.0.1:{port}"}, "services": {"echo": backend}}) as gateway:
         gateway.wait_for_control()
         done = run_portico("reload", "--config", str(gateway.file))
-        assert (done.returncode, done.stdout) == (0, "generation 2 is in use\n")
+        expected = f"generation 2 is in use by the gateway at 127.0.0.1:{port} ({gateway.file})\n"
+        assert (done.returncode, done.stdout) == (0, expected)
         gateway.file.write_text(gateway.file.read_text() + "routs: []\n")
         done = run_portico("reload", "--admin", f"127.0.0.1:{port}", "--config", str(gateway.file))
         assert done.returncode == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Final, Self
 
 import httpx
@@ -36,6 +37,16 @@ class AdminClient:
         secret = settings.admin_token
         return cls(_reachable(host), port, secret.get_secret_value() if secret is not None else None)
 
+    @property
+    def where(self) -> str:
+        """The address as `host:port`."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def file(self) -> Path | None:
+        """The configuration file of the gateway that answers, None where it runs without one. Raises AdminError."""
+        written = self._request("GET", "/admin/status").get("config")
+        return Path(written) if written else None
+
     def reload(self) -> int:
         """Reload the configuration; returns its generation, once every worker uses it. Raises AdminError."""
         generation: int = self._request("POST", "/admin/reload")["generation"]
@@ -46,7 +57,7 @@ class AdminClient:
         return self._request("GET", "/admin/services")
 
     def _request(self, method: str, path: str) -> Any:
-        where = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        where = self.where
         try:
             headers = {b"Authorization": f"Bearer {check_token(self.token)}".encode()} if self.token else {}
         except ValueError as error:

@@ -149,6 +149,11 @@ def _gateway_at(config: Path | None, admin: str | None) -> AdminClient:
     return AdminClient(host, port, token)
 
 
+def _described(client: AdminClient, served: Path | None) -> str:
+    """Which gateway answered."""
+    return f"the gateway at {client.where} ({served or 'without a file'})"
+
+
 def _print_table(table: Table) -> None:
     """A row is a line, however wide: text cut to fit is useless, and scripts read it, too."""
     out.width = max(out.width, Measurement.get(out, out.options.update(max_width=10_000), table).maximum)
@@ -299,7 +304,9 @@ def services(
     from portico.cli.admin_client import AdminError
 
     try:
-        found = _gateway_at(config, admin).services()
+        client = _gateway_at(config, admin)
+        found = client.services()
+        of = _described(client, client.file())
     except AdminError as error:
         _fail(f"portico: {error}")
     if as_json:
@@ -309,7 +316,7 @@ def services(
         for service in found["services"]:
             if "warning" in service:
                 _say(out, f"{service['name']}: {service['warning']}")
-        _say(out, f"generation {found['generation']}, workers: {len(found['workers'])}")
+        _say(out, f"generation {found['generation']}, workers: {len(found['workers'])}, {of}")
     if any(service["status"] == "unhealthy" or _gets_nothing(service) for service in found["services"]):
         raise typer.Exit(1)
 
@@ -357,10 +364,17 @@ def reload(config: ConfigOption = None, admin: AdminOption = None) -> None:
     from portico.cli.admin_client import AdminError
 
     try:
-        generation = _gateway_at(config, admin).reload()
+        client = _gateway_at(config, admin)
+        served, own = client.file(), _path_of(config)
+        if admin is None and own is not None and (served is None or served.resolve() != own.resolve()):
+            _fail(
+                f"portico: not reloaded: {own.absolute()} is not the file of {_described(client, served)}; "
+                f"--admin HOST:PORT names another gateway, --admin {client.where} reloads this one all the same"
+            )
+        generation = client.reload()
     except AdminError as error:
         _fail(f"portico: {error}")
-    _say(out, f"generation {generation} is in use")
+    _say(out, f"generation {generation} is in use by {_described(client, served)}")
 
 
 @app.command()

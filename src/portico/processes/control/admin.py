@@ -55,7 +55,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         url = state.config.gateway.redis_url
         return {
             "version": __version__,
-            "config": str(state.config_path) if state.config_path else None,
+            "config": str(state.config_path.absolute()) if state.config_path else None,
             "generation": state.generation,
             "refused": state.refused,
             "redis": masked(url.get_secret_value()) if url is not None else None,
