@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> Path:
 def test_check_says_whether_a_configuration_is_right(file: Path) -> None:
     done = run_portico("check", "--config", str(file))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1 services, 2 routes" in done.stdout
+    assert "1 service, 2 routes" in done.stdout
     file.write_text(GOOD.replace("requests_per_minute: 60", "requests_per_minut: 60"))
     done = run_portico("check", "--config", str(file))
     assert done.returncode == 1

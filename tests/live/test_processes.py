@@ -143,6 +143,8 @@ def test_a_request_that_does_not_end_is_cut_in_the_end(backend: Backend, slow: S
         wire.send(request("GET", "/api/echo/slow"))
         assert slow.arrived.wait(20)
         gateway.stop()
+        answer = wire.receive()
+        assert (answer.status, answer.json()["reason"]) == (503, "drain_timeout")
         assert wire.rest() == b""
 
 

@@ -137,6 +137,7 @@ def test_another_redis_from_the_next_reload_on(store: RedisProcess, backend: Bac
 
 
 UNBUILT = """
+    from pathlib import Path
     from portico.net.tls.certificates import CertificateError
     from portico.policies.counters import shared_limits
     from portico.snapshot.builder import SnapshotBuilder
@@ -146,7 +147,7 @@ UNBUILT = """
         try:
             once()
         except RuntimeError as error:
-            raise CertificateError("injected") from error
+            raise CertificateError(Path("ca.pem"), "injected") from error
         return own(self, *what)
     SnapshotBuilder._own_rules = own_rules
 """

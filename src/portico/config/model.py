@@ -150,10 +150,10 @@ class Config(Section):
             own = service.discover
             if own is None or own.allow is not None or top is None:
                 return own
-            return DiscoverSettings(source=own.source, allow=top.allow)
+            return DiscoverSettings.model_construct(source=own.source, allow=top.allow)
         if top is None or name in RESERVED or not top.admits(name):
             return None
-        return DiscoverSettings(source=top.source, allow=top.allow)
+        return DiscoverSettings.model_construct(source=top.source, allow=top.allow)
 
     def networks_allowed(self, name: str) -> tuple[Network, ...]:
         """The networks in which instances of a service may register, written or not."""
