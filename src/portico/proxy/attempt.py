@@ -72,9 +72,9 @@ class Attempt:
                 self.waiting = None
                 self.upstream_failed(error)
             else:
+                self.waiting, self.connection = None, connection
                 if instance.reachability.is_failing:
                     instance.reachability.succeeded()
-                self.waiting, self.connection = None, connection
                 self.send(instance, connection)
         except Exception:
             self.waiting = None
