@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import compress
 from typing import Final
 
 from portico.core.exchange import Exchange
-from portico.core.fields import REPORTED, RESPONSE_DROP
+from portico.core.fields import REPORTED, RESPONSE_DROP, plain_name
 from portico.core.messages import CHUNKED, Fields, RequestHead, ResponseHead
 from portico.proxy.answer import date_line
 from portico.proxy.headers.forwarded import VIA, announced_trailers, believed_lines, believed_trace_id
@@ -112,6 +113,22 @@ def _reported_lines(fields: Fields) -> list[bytes]:
         both = zip(map(REPORTED, fields.names), shape.unnoted, strict=True)
         reported = shape.reported = [is_reported and not passes for is_reported, passes in both]
     return list(compress(fields.lines, reported))
+
+
+def edited_head(head: bytes, drops: frozenset[bytes], lines: Sequence[bytes]) -> bytes:
+    """A composed head without the fields named in `drops`, and with `lines` at its end.
+
+    `drops` are in lower case. A name also drops those that servers which make variables of names take for it, such as
+    `x_tenant` for `x-tenant`: what a client sends under them would stand in for what is set here.
+    """
+    start, *fields = head[: -len(HEAD_END)].split(b"\r\n")
+    if drops:
+        fields = [line for line in fields if not _is_among(line.partition(b":")[0].lower(), drops)]
+    return b"\r\n".join((start, *fields, *lines, b"", b""))
+
+
+def _is_among(name: bytes, names: frozenset[bytes]) -> bool:
+    return name in names or plain_name(name) in names
 
 
 def takes_trailers(request: RequestHead) -> bool:

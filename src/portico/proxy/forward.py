@@ -25,7 +25,6 @@ from portico.proxy.compose import (
     TIMING,
     TIMING_UPSTREAM,
     milliseconds,
-    request_head,
     response_lines,
     takes_trailers,
     timing_lines,
@@ -143,7 +142,7 @@ class Forwarding(Attempt):
         self.sent_at = now = time.monotonic()
         total = timeouts.total
         deadline = NEVER if total is None else self.exchange.started + total
-        head = request_head(self.exchange, self.handling, instance, self.upgrade)
+        head = self.handling.compose(self.exchange, self.handling, instance, self.upgrade)
         if self.upgrade:
             key = request.fields.get(b"sec-websocket-key")
             connection.start(self, request.method, head, False, timeouts, now, deadline, self.upgrade, key)

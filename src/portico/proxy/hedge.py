@@ -10,7 +10,6 @@ from portico.core.errors import UpstreamError
 from portico.core.exchange import Exchange
 from portico.core.faults import FAULTS, contain
 from portico.core.messages import ResponseHead
-from portico.proxy import compose
 from portico.proxy.attempt import Attempt
 from portico.proxy.routing.route import Handling
 from portico.upstreams.hedging import Hedging
@@ -77,7 +76,7 @@ class Hedge(Attempt):
         request = self.exchange.request
         assert request is not None
         self.connection = connection
-        head = compose.request_head(self.exchange, self.handling, instance, b"")
+        head = self.handling.compose(self.exchange, self.handling, instance, b"")
         now, timeouts = time.monotonic(), self.handling.timeouts
         connection.start_whole(self, request.method, head, timeouts, now, now + self.time_left())
 

@@ -17,6 +17,7 @@ from portico.policies import Policy, State, build_chain
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.identity import Signer
+from portico.proxy.compose import request_head
 from portico.proxy.gateway import Snapshot
 from portico.proxy.routing.matcher import Matcher, Routes
 from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Route
@@ -192,6 +193,7 @@ class SnapshotBuilder:
             service=service,
             service_name=service.name,
             policies=self._chain(written.policies, consumers),
+            compose=request_head,
             timeouts=timeouts,
             retry=self._alike(("retry", id(written.retry)), lambda: retry_of(written.retry)),
             preserve_host=written.preserve_host,
@@ -245,6 +247,7 @@ class SnapshotBuilder:
                 service=service,
                 service_name=service.name,
                 policies=chain,
+                compose=request_head,
                 timeouts=service.timeouts,
                 retry=service.retry,
                 preserve_host=True,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from portico.core.errors import Answer
+from portico.core.exchange import Exchange
 from portico.core.messages import RequestHead, offered_upgrades
 from portico.policies.identity import Signer
 from portico.policies.policy import Policy
+from portico.upstreams.instance import Instance
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.websocket import PROTOCOL as WEBSOCKET
 
@@ -51,6 +54,8 @@ class Handling:
     service: Service
     service_name: str
     policies: tuple[Policy, ...]
+    compose: Compose
+    """Makes the head that is sent to an instance."""
     timeouts: Timeouts
     retry: Retry
     preserve_host: bool
@@ -72,6 +77,10 @@ class Handling:
             if protocol in self.upgrades and (protocol != WEBSOCKET or request.method == b"GET"):
                 return protocol
         return b""
+
+
+Compose: TypeAlias = Callable[[Exchange, Handling, Instance, bytes], bytes]
+"""`request_head`, or what edits its result: the arguments end with the protocol that is offered to the service."""
 
 
 @dataclass(frozen=True, slots=True)
