@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from portico.policies.awaited import RUNNING
 from portico.upstreams.breaker import Breaker
 from portico.wire.http1.client import UpstreamConnection
 from portico.wire.http1.server import READING_HEAD, ServerConnection
@@ -76,4 +77,4 @@ def check_end(house: House) -> None:
     assert all(service.line.lost for service in house.services), "a service's connection that never ends"
     timed = {item for items in house.deadlines._slots.values() for item in items}
     assert all(isinstance(item, Breaker) for item in timed), "a deadline of nobody"
-    assert not house.gateway._tasks, "a task that never ends"
+    assert not RUNNING, "a task that never ends"

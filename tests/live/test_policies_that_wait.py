@@ -21,7 +21,7 @@ from portico.core.exchange import Exchange
 from portico.core.fields import PASSES, REQUEST_DROP
 from portico.observe.access_log import AccessRecord
 from portico.observe.metrics import Metrics
-from portico.proxy import awaited
+from portico.policies import awaited
 from portico.proxy.gateway import Gateway
 from portico.snapshot.builder import SnapshotBuilder
 from portico.wire.deadlines import Deadlines
@@ -113,7 +113,7 @@ async def town(backend: Backend) -> AsyncIterator[Town]:
     own.append(Town(listener.sockets[0].getsockname()[1], server, log))
     try:
         yield own[0]
-        await until(lambda: not gateway._tasks)
+        await until(lambda: not awaited.RUNNING)
         assert server.in_flight == 0
     finally:
         listener.close()

@@ -433,7 +433,7 @@ def test_a_chain_has_the_order_of_the_table() -> None:
         "auth": (AuthSettings(jwt=JwtSettings(secret=SecretStr(SECRET))), "gateway"),
     }
     chain = build_chain(settings, State(), {})
-    verdicts: list[Callable[[], Any]] = [lambda policy=policy: policy(exchange()) for policy in chain]  # type: ignore[misc]
+    verdicts: list[Callable[[], Any]] = [lambda policy=policy: policy(exchange()) for policy in chain.requests]  # type: ignore[misc]
     answers = [verdict() for verdict in verdicts]
     assert [answer.status for answer in answers if isinstance(answer, Answer)] == [401, 403]
 

@@ -433,7 +433,8 @@ def test_a_fault_in_what_comes_behind_it_is_answered_once() -> None:
 
 
 def test_an_answer_that_cannot_be_made_is_a_fault() -> None:
-    with scene(lambda exchange: Answer(299, (), b"no such status"), faults=1) as own:
+    text: Any = "a line that is no bytes"
+    with scene(lambda exchange: Answer(200, (text,)), faults=1) as own:
         own.say(GET)
         assert own.seen() == [(500, "internal_error", [None])]
         assert own.statuses() == [500]

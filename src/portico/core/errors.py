@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -28,6 +28,7 @@ REASONS: Final[dict[str, int]] = {
     "client_closed": 499,
     "client_stalled": 499,
     "internal_error": 500,
+    "policy_failed": 500,
     "not_implemented": 501,
     "upstream_refused": 502,
     "upstream_reset": 502,
@@ -42,8 +43,11 @@ REASONS: Final[dict[str, int]] = {
 }
 """Every `reason` of a problem document and of the access log, with its status."""
 
+PHRASES: Final[dict[int, str]] = {status.value: status.phrase for status in HTTPStatus}
+"""The reason phrases of the registered statuses."""
+
 STATUS_LINES: Final[dict[int, bytes]] = {
-    status.value: b"HTTP/1.1 %d %s" % (status.value, status.phrase.encode()) for status in HTTPStatus
+    status: b"HTTP/1.1 %d %s" % (status, phrase.encode()) for status, phrase in PHRASES.items()
 }
 
 
@@ -95,26 +99,45 @@ class Answer:
         self.body = body
         self.reason = reason
 
+    def head_lines(self) -> list[bytes]:
+        """The field lines that describe it, as a new list."""
+        return list(self.lines)
+
 
 class Refusal(Answer):
-    """An error response; its body, a problem document (RFC 9457), is built when the exchange is known."""
+    """An error response; its body, a problem document (RFC 9457), is built when the exchange is known.
 
-    __slots__ = ("detail",)
+    `status` is that of a `reason` that is none of `REASONS`; `members` are further members of the document.
+    """
 
-    def __init__(self, reason: str, detail: str, lines: Iterable[bytes] = ()) -> None:
-        super().__init__(REASONS[reason], lines, reason=reason)
+    __slots__ = ("detail", "members")
+
+    def __init__(
+        self,
+        reason: str,
+        detail: str,
+        lines: Iterable[bytes] = (),
+        status: int | None = None,
+        members: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(REASONS[reason] if status is None else status, lines, reason=reason)
         self.detail = detail
+        self.members = members
+
+    def head_lines(self) -> list[bytes]:
+        return [*self.lines, b"Content-Type: application/problem+json", b"Cache-Control: no-store"]
 
     def document(self, path: str, request_id: str) -> bytes:
         """The JSON text of the problem document."""
         return msgspec.json.encode(
             {
                 "type": "about:blank",
-                "title": HTTPStatus(self.status).phrase,
+                "title": PHRASES.get(self.status, str(self.reason)),
                 "status": self.status,
                 "detail": self.detail,
                 "instance": path,
                 "request_id": request_id,
                 "reason": self.reason,
+                **(self.members or {}),
             }
         )

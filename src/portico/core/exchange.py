@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -181,8 +181,8 @@ class Exchange:
     # fmt: off
     __slots__ = (
         # client and destination
-        "client_ip", "consumer", "content", "finish", "id", "method", "match", "query", "request", "request_id",
-        "scopes", "started", "stream", "trace_id", "trusted",
+        "claims", "client_ip", "consumer", "content", "finish", "id", "method", "match", "query", "request",
+        "request_id", "scopes", "started", "stream", "trace_id", "trusted", "view",
         # what policies add
         "request_lines", "response_drop", "response_lines",
         # the outcome
@@ -223,6 +223,7 @@ class Exchange:
         self.ended = 0.0
         self.match = _NOWHERE
         self.consumer: str | None = None
+        self.claims: Mapping[str, Any] | None = None
         self.scopes: tuple[str, ...] = ()
         self.request_lines: tuple[bytes, ...] = ()
         self.response_lines: tuple[bytes, ...] = ()
@@ -232,6 +233,8 @@ class Exchange:
         self.upstream_seconds: float | None = None
         self.status = 0
         self.reason: str | None = None
+        self.view: Any = None
+        """What users' policies see of it, once one of them has been asked."""
 
     @property
     def path(self) -> str:

@@ -12,7 +12,7 @@ from portico.policies.cors import CorsSettings, build_cors
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.identity import IdentitySettings, build_identity
-from portico.policies.policy import Context, Pending, Policy, State
+from portico.policies.policy import Chain, Context, Hooks, Pending, Policy, State
 from portico.policies.rate_limit import RateLimitSettings, build_after_auth, build_before_auth
 
 
@@ -22,7 +22,7 @@ class Step:
 
     key: str
     settings: Any
-    build: Callable[[Any, Context], Policy | None]
+    build: Callable[[Any, Context], Policy | Hooks | None]
 
 
 STEPS: Final = (
@@ -47,16 +47,21 @@ def build_chain(
     consumers: Mapping[str, Any],
     shared: SharedLimits | None = None,
     table: BucketTable | None = None,
-) -> tuple[Policy, ...]:
-    """The policies of one route, in order; `settings` maps keys to validated settings and the scope of those."""
-    chain = []
+) -> Chain:
+    """The policies of one route, compiled; `settings` maps keys to validated settings and the scope of those."""
+    chain: list[Policy | Hooks] = []
     for step in STEPS:
         if step.key in settings:
             written, scope = settings[step.key]
             policy = step.build(written, Context(scope, state, consumers, shared, table))
             if policy is not None:
                 chain.append(policy)
-    return tuple(chain)
+    return Chain.of(chain)
 
 
-__all__ = ["GATEWAY_KEYS", "POLICY_SETTINGS", "STEPS", "Context", "Pending", "Policy", "State", "Step", "build_chain"]
+# fmt: off
+__all__ = [
+    "GATEWAY_KEYS", "POLICY_SETTINGS", "STEPS", "Chain", "Context", "Hooks", "Pending", "Policy", "State", "Step",
+    "build_chain",
+]
+# fmt: on

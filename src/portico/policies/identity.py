@@ -1,7 +1,7 @@
 """The signed identity of the consumer for a service: a JSON Web Token (RFC 7519) for one attempt of one request.
 
 `portico.client.identity` verifies it and describes what binds it; docs/services.md describes it for other languages.
-It is made when each attempt is sent, not in the chain of policies: a service may refuse one that it has seen before.
+It is made anew when each attempt is sent: a service may refuse one that it has seen before.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from portico.core.exchange import Exchange
 from portico.core.settings import Duration, Settings, plain_secret
-from portico.policies.policy import Context, Policy
+from portico.policies.policy import Context, Hooks
 
 _KEY_BYTES: Final = 32
 
@@ -42,9 +42,9 @@ class IdentitySettings(Settings):
     lifetime: Annotated[Duration, Field(le=300)] = 30.0
 
 
-def build_identity(settings: IdentitySettings, context: Context) -> Policy | None:  # noqa: ARG001
-    """Nothing in the chain: `Signer` does it when a request is sent."""
-    return None
+def build_identity(settings: IdentitySettings, context: Context) -> Hooks:  # noqa: ARG001
+    """The policy: signs for each attempt."""
+    return Hooks(attempt=Signer(settings).line)
 
 
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
@@ -58,24 +58,25 @@ _START: Final = _encoded(b'{"alg":"HS256","typ":"portico-identity+jwt"}') + b"."
 
 
 class Signer:
-    """Signs for one service."""
+    """Signs for the service that an exchange goes to."""
 
-    __slots__ = ("_lifetime", "_mac", "_service")
+    __slots__ = ("_lifetime", "_mac")
 
-    def __init__(self, settings: IdentitySettings, service: str) -> None:
-        self._service = service
+    def __init__(self, settings: IdentitySettings) -> None:
         self._mac = hmac.new(settings.keys[0].get_secret_value().encode(), _START, "sha256")
         self._lifetime = ceil(settings.lifetime)
 
-    def line(self, exchange: Exchange) -> bytes:
-        """The field line for an attempt that is sent now."""
+    def line(self, exchange: Exchange) -> bytes | None:
+        """The field line for an attempt that is sent now; None where nobody was authenticated."""
+        if exchange.consumer is None:
+            return None
         now = int(time.time())
         target = exchange.match.target
         target = target + exchange.query if len(exchange.query) > 1 else target
         claims = {
             "iss": "portico",
-            "aud": self._service,
-            "sub": exchange.consumer or "",
+            "aud": exchange.match.handling.service_name,
+            "sub": exchange.consumer,
             "scope": " ".join(exchange.scopes),
             "method": exchange.method,
             "target": target.decode(),

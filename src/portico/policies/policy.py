@@ -1,15 +1,16 @@
-"""The interface of a policy."""
+"""The interface of a policy: what it may do with a request and, on the way back, with the response."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
+from portico.policies.head import Head, ResponseEdit
 
 
 class Pending:
@@ -31,6 +32,92 @@ Policy: TypeAlias = Callable[[Exchange], Answer | Pending | Awaitable[Answer | N
 """Looks at an exchange before it is forwarded. None lets it go on, an Answer ends it; a policy that has to wait
 returns a `Pending` of either or, which costs a task, an awaitable. That is cancelled when its verdict is not needed any
 more: what several exchanges wait for together belongs in `asyncio.shield`."""
+
+
+ResponseHook: TypeAlias = Callable[[Exchange, ResponseEdit], Answer | None]
+"""Sees a response before any of it is sent, and may edit its head; an Answer takes its place. It raises nothing."""
+
+
+class BodyFilter(Protocol):
+    """What a body passes through, piece by piece. Both may return nothing yet, and raise `HookFailedError`."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What becomes of the next piece."""
+
+    def end(self) -> bytes:
+        """What follows the last one."""
+
+
+BodyHook: TypeAlias = Callable[[Exchange, Head], BodyFilter | None]
+"""The filter of a request's or a response's body, if there is to be one. Raises `HookFailedError`."""
+
+
+class HookFailedError(Exception):
+    """A hook failed, which is reported already; `answer` is what the client gets."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """All that one policy does, where that is more than a verdict on requests; None where it does nothing.
+
+    `attempt` gives the field line, if any, for one attempt at one instance, when it is sent. `sees` says whether
+    `response` is called for an answer of the gateway's own.
+    """
+
+    request: Policy | None = None
+    response: ResponseHook | None = None
+    body: BodyHook | None = None
+    attempt: Callable[[Exchange], bytes | None] | None = None
+    sees: Callable[[Exchange], bool] = lambda exchange: True  # noqa: ARG005
+
+
+class Return:
+    """The way back of a route's responses: the hooks of its policies, last one first."""
+
+    __slots__ = ("bodies", "responses")
+
+    def __init__(self, hooks: Sequence[Hooks]) -> None:
+        back = hooks[::-1]
+        self.responses = tuple((each.response, each.sees) for each in back if each.response is not None)
+        self.bodies = tuple(each.body for each in back if each.body is not None)
+
+    def run(self, exchange: Exchange, edit: ResponseEdit) -> ResponseEdit:
+        """Run the response hooks; what they made of the response, or of the answer that one of them gave instead.
+
+        `edit` itself is an answer of the gateway's own, or the service's response, which all hooks see.
+        """
+        for hook, sees in self.responses:
+            if edit.answer is None or sees(exchange):
+                answer = hook(exchange, edit)
+                if answer is not None:
+                    edit = ResponseEdit.of(answer)
+        return edit
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A route's policies, compiled: what requests pass in order, and what their attempts and responses pass.
+
+    `back` is None where no policy has a hook for responses or bodies.
+    """
+
+    requests: tuple[Policy, ...] = ()
+    attempts: tuple[Callable[[Exchange], bytes | None], ...] = ()
+    back: Return | None = None
+
+    @classmethod
+    def of(cls, policies: Sequence[Policy | Hooks]) -> Chain:
+        """From policies in their order."""
+        hooks = [each if isinstance(each, Hooks) else Hooks(each) for each in policies]
+        return cls(
+            tuple(each.request for each in hooks if each.request is not None),
+            tuple(each.attempt for each in hooks if each.attempt is not None),
+            Return(hooks) if any(each.response or each.body for each in hooks) else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

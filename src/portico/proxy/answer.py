@@ -6,10 +6,10 @@ import time
 from email.utils import formatdate
 from typing import Final
 
-from portico.core.errors import STATUS_LINES, Answer, Refusal
+from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
-
-_PROBLEM: Final = b"Content-Type: application/problem+json"
+from portico.policies.head import ResponseEdit
+from portico.wire.http1.grammar import status_line
 
 
 class _DateLine:
@@ -31,18 +31,34 @@ date_line: Final = _DateLine()
 
 
 def send_answer(exchange: Exchange, answer: Answer) -> None:
-    """Send `answer` as the exchange's whole response, with the fields that policies added."""
+    """Send `answer` as the whole response, with the fields that policies added, as their hooks edit it."""
+    handling = exchange.match.handling
+    if handling is None or handling.back is None:
+        send_final(exchange, answer)
+    else:
+        send_edited(exchange, handling.back.run(exchange, ResponseEdit.of(answer)))
+
+
+def send_edited(exchange: Exchange, edit: ResponseEdit) -> None:
+    """Send an answer of the gateway's own that response hooks have seen."""
+    answer = edit.answer
+    assert answer is not None
+    send_final(exchange, answer, edit if edit.changed else None)
+
+
+def send_final(exchange: Exchange, answer: Answer, edit: ResponseEdit | None = None) -> None:
+    """Send `answer`, with the status and fields of `edit` where there is one."""
+    status = answer.status if edit is None else edit.status
+    described = answer.head_lines() if edit is None or not edit.lines else edit.lines
+    lines = [*described, *exchange.response_lines, date_line(), b"X-Request-ID: " + exchange.request_id.encode()]
     body = answer.body
-    lines = [*answer.lines, *exchange.response_lines, date_line(), b"X-Request-ID: " + exchange.request_id.encode()]
     if isinstance(answer, Refusal):
         body = answer.document(exchange.path, exchange.request_id)
-        lines.append(_PROBLEM)
-        lines.append(b"Cache-Control: no-store")
-    if answer.status != 204:
+    if status not in (204, 304):
         lines.append(b"Content-Length: %d" % len(body))
     content = b"" if exchange.method == "HEAD" else body
-    head = b"\r\n".join((STATUS_LINES[answer.status], *lines))
-    exchange.status = answer.status  # only now: an answer that could not be made is none
+    head = b"\r\n".join((status_line(status, b""), *lines))
+    exchange.status = status  # only now: an answer that could not be made is none
     exchange.reason = answer.reason
     exchange.ended = now = time.monotonic()
-    exchange.stream.send_whole(answer.status, (head, b"\r\n\r\n", content), len(content), now)
+    exchange.stream.send_whole(status, (head, b"\r\n\r\n", content), len(content), now)

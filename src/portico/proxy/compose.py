@@ -41,7 +41,7 @@ def request_head(exchange: Exchange, handling: Handling, instance: Instance, upg
     if handling.preserve_host and request.host:
         line_end = b" HTTP/1.1\r\nHost: %b\r\n" % request.host
     added = exchange.request_lines
-    if upgrade or handling.signer is not None:
+    if upgrade or handling.attempts:
         added = _added_lines(exchange, handling, upgrade)
     end = b"\r\n".join((b"", *added, b"", b"")) if added else HEAD_END
     if exchange.trusted:
@@ -62,13 +62,10 @@ def request_head(exchange: Exchange, handling: Handling, instance: Instance, upg
 
 def _added_lines(exchange: Exchange, handling: Handling, upgrade: bytes) -> tuple[bytes, ...]:
     """The field lines that depend on the route: the upgrade that it allows, and what policies add."""
-    signer = handling.signer
     lines = exchange.request_lines
     if upgrade:
         lines = (b"Connection: Upgrade\r\nUpgrade: " + upgrade, *lines)
-    if signer is not None and exchange.consumer is not None:
-        lines = (*lines, signer.line(exchange))
-    return lines
+    return (*lines, *(line for attempt in handling.attempts if (line := attempt(exchange)) is not None))
 
 
 def _join_passed(exchange: Exchange, request: RequestHead, handling: Handling) -> None:

@@ -11,7 +11,7 @@ import time
 from math import ceil
 from typing import Final
 
-from portico.core.errors import MessageError, Refusal, UpstreamError
+from portico.core.errors import Answer, MessageError, Refusal, UpstreamError
 from portico.core.exchange import Exchange, Sink
 from portico.core.faults import FAULTS, contain
 from portico.core.fields import RESPONSE_DROP
@@ -60,7 +60,7 @@ class Forwarding(Attempt):
         # the exchange
         "over", "request", "service", "stream", "upgrade",
         # its body
-        "body_done", "kept", "kept_size", "replayable",
+        "body_done", "framing", "kept", "kept_size", "replayable",
         # its attempts
         "answered", "fresh_only", "hedge", "retries", "tried",
     )
@@ -81,7 +81,8 @@ class Forwarding(Attempt):
         self.kept: list[bytes] = []
         self.kept_size = 0
         self.replayable = True
-        self.body_done = request.framing == 0
+        self.framing = framing = request.framing
+        self.body_done = framing == 0
         self.upgrade = handling.upgrade_for(request) if b"upgrade" in request.noted else b""
         self.tried: tuple[Instance, ...] = ()
         self.retries = 0
@@ -90,7 +91,7 @@ class Forwarding(Attempt):
         self.answered = False
         if exchange.content:
             self.kept.append(exchange.content)
-            self.kept_size = request.framing
+            self.kept_size = framing
             self.body_done = True
 
     def start(self) -> None:
@@ -146,14 +147,14 @@ class Forwarding(Attempt):
         if self.upgrade:
             key = request.fields.get(b"sec-websocket-key")
             connection.start(self, request.method, head, False, timeouts, now, deadline, self.upgrade, key)
-        elif request.framing == 0:
+        elif self.framing == 0:
             connection.start_whole(self, request.method, head, timeouts, now, deadline)
             return
-        elif self.body_done and request.framing > 0:
+        elif self.body_done and self.framing > 0:
             self._send_whole(connection, head, now, deadline)
             return
         else:
-            connection.start(self, request.method, head, request.framing == CHUNKED, timeouts, now, deadline)
+            connection.start(self, request.method, head, self.framing == CHUNKED, timeouts, now, deadline)
         for data in self.kept:
             connection.send_body(data)
         if self.body_done:
@@ -279,6 +280,8 @@ class Forwarding(Attempt):
             connection.close()
         start = head.passed
         if not start or exchange.response_drop is not None:
+            if self.handling.back is not None:
+                return self.send_back(head, content, now)
             start = b"\r\n".join((head.line, *response_lines(exchange, head)))
         elif exchange.response_lines:
             start = b"\r\n".join((start, *exchange.response_lines))
@@ -287,11 +290,15 @@ class Forwarding(Attempt):
         self.stream.send_whole(status, pieces, framing, now)
         return True
 
+    def send_back(self, head: ResponseHead, content: bytes, now: float) -> bool:
+        """7. Send a whole response on its way back through the hooks of policies; True."""
+        raise NotImplementedError
+
     def response_started(self, head: ResponseHead) -> None:
         """7. Forward the response's head, or 8. retry if its status is one to be retried."""
         exchange = self.exchange
         now = time.monotonic()
-        exchange.upstream_seconds = upstream_seconds = now - self.sent_at
+        exchange.upstream_seconds = now - self.sent_at
         status = head.status
         instance = self.instance
         assert instance is not None
@@ -307,17 +314,25 @@ class Forwarding(Attempt):
             self._end_hedge()
         self.answered = True
         self._forget_body()
-        exchange.status = status
-        lines = response_lines(exchange, head)
+        self.forward_head(head, now)
+
+    def forward_head(self, head: ResponseHead, now: float) -> None:
+        """7. Forward the head of the response that was decided for."""
+        self.exchange.status = head.status
+        self.send_head(head, head.status, response_lines(self.exchange, head), head.framing, now)
+
+    def send_head(self, head: ResponseHead, status: int, lines: list[bytes], framing: int, now: float) -> None:
+        """7. Send a head with these end-to-end field lines, and begin what follows it."""
+        exchange, upstream_seconds = self.exchange, self.exchange.upstream_seconds or 0.0
         lines.append(timing_lines(exchange, now - exchange.started - upstream_seconds, upstream_seconds))
-        framing = head.framing
         if framing == TUNNEL:
             self._open_tunnel(lines)
         elif status == 426 and b"upgrade" in head.noted:
             lines += (b"Connection: Upgrade", *(b"Upgrade: " + value for value in head.fields.all(b"upgrade")))
         elif framing == CHUNKED and self.handling.trailers and takes_trailers(self.request):
             lines += announced_trailers(head.fields, self.handling.trailers)
-        self.stream.send_head(status, head.phrase, lines, CHUNKED if framing == UNTIL_CLOSE else framing)
+        phrase = head.phrase if status == head.status else b""
+        self.stream.send_head(status, phrase, lines, CHUNKED if framing == UNTIL_CLOSE else framing)
 
     def _open_tunnel(self, lines: list[bytes]) -> None:
         """The service has switched protocols: a tunnel takes over on both sides."""
@@ -547,12 +562,16 @@ class Forwarding(Attempt):
 
     def _break_off(self, reason: str, detail: str) -> None:
         """End a response that cannot be completed: with another in its place while nothing of it was sent."""
+        self.break_off(Refusal(reason, detail))
+
+    def break_off(self, refusal: Answer) -> None:
+        """The same, with this answer."""
         if self.stream.take_back():
             self.answered = False
-            self._refuse(reason, detail)
+            self.answer(refusal)
         else:
-            self.exchange.reason = reason
-            self.stream.abort(reason)
+            self.exchange.reason = refusal.reason
+            self.stream.abort(str(refusal.reason))
 
     def _refuse_for_want(self) -> None:
         """There is no instance to send the request to."""
@@ -564,10 +583,14 @@ class Forwarding(Attempt):
             self._refuse("circuit_open", f"{self.service.name} failed too often and is left alone for a while", (line,))
 
     def _refuse(self, reason: str, detail: str, lines: tuple[bytes, ...] = ()) -> None:
+        self.answer(Refusal(reason, detail, lines))
+
+    def answer(self, answer: Answer) -> None:
+        """End the exchange with an answer of the gateway's own."""
         if self.hedge is not None:
             self._end_hedge()
         if not self.over:
-            send_answer(self.exchange, Refusal(reason, detail, lines))
+            send_answer(self.exchange, answer)
 
     def _leave_service(self, limit: Limit) -> None:
         """Give the permit back, and report how long the service took, or has taken so far."""

@@ -11,21 +11,19 @@ from functools import partial
 from itertools import chain
 from os import urandom
 from random import getrandbits
-from typing import Any, Final
+from typing import Final
 
 from portico.core.errors import REASONS, Answer, MessageError, Refusal
 from portico.core.exchange import Exchange, RouteMatch, Stream
 from portico.core.messages import RequestHead
 from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 from portico.observe.metrics import Metrics
-from portico.policies import Pending, Policy
+from portico.policies import Pending, Policy, awaited
 from portico.proxy.answer import send_answer
-from portico.proxy.awaited import Awaited
-from portico.proxy.forward import Forwarding
 from portico.proxy.headers.forwarded import Network, Peer, believed_request_id, believed_trace_id, client_behind
 from portico.proxy.overload import Overload
 from portico.proxy.routing.matcher import Matcher
-from portico.proxy.routing.route import Handling
+from portico.proxy.routing.route import Forward, Handling
 from portico.proxy.waiting import WaitingForPermit, WaitingForVerdict
 from portico.upstreams.limit import Limit
 
@@ -87,7 +85,6 @@ class Gateway:
         self._finish = self.finish
         self._timestamps = Timestamps()
         self._ids = chain.from_iterable(iter(_some_ids, None))
-        self._tasks: set[asyncio.Future[Any]] = set()
 
     # ---- the wire's calls: Handler
 
@@ -177,7 +174,7 @@ class Gateway:
             go_on = partial(self._pass_policies, exchange, handling, following)
             WaitingForVerdict(exchange, verdict, go_on, self._fail)
             return
-        forwarding = Forwarding(exchange, handling, self._loop)
+        forwarding = handling.forward(exchange, handling, self._loop)
         limit = forwarding.service.limit
         if limit is None or limit.enter():
             forwarding.start()
@@ -237,19 +234,16 @@ class Gateway:
         load = stream.server
         return handling.service_name != _OWN_SERVICE and self.overload.refuses(load.in_flight - load.tunnels)
 
-    def _queue(self, exchange: Exchange, forwarding: Forwarding, limit: Limit) -> None:
+    def _queue(self, exchange: Exchange, forwarding: Forward, limit: Limit) -> None:
         """Wait for a permit of the service's limit, if its queue has room."""
         refusal = Refusal("overloaded", f"{forwarding.service.name} has too much to do; try again soon", _SOON)
         waiting = WaitingForPermit(exchange, limit, forwarding.start, refusal, self._fail)
         if not waiting.begin(self._loop):
             send_answer(exchange, refusal)
 
-    def _await(self, exchange: Exchange, verdict: Awaitable[Answer | None]) -> Awaited:
+    def _await(self, exchange: Exchange, verdict: Awaitable[Answer | None]) -> Pending:
         """Wait for a policy's verdict in a task."""
-        awaited = Awaited(exchange, verdict, self._loop)
-        self._tasks.add(awaited.task)
-        awaited.task.add_done_callback(self._tasks.discard)
-        return awaited
+        return awaited.Awaited(verdict, self._loop, awaited.TIMEOUT, partial(awaited.refuse_failed, exchange))
 
     def _fail(self, exchange: Exchange) -> None:
         """A bug, ours or a policy's: only this exchange fails."""

@@ -13,12 +13,13 @@ from portico.core.fields import RESPONSE_DROP
 from portico.core.paths import folded_segments
 from portico.core.slices import Steps, at_once
 from portico.observe.metrics import Metrics
-from portico.policies import Policy, State, build_chain
+from portico.policies import Chain, State, build_chain
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
-from portico.policies.identity import Signer
 from portico.proxy.compose import request_head
+from portico.proxy.forward import Forwarding
 from portico.proxy.gateway import Snapshot
+from portico.proxy.hooked import HookedForwarding, hooked_head
 from portico.proxy.routing.matcher import Matcher, Routes
 from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Route
 from portico.proxy.routing.router import Router, Rule
@@ -189,38 +190,26 @@ class SnapshotBuilder:
         timeouts = self._alike(
             ("timeouts", id(written.timeouts), id(written.retry)), lambda: timeouts_of(written.timeouts, written.retry)
         )
+        chain = self._chain(written.policies, consumers)
         handling = Handling(
             service=service,
             service_name=service.name,
-            policies=self._chain(written.policies, consumers),
-            compose=request_head,
+            **_way(chain),
             timeouts=timeouts,
             retry=self._alike(("retry", id(written.retry)), lambda: retry_of(written.retry)),
             preserve_host=written.preserve_host,
             answers_preflights="cors" in written.policies,
             upgrades=frozenset(protocol.encode() for protocol in written.upgrades),
             trailers=frozenset(name.lower().encode() for name in written.trailers),
-            signer=self._signer(written),
         )
         values = (getattr(handling, field.name) for field in fields(Handling))
         key = tuple(value if isinstance(value, bool | frozenset) else id(value) for value in values)
         shared: Handling = self._alike(("handling", *key), lambda: handling)
         return shared
 
-    def _signer(self, written: ResolvedRoute) -> Signer | None:
-        if "identity" not in written.policies:
-            return None
-        settings, _ = written.policies["identity"]
-        signer: Signer = self._alike(
-            ("identity", id(settings), written.service), lambda: Signer(settings, written.service)
-        )
-        return signer
-
-    def _chain(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> tuple[Policy, ...]:
+    def _chain(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> Chain:
         key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
-        chain: tuple[Policy, ...] = self._alike(
-            key, lambda: build_chain(written, self._state, consumers, *self._counting)
-        )
+        chain: Chain = self._alike(key, lambda: build_chain(written, self._state, consumers, *self._counting))
         return chain
 
     def _alike(self, key: object, make: Callable[[], Any]) -> Any:
@@ -246,8 +235,7 @@ class SnapshotBuilder:
             handling = Handling(
                 service=service,
                 service_name=service.name,
-                policies=chain,
-                compose=request_head,
+                **_way(chain),
                 timeouts=service.timeouts,
                 retry=service.retry,
                 preserve_host=True,
@@ -258,6 +246,17 @@ class SnapshotBuilder:
             route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             rules.append(Rule(path, route, methods=_READS, exact=True, fallback=path == "/"))
         return rules
+
+
+def _way(chain: Chain) -> dict[str, Any]:
+    """What a chain of policies makes of the way there and back: routes without hooks for responses pay for none."""
+    return {
+        "policies": chain.requests,
+        "attempts": chain.attempts,
+        "back": chain.back,
+        "compose": request_head if chain.back is None else hooked_head,
+        "forward": Forwarding if chain.back is None else HookedForwarding,
+    }
 
 
 def _own_service(control: Instance, deadlines: Deadlines) -> Service:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.messages import RequestHead, offered_upgrades
-from portico.policies.identity import Signer
-from portico.policies.policy import Policy
+from portico.policies.policy import Policy, Return
 from portico.upstreams.instance import Instance
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.websocket import PROTOCOL as WEBSOCKET
@@ -65,8 +65,12 @@ class Handling:
     """The protocols, in lower case, to which a client may switch."""
     trailers: frozenset[bytes]
     """The names, in lower case, of allowed trailer fields, in either direction."""
-    signer: Signer | None = None
-    """Signs the consumer's identity for the service."""
+    forward: Callable[[Exchange, Handling, AbstractEventLoop], Forward]
+    """Makes the forwarding of one exchange."""
+    attempts: tuple[Callable[[Exchange], bytes | None], ...] = ()
+    """What adds a field line to each attempt when it is sent."""
+    back: Return | None = None
+    """The way back of its responses, where policies have hooks for them."""
 
     def upgrade_for(self, request: RequestHead) -> bytes:
         """The protocol to offer to the service, of those that the client offers; empty for none.
@@ -77,6 +81,15 @@ class Handling:
             if protocol in self.upgrades and (protocol != WEBSOCKET or request.method == b"GET"):
                 return protocol
         return b""
+
+
+class Forward(Protocol):
+    """One exchange with a service."""
+
+    service: Service
+
+    def start(self) -> None:
+        """Begin with the first instance."""
 
 
 Compose: TypeAlias = Callable[[Exchange, Handling, Instance, bytes], bytes]

@@ -1,0 +1,190 @@
+"""Header fields as policies read and edit them: names in any case, values as text in latin-1 (RFC 9110, 5.5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Final, overload
+
+from portico.core.fields import plain_name
+
+_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+_OF_ONE_HOP: Final = frozenset(
+    {
+        *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
+        b"content-length",
+    }
+)
+
+
+def checked_name(name: str, own: frozenset[bytes] = frozenset()) -> bytes:
+    """The lower-cased name of a field that may be edited; `own` are further ones that the gateway alone writes.
+
+    Raises ValueError where it is none: no name at all, or one that governs the connection or the framing of a message.
+    """
+    raw = name.encode("latin-1", "replace")
+    if not _NAME.fullmatch(raw):
+        raise ValueError(f"{name!r} is not a name of a header field")
+    lower = raw.lower()
+    if lower in _OF_ONE_HOP:
+        raise ValueError(f"{name} is not to be edited: it governs one connection, and the gateway writes it itself")
+    if lower in own:
+        raise ValueError(f"{name} is not to be edited: the gateway writes it itself")
+    return lower
+
+
+def checked_line(name: str, value: str) -> bytes:
+    """The line of a field, without its end. Raises ValueError where the value cannot be one."""
+    if not isinstance(value, str):
+        raise TypeError(f"the value of {name} is text, not {type(value).__name__}")
+    try:
+        raw = value.strip(" \t").encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"the value of {name} has characters beyond latin-1: encode them, in percent for example"
+        ) from None
+    if not _VALUE.fullmatch(raw):
+        raise ValueError(f"the value of {name} has an end of line or another control character")
+    return b"%b: %b" % (name.encode("latin-1"), raw)
+
+
+class Headers:
+    """Fields to be read; `names` are their lower-cased names, `lines` they themselves, at the same indexes."""
+
+    __slots__ = ("_lines", "_names")
+
+    def __init__(self, names: Sequence[bytes], lines: Sequence[bytes]) -> None:
+        self._names = names
+        self._lines = lines
+
+    @overload
+    def get(self, name: str) -> str | None: ...
+    @overload
+    def get(self, name: str, default: str) -> str: ...
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """The value of a field; several lines are one value, joined with `, ` (RFC 9110, section 5.3).
+
+        Cookies are joined with `; `. Of Set-Cookie, whose lines cannot be joined, it is the first.
+        """
+        values = self.get_all(name)
+        if len(values) < 2:
+            return values[0] if values else default
+        lower = name.lower()
+        return values[0] if lower == "set-cookie" else ("; " if lower == "cookie" else ", ").join(values)
+
+    def get_all(self, name: str) -> list[str]:
+        """The value of each of its lines, in order."""
+        wanted = name.lower().encode("latin-1", "replace")
+        start = len(wanted) + 1
+        pairs = zip(self._names, self._lines, strict=True)
+        return [line[start:].strip(b" \t").decode("latin-1") for own, line in pairs if own == wanted]
+
+    def items(self) -> list[tuple[str, str]]:
+        """Lower-cased names with the values of their lines, in order."""
+        pairs = zip(self._names, self._lines, strict=True)
+        return [(name.decode("latin-1"), line[len(name) + 1 :].strip(b" \t").decode("latin-1")) for name, line in pairs]
+
+    def __contains__(self, name: str) -> bool:
+        return name.lower().encode("latin-1", "replace") in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name.decode("latin-1") for name in self._names))
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(sorted(set(self)))})"  # values may be secrets
+
+    def __getattr__(self, name: str) -> object:
+        if name in ("set", "add", "remove"):
+            raise AttributeError(f"the client's own fields are not edited: use exchange.upstream_headers.{name}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+class EditableHeaders(Headers):
+    """Fields to be read and edited. Names and values are checked: a wrong one raises ValueError, and edits nothing."""
+
+    __slots__ = ("_changed", "_own")
+
+    _names: list[bytes]
+    _lines: list[bytes]
+
+    def __init__(
+        self,
+        names: list[bytes],
+        lines: list[bytes],
+        changed: Callable[[], None] = lambda: None,
+        own: frozenset[bytes] = frozenset(),
+    ) -> None:
+        """Edits the two lists in place; `changed` is called with each edit, `own` names are refused."""
+        super().__init__(names, lines)
+        self._changed = changed
+        self._own = own
+
+    def set(self, name: str, value: str) -> None:
+        """One line with this value, in place of all that the field has."""
+        lower, line = checked_name(name, self._own), checked_line(name, value)
+        self.drop((lower,))
+        self._append(lower, line)
+
+    def add(self, name: str, value: str) -> None:
+        """One more line."""
+        self._append(checked_name(name, self._own), checked_line(name, value))
+
+    def remove(self, name: str) -> None:
+        """None of its lines; it need not have any."""
+        self.drop((checked_name(name, self._own),))
+
+    def drop(self, names: Collection[bytes]) -> None:
+        """Remove the lines of these lower-cased names, whatever governs them."""
+        self._names[:], self._lines[:] = _without(names, self._names, self._lines)
+        self._changed()
+
+    def _append(self, lower: bytes, line: bytes) -> None:
+        self._names.append(lower)
+        self._lines.append(line)
+        self._changed()
+
+
+def _without(names: Collection[bytes], all_names: list[bytes], lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    kept = [(name, line) for name, line in zip(all_names, lines, strict=True) if name not in names]
+    return [name for name, _ in kept], [line for _, line in kept]
+
+
+class UpstreamHeaders(EditableHeaders):
+    """The fields that the service will get: the client's that are passed on, and edits of them.
+
+    What the gateway writes when the request is sent (X-Forwarded-*, X-Request-ID, Host, …) is not here to be read, but
+    may be replaced and, except for Host, removed.
+    """
+
+    __slots__ = ("added", "dropped")
+
+    def __init__(self, names: list[bytes], lines: list[bytes]) -> None:
+        super().__init__(names, lines)
+        self.dropped: set[bytes] = set()
+        """Names, as `plain_name` has them, of what is not passed on: no other spelling of them may stay."""
+        self.added: list[bytes] = []
+        """The lines that are sent beside the others."""
+
+    def set(self, name: str, value: str) -> None:
+        super().set(name, value)
+        self._forget(name)
+        self.added.append(self._lines[-1])
+
+    def add(self, name: str, value: str) -> None:
+        super().add(name, value)
+        self.added.append(self._lines[-1])
+
+    def remove(self, name: str) -> None:
+        if name.lower() == "host":
+            raise ValueError("Host is not to be removed: every request has one")
+        super().remove(name)
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        plain = plain_name(name.lower().encode("latin-1"))
+        self.dropped.add(plain)
+        self.added = [line for line in self.added if plain_name(line.partition(b":")[0].lower()) != plain]

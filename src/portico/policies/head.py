@@ -1,0 +1,105 @@
+"""The head of a response on its way to the client, as hooks see and edit it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Final, Protocol
+
+from portico.core.errors import Answer
+from portico.core.header_map import EditableHeaders, Headers
+
+_OWN: Final = frozenset({b"x-request-id"})
+_WITHOUT_BODY: Final = (204, 205, 304)
+
+
+class Head(Protocol):
+    """What a body hook is given: the head of the request or of the response to which the body belongs."""
+
+    @property
+    def status(self) -> int | None:
+        """A response's status; None for a request."""
+
+    @property
+    def headers(self) -> Headers:
+        """Its fields."""
+
+
+class RequestView:
+    """The head of a request, for a hook that may filter its body."""
+
+    __slots__ = ("headers",)
+
+    status: Final = None
+
+    def __init__(self, headers: Headers) -> None:
+        self.headers = headers
+
+
+class ResponseEdit:
+    """A response's status and fields, and edits of them.
+
+    `lines_of` gives the field lines, when they are first asked for: most hooks look at few responses. `answer` is set
+    where the gateway itself gives it.
+    """
+
+    __slots__ = ("_headers", "_lines_of", "_status", "answer", "changed", "lines")
+
+    def __init__(self, status: int, lines_of: Callable[[], list[bytes]], answer: Answer | None = None) -> None:
+        self._status = status
+        self._lines_of = lines_of
+        self._headers: EditableHeaders | None = None
+        self.answer = answer
+        self.changed = False
+        """Whether anything was edited."""
+        self.lines: list[bytes] = []
+        """The field lines as edited, once `headers` was asked for."""
+
+    @classmethod
+    def of(cls, answer: Answer) -> ResponseEdit:
+        """Of an answer of the gateway's own."""
+        return cls(answer.status, answer.head_lines, answer)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the gateway itself answers, in place of the service."""
+        return self.answer is not None
+
+    @property
+    def status(self) -> int:
+        """The status; it may be set to another final one that has a body where this one has."""
+        return self._status
+
+    @status.setter
+    def status(self, status: int) -> None:
+        if status == self._status:
+            return
+        if not isinstance(status, int) or not 200 <= status <= 599 or self._status < 200:
+            raise ValueError(f"{status!r} cannot take the place of {self._status}: a status is from 200 to 599")
+        if status in _WITHOUT_BODY or self._status in _WITHOUT_BODY:
+            raise ValueError(
+                f"{status} cannot take the place of {self._status}: one of them has no body; return an answer"
+            )
+        self._status = status
+        self.changed = True
+
+    @property
+    def headers(self) -> EditableHeaders:
+        """Its fields; what the gateway adds to every response (Date, Server-Timing, …) is not among them."""
+        if self._headers is None:
+            self.lines = lines = self._lines_of()
+            names = [line.partition(b":")[0].lower() for line in lines]
+            self._headers = EditableHeaders(names, lines, self._note_change, _OWN)
+        return self._headers
+
+    def _note_change(self) -> None:
+        self.changed = True
+
+    def drop(self, names: Collection[bytes]) -> None:
+        """Remove fields by lower-cased names, also those that hooks may not."""
+        self.headers.drop(names)
+
+    def weaken_tag(self) -> None:
+        """Make a strong entity tag a weak one (RFC 9110, section 8.8.3): the bytes are not the service's."""
+        tag = self.headers.get("ETag")
+        if tag is not None and not tag.startswith("W/"):
+            self.headers.set("ETag", f"W/{tag}")
