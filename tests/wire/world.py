@@ -296,6 +296,21 @@ class ServerWorld:
         return self.wire.transport.closing or self.wire.transport.eof_written
 
 
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def post(length: int, body: bytes = b"", fields: bytes = b"") -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n%b\r\n%b" % (length, fields, body)
+
+
+def held(data: bytes = b"", limits: Limits | None = None) -> ServerWorld:
+    """A world whose handler answers nothing by itself, after `data` came."""
+    world = ServerWorld(limits, respond=None)
+    if data:
+        world.wire.feed([data])
+    return world
+
+
 # ---- the service's side
 
 

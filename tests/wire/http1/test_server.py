@@ -14,21 +14,7 @@ from portico.wire.frontend import Limits
 from portico.wire.http1 import grammar
 from portico.wire.http1 import server as server_module
 from portico.wire.http1.server import ServerConnection
-from wire.world import Recorded, ServerWorld, decided, say, say_ok
-
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-def post(length: int, body: bytes = b"", fields: bytes = b"") -> bytes:
-    return b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n%b\r\n%b" % (length, fields, body)
-
-
-def held(data: bytes = b"", limits: Limits | None = None) -> ServerWorld:
-    """A world whose handler answers nothing by itself, after `data` came."""
-    world = ServerWorld(limits, respond=None)
-    if data:
-        world.wire.feed([data])
-    return world
+from wire.world import GET, Recorded, ServerWorld, decided, held, post, say, say_ok
 
 
 @pytest.mark.parametrize(
@@ -205,78 +191,6 @@ def test_a_client_that_leaves_ends_its_exchange_once(pieces: list[bytes], finish
     world.wire.end(ConnectionResetError())
     assert [failure for each in world.exchanges for failure in each.finishes] == finishes
     assert (world.server.in_flight, world.server.connections) == (0, set())
-
-
-def test_a_client_that_closes_its_side_still_gets_its_answer() -> None:
-    world = held(GET)
-    assert world.connection.eof_received()
-    say_ok(world.exchanges[0])
-    world.loop.run()
-    assert world.written.endswith(b"Connection: close\r\n\r\nok")
-    assert world.wire.transport.closing
-    assert world.exchanges[0].finishes == [None]
-
-
-def test_all_that_a_client_asked_for_before_it_closed_its_side_is_answered() -> None:
-    world = held(GET + post(2, b"ab") + GET)
-    assert world.connection.eof_received()
-    for number in range(3):
-        assert len(world.exchanges) == number + 1
-        assert not world.wire.transport.closing
-        say_ok(world.exchanges[number])
-        world.loop.run()
-    assert world.written.count(b"HTTP/1.1 200 OK") == 3
-    assert world.written.count(b"Connection: close") == 1
-    assert world.written.endswith(b"Connection: close\r\n\r\nok")
-    assert world.wire.transport.closing
-    assert [each.finishes for each in world.exchanges] == [[None]] * 3
-    assert world.server.in_flight == 0
-
-
-@pytest.mark.parametrize("rest", [GET[:12], post(4, b"ab"), GET[:-2]])
-def test_what_the_end_of_a_client_cut_off_is_not_begun(rest: bytes) -> None:
-    world = held(GET + rest)
-    assert world.connection.eof_received()
-    say_ok(world.exchanges[0])
-    world.loop.run()
-    assert world.written.endswith(b"ok")
-    assert world.wire.transport.closing
-    assert len(world.exchanges) == 1
-    assert world.server.in_flight == 0
-
-
-def test_a_client_that_left_behind_several_requests_is_probed_in_each() -> None:
-    world = held(GET + GET)
-    assert world.connection.eof_received()
-    say_ok(world.exchanges[0])
-    world.loop.run()
-    world.connection.deadline_passed()
-    world.loop.run()
-    assert world.written.endswith(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-def test_a_client_that_closes_its_side_is_probed_at_once_and_again() -> None:
-    world = held(GET)
-    assert world.connection.eof_received()
-    for probes in (1, 1, 1, 1, 2, 2):
-        world.connection.deadline_passed()
-        world.loop.run()
-        assert world.written.count(b"HTTP/1.1 100 Continue\r\n\r\n") == probes
-    say_ok(world.exchanges[0])
-    world.loop.run()
-    assert world.written.endswith(b"Connection: close\r\n\r\nok")
-
-
-def test_a_client_that_closes_its_side_amid_a_response_that_stands_still_has_left() -> None:
-    world = held(GET)
-    world.exchanges[0].stream.send_head(200, b"", [], CHUNKED)
-    assert world.connection.eof_received()
-    world.exchanges[0].stream.send_body(b"more")
-    world.connection.deadline_passed()
-    assert world.exchanges[0].finishes == []
-    world.connection.deadline_passed()
-    assert world.exchanges[0].finishes == ["client_closed"]
-    assert world.wire.transport.closing
 
 
 # ---- what was not sent yet can be taken back
@@ -467,23 +381,6 @@ def test_backpressure_reaches_the_client() -> None:
     assert not world.wire.transport.paused
     world.wire.feed([b"cd"])
     assert (world.exchanges[0].body, world.exchanges[0].ended, stream.bytes_in) == (b"abcd", 1, 4)
-
-
-@pytest.mark.parametrize(
-    ("peer", "address"),
-    [
-        (("192.0.2.1", 1), "192.0.2.1"),
-        (("::ffff:192.0.2.1", 1, 0, 0), "192.0.2.1"),
-        (("2001:db8::1", 1, 0, 0), "2001:db8::1"),
-        ("", ""),
-    ],
-)
-def test_client_address(peer: object, address: str) -> None:
-    world = ServerWorld()
-    world.wire.transport._extra["peername"] = peer  # type: ignore[attr-defined]
-    connection = world.server()
-    connection.connection_made(world.wire.transport)
-    assert (connection.client.address, connection.client.local_port, connection.client.secure) == (address, 8000, False)
 
 
 class Parses:
@@ -771,7 +668,7 @@ def test_a_connection_that_could_not_begin_is_closed_and_forgotten(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = ServerWorld()
-    monkeypatch.setattr(server_module, "_client_of", _raise)
+    monkeypatch.setattr(server_module, "client_at", _raise)
     wire = world.connect()
     assert wire.transport.aborted
     assert [connection.transport for connection in world.server.connections] == [world.wire.transport]

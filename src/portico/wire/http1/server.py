@@ -11,9 +11,8 @@ import sys
 import time
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
-from portico.core.clients import parsed
 from portico.core.errors import MessageError
 from portico.core.exchange import Client, Receiver, Sink
 from portico.core.faults import FAULTS, contain
@@ -29,10 +28,12 @@ from portico.wire.http1.grammar import (
     status_line,
     without_empty_lines,
 )
+from portico.wire.http1.half_close import FIRST_LOOK, HalfClose
 from portico.wire.http1.repeats import RequestHeads
+from portico.wire.peer import client_at
 from portico.wire.proxy_protocol import Origin
 from portico.wire.turn import LARGE_READ, TurnProtocol
-from portico.wire.writing import LARGE, is_broken, reset_on_close, unsent_bytes
+from portico.wire.writing import LARGE, reset_on_close, unsent_bytes
 
 logger: Final = logging.getLogger("portico.wire")
 
@@ -47,12 +48,6 @@ _LINGER: Final = 2.0
 """Seconds for a client to read an answer that came before its request had ended (RFC 9112, section 9.6)."""
 _LAST_REQUEST_GRACE: Final = 0.5
 """Seconds that a connection of a draining server has for a request: its bytes may have arrived already, unread."""
-_HALF_CLOSE_GRACE: Final = 1.0
-"""Seconds without progress after which a client that closed its side is taken to be gone rather than listening."""
-_CANCEL_GRACE: Final = 0.05
-"""Seconds until a client that closed its side is probed, and what is left to one that does so amid its response."""
-_PROBE_STEPS: Final = (0.02, 0.1, 0.5, 4.0)
-"""Seconds from probing a client that may be gone to each look for its reset, and until it is probed again."""
 _UNFINISHED: Final = "an exchange could not be ended as it should"
 
 
@@ -109,12 +104,12 @@ class ServerConnection(TurnProtocol):
     # fmt: off
     __slots__ = (
         # as long as the connection
-        "advancing", "buffer", "client", "deadline", "grace", "heads", "origin", "peer_closed", "planned",
-        "reading_paused", "yielding", "server", "state", "unsent", "wakes", "writing_paused",
+        "advancing", "buffer", "client", "deadline", "half_close", "heads", "origin", "planned", "reading_paused",
+        "yielding", "server", "state", "unsent", "wakes", "writing_paused",
         # as long as an exchange
-        "awaits_continue", "body_since", "bytes_in", "bytes_out", "bytes_out_before", "decoder", "head_begun",
-        "head_start", "keep_alive", "left", "mode", "paused_at", "probe_step", "receiver", "request", "request_done",
-        "response_done", "response_started", "scanned",
+        "awaits_continue", "body_since", "bytes_in", "bytes_out", "decoder", "head_begun", "head_start", "keep_alive",
+        "left", "mode", "paused_at", "receiver", "request", "request_done", "response_done", "response_started",
+        "scanned",
     )
     # fmt: on
 
@@ -129,8 +124,8 @@ class ServerConnection(TurnProtocol):
         self.buffer = b""
         self.deadline = NEVER
         self.wakes = NEVER
-        self.advancing = self.planned = self.peer_closed = False
-        self.grace = _HALF_CLOSE_GRACE
+        self.advancing = self.planned = False
+        self.half_close: HalfClose | None = None
         self.reading_paused = self.yielding = self.writing_paused = False
         self.unsent = 0
         self.request: RequestHead | None = None
@@ -146,7 +141,7 @@ class ServerConnection(TurnProtocol):
         self.mode = _BODILESS
         self.head_begun = False
         self.head_start = -1
-        self.left = self.bytes_in = self.bytes_out = self.bytes_out_before = self.probe_step = self.scanned = 0
+        self.left = self.bytes_in = self.bytes_out = self.scanned = 0
         self.body_since = self.paused_at = 0.0
 
     # ---- the transport's calls
@@ -160,7 +155,7 @@ class ServerConnection(TurnProtocol):
 
     def begin_connection(self, transport: asyncio.BaseTransport) -> None:
         """Admit the client, or refuse it."""
-        self.client = _client_of(transport, self.origin)
+        self.client = client_at(transport, self.origin)
         server = self.server
         error = server.admit(self)
         if error is not None:
@@ -206,7 +201,7 @@ class ServerConnection(TurnProtocol):
 
     def _end_of_client(self) -> bool:
         """The client has closed its side: whether the connection stays open for an answer."""
-        self.peer_closed = True
+        self.half_close = half_close = HalfClose()
         if self.state is _TUNNEL:
             self.receiver.body_ended()
             return self.transport.can_write_eof()  # TLS cannot close one direction only
@@ -216,11 +211,9 @@ class ServerConnection(TurnProtocol):
             self.write_out()
             return False
         self.keep_alive = self.keep_alive and bool(self.buffer)  # requests that it has sent are answered
-        can_probe = not self.response_started and self.request is not None and self.request.version == 11
-        self.bytes_out_before = -1 if can_probe else self.bytes_out
-        self.grace = _CANCEL_GRACE if self.response_started else _HALF_CLOSE_GRACE
+        wait = half_close.begin(self)
         if not self.writing_paused:
-            self.server.deadlines.set(self, time.monotonic() + (_CANCEL_GRACE if can_probe else self.grace))
+            self.server.deadlines.set(self, time.monotonic() + wait)
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -264,7 +257,7 @@ class ServerConnection(TurnProtocol):
         self.writing_paused = True
         self.unsent = unsent_bytes(self.transport)
         self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
-        if self.state in (_EXCHANGE, _TUNNEL) and not self.response_done:
+        if self._is_running():
             try:
                 self.receiver.pause_writing()
             except FAULTS:
@@ -313,29 +306,12 @@ class ServerConnection(TurnProtocol):
             self._close()
         elif not self.request_done:
             self._fail_body(MessageError("request_timeout", "the request's body did not arrive in time"))
-        elif not self.peer_closed:
+        elif self.half_close is None:
             pass  # the service has to send next
-        elif not self.response_started and self.request is not None and self.request.version == 11:
-            self._probe()
-        elif self.bytes_out_before == self.bytes_out:
+        elif self.half_close.is_gone(self):
             self._break_off("client_closed")
         else:
-            self.bytes_out_before = self.bytes_out
-            self.server.deadlines.set(self, time.monotonic() + self.grace)
-
-    def _probe(self) -> None:
-        """Find out whether a client that closed its side still reads: one that is gone answers with a reset.
-
-        An interim response may be sent at any time and has no effect (RFC 9110, section 15.2). The loop no longer
-        watches such a connection, so the socket is checked a moment later.
-        """
-        if self.probe_step == 0:
-            self.put(b"HTTP/1.1 100 Continue\r\n\r\n")
-        elif is_broken(self.transport):
-            self._break_off("client_closed")
-            return
-        self.server.deadlines.set(self, time.monotonic() + _PROBE_STEPS[self.probe_step])
-        self.probe_step = (self.probe_step + 1) % len(_PROBE_STEPS)
+            self.server.deadlines.set(self, time.monotonic() + self.half_close.wait(self))
 
     # ---- reading requests
 
@@ -436,7 +412,7 @@ class ServerConnection(TurnProtocol):
         start, self.scanned = self.scanned, max(0, len(buffer) - 3)
         if is_hopeless(buffer, start):
             self.refuse(diagnosed(buffer), buffer)
-        elif self.peer_closed:
+        elif self.half_close is not None:
             self._close()
         elif buffer and not self.head_begun:  # its first bytes: from here its timeout runs, however slowly they arrive
             self.head_begun = True
@@ -449,7 +425,7 @@ class ServerConnection(TurnProtocol):
         self.request = request
         self.keep_alive = request.keep_alive and not server.draining
         size = request.framing
-        if self.peer_closed and not self._begin_after_end(size, now):
+        if self.half_close is not None and not self._begin_after_end(size, now):
             return
         server.in_flight += 1
         if size > server.limits.body_size:
@@ -479,9 +455,8 @@ class ServerConnection(TurnProtocol):
             self._close()
             return False
         self.keep_alive = self.keep_alive and size < len(self.buffer)
-        self.bytes_out_before = -1
-        self.grace = _HALF_CLOSE_GRACE
-        self.server.deadlines.set(self, now + _CANCEL_GRACE)
+        self.half_close = HalfClose()
+        self.server.deadlines.set(self, now + FIRST_LOOK)
         return True
 
     def _begin_too_large(self, request: RequestHead, now: float) -> None:
@@ -505,8 +480,8 @@ class ServerConnection(TurnProtocol):
             deadline = NEVER  # the tunnel's receiver has its own idle timeout
         elif not self.request_done and not self.reading_paused and not self.awaits_continue:
             deadline = self._body_deadline()
-        elif self.peer_closed:
-            deadline = time.monotonic() + self.grace
+        elif self.half_close is not None:
+            deadline = time.monotonic() + self.half_close.grace
         else:
             deadline = NEVER
         self.server.deadlines.set(self, deadline)
@@ -608,8 +583,12 @@ class ServerConnection(TurnProtocol):
             self._expect_body()
 
     def send_interim(self, status: int, phrase: bytes, lines: list[bytes]) -> None:
-        if self.request is not None and self.request.version == 11 and not self.response_started:
+        if self.takes_interim():
             self.put(b"\r\n".join((status_line(status, phrase), *lines, b"", b"")))
+
+    def takes_interim(self) -> bool:
+        """Whether an interim response may be sent now: behind a final one it may not, and HTTP/1.0 has none."""
+        return not self.response_started and self.request is not None and self.request.version == 11
 
     def send_head(self, status: int, phrase: bytes, lines: list[bytes], framing: int) -> None:
         self.response_started = True
@@ -654,7 +633,7 @@ class ServerConnection(TurnProtocol):
             self.bytes_in += len(data)
             self.receiver.body_received(data)
         self.resume_reading()
-        if self.peer_closed:
+        if self.half_close is not None:
             self.receiver.body_ended()
         if self.server.draining:
             self.receiver.going_away()
@@ -687,7 +666,7 @@ class ServerConnection(TurnProtocol):
             self.put(last_chunk(trailers))
         self._finish(None)
         try:
-            if self.state is _TUNNEL and not self.peer_closed:
+            if self.state is _TUNNEL and self.half_close is None:
                 self._linger()
             elif self.state is _TUNNEL:
                 self._close()
@@ -763,7 +742,7 @@ class ServerConnection(TurnProtocol):
         return True
 
     def abort(self, reason: str) -> None:
-        if self.state in (_EXCHANGE, _TUNNEL) and not self.response_done:
+        if self._is_running():
             self._break_off(reason)
 
     def close_if_idle(self) -> None:
@@ -781,16 +760,19 @@ class ServerConnection(TurnProtocol):
 
     def cut(self) -> None:
         """The server stops: end what has not ended by itself; a request without a response gets one that says so."""
-        if self.state is _EXCHANGE and not self.response_started and not self.response_done:
+        if self._is_running() and not self.response_started:
             self._fail_body(MessageError("drain_timeout", "the gateway is restarting; send the request again"))
-        if self.state in (_EXCHANGE, _TUNNEL) and not self.response_done:
-            self._break_off("drain_timeout")
-        elif not self.response_done:
-            self.transport.abort()
-        else:
+        self.abort("drain_timeout")
+        if self.response_done:
             self.write_out()
+        else:
+            self.transport.abort()
 
     # ---- ends
+
+    def _is_running(self) -> bool:
+        """Whether there is an exchange whose end is still to come."""
+        return self.state in (_EXCHANGE, _TUNNEL) and not self.response_done
 
     def _finish(self, failure: str | None) -> None:
         """The exchange is over: every outcome passes here once."""
@@ -805,7 +787,7 @@ class ServerConnection(TurnProtocol):
 
     def _next(self, now: float = 0.0) -> None:
         """The connection is free for another request."""
-        if self.peer_closed and not self.buffer:
+        if self.half_close is not None and not self.buffer:
             self._close()
             return
         self.state = READING_HEAD
@@ -846,7 +828,7 @@ class ServerConnection(TurnProtocol):
     def faulted(self) -> None:
         """End the connection, and the exchange that runs on it."""
         super().faulted()
-        is_running = self.state in (_EXCHANGE, _TUNNEL) and not self.response_done
+        is_running = self._is_running()
         self.state = _CLOSING
         if is_running:
             self._finish("internal_error")
@@ -877,16 +859,3 @@ class ServerConnection(TurnProtocol):
         self.server.deadlines.set(self, time.monotonic() + self.server.limits.body_timeout)
         self.write_out()
         self.transport.close()
-
-
-def _client_of(transport: asyncio.BaseTransport, origin: Origin | None) -> Client:
-    peer: Any = transport.get_extra_info("peername")
-    local: Any = transport.get_extra_info("sockname")
-    tls: Any = transport.get_extra_info("ssl_object")
-    address = str(peer[0]) if isinstance(peer, tuple) else ""
-    if address.startswith("::ffff:"):
-        address = str(parsed(address) or address)
-    port = int(local[1]) if isinstance(local, tuple) else 0
-    if origin is not None:
-        address, port = origin.address, origin.port
-    return Client(address, port, tls is not None, tls.getpeercert(binary_form=True) if tls else None)
