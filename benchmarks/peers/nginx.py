@@ -85,7 +85,7 @@ PEERS = (
         access_log="access.log",
     ),
     Peer(
-        "nginx, fields told",
+        "nginx, fields sent",
         PLAIN,
         version,
         _INSTALL,

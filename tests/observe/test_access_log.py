@@ -182,7 +182,7 @@ def read_all(reader: int, into: list[bytes]) -> threading.Thread:
 
 
 def test_a_reader_that_is_stuck_costs_lines_which_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access_log, "_ROOM", 1 << 20)
+    monkeypatch.setattr(access_log, "_MAX_PENDING", 1 << 20)
     with unread_stdout() as (reader, writer):
         log, _ = open_log("stdout", "text")
         for _ in range(1_500):
@@ -201,7 +201,7 @@ def test_a_reader_that_is_stuck_costs_lines_which_are_counted(monkeypatch: pytes
 
 def test_closing_does_not_wait_for_a_reader_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that drains must end, also where its log is a pipe that is not read."""
-    monkeypatch.setattr(access_log, "_ROOM", 1 << 20)
+    monkeypatch.setattr(access_log, "_MAX_PENDING", 1 << 20)
     with unread_stdout() as (reader, writer):
         log, _ = open_log("stdout", "text")
         while not log.dropped:

@@ -18,7 +18,7 @@ logger: Final = logging.getLogger("portico.client")
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 2.0
 """Seconds until the next attempt after a failure: at first, and, since it doubles, at most."""
-_GOODBYE: Final = 3.0
+_LEAVE_TIMEOUT: Final = 3.0
 """Seconds that deregistering may take; after that it is up to the TTL."""
 _OPENING: Final = 3.0
 """Seconds that a server may take from its start until it listens; then it registers anyway."""
@@ -49,7 +49,7 @@ class Presence:
         tasks, self._tasks = self._tasks, []
         if not tasks:
             return
-        _, late = await asyncio.wait(tasks, timeout=_GOODBYE)
+        _, late = await asyncio.wait(tasks, timeout=_LEAVE_TIMEOUT)
         for task in late:
             task.cancel()
         if late:

@@ -67,7 +67,7 @@ class UpstreamError(Exception):
     """A service did not answer: `reason` is a key of `REASONS`, `phase` is where it failed.
 
     Phases: `connect` and `connect_timeout` (nothing was sent), `reset` (the connection ended before a whole response),
-    `timeout`, `protocol` (what came back is not HTTP). `detail` is for the client, `cause` for whoever runs the
+    `timeout`, `protocol` (what came back is not HTTP). `detail` is for the client, `cause` for the operator of the
     gateway: why no connection could be opened.
     """
 

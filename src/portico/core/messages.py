@@ -98,8 +98,8 @@ class Shape:
         self.unnoted = [name not in noted for name in names] if passes is None else list(map(passes, names))
         self.reported: list[bool] | None = None
         """Which of the other lines a trusted proxy may report, once the handler has worked it out."""
-        places = [place for place, name in enumerate(names) if name in deciding]
-        self.decisive: Callable[[list[bytes]], object] = itemgetter(*places) if places else _nothing
+        indexes = [index for index, name in enumerate(names) if name in deciding]
+        self.decisive: Callable[[list[bytes]], object] = itemgetter(*indexes) if indexes else _nothing
         self.decided = self.decisive(lines)
 
     def of(self, lines: list[bytes]) -> Shape:

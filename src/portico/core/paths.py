@@ -1,8 +1,8 @@
 """Paths of requests and routes, cut into segments that compare equal when they mean the same (RFC 3986, section 6.2.2).
 
 A gateway that routes by one reading of a path and forwards another lets clients bypass its policies. So an encoded
-letter matches the letter, an encoded slash is never a separator, and a path that a service might walk upwards in
-(`..`, also encoded) is refused. `readings` tells what services may make of what remains.
+letter matches the letter, an encoded slash is never a separator, and a path in which a service might go upwards
+(`..`, also encoded) is refused. `readings` lists what services may make of what remains.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def readings(segments: tuple[bytes, ...], encoded_slashes: bool = False) -> set[
     or end the path at a decoded `?` or `#`. Each may do some of this, so all combinations count. With
     `encoded_slashes` they leave `%2F` alone.
 
-    Raises MessageError for a path that a service may walk upwards in.
+    Raises MessageError for a path in which a service may go upwards.
     """
     decode = _decoded_but_slashes if encoded_slashes else unquote_to_bytes
     path = b"/" + b"/".join(segments)

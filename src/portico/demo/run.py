@@ -92,12 +92,12 @@ def introduction(config: Config, port: int) -> str:
         through = f"; {base}/api/{name}/docs" if f"/api/{name}" in paths else ""
         rows.append((name, f"http://localhost:{own}/docs", _WHAT[name] + through))
     table = "\n".join(f"{what:<11}{where:<29}{does}" for what, where, does in rows)
-    tries = "\n".join(f"  {command.format(base)}" for prefix, command in _TRY if prefix in paths | {"/"})
+    commands = "\n".join(f"  {command.format(base)}" for prefix, command in _TRY if prefix in paths | {"/"})
     return f"""\
 {table}
 
 Try:
-{tries}
+{commands}
 
 {_limit(config)}Ctrl-C stops everything. Below: the access log, a line for each request.
 """

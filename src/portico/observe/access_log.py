@@ -22,7 +22,7 @@ logger: Final = logging.getLogger("portico.log")
 FLUSH_INTERVAL: Final = 0.1
 _BATCH_SIZE: Final = 64 * 1024
 """Bytes that are handed over at once: while they are written, a worker that has one core waits."""
-_ROOM: Final = 64 * 1024 * 1024
+_MAX_PENDING: Final = 64 * 1024 * 1024
 """Bytes that may wait for the writer; past that, lines are dropped and counted rather than kept in memory."""
 _CLOSE_TIMEOUT: Final = 2.0
 _ENCODED_AT_ONCE: Final = 32
@@ -134,7 +134,7 @@ class AccessLog:
         encoded, self._encoded = self._encoded, []
         lines, self._lines = self._lines, 0
         size, self._size = self._size, 0
-        if self._handed_over - self._written + size <= _ROOM:
+        if self._handed_over - self._written + size <= _MAX_PENDING:
             self._handed_over += size
             self._batches.put(b"".join(encoded))
         else:

@@ -84,7 +84,7 @@ _BELIEVED: Final = 300.0
 _LATEST: Final = 2**53
 """The latest time that a claim may name: JSON has no exact whole numbers beyond it (RFC 8259, section 6)."""
 _TOKEN_LIMIT: Final = 8192
-_ROOM: Final = 4 * 1024 * 1024
+_CACHE_BYTES: Final = 4 * 1024 * 1024
 """Bytes of one generation of tokens with their identities."""
 _IDENTITY: Final = 400
 _SCOPE: Final = 60
@@ -161,7 +161,7 @@ class _Verified(Generations[bytes, Identity]):
     __slots__ = ("__weakref__",)
 
     def __init__(self) -> None:
-        super().__init__(_CACHED_TOKENS, _ROOM, _size_of)
+        super().__init__(_CACHED_TOKENS, _CACHE_BYTES, _size_of)
         ages(self)
 
     def age(self, now: float) -> None:  # noqa: ARG002

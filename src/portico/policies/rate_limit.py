@@ -109,10 +109,10 @@ def _build(limits: list[RateLimit], context: Context, consumers: Mapping[str, An
     counters = [
         _Limit(
             limit,
-            _Maker(limit, place, is_alone, context, table),
-            {name: own[place] for name, own in owns.items()},
+            _Maker(limit, index, is_alone, context, table),
+            {name: own[index] for name, own in owns.items()},
         )
-        for place, limit in enumerate(limits)
+        for index, limit in enumerate(limits)
     ]
     if context.shared is not None and table is None:
         check: Policy = _SharedStep(counters, context.shared).check
@@ -154,12 +154,12 @@ class _Maker:
     """Makes the measures of one limit; their state in memory outlives a snapshot that leaves the numbers alone."""
 
     def __init__(
-        self, limit: RateLimit, place: int, is_alone: bool, context: Context, table: BucketTable | None
+        self, limit: RateLimit, index: int, is_alone: bool, context: Context, table: BucketTable | None
     ) -> None:
         by = limit.by
         self.name = by if isinstance(by, str) else by.header.lower()
         self.fallback = limit.fallback
-        self.place = place
+        self.index = index
         self.context = context
         self.table = table
         who = by if isinstance(by, str) else f"header.{self.name}"
@@ -167,7 +167,7 @@ class _Maker:
         # All keys of one request have one hash tag, so that in a Cluster they are in one slot: the client or,
         # where limits of one step count by different things, the step.
         self.tagged, scope = ("{", "}") if is_alone else ("", ""), context.scope
-        self.prefix = f"portico:limit:{scope if is_alone else f'{{{scope}:{step}}}'}:{place}:{who}"
+        self.prefix = f"portico:limit:{scope if is_alone else f'{{{scope}:{step}}}'}:{index}:{who}"
 
     def make(self, numbers: Mapping[str, Any]) -> tuple[Measure, ...]:
         """The measures of these numbers: the rate first, then quotas from the shortest to the longest."""
@@ -195,7 +195,7 @@ class _Maker:
         return f"{self.prefix}:{kind}:{before}", behind
 
     def _kept(self, numbers: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-        return self.context.state.keep(("rate_limit", self.context.scope, self.name, self.place, *numbers), make)
+        return self.context.state.keep(("rate_limit", self.context.scope, self.name, self.index, *numbers), make)
 
 
 class _Limit:
@@ -283,7 +283,7 @@ class _Question(Pending):
         self.asked = asked
         self.keys = keys
         last = len(asked) - 1
-        self.arguments = [measure.arguments[place < last] for place, (measure, _) in enumerate(asked)]
+        self.arguments = [measure.arguments[index < last] for index, (measure, _) in enumerate(asked)]
 
     def answered(self, left: list[int], clock: float) -> None:
         exchange, shared = self.exchange, self.step.shared
@@ -293,7 +293,7 @@ class _Question(Pending):
                 measure.note(who, count, exchange)
             if count < 0:
                 shared.refuse(key, exchange.started, -count)
-        self.settle(_tell(exchange, self.asked, seconds, clock))
+        self.settle(_report(exchange, self.asked, seconds, clock))
 
     def unanswered(self) -> None:
         self.settle(self.step.fall_back(self.exchange, self.asked))
@@ -307,10 +307,10 @@ def _take_all(exchange: Exchange, asked: Sequence[tuple[Measure, str]]) -> Answe
     left = [measure.look(key, exchange) for measure, key in asked]
     if all(count >= 0 for count in left):
         left = [measure.take(key, exchange) for measure, key in asked]
-    return _tell(exchange, asked, left, time.time())
+    return _report(exchange, asked, left, time.time())
 
 
-def _tell(
+def _report(
     exchange: Exchange, asked: Sequence[tuple[Measure, str]], left: Sequence[float], clock: float
 ) -> Answer | None:
     """Report what is left to the client, and refuse where nothing is: for the longest of the waits."""

@@ -260,7 +260,7 @@ class Forwarding(Attempt):
         """7. All of it at once, for a response that has arrived whole and that nothing else is notified of."""
         exchange, instance, connection = self.exchange, self.instance, self.connection
         status = head.status
-        if instance is None or connection is None or self.hedge is not None or status >= _TELLING:
+        if instance is None or connection is None or self.hedge is not None or status >= _NOTABLE_STATUS:
             return False
         breaker = instance.breaker
         if (breaker is not None and breaker.alert) or instance.latency is not None:
@@ -304,7 +304,7 @@ class Forwarding(Attempt):
         assert instance is not None
         instance.answered_at = now
         breaker = instance.breaker
-        if (breaker is not None and breaker.alert) or status >= _TELLING or instance.latency is not None:
+        if (breaker is not None and breaker.alert) or status >= _NOTABLE_STATUS or instance.latency is not None:
             self._note_answer(instance, head, now, self.sent_at)
         if status in self.handling.retry.statuses and self._may_ask_another(now):
             self.drop_connection()
@@ -606,7 +606,7 @@ class Forwarding(Attempt):
 
 _SOON: Final = (b"Retry-After: 1",)
 _MAY_ASK_FOR_BACKOFF: Final = (429, 503)
-_TELLING: Final = 426
+_NOTABLE_STATUS: Final = 426
 """The lowest status that has to be looked at: it asks for an upgrade, or says something about its instance."""
 _UNSENT: Final = ("connect", "connect_timeout")
 """Phases in which nothing of a request has reached a service."""

@@ -46,7 +46,7 @@ class Overload:
         self._share = 0.0
         self._due = 0.0
         self._late_since = float("inf")
-        self._told = float("-inf")
+        self._reported_at = float("-inf")
         self._refused = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -81,7 +81,7 @@ class Overload:
         late = now - self._due
         self._look_again()  # first: the checks go on whatever fails below
         self._note(late, now)
-        self._tell(now)
+        self._report(now)
         if late > _LONG_TURN:
             self._admit_waiting()
 
@@ -97,10 +97,10 @@ class Overload:
         self._share = share
         self.threshold = min(self._most, _FEW) if share else self._most
 
-    def _tell(self, now: float) -> None:
+    def _report(self, now: float) -> None:
         """Report that requests are refused, and how many, but not each of them."""
-        if self._refused and now - self._told >= _QUIET:
-            self._told = now
+        if self._refused and now - self._reported_at >= _QUIET:
+            self._reported_at = now
             extra = {"late": f"{self.lag:.2f}s", "refused": self._refused}
-            logger.warning("this worker is asked more than it can do: it refuses a part of the requests", extra=extra)
+            logger.warning("this worker is overloaded: it refuses a part of the requests", extra=extra)
             self._refused = 0

@@ -39,8 +39,8 @@ class _Direction:
         self.frames = Frames()
         self.sent_close = self.received_close = False
 
-    def part(self, data: bytes, goodbye: bytes) -> bool:
-        """Forward the frame under way, then `goodbye` in place of all else; whether `data` had more of that frame."""
+    def part(self, data: bytes, own_close: bytes) -> bool:
+        """Forward the frame under way, then `own_close` in place of all else; whether `data` had more of that frame."""
         taken = 0
         if not self.sent_close:
             taken = self.frames.feed(data, to_boundary=True)
@@ -49,7 +49,7 @@ class _Direction:
             if self.frames.is_between:
                 self.sent_close = True
                 if not self.frames.closed:
-                    self.send(goodbye)
+                    self.send(own_close)
         self.frames.feed(data[taken:])
         self.received_close = self.received_close or (self.frames.closed and self.frames.is_between)
         return bool(taken)
@@ -124,7 +124,7 @@ class Tunnel:
     def going_away(self) -> None:
         """The gateway drains: a WebSocket is closed with 1012; any other protocol has until the drain's end."""
         if self.is_websocket:
-            self._say_goodbye("going_away", RESTART)
+            self._send_close_frames("going_away", RESTART)
 
     def finished(self, failure: str | None) -> None:
         """The client's side is over; what it sent last still goes to the service."""
@@ -188,7 +188,7 @@ class Tunnel:
     def deadline_passed(self) -> None:
         """The idle timeout is over, or the one for the answer to a close frame."""
         if self.is_websocket and not self.closing:
-            self._say_goodbye("tunnel_idle", GOING_AWAY)
+            self._send_close_frames("tunnel_idle", GOING_AWAY)
         else:
             self.exchange.reason = self.exchange.reason or "tunnel_idle"
             self.stream.end()
@@ -197,7 +197,7 @@ class Tunnel:
         timeout = _CLOSING_TIMEOUT if self.closing else self.idle
         self.connection.deadlines.set(self, time.monotonic() + timeout)
 
-    def _say_goodbye(self, reason: str, code: int) -> None:
+    def _send_close_frames(self, reason: str, code: int) -> None:
         """Send a close frame both ways, each after the frame that is under way; the answers end the tunnel.
 
         If a side has sent its close frame already, only the other's answer to that is missing.

@@ -141,7 +141,7 @@ class LiveServices:
             return None
         known = coming.get(key) or self._current.limits.get(key)
         limit = coming[key] = _limit(upstream.max_requests, known)
-        limit.room, limit.timeout = upstream.queue.size, upstream.queue.timeout
+        limit.queue_size, limit.timeout = upstream.queue.size, upstream.queue.timeout
         return limit
 
     def add(self, service: Service) -> None:
@@ -322,13 +322,13 @@ def _speaks_tls(upstream: Upstream) -> bool:
     return any(instance.scheme == "https" for instance in upstream.instances)
 
 
-def _limit(asked: MaxRequests, known: Limit | None) -> Limit:
+def _limit(wanted: MaxRequests, known: Limit | None) -> Limit:
     """The limit as configured, with its admitted and waiting requests, if there was one of this kind."""
-    if isinstance(asked, int):
-        limit = known if type(known) is Limit else Limit(asked)
-        limit.resize(asked)
+    if isinstance(wanted, int):
+        limit = known if type(known) is Limit else Limit(wanted)
+        limit.resize(wanted)
         return limit
-    least, most = asked.adaptive.least, asked.adaptive.most
+    least, most = wanted.adaptive.least, wanted.adaptive.most
     adaptive = known if isinstance(known, AdaptiveLimit) else AdaptiveLimit(least, most)
     adaptive.rebound(least, most)
     return adaptive

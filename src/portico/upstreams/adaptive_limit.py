@@ -23,7 +23,7 @@ from portico.upstreams.limit import Limit
 _WINDOW: Final = 0.1
 _SAMPLES: Final = 50
 """Seconds and samples after which the limit is set anew: Envoy's. The median of fewer unequal requests is noise."""
-_TURNS: Final = 2
+_ROUNDS: Final = 2
 """Samples for each exchange under way before a window ends: short exchanges end first."""
 _TOLERANCE: Final = 1.5
 """How far above the ideal a latency is still good: Netflix's. Envoy's 1.25 binds where chance made the ideal low."""
@@ -48,8 +48,8 @@ class AdaptiveLimit(Limit):
         "_windows_at_least", "highest", "least",
     )  # fmt: skip
 
-    def __init__(self, least: int, highest: int, room: int = 0, timeout: float = 1.0) -> None:
-        super().__init__(least, room, timeout)
+    def __init__(self, least: int, highest: int, queue_size: int = 0, timeout: float = 1.0) -> None:
+        super().__init__(least, queue_size, timeout)
         self.least = least
         self.highest = highest
         self._found = float(least)
@@ -71,12 +71,12 @@ class AdaptiveLimit(Limit):
         self._bound = True
         return False
 
-    def leave(self, asked: float | None = None, seconds: float = 0.0, answered: bool = True) -> None:
+    def leave(self, sent_at: float | None = None, seconds: float = 0.0, answered: bool = True) -> None:
         # A quick failure says nothing; one that took longer than an answer should have indicates a slow service.
-        if asked is not None and asked >= self._began and (answered or seconds > self._ideal > 0.0):
+        if sent_at is not None and sent_at >= self._began and (answered or seconds > self._ideal > 0.0):
             self._samples.append(seconds)
             count = len(self._samples)
-            if count >= _SAMPLES and count >= _TURNS * self.running:
+            if count >= _SAMPLES and count >= _ROUNDS * self.running:
                 now = time.monotonic()
                 if now - self._began >= _WINDOW:
                     self._end_window(now)

@@ -34,7 +34,7 @@ class Breakers:
         self._openings = openings
         self._refresh = refresh
         self._ejected = ejected
-        self._told: dict[tuple[str, str], int] = {}
+        self._reported: dict[tuple[str, str], int] = {}
         """The last logged state of each breaker."""
 
     def equip(self, instance: Instance, service: str, url: str, trip: Trip | None) -> None:
@@ -45,26 +45,26 @@ class Breakers:
             instance.breaker.trip = trip
             instance.breaker.alert = True
         else:
-            self._told[service, url] = CLOSED
+            self._reported[service, url] = CLOSED
             instance.breaker = Breaker(trip, self._deadlines, partial(self._changed, instance, service, url))
 
     def forget(self, service: str, url: str) -> None:
         """The instance is gone, and so is the count of how often its breaker opened."""
-        self._told.pop((service, url), None)
+        self._reported.pop((service, url), None)
         self._openings.get(service, {}).pop(url, None)
 
     def _changed(self, instance: Instance, service: str, url: str) -> None:
         breaker = instance.breaker
         if breaker is None:
             return
-        if breaker.state != self._told.get((service, url), CLOSED):
-            self._told[service, url] = breaker.state
-            self._tell(breaker, service, url)
+        if breaker.state != self._reported.get((service, url), CLOSED):
+            self._reported[service, url] = breaker.state
+            self._report(breaker, service, url)
             if breaker.state == CLOSED:
                 instance.returned = time.monotonic()
         self._refresh(instance)
 
-    def _tell(self, breaker: Breaker, service: str, url: str) -> None:
+    def _report(self, breaker: Breaker, service: str, url: str) -> None:
         extra = {"service": service, "instance": url}
         if breaker.state == OPEN:
             counts = self._openings.setdefault(service, {})

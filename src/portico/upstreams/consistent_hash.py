@@ -33,7 +33,7 @@ KeyOf: TypeAlias = Callable[[Exchange], bytes]
 class ConsistentHash(Generic[M]):
     """`key_of` gives what is hashed; requests with an empty key are balanced round robin."""
 
-    __slots__ = ("_hashes", "_key_of", "_members", "_places", "_shares", "_turns")
+    __slots__ = ("_hashes", "_key_of", "_members", "_indexes", "_shares", "_round_robin")
 
     def __init__(self, members: Sequence[M], weights: Sequence[int], key_of: KeyOf) -> None:
         self._key_of = key_of
@@ -41,32 +41,32 @@ class ConsistentHash(Generic[M]):
         total = sum(weights)
         self._shares = [weight / total for weight in weights]
         ring = sorted(
-            (point, place)
-            for place, (each, weight) in enumerate(zip(members, weights, strict=True))
+            (point, index)
+            for index, (each, weight) in enumerate(zip(members, weights, strict=True))
             for point in _points(each.name, min(_POINTS * weight, _MOST_POINTS))
         )
         self._hashes = [point for point, _ in ring]
-        self._places = [place for _, place in ring]
-        self._turns = RoundRobin(members, weights)
+        self._indexes = [index for _, index in ring]
+        self._round_robin = RoundRobin(members, weights)
 
     def choose(self, excluded: Sequence[M], exchange: Exchange) -> M | None:
         """The member that the key belongs to; of the next ones on the ring, the first that has room."""
         key = self._key_of(exchange)
         if not key:
-            return self._turns.choose(excluded, exchange)
-        members, places = self._members, self._places
+            return self._round_robin.choose(excluded, exchange)
+        members, indexes = self._members, self._indexes
         running = sum(each.in_flight for each in members) + 1
         start = bisect(self._hashes, _hash(key))
         nearest: M | None = None
         seen: set[int] = set()
-        for step in range(len(places)):
-            place = places[(start + step) % len(places)]
-            if place in seen:
+        for step in range(len(indexes)):
+            index = indexes[(start + step) % len(indexes)]
+            if index in seen:
                 continue
-            seen.add(place)
-            member = members[place]
+            seen.add(index)
+            member = members[index]
             if member not in excluded:
-                if member.in_flight < max(ceil(_SHARE * running * self._shares[place]), _ALWAYS):
+                if member.in_flight < max(ceil(_SHARE * running * self._shares[index]), _ALWAYS):
                     return member
                 nearest = nearest or member
             if len(seen) == len(members):
@@ -76,7 +76,7 @@ class ConsistentHash(Generic[M]):
     def follow(self, previous: object) -> None:
         """Keys need no state; requests without one go on round robin."""
         if isinstance(previous, ConsistentHash):
-            self._turns.follow(previous._turns)
+            self._round_robin.follow(previous._round_robin)
 
 
 def _hash(data: bytes) -> int:

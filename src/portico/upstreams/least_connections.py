@@ -22,32 +22,32 @@ class LeastConnections(Generic[M]):
     def choose(self, excluded: Sequence[M], exchange: Exchange) -> M | None:  # noqa: ARG002
         """The least busy member that is not `excluded`."""
         least, tied = float("inf"), list[int]()
-        for place, member in enumerate(self._members):
-            load = member.in_flight / self._weights[place]
+        for index, member in enumerate(self._members):
+            load = member.in_flight / self._weights[index]
             if load > least or member in excluded:
                 continue
             if load < least:
                 least, tied = load, []
-            tied.append(place)
+            tied.append(index)
         return self._members[self._turn(tied)] if tied else None
 
     def follow(self, previous: object) -> None:
         """Members that stay keep their credit, in proportion to what they weigh now."""
         if not isinstance(previous, LeastConnections):
             return
-        known = {id(member): place for place, member in enumerate(previous._members)}
-        for place, member in enumerate(self._members):
+        known = {id(member): index for index, member in enumerate(previous._members)}
+        for index, member in enumerate(self._members):
             old = known.get(id(member))
             if old is not None:
-                self._credit[place] = previous._credit[old] * self._weights[place] // previous._weights[old]
+                self._credit[index] = previous._credit[old] * self._weights[index] // previous._weights[old]
 
-    def _turn(self, places: list[int]) -> int:
+    def _turn(self, indexes: list[int]) -> int:
         """The next one among equals: smooth weighted round robin, with credit that outlasts the choice."""
-        if len(places) == 1:
-            return places[0]
+        if len(indexes) == 1:
+            return indexes[0]
         credit, weights = self._credit, self._weights
-        for place in places:
-            credit[place] += weights[place]
-        best = max(places, key=credit.__getitem__)
-        credit[best] -= sum(weights[place] for place in places)
+        for index in indexes:
+            credit[index] += weights[index]
+        best = max(indexes, key=credit.__getitem__)
+        credit[best] -= sum(weights[index] for index in indexes)
         return best

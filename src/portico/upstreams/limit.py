@@ -18,16 +18,16 @@ class Waiting(Protocol):
 
 
 class Limit:
-    """`most` permits, and a queue with `room` for callers that wait, `timeout` seconds each.
+    """`most` permits, and a queue with `queue_size` for callers that wait, `timeout` seconds each.
 
     A caller that enters has to leave, whatever its outcome. Waiting callers are admitted in the order of arrival.
     """
 
-    __slots__ = ("_admitting", "most", "timeout", "room", "running", "waiting")
+    __slots__ = ("_admitting", "most", "timeout", "queue_size", "running", "waiting")
 
-    def __init__(self, most: int, room: int = 0, timeout: float = 1.0) -> None:
+    def __init__(self, most: int, queue_size: int = 0, timeout: float = 1.0) -> None:
         self.most = most
-        self.room = room
+        self.queue_size = queue_size
         self.timeout = timeout
         self.running = 0
         self.waiting: dict[Waiting, None] = {}
@@ -40,19 +40,19 @@ class Limit:
         self.running += 1
         return True
 
-    def wait(self, who: Waiting) -> bool:
-        """Whether there was room to wait; if so `who` will be admitted, unless it is forgotten before."""
-        if len(self.waiting) >= self.room:
+    def wait(self, caller: Waiting) -> bool:
+        """Whether there was room to wait; if so `caller` will be admitted, unless it is forgotten before."""
+        if len(self.waiting) >= self.queue_size:
             return False
-        self.waiting[who] = None
+        self.waiting[caller] = None
         return True
 
-    def forget(self, who: Waiting) -> None:
-        """Remove `who` from the queue."""
-        self.waiting.pop(who, None)
+    def forget(self, caller: Waiting) -> None:
+        """Remove `caller` from the queue."""
+        self.waiting.pop(caller, None)
 
-    def leave(self, asked: float | None = None, seconds: float = 0.0, answered: bool = True) -> None:  # noqa: ARG002
-        """Give a permit back. `asked` is when the request was sent (None: it was not), `seconds` its duration so far.
+    def leave(self, sent_at: float | None = None, seconds: float = 0.0, answered: bool = True) -> None:  # noqa: ARG002
+        """Give a permit back. `sent_at` is when the request was sent (None: it was not), `seconds` its duration so far.
 
         `answered` is whether the service answered it.
         """
@@ -71,12 +71,12 @@ class Limit:
         self._admitting = True
         try:
             while self.waiting and self.running < self.most:
-                who = next(iter(self.waiting))
-                del self.waiting[who]
+                caller = next(iter(self.waiting))
+                del self.waiting[caller]
                 self.running += 1
                 try:
-                    who.admitted()
+                    caller.admitted()
                 except FAULTS:
-                    contain(who)
+                    contain(caller)
         finally:
             self._admitting = False

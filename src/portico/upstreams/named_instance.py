@@ -39,9 +39,9 @@ class NamedInstance(Instance):
         """An idle connection to the next address."""
         address = self.host_name.next()
         idle = self._idle
-        for place in range(len(idle) - 1, -1, -1):
-            if idle[place].remote == address:
-                idle.append(idle.pop(place))
+        for index in range(len(idle) - 1, -1, -1):
+            if idle[index].remote == address:
+                idle.append(idle.pop(index))
                 return super().take(only_once)
         return self._take_doubtful(only_once) if self._doubtful else None
 

@@ -69,6 +69,6 @@ def smooth_cycle(members: Sequence[T], weights: Sequence[int]) -> list[T]:
 def _spread(members: Sequence[T], shares: Sequence[int]) -> list[T]:
     """A cycle nearly as even, for many members of unlike weights: each occurs at equal distances."""
     scale = min(1.0, _LONGEST / sum(shares))
-    turns = [max(1, round(share * scale)) for share in shares]
-    places = sorted(((turn + 0.5) / count, index) for index, count in enumerate(turns) for turn in range(count))
-    return [members[index] for _, index in places]
+    counts = [max(1, round(share * scale)) for share in shares]
+    positions = sorted(((turn + 0.5) / count, index) for index, count in enumerate(counts) for turn in range(count))
+    return [members[index] for _, index in positions]

@@ -38,13 +38,13 @@ async def take_header(loop: asyncio.AbstractEventLoop, connection: socket.socket
 
 async def _readable(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
     arrived: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(connection, _tell, arrived)
+    loop.add_reader(connection, _arrived, arrived)
     try:
         await arrived
     finally:
         loop.remove_reader(connection)
 
 
-def _tell(arrived: asyncio.Future[None]) -> None:
+def _arrived(arrived: asyncio.Future[None]) -> None:
     if not arrived.done():
         arrived.set_result(None)

@@ -133,7 +133,7 @@ def test_buckets_that_are_full_are_forgotten_and_no_others() -> None:
 
 def test_many_long_keys_do_not_fill_the_memory() -> None:
     buckets = TokenBuckets(60, 20)
-    buckets._entries.room = 100_000
+    buckets._entries.max_bytes = 100_000
     for number in range(2000):
         buckets.take(f"{number:0256}", 1000.0)
     assert len(buckets) <= 2 * 100_000 // 256

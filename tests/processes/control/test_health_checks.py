@@ -126,7 +126,7 @@ def test_a_report_is_no_older_than_it_may_be_while_another_waits_for_an_instance
         hangs.answers.set()
         assert statuses(await first) == ["healthy", "healthy"]
         assert statuses(await second) == ["healthy", "unhealthy"]
-        assert hangs.asked == 2, "both waited for the one look"
+        assert hangs.asked == 2, "both waited for the one probe"
 
     play(scene)
 
@@ -147,10 +147,10 @@ def test_many_who_ask_for_a_report_cost_one_look(monkeypatch: pytest.MonkeyPatch
 
 
 async def looked_at(world: World, instance: Instance) -> None:
-    """Until the look at it is over."""
-    look = world.health.checks["s", instance.url].look
-    assert look is not None
-    await asyncio.wait([look])
+    """Until the probe of it is over."""
+    probe = world.health.checks["s", instance.url].probe
+    assert probe is not None
+    await asyncio.wait([probe])
 
 
 def statuses(report: dict[str, Any]) -> list[str]:
@@ -339,17 +339,17 @@ def test_an_ejection_of_what_is_not_checked_is_none_of_its_concern() -> None:
 def test_a_check_that_fails_in_a_way_that_nobody_foresaw_says_nothing_and_is_not_the_last_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    look = HealthChecks._look
+    probe = HealthChecks._probe
     failed = asyncio.Event()
 
     async def fail_once(health: HealthChecks, check: Any) -> Any:
         if not failed.is_set():
             failed.set()
             raise LookupError
-        return await look(health, check)
+        return await probe(health, check)
 
     async def scene(world: World, one: Instance, _: Instance) -> None:
-        monkeypatch.setattr(HealthChecks, "_look", fail_once)
+        monkeypatch.setattr(HealthChecks, "_probe", fail_once)
         world.health.watch(configured("{path: /health, interval: 50ms, timeout: 10s}", one.url))
         await failed.wait()
         assert [*world.health.states().values()] == [True]

@@ -197,11 +197,11 @@ def test_who_cannot_be_told_of_one_service_is_told_of_the_others_and_later_of_th
         registry = Registry(load_text(text, "portico.yaml", {}), Runtime(tmp_path / "not there"), listeners)
         for name in "ab":
             registry.read(f"service:{name}", b"http://h", 10)
-        registry.tell_now()
+        registry.report_now()
         assert told == ["b"]
         fails = False
         registry.read("service:b", b"http://i", 10)
-        registry.tell_now()
+        registry.report_now()
         assert sorted(told) == ["a", "b", "b"]
         registry.close()
 

@@ -483,7 +483,7 @@ def test_what_a_service_takes_for_a_guarded_path_is_guarded(path: str, read: Cal
 
 
 def test_long_paths_leave_room_for_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_ROOM", 20_000)
+    monkeypatch.setattr(module, "_MAX_BYTES", 20_000)
     matcher, asking = Matcher(router(("/", {}))), request()
     for number in range(1000):
         found(matcher, asking, b"/%0200d" % number)

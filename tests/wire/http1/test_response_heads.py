@@ -14,7 +14,7 @@ def head(number: int, fields: int = 1) -> bytes:
 
 
 def test_heads_with_many_fields_leave_room_for_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_ROOM", 50_000)
+    monkeypatch.setattr(module, "_MAX_BYTES", 50_000)
     heads = ResponseHeads()
     most = 0
     for number in range(200):

@@ -1,7 +1,7 @@
 """Connections to the master that Sentinels name, in pools that are bounded as the others are.
 
 redis-py's own Sentinel pools refuse at once when all connections are in use, and leave connections to Sentinels open.
-Its connections ask for the master only when they connect, and a deposed one takes writes until it hears of that.
+Its connections ask for the master only when they connect, and a deposed one takes writes until it learns of that.
 """
 
 from __future__ import annotations

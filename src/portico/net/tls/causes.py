@@ -1,4 +1,4 @@
-"""Why a TLS handshake with a service failed, in words for whoever runs it."""
+"""Why a TLS handshake with a service failed, in words for the operator."""
 
 from __future__ import annotations
 

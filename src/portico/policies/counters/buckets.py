@@ -20,13 +20,13 @@ class Buckets:
     What is stored per key is the moment when its bucket will be full again.
     """
 
-    __slots__ = ("__weakref__", "_margin", "_room", "burst", "interval", "span")
+    __slots__ = ("__weakref__", "_margin", "_tolerance", "burst", "interval", "span")
 
     def __init__(self, requests_per_minute: float, burst: int) -> None:
         self.burst = burst
         self.interval = 60.0 / requests_per_minute
         self.span = burst * self.interval
-        self._room = self.span - self.interval
+        self._tolerance = self.span - self.interval
         self._margin = self.interval * _ROUNDING
 
     def take(self, key: str, now: float) -> float:
@@ -36,13 +36,13 @@ class Buckets:
     def look(self, key: str, now: float) -> float:
         """What `take` would return now."""
         debt = max(0.0, self._full_at(key) - now)
-        if debt > self._room + self._margin:
-            return self._room - debt
+        if debt > self._tolerance + self._margin:
+            return self._tolerance - debt
         return self._left(debt + self.interval)
 
     def set_left(self, key: str, left: float, now: float) -> None:
         """Take over the state of a bucket kept elsewhere: `left` tokens, or minus the seconds until the next one."""
-        debt = self.span - left * self.interval if left >= 0.0 else self._room - left
+        debt = self.span - left * self.interval if left >= 0.0 else self._tolerance - left
         if debt > 0.0:
             self._note(key, now + debt)
 
@@ -91,8 +91,8 @@ class TokenBuckets(Buckets):
         debt = (known or self._entries.get(key) or now) - now
         if debt <= 0.0:
             debt = 0.0
-        elif debt > self._room + self._margin:
-            return self._room - debt
+        elif debt > self._tolerance + self._margin:
+            return self._tolerance - debt
         debt += self.interval
         if known is None:
             self._entries.put(key, now + debt)

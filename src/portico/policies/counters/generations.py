@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 K = TypeVar("K")
 V = TypeVar("V")
 
-ROOM: Final = 8 * 1024 * 1024
+MAX_BYTES: Final = 8 * 1024 * 1024
 """Bytes of one generation: 50,000 addresses, each with a number."""
 _ENTRY: Final = 100
 """Bytes that an entry takes beside its key: its slot, and a value that is a number or a few."""
@@ -21,17 +21,17 @@ def _nothing(value: object) -> int:  # noqa: ARG001
 
 class Generations(Generic[K, V]):
     """Holds at least the `capacity` most recently used entries and at most twice as many; fewer where a generation of
-    them would take more than `room` bytes. `weigh` gives the bytes of a value that is more than a few numbers.
+    them would take more than `max_bytes` bytes. `weigh` gives the bytes of a value that is more than a few numbers.
 
     An entry that is used moves to the young generation, so what is dropped has been unused for a whole generation:
     nearly LRU at the price of a plain dictionary.
     """
 
-    __slots__ = ("_size", "_weigh", "capacity", "old", "room", "young")
+    __slots__ = ("_size", "_weigh", "capacity", "old", "max_bytes", "young")
 
-    def __init__(self, capacity: int, room: int = ROOM, weigh: Callable[[V], int] = _nothing) -> None:
+    def __init__(self, capacity: int, max_bytes: int = MAX_BYTES, weigh: Callable[[V], int] = _nothing) -> None:
         self.capacity = capacity
-        self.room = room
+        self.max_bytes = max_bytes
         self.young: dict[K, V] = {}
         self.old: dict[K, V] = {}
         self._size = 0
@@ -54,7 +54,7 @@ class Generations(Generic[K, V]):
         """Add or replace an entry."""
         if key not in self.young:
             size = getsizeof(key) + _ENTRY + self._weigh(value)
-            if len(self.young) >= self.capacity or self._size + size > self.room:
+            if len(self.young) >= self.capacity or self._size + size > self.max_bytes:
                 self.rotate()
             self._size += size
         self.young[key] = value

@@ -69,19 +69,19 @@ local function look(key, allowed, rate)
     math.ceil(full_in / 1000) + 1000
 end
 
-local told, values, lives = {now}, {}, {}
+local results, values, lives = {now}, {}, {}
 local first = 1
 while first <= #KEYS do
   local last, admitted = first, true
   while ARGV[3 * last] == '+' do last = last + 1 end
-  for place = first, last do
-    told[place + 1], values[place], lives[place] =
-      look(KEYS[place], tonumber(ARGV[3 * place - 2]), ARGV[3 * place - 1])
-    admitted = admitted and told[place + 1] >= 0
+  for index = first, last do
+    results[index + 1], values[index], lives[index] =
+      look(KEYS[index], tonumber(ARGV[3 * index - 2]), ARGV[3 * index - 1])
+    admitted = admitted and results[index + 1] >= 0
   end
-  for place = first, last do
-    if admitted then redis.call('SET', KEYS[place], values[place], 'PX', string.format('%.0f', lives[place])) end
+  for index = first, last do
+    if admitted then redis.call('SET', KEYS[index], values[index], 'PX', string.format('%.0f', lives[index])) end
   end
   first = last + 1
 end
-return told
+return results

@@ -41,7 +41,7 @@ class MasterWatch:
                 except failures():
                     pass  # others may be there
                 except Exception:
-                    logger.exception("a Sentinel could not be heard")
+                    logger.exception("a Sentinel could not be listened to")
                 await asyncio.sleep(_PAUSE)
         finally:
             await sentinel.aclose()
@@ -65,5 +65,5 @@ class MasterWatch:
         name, _, _, host, port = data.split(" ")
         if name == self._master:
             others = [each for each in self._manager.sentinels if each is not sentinel]
-            self._manager.sentinels[:] = [sentinel, *others]  # asked first: others may hear of it later
+            self._manager.sentinels[:] = [sentinel, *others]  # asked first: others may learn of it later
             self._named((host, int(port)))

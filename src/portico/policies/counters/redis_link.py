@@ -115,13 +115,13 @@ class RedisLink(asyncio.Protocol):
             raise ConnectionError(_REPLACED)
 
     def run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
-        def told(reply: list[int] | Exception) -> None:
+        def receive(reply: list[int] | Exception) -> None:
             if isinstance(reply, Exception) and str(reply).startswith("NOSCRIPT"):
                 self._send(_WHOLE, keys, arguments, done)  # it was not run: nothing is taken twice
             else:
                 done(reply)
 
-        self._send(_BY_NAME, keys, arguments, told)
+        self._send(_BY_NAME, keys, arguments, receive)
 
     def close(self) -> None:
         writer, self._writer = self._writer, None

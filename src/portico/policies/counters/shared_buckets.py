@@ -17,13 +17,13 @@ from portico.core.slices import Steps
 from portico.policies.counters.buckets import Buckets
 from portico.policies.counters.generations import Generations
 
-_PLACES: Final = 1 << 20
+_SLOTS: Final = 1 << 20
 """Buckets that are not full, of all limits together. Each takes 16 bytes, which the kernel gives when they are used."""
 _GROUP: Final = 8
 """Slots in which one bucket may be."""
 _LOCKS: Final = 16
 """Lock files: workers that use different ones never wait for each other."""
-_TRIES: Final = 50
+_ATTEMPTS: Final = 50
 _BLOCK: Final = 8192
 """Buckets whose memory is returned together: whole pages of their moments, and of their names."""
 _REMOVE: Final[int] = getattr(mmap, "MADV_REMOVE", 0)
@@ -37,15 +37,15 @@ class BucketTable:
     Where all slots of a group are in use, the bucket nearest to being full is evicted: its client gains least.
 
     Between reading a moment and writing it a worker holds a lock, which the kernel takes back from one that is killed.
-    One that is stopped there would stop the others: they go on after `_TRIES`, and may count one request too few.
+    One that is stopped there would stop the others: they go on after `_ATTEMPTS`, and may count one request too few.
     """
 
-    def __init__(self, places: int = _PLACES) -> None:
-        self._memory = mmap.mmap(-1, 16 * places)
+    def __init__(self, slots: int = _SLOTS) -> None:
+        self._memory = mmap.mmap(-1, 16 * slots)
         memory = memoryview(self._memory)
-        self.moments = memory[: 8 * places].cast("d")
-        self.names = memory[8 * places :].cast("Q")
-        self._groups = places // _GROUP
+        self.moments = memory[: 8 * slots].cast("d")
+        self.names = memory[8 * slots :].cast("Q")
+        self._groups = slots // _GROUP
         self._key = os.urandom(32)
         self._locks: list[int] = []
 
@@ -78,7 +78,7 @@ class BucketTable:
     def lock(self, name: int) -> int:
         """Lock the group of the bucket `name`: what to `unlock` afterwards, or -1 if the lock cannot be had."""
         lock = self._locks[name % self._groups % _LOCKS]
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -92,17 +92,17 @@ class BucketTable:
         if lock >= 0:
             fcntl.flock(lock, fcntl.LOCK_UN)
 
-    def place_of(self, name: int) -> int:
+    def slot_of(self, name: int) -> int:
         """The slot of a bucket; one that has none gets one, and is full."""
         first = name % self._groups * _GROUP
         group = self.names[first : first + _GROUP].tolist()
         if name in group:
             return first + group.index(name)
         moments = self.moments[first : first + _GROUP].tolist()
-        place = first + moments.index(min(moments))
-        self.moments[place] = 0.0
-        self.names[place] = name
-        return place
+        slot = first + moments.index(min(moments))
+        self.moments[slot] = 0.0
+        self.names[slot] = name
+        return slot
 
 
 class SharedBuckets(Buckets):
@@ -124,36 +124,36 @@ class SharedBuckets(Buckets):
 
     def take(self, key: str, now: float) -> float:
         table = self._table
-        name, place = self._known.young.get(key) or self._find(key)
+        name, slot = self._known.young.get(key) or self._find(key)
         lock = table.lock(name)
         try:
-            if table.names[place] != name:
-                place = self._find_again(key, name)
+            if table.names[slot] != name:
+                slot = self._find_again(key, name)
             moments = table.moments
-            debt = max(0.0, moments[place] - now)
-            if debt > self._room + self._margin:
-                return self._room - debt
+            debt = max(0.0, moments[slot] - now)
+            if debt > self._tolerance + self._margin:
+                return self._tolerance - debt
             debt += self.interval
-            moments[place] = now + debt
+            moments[slot] = now + debt
         finally:
             table.unlock(lock)
         return self._left(debt)
 
     def _full_at(self, key: str) -> float:
         table = self._table
-        name, place = self._find(key)
+        name, slot = self._find(key)
         lock = table.lock(name)
         try:
-            return table.moments[place if table.names[place] == name else self._find_again(key, name)]
+            return table.moments[slot if table.names[slot] == name else self._find_again(key, name)]
         finally:
             table.unlock(lock)
 
     def _note(self, key: str, moment: float) -> None:
         table = self._table
-        name, place = self._find(key)
+        name, slot = self._find(key)
         lock = table.lock(name)
         try:
-            table.moments[place if table.names[place] == name else self._find_again(key, name)] = moment
+            table.moments[slot if table.names[slot] == name else self._find_again(key, name)] = moment
         finally:
             table.unlock(lock)
 
@@ -162,6 +162,6 @@ class SharedBuckets(Buckets):
         return self._known.get(key) or (self._table.name_of(f"{self._limit} {key}"), 0)
 
     def _find_again(self, key: str, name: int) -> int:
-        place = self._table.place_of(name)
-        self._known.put(key, (name, place))
-        return place
+        slot = self._table.slot_of(name)
+        self._known.put(key, (name, slot))
+        return slot

@@ -165,14 +165,14 @@ class SharedLimits:
         clock = reply[0] / 1e6
         self._late_since = None
         self._calls.remove(call)  # mostly the first: only one that was sent again is answered after later ones
-        place = 1
+        start = 1
         for question in call.questions:
-            end = place + len(question.keys)
+            end = start + len(question.keys)
             try:
-                question.answered(reply[place:end], clock)
+                question.answered(reply[start:end], clock)
             except FAULTS:
                 contain(question, _FAULT)
-            place = end
+            start = end
 
     # ---- late answers
 
@@ -275,7 +275,7 @@ class SharedLimits:
     async def _tend(self) -> None:
         """While Redis serves, wait until it does not; while it does not, probe it with backoff."""
         pause, longest = _PAUSES
-        told = False
+        is_reported = False
         while True:
             self._stirred.clear()
             try:
@@ -285,9 +285,9 @@ class SharedLimits:
                 problem = repr(error)
             if not problem:
                 self.is_up = True
-                if told:
+                if is_reported:
                     logger.info("Redis serves limits again")
-                told = True
+                is_reported = True
                 since = time.monotonic()
                 self._tried.set()
                 while self.is_up:
@@ -295,9 +295,9 @@ class SharedLimits:
                     self._stirred.clear()
                 if time.monotonic() - since > _STEADY:
                     pause = _PAUSES[0]
-            elif not told:
+            elif not is_reported:
                 logger.warning("Redis does not serve limits: each goes by its fallback", extra={"reason": problem})
-                told = True
+                is_reported = True
             self._tried.set()
             await self._back_off(pause)
             pause = min(2 * pause, longest)
@@ -329,7 +329,7 @@ class SharedLimits:
     async def _probe(self) -> str:
         answer: asyncio.Future[str] = self._loop.create_future()
 
-        def told(reply: list[int] | Exception) -> None:
+        def receive(reply: list[int] | Exception) -> None:
             self._received()
             if isinstance(reply, Exception):
                 self._link.close()
@@ -341,7 +341,7 @@ class SharedLimits:
                 answer.set_result(f"no answer within {self.timeout * 1000:g} ms")
 
         self._silent_since = time.monotonic()
-        self._link.run(*_PROBE, told)
+        self._link.run(*_PROBE, receive)
         self._after_reading(self._loop.time() + self.timeout, missed)
         return await answer
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from portico.config import HealthCheckSettings, InstanceSettings, UpstreamTlsSettings
 from portico.net.addresses import Network
-from portico.processes.control.looks import Finding
+from portico.processes.control.prober import Finding
 
 
 @dataclass(slots=True, eq=False)
@@ -34,7 +34,7 @@ class Check:
     """Workers to be notified of the next check that passes; False: of the next after one that fails."""
     task: asyncio.Task[None] | None = None
     """Checks it for as long as it exists."""
-    look: asyncio.Task[Finding] | None = None
+    probe: asyncio.Task[Finding] | None = None
     """The last check of it for `/health`."""
 
     @property

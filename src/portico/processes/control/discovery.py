@@ -31,7 +31,7 @@ class Discovery:
         self._health = health
         self.changed_services = asyncio.Event()
         """Set when the admitted services have to change."""
-        listeners = Listeners(self._tell, self.changed_services.set, health.is_down)
+        listeners = Listeners(self._report, self.changed_services.set, health.is_down)
         self.registry = Registry(config, runtime, listeners)
         self._url: str | None = None
         self._watch: RedisWatch | None = None
@@ -46,7 +46,7 @@ class Discovery:
                     await self._watch.first_look.wait()
             except TimeoutError:
                 return
-            self.registry.tell_now()
+            self.registry.report_now()
 
     async def follow(self, config: Config) -> None:
         """Use this configuration from now on."""
@@ -98,7 +98,7 @@ class Discovery:
             except Exception:
                 logger.exception("the registry could not be kept up")
 
-    def _tell(self, service: str, found: list[Found]) -> None:
+    def _report(self, service: str, found: list[Found]) -> None:
         self._workers.discover(service, found)
         self._health.discover(service, found)
         self._workers.keep_health(self._health.states())

@@ -134,16 +134,16 @@ class _Page(Collector):
 
     def _loads(self) -> Iterator[Metric]:
         """For each service, over all workers: the requests in flight, their limit, and the requests in the queue."""
-        for place, name, text in (
-            (0, "in_flight", "Exchanges under way at a service"),
-            (1, "limit", "Exchanges that a service may have under way"),
-            (2, "waiting", "Requests that wait for a place at a service"),
+        for index, name, text in (
+            (0, "in_flight", "Exchanges in flight at a service"),
+            (1, "limit", "Exchanges that a service may have in flight"),
+            (2, "waiting", "Requests that wait for a permit of a service"),
         ):
             sums: dict[str, int] = {}
             for worker in self.live:
                 for service, numbers in worker["services"].items():
-                    if numbers[1] is not None or not place:  # without a limit there is no queue
-                        sums[service] = sums.get(service, 0) + numbers[place]
+                    if numbers[1] is not None or not index:  # without a limit there is no queue
+                        sums[service] = sums.get(service, 0) + numbers[index]
             family = GaugeMetricFamily(f"gateway_service_{name}", text, labels=["service"])
             for service, value in sums.items():
                 family.add_metric([service], value)

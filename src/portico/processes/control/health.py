@@ -17,7 +17,7 @@ from portico.net.addresses import Network
 from portico.processes.control.check import Check
 from portico.processes.control.health_report import health_report
 from portico.processes.control.instance_states import InstanceStates
-from portico.processes.control.looks import Finding, Looks
+from portico.processes.control.prober import Finding, Prober
 from portico.snapshot.live import upstream_key
 
 logger: Final = logging.getLogger("portico.health")
@@ -49,7 +49,7 @@ class HealthChecks:
     _services: Mapping[str, ServiceSettings] = field(default_factory=dict)
     _allowed: Callable[[str], Sequence[Network]] = lambda _: ()
     _found: dict[str, Sequence[Found]] = field(default_factory=dict)
-    _looks: Looks = field(default_factory=Looks)
+    _prober: Prober = field(default_factory=Prober)
     _report: asyncio.Task[dict[str, Any]] | None = None
     _report_began: float = 0.0
 
@@ -64,7 +64,7 @@ class HealthChecks:
             checks |= self._wanted(name)
         self._replace(checks)
         self._report = None
-        self._looks.keep({check.tls for check in checks.values()})
+        self._prober.keep({check.tls for check in checks.values()})
 
     def discover(self, name: str, found: Sequence[Found]) -> None:
         """Check the registered instances of a service, which are now these."""
@@ -72,8 +72,8 @@ class HealthChecks:
         if name not in self._services:  # a service that is not admitted yet, or was removed
             return
         others = {identity: check for identity, check in self.checks.items() if check.service != name}
-        place = {service: number for number, service in enumerate(self._services)}
-        checks = sorted((others | self._wanted(name)).items(), key=lambda each: place[each[1].service])
+        order = {service: number for number, service in enumerate(self._services)}
+        checks = sorted((others | self._wanted(name)).items(), key=lambda each: order[each[1].service])
         self._replace(dict(checks))
 
     def ejected(self, worker: str, key: str, url: str, after_failure: bool) -> None:
@@ -131,14 +131,14 @@ class HealthChecks:
         now = time.monotonic()
         if self._report is None or now - self._report_began >= _REPORT_AGE:
             self._report_began = now
-            self._report = asyncio.get_running_loop().create_task(self._look_at_all())
+            self._report = asyncio.get_running_loop().create_task(self._probe_all())
         return await asyncio.shield(self._report)
 
     async def close(self) -> None:
         """Stop checking."""
         for check in self.checks.values():
             check.stop()
-        await self._looks.close()
+        await self._prober.close()
 
     async def _keep_checking(self, check: Check, spread: float) -> None:
         assert check.settings is not None
@@ -155,7 +155,7 @@ class HealthChecks:
     async def _check(self, check: Check) -> None:
         """Check an instance once, and apply the result."""
         waiting = [worker for worker, may_pass in check.ejected_by.items() if may_pass]
-        finding = await self._look(check)
+        finding = await self._probe(check)
         if check.note(finding.error):
             state = "up" if check.healthy else "down"
             extra = {"service": check.service, "instance": check.instance.url, "error": finding.error}
@@ -173,17 +173,17 @@ class HealthChecks:
                 del check.ejected_by[worker]
                 self.passed(worker, *check.identity)
 
-    async def _look_at_all(self) -> dict[str, Any]:
+    async def _probe_all(self) -> dict[str, Any]:
         checks = list(self.checks.values())
-        looks = asyncio.gather(*(self._shared_look(check) for check in checks))
-        states, findings = await asyncio.gather(self.seen_by_workers(), looks)
+        probes = asyncio.gather(*(self._shared_probe(check) for check in checks))
+        states, findings = await asyncio.gather(self.seen_by_workers(), probes)
         return health_report(self._services, list(zip(checks, findings, strict=True)), states)
 
-    def _shared_look(self, check: Check) -> Awaitable[Finding]:
+    def _shared_probe(self, check: Check) -> Awaitable[Finding]:
         """One check at a time, however many reports are pending because an instance does not answer."""
-        if check.look is None or check.look.done():
-            check.look = asyncio.get_running_loop().create_task(self._look(check))
-        return check.look
+        if check.probe is None or check.probe.done():
+            check.probe = asyncio.get_running_loop().create_task(self._probe(check))
+        return check.probe
 
-    async def _look(self, check: Check) -> Finding:
-        return await self._looks.look(check.instance, check.settings or HealthCheckSettings(), check.tls, check.named)
+    async def _probe(self, check: Check) -> Finding:
+        return await self._prober.probe(check.instance, check.settings or HealthCheckSettings(), check.tls, check.named)

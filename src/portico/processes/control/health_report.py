@@ -8,7 +8,7 @@ from typing import Any
 from portico.config import ServiceSettings
 from portico.processes.control.check import Check
 from portico.processes.control.instance_states import InstanceStates
-from portico.processes.control.looks import Finding
+from portico.processes.control.prober import Finding
 
 
 def health_report(

@@ -34,7 +34,7 @@ _MOST_KEYS: Final = 20_000
 _EVENTS: Final = "__keyspace@*__:service:*"
 _FLAGS: Final = "Kg$x"
 """Keyspace events of generic and string commands, and of keys that expire."""
-_KEEPING_ALIVE: Final = frozenset({b"expire", b"persist"})
+_EXPIRY_EVENTS: Final = frozenset({b"expire", b"persist"})
 _DELETING: Final = frozenset({b"del", b"rename_from", b"move_from"})
 
 
@@ -56,12 +56,12 @@ class RedisWatch:
         self._is_replica = False
         """Whether the server is one: it takes no registrations, and what it does not have may be elsewhere."""
         self._is_cluster = hasattr(self._redis, "get_primaries")
-        self._told_of_events = True
+        self._gets_events = True
         self.first_look = asyncio.Event()
         """Set after the first attempt."""
-        self._tasks = [endless(self._look_regularly(), "looks at the registry in Redis")]
+        self._tasks = [endless(self._poll_regularly(), "polling of the registry in Redis")]
         if not self._is_cluster:  # a Cluster would need a subscription per node; polling does
-            self._tasks.append(endless(self._hear_regularly(), "news of the registry in Redis"))
+            self._tasks.append(endless(self._listen_regularly(), "notifications of the registry in Redis"))
 
     async def close(self) -> None:
         """Stop watching."""
@@ -107,7 +107,7 @@ class RedisWatch:
 
     # ---- polling
 
-    async def _look_regularly(self) -> None:
+    async def _poll_regularly(self) -> None:
         due = 0.0
         while True:
             try:
@@ -162,7 +162,7 @@ class RedisWatch:
         self._server = server or self._server
 
     async def _ask_server(self) -> tuple[str, bool]:
-        """What tells it from other servers, and whether it is a replica."""
+        """What distinguishes it from other servers, and whether it is a replica."""
         if self._is_cluster:  # there are many
             return "", False
         try:
@@ -208,8 +208,8 @@ class RedisWatch:
                 pipeline.pttl(key)
             answers = await pipeline.execute(raise_on_error=False)
             there = any(answer != -2 for answer in answers[1::2])
-            for place, key in enumerate(batch):
-                value, left = answers[2 * place : 2 * place + 2]
+            for index, key in enumerate(batch):
+                value, left = answers[2 * index : 2 * index + 2]
                 if self._is_there(value, left):
                     self._take(key, value, left)
                 else:
@@ -230,17 +230,17 @@ class RedisWatch:
 
     # ---- notifications
 
-    async def _hear_regularly(self) -> None:
+    async def _listen_regularly(self) -> None:
         while True:
             try:
-                await self._hear()
+                await self._listen()
             except failures():
                 pass
             except Exception:
-                logger.exception("the registry in Redis could not be heard")
+                logger.exception("notifications of the registry in Redis could not be received")
             await asyncio.sleep(_INTERVAL)
 
-    async def _hear(self) -> None:
+    async def _listen(self) -> None:
         """Receive changes of keys as the server reports them, and what services announce, which needs no setting."""
         servers = self._servers
         pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
@@ -266,10 +266,10 @@ class RedisWatch:
             wanted = set(now) | set(_FLAGS) if "A" not in now else {*now, "K"}
             if not wanted <= set(now):
                 await self._redis.config_set("notify-keyspace-events", "".join(sorted(wanted)))
-            self._told_of_events = True
+            self._gets_events = True
         except _refusals() as error:
-            if self._told_of_events:
-                self._told_of_events = False
+            if self._gets_events:
+                self._gets_events = False
                 extra = {"reason": reason(error), "redis": masked(self._url)}
                 logger.info("Redis does not let keyspace notifications be turned on; it is asked instead", extra=extra)
 
@@ -277,7 +277,7 @@ class RedisWatch:
         data = message["data"] if isinstance(message["data"], bytes) else b""
         if message["type"] == "message":
             key, deleted = data[1:].decode(errors="replace"), data[:1] == b"-"
-        elif data in _KEEPING_ALIVE:
+        elif data in _EXPIRY_EVENTS:
             return
         else:
             key, deleted = message["channel"].partition(b":")[2].decode(errors="replace"), data in _DELETING

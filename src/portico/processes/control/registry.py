@@ -64,7 +64,7 @@ class Registry:
         self._runtime = runtime
         self._listeners = listeners
         self._life = 1
-        self._told: dict[str, list[Found]] = {}
+        self._reported: dict[str, list[Found]] = {}
         self._changed: set[str] = set()
         self._flush: asyncio.TimerHandle | None = None
         self._complaints: dict[str, str] = {}
@@ -261,21 +261,21 @@ class Registry:
 
     def _schedule(self) -> None:
         if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(_GATHER, self._tell)
+            self._flush = asyncio.get_running_loop().call_later(_GATHER, self._report)
 
-    def tell_now(self) -> None:
+    def report_now(self) -> None:
         """Report the changes now, without gathering more."""
         if self._flush is not None:
             self._flush.cancel()
-            self._tell()
+            self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self._flush = None
         found = self.found()
         changed, self._changed = self._changed, set()
         for name in changed:
             now = found.get(name, [])
-            if now == self._told.get(name, []):
+            if now == self._reported.get(name, []):
                 continue
             try:
                 self._listeners.discovered(name, now)
@@ -283,9 +283,9 @@ class Registry:
                 logger.exception("instances could not be passed on", extra={"service": name})
                 self._changed.add(name)  # reported with the next change of any
                 continue
-            self._told[name] = now
+            self._reported[name] = now
             if not now:
-                del self._told[name]
+                del self._reported[name]
         try:
             self._runtime.store_registry(found, list(self.entries.values()))
         except OSError:  # a full disk is no reason to keep services out
@@ -313,7 +313,7 @@ class Registry:
             if self.wanted(entry.service) == entry.source and self._objection(entry) is None:
                 self.entries[entry.key] = entry
         for name, found in self.found().items():
-            self._told[name] = found
+            self._reported[name] = found
             self._listeners.discovered(name, found)
 
 

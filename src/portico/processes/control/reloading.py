@@ -97,7 +97,7 @@ class Reloading:
                         for worker, reason in behind.items():
                             logger.error("a worker does not serve them", extra={"worker": worker, "reason": reason})
                 except Exception:
-                    logger.exception("services that registered could not be let in")
+                    logger.exception("services that registered could not be admitted")
             await asyncio.sleep(_ADMISSION_PAUSE)
 
     async def _take_over(self, config: Config) -> dict[str, str]:

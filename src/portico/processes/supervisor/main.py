@@ -77,7 +77,7 @@ class Supervisor:
         self.tickets: TicketContexts | None = None
         self.looked = time.monotonic()
         self.was_ready = False
-        self.reload_asked = False
+        self.reload_requested = False
         self.stopping = False
         self.cut_short = False
 
@@ -225,7 +225,7 @@ class Supervisor:
             self.cut_short = self.cut_short or (self.stopping and number == signal.SIGINT)
             self.stopping = True
         elif number == signal.SIGHUP:
-            self.reload_asked = True
+            self.reload_requested = True
             for child in self.children:
                 child.signal(signal.SIGHUP)
         elif number == signal.SIGUSR1 and self.roll is not None:
@@ -256,7 +256,7 @@ class Supervisor:
             if child.is_worker:
                 logger.info("%s serves", child.name, extra={"pid": child.pid})
                 self._announce_ready()
-            elif self.reload_asked:  # while there was no control process to receive it, or it died during it
+            elif self.reload_requested:  # while there was no control process to receive it, or it died during it
                 child.signal(signal.SIGHUP)
             elif self.was_ready:
                 self._report_ready()
@@ -265,7 +265,7 @@ class Supervisor:
         elif word == RELOADING and not self.stopping:
             self.systemd.reloading()
         elif word == RELOADED:
-            self.reload_asked = False
+            self.reload_requested = False
             self._report_ready()
 
     def _announce_ready(self) -> None:
@@ -347,11 +347,11 @@ class Supervisor:
         self._wait_for(children, deadline + KILL_GRACE)
         for child in children:
             child.signal(signal.SIGKILL)
-        self._wait_for(children, time.monotonic() + KILL_GRACE, patient=True)
+        self._wait_for(children, time.monotonic() + KILL_GRACE, uninterrupted=True)
 
-    def _wait_for(self, children: list[Child], end: float, *, patient: bool = False) -> None:
+    def _wait_for(self, children: list[Child], end: float, *, uninterrupted: bool = False) -> None:
         """Wait until they have ended, or until `end`, or until Ctrl-C is pressed once more."""
-        while any(child.pid for child in children) and (patient or not self.cut_short):
+        while any(child.pid for child in children) and (uninterrupted or not self.cut_short):
             left = end - time.monotonic()
             if left <= 0:
                 return

@@ -51,8 +51,8 @@ _UPKEEP_INTERVAL: Final = 3.0
 _DRAIN_STEP: Final = 0.05
 _LAST_HANDSHAKES: Final = 0.2
 """Seconds from when the supervisor turns new connections away until those that had begun have come in."""
-_NEWS_TIMEOUT: Final = 1.0
-"""Seconds that a worker waits to hear from control before it serves: of how instances are, and which are registered."""
+_STATE_TIMEOUT: Final = 1.0
+"""Seconds that a worker waits for control before it serves: for the states of instances, and which are registered."""
 _REPORT_PAUSE: Final = 10.0
 """Seconds without a report of totals after one that failed."""
 _TRIAL: Final = 5.0
@@ -139,7 +139,7 @@ class _Worker:
         if self.shared is not None:
             await self.shared.start()
         if joins or config.sources:
-            await self._hear_news()
+            await self._wait_for_state()
         for entrance in self.entrances:
             await entrance.open()
         self.overload.start(loop, self._admit_waiting)
@@ -173,9 +173,9 @@ class _Worker:
         self.notices.say(FAILING)
         self.loop.call_later(_REPLACEMENT_TIMEOUT, self._say_failing)
 
-    async def _hear_news(self) -> None:
+    async def _wait_for_state(self) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_NEWS_TIMEOUT):
+            async with asyncio.timeout(_STATE_TIMEOUT):
                 await self.informed.wait()
 
     def _stop(self) -> None:
@@ -188,7 +188,7 @@ class _Worker:
         self.stopping.set()
 
     async def _leave(self, limits: LimitSettings) -> None:
-        """Let nobody more in, and everybody who is in finish."""
+        """Accept no more connections, and let all requests in flight finish."""
         if self.is_replaced:
             self._close_entrances(take_waiting=False)
             self._announce_end()
@@ -323,19 +323,19 @@ class _Worker:
             await asyncio.sleep(_RECONNECT_INTERVAL)
 
     async def _process(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
-        """Do as control says. Where that fails, control is told, and the worker is replaced.
+        """Do as control says. Where that fails, it is reported to control, and the worker is replaced.
 
         Its successor begins with all that this one failed to take over; until then it goes on with what it has.
         """
         try:
-            await self._hear(message, writer)
+            await self._apply(message, writer)
         except Exception as error:
             logger.exception("what control sent could not be applied", extra={"kind": type(message).__name__})
             if isinstance(message, channel.NewSnapshot):
                 channel.send(writer, channel.Adopted(message.generation, repr(error)))
             self._ask_for_successor()
 
-    async def _hear(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
+    async def _apply(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
         match message:
             case channel.NewSnapshot(generation, dumped, health, found):
                 problem = ""

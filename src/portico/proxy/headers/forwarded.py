@@ -72,7 +72,7 @@ class Peer:
         self.lines = b"\r\n".join(lines)
 
     def is_own_origin(self, origin: bytes, request: RequestHead) -> bool:
-        """Whether a page of this origin (RFC 6454) came from the address that services are told this request has.
+        """Whether a page of this origin (RFC 6454) came from the address that services receive for this request.
 
         A trusted proxy that reports the host and no scheme leaves open which one the client used.
         """
@@ -83,9 +83,9 @@ class Peer:
             host, port = outer.host or host, outer.port
             if outer.scheme or outer.host:
                 schemes = [outer.scheme] if outer.scheme else [b"http", b"https"]
-        asked = _origin(origin)
+        own = _origin(origin)
         hosts = [host, host + b":" + port] if port and not _port_in(host) else [host]  # many proxies report it apart
-        return asked is not None and asked in [_origin(scheme + b"://" + host) for scheme in schemes for host in hosts]
+        return own is not None and own in [_origin(scheme + b"://" + host) for scheme in schemes for host in hosts]
 
 
 def _origin(text: bytes) -> tuple[bytes, bytes, int] | None:
@@ -181,16 +181,16 @@ def believed_lines(fields: Fields, peer: Peer, client_ip: str, host: bytes, pref
     chain = [value for value in fields.all(b"x-forwarded-for") if value]
     own = dict(line.split(b": ", 1) for line in peer.lines.split(b"\r\n"))
     outer = _outer(fields)
-    told_host, full_prefix = outer.host or host, outer.prefix + prefix
+    public_host, full_prefix = outer.host or host, outer.prefix + prefix
     port = outer.port or own[b"X-Forwarded-Port"]
     if outer.scheme and not outer.port:  # the one that belongs to it, as in a URL
-        port = _port_in(told_host) or _USUAL_PORTS[outer.scheme]
+        port = _port_in(public_host) or _USUAL_PORTS[outer.scheme]
     return [
         b"X-Forwarded-For: " + b", ".join((*chain, peer.client_ip.encode())),
         b"X-Real-IP: " + client_ip.encode(),
         b"X-Forwarded-Proto: " + (outer.scheme or own[b"X-Forwarded-Proto"]),
         b"X-Forwarded-Port: " + port,
-        *([b"X-Forwarded-Host: " + told_host] if told_host else []),
+        *([b"X-Forwarded-Host: " + public_host] if public_host else []),
         *([b"X-Forwarded-Prefix: " + full_prefix] if full_prefix else []),
         *_certificate_lines(said, own),
         *_trace_lines(said),
@@ -213,15 +213,15 @@ def _translated(fields: Fields, networks: Sequence[Network]) -> Fields:
         if not is_in(str(address), networks):
             break
     nodes = (element.node if _NODE.fullmatch(element.node) else b"unknown" for element in elements)
-    told = {b"X-Forwarded-For": b", ".join(nodes)}
+    translated = {b"X-Forwarded-For": b", ".join(nodes)}
     if outermost is not None:
         scheme = _SCHEMES.get(outermost.proto, b"")
-        told[b"X-Forwarded-Proto"] = scheme
-        told[b"X-Forwarded-Port"] = _USUAL_PORTS.get(scheme, b"")
+        translated[b"X-Forwarded-Proto"] = scheme
+        translated[b"X-Forwarded-Port"] = _USUAL_PORTS.get(scheme, b"")
         if _is_host(outermost.host):
-            told[b"X-Forwarded-Host"] = outermost.host
-            told[b"X-Forwarded-Port"] = _port_in(outermost.host) or told[b"X-Forwarded-Port"]
-    kept = {name: value for name, value in told.items() if value}
+            translated[b"X-Forwarded-Host"] = outermost.host
+            translated[b"X-Forwarded-Port"] = _port_in(outermost.host) or translated[b"X-Forwarded-Port"]
+    kept = {name: value for name, value in translated.items() if value}
     prefix = fields.get(b"x-forwarded-prefix")
     if prefix:
         kept[b"X-Forwarded-Prefix"] = prefix

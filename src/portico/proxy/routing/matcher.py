@@ -15,7 +15,7 @@ from portico.proxy.routing.router import Router
 
 _ENTRIES: Final = 16_384
 _ENTRY_SIZE: Final = 256
-_ROOM: Final = 6 * 1024 * 1024
+_MAX_BYTES: Final = 6 * 1024 * 1024
 """Bytes of one generation of entries, about."""
 _MATCH: Final = 350
 """Bytes of an entry without the path, of which there are three."""
@@ -106,19 +106,19 @@ class Matcher:
         if known is None:
             known = {}
             if len(request.host) <= _ENTRY_SIZE:
-                self._make_room(_MATCH + len(request.host))
+                self._rotate_if_full(_MATCH + len(request.host))
                 self._young[key] = known
         request.known, request.known_by = known, self._young
 
     def _remember(self, request: RequestHead, path: bytes, found: RouteMatch) -> None:
-        self._make_room(_MATCH + 3 * len(path))
+        self._rotate_if_full(_MATCH + 3 * len(path))
         if request.known_by is not self._young:
             self._recall(request)
         request.known[path] = found
 
-    def _make_room(self, size: int) -> None:
+    def _rotate_if_full(self, size: int) -> None:
         """Count one more entry; at a limit, drop the entries not used since a limit was last reached."""
-        if self._count >= _ENTRIES or self._size + size > _ROOM:
+        if self._count >= _ENTRIES or self._size + size > _MAX_BYTES:
             self._rotate()
         self._count += 1
         self._size += size

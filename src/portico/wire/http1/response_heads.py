@@ -16,7 +16,7 @@ HEAD_LIMIT: Final = 64 * 1024
 _HEADER_COUNT: Final = 256
 _ENTRIES: Final = 256
 _ENTRY_SIZE: Final = 1024
-_ROOM: Final = 512 * 1024
+_MAX_BYTES: Final = 512 * 1024
 _LINE: Final = 120
 """Bytes of all entries, about, and of one line of them without its text, which is there three times."""
 _LENGTH: Final = frozenset({b"content-length"})
@@ -78,7 +78,7 @@ class ResponseHeads(dict[bytes, ResponseHead]):
             return
         if raw in self._once:
             size = 3 * len(raw) + _LINE * len(head.fields.lines)
-            if len(self) >= _ENTRIES or self._size + size > _ROOM:
+            if len(self) >= _ENTRIES or self._size + size > _MAX_BYTES:
                 self._forget()
             self._size += size
             self[raw] = head

@@ -31,14 +31,14 @@ class Finding:
     error: str | None
 
 
-class Looks:
+class Prober:
     """Checks instances over connections that present and trust the same certificates as those of the workers."""
 
     def __init__(self) -> None:
         self._contexts: Final = UpstreamContexts()
         self._clients: Final[dict[UpstreamTlsSettings, tuple[ssl.SSLContext, httpx.AsyncClient]]] = {}
 
-    async def look(
+    async def probe(
         self,
         instance: InstanceSettings,
         settings: HealthCheckSettings,
