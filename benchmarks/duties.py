@@ -37,7 +37,7 @@ _EVIDENCE: Mapping[Duty, tuple[Callable[[_Evidence], bool], str]] = {
         lambda found: len({facts["connection"] for facts in found.seen}) < _ASKED,
         "opens a connection to the service for every request",
     ),
-    Duty.TELL: (
+    Duty.DESCRIBE: (
         lambda found: bool(found.seen[0]["request_id"] and found.seen[0]["forwarded_for"]),
         "sends no X-Request-ID or no X-Forwarded-For to the service",
     ),
@@ -74,8 +74,8 @@ def _facts(answer: Answer) -> Mapping[str, str]:
 
 def _has_line(path: Path) -> bool:
     lines = path.read_text().splitlines() if path.exists() else []
-    return any(SEEN in line and _tells_of_success(json.loads(line)) for line in lines if line.startswith("{"))
+    return any(SEEN in line and _reports_success(json.loads(line)) for line in lines if line.startswith("{"))
 
 
-def _tells_of_success(entry: Mapping[str, object]) -> bool:
+def _reports_success(entry: Mapping[str, object]) -> bool:
     return entry.get("status_code", entry.get("status")) == 200

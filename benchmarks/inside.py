@@ -1,7 +1,7 @@
 """`python -m benchmarks.inside`: what Portico's own code takes of a request, with neither sockets nor an event loop.
 
-A worker's house stands between transports that only keep what is written. Nothing of the kernel is in the number and
-hardly any noise, so that two trees can be compared: `PYTHONPATH=/elsewhere/src python -m benchmarks.inside`.
+A worker's request pipeline stands between transports that only keep what is written. Nothing of the kernel is in the
+number and hardly any noise, so that two trees can be compared: `PYTHONPATH=/elsewhere/src python -m benchmarks.inside`.
 `--steps` counts the interpreter's instructions instead, function by function: the same on every machine.
 """
 
@@ -104,7 +104,7 @@ class _Loop:
             callback(*arguments)
 
 
-class _House:
+class _Simulation:
     """A worker with clients and services at its ends."""
 
     def __init__(self, policies: dict[str, Any], log: AccessLog | None, routes: int) -> None:
@@ -202,7 +202,7 @@ def _steps(play: Callable[[], None], requests: int) -> None:
 async def _measure(chosen: argparse.Namespace) -> None:
     all_of_them = {"auth": {"jwt": {"secret": SECRET}}, "rate_limit": {"requests_per_minute": 1e9, "burst": 10**9}}
     log = None if chosen.plain else AccessLog(asyncio.get_running_loop(), os.devnull, "json")
-    house = _House({} if chosen.plain else all_of_them, log, chosen.routes)
+    simulation = _Simulation({} if chosen.plain else all_of_them, log, chosen.routes)
     batch = _requests(chosen)
     gc.collect()
     gc.freeze()
@@ -212,16 +212,16 @@ async def _measure(chosen: argparse.Namespace) -> None:
     number = 0
     if chosen.steps:
         for number in range(64):  # what is made once is made by then
-            house.play(batch(number))
+            simulation.play(batch(number))
         counted = batch(number + 1)
-        _steps(lambda: house.play(counted), _CONNECTIONS)
+        _steps(lambda: simulation.play(counted), _CONNECTIONS)
         end = 0.0
     while time.monotonic() < end:
         batches = [batch(number + index) for index in range(_ROUND // _CONNECTIONS)]
         number += len(batches)
         before = time.thread_time()
         for requests in batches:
-            house.play(requests)
+            simulation.play(requests)
         found.append((time.thread_time() - before) / _ROUND * 1e6)
         if log is not None:
             log.flush()

@@ -74,7 +74,7 @@ def module(name: str, *arguments: object) -> list[str]:
     return python(f"benchmarks.loads.{name}", *arguments)
 
 
-def tell(latencies: Sequence[float], seconds: float, received: int = 0, not_2xx: int = 0, broken: int = 0) -> None:
+def report(latencies: Sequence[float], seconds: float, received: int = 0, not_2xx: int = 0, broken: int = 0) -> None:
     """Prints what a generator measured, as wrk.lua does; `latencies` are in seconds."""
     ordered = sorted(latencies) or [0.0]
     line = {

@@ -12,7 +12,7 @@ from time import perf_counter
 import uvloop
 
 from benchmarks.address import Address
-from benchmarks.load import Outcome, first_number, generate, module, tell, template_file
+from benchmarks.load import Outcome, first_number, generate, module, report, template_file
 from benchmarks.loads.response import status_of
 from benchmarks.request import SEQUENCE, Request
 
@@ -87,7 +87,7 @@ async def _main(port: int, seconds: float, count: int, template: bytes, number: 
     began = perf_counter()
     crowd = _Crowd(port, template, number)
     await crowd.hold(count, seconds)
-    tell(crowd.latencies, perf_counter() - began, not_2xx=crowd.not_2xx, broken=crowd.broken)
+    report(crowd.latencies, perf_counter() - began, not_2xx=crowd.not_2xx, broken=crowd.broken)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import cast
 import uvloop
 
 from benchmarks.address import Address
-from benchmarks.load import Outcome, generate, module, tell
+from benchmarks.load import Outcome, generate, module, report
 from benchmarks.request import Request, token
 
 _PAYLOAD = b'{"price":"1012.50","at":1735689600}'
@@ -118,7 +118,7 @@ async def _main(port: int, seconds: float, connections: int, handshake: bytes) -
     took = perf_counter() - began
     for client in clients:
         client.is_running = False
-    tell([each for client in clients for each in client.latencies], took, broken=sum(c.is_broken for c in clients))
+    report([each for client in clients for each in client.latencies], took, broken=sum(c.is_broken for c in clients))
 
 
 if __name__ == "__main__":

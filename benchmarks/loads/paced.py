@@ -11,7 +11,7 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks.address import Address
-from benchmarks.load import Outcome, first_number, generate, module, tell, template_file
+from benchmarks.load import Outcome, first_number, generate, module, report, template_file
 from benchmarks.loads.response import status_of
 from benchmarks.request import SEQUENCE, Request
 
@@ -103,7 +103,7 @@ def _main(port: int, rate: int, count: int, connections: int, template: Path, nu
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     pacer = _Pacer(rate, count, opened, template.read_bytes(), number)
     seconds = pacer.run()
-    tell(pacer.latencies, seconds, pacer.bytes, pacer.not_2xx, pacer.broken)
+    report(pacer.latencies, seconds, pacer.bytes, pacer.not_2xx, pacer.broken)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 
 from benchmarks.address import Address
-from benchmarks.load import Outcome, first_number, generate, module, tell, template_file
+from benchmarks.load import Outcome, first_number, generate, module, report, template_file
 from benchmarks.request import GIBIBYTE, MEBIBYTE, SEQUENCE, Request
 
 _SIZE = 1 << 30
@@ -68,7 +68,7 @@ def _main(port: int, seconds: float, template: bytes, number: int) -> None:
             latencies.append(perf_counter() - sent)
             not_2xx += status // 100 != 2
             number += 1
-    tell(latencies, perf_counter() - began, len(latencies) * _SIZE, not_2xx, broken)
+    report(latencies, perf_counter() - began, len(latencies) * _SIZE, not_2xx, broken)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ PEERS = (
         _version,
         _INSTALL,
         _with_policies,
-        duties=frozenset({Duty.REUSE, Duty.TELL}),
+        duties=frozenset({Duty.REUSE, Duty.DESCRIBE}),
         access_log="access.log",
     ),
     *(

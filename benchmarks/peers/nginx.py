@@ -43,7 +43,7 @@ def _plain(site: Site) -> list[str]:
     return command(site, _passing_on(site) + _server(site))
 
 
-def _telling(site: Site) -> list[str]:
+def _describing(site: Site) -> list[str]:
     return command(site, _passing_on(site) + FORWARDED + _server(site))
 
 
@@ -81,7 +81,7 @@ PEERS = (
         version,
         _INSTALL,
         _with_policies,
-        duties=frozenset({Duty.REUSE, Duty.TELL}),
+        duties=frozenset({Duty.REUSE, Duty.DESCRIBE}),
         access_log="access.log",
     ),
     Peer(
@@ -89,8 +89,8 @@ PEERS = (
         PLAIN,
         version,
         _INSTALL,
-        _telling,
-        duties=frozenset({Duty.REUSE, Duty.TELL}),
+        _describing,
+        duties=frozenset({Duty.REUSE, Duty.DESCRIBE}),
     ),
     *(
         Peer("nginx", stack, version, _INSTALL, configure)

@@ -102,11 +102,11 @@ def _look(wire: StressWire) -> None:
 
 
 def _hold(port: int, each: int, kinds: list[str]) -> None:
-    told_to_end = False
+    asked_to_end = False
 
     def end(number: int, frame: object) -> None:  # noqa: ARG001
-        nonlocal told_to_end
-        told_to_end = True
+        nonlocal asked_to_end
+        asked_to_end = True
 
     signal.signal(signal.SIGTERM, end)
     held: list[tuple[StressWire, Turn]] = []
@@ -117,7 +117,7 @@ def _hold(port: int, each: int, kinds: list[str]) -> None:
     print("held", flush=True)
     lost: set[StressWire] = set()
     begin, taken = time.monotonic(), 0
-    while not told_to_end:
+    while not asked_to_end:
         time.sleep(_TICK)
         wanted = int((time.monotonic() - begin) / _ROUND * len(held))
         for number in range(taken, wanted):

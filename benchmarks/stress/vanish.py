@@ -29,11 +29,11 @@ def play(plan: Plan, service: InstanceProcess) -> Iterator[Row]:
     with subjects.portico(service.port) as subject:
         descriptors = subject.worker.descriptors()
         before = subject.worker.begin()
-        wires = [PLACES[number % len(PLACES)](subject.port) for number in range(plan.vanishing)]
+        wires = [PHASES[number % len(PHASES)](subject.port) for number in range(plan.vanishing)]
         time.sleep(0.5)
         most = service.others()
         for number, wire in enumerate(wires):
-            if number // len(PLACES) % 2:
+            if number // len(PHASES) % 2:
                 wire.reset()
             else:
                 _leave(wire)
@@ -78,7 +78,7 @@ def _in_slow_response(port: int) -> StressWire:
     return wire
 
 
-PLACES: Final = (_in_head, _in_body, _in_large_response, _in_slow_response)
+PHASES: Final = (_in_head, _in_body, _in_large_response, _in_slow_response)
 
 
 def _leave(wire: StressWire) -> None:
