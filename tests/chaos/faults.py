@@ -26,7 +26,7 @@ from .scene import Scene, under_load
 
 _RELOADS: Final = 200
 _TIMEOUT: Final = 15.0
-_HEARD_AFTER: Final = 0.1
+_NOTICED_AFTER: Final = 0.1
 """Seconds in which a balancer tells its clients of a gateway that is gone."""
 _REGISTERED_WITHIN: Final = 3.0
 _ARREARS: Final = 0.3
@@ -151,7 +151,7 @@ def _kill_gateway(scene: Scene) -> None:
     gateway = scene.subject.gateways[0]
     with scene.lasting():
         family = [gateway.running.pid, *gateway.family()]
-        with scene.killing(_HEARD_AFTER):
+        with scene.killing(_NOTICED_AFTER):
             _kill(family)
         gateway.running.wait()
         scene.wait()

@@ -216,7 +216,7 @@ async def _websocket(load: Load) -> None:
 async def _is_echoed(talk: Talk, text: bytes) -> bool:
     """False where the gateway says goodbye in place of it."""
     talk.say(encode(TEXT, text))
-    frame = await talk.hear()
+    frame = await talk.receive()
     if frame.opcode == CLOSE:
         if frame.code != _RESTART:
             raise Failure(f"closed with {frame.code}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 
-TOLD: bytes = b"raise"
+RAISE: bytes = b"raise"
 
 app = FastAPI()
 
@@ -21,14 +21,14 @@ async def read() -> str:
 @app.post("/work")
 async def work(request: Request) -> str:
     """Raises RuntimeError where the content says so."""
-    if await request.body() == TOLD:
+    if await request.body() == RAISE:
         raise RuntimeError("unhandled, as a bug is")
     return "done"
 
 
 def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """The same for servers of WSGI."""
-    if environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)) == TOLD:
+    if environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)) == RAISE:
         raise RuntimeError("unhandled, as a bug is")
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "4")])
     return [b"done"]

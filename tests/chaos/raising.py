@@ -21,7 +21,7 @@ from support.server import Server
 from .fault import Fault
 from .gateways import Start
 from .outcome import POST, Outcome
-from .raises import TOLD
+from .raises import RAISE
 from .row import Row
 
 _COMMANDS: Final[dict[str, tuple[str, ...]]] = {
@@ -65,7 +65,7 @@ def _client(port: int, seed: int, count: int) -> list[Outcome]:
         raises = chance.random() < _SHARE
         outcome = Outcome(POST, time.monotonic())
         try:
-            wire.send(request("POST", "/work", body=TOLD if raises else b"work"))
+            wire.send(request("POST", "/work", body=RAISE if raises else b"work"))
             answer = wire.receive()
         except (OSError, CutShortError) as error:
             outcome.failure = f"closed ({error})"

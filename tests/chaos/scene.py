@@ -53,11 +53,11 @@ class Scene:
             self.during = (begin, time.monotonic())
 
     @contextmanager
-    def killing(self, heard_after: float = 0.02) -> Iterator[None]:
+    def killing(self, noticed_after: float = 0.02) -> Iterator[None]:
         """What runs in this block may be lost, and for so many seconds more, until the clients have heard of it."""
         begin = time.monotonic()
         yield
-        self.spans.append((begin, time.monotonic() + heard_after))
+        self.spans.append((begin, time.monotonic() + noticed_after))
 
     def wait(self, share: float = 2.0) -> None:
         """As long as `before`, times `share`."""

@@ -62,17 +62,17 @@ class Talk:
 
     # ---- HTTP
 
-    async def ask(self, outcome: Outcome, method: str, target: str, content: bytes = b"") -> bytes:
+    async def ask(self, outcome: Outcome, method: str, target: str, body: bytes = b"") -> bytes:
         """The whole content of a response that has to be 200."""
-        head = await self.begin(outcome, method, target, content)
+        head = await self.begin(outcome, method, target, body)
         return b"".join([piece async for piece in self.pieces(head)])
 
-    async def begin(self, outcome: Outcome, method: str, target: str, content: bytes = b"", *lines: str) -> Head:
+    async def begin(self, outcome: Outcome, method: str, target: str, body: bytes = b"", *lines: str) -> Head:
         """Send a request and read the head of its response. Raises Failure where that is neither 200 nor 101."""
         own = [f"{method} {target} HTTP/1.1", "Host: chaos.test", *lines]
         if method == "POST":
-            own.append(f"Content-Length: {len(content)}")
-        self._writer.write("\r\n".join([*own, "", ""]).encode() + content)
+            own.append(f"Content-Length: {len(body)}")
+        self._writer.write("\r\n".join([*own, "", ""]).encode() + body)
         head = await self._head()
         outcome.instance = head.fields.get("x-instance", "")
         outcome.begun = bool(outcome.instance)
@@ -107,10 +107,10 @@ class Talk:
 
     async def _reason(self, head: Head) -> str:
         """The word that a gateway gives for its refusal; that a service refused needs no more words."""
-        content = b"".join([piece async for piece in self.pieces(head)])
+        body = b"".join([piece async for piece in self.pieces(head)])
         if "x-instance" in head.fields:
             return "of the service"
-        return str(json.loads(content)["reason"]) if "problem+json" in head.fields.get("content-type", "") else ""
+        return str(json.loads(body)["reason"]) if "problem+json" in head.fields.get("content-type", "") else ""
 
     # ---- a WebSocket
 
@@ -123,7 +123,7 @@ class Talk:
     def say(self, frame: bytes) -> None:
         self._writer.write(frame)
 
-    async def hear(self) -> Frame:
+    async def receive(self) -> Frame:
         return await read_frame(self._reader)
 
 

@@ -62,7 +62,7 @@ def test_a_probe_of_health_is_answered_within_a_second() -> None:
     assert verdict(Outcome(HEALTH, _BEGIN, 1.2)) == "whether it is alive and ready was told after 1.2 s"
 
 
-def test_who_sends_less_has_measured_nothing() -> None:
+def test_a_load_that_sends_less_has_measured_nothing() -> None:
     assert verdict(rate=40.0) == "not measured: only 8.0 times that were sent"
 
 
@@ -75,7 +75,7 @@ def test_memory_and_the_time_after_are_judged() -> None:
     assert verdict(growth=80 << 20, after=0.06) == "its memory is not bounded; not back to normal after 2 s"
 
 
-def test_clients_who_wait_need_not_ask_ten_times_as_much() -> None:
+def test_clients_that_wait_need_not_send_ten_times_as_much() -> None:
     few = [Outcome("get", _BEGIN - 1, 0.02), Outcome("get", _END + 2, 0.02)]
     many = [Outcome("get", _BEGIN, 0.3)] * 10
     row = Row("overload", "portico", Promise.REFUSED, [*few, *many], 0.0, (_BEGIN, _END))

@@ -38,7 +38,7 @@ def test_a_failure_breaks_a_promise_or_is_excused(promise: Promise, outcome: Out
     assert row(promise, outcome).has_failed() != is_kept
 
 
-def test_what_a_peer_does_is_told_and_not_judged() -> None:
+def test_failures_of_a_peer_are_reported_and_not_judged() -> None:
     peer = row(Promise.ALL, Outcome("get", _AFTER, failure="reset"), is_judged=False)
     assert not peer.has_failed()
     assert peer.verdict == "(1 failed)"

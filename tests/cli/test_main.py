@@ -52,7 +52,7 @@ def test_from_init_to_check(tmp_path: Path) -> None:
     assert (tmp_path / "portico.yaml").read_text() == written
 
 
-def test_init_writes_where_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_writes_to_the_given_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert portico("init", "--config", "other.yaml").exit_code == 0
     monkeypatch.setenv("PORTICO_CONFIG", "third.yaml")
     assert portico("init").exit_code == 0
@@ -202,7 +202,7 @@ def admin_api(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return gateway
 
 
-def test_reload_says_which_gateway_answered_and_spares_another_one(tmp_path: Path, admin_api: dict[str, Any]) -> None:
+def test_reload_says_which_gateway_answered_and_leaves_others_alone(tmp_path: Path, admin_api: dict[str, Any]) -> None:
     (tmp_path / "portico.yaml").write_text(GOOD)
     (tmp_path / "link.yaml").symlink_to("portico.yaml")
     at = "the gateway at 127.0.0.1:9000"

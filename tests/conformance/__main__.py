@@ -25,10 +25,10 @@ QUIET = 1.0
 def _requests(contestant: Contestant, cases: list[Any]) -> list[str]:
     recorder = Recorder()
     with Backend(recorder) as service, contestant.start(service.port) as port:
-        heard = asyncio.run(play_all(cases, port, QUIET))
+        received = asyncio.run(play_all(cases, port, QUIET))
         return [
             of_request(case, each, recorder.of(address_of(number)))
-            for number, (case, each) in enumerate(zip(cases, heard, strict=True))
+            for number, (case, each) in enumerate(zip(cases, received, strict=True))
         ]
 
 

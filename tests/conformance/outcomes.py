@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .player import Heard
+from .player import Received
 from .recorder import Arrived
 from .responder import Seen
 
@@ -13,7 +13,7 @@ PASSED, PASSED_CHANGED, PASSED_UNCLEAN = "passed", "passed, changed", "passed, u
 CLOSED, SILENT, ENDLESS, CUT, MIXED_UP = "closed", "no answer", "no end", "cut", "mixed up"
 
 
-def of_request(case: Any, heard: Heard, arrived: Arrived) -> str:
+def of_request(case: Any, received: Received, arrived: Arrived) -> str:
     """What came of a case's bytes: the service's view decides, else what the client heard."""
     wanted = [(each["method"], each["target"], each["body"]) for each in case.get("accept", [])]
     got = [(each.method, each.target, each.body.decode("latin-1")) for each in arrived.requests]
@@ -26,22 +26,22 @@ def of_request(case: Any, heard: Heard, arrived: Arrived) -> str:
         return FORWARDED
     if not refused and wanted and len(got) == len(wanted):
         return FORWARDED if got == wanted else CHANGED
-    answers = heard.responses[len(got) :]
+    answers = received.responses[len(got) :]
     if answers:
         return str(answers[0].status)
-    return CLOSED if heard.closed or case.get("open") else SILENT
+    return CLOSED if received.closed or case.get("open") else SILENT
 
 
 def of_response(case: Any, number: int, seen: Seen) -> str:
     """What a client got of a case, unless it or another got an answer that was not its own."""
-    heard = seen.case
+    received = seen.case
     if seen.beside != f"own beside-{number}" or seen.behind not in (None, f"own behind-{number}"):
         return MIXED_UP
-    if heard.unclean:
+    if received.unclean:
         return PASSED_UNCLEAN
-    if not heard.responses:
-        return CUT if heard.closed else ENDLESS if heard.surplus or heard.interims else SILENT
-    first = heard.responses[0]
+    if not received.responses:
+        return CUT if received.closed else ENDLESS if received.surplus or received.interims else SILENT
+    first = received.responses[0]
     if first.status == 502:
         return "502"
     answer = case.get("answer", {"status": first.status, "body": first.body.decode("latin-1")})

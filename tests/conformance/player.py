@@ -20,7 +20,7 @@ TIMEOUT = 15.0
 
 
 @dataclass
-class Heard:
+class Received:
     """What came back to the client."""
 
     responses: list[Head] = field(default_factory=list)
@@ -54,12 +54,12 @@ class Conversation:
         self.reader = reader
         self.writer = writer
         self.methods = methods
-        self.heard = Heard()
+        self.received = Received()
         self.ended = False
 
-    async def hear(self, wanted: int, timeout: float) -> None:
+    async def receive(self, wanted: int, timeout: float) -> None:
         """Read until so many final responses have come, the other side closes, or nothing comes for `timeout`."""
-        while not self.ended and not self.heard.unclean and len(self.heard.responses) < wanted:
+        while not self.ended and not self.received.unclean and len(self.received.responses) < wanted:
             try:
                 data = await asyncio.wait_for(self.reader.read(65536), timeout)
             except TimeoutError:
@@ -67,26 +67,26 @@ class Conversation:
             except ConnectionError:
                 data = b""
             self.ended = not data
-            self.heard.surplus += data
+            self.received.surplus += data
             self._take()
 
     def _take(self) -> None:
-        heard = self.heard
-        while heard.surplus:
-            number = len(heard.responses)
+        received = self.received
+        while received.surplus:
+            number = len(received.responses)
             method = self.methods[number] if number < len(self.methods) else ""
             try:
-                found = take_response(heard.surplus, method, self.ended)
+                found = take_response(received.surplus, method, self.ended)
             except NotStrictError:
-                heard.unclean = True
+                received.unclean = True
                 return
             if found is None:
                 return
-            head, heard.surplus = found
+            head, received.surplus = found
             if head.status < 200:
-                heard.interims.append(head.status)
+                received.interims.append(head.status)
             else:
-                heard.responses.append(head)
+                received.responses.append(head)
 
 
 async def converse(port: int, address: str, methods: list[str]) -> Conversation:
@@ -98,7 +98,7 @@ async def converse(port: int, address: str, methods: list[str]) -> Conversation:
     return Conversation(*await asyncio.open_connection(sock=sock), methods)
 
 
-async def play(case: Any, port: int, address: str, quiet: float = TIMEOUT, probe: bool = False) -> Heard:
+async def play(case: Any, port: int, address: str, quiet: float = TIMEOUT, probe: bool = False) -> Received:
     """Send the case and hear what comes.
 
     `quiet` is how long a gateway may say nothing before it counts as one that says nothing more. With `probe` a case
@@ -113,29 +113,29 @@ async def play(case: Any, port: int, address: str, quiet: float = TIMEOUT, probe
         writer.write(raw_bytes(case["raw"]))
         if case.get("open"):
             writer.write_eof()
-        await talk.hear(wanted, quiet)
+        await talk.receive(wanted, quiet)
         if stays and probe and not talk.ended:
             writer.write(AFTERWARDS)
-            await talk.hear(wanted + 1, quiet)
+            await talk.receive(wanted + 1, quiet)
         if not stays or probe:
-            await talk.hear(wanted + 99, quiet)
-        talk.heard.closed = talk.ended
+            await talk.receive(wanted + 99, quiet)
+        talk.received.closed = talk.ended
         if not talk.ended and not case.get("open"):
             writer.write_eof()
-        await talk.hear(wanted + 99, quiet)
+        await talk.receive(wanted + 99, quiet)
     writer.close()
     with suppress(ConnectionError):
         await writer.wait_closed()
-    return talk.heard
+    return talk.received
 
 
 async def play_all(
     cases: list[Any], port: int, quiet: float = TIMEOUT, probe: bool = False, at_once: int = AT_ONCE
-) -> list[Heard]:
+) -> list[Received]:
     """Play the cases, many at a time, each from the address of its number."""
     turn = asyncio.Semaphore(at_once)
 
-    async def in_turn(number: int, case: Any) -> Heard:
+    async def in_turn(number: int, case: Any) -> Received:
         async with turn:
             return await play(case, port, address_of(number), quiet, probe)
 

@@ -10,7 +10,7 @@ from typing import Any
 from support.backend import Connection, Script
 from support.corpus import raw_bytes
 
-from .player import AT_ONCE, TIMEOUT, Heard, converse
+from .player import AT_ONCE, TIMEOUT, Received, converse
 from .strict import take_request
 
 _HERE = "127.0.0.1"
@@ -46,7 +46,7 @@ def by_script(cases: list[Any]) -> Script:
 class Seen:
     """What a client got: for the case, for a request behind it, and for one on another connection."""
 
-    case: Heard
+    case: Received
     behind: str | None
     """The body; None where the connection had ended."""
     beside: str | None
@@ -59,9 +59,9 @@ def _ask(method: str, target: str) -> bytes:
 async def _body_of_one(port: int, target: str, timeout: float) -> str | None:
     talk = await converse(port, _HERE, ["GET"])
     talk.writer.write(_ask("GET", target))
-    await talk.hear(1, timeout)
+    await talk.receive(1, timeout)
     talk.writer.close()
-    responses = talk.heard.responses
+    responses = talk.received.responses
     return responses[0].body.decode("latin-1") if len(responses) == 1 else None
 
 
@@ -69,18 +69,18 @@ async def see(case: Any, number: int, port: int, quiet: float = TIMEOUT) -> Seen
     """Ask for a case, then for two answers that must be their own."""
     method = case.get("method", "GET")
     talk = await converse(port, _HERE, [method, "GET"])
-    heard, behind = talk.heard, None
+    received, behind = talk.received, None
     with suppress(ConnectionError):
         talk.writer.write(_ask(method, f"/case/{number}"))
-        await talk.hear(1, quiet)
-        heard.closed = talk.ended
+        await talk.receive(1, quiet)
+        received.closed = talk.ended
         beside = asyncio.create_task(_body_of_one(port, f"/own/beside-{number}", quiet))
-        if len(heard.responses) == 1 and not talk.ended:
+        if len(received.responses) == 1 and not talk.ended:
             talk.writer.write(_ask("GET", f"/own/behind-{number}"))
-            await talk.hear(2, quiet)
-            behind = heard.responses[1].body.decode("latin-1") if len(heard.responses) == 2 else None
+            await talk.receive(2, quiet)
+            behind = received.responses[1].body.decode("latin-1") if len(received.responses) == 2 else None
     talk.writer.close()
-    return Seen(heard, behind, await beside)
+    return Seen(received, behind, await beside)
 
 
 async def see_all(cases: list[Any], port: int, quiet: float = TIMEOUT) -> list[Seen]:

@@ -25,7 +25,7 @@ def test_the_result_is_the_same_either_way() -> None:
     assert at_once(counting(0)) == 0
 
 
-def test_others_have_their_turns() -> None:
+def test_other_callbacks_run_between_slices() -> None:
     turns = []
 
     async def run() -> None:

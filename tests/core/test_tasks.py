@@ -64,7 +64,7 @@ def test_of_other_work_only_the_failure_is(
 
 
 @pytest.mark.parametrize("begin", [endless, background])
-def test_whoever_cancels_a_task_knows_that(run: Run, begin: Callable[..., asyncio.Task[Any]]) -> None:
+def test_a_cancelled_task_is_not_reported(run: Run, begin: Callable[..., asyncio.Task[Any]]) -> None:
     async def play() -> list[dict[str, Any]]:
         contexts: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))

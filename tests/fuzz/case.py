@@ -28,8 +28,8 @@ class Case:
     """What clients send, how services answer, and in which order it all happens.
 
     Clients' bytes are text as an answer's. `sizes` are the pieces in which both sides' bytes arrive, in turn. The
-    letters of `schedule` are the keys of `house.ACTIONS`; what it leaves undone happens behind it. `dials` are the
-    fates of connections to services, in turn, keys of `house.FATES`. With `hangs_up` clients end their side of the
+    letters of `schedule` are the keys of `simulation.ACTIONS`; what it leaves undone happens behind it. `dials` are the
+    fates of connections to services, in turn, keys of `simulation.FATES`. With `hangs_up` clients end their side of the
     connection right behind their last byte. `fault` is the number of the call of the gateway's that raises an exception
     which nobody foresaw, 0 for none.
     """

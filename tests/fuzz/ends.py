@@ -10,14 +10,14 @@ from .loop import Line
 from .readers import Message, read_requests
 
 if TYPE_CHECKING:
-    from .house import House
+    from .simulation import Simulation
 
 
 class Service:
     """The far end of one connection to an instance: reads requests, answers as the case says."""
 
-    def __init__(self, house: House, line: Line, name: str) -> None:
-        self.house = house
+    def __init__(self, simulation: Simulation, line: Line, name: str) -> None:
+        self.simulation = simulation
         self.line = line
         self.name = name
         self.pieces: deque[bytes | None] = deque()
@@ -26,15 +26,15 @@ class Service:
 
     @property
     def requests(self) -> list[Message]:
-        return read_requests(bytes(self.line.heard))
+        return read_requests(bytes(self.line.received))
 
     def look(self) -> None:
         """Put answers to what has been asked in line."""
-        if self.ended or self.line.lost or len(self.line.heard) == self.noticed:
+        if self.ended or self.line.lost or len(self.line.received) == self.noticed:
             return
-        self.noticed = len(self.line.heard)
+        self.noticed = len(self.line.received)
         for request in self.requests[self.answered :]:
-            answer = self.house.answer_of_turn()
+            answer = self.simulation.answer_of_turn()
             if answer is None or not (request.complete or answer.early):
                 return
             self._answer(answer)
@@ -50,11 +50,11 @@ class Service:
             self.line.say(piece or None)
 
     def _answer(self, answer: Answer) -> None:
-        house = self.house
-        house.answers_given += 1
+        simulation = self.simulation
+        simulation.answers_given += 1
         self.answered += 1
-        raw = answer.raw.encode("latin-1").replace(b"@@@@", b"%04d" % (house.answers_given % 10_000))
-        self.pieces += house.case.pieces(raw)
+        raw = answer.raw.encode("latin-1").replace(b"@@@@", b"%04d" % (simulation.answers_given % 10_000))
+        self.pieces += simulation.case.pieces(raw)
         if answer.end != "keep":
             self.ended = True
             self.pieces.append(b"" if answer.end == "close" else None)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from .case import Answer, Case
-from .house import House
+from .simulation import Simulation
 
 _FACTOR: Final = 8
 _ALLOWED: Final = 4.0 * _FACTOR
-_TRIES: Final = 3
+_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,23 @@ def check_growth(growth: Growth) -> str | None:
 
 def _cost(case: Case) -> float:
     """Processor time that the gateway needs to read a case's bytes, the best of a few."""
-    return min(_measured(case) for _ in range(_TRIES))
+    return min(_measured(case) for _ in range(_ATTEMPTS))
 
 
 def _measured(case: Case) -> float:
-    with House(case) as house:
-        client = house.clients[0]
+    with Simulation(case) as simulation:
+        client = simulation.clients[0]
         for piece in client.pieces:
             client.line.say(piece)
         started = time.process_time()
-        house.loop.run()
+        simulation.loop.run()
         cost = time.process_time() - started
-        house.turn()
-        for service in house.services:
+        simulation.turn()
+        for service in simulation.services:
             for piece in service.pieces:
                 service.line.say(piece)
         started = time.process_time()
-        house.loop.run()
+        simulation.loop.run()
         return cost + time.process_time() - started
 
 

@@ -22,8 +22,8 @@ from portico.wire.http1.client import _contained
 from portico.wire.turn import Turn, TurnProtocol
 
 from .case import Answer
-from .house import House
 from .plan import TOKEN
+from .simulation import Simulation
 
 _SOURCE: Final = str(Path(portico.__file__).parent)
 _BUILDING: Final = tuple(f"{_SOURCE}/{name}/" for name in ("config", "snapshot"))
@@ -78,32 +78,32 @@ def fault(at: int) -> Iterator[Injector]:
             sys.settrace(before)
 
 
-def check_contained(house: House, injector: Injector) -> None:
+def check_contained(simulation: Simulation, injector: Injector) -> None:
     """The fault was reported, and nobody but the one client ever notices."""
     where = injector.where
-    assert not house.loop.faults, f"{where}: the loop caught {house.loop.faults}"
+    assert not simulation.loop.faults, f"{where}: the loop caught {simulation.loop.faults}"
     if where:
-        reports = [line for line in house.events.lines if "InjectedError" in line]
+        reports = [line for line in simulation.events.lines if "InjectedError" in line]
         assert reports, f"{where}: nobody reported it"
         assert all("Traceback" in line for line in reports), f"{where}: reported without a traceback"
-    _check_others_are_served(house, where)
-    house.expire()
-    assert house.server.in_flight == 0, f"{where}: {house.server.in_flight} in flight after all"
-    assert not house.server.connections, f"{where}: a client's connection that never ends"
-    assert all(service.line.lost for service in house.services), f"{where}: a service's connection that never ends"
-    assert sum(instance.in_flight for instance in house.instances) in (0, 1), f"{where}: instances stay busy"
-    for client in house.clients:
-        for seen in house.seen_of(client):
+    _check_others_are_served(simulation, where)
+    simulation.expire()
+    assert simulation.server.in_flight == 0, f"{where}: {simulation.server.in_flight} in flight after all"
+    assert not simulation.server.connections, f"{where}: a client's connection that never ends"
+    assert all(service.line.lost for service in simulation.services), f"{where}: a service's connection that never ends"
+    assert sum(instance.in_flight for instance in simulation.instances) in (0, 1), f"{where}: instances stay busy"
+    for client in simulation.clients:
+        for seen in simulation.seen_of(client):
             assert len(seen.ends) <= 1, f"{where}: an exchange ended {len(seen.ends)} times"
 
 
-def _check_others_are_served(house: House, where: str) -> None:
+def _check_others_are_served(simulation: Simulation, where: str) -> None:
     """Whoever comes behind the fault, to whatever service."""
-    house.case.answers[:] = [Answer(_GOOD)]
-    house.case.dials = "o"
+    simulation.case.answers[:] = [Answer(_GOOD)]
+    simulation.case.dials = "o"
     for path in ("/api/plain/", "/api/open/", "/api/guarded/", "/livez"):
         request = f"GET {path} HTTP/1.1\r\nHost: a\r\nX-Key: new\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
-        newcomer = house.connect([request.encode()])
-        house.settle()
-        heard = bytes(newcomer.line.heard)
-        assert heard.startswith(b"HTTP/1.1 200"), f"{where}: a new client of {path} got {heard[:80]!r}"
+        newcomer = simulation.connect([request.encode()])
+        simulation.settle()
+        received = bytes(newcomer.line.received)
+        assert received.startswith(b"HTTP/1.1 200"), f"{where}: a new client of {path} got {received[:80]!r}"

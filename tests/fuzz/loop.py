@@ -80,15 +80,15 @@ class Line(HandTransport):
         super().__init__({"peername": (peer, 40000), "sockname": ("198.51.100.1", 8000)})
         self.loop = loop
         self.protocol = protocol
-        self.heard = bytearray()
+        self.received = bytearray()
         """What the peer has read."""
         self.unsent = bytearray()
-        self.told = bytearray()
+        self.delivered = bytearray()
         """What the gateway has been told of the peer's bytes."""
         self.inbox: deque[bytes | None] = deque()
         """What the peer has sent and the gateway has not read; None is the end."""
         self.peer_reads = self.reading = True
-        self.lost = self.cut = self.eof_told = self.stalled = False
+        self.lost = self.cut = self.eof_delivered = self.stalled = False
         self.high = 65536
         protocol.connection_made(self)
 
@@ -123,7 +123,7 @@ class Line(HandTransport):
         if self.lost or self.cut:
             return
         if self.peer_reads and not self.unsent:
-            self.heard += data
+            self.received += data
             return
         self.unsent += data
         if len(self.unsent) > self.high and not self.stalled:
@@ -161,10 +161,10 @@ class Line(HandTransport):
         if self.inbox and self.reading and not self.closing:
             data = self.inbox.popleft()
             if data is not None:
-                self.told += data
+                self.delivered += data
                 self.protocol.data_received(data)
             else:
-                self.eof_told = True
+                self.eof_delivered = True
                 if not self.protocol.eof_received():
                     self.close()
             if self.inbox:
@@ -172,7 +172,7 @@ class Line(HandTransport):
 
     def _flush(self) -> None:
         if self.peer_reads and not self.lost:
-            self.heard += self.unsent
+            self.received += self.unsent
             self.unsent.clear()
             if self.closing:
                 self._lose(None)

@@ -12,9 +12,9 @@ from urllib.parse import unquote_to_bytes
 import h11
 
 from .ends import ClientEnd, Service
-from .house import House, Seen
 from .plan import ADDRESS, REWRITES
 from .readers import Message, read_requests
+from .simulation import Seen, Simulation
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -51,13 +51,13 @@ def plain_of(name: bytes) -> bytes:
     return re.sub(rb"[^a-z0-9]", b"-", name.lower())
 
 
-def check_passed_on(house: House) -> None:
+def check_passed_on(simulation: Simulation) -> None:
     """Services got exactly the requests that were forwarded, each once per try and as its client meant it."""
     by_id: dict[str, list[tuple[Seen, Message | None]]] = {}
-    attempts = sum(house.gateway.metrics.hedges.values())
-    for client in house.clients:
-        meant = read_requests(bytes(client.line.told))
-        for index, seen in enumerate(house.seen_of(client)):
+    attempts = sum(simulation.gateway.metrics.hedges.values())
+    for client in simulation.clients:
+        meant = read_requests(bytes(client.line.delivered))
+        for index, seen in enumerate(simulation.seen_of(client)):
             exchange = seen.exchange or _running(client)
             attempts += exchange.attempts
             message = meant[index] if index < len(meant) else None
@@ -66,20 +66,20 @@ def check_passed_on(house: House) -> None:
                 assert seen.request.method == message.start[0], "another method than was sent"
             by_id.setdefault(exchange.request_id, []).append((seen, message))
     heads = 0
-    for service in house.services:
+    for service in simulation.services:
         requests = check_service_bytes(service)
         heads += len(requests)
         for request in requests:
-            check_head(request, house.case.trusted)
+            check_head(request, simulation.case.trusted)
             candidates = by_id.get(one(request, b"x-request-id").decode(), [])
             faults = [_compare(request, seen, meant) for seen, meant in candidates]
             assert None in faults, f"a service got {request.start} that nobody sent: {faults}"
-    assert heads + house.failed_dials <= attempts, "more requests to services than tries"
+    assert heads + simulation.failed_dials <= attempts, "more requests to services than tries"
 
 
 def check_service_bytes(service: Service) -> list[Message]:
     """All that a service read is whole requests, but for the last one where the connection broke."""
-    data = bytes(service.line.heard)
+    data = bytes(service.line.received)
     requests = read_requests(data)
     assert all(request.fault is None for request in requests), f"a service got broken bytes: {requests[-1].fault}"
     whole = [request for request in requests if request.complete]

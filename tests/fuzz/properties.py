@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from . import generators as draw
 from .case import Answer, Case
-from .house import House
 from .injection import check_contained, fault
 from .left_over import check_bounds, check_end, check_faults
 from .oracles import check_all
 from .sent_back import responses_of
+from .simulation import Simulation
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Property:
 
 def check_wild(case: Case) -> None:
     """Whatever came, in whatever order: every oracle holds."""
-    with House(case) as house:
-        house.watch.append(check_bounds)
-        house.play()
-        check_all(house)
+    with Simulation(case) as simulation:
+        simulation.watch.append(check_bounds)
+        simulation.play()
+        check_all(simulation)
 
 
 def make_requests(random: Random) -> Case:
@@ -68,17 +68,17 @@ def check_valid(case: Case) -> None:
 
     Where the client ends its side, what waits behind the request that is under way may be left.
     """
-    with House(case) as house:
-        house.play()
-        client = house.clients[0]
-        seen = house.seen_of(client)
+    with Simulation(case) as simulation:
+        simulation.play()
+        client = simulation.clients[0]
+        seen = simulation.seen_of(client)
         asked = case.clients[0].count(" /api/")
-        told = responses_of(house, client)
+        delivered = responses_of(simulation, client)
         assert len(seen) == asked or (case.hangs_up and seen), f"{asked} requests sent, {len(seen)} read"
         assert all(each.ends == [None] and each.exchange.attempts for each in seen if each.exchange), "one was refused"
-        assert len(told) == len(seen), "a response is missing"
+        assert len(delivered) == len(seen), "a response is missing"
         assert client.line.closing == case.hangs_up, "the connection was closed, or stayed open"
-        check_all(house)
+        check_all(simulation)
 
 
 # ---- cuts
@@ -98,22 +98,22 @@ def check_cuts(case: Case) -> None:
     """However the bytes are cut, the same is understood and the same comes back."""
     outcomes = []
     for sizes in ([1 << 20], case.sizes, [1]):
-        with House(replace(case, sizes=sizes)) as house:
-            house.play()
-            outcomes.append(_outcome(house))
-            check_all(house)
+        with Simulation(replace(case, sizes=sizes)) as simulation:
+            simulation.play()
+            outcomes.append(_outcome(simulation))
+            check_all(simulation)
     assert outcomes[0] == outcomes[1] == outcomes[2], f"cut another way: {outcomes}"
 
 
-def _outcome(house: House) -> list[Any]:
+def _outcome(simulation: Simulation) -> list[Any]:
     """What a client would notice, without the words of the gateway's own refusals."""
-    client = house.clients[0]
-    told = []
-    for seen, response in zip(house.seen_of(client), responses_of(house, client), strict=False):
+    client = simulation.clients[0]
+    delivered = []
+    for seen, response in zip(simulation.seen_of(client), responses_of(simulation, client), strict=False):
         head = seen.request
         own = seen.exchange is not None and seen.exchange.reason is not None
-        told.append((head and (head.method, head.target), own or (response.status, response.body)))
-    return told
+        delivered.append((head and (head.method, head.target), own or (response.status, response.body)))
+    return delivered
 
 
 # ---- faults
@@ -127,10 +127,10 @@ def make_fault(random: Random) -> Case:
 
 def check_fault(case: Case) -> None:
     """Whatever it comes out of, it costs one client; all that was under way ends, and who comes next is served."""
-    with House(case) as house:
+    with Simulation(case) as simulation:
         with fault(case.fault) as injector:
-            house.play()
-        check_contained(house, injector)
+            simulation.play()
+        check_contained(simulation, injector)
 
 
 # ---- memory
@@ -199,14 +199,14 @@ def make_flood(random: Random) -> Case:
 
 def check_flood(case: Case) -> None:
     """The sums that the gateway keeps are looked at after every turn, and everything ends with its client."""
-    with House(case) as house:
-        house.watch.append(check_bounds)
-        house.play()
-        for client in house.clients:
+    with Simulation(case) as simulation:
+        simulation.watch.append(check_bounds)
+        simulation.play()
+        for client in simulation.clients:
             client.line.reset()
-        house.expire()
-        check_end(house)
-        check_faults(house)
+        simulation.expire()
+        check_end(simulation)
+        check_faults(simulation)
 
 
 PROPERTIES: Final = (

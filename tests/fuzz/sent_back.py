@@ -7,9 +7,9 @@ from typing import Final
 import h11
 
 from .ends import ClientEnd
-from .house import House, Seen
 from .passed_on import HOP_BY_HOP, one
 from .readers import Message, read_requests, read_responses
+from .simulation import Seen, Simulation
 
 NOT_BACK: Final = HOP_BY_HOP - {b"connection", b"expect", b"proxy-authorization"}
 """What no client may be sent; `Connection` is the gateway's own then."""
@@ -22,24 +22,24 @@ def method_of(seen: Seen) -> bytes:
     return b"HEAD" if seen.exchange is not None and seen.exchange.method == "HEAD" else b"GET"
 
 
-def responses_of(house: House, client: ClientEnd) -> list[Message]:
+def responses_of(simulation: Simulation, client: ClientEnd) -> list[Message]:
     """The responses that a client got, whose requests the gateway understood."""
-    methods = [method_of(seen) for seen in house.seen_of(client)]
+    methods = [method_of(seen) for seen in simulation.seen_of(client)]
     line = client.line
     ended = line.is_over() and not line.cut
-    found, rest = read_responses(bytes(line.heard), methods, ended)
+    found, rest = read_responses(bytes(line.received), methods, ended)
     assert not rest, f"bytes that answer nothing: {rest[:60]!r}"
     assert all(message.fault is None for message in found), f"a client got broken bytes: {found[-1].fault}"
     return found
 
 
-def check_client(house: House, client: ClientEnd) -> None:
+def check_client(simulation: Simulation, client: ClientEnd) -> None:
     """One client's connection: a response to each request in order, each what its service meant."""
-    entries = house.seen_of(client)
+    entries = simulation.seen_of(client)
     line = client.line
-    responses = responses_of(house, client)
+    responses = responses_of(simulation, client)
     whole = [message for message in responses if message.complete]
-    _check_by_h11_client(bytes(line.heard), entries, whole, line.is_over() and not line.cut)
+    _check_by_h11_client(bytes(line.received), entries, whole, line.is_over() and not line.cut)
     finished = [seen for seen in entries if seen.ends == [None]]
     torn = line.cut or client.deaf or not line.peer_reads
     assert len(whole) <= len(finished), "a whole response to a request that did not end well"
@@ -49,7 +49,7 @@ def check_client(house: House, client: ClientEnd) -> None:
     for seen in entries[:-1]:
         assert seen.ends == [None], f"a request was taken up although the one before it ended as {seen.ends}"
     for message, seen in zip(responses, entries, strict=False):
-        _check_response(house, message, seen, client.line.eof_told)
+        _check_response(simulation, message, seen, client.line.eof_delivered)
     for message in responses[:-1]:
         assert not _says_close(message), "a response behind the one that says close"
     _check_unanswered(client, entries, responses)
@@ -57,11 +57,11 @@ def check_client(house: House, client: ClientEnd) -> None:
 
 def _left_within_a_request(client: ClientEnd) -> bool:
     """Whether a client ended its side before its last request was whole: then it is owed no answer to that."""
-    meant = read_requests(bytes(client.line.told))
-    return client.line.eof_told and bool(meant) and not meant[-1].complete
+    meant = read_requests(bytes(client.line.delivered))
+    return client.line.eof_delivered and bool(meant) and not meant[-1].complete
 
 
-def _check_response(house: House, message: Message, seen: Seen, hung_up: bool) -> None:
+def _check_response(simulation: Simulation, message: Message, seen: Seen, hung_up: bool) -> None:
     exchange = seen.exchange
     assert exchange is not None or not message.complete
     for interim in message.interims:
@@ -77,7 +77,7 @@ def _check_response(house: House, message: Message, seen: Seen, hung_up: bool) -
     assert message.all(b"x-request-id") == [exchange.request_id.encode()], "another request's response"
     assert not message.complete or message.status == exchange.status, "another status than was observed"
     if exchange.attempts and (exchange.reason is None or not message.complete):
-        meant = _meant_by_services(house, exchange.request_id)
+        meant = _meant_by_services(simulation, exchange.request_id)
         if message.complete:
             right = any(each.complete and each.status == message.status and each.body == message.body for each in meant)
         else:
@@ -85,14 +85,14 @@ def _check_response(house: House, message: Message, seen: Seen, hung_up: bool) -
         assert right, f"{message.status} {bytes(message.body[:40])!r} is no service's answer to this request: {meant}"
 
 
-def _meant_by_services(house: House, request_id: str) -> list[Message]:
+def _meant_by_services(simulation: Simulation, request_id: str) -> list[Message]:
     """What services answered to the tries of one request, by a reading of its own."""
     found = []
-    for service in house.services:
+    for service in simulation.services:
         asked = service.requests
         line = service.line
         ended = line.lost and not line.cut
-        answers, _ = read_responses(bytes(line.told), [request.start[0] for request in asked], ended)
+        answers, _ = read_responses(bytes(line.delivered), [request.start[0] for request in asked], ended)
         found += [
             answer
             for request, answer in zip(asked, answers, strict=False)
@@ -110,7 +110,7 @@ def _check_unanswered(client: ClientEnd, entries: list[Seen], responses: list[Me
     if (
         not line.closing
         or line.cut
-        or line.eof_told
+        or line.eof_delivered
         or not line.peer_reads
         or any(seen.request is None for seen in entries)
     ):
@@ -119,7 +119,7 @@ def _check_unanswered(client: ClientEnd, entries: list[Seen], responses: list[Me
         return
     if entries and entries[-1].request and entries[-1].request.version == 10 and not entries[-1].request.keep_alive:
         return
-    meant = [message for message in read_requests(bytes(line.told)) if message.complete]
+    meant = [message for message in read_requests(bytes(line.delivered)) if message.complete]
     assert len(meant) <= len(entries), f"closed with {len(meant) - len(entries)} whole requests unanswered"
 
 

@@ -9,9 +9,9 @@ import pytest
 from portico.config import Config
 
 from .case import Answer, Case
-from .house import House
 from .injection import check_contained, fault
 from .plan import SECRET, TOKEN
+from .simulation import Simulation
 
 CONFIG: Final[dict[str, Any]] = {
     "services": {
@@ -81,50 +81,50 @@ def rough() -> Case:
     return Case([*clients(), get("plain/late")], answers, [40, 1000], "0C1C2C3C4C..4x.tT..", dials="olro")
 
 
-def answered(house: House) -> list[int]:
+def answered(simulation: Simulation) -> list[int]:
     """How many responses each client had."""
-    return [bytes(client.line.heard).count(b"HTTP/1.1 200") for client in house.clients]
+    return [bytes(client.line.received).count(b"HTTP/1.1 200") for client in simulation.clients]
 
 
-def house_of(case: Case) -> House:
-    return House(case, config=Config.model_validate(CONFIG))
+def simulation_of(case: Case) -> Simulation:
+    return Simulation(case, config=Config.model_validate(CONFIG))
 
 
 def calls_in(case: Case) -> int:
-    with house_of(case) as house, fault(0) as injector:
-        house.play()
+    with simulation_of(case) as simulation, fault(0) as injector:
+        simulation.play()
     assert injector.calls > 500
     return injector.calls
 
 
 def test_without_a_fault_everybody_is_answered() -> None:
-    with house_of(smooth()) as house:
-        house.play()
-        assert answered(house) == [3, 3, 3, 2]
+    with simulation_of(smooth()) as simulation:
+        simulation.play()
+        assert answered(simulation) == [3, 3, 3, 2]
 
 
 @pytest.mark.parametrize("start", range(1, STEP, 4))
 def test_a_fault_costs_one_client_its_answers(start: int) -> None:
     for at in range(start, calls_in(smooth()), STEP):
-        with house_of(smooth()) as house:
+        with simulation_of(smooth()) as simulation:
             with fault(at) as injector:
-                house.play()
-            missed = [had < wanted for had, wanted in zip(answered(house), [3, 3, 3, 2], strict=True)]
+                simulation.play()
+            missed = [had < wanted for had, wanted in zip(answered(simulation), [3, 3, 3, 2], strict=True)]
             assert sum(missed) <= 1, f"{injector.where}: clients {missed} missed an answer"
-            check_contained(house, injector)
+            check_contained(simulation, injector)
 
 
 @pytest.mark.parametrize("start", range(1, STEP, 4))
 def test_a_fault_where_much_goes_wrong_leaves_nobody_hanging(start: int) -> None:
     for at in range(start, calls_in(rough()), STEP):
-        with house_of(rough()) as house:
+        with simulation_of(rough()) as simulation:
             with fault(at) as injector:
-                house.play()
+                simulation.play()
             for _ in range(4):  # what was given up for the fault's sake may be tried again
-                house.settle()
-            for client, text in zip(house.clients, rough().clients, strict=True):
-                had, wanted = bytes(client.line.heard).count(b"HTTP/1.1 "), text.count(" HTTP/1.1")
+                simulation.settle()
+            for client, text in zip(simulation.clients, rough().clients, strict=True):
+                had, wanted = bytes(client.line.received).count(b"HTTP/1.1 "), text.count(" HTTP/1.1")
                 assert had >= wanted or client.line.closing or client.line.eof_written, (
                     f"{injector.where}: a client waits for ever"
                 )
-            check_contained(house, injector)
+            check_contained(simulation, injector)

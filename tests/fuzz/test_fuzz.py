@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from .case import LARGEST_READ, Answer, Case
 from .generators import load
-from .house import ACTIONS, House
 from .left_over import check_bounds
 from .properties import PROPERTIES, Property, check_wild
 from .readers import read_requests, read_responses
+from .simulation import ACTIONS, Simulation
 
 FOUND = [
     json.loads(line)
@@ -43,16 +43,16 @@ def test_a_client_that_pipelines_without_end_is_read_no_further_than_its_buffer(
     """Each request that is answered frees a few bytes, which may not let a whole read in."""
     request = "GET /api/plain HTTP/1.1\r\nHost: a\r\n\r\n"
     case = Case([request * 30_000], [Answer("HTTP/1.1 204 No Content\r\n\r\n")], sizes=[LARGEST_READ], exact=True)
-    with House(case) as house:
-        client = house.clients[0]
+    with Simulation(case) as simulation:
+        client = simulation.clients[0]
         while client.pieces:
             client.say()
-            house.turn()  # a socket is read from once a turn
+            simulation.turn()  # a socket is read from once a turn
         for _ in range(60):
-            house.turn()
-            check_bounds(house)
-            ACTIONS["s"](house)
-        assert house.answers_given > 20
+            simulation.turn()
+            check_bounds(simulation)
+            ACTIONS["s"](simulation)
+        assert simulation.answers_given > 20
 
 
 def test_a_case_survives_its_own_json() -> None:
@@ -101,7 +101,7 @@ def test_reader_sees_no_end_of_a_body_whose_framing_is_broken(data: bytes) -> No
     assert (message.complete, message.fault is None) == (False, False)
 
 
-def test_reader_tells_what_is_behind_a_response() -> None:
+def test_reader_returns_what_is_behind_a_response() -> None:
     (first, second), rest = read_responses(
         b"HTTP/1.1 103 Hints\r\n\r\n" + OK + b"Content-Length: 9\r\n\r\n" + OK + b"\r\nbody", [b"HEAD", b"GET"], True
     )

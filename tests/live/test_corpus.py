@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from conformance.gateways import portico
-from conformance.player import Heard, address_of, play_all
+from conformance.player import Received, address_of, play_all
 from conformance.recorder import Arrived, Recorder
 from support.backend import Backend
 from support.corpus import corpus, raw_bytes
@@ -21,7 +21,7 @@ AFTERWARDS = ("GET", "/afterwards", "")
 GONE = {"connection", "keep-alive", "proxy-connection", "upgrade", "http2-settings", "te", "trailer", "expect"}
 ONCE = ("host", "content-length", "transfer-encoding", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
-Verdict = tuple[Heard, Arrived]
+Verdict = tuple[Received, Arrived]
 
 
 def name_of(case: Any) -> str:
@@ -31,8 +31,8 @@ def name_of(case: Any) -> str:
 def _verdicts(cases: list[Any], limits: dict[str, int]) -> list[Verdict]:
     recorder = Recorder()
     with Backend(recorder) as service, portico(service.port, limits) as port:
-        heard = asyncio.run(play_all(cases, port, probe=True))
-    return [(each, recorder.of(address_of(number))) for number, each in enumerate(heard)]
+        received = asyncio.run(play_all(cases, port, probe=True))
+    return [(each, recorder.of(address_of(number))) for number, each in enumerate(received)]
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +50,11 @@ SMUGGLED = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 def test_nothing_behind_a_refused_request_reaches_the_service() -> None:
     refused = [case for case in CASES if "refuse" in case and not {"open", "limits"} & {*case}]
     followed = [{**case, "raw": raw_bytes(case["raw"]).decode("latin-1") + SMUGGLED} for case in refused]
-    for case, (heard, arrived) in zip(refused, _verdicts(followed, {}), strict=True):
+    for case, (received, arrived) in zip(refused, _verdicts(followed, {}), strict=True):
         assert len(arrived.requests) == len(case.get("accept", [])), name_of(case)
         assert arrived.faults == [], name_of(case)
-        assert len(heard.statuses) == len(arrived.requests) + 1, name_of(case)
-        assert heard.closed, name_of(case)
+        assert len(received.statuses) == len(arrived.requests) + 1, name_of(case)
+        assert received.closed, name_of(case)
 
 
 def wanted_of(case: Any) -> tuple[list[tuple[str, str, str]], list[list[int]]]:
@@ -74,19 +74,19 @@ def wanted_of(case: Any) -> tuple[list[tuple[str, str, str]], list[list[int]]]:
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_a_running_gateway_holds_to_the_verdict(verdicts: dict[str, Verdict], case: Any) -> None:
-    heard, arrived = verdicts[name_of(case)]
+    received, arrived = verdicts[name_of(case)]
     requests, statuses = wanted_of(case)
     assert arrived.faults == [], "not every byte that reached the service is strictly valid"
     assert [(each.method, each.target, each.body.decode("latin-1")) for each in arrived.requests] == requests
     assert arrived.started - len(requests) <= int(case.get("begun", False)), "part of a refused request was passed on"
     assert {each.start[2] for each in arrived.requests} <= {"HTTP/1.1"}
-    assert len(heard.statuses) == len(statuses), heard
-    assert all(status in wish for status, wish in zip(heard.statuses, statuses, strict=True)), heard.statuses
-    assert heard.surplus == b""
+    assert len(received.statuses) == len(statuses), received
+    assert all(status in wish for status, wish in zip(received.statuses, statuses, strict=True)), received.statuses
+    assert received.surplus == b""
     for request in arrived.requests:
         names = [name.lower().replace("_", "-") for name, _ in request.fields]
         assert not GONE & {*names}, "a field that ends at the gateway was passed on"
         assert max(map(names.count, ONCE)) <= 1, "a field has a double that some servers take for it"
-    assert heard.closed
+    assert received.closed
     if "refuse" in case:
-        assert heard.responses[-1].all("connection") == ["close"]
+        assert received.responses[-1].all("connection") == ["close"]

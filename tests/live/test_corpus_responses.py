@@ -31,20 +31,20 @@ def seen() -> dict[str, Seen]:
 @pytest.mark.parametrize(("number", "case"), [*enumerate(CASES)], ids=[*map(name_of, CASES)])
 def test_a_client_is_given_what_is_right_or_nothing(seen: dict[str, Seen], number: int, case: Any) -> None:
     own = seen[name_of(case)]
-    heard = own.case
+    received = own.case
     assert own.beside == f"own beside-{number}", "another client got what was not meant for it"
-    if not heard.closed:
+    if not received.closed:
         assert own.behind == f"own behind-{number}", "the same client did not get its own answer"
-    if "fail" in case and case["fail"]["started"] and heard.closed:
-        assert heard.responses == [], "a response that broke off looks whole"
+    if "fail" in case and case["fail"]["started"] and received.closed:
+        assert received.responses == [], "a response that broke off looks whole"
         return
-    first = heard.responses[0]
-    assert not heard.closed
+    first = received.responses[0]
+    assert not received.closed
     if "fail" in case:
         assert first.status == 502
         assert first.all("content-type") == ["application/problem+json"]
         return
     answer = case["answer"]
     assert (first.status, first.body.decode("latin-1")) == (answer["status"], answer["body"])
-    assert heard.interims == answer["interims"]
+    assert received.interims == answer["interims"]
     assert not {"connection", "keep-alive", "upgrade"} & {name.lower() for name, _ in first.fields}

@@ -74,7 +74,7 @@ def test_a_plain_registration_reaches_two_gateways_and_lapses(server: RedisServe
         registry.redis.close()
 
 
-def test_whoever_fits_the_pattern_gets_a_route(server: RedisServer, backend: Backend) -> None:
+def test_a_registration_that_fits_the_pattern_gets_a_route(server: RedisServer, backend: Backend) -> None:
     config = discovering(server, services={"written": {"url": backend.url, "health_check": False}})
     config["discover"] = {
         "source": "redis",

@@ -15,7 +15,7 @@ from support.world import Gateway
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_whoever_is_let_in_is_served_to_the_very_end(backend: Backend, workers: int) -> None:
+def test_an_accepted_connection_is_served_to_the_very_end(backend: Backend, workers: int) -> None:
     """Clients that heed nothing and come until they are refused: no connection is let in and then reset."""
     with Gateway(config(backend, workers)) as gateway:
         with traffic(gateway.port) as driven:
@@ -26,7 +26,7 @@ def test_whoever_is_let_in_is_served_to_the_very_end(backend: Backend, workers: 
     assert driven.refused.is_set()
 
 
-def test_what_has_not_ended_by_then_is_told_so(backend: Backend) -> None:
+def test_what_the_end_of_a_drain_cuts_is_logged_as_such(backend: Backend) -> None:
     """Nobody is called a client that left: the log says who ended it, and the status that the client saw."""
     begun = threading.Semaphore(0)
 

@@ -175,7 +175,7 @@ def test_what_a_dead_worker_counted_is_not_lost(backend: Backend) -> None:
         assert total() == 30
 
 
-def test_openmetrics_for_those_who_ask(gateway: Gateway) -> None:
+def test_openmetrics_for_clients_that_accept_it(gateway: Gateway) -> None:
     answer = gateway.get("/metrics", "Accept: application/openmetrics-text; version=1.0.0")
     assert (answer.get("content-type") or "").startswith("application/openmetrics-text")
     assert answer.body.endswith(b"# EOF\n")

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from support.backend import Backend, Connection, Refusing, Script, well_behaved
-from support.breakers import CLOSED, HALF_OPEN, OPEN, openings, state, turns
+from support.breakers import CLOSED, HALF_OPEN, OPEN, changes, openings, state
 from support.client import TIMEOUT, request
 from support.messages import CutShortError, Message
 from support.metrics import metric
@@ -37,7 +37,7 @@ def try_once(gateway: Gateway, method: str = "GET", *lines: str, body: bytes | N
     ("script", "spoiled"),
     [(says("500 No"), 3), (resets, 0), (resets_in_the_middle, 3), (hangs, 0), (talks_nonsense, 3)],
 )
-def test_one_of_two_fails_and_is_taken_out(script: Script, spoiled: int) -> None:
+def test_a_failing_instance_of_two_is_ejected(script: Script, spoiled: int) -> None:
     """By then some requests may have got what it had to say; after that none does."""
     a, b = Backend(name="a"), Backend(script, name="b")
     retries = {"on": ["connect", "reset", "timeout"]}
@@ -52,10 +52,10 @@ def test_one_of_two_fails_and_is_taken_out(script: Script, spoiled: int) -> None
         assert served_by(gateway, 20) == {"a": 20}
         assert len(b.requests) == asked
         assert (state(gateway, a), openings(gateway, b)) == (CLOSED, 1)
-        assert turns(gateway) == ["breaker open"]
+        assert changes(gateway) == ["breaker open"]
 
 
-def test_one_that_refuses_connections_is_taken_out() -> None:
+def test_an_instance_that_refuses_connections_is_ejected() -> None:
     with Backend(name="a") as a, Refusing() as dead:
         config = {"services": {"s": service(a, dead, passive_health={"failures": 2, "open_for": "1h"})}}
         with Gateway(config) as gateway:
@@ -66,7 +66,7 @@ def test_one_that_refuses_connections_is_taken_out() -> None:
             assert gateway.logged(answer.get("x-request-id"))["attempts"] == 1
 
 
-def test_one_that_accepts_no_connection_is_taken_out() -> None:
+def test_an_instance_that_accepts_no_connection_is_ejected() -> None:
     with Backend(name="a") as a, full_port() as port:
         settings = {
             "instances": [a.url, f"http://127.0.0.1:{port}"],
@@ -76,7 +76,7 @@ def test_one_that_accepts_no_connection_is_taken_out() -> None:
         }
         with Gateway({"services": {"s": settings}}) as gateway:
             assert served_by(gateway, 10) == {"a": 10}
-            until(lambda: turns(gateway) == ["breaker open"])
+            until(lambda: changes(gateway) == ["breaker open"])
             answer = gateway.get("/api/s/x")
             assert gateway.logged(answer.get("x-request-id"))["attempts"] == 1
 
@@ -91,13 +91,13 @@ def test_one_that_is_brought_back() -> None:
             assert served_by(gateway, 10) == {"a": 5, "b": 5}
             assert (state(gateway, a), state(gateway, b)) == (CLOSED, CLOSED)
             b.close()
-            until(lambda: served_by(gateway, 4) == {"a": 4} and turns(gateway), "b is out")
+            until(lambda: served_by(gateway, 4) == {"a": 4} and changes(gateway), "b is out")
             until(lambda: state(gateway, b) == HALF_OPEN, "it may be tried, but nobody asks")
             with Backend(name="b again", port=reserved.port):
                 until(lambda: served_by(gateway, 10) == {"a": 5, "b again": 5}, "it gets requests again")
                 assert state(gateway, b) == CLOSED
-                assert turns(gateway)[:2] == ["breaker open", "breaker half-open"]
-                assert turns(gateway)[-1] == "breaker closed"
+                assert changes(gateway)[:2] == ["breaker open", "breaker half-open"]
+                assert changes(gateway)[-1] == "breaker closed"
 
 
 def test_the_last_ones_are_used_however_they_fail() -> None:
@@ -145,10 +145,10 @@ def test_one_that_comes_back_gets_little_at_first() -> None:
     a, b = Backend(name="a"), Backend(says("500 No"), name="b")
     health = {"failures": 2, "open_for": "100ms"}
     with running(a, b, passive_health=health, slow_start="1h") as gateway:
-        while not turns(gateway):
+        while not changes(gateway):
             gateway.get("/api/s/x")
         be_well(b)
-        until(lambda: served_by(gateway, 2) and turns(gateway)[-1] == "breaker closed", "it is back")
+        until(lambda: served_by(gateway, 2) and changes(gateway)[-1] == "breaker closed", "it is back")
         assert served_by(gateway, 110) == {"a": 100, "b": 10}
 
 
@@ -221,7 +221,7 @@ def test_a_route_may_have_no_retries() -> None:
 
 
 @pytest.mark.parametrize("advice", ["20", "Fri, 31 Dec 9999 23:59:59 GMT"])
-def test_who_asks_for_rest_gets_no_retries(advice: str) -> None:
+def test_an_instance_that_asks_for_backoff_gets_no_retries(advice: str) -> None:
     busy = says("503 Busy", f"Retry-After: {advice}")
     with Backend(busy, name="a") as a, Backend(busy, name="b") as b, Backend(name="c") as c:
         plain = {"passive_health": False, "retries": {"attempts": 5, "on": [503]}}
@@ -236,7 +236,7 @@ def test_who_asks_for_rest_gets_no_retries(advice: str) -> None:
             assert len(c.requests) == 9
 
 
-def test_without_advice_it_is_asked_again(backend: Backend) -> None:
+def test_without_retry_after_the_instance_is_tried_again(backend: Backend) -> None:
     backend.script = says("503 Busy")
     settings = service(backend, retries={"attempts": 2, "on": [503]})
     with Gateway({"services": {"s": settings}}) as gateway:
@@ -320,7 +320,7 @@ def goes_silent(silent: threading.Event) -> Script:
     return answer
 
 
-def test_where_one_is_silent_and_another_answers_that_one_is_asked_and_the_silent_one_left() -> None:
+def test_a_silent_instance_is_left_for_one_that_answers() -> None:
     silent = threading.Event()
     a, b = Backend(name="a"), Backend(goes_silent(silent), name="b")
     retries = {"silence": "100ms"}
@@ -338,7 +338,7 @@ def test_where_one_is_silent_and_another_answers_that_one_is_asked_and_the_silen
         assert metric(gateway, "gateway_hedges_won_total", service="s") == 4
 
 
-def test_where_nobody_answers_nobody_else_is_asked() -> None:
+def test_where_no_instance_answers_no_other_is_tried() -> None:
     """All are slow: that says nothing of one."""
     release = threading.Event()
 
@@ -416,7 +416,7 @@ def spread(balancing: object, times: int, *scripts: Script, weights: tuple[int, 
 
 
 @pytest.mark.parametrize("balancing", ["round_robin", "least_connections"])
-def test_turns_are_exact(balancing: str) -> None:
+def test_weighted_round_robin_is_exact(balancing: str) -> None:
     assert spread(balancing, 60, weights=(3, 2, 1)) == {"a": 30, "b": 20, "c": 10}
 
 

@@ -210,7 +210,7 @@ def test_no_answer_to_a_timeout_is_tried_again(world: World) -> None:
 # ---- several instances
 
 
-def test_turns_by_weight() -> None:
+def test_round_robin_by_weight() -> None:
     with Backend(name="a") as a, Backend(name="b") as b:
         instances = [{"url": a.url, "weight": 2}, {"url": b.url}]
         with Gateway({"services": {"two": {"instances": instances, "health_check": False}}}) as gateway:
@@ -330,7 +330,7 @@ def test_a_timeout_names_the_key_that_was_too_short(written: dict[str, Any], key
             assert gateway.get("/api/s/x").json()["detail"] == f"s: the service did not answer in time ({key})"
 
 
-def test_a_dead_instance_is_taken_out_and_comes_back() -> None:
+def test_a_dead_instance_is_removed_and_comes_back() -> None:
     health = {"path": "/status/200", "interval": "100ms", "timeout": 2, "unhealthy_after": 2}
     with Backend(name="a") as a, Refusing() as reserved:
         b = Backend(name="b", port=reserved.port)

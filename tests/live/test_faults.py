@@ -241,7 +241,7 @@ LOOK = """
 """
 
 
-def test_a_supervisor_that_fails_once_looks_again(backend: Backend, directory: Path) -> None:
+def test_a_supervisor_that_fails_once_tries_again(backend: Backend, directory: Path) -> None:
     fault = Fault(directory, LOOK)
     with Gateway(config(backend), env=fault.env) as gateway:
         family = gateway.family()

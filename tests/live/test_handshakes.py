@@ -13,7 +13,7 @@ from support.backend import Backend, Connection, Script, content
 from support.client import request
 from support.frames import BINARY, CLOSE, KEY, PING, PONG, TEXT, Frame, encode
 from support.portico import run_portico
-from support.websocket import OFFER, SWITCHING, UPGRADE, WebSocket, accept, echo, handshake, hear, read_frame, say
+from support.websocket import OFFER, SWITCHING, UPGRADE, WebSocket, accept, echo, handshake, next_frame, read_frame, say
 from support.world import Gateway
 
 
@@ -96,10 +96,10 @@ def test_a_service_is_offered_the_one_protocol_that_it_may_take(
     """It may ignore the offer; here it answers 200."""
     answer = gateway.get(target, *lines)
     assert answer.status == 200
-    told = [(name.lower(), value) for name, value in answer.json()["fields"]]
-    assert [value for name, value in told if name in ("connection", "upgrade")] == ["Upgrade", offered]
-    assert dict(told)["sec-websocket-key"] == KEY
-    assert dict(told)["x-forwarded-for"] == "127.0.0.1"
+    sent = [(name.lower(), value) for name, value in answer.json()["fields"]]
+    assert [value for name, value in sent if name in ("connection", "upgrade")] == ["Upgrade", offered]
+    assert dict(sent)["sec-websocket-key"] == KEY
+    assert dict(sent)["x-forwarded-for"] == "127.0.0.1"
 
 
 KEYS: dict[str, tuple[str, ...]] = {
@@ -201,14 +201,14 @@ def test_a_101_has_no_length(gateway: Gateway, backend: Backend) -> None:
     def wordy(connection: Connection) -> None:
         connection.next_request()
         connection.send(_HONEST + b"Content-Length: 4\r\n\r\n")
-        while (frame := hear(connection)) is not None:
+        while (frame := next_frame(connection)) is not None:
             say(connection, frame.opcode, frame.payload)
 
     backend.script = wordy
     with WebSocket(gateway.port, "/api/own/x") as ws:
         assert ws.answer.get("content-length") is None
         ws.say(TEXT, b"hello")
-        assert ws.hear() == Frame(TEXT, b"hello")
+        assert ws.next_frame() == Frame(TEXT, b"hello")
 
 
 # ---- what comes early
@@ -237,17 +237,17 @@ def test_what_a_service_sends_with_its_101(gateway: Gateway, backend: Backend) -
     def eager(connection: Connection) -> None:
         connection.next_request()
         connection.send(SWITCHING + encode(TEXT, b"welcome", mask=b"") + encode(PING, b"?", mask=b""))
-        while (frame := hear(connection)) is not None and frame.opcode != CLOSE:
+        while (frame := next_frame(connection)) is not None and frame.opcode != CLOSE:
             say(connection, TEXT, b"%d" % frame.opcode)
         say(connection, CLOSE, b"\x03\xe8")
 
     backend.script = eager
     with WebSocket(gateway.port, "/api/own/x") as ws:
-        assert [frame.payload for frame in (ws.hear(), ws.hear()) if frame] == [b"welcome", b"?"]
+        assert [frame.payload for frame in (ws.next_frame(), ws.next_frame()) if frame] == [b"welcome", b"?"]
         ws.say(PONG, b"?")
         ws.say(CLOSE, b"\x03\xe8")
-        assert [frame.payload for frame in (ws.hear(), ws.hear()) if frame] == [b"%d" % PONG, b"\x03\xe8"]
-        assert ws.hear() is None
+        assert [frame.payload for frame in (ws.next_frame(), ws.next_frame()) if frame] == [b"%d" % PONG, b"\x03\xe8"]
+        assert ws.next_frame() is None
 
 
 # ---- who dies
@@ -267,7 +267,7 @@ def test_a_service_that_dies_before_its_101(gateway: Gateway, backend: Backend) 
 def test_a_service_that_dies_after_its_101(gateway: Gateway, backend: Backend, hard: bool) -> None:
     def dying(connection: Connection) -> None:
         accept(connection)
-        hear(connection)
+        next_frame(connection)
         say(connection, TEXT, b"last words")
         if hard:
             connection.reset()
@@ -276,7 +276,7 @@ def test_a_service_that_dies_after_its_101(gateway: Gateway, backend: Backend, h
     path = f"/api/own/dies/{hard}"
     with WebSocket(gateway.port, path) as ws:
         ws.say(TEXT, b"hello")
-        assert ws.hear() == Frame(TEXT, b"last words")
-        assert ws.hear() is None
+        assert ws.next_frame() == Frame(TEXT, b"last words")
+        assert ws.next_frame() is None
     line = gateway.logged_path(path)
     assert (line["status_code"], line["reason"]) == (101, "upstream_reset" if hard else None)

@@ -155,7 +155,7 @@ def test_a_client_that_reads_slowly_gets_every_byte(backend: Backend) -> None:
         assert wire.ask("GET", "/api/s/bytes/5").body == content(5)
 
 
-def test_what_is_encrypted_passes_as_all_content_does(tmp_path: Path) -> None:
+def test_encrypted_bodies_pass_as_all_others_do(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     leaf = authority.leaf("own", "localhost", "127.0.0.1")
     with Backend(tls=authority.server_context(leaf)) as secret, Backend() as plain:

@@ -68,7 +68,7 @@ def service(backend: Backend, **more: Any) -> dict[str, Any]:
     return {"url": backend.url, "health_check": False, **more}
 
 
-def test_beyond_max_requests_the_service_hears_nothing(gate: Gate) -> None:
+def test_beyond_max_requests_the_service_receives_nothing(gate: Gate) -> None:
     with Backend(gate) as backend, Gateway({"services": {"a": service(backend, max_requests=3)}}) as gateway:
         gateway.wait_for_control()
         with ExitStack() as stack:
@@ -90,7 +90,7 @@ def test_beyond_max_requests_the_service_hears_nothing(gate: Gate) -> None:
         assert backend.targets().count("/late") == 1
 
 
-def test_who_leaves_gives_the_place_back(gate: Gate) -> None:
+def test_a_client_that_leaves_releases_its_permit(gate: Gate) -> None:
     with Backend(gate) as backend, Gateway({"services": {"a": service(backend, max_requests=2)}}) as gateway:
         with ExitStack() as stack:
             hold(stack, gateway, backend, "/api/a/held", 2)
@@ -98,7 +98,7 @@ def test_who_leaves_gives_the_place_back(gate: Gate) -> None:
         until(lambda: gateway.get("/api/a/late").status == 200, "the places are free")
 
 
-def test_every_end_gives_the_place_back(gate: Gate) -> None:
+def test_every_end_releases_the_permit(gate: Gate) -> None:
     """Whatever becomes of a request: more of them than there are places, one after the other."""
 
     def ill(connection: Connection) -> None:
@@ -161,7 +161,7 @@ def test_a_queue_is_served_in_order_and_has_an_end(gate: Gate) -> None:
             assert [len(each.body) for each in backend.requests] == [0, 50_000, 50_000]
 
 
-def test_who_waits_too_long_is_refused(gate: Gate) -> None:
+def test_a_request_that_is_queued_too_long_is_refused(gate: Gate) -> None:
     settings = {"max_requests": 1, "queue": {"size": 3, "timeout": "50ms"}}
     with (
         Backend(gate) as backend,
@@ -192,7 +192,7 @@ def test_an_adaptive_limit_begins_with_its_least(gate: Gate) -> None:
             assert gateway.get("/api/a/x").status == 200
 
 
-def test_places_outlive_reloads(gate: Gate) -> None:
+def test_permits_outlive_reloads(gate: Gate) -> None:
     def config(most: int) -> dict[str, Any]:
         return {"services": {"a": service(backend, max_requests=most, versions={"v1": {}})}}
 
@@ -239,7 +239,7 @@ def test_an_instance_never_has_more_connections_than_it_may(backend: Backend) ->
         assert len(backend.connections) == 2
 
 
-def test_a_request_limit_of_the_worker_spares_its_own_paths(gate: Gate) -> None:
+def test_a_request_limit_of_the_worker_exempts_its_own_endpoints(gate: Gate) -> None:
     config = {"gateway": {"limits": {"requests": 2}}, "services": {}}
     with Backend(gate) as backend:
         config["services"] = {"a": service(backend), "b": service(backend)}
@@ -255,7 +255,7 @@ def test_a_request_limit_of_the_worker_spares_its_own_paths(gate: Gate) -> None:
             assert gateway.get("/api/b/late").status == 200
 
 
-def test_open_websockets_take_no_place_but_a_connection() -> None:
+def test_open_websockets_hold_no_permit_but_a_connection() -> None:
     def switch(connection: Connection) -> None:
         asked = connection.next_request()
         assert asked is not None
@@ -286,7 +286,7 @@ def stuttering(pid: int) -> Iterator[None]:
         yield
 
 
-def test_a_worker_whose_loop_is_late_refuses_but_a_few_and_spares_its_own_paths(gate: Gate) -> None:
+def test_a_worker_whose_loop_is_late_refuses_all_but_a_few_and_exempts_its_own_endpoints(gate: Gate) -> None:
     with Backend(gate) as backend:
         config = {"gateway": {"limits": {"lag": "10ms"}}, "services": {"a": service(backend)}}
         with Gateway(config) as gateway, ExitStack() as stack:

@@ -306,7 +306,7 @@ def test_an_ipv6_client_is_its_network(limited: Gateway) -> None:
     assert admitted(limited, "/api/tight/x", address="2001:db8:1:2::1") == 2
 
 
-def test_the_fields_that_tell_clients(limited: Gateway) -> None:
+def test_rate_limit_fields_of_responses(limited: Gateway) -> None:
     first = limited.get("/api/partly/x", "X-Forwarded-For: 192.0.2.50")
     second = limited.get("/api/partly/x", "X-Forwarded-For: 192.0.2.50")
     assert (first.get("ratelimit") or "").startswith('"client_ip";r=5;t=')

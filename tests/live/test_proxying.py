@@ -306,7 +306,7 @@ def test_100_continue_comes_before_the_body_is_sent(gateway: Gateway) -> None:
         assert wire.receive().body == b"hello"
 
 
-def test_a_refused_request_is_not_told_to_continue(gateway: Gateway) -> None:
+def test_a_refused_request_gets_no_100_continue(gateway: Gateway) -> None:
     with gateway.wire() as wire:
         wire.send(request("POST", "/nowhere", "Expect: 100-continue", "Content-Length: 5"))
         assert wire.receive().status == 404
@@ -329,7 +329,7 @@ def test_early_hints_pass_and_a_services_100_does_not(gateway: Gateway, backend:
 # ---- header fields
 
 
-def test_the_service_is_told_who_asks(gateway: Gateway, service: Backend) -> None:
+def test_fields_that_the_service_receives(gateway: Gateway, service: Backend) -> None:
     answer = gateway.get("/api/echo/x?a=b", "X-Own: kept", "Host: public.test:81")
     fields = seen(answer)
     assert answer.json()["target"] == "/x?a=b"
@@ -382,7 +382,7 @@ FORGED = (
 )
 
 
-def test_what_a_stranger_says_about_himself_is_dropped(gateway: Gateway) -> None:
+def test_forwarding_fields_of_an_untrusted_client_are_dropped(gateway: Gateway) -> None:
     answer = gateway.get("/api/echo/x", *FORGED)
     received = json.dumps(answer.json()["fields"])
     assert "6.6.6.6" not in received
@@ -392,27 +392,27 @@ def test_what_a_stranger_says_about_himself_is_dropped(gateway: Gateway) -> None
     assert "evil" not in json.dumps(gateway.get("/api/echo/x", *FORGED, "Connection: X-Hop").json()["fields"])
 
 
-def test_who_may_report_a_user(backend: Backend) -> None:
+def test_which_peers_may_report_a_user(backend: Backend) -> None:
     """Trusted proxies; for one field also clients, if the configuration says so, and until it does not any more."""
     sent = ("X-Forwarded-User: ann", "Remote_User: ann", "X-Consumer-ID: 7", "Proxy: http://x", "X-End: 2")
     reported = {"x-forwarded-user": ["ann"], "remote_user": ["ann"]}
     allowed = {"x-consumer-id": ["7"], "x-end": ["2"]}
     names = {*reported, *allowed, "proxy"}
 
-    def told() -> dict[str, list[str]]:
+    def received() -> dict[str, list[str]]:
         fields = seen(wire.ask("GET", "/api/echo/x", *sent))
         return {name: values for name, values in fields.items() if name in names}
 
     services = {"services": {"echo": backend}}
     with Gateway({"gateway": {"pass_headers": ["X-Consumer-ID"]}, **services}) as gateway, gateway.wire() as wire:
-        assert told() == told() == allowed
+        assert received() == received() == allowed
         for settings, expected in (
             ({}, {"x-end": ["2"]}),
             ({"trusted_proxies": ["127.0.0.1"]}, {"x-end": ["2"], **reported}),
         ):
             gateway.write({"gateway": settings, **services})
             assert ask(gateway.admin_port, "POST", "/admin/reload", "Host: localhost").status == 200
-            assert told() == told() == expected
+            assert received() == received() == expected
 
 
 def test_hop_by_hop_fields_end_here(gateway: Gateway, backend: Backend) -> None:
@@ -455,7 +455,7 @@ def test_hop_by_hop_fields_end_here(gateway: Gateway, backend: Backend) -> None:
         assert answer.get("date")
 
 
-def test_the_response_tells_its_id_and_its_timing(gateway: Gateway) -> None:
+def test_the_response_has_its_id_and_its_timing(gateway: Gateway) -> None:
     answer = gateway.get("/api/echo/x")
     timing = answer.get("server-timing") or ""
     assert "gateway;dur=" in timing

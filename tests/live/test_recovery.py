@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from support.backend import Backend, Connection, Script
-from support.breakers import CLOSED, OPEN, openings, state, states, turns
+from support.breakers import CLOSED, OPEN, changes, openings, state, states
 from support.instance_process import InstanceProcess
 from support.world import Gateway, until
 
@@ -113,7 +113,7 @@ def running(*ports: int, workers: int = 2, **passive: Any) -> Iterator[Gateway]:
 
 def opened(gateway: Gateway) -> int:
     """How often breakers opened, in all workers."""
-    return turns(gateway).count("breaker open")
+    return changes(gateway).count("breaker open")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_an_ejection_that_no_check_saw_a_reason_for_ends_with_the_next_check() -
     with InstanceProcess("a") as a, Backend(part) as b, running(a.port, b.port) as gateway, gateway.wire() as wire:
         until(lambda: wire.ask("GET", "/api/s/small/x").status and opened(gateway), "one worker has ejected it")
         until(lambda: wire.ask("GET", "/api/s/small/x").status == 200 and part.requests > 10, "it gets requests again")
-        assert turns(gateway) == ["breaker open", "breaker half-open", "breaker closed"]
+        assert changes(gateway) == ["breaker open", "breaker half-open", "breaker closed"]
         assert states(gateway) == [{"active": 2}, {"active": 2}]
 
 
@@ -165,7 +165,7 @@ def test_checks_that_see_nothing_of_what_is_wrong_cost_one_request() -> None:
         checks = part.checks
         until(lambda: ask() == 200 and part.checks > checks + 5)
         assert part.requests == 4
-        assert turns(gateway) == ["breaker open", "breaker half-open", "breaker open"]
+        assert changes(gateway) == ["breaker open", "breaker half-open", "breaker open"]
         assert (state(gateway, b), openings(gateway, b)) == (OPEN, 2)
         part.request, part.check = well, busy
         checks = part.checks

@@ -102,7 +102,7 @@ def test_it_drains_with_the_gateway(leaf: Leaf) -> None:
             Wire(own.redirecting_port)
 
 
-def test_a_port_that_is_taken_is_told_in_one_line(leaf: Leaf) -> None:
+def test_a_port_that_is_taken_is_reported_in_one_line(leaf: Leaf) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         own = Gateway({"gateway": {"tls": {**leaf.written, "redirect_from": port}}}, wait=False)

@@ -114,7 +114,7 @@ class _Question:
     def faulted(self) -> None: ...
 
 
-def test_a_replica_takes_nobody_out_and_counts_as_away() -> None:
+def test_a_replica_removes_no_instance_and_counts_as_unavailable() -> None:
     with master_and_replica() as (old, new), SlowWay(old.port) as way:
         url = f"redis://127.0.0.1:{way.port}"
         with Gateway(config(url)) as gateway, UvicornService() as service:

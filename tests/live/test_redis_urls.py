@@ -109,7 +109,7 @@ def test_a_failover_of_sentinels_is_followed() -> None:
         round_trip(url)
 
 
-def test_a_master_that_was_replaced_is_left_before_it_hears_of_it() -> None:
+def test_a_master_that_was_replaced_is_left_before_it_learns_of_it() -> None:
     """Sentinels tell a deposed master about ten seconds later: until then it takes writes, which are lost."""
     with watched_pair("pw") as (_, replica, sentinel):
         url = f"redis+sentinel://:pw@127.0.0.1:{sentinel.port}/main"
@@ -165,8 +165,8 @@ def test_keys_of_a_slot_that_moves() -> None:
         client: Any = connect(url, timeout=5, connections=4, decode=True)
         sync = connect_sync(url, timeout=5, decode=True)
         try:
-            for place in range(8):
-                await asyncio.gather(*(client.set(f"key:{place}", "x") for _ in range(4)))
+            for index in range(8):
+                await asyncio.gather(*(client.set(f"key:{index}", "x") for _ in range(4)))
             with migrating(nodes, key_slot(name.encode())):
                 for _ in range(5):
                     assert await client.set(name, "1")

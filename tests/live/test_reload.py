@@ -34,7 +34,7 @@ def errors(gateway: Gateway) -> list[str]:
     return [str(event) for event in gateway.events() if event["level"] == "ERROR"]
 
 
-def test_who_asks_is_answered_once_every_worker_serves_by_it(backend: Backend) -> None:
+def test_a_reload_is_answered_once_every_worker_has_applied_it(backend: Backend) -> None:
     with Gateway(config(echo=backend)) as gateway:
         gateway.wait_for_control()
         for generation in range(2, 8):
@@ -47,7 +47,7 @@ def test_who_asks_is_answered_once_every_worker_serves_by_it(backend: Backend) -
         assert b"gateway_config_generation 7.0" in gateway.get("/metrics").body
 
 
-def test_who_asks_for_a_wrong_one_is_told_why_and_nothing_changes(backend: Backend) -> None:
+def test_a_reload_of_an_invalid_file_reports_why_and_changes_nothing(backend: Backend) -> None:
     with Gateway(config(echo=backend)) as gateway:
         gateway.wait_for_control()
         gateway.file.write_text("services: {echo: {uri: http://127.0.0.1:1}}\n")
@@ -104,7 +104,7 @@ def test_a_renewed_certificate_is_enough_too(tmp_path: Path) -> None:
         gateway.clean = False  # a pair that does not fit yet may be looked at between the two
 
 
-def test_what_is_asked_for_while_control_is_away_is_done_when_it_is_back(backend: Backend) -> None:
+def test_a_reload_requested_while_control_is_down_is_done_when_it_is_back(backend: Backend) -> None:
     with Gateway(config(echo=backend)) as gateway:
         gateway.wait_for_control()
         gateway.write(config(echo=backend, new=backend))
@@ -123,7 +123,7 @@ class ServiceManager:
         self.socket.bind(str(path))
         self.socket.setblocking(False)
 
-    def was_told(self, line: str) -> bool:
+    def received(self, line: str) -> bool:
         with suppress(BlockingIOError):
             while True:
                 self.lines += self.socket.recv(4096).decode().splitlines()
@@ -131,21 +131,21 @@ class ServiceManager:
 
 
 @pytest.mark.parametrize("by_signal", [True, False])
-def test_systemd_is_told(backend: Backend, tmp_path: Path, by_signal: bool) -> None:
+def test_systemd_is_notified(backend: Backend, tmp_path: Path, by_signal: bool) -> None:
     manager = ServiceManager(tmp_path / "notify")
     env = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "500000"}
     with manager.socket, Gateway(config(echo=backend), env=env) as gateway:
-        until(lambda: manager.was_told("READY=1"), "ready")
+        until(lambda: manager.received("READY=1"), "ready")
         gateway.wait_for_control()
         if by_signal:
             gateway.signal(signal.SIGHUP)
         else:
             assert reload(gateway).status == 200
-        until(lambda: manager.was_told("RELOADING=1"), "reloading")
-        until(lambda: manager.was_told("READY=1") and manager.lines.count("READY=1") > 1, "ready again")
-        until(lambda: manager.was_told("WATCHDOG=1"), "signs of life")
+        until(lambda: manager.received("RELOADING=1"), "reloading")
+        until(lambda: manager.received("READY=1") and manager.lines.count("READY=1") > 1, "ready again")
+        until(lambda: manager.received("WATCHDOG=1"), "signs of life")
         gateway.stop()
-        assert manager.was_told("STOPPING=1")
+        assert manager.received("STOPPING=1")
 
 
 def test_an_instance_that_is_checked_no_more_is_down_no_more(backend: Backend) -> None:

@@ -88,11 +88,11 @@ def test_nothing_is_lost_under_load(backend: Backend, workers: int) -> None:
             running.send(request("GET", "/api/echo/halves"))
             assert running.file.readline() == b"HTTP/1.1 200 OK\r\n"
             ws.say(TEXT, b"hello")
-            assert ws.hear() == Frame(TEXT, b"hello")
+            assert ws.next_frame() == Frame(TEXT, b"hello")
             try:
                 gateway.wait_for_control()
                 gateway.signal(signal.SIGUSR1)
-                frame = ws.hear()
+                frame = ws.next_frame()
                 assert frame is not None
                 assert (frame.opcode, frame.payload) == (CLOSE, RESTART)
                 ws.say(CLOSE, frame.payload)

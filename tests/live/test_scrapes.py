@@ -77,7 +77,7 @@ def test_those_that_wait_are_answered_as_soon_as_that_is_possible(backend: Backe
         assert [wire.receive().status for wire in wires] == [200] * 2 * RUNNING
 
 
-def test_callers_of_one_own_endpoint_do_not_use_up_the_room_of_another(backend: Backend) -> None:
+def test_callers_of_one_own_endpoint_do_not_use_up_the_limit_of_another(backend: Backend) -> None:
     with Gateway({"gateway": CONFIG, "services": {"echo": backend}}) as gateway, ExitStack() as stack:
         gateway.wait_for_control()
         with held(gateway.control()):

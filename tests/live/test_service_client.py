@@ -57,7 +57,7 @@ def refused(answer: Message, status: int, reason: str) -> dict[str, Any]:
     return document
 
 
-def test_the_service_knows_who_asks(gateway: Gateway) -> None:
+def test_the_service_knows_the_client(gateway: Gateway) -> None:
     assert gateway.get("/api/orders/me?x=%20a", ALICE).json() == {"name": "alice", "scopes": ["orders:read"]}
     assert gateway.get("/other/me", BOB).json()["name"] == "bob"
     assert gateway.get("/api/orders/maybe?", ALICE).json() == {"name": "alice"}

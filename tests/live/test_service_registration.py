@@ -25,7 +25,7 @@ def registering(admin: str, **more: str) -> Mapping[str, str]:
 
 def test_from_start_to_end() -> None:
     with TinyRegistry() as registry, UvicornService(registering(registry.url)) as service:
-        until(lambda: registry.heard("POST heartbeat") >= 2, "heartbeats")
+        until(lambda: registry.received("POST heartbeat") >= 2, "heartbeats")
         (own_id, told), *others = registry.instances.items()
         assert not others
         assert str(service.running.pid) in own_id
@@ -42,7 +42,7 @@ def test_from_start_to_end() -> None:
             assert wire.receive().status == 200, "and finishes what it has begun"
         service.running.wait(TIMEOUT)
         assert registry.calls[-1] == ("DELETE", own_id)
-        assert registry.heard("DELETE") == 1
+        assert registry.received("DELETE") == 1
         assert service.said().splitlines()[-1].startswith("closed"), "its own lifespan ends, last of all"
 
 
@@ -56,7 +56,7 @@ def test_a_registry_that_comes_later() -> None:
             assert service.get("/health").status == 200
             reserved.close()
             with TinyRegistry(port) as registry:
-                until(lambda: registry.heard("POST heartbeat"), "it has registered")
+                until(lambda: registry.received("POST heartbeat"), "it has registered")
                 assert service.said().count("cannot register orders") == 1
             service.signal(signal.SIGTERM)  # the registry is gone again
             service.running.wait(TIMEOUT)
@@ -75,12 +75,12 @@ def test_a_wrong_token_and_a_server_that_cannot_wait() -> None:
 
 def test_an_application_without_lifespans() -> None:
     with TinyRegistry() as registry, UvicornService(registering(registry.url), "registered_plain") as service:
-        until(lambda: registry.heard("POST heartbeat"))
+        until(lambda: registry.received("POST heartbeat"))
         assert service.get("/").body == b"plain"
         service.signal(signal.SIGTERM)
         service.running.wait(TIMEOUT)
         assert registry.instances == {}
-        assert registry.heard("DELETE") == 1
+        assert registry.received("DELETE") == 1
 
 
 def test_every_worker_is_an_instance() -> None:

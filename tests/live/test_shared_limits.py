@@ -78,7 +78,7 @@ def _logged_at(gateway: Gateway) -> float:
     return datetime.fromisoformat(first["timestamp"]).timestamp()
 
 
-def test_who_is_refused_by_one_limit_loses_nothing_of_the_others(store: RedisProcess, backend: Backend) -> None:
+def test_a_refusal_by_one_limit_takes_no_token_of_the_others(store: RedisProcess, backend: Backend) -> None:
     slow = {"requests_per_minute": 0.1}
     limits = [{**slow, "burst": 5, "by": {"header": "A"}}, {**slow, "burst": 2, "by": {"header": "B"}}]
     with Gateway(shared(store.url, backend, {"rate_limit": limits})) as gateway:
@@ -226,8 +226,8 @@ def test_no_request_fails_whatever_becomes_of_redis(store: RedisProcess, backend
             seen = crowd.statuses.total()
             until(lambda: crowd.statuses.total() > seen + 100, "it goes on after the scripts are gone")
             assert total(gateway, "gateway_redis_up") == 1
-            told = [event["event"] for event in gateway.events() if event["event"].startswith("Redis ")]
-            assert 6 <= len(told) < 100, "once a change, not once a request"
+            reported = [event["event"] for event in gateway.events() if event["event"].startswith("Redis ")]
+            assert 6 <= len(reported) < 100, "once a change, not once a request"
         assert set(crowd.statuses) == {200}
 
 

@@ -119,8 +119,8 @@ def test_both_directions_at_once_change_no_byte(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("leaves", ["fin", "rst"])
-@pytest.mark.parametrize("place", ["head", "body", "response"])
-def test_nothing_is_left_of_clients_that_vanish(backend: Backend, place: str, leaves: str) -> None:
+@pytest.mark.parametrize("phase", ["head", "body", "response"])
+def test_nothing_is_left_of_clients_that_vanish(backend: Backend, phase: str, leaves: str) -> None:
     ended = threading.Semaphore(0)
     begun = threading.Semaphore(0)
 
@@ -147,17 +147,17 @@ def test_nothing_is_left_of_clients_that_vanish(backend: Backend, place: str, le
         sockets = len(socket_inodes(worker))
         wires = [gateway.wire() for _ in range(20)]
         for wire in wires:
-            wire.send(requests[place])
-        if place == "response":
+            wire.send(requests[phase])
+        if phase == "response":
             assert all(wire.file.read1(1000).startswith(b"HTTP/1.1 200 ") for wire in wires)
-        for _ in wires if place != "head" else ():
+        for _ in wires if phase != "head" else ():
             assert begun.acquire(timeout=20)
         for wire in wires:
             if leaves == "rst":
                 wire.reset()
             else:
                 wire.close()
-        for _ in wires if place != "head" else ():
+        for _ in wires if phase != "head" else ():
             assert ended.acquire(timeout=20), "the service's connection is closed"
         until(lambda: in_flight(gateway) == 0, "nothing is under way")
         until(lambda: len(socket_inodes(worker)) <= sockets, "every socket is closed")

@@ -36,7 +36,7 @@ def evil_at_once(connection: Connection) -> None:
             answers_own(connection, asked.target)
 
 
-def evil_when_told(connection: Connection) -> None:
+def evil_on_request(connection: Connection) -> None:
     """A second answer behind the one to `/evil`, later."""
     while asked := connection.next_request():
         answers_own(connection, asked.target)
@@ -67,7 +67,7 @@ def switches(connection: Connection) -> None:
 SCRIPTS: dict[str, Script] = {
     "good": well_behaved,
     "doubled": evil_at_once,
-    "waiting": evil_when_told,
+    "waiting": evil_on_request,
     "hasty": hasty,
     "switches": switches,
 }

@@ -146,7 +146,7 @@ def test_a_slow_reader_stalls_the_service(backend: Backend) -> None:
     backend.script = pour
     with Gateway({"services": {"pour": backend}}) as gateway, gateway.wire() as wire, watched(gateway):
         wire.send(request("GET", "/api/pour/x"))
-        held = until(lambda: _at_rest(lambda: sent), "the service stalls")
+        held = until(lambda: _is_idle(lambda: sent), "the service stalls")
         assert 0 < held < 64 << 20
         assert gateway.get("/livez").status == 200, "nobody else waits"
         assert read_head(wire.file) is not None
@@ -177,7 +177,7 @@ def test_a_slow_service_stalls_the_client(backend: Backend) -> None:
 
         pusher = threading.Thread(target=push)
         pusher.start()
-        held = until(lambda: _at_rest(lambda: sent), "the client stalls")
+        held = until(lambda: _is_idle(lambda: sent), "the client stalls")
         assert held < 64 << 20
         go_on.set()
         assert wire.receive().body == b"all of it"
@@ -185,7 +185,7 @@ def test_a_slow_service_stalls_the_client(backend: Backend) -> None:
         assert sent == size
 
 
-def _at_rest(number: Callable[[], int]) -> int:
+def _is_idle(number: Callable[[], int]) -> int:
     """A count that has moved, once it no longer does."""
     before = number()
     time.sleep(0.4)

@@ -75,7 +75,7 @@ def test_an_https_service(authority: Authority, leaf: Leaf) -> None:
         assert {each.target.split("/")[1] for each in backend.requests} == {"bytes", "echo"}
 
 
-def told(gateway: Gateway, service: str) -> list[str]:
+def reported(gateway: Gateway, service: str) -> list[str]:
     """Why the service could not be reached, as the events say it."""
     return [
         event["error"]
@@ -86,9 +86,9 @@ def told(gateway: Gateway, service: str) -> list[str]:
 
 def test_why_a_handshake_with_a_service_failed_is_an_event(authority: Authority, leaf: Leaf) -> None:
     expired = authority.server_context(authority.leaf("expired", "localhost", "127.0.0.1", days=-1))
-    asks = authority.server_context(leaf)
-    asks.load_verify_locations(authority.ca)
-    asks.verify_mode = ssl.CERT_REQUIRED
+    mutual_context = authority.server_context(leaf)
+    mutual_context.load_verify_locations(authority.ca)
+    mutual_context.verify_mode = ssl.CERT_REQUIRED
     causes = {
         "unknown": "its certificate is signed by an unknown authority",
         "misnamed": "its certificate does not fit: hostname mismatch, certificate is not valid for 'other.test'",
@@ -99,7 +99,7 @@ def test_why_a_handshake_with_a_service_failed_is_an_event(authority: Authority,
     with (
         Backend(tls=authority.server_context(leaf)) as good,
         Backend(tls=expired) as old,
-        Backend(tls=asks) as mutual,
+        Backend(tls=mutual_context) as mutual,
         Backend() as plain,
     ):
         trusted: dict[str, Any] = {"health_check": False, "retries": 0, "tls": {"ca": str(authority.ca)}}
@@ -114,8 +114,8 @@ def test_why_a_handshake_with_a_service_failed_is_an_event(authority: Authority,
             for name, cause in causes.items():
                 answer = gateway.get(f"/api/{name}/x")
                 assert answer.status == 502
-                until(lambda name=name: told(gateway, name), cause)  # type: ignore[misc]
-                assert told(gateway, name)[0].endswith(f"failed: {cause}"), name
+                until(lambda name=name: reported(gateway, name), cause)  # type: ignore[misc]
+                assert reported(gateway, name)[0].endswith(f"failed: {cause}"), name
                 assert cause not in answer.json()["detail"], "which is not the client's business"
 
 
@@ -214,7 +214,7 @@ def shown(gateway: Gateway, authority: Authority) -> int:
 @pytest.mark.parametrize(
     "data", [request("GET", "/api/echo/x"), b"PROXY UNKNOWN\r\n", b"\x00", b"\x80\x2e\x01\x00\x02"]
 )
-def test_who_speaks_no_tls_is_told_to(authority: Authority, leaf: Leaf, data: bytes) -> None:
+def test_plain_http_on_the_tls_port_gets_a_400_that_says_so(authority: Authority, leaf: Leaf, data: bytes) -> None:
     with Gateway({"gateway": {"tls": leaf.written}}) as gateway:
         with gateway.wire() as wire:
             wire.send(data)
@@ -229,7 +229,7 @@ def test_who_speaks_no_tls_is_told_to(authority: Authority, leaf: Leaf, data: by
             assert wire.ask("GET", "/livez").status == 200
 
 
-def test_handshakes_that_fail_are_counted_and_told(authority: Authority, leaf: Leaf) -> None:
+def test_failed_handshakes_are_counted_and_logged(authority: Authority, leaf: Leaf) -> None:
     with Gateway({"gateway": {"tls": leaf.written, "log": {"level": "DEBUG"}}}) as gateway:
         wait_for_control(gateway, authority)
         assert failed_handshakes(gateway, authority.client_context()) == 0
@@ -245,10 +245,10 @@ def test_handshakes_that_fail_are_counted_and_told(authority: Authority, leaf: L
         with pytest.raises((ssl.SSLError, ConnectionError)):
             secured(gateway, old)
         until(lambda: failed_handshakes(gateway, authority.client_context()) == 3, "all three are counted")
-        told = [event for event in gateway.events() if event["event"] == "a TLS handshake failed"]
-        assert len(told) == 3
-        assert {event["client"] for event in told} == {"127.0.0.1"}
-        assert all(event["reason"] for event in told)
+        reported = [event for event in gateway.events() if event["event"] == "a TLS handshake failed"]
+        assert len(reported) == 3
+        assert {event["client"] for event in reported} == {"127.0.0.1"}
+        assert all(event["reason"] for event in reported)
 
 
 def test_a_handshake_has_its_time(authority: Authority, leaf: Leaf) -> None:
@@ -354,9 +354,9 @@ def test_a_stalled_handshake_does_not_hold_up_the_end(authority: Authority, leaf
 def test_certificates_of_clients(
     authority: Authority, leaf: Leaf, backend: Backend, tmp_path: Path, version: ssl.TLSVersion, required: bool
 ) -> None:
-    clients, strangers = Authority(tmp_path / "clients", "Clients"), Authority(tmp_path / "strangers", "Strangers")
+    clients, unknown = Authority(tmp_path / "clients", "Clients"), Authority(tmp_path / "strangers", "Strangers")
     alice = clients.leaf("alice", "a.test", common_name='Al"ice', uris=["spiffe://test/alice"])
-    mallory, late = strangers.leaf("mallory", common_name="alice"), clients.leaf("late", days=-1)
+    mallory, late = unknown.leaf("mallory", common_name="alice"), clients.leaf("late", days=-1)
     tls = {**leaf.written, "client_certificates": {"ca": str(clients.ca), "required": required}}
     spoofed = ("X-Forwarded-Client-Cert: Subject=root", "Client-Cert: :eA==:", "X_SSL_Client_Verify: SUCCESS")
 
@@ -562,7 +562,7 @@ def test_another_section_takes_effect_with_sighup(authority: Authority, leaf: Le
 # ---- services
 
 
-def test_a_service_that_asks_who_is_there(authority: Authority, leaf: Leaf) -> None:
+def test_a_service_that_asks_for_a_client_certificate(authority: Authority, leaf: Leaf) -> None:
     context = authority.server_context(leaf)
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(authority.ca)

@@ -20,7 +20,7 @@ from support.client import request
 from support.frames import BINARY, CLOSE, PING, TEXT, Frame, closing, encode, fragments
 from support.metrics import metric
 from support.tokens import SECRET, bearer, token
-from support.websocket import OFFER, WebSocket, accept, echo, hear, say
+from support.websocket import OFFER, WebSocket, accept, echo, next_frame, say
 from support.world import Gateway, socket_inodes, until
 
 GONE = Frame(CLOSE, b"\x03\xe9")
@@ -39,7 +39,7 @@ class Service:
         accept(connection)
         frame: Frame | None = None
         try:
-            while (frame := hear(connection)) is not None:
+            while (frame := next_frame(connection)) is not None:
                 say(connection, frame.opcode, frame.payload)
                 if frame.opcode == CLOSE:
                     return
@@ -58,15 +58,15 @@ def foo(connection: Connection) -> None:
     connection.send(bytes(connection.received[head:]))
 
 
-def is_goodbye(frame: Frame | None, goodbye: Frame) -> bool:
-    return frame is not None and (frame.opcode, frame.payload) == goodbye[:2]
+def is_close_frame(frame: Frame | None, close_frame: Frame) -> bool:
+    return frame is not None and (frame.opcode, frame.payload) == close_frame[:2]
 
 
-def answer_goodbye(ws: WebSocket, goodbye: Frame) -> None:
+def answer_close(ws: WebSocket, close_frame: Frame) -> None:
     """The client's part when the gateway closes a WebSocket."""
-    assert ws.hear() == goodbye
-    ws.say(CLOSE, goodbye.payload)
-    assert ws.hear() is None
+    assert ws.next_frame() == close_frame
+    ws.say(CLOSE, close_frame.payload)
+    assert ws.next_frame() is None
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def gateway(service: Backend) -> Iterator[Gateway]:
 
 def echoes(ws: WebSocket, payload: bytes = b"hello") -> bool:
     ws.say(TEXT, payload)
-    return ws.hear() == Frame(TEXT, payload)
+    return ws.next_frame() == Frame(TEXT, payload)
 
 
 # ---- who may open one
@@ -112,7 +112,7 @@ def echoes(ws: WebSocket, payload: bytes = b"hello") -> bool:
         ("/nowhere", (), 404, "no_route"),
     ],
 )
-def test_a_service_hears_nothing_of_who_is_refused(
+def test_a_refused_upgrade_does_not_reach_the_service(
     gateway: Gateway, service: Backend, target: str, lines: tuple[str, ...], status: int, reason: str
 ) -> None:
     before = len(service.connections)
@@ -121,7 +121,7 @@ def test_a_service_hears_nothing_of_who_is_refused(
     assert len(service.connections) == before
 
 
-def test_one_too_many_is_refused_before_the_service_hears_of_it(gateway: Gateway, service: Backend) -> None:
+def test_one_tunnel_too_many_is_refused_before_it_reaches_the_service(gateway: Gateway, service: Backend) -> None:
     with WebSocket(gateway.port, "/api/limited/x") as ws:
         before = len(service.connections)
         assert gateway.get("/api/limited/x", *OFFER).status == 429
@@ -141,7 +141,7 @@ def test_one_too_many_is_refused_before_the_service_hears_of_it(gateway: Gateway
         ("/api/open/x", ("Origin: https://evil.test",)),
     ],
 )
-def test_who_may_pass_gets_a_tunnel(gateway: Gateway, target: str, lines: tuple[str, ...]) -> None:
+def test_an_authorized_client_gets_a_tunnel(gateway: Gateway, target: str, lines: tuple[str, ...]) -> None:
     with WebSocket(gateway.port, target, *lines) as ws:
         assert echoes(ws)
 
@@ -156,7 +156,7 @@ def test_the_log_has_one_line_when_it_is_over(gateway: Gateway) -> None:
             assert echoes(ws, b"12345")
         assert not [line for line in gateway.log() if line["path"] == path]
         ws.send(closing(1000))
-        assert ws.hear() == Frame(CLOSE, b"\x03\xe8")
+        assert ws.next_frame() == Frame(CLOSE, b"\x03\xe8")
     line = gateway.logged_path(path)
     assert (line["method"], line["status_code"], line["user"], line["reason"]) == ("GET", 101, "alice", None)
     assert (line["bytes_in"], line["bytes_out"]) == (3 * (6 + 5) + 8, 3 * (2 + 5) + 4)
@@ -226,15 +226,15 @@ def test_what_a_service_said_before_it_vanished_arrives(gateway: Gateway, servic
         accept(connection)
         say(connection, BINARY, payload)
         if hard:
-            hear(connection)
+            next_frame(connection)
             connection.reset()
 
     service.script = leaving
     try:
         with WebSocket(gateway.port, "/api/open/x") as ws:
-            assert ws.hear() == Frame(BINARY, payload)
+            assert ws.next_frame() == Frame(BINARY, payload)
             ws.send(encode(TEXT, b"bye"))
-            assert ws.hear() is None
+            assert ws.next_frame() is None
     finally:
         service.script = echo
 
@@ -249,21 +249,21 @@ def test_silence_ends_it_with_1001() -> None:
         with Gateway({"services": {"echo": plain, "raw": {**plain, "upgrades": ["foo"]}}}) as gateway:
             with WebSocket(gateway.port, "/api/echo/x") as ws:
                 assert echoes(ws)
-                answer_goodbye(ws, GONE)
+                answer_close(ws, GONE)
             line = gateway.logged_path("/api/echo/x")
             assert (line["status_code"], line["reason"]) == (101, "tunnel_idle")
             until(lambda: service.ends, "the service sees the end")
-            assert is_goodbye(service.ends[0], GONE)
+            assert is_close_frame(service.ends[0], GONE)
             with WebSocket(gateway.port, "/api/echo/mute") as ws:  # who does not answer is not waited for
-                assert ws.hear() == GONE
-                assert ws.hear() is None
+                assert ws.next_frame() == GONE
+                assert ws.next_frame() is None
             backend.script = foo
             with gateway.wire() as wire:
                 assert wire.ask("GET", "/api/raw/x", "Connection: upgrade", "Upgrade: foo").status == 101
                 assert wire.rest() == b"first", "no other protocol is spoken to"
 
 
-def test_silence_after_half_a_goodbye() -> None:
+def test_a_half_closed_tunnel_to_a_silent_service_times_out() -> None:
     """A client that has ended its direction is told nothing it could answer; the gateway ends all."""
 
     def deaf(connection: Connection) -> None:
@@ -276,8 +276,8 @@ def test_silence_after_half_a_goodbye() -> None:
         plain = {"url": backend.url, "health_check": False, "timeout": {"tunnel": "300ms"}}
         with Gateway({"services": {"echo": plain}}) as gateway, WebSocket(gateway.port, "/api/echo/x") as ws:
             ws.socket.shutdown(socket.SHUT_WR)
-            assert ws.hear() == GONE
-            assert ws.hear() is None
+            assert ws.next_frame() == GONE
+            assert ws.next_frame() is None
             stop.set()
 
 
@@ -288,17 +288,17 @@ def test_a_drain_closes_every_websocket() -> None:
         assert all(echoes(ws) for ws in sockets)
         gateway.signal(signal.SIGTERM)
         for ws in sockets:
-            answer_goodbye(ws, RESTART)
+            answer_close(ws, RESTART)
         gateway.stop()
         until(lambda: len(service.ends) == 50, "every end is seen")
-        assert all(is_goodbye(end, GONE) for end in service.ends)
+        assert all(is_close_frame(end, GONE) for end in service.ends)
         lines = [line for line in gateway.log() if line["path"] == "/api/echo/x"]
         assert [(line["status_code"], line["reason"]) for line in lines] == [(101, "going_away")] * 50
 
 
-def test_a_frame_under_way_is_completed_before_the_goodbye() -> None:
-    draining, goodbye_came = threading.Event(), threading.Event()
-    heard: list[Frame | None] = []
+def test_a_frame_under_way_is_completed_before_the_close_frame() -> None:
+    draining, close_frame_came = threading.Event(), threading.Event()
+    frames: list[Frame | None] = []
     outward, inward = encode(BINARY, content(100_000), mask=b""), encode(BINARY, content(70_000))
 
     def service(connection: Connection) -> None:
@@ -306,8 +306,8 @@ def test_a_frame_under_way_is_completed_before_the_goodbye() -> None:
         connection.send(outward[:50_000])
         assert draining.wait(20)
         connection.send(outward[50_000:] + encode(TEXT, b"too late", mask=b""))
-        heard.extend((hear(connection), hear(connection)))
-        goodbye_came.set()
+        frames.extend((next_frame(connection), next_frame(connection)))
+        close_frame_came.set()
         say(connection, CLOSE, GONE.payload)
 
     with Backend(service) as backend, Gateway({"services": {"echo": backend}}) as gateway:
@@ -319,11 +319,11 @@ def test_a_frame_under_way_is_completed_before_the_goodbye() -> None:
             assert idle.rest() == b"", "the drain has begun"
             draining.set()
             ws.send(inward[40_000:] + encode(TEXT, b"too late"))
-            assert ws.hear() == Frame(BINARY, content(100_000))
-            answer_goodbye(ws, RESTART)
-            assert goodbye_came.wait(20)
-            assert heard[0] == Frame(BINARY, content(70_000), masked=True)
-            assert is_goodbye(heard[1], GONE)
+            assert ws.next_frame() == Frame(BINARY, content(100_000))
+            answer_close(ws, RESTART)
+            assert close_frame_came.wait(20)
+            assert frames[0] == Frame(BINARY, content(70_000), masked=True)
+            assert is_close_frame(frames[1], GONE)
         gateway.stop()
 
 
@@ -333,7 +333,7 @@ def test_a_websocket_that_is_being_closed_is_left_to_it() -> None:
 
     def slow(connection: Connection) -> None:
         accept(connection)
-        frame = hear(connection)
+        frame = next_frame(connection)
         assert draining.wait(20)
         assert frame is not None
         say(connection, CLOSE, frame.payload)
@@ -345,9 +345,9 @@ def test_a_websocket_that_is_being_closed_is_left_to_it() -> None:
             gateway.signal(signal.SIGTERM)
             assert idle.rest() == b""
             draining.set()
-            assert (found := ws.hear())
+            assert (found := ws.next_frame())
             assert (found.code, found.payload[2:]) == (4000, b"mine")
-            assert ws.hear() is None
+            assert ws.next_frame() is None
         gateway.stop()
 
 
@@ -361,7 +361,7 @@ def test_a_reload_leaves_it_open_even_without_its_route() -> None:
             until(lambda: gateway.get("/api/echo/x").status == 404, "the route is gone")
             assert echoes(ws, content(100_000))
             ws.send(closing(1000))
-            assert ws.hear() == Frame(CLOSE, b"\x03\xe8")
+            assert ws.next_frame() == Frame(CLOSE, b"\x03\xe8")
 
 
 def test_a_killed_worker_takes_only_its_own() -> None:
@@ -379,7 +379,7 @@ def test_a_killed_worker_takes_only_its_own() -> None:
                 try:
                     survivors += echoes(ws)
                 except OSError:
-                    assert ws.hear() is None
+                    assert ws.next_frame() is None
             assert survivors == 40 - owned[victim]
             with WebSocket(gateway.port, "/api/echo/x") as ws:
                 assert echoes(ws)
@@ -409,7 +409,7 @@ def test_64_mib_through_a_slow_end_are_not_kept_in_memory(slow_end: str) -> None
                 say(connection, BINARY, payload)
         else:
             assert go_on.wait(30)
-            while (frame := hear(connection)) is not None and frame.payload == payload:
+            while (frame := next_frame(connection)) is not None and frame.payload == payload:
                 seen.append(len(frame.payload))
         say(connection, CLOSE, b"\x03\xe8")
 
@@ -424,20 +424,20 @@ def test_64_mib_through_a_slow_end_are_not_kept_in_memory(slow_end: str) -> None
         )
         if slow_end == "service":
             sending.start()
-        until(lambda: rests(gateway), "all buffers are full")
+        until(lambda: is_idle(gateway), "all buffers are full")
         assert gateway.memory() - before < 16 << 20
         go_on.set()
         if slow_end == "client":
             for _ in range(pieces):
-                assert ws.hear() == Frame(BINARY, payload)
+                assert ws.next_frame() == Frame(BINARY, payload)
             ws.send(closing(1000))
-        assert ws.hear() == Frame(CLOSE, b"\x03\xe8")
+        assert ws.next_frame() == Frame(CLOSE, b"\x03\xe8")
         if slow_end == "service":
             sending.join(20)
             assert seen == [size] * pieces
 
 
-def rests(gateway: Gateway) -> bool:
+def is_idle(gateway: Gateway) -> bool:
     """Whether the worker has had nothing to do for a moment."""
 
     def ticks() -> int:
@@ -467,12 +467,12 @@ def test_a_websocket_over_tls(tmp_path: Path) -> None:
         with WebSocket(gateway.port, "/api/echo/x", sock=secure()) as ws:
             for data in fragments(BINARY, [payload[:1000], payload[1000:]]):
                 ws.send(data)
-            assert (ws.hear(), ws.hear()) == (Frame(BINARY, payload[:1000]), Frame(0, payload[1000:]))
+            assert (ws.next_frame(), ws.next_frame()) == (Frame(BINARY, payload[:1000]), Frame(0, payload[1000:]))
             ws.say(PING, b"?")
-            assert ws.hear() == Frame(PING, b"?")
+            assert ws.next_frame() == Frame(PING, b"?")
         until(lambda: service.ends == [None], "the service sees that the client left")
         with WebSocket(gateway.port, "/api/echo/x", sock=secure()) as ws:
             assert echoes(ws)
             gateway.signal(signal.SIGTERM)
-            answer_goodbye(ws, RESTART)
+            answer_close(ws, RESTART)
         gateway.stop()

@@ -69,7 +69,7 @@ async def converse(url: str, seed: int) -> int:
     return count
 
 
-def test_a_hundred_at_once_hear_what_they_said(servers: EchoServers, echoing: Gateway) -> None:
+def test_a_hundred_at_once_receive_their_echoes(servers: EchoServers, echoing: Gateway) -> None:
     async def all_of_them() -> list[int]:
         names = list(servers.ports)
         urls = [f"ws://127.0.0.1:{echoing.port}/api/{names[n % len(names)]}/{n}" for n in range(CLIENTS)]

@@ -17,7 +17,7 @@ SIZES = (1, 100, 10_000, (16 << 10) - 1, 16 << 10, 60_000, (64 << 10) + 1, 200_0
 POOL = [content(size) for size in SIZES]
 
 
-def test_content_that_comes_with_its_head_comes_back(backend: Backend) -> None:
+def test_a_body_that_comes_with_its_head_comes_back(backend: Backend) -> None:
     with Gateway({"services": {"s": backend}}) as gateway, gateway.wire() as wire:
         for number, sent in enumerate(POOL * 2):
             answer = wire.ask("POST", f"/api/s/echo?{number}", body=sent)
@@ -27,7 +27,7 @@ def test_content_that_comes_with_its_head_comes_back(backend: Backend) -> None:
         assert len(backend.connections) == 1
 
 
-def test_content_that_comes_after_its_head_comes_back(backend: Backend) -> None:
+def test_a_body_that_comes_after_its_head_comes_back(backend: Backend) -> None:
     with Gateway({"services": {"s": backend}}) as gateway, gateway.wire() as wire:
         for number, sent in enumerate(POOL):
             whole = request("POST", f"/api/s/echo?{number}", body=sent)
@@ -44,7 +44,7 @@ def _has_more(backend: Backend, before: int) -> bool:
     return bool(backend.connections) and len(backend.connections[0].received) > before
 
 
-def test_requests_with_content_that_wait_in_a_row(backend: Backend) -> None:
+def test_requests_with_bodies_that_wait_in_a_row(backend: Backend) -> None:
     with Gateway({"services": {"s": backend}}) as gateway, gateway.wire() as wire:
         wire.send(b"".join(request("POST", "/api/s/echo", body=sent) for sent in POOL[:6]))
         for sent in POOL[:6]:
@@ -102,7 +102,7 @@ def test_a_last_chunk_that_is_none_is_not_taken_for_one(backend: Backend) -> Non
             assert wire.ask("GET", "/api/s/x").body == b"0\r\n\r\nABCDE"
 
 
-def test_a_service_that_fails_is_not_asked_again_for_a_post_but_for_a_put(backend: Backend) -> None:
+def test_a_put_is_retried_after_a_failure_and_a_post_is_not(backend: Backend) -> None:
     """Content that came with its head is at hand for another try."""
 
     def fail_first(connection: Connection) -> None:
@@ -123,7 +123,7 @@ def test_a_service_that_fails_is_not_asked_again_for_a_post_but_for_a_put(backen
         assert sizes == [5, 5, 65536, 65536, 4, 8, 65537]
 
 
-def test_content_is_there_still_when_a_limit_in_redis_has_answered(backend: Backend) -> None:
+def test_the_body_is_still_there_when_a_limit_in_redis_has_answered(backend: Backend) -> None:
     limit = {"requests_per_minute": 6000, "burst": 100}
     with RedisProcess() as store:
         settings = {"redis_url": store.url}

@@ -104,7 +104,7 @@ GOOD = token()
         ([f"Authorization: Bearer {token({'scope': ['a', ['b']]})}"], "credentials_invalid"),
     ],
 )
-def test_who_gets_in(lines: list[str], expected: str | None) -> None:
+def test_tokens_that_are_accepted(lines: list[str], expected: str | None) -> None:
     policy = build()
     for _ in range(2):  # the second time from the cache, if it got there
         found = reason(policy, *lines)
@@ -289,7 +289,7 @@ def test_algorithms(algorithms: list[str], algorithm: str, expected: str | None)
         ),
     ],
 )
-def test_what_services_are_told(
+def test_fields_that_services_receive(
     claims: dict[str, Any], consumer: str, scopes: tuple[str, ...], lines: list[bytes]
 ) -> None:
     policy = build()
@@ -378,7 +378,7 @@ def test_a_token_that_ends_is_believed_no_longer_than_that(monkeypatch: pytest.M
         assert clock.verified == expected
 
 
-def test_who_sends_a_token_without_an_end_where_that_is_asked_for_is_told_why() -> None:
+def test_a_token_without_an_expiry_is_refused_with_the_reason_where_one_is_required() -> None:
     answer = build(require_expiry=True)(exchange(f"Authorization: Bearer {GOOD}"))
     assert isinstance(answer, Refusal)
     assert answer.detail == "the token is not valid: it has no exp claim, so it would never end"
@@ -460,7 +460,7 @@ def remembered(policy: Policy) -> Any:
 def test_tokens_that_come_once_do_not_fill_the_memory() -> None:
     policy = build()
     verified = remembered(policy)
-    verified.room = 20_000
+    verified.max_bytes = 20_000
     for number in range(100):
         line = f"Authorization: Bearer {token({'sub': f'user-{number}', 'scope': 'read ' * 50})}"
         assert policy(exchange(line)) is None

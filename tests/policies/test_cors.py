@@ -30,7 +30,7 @@ def ask(settings: dict[str, Any], *lines: str, method: str = "GET") -> tuple[Ans
 
 
 @pytest.mark.parametrize(
-    ("settings", "lines", "told"),
+    ("settings", "lines", "lines_sent"),
     [
         ({}, [], ["Access-Control-Allow-Origin: *"]),
         ({}, [f"Origin: {APP}"], ["Access-Control-Allow-Origin: *", SHOWN]),
@@ -68,8 +68,8 @@ def ask(settings: dict[str, Any], *lines: str, method: str = "GET") -> tuple[Ans
         ({"allow_origins": [APP], "allow_credentials": True}, ["Origin: https://evil.example"], ["Vary: Origin"]),
     ],
 )
-def test_what_a_response_says(settings: dict[str, Any], lines: list[str], told: list[str]) -> None:
-    assert ask(settings, *lines) == (None, told)
+def test_what_a_response_says(settings: dict[str, Any], lines: list[str], lines_sent: list[str]) -> None:
+    assert ask(settings, *lines) == (None, lines_sent)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_what_a_response_says(settings: dict[str, Any], lines: list[str], told: 
     ],
 )
 def test_origins(pattern: str, origin: str, allowed: bool) -> None:
-    _, told = ask({"allow_origins": ["https://other.example", pattern]}, f"Origin: {origin}")
-    assert (f"Access-Control-Allow-Origin: {origin}" in told) == allowed
-    assert "Access-Control-Allow-Origin: *" not in told
+    _, lines_sent = ask({"allow_origins": ["https://other.example", pattern]}, f"Origin: {origin}")
+    assert (f"Access-Control-Allow-Origin: {origin}" in lines_sent) == allowed
+    assert "Access-Control-Allow-Origin: *" not in lines_sent
 
 
 ASKED = "Access-Control-Request-Method: PUT"
@@ -107,7 +107,7 @@ HEADERS = "Access-Control-Request-Headers: authorization,x-a"
 
 
 @pytest.mark.parametrize(
-    ("settings", "lines", "told"),
+    ("settings", "lines", "lines_sent"),
     [
         ({}, [ASKED], {"Allow-Methods": "PUT", "Max-Age": "600"}),
         ({}, [ASKED, HEADERS], {"Allow-Methods": "PUT", "Allow-Headers": "authorization,x-a", "Max-Age": "600"}),
@@ -125,13 +125,13 @@ HEADERS = "Access-Control-Request-Headers: authorization,x-a"
         ({}, [ASKED, "Access-Control-Request-Headers: a b"], {"Allow-Methods": "PUT", "Max-Age": "600"}),
     ],
 )
-def test_preflight(settings: dict[str, Any], lines: list[str], told: dict[str, str]) -> None:
+def test_preflight(settings: dict[str, Any], lines: list[str], lines_sent: dict[str, str]) -> None:
     answer, response = ask(settings, f"Origin: {APP}", *lines, method="OPTIONS")
     assert answer is not None
     assert (answer.status, answer.body) == (204, b"")
     got = dict(line.split(": ", 1) for line in response)
     assert "Access-Control-Request-Method" in got.pop("Vary")
-    assert got == {f"Access-Control-{key}": value for key, value in {"Allow-Origin": "*", **told}.items()}
+    assert got == {f"Access-Control-{key}": value for key, value in {"Allow-Origin": "*", **lines_sent}.items()}
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ def test_only_a_preflight_is_answered_here(method: str, lines: list[str], is_pre
 
 
 def test_a_preflight_of_a_strange_origin_is_refused() -> None:
-    answer, told = ask({"allow_origins": [APP]}, "Origin: https://evil.example", ASKED, method="OPTIONS")
+    answer, lines_sent = ask({"allow_origins": [APP]}, "Origin: https://evil.example", ASKED, method="OPTIONS")
     assert isinstance(answer, Refusal)
     assert (answer.status, answer.reason) == (403, "origin_refused")
-    assert told == ["Vary: Origin"]
+    assert lines_sent == ["Vary: Origin"]
 
 
 UPGRADE = ["Connection: keep-alive, Upgrade", "Upgrade: WebSocket"]
@@ -182,10 +182,10 @@ UPGRADE = ["Connection: keep-alive, Upgrade", "Upgrade: WebSocket"]
 )
 def test_a_page_of_another_origin_opens_no_websocket(origins: list[str], lines: list[str], refused: bool) -> None:
     """For other requests the browser keeps the answer from the page; through a WebSocket it would read on."""
-    answer, told = ask({"allow_origins": origins}, *lines)
+    answer, lines_sent = ask({"allow_origins": origins}, *lines)
     assert isinstance(answer, Refusal) == refused
     if answer is not None:
-        assert (answer.status, answer.reason, told) == (403, "origin_refused", ["Vary: Origin"])
+        assert (answer.status, answer.reason, lines_sent) == (403, "origin_refused", ["Vary: Origin"])
 
 
 PLAIN, SECURE, TRUSTED, FORWARDED = "plain", "secure", "trusted", "forwarded"
@@ -195,7 +195,7 @@ PEERS = {
     TRUSTED: Peer(Client("10.0.0.1", 8080, False), [ip_network("10.0.0.0/8")]),
     FORWARDED: Peer(Client("10.0.0.1", 8080, False), [ip_network("10.0.0.0/8")], by_forwarded=True),
 }
-TOLD = ["X-Forwarded-Host: gw.example", "X-Forwarded-Proto: https"]
+REPORTED = ["X-Forwarded-Host: gw.example", "X-Forwarded-Proto: https"]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ TOLD = ["X-Forwarded-Host: gw.example", "X-Forwarded-Proto: https"]
         (PLAIN, "gw.example:443", [], "https://gw.example", False),
         (PLAIN, "gw.example", [], "http://gw.example:443", False),
         (PLAIN, "gw.example:8080", [], "http://gw.example", False),
-        (PLAIN, "gw.example", TOLD, "https://gw.example", False),
+        (PLAIN, "gw.example", REPORTED, "https://gw.example", False),
         (PLAIN, "gw.example", [], "http://gw.example/", False),
         (PLAIN, "gw.example", [], "http://x@gw.example", False),
         (PLAIN, "gw.example", [], "ws://gw.example", False),
@@ -223,10 +223,10 @@ TOLD = ["X-Forwarded-Host: gw.example", "X-Forwarded-Proto: https"]
         (SECURE, "gw.example", [], "https://gw.example", True),
         (SECURE, "gw.example:443", [], "https://gw.example", True),
         (SECURE, "gw.example", [], "http://gw.example", False),
-        (TRUSTED, "internal:8000", TOLD, "https://gw.example", True),
-        (TRUSTED, "gw.example:443", TOLD, "https://gw.example", True),
-        (TRUSTED, "internal:8000", TOLD, "http://gw.example", False),
-        (TRUSTED, "internal:8000", TOLD, "http://internal:8000", False),
+        (TRUSTED, "internal:8000", REPORTED, "https://gw.example", True),
+        (TRUSTED, "gw.example:443", REPORTED, "https://gw.example", True),
+        (TRUSTED, "internal:8000", REPORTED, "http://gw.example", False),
+        (TRUSTED, "internal:8000", REPORTED, "http://internal:8000", False),
         (
             TRUSTED,
             "internal",
@@ -235,10 +235,10 @@ TOLD = ["X-Forwarded-Host: gw.example", "X-Forwarded-Proto: https"]
             True,
         ),
         (TRUSTED, "internal", ["X-Forwarded-Host: gw.example:8443"], "https://gw.example:8443", True),
-        (TRUSTED, "internal", [*TOLD, "X-Forwarded-Port: 8443"], "https://gw.example:8443", True),
-        (TRUSTED, "internal", [*TOLD, "X-Forwarded-Port: 8443"], "https://gw.example", True),
+        (TRUSTED, "internal", [*REPORTED, "X-Forwarded-Port: 8443"], "https://gw.example:8443", True),
+        (TRUSTED, "internal", [*REPORTED, "X-Forwarded-Port: 8443"], "https://gw.example", True),
         (TRUSTED, "gw.example", ["X-Forwarded-Port: 8000, 80"], "http://gw.example:8000", True),
-        (TRUSTED, "internal", [*TOLD, "X-Forwarded-Port: 8443"], "http://gw.example:8443", False),
+        (TRUSTED, "internal", [*REPORTED, "X-Forwarded-Port: 8443"], "http://gw.example:8443", False),
         (TRUSTED, "gw.example:80", ["X-Forwarded-Port: 8443"], "http://gw.example:8443", False),
         (PLAIN, "gw.example", ["X-Forwarded-Port: 8443"], "http://gw.example:8443", False),
         (TRUSTED, "internal", ["X-Forwarded-Host: gw.example"], "http://gw.example", True),
@@ -248,7 +248,7 @@ TOLD = ["X-Forwarded-Host: gw.example", "X-Forwarded-Proto: https"]
         (TRUSTED, "gw.example", [], "http://gw.example", True),
         (TRUSTED, "gw.example", [], "https://gw.example", False),
         (FORWARDED, "internal", ["Forwarded: for=192.0.2.1;proto=https;host=gw.example"], "https://gw.example", True),
-        (FORWARDED, "internal", TOLD, "https://gw.example", False),
+        (FORWARDED, "internal", REPORTED, "https://gw.example", False),
     ],
 )
 def test_which_origin_is_the_gateways_own(peer: str, host: str, lines: list[str], origin: str, is_own: bool) -> None:

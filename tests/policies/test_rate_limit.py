@@ -25,20 +25,20 @@ def limit(state: State | None = None, scope: str = "gateway", **settings: Any) -
     return policy
 
 
-def told(policy: Policy, asked: Exchange) -> list[str]:
+def sent_lines(policy: Policy, asked: Exchange) -> list[str]:
     """What a response to `asked` says: the exchange's field lines and, after a refusal, the refusal's."""
     answer = policy(asked)
     assert answer is None or isinstance(answer, Refusal)
     return [line.decode() for line in (*asked.response_lines, *(answer.lines if answer else ()))]
 
 
-def test_what_clients_are_told() -> None:
+def test_fields_that_clients_receive() -> None:
     policy = limit(requests_per_minute=60, burst=2)
     policy_line = 'RateLimit-Policy: "client_ip";q=60;w=60'
-    assert told(policy, exchange()) == [policy_line, 'RateLimit: "client_ip";r=1;t=1']
-    assert told(policy, exchange()) == [policy_line, 'RateLimit: "client_ip";r=0;t=2']
-    assert told(policy, exchange()) == [policy_line, 'RateLimit: "client_ip";r=0;t=1', "Retry-After: 1"]
-    assert told(policy, exchange(started=1001.0)) == [policy_line, 'RateLimit: "client_ip";r=0;t=2']
+    assert sent_lines(policy, exchange()) == [policy_line, 'RateLimit: "client_ip";r=1;t=1']
+    assert sent_lines(policy, exchange()) == [policy_line, 'RateLimit: "client_ip";r=0;t=2']
+    assert sent_lines(policy, exchange()) == [policy_line, 'RateLimit: "client_ip";r=0;t=1', "Retry-After: 1"]
+    assert sent_lines(policy, exchange(started=1001.0)) == [policy_line, 'RateLimit: "client_ip";r=0;t=2']
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -71,15 +71,15 @@ def test_the_refusal() -> None:
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(60, 20), (600, 20), (7, 3), (1e6, 5), (0.5, 2), (90, 1), (1000, 100)])
-def test_who_waits_as_long_as_told_gets_in_again(rate: float, burst: int) -> None:
+def test_a_client_that_waits_for_retry_after_is_admitted_again(rate: float, burst: int) -> None:
     policy = limit(requests_per_minute=rate, burst=burst)
     remaining = []
     for _ in range(burst):
-        lines = told(policy, exchange())
+        lines = sent_lines(policy, exchange())
         remaining.append(int(lines[1].partition("r=")[2].partition(";")[0]))
         assert len(lines) == 2
     assert remaining == list(range(burst))[::-1]
-    lines = told(policy, exchange())
+    lines = sent_lines(policy, exchange())
     wait = int(lines[2].removeprefix("Retry-After: "))
     assert wait >= 1
     assert policy(exchange(started=1000.0 + wait)) is None
@@ -100,7 +100,7 @@ def test_who_waits_as_long_as_told_gets_in_again(rate: float, burst: int) -> Non
         ({"header": "X-User"}, {"lines": ["X-User: " + "a" * 256]}, {"lines": ["X-User: " + "a" * 300]}, True),
     ],
 )
-def test_who_shares_a_bucket(by: Any, one: dict[str, Any], other: dict[str, Any], shared: bool) -> None:
+def test_which_requests_share_a_bucket(by: Any, one: dict[str, Any], other: dict[str, Any], shared: bool) -> None:
     policy = limit(requests_per_minute=1, burst=1, by=by)
     assert policy(exchange(*one.pop("lines", ()), **one)) is None
     assert (policy(exchange(*other.pop("lines", ()), **other)) is not None) == shared
@@ -147,7 +147,9 @@ def test_consumers_have_rates_of_their_own() -> None:
         ([], False, False),
     ],
 )
-def test_each_limit_has_its_place(settings: RateLimitSettings, before: bool, after: bool) -> None:
+def test_limits_by_consumer_come_after_auth_and_others_before(
+    settings: RateLimitSettings, before: bool, after: bool
+) -> None:
     context = Context("gateway", State())
     built = (build_before_auth(settings, context) is not None, build_after_auth(settings, context) is not None)
     assert built == (before, after)
@@ -163,7 +165,7 @@ def test_every_limit_of_a_list_holds() -> None:
     verdicts = [policy(exchange(f"U: {user}")) is None for user in ("a", "a", "a", "b", "b")]
     assert verdicts[:3] == [True, True, False]
     assert verdicts[4] is False
-    lines = told(policy, exchange("U: c", client_ip="192.0.2.99"))
+    lines = sent_lines(policy, exchange("U: c", client_ip="192.0.2.99"))
     assert [line.partition(";")[0] for line in lines] == [
         'RateLimit-Policy: "client_ip"',
         'RateLimit: "client_ip"',
@@ -172,7 +174,7 @@ def test_every_limit_of_a_list_holds() -> None:
     ]
 
 
-def test_who_is_refused_by_one_limit_loses_nothing_of_the_others() -> None:
+def test_a_refusal_by_one_limit_takes_no_token_of_the_others() -> None:
     limits = [
         RateLimit(requests_per_minute=60, burst=2, by={"header": "A"}),
         RateLimit(requests_per_minute=60, burst=1, by={"header": "B"}),
@@ -198,9 +200,9 @@ def test_which_numbers_hold(settings: dict[str, Any], keys: list[str]) -> None:
     assert list(RateLimit(**settings).numbers) == keys
 
 
-def test_what_clients_are_told_of_quotas() -> None:
+def test_fields_that_clients_receive_for_quotas() -> None:
     policy = limit(requests_per_hour=2, requests_per_month=100)
-    lines = told(policy, exchange())
+    lines = sent_lines(policy, exchange())
     assert [line.partition(";t=")[0] for line in lines] == [
         'RateLimit-Policy: "client_ip-hour";q=2;w=3600',
         'RateLimit: "client_ip-hour";r=1',
@@ -254,7 +256,7 @@ def test_a_limit_of_an_old_snapshot_leaves_nothing_behind() -> None:
     """What a snapshot is made of is not collected: only what is no circle goes with it."""
     state = State()
     policy: Any = limit(state)
-    told(policy, exchange())
+    sent_lines(policy, exchange())
     measure = weakref.ref(policy.__self__.measures[0])
     gc.disable()
     try:

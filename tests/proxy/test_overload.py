@@ -48,7 +48,7 @@ class World:
     def _admit_waiting(self) -> None:
         self.admit_waiting += 1
 
-    def turns(self, count: int, late: float = 0.0) -> None:
+    def iterate(self, count: int, late: float = 0.0) -> None:
         for _ in range(count):
             self.loop.turn(late)
 
@@ -65,42 +65,42 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def test_a_loop_in_time_refuses_nobody(world: World) -> None:
-    world.turns(100, late=0.005)
+    world.iterate(100, late=0.005)
     assert world.refused() == 0.0
     assert world.admit_waiting == 0
 
 
-def test_who_waits_outside_is_let_in_where_turns_are_long(world: World) -> None:
-    world.turns(3, late=0.05)
+def test_waiting_connections_are_accepted_where_loop_iterations_are_long(world: World) -> None:
+    world.iterate(3, late=0.05)
     assert world.admit_waiting == 3
 
 
 def test_one_stall_is_no_overload(world: World) -> None:
-    world.turns(10)
-    world.turns(1, late=5.0)
+    world.iterate(10)
+    world.iterate(1, late=5.0)
     assert world.refused() == 0.0
-    world.turns(5)
+    world.iterate(5)
     assert world.refused() == 0.0
 
 
 def test_the_later_the_loop_the_more_is_refused(world: World) -> None:
-    world.turns(20, late=0.15)
+    world.iterate(20, late=0.15)
     assert 0.4 < world.refused() < 0.6
-    world.turns(20, late=0.5)
+    world.iterate(20, late=0.5)
     assert 0.9 < world.refused() < 1.0
-    world.turns(20, late=0.12)
+    world.iterate(20, late=0.12)
     assert 0.1 < world.refused() < 0.3
 
 
 def test_a_few_are_taken_on_however_late_it_is(world: World) -> None:
-    world.turns(50, late=2.0)
+    world.iterate(50, late=2.0)
     assert world.refused(_FEW) == 0.0
     assert world.refused(_FEW + 1) > 0.9
 
 
 def test_it_is_over_soon_after_the_load(world: World) -> None:
-    world.turns(50, late=0.5)
-    world.turns(10)
+    world.iterate(50, late=0.5)
+    world.iterate(10)
     assert world.refused() == 0.0
     assert world.overload.threshold > _MANY
 
@@ -108,33 +108,33 @@ def test_it_is_over_soon_after_the_load(world: World) -> None:
 def test_a_number_of_requests_is_a_bound_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, most=20)
     assert (world.refused(20), world.refused(21)) == (0.0, 1.0)
-    world.turns(50, late=0.15)
+    world.iterate(50, late=0.15)
     assert 0.4 < world.refused(20) < 0.6
     assert world.refused(21) == 1.0
 
 
 @pytest.mark.parametrize("lag", [0.0, 0.1])
-def test_an_event_tells_how_many_were_over_the_bound_but_not_of_each(
+def test_one_event_counts_all_refusals(
     lag: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = World(monkeypatch, most=20, lag=lag)
     world.refused(21)
-    world.turns(3)
+    world.iterate(3)
     world.refused(21)
-    world.turns(3)
+    world.iterate(3)
     assert [record.refused for record in caplog.records] == [1000]  # type: ignore[attr-defined]
-    world.turns(200)
+    world.iterate(200)
     assert [record.refused for record in caplog.records] == [1000, 1000]  # type: ignore[attr-defined]
 
 
 def test_without_a_lag_nobody_is_refused_for_lateness(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch, lag=0.0)
-    world.turns(50, late=3.0)
+    world.iterate(50, late=3.0)
     assert world.refused() == 0.0
     assert world.admit_waiting == 50
 
 
-def test_it_goes_on_looking_where_a_look_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_goes_on_sampling_where_a_sample_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise RuntimeError
 

@@ -12,9 +12,9 @@ import pytest
 
 from fuzz.case import Answer as Said
 from fuzz.case import Case
-from fuzz.house import House, Seen
 from fuzz.left_over import check_bounds, check_end, check_pools
 from fuzz.sent_back import check_client, responses_of
+from fuzz.simulation import Seen, Simulation
 from portico import policies
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
@@ -59,44 +59,44 @@ class Waiting:
 class Scene:
     """A house in which one policy waits."""
 
-    house: House
+    simulation: Simulation
     policy: Any
 
     def say(self, *pieces: str, client: int = 0) -> None:
         """What the client sends now, piece by piece."""
         for piece in pieces:
-            self.house.clients[client].line.say(piece.encode("latin-1"))
-            self.house.turn()
+            self.simulation.clients[client].line.say(piece.encode("latin-1"))
+            self.simulation.turn()
 
     def then(self, act: Callable[[], object]) -> None:
         """Something happens, and all that follows from it without time passing."""
         act()
-        self.house.turn()
+        self.simulation.turn()
 
     def pass_time(self, seconds: float) -> None:
-        self.house.loop.pass_time(seconds)
-        self.house.turn()
+        self.simulation.loop.pass_time(seconds)
+        self.simulation.turn()
 
     def connection(self, client: int = 0) -> ServerConnection:
-        protocol = self.house.clients[client].line.protocol
+        protocol = self.simulation.clients[client].line.protocol
         assert isinstance(protocol, ServerConnection)
         return protocol
 
     def leave(self) -> None:
-        self.then(self.house.clients[0].line.reset)
+        self.then(self.simulation.clients[0].line.reset)
 
     def statuses(self, client: int = 0) -> list[int]:
         """What the client was told."""
-        return [message.status for message in responses_of(self.house, self.house.clients[client])]
+        return [message.status for message in responses_of(self.simulation, self.simulation.clients[client])]
 
     def seen(self, client: int = 0) -> list[tuple[int, str | None, list[str | None]]]:
         """Of each of its exchanges the status, the reason, and how often and how it ended."""
-        return [_told(each) for each in self.house.seen_of(self.house.clients[client])]
+        return [_told(each) for each in self.simulation.seen_of(self.simulation.clients[client])]
 
     @property
     def asked_of_services(self) -> list[bytes]:
         """The contents of the requests that services got."""
-        return [bytes(request.body) for service in self.house.services for request in service.requests]
+        return [bytes(request.body) for service in self.simulation.services for request in service.requests]
 
 
 def _told(seen: Seen) -> tuple[int, str | None, list[str | None]]:
@@ -115,16 +115,16 @@ def scene(*chain: Any, clients: int = 1, limits: dict[str, int] | None = None, f
     `faults` are the events that tell of one.
     """
     steps = [policies.Step("cors", None, _giving(policy)) for policy in chain]
-    with House(Case([""] * clients, [OK], limits=limits or {}), steps) as house:
-        house.watch.append(check_bounds)
-        yield Scene(house, chain[0])
-        for client in house.clients:
-            check_client(house, client)
-        check_pools(house)
-        house.expire()
-        check_end(house)
-        assert not house.loop.faults, house.loop.faults
-        assert len(house.events.lines) == faults, house.events.lines
+    with Simulation(Case([""] * clients, [OK], limits=limits or {}), steps) as simulation:
+        simulation.watch.append(check_bounds)
+        yield Scene(simulation, chain[0])
+        for client in simulation.clients:
+            check_client(simulation, client)
+        check_pools(simulation)
+        simulation.expire()
+        check_end(simulation)
+        assert not simulation.loop.faults, simulation.loop.faults
+        assert len(simulation.events.lines) == faults, simulation.events.lines
 
 
 # ---- what it says
@@ -135,7 +135,7 @@ def test_it_lets_a_request_go_on() -> None:
         own.say(GET)
         assert own.statuses() == []
         own.then(lambda: own.policy.settle(None))
-        own.house.settle()
+        own.simulation.settle()
         assert own.statuses() == [200]
         assert own.seen() == [(200, None, [None])]
 
@@ -150,18 +150,18 @@ def test_it_refuses_one() -> None:
 
 
 @pytest.mark.parametrize("sent", [[POST + "abcd"], [POST, "abcd"], [POST, "ab"], [CHUNKED, "4\r\nabcd\r\n0\r\n\r\n"]])
-def test_the_service_gets_the_content_that_came_meanwhile_and_what_comes_later(sent: list[str]) -> None:
+def test_the_service_gets_the_body_that_came_meanwhile_and_what_comes_later(sent: list[str]) -> None:
     with scene(Waiting()) as own:
         own.say(*sent)
         own.then(lambda: own.policy.settle(None))
         if sent[-1] == "ab":
             own.say("cd")
-        own.house.settle()
+        own.simulation.settle()
         assert own.asked_of_services == [b"abcd"]
         assert own.statuses() == [200]
 
 
-def test_much_content_is_not_read_before_the_verdict() -> None:
+def test_a_large_body_is_not_read_before_the_verdict() -> None:
     size = 600_000
     with scene(Waiting()) as own:
         own.say(POST.replace("4", str(size)))
@@ -170,7 +170,7 @@ def test_much_content_is_not_read_before_the_verdict() -> None:
         assert own.connection().reading_paused
         assert own.connection().bytes_in < 200_000
         own.then(lambda: own.policy.settle(None))
-        own.house.settle()
+        own.simulation.settle()
         assert own.asked_of_services == [b"x" * size]
         assert own.statuses() == [200]
 
@@ -180,7 +180,7 @@ def test_pipelined_requests_wait_for_it() -> None:
         own.say(GET + NEXT, NEXT)
         assert own.statuses() == []
         own.then(lambda: own.policy.settle(NO))
-        own.house.settle()
+        own.simulation.settle()
         assert own.statuses() == [403, 200, 200]
 
 
@@ -193,7 +193,7 @@ def test_policies_behind_it_wait_for_it_each_in_its_turn() -> None:
         assert len(second.asked) == 1
         own.say("cd")
         own.then(lambda: second.settle(None))
-        own.house.settle()
+        own.simulation.settle()
         assert own.asked_of_services == [b"abcd"]
         assert own.statuses() == [200]
 
@@ -213,12 +213,12 @@ class Equal:
 
 
 @pytest.mark.parametrize("same", [False, True])
-def test_equal_policies_are_each_asked_once(same: bool) -> None:
+def test_equal_policies_are_each_called_once(same: bool) -> None:
     asked: list[Exchange] = []
     first = Equal(asked)
     with scene(first, first if same else Equal(asked), Equal(asked)) as own:
         own.say(GET)
-        own.house.settle()
+        own.simulation.settle()
         assert own.statuses() == [200]
         assert len(asked) == 3
 
@@ -233,7 +233,7 @@ def test_a_client_that_leaves_ends_it(sent: list[str]) -> None:
         own.leave()
         assert own.policy.cancelled == 1
         assert own.seen() == [(499, "client_closed", ["client_closed"])]
-        assert own.house.server.in_flight == 0
+        assert own.simulation.server.in_flight == 0
 
 
 def test_a_client_that_leaves_before_the_policy_could_begin() -> None:
@@ -246,8 +246,8 @@ def test_a_client_that_leaves_before_the_policy_could_begin() -> None:
     with scene(policy) as own:
         own.connection().data_received(GET.encode())
         own.connection().turn.process()
-        own.house.clients[0].line.cut = True
-        own.then(lambda: own.house.clients[0].line._lose(ConnectionResetError()))
+        own.simulation.clients[0].line.cut = True
+        own.then(lambda: own.simulation.clients[0].line._lose(ConnectionResetError()))
         assert own.seen() == [(499, "client_closed", ["client_closed"])]
         assert begun == []
 
@@ -257,7 +257,7 @@ def test_a_client_that_leaves_before_the_policy_could_begin() -> None:
     [("z\r\n", 400, "malformed_request"), ("200001\r\n" + "x" * 10, 413, "body_too_large")],
 )
 @pytest.mark.parametrize("late", ["settles", "fails", "refuses", "never"])
-def test_content_that_breaks_the_rules_is_the_end_of_it(broken: str, status: int, reason: str, late: str) -> None:
+def test_a_malformed_body_ends_the_pending_policy(broken: str, status: int, reason: str, late: str) -> None:
     with scene(Stubborn(), limits={"body_size": 5}, faults=late == "fails") as own:
         own.say(CHUNKED, broken)
         assert own.statuses() == [status]
@@ -268,7 +268,7 @@ def test_content_that_breaks_the_rules_is_the_end_of_it(broken: str, status: int
 
 
 @pytest.mark.parametrize("late", ["settles", "fails", "refuses", "never"])
-def test_content_that_does_not_come_is_the_end_of_it(late: str) -> None:
+def test_a_body_that_does_not_come_ends_the_pending_policy(late: str) -> None:
     with scene(Stubborn(), limits={"body_timeout": 5}, faults=late == "fails") as own:
         own.say(POST, "ab")
         own.pass_time(6)
@@ -278,21 +278,21 @@ def test_content_that_does_not_come_is_the_end_of_it(late: str) -> None:
         assert own.seen() == [(408, "request_timeout", [None])]
 
 
-def test_a_client_that_is_yet_to_be_told_to_send_its_content_is_not_late_with_it() -> None:
+def test_a_body_is_not_late_before_100_continue() -> None:
     with scene(Waiting(), limits={"body_timeout": 5}) as own:
         own.say(POST.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n"))
         own.pass_time(20)
-        assert bytes(own.house.clients[0].line.heard) == b""
+        assert bytes(own.simulation.clients[0].line.received) == b""
         own.then(lambda: own.policy.settle(None))
-        assert bytes(own.house.clients[0].line.heard) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert bytes(own.simulation.clients[0].line.received) == b"HTTP/1.1 100 Continue\r\n\r\n"
         own.pass_time(4)
         own.say("abcd")
-        own.house.settle()
+        own.simulation.settle()
         assert own.asked_of_services == [b"abcd"]
         assert own.statuses() == [200]
 
 
-def test_one_that_was_told_and_sends_nothing_is_late() -> None:
+def test_a_body_that_does_not_come_after_100_continue_is_late() -> None:
     with scene(Waiting(), limits={"body_timeout": 5}) as own:
         own.say(POST.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n"))
         own.pass_time(20)
@@ -327,7 +327,7 @@ def _come_late(own: Scene, how: str) -> None:
             own.then(own.policy.fail)
         case "never":
             own.policy.asked[-1].cancel()
-    own.house.turn()
+    own.simulation.turn()
     assert own.asked_of_services == []
 
 
@@ -335,10 +335,10 @@ def test_one_that_raises_costs_its_exchange_and_nothing_else() -> None:
     with scene(Waiting(), faults=1) as own:
         own.say(GET + NEXT)
         own.then(own.policy.fail)
-        own.house.settle()
+        own.simulation.settle()
         assert own.statuses() == [500, 200]
         assert own.seen()[0] == (500, "internal_error", [None])
-        assert "the policy broke" in own.house.events.lines[0]
+        assert "the policy broke" in own.simulation.events.lines[0]
 
 
 @pytest.mark.parametrize("kind", [Waiting, Stubborn])
@@ -367,7 +367,7 @@ def test_what_it_says_after_its_client_left_is_nothing_to_the_next_request(late:
         assert own.policy.cancelled == 1
         _come_late(own, late)
         assert own.seen() == [(499, "client_closed", ["client_closed"])]
-        assert own.house.server.in_flight == 0
+        assert own.simulation.server.in_flight == 0
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -446,10 +446,10 @@ def test_a_fault_where_an_exchange_is_observed_is_no_reason_to_answer_it_again(m
         raise RuntimeError("nobody can count this")
 
     with scene(Waiting(), faults=1) as own:
-        monkeypatch.setattr(own.house.gateway.metrics, "observe", broken)
+        monkeypatch.setattr(own.simulation.gateway.metrics, "observe", broken)
         own.say(NEXT, NEXT)
         assert own.statuses() == [200, 200]
-        assert own.house.server.in_flight == 0
+        assert own.simulation.server.in_flight == 0
 
 
 # ---- the end of the gateway
@@ -458,20 +458,20 @@ def test_a_fault_where_an_exchange_is_observed_is_no_reason_to_answer_it_again(m
 def test_it_has_its_time_while_the_gateway_drains() -> None:
     with scene(Waiting()) as own:
         own.say(GET)
-        own.house.server.draining = True
-        own.then(own.house.server.close_idle)
+        own.simulation.server.draining = True
+        own.then(own.simulation.server.close_idle)
         assert own.policy.cancelled == 0
         own.then(lambda: own.policy.settle(None))
-        own.house.settle()
-        (response,) = responses_of(own.house, own.house.clients[0])
+        own.simulation.settle()
+        (response,) = responses_of(own.simulation, own.simulation.clients[0])
         assert (response.status, response.all(b"connection")) == (200, [b"close"])
 
 
 def test_the_end_of_the_drain_ends_it() -> None:
     with scene(Waiting()) as own:
         own.say(GET)
-        own.house.server.draining = True
-        own.then(own.house.server.cut)
+        own.simulation.server.draining = True
+        own.then(own.simulation.server.cut)
         assert own.policy.cancelled == 1
         assert own.seen() == [(503, "drain_timeout", [None])]
 
@@ -479,9 +479,9 @@ def test_the_end_of_the_drain_ends_it() -> None:
 def test_the_end_of_the_loop_ends_it_and_its_exchange_is_observed() -> None:
     with scene(Waiting(), faults=1) as own:
         own.say(GET)
-        for task in asyncio.all_tasks(own.house.loop):
+        for task in asyncio.all_tasks(own.simulation.loop):
             task.cancel()
-        own.house.turn()
+        own.simulation.turn()
         assert own.policy.cancelled == 1
         assert own.seen() == [(500, "internal_error", [None])]
 
@@ -517,7 +517,7 @@ def test_a_verdict_for_a_client_that_left_counts_for_nothing(verdict: Answer | N
         own.leave()
         own.then(lambda: own.policy.pending[0].settle(verdict))
         assert own.seen() == [(499, "client_closed", ["client_closed"])]
-        assert own.house.server.in_flight == 0
+        assert own.simulation.server.in_flight == 0
 
 
 def test_what_a_pending_policy_waits_for_may_be_dropped_once_nobody_wants_it() -> None:

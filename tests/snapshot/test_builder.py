@@ -62,10 +62,10 @@ class World:
 
 def service_of(snapshot: Snapshot, path: str = "/api/a/x") -> Service:
     """The service that requests for a path go to."""
-    place = snapshot.matcher.find(cast(Any, ANYBODY.request), path.encode())
-    assert isinstance(place, RouteMatch)
-    assert isinstance(place.route, Route)
-    return place.route.handling.service
+    match = snapshot.matcher.find(cast(Any, ANYBODY.request), path.encode())
+    assert isinstance(match, RouteMatch)
+    assert isinstance(match.route, Route)
+    return match.route.handling.service
 
 
 def instances(*names: str, **weights: int) -> list[dict[str, Any]]:

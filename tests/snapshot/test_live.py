@@ -30,7 +30,7 @@ def builder() -> SnapshotBuilder:
     return SnapshotBuilder(Deadlines(loop, turn), turn, Path("/control"), {}, Metrics())
 
 
-def test_an_instance_that_fails_keeps_no_other_from_being_looked_after(
+def test_an_instance_that_fails_to_update_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     own = builder()
@@ -49,7 +49,7 @@ def test_an_instance_that_fails_keeps_no_other_from_being_looked_after(
     assert record.exc_info
 
 
-def test_a_service_that_fails_keeps_no_other_from_hearing_of_an_instance(
+def test_a_fault_in_one_service_does_not_keep_an_instance_from_the_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     own = builder()

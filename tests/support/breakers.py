@@ -22,7 +22,7 @@ def openings(gateway: Gateway, backend: Backend | Refusing) -> float | None:
     return metric(gateway, "gateway_breaker_openings_total", service="s", instance=backend.url)
 
 
-def turns(gateway: Gateway) -> list[str]:
+def changes(gateway: Gateway) -> list[str]:
     """What the events say about breakers."""
     return [event["event"] for event in gateway.events() if event["event"].startswith("breaker")]
 

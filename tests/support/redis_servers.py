@@ -45,8 +45,8 @@ class RedisServer(Process):
         self.port = 0 if unix else free_port()
         self.socket = self.directory / "redis.sock"
         self.url = f"unix://{self.socket}" if unix else f"redis://127.0.0.1:{self.port}"
-        place = {"unixsocket": self.socket} if unix else {"bind": "127.0.0.1"}
-        self.options = {"port": self.port, "save": "", "dir": self.directory, **place, **options}
+        listen = {"unixsocket": self.socket} if unix else {"bind": "127.0.0.1"}
+        self.options = {"port": self.port, "save": "", "dir": self.directory, **listen, **options}
         if "--sentinel" in arguments:  # its file has to be there: it keeps in it what it knows
             (self.directory / arguments[0]).touch()
 
@@ -55,11 +55,11 @@ class RedisServer(Process):
         return [str(self._program), *self._arguments, *options]
 
     def is_ready(self) -> bool:
-        family, place = (socket.AF_INET, ("127.0.0.1", self.port)) if self.port else (socket.AF_UNIX, str(self.socket))
+        family, where = (socket.AF_INET, ("127.0.0.1", self.port)) if self.port else (socket.AF_UNIX, str(self.socket))
         if self.options.get("bind") == "::1":
-            family, place = socket.AF_INET6, ("::1", self.port)
+            family, where = socket.AF_INET6, ("::1", self.port)
         with socket.socket(family) as trying:
-            return trying.connect_ex(place) == 0
+            return trying.connect_ex(where) == 0
 
     def ask(self, *command: str | int) -> Any:
         """One command, on a connection of its own."""
@@ -76,9 +76,9 @@ def cluster(**options: Any) -> Iterator[list[RedisServer]]:
     with contextlib.ExitStack() as stack:
         nodes = [stack.enter_context(RedisServer(cluster_enabled="yes", **options)) for _ in range(3)]
         bounds = (0, 5461, 10923, 16384)
-        for place, node in enumerate(nodes):
-            node.ask("CLUSTER", "SET-CONFIG-EPOCH", place + 1)
-            node.ask("CLUSTER", "ADDSLOTS", *range(bounds[place], bounds[place + 1]))
+        for index, node in enumerate(nodes):
+            node.ask("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
+            node.ask("CLUSTER", "ADDSLOTS", *range(bounds[index], bounds[index + 1]))
         for node in nodes[1:]:
             node.ask("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
         until(lambda: all(_is_whole(node) for node in nodes), "the cluster is whole")
@@ -86,8 +86,8 @@ def cluster(**options: Any) -> Iterator[list[RedisServer]]:
 
 
 def _is_whole(node: RedisServer) -> bool:
-    told = str(node.ask("CLUSTER", "INFO"))
-    return "cluster_state:ok" in told and "cluster_known_nodes:3" in told
+    state = str(node.ask("CLUSTER", "INFO"))
+    return "cluster_state:ok" in state and "cluster_known_nodes:3" in state
 
 
 @contextlib.contextmanager

@@ -41,6 +41,6 @@ class TinyRegistry(Backend):
             del self.instances[own_id]
         return 204, None
 
-    def heard(self, what: str) -> int:
+    def received(self, what: str) -> int:
         """How often it was asked for `PUT`, `POST heartbeat` or `DELETE`."""
         return sum(call == what for call, _ in self.calls)

@@ -58,7 +58,7 @@ class WebSocket(Wire):
     def say(self, opcode: int, payload: bytes = b"", **how: Any) -> None:
         self.send(encode(opcode, payload, **how))
 
-    def hear(self) -> Frame | None:
+    def next_frame(self) -> Frame | None:
         return read_frame(self.file)
 
 
@@ -74,7 +74,7 @@ def accept(connection: Connection) -> Message:
     return asked
 
 
-def hear(connection: Connection) -> Frame | None:
+def next_frame(connection: Connection) -> Frame | None:
     return read_frame(connection.reader)
 
 
@@ -85,7 +85,7 @@ def say(connection: Connection, opcode: int, payload: bytes = b"", **how: Any) -
 def echo(connection: Connection) -> None:
     """Every frame as it came, pongs for pings, until either side has had enough."""
     accept(connection)
-    while (frame := hear(connection)) is not None:
+    while (frame := next_frame(connection)) is not None:
         say(connection, PONG if frame.opcode == PING else frame.opcode, frame.payload, fin=frame.fin, rsv=frame.rsv)
         if frame.opcode == CLOSE:
             return

@@ -50,7 +50,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 # ---- all of them
 
 
-def test_nobody_to_choose(make: Make) -> None:
+def test_no_member_to_choose(make: Make) -> None:
     assert make([], []).choose((), ANYBODY) is None
 
 
@@ -112,7 +112,7 @@ def test_those_that_run_are_spread_by_weight(make_busy: Any) -> None:
         assert abs(member.in_flight - 100 * weight) <= (2 if make_busy is LeastConnections else 20)
 
 
-def test_the_idle_take_turns_by_weight() -> None:
+def test_idle_members_are_chosen_by_weighted_round_robin() -> None:
     each = members(2)
     balancer = LeastConnections(each, [3, 1])
     seen = [balancer.choose((), NOBODY) for _ in range(40)]
@@ -276,10 +276,10 @@ def test_keys_are_spread_by_weight() -> None:
 
 
 @pytest.mark.parametrize("gone", range(4))
-def test_who_leaves_takes_only_its_own_keys_along(gone: int) -> None:
+def test_a_member_that_leaves_moves_only_its_own_keys(gone: int) -> None:
     each, weights = members(4), [10, 20, 10, 30]
     before = ring(each, weights)
-    left = [(member, weight) for place, (member, weight) in enumerate(zip(each, weights, strict=True)) if place != gone]
+    left = [(member, weight) for index, (member, weight) in enumerate(zip(each, weights, strict=True)) if index != gone]
     after = ring([member for member, _ in left], [weight for _, weight in left])
     spread = set()
     for key in KEYS:
@@ -320,7 +320,7 @@ def test_where_little_is_going_on_no_key_moves() -> None:
         assert balancer.choose((), KEYS[0]) is home
 
 
-def test_those_without_a_key_take_turns() -> None:
+def test_requests_without_a_key_are_balanced_round_robin() -> None:
     each = members(4)
     balancer = ring(each, [10] * 4)
     assert Counter(balancer.choose((), exchange()) for _ in range(40)) == dict.fromkeys(each, 10)

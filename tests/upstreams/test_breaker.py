@@ -136,7 +136,7 @@ def test_a_trial_that_breaks_off_after_its_head_opens_it_again(breaker: Watched)
     assert 20 <= breaker.wait() <= 22
 
 
-def test_a_trial_that_told_nothing_makes_way(breaker: Watched) -> None:
+def test_a_trial_without_a_result_allows_another(breaker: Watched) -> None:
     breaker.fail(3)
     breaker.wait()
     breaker.try_out()
@@ -177,7 +177,7 @@ def test_a_rate_of_failures_opens_it_too(clock: Clock, failures: int, successes:
     assert breaker.state == state
 
 
-def test_a_rate_looks_back_no_further_than_it_should(clock: Clock) -> None:
+def test_a_rate_counts_no_results_older_than_its_window(clock: Clock) -> None:
     breaker = Watched(clock, Trip(failures=1000, error_rate=0.5, volume=20, window=10))
     breaker.fail(19)
     clock.now += 30
@@ -189,7 +189,7 @@ def test_a_rate_looks_back_no_further_than_it_should(clock: Clock) -> None:
     assert breaker.state == OPEN, "half of the last window counts"
 
 
-def test_who_is_gone_has_no_deadline(breaker: Watched) -> None:
+def test_a_removed_breaker_has_no_deadline(breaker: Watched) -> None:
     breaker.fail(3)
     assert breaker.timers.set_to
     breaker.retire()

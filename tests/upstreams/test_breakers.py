@@ -67,7 +67,7 @@ def test_one_keeps_its_breaker_for_as_long_as_it_is_to_have_one(world: World) ->
     assert not world.deadlines.set_to, "it will not come back to life"
 
 
-def test_every_turn_is_told_and_counted(world: World, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_state_change_is_logged_and_counted(world: World, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "portico")
     world.equip(TRIP)
     breaker = world.instance.breaker

@@ -121,7 +121,7 @@ def test_connections_that_come_back_to_one_that_may_have_fewer_are_let_go(kind: 
     asyncio.run(run())
 
 
-def test_a_new_connection_takes_the_place_of_all_that_are_too_many(kind: type[Instance]) -> None:
+def test_a_new_connection_replaces_all_that_are_too_many(kind: type[Instance]) -> None:
     async def run() -> None:
         async with reached(kind) as own:
             busy = await own.busy(4)

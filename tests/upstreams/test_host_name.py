@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-async def turns(name: HostName, count: int) -> list[str]:
+async def firsts_of(name: HostName, count: int) -> list[str]:
     return [(await name.known())[0] for _ in range(count)]
 
 
@@ -47,11 +47,11 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def test_addresses_take_turns_and_are_looked_up_once(clock: Clock) -> None:
+def test_addresses_are_used_round_robin_and_looked_up_once(clock: Clock) -> None:
     async def run() -> None:
         resolver = Resolver("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.1")
         name = HostName("svc", resolver)
-        firsts = await turns(name, 9)
+        firsts = await firsts_of(name, 9)
         assert sorted(firsts) == sorted(["10.0.0.1", "10.0.0.2", "10.0.0.3"] * 3)
         assert resolver.asked == ["svc"]
         assert sorted(await name.known()) == ["10.0.0.1", "10.0.0.2", "10.0.0.3"], "all of them are there to be tried"
@@ -61,7 +61,7 @@ def test_addresses_take_turns_and_are_looked_up_once(clock: Clock) -> None:
     asyncio.run(run())
 
 
-def test_who_comes_before_the_first_answer_shares_one_look_up(clock: Clock) -> None:
+def test_callers_before_the_first_answer_share_one_look_up(clock: Clock) -> None:
     async def run() -> None:
         resolver = Resolver("10.0.0.1", "10.0.0.2")
         resolver.held.clear()
@@ -87,16 +87,16 @@ def test_old_addresses_go_on_while_they_are_looked_up_again(clock: Clock) -> Non
         await name.known()
         resolver.answer = ["10.0.0.2"]
         clock.now += 4.9
-        assert await turns(name, 2) == ["10.0.0.1"] * 2
+        assert await firsts_of(name, 2) == ["10.0.0.1"] * 2
         assert len(resolver.asked) == 1
         resolver.held.clear()
         clock.now += 0.2
-        assert await turns(name, 2) == ["10.0.0.1"] * 2
+        assert await firsts_of(name, 2) == ["10.0.0.1"] * 2
         await settle()
         assert len(resolver.asked) == 2
         resolver.held.set()
         await settle()
-        assert await turns(name, 2) == ["10.0.0.2"] * 2
+        assert await firsts_of(name, 2) == ["10.0.0.2"] * 2
 
     asyncio.run(run())
 
@@ -112,21 +112,21 @@ def test_what_was_known_goes_on_while_look_ups_fail(
         resolver.answer = failure
         for _ in range(3):
             clock.now += 11
-            assert await turns(name, 2) == ["10.0.0.1"] * 2
+            assert await firsts_of(name, 2) == ["10.0.0.1"] * 2
             await settle()
         assert len(resolver.asked) == 4
         resolver.answer = ["10.0.0.2"]
         clock.now += 11
         await name.known()
         await settle()
-        assert await turns(name, 1) == ["10.0.0.2"]
+        assert await firsts_of(name, 1) == ["10.0.0.2"]
 
     with caplog.at_level(logging.INFO, "portico.dns"):
         asyncio.run(run())
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"], "one event for each change"
 
 
-def test_without_any_address_each_who_comes_asks_again(clock: Clock) -> None:
+def test_without_any_address_each_caller_looks_up_again(clock: Clock) -> None:
     async def run() -> None:
         resolver = Resolver()
         resolver.answer = OSError("no such host")
@@ -136,7 +136,7 @@ def test_without_any_address_each_who_comes_asks_again(clock: Clock) -> None:
                 await name.known()
         assert len(resolver.asked) == 2
         resolver.answer = ["10.0.0.1"]
-        assert await turns(name, 1) == ["10.0.0.1"]
+        assert await firsts_of(name, 1) == ["10.0.0.1"]
 
     asyncio.run(run())
 
@@ -146,17 +146,17 @@ def test_an_address_that_refused_comes_last_until_it_answers_or_all_do(clock: Cl
         name = HostName("svc", Resolver("10.0.0.1", "10.0.0.2"))
         await name.known()
         name.refused("10.0.0.1")
-        assert await turns(name, 4) == ["10.0.0.2"] * 4
+        assert await firsts_of(name, 4) == ["10.0.0.2"] * 4
         assert {name.next() for _ in range(4)} == {"10.0.0.2"}
         name.refused("10.0.0.2")
-        assert set(await turns(name, 4)) == {"10.0.0.1", "10.0.0.2"}
+        assert set(await firsts_of(name, 4)) == {"10.0.0.1", "10.0.0.2"}
         assert {name.next() for _ in range(4)} == {"10.0.0.1", "10.0.0.2"}
         name.answered("10.0.0.1")
-        assert await turns(name, 2) == ["10.0.0.1"] * 2
+        assert await firsts_of(name, 2) == ["10.0.0.1"] * 2
         clock.now += 11
         await name.known()
         await settle()
-        assert set(await turns(name, 4)) == {"10.0.0.1", "10.0.0.2"}, "a look-up gives all another chance"
+        assert set(await firsts_of(name, 4)) == {"10.0.0.1", "10.0.0.2"}, "a look-up gives all another chance"
 
     asyncio.run(run())
 
@@ -171,18 +171,18 @@ def test_a_screened_name_stands_for_no_address_without_a_service(
         resolver = Resolver("10.0.0.1", METADATA, "fe80::1%2", "::ffff:169.254.1.1", "64:ff9b::a9fe:a9fe")
         name = HostName("svc", resolver)
         name.screen(())
-        assert await turns(name, 2) == ["10.0.0.1"] * 2
+        assert await firsts_of(name, 2) == ["10.0.0.1"] * 2
         assert name.next() == "10.0.0.1"
         for answer in ([METADATA], [METADATA, "169.254.170.2"]):
             clock.now += 11
             resolver.answer = answer
             await name.known()
             await settle()
-            assert await turns(name, 2) == ["10.0.0.1"] * 2, "what was known goes on"
+            assert await firsts_of(name, 2) == ["10.0.0.1"] * 2, "what was known goes on"
         name.screen((ip_network("169.254.0.0/16"),))
         await name.known()
         await settle()
-        assert set(await turns(name, 2)) == {METADATA, "169.254.170.2"}, "allowed by name, and looked up at once"
+        assert set(await firsts_of(name, 2)) == {METADATA, "169.254.170.2"}, "allowed by name, and looked up at once"
 
     with caplog.at_level(logging.INFO, "portico.dns"):
         asyncio.run(run())
@@ -194,13 +194,13 @@ def test_a_name_that_is_to_be_screened_loses_what_it_stood_for_at_once(clock: Cl
     async def run() -> None:
         resolver = Resolver(METADATA)
         name = HostName("svc", resolver)
-        assert await turns(name, 1) == [METADATA], "whoever writes a name into the file may mean any address"
+        assert await firsts_of(name, 1) == [METADATA], "whoever writes a name into the file may mean any address"
         name.screen(())
         assert name.next() is None
         with pytest.raises(OSError, match="no address"):
             await name.known()
         resolver.answer = ["10.0.0.1"]
-        assert await turns(name, 1) == ["10.0.0.1"]
+        assert await firsts_of(name, 1) == ["10.0.0.1"]
         name.screen(())
         assert len(resolver.asked) == 3, "the same again changes nothing"
 
@@ -223,14 +223,14 @@ def test_registered_names_leave_the_threads_that_look_names_up_to_others(clock: 
         cut_short.cancel()
         await settle()
         written = HostName("svc", Resolver("10.0.0.2"))
-        assert await turns(written, 1) == ["10.0.0.2"]
+        assert await firsts_of(written, 1) == ["10.0.0.2"]
         slow.held.set()
-        assert await turns(registered[9], 1) == ["10.0.0.1"]
+        assert await firsts_of(registered[9], 1) == ["10.0.0.1"]
 
     asyncio.run(run())
 
 
-def test_one_who_waits_no_longer_does_not_free_the_thread(clock: Clock) -> None:
+def test_a_caller_that_gives_up_does_not_free_the_thread(clock: Clock) -> None:
     async def run() -> None:
         slow = Resolver("10.0.0.1")
         slow.held.clear()

@@ -24,13 +24,13 @@ class Guest:
         self.limit.leave()
 
 
-def full(most: int, room: int = 0) -> Limit:
-    limit = Limit(most, room)
+def full(most: int, queue_size: int = 0) -> Limit:
+    limit = Limit(most, queue_size)
     assert all(limit.enter() for _ in range(most))
     return limit
 
 
-def test_there_are_so_many_places() -> None:
+def test_the_number_of_permits_is_bounded() -> None:
     limit = full(3)
     assert not limit.enter()
     limit.leave()
@@ -38,13 +38,13 @@ def test_there_are_so_many_places() -> None:
     assert not limit.enter()
 
 
-def test_without_room_nobody_waits() -> None:
+def test_a_full_queue_refuses() -> None:
     limit = full(1)
     assert not limit.wait(Guest(limit))
 
 
-def test_who_waits_comes_in_turn() -> None:
-    limit = full(1, room=2)
+def test_waiting_callers_are_admitted_in_order() -> None:
+    limit = full(1, queue_size=2)
     first, second, third = (Guest(limit) for _ in range(3))
     assert [limit.wait(each) for each in (first, second, third)] == [True, True, False]
     limit.leave()
@@ -57,8 +57,8 @@ def test_who_waits_comes_in_turn() -> None:
     assert limit.enter()
 
 
-def test_who_gave_up_is_passed_over() -> None:
-    limit = full(1, room=2)
+def test_a_caller_that_gave_up_is_skipped() -> None:
+    limit = full(1, queue_size=2)
     first, second = Guest(limit), Guest(limit)
     limit.wait(first)
     limit.wait(second)
@@ -68,8 +68,8 @@ def test_who_gave_up_is_passed_over() -> None:
     assert (first.is_in, second.is_in, limit.running) == (False, True, 1)
 
 
-def test_a_long_queue_of_those_who_leave_at_once() -> None:
-    limit = full(1, room=20_000)
+def test_a_long_queue_of_callers_that_leave_at_once() -> None:
+    limit = full(1, queue_size=20_000)
     guests = [Guest(limit, stays=False) for _ in range(20_000)]
     assert all(map(limit.wait, guests))
     limit.leave()
@@ -77,8 +77,8 @@ def test_a_long_queue_of_those_who_leave_at_once() -> None:
     assert (limit.running, limit.waiting) == (0, {})
 
 
-def test_another_number_lets_in_as_many() -> None:
-    limit = full(1, room=3)
+def test_resizing_admits_as_many_as_it_allows() -> None:
+    limit = full(1, queue_size=3)
     guests = [Guest(limit) for _ in range(3)]
     assert all(map(limit.wait, guests))
     limit.resize(3)
@@ -91,12 +91,12 @@ def test_another_number_lets_in_as_many() -> None:
     assert guests[2].is_in
 
 
-def test_a_fault_of_one_who_waited_is_not_the_others(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_of_one_waiting_caller_does_not_affect_the_others(caplog: pytest.LogCaptureFixture) -> None:
     class Faulty(Guest):
         def admitted(self) -> None:
             raise RuntimeError
 
-    limit = full(1, room=3)
+    limit = full(1, queue_size=3)
     first, second = Faulty(limit), Guest(limit)
     limit.wait(first)
     limit.wait(second)

@@ -81,7 +81,7 @@ async def town(*listening: str, known: Sequence[str] = ALL) -> AsyncIterator[Tow
             await asyncio.sleep(0)
 
 
-def test_requests_take_the_addresses_in_turn() -> None:
+def test_requests_use_the_addresses_round_robin() -> None:
     async def run() -> None:
         async with town(*ALL) as own:
             assert await own.visit(30) == dict.fromkeys(ALL, 10)

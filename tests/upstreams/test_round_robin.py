@@ -50,17 +50,17 @@ def test_each_has_its_share_in_a_cycle_and_nobody_gets_ahead(weights: list[int])
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(1, 4))
 def test_choices_go_round(weights: list[int], rounds: int) -> None:
     members = list(range(len(weights)))
-    turns = RoundRobin(members, weights)
-    chosen = [turns.choose((), NOBODY) for _ in range(rounds * sum(weights))]
+    balancer = RoundRobin(members, weights)
+    chosen = [balancer.choose((), NOBODY) for _ in range(rounds * sum(weights))]
     assert Counter(chosen) == {member: rounds * weight for member, weight in zip(members, weights, strict=True)}
 
 
 @given(st.lists(st.integers(1, 4), max_size=4), st.sets(st.integers(0, 3)), st.integers(0, 9))
 def test_the_excluded_are_passed_over(weights: list[int], excluded: set[int], spent: int) -> None:
     members = list(range(len(weights)))
-    turns = RoundRobin(members, weights)
+    balancer = RoundRobin(members, weights)
     for _ in range(spent):
-        turns.choose((), NOBODY)
+        balancer.choose((), NOBODY)
     left: set[int | None] = {member for member in members if member not in excluded}
-    chosen: set[int | None] = {turns.choose(sorted(excluded), NOBODY) for _ in range(2 * sum(weights) + 1)}
+    chosen: set[int | None] = {balancer.choose(sorted(excluded), NOBODY) for _ in range(2 * sum(weights) + 1)}
     assert chosen == (left or {None})

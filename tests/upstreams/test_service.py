@@ -78,7 +78,7 @@ def make_service(
 # ---- choice
 
 
-def test_only_healthy_instances_have_turns() -> None:
+def test_only_healthy_instances_are_chosen() -> None:
     a, b = make_instance("a"), make_instance("b")
     service = make_service((a, 2), (b, 1))
 
@@ -218,7 +218,7 @@ def test_what_is_said_of_instances(clock: Clock) -> None:
     assert "c" not in said(), "it is warm"
 
 
-def test_who_asked_for_rest(clock: Clock) -> None:
+def test_an_instance_that_asked_for_backoff(clock: Clock) -> None:
     a, b = make_instance("a"), make_instance("b")
     service = make_service((a, 1), (b, 1))
     a.backoff_until = clock.now + 3
@@ -363,7 +363,7 @@ def test_a_doubtful_connection_is_the_last_choice(clock: Clock) -> None:
     assert taken == [sound, last, None]
 
 
-def test_a_doubtful_connection_makes_room_and_ends_with_its_instance(clock: Clock) -> None:
+def test_a_doubtful_connection_is_closed_for_a_new_one_and_with_its_instance(clock: Clock) -> None:
     instance = make_instance()
     connections = [doubtful(instance) for _ in range(3)]
     instance.rebound(4.0, 2)
@@ -406,7 +406,7 @@ def test_what_is_idle_ends_with_the_instance_or_is_forgotten_when_dead(
     assert (instance.take(only_once=False) is None) == (end is Instance.close)
 
 
-def test_a_refused_connection_is_told_by_its_leg(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_refused_connection_has_its_phase(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("socket") / "nobody"
     instance = Instance(Address("nobody", path=str(path)), cast(Deadlines, FakeDeadlines()), cast(Turn, None))
     with pytest.raises(Exception, match="refused the connection") as caught:

@@ -36,7 +36,7 @@ async def answer_to(client: socket.socket, data: bytes = GET) -> bytes:
     return await asyncio.wait_for(loop.sock_recv(client, 65536), 10)
 
 
-def test_who_was_let_in_before_the_end_is_served() -> None:
+def test_a_connection_accepted_before_the_end_is_served() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         listening, http = listener(), server(loop)

@@ -78,7 +78,7 @@ def cut(data: bytes, positions: list[int]) -> list[bytes]:
 cuts = st.lists(st.integers(0, 2000), max_size=12)
 
 
-def told(world: ServerWorld) -> list[Any]:
+def outcome(world: ServerWorld) -> list[Any]:
     """What a handler and a client would notice, without the statuses of refusals and what came before them."""
     return [
         (each.request.method, each.request.target, each.body if each.status is None else "refused", each.ended)
@@ -100,7 +100,7 @@ def test_any_bytes_from_a_client(data: bytes, positions: list[int]) -> None:
     whole, parts = ServerWorld(), ServerWorld()
     whole.wire.feed([data] if data else [])
     parts.wire.feed(cut(data, positions))
-    assert told(whole) == told(parts)
+    assert outcome(whole) == outcome(parts)
     assert whole.is_ending == parts.is_ending
     check_over(whole)
     check_over(parts)
@@ -136,12 +136,12 @@ SCRIPT = worded(
     },
     [b"hello world", b"hello", b"", b"0\r\n\r\n"],
 )
-PATIENT = worded(
+EXPECTING = worded(
     b"PUT /a HTTP/1.1",
     {b"Host": [b"a.example"], b"Content-Length": [b"0", b"5", b"5"], b"Expect": [b"100-continue", b"nothing"]},
     [b"", b"hello"],
 )
-CLIENTS = st.one_of(BROWSER, SCRIPT, PATIENT)
+CLIENTS = st.one_of(BROWSER, SCRIPT, EXPECTING)
 
 
 @some

@@ -37,7 +37,7 @@ def described(recorded: Recorded, wanted: dict[str, Any]) -> dict[str, Any]:
     """The exchange in the corpus's words, as far as the case has wishes."""
     request = recorded.request
     assert request is not None
-    told = {
+    seen = {
         "method": request.method.decode(),
         "target": request.target.decode(),
         "host": request.host.decode(),
@@ -46,7 +46,7 @@ def described(recorded: Recorded, wanted: dict[str, Any]) -> dict[str, Any]:
         "body": recorded.body.decode("latin-1"),
         "hop_by_hop": sorted(name.decode() for name in request.hop_by_hop),
     }
-    return {key: told[key] for key in wanted}
+    return {key: seen[key] for key in wanted}
 
 
 def judge(case: Any, world: ServerWorld, pieces: list[bytes]) -> str | None:
@@ -54,11 +54,11 @@ def judge(case: Any, world: ServerWorld, pieces: list[bytes]) -> str | None:
     shown = [piece if len(piece) < 200 else piece[:200] + b"..." for piece in pieces[:3]]
     accepted = case.get("accept", [])
     whole = [each for each in world.begun if each.ended or (each.request and each.request.framing == 0)]
-    told = [described(each, wish) for each, wish in zip(whole, accepted, strict=False)]
+    seen = [described(each, wish) for each, wish in zip(whole, accepted, strict=False)]
     errors = [each for each in world.exchanges if each.status is not None]
     statuses = [each.status for each in errors]
-    if told != accepted or len(whole) != len(accepted):
-        return f"{len(whole)} whole requests {told}, refusals {statuses}; cut as {shown}"
+    if seen != accepted or len(whole) != len(accepted):
+        return f"{len(whole)} whole requests {seen}, refusals {statuses}; cut as {shown}"
     if not accepted and "refuse" not in case:  # an open case: the rest is still awaited
         return f"refused with {statuses}, or closed; cut as {shown}" if errors or world.is_ending else None
     if any(each.finishes != [None] for each in world.exchanges):

@@ -261,7 +261,7 @@ def test_a_sink_that_closes_gets_nothing_more(ends: Ends, run: Run) -> None:
     run(main())
 
 
-def test_who_closes_it_hears_nothing_more(ends: Ends, run: Run) -> None:
+def test_a_closed_splice_makes_no_more_calls(ends: Ends, run: Run) -> None:
     async def main() -> None:
         before = len(list(Path("/proc/self/fd").iterdir()))
         passage = Passage(ends, 1 << 20)
@@ -277,7 +277,7 @@ def test_who_closes_it_hears_nothing_more(ends: Ends, run: Run) -> None:
     run(main())
 
 
-def test_a_fault_in_moving_is_told_to_the_source(
+def test_a_fault_in_splicing_is_reported_to_the_source(
     run: Run, ends: Ends, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def move() -> None:

@@ -23,16 +23,16 @@ class Carried(Recorded):
 
     def __init__(self, recorded: Recorded) -> None:
         super().__init__(recorded.stream, recorded.request)
-        self.told: list[str] = []
+        self.events: list[str] = []
 
     def pause_writing(self) -> None:
-        self.told.append("pause")
+        self.events.append("pause")
 
     def resume_writing(self) -> None:
-        self.told.append("resume")
+        self.events.append("resume")
 
     def going_away(self) -> None:
-        self.told.append("going away")
+        self.events.append("going away")
 
 
 def opened(early: bytes = b"", draining: bool = False, ended: bool = False) -> tuple[ServerWorld, Carried]:
@@ -131,7 +131,7 @@ def test_a_client_that_does_not_read_is_cut_off_whatever_else_moves() -> None:
     carried.stream.resume_reading()
     assert world.connection.deadline == deadline
     world.connection.deadline_passed()
-    assert (carried.told, carried.finishes) == (["pause"], ["client_stalled"])
+    assert (carried.events, carried.finishes) == (["pause"], ["client_stalled"])
     assert world.wire.transport.aborted
 
 
@@ -140,7 +140,7 @@ def test_a_client_that_catches_up_has_no_deadline() -> None:
     world.connection.pause_writing()
     world.connection.resume_writing()
     assert world.connection.deadline == NEVER
-    assert carried.told == ["pause", "resume"]
+    assert carried.events == ["pause", "resume"]
 
 
 def test_backpressure_on_what_the_client_sends() -> None:
@@ -151,16 +151,16 @@ def test_backpressure_on_what_the_client_sends() -> None:
     assert not world.wire.transport.paused
 
 
-def test_a_drain_tells_a_tunnel() -> None:
+def test_a_drain_is_reported_to_a_tunnel() -> None:
     world, carried = opened()
     world.server.close_idle()
-    assert carried.told == ["going away"]
+    assert carried.events == ["going away"]
     assert not world.wire.transport.closing
 
 
-def test_a_tunnel_that_opens_during_a_drain_is_told_at_once() -> None:
+def test_a_drain_is_reported_at_once_to_a_tunnel_that_opens_during_it() -> None:
     _, carried = opened(draining=True)
-    assert carried.told == ["going away"]
+    assert carried.events == ["going away"]
 
 
 # ---- the service's side

@@ -22,141 +22,141 @@ Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-class Ear(TurnProtocol):
+class Receiver(TurnProtocol):
     """Notes what it hears, in the order of all."""
 
-    def __init__(self, turn: Turn, loop: FakeLoop, heard: list[tuple[Ear, bytes]]) -> None:
+    def __init__(self, turn: Turn, loop: FakeLoop, received: list[tuple[Receiver, bytes]]) -> None:
         super().__init__(turn)
         self.transport = FakeTransport(loop, self)
-        self.heard = heard
+        self.received = received
 
     def process(self, data: bytes, now: float) -> None:
         if data.startswith(b"fault"):
             raise RuntimeError
         if data == b"cancelled":
             raise asyncio.CancelledError
-        self.heard.append((self, data))
-        self.heard_at = now
+        self.received.append((self, data))
+        self.received_at = now
 
 
-class Room:
+class Scene:
     def __init__(self) -> None:
         self.loop = FakeLoop()
         self.turn = Turn(self.loop.as_loop())
-        self.heard: list[tuple[Ear, bytes]] = []
-        self.one, self.other = (Ear(self.turn, self.loop, self.heard) for _ in range(2))
+        self.received: list[tuple[Receiver, bytes]] = []
+        self.one, self.other = (Receiver(self.turn, self.loop, self.received) for _ in range(2))
 
 
-def test_all_that_a_connection_has_read_is_heard_together_at_the_end_of_the_turn() -> None:
-    room = Room()
-    for ear, data in [(room.one, b"a"), (room.other, b"b"), (room.one, b"c")]:
-        ear.data_received(data)
-    assert room.heard == []
-    room.loop.run()
-    assert room.heard == [(room.one, b"ac"), (room.other, b"b")]
+def test_reads_of_a_connection_are_processed_together_at_the_end_of_the_turn() -> None:
+    scene = Scene()
+    for receiver, data in [(scene.one, b"a"), (scene.other, b"b"), (scene.one, b"c")]:
+        receiver.data_received(data)
+    assert scene.received == []
+    scene.loop.run()
+    assert scene.received == [(scene.one, b"ac"), (scene.other, b"b")]
 
 
-def test_one_connection_can_be_heard_before_the_others() -> None:
-    room = Room()
-    for ear, data in [(room.other, b"b"), (room.one, b"a"), (room.one, b"c")]:
-        ear.data_received(data)
-    room.turn.settle(room.one)
-    assert room.heard == [(room.one, b"ac")]
-    room.turn.settle(room.one)
-    room.loop.run()
-    assert room.heard == [(room.one, b"ac"), (room.other, b"b")]
+def test_one_connection_can_be_processed_before_the_others() -> None:
+    scene = Scene()
+    for receiver, data in [(scene.other, b"b"), (scene.one, b"a"), (scene.one, b"c")]:
+        receiver.data_received(data)
+    scene.turn.settle(scene.one)
+    assert scene.received == [(scene.one, b"ac")]
+    scene.turn.settle(scene.one)
+    scene.loop.run()
+    assert scene.received == [(scene.one, b"ac"), (scene.other, b"b")]
 
 
-def test_what_is_heard_together_is_heard_at_one_time() -> None:
-    room = Room()
+def test_reads_processed_together_share_one_time() -> None:
+    scene = Scene()
     before = time.monotonic()
-    for ear in (room.one, room.other):
-        ear.data_received(b"a")
-    room.loop.run()
-    assert before <= room.one.heard_at == room.other.heard_at <= time.monotonic()
-    room.one.data_received(b"b")
+    for receiver in (scene.one, scene.other):
+        receiver.data_received(b"a")
+    scene.loop.run()
+    assert before <= scene.one.received_at == scene.other.received_at <= time.monotonic()
+    scene.one.data_received(b"b")
     between = time.monotonic()
-    room.turn.settle(room.one)
-    room.other.data_received(bytes(LARGE_READ))
-    assert between <= room.one.heard_at <= room.other.heard_at
+    scene.turn.settle(scene.one)
+    scene.other.data_received(bytes(LARGE_READ))
+    assert between <= scene.one.received_at <= scene.other.received_at
 
 
-def test_a_large_read_is_heard_at_once_but_behind_what_came_before_it() -> None:
-    room = Room()
-    room.one.data_received(b"a")
-    room.one.data_received(bytes(LARGE_READ))
-    assert [(ear, len(data)) for ear, data in room.heard] == [(room.one, 1), (room.one, LARGE_READ)]
+def test_a_large_read_is_processed_at_once_but_behind_what_came_before_it() -> None:
+    scene = Scene()
+    scene.one.data_received(b"a")
+    scene.one.data_received(bytes(LARGE_READ))
+    assert [(receiver, len(data)) for receiver, data in scene.received] == [(scene.one, 1), (scene.one, LARGE_READ)]
 
 
-class LateEar(Ear):
+class LateReceiver(Receiver):
     turn_order = 2
 
 
-class EarlyEar(Ear):
+class EarlyReceiver(Receiver):
     turn_order = 0
 
 
-def test_who_has_a_lower_place_is_heard_before_the_others() -> None:
-    room = Room()
-    late, early = (kind(room.turn, room.loop, room.heard) for kind in (LateEar, EarlyEar))
-    for ear, data in [(late, b"a"), (room.one, b"b"), (early, b"c"), (room.other, b"d"), (early, b"e")]:
-        ear.data_received(data)
-    room.loop.run()
-    assert room.heard == [(early, b"ce"), (room.one, b"b"), (room.other, b"d"), (late, b"a")]
+def test_a_lower_turn_order_is_processed_before_the_others() -> None:
+    scene = Scene()
+    late, early = (kind(scene.turn, scene.loop, scene.received) for kind in (LateReceiver, EarlyReceiver))
+    for receiver, data in [(late, b"a"), (scene.one, b"b"), (early, b"c"), (scene.other, b"d"), (early, b"e")]:
+        receiver.data_received(data)
+    scene.loop.run()
+    assert scene.received == [(early, b"ce"), (scene.one, b"b"), (scene.other, b"d"), (late, b"a")]
 
 
 def test_what_is_gathered_is_written_together_at_the_end_of_the_turn() -> None:
-    room = Room()
-    room.one.gather(b"a")
-    room.other.gather(b"b")
-    room.one.gather(b"c")
-    written = [cast(FakeTransport, ear.transport) for ear in (room.one, room.other)]
+    scene = Scene()
+    scene.one.gather(b"a")
+    scene.other.gather(b"b")
+    scene.one.gather(b"c")
+    written = [cast(FakeTransport, receiver.transport) for receiver in (scene.one, scene.other)]
     assert [each.sent for each in written] == [b"", b""]
-    room.loop.run()
+    scene.loop.run()
     assert [each.sent for each in written] == [b"ac", b"b"]
 
 
 def test_what_is_gathered_while_others_write_is_written_too() -> None:
-    room = Room()
+    scene = Scene()
 
     class Waking(FakeTransport):
         def write(self, data: bytes | bytearray | memoryview) -> None:
             super().write(data)
-            room.other.gather(b"b")
+            scene.other.gather(b"b")
 
-    room.one.transport = Waking(room.loop, room.one)
-    room.one.gather(b"a")
-    room.loop.run()
-    assert cast(FakeTransport, room.other.transport).sent == b"b"
+    scene.one.transport = Waking(scene.loop, scene.one)
+    scene.one.gather(b"a")
+    scene.loop.run()
+    assert cast(FakeTransport, scene.other.transport).sent == b"b"
 
 
 def test_a_large_piece_is_written_at_once_but_behind_what_came_before_it() -> None:
-    room = Room()
-    room.one.put(b"a")
-    room.one.put(bytes(LARGE))
+    scene = Scene()
+    scene.one.put(b"a")
+    scene.one.put(bytes(LARGE))
     sent = b"a" + bytes(LARGE)
-    assert cast(FakeTransport, room.one.transport).sent == sent
-    room.one.put(b"b")
-    room.loop.run()
-    assert cast(FakeTransport, room.one.transport).sent == sent + b"b"
+    assert cast(FakeTransport, scene.one.transport).sent == sent
+    scene.one.put(b"b")
+    scene.loop.run()
+    assert cast(FakeTransport, scene.one.transport).sent == sent + b"b"
 
 
 def test_each_kind_of_connection_has_code_of_its_own() -> None:
     """What the interpreter learns about one kind would be forgotten for the other."""
-    assert EarlyEar.data_received.__code__ is not LateEar.data_received.__code__
-    assert EarlyEar.process_all.__code__ is not LateEar.process_all.__code__
-    assert EarlyEar.write_all.__code__ is not LateEar.write_all.__code__
+    assert EarlyReceiver.data_received.__code__ is not LateReceiver.data_received.__code__
+    assert EarlyReceiver.process_all.__code__ is not LateReceiver.process_all.__code__
+    assert EarlyReceiver.write_all.__code__ is not LateReceiver.write_all.__code__
 
 
 @pytest.mark.parametrize("fault", [b"fault", b"cancelled"])
 def test_a_fault_of_one_connection_is_not_the_others(caplog: pytest.LogCaptureFixture, fault: bytes) -> None:
-    room = Room()
-    room.one.data_received(fault)
-    room.other.data_received(b"b")
-    room.loop.run()
-    assert room.heard == [(room.other, b"b")]
-    assert room.one.transport.is_closing()
-    assert not room.other.transport.is_closing()
+    scene = Scene()
+    scene.one.data_received(fault)
+    scene.other.data_received(b"b")
+    scene.loop.run()
+    assert scene.received == [(scene.other, b"b")]
+    assert scene.one.transport.is_closing()
+    assert not scene.other.transport.is_closing()
     assert len(caplog.records) == 1
 
 
@@ -171,53 +171,53 @@ class Broken(FakeTransport):
 
 
 def test_a_fault_in_writing_is_not_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    room = Room()
-    third = Ear(room.turn, room.loop, room.heard)
-    room.other.transport = Broken(room.loop, room.other)
-    for ear in (room.one, room.other, third):
-        ear.gather(b"first")
-    room.loop.run()
-    assert room.other.transport.is_closing()
+    scene = Scene()
+    third = Receiver(scene.turn, scene.loop, scene.received)
+    scene.other.transport = Broken(scene.loop, scene.other)
+    for receiver in (scene.one, scene.other, third):
+        receiver.gather(b"first")
+    scene.loop.run()
+    assert scene.other.transport.is_closing()
     (record,) = caplog.records
     assert record.exc_info
-    for ear in (room.one, third):
-        ear.gather(b"second")
-        ear.data_received(b"a")
-    room.loop.run()
-    assert [cast(FakeTransport, ear.transport).sent for ear in (room.one, third)] == [b"firstsecond"] * 2
-    assert room.heard == [(room.one, b"a"), (third, b"a")]
+    for receiver in (scene.one, third):
+        receiver.gather(b"second")
+        receiver.data_received(b"a")
+    scene.loop.run()
+    assert [cast(FakeTransport, receiver.transport).sent for receiver in (scene.one, third)] == [b"firstsecond"] * 2
+    assert scene.received == [(scene.one, b"a"), (third, b"a")]
 
 
-def test_a_fault_in_what_is_written_while_others_are_heard_does_not_end_the_turn(
+def test_a_fault_in_writing_while_others_are_processed_does_not_end_the_turn(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The turn would count as planned for ever, and nobody would be heard any more."""
-    room = Room()
-    late = LateEar(room.turn, room.loop, room.heard)
-    room.other.transport = Broken(room.loop, room.other)
-    room.other.gather(b"x")
-    room.one.data_received(b"a")
+    scene = Scene()
+    late = LateReceiver(scene.turn, scene.loop, scene.received)
+    scene.other.transport = Broken(scene.loop, scene.other)
+    scene.other.gather(b"x")
+    scene.one.data_received(b"a")
     late.data_received(b"b")
-    room.loop.run()
-    room.one.data_received(b"c")
-    room.loop.run()
-    assert room.heard == [(room.one, b"a"), (late, b"b"), (room.one, b"c")]
+    scene.loop.run()
+    scene.one.data_received(b"c")
+    scene.loop.run()
+    assert scene.received == [(scene.one, b"a"), (late, b"b"), (scene.one, b"c")]
     assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("how", ["settle", "large"])
 def test_a_fault_before_the_turn_is_contained_too(caplog: pytest.LogCaptureFixture, how: str) -> None:
-    room = Room()
-    room.one.data_received(b"fault")
+    scene = Scene()
+    scene.one.data_received(b"fault")
     if how == "settle":
-        room.turn.settle(room.one)
+        scene.turn.settle(scene.one)
     else:
-        room.one.data_received(b"fault" * LARGE_READ)
-    assert room.one.transport.is_closing()
+        scene.one.data_received(b"fault" * LARGE_READ)
+    assert scene.one.transport.is_closing()
     assert all(record.exc_info for record in caplog.records)
-    room.other.data_received(b"b")
-    room.loop.run()
-    assert room.heard == [(room.other, b"b")]
+    scene.other.data_received(b"b")
+    scene.loop.run()
+    assert scene.received == [(scene.other, b"b")]
 
 
 def _requests(world: ServerWorld) -> list[bytes]:
@@ -254,11 +254,11 @@ def test_a_request_that_was_read_is_answered_by_a_server_that_drains() -> None:
 
 def test_a_loop_that_is_no_fake_plays_the_turn() -> None:
     async def play() -> list[bytes]:
-        heard: list[bytes] = []
+        received: list[bytes] = []
 
         class Listening(TurnProtocol):
             def process(self, data: bytes, now: float) -> None:
-                heard.append(data)
+                received.append(data)
                 self.transport.write(data)
 
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -272,7 +272,7 @@ def test_a_loop_that_is_no_fake_plays_the_turn() -> None:
             assert await reader.readexactly(4) == b"word"
             writer.close()
             await writer.wait_closed()
-        return heard
+        return received
 
     assert asyncio.run(play()) == [b"word"]
 
@@ -341,7 +341,7 @@ def test_a_write_to_a_reader_that_is_gone_loses_the_connection(run: Run) -> None
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
-def test_nothing_is_written_to_who_got_the_number_of_a_closed_socket(run: Run) -> None:
+def test_nothing_is_written_to_a_new_socket_with_the_number_of_a_closed_one(run: Run) -> None:
     async def play() -> None:
         turn = Turn(asyncio.get_running_loop())
         writer, other = await _writer(turn)

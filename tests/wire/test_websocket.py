@@ -38,7 +38,7 @@ def test_a_handshake(key: bytes | None, accept: bytes | None, honest: bool) -> N
 
 
 @pytest.mark.parametrize("code", [GOING_AWAY, RESTART])
-def test_the_goodbye(code: int) -> None:
+def test_close_frame(code: int) -> None:
     assert close_frame(code) == closing(code, mask=b"")
     frame = decode(masked_close_frame(code))
     assert (frame.opcode, frame.code, frame.masked) == (CLOSE, code, True)

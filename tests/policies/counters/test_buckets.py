@@ -71,7 +71,7 @@ def test_a_full_bucket_gives_exactly_its_burst_and_counts_down(rate: int, burst:
 
 
 @pytest.mark.parametrize("rate", [7, 60, 600, 6000])
-def test_over_a_long_time_the_rate_is_kept_however_often_one_asks(rate: int) -> None:
+def test_over_a_long_time_the_rate_is_kept_however_many_requests_come(rate: int) -> None:
     buckets = TokenBuckets(rate, 5)
     asked = 60 * rate  # ten times what is allowed in six minutes
     passed = sum(buckets.take("a", 1000.0 + 360.0 * number / asked) >= 0 for number in range(asked))

@@ -62,7 +62,7 @@ def test_two_rotations_drop_what_is_unused_between() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 60, 1000])
-def test_long_keys_leave_room_for_fewer(length: int) -> None:
+def test_long_keys_reduce_how_many_entries_fit(length: int) -> None:
     entries: Generations[str, int] = Generations(1000, max_bytes=50_000)
     for number in range(5000):
         entries.put(f"{number:0{length}}", number)
@@ -71,14 +71,14 @@ def test_long_keys_leave_room_for_fewer(length: int) -> None:
     assert entries.get(f"{4999:0{length}}") == 4999
 
 
-def test_heavy_values_leave_room_for_fewer() -> None:
+def test_large_values_reduce_how_many_entries_fit() -> None:
     entries: Generations[int, bytes] = Generations(1000, max_bytes=100_000, weigh=len)
     for number in range(200):
         entries.put(number, bytes(10_000))
     assert 8 <= len(entries) <= 20
 
 
-def test_what_is_replaced_or_removed_takes_no_more_room() -> None:
+def test_replaced_and_removed_entries_free_their_bytes() -> None:
     entries: Generations[str, int] = Generations(10, max_bytes=2_000)
     for _ in range(100):
         entries.put("a", 1)

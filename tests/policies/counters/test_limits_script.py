@@ -27,9 +27,9 @@ def take(store: RedisProcess, *requests: Sequence[tuple[str, float, str]]) -> li
     """What is left for each limit of each request: key, what is allowed, how often."""
     keys, arguments = [], []
     for request in requests:
-        for place, (key, allowed, how) in enumerate(request):
+        for index, (key, allowed, how) in enumerate(request):
             keys.append(key)
-            arguments += [allowed, how, "+" if place + 1 < len(request) else "."]
+            arguments += [allowed, how, "+" if index + 1 < len(request) else "."]
     clock, *left = store.client.eval(SCRIPT.decode(), len(keys), *keys, *arguments)
     seconds, microseconds = store.client.time()
     assert 0 <= seconds * 1_000_000 + microseconds - clock < 60_000_000

@@ -45,7 +45,7 @@ class Sentinel:
         self.is_closed = True
 
 
-async def heard(sentinel: Sentinel, others: list[Sentinel], named: Callable[[Address], None]) -> list[Sentinel]:
+async def received(sentinel: Sentinel, others: list[Sentinel], named: Callable[[Address], None]) -> list[Sentinel]:
     """The Sentinels in the order in which they are asked, once one has published everything."""
     asked = [*others, sentinel]
     manager = SimpleNamespace(sentinels=asked)
@@ -63,7 +63,7 @@ def test_the_master_of_now_and_each_new_one_are_named() -> None:
         named: list[Address] = []
         sentinel = Sentinel(OLD, "other 10.0.0.1 6379 10.0.0.9 6379", "main 10.0.0.1 6379 10.0.0.2 6379")
         other = Sentinel(OLD)
-        assert await heard(sentinel, [other], named.append) == [sentinel, other], "who knows first is asked first"
+        assert await received(sentinel, [other], named.append) == [sentinel, other], "who knows first is asked first"
         assert named == [OLD, NEW]
 
     asyncio.run(scenario())

@@ -109,7 +109,7 @@ def test_one_that_is_lost_while_it_counts_stops_nobody(
             os.waitpid(pid, 0)
 
 
-def test_where_there_is_no_place_the_bucket_that_is_nearly_full_makes_way(tmp_path: Path) -> None:
+def test_without_a_free_slot_the_bucket_nearest_to_full_is_evicted(tmp_path: Path) -> None:
     table = BucketTable(8)
     table.open(tmp_path)
     buckets = SharedBuckets(table, "limit", 60, 10)
@@ -122,7 +122,7 @@ def test_where_there_is_no_place_the_bucket_that_is_nearly_full_makes_way(tmp_pa
     assert kept.count(5.0) == 7, "those who had taken more are remembered"
 
 
-def test_a_place_is_used_again_when_its_bucket_is_full(tmp_path: Path) -> None:
+def test_a_slot_is_reused_when_its_bucket_is_full(tmp_path: Path) -> None:
     table = BucketTable(8)
     table.open(tmp_path)
     buckets = SharedBuckets(table, "limit", 60, 10)

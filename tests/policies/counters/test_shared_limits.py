@@ -49,15 +49,15 @@ class Question:
     def __init__(self, name: str, keys: int = 1) -> None:
         self.keys = [f"{name}{n}".encode() for n in range(keys)]
         self.arguments = [b""] * keys
-        self.heard: list[list[int] | None] = []
+        self.answers: list[list[int] | None] = []
         self.faults = 0
 
     def answered(self, left: list[int], clock: float) -> None:
         assert clock == 1.0
-        self.heard.append(left)
+        self.answers.append(left)
 
     def unanswered(self) -> None:
-        self.heard.append(None)
+        self.answers.append(None)
 
     def faulted(self) -> None:
         self.faults += 1
@@ -81,13 +81,13 @@ def test_the_questions_of_a_turn_are_one_call() -> None:
         ((count, done),) = link.calls
         assert count == 3
         done([1_000_000, 5, 6, -7])
-        assert (first.heard, second.heard) == ([[5]], [[6, -7]])
+        assert (first.answers, second.answers) == ([[5]], [[6, -7]])
         limits.close()
 
     asyncio.run(run())
 
 
-def test_everybody_hears_once_whatever_order_replies_come_in() -> None:
+def test_each_question_is_answered_once_in_whatever_order_replies_come() -> None:
     async def run() -> None:
         limits, link = await _limits()
         questions = []
@@ -101,7 +101,7 @@ def test_everybody_hears_once_whatever_order_replies_come_in() -> None:
         assert not limits.is_up
         a([1_000_000, 1])  # too late
         c(ConnectionError("too late, too"))
-        assert [question.heard for question in questions] == [[None], [[2]], [None]]
+        assert [question.answers for question in questions] == [[None], [[2]], [None]]
         limits.close()
 
     asyncio.run(run())
@@ -113,18 +113,18 @@ def test_nobody_waits_for_long_and_it_heals() -> None:
         link.answers_probes = False
         question = Question("a")
         limits.ask(question)
-        while not question.heard:
+        while not question.answers:
             await asyncio.sleep(0.005)
         assert limits.is_up, "one late answer is no outage"
         while limits.is_up:
             limits.ask(Question("b"))
             await asyncio.sleep(0.005)
-        assert question.heard == [None]
+        assert question.answers == [None]
         link.answers_probes = True
         link.calls[0][1]([1_000_000, 1])
         while not limits.is_up:
             await asyncio.sleep(0.005)
-        assert question.heard == [None], "an answer that is too late is nobody's"
+        assert question.answers == [None], "an answer that is too late is nobody's"
         limits.close()
 
     asyncio.run(run())
@@ -168,13 +168,13 @@ def test_a_fault_of_one_request_leaves_the_others_their_answer(caplog: pytest.Lo
                     await asyncio.sleep(0.005)
             else:
                 limits.close()
-            assert (len(first.heard), faulty.faults, len(last.heard)) == (1, 1, 1), ending
+            assert (len(first.answers), faulty.faults, len(last.answers)) == (1, 1, 1), ending
         assert sum(record.exc_info is not None for record in caplog.records) == 3
 
     asyncio.run(run())
 
 
-def test_who_asks_a_link_that_fails_goes_on_without_an_answer(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_question_to_a_link_that_fails_goes_on_without_an_answer(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         limits, link = await _limits()
 
@@ -186,7 +186,7 @@ def test_who_asks_a_link_that_fails_goes_on_without_an_answer(caplog: pytest.Log
         for question in questions:
             limits.ask(question)
         await asyncio.sleep(0)
-        assert [question.heard for question in questions] == [[None], [None]]
+        assert [question.answers for question in questions] == [[None], [None]]
         assert caplog.records[0].exc_info
         limits.close()
 
@@ -234,7 +234,7 @@ def test_one_that_is_replaced_answers_its_last_questions(monkeypatch: pytest.Mon
         await asyncio.sleep(0)
         for _, done in link.calls:
             done([1_000_000, 5])
-        assert (early.heard, late.heard) == ([[5]], [[5]])
+        assert (early.answers, late.answers) == ([[5]], [[5]])
         while link.is_open:
             await asyncio.sleep(0.005)
         assert not limits.is_up

@@ -35,7 +35,7 @@ class HeldWorkers(Workers):
         return {}
 
 
-def test_so_many_may_ask_about_the_workers_and_no_more(tmp_path: Path) -> None:
+def test_the_number_of_pending_worker_reports_is_bounded(tmp_path: Path) -> None:
     async def play() -> None:
         config = load_text("services: {s: {url: http://h}}", "portico.yaml", {})
         workers = HeldWorkers()

@@ -111,18 +111,18 @@ def test_a_report_is_no_older_than_it_may_be_while_another_waits_for_an_instance
     """An instance hangs, for which the first report waits; who asks later is not told what that one saw of others."""
     monkeypatch.setattr(health_module, "_REPORT_AGE", 0.0)
 
-    async def scene(world: World, hangs: Instance, turns: Instance) -> None:
-        world.health.watch(configured(RARELY, hangs.url, turns.url))
+    async def scene(world: World, hangs: Instance, neighbour: Instance) -> None:
+        world.health.watch(configured(RARELY, hangs.url, neighbour.url))
         await hangs.asked_times(1)
-        await turns.asked_times(1)
+        await neighbour.asked_times(1)
         hangs.answers.clear()
         first = asyncio.create_task(world.health.report())
         await hangs.asked_times(2)
-        await turns.asked_times(2)
-        await looked_at(world, turns)
-        turns.status = "503 No"
+        await neighbour.asked_times(2)
+        await looked_at(world, neighbour)
+        neighbour.status = "503 No"
         second = asyncio.create_task(world.health.report())
-        await turns.asked_times(3)
+        await neighbour.asked_times(3)
         hangs.answers.set()
         assert statuses(await first) == ["healthy", "healthy"]
         assert statuses(await second) == ["healthy", "unhealthy"]
@@ -131,7 +131,7 @@ def test_a_report_is_no_older_than_it_may_be_while_another_waits_for_an_instance
     play(scene)
 
 
-def test_many_who_ask_for_a_report_cost_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_reports_share_one_round_of_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_module, "_REPORT_AGE", 1e6)
 
     async def scene(world: World, one: Instance, other: Instance) -> None:

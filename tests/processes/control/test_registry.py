@@ -61,7 +61,7 @@ def test_one_that_somebody_deleted_goes_at_once(world: World) -> None:
     assert world.urls() == []
 
 
-def test_one_that_goes_alone_was_taken_out(world: World) -> None:
+def test_a_single_registration_that_goes_was_removed(world: World) -> None:
     world.registry.read("service:a", b"http://h", 10)
     world.registry.missing("service:a", deleted=False, others_there=True)
     assert world.urls() == []
@@ -101,7 +101,7 @@ def test_what_redis_lost_goes_when_its_checks_fail(world: World) -> None:
     assert world.urls() == ["http://one"]
 
 
-def test_who_says_more_counts(world: World) -> None:
+def test_the_registration_that_says_more_counts(world: World) -> None:
     world.registry.read("service:a", b"http://h", 10)
     world.registry.read("service:a:1", b'{"url": "http://h", "weight": 3, "of-a-later-version": 1}', 10)
     assert world.registry.found()["a"][0] == Found("http://h", 3)
@@ -178,17 +178,17 @@ def test_one_too_many_is_refused_where_somebody_waits_for_an_answer(
     assert "already" in vars(caplog.records[-1])["reason"]
 
 
-def test_who_cannot_be_told_of_one_service_is_told_of_the_others_and_later_of_that(
+def test_a_listener_that_fails_for_one_service_gets_the_others_and_later_that_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither does a disk that takes nothing keep anybody from hearing of what registered."""
-    told: list[str] = []
+    reported: list[str] = []
     fails = True
 
     def discovered(name: str, found: list[Found]) -> None:
         if fails and name == "a":
             raise RuntimeError
-        told.append(name)
+        reported.append(name)
 
     async def play() -> None:
         nonlocal fails
@@ -198,11 +198,11 @@ def test_who_cannot_be_told_of_one_service_is_told_of_the_others_and_later_of_th
         for name in "ab":
             registry.read(f"service:{name}", b"http://h", 10)
         registry.report_now()
-        assert told == ["b"]
+        assert reported == ["b"]
         fails = False
         registry.read("service:b", b"http://i", 10)
         registry.report_now()
-        assert sorted(told) == ["a", "b", "b"]
+        assert sorted(reported) == ["a", "b", "b"]
         registry.close()
 
     asyncio.run(play())

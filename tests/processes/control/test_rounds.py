@@ -41,7 +41,7 @@ def run(doing: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(doing, TIMEOUT))
 
 
-def test_all_who_ask_before_a_round_begins_share_it() -> None:
+def test_all_callers_before_a_round_begins_share_it() -> None:
     async def play() -> None:
         work = Work()
         callers = work.ask(100)
@@ -52,7 +52,7 @@ def test_all_who_ask_before_a_round_begins_share_it() -> None:
     run(play())
 
 
-def test_who_asks_while_a_round_is_under_way_gets_the_next() -> None:
+def test_a_caller_during_a_round_gets_the_next_one() -> None:
     """What had happened when they asked may be missing in the one that has begun."""
 
     async def play() -> None:

@@ -21,7 +21,7 @@ TIMEOUT = 10.0
 OPEN_METRICS = "application/openmetrics-text"
 
 
-def test_a_page_of_a_kind_is_made_once_for_all_who_ask_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_callers_share_one_page_of_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client may name any version of a format: that makes no page of its own."""
     rendered: list[str] = []
 

@@ -15,7 +15,7 @@ TIMEOUT = 20.0
 
 
 @pytest.mark.parametrize("fails", ["files", "changed"])
-def test_a_look_that_fails_is_not_the_last_one(
+def test_a_poll_that_fails_is_not_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fails: str
 ) -> None:
     for name in ("_INTERVAL", "_PAUSE"):

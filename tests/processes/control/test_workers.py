@@ -74,7 +74,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[
 Play = Callable[[Callable[[FakeWorker], Awaitable[None]]], None]
 
 
-def test_all_who_ask_together_cost_one_collection(play: Play) -> None:
+def test_concurrent_callers_share_one_collection(play: Play) -> None:
     async def scene(worker: FakeWorker) -> None:
         workers = worker.workers
         asking = [workers.running, workers.totals] * 100
@@ -87,7 +87,7 @@ def test_all_who_ask_together_cost_one_collection(play: Play) -> None:
     play(scene)
 
 
-def test_who_asks_during_a_collection_gets_what_the_worker_counts_after_that(play: Play) -> None:
+def test_a_caller_during_a_collection_gets_the_next_one(play: Play) -> None:
     async def scene(worker: FakeWorker) -> None:
         first = asyncio.create_task(worker.workers.running())
         number = await worker.collected()

@@ -18,7 +18,7 @@ def settings(**written: object) -> GatewaySettings:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a packet filter of Linux's")
-def test_behind_the_filter_nobody_new_begins_and_whoever_has_begun_comes_in() -> None:
+def test_behind_the_filter_no_handshake_begins_and_those_begun_complete() -> None:
     with open_listener("127.0.0.1", 0) as listener:
         before = socket.create_connection(listener.getsockname())
         turn_away(listener)

@@ -5,7 +5,7 @@ import os
 from portico.processes.ipc.notices import ALIVE, SERVING, Notices
 
 
-def test_what_is_said_is_heard_in_order() -> None:
+def test_notices_arrive_in_order() -> None:
     notices = Notices()
     notices.say(SERVING)
     notices.say(ALIVE)

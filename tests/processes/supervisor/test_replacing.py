@@ -21,7 +21,7 @@ class World:
         self.begun: list[str] = []
         monkeypatch.setattr(self.supervisor, "_start", lambda child: self.begun.append(child.name))
         names = ("worker-0", "worker-1", "control")
-        self.children = [Child(name, lambda child: None, pid=4_000_000 + place) for place, name in enumerate(names)]
+        self.children = [Child(name, lambda child: None, pid=4_000_000 + index) for index, name in enumerate(names)]
         self.supervisor.children = [*self.children]
 
     def look(self) -> None:
@@ -59,7 +59,7 @@ def test_one_that_has_ended_since_or_leaves_needs_no_other(world: World) -> None
     assert (world.begun, world.supervisor.roll, world.supervisor.failing) == ([], None, {})
 
 
-def test_what_is_asked_during_a_rolling_restart_waits_for_its_end(world: World) -> None:
+def test_a_reload_requested_during_a_rolling_restart_waits_for_its_end(world: World) -> None:
     first, second, _ = world.children
     world.supervisor._process(first, FAILING)
     world.look()

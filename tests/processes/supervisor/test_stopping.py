@@ -21,7 +21,7 @@ def nothing(child: Child) -> None:
 
 @pytest.mark.parametrize("word", [SERVING, RELOADING, RELOADED])
 @pytest.mark.parametrize("name", ["worker-0", "control"])
-def test_whoever_is_ready_only_then_is_not_reported(
+def test_a_child_that_becomes_ready_only_then_is_not_reported(
     word: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that took long to start, or to reload, and meanwhile the gateway's port was closed."""

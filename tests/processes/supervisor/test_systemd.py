@@ -63,7 +63,7 @@ def test_the_watchdog(tmp_path: Path, environ: dict[str, str], interval: float |
 
 
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "vsock:2:1"}])
-def test_nobody_to_tell(environ: dict[str, str]) -> None:
+def test_without_a_notify_socket_nothing_is_sent(environ: dict[str, str]) -> None:
     systemd = Systemd({**environ, "WATCHDOG_USEC": "1000000"})
     systemd.ready("serving")
     assert systemd.watchdog_interval is None

@@ -158,7 +158,7 @@ def test_trusted_peers(address: str, networks: list[Network], trusted: bool) -> 
 @pytest.mark.parametrize(
     ("secure", "proto"), [(False, b"X-Forwarded-Proto: http"), (True, b"X-Forwarded-Proto: https")]
 )
-def test_what_is_told_of_a_client_without_a_proxy(secure: bool, proto: bytes) -> None:
+def test_fields_for_a_client_without_a_proxy(secure: bool, proto: bytes) -> None:
     assert peer("192.0.2.7", [], secure).lines.split(b"\r\n") == [
         b"X-Forwarded-For: 192.0.2.7",
         b"X-Real-IP: 192.0.2.7",
@@ -207,7 +207,7 @@ def test_the_port_belongs_to_the_scheme_that_a_proxy_reports() -> None:
     assert told["X-Forwarded-Port"] == "9443"
 
 
-def test_a_proxy_that_says_nothing_is_told_of_as_a_client() -> None:
+def test_a_proxy_that_sends_no_forwarding_fields_is_reported_as_the_client() -> None:
     assert believed() == {
         "X-Forwarded-For": "10.0.0.1",
         "X-Real-IP": "192.0.2.1",

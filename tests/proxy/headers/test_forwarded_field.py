@@ -95,7 +95,7 @@ def told(*lines: str) -> dict[str, str]:
     return {name: value for name, _, value in (line.decode().partition(": ") for line in found)}
 
 
-def test_services_are_told_in_both_ways() -> None:
+def test_services_receive_both_notations() -> None:
     assert told(
         "X-Forwarded-For: 6.6.6.6",
         "X-Forwarded-Proto: gopher",

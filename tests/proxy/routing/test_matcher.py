@@ -64,7 +64,7 @@ def found(matcher: Matcher, asking: RequestHead, path: bytes) -> str:
     return name
 
 
-def test_a_place_is_looked_up_once_for_all_requests_with_its_host_and_method() -> None:
+def test_a_route_match_is_looked_up_once_per_path_host_and_method() -> None:
     routes = router(("/", {}))
     matcher = Matcher(routes)
     for asking in (request(), request()):
@@ -77,7 +77,7 @@ def test_a_place_is_looked_up_once_for_all_requests_with_its_host_and_method() -
     assert routes.matches == 4
 
 
-def test_hosts_and_methods_are_told_apart() -> None:
+def test_hosts_and_methods_are_distinguished() -> None:
     matcher = Matcher(router(("/", {"hosts": ("a.example",)}), ("/", {}), ("/", {"methods": frozenset({b"PUT"})})))
     for _ in range(2):
         assert found(matcher, request(), b"/x") == "a"
@@ -245,7 +245,7 @@ def test_a_path_with_encoded_characters_takes_its_route(path: str, name: str) ->
 
 
 @pytest.mark.parametrize("path", ["/shop/x/%252e%252e/admin", "/shop/..%20/x", "/shop/x%5C..%0A", "/shop/..%3Fx"])
-def test_a_path_in_which_a_service_may_walk_upwards_is_refused(path: str) -> None:
+def test_a_path_in_which_a_service_may_go_upwards_is_refused(path: str) -> None:
     with pytest.raises(MessageError, match="a dot segment"):
         shop().find(request(), path.encode())
 
@@ -482,7 +482,7 @@ def test_what_a_service_takes_for_a_guarded_path_is_guarded(path: str, read: Cal
             assert name == "guard" + each
 
 
-def test_long_paths_leave_room_for_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_paths_reduce_how_many_entries_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_BYTES", 20_000)
     matcher, asking = Matcher(router(("/", {}))), request()
     for number in range(1000):

@@ -60,11 +60,11 @@ def test_a_browser_is_redirected_relative_to_where_it_is(target: bytes, location
         (("Accept: , text/html",), True),
     ],
 )
-def test_only_who_wants_a_page_most(lines: tuple[str, ...], redirected: bool) -> None:
+def test_only_clients_that_prefer_html_are_redirected(lines: tuple[str, ...], redirected: bool) -> None:
     assert (answered(*lines) is not None) is redirected
 
 
-def test_a_cache_is_told_that_others_get_something_else() -> None:
+def test_a_response_that_is_no_redirect_varies_by_accept() -> None:
     asked = exchange("Accept: application/json", method="GET")
     assert redirect_to_slash(asked) is None
     assert asked.response_lines == (b"Vary: Accept",)

@@ -26,7 +26,7 @@ def test_a_connection_carries_one_exchange_after_another() -> None:
 
 
 @pytest.mark.parametrize(("chunked", "sent"), [(False, b"abcd"), (True, b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n")])
-def test_a_request_with_content(chunked: bool, sent: bytes) -> None:
+def test_a_request_with_a_body(chunked: bool, sent: bytes) -> None:
     world = UpstreamWorld()
     answered = world.start(b"POST", chunked, body_done=False)
     world.connection.send_body(b"ab")
@@ -76,7 +76,7 @@ def test_the_end_of_an_idle_connection_makes_it_dead() -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_an_answer_before_the_request_is_whole_is_told_but_ends_the_connection(chunked: bool) -> None:
+def test_a_response_before_the_request_is_complete_is_delivered_but_ends_the_connection(chunked: bool) -> None:
     world = UpstreamWorld()
     answered = world.start(b"POST", chunked, body_done=False)
     world.connection.send_body(b"ab")
@@ -212,7 +212,7 @@ def test_either_one_hand_of_the_kernel_passes_a_long_response_on_or_the_transpor
     assert not transport.paused
 
 
-def test_a_receiver_that_closes_hears_nothing_more() -> None:
+def test_a_receiver_that_closes_gets_no_more_calls() -> None:
     world = UpstreamWorld()
     answered = world.start()
     world.wire.feed([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi"])
@@ -231,7 +231,7 @@ def test_a_receiver_that_closes_hears_nothing_more() -> None:
         ("protocol", "upstream_malformed"),
     ],
 )
-def test_reason_of_each_leg(phase: str, reason: str) -> None:
+def test_reason_of_each_phase(phase: str, reason: str) -> None:
     assert UpstreamError(phase, "detail").reason == reason
 
 
@@ -240,7 +240,7 @@ def test_reason_of_each_leg(phase: str, reason: str) -> None:
 
 @pytest.mark.parametrize("call", ["response_whole", "response_started", "response_body", "response_ended"])
 @pytest.mark.parametrize("is_free", [False, True])
-def test_a_fault_of_the_receiver_ends_the_connection_and_is_told_to_the_receiver(
+def test_a_fault_of_the_receiver_ends_the_connection_and_is_reported_to_the_receiver(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str, is_free: bool
 ) -> None:
     def fail(*_: object) -> None:

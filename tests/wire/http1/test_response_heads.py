@@ -13,7 +13,7 @@ def head(number: int, fields: int = 1) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + lines
 
 
-def test_heads_with_many_fields_leave_room_for_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heads_with_many_fields_reduce_how_many_entries_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_BYTES", 50_000)
     heads = ResponseHeads()
     most = 0

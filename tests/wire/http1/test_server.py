@@ -110,7 +110,7 @@ def test_interim_responses_are_only_for_clients_that_know_them(version: bytes, s
         (b"POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n", False),
     ],
 )
-def test_continue_is_said_once_to_who_waits_for_it(data: bytes, continued: bool) -> None:
+def test_100_continue_is_sent_once_to_a_client_that_expects_it(data: bytes, continued: bool) -> None:
     world = held(data)
     world.exchanges[0].stream.read_body()
     assert world.written == (b"HTTP/1.1 100 Continue\r\n\r\n" if continued else b"")
@@ -243,7 +243,7 @@ def test_taking_back_leaves_earlier_responses() -> None:
 # ---- the end of a drain
 
 
-def test_the_end_of_a_drain_is_told() -> None:
+def test_the_end_of_a_drain_is_reported() -> None:
     """Who has had no response yet gets one, a response that has begun is broken off, and nobody else is blamed."""
     waiting, answering, idle = held(GET), started(GET), held(b"")
     answering.loop.run()
@@ -282,7 +282,7 @@ def test_a_deadline(data: bytes, statuses: list[int | None], finishes: list[list
     assert world.wire.transport.aborted == aborted
 
 
-def test_a_client_is_not_late_with_what_it_was_not_told_to_send() -> None:
+def test_a_body_that_awaits_100_continue_has_no_deadline() -> None:
     """Its time begins with the 100, however long the handler has taken until then."""
     world, timeout = ServerWorld(), Limits().body_timeout
     world.handler.begin = Unhurried()  # type: ignore[method-assign]
@@ -302,7 +302,7 @@ class Unhurried:
         stream.receiver = Recorded(stream, request)
 
 
-def test_a_second_deadline_cuts_off_who_does_not_read_the_refusal() -> None:
+def test_a_second_deadline_cuts_off_a_client_that_does_not_read_the_refusal() -> None:
     world = held(b"GET / HT")
     world.connection.deadline_passed()
     world.connection.deadline_passed()
@@ -359,7 +359,7 @@ def test_draining_closes_idle_connections_and_lets_others_finish() -> None:
     assert world.server.connections == set()
 
 
-def test_connections_past_the_limit_are_told_so() -> None:
+def test_connections_past_the_limit_get_a_503() -> None:
     world = ServerWorld(Limits(connections=1))
     late = world.connect()
     late.feed([GET])
@@ -439,7 +439,7 @@ def test_fields_on_which_something_depends_are_read(monkeypatch: pytest.MonkeyPa
     assert decided(world.exchanges[1]) == decided(fresh.exchanges[0])
 
 
-def test_fields_are_remembered_over_requests_with_content(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fields_are_remembered_over_requests_with_a_body(monkeypatch: pytest.MonkeyPatch) -> None:
     parses, world = Parses(monkeypatch), ServerWorld()
     for _ in range(5):
         world.wire.feed([GET])
@@ -449,7 +449,7 @@ def test_fields_are_remembered_over_requests_with_content(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("size", [5, 12, 0])
-def test_content_of_another_length_under_the_same_fields(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_a_body_of_another_length_under_the_same_fields(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     parses, world = Parses(monkeypatch), ServerWorld()
     contents = [b"x" * 5, b"y" * size, b"z" * 5]
     for content in contents:
@@ -460,7 +460,7 @@ def test_content_of_another_length_under_the_same_fields(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("first", [0, 1, 4])
-def test_the_rest_of_the_content_comes_later(monkeypatch: pytest.MonkeyPatch, first: int) -> None:
+def test_the_remaining_body_comes_later(monkeypatch: pytest.MonkeyPatch, first: int) -> None:
     parses, world = Parses(monkeypatch), held(post(5, b"abcde"))
     say_ok(world.exchanges[0])
     head, content = post(5), b"fghij"
@@ -474,7 +474,7 @@ def test_the_rest_of_the_content_comes_later(monkeypatch: pytest.MonkeyPatch, fi
     assert parses.count == 1
 
 
-def test_what_follows_content_is_another_request() -> None:
+def test_what_follows_a_body_is_another_request() -> None:
     world = ServerWorld()
     world.wire.feed([post(1, b"a")])
     world.wire.feed([post(1, b"b") + post(2, b"cd") + GET])
@@ -494,7 +494,7 @@ def test_a_length_that_is_none_is_refused_where_the_fields_are_known(length: byt
 
 
 @pytest.mark.parametrize("again", [post(20, b"x" * 20), post(21, b"x" * 21)])
-def test_a_lower_limit_of_content_holds_for_known_fields(again: bytes) -> None:
+def test_a_lower_body_limit_holds_for_known_fields(again: bytes) -> None:
     world = ServerWorld(Limits(body_size=20))
     world.wire.feed([post(20, b"x" * 20)])
     world.server.limits = Limits(body_size=19)
@@ -523,7 +523,7 @@ def test_limits_that_change_while_a_request_is_answered_leave_its_response_alone
     assert [each.finishes for each in world.exchanges] == [[None], []]
 
 
-def test_a_client_that_waits_to_be_told_to_go_on_under_known_fields() -> None:
+def test_expect_100_continue_under_known_fields() -> None:
     world = held()
     for length, content in ((0, b""), (2, b""), (2, b"ab"), (2, b""), (3, b"efg"), (2, b"")):
         world.wire.feed([post(length, content, b"Expect: 100-continue\r\n")])
@@ -614,9 +614,7 @@ def test_an_exchange_that_cannot_be_ended_as_it_should_costs_nobody_an_answer(
 
 
 @pytest.mark.parametrize("call", ["body_received", "body_ended", "pause_writing", "resume_writing", "going_away"])
-def test_a_fault_of_whoever_has_the_exchange_ends_connection_and_exchange(
-    caplog: pytest.LogCaptureFixture, call: str
-) -> None:
+def test_a_fault_of_the_handler_ends_connection_and_exchange(caplog: pytest.LogCaptureFixture, call: str) -> None:
     world = ServerWorld(respond=None, connections=2)
     connection = world.connection
     upload = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
@@ -647,19 +645,19 @@ def test_a_fault_after_an_answer_does_not_bring_a_second_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whoever answered would be told that it failed, and answer once more."""
-    told: list[Exception] = []
+    answered: list[Exception] = []
 
     def respond(recorded: Recorded) -> None:
         try:
             say_ok(recorded)
         except Exception as error:
-            told.append(error)
+            answered.append(error)
 
     world = ServerWorld(respond=respond)
     monkeypatch.setattr(ServerConnection, "_next", _raise)
     world.wire.feed([b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"])
     (recorded,) = world.exchanges
-    assert (recorded.finishes, told) == ([None], [])
+    assert (recorded.finishes, answered) == ([None], [])
     assert world.wire.transport.aborted
     assert len(caplog.records) == 1
 

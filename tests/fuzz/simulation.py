@@ -94,7 +94,7 @@ class EncodedLog:
         assert _text_lines([record]).count(b"\n") == 1
 
 
-class House:
+class Simulation:
     """A case's world; used in a `with`, which swaps the clock and gathers what is reported as wrong.
 
     `steps` come before the gateway's own policies, where a service has `cors`.
@@ -110,10 +110,10 @@ class House:
         self.services: list[Service] = []
         self.clients: list[ClientEnd] = []
         self.current = 0
-        self.watch: list[Callable[[House], None]] = []
+        self.watch: list[Callable[[Simulation], None]] = []
         self._clock = mock.patch.object(time, "monotonic", self.loop.time)
 
-    def __enter__(self) -> House:
+    def __enter__(self) -> Simulation:
         self._clock.start()
         logger = logging.getLogger("portico")
         logger.addHandler(self.events)
@@ -278,24 +278,24 @@ class House:
         self.client.line.listen(False)
 
 
-ACTIONS: Final[dict[str, Callable[[House], None]]] = {
-    ".": House.turn,
-    "c": House._client_says,
-    "C": House._client_says_all,
-    "s": House._oldest_says,
-    "S": House._newest_says,
-    "p": lambda house: house.client.line.listen(False),
-    "r": lambda house: house.client.line.listen(True),
-    "n": House._deafen,
-    "h": lambda house: house._client_leaves(lambda line: line.say(None)),
-    "x": lambda house: house._client_leaves(Line.reset),
-    "q": lambda house: house._services_listen(False),
-    "w": lambda house: house._services_listen(True),
-    "E": lambda house: house._service_leaves(lambda line: line.say(None)),
-    "R": lambda house: house._service_leaves(Line.reset),
-    "t": lambda house: house.loop.pass_time(0.06),
-    "T": lambda house: house.loop.pass_time(2.5),
-    "U": lambda house: house.loop.pass_time(45.0),
+ACTIONS: Final[dict[str, Callable[[Simulation], None]]] = {
+    ".": Simulation.turn,
+    "c": Simulation._client_says,
+    "C": Simulation._client_says_all,
+    "s": Simulation._oldest_says,
+    "S": Simulation._newest_says,
+    "p": lambda simulation: simulation.client.line.listen(False),
+    "r": lambda simulation: simulation.client.line.listen(True),
+    "n": Simulation._deafen,
+    "h": lambda simulation: simulation._client_leaves(lambda line: line.say(None)),
+    "x": lambda simulation: simulation._client_leaves(Line.reset),
+    "q": lambda simulation: simulation._services_listen(False),
+    "w": lambda simulation: simulation._services_listen(True),
+    "E": lambda simulation: simulation._service_leaves(lambda line: line.say(None)),
+    "R": lambda simulation: simulation._service_leaves(Line.reset),
+    "t": lambda simulation: simulation.loop.pass_time(0.06),
+    "T": lambda simulation: simulation.loop.pass_time(2.5),
+    "U": lambda simulation: simulation.loop.pass_time(45.0),
 }
 """What each letter of a schedule does; a digit chooses the client that the following ones are about."""
 
