@@ -45,7 +45,7 @@ _EVIDENCE: Mapping[Duty, tuple[Callable[[_Evidence], bool], str]] = {
     Duty.NAME: (lambda found: found.seen[0]["user"] == "alice", "sends no X-Consumer-Username to the service"),
     Duty.SHOW: (
         lambda found: bool(found.answer.fields & {"ratelimit", "x-ratelimit-remaining"}),
-        "does not tell the client what is left of its limit",
+        "does not send the client what is left of its limit",
     ),
 }
 

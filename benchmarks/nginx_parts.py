@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# The headers that a gateway tells its service, in place of what the client says, and the request id that it tells the
+# The headers that a gateway sends its service, in place of what the client says, and the request id that it sends the
 # client.
 FORWARDED = """\
     proxy_set_header Host $proxy_host;

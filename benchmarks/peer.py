@@ -21,10 +21,10 @@ class Duty(Enum):
     """What is put to the test before a peer is measured; that it passes on unaltered is asked of all."""
 
     REUSE = auto()  # keeps its connections to the service
-    DESCRIBE = auto()  # tells the service the request's id and the client's address
+    DESCRIBE = auto()  # sends the service the request's id and the client's address
     VERIFY = auto()  # refuses a token with a wrong signature
-    NAME = auto()  # tells the service who the token names
-    SHOW = auto()  # tells the client what is left of its limit
+    NAME = auto()  # sends the service the consumer of the token
+    SHOW = auto()  # sends the client what is left of its limit
 
 
 @dataclass(frozen=True)

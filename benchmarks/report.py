@@ -15,14 +15,14 @@ _NOTES = """\
 Numbers are medians, and the targets' ratios the medians of the rounds' ratios: a machine whose speed changes from one
 second to the next changes both sides of a round. A round measures every row of a scenario once, in an order that
 rotates; each gateway has one worker, unless the row says otherwise, and the same backend. CPU is user and system time
-of a gateway's whole process tree divided by the requests it answered. Requests/s and latencies tell about a gateway
+of a gateway's whole process tree divided by the requests it answered. Requests/s and latencies describe a gateway
 only where its core is busy: elsewhere the load generator or the backend is what they measure. A row with an answer that
 is not 2xx is invalid; see `README.md`."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything there is to tell; `versions` are those of the peers that were found, `absent` the others."""
+    """The whole report; `versions` are those of the peers that were found, `absent` the others."""
 
     command: str
     seconds: float

@@ -1,4 +1,4 @@
-"""Plays a scenario: its peers are measured in turns, so that what drifts in the machine hits them all alike."""
+"""Plays a scenario: its peers are measured in turn, so that what drifts in the machine hits them all alike."""
 
 from __future__ import annotations
 

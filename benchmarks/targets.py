@@ -84,7 +84,7 @@ TARGETS: tuple[Target, ...] = (
         1.5,
     ),
     Target("plain, CPU: Portico ÷ nginx", "plain", _over(metrics.CPU, "nginx"), 1.3),
-    Target("plain, CPU: Portico ÷ nginx that tells as much", "plain", _over(metrics.CPU, "nginx, fields sent"), 1.3),
+    Target("plain, CPU: Portico ÷ nginx that sends as much", "plain", _over(metrics.CPU, "nginx, fields sent"), 1.3),
     Target("routes, CPU: 10,000 ÷ 10", "routes", _between(metrics.CPU, "10,000 routes", "10 routes"), 1.05),
     Target("headers, CPU: 40 ÷ 5", "headers", _between(metrics.CPU, "40 headers", "5 headers"), 1.6),
     Target(

@@ -1,5 +1,5 @@
 -- What Portico does per request and nginx does not by itself: JWT (HS256) with a cache of verified tokens, a token
--- bucket per client whose state the client is told, counters and histograms, the times in the response.
+-- bucket per client whose state the client receives, counters and histograms, the times in the response.
 -- Written for speed: no table per request, ngx.var where a copy of all headers is not needed.
 local base64 = require "ngx.base64"
 local ffi = require "ffi"

@@ -44,7 +44,7 @@ def limit(request: Request) -> None:
 
 
 def address(request: Request) -> str:
-    """Who asks."""
+    """The consumer."""
     return request.client.host if request.client else ""
 
 

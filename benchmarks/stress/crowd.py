@@ -1,4 +1,4 @@
-"""Slow connections, held open until this process is told to end.
+"""Slow connections, held open until this process is asked to end.
 
 Arguments: the port, how many of each kind, and the kinds. It prints `held` once all are there; on SIGTERM it looks at
 each once more and prints how many the gateway has ended. Each connection moves about once a second; their turns are
@@ -81,7 +81,7 @@ class _Crowd(Process):
 
 @contextmanager
 def crowd(port: int, each: int, kinds: tuple[str, ...]) -> Iterator[Callable[[], int]]:
-    """Held open until the end; yields what ends it and tells how many connections were lost."""
+    """Held open until the end; yields what ends it and reports how many connections were lost."""
     with _Crowd(port, each, kinds) as process:
         yield process.lost
 

@@ -17,9 +17,9 @@ from benchmarks.stress.wire import StressWire, request
 from support.instance_process import InstanceProcess
 
 _RATE: Final = 40.0
-"""Normal requests per second: few, or those that wait would hold each other up and tell of themselves."""
+"""Normal requests per second: few, or those that wait would hold each other up and measure themselves."""
 _LONGEST: Final = 1000.0
-"""Milliseconds that 99 in 100 normal requests may take: who is greedy takes the processor, but not all of its turns.
+"""Milliseconds that 99 in 100 normal requests may take: a greedy client takes the processor, but not all of its turns.
 
 The service, on the same core as the clients, is busy too, which costs nginx some hundreds of them.
 """

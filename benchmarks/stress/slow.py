@@ -51,7 +51,7 @@ def _arriving(subject: Subject, each: int, kinds: tuple[str, ...], plan: Plan) -
 
 
 def _together(subject: Subject, each: int, kinds: tuple[str, ...], plan: Plan) -> Row:
-    """Rounds without and with the crowd in turns; the medians of both."""
+    """Rounds without and with the crowd in turn; the medians of both."""
     count = each * len(kinds)
     without: list[Latency] = []
     beside: list[Latency] = []

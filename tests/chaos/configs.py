@@ -26,7 +26,7 @@ _OF_FAULT: Final[dict[str, dict[str, Any]]] = {
     "overload": {"gateway": {"workers": 1}},
     "overload-open": {"gateway": {"workers": 1, "limits": {"requests": 16}}},
 }
-"""The bound of `overload-open`: who is let in waits for as long as 16 large answers take (Little's law).
+"""The bound of `overload-open`: an admitted request waits for as long as 16 large answers take (Little's law).
 
 That is a fifth of a second where a worker gives 80 a second, and half of one where refusals cost it half of its time.
 """

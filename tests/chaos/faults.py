@@ -27,7 +27,7 @@ from .scene import Scene, under_load
 _RELOADS: Final = 200
 _TIMEOUT: Final = 15.0
 _NOTICED_AFTER: Final = 0.1
-"""Seconds in which a balancer tells its clients of a gateway that is gone."""
+"""Seconds until the clients of a balancer notice that a gateway is gone."""
 _REGISTERED_WITHIN: Final = 3.0
 _ARREARS: Final = 0.3
 """Seconds for what came to an instance while it was stopped: that is no new traffic."""

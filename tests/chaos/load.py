@@ -192,7 +192,7 @@ def _are_events(content: bytes) -> bool:
 
 
 async def _websocket(load: Load) -> None:
-    """Messages and their echoes; a new WebSocket when one ends. To be told that the gateway goes away is no failure."""
+    """Messages and their echoes; a new WebSocket when one ends. A close frame because the gateway goes away is no failure."""
     while not load.over.is_set():
         talk: Talk | None = None
         with load.report.attempt(WEBSOCKET) as outcome:
@@ -214,7 +214,7 @@ async def _websocket(load: Load) -> None:
 
 
 async def _is_echoed(talk: Talk, text: bytes) -> bool:
-    """False where the gateway says goodbye in place of it."""
+    """False where the gateway sends a close frame instead."""
     talk.say(encode(TEXT, text))
     frame = await talk.receive()
     if frame.opcode == CLOSE:

@@ -28,7 +28,7 @@ _HEALTH_PATHS: Final = ("/livez", "/readyz")
 
 
 class _Crowd:
-    """Who comes, asks one large request and is not heard of again; the connection serves the next."""
+    """A client that sends one large request and leaves; the connection serves the next."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -61,7 +61,7 @@ class _Crowd:
 
 
 async def _ask_for_health(load: Load, due: float, number: int) -> None:
-    """By turns, each with a connection of its own, as an orchestrator's probe does."""
+    """In turn, each with a connection of its own, as an orchestrator's probe does."""
     with load.report.attempt(HEALTH, due) as outcome:
         async with asyncio.timeout(TIMEOUT):
             talk = await load.connect()

@@ -1,4 +1,4 @@
-"""What came of one thing that a client tried, as the load tells it to whoever judges."""
+"""What came of one thing that a client tried, as the load reports it for the verdict."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Outcome:
         return self.began + self.seconds
 
     def extend_to(self, moment: float) -> None:
-        """It began no later than this: when a WebSocket broke in a pause, only the next message tells."""
+        """It began no later than this: when a WebSocket broke in a pause, only the next message shows it."""
         self.seconds += self.began - moment
         self.began = moment
 

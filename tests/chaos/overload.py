@@ -132,7 +132,7 @@ def judge_open(row: Row, found: Found) -> None:
     untold = sum(each.failure.startswith("503") and not each.retry_after for each in sent)
     row.expect(not untold, f"{untold} were refused without Retry-After")
     row.expect(not any(each.failure for each in health), "it did not always say that it is alive and ready")
-    row.expect(slowest < _LONGEST, f"whether it is alive and ready was told after {slowest:.1f} s")
+    row.expect(slowest < _LONGEST, f"a probe was answered after {slowest:.1f} s")
 
 
 def _judge(row: Row, found: Found, many: Sequence[Outcome], asked: str) -> None:

@@ -1,4 +1,4 @@
-"""A service whose code raises when it is told to, for ASGI (`app`) and for WSGI (`wsgi`)."""
+"""A service whose code raises on request, for ASGI (`app`) and for WSGI (`wsgi`)."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Scene:
 
     @contextmanager
     def killing(self, noticed_after: float = 0.02) -> Iterator[None]:
-        """What runs in this block may be lost, and for so many seconds more, until the clients have heard of it."""
+        """What runs in this block may be lost, and for so many seconds more, until the clients have noticed it."""
         begin = time.monotonic()
         yield
         self.spans.append((begin, time.monotonic() + noticed_after))

@@ -39,7 +39,7 @@ class Talk:
     def is_usable(self) -> bool:
         """Whether nothing has come of its end: asking on it is then right.
 
-        The kernel is asked, too: a client that was kept from running may not have heard yet what has long come.
+        The kernel is asked, too: a client that was kept from running may not have read yet what has long come.
         """
         is_over = self._reader.at_eof() or self._reader.exception() is not None
         return not (self._closes or is_over or self._writer.is_closing() or self._has_unread())

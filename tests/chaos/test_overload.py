@@ -59,7 +59,7 @@ def test_a_probe_of_health_is_never_refused(failure: str) -> None:
 
 
 def test_a_probe_of_health_is_answered_within_a_second() -> None:
-    assert verdict(Outcome(HEALTH, _BEGIN, 1.2)) == "whether it is alive and ready was told after 1.2 s"
+    assert verdict(Outcome(HEALTH, _BEGIN, 1.2)) == "a probe was answered after 1.2 s"
 
 
 def test_a_load_that_sends_less_has_measured_nothing() -> None:

@@ -16,7 +16,7 @@ from support.site import Site
 from support.world import Gateway
 
 # What Debian's packages do by default, and the client's address in a field, as nearly everybody configures it: the
-# service tells the cases apart by it.
+# service distinguishes the cases by it.
 _NGINX = """\
     access_log off;
     server {{

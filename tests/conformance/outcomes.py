@@ -14,7 +14,7 @@ CLOSED, SILENT, ENDLESS, CUT, MIXED_UP = "closed", "no answer", "no end", "cut",
 
 
 def of_request(case: Any, received: Received, arrived: Arrived) -> str:
-    """What came of a case's bytes: the service's view decides, else what the client heard."""
+    """What came of a case's bytes: the service's view decides, else what the client received."""
     wanted = [(each["method"], each["target"], each["body"]) for each in case.get("accept", [])]
     got = [(each.method, each.target, each.body.decode("latin-1")) for each in arrived.requests]
     refused = int("refuse" in case)

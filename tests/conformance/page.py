@@ -52,7 +52,7 @@ class Table:
 
     def counts(self) -> list[list[str]]:
         """Per gateway how often each outcome came about, refusals by any status taken together."""
-        kinds = {name: Counter(map(_kind, told)) for name, told in self.outcomes.items()}
+        kinds = {name: Counter(map(_kind, outcomes)) for name, outcomes in self.outcomes.items()}
         order = sorted({kind for each in kinds.values() for kind in each}, key=lambda kind: (-kinds[OWN][kind], kind))
         return [
             [f"{self.title}: {len(self.cases)}", *self.outcomes],

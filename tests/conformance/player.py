@@ -1,4 +1,4 @@
-"""A client that plays a case of the request corpus: sends its bytes on a connection of their own and hears it out."""
+"""A client that plays a case of the request corpus: sends its bytes on a connection of their own and reads all that comes."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ async def converse(port: int, address: str, methods: list[str]) -> Conversation:
 
 
 async def play(case: Any, port: int, address: str, quiet: float = TIMEOUT, probe: bool = False) -> Received:
-    """Send the case and hear what comes.
+    """Send the case and receive what comes.
 
     `quiet` is how long a gateway may say nothing before it counts as one that says nothing more. With `probe` a case
     that leaves the connection open is followed by `AFTERWARDS`. An `open` case ends where a client closes its side.

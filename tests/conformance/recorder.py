@@ -1,6 +1,6 @@
 """A service that keeps what it gets, per client, and answers each strictly valid request with a small 200.
 
-The client's address, which the gateway reports, tells whose request it is: every case has an address of its own. A
+The client's address, which the gateway reports, shows whose request it is: every case has an address of its own. A
 request without one came out of the request before it on its connection.
 """
 

@@ -58,7 +58,7 @@ def take_request(data: bytes) -> tuple[Head, bytes] | None:
 
 
 def take_response(data: bytes, method: str, ended: bool) -> tuple[Head, bytes] | None:
-    """The first response to a request of this method; `ended` tells that nothing comes behind `data`."""
+    """The first response to a request of this method; `ended`: nothing comes behind `data`."""
     found = _take_head(data)
     if found is None:
         return None
@@ -94,7 +94,7 @@ def _field(line: bytes) -> tuple[str, str]:
 
 def _take_body(head: Head, rest: bytes) -> tuple[Head, bytes] | None:
     codings, lengths = head.all("transfer-encoding"), head.all("content-length")
-    _demand(len(codings) + len(lengths) < 2, "more than one field tells the body's length")
+    _demand(len(codings) + len(lengths) < 2, "more than one field gives the body's length")
     if codings:
         _demand(codings[0].lower() == "chunked", f"a transfer coding other than chunked: {codings[0]!r}")
         head.chunked = True

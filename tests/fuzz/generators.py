@@ -237,7 +237,7 @@ def valid_answer(random: Random) -> Answer:
 
 
 def mutated(random: Random, data: bytes, most: int = 4) -> bytes:
-    """The data with a few bytes or lines taken out, put in, doubled or put elsewhere."""
+    """The data with a few bytes or lines removed, inserted, doubled or put elsewhere."""
     for _ in range(random.randint(1, most)):
         start = random.randint(0, len(data))
         end = min(len(data), start + random.choice((0, 0, 1, 1, 2, 8, 40)))

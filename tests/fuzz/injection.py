@@ -98,7 +98,7 @@ def check_contained(simulation: Simulation, injector: Injector) -> None:
 
 
 def _check_others_are_served(simulation: Simulation, where: str) -> None:
-    """Whoever comes behind the fault, to whatever service."""
+    """Clients after the fault, to whatever service."""
     simulation.case.answers[:] = [Answer(_GOOD)]
     simulation.case.dials = "o"
     for path in ("/api/plain/", "/api/open/", "/api/guarded/", "/livez"):

@@ -84,7 +84,7 @@ class Line(HandTransport):
         """What the peer has read."""
         self.unsent = bytearray()
         self.delivered = bytearray()
-        """What the gateway has been told of the peer's bytes."""
+        """What the gateway has read of the peer's bytes."""
         self.inbox: deque[bytes | None] = deque()
         """What the peer has sent and the gateway has not read; None is the end."""
         self.peer_reads = self.reading = True
@@ -112,7 +112,7 @@ class Line(HandTransport):
         self.loop.call_soon(self._lose, ConnectionResetError())
 
     def is_over(self) -> bool:
-        """Whether the peer will hear nothing more."""
+        """Whether the peer will receive nothing more."""
         return self.lost or (self.eof_written and not self.unsent)
 
     # ---- the gateway's transport

@@ -126,7 +126,7 @@ def make_fault(random: Random) -> Case:
 
 
 def check_fault(case: Case) -> None:
-    """Whatever it comes out of, it costs one client; all that was under way ends, and who comes next is served."""
+    """Whatever it comes out of, it costs one client; all that was under way ends, and the next client is served."""
     with Simulation(case) as simulation:
         with fault(case.fault) as injector:
             simulation.play()

@@ -1,4 +1,4 @@
-"""Strict readers of HTTP/1.1 that share nothing with the gateway's own: they walk the bytes and look each rule up.
+"""Strict readers of HTTP/1.1 that share nothing with the gateway's own: they read bytes and look each rule up.
 
 What they are for is a second opinion: where the gateway reads a message, they must read the same one. They refuse less
 than the gateway (no limits, any target), so that what they refuse the gateway must refuse.
@@ -97,7 +97,7 @@ def read_requests(data: bytes) -> list[Message]:
 def read_responses(data: bytes, methods: list[bytes], ended: bool) -> tuple[list[Message], bytes]:
     """The final responses to requests with these `methods`, and the bytes behind them.
 
-    `ended` tells that the connection was closed in good order behind the last byte. Only the last one may be
+    `ended`: the connection was closed in good order behind the last byte. Only the last one may be
     incomplete or at fault; what answers `101` is left to whoever asked: it is complete and its bytes are behind it.
     """
     cursor = Cursor(data)

@@ -1,4 +1,4 @@
-"""The whole way of a request in one process: clients, the real gateway and its snapshot, services that follow a case.
+"""The request pipeline in one process: clients, the real gateway and its snapshot, services that follow a case.
 
 All between the two transports is what a worker runs; only sockets, time and the access log's file are made up.
 """

@@ -202,11 +202,11 @@ def test_nobody_notices_what_becomes_of_redis(server: RedisServer) -> None:
         answers(gateway, "/api/orders/x")
         fleet.load([gateway.port], "/api/orders/x")
 
-        def told(text: str, times: int = 1) -> None:
+        def wait_for_event(text: str, times: int = 1) -> None:
             until(lambda: sum(text in event["event"] for event in gateway.events()) >= times, text)
 
         server.kill()
-        told("out of reach")
+        wait_for_event("out of reach")
         assert "gateway_registry_up 0.0" in gateway.get("/metrics").body.decode()
         os.kill(gateway.control(), signal.SIGKILL)
         victim = gateway.workers()[0]
@@ -218,12 +218,12 @@ def test_nobody_notices_what_becomes_of_redis(server: RedisServer) -> None:
         until(lambda: not alive(victim), "the worker has gone")
         until(lambda: len(gateway.workers()) == 2, "another one serves")
         server.start()
-        told("in reach again")
+        wait_for_event("in reach again")
         until(lambda: server.ask("DBSIZE") == 3, "the services are back by themselves")
         with server.stopped():
-            told("out of reach", 3)
+            wait_for_event("out of reach", 3)
             time.sleep(1.5)  # every time to live is over when Redis goes on
-        told("in reach again", 2)
+        wait_for_event("in reach again", 2)
         until(lambda: server.ask("DBSIZE") == 3, "the services are back")
         served = [member.served for member in members]
         until(lambda: all(now.served > then + 20 for now, then in zip(members, served, strict=True)), "all are used")

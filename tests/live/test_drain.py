@@ -16,7 +16,7 @@ from support.world import Gateway
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_accepted_connection_is_served_to_the_very_end(backend: Backend, workers: int) -> None:
-    """Clients that heed nothing and come until they are refused: no connection is let in and then reset."""
+    """Clients that heed nothing and come until they are refused: no connection is accepted and then reset."""
     with Gateway(config(backend, workers)) as gateway:
         with traffic(gateway.port) as driven:
             gateway.signal(signal.SIGTERM)

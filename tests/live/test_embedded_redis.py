@@ -74,7 +74,7 @@ def test_it_is_private_bounded_and_leaves_nothing(backend: Backend) -> None:
 
         os.kill(process, signal.SIGKILL)
         until(lambda: redis_of(gateway) not in (0, process) and answers(url), "another one")
-        until(lambda: len(started(gateway)) == 2, "the log tells of it")
+        until(lambda: len(started(gateway)) == 2, "the log shows it")
         assert ask(url, "GET", "limit") is None
         assert gateway.get("/api/echo/bytes/5").status == 200
 

@@ -1,4 +1,4 @@
-"""Instances that fail while others do not: who is asked, who is left alone, and who comes back."""
+"""Instances that fail while others do not: which are tried, which are ejected, and which come back."""
 
 from __future__ import annotations
 

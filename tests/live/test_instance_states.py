@@ -33,9 +33,9 @@ def row_of(backend: Backend, table: str) -> str:
 
 @pytest.mark.parametrize("script", [says("500 No"), resets])
 def test_one_of_two_workers_ejects_an_instance_and_takes_it_back(script: Script) -> None:
-    """One client with one connection: it is one worker that hears of failures.
+    """One client with one connection: it is one worker that sees failures.
 
-    The other one hears of none. That more are out than may be has the instance used again, and so it comes back.
+    The other one sees none. That more are out than may be has the instance used again, and so it comes back.
     """
     few = {"failures": 2, "open_for": "1h"}
     with Backend(name="a") as a, Backend(script, name="b") as b:
@@ -43,7 +43,7 @@ def test_one_of_two_workers_ejects_an_instance_and_takes_it_back(script: Script)
         config["services"] = {"s": service(a, b, passive_health=few, slow_start="1h")}
         with Gateway(config) as gateway:
             gateway.wait_for_control()
-            until(lambda: states(gateway) == [{"active": 2}, {"active": 2}], "both workers are heard")
+            until(lambda: states(gateway) == [{"active": 2}, {"active": 2}], "both workers have reported")
             with gateway.wire() as wire:
                 for _ in range(10):
                     wire.ask("GET", "/api/s/x")

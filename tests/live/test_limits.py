@@ -242,7 +242,7 @@ def test_too_many_connections() -> None:
     with Backend() as backend, Gateway({"gateway": {"limits": limits}, "services": {"echo": backend}}) as gateway:
 
         def crowd() -> bool:
-            """Five get in; the sixth is told to come later. One that has just left may still count."""
+            """Five get in; the sixth gets a 503. One that has just left may still count."""
             wires = [Wire(gateway.port) for _ in range(5)]
             try:
                 if any(wire.ask("GET", "/livez").status != 200 for wire in wires):

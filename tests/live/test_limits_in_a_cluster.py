@@ -39,7 +39,7 @@ class Question:
 
 
 async def ask(limits: SharedLimits, *questions: Question) -> list[list[int] | None]:
-    """What each is told; asked in one turn of the loop."""
+    """The answer to each; all sent in one turn of the loop."""
     for question in questions:
         limits.ask(question)
     return await asyncio.gather(*(question.left for question in questions))

@@ -51,7 +51,7 @@ def test_reloads_do_not_refill_the_budget_of_retries() -> None:
 
 
 def test_instances_that_come_and_go_do_not_favour_the_first_one() -> None:
-    """Nor does a service that is let in: that is a new configuration for all others."""
+    """Nor does a service that is admitted: that is a new configuration for all others."""
     with RedisServer() as server, Backend(name="a") as a, Backend(name="b") as b:
         config: dict[str, Any] = {
             "gateway": {"redis_url": server.url},
@@ -64,5 +64,5 @@ def test_instances_that_come_and_go_do_not_favour_the_first_one() -> None:
             for number in range(6):
                 seen[gateway.get("/api/echo/x").json()["backend"]] += 1
                 server.ask("SET", f"service:new{number}", a.url, "EX", "60")
-                until(lambda number=number: gateway.get(f"/api/new{number}/x").status == 200, "it is let in")  # type: ignore[misc]
+                until(lambda number=number: gateway.get(f"/api/new{number}/x").status == 200, "it is admitted")  # type: ignore[misc]
             assert seen == {"a": 3, "b": 3}

@@ -95,11 +95,11 @@ def test_a_client_that_leaves_releases_its_permit(gate: Gate) -> None:
         with ExitStack() as stack:
             hold(stack, gateway, backend, "/api/a/held", 2)
             problem(gateway.get("/api/a/late"))
-        until(lambda: gateway.get("/api/a/late").status == 200, "the places are free")
+        until(lambda: gateway.get("/api/a/late").status == 200, "the permits are free")
 
 
 def test_every_end_releases_the_permit(gate: Gate) -> None:
-    """Whatever becomes of a request: more of them than there are places, one after the other."""
+    """Whatever becomes of a request: more of them than there are permits, one after the other."""
 
     def ill(connection: Connection) -> None:
         asked = connection.next_request()

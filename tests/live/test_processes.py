@@ -22,7 +22,7 @@ def config(backend: Backend, workers: int = 1, **more: Any) -> dict[str, Any]:
 
 
 class Slow:
-    """A script that answers `/slow` when it is told to, everything else at once."""
+    """A script that answers `/slow` on command, everything else at once."""
 
     def __init__(self) -> None:
         self.arrived = threading.Event()
@@ -106,7 +106,7 @@ def test_sigterm_lets_a_running_request_finish(backend: Backend, slow: Slow) -> 
         assert slow.arrived.wait(20)
         gateway.signal(signal.SIGTERM)
         assert idle.rest() == b"", "an idle connection is closed"
-        until(lambda: _turns_away(gateway.port), "who comes now is turned away", 5)
+        until(lambda: _turns_away(gateway.port), "new connections are refused", 5)
         half.send(b"Host: x\r\n\r\n")
         late = half.receive()
         assert (late.status, late.get("connection")) == (200, "close"), "a request that had begun is served"
@@ -149,7 +149,7 @@ def test_a_request_that_does_not_end_is_cut_in_the_end(backend: Backend, slow: S
 
 
 def _turns_away(port: int) -> bool:
-    """Refused, or told that this gateway is no longer ready: either lets a balancer go elsewhere. Silence does not."""
+    """Refused, or answered that it is no longer ready: either lets a balancer go elsewhere. Silence does not."""
     try:
         with Wire(port) as wire:
             wire.socket.settimeout(1)
@@ -299,7 +299,7 @@ def test_a_wrong_file_is_a_clear_message(tmp_path: Any) -> None:
 def test_no_request_fails_while_it_stops(backend: Backend) -> None:
     """Clients that connect anew for each request and go elsewhere when they are refused or asked to close.
 
-    Each request is answered; no connection is let in and then dropped.
+    Each request is answered; no connection is accepted and then dropped.
     """
     with Gateway(config(backend, workers=2)) as gateway:
         served: list[int] = []

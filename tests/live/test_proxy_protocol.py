@@ -38,8 +38,8 @@ def gateway(request: pytest.FixtureRequest) -> Iterator[Gateway]:
         yield own
 
 
-def told(wire: Wire, *lines: str) -> dict[str, str]:
-    """What the service is told of the client."""
+def sent_fields(wire: Wire, *lines: str) -> dict[str, str]:
+    """What the service receives about the client."""
     answer = wire.ask("GET", "/api/echo/x", *lines)
     assert answer.status == 200
     return dict(answer.json()["fields"])
@@ -83,8 +83,8 @@ def unread(sock: socket.socket) -> int:
 def test_a_balancer_that_speaks_for_itself(gateway: Gateway, header: bytes) -> None:
     with Wire(0, balanced(gateway)) as wire:
         wire.send(header)
-        assert told(wire)["X-Forwarded-For"] == BALANCER
-        assert told(wire, "X-Forwarded-For: 192.0.2.99")["X-Real-IP"] == "192.0.2.99", "it is a trusted proxy"
+        assert sent_fields(wire)["X-Forwarded-For"] == BALANCER
+        assert sent_fields(wire, "X-Forwarded-For: 192.0.2.99")["X-Real-IP"] == "192.0.2.99", "it is a trusted proxy"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_header_has_its_time(gateway: Gateway) -> None:
             assert wire.rest() == b""
     with Wire(0, balanced(gateway)) as wire:
         wire.send(LINE)
-        assert told(wire)["X-Real-IP"] == "192.0.2.7"
+        assert sent_fields(wire)["X-Real-IP"] == "192.0.2.7"
 
 
 @pytest.mark.parametrize("header", [LINE, BINARY])
@@ -127,7 +127,7 @@ def test_nobody_else_may_say_whose_connection_it_is(gateway: Gateway, header: by
         assert (answer.status, answer.json()["reason"]) == (400, "malformed_request")
         assert wire.rest() == b""
     with gateway.wire() as wire:
-        assert told(wire)["X-Forwarded-For"] == "127.0.0.1"
+        assert sent_fields(wire)["X-Forwarded-For"] == "127.0.0.1"
 
 
 def test_the_header_comes_before_tls(tmp_path_factory: pytest.TempPathFactory, backend: Backend) -> None:
@@ -140,7 +140,7 @@ def test_the_header_comes_before_tls(tmp_path_factory: pytest.TempPathFactory, b
             plain.sendall(header)
             context = authority.client_context()
             with Wire(0, context.wrap_socket(plain, server_hostname="localhost")) as wire:
-                fields = told(wire)
+                fields = sent_fields(wire)
                 assert (fields["X-Forwarded-For"], fields["X-Forwarded-Proto"]) == (address, "https")
         with Wire(0, balanced(gateway)) as wire:  # TLS where the header should be
             wire.send(b"\x16\x03\x01\x02\x00\x01\x00\x01")

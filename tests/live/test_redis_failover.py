@@ -47,7 +47,7 @@ def test_a_failover_behind_a_stable_address_costs_no_request_and_no_registration
             until(lambda: gateway.get("/api/orders/x").status == 200, "requests reach it")
             fleet.load([gateway.port], "/api/orders/x")
             demote(old, new)
-            old.ask("REPLICAOF", "127.0.0.1", 1)  # it hears nothing of the new one
+            old.ask("REPLICAOF", "127.0.0.1", 1)  # it learns nothing of the new one
             new.ask("FLUSHALL")
             way.to = new.port
             assert put(gateway, "other", service.url) == 201, "the first attempt counts"

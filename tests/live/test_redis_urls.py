@@ -110,7 +110,7 @@ def test_a_failover_of_sentinels_is_followed() -> None:
 
 
 def test_a_master_that_was_replaced_is_left_before_it_learns_of_it() -> None:
-    """Sentinels tell a deposed master about ten seconds later: until then it takes writes, which are lost."""
+    """Sentinels demote a deposed master about ten seconds later: until then it takes writes, which are lost."""
     with watched_pair("pw") as (_, replica, sentinel):
         url = f"redis+sentinel://:pw@127.0.0.1:{sentinel.port}/main"
 
@@ -188,8 +188,8 @@ def test_connections_are_bounded_and_no_wait_is_endless() -> None:
         impatient = connect(server.url, timeout=0.2, connections=3)
         try:
             await asyncio.gather(*(client.set(f"key:{number}", "x") for number in range(200)))
-            told = await asyncio.to_thread(server.ask, "CLIENT", "LIST")
-            assert len([line for line in told.splitlines() if line]) <= 3 + 1
+            listed = await asyncio.to_thread(server.ask, "CLIENT", "LIST")
+            assert len([line for line in listed.splitlines() if line]) <= 3 + 1
             with server.stopped():
                 results = await asyncio.gather(*(impatient.get("key:1") for _ in range(9)), return_exceptions=True)
             assert all(isinstance(result, failures()) for result in results)

@@ -1,4 +1,4 @@
-"""A changed configuration comes into use, whoever asks for it."""
+"""A changed configuration comes into use, however the reload is requested."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def roll(gateway: Gateway) -> None:
 
 
 class Mixed:
-    """A service: a WebSocket, an answer whose second half waits to be told to come, and others at once."""
+    """A service: a WebSocket, an answer whose second half waits for a command, and others at once."""
 
     def __init__(self) -> None:
         self.go_on = threading.Event()

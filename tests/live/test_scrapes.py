@@ -1,4 +1,4 @@
-"""Many who ask for own endpoints at once: no more than so many are let in, and proxied traffic goes on."""
+"""Many requests for own endpoints at once: so many are admitted, and proxied traffic goes on."""
 
 from __future__ import annotations
 

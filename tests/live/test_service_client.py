@@ -1,4 +1,4 @@
-"""A FastAPI service that uses `portico.client`, under uvicorn, behind a gateway: who asks, and where links lead."""
+"""A FastAPI service that uses `portico.client`, under uvicorn, behind a gateway: its client, and where links lead."""
 
 from __future__ import annotations
 

@@ -26,10 +26,10 @@ def registering(admin: str, **more: str) -> Mapping[str, str]:
 def test_from_start_to_end() -> None:
     with TinyRegistry() as registry, UvicornService(registering(registry.url)) as service:
         until(lambda: registry.received("POST heartbeat") >= 2, "heartbeats")
-        (own_id, told), *others = registry.instances.items()
+        (own_id, registered), *others = registry.instances.items()
         assert not others
         assert str(service.running.pid) in own_id
-        assert told == {"url": service.url, "weight": 1, "version": "v7", "metadata": {"zone": "a"}, "ttl": 1}
+        assert registered == {"url": service.url, "weight": 1, "version": "v7", "metadata": {"zone": "a"}, "ttl": 1}
 
         registry.instances.clear()
         until(lambda: registry.instances.keys() == {own_id}, "it registers again where it is not known any more")
@@ -86,7 +86,7 @@ def test_an_application_without_lifespans() -> None:
 def test_every_worker_is_an_instance() -> None:
     with TinyRegistry() as registry, UvicornService(registering(registry.url), workers=2) as service:
         until(lambda: len(registry.instances) == 2, "both are registered")
-        assert {told["url"] for told in registry.instances.values()} == {service.url}
+        assert {registered["url"] for registered in registry.instances.values()} == {service.url}
         answers: list[Message] = []
         asking = threading.Thread(target=lambda: answers.append(service.get("/slow?seconds=0.5")))
         asking.start()

@@ -62,7 +62,7 @@ def test_a_limit_holds_exactly_over_two_gateways_one_of_whose_clocks_is_wrong(
 
 
 def _wrong_clock(gateway: Gateway) -> str:
-    """A directory that makes Python tell another time, if it is on its path."""
+    """A directory that makes Python's clock show another time, if it is on its path."""
     (gateway.directory / "sitecustomize.py").write_text(
         "import time\n"
         "for name, ahead in (('time', 1), ('monotonic', 1), ('time_ns', 10**9), ('monotonic_ns', 10**9)):\n"

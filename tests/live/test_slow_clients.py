@@ -216,7 +216,7 @@ def test_a_client_that_closed_its_half_may_wait_long_for_its_answer(backend: Bac
 
 
 def test_a_client_that_reads_slowly_but_steadily_is_not_let_go() -> None:
-    """The kernel has room for megabytes: while it empties that, the gateway hears nothing of the client's reading."""
+    """The kernel has room for megabytes: while it empties that, the gateway sees nothing of the client's reading."""
     with Backend(pours) as backend:
         config = {"gateway": {"limits": {"body_timeout": "700ms"}}, "services": {"slow": backend}}
         with Gateway(config) as gateway, gateway.wire() as wire:

@@ -401,7 +401,7 @@ def test_a_proxys_word_about_a_certificate(backend: Backend) -> None:
 
 
 def asked_for(gateway: Gateway, authority: Authority, name: str | None) -> list[str]:
-    """The DNS names of the certificate that a client gets who asks for `name`."""
+    """The DNS names of the certificate that a client gets for `name`."""
     context = authority.client_context()
     context.check_hostname = False
     with secured(gateway, context, name) as wire:
@@ -591,7 +591,7 @@ def test_a_service_that_asks_for_a_client_certificate(authority: Authority, leaf
 
 
 def test_renewed_files_of_services_are_taken_over(authority: Authority, tmp_path: Path) -> None:
-    """The service changes its authority; the gateway is told by a file, and goes on without a restart."""
+    """The service changes its authority; the gateway sees a changed file, and goes on without a restart."""
     successor = Authority(tmp_path / "successor", "Successor")
     believed = tmp_path / "believed.pem"
     believed.write_bytes(authority.ca.read_bytes())

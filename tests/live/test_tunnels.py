@@ -48,7 +48,7 @@ class Service:
 
 
 def foo(connection: Connection) -> None:
-    """A service that speaks another protocol: it says `first`, and what it heard when the client has said all."""
+    """A service that speaks another protocol: it says `first`, and what it received when the client has sent all."""
     asked = connection.next_request()
     assert asked is not None
     assert asked.get("upgrade") == "foo"
@@ -264,7 +264,7 @@ def test_silence_ends_it_with_1001() -> None:
 
 
 def test_a_half_closed_tunnel_to_a_silent_service_times_out() -> None:
-    """A client that has ended its direction is told nothing it could answer; the gateway ends all."""
+    """A client that has ended its direction is sent nothing it could answer; the gateway ends all."""
 
     def deaf(connection: Connection) -> None:
         accept(connection)

@@ -83,7 +83,7 @@ def test_a_hundred_at_once_receive_their_echoes(servers: EchoServers, echoing: G
 
 TALK = """
 url => new Promise(done => {
-    const socket = new WebSocket(url, ["spoken"]), heard = [];
+    const socket = new WebSocket(url, ["spoken"]), received = [];
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
         socket.send("žluť 🦜");
@@ -92,13 +92,13 @@ url => new Promise(done => {
     };
     socket.onmessage = message => {
         const data = message.data;
-        heard.push(typeof data === "string" ? data.slice(0, 10) : [...new Uint8Array(data).slice(0, 3)]);
-        heard.push(data.length ?? data.byteLength);
-        if (heard.length === 6) socket.close(4001, "enough");
+        received.push(typeof data === "string" ? data.slice(0, 10) : [...new Uint8Array(data).slice(0, 3)]);
+        received.push(data.length ?? data.byteLength);
+        if (received.length === 6) socket.close(4001, "enough");
     };
     socket.onclose = end => done({
         protocol: socket.protocol, extensions: socket.extensions,
-        heard, code: end.code, reason: end.reason, clean: end.wasClean,
+        received, code: end.code, reason: end.reason, clean: end.wasClean,
     });
 })
 """
@@ -115,9 +115,9 @@ def test_a_page_in_a_browser(servers: EchoServers) -> None:
             page.goto(f"{pages.url}/")
             address = gateway.url.replace("http", "ws")
             found = page.evaluate(TALK, f"{address}/api/websockets/x")
-            assert found["heard"] == ["žluť 🦜", 7, [7, 7, 7], 70_000, "x" * 10, 1_000_000]
+            assert found["received"] == ["žluť 🦜", 7, [7, 7, 7], 70_000, "x" * 10, 1_000_000]
             assert (found["code"], found["reason"], found["clean"]) == (4001, "enough", True)
             assert found["protocol"] == "spoken"
             assert found["extensions"].startswith("permessage-deflate")
             refused = page.evaluate(TALK, f"{address}/api/uvicorn/x")
-            assert (refused["heard"], refused["code"], refused["clean"]) == ([], 1006, False)
+            assert (refused["received"], refused["code"], refused["clean"]) == ([], 1006, False)

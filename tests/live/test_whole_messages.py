@@ -53,7 +53,7 @@ def test_requests_with_bodies_that_wait_in_a_row(backend: Backend) -> None:
 
 @pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
 def test_chunked_responses_stay_chunked_however_they_come(backend: Backend, status: str) -> None:
-    """One that comes at once is not to be told from one that comes bit by bit."""
+    """One that comes at once cannot be distinguished from one that comes bit by bit."""
     pauses = [0.0, 0.02]
 
     def answer(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Tokens: which are believed, what services are told, what those are told who show none."""
+"""Tokens: which are accepted, what services receive, what clients without one receive."""
 
 from __future__ import annotations
 

@@ -252,7 +252,7 @@ REPORTED = ["X-Forwarded-Host: gw.example", "X-Forwarded-Proto: https"]
     ],
 )
 def test_which_origin_is_the_gateways_own(peer: str, host: str, lines: list[str], origin: str, is_own: bool) -> None:
-    """That which services are told of (RFC 6454)."""
+    """The one that services receive (RFC 6454)."""
     asked = exchange(*UPGRADE, *lines, f"Origin: {origin}", peer=PEERS[peer], host=host.encode())
     answer = build_cors(CorsSettings(allow_origins=[APP]), Context("gateway", State()))(asked)
     assert (answer is None) == is_own

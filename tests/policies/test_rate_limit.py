@@ -1,4 +1,4 @@
-"""Rate limits: who shares a bucket, what is answered, what clients are told."""
+"""Rate limits: which requests share a bucket, how they are answered, which fields clients receive."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Scene:
         self.then(self.simulation.clients[0].line.reset)
 
     def statuses(self, client: int = 0) -> list[int]:
-        """What the client was told."""
+        """What the client received."""
         return [message.status for message in responses_of(self.simulation, self.simulation.clients[client])]
 
     def seen(self, client: int = 0) -> list[tuple[int, str | None, list[str | None]]]:
@@ -112,7 +112,7 @@ def _giving(policy: Any) -> Callable[[Any, Any], Any]:
 def scene(*chain: Any, clients: int = 1, limits: dict[str, int] | None = None, faults: int = 0) -> Iterator[Scene]:
     """Clients before the gateway, whose route has these policies; afterwards nothing is left of it all.
 
-    `faults` are the events that tell of one.
+    `faults` are the events that report one.
     """
     steps = [policies.Step("cors", None, _giving(policy)) for policy in chain]
     with Simulation(Case([""] * clients, [OK], limits=limits or {}), steps) as simulation:

@@ -257,7 +257,7 @@ def test_an_instance_with_other_tls_is_the_same_instance_but_for_its_connections
 
 
 def test_a_build_that_fails_leaves_those_after_it_where_limits_are_counted_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And what happens to instances is told to the services of the current snapshot alone."""
+    """And what happens to instances is reported to the services of the current snapshot alone."""
     counted_in: list[Any] = []
     fails = False
 

@@ -155,7 +155,7 @@ def described(request: Message, backend: Backend) -> bytes:
 
 
 class Backend(Closing):
-    """Listens on a free port of the loopback, or as told; each connection runs `script` in a thread of its own."""
+    """Listens on a free port of the loopback, or as given; each connection runs `script` in a thread of its own."""
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ class Backend(Closing):
         self.disconnect()
 
     def disconnect(self) -> None:
-        """End every connection: who comes back has a new one, with the script of now."""
+        """End every connection: clients open new ones, with the script of now."""
         with self.lock:
             for connection in self.connections:
                 with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A client that sends the bytes it is told to and nothing else."""
+"""A client that sends the given bytes and nothing else."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _HEAD = re.compile(rb"HTTP/1\.1 (\d{3}).*?\r\ncontent-length: (\d+)", re.IGNOREC
 
 
 def storm(ports: Sequence[int], requests: int, connections: int, target: str) -> tuple[Counter[int], float]:
-    """Send `requests` in all, as fast as it goes, to these ports in turns: statuses, and the seconds it took."""
+    """Send `requests` in all, as fast as it goes, to these ports in turn: statuses, and the seconds it took."""
     began = time.monotonic()
     statuses = asyncio.run(_storm(ports, requests, connections, target))
     return statuses, time.monotonic() - began
@@ -49,7 +49,7 @@ async def _status(reader: asyncio.StreamReader) -> int:
 
 
 class Crowd:
-    """Clients that ask one request after the other until told to stop; what they saw."""
+    """Clients that send one request after the other until they are stopped; what they saw."""
 
     def __init__(self, port: int, target: str, connections: int = 8) -> None:
         self.port = port

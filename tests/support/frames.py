@@ -68,7 +68,7 @@ def fragments(opcode: int, parts: Iterable[bytes], *, rsv: int = 0, mask: bytes 
 
 
 def frame_size(data: bytes) -> int:
-    """How long the frame is that `data` begins with, as far as it tells: as long as its head, where that is cut."""
+    """How long the frame is that `data` begins with, as far as it shows: as long as its head, where that is cut."""
     size = 2
     if len(data) >= size:
         short = data[1] & 0x7F

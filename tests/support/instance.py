@@ -33,7 +33,7 @@ _numbers = itertools.count(1)
 
 
 class Instance:
-    """What all connections to it share; each response tells its name, where it has one.
+    """What all connections to it share; each response has its name, where it has one.
 
     `manner` is how it behaves: `well`; `failing` (500, while /health passes: it is what the service needs that is
     broken); `cutting` (a RST in the middle of a body); `slow` (a second late); `mute` (accepts, and answers nothing,
@@ -56,7 +56,7 @@ class Instance:
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
-        """Accept no more, and close what rests."""
+        """Accept no more, and close what is idle."""
         self.is_over = True
         self._server.close()
         for connection in [*self.connections]:

@@ -1,4 +1,4 @@
-"""Content that tells where in a stream it belongs, and a check of it that costs little beside moving it."""
+"""Content that shows where in a stream it belongs, and a check of it that costs little beside moving it."""
 
 from __future__ import annotations
 

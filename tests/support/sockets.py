@@ -1,4 +1,4 @@
-"""What the kernel is told of a socket."""
+"""Options of sockets."""
 
 from __future__ import annotations
 

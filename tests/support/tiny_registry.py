@@ -1,4 +1,4 @@
-"""The registry of a gateway's admin API, as small as it can be: what `portico.client` is told to expect of it."""
+"""The registry of a gateway's admin API, as small as it can be: what `portico.client` expects of it."""
 
 from __future__ import annotations
 

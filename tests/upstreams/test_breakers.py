@@ -1,4 +1,4 @@
-"""Breakers of instances: who gets one, and what is told of them."""
+"""Breakers of instances: which instances get one, and what is logged about them."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from portico.upstreams.limit import Limit
 
 
 class Guest:
-    """Waits for a place, and may leave as soon as it has one."""
+    """Waits for a permit, and may leave as soon as it has one."""
 
     def __init__(self, limit: Limit, stays: bool = True) -> None:
         self.limit = limit

@@ -50,7 +50,7 @@ SPICE = [
 
 @st.composite
 def mutated(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
-    """One or two seeds in a row, with a few bytes taken out, put in or put elsewhere."""
+    """One or two seeds in a row, with a few bytes removed, inserted or put elsewhere."""
     return spoil(draw, b"".join(draw(st.lists(st.sampled_from(seeds), min_size=1, max_size=2))))
 
 

@@ -1,4 +1,4 @@
-"""The kernel moves content from socket to socket; what is out of the ordinary is left to whoever owns these."""
+"""The kernel moves content from socket to socket; what is out of the ordinary is left to their owners."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class FakeTransport(asyncio.Transport):
 
 
 class End:
-    """A source, or a sink, that notes what it is told."""
+    """A source, or a sink, that records its calls."""
 
     def __init__(self, sock: socket.socket, left: int = 0) -> None:
         self.descriptor = sock.fileno()
@@ -228,7 +228,7 @@ def test_a_full_sink_ends_it_and_gets_the_rest_first(ends: Ends, run: Run) -> No
 
 
 def test_bytes_that_can_not_be_moved_are_left_to_be_read(run: Run) -> None:
-    """Urgent data stands in the way: the loop would be told of it again and again."""
+    """Urgent data stands in the way: the loop would report it again and again."""
 
     async def main() -> None:
         with ExitStack() as stack:

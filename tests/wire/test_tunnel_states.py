@@ -1,4 +1,4 @@
-"""Both sides of the wire after a 101: what passes, who is told what, and how it ends."""
+"""Both sides of the wire after a 101: what passes, what is reported to which side, and how it ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnectio
 
 
 class Carried(Recorded):
-    """What a server connection tells while it is a tunnel."""
+    """What a server connection reports while it is a tunnel."""
 
     def __init__(self, recorded: Recorded) -> None:
         super().__init__(recorded.stream, recorded.request)
@@ -167,7 +167,7 @@ def test_a_drain_is_reported_at_once_to_a_tunnel_that_opens_during_it() -> None:
 
 
 class Switched(Answered):
-    """What an upstream connection tells of an upgrade."""
+    """What an upstream connection reports about an upgrade."""
 
     def response_started(self, head: ResponseHead) -> None:
         super().response_started(head)

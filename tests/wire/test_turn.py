@@ -1,4 +1,4 @@
-"""What was read is heard when all sockets were read from, and before anything else happens to its connection."""
+"""What was read is processed when all sockets were read from, and before anything else happens to its connection."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Receiver(TurnProtocol):
-    """Notes what it hears, in the order of all."""
+    """Records what it receives, in the order of all."""
 
     def __init__(self, turn: Turn, loop: FakeLoop, received: list[tuple[Receiver, bytes]]) -> None:
         super().__init__(turn)
@@ -191,7 +191,7 @@ def test_a_fault_in_writing_is_not_the_others(caplog: pytest.LogCaptureFixture) 
 def test_a_fault_in_writing_while_others_are_processed_does_not_end_the_turn(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The turn would count as planned for ever, and nobody would be heard any more."""
+    """The turn would count as planned for ever, and nothing would be processed any more."""
     scene = Scene()
     late = LateReceiver(scene.turn, scene.loop, scene.received)
     scene.other.transport = Broken(scene.loop, scene.other)
@@ -278,7 +278,7 @@ def test_a_loop_that_is_no_fake_plays_the_turn() -> None:
 
 
 class Writer(TurnProtocol):
-    """One end of a pair of sockets, the other of which reads when it is told to."""
+    """One end of a pair of sockets, the other of which reads on command."""
 
     def __init__(self, turn: Turn) -> None:
         super().__init__(turn)

@@ -41,7 +41,7 @@ class FakeTimer:
 
 
 class FakeLoop:
-    """Runs what was put off when told to; time never passes."""
+    """Runs what was put off on command; time never passes."""
 
     def __init__(self) -> None:
         self.ready: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
@@ -65,7 +65,7 @@ class FakeLoop:
 
 
 class FakeTransport(HandTransport):
-    """Keeps what is written; tells its protocol of a loss on the loop's next turn, as real ones do."""
+    """Keeps what is written; reports a loss to its protocol on the loop's next turn, as real ones do."""
 
     def __init__(self, loop: FakeLoop, protocol: asyncio.Protocol) -> None:
         super().__init__({"peername": ("192.0.2.7", 40000), "sockname": ("192.0.2.1", 8000)})
@@ -142,7 +142,7 @@ class Wire:
 
 @dataclass
 class Recorded:
-    """What a server connection told about one exchange."""
+    """What a server connection reported about one exchange."""
 
     stream: Stream
     request: RequestHead | None
@@ -323,7 +323,7 @@ class Timeouts:
 
 @dataclass
 class Answered:
-    """What an upstream connection told about one exchange."""
+    """What an upstream connection reported about one exchange."""
 
     connection: UpstreamConnection
     interims: list[int] = field(default_factory=list)

@@ -46,7 +46,7 @@ def test_against_counting_tokens(rate: int, burst: int, script: list[tuple[int, 
         now += Fraction(step, per_second)
         looked = buckets.look(str(key), float(now))
         took, right = buckets.take(str(key), float(now)), model[key].take(now)
-        assert looked == took, "looking tells the same and takes nothing"
+        assert looked == took, "looking returns the same and takes nothing"
         tokens = model[key].tokens
         if abs(tokens - round(tokens)) < Fraction(1, 10**4):
             model[key].tokens = tokens = Fraction(round(tokens))  # the last ulp may fall on either side

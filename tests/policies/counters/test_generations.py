@@ -24,7 +24,7 @@ def test_against_a_plain_dictionary(script: list[tuple[str, int]], capacity: int
         if action == "discard":
             entries.discard(key)
             model.pop(key, None)
-            recent = [-1 if each == key else each for each in recent]  # its place was taken all the same
+            recent = [-1 if each == key else each for each in recent]  # it counted towards the capacity all the same
         elif action == "put":
             entries.put(key, number)
             model[key] = number

@@ -49,7 +49,7 @@ def test_tokens_come_back(store: RedisProcess) -> None:
 
 
 def test_a_burst_that_was_lowered_leaves_a_bucket_empty_and_no_emptier(store: RedisProcess) -> None:
-    """Else whoever took much under the old number would wait for all of that to come back."""
+    """Else a client that took much under the old number would wait for all of that to come back."""
     assert take(store, *[[("lower", 100, NEVER)]] * 90)[-1] == 10
     assert take(store, [("lower", 2, "1e-5")])[0] >= -100_000, "the next token comes back in a tenth of a second"
     assert take(store, [("lower", 100, NEVER)])[0] >= 8, "one that is raised again has what it had"

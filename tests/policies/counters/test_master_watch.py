@@ -63,7 +63,9 @@ def test_the_master_of_now_and_each_new_one_are_named() -> None:
         named: list[Address] = []
         sentinel = Sentinel(OLD, "other 10.0.0.1 6379 10.0.0.9 6379", "main 10.0.0.1 6379 10.0.0.2 6379")
         other = Sentinel(OLD)
-        assert await received(sentinel, [other], named.append) == [sentinel, other], "who knows first is asked first"
+        assert await received(sentinel, [other], named.append) == [sentinel, other], (
+            "the one that knows first is asked first"
+        )
         assert named == [OLD, NEW]
 
     asyncio.run(scenario())
@@ -85,7 +87,7 @@ def test_a_connection_to_another_server_than_the_master_ends() -> None:
 
 def test_a_master_that_is_replaced_while_a_connection_is_made() -> None:
     class Pool:
-        """Connects to the old one, of which it was told just before the switch."""
+        """Connects to the old one, which was named just before the switch."""
 
         master_address = OLD
 

@@ -34,7 +34,7 @@ def open_link() -> tuple[RedisLink, Writer, list[Exception]]:
 
 
 def test_an_answer_that_cannot_be_used_ends_the_connection_and_is_reported(caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever waits behind it is told of the loss; an exception of the transport's would be nobody's."""
+    """Pending callers get the loss reported; nobody would catch an exception of the transport's."""
     link, writer, losses = open_link()
     replies: list[Any] = []
 

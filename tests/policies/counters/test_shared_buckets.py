@@ -76,7 +76,7 @@ def test_limits_and_gateways_have_buckets_of_their_own(table: BucketTable, tmp_p
     assert first.take("key", 1000.0) < 0.0
     assert second.take("key", 1000.0) == 0.0
     other = BucketTable(64)
-    assert other.name_of("key") != table.name_of("key"), "nobody can work out whose place he shares"
+    assert other.name_of("key") != table.name_of("key"), "nobody can work out whose slot he shares"
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
@@ -117,7 +117,7 @@ def test_without_a_free_slot_the_bucket_nearest_to_full_is_evicted(tmp_path: Pat
         for _ in range(2 if key == 5 else 4):
             buckets.take(str(key), 1000.0)
     assert buckets.take("another", 1000.0) == 9.0
-    assert buckets.take("5", 1000.0) == 9.0, "it lost two tokens' worth of memory, and its place is another's"
+    assert buckets.take("5", 1000.0) == 9.0, "it lost two tokens' worth of memory, and its slot is another's"
     kept = [buckets.look(str(key), 1000.0) for key in (0, 1, 2, 3, 4, 6, 7)]
     assert kept.count(5.0) == 7, "those who had taken more are remembered"
 

@@ -1,4 +1,4 @@
-"""Questions and what becomes of them, with a link that answers as it is told."""
+"""Questions and their answers, with a scripted link."""
 
 from __future__ import annotations
 

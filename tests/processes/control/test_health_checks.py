@@ -108,7 +108,7 @@ RARELY = "{path: /health, interval: 1h, timeout: 1h}"
 def test_a_report_is_no_older_than_it_may_be_while_another_waits_for_an_instance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An instance hangs, for which the first report waits; who asks later is not told what that one saw of others."""
+    """An instance hangs, for which the first report waits; a later report has newer results of the others."""
     monkeypatch.setattr(health_module, "_REPORT_AGE", 0.0)
 
     async def scene(world: World, hangs: Instance, neighbour: Instance) -> None:

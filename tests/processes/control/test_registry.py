@@ -181,7 +181,7 @@ def test_one_too_many_is_refused_where_somebody_waits_for_an_answer(
 def test_a_listener_that_fails_for_one_service_gets_the_others_and_later_that_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither does a disk that takes nothing keep anybody from hearing of what registered."""
+    """A full disk does not keep registrations from the other listeners either."""
     reported: list[str] = []
     fails = True
 

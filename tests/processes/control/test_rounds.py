@@ -1,4 +1,4 @@
-"""Work that is done once for all who ask."""
+"""Work that is done once for all callers."""
 
 from __future__ import annotations
 

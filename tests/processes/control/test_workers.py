@@ -19,7 +19,7 @@ TIMEOUT = 10.0
 
 
 class FakeWorker:
-    """A worker that reports when it is told to."""
+    """A worker that reports on command."""
 
     def __init__(self, workers: Workers, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.workers = workers

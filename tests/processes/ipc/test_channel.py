@@ -96,7 +96,7 @@ def test_what_is_no_message_is_an_error(data: bytes) -> None:
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 def test_what_is_sent_to_a_peer_that_is_gone_is_lost_without_a_word(run: Any, tmp_path: Path) -> None:
-    """Whoever follows the channel would end over it: uvloop raises once it has closed the socket."""
+    """The reader of the channel would end over it: uvloop raises once it has closed the socket."""
 
     async def play() -> None:
         async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -43,7 +43,7 @@ def test_one_that_hangs_is_ended_with_its_traceback_and_then_by_force(signals: l
     now = time.monotonic()
     assert not child.end_if_hung(30, now)
     assert child.end_if_hung(30, now + 31)
-    assert not child.end_if_hung(30, now + 32), "it is told once"
+    assert not child.end_if_hung(30, now + 32), "it is reported once"
     child.end_if_overdue(now + 32)
     assert signals == [signal.SIGABRT]
     child.end_if_overdue(now + 34)

@@ -1,4 +1,4 @@
-"""What systemd is told, on real sockets."""
+"""Notifications to systemd, on real sockets."""
 
 from __future__ import annotations
 

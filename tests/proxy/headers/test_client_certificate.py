@@ -1,4 +1,4 @@
-"""The line that tells a service of a client's certificate: whatever is in that, it stays one value of one field."""
+"""The line that describes a client's certificate to a service: whatever is in that, it stays one value of one field."""
 
 from __future__ import annotations
 

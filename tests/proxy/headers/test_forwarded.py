@@ -195,16 +195,16 @@ def test_the_client_is_the_first_from_the_right_that_is_no_proxy(lines: list[str
 
 
 def believed(*lines: str, prefix: bytes = b"") -> dict[str, str]:
-    told = believed_lines(fields(*lines), peer(), "192.0.2.1", b"own.example", prefix)
-    assert len({line.partition(b":")[0].lower() for line in told}) == len(told)
-    return {name: value for name, _, value in (line.decode().partition(": ") for line in told)}
+    sent = believed_lines(fields(*lines), peer(), "192.0.2.1", b"own.example", prefix)
+    assert len({line.partition(b":")[0].lower() for line in sent}) == len(sent)
+    return {name: value for name, _, value in (line.decode().partition(": ") for line in sent)}
 
 
 def test_the_port_belongs_to_the_scheme_that_a_proxy_reports() -> None:
-    told = believed("X-Forwarded-Proto: https", "X-Forwarded-Host: outer.example:8443")
-    assert told["X-Forwarded-Port"] == "8443"
-    told = believed("X-Forwarded-Proto: https", "X-Forwarded-Host: outer.example:8443", "X-Forwarded-Port: 9443")
-    assert told["X-Forwarded-Port"] == "9443"
+    sent = believed("X-Forwarded-Proto: https", "X-Forwarded-Host: outer.example:8443")
+    assert sent["X-Forwarded-Port"] == "8443"
+    sent = believed("X-Forwarded-Proto: https", "X-Forwarded-Host: outer.example:8443", "X-Forwarded-Port: 9443")
+    assert sent["X-Forwarded-Port"] == "9443"
 
 
 def test_a_proxy_that_sends_no_forwarding_fields_is_reported_as_the_client() -> None:
@@ -279,11 +279,11 @@ def test_several_lines_are_one_list(name: str, values: list[str], value: str) ->
 
 def test_a_certificate_that_a_proxy_saw_is_passed_on_where_this_hop_saw_none() -> None:
     lines = ("X-Forwarded-Client-Cert: Hash=1", 'X-Forwarded-Client-Cert: Hash=2;Subject="CN=b"')
-    told = believed_lines(fields(*lines), peer(), "192.0.2.1", b"own.example", b"")
-    assert [line.decode() for line in told if b"Client-Cert" in line] == list(lines)
+    sent = believed_lines(fields(*lines), peer(), "192.0.2.1", b"own.example", b"")
+    assert [line.decode() for line in sent if b"Client-Cert" in line] == list(lines)
     own = Peer(Client("10.0.0.1", 8000, True, b"not even a certificate"), NETWORKS)
-    told = believed_lines(fields(*lines), own, "192.0.2.1", b"own.example", b"")
-    (line,) = [line for line in told if b"Client-Cert" in line]
+    sent = believed_lines(fields(*lines), own, "192.0.2.1", b"own.example", b"")
+    (line,) = [line for line in sent if b"Client-Cert" in line]
     assert line.startswith(b"X-Forwarded-Client-Cert: Hash=")
     assert len(line) == 30 + 64
 
@@ -319,5 +319,5 @@ def test_ids(lines: list[str], ids: tuple[str | None, str | None]) -> None:
 @pytest.mark.parametrize("flags", ["00", "01", "03"])
 def test_the_trace_of_a_proxy_goes_on_unchanged(flags: str) -> None:
     lines = (f"traceparent: 00-{TRACE}-b7ad6b7169203331-{flags}", "tracestate: a=1", "tracestate: b=2")
-    told = believed_lines(fields(*lines), peer(), "192.0.2.1", b"own.example", b"")
-    assert [line.decode() for line in told if line.startswith(b"trace")] == list(lines)
+    sent = believed_lines(fields(*lines), peer(), "192.0.2.1", b"own.example", b"")
+    assert [line.decode() for line in sent if line.startswith(b"trace")] == list(lines)

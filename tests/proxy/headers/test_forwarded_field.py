@@ -89,14 +89,14 @@ def test_the_client_is_found_in_it(lines: list[str], client: str) -> None:
     assert client_behind(fields(*lines), proxy(), NETWORKS) == client
 
 
-def told(*lines: str) -> dict[str, str]:
+def sent_fields(*lines: str) -> dict[str, str]:
     own: Fields = fields(*lines)
     found = believed_lines(own, proxy(), "192.0.2.1", b"own.example", b"")
     return {name: value for name, _, value in (line.decode().partition(": ") for line in found)}
 
 
 def test_services_receive_both_notations() -> None:
-    assert told(
+    assert sent_fields(
         "X-Forwarded-For: 6.6.6.6",
         "X-Forwarded-Proto: gopher",
         "Forwarded: for=9.9.9.9;proto=http;host=evil",
@@ -115,7 +115,7 @@ def test_services_receive_both_notations() -> None:
 
 
 def test_a_broken_chain_is_not_passed_on() -> None:
-    assert told('Forwarded: for="6.6.6.6', "Forwarded: for=192.0.2.1") == {
+    assert sent_fields('Forwarded: for="6.6.6.6', "Forwarded: for=192.0.2.1") == {
         "X-Forwarded-For": "10.0.0.1",
         "X-Real-IP": "192.0.2.1",
         "X-Forwarded-Proto": "http",
@@ -126,7 +126,7 @@ def test_a_broken_chain_is_not_passed_on() -> None:
 
 
 def test_a_node_that_would_be_two_in_a_list_is_unknown() -> None:
-    assert told('Forwarded: for="6.6.6.6, 10.0.0.9"', "Forwarded: for=192.0.2.1")["X-Forwarded-For"] == (
+    assert sent_fields('Forwarded: for="6.6.6.6, 10.0.0.9"', "Forwarded: for=192.0.2.1")["X-Forwarded-For"] == (
         "unknown, 192.0.2.1, 10.0.0.1"
     )
 
@@ -144,5 +144,5 @@ def test_a_node_that_would_be_two_in_a_list_is_unknown() -> None:
     ],
 )
 def test_other_spellings(element: str, scheme: str, port: str, host: str) -> None:
-    found = told(f"Forwarded: for=192.0.2.1;{element}")
+    found = sent_fields(f"Forwarded: for=192.0.2.1;{element}")
     assert (found["X-Forwarded-Proto"], found["X-Forwarded-Port"], found["X-Forwarded-Host"]) == (scheme, port, host)

@@ -644,7 +644,7 @@ def test_a_fault_of_the_handler_ends_connection_and_exchange(caplog: pytest.LogC
 def test_a_fault_after_an_answer_does_not_bring_a_second_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever answered would be told that it failed, and answer once more."""
+    """The handler would get the failure reported, and answer once more."""
     answered: list[Exception] = []
 
     def respond(recorded: Recorded) -> None:
