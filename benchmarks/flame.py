@@ -51,7 +51,8 @@ PHASES: tuple[tuple[str, str], ...] = (
     ),
     (
         "response: read",
-        r"\b(?:process|_process_in_steps|_read_head|_take_body|_end) \(portico/wire/http1/client\.py",
+        r"\b(?:process|_process_in_steps|_read_head|_take_body|_end) \(portico/wire/http1/client\.py"
+        r"|portico/wire/http1/response_heads\.py",
     ),
     ("forward: choose, connect, send", r"portico/proxy/(?:forward|compose|attempt|hedge)\.py|portico/upstreams/"),
     ("route and path", r"portico/proxy/routing/|portico/core/paths\.py"),

@@ -1,4 +1,4 @@
-"""nginx with limit_req and a JSON access log, nginx that only passes on, and nginx that describes the client to the service."""
+"""nginx with limit_req and a JSON access log, nginx that only passes on, and nginx that describes clients."""
 
 from __future__ import annotations
 

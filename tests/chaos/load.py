@@ -192,7 +192,7 @@ def _are_events(content: bytes) -> bool:
 
 
 async def _websocket(load: Load) -> None:
-    """Messages and their echoes; a new WebSocket when one ends. A close frame because the gateway goes away is no failure."""
+    """Messages and their echoes; a new WebSocket when one ends. A close frame of the gateway is no failure."""
     while not load.over.is_set():
         talk: Talk | None = None
         with load.report.attempt(WEBSOCKET) as outcome:

@@ -1,4 +1,4 @@
-"""A client that plays a case of the request corpus: sends its bytes on a connection of their own and reads all that comes."""
+"""A client that plays a case of the request corpus: sends its bytes on a connection of their own and reads."""
 
 from __future__ import annotations
 

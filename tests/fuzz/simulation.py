@@ -230,7 +230,7 @@ class Simulation:
             self.turn()
 
     def _speakers(self) -> list[Service | ClientEnd]:
-        """Whoever has something left to say."""
+        """A client or service that has something left to send."""
         return [*self._talkers(), *(client for client in self.clients if client.pieces)]
 
     def _talkers(self) -> list[Service]:

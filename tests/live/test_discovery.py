@@ -179,7 +179,7 @@ def test_a_registered_url_does_not_open_the_admin_api(server: RedisServer) -> No
 
 
 def test_what_registers_where_there_is_no_service_gets_nothing(server: RedisServer, backend: Backend) -> None:
-    """Whoever can only register must not have requests sent to where a cloud hands out credentials."""
+    """A client that can only register must not have requests sent to where a cloud hands out credentials."""
     hosts = ["169.254.169.254", "2852039166", "[fd00:ec2::254]", "[::ffff:a9fe:a9fe]", "metadata.google.internal",
              "[::1%\x1bc \x00X-Evil: 1]", "0.0.0.0"]  # fmt: skip
     with Gateway(discovering(server)) as gateway:

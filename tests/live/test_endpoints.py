@@ -134,7 +134,7 @@ def test_metrics_are_those_of_the_seed(backend: Backend) -> None:
 
 
 def test_two_workers_add_up(gateway: Gateway) -> None:
-    """Over many connections, so that both workers have some; every page says the same sum, whoever is asked."""
+    """Over many connections, so that both workers have some; every page says the same sum, whichever is asked."""
     assert len(gateway.workers()) == 2
 
     def work() -> None:

@@ -354,7 +354,7 @@ def test_a_stalled_handshake_does_not_hold_up_the_end(authority: Authority, leaf
 def test_certificates_of_clients(
     authority: Authority, leaf: Leaf, backend: Backend, tmp_path: Path, version: ssl.TLSVersion, required: bool
 ) -> None:
-    clients, unknown = Authority(tmp_path / "clients", "Clients"), Authority(tmp_path / "strangers", "Strangers")
+    clients, unknown = Authority(tmp_path / "clients", "Clients"), Authority(tmp_path / "unknown", "Strangers")
     alice = clients.leaf("alice", "a.test", common_name='Al"ice', uris=["spiffe://test/alice"])
     mallory, late = unknown.leaf("mallory", common_name="alice"), clients.leaf("late", days=-1)
     tls = {**leaf.written, "client_certificates": {"ca": str(clients.ca), "required": required}}

@@ -57,7 +57,7 @@ class Waiting:
 
 @dataclass
 class Scene:
-    """A house in which one policy waits."""
+    """A simulation in which one policy is pending."""
 
     simulation: Simulation
     policy: Any
