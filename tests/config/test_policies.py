@@ -176,10 +176,10 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("rate_limit: {by: {header: 'X-*'}}", "a header field is named in full: its name is not a pattern"),
         (
             "rate_limt: {}",
-            "rate_limt: unknown policy; there are auth, authorize, cors, identity, rate_limit; "
+            "rate_limt: unknown policy; there are auth, authorize, cors, headers, identity, rate_limit; "
             'did you mean "rate_limit"?',
         ),
-        ("compress: {}", "compress: unknown policy; there are auth, authorize, cors, identity, rate_limit"),
+        ("compress: {}", "compress: unknown policy; there are auth, authorize, cors, headers, identity, rate_limit"),
         ("rate_limit: 60", "rate_limit: expected keys and values, a list, true or false"),
         ("cors: [a]", "cors: expected keys and values, true or false"),
         ("rate_limit: {by: clientip}", 'by: expected one of client_ip, consumer; did you mean "client_ip"?'),

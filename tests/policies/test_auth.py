@@ -475,3 +475,37 @@ def test_tokens_that_do_not_come_again_are_forgotten() -> None:
     verified.age(0.0)
     verified.age(0.0)
     assert len(verified) == 0
+
+
+def test_claims_are_kept_with_a_token_for_as_long_as_it_is() -> None:
+    policy = build()
+    line = f"Authorization: Bearer {token({'sub': 'a', 'tenant': 't', 'roles': ['x', {'y': 1}]})}"
+    asked, again = exchange(line), exchange(line)
+    for each in (asked, again):
+        assert each.claims is None
+        assert policy(each) is None
+        assert each.claims is not None
+        assert (each.claims["tenant"], each.claims["roles"]) == ("t", ("x", {"y": 1}))
+    assert again.claims is asked.claims
+    with pytest.raises(TypeError):
+        asked.claims["tenant"] = "other"  # type: ignore[index]
+    verified = remembered(policy)
+    verified.age(0.0)
+    verified.age(0.0)
+    assert verified.get(line.encode()) is None
+
+
+def test_a_refused_request_has_no_claims() -> None:
+    asked = exchange("Authorization: Bearer nonsense")
+    assert isinstance(build()(asked), Refusal)
+    assert asked.claims is None
+
+
+def test_claims_count_towards_the_memory() -> None:
+    policy = build()
+    verified = remembered(policy)
+    verified.room = 20_000
+    for number in range(50):
+        line = f"Authorization: Bearer {token({'sub': f'user-{number}', 'many': [[] for _ in range(500)]})}"
+        assert policy(exchange(line)) is None
+        assert len(verified) <= 4

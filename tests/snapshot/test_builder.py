@@ -261,7 +261,7 @@ def test_a_build_that_fails_leaves_those_after_it_where_limits_are_counted_now(m
     counted_in: list[Any] = []
     fails = False
 
-    def build(written: Any, state: Any, consumers: Any, *counting: Any) -> tuple[()]:
+    def build(written: Any, state: Any, consumers: Any, *counting: Any, marks: bool = False) -> tuple[()]:
         counted_in.append(counting)
         if fails:
             raise LookupError

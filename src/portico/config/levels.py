@@ -7,10 +7,10 @@ set. Only the result has to be complete, so an override may name a single key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_origin
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError, create_model
 
@@ -22,6 +22,7 @@ from portico.config.words import findings_of, has_part
 from portico.core.settings import NotEmpty
 from portico.policies import POLICY_SETTINGS
 from portico.policies.auth import AuthSettings
+from portico.policies.headers import headers_over
 from portico.policies.identity import IdentitySettings
 
 Merged = dict[str, tuple[Any, str]]
@@ -31,6 +32,7 @@ _EXAMPLES = {
     "auth": "{jwt: {}}",
     "authorize": "{scopes: [orders:read]}",
     "cors": "{allow_origins: [https://app.example.com]}",
+    "headers": "{response: {remove: [Server]}}",
     "rate_limit": "{requests_per_minute: 60}",
 }
 
@@ -151,7 +153,7 @@ class Merger:
     def _validate(self, key: str, levels: list[Level], complete: bool) -> Any:
         data = self.defaults.get(key, {})
         for level in levels:
-            data = _over(level.policies.said[key], data)
+            data = _OVERLAYS.get(key, _over)(level.policies.said[key], data)
         try:
             settings = _ADAPTERS[key].validate_python(data)
         except ValidationError as error:
@@ -195,6 +197,10 @@ def _over(own: Any, base: Any) -> Any:
 
 def _over_part(own: Any, base: Any) -> Any:
     return _over(own, base) if isinstance(own, dict) and isinstance(base, dict) else own
+
+
+_OVERLAYS: Final[dict[str, Callable[[Any, Any], Any]]] = {"headers": headers_over}
+"""What lays a policy of one level over that of the levels above, where it is not `_over`."""
 
 
 def _holds(value: Any, path: KeyPath) -> bool:

@@ -3,19 +3,29 @@
 Only values are replaced, never keys, and a replacement is never read as YAML: it cannot add keys or lists. Text that is
 just one `${NAME}` stays text, so that a secret such as 0123 is not turned into a number; settings that want
 a number or a yes/no read it from text. Empty counts as unset, as `:-` has it in a shell.
+
+Values of header fields are text as it is written (`X-Accel-Buffering: no`), but for `false`, which is no value.
+In them `{env.NAME}` and `{env.NAME:-default}` are replaced as well, and nothing in such a variable is taken for one of
+the names in braces that stand for what is known of a request.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from portico.config.document import Document, Node, scalar
 from portico.config.environment import is_text
 from portico.config.problems import Finding, KeyPath
 
-_REFERENCE = re.compile(r"\$\$|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(:-([^{}]*))?\})?")
+_REFERENCE = re.compile(r"\$\$|\{\{|(\$\{|\{env\.)(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\})?")
+_IN_TEMPLATE = "{env."
+"""How a variable begins in a template."""
+_TEMPLATES = {("policies", "headers", way, verb) for way in ("request", "response") for verb in ("set", "add")}
+"""The keys, one in the other, below which values are templates (`policies/templates.py`)."""
+_NO_VALUE = {"false": False, "": None, "null": None, "~": None}
 
 
 class _UnsetError(LookupError):
@@ -33,7 +43,12 @@ def variables_at(document: Document, path: KeyPath, environ: Mapping[str, str]) 
     node = document.at(path)
     if node is None or not isinstance(node.content, str):
         return []
-    return [match[1] for match in _REFERENCE.finditer(node.content) if match[1] and environ.get(match[1])]
+    found = [match[2] for match in _REFERENCE.finditer(node.content) if match[1] != _IN_TEMPLATE or _is_template(path)]
+    return [name for name in found if name and environ.get(name)]
+
+
+def _is_template(path: KeyPath) -> bool:
+    return any(path[start : start + 4] in _TEMPLATES for start in range(len(path) - 4))
 
 
 class _Reader:
@@ -53,24 +68,30 @@ class _Reader:
             return {name: self.read(entry.value, (*path, name)) for name, entry in node.content.items()}
         if isinstance(node.content, list):
             return [self.read(item, (*path, index)) for index, item in enumerate(node.content)]
-        if "$" not in node.content:
-            return scalar(node.content) if node.plain else node.content
+        is_template = _is_template(path)
+        if "$" not in node.content and not (is_template and _IN_TEMPLATE in node.content):
+            if not node.plain:
+                return node.content
+            return _NO_VALUE.get(node.content, node.content) if is_template else scalar(node.content)
         try:
-            text = _REFERENCE.sub(self._value, node.content)
+            text = _REFERENCE.sub(partial(self._value, is_template), node.content)
         except _UnsetError as unset:
             self.findings.append(Finding(path, str(unset.args[0])))
             return None
-        return text or (None if node.plain else "")
+        return text or (None if node.plain and not is_template else "")
 
-    def _value(self, match: re.Match[str]) -> str:
+    def _value(self, is_template: bool, match: re.Match[str]) -> str:
+        start, name, default = match.groups()
         if match[0] == "$$":
             return "$"
-        name = match[1]
+        if start is None or (start == _IN_TEMPLATE and (name is None or not is_template)):
+            return match[0]
         if name is None:
             raise _UnsetError("`${` starts a variable: write ${NAME} or ${NAME:-default}, and $$ for a dollar sign")
-        value = self.environ.get(name) or match[3]
+        value = self.environ.get(name) or default
         if value is None:
-            raise _UnsetError(f"the environment variable {name} is not set; set it or write ${{{name}:-default}}")
+            remedy = f"set it or write {start}{name}:-default}}"
+            raise _UnsetError(f"the environment variable {name} is not set; {remedy}")
         if not is_text(value):
             raise _UnsetError(f"the environment variable {name} is not UTF-8 text")
-        return value
+        return value.replace("{", "{{").replace("}", "}}") if start == _IN_TEMPLATE else value

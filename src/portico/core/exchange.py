@@ -199,6 +199,8 @@ class Exchange:
     trace_id: str
     """32 hexadecimal digits, as in `traceparent` (W3C Trace Context)."""
     client_ip: str
+    claims: Mapping[str, Any] | None
+    """Those of the verified token, read-only: others may share them."""
     ended: float
     """When its response was complete (monotonic seconds), where the clock was read then; else 0."""
     trusted: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from itertools import compress
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, Self
 
 CHUNKED: Final = -1
 """Body framing: chunked transfer coding. A framing of 0 or more is the body's length in bytes."""
@@ -74,6 +74,18 @@ class Fields:
     def without(self, names: Collection[bytes]) -> list[bytes]:
         """The lines whose names are not among `names`, as a new list."""
         return [line for name, line in zip(self.names, self.lines) if name not in names]  # noqa: B905 - equal by construction
+
+
+class IfAbsent(bytes):
+    """A field line for responses of services that send no field of that name themselves."""
+
+    name: bytes
+    """In lower case."""
+
+    def __new__(cls, line: bytes) -> Self:
+        made = super().__new__(cls, line)
+        made.name = line.partition(b":")[0].lower()
+        return made
 
 
 class Shape:

@@ -11,6 +11,7 @@ from portico.policies.authorize import AuthorizeSettings, build_authorize
 from portico.policies.cors import CorsSettings, build_cors
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
+from portico.policies.headers import HeadersSettings, build_before_all, build_behind_auth
 from portico.policies.identity import IdentitySettings, build_identity
 from portico.policies.policy import Chain, Context, Hooks, Pending, Policy, State
 from portico.policies.rate_limit import RateLimitSettings, build_after_auth, build_before_auth
@@ -18,17 +19,23 @@ from portico.policies.rate_limit import RateLimitSettings, build_after_auth, bui
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the order: its configuration key, its settings, and what builds the policy from them."""
+    """One step of the order: its configuration key, its settings, and what builds the policy from them.
+
+    One that `marks` belongs to every response: a refusal that comes before all policies passes it too.
+    """
 
     key: str
     settings: Any
     build: Callable[[Any, Context], Policy | Hooks | None]
+    marks: bool = False
 
 
 STEPS: Final = (
-    Step("cors", CorsSettings, build_cors),
+    Step("headers", HeadersSettings, build_before_all, marks=True),
+    Step("cors", CorsSettings, build_cors, marks=True),
     Step("rate_limit", RateLimitSettings, build_before_auth),
     Step("auth", AuthSettings, build_auth),
+    Step("headers", HeadersSettings, build_behind_auth),
     Step("authorize", AuthorizeSettings, build_authorize),
     Step("rate_limit", RateLimitSettings, build_after_auth),
     Step("identity", IdentitySettings, build_identity),
@@ -37,7 +44,7 @@ STEPS: Final = (
 POLICY_SETTINGS: Final[dict[str, Any]] = {step.key: step.settings for step in STEPS}
 """What each key under `policies` holds."""
 
-GATEWAY_KEYS: Final = frozenset({"cors", "rate_limit"})
+GATEWAY_KEYS: Final = frozenset({"cors", "headers", "rate_limit"})
 """The policies that also hold for the gateway's own endpoints, which must stay reachable without a token."""
 
 
@@ -47,11 +54,16 @@ def build_chain(
     consumers: Mapping[str, Any],
     shared: SharedLimits | None = None,
     table: BucketTable | None = None,
+    *,
+    marks: bool = False,
 ) -> Chain:
-    """The policies of one route, compiled; `settings` maps keys to validated settings and the scope of those."""
+    """The policies of one route, compiled; `settings` maps keys to validated settings and the scope of those.
+
+    With `marks`, only those that every response passes.
+    """
     chain: list[Policy | Hooks] = []
     for step in STEPS:
-        if step.key in settings:
+        if step.key in settings and step.marks >= marks:
             written, scope = settings[step.key]
             policy = step.build(written, Context(scope, state, consumers, shared, table))
             if policy is not None:

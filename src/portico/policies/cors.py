@@ -69,7 +69,8 @@ def build_cors(settings: CorsSettings, context: Context) -> Policy:  # noqa: ARG
     def cors(exchange: Exchange) -> Answer | None:
         request = exchange.request
         assert request is not None
-        exchange.response_drop = _RESPONSE_FIELDS
+        drop = exchange.response_drop
+        exchange.response_drop = _RESPONSE_FIELDS if drop is None else drop | _RESPONSE_FIELDS
         if not anyone:
             exchange.response_lines += (b"Vary: Origin",)
         origin = request.fields.get(b"origin")

@@ -8,10 +8,11 @@ from typing import Final
 
 from portico.core.exchange import Exchange
 from portico.core.fields import REPORTED, RESPONSE_DROP, plain_name
-from portico.core.messages import CHUNKED, Fields, RequestHead, ResponseHead
+from portico.core.messages import CHUNKED, Fields, IfAbsent, RequestHead, ResponseHead
+from portico.policies.headers import RequestChanges, ResponseChanges
 from portico.proxy.answer import date_line
 from portico.proxy.headers.forwarded import VIA, announced_trailers, believed_lines, believed_trace_id
-from portico.proxy.routing.route import Handling
+from portico.proxy.routing.route import Compose, Handling, ResponseLines
 from portico.upstreams.instance import Instance
 
 HEAD_END: Final = b"\r\n\r\n"
@@ -21,6 +22,7 @@ _BODILESS: Final = (101, 204)
 """Statuses that may not have a Content-Length (RFC 9110, section 8.6)."""
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
+SERVER_TIMING: Final = b"server-timing"
 REQUEST_ID: Final = b"\r\nX-Request-ID: "
 TIMING: Final = b"\r\nServer-Timing: gateway;dur="
 TIMING_UPSTREAM: Final = b", upstream;dur="
@@ -112,6 +114,16 @@ def _reported_lines(fields: Fields) -> list[bytes]:
     return list(compress(fields.lines, reported))
 
 
+def composing(changes: RequestChanges) -> Compose:
+    """`request_head` for routes that change fields of requests."""
+
+    def compose(exchange: Exchange, handling: Handling, instance: Instance, upgrade: bytes) -> bytes:
+        head = request_head(exchange, handling, instance, upgrade)
+        return edited_head(head, changes.drops, changes.lines.of(exchange))
+
+    return compose
+
+
 def edited_head(head: bytes, drops: frozenset[bytes], lines: Sequence[bytes]) -> bytes:
     """A composed head without the fields named in `drops`, and with `lines` at its end.
 
@@ -154,8 +166,26 @@ def response_lines(exchange: Exchange, head: ResponseHead) -> list[bytes]:
     return lines
 
 
+def editing(changes: ResponseChanges) -> ResponseLines:
+    """`response_lines` for routes that change more of responses than which fields are dropped and added."""
+    hidden = changes.hidden
+
+    def edited_lines(exchange: Exchange, head: ResponseHead) -> list[bytes]:
+        names = head.fields.names
+        lines = [
+            line for line in response_lines(exchange, head) if type(line) is not IfAbsent or line.name not in names
+        ]
+        if hidden:
+            lines = [line for line in lines if line.partition(b":")[0].lower() not in hidden]
+        return [*lines, *changes.lines.of(exchange)]
+
+    return edited_lines
+
+
 def timing_lines(exchange: Exchange, own_seconds: float, upstream_seconds: float) -> bytes:
-    """`X-Request-ID` and `Server-Timing` for the client."""
+    """`X-Request-ID` and `Server-Timing` for the client; the latter not where a policy drops it."""
+    if exchange.response_drop is not None and SERVER_TIMING in exchange.response_drop:
+        return REQUEST_ID[2:] + exchange.id
     own, upstream = milliseconds(own_seconds, upstream_seconds)
     return b"".join((REQUEST_ID[2:], exchange.id, TIMING, own, TIMING_UPSTREAM, upstream))
 

@@ -22,10 +22,10 @@ from portico.proxy.compose import (
     HEAD_END,
     LENGTH,
     REQUEST_ID,
+    SERVER_TIMING,
     TIMING,
     TIMING_UPSTREAM,
     milliseconds,
-    response_lines,
     takes_trailers,
     timing_lines,
 )
@@ -253,7 +253,7 @@ class Forwarding(Attempt):
 
     def response_interim(self, head: ResponseHead) -> None:
         """Forward early hints and the like."""
-        drop = RESPONSE_DROP | LENGTH | head.hop_by_hop
+        drop = RESPONSE_DROP | LENGTH | head.hop_by_hop | (self.exchange.response_drop or frozenset())
         self.stream.send_interim(head.status, head.phrase, head.fields.without(drop))
 
     def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
@@ -278,13 +278,16 @@ class Forwarding(Attempt):
             instance.give_back(connection, now)
         else:
             connection.close()
-        start = head.passed
-        if not start or exchange.response_drop is not None:
+        start, drop = head.passed, exchange.response_drop
+        if not start or drop is not None:
             if self.handling.back is not None:
                 return self.send_back(head, content, now)
-            start = b"\r\n".join((head.line, *response_lines(exchange, head)))
+            start = b"\r\n".join((head.line, *self.handling.response_lines(exchange, head)))
         elif exchange.response_lines:
             start = b"\r\n".join((start, *exchange.response_lines))
+        if drop is not None and SERVER_TIMING in drop:
+            self.stream.send_whole(status, (start, REQUEST_ID, exchange.id, HEAD_END, content), framing, now)
+            return True
         own, upstream = milliseconds(now - exchange.started - seconds, seconds)
         pieces = (start, REQUEST_ID, exchange.id, TIMING, own, TIMING_UPSTREAM, upstream, HEAD_END, content)
         self.stream.send_whole(status, pieces, framing, now)
@@ -319,7 +322,8 @@ class Forwarding(Attempt):
     def forward_head(self, head: ResponseHead, now: float) -> None:
         """7. Forward the head of the response that was decided for."""
         self.exchange.status = head.status
-        self.send_head(head, head.status, response_lines(self.exchange, head), head.framing, now)
+        lines = self.handling.response_lines(self.exchange, head)
+        self.send_head(head, head.status, lines, head.framing, now)
 
     def send_head(self, head: ResponseHead, status: int, lines: list[bytes], framing: int, now: float) -> None:
         """7. Send a head with these end-to-end field lines, and begin what follows it."""

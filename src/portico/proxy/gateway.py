@@ -116,8 +116,7 @@ class Gateway:
             if handling is None:
                 send_answer(exchange, match.route.answer())
             elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, handling):
-                marks = handling.policies[:1] if handling.answers_preflights else ()  # a page may read the refusal
-                self._pass_policies(exchange, handling, (*marks, _refuse_overload))
+                self._pass_policies(exchange, handling, (*handling.marks, _refuse_overload))  # a page may read it
             elif refusal is None:
                 self._pass_policies(exchange, handling, handling.policies)
             else:

@@ -13,9 +13,9 @@ from portico.policies.head import RequestView, ResponseEdit
 from portico.policies.plugins.view import view_of
 from portico.policies.policy import BodyFilter, HookFailedError, Return
 from portico.proxy.answer import send_edited, send_final
-from portico.proxy.compose import HEAD_END, edited_head, request_head, response_lines, timing_lines
+from portico.proxy.compose import HEAD_END, edited_head, timing_lines
 from portico.proxy.forward import Forwarding
-from portico.proxy.routing.route import Handling
+from portico.proxy.routing.route import Compose, Handling
 from portico.upstreams.instance import Instance
 from portico.wire.http1.grammar import status_line
 
@@ -31,11 +31,15 @@ _NOT_MODIFIED: Final = 304
 _WITHOUT_BODY: Final = (204, 205)
 
 
-def hooked_head(exchange: Exchange, handling: Handling, instance: Instance, upgrade: bytes) -> bytes:
-    """`request_head`, with what policies set and remove."""
-    head = request_head(exchange, handling, instance, upgrade)
-    edits = exchange.view.upstream if exchange.view is not None else None
-    return head if edits is None else edited_head(head, frozenset(edits.dropped), edits.added)
+def hooked(compose: Compose) -> Compose:
+    """The same composing, with what hooks set and remove."""
+
+    def hooked_head(exchange: Exchange, handling: Handling, instance: Instance, upgrade: bytes) -> bytes:
+        head = compose(exchange, handling, instance, upgrade)
+        edits = exchange.view.upstream if exchange.view is not None else None
+        return head if edits is None else edited_head(head, frozenset(edits.dropped), edits.added)
+
+    return hooked_head
 
 
 def feed(filters: Sequence[BodyFilter], data: bytes) -> bytes:
@@ -141,7 +145,7 @@ class HookedForwarding(Forwarding):
         start = head.passed
         if edit.changed or exchange.response_drop or not start:
             line = head.line if edit.status == head.status else status_line(edit.status, b"")
-            start = b"\r\n".join((line, *(edit.lines or response_lines(exchange, head))))
+            start = b"\r\n".join((line, *(edit.lines or self.handling.response_lines(exchange, head))))
         elif exchange.response_lines:
             start = b"\r\n".join((start, *exchange.response_lines))
         exchange.status = edit.status
@@ -167,14 +171,14 @@ class HookedForwarding(Forwarding):
             send_edited(exchange, edit)
             return
         exchange.status = edit.status
-        self.send_head(head, edit.status, edit.lines or response_lines(exchange, head), framing, now)
+        self.send_head(head, edit.status, edit.lines or self.handling.response_lines(exchange, head), framing, now)
 
     def _run_hooks(self, head: ResponseHead) -> ResponseEdit:
         self.has_passed = True
         return self.back.run(self.exchange, ResponseEdit(*self._as_received(head)))
 
     def _as_received(self, head: ResponseHead) -> tuple[int, Callable[[], list[bytes]]]:
-        return head.status, partial(response_lines, self.exchange, head)
+        return head.status, partial(self.handling.response_lines, self.exchange, head)
 
     def _filters_of(self, edit: ResponseEdit) -> list[BodyFilter]:
         found = [hook(self.exchange, edit) for hook in self.back.bodies]

@@ -16,12 +16,13 @@ from portico.observe.metrics import Metrics
 from portico.policies import Chain, State, build_chain
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
-from portico.proxy.compose import request_head
+from portico.policies.headers import request_changes, response_changes
+from portico.proxy.compose import composing, editing, request_head, response_lines
 from portico.proxy.forward import Forwarding
 from portico.proxy.gateway import Snapshot
-from portico.proxy.hooked import HookedForwarding, hooked_head
+from portico.proxy.hooked import HookedForwarding, hooked
 from portico.proxy.routing.matcher import Matcher, Routes
-from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Route
+from portico.proxy.routing.route import Compose, Handling, LocalRoute, ResponseLines, Rewrite, Route
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
@@ -194,7 +195,9 @@ class SnapshotBuilder:
         handling = Handling(
             service=service,
             service_name=service.name,
-            **_way(chain),
+            **self._both_ways(chain, self._compose(written.policies)),
+            marks=self._chain(written.policies, consumers, marks=True).requests,
+            response_lines=self._response_lines(written.policies),
             timeouts=timeouts,
             retry=self._alike(("retry", id(written.retry)), lambda: retry_of(written.retry)),
             preserve_host=written.preserve_host,
@@ -207,10 +210,38 @@ class SnapshotBuilder:
         shared: Handling = self._alike(("handling", *key), lambda: handling)
         return shared
 
-    def _chain(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> Chain:
-        key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
-        chain: Chain = self._alike(key, lambda: build_chain(written, self._state, consumers, *self._counting))
+    def _chain(
+        self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any], *, marks: bool = False
+    ) -> Chain:
+        key = (marks, *((name, id(settings), scope) for name, (settings, scope) in written.items()))
+        chain: Chain = self._alike(
+            key, lambda: build_chain(written, self._state, consumers, *self._counting, marks=marks)
+        )
         return chain
+
+    def _compose(self, written: Mapping[str, tuple[Any, str]]) -> Compose:
+        """How heads are composed for the service."""
+        settings, _ = written.get("headers", (None, ""))
+        if settings is None or (changes := request_changes(settings)) is None:
+            return request_head
+        compose: Compose = self._alike(("compose", id(settings)), lambda: composing(changes))
+        return compose
+
+    def _response_lines(self, written: Mapping[str, tuple[Any, str]]) -> ResponseLines:
+        """What makes the lines that go to the client."""
+        settings, _ = written.get("headers", (None, ""))
+        if settings is None or (changes := response_changes(settings)) is None:
+            return response_lines
+        lines: ResponseLines = self._alike(("response_lines", id(settings)), lambda: editing(changes))
+        return lines
+
+    def _both_ways(self, chain: Chain, compose: Compose) -> dict[str, Any]:
+        """What a chain of policies makes of the way there and back: routes without hooks for responses pay for none."""
+        ways = {"policies": chain.requests, "attempts": chain.attempts, "back": chain.back}
+        if chain.back is None:
+            return {**ways, "compose": compose, "forward": Forwarding}
+        edited = self._alike(("hooked", id(compose)), lambda: hooked(compose))
+        return {**ways, "compose": edited, "forward": HookedForwarding}
 
     def _alike(self, key: object, make: Callable[[], Any]) -> Any:
         """What similar routes share: an object that all of them use stays in the processor's caches."""
@@ -235,7 +266,9 @@ class SnapshotBuilder:
             handling = Handling(
                 service=service,
                 service_name=service.name,
-                **_way(chain),
+                **self._both_ways(chain, request_head),
+                marks=build_chain(own, self._state, {}, *self._counting, marks=True).requests,
+                response_lines=self._response_lines(own),
                 timeouts=service.timeouts,
                 retry=service.retry,
                 preserve_host=True,
@@ -246,17 +279,6 @@ class SnapshotBuilder:
             route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             rules.append(Rule(path, route, methods=_READS, exact=True, fallback=path == "/"))
         return rules
-
-
-def _way(chain: Chain) -> dict[str, Any]:
-    """What a chain of policies makes of the way there and back: routes without hooks for responses pay for none."""
-    return {
-        "policies": chain.requests,
-        "attempts": chain.attempts,
-        "back": chain.back,
-        "compose": request_head if chain.back is None else hooked_head,
-        "forward": Forwarding if chain.back is None else HookedForwarding,
-    }
 
 
 def _own_service(control: Instance, deadlines: Deadlines) -> Service:

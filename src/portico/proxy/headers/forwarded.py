@@ -71,6 +71,15 @@ class Peer:
             lines.append(certificate_line(client.certificate))
         self.lines = b"\r\n".join(lines)
 
+    def came_by_https(self, request: RequestHead) -> bool:
+        """Whether the client used https, as a trusted proxy reports it, or else by this connection."""
+        if self.trusted:
+            fields = request.fields
+            scheme = _outer(_translated(fields, self.networks) if self.by_forwarded else fields).scheme
+            if scheme:
+                return scheme == b"https"
+        return self.secure
+
     def is_own_origin(self, origin: bytes, request: RequestHead) -> bool:
         """Whether a page of this origin (RFC 6454) came from the address that services receive for this request.
 

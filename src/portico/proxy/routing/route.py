@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
-from portico.core.messages import RequestHead, offered_upgrades
+from portico.core.messages import RequestHead, ResponseHead, offered_upgrades
 from portico.policies.policy import Policy, Return
 from portico.upstreams.instance import Instance
 from portico.upstreams.service import Retry, Service, Timeouts
@@ -54,8 +54,12 @@ class Handling:
     service: Service
     service_name: str
     policies: tuple[Policy, ...]
+    marks: tuple[Policy, ...]
+    """Those of them that every response passes, also a refusal that comes before them all."""
     compose: Compose
     """Makes the head that is sent to an instance."""
+    response_lines: ResponseLines
+    """Makes the field lines of a response that are sent to the client."""
     timeouts: Timeouts
     retry: Retry
     preserve_host: bool
@@ -94,6 +98,9 @@ class Forward(Protocol):
 
 Compose: TypeAlias = Callable[[Exchange, Handling, Instance, bytes], bytes]
 """`request_head`, or what edits its result: the arguments end with the protocol that is offered to the service."""
+
+ResponseLines: TypeAlias = Callable[[Exchange, ResponseHead], list[bytes]]
+"""`response_lines` of `compose.py`, or what edits its result; where it does, `Exchange.response_drop` is not None."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,177 @@
+"""Values of header fields with `{names}` in them, which stand for what is known of an exchange.
+
+`{NAME:-default}` says what stands for a name that has no value; `{{` and `}}` are braces. `{env.NAME}` is replaced
+before, when the file is read (`config/substitution.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from portico.core.exchange import Exchange
+from portico.policies.consumer_fields import percent_encoded
+
+_Read: TypeAlias = Callable[[Exchange], str]
+
+_PART: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
+_ASCII: Final = re.compile(r"[ -~]*")
+_SHOWN: Final = re.compile(r"[a-z_.-]{1,40}", re.IGNORECASE)
+"""What an error repeats of a name: text between braces may also be a part of a secret."""
+_CLAIM: Final = "claim."
+_LIMIT: Final = 8192
+"""Bytes of a value; a longer one is not sent, since servers refuse requests for it."""
+
+
+class Variable(NamedTuple):
+    """A name in a value, and what stands for it where it has no value: None where nothing does."""
+
+    read: _Read
+    default: str | None
+
+
+class Template:
+    """A value of a field, or what makes it for each exchange. Raises ValueError where it can be neither."""
+
+    __slots__ = ("_parts", "fixed", "needs_auth")
+
+    def __init__(self, written: str) -> None:
+        if not _ASCII.fullmatch(written):
+            raise ValueError(
+                "a field's value has only visible ASCII characters and spaces (RFC 9110, section 5.5): "
+                "percent-encode others"
+            )
+        if written != written.strip():
+            raise ValueError("has a space at an end, which is no part of a field's value")
+        parts = list(_parts(written))
+        self._parts = tuple(parts)
+        self.needs_auth = any(isinstance(part, Variable) and _needs_auth(part.read) for part in parts)
+        """Whether it depends on the consumer."""
+        self.fixed = None if any(isinstance(part, Variable) for part in parts) else "".join(map(str, parts))
+        """The value itself, where it is the same for every exchange."""
+
+    def render(self, exchange: Exchange) -> str:
+        """The value; empty where one of its names has no value and no default, or where it cannot be sent."""
+        pieces = []
+        for part in self._parts:
+            if isinstance(part, Variable):
+                piece = part.read(exchange) or part.default
+                if piece is None:
+                    return ""
+                pieces.append(piece)
+            else:
+                pieces.append(part)
+        value = "".join(pieces).strip()
+        return value if len(value) <= _LIMIT and _ASCII.fullmatch(value) else ""
+
+
+def _parts(written: str) -> Iterator[str | Variable]:
+    for match in _PART.finditer(written):
+        text, name = match[0], match[1]
+        if name is not None:
+            yield _variable(name)
+        elif text in ("{", "}"):
+            raise ValueError(f'"{text}" begins or ends a name, such as {{client_ip}}: write "{text * 2}" for a brace')
+        else:
+            yield text[:1] if text in ("{{", "}}") else text
+
+
+def _variable(written: str) -> Variable:
+    name, mark, default = written.partition(":-")
+    if name.startswith(_CLAIM) and len(name) > len(_CLAIM):
+        return Variable(_Claim(name.removeprefix(_CLAIM)), default if mark else None)
+    read = _VARIABLES.get(name)
+    if read is None:
+        raise ValueError(_unknown(name))
+    return Variable(read, default if mark else None)
+
+
+def _unknown(name: str) -> str:
+    known = [*_VARIABLES, "claim.NAME", "env.NAME"]
+    shown = f"{{{name}}}" if _SHOWN.fullmatch(name) else "between { and }"
+    close = get_close_matches(name.lower().replace("-", "_"), known, 1)
+    hint = f'; did you mean "{{{close[0]}}}"?' if close else ""
+    return f"there is no value {shown}, but {', '.join(known)}; {{{{ and }}}} are braces{hint}"
+
+
+def _consumer(exchange: Exchange) -> str:
+    return percent_encoded(exchange.consumer) if exchange.consumer else ""
+
+
+def _client_ip(exchange: Exchange) -> str:
+    return exchange.client_ip
+
+
+def _request_id(exchange: Exchange) -> str:
+    return exchange.request_id
+
+
+def _route(exchange: Exchange) -> str:
+    return str(exchange.match.route.name)
+
+
+def _service(exchange: Exchange) -> str:
+    return str(exchange.match.handling.service_name)
+
+
+_VARIABLES: Final[dict[str, _Read]] = {
+    "client_ip": _client_ip,
+    "consumer": _consumer,
+    "request_id": _request_id,
+    "route": _route,
+    "service": _service,
+}
+
+
+class _Claim:
+    """A claim of the token by its name or, where that begins with a slash, by its JSON pointer (RFC 6901)."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, written: str) -> None:
+        if written.startswith("/"):
+            self._path = tuple(part.replace("~1", "/").replace("~0", "~") for part in written[1:].split("/"))
+        else:
+            self._path = (written,)
+
+    def __call__(self, exchange: Exchange) -> str:
+        value: Any = exchange.claims
+        for part in self._path:
+            value = _member(value, part)
+        return _text(value)
+
+
+def _needs_auth(read: _Read) -> bool:
+    return read is _consumer or isinstance(read, _Claim)
+
+
+def _member(value: Any, part: str) -> Any:
+    if isinstance(value, Mapping):
+        return value.get(part)
+    if isinstance(value, Sequence) and not isinstance(value, str) and part.isdecimal() and len(part) < _INDEX_SIZE:
+        return value[int(part)] if int(part) < len(value) else None
+    return None
+
+
+_INDEX_SIZE: Final = 6
+
+
+def _text(value: Any) -> str:
+    """A claim as part of a field's value: encoded as names of consumers are, a list's members joined by commas."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        members = [_scalar(member).replace(",", "%2C") for member in value]
+        return ",".join(members) if all(members) else ""
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, str):
+        try:
+            return percent_encoded(value)
+        except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold and UTF-8 cannot
+            return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, int | float) else ""
