@@ -176,10 +176,21 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("rate_limit: {by: {header: 'X-*'}}", "a header field is named in full: its name is not a pattern"),
         (
             "rate_limt: {}",
-            "rate_limt: unknown policy; there are auth, authorize, cors, headers, identity, rate_limit; "
-            'did you mean "rate_limit"?',
+            "rate_limt: unknown policy; there are auth, authorize, cors, headers, identity, rate_limit, "
+            'rewrite_cookies, rewrite_location; did you mean "rate_limit"?',
         ),
-        ("compress: {}", "compress: unknown policy; there are auth, authorize, cors, headers, identity, rate_limit"),
+        (
+            "compress: {}",
+            "compress: unknown policy; there are auth, authorize, cors, headers, identity, rate_limit, "
+            "rewrite_cookies, rewrite_location",
+        ),
+        ("rewrite_location: 5", "rewrite_location: expected keys and values, true or false"),
+        ("rewrite_location: ", "write rewrite_location: true, or rewrite_location: false to turn it off"),
+        ("rewrite_cookies: {path: /x}", "path: expected one of auto, off"),
+        (
+            "rewrite_cookies: {domain: http://gw.example}",
+            "domain: a host has no scheme, port or path: write gw.example",
+        ),
         ("rate_limit: 60", "rate_limit: expected keys and values, a list, true or false"),
         ("cors: [a]", "cors: expected keys and values, true or false"),
         ("rate_limit: {by: clientip}", 'by: expected one of client_ip, consumer; did you mean "client_ip"?'),

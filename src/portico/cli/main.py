@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -33,6 +33,7 @@ from portico.policies import POLICY_SETTINGS
 
 if TYPE_CHECKING:
     from portico.cli.admin_client import AdminClient
+    from portico.config.resolve import ResolvedRoute
 
 DEFAULT_CONFIG = "portico.yaml"
 _REDIS_TIMEOUT = 1.5
@@ -286,12 +287,20 @@ def routes(context: typer.Context, file: FileArgument = None, config: ConfigOpti
             _cell(" ".join(match)),
             _cell(service),
             _cell(route.rewrite),
-            " ".join(key for key in POLICY_SETTINGS if key in route.policies) or "none",
+            " ".join(_policies_in_words(route)) or "none",
         )
     _print_table(table)
     if loaded.discover is not None:
         names, path = ", ".join(loaded.discover.services), loaded.discover.path
         _say(out, f"and {path} for services that register as {names}: portico services shows them")
+
+
+def _policies_in_words(route: ResolvedRoute) -> Iterator[str]:
+    """The keys of its policies; of those that are on anyway, only what is written."""
+    for key in POLICY_SETTINGS:
+        if key in route.policies:
+            settings, _ = route.policies[key]
+            yield f"{key}=off" if settings is None else key
 
 
 @app.command()

@@ -20,13 +20,16 @@ from portico.config.section import Section, is_word
 from portico.config.shapes import alternatives, hide_secrets
 from portico.config.words import findings_of, has_part
 from portico.core.settings import NotEmpty
-from portico.policies import POLICY_SETTINGS
+from portico.policies import ON_BY_DEFAULT, POLICY_SETTINGS
 from portico.policies.auth import AuthSettings
 from portico.policies.headers import headers_over
 from portico.policies.identity import IdentitySettings
 
 Merged = dict[str, tuple[Any, str]]
-"""Policy key to its settings and its scope; a policy that is off is absent."""
+"""Policy key to its settings and its scope.
+
+A policy that is off is absent; for one that is on by default, absent means on as it is and None off.
+"""
 
 _EXAMPLES = {
     "auth": "{jwt: {}}",
@@ -34,6 +37,8 @@ _EXAMPLES = {
     "cors": "{allow_origins: [https://app.example.com]}",
     "headers": "{response: {remove: [Server]}}",
     "rate_limit": "{requests_per_minute: 60}",
+    "rewrite_cookies": "{path: auto}",
+    "rewrite_location": "true",
 }
 
 _ADAPTERS = {key: TypeAdapter[Any](kind) for key, kind in POLICY_SETTINGS.items()}
@@ -135,6 +140,8 @@ class Merger:
                 settings = self._settings(key, naming, complete)
                 if settings is not None:
                     merged[key] = (settings, naming[-1].scope)
+            elif key in ON_BY_DEFAULT:
+                merged[key] = (None, naming[-1].scope)
         return merged
 
     def alone(self, key: str, level: Level) -> Any:

@@ -124,5 +124,10 @@ RESPONSE_DROP: Final = frozenset(
 )
 """Fields of a response that end at this hop or that the gateway writes itself."""
 
+REWRITTEN: Final = frozenset({b"location", b"content-location", b"refresh", b"link", b"set-cookie"})
+"""Fields of a response that may name the service by an address or a path that its clients do not have."""
+RESPONSE_NOTED: Final = RESPONSE_DROP | REWRITTEN
+"""Fields of a response on which the gateway acts."""
+
 FORBIDDEN_TRAILERS: Final = REQUEST_DROP | RESPONSE_DROP | END_TO_END
 """Fields that no trailer section may contain: routing, framing, identity and whatever is decided before content."""

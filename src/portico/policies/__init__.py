@@ -15,6 +15,7 @@ from portico.policies.headers import HeadersSettings, build_before_all, build_be
 from portico.policies.identity import IdentitySettings, build_identity
 from portico.policies.policy import Chain, Context, Hooks, Pending, Policy, State
 from portico.policies.rate_limit import RateLimitSettings, build_after_auth, build_before_auth
+from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings, build_nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,15 @@ STEPS: Final = (
     Step("authorize", AuthorizeSettings, build_authorize),
     Step("rate_limit", RateLimitSettings, build_after_auth),
     Step("identity", IdentitySettings, build_identity),
+    Step("rewrite_location", RewriteLocationSettings, build_nothing),
+    Step("rewrite_cookies", RewriteCookiesSettings, build_nothing),
 )
 
 POLICY_SETTINGS: Final[dict[str, Any]] = {step.key: step.settings for step in STEPS}
 """What each key under `policies` holds."""
+
+ON_BY_DEFAULT: Final = frozenset({"rewrite_location", "rewrite_cookies"})
+"""The policies that are on where nothing is said about them."""
 
 GATEWAY_KEYS: Final = frozenset({"cors", "headers", "rate_limit"})
 """The policies that also hold for the gateway's own endpoints, which must stay reachable without a token."""
@@ -63,8 +69,8 @@ def build_chain(
     """
     chain: list[Policy | Hooks] = []
     for step in STEPS:
-        if step.key in settings and step.marks >= marks:
-            written, scope = settings[step.key]
+        written, scope = settings.get(step.key, (None, ""))
+        if written is not None and step.marks >= marks:
             policy = step.build(written, Context(scope, state, consumers, shared, table))
             if policy is not None:
                 chain.append(policy)
@@ -73,7 +79,7 @@ def build_chain(
 
 # fmt: off
 __all__ = [
-    "GATEWAY_KEYS", "POLICY_SETTINGS", "STEPS", "Chain", "Context", "Hooks", "Pending", "Policy", "State", "Step",
-    "build_chain",
+    "GATEWAY_KEYS", "ON_BY_DEFAULT", "POLICY_SETTINGS", "STEPS", "Chain", "Context", "Hooks", "Pending", "Policy",
+    "State", "Step", "build_chain",
 ]
 # fmt: on

@@ -7,11 +7,12 @@ from itertools import compress
 from typing import Final
 
 from portico.core.exchange import Exchange
-from portico.core.fields import REPORTED, RESPONSE_DROP, plain_name
+from portico.core.fields import REPORTED, RESPONSE_DROP, REWRITTEN, plain_name
 from portico.core.messages import CHUNKED, Fields, IfAbsent, RequestHead, ResponseHead
 from portico.policies.headers import RequestChanges, ResponseChanges
 from portico.proxy.answer import date_line
 from portico.proxy.headers.forwarded import VIA, announced_trailers, believed_lines, believed_trace_id
+from portico.proxy.rewriting import rewritten
 from portico.proxy.routing.route import Compose, Handling, ResponseLines
 from portico.upstreams.instance import Instance
 
@@ -152,14 +153,17 @@ def response_lines(exchange: Exchange, head: ResponseHead) -> list[bytes]:
     """The service's field lines that are forwarded to the client, and those that policies add."""
     fields: Fields = head.fields
     drop = exchange.response_drop
+    names_service = not head.noted.isdisjoint(REWRITTEN)
     has_date = b"date" in fields.names
     if drop or head.hop_by_hop or head.status in _BODILESS:
         drop = (drop or _NO_NAMES) | RESPONSE_DROP | head.hop_by_hop
         lines = fields.without(drop | LENGTH if head.status in _BODILESS else drop)
     else:
         lines = fields.without(RESPONSE_DROP)
-        if has_date:
+        if has_date and not names_service:
             head.passed = b"\r\n".join((head.line, *lines))
+    if names_service:
+        lines = rewritten(exchange, lines)
     lines += exchange.response_lines
     if not has_date:
         lines.append(date_line())

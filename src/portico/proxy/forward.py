@@ -31,6 +31,7 @@ from portico.proxy.compose import (
 )
 from portico.proxy.headers.forwarded import announced_trailers, passed_trailers
 from portico.proxy.hedge import HEDGED, Hedge
+from portico.proxy.rewriting import rewritten
 from portico.proxy.routing.route import Handling
 from portico.proxy.tunnel import Tunnel
 from portico.upstreams.budget import WINDOW
@@ -254,7 +255,7 @@ class Forwarding(Attempt):
     def response_interim(self, head: ResponseHead) -> None:
         """Forward early hints and the like."""
         drop = RESPONSE_DROP | LENGTH | head.hop_by_hop | (self.exchange.response_drop or frozenset())
-        self.stream.send_interim(head.status, head.phrase, head.fields.without(drop))
+        self.stream.send_interim(head.status, head.phrase, rewritten(self.exchange, head.fields.without(drop)))
 
     def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
         """7. All of it at once, for a response that has arrived whole and that nothing else is notified of."""

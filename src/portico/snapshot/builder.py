@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,12 +18,13 @@ from portico.policies import Chain, State, build_chain
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.headers import request_changes, response_changes
+from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 from portico.proxy.compose import composing, editing, request_head, response_lines
 from portico.proxy.forward import Forwarding
 from portico.proxy.gateway import Snapshot
 from portico.proxy.hooked import HookedForwarding, hooked
-from portico.proxy.routing.matcher import Matcher, Routes
-from portico.proxy.routing.route import Compose, Handling, LocalRoute, ResponseLines, Rewrite, Route
+from portico.proxy.routing.matcher import Matcher, Routes, has_prefix_route
+from portico.proxy.routing.route import Compose, Handling, LocalRoute, ResponseLines, Rewrite, Rewriting, Route
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
@@ -49,6 +51,10 @@ _OWN_TIMEOUT: Final = 5.0
 Waiting costs next to nothing. Clients that are refused retry at once, and each retry costs as much as an answer.
 """
 
+_REWRITE_LOCATION: Final = RewriteLocationSettings()
+_REWRITE_COOKIES: Final = RewriteCookiesSettings()
+"""What holds where nothing is written."""
+
 _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
@@ -74,6 +80,7 @@ class SnapshotBuilder:
     ) -> None:
         self._counting = counting
         """That of the last snapshot."""
+        self._router: Routes = Router()
         self._deadlines = deadlines
         self._local_answers = local_answers
         self._metrics = metrics
@@ -110,6 +117,7 @@ class SnapshotBuilder:
         services = coming.services
         consumers = config.consumer_rates
         router: Routes = Router()
+        self._router = router
         folded: Routes | None = None
         if any(route.case_insensitive for route in config.all_routes):
             folded = Router(read=folded_segments)
@@ -171,7 +179,7 @@ class SnapshotBuilder:
         return Route(
             name=written.name,
             handling=handling,
-            rewrite=Rewrite.of(written.rewrite),
+            rewrite=Rewrite.of(written.rewrite, written.path),
             prefix=prefix,
             forwarded=b"X-Forwarded-Prefix: %b\r\n" % prefix if prefix else b"",
             at_prefix=self._redirecting(handling) if written.redirect_slash else None,
@@ -204,11 +212,26 @@ class SnapshotBuilder:
             answers_preflights="cors" in written.policies,
             upgrades=frozenset(protocol.encode() for protocol in written.upgrades),
             trailers=frozenset(name.lower().encode() for name in written.trailers),
+            rewriting=self._rewriting(written),
         )
         values = (getattr(handling, field.name) for field in fields(Handling))
         key = tuple(value if isinstance(value, bool | frozenset) else id(value) for value in values)
         shared: Handling = self._alike(("handling", *key), lambda: handling)
         return shared
+
+    def _rewriting(self, written: ResolvedRoute) -> Rewriting:
+        """What is on where nothing is written, and None where it is off."""
+        location, _ = written.policies.get("rewrite_location", (_REWRITE_LOCATION, ""))
+        cookies, _ = written.policies.get("rewrite_cookies", (_REWRITE_COOKIES, ""))
+        is_public = partial(has_prefix_route, self._router)
+
+        def make() -> Rewriting:
+            path, domain = (cookies.path, cookies.domain) if cookies is not None else ("off", "off")
+            own_domain = None if domain == "off" else b"" if domain == "auto" else domain.encode()
+            return Rewriting(is_public, location is not None, path == "auto", own_domain)
+
+        rewriting: Rewriting = self._alike(("rewriting", id(location), id(cookies)), make)
+        return rewriting
 
     def _chain(
         self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any], *, marks: bool = False

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from portico.config import Config, MaxRequests, ServiceSettings, Upstream
-from portico.core.fields import RESPONSE_DROP
+from portico.core.fields import RESPONSE_NOTED
 from portico.core.found import Found
 from portico.net.addresses import Network
 from portico.snapshot.compiled import latency_wanted, trip_of
@@ -121,7 +121,7 @@ class LiveServices:
                     server_name=upstream.tls.server_name,
                 )
                 kind = Instance if is_literal(settings.host) else NamedInstance
-                instance = kind(address, self._deadlines, self._turn, RESPONSE_DROP)
+                instance = kind(address, self._deadlines, self._turn, RESPONSE_NOTED)
                 instance.reachability = Reachability(key, settings.url)
                 for known in self._at(key, settings.url):
                     instance.follow(known)

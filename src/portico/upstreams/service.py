@@ -80,6 +80,10 @@ class Service:
     """The next instance, not one of those excluded; None where there is none."""
     available: Sequence[Instance]
     """Those that may be chosen."""
+    authorities: frozenset[bytes]
+    """Hosts of all of them, in lower case and with the ports that are not usual."""
+    speaks_tls: bool
+    """Whether one of them does."""
 
     def __init__(
         self,
@@ -128,6 +132,8 @@ class Service:
         self.instances = [instance for instance, _ in instances]
         divisor = gcd(*(weight for _, weight in instances))
         self._weights = {instance: weight // divisor for instance, weight in instances}
+        self.authorities = frozenset(instance.name.lower().encode() for instance in self.instances)
+        self.speaks_tls = any(instance.address.tls for instance in self.instances)
         self.refresh()
 
     def refresh(self) -> None:

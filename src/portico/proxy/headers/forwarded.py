@@ -73,12 +73,22 @@ class Peer:
 
     def came_by_https(self, request: RequestHead) -> bool:
         """Whether the client used https, as a trusted proxy reports it, or else by this connection."""
-        if self.trusted:
-            fields = request.fields
-            scheme = _outer(_translated(fields, self.networks) if self.by_forwarded else fields).scheme
-            if scheme:
-                return scheme == b"https"
-        return self.secure
+        return self.asked_at(request).scheme == b"https"
+
+    def reported(self, request: RequestHead) -> Outer:
+        """What trusted proxies report of a request as the client sent it."""
+        if not self.trusted:
+            return _NOTHING
+        return _outer(_translated(request.fields, self.networks) if self.by_forwarded else request.fields)
+
+    def asked_at(self, request: RequestHead) -> Outer:
+        """Scheme, host and prefix under which the client asked; the port is in the host, if it is not the usual one."""
+        scheme, host, port, prefix = self.reported(request)
+        scheme = scheme or (b"https" if self.secure else b"http")
+        host = host or request.host
+        if port and not _port_in(host) and port != _USUAL_PORTS[scheme]:  # many proxies report it apart
+            host += b":" + port
+        return Outer(scheme, host, port, prefix)
 
     def is_own_origin(self, origin: bytes, request: RequestHead) -> bool:
         """Whether a page of this origin (RFC 6454) came from the address that services receive for this request.
@@ -87,8 +97,7 @@ class Peer:
         """
         host, port, schemes = request.host, b"", [b"https" if self.secure else b"http"]
         if self.trusted:
-            fields = request.fields
-            outer = _outer(_translated(fields, self.networks) if self.by_forwarded else fields)
+            outer = self.reported(request)
             host, port = outer.host or host, outer.port
             if outer.scheme or outer.host:
                 schemes = [outer.scheme] if outer.scheme else [b"http", b"https"]
@@ -168,6 +177,9 @@ class Outer(NamedTuple):
     host: bytes
     port: bytes
     prefix: bytes
+
+
+_NOTHING: Final = Outer(b"", b"", b"", b"")
 
 
 def _outer(fields: Fields) -> Outer:

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from portico.core.caches import ages
 from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import RouteMatch
-from portico.core.messages import RequestHead
+from portico.core.messages import Fields, RequestHead
 from portico.core.paths import folded, readings, segments_of
 from portico.proxy.routing.route import LocalRoute, Route
 from portico.proxy.routing.router import Router
@@ -22,6 +22,7 @@ _MATCH: Final = 350
 
 Routes: TypeAlias = Router[Route | LocalRoute]
 _Entries: TypeAlias = "dict[tuple[bytes, bytes], dict[bytes, RouteMatch]]"
+_NO_FIELDS: Final = Fields([], [])
 _NOTHING: Final[dict[bytes, RouteMatch]] = {}
 
 
@@ -196,6 +197,17 @@ class Matcher:
             yield self._decoded, {segments, *others}
         if found.case_insensitive and self._folded is not None:
             yield self._folded, {folded(reading) for reading in (segments, *others)}
+
+
+def has_prefix_route(router: Routes, host: bytes, path: bytes) -> bool:
+    """Whether a route to a service has `path` below its prefix; own endpoints and routes for `/` do not count."""
+    try:
+        match = router.match(segments_of(path), host, b"GET", _NO_FIELDS)
+    except MessageError:
+        return False
+    if match is None or not match[1]:
+        return False
+    return isinstance(match[0], Route) and match[0].handling.rewriting is not None
 
 
 def _is_alike(segments: tuple[bytes, ...], one: Route, depth: int, other: Route | LocalRoute, taken: int) -> bool:

@@ -21,21 +21,28 @@ class Rewrite:
     """The path that a service sees: `before`, then what followed the route's prefix, then `after`.
 
     `keeps_path` is false where a rewrite names a fixed path; with `keeps_all` the path stays as it is, its prefix
-    included.
+    included. `prefix` is the route's own, without a slash at its end.
     """
 
     before: bytes
     after: bytes = b""
     keeps_path: bool = True
     keeps_all: bool = False
+    prefix: bytes = b""
 
     @classmethod
-    def of(cls, template: str) -> Rewrite:
-        """From the configuration's form: `/api/{path}`, or `keep`."""
+    def of(cls, template: str, path: str = "/") -> Rewrite:
+        """From the configuration's forms: `/api/{path}`, or `keep`, and the route's path."""
+        prefix = path.rstrip("/").encode()
         if template == "keep":
-            return cls(b"", keeps_all=True)
+            return cls(b"", keeps_all=True, prefix=prefix)
         before, placeholder, after = template.encode().partition(b"{path}")
-        return cls(before, after, bool(placeholder))
+        return cls(before, after, bool(placeholder), prefix=prefix)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it changes no path."""
+        return self.keeps_all or (self.keeps_path and self.before == self.prefix + b"/" and not self.after)
 
     def apply(self, path: bytes, depth: int) -> bytes:
         """The rewritten form of `path`, whose first `depth` segments are the prefix; no byte of the others changes."""
@@ -45,6 +52,41 @@ class Rewrite:
             return self.before
         parts = path.split(b"/", depth + 1)
         return self.before + (parts[-1] if len(parts) > depth + 1 else b"") + self.after
+
+    def undo(self, path: bytes) -> bytes | None:
+        """The path by which clients get to what the service calls `path`; None where this route does not lead there.
+
+        One that begins with the route's prefix is the clients' already: the service knows its prefix.
+        """
+        prefix, before, after = self.prefix, self.before, self.after
+        if self.is_identity or (is_below(path, prefix) and not before.startswith(prefix + b"/")):
+            return path
+        if not self.keeps_path:
+            return (prefix or b"/") if path == before else None
+        end = len(path) - len(after)
+        if path.startswith(before) and path.endswith(after) and end >= len(before):
+            return prefix + b"/" + path[len(before) : end]
+        return (prefix or b"/") if path + b"/" == before and not after else None
+
+
+def is_below(path: bytes, prefix: bytes) -> bool:
+    """Whether a path begins with a prefix by whole segments, which is not empty."""
+    return bool(prefix) and path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/")
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """What is rewritten in a service's responses, so that clients can use it.
+
+    `is_public` says whether a host has a route for a path already, for others than the front page.
+    """
+
+    is_public: Callable[[bytes, bytes], bool]
+    location: bool = True
+    cookie_path: bool = True
+    cookie_domain: bytes | None = b""
+    """What replaces a Domain that is the service's own, nothing where the cookie is that of the host alone; None:
+    every Domain stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +117,8 @@ class Handling:
     """What adds a field line to each attempt when it is sent."""
     back: Return | None = None
     """The way back of its responses, where policies have hooks for them."""
+    rewriting: Rewriting | None = None
+    """What is rewritten in its responses; None: nothing."""
 
     def upgrade_for(self, request: RequestHead) -> bytes:
         """The protocol to offer to the service, of those that the client offers; empty for none.
