@@ -52,6 +52,41 @@ def test_from_init_to_check(tmp_path: Path) -> None:
     assert (tmp_path / "portico.yaml").read_text() == written
 
 
+def test_check_and_routes_say_whose_host_a_service_gets(tmp_path: Path) -> None:
+    (tmp_path / "portico.yaml").write_text(
+        """\
+services:
+  near: {url: http://10.0.0.5:8000}
+  far: {url: https://api.example.com}
+  both: {instances: [http://shop.internal, https://shop.example.com]}
+  kept: {url: https://kept.example.com, preserve_host: true}
+  not: {url: http://localhost:8000, preserve_host: false}
+policies: {rate_limit: {}}
+"""
+    )
+    lines = portico("check").stdout.splitlines()
+    assert lines == [
+        "portico.yaml: ok: 5 services, 5 routes",
+        "far: api.example.com gets its own name as Host; preserve_host: true sends it the client's",
+        "both: shop.example.com gets its own name as Host; preserve_host: true sends it the client's",
+    ]
+    header, *rows = (line.split() for line in portico("routes").stdout.splitlines())
+    column = header.index("host")
+    assert {row[0]: row[column] for row in rows} == {
+        "near": "client's",
+        "far": "service's",
+        "both": "auto",
+        "kept": "client's",
+        "not": "service's",
+    }
+
+
+def test_routes_shows_what_is_off(tmp_path: Path) -> None:
+    service = "{url: http://a:1, policies: {rewrite_location: false, rewrite_cookies: {path: off}}}"
+    (tmp_path / "portico.yaml").write_text(f"services: {{a: {service}}}\npolicies: {{rate_limit: {{}}}}\n")
+    assert portico("routes").stdout.splitlines()[1].endswith("rate_limit rewrite_location=off rewrite_cookies")
+
+
 def test_init_writes_to_the_given_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert portico("init", "--config", "other.yaml").exit_code == 0
     monkeypatch.setenv("PORTICO_CONFIG", "third.yaml")

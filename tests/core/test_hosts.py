@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portico.core.hosts import host_name, is_open_pattern, web_origin
+from portico.core.hosts import host_name, is_internal, is_open_pattern, web_origin
 
 EXPECTED = "expected an origin such as https://app.example.com or https://*.example.com"
 
@@ -108,3 +108,20 @@ def test_any_text_is_an_origin_or_refused(text: str) -> None:
 )
 def test_patterns_that_anyone_could_match(origin: str, is_open: bool) -> None:
     assert is_open_pattern(origin) == is_open
+
+
+@pytest.mark.parametrize(
+    ("host", "internal"),
+    [
+        *((host, True) for host in ("10.0.0.1", "203.0.113.7", "::1", "2001:db8::1", "localhost", "LOCALHOST", "shop")),
+        *(
+            (f"shop.{end}", True)
+            for end in ("internal", "local", "localhost", "lan", "svc", "svc.cluster.local", "test")
+        ),
+        *((f"shop.{end}", True) for end in ("home.arpa", "intranet", "corp", "private", "consul", "Internal", "lan.")),
+        *((host, False) for host in ("api.example.com", "internal.example.com", "lan.org")),
+        *((host, False) for host in ("1.2.3.4.example", "shop.notlocal", "ip6.arpa", "svc.io")),
+    ],
+)
+def test_which_hosts_are_on_a_network_of_one_s_own(host: str, internal: bool) -> None:
+    assert is_internal(host) is internal

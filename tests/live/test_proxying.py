@@ -36,6 +36,7 @@ def gateway(service: Backend) -> Iterator[Gateway]:
         "services": {
             "echo": service,
             "kept": {"url": service.url, "health_check": False, "preserve_host": True},
+            "own": {"url": service.url, "health_check": False, "preserve_host": False},
         }
     }
     with Gateway(config) as own:
@@ -322,7 +323,7 @@ def test_early_hints_pass_and_a_services_100_does_not(gateway: Gateway, backend:
     backend.script = hints
     with Gateway({"services": {"hints": backend}}) as own, own.wire() as wire:
         hint = wire.ask("GET", "/api/hints/x")
-        assert (hint.status, hint.get("link")) == (103, "</a.css>; rel=preload")
+        assert (hint.status, hint.get("link")) == (103, "</api/hints/a.css>; rel=preload")
         assert wire.receive().body == b"done"
 
 
@@ -333,7 +334,7 @@ def test_fields_that_the_service_receives(gateway: Gateway, service: Backend) ->
     answer = gateway.get("/api/echo/x?a=b", "X-Own: kept", "Host: public.test:81")
     fields = seen(answer)
     assert answer.json()["target"] == "/x?a=b"
-    assert fields["host"] == [f"127.0.0.1:{service.port}"]
+    assert fields["host"] == ["public.test:81"]
     assert fields["x-own"] == ["kept"]
     assert fields["x-forwarded-for"] == fields["x-real-ip"] == ["127.0.0.1"]
     assert fields["x-forwarded-proto"] == ["http"]
@@ -348,8 +349,16 @@ def test_fields_that_the_service_receives(gateway: Gateway, service: Backend) ->
     assert int(span, 16)
 
 
-def test_the_host_is_kept_where_wanted(gateway: Gateway) -> None:
-    assert seen(gateway.get("/api/kept/x", "Host: public.test:81"))["host"] == ["public.test:81"]
+def test_which_host_the_service_gets(gateway: Gateway, service: Backend) -> None:
+    """By default the client's, since the instance is named by an address."""
+    own = f"127.0.0.1:{service.port}"
+    with gateway.wire() as wire:
+        for name, host in (("kept", "public.test:81"), ("own", own), ("echo", "public.test:81"), ("own", own)):
+            assert seen(wire.ask("GET", f"/api/{name}/x", "Host: public.test:81"))["host"] == [host]
+        wire.send(b"GET /api/echo/x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        assert seen(wire.receive())["host"] == [own], "HTTP/1.0 need not name one"
+        wire.send(b"GET /api/echo/x HTTP/1.1\r\nHost: other.test\r\n\r\n")
+        assert seen(wire.receive())["host"] == ["other.test"]
 
 
 def test_request_ids_differ(gateway: Gateway) -> None:
@@ -529,7 +538,7 @@ def test_exactly_these_bytes_reach_the_service(gateway: Gateway, service: Backen
     head = next(
         each.head for each in service.requests if dict(each.fields).get("X-Request-ID") == answer.get("x-request-id")
     )
-    assert head.startswith(b"GET /raw?x=%%20 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n" % service.port + lines)
+    assert head.startswith(b"GET /raw?x=%20 HTTP/1.1\r\nHost: h\r\n" + lines)
 
 
 def test_a_dropped_connection_costs_nobody_else(gateway: Gateway) -> None:

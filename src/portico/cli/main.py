@@ -22,8 +22,10 @@ from portico.config import (
     ConfigError,
     expired_certificates,
     file_problems,
+    hosts_in_words,
     json_schema,
     load_config,
+    notes_for,
     warnings_for,
 )
 from portico.config.environment import without_newline
@@ -254,6 +256,8 @@ def check(
         _say(err, f"warning: {warning}")
     count = f", {_count(warnings, 'warning')}" if warnings else ""
     _say(out, f"{path}: ok: {_count(loaded.services, 'service')}, {_count(loaded.all_routes, 'route')}{count}")
+    for note in notes_for(loaded):
+        _say(out, note)
 
 
 def _count(things: Sized, name: str) -> str:
@@ -273,7 +277,7 @@ def _redis_warnings(config: Config) -> list[str]:
 def routes(context: typer.Context, file: FileArgument = None, config: ConfigOption = None) -> None:
     """List every route with its service and its policies."""
     loaded, _ = _load(_named_file(context, file, config))
-    table = Table("route", "match", "service", "becomes", "policies", box=None, pad_edge=False)
+    table = Table("route", "match", "service", "becomes", "host", "policies", box=None, pad_edge=False)
     for route in loaded.all_routes:
         match = [
             *route.methods,
@@ -287,6 +291,7 @@ def routes(context: typer.Context, file: FileArgument = None, config: ConfigOpti
             _cell(" ".join(match)),
             _cell(service),
             _cell(route.rewrite),
+            hosts_in_words(loaded, route),
             " ".join(_policies_in_words(route)) or "none",
         )
     _print_table(table)

@@ -10,6 +10,7 @@ from portico.config.instances import InstanceSettings, InstanceUrl
 from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.load import load_config, load_text
 from portico.config.model import Config, dump_config, load_dumped, loading, with_redis
+from portico.config.notes import hosts_in_words, notes_for
 from portico.config.overload import MaxRequests
 from portico.config.problems import ConfigError, Problem
 from portico.config.resolve import ResolvedRoute
@@ -66,6 +67,7 @@ __all__ = [
     "dump_config",
     "expired_certificates",
     "file_problems",
+    "hosts_in_words",
     "json_schema",
     "load_config",
     "load_dumped",
@@ -73,6 +75,7 @@ __all__ = [
     "loading",
     "merge_policies",
     "named_files",
+    "notes_for",
     "refusal",
     "warnings_for",
     "with_redis",

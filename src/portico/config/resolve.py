@@ -11,7 +11,7 @@ from portico.config.problems import Finding, KeyPath
 from portico.config.retries import RetrySettings
 from portico.config.routes import RouteSettings, strips
 from portico.config.section import inherit
-from portico.config.services import ServiceSettings, Timeouts, Upstream
+from portico.config.services import PreserveHost, ServiceSettings, Timeouts, Upstream
 from portico.core.slices import Steps, at_once
 from portico.policies import GATEWAY_KEYS
 from portico.policies.auth import AuthSettings, JwtSettings
@@ -37,7 +37,7 @@ class ResolvedRoute:
     case_insensitive: bool
     timeouts: Timeouts
     retry: RetrySettings
-    preserve_host: bool
+    preserve_host: PreserveHost
     upgrades: tuple[str, ...]
     trailers: tuple[str, ...]
     policies: Merged

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from portico.config.levels import Policies
 from portico.config.retries import RetryField
 from portico.config.section import NoneIsEmpty, Section, Whole
-from portico.config.services import TimeoutField, Trailers, Upgrades
+from portico.config.services import PreserveHost, TimeoutField, Trailers, Upgrades
 from portico.core.errors import MessageError
 from portico.core.hosts import host_name
 from portico.core.paths import segments_of
@@ -134,7 +134,7 @@ class RouteSettings(Section):
     retries: RetryField | None = None
     redirect_slash: bool | None = None
     encoded_slashes: bool = False
-    preserve_host: bool | None = None
+    preserve_host: PreserveHost | None = None
     upgrades: Upgrades | None = None
     trailers: Trailers | None = None
     policies: Annotated[Policies, NoneIsEmpty] = Policies()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -26,7 +26,7 @@ from portico.config.retries import HedgeSettings, RetryField, RetrySettings
 from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inherit, is_word
 from portico.core.fields import FORBIDDEN_TRAILERS, PASSES
 from portico.core.found import Found
-from portico.core.hosts import host_name
+from portico.core.hosts import host_name, is_internal
 from portico.core.settings import Duration, DurationOrZero, HeaderName, Name, NotEmpty, parse_duration
 from portico.net.tls.certificates import Pair
 
@@ -173,12 +173,32 @@ HealthCheckField = Annotated[
 TimeoutField = Annotated[Timeouts, BeforeValidator(_long_timeout, json_schema_input_type=float | str | Timeouts)]
 
 
+def _preserve_host(value: Any) -> Any:
+    for word in (True, False):
+        if is_word(value, word):
+            return word
+    if value == "auto":
+        return value
+    raise ValueError("expected auto, true or false")
+
+
+PreserveHost = Annotated[
+    bool | Literal["auto"], BeforeValidator(_preserve_host, json_schema_input_type=bool | Literal["auto"])
+]
+"""Whether a service gets the client's Host: `auto` where its instance is named as on a network of one's own."""
+
+
+def preserved(preserve_host: PreserveHost, instance: InstanceSettings) -> bool:
+    """Whether an instance gets the client's Host."""
+    return is_internal(instance.host) if preserve_host == "auto" else preserve_host
+
+
 class _Treated(Section):
     """How requests to a service, or to a version of it, are treated."""
 
     redirect_slash: bool = True
     case_insensitive: bool = False
-    preserve_host: bool = False
+    preserve_host: PreserveHost = "auto"
     upgrades: Upgrades = ("websocket",)
     trailers: Trailers = ()
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
@@ -380,7 +400,7 @@ class Upstream:
     retry: RetrySettings
     redirect_slash: bool
     case_insensitive: bool
-    preserve_host: bool
+    preserve_host: PreserveHost
     upgrades: tuple[str, ...]
     trailers: tuple[str, ...]
     tls: UpstreamTlsSettings

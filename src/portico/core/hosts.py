@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -15,6 +15,14 @@ _NO_PAGES: Final = frozenset({"ftp", "ftps", "sftp", "ssh", "git", "ldap", "mail
 _OPAQUE: Final = frozenset({"about", "blob", "data", "file", "javascript"})
 _OWN_NAMES: Final = frozenset({"localhost", "local", "internal", "test"})
 """Last labels of names that nobody can buy a domain under (RFC 6761, RFC 6762)."""
+_INTERNAL: Final = frozenset(
+    {
+        *("localhost", "local", "internal", "test"),  # RFC 6761, RFC 6762, ICANN 2024
+        *("localdomain", "lan", "home", "corp", "private", "intranet", "intra"),  # RFC 6762, appendix G, and their like
+        *("svc", "consul", "nomad", "docker", "mesh"),  # names that platforms give to services
+    }
+)
+"""Last labels of names that mean something on a network of one's own only."""
 _NO_ORIGIN: Final = "expected an origin such as https://app.example.com or https://*.example.com"
 
 
@@ -68,6 +76,20 @@ def web_origin(text: str) -> str:
     if scheme in ("ws", "wss"):
         raise ValueError(f"browsers send the origin of the page: write http{shown[2:]}")
     return shown
+
+
+def is_internal(host: str) -> bool:
+    """Whether a host is named as on a network of one's own: by an address, without a dot, or under `.internal` etc.
+
+    An IPv6 address has no brackets here.
+    """
+    name = host.lower().removesuffix(".")
+    try:
+        ip_address(name)
+    except ValueError:
+        last = name.rpartition(".")[2]
+        return "." not in name or last in _INTERNAL or name.endswith(".home.arpa")
+    return True
 
 
 def is_open_pattern(origin: str) -> bool:

@@ -25,7 +25,7 @@ class Fields:
     two flat lists that C code fills, so that a request costs no Python call per field.
     """
 
-    __slots__ = ("identified_by", "identity", "lines", "names", "passed", "passed_by", "shape")
+    __slots__ = ("identified_by", "identity", "line_end", "lines", "names", "passed", "passed_by", "shape")
 
     def __init__(self, names: list[bytes], lines: list[bytes]) -> None:
         self.names = names
@@ -33,6 +33,8 @@ class Fields:
         self.shape: Shape | None = None
         self.passed = b""
         """The lines that are passed on, joined, cached by whatever built them: fields that repeat are one object."""
+        self.line_end = b""
+        """How a request line before them ends, and the Host field, cached with them."""
         self.passed_by: object = None
         """The object that built them."""
         self.identity: Any = None

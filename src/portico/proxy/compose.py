@@ -18,6 +18,7 @@ from portico.upstreams.instance import Instance
 
 HEAD_END: Final = b"\r\n\r\n"
 """What follows the last line of a head."""
+_HOST_LINE: Final = b" HTTP/1.1\r\nHost: %b\r\n"
 LENGTH: Final = frozenset({b"content-length"})
 _BODILESS: Final = (101, 204)
 """Statuses that may not have a Content-Length (RFC 9110, section 8.6)."""
@@ -40,9 +41,6 @@ def request_head(exchange: Exchange, handling: Handling, instance: Instance, upg
     assert request is not None
     match = exchange.match
     own_id = exchange.id = exchange.request_id.encode()
-    line_end = instance.line_end
-    if handling.preserve_host and request.host:
-        line_end = b" HTTP/1.1\r\nHost: %b\r\n" % request.host
     added = exchange.request_lines
     if upgrade or handling.attempts:
         added = _added_lines(exchange, handling, upgrade)
@@ -50,10 +48,14 @@ def request_head(exchange: Exchange, handling: Handling, instance: Instance, upg
     if exchange.trusted:
         passed = _passed_lines(request, handling)
         lines = b"\r\n".join((*passed, *_believed_lines(exchange, request), b"X-Request-ID: "))
+        line_end = _line_end(request, handling, instance)
         return b"".join((request.method, b" ", match.target, exchange.query, line_end, lines, own_id, end))
     fields, peer = request.fields, exchange.stream.client.peer
     if fields.passed_by is not peer or handling.trailers:
-        _join_passed(exchange, request, handling)  # fields that repeat are one object: computed once
+        _join_passed(exchange, request, handling, instance)  # fields that repeat are one object: computed once
+    line_end = fields.line_end
+    if handling.preserve_host is not None or not instance.is_internal:
+        line_end = _line_end(request, handling, instance)
     # fmt: off
     pieces = (
         request.method, b" ", match.target, exchange.query, line_end, fields.passed, match.forwarded,
@@ -61,6 +63,12 @@ def request_head(exchange: Exchange, handling: Handling, instance: Instance, upg
     )
     # fmt: on
     return b"".join(pieces)
+
+
+def _line_end(request: RequestHead, handling: Handling, instance: Instance) -> bytes:
+    """How the request line ends, and the client's Host or the instance's own."""
+    preserves = instance.is_internal if handling.preserve_host is None else handling.preserve_host
+    return _HOST_LINE % request.host if preserves and request.host else instance.line_end
 
 
 def _added_lines(exchange: Exchange, handling: Handling, upgrade: bytes) -> tuple[bytes, ...]:
@@ -71,12 +79,13 @@ def _added_lines(exchange: Exchange, handling: Handling, upgrade: bytes) -> tupl
     return (*lines, *(line for attempt in handling.attempts if (line := attempt(exchange)) is not None))
 
 
-def _join_passed(exchange: Exchange, request: RequestHead, handling: Handling) -> None:
-    """The client's fields that are forwarded, and what the service is sent about the client."""
+def _join_passed(exchange: Exchange, request: RequestHead, handling: Handling, instance: Instance) -> None:
+    """The client's fields that are forwarded, its Host among them, and what the service is sent about the client."""
     peer, fields, host = exchange.stream.client.peer, request.fields, request.host
     host_lines = (b"X-Forwarded-Host: " + host,) if host else ()  # HTTP/1.0 need not name one
     fields.passed = b"\r\n".join((*_passed_lines(request, handling), VIA, *host_lines, peer.lines, b""))
-    fields.passed_by = None if handling.trailers else peer
+    fields.line_end = _HOST_LINE % host if host else instance.line_end
+    fields.passed_by = peer if host and not handling.trailers else None
 
 
 def _passed_lines(request: RequestHead, handling: Handling) -> list[bytes]:

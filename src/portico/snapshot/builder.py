@@ -208,7 +208,7 @@ class SnapshotBuilder:
             response_lines=self._response_lines(written.policies),
             timeouts=timeouts,
             retry=self._alike(("retry", id(written.retry)), lambda: retry_of(written.retry)),
-            preserve_host=written.preserve_host,
+            preserve_host=None if written.preserve_host == "auto" else written.preserve_host,
             answers_preflights="cors" in written.policies,
             upgrades=frozenset(protocol.encode() for protocol in written.upgrades),
             trailers=frozenset(name.lower().encode() for name in written.trailers),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from portico.core.errors import UpstreamError
+from portico.core.hosts import is_internal
 from portico.net.tls.causes import cause_of
 from portico.upstreams.breaker import Breaker
 from portico.upstreams.latency import FAILURE, Latency
@@ -55,6 +56,8 @@ class Instance:
         self.name = address.authority
         self.line_end = b" HTTP/1.1\r\nHost: %b\r\n" % address.authority.encode()
         """How the request line ends, and the Host field."""
+        self.is_internal = bool(address.path) or is_internal(address.host)
+        """Whether it is named as on a network of one's own."""
         self.healthy = True
         self.in_flight = 0
         self.idle_time = 4.0

@@ -104,7 +104,8 @@ class Handling:
     """Makes the field lines of a response that are sent to the client."""
     timeouts: Timeouts
     retry: Retry
-    preserve_host: bool
+    preserve_host: bool | None
+    """Whether the service gets the client's Host; None: those instances that are internal."""
     answers_preflights: bool
     """Whether its policies answer preflight requests."""
     upgrades: frozenset[bytes]

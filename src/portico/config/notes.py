@@ -1,0 +1,35 @@
+"""What a configuration means where that may surprise, without being wrong: what `portico check` and `routes` say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from portico.config.model import Config
+from portico.config.resolve import ResolvedRoute
+from portico.config.services import preserved
+
+CLIENTS = "client's"
+SERVICES = "service's"
+
+
+def hosts_in_words(config: Config, route: ResolvedRoute) -> str:
+    """Whose Host its service gets: `client's`, `service's`, or `auto` where it depends on the instance."""
+    if route.preserve_host != "auto":
+        return CLIENTS if route.preserve_host else SERVICES
+    upstream = config.services[route.service].upstream(route.version)
+    found = {CLIENTS if preserved("auto", instance) else SERVICES for instance in upstream.instances}
+    return found.pop() if len(found) == 1 and not upstream.may_change else "auto"
+
+
+def notes_for(config: Config) -> Iterator[str]:
+    """The services that `preserve_host: auto` keeps the client's Host from, at least in part."""
+    own: dict[str, None] = {}
+    for route in config.all_routes:
+        if route.preserve_host == "auto":
+            upstream = config.services[route.service].upstream(route.version)
+            own |= dict.fromkeys(
+                f"{route.service}: {each.host} gets its own name as Host; preserve_host: true sends it the client's"
+                for each in upstream.instances
+                if not preserved("auto", each)
+            )
+    yield from own
