@@ -504,7 +504,7 @@ def test_a_refused_request_has_no_claims() -> None:
 def test_claims_count_towards_the_memory() -> None:
     policy = build()
     verified = remembered(policy)
-    verified.room = 20_000
+    verified.max_bytes = 20_000
     for number in range(50):
         line = f"Authorization: Bearer {token({'sub': f'user-{number}', 'many': [[] for _ in range(500)]})}"
         assert policy(exchange(line)) is None
