@@ -14,6 +14,7 @@ from portico.policies.counters.cluster_link import CONNECTIONS, ClusterLink
 from portico.policies.counters.redis_link import argument
 from portico.policies.counters.shared_limits import SharedLimits
 from support.redis_servers import RedisServer, cluster, migrating
+from support.waiting import others_end
 
 _LIMIT = 100
 _BOUNDS = (5461, 10923, 16384)
@@ -49,13 +50,13 @@ async def ask(limits: SharedLimits, *questions: Question) -> list[list[int] | No
 async def limits_in(nodes: list[RedisServer], timeout: float = 5.0) -> AsyncIterator[SharedLimits]:
     client = connect(f"redis+cluster://127.0.0.1:{nodes[0].port}", timeout=2, connections=CONNECTIONS)
     limits = SharedLimits(ClusterLink(client), timeout, {}, asyncio.get_running_loop())
-    await limits.start()
-    assert limits.is_up
     try:
+        await limits.start()
+        assert limits.is_up
         yield limits
     finally:
         limits.close()
-        await client.aclose()
+        await others_end()
 
 
 def client_of(node: int, start: int = 0) -> str:

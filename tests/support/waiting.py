@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -24,6 +25,13 @@ def until(question: Callable[[], T], what: str = "", timeout: float = TIMEOUT) -
 def comes_true(question: Callable[[], object], within: float) -> bool:
     """Whether the answer is true before so many seconds are over."""
     return bool(_asked(question, within))
+
+
+async def others_end() -> None:
+    """Until no other task of this event loop is left."""
+    async with asyncio.timeout(TIMEOUT):
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
 
 
 def _asked(question: Callable[[], T], seconds: float) -> T:

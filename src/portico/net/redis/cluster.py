@@ -16,6 +16,15 @@ from redis.exceptions import AskError, MovedError
 class Cluster(RedisCluster):  # type: ignore[type-arg,unused-ignore]
     """redis-py's client for asyncio."""
 
+    async def aclose(self) -> None:
+        """Close all connections: redis-py leaves them open after a failure, until it has looked for the nodes again."""
+        await super().aclose()
+        if self._lock is not None:  # else it never connected
+            async with self._lock:
+                if self._initialize:
+                    await self.nodes_manager.aclose()
+                    await self.nodes_manager.aclose("startup_nodes")
+
     async def _execute_command(self, target_node: Any, *command: Any, **options: Any) -> Any:
         node = _Node(self.nodes_manager, target_node)
         return await super()._execute_command(node, *command, **options)  # type: ignore[arg-type]

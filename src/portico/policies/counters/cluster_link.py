@@ -49,6 +49,8 @@ class ClusterLink:
         self._is_open = False
         self._nodes: dict[str, _Node] = {}
         self._finding: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        self._closing: asyncio.Task[None] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -61,6 +63,8 @@ class ClusterLink:
         return slots.values()
 
     async def open(self) -> None:
+        if self._closing is not None:
+            await asyncio.wait([self._closing])
         await self._client.initialize()
         self._nodes.clear()
         self._is_open = True
@@ -80,17 +84,28 @@ class ClusterLink:
                 return
             node.due = now + _TIMEOUT  # this call is the one that tries
         arguments = (*names, *_values(b"".join(arguments)))
-        background(self._run(target, node, [len(names), *arguments], done), "a question to a Redis Cluster")
+        call = background(self._run(target, node, [len(names), *arguments], done), "a question to a Redis Cluster")
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
 
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
-            background(self._close(), "closing connections to a Redis Cluster")
+            self._closing = background(self._close(), "closing connections to a Redis Cluster")
 
     def work(self) -> Sequence[Coroutine[Any, Any, None]]:
         return []
 
     async def _close(self) -> None:
+        """End what is under way first: it would connect again.
+
+        In Python 3.11 a cancellation can get lost; the timeouts end it then.
+        """
+        under_way = self._calls | ({self._finding} if self._finding else set())
+        for task in under_way:
+            task.cancel()
+        if under_way:
+            await asyncio.wait(under_way)
         with contextlib.suppress(*failures()):
             await self._client.aclose()
 
@@ -105,7 +120,11 @@ class ClusterLink:
         except Exception as error:
             outcome = error
             self._note(target, node, error)
-        done(outcome)
+        finally:
+            if self._client.nodes_manager.nodes_cache.get(target.name) is not target:  # it left the Cluster meanwhile
+                await target.disconnect_free_connections()
+        if self._is_open:
+            done(outcome)
 
     async def _call(self, target: Any, operands: list[Any]) -> list[int]:
         from redis.exceptions import NoScriptError
@@ -158,7 +177,7 @@ class ClusterLink:
         self._find_nodes(target.name)
 
     def _find_nodes(self, failed: str | None = None) -> None:
-        if self._finding is None or self._finding.done():
+        if self._is_open and (self._finding is None or self._finding.done()):
             self._finding = background(self._find(failed), "the nodes of a Redis Cluster")
 
     async def _find(self, failed: str | None) -> None:
