@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import yaml
 
+from .process import Process
+
 _PATHS: Final = ("PATH", "HOME", "LANG", "LC_ALL", "VIRTUAL_ENV")
 
 
@@ -42,8 +44,12 @@ def configuration(config: Mapping[str, Any], port: int) -> str:
     return str(yaml.safe_dump({**config, "gateway": gateway}, sort_keys=False))
 
 
+class _Command(Process):
+    SEPARATES = True
+
+
 def run_portico(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """A command that ends by itself."""
-    return subprocess.run(
-        command(*arguments), env=environment(**env), capture_output=True, text=True, timeout=60, check=False
-    )
+    """A command that ends by itself, in an empty directory."""
+    with _Command(*command(*arguments), env=environment(**env)) as process:
+        code = process.running.wait(60)
+        return subprocess.CompletedProcess(arguments, code, process.out(), process.err())

@@ -15,6 +15,7 @@ from typing import ClassVar, Final, Self
 
 from .client import TIMEOUT
 from .cores import pinned
+from .fork_server import Forked, server_for
 from .process_tree import Identity, living, members
 from .waiting import comes_true
 
@@ -47,7 +48,7 @@ class Process:
         cores: frozenset[int] | None = None,
         directory: Path | None = None,
     ) -> None:
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
         self.cores = cores
         self._command = command
         self._env = env
@@ -85,14 +86,21 @@ class Process:
     def launch(self) -> None:
         """Start it, and wait for nothing."""
         with ExitStack() as stack:
+            nothing = stack.enter_context(Path(os.devnull).open("rb"))
             out = stack.enter_context(self._out.open("wb"))
-            err = stack.enter_context(self._err.open("wb")) if self.SEPARATES else subprocess.STDOUT
+            err = stack.enter_context(self._err.open("wb")) if self.SEPARATES else out
             stack.enter_context(pinned(self.cores))
+            command = self.command()
+            server = server_for(command, self._env)
+            if server is not None and self._env is not None:
+                files = [each.fileno() for each in (nothing, out, err)]
+                self.process = server.start(command, self.directory, self._env, files)
+                return
             self.process = subprocess.Popen(
-                self.command(),
+                command,
                 cwd=self.directory,
                 env=self._env,
-                stdin=subprocess.DEVNULL,
+                stdin=nothing,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
@@ -131,7 +139,7 @@ class Process:
     # ---- what can be done to it
 
     @property
-    def running(self) -> subprocess.Popen[bytes]:
+    def running(self) -> subprocess.Popen[bytes] | Forked:
         assert self.process is not None
         return self.process
 
