@@ -25,9 +25,13 @@ from . import forking
 _PYTHON: Final = [sys.executable, "-m"]
 _MODULES: Final = (
     *("portico.processes.supervisor.main", "portico.processes.control.process", "portico.processes.worker.main"),
-    *("portico.cli.admin_client", "portico.net.redis.probe", "typer", "rich.console", "rich.table"),
+    *("portico.cli.admin_client", "portico.net.redis.probe", "typer.main", "rich.console", "rich.table"),
+    *("uvicorn.lifespan.off", "uvicorn.protocols.http.h11_impl", "pydantic.v1", "encodings.idna"),
 )
-"""What is imported beforehand: not `portico.cli.main`, which looks at its terminal and its environment."""
+"""What is imported beforehand: not `portico.cli.main`, which looks at its terminal and its environment.
+
+The last are what uvicorn and FastAPI import when an application is made.
+"""
 
 _in_use: ForkServer | None = None
 
