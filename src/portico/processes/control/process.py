@@ -65,6 +65,7 @@ def _server(app: ASGIApp) -> _Server:
             log_config=None,
             access_log=False,
             lifespan="off",
+            ws="none",  # else it loads what it finds installed
             server_header=False,
             date_header=False,
             timeout_keep_alive=30,
