@@ -33,6 +33,7 @@ from portico.processes.supervisor.embedded_redis import EmbeddedRedis, program_f
 from portico.processes.supervisor.roll import Roll
 from portico.processes.supervisor.systemd import Systemd
 from portico.processes.supervisor.wakeups import leave_wakeups, wakeups
+from portico.processes.worker.main import run_worker  # once for all workers, which share the memory of their code
 
 logger: Final = logging.getLogger("portico.supervisor")
 
@@ -141,8 +142,6 @@ class Supervisor:
         run_control(self.runtime, sockets, self.lifeline, self.notices, self.config_path, watch=self.watch)
 
     def _worker(self, child: Child) -> None:
-        from portico.processes.worker.main import run_worker
-
         self.listeners.close_admin()
         name = f"{child.name}-{os.getpid()}"
         run_worker(self.listeners, self.runtime, self.lifeline, self.notices, name, joins=child.is_replacement)
