@@ -1,7 +1,7 @@
-"""Gateways and commands that start with their imports done: each is forked from one process that has them.
+"""Gateways, commands and services that start with their imports done: each is forked from one process that has them.
 
 Most of what a start costs is imports, and the tests start hundreds. What is forked is a process like any other: it has
-a session, a directory, an environment, files and an exit code of its own, and runs what `python -m portico` runs. Only
+a session, a directory, an environment, files and an exit code of its own, and runs what `python -m MODULE` runs. Only
 sitecustomize is not run again: a test that brings its own, by PYTHONPATH, has its process started in the ordinary way.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -22,6 +23,7 @@ from typing import Any, Final
 
 from . import forking
 
+_TESTS: Final = str(Path(__file__).resolve().parents[1])
 _PYTHON: Final = [sys.executable, "-m"]
 _MODULES: Final = (
     *("portico.processes.supervisor.main", "portico.processes.control.process", "portico.processes.worker.main"),
@@ -79,24 +81,28 @@ class Forked:
 
 
 class ForkServer:
-    """The side that asks; the process that forks is started when it is first needed, with the environment `env`."""
+    """The side that asks; the process that forks is started when it is first needed, with the environment `env`.
+
+    Its PYTHONPATH is the source of Portico.
+    """
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
+        self._source = env["PYTHONPATH"]
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def can_start(self, command: Sequence[str], env: Mapping[str, str] | None) -> bool:
-        """Whether it runs `portico`, of the same source and with no other code before it."""
-        is_portico = list(command[:3]) == [*_PYTHON, "portico"]
-        return is_portico and env is not None and env.get("PYTHONPATH") == self._env["PYTHONPATH"]
+        """Whether it is `python -m`, of the same source and with nothing else on its path."""
+        path = (env or {}).get("PYTHONPATH", "").split(os.pathsep)
+        return list(command[:2]) == _PYTHON and self._source in path and {*path} <= {self._source, _TESTS}
 
     def start(self, command: Sequence[str], directory: Path, env: Mapping[str, str], files: Sequence[int]) -> Forked:
         """Like `subprocess.Popen`; `files` are its standard input, output and error."""
         _, _, module, *arguments = command
-        cores = sorted(os.sched_getaffinity(0))
-        place = {"directory": str(directory.absolute()), "env": dict(env), "cores": cores}
+        limits = {"cores": sorted(os.sched_getaffinity(0)), "descriptors": resource.getrlimit(resource.RLIMIT_NOFILE)}
+        place = {"directory": str(directory.absolute()), "env": dict(env), **limits}
         return Forked(self, self._ask({"module": module, "arguments": arguments, **place}, files))
 
     def reaped(self, pid: int) -> int | None:
@@ -120,14 +126,13 @@ class ForkServer:
         return json.loads(answer)
 
     def _connected(self) -> socket.socket:
-        tests = Path(__file__).resolve().parents[1]
         own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with other:
             self._process = subprocess.Popen(
                 [*_PYTHON, forking.__name__, str(other.fileno()), *_MODULES],
                 pass_fds=[other.fileno()],
-                cwd=tests,
-                env={**self._env, "PYTHONPATH": os.pathsep.join((self._env["PYTHONPATH"], str(tests)))},
+                cwd=_TESTS,
+                env={**self._env, "PYTHONPATH": os.pathsep.join((self._source, _TESTS))},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C is for the tests, at whose end it ends

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import resource
 import runpy
 import signal
 import socket
@@ -61,6 +62,7 @@ def _become(request: Mapping[str, Any], others: Sequence[str]) -> None:
     """Run the module as Python does that was started for it; `others` are the entries of its path beyond PYTHONPATH."""
     os.setsid()
     os.sched_setaffinity(0, request["cores"])
+    resource.setrlimit(resource.RLIMIT_NOFILE, tuple(request["descriptors"]))
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["env"])

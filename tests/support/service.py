@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from .client import TIMEOUT, ask
-from .commands import python
 from .messages import Message
+from .portico import environment, source
 from .process import Process
 
 
@@ -17,8 +19,9 @@ class UvicornService(Process):
     STOP_WITHIN = TIMEOUT
 
     def __init__(self, env: Mapping[str, str] | None = None, app: str = "app", workers: int = 1) -> None:
-        own = {name: os.environ[name] for name in ("PATH", "HOME", "VIRTUAL_ENV") if name in os.environ}
-        super().__init__(*python("support.serve", app, workers), env={**own, **(env or {})})
+        path = f"{source()}{os.pathsep}{Path(__file__).resolve().parents[1]}"
+        command = [sys.executable, "-m", "support.serve", app, workers]
+        super().__init__(*command, env=environment(PYTHONPATH=path, **(env or {})))
         self.port = 0
 
     @property
