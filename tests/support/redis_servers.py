@@ -162,9 +162,12 @@ def program_with_tls() -> Path | None:
 
 
 def free_port() -> int:
-    """One whose number plus 10,000 is free too: a node of a Cluster takes both."""
+    """One whose number plus 10,000 is free too: a node of a Cluster takes both.
+
+    Both are below 32,768, where the ports of clients begin: a connection could take the second before the server does.
+    """
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(20_000, 22_700)
         with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
             first.bind(("127.0.0.1", port))
             second.bind(("127.0.0.1", port + 10_000))
