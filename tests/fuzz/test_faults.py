@@ -13,7 +13,7 @@ from .injection import check_contained, fault
 from .plan import SECRET, TOKEN
 from .simulation import Simulation
 
-CONFIG: Final[dict[str, Any]] = {
+_WRITTEN: Final[dict[str, Any]] = {
     "services": {
         "plain": {
             "url": "http://plain.test:81",
@@ -39,6 +39,7 @@ CONFIG: Final[dict[str, Any]] = {
         },
     },
 }
+CONFIG: Final = Config.model_validate(_WRITTEN)
 """What waits, tries again, hedges and counts."""
 
 OK: Final = Answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -87,7 +88,7 @@ def answered(simulation: Simulation) -> list[int]:
 
 
 def simulation_of(case: Case) -> Simulation:
-    return Simulation(case, config=Config.model_validate(CONFIG))
+    return Simulation(case, config=CONFIG)
 
 
 def calls_in(case: Case) -> int:
