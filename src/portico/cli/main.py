@@ -420,7 +420,7 @@ def demo(config: ConfigOption = None) -> None:
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command that the command line names."""
     if path := os.environ.get("PORTICO_CONFIG"):
         os.environ["PORTICO_CONFIG"] = without_newline(path)
     app(prog_name="portico")
