@@ -76,4 +76,3 @@ def test_collections_go_on_afterwards() -> None:
     with without_collections():
         assert not gc.isenabled()
     assert gc.isenabled()
-    gc.unfreeze()
