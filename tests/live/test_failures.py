@@ -14,7 +14,7 @@ import pytest
 from support.backend import Backend, Connection, Refusing, Script, content, well_behaved
 from support.client import request
 from support.messages import CutShortError, read_head
-from support.scripts import hangs, hung, resets, sends
+from support.scripts import hangs, hung, resets, sends, sends_halves
 from support.sockets import full_port
 from support.world import Gateway, until
 
@@ -30,13 +30,7 @@ def starts_and_stalls(connection: Connection) -> None:
 
 
 HALF_IS_HERE = threading.Event()
-
-
-def breaks_later(connection: Connection) -> None:
-    connection.next_request()
-    connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
-    assert HALF_IS_HERE.wait(20)
-    connection.send(b"4\r\nmore\r\nXYZ\r\n")
+HALF = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"
 
 
 SCRIPTS: dict[str, Script] = {
@@ -58,7 +52,7 @@ SCRIPTS: dict[str, Script] = {
     "bad-chunks": sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nXYZ\r\n"),
     "bad-first-chunk": sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\nok\r\n0\r\n\r\n"),
     "bad-trailer": sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nno trailer\r\n\r\n"),
-    "bad-later": breaks_later,
+    "bad-later": sends_halves(HALF, HALF_IS_HERE, b"4\r\nmore\r\nXYZ\r\n"),
     "stalls": starts_and_stalls,
     "surplus": sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"),
 }

@@ -10,7 +10,7 @@ import pytest
 
 from support.backend import Backend
 from support.client import Wire, ask, request
-from support.fault import Fault
+from support.fault import Fault, failing
 from support.messages import Message
 from support.traffic import traffic
 from support.world import Gateway, until
@@ -49,14 +49,6 @@ WRITE = """
         return own(descriptor, data)
     turn.write = write
 """
-DEADLINE = """
-    from portico.wire.http1.server import ServerConnection
-    own = ServerConnection.deadline_passed
-    def deadline_passed(self):
-        once()
-        own(self)
-    ServerConnection.deadline_passed = deadline_passed
-"""
 
 
 def test_a_write_that_fails_costs_one_connection(backend: Backend, directory: Path) -> None:
@@ -74,7 +66,7 @@ def test_a_write_that_fails_costs_one_connection(backend: Backend, directory: Pa
 
 
 def test_a_deadline_that_fails_costs_one_connection(backend: Backend, directory: Path) -> None:
-    fault = Fault(directory, DEADLINE)
+    fault = Fault(directory, failing("portico.wire.http1.server", "ServerConnection.deadline_passed"))
     written = config(backend)
     written["gateway"]["limits"] = {"header_timeout": "200ms"}
     with Gateway(written, env=fault.env) as gateway:
@@ -99,22 +91,8 @@ def _end_of(wire: Wire) -> bytes:
 # ---- what control sends to a worker
 
 
-ADOPTION = """
-    from portico.proxy.overload import Overload
-    own = Overload.limit
-    def limit(self, *what):
-        once()
-        own(self, *what)
-    Overload.limit = limit
-"""
-BUILD = """
-    from portico.snapshot.builder import SnapshotBuilder
-    own = SnapshotBuilder._own_rules
-    def own_rules(self, *what):
-        once()
-        return own(self, *what)
-    SnapshotBuilder._own_rules = own_rules
-"""
+ADOPTION = failing("portico.proxy.overload", "Overload.limit")
+BUILD = failing("portico.snapshot.builder", "SnapshotBuilder._own_rules")
 HEALTH = """
     from portico.snapshot.live import LiveServices
     own = LiveServices.set_health
@@ -231,18 +209,8 @@ def test_control_that_lacks_a_task_is_started_again(backend: Backend, directory:
 # ---- the supervisor
 
 
-LOOK = """
-    from portico.processes.supervisor.main import Supervisor
-    own = Supervisor._start_due
-    def start_due(self):
-        once()
-        own(self)
-    Supervisor._start_due = start_due
-"""
-
-
 def test_a_supervisor_that_fails_once_tries_again(backend: Backend, directory: Path) -> None:
-    fault = Fault(directory, LOOK)
+    fault = Fault(directory, failing("portico.processes.supervisor.main", "Supervisor._start_due"))
     with Gateway(config(backend), env=fault.env) as gateway:
         family = gateway.family()
         fault.inject()

@@ -14,6 +14,7 @@ from support.backend import Backend, Connection, content
 from support.client import Wire, request
 from support.messages import CutShortError
 from support.portico import run_portico
+from support.scripts import sends_halves
 from support.world import Gateway, alive, until
 
 
@@ -120,14 +121,8 @@ def test_sigterm_lets_a_running_request_finish(backend: Backend, slow: Slow) -> 
 
 
 def test_a_response_under_way_is_drained_whole(backend: Backend) -> None:
-    def halves(connection: Connection) -> None:
-        connection.next_request()
-        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
-        assert signalled.wait(30)
-        connection.send(b"half")
-
     signalled = threading.Event()
-    backend.script = halves
+    backend.script = sends_halves(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf", signalled, b"half")
     with Gateway(config(backend)) as gateway, gateway.wire() as wire:
         wire.send(request("GET", "/api/echo/x"))
         assert wire.file.readline() == b"HTTP/1.1 200 OK\r\n"

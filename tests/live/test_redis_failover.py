@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvloop
 
@@ -39,41 +41,50 @@ def is_up(gateway: Gateway) -> bool:
     return b"gateway_registry_up 1" in gateway.get("/metrics").body
 
 
+@contextmanager
+def registered(way: SlowWay, ttl: str) -> Iterator[tuple[Gateway, UvicornService, Fleet]]:
+    """A gateway under load, and a service that registers for `ttl` seconds at a time, with one Redis by this way."""
+    url = f"redis://127.0.0.1:{way.port}"
+    env = {"SERVICE_REGISTERS": ttl, "REDIS_URL": url}
+    with Fleet() as fleet, Gateway(config(url)) as gateway, UvicornService(env, "registered_plain") as service:
+        until(lambda: gateway.get("/api/orders/x").status == 200, "requests reach it")
+        fleet.load([gateway.port], "/api/orders/x")
+        yield gateway, service, fleet
+
+
 def test_a_failover_behind_a_stable_address_costs_no_request_and_no_registration() -> None:
-    with master_and_replica() as (old, new), SlowWay(old.port) as way, Fleet() as fleet:
-        url = f"redis://127.0.0.1:{way.port}"
-        env = {"SERVICE_REGISTERS": "3", "REDIS_URL": url}
-        with Gateway(config(url)) as gateway, UvicornService(env, "registered_plain") as service:
-            until(lambda: gateway.get("/api/orders/x").status == 200, "requests reach it")
-            fleet.load([gateway.port], "/api/orders/x")
-            demote(old, new)
-            old.ask("REPLICAOF", "127.0.0.1", 1)  # it learns nothing of the new one
-            new.ask("FLUSHALL")
-            way.to = new.port
-            assert put(gateway, "other", service.url) == 201, "the first attempt counts"
-            until(lambda: len(new.ask("KEYS", "service:orders:*")) == 2, "both are there", _WITHIN)
-            until(lambda: is_up(gateway), timeout=_WITHIN)
-            until(lambda: len(new.ask("PUBSUB", "CHANNELS")) == 1, "the gateway listens there")
-            until(lambda: old.ask("CLIENT", "LIST").count("\n") == 2, "the old one has its own client alone")
-            assert set(fleet.settle()) == {"200"}
-            assert "cannot register" not in service.said()
+    with (
+        master_and_replica() as (old, new),
+        SlowWay(old.port) as way,
+        registered(way, "3") as (gateway, service, fleet),
+    ):
+        demote(old, new)
+        old.ask("REPLICAOF", "127.0.0.1", 1)  # it learns nothing of the new one
+        new.ask("FLUSHALL")
+        way.to = new.port
+        assert put(gateway, "other", service.url) == 201, "the first attempt counts"
+        until(lambda: len(new.ask("KEYS", "service:orders:*")) == 2, "both are there", _WITHIN)
+        until(lambda: is_up(gateway), timeout=_WITHIN)
+        until(lambda: len(new.ask("PUBSUB", "CHANNELS")) == 1, "the gateway listens there")
+        until(lambda: old.ask("CLIENT", "LIST").count("\n") == 2, "the old one has its own client alone")
+        assert set(fleet.settle()) == {"200"}
+        assert "cannot register" not in service.said()
 
 
 def test_a_server_that_hangs_is_left_for_the_one_that_took_over() -> None:
-    with master_and_replica() as (old, new), SlowWay(old.port) as way, Fleet() as fleet:
-        url = f"redis://127.0.0.1:{way.port}"
-        env = {"SERVICE_REGISTERS": "6", "REDIS_URL": url}
-        with Gateway(config(url)) as gateway, UvicornService(env, "registered_plain") as service:
-            until(lambda: gateway.get("/api/orders/x").status == 200, "requests reach it")
-            fleet.load([gateway.port], "/api/orders/x")
-            with old.stopped():
-                new.ask("REPLICAOF", "NO", "ONE")
-                new.ask("FLUSHALL")
-                way.to = new.port
-                until(lambda: new.ask("KEYS", "service:orders:*"), "it is registered there")
-                until(lambda: put(gateway, "other", service.url) in (200, 201), "the gateway writes there")
-                until(lambda: is_up(gateway), "and reads")
-                assert set(fleet.settle()) == {"200"}
+    with (
+        master_and_replica() as (old, new),
+        SlowWay(old.port) as way,
+        registered(way, "6") as (gateway, service, fleet),
+        old.stopped(),
+    ):
+        new.ask("REPLICAOF", "NO", "ONE")
+        new.ask("FLUSHALL")
+        way.to = new.port
+        until(lambda: new.ask("KEYS", "service:orders:*"), "it is registered there")
+        until(lambda: put(gateway, "other", service.url) in (200, 201), "the gateway writes there")
+        until(lambda: is_up(gateway), "and reads")
+        assert set(fleet.settle()) == {"200"}
 
 
 def test_limits_are_counted_by_the_master_that_sentinels_name() -> None:

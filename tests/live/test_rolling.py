@@ -11,6 +11,7 @@ import pytest
 from support.backend import Backend, Connection
 from support.client import Wire, request
 from support.frames import CLOSE, TEXT, Frame
+from support.scripts import sends_halves
 from support.traffic import config, traffic
 from support.websocket import WebSocket, echo
 from support.world import Gateway, until
@@ -143,14 +144,7 @@ def test_a_new_worker_that_does_not_come_up_ends_it(backend: Backend) -> None:
 
 def test_one_that_died_meanwhile_and_a_stop_in_the_middle(backend: Backend) -> None:
     hold = threading.Event()
-
-    def held(connection: Connection) -> None:
-        connection.next_request()
-        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
-        assert hold.wait(60)
-        connection.send(b"done")
-
-    backend.script = held
+    backend.script = sends_halves(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n", hold, b"done")
     with Gateway(config(backend, 2)) as gateway, gateway.wire() as running:
         gateway.wait_for_control()
         running.send(request("GET", "/api/echo/x"))

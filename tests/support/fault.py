@@ -21,6 +21,21 @@ def once(mark=Path({mark!r})):
 
 """
 
+_FAILING = """
+from {module} import {owner}
+own = {owner}.{name}
+def failing(self, *arguments):
+    once()
+    return own(self, *arguments)
+{owner}.{name} = failing
+"""
+
+
+def failing(module: str, method: str) -> str:
+    """Code for a `Fault` that is in this method (`Class.method`), before it does anything."""
+    owner, _, name = method.partition(".")
+    return _FAILING.format(module=module, owner=owner, name=name)
+
 
 class Fault:
     """Code that every process of a gateway runs first; where it calls `once`, that raises after each `inject`."""

@@ -28,6 +28,18 @@ def sends(data: bytes) -> Script:
     return send
 
 
+def sends_halves(first: bytes, go_on: threading.Event, second: bytes) -> Script:
+    """The first bytes, and the second ones once the event has come; then it closes."""
+
+    def send(connection: Connection) -> None:
+        connection.next_request()
+        connection.send(first)
+        assert go_on.wait(TIMEOUT)
+        connection.send(second)
+
+    return send
+
+
 def waits_for(event: threading.Event) -> Script:
     """Every request is answered once the event has come."""
 
