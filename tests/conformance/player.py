@@ -109,21 +109,23 @@ async def play(case: Any, port: int, address: str, quiet: float = TIMEOUT, probe
     stays = "refuse" not in case and bool(accepted) and bool(accepted[-1]["keep_alive"])
     talk = await converse(port, address, methods_of(case))
     writer = talk.writer
-    with suppress(ConnectionError):
-        writer.write(raw_bytes(case["raw"]))
-        if case.get("open"):
-            writer.write_eof()
-        await talk.receive(wanted, quiet)
-        if stays and probe and not talk.ended:
-            writer.write(AFTERWARDS)
-            await talk.receive(wanted + 1, quiet)
-        if not stays or probe:
+    try:
+        with suppress(ConnectionError):
+            writer.write(raw_bytes(case["raw"]))
+            if case.get("open"):
+                writer.write_eof()
+            await talk.receive(wanted, quiet)
+            if stays and probe and not talk.ended:
+                writer.write(AFTERWARDS)
+                await talk.receive(wanted + 1, quiet)
+            if not stays or probe:
+                await talk.receive(wanted + 99, quiet)
+            talk.received.closed = talk.ended
+            if not talk.ended and not case.get("open"):
+                writer.write_eof()
             await talk.receive(wanted + 99, quiet)
-        talk.received.closed = talk.ended
-        if not talk.ended and not case.get("open"):
-            writer.write_eof()
-        await talk.receive(wanted + 99, quiet)
-    writer.close()
+    finally:
+        writer.close()
     with suppress(ConnectionError):
         await writer.wait_closed()
     return talk.received

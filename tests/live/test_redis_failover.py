@@ -93,8 +93,8 @@ def test_limits_are_counted_by_the_master_that_sentinels_name() -> None:
     async def scenario(url: str, sentinel: RedisServer, replica: RedisServer) -> None:
         client = connect(url, timeout=2)
         limits = SharedLimits(RedisLink(client), 1.0, {}, asyncio.get_running_loop())
-        await limits.start()
         try:
+            await limits.start()
             assert limits.is_up
             await asyncio.to_thread(fail_over, sentinel, replica)
             async with asyncio.timeout(_WITHIN):

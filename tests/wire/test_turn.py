@@ -268,10 +268,12 @@ def test_a_loop_that_is_no_fake_plays_the_turn() -> None:
         server = await asyncio.get_running_loop().create_server(lambda: Listening(turn), "127.0.0.1", 0)
         async with server:
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-            writer.write(b"word")
-            assert await reader.readexactly(4) == b"word"
-            writer.close()
-            await writer.wait_closed()
+            try:
+                writer.write(b"word")
+                assert await reader.readexactly(4) == b"word"
+            finally:
+                writer.close()
+                await writer.wait_closed()
         return received
 
     assert asyncio.run(play()) == [b"word"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 from typing import Any
 
 import pytest
@@ -83,18 +83,16 @@ def run(scenario: Callable[[Servers], Any], reply: str, demoted: int = 1) -> Non
 @pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: reply.partition(" ")[0])
 def test_a_command_that_the_server_refuses_to_run_is_run_by_the_one_that_took_over(reply: str) -> None:
     async def scenario(servers: Servers) -> None:
-        client = connect(servers.url, timeout=5)
-        assert await client.set("key", "value")
-        assert (servers.opened, servers.open) == (2, 1)
-        await client.aclose()
+        async with aclosing(connect(servers.url, timeout=5)) as client:
+            assert await client.set("key", "value")
+            assert (servers.opened, servers.open) == (2, 1)
 
         servers.opened = 0
-        registry = ServiceRegistry(servers.url)
-        await asyncio.to_thread(registry.register, "orders", "http://127.0.0.1:8001")
-        assert await asyncio.to_thread(registry.heartbeat, "orders")
-        await asyncio.to_thread(registry.deregister, "orders")
-        assert servers.opened == 2
-        registry.close()
+        with closing(ServiceRegistry(servers.url)) as registry:
+            await asyncio.to_thread(registry.register, "orders", "http://127.0.0.1:8001")
+            assert await asyncio.to_thread(registry.heartbeat, "orders")
+            await asyncio.to_thread(registry.deregister, "orders")
+            assert servers.opened == 2
 
     run(scenario, reply)
 
@@ -103,14 +101,14 @@ def test_a_command_that_the_server_refuses_to_run_is_run_by_the_one_that_took_ov
 def test_every_attempt_is_a_new_connection_while_nobody_has_taken_over(reply: str) -> None:
     async def scenario(servers: Servers) -> None:
         registry = AsyncServiceRegistry(servers.url)
-        for _ in range(2):
-            with pytest.raises(failures()) as raised:
-                await registry.register("orders", "http://127.0.0.1:8001")
-            assert reason(raised.value).endswith(reply.partition(" ")[2])
-        await registry.register("orders", "http://127.0.0.1:8001")
-        assert await registry.heartbeat("orders")
-        assert servers.opened == 5
-        await registry.close()
+        async with aclosing(registry.redis):
+            for _ in range(2):
+                with pytest.raises(failures()) as raised:
+                    await registry.register("orders", "http://127.0.0.1:8001")
+                assert reason(raised.value).endswith(reply.partition(" ")[2])
+            await registry.register("orders", "http://127.0.0.1:8001")
+            assert await registry.heartbeat("orders")
+            assert servers.opened == 5
 
     run(scenario, reply, demoted=4)
 
@@ -118,10 +116,10 @@ def test_every_attempt_is_a_new_connection_while_nobody_has_taken_over(reply: st
 def test_a_pipeline_too() -> None:
     async def scenario(servers: Servers) -> None:
         client: Any = connect(servers.url, timeout=5)
-        pipeline = client.pipeline(transaction=False)
-        pipeline.set("key", "value").set("other", "value")
-        assert await pipeline.execute(raise_on_error=False) == [True, True]
-        await client.aclose()
+        async with aclosing(client):
+            pipeline = client.pipeline(transaction=False)
+            pipeline.set("key", "value").set("other", "value")
+            assert await pipeline.execute(raise_on_error=False) == [True, True]
 
     run(scenario, REPLIES[1])
 
@@ -130,9 +128,9 @@ def test_a_server_that_refuses_even_ping() -> None:
     async def scenario(servers: Servers) -> None:
         servers.refuses_ping = True
         registry = AsyncServiceRegistry(servers.url)
-        await registry.register("orders", "http://127.0.0.1:8001")
-        assert servers.opened == 2
-        await registry.close()
+        async with aclosing(registry.redis):
+            await registry.register("orders", "http://127.0.0.1:8001")
+            assert servers.opened == 2
 
     run(scenario, "LOADING Redis is loading the dataset in memory")
 
@@ -140,11 +138,10 @@ def test_a_server_that_refuses_even_ping() -> None:
 @pytest.mark.parametrize("reply", ["NOPERM this user has no permissions", "WRONGTYPE Operation against a key", "ERR x"])
 def test_what_is_wrong_with_the_command_costs_no_connection(reply: str) -> None:
     async def scenario(servers: Servers) -> None:
-        client = connect(servers.url, timeout=5)
-        for _ in range(2):
-            with pytest.raises((ResponseError, RedisError)):
-                await client.set("key", "value")
-        assert servers.opened == 1
-        await client.aclose()
+        async with aclosing(connect(servers.url, timeout=5)) as client:
+            for _ in range(2):
+                with pytest.raises((ResponseError, RedisError)):
+                    await client.set("key", "value")
+            assert servers.opened == 1
 
     run(scenario, reply)
