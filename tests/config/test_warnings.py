@@ -218,3 +218,24 @@ def test_a_hedge_without_a_second_instance(load: Load) -> None:
     assert line == "portico.yaml:2:22: services.a.hedge: there is no second instance to send to"
     two = "services:\n  a: {instances: [http://h, http://i], hedge: {after: 1}}\n"
     assert warned(load, two + LIMITED + "}") == []
+
+
+@pytest.mark.parametrize(
+    ("policies", "is_warned"),
+    [
+        ("headers: {request: {set: {X-A: '{claim.a}'}}}", True),
+        ("headers: {response: {add: {X-A: ['a', 'b {consumer}']}}}", True),
+        ("headers: {request: {set: {X-A: '{consumer:-nobody}', X-B: '{client_ip}'}}}", False),
+        ("headers: {request: {set: {X-A: '{claim.a}'}}}, auth: {jwt: {require_expiry: true}}", False),
+    ],
+)
+def test_headers_that_name_a_consumer_where_there_is_none(policies: str, is_warned: bool, load: Load) -> None:
+    lines = warned(load, f"{ONE}{LIMITED}, {policies}}}", {"SECRET_KEY": "k" * 32})
+    expected = "X-A names the consumer or a claim, and without auth there is none: it is never sent"
+    assert [line.partition("headers: ")[2] for line in lines] == ([expected] if is_warned else [])
+
+
+def test_headers_of_all_routes_may_name_the_consumers_of_some(load: Load) -> None:
+    guard = "routes: [{service: a, path: /b, policies: {auth: {jwt: {require_expiry: true}}}}]\n"
+    text = f"{ONE}{guard}{LIMITED}, headers: {{request: {{set: {{X-A: '{{consumer}}'}}}}}}}}"
+    assert all("headers" not in line for line in warned(load, text, {"SECRET_KEY": "k" * 32}))

@@ -30,6 +30,8 @@ SPARE_FIELDS: Final = (
         "X-Text: \xe9\x80\tx",
         "X-Slow: 1",
         "X-Key: k",
+        "X-Tenant: forged",
+        "x_tenant: forged",
     ),
     *("Connection: keep-alive", "Connection: close", "Connection: X-Gone, keep-alive", "X-Gone: gone", "TE: trailers"),
     *(

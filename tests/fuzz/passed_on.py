@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 import h11
 
 from .ends import ClientEnd, Service
-from .plan import ADDRESS, REWRITES
+from .plan import ADDRESS, GUARDED, REWRITES, TENANT
 from .readers import Message, read_requests
 from .simulation import Seen, Simulation
 
@@ -99,6 +99,9 @@ def check_head(request: Message, trusted: bool) -> None:
         assert name in IDENTITY or not NEVER.fullmatch(plain), f"{name!r} went on to the service"
         assert name in IDENTITY or trusted or not REPORTS.fullmatch(plain), f"{name!r} went on to the service"
         assert plain == name or plain not in IDENTITY, f"{name!r} went on to the service"
+    if one(request, b"host") == GUARDED:
+        tenants = [(name, value) for name, value in request.fields if plain_of(name) == plain_of(TENANT)]
+        assert tenants == [(TENANT, b"ann")], f"{tenants} went on to the service"
     for name in ONCE:
         wanted = (0, 1) if name == b"x-forwarded-host" else (1,)  # HTTP/1.0 may name no host
         assert names.count(name) in wanted, f"{names.count(name)} fields {name!r}"
@@ -138,6 +141,8 @@ def _compare(request: Message, seen: Seen, meant: Message | None) -> str | None:
 def _compare_fields(request: Message, meant: Message, named: set[bytes]) -> str | None:
     """All other fields go on in order as they came, and none beside them."""
     dropped = HOP_BY_HOP | IDENTITY | named
+    if one(request, b"host") == GUARDED:
+        dropped |= {plain_of(TENANT)}
 
     def others(message: Message) -> list[tuple[bytes, bytes]]:
         plain = [(plain_of(name), (name, value)) for name, value in message.fields]

@@ -17,6 +17,11 @@ TOKEN: Final = (
 )
 """Signed with it: `sub` is ann, `scope` is `a b`, and it never expires."""
 
+GUARDED: Final = b"guarded.test:82"
+"""The host of the service `guarded`."""
+TENANT: Final = b"X-Tenant"
+"""What it is sent of the token, whatever its client says under this name."""
+
 CONFIG: Final[dict[str, Any]] = {
     "gateway": {"trusted_proxies": ["10.0.0.0/8"]},
     "services": {
@@ -33,12 +38,17 @@ CONFIG: Final[dict[str, Any]] = {
             "policies": {"cors": {"allow_origins": ["*"]}},
         },
         "guarded": {
-            "url": "http://guarded.test:82",
+            "url": f"http://{GUARDED.decode()}",
             "health_check": False,
             "policies": {
                 "cors": {"allow_origins": ["https://*.example.com"], "allow_credentials": True},
                 "rate_limit": {"requests_per_minute": 60, "burst": 3, "by": {"header": "X-Key"}},
                 "auth": {"jwt": {"secret": SECRET}},
+                "headers": {
+                    "request": {"set": {TENANT.decode(): "{claim.sub}"}},
+                    "response": {"set": {TENANT.decode(): "{consumer}"}, "remove": ["Server"]},
+                    "security": True,
+                },
             },
         },
     },

@@ -14,6 +14,7 @@ from portico.core.hosts import is_open_pattern
 from portico.net.redis.server import bundled_server
 from portico.policies.auth import AuthSettings
 from portico.policies.cors import CorsSettings
+from portico.policies.headers import HeadersSettings, names_consumers
 from portico.policies.identity import IdentitySettings
 from portico.policies.rate_limit import needs_redis
 
@@ -34,6 +35,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_open_origins(config),
             *_unlimited(config),
             *_missing_auth(config),
+            *_nameless(config),
             *_shared_keys(config),
             *_worker_limits(config),
             *_kept_too_long(config),
@@ -129,6 +131,18 @@ def _missing_auth(config: Config) -> Iterator[Finding]:
         if any(limit.by == "consumer" for limit in (settings if isinstance(settings, list) else [settings])):
             path = (*_scope_path(route, scope), "rate_limit")
             yield Finding(path, f"the route {route.name} has no auth: all its requests count as one consumer's")
+
+
+def _nameless(config: Config) -> Iterator[Finding]:
+    """Fields of headers that name a consumer, where none of the routes that they hold for has one."""
+    guarded = {
+        route.policies["headers"][1] for route in config.all_routes if {"auth", "headers"} <= set(route.policies)
+    }
+    for route in config.all_routes:
+        settings, scope = route.policies.get("headers", (None, ""))
+        if isinstance(settings, HeadersSettings) and scope not in guarded and (name := names_consumers(settings)):
+            message = f"{name} names the consumer or a claim, and without auth there is none: it is never sent"
+            yield Finding((*_scope_path(route, scope), "headers"), message, at_key=True)
 
 
 def _shared_keys(config: Config) -> Iterator[Finding]:

@@ -124,8 +124,7 @@ def build_auth(settings: AuthSettings, context: Context) -> Policy:
     def auth(exchange: Exchange) -> Answer | None:
         assert exchange.request is not None
         fields = exchange.request.fields
-        identity = fields.identity if fields.identified_by is verified else None
-        if identity is None or identity.expires <= time.time():
+        if fields.identified_by is not verified or (identity := fields.identity).expires <= time.time():
             answer = identify(fields)
             if answer is not None:
                 return answer

@@ -97,6 +97,8 @@ def _value(value: Any) -> str | Literal[False]:
         return value
     if value is None:
         raise ValueError("nothing is written after the colon: write a value, or false where a level above has one")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     if not isinstance(value, str):
         raise ValueError("expected text; put it into quotes")
     Template(value)
@@ -247,6 +249,12 @@ class Lines:
         return tuple((start + text).encode() for start, text in values if text)
 
 
+def names_consumers(settings: HeadersSettings) -> str | None:
+    """The first field that is never sent without `auth`; None where there is none."""
+    fields = (*_fields(settings.request), *_fields(settings.response))
+    return next((name for name, value in fields if value.needs_consumer), None)
+
+
 @dataclass(frozen=True, slots=True)
 class RequestChanges:
     """What is changed of the heads that are sent to a service: fields that are dropped, and lines that are added."""
@@ -372,6 +380,7 @@ __all__ = [
     "build_before_all",
     "build_behind_auth",
     "headers_over",
+    "names_consumers",
     "request_changes",
     "response_changes",
 ]

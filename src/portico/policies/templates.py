@@ -35,7 +35,7 @@ class Variable(NamedTuple):
 class Template:
     """A value of a field, or what makes it for each exchange. Raises ValueError where it can be neither."""
 
-    __slots__ = ("_parts", "fixed", "needs_auth")
+    __slots__ = ("_parts", "fixed", "needs_auth", "needs_consumer")
 
     def __init__(self, written: str) -> None:
         if not _ASCII.fullmatch(written):
@@ -47,8 +47,11 @@ class Template:
             raise ValueError("has a space at an end, which is no part of a field's value")
         parts = list(_parts(written))
         self._parts = tuple(parts)
-        self.needs_auth = any(isinstance(part, Variable) and _needs_auth(part.read) for part in parts)
+        about_consumers = [part for part in parts if isinstance(part, Variable) and _needs_auth(part.read)]
+        self.needs_auth = bool(about_consumers)
         """Whether it depends on the consumer."""
+        self.needs_consumer = any(part.default is None for part in about_consumers)
+        """Whether it is nothing without one."""
         self.fixed = None if any(isinstance(part, Variable) for part in parts) else "".join(map(str, parts))
         """The value itself, where it is the same for every exchange."""
 

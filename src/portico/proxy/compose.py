@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import compress
 from typing import Final
 
+from portico.core.caches import remembered
 from portico.core.exchange import Exchange
-from portico.core.fields import REPORTED, RESPONSE_DROP, REWRITTEN, plain_name
+from portico.core.fields import REPORTED, RESPONSE_DROP, REWRITTEN
 from portico.core.messages import CHUNKED, Fields, IfAbsent, RequestHead, ResponseHead
 from portico.policies.headers import RequestChanges, ResponseChanges
 from portico.proxy.answer import date_line
@@ -24,7 +26,7 @@ _BODILESS: Final = (101, 204)
 """Statuses that may not have a Content-Length (RFC 9110, section 8.6)."""
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
 
-SERVER_TIMING: Final = b"server-timing"
+_SERVER_TIMING: Final = b"server-timing"
 REQUEST_ID: Final = b"\r\nX-Request-ID: "
 TIMING: Final = b"\r\nServer-Timing: gateway;dur="
 TIMING_UPSTREAM: Final = b", upstream;dur="
@@ -140,14 +142,16 @@ def edited_head(head: bytes, drops: frozenset[bytes], lines: Sequence[bytes]) ->
     `drops` are in lower case. A name also drops those that servers which make variables of names take for it, such as
     `x_tenant` for `x-tenant`: what a client sends under them would stand in for what is set here.
     """
-    start, *fields = head[: -len(HEAD_END)].split(b"\r\n")
     if drops:
-        fields = [line for line in fields if not _is_among(line.partition(b":")[0].lower(), drops)]
-    return b"\r\n".join((start, *fields, *lines, b"", b""))
+        head = _lines_of(drops).sub(b"", head)
+    return b"\r\n".join((head[: -len(HEAD_END)], *lines, b"", b""))
 
 
-def _is_among(name: bytes, names: frozenset[bytes]) -> bool:
-    return name in names or plain_name(name) in names
+@remembered(256)
+def _lines_of(names: frozenset[bytes]) -> re.Pattern[bytes]:
+    """The lines of these fields in a head, each with the line end before it."""
+    forms = (re.escape(name).replace(rb"\-", rb"[^0-9a-z:\r\n]") for name in sorted(names))
+    return re.compile(rb"\r\n(?:%b):[^\r\n]*" % b"|".join(forms), re.IGNORECASE)
 
 
 def takes_trailers(request: RequestHead) -> bool:
@@ -184,10 +188,8 @@ def editing(changes: ResponseChanges) -> ResponseLines:
     hidden = changes.hidden
 
     def edited_lines(exchange: Exchange, head: ResponseHead) -> list[bytes]:
-        names = head.fields.names
-        lines = [
-            line for line in response_lines(exchange, head) if type(line) is not IfAbsent or line.name not in names
-        ]
+        sent = set(head.fields.names) - head.hop_by_hop
+        lines = [line for line in response_lines(exchange, head) if type(line) is not IfAbsent or line.name not in sent]
         if hidden:
             lines = [line for line in lines if line.partition(b":")[0].lower() not in hidden]
         return [*lines, *changes.lines.of(exchange)]
@@ -195,9 +197,14 @@ def editing(changes: ResponseChanges) -> ResponseLines:
     return edited_lines
 
 
+def hides_timing(exchange: Exchange) -> bool:
+    """Whether a policy drops `Server-Timing`, the gateway's own too."""
+    return exchange.response_drop is not None and _SERVER_TIMING in exchange.response_drop
+
+
 def timing_lines(exchange: Exchange, own_seconds: float, upstream_seconds: float) -> bytes:
     """`X-Request-ID` and `Server-Timing` for the client; the latter not where a policy drops it."""
-    if exchange.response_drop is not None and SERVER_TIMING in exchange.response_drop:
+    if hides_timing(exchange):
         return REQUEST_ID[2:] + exchange.id
     own, upstream = milliseconds(own_seconds, upstream_seconds)
     return b"".join((REQUEST_ID[2:], exchange.id, TIMING, own, TIMING_UPSTREAM, upstream))

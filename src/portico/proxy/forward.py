@@ -22,9 +22,9 @@ from portico.proxy.compose import (
     HEAD_END,
     LENGTH,
     REQUEST_ID,
-    SERVER_TIMING,
     TIMING,
     TIMING_UPSTREAM,
+    hides_timing,
     milliseconds,
     takes_trailers,
     timing_lines,
@@ -142,8 +142,7 @@ class Forwarding(Attempt):
         self.connection = connection
         request, timeouts = self.request, self.handling.timeouts
         self.sent_at = now = time.monotonic()
-        total = timeouts.total
-        deadline = NEVER if total is None else self.exchange.started + total
+        deadline = NEVER if timeouts.total is None else self.exchange.started + timeouts.total
         head = self.handling.compose(self.exchange, self.handling, instance, self.upgrade)
         if self.upgrade:
             key = request.fields.get(b"sec-websocket-key")
@@ -279,16 +278,16 @@ class Forwarding(Attempt):
             instance.give_back(connection, now)
         else:
             connection.close()
-        start, drop = head.passed, exchange.response_drop
-        if not start or drop is not None:
+        start = head.passed
+        if not start or exchange.response_drop is not None:
             if self.handling.back is not None:
                 return self.send_back(head, content, now)
             start = b"\r\n".join((head.line, *self.handling.response_lines(exchange, head)))
+            if hides_timing(exchange):
+                self.stream.send_whole(status, (start, REQUEST_ID, exchange.id, HEAD_END, content), framing, now)
+                return True
         elif exchange.response_lines:
             start = b"\r\n".join((start, *exchange.response_lines))
-        if drop is not None and SERVER_TIMING in drop:
-            self.stream.send_whole(status, (start, REQUEST_ID, exchange.id, HEAD_END, content), framing, now)
-            return True
         own, upstream = milliseconds(now - exchange.started - seconds, seconds)
         pieces = (start, REQUEST_ID, exchange.id, TIMING, own, TIMING_UPSTREAM, upstream, HEAD_END, content)
         self.stream.send_whole(status, pieces, framing, now)
