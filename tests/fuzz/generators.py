@@ -30,8 +30,6 @@ SPARE_FIELDS: Final = (
         "X-Text: \xe9\x80\tx",
         "X-Slow: 1",
         "X-Key: k",
-        "X-Tenant: forged",
-        "x_tenant: forged",
     ),
     *("Connection: keep-alive", "Connection: close", "Connection: X-Gone, keep-alive", "X-Gone: gone", "TE: trailers"),
     *(
@@ -60,6 +58,7 @@ SPARE_FIELDS: Final = (
         "Transfer_Encoding: chunked",
         "Proxy-Authorization: Basic eDp5",
         f"Authorization: Bearer {TOKEN}",
+        f"Authorization: Bearer {TOKEN}\r\nX-Tenant: forged\r\nx_tenant: forged",
         "Range: bytes=0-",
     ),
     *(

@@ -11,8 +11,11 @@ from policies.exchanges import exchange
 from portico.core.exchange import RouteMatch
 from portico.core.fields import REQUEST_DROP
 from portico.core.messages import Shape
-from portico.proxy.compose import edited_head, request_head
+from portico.policies.headers import HeadersSettings, build_before_all, response_changes
+from portico.policies.policy import Context, State
+from portico.proxy.compose import edited_head, editing, request_head, response_lines
 from portico.upstreams.instance import Address, Instance
+from portico.wire.http1.response_heads import ResponseHeads
 
 PRIVATE = Instance(Address("10.0.0.5:8000", "10.0.0.5", 8000), cast(Any, None), cast(Any, None))
 PUBLIC = Instance(Address("api.example.com", "api.example.com", 443), cast(Any, None), cast(Any, None))
@@ -71,3 +74,41 @@ def test_an_edited_head(drops: tuple[bytes, ...], lines: tuple[bytes, ...], edit
 
 def test_a_head_of_nothing_but_its_first_line() -> None:
     assert edited_head(b"GET / HTTP/1.1\r\n\r\n", frozenset({b"host"}), ()) == b"GET / HTTP/1.1\r\n\r\n"
+
+
+def changed(settings: dict[str, Any], *lines: bytes) -> list[bytes]:
+    """The field lines that a client gets of a service's response with these lines."""
+    written = HeadersSettings.model_validate(settings)
+    asked = exchange()
+    policy = build_before_all(written, Context("gateway", State()))
+    assert policy is not None
+    assert policy(asked) is None
+    asked.response_lines += (b"RateLimit: x",)
+    changes = response_changes(written)
+    make = response_lines if changes is None else editing(changes)
+    head = ResponseHeads().parse(b"\r\n".join((b"HTTP/1.1 200 OK", b"Date: now", b"Content-Length: 0", *lines)))
+    return [line for line in make(asked, head) if not line.startswith((b"Date:", b"Content-Length:"))]
+
+
+def test_a_field_of_security_is_left_out_where_the_service_sends_it() -> None:
+    fields = changed({"security": True}, b"x-frame-options: DENY", b"Connection: close")
+    assert fields[0] == b"x-frame-options: DENY"
+    assert [line for line in fields if line.lower().startswith(b"x-frame-options")] == fields[:1]
+    assert b"X-Content-Type-Options: nosniff" in fields
+
+
+def test_what_a_service_says_of_one_hop_only_does_not_count() -> None:
+    fields = changed({"security": True}, b"X-Frame-Options: DENY", b"Connection: X-Frame-Options")
+    assert b"X-Frame-Options: SAMEORIGIN" in fields
+    assert b"X-Frame-Options: DENY" not in fields
+
+
+def test_limits_that_are_hidden() -> None:
+    assert changed({"response": {"remove": ["RateLimit"]}}, b"RateLimit: y", b"X-A: 1") == [b"X-A: 1"]
+    assert changed({"response": {"remove": ["X-A"]}}, b"X-A: 1") == [b"RateLimit: x"]
+
+
+def test_a_field_that_describes_the_content_comes_with_it() -> None:
+    settings = {"response": {"set": {"Cache-Control": "public"}, "add": {"X-A": "1"}}}
+    fields = changed(settings, b"cache-control: no-store")
+    assert fields == [b"X-A: 1", b"RateLimit: x", b"Cache-Control: public"]
