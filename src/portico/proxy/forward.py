@@ -16,6 +16,7 @@ from portico.core.exchange import Exchange, Sink
 from portico.core.faults import FAULTS, contain
 from portico.core.fields import RESPONSE_DROP
 from portico.core.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
+from portico.proxy import host_refusal
 from portico.proxy.answer import send_answer
 from portico.proxy.attempt import Attempt
 from portico.proxy.compose import (
@@ -260,7 +261,9 @@ class Forwarding(Attempt):
         """7. All of it at once, for a response that has arrived whole and that nothing else is notified of."""
         exchange, instance, connection = self.exchange, self.instance, self.connection
         status = head.status
-        if instance is None or connection is None or self.hedge is not None or status >= _NOTABLE_STATUS:
+        if instance is None or connection is None or self.hedge is not None:
+            return False
+        if status >= _REFUSED and self._is_notable(instance, status, content):
             return False
         breaker = instance.breaker
         if (breaker is not None and breaker.alert) or instance.latency is not None:
@@ -307,7 +310,7 @@ class Forwarding(Attempt):
         assert instance is not None
         instance.answered_at = now
         breaker = instance.breaker
-        if (breaker is not None and breaker.alert) or status >= _NOTABLE_STATUS or instance.latency is not None:
+        if (breaker is not None and breaker.alert) or status >= _REFUSED or instance.latency is not None:
             self._note_answer(instance, head, now, self.sent_at)
         if status in self.handling.retry.statuses and self._may_ask_another(now):
             self.drop_connection()
@@ -424,8 +427,16 @@ class Forwarding(Attempt):
     def _note_answer(self, instance: Instance, head: ResponseHead, now: float, sent_at: float) -> None:
         """What the head of a response says about its instance."""
         instance.note_answer(self.exchange, head.status, now - sent_at)
+        if head.status in host_refusal.REFUSING and self.connection is not None:
+            host_refusal.look_at_next(self.connection, self.exchange, instance, self.service, head.status)
         if head.status in _MAY_ASK_FOR_BACKOFF:
             instance.backoff_until = now + seconds_asked_for(head.fields)
+
+    def _is_notable(self, instance: Instance, status: int, content: bytes) -> bool:
+        """Whether more than passing it on is to be done with a response of a status from 400 on."""
+        if status in host_refusal.REFUSING:
+            host_refusal.look_at(self.exchange, instance, self.service, status, content)
+        return status >= _NOTABLE_STATUS
 
     def _note_success(self, instance: Instance) -> None:
         """Nothing was wrong with the response, as far as it came."""
@@ -610,6 +621,8 @@ class Forwarding(Attempt):
 
 _SOON: Final = (b"Retry-After: 1",)
 _MAY_ASK_FOR_BACKOFF: Final = (429, 503)
+_REFUSED: Final = 400
+"""The lowest status of a refusal."""
 _NOTABLE_STATUS: Final = 426
 """The lowest status that has to be looked at: it asks for an upgrade, or says something about its instance."""
 _UNSENT: Final = ("connect", "connect_timeout")

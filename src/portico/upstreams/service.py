@@ -107,6 +107,8 @@ class Service:
         """The budget for hedging, kept while that is turned off."""
         self.limit: Limit | None = None
         """How many exchanges it may have under way; None: any number."""
+        self.refused_host_at = float("-inf")
+        """When it was last reported that it refuses clients' Host (monotonic seconds)."""
         self.deadline = self.wakes = NEVER
         self._deadlines = deadlines
         self._balancing = balancing or Balancing()
@@ -120,6 +122,7 @@ class Service:
         instance, whichever had the last one.
         """
         self.budget, self.hedges = previous.budget, previous.hedges
+        self.refused_host_at = previous.refused_host_at
         if self.failover is not None:
             self.failover.budget = self.budget
         if self.hedging is not None:
