@@ -1,4 +1,4 @@
-"""The service of `orders.py` under uvicorn, as a process."""
+"""The service of `orders.py`, or another one, under uvicorn, as a process."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from .process import Process
 
 
 class UvicornService(Process):
-    """Runs `app` of orders.py on a free port; SIGTERM ends it, and everything that it started with it."""
+    """Runs `app` of orders.py, or `module:app`, on a free port; SIGTERM ends it, and everything that it started."""
 
     STOP_WITHIN = TIMEOUT
 
-    def __init__(self, env: Mapping[str, str] | None = None, app: str = "app", workers: int = 1) -> None:
+    def __init__(
+        self, env: Mapping[str, str] | None = None, app: str = "app", workers: int = 1, root_path: str = ""
+    ) -> None:
         path = f"{source()}{os.pathsep}{Path(__file__).resolve().parents[1]}"
-        command = [sys.executable, "-m", "support.serve", app, workers]
+        command = [sys.executable, "-m", "support.serve", app, workers, root_path]
         super().__init__(*command, env=environment(PYTHONPATH=path, **(env or {})))
         self.port = 0
 
