@@ -25,7 +25,7 @@ _MISDIRECTED: Final = 421
 """One that always is (RFC 9110, section 15.5.20)."""
 _AGAIN: Final = 3600.0
 """Seconds until a service that still refuses is an event again."""
-_BEGINNING: Final = 4096
+_BEGINNING: Final = 8192
 """Bytes of a body that are looked at."""
 _LONGEST_HOST: Final = 100
 _DENIED: Final = rb"(?:invalid|blocked|block(?:ing)?|disallowed|denied|refused|untrusted|non-local|unknown|bad)"
@@ -35,10 +35,12 @@ _ABOUT_HOST: Final = re.compile(
     rb"|\bhost header\b"
     rb"|\b(?:host|origin)\b[^<>]{0,80}\b%b"
     rb"|\bcross[- ]?(?:origin|site) (?:request|websocket|api)s?\b|\borigin checking failed\b"
+    rb"|<title>jupyter \w+</title>(?s:.*)<h1>403 : forbidden</h1>"
     rb"|\A\s*<!doctype html>\s*<html lang=.en.>\s*<head>\s*<title>bad request \(400\)</title>"
     % (_DENIED, _NOT_ADMITTED)
 )
-"""What services say in lower case when they refuse one; the last is Django's, which says no more without DEBUG."""
+"""What services say in lower case when they refuse one; the last two are pages of Jupyter and, without
+DEBUG, of Django, which say no more to browsers."""
 
 
 def look_at(exchange: Exchange, instance: Instance, service: Service, status: int, content: bytes) -> None:
