@@ -16,6 +16,7 @@ from portico.core.exchange import RouteMatch
 from portico.core.found import Found
 from portico.core.slices import at_once
 from portico.observe.metrics import Metrics
+from portico.policies import Chain
 from portico.proxy.gateway import Snapshot
 from portico.proxy.routing.route import Route
 from portico.snapshot import builder as builder_module
@@ -261,11 +262,11 @@ def test_a_build_that_fails_leaves_those_after_it_where_limits_are_counted_now(m
     counted_in: list[Any] = []
     fails = False
 
-    def build(written: Any, state: Any, consumers: Any, *counting: Any, marks: bool = False) -> tuple[()]:
+    def build(written: Any, state: Any, consumers: Any, *counting: Any, marks: bool = False) -> Chain:
         counted_in.append(counting)
         if fails:
             raise LookupError
-        return ()
+        return Chain()
 
     monkeypatch.setattr(builder_module, "build_chain", build)
     world = World(instances=instances("a", "b"))

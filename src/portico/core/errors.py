@@ -127,13 +127,14 @@ class Refusal(Answer):
     def head_lines(self) -> list[bytes]:
         return [*self.lines, b"Content-Type: application/problem+json", b"Cache-Control: no-store"]
 
-    def document(self, path: str, request_id: str) -> bytes:
-        """The JSON text of the problem document."""
+    def document(self, path: str, request_id: str, sent_status: int | None = None) -> bytes:
+        """The JSON text of the problem document; `sent_status` is the status that it is sent with, if another one."""
+        status = sent_status or self.status
         return msgspec.json.encode(
             {
                 "type": "about:blank",
-                "title": PHRASES.get(self.status, str(self.reason)),
-                "status": self.status,
+                "title": PHRASES.get(status, str(self.reason)),
+                "status": status,
                 "detail": self.detail,
                 "instance": path,
                 "request_id": request_id,

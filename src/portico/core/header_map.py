@@ -13,21 +13,25 @@ _VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _OF_ONE_HOP: Final = frozenset(
     {
         *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
-        b"content-length",
+        *(b"content-length", b"expect", b"proxy-authorization"),
     }
 )
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
 
 
 def checked_name(name: str, own: frozenset[bytes] = frozenset()) -> bytes:
     """The lower-cased name of a field that may be edited; `own` are further ones that the gateway alone writes.
 
-    Raises ValueError where it is none: no name at all, or one that governs the connection or the framing of a message.
+    Raises ValueError where it is none: no name at all, or one that governs the connection or the framing of a message,
+    in any spelling that a server may take for it.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a header field is text, not {type(name).__name__}")
     raw = name.encode("latin-1", "replace")
     if not _NAME.fullmatch(raw):
         raise ValueError(f"{name!r} is not a name of a header field")
     lower = raw.lower()
-    if lower in _OF_ONE_HOP:
+    if plain_name(lower) in _OF_ONE_HOP:
         raise ValueError(f"{name} is not to be edited: it governs one connection, and the gateway writes it itself")
     if lower in own:
         raise ValueError(f"{name} is not to be edited: the gateway writes it itself")
@@ -157,7 +161,8 @@ class UpstreamHeaders(EditableHeaders):
     """The fields that the service will get: the client's that are passed on, and edits of them.
 
     What the gateway writes when the request is sent (X-Forwarded-*, X-Request-ID, Host, …) is not here to be read, but
-    may be replaced and, except for Host, removed.
+    may be replaced and, except for Host, removed. An edit also replaces or removes the other spellings of its name
+    (`X_Tenant` of `X-Tenant`) that servers take for the same.
     """
 
     __slots__ = ("added", "dropped")
@@ -169,22 +174,27 @@ class UpstreamHeaders(EditableHeaders):
         self.added: list[bytes] = []
         """The lines that are sent beside the others."""
 
-    def set(self, name: str, value: str) -> None:
-        super().set(name, value)
-        self._forget(name)
-        self.added.append(self._lines[-1])
-
     def add(self, name: str, value: str) -> None:
+        if name.lower() == "host":
+            raise ValueError("Host is not to be added: every request has one, which may be set")
         super().add(name, value)
-        self.added.append(self._lines[-1])
 
     def remove(self, name: str) -> None:
         if name.lower() == "host":
             raise ValueError("Host is not to be removed: every request has one")
         super().remove(name)
-        self._forget(name)
 
-    def _forget(self, name: str) -> None:
-        plain = plain_name(name.lower().encode("latin-1"))
-        self.dropped.add(plain)
-        self.added = [line for line in self.added if plain_name(line.partition(b":")[0].lower()) != plain]
+    def drop(self, names: Collection[bytes]) -> None:
+        plain = {plain_name(name) for name in names}
+        self.dropped |= plain
+        super().drop([name for name in self._names if plain_name(name) in plain])
+        self.added = [line for line in self.added if plain_name(line.partition(b":")[0].lower()) not in plain]
+
+    def _append(self, lower: bytes, line: bytes) -> None:
+        super()._append(lower, line)
+        self.added.append(line)
+
+    def frame(self, line: bytes) -> None:
+        """Have the body framed by this line, in place of how the client framed it."""
+        self.drop(_FRAMING)
+        self.added.append(line)

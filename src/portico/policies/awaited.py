@@ -56,9 +56,12 @@ class Awaited(Pending):
         else:
             error = task.exception()
         if error is None:
-            if self.is_wanted:
-                self.settle(task.result())
-        elif self.is_wanted or not task.cancelled():
+            verdict = task.result()
+            if verdict is not None and not isinstance(verdict, Answer):
+                error = TypeError(f"a policy came to {type(verdict).__name__}, which is neither an answer nor None")
+            elif self.is_wanted:
+                self.settle(verdict)
+        if error is not None and (self.is_wanted or not task.cancelled()):
             self._fail(error)
 
     def _give_up(self) -> None:

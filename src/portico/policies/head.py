@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Final, Protocol
 
 from portico.core.errors import Answer
+from portico.core.exchange import Exchange
 from portico.core.header_map import EditableHeaders, Headers
 
 _OWN: Final = frozenset({b"x-request-id"})
@@ -51,13 +52,13 @@ class ResponseEdit:
         self.answer = answer
         self.changed = False
         """Whether anything was edited."""
-        self.lines: list[bytes] = []
+        self.lines: list[bytes] | None = None
         """The field lines as edited, once `headers` was asked for."""
 
     @classmethod
-    def of(cls, answer: Answer) -> ResponseEdit:
+    def of(cls, exchange: Exchange, answer: Answer) -> ResponseEdit:
         """Of an answer of the gateway's own."""
-        return cls(answer.status, answer.head_lines, answer)
+        return cls(answer.status, lambda: [*answer.head_lines(), *exchange.response_lines], answer)
 
     @property
     def is_own(self) -> bool:
@@ -71,20 +72,20 @@ class ResponseEdit:
 
     @status.setter
     def status(self, status: int) -> None:
-        if status == self._status:
-            return
         if not isinstance(status, int) or not 200 <= status <= 599 or self._status < 200:
             raise ValueError(f"{status!r} cannot take the place of {self._status}: a status is from 200 to 599")
+        if status == self._status:
+            return
         if status in _WITHOUT_BODY or self._status in _WITHOUT_BODY:
             raise ValueError(
                 f"{status} cannot take the place of {self._status}: one of them has no body; return an answer"
             )
-        self._status = status
+        self._status = int(status)
         self.changed = True
 
     @property
     def headers(self) -> EditableHeaders:
-        """Its fields; what the gateway adds to every response (Date, Server-Timing, …) is not among them."""
+        """Its fields; what the gateway adds to every response (Server-Timing, X-Request-ID, …) is not among them."""
         if self._headers is None:
             self.lines = lines = self._lines_of()
             names = [line.partition(b":")[0].lower() for line in lines]

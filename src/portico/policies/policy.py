@@ -62,17 +62,19 @@ class HookFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """All that one policy does, where that is more than a verdict on requests; None where it does nothing.
-
-    `attempt` gives the field line, if any, for one attempt at one instance, when it is sent. `sees` says whether
-    `response` is called for an answer of the gateway's own.
-    """
+    """All that one policy does, where that is more than a verdict on requests; None where it does nothing."""
 
     request: Policy | None = None
     response: ResponseHook | None = None
     body: BodyHook | None = None
     attempt: Callable[[Exchange], bytes | None] | None = None
+    """Gives the field line, if any, for one attempt at one instance, when it is sent."""
     sees: Callable[[Exchange], bool] = lambda exchange: True  # noqa: ARG005
+    """Whether `response` is called for an answer of the gateway's own."""
+    edits_requests: bool = False
+    """Whether it edits the fields that services get, by `exchange.view`."""
+    hold: Callable[[Exchange], None] | None = None
+    """Called for an exchange that is going to wait for a policy: this one is needed until that is over."""
 
 
 class Return:
@@ -94,7 +96,7 @@ class Return:
             if edit.answer is None or sees(exchange):
                 answer = hook(exchange, edit)
                 if answer is not None:
-                    edit = ResponseEdit.of(answer)
+                    edit = ResponseEdit.of(exchange, answer)
         return edit
 
 
@@ -108,6 +110,8 @@ class Chain:
     requests: tuple[Policy, ...] = ()
     attempts: tuple[Callable[[Exchange], bytes | None], ...] = ()
     back: Return | None = None
+    edits_requests: bool = False
+    holds: tuple[Callable[[Exchange], None], ...] = ()
 
     @classmethod
     def of(cls, policies: Sequence[Policy | Hooks]) -> Chain:
@@ -117,6 +121,8 @@ class Chain:
             tuple(each.request for each in hooks if each.request is not None),
             tuple(each.attempt for each in hooks if each.attempt is not None),
             Return(hooks) if any(each.response or each.body for each in hooks) else None,
+            any(each.edits_requests or each.body for each in hooks),
+            tuple(each.hold for each in hooks if each.hold is not None),
         )
 
 

@@ -36,7 +36,7 @@ def send_answer(exchange: Exchange, answer: Answer) -> None:
     if handling is None or handling.back is None:
         send_final(exchange, answer)
     else:
-        send_edited(exchange, handling.back.run(exchange, ResponseEdit.of(answer)))
+        send_edited(exchange, handling.back.run(exchange, ResponseEdit.of(exchange, answer)))
 
 
 def send_edited(exchange: Exchange, edit: ResponseEdit) -> None:
@@ -48,12 +48,17 @@ def send_edited(exchange: Exchange, edit: ResponseEdit) -> None:
 
 def send_final(exchange: Exchange, answer: Answer, edit: ResponseEdit | None = None) -> None:
     """Send `answer`, with the status and fields of `edit` where there is one."""
-    status = answer.status if edit is None else edit.status
-    described = answer.head_lines() if edit is None or not edit.lines else edit.lines
-    lines = [*described, *exchange.response_lines, date_line(), b"X-Request-ID: " + exchange.request_id.encode()]
+    status, lines = answer.status, None
+    if edit is not None:
+        status, lines = edit.status, edit.lines
+    if lines is None:
+        lines = [*answer.head_lines(), *exchange.response_lines]
+    if edit is None or "Date" not in edit.headers:
+        lines.append(date_line())
+    lines.append(b"X-Request-ID: " + exchange.request_id.encode())
     body = answer.body
     if isinstance(answer, Refusal):
-        body = answer.document(exchange.path, exchange.request_id)
+        body = answer.document(exchange.path, exchange.request_id, status)
     if status not in (204, 304):
         lines.append(b"Content-Length: %d" % len(body))
     content = b"" if exchange.method == "HEAD" else body

@@ -170,6 +170,8 @@ class Gateway:
                 return
             if not isinstance(verdict, Pending):
                 verdict = self._await(exchange, verdict)
+            for hold in handling.holds:
+                hold(exchange)
             go_on = partial(self._pass_policies, exchange, handling, following)
             WaitingForVerdict(exchange, verdict, go_on, self._fail)
             return

@@ -20,6 +20,7 @@ from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.headers import request_changes, response_changes
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 from portico.proxy.compose import composing, editing, request_head, response_lines
+from portico.proxy.filtered import FilteredForwarding
 from portico.proxy.forward import Forwarding
 from portico.proxy.gateway import Snapshot
 from portico.proxy.hooked import HookedForwarding, hooked
@@ -260,11 +261,18 @@ class SnapshotBuilder:
 
     def _both_ways(self, chain: Chain, compose: Compose) -> dict[str, Any]:
         """What a chain of policies makes of the way there and back: routes without hooks for responses pay for none."""
-        ways = {"policies": chain.requests, "attempts": chain.attempts, "back": chain.back}
-        if chain.back is None:
-            return {**ways, "compose": compose, "forward": Forwarding}
-        edited = self._alike(("hooked", id(compose)), lambda: hooked(compose))
-        return {**ways, "compose": edited, "forward": HookedForwarding}
+        if chain.edits_requests:
+            plain = compose
+            compose = self._alike(("hooked", id(plain)), lambda: hooked(plain))
+        back = chain.back
+        return {
+            "policies": chain.requests,
+            "attempts": chain.attempts,
+            "holds": chain.holds,
+            "back": back,
+            "compose": compose,
+            "forward": Forwarding if back is None else FilteredForwarding if back.bodies else HookedForwarding,
+        }
 
     def _alike(self, key: object, make: Callable[[], Any]) -> Any:
         """What similar routes share: an object that all of them use stays in the processor's caches."""

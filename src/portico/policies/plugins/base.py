@@ -86,7 +86,7 @@ def answer(
         raise ValueError(f"a response with status {status} has no body (RFC 9110, section 15)")
     if kind and not any(line.lower().startswith(b"content-type:") for line in lines):
         lines.append(b"Content-Type: " + kind)
-    return Answer(status, lines, body)
+    return Answer(int(status), lines, body)
 
 
 def refuse(status: int, reason: str, detail: str, headers: Mapping[str, str] | None = None) -> Refusal:
@@ -98,7 +98,7 @@ def refuse(status: int, reason: str, detail: str, headers: Mapping[str, str] | N
         raise ValueError(f"{status!r} is no status of a refusal: one from 400 to 599")
     if not _REASON.fullmatch(reason):
         raise ValueError(f"{reason!r} is no reason: one word in lower case, such as too_old")
-    return Refusal(reason, detail, _lines_of(headers), status)
+    return Refusal(reason, detail, _lines_of(headers), int(status))
 
 
 def _lines_of(headers: Mapping[str, str] | None) -> list[bytes]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -59,7 +60,11 @@ class PluginHooks:
             response=self.response if self._response is not None else None,
             body=self.body if self._body is not None else None,
             sees=self._sees,
+            edits_requests=self._request is not None,
+            hold=self.hold,
         )
+
+    # ---- its hooks
 
     def reach(self, exchange: Exchange) -> None:
         """The request hook of a policy that has none: it takes part in the exchange from here."""
@@ -70,7 +75,7 @@ class PluginHooks:
         """The request hook."""
         view = exchange.view
         if view is None:
-            view = exchange.view = ExchangeView(exchange)
+            view = ExchangeView(exchange)
         view.reached.append(self)
         self.running += 1
         began = monotonic()
@@ -84,23 +89,17 @@ class PluginHooks:
         if verdict is None or isinstance(verdict, Answer):
             return verdict
         if inspect.isawaitable(verdict):
-            return Awaited(self._checked(verdict), asyncio.get_running_loop(), self.timeout, self._gave_up)
+            return Awaited(verdict, asyncio.get_running_loop(), self.timeout, partial(self._failed, "request"))
         return self._failed("request", _no_verdict("request", verdict))
-
-    async def _checked(self, awaitable: Awaitable[Any]) -> Answer | None:
-        verdict = await awaitable
-        if verdict is None or isinstance(verdict, Answer):
-            return verdict
-        raise _no_verdict("request", verdict)
-
-    def _gave_up(self, error: BaseException | None) -> Answer | None:
-        return self._failed("request", error)
 
     def response(self, exchange: Exchange, edit: ResponseEdit) -> Answer | None:
         """The response hook."""
+        view = exchange.view
+        if view is None:
+            view = ExchangeView(exchange)
         began = monotonic()
         try:
-            verdict = self._response(view_of(exchange), edit)
+            verdict = self._response(view, edit)
         except FAULTS as error:
             return self._failed("response", error)
         took = monotonic() - began
@@ -112,30 +111,52 @@ class PluginHooks:
 
     def body(self, exchange: Exchange, head: Head) -> BodyFilter | None:
         """The body hook. Raises HookFailedError."""
+        began = monotonic()
         try:
             found = self._body(view_of(exchange), head)
-            if found is None:
-                return None
-            return _ContainedFilter(self, found.feed, found.end)
+            contained = None if found is None else _ContainedFilter(self, found)
         except FAULTS as error:
             answer = self._failed("body", error)
             if answer is None:
                 return None
             raise HookFailedError(answer) from None
+        took = monotonic() - began
+        if took > BLOCKING:
+            self._blocked("body", took)
+        return contained
 
     def finished(self, view: ExchangeView) -> None:
         """An exchange that reached it is over."""
-        self.running -= 1
         if self._finished is not None:
+            began = monotonic()
             try:
                 self._finished(view)
             except FAULTS as error:
                 self.report("finished", error, 0.0)
+            took = monotonic() - began
+            if took > BLOCKING:
+                self._blocked("finished", took)
+        self.running -= 1
+        if self.idle is not None and not self.running:
+            self._let_go()
+
+    # ---- its life
+
+    def hold(self, exchange: Exchange) -> None:
+        """An exchange is going to wait and may reach it afterwards: until it is over, it is running here."""
+        view = view_of(exchange)
+        if self not in view.held:
+            view.held = (*view.held, self)
+            self.running += 1
+
+    def let_go(self) -> None:
+        """Such an exchange is over."""
+        self.running -= 1
         if self.idle is not None and not self.running:
             self._let_go()
 
     def retire(self, idle: Callable[[], None]) -> None:
-        """No further exchange will reach it: `idle` is called when the last one is over, or now."""
+        """No new exchange will reach it: `idle` is called when the last one is over, or now."""
         self.idle = idle
         if not self.running:
             self._let_go()
@@ -145,10 +166,22 @@ class PluginHooks:
         if idle is not None:
             idle()
 
+    # ---- its failures
+
     def refusal(self) -> Refusal:
         """What a client gets where it failed."""
         detail = f"the policy {self.name} failed on this request"
         return Refusal("policy_failed", detail, members={"policy": self.name})
+
+    def filter_failed(self, error: BaseException) -> HookFailedError:
+        """A filter of its failed. A body of which a part is missing is never passed on, whatever is to be skipped."""
+        self.report("body", error, 0.0)
+        return HookFailedError(self.refusal())
+
+    def filter_took(self, seconds: float) -> None:
+        """A filter of its has taken a piece of a body."""
+        if seconds > BLOCKING:
+            self._blocked("body", seconds)
 
     def _sees(self, exchange: Exchange) -> bool:
         view = exchange.view
@@ -167,38 +200,55 @@ class _ContainedFilter:
 
     __slots__ = ("_end", "_feed", "_hooks")
 
-    def __init__(self, hooks: PluginHooks, feed: Callable[[bytes], bytes], end: Callable[[], bytes]) -> None:
+    def __init__(self, hooks: PluginHooks, filtering: Any) -> None:
         self._hooks = hooks
-        self._feed = feed
-        self._end = end
+        try:
+            self._feed: Callable[[bytes], Any] = filtering.feed
+            self._end: Callable[[], Any] = filtering.end
+        except AttributeError:
+            raise _no_filter(filtering) from None
 
     def feed(self, data: bytes) -> bytes:
+        began = monotonic()
         try:
-            return _as_bytes(self._feed(data))
+            made = self._feed(data)
+            if type(made) is not bytes:
+                made = _as_bytes(made)
         except FAULTS as error:
-            raise self._failure(error) from None
+            raise self._hooks.filter_failed(error) from None
+        self._hooks.filter_took(monotonic() - began)
+        return made
 
     def end(self) -> bytes:
+        began = monotonic()
         try:
-            return _as_bytes(self._end())
+            made = _as_bytes(self._end())
         except FAULTS as error:
-            raise self._failure(error) from None
-
-    def _failure(self, error: BaseException) -> HookFailedError:
-        self._hooks.report("body", error, 0.0)
-        return HookFailedError(self._hooks.refusal())
+            raise self._hooks.filter_failed(error) from None
+        self._hooks.filter_took(monotonic() - began)
+        return made
 
 
 def _as_bytes(data: Any) -> bytes:
-    if type(data) is bytes:
-        return data
-    if isinstance(data, (bytearray, memoryview)):
+    if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data)
+    if inspect.iscoroutine(data):
+        data.close()
     raise TypeError(f"a filter returns bytes, not {type(data).__name__}")
 
 
 def _no_verdict(hook: str, value: Any) -> TypeError:
     if inspect.iscoroutine(value):
-        value.close()
-        return TypeError(f"{hook}() is async, which only request(), open() and close() may be")
+        return _is_async(hook, value)
     return TypeError(f"{hook}() returned {type(value).__name__}: return nothing, answer(…) or refuse(…)")
+
+
+def _no_filter(value: Any) -> TypeError:
+    if inspect.iscoroutine(value):
+        return _is_async("body", value)
+    return TypeError(f"body() returned {type(value).__name__}: return nothing, or what has feed(bytes) and end()")
+
+
+def _is_async(hook: str, coroutine: Coroutine[Any, Any, Any]) -> TypeError:
+    coroutine.close()  # else Python would report that nobody awaited it
+    return TypeError(f"{hook}() is async, which only request(), open() and close() may be")

@@ -58,12 +58,17 @@ class ExchangeView:
     _query: Query | None = None
     _state: dict[str, Any] | None = None
     upstream: UpstreamHeaders | None = None
+    """The edits of what the service gets, once they were asked for."""
+    held: tuple[PluginHooks, ...] = ()
+    """Those that it may still reach when what it waits for is over."""
 
     def __init__(self, exchange: Exchange) -> None:
+        """Has the exchange's end reported to the policies that it has reached by then."""
         self._exchange = exchange
         self.reached: list[PluginHooks] = []
-        self._finish = exchange.finish
-        exchange.finish = self._finished
+        self.finish = exchange.finish
+        exchange.view = self
+        exchange.finish = _finish
 
     @property
     def method(self) -> str:
@@ -155,18 +160,21 @@ class ExchangeView:
         """Why the gateway answered itself, or the exchange failed; None for a service's response."""
         return self._exchange.reason
 
-    def _finished(self, exchange: Exchange, failure: str | None) -> None:
-        finish = self._finish
-        try:
-            finish(exchange, failure)
-        finally:
-            for hooks in reversed(self.reached):
-                hooks.finished(self)
-
 
 def view_of(exchange: Exchange) -> ExchangeView:
     """The view of an exchange, made now if there is none."""
     view: ExchangeView | None = exchange.view
-    if view is None:
-        view = exchange.view = ExchangeView(exchange)
-    return view
+    return ExchangeView(exchange) if view is None else view
+
+
+def _finish(exchange: Exchange, failure: str | None) -> None:
+    """Observe the exchange, then let its policies know that it is over."""
+    view: ExchangeView = exchange.view
+    try:
+        view.finish(exchange, failure)
+    finally:
+        exchange.view = None  # the two refer to each other: only the collector would free them
+        for hooks in reversed(view.reached):
+            hooks.finished(view)
+        for hooks in view.held:
+            hooks.let_go()

@@ -120,6 +120,8 @@ class Handling:
     """The way back of its responses, where policies have hooks for them."""
     rewriting: Rewriting | None = None
     """What is rewritten in its responses; None: nothing."""
+    holds: tuple[Callable[[Exchange], None], ...] = ()
+    """What is called for an exchange that is going to wait for a policy."""
 
     def upgrade_for(self, request: RequestHead) -> bytes:
         """The protocol to offer to the service, of those that the client offers; empty for none.

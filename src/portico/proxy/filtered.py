@@ -1,0 +1,209 @@
+"""Forwarding on a route whose policies have hooks for bodies: what filters do to messages, beside their bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from portico.core.errors import Answer
+from portico.core.exchange import Sink
+from portico.core.messages import CHUNKED, TUNNEL, ResponseHead
+from portico.policies.head import Head, RequestView, ResponseEdit
+from portico.policies.plugins.view import view_of
+from portico.policies.policy import BodyFilter, BodyHook, HookFailedError
+from portico.proxy.hooked import HookedForwarding
+
+_OF_BYTES: Final = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-digest"})
+"""Fields about the exact bytes of a body: they are not true of a filtered one."""
+_OF_FILTERED: Final = _OF_BYTES | {b"content-length", b"accept-ranges"}
+"""Fields of a response that a filtered body makes untrue."""
+_RANGES: Final = frozenset({b"range", b"if-range"})
+_READS: Final = (b"GET", b"HEAD")
+_PARTIAL: Final = 206
+_NOT_MODIFIED: Final = 304
+_WITHOUT_BODY: Final = (204, 205)
+
+
+def feed(filters: Sequence[BodyFilter], data: bytes) -> bytes:
+    """Pass a piece of a body through filters in their order. Raises HookFailedError."""
+    for each in filters:
+        if data:
+            data = each.feed(data)
+    return data
+
+
+def end(filters: Sequence[BodyFilter]) -> bytes:
+    """What filters have left at the end of a body. Raises HookFailedError."""
+    rest = b""
+    for each in filters:
+        rest = (each.feed(rest) if rest else b"") + each.end()
+    return rest
+
+
+class FilteredForwarding(HookedForwarding):
+    """One exchange with a service, whose bodies may pass filters.
+
+    Filtered bodies are chunked, unless they are there as a whole: their length is known at their end only.
+    """
+
+    __slots__ = ("filters", "request_filters")
+
+    filters: Sequence[BodyFilter]
+    """What the response's body passes."""
+    request_filters: Sequence[BodyFilter]
+
+    def start(self) -> None:
+        self.filters = self.request_filters = ()
+        if self.framing or self.request.method not in _READS:
+            self.stream.receiver = self
+            if b"range" in self.request.fields.names:  # only of what is read there are parts (RFC 9110, section 14.2)
+                view_of(self.exchange).upstream_headers.drop(_RANGES)
+            try:
+                if self.framing:
+                    self._filter_request()
+            except HookFailedError as error:
+                self.answer(error.answer)
+                return
+        super().start()
+
+    def _found(self, hooks: Sequence[BodyHook], head: Head) -> list[BodyFilter]:
+        """The filters that hooks want for a body. Raises HookFailedError."""
+        found = [hook(self.exchange, head) for hook in hooks]
+        return [each for each in found if each is not None]
+
+    def _drop_trailers(self) -> None:
+        """No trailer field speaks of the bytes of a filtered body."""
+        if not self.handling.trailers.isdisjoint(_OF_BYTES):
+            self.handling = replace(self.handling, trailers=self.handling.trailers - _OF_BYTES)
+
+    # ---- to the service
+
+    def _filter_request(self) -> None:
+        """Find the filters of the request's body, and pass through them what is there already."""
+        edits = view_of(self.exchange).upstream_headers
+        self.request_filters = filters = self._found(self.back.bodies[::-1], RequestView(edits))
+        if not filters:
+            return
+        edits.drop(_OF_BYTES)
+        self._drop_trailers()
+        if self.body_done:
+            content = feed(filters, b"".join(self.kept)) + end(filters)
+            self.exchange.content = content
+            self.kept = [content] if content else []
+            self.kept_size = self.framing = len(content)
+            edits.frame(b"Content-Length: %d" % len(content))
+        else:
+            self.framing = CHUNKED
+            edits.frame(b"Transfer-Encoding: chunked")
+
+    def body_received(self, data: bytes) -> None:
+        if self.over:
+            return
+        if self.request_filters:
+            try:
+                data = feed(self.request_filters, data)
+            except HookFailedError as error:
+                self._fail(error.answer)
+                return
+        if data:
+            super().body_received(data)
+
+    def body_ended(self) -> None:
+        if self.over:
+            return
+        if self.request_filters:
+            try:
+                rest = end(self.request_filters)
+            except HookFailedError as error:
+                self._fail(error.answer)
+                return
+            if rest:
+                super().body_received(rest)
+        super().body_ended()
+
+    # ---- to the client
+
+    def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:  # noqa: ARG002
+        """Decline: whether there is a filter is found out step by step."""
+        return False
+
+    def forward_head(self, head: ResponseHead, now: float) -> None:
+        framing = head.framing
+        try:
+            if head.status == _PARTIAL and self._found(self.back.bodies, self.as_received(head)):
+                self._ask_for_whole()
+                return
+            edit = self.run_hooks(head)
+            if edit.answer is None and framing != TUNNEL:
+                framing = self._filter_response(edit, head)
+        except HookFailedError as error:
+            self._fail(error.answer)
+            return
+        self.forward_edited(head, edit, framing, now)
+
+    def _filter_response(self, edit: ResponseEdit, head: ResponseHead) -> int:
+        """Find the filters of the response's body; how it is framed then. What they make untrue is not said."""
+        if head.status in _WITHOUT_BODY or head.status == _PARTIAL:
+            return head.framing
+        if head.status == _NOT_MODIFIED:
+            edit.weaken_tag()
+            return head.framing
+        filters = self._found(self.back.bodies, edit)
+        if not filters:
+            return head.framing
+        edit.drop(_OF_FILTERED)
+        edit.weaken_tag()
+        self._drop_trailers()
+        if self.request.method == b"HEAD":
+            return head.framing
+        self.filters = filters
+        return CHUNKED
+
+    def _ask_for_whole(self) -> None:
+        """A part cannot be filtered: ask the same instance again, for the whole."""
+        request, instance, edits = self.request, self.instance, view_of(self.exchange).upstream_headers
+        assert instance is not None
+        self.drop_connection()
+        self.answered = False
+        if b"range" not in request.fields.names or b"range" in edits.dropped:
+            self._refuse("upstream_malformed", f"{self.service.name} sent a part of what was asked for as a whole")
+            return
+        edits.drop(_RANGES)
+        self.replayable = True  # there is no body
+        self.exchange.attempts += 1
+        self.connect(instance, only_once=False)
+
+    def response_body(self, data: bytes) -> None:
+        if self.filters:
+            try:
+                data = feed(self.filters, data)
+            except HookFailedError as error:
+                self._fail(error.answer)
+                return
+            if not data:
+                return
+        self.stream.send_body(data)
+
+    def response_sink(self) -> Sink | None:
+        return None if self.filters else super().response_sink()
+
+    def response_ended(self) -> None:
+        if self.filters:
+            try:
+                rest = end(self.filters)
+            except HookFailedError as error:
+                self._fail(error.answer)
+                return
+            if rest:
+                self.stream.send_body(rest)
+        super().response_ended()
+
+    def _fail(self, answer: Answer) -> None:
+        """A hook or a filter failed: with what filters have let through, the body cannot be completed."""
+        self.drop()
+        if self.stream.response_started:
+            self.break_off(answer)
+        else:
+            self.answered = False
+            self.answer(answer)
