@@ -58,7 +58,8 @@ def chunked(*pieces: str) -> str:
 
 def reply(body: str = "", *lines: str, status: str = "200 OK", end: str = "keep") -> Reply:
     """A response with a body of known length, unless `lines` say otherwise."""
-    framing = () if any("ength:" in line or "coding:" in line for line in lines) else (f"Content-Length: {len(body)}",)
+    is_framed = any(line.startswith(("Content-Length", "Transfer-Encoding")) for line in lines)
+    framing = () if is_framed else (f"Content-Length: {len(body)}",)
     return Reply("\r\n".join((f"HTTP/1.1 {status}", *framing, *lines, "", body)), end=end)
 
 
