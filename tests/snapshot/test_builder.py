@@ -262,8 +262,8 @@ def test_a_build_that_fails_leaves_those_after_it_where_limits_are_counted_now(m
     counted_in: list[Any] = []
     fails = False
 
-    def build(written: Any, state: Any, consumers: Any, *counting: Any, marks: bool = False) -> Chain:
-        counted_in.append(counting)
+    def build(written: Any, state: Any, consumers: Any, shared: Any, table: Any, *others: Any, **more: Any) -> Chain:
+        counted_in.append((shared, table))
         if fails:
             raise LookupError
         return Chain()

@@ -25,7 +25,9 @@ from portico.config import (
     hosts_in_words,
     json_schema,
     load_config,
+    names_plugins,
     notes_for,
+    plugin_problems,
     warnings_for,
 )
 from portico.config.environment import without_newline
@@ -131,6 +133,34 @@ def _load(config: Path | None, *, demo: bool = False) -> tuple[Config, Path | No
     return loaded, path
 
 
+def _check_plugins(config: Config, *, in_child: bool = False) -> None:
+    """Load users' policies; what is wrong with them ends the command.
+
+    In a child, where this process starts others later: of what users' code does, they are to find nothing.
+    """
+    if not names_plugins(config):
+        return
+    problems = _plugin_problems_in_child(config) if in_child else plugin_problems(config)
+    if problems:
+        _fail("\n".join(problems))
+
+
+def _plugin_problems_in_child(config: Config) -> list[str]:
+    from multiprocessing import get_context
+
+    context = get_context("fork")
+    reader, writer = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: writer.send(plugin_problems(config)))
+    child.start()
+    writer.close()
+    try:
+        problems: list[str] = reader.recv()
+    except EOFError:
+        problems = ["portico: users' policies ended the process that imported them; portico check shows where"]
+    child.join()
+    return problems
+
+
 def _gateway_at(config: Path | None, admin: str | None) -> AdminClient:
     """The running gateway. `--admin` works even where the file is wrong: that may be the reason for the command."""
     from portico.cli.admin_client import AdminClient, AdminError
@@ -219,6 +249,7 @@ def run(
         if value is not None:
             os.environ[variable] = value
     loaded, path = _load(path)
+    _check_plugins(loaded, in_child=True)
     for warning in [*expired_certificates(loaded), *warnings_for(loaded)]:
         _say(err, f"warning: {warning}")
     try:
@@ -249,6 +280,7 @@ def check(
 ) -> None:
     """Check a configuration without running it; exit code 1 if it is invalid."""
     loaded, path = _load(_named_file(context, file, config))
+    _check_plugins(loaded)
     if expired := expired_certificates(loaded):
         _fail("\n".join(expired))
     warnings = [*map(str, warnings_for(loaded)), *_redis_warnings(loaded)]

@@ -12,6 +12,7 @@ from portico.config.load import load_config, load_text
 from portico.config.model import Config, dump_config, load_dumped, loading, with_redis
 from portico.config.notes import hosts_in_words, notes_for
 from portico.config.overload import MaxRequests
+from portico.config.plugins import names_plugins, plugin_files, plugin_problems
 from portico.config.problems import ConfigError, Problem
 from portico.config.resolve import ResolvedRoute
 from portico.config.retries import HedgeSettings, RetrySettings
@@ -75,7 +76,10 @@ __all__ = [
     "loading",
     "merge_policies",
     "named_files",
+    "names_plugins",
     "notes_for",
+    "plugin_files",
+    "plugin_problems",
     "refusal",
     "warnings_for",
     "with_redis",

@@ -36,6 +36,7 @@ _EXAMPLES = {
     "authorize": "{scopes: [orders:read]}",
     "cors": "{allow_origins: [https://app.example.com]}",
     "headers": "{response: {remove: [Server]}}",
+    "plugins": "[{use: ./policies/block.py:Block}]",
     "rate_limit": "{requests_per_minute: 60}",
     "rewrite_cookies": "{path: auto}",
     "rewrite_location": "true",
@@ -49,15 +50,19 @@ class _Written:
 
     def __init__(self, kind: Any) -> None:
         self.kind = kind
-        self.takes_list = any(get_origin(member) is list for member in alternatives(kind))
+        kinds = list(alternatives(kind))
+        self.takes_list = any(get_origin(member) is list for member in kinds)
+        self.takes_keys = any(get_origin(member) is not list for member in kinds)
 
     def __call__(self, value: Any) -> Any:
         for word in (True, False):
             if is_word(value, word):
                 return word
-        if value is None or isinstance(value, dict) or (self.takes_list and isinstance(value, list)):
+        takes_dict = isinstance(value, dict) and (self.takes_keys or not value)
+        if value is None or takes_dict or (self.takes_list and isinstance(value, list)):
             return hide_secrets(self.kind, value)
-        raise ValueError(f"expected keys and values{', a list' if self.takes_list else ''}, true or false")
+        kinds = [*(["keys and values"] if self.takes_keys else []), *(["a list"] if self.takes_list else [])]
+        raise ValueError(f"expected {', '.join(kinds)}, true or false")
 
 
 def _advice(key: str) -> str:
@@ -138,7 +143,7 @@ class Merger:
         for key, naming in by_key.items():
             if naming[-1].policies.said[key] is not False:
                 settings = self._settings(key, naming, complete)
-                if settings is not None:
+                if settings is not None and settings != []:  # a list of no plugins
                     merged[key] = (settings, naming[-1].scope)
             elif key in ON_BY_DEFAULT:
                 merged[key] = (None, naming[-1].scope)
@@ -165,7 +170,8 @@ class Merger:
             settings = _ADAPTERS[key].validate_python(data)
         except ValidationError as error:
             for finding in findings_of(error, data, POLICY_SETTINGS[key], ("policies", key)):
-                if complete or not finding.missing:
+                in_list = any(isinstance(part, int) for part in finding.path)  # which is replaced, never completed
+                if complete or in_list or not finding.missing:
                     self._found(key, levels, finding)
             return None
         if complete and isinstance(settings, AuthSettings) and settings.jwt.secret is None:
@@ -194,8 +200,8 @@ class Merger:
 
 
 def _over(own: Any, base: Any) -> Any:
-    """`own` laid over `base`: mappings key by key; true and false leave what is there."""
-    if isinstance(own, bool):
+    """`own` laid over `base`: mappings key by key; true, false and {} leave what is there."""
+    if isinstance(own, bool) or own == {}:
         return base
     if isinstance(own, dict) and isinstance(base, dict):
         return {**base, **{key: _over_part(value, base.get(key)) for key, value in own.items()}}

@@ -21,6 +21,7 @@ from portico.config.substitution import plain_data
 from portico.config.words import LOCATED, findings_of
 
 MOST_ROUNDS = 4
+_STREAMS = ("/dev/stdin", "/dev/fd/")
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
@@ -28,7 +29,8 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     if path is None:
         environment = read_environment(environ)
         completed = complete(SAMPLE, environment.values)
-        return _Loading(completed, Origin(None, completed.origins), environment.wrong, environment.ignored).config()
+        origin = Origin(None, completed.origins)
+        return _Loading(completed, origin, Path.cwd(), environment.wrong, environment.ignored).config()
     try:
         if not _may_be_read(path):
             raise _unreadable(path, "cannot be read: it is not a regular file")
@@ -61,13 +63,14 @@ def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
         raise ConfigError([document.problem(Finding((), message))])
     completed = complete(tree, environment.values)
     origin = Origin(document, completed.origins, environment.values)
-    return _Loading(completed, origin, [*wrong, *environment.wrong], environment.ignored).config()
+    directory = Path.cwd() / ("" if filename.startswith(_STREAMS) else Path(filename).parent)
+    return _Loading(completed, origin, directory, [*wrong, *environment.wrong], environment.ignored).config()
 
 
 def _may_be_read(path: Path) -> bool:
     """Whether reading it can end, or says itself why not: a named pipe without a writer would be waited for."""
     mode = path.stat().st_mode
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or str(path).startswith(("/dev/stdin", "/dev/fd/"))
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or str(path).startswith(_STREAMS)
 
 
 def _unreadable(path: Path, message: str) -> ConfigError:
@@ -78,10 +81,16 @@ class _Loading:
     """One attempt to make a configuration of a tree, with all problems found on the way."""
 
     def __init__(
-        self, completed: Completed, origin: Origin, wrong: Sequence[Finding], ignored: Sequence[Finding]
+        self,
+        completed: Completed,
+        origin: Origin,
+        directory: Path,
+        wrong: Sequence[Finding],
+        ignored: Sequence[Finding],
     ) -> None:
         self.completed = completed
         self.origin = origin
+        self.directory = directory
         self.ignored = tuple(ignored)
         self.findings = list(wrong)
         self.wrong = {finding.path for finding in wrong}
@@ -100,7 +109,7 @@ class _Loading:
                 break
         if self.findings:
             raise ConfigError(sorted({self.origin.problem(finding): None for finding in self.findings}, key=_order))
-        config._origin, config._ignored = self.origin, self.ignored
+        config._origin, config._ignored, config._directory = self.origin, self.ignored, self.directory
         return config
 
     def _record(self, error: ValidationError, rest: Any, indexes: Indexes) -> None:

@@ -43,6 +43,7 @@ from portico.core.settings import Name
 from portico.core.slices import Steps, at_once
 from portico.net.addresses import Network
 from portico.policies.auth import JwtSettings
+from portico.policies.plugins.settings import PluginSettings
 
 POLICY_DEFAULTS = "policy_defaults"
 """The key of the validation context under which defaults of policies from the environment are passed."""
@@ -75,6 +76,7 @@ class Config(Section):
     _policy_defaults: Mapping[str, Any] = PrivateAttr(default_factory=dict)
     _origin: Origin = PrivateAttr(default=Origin())
     _ignored: tuple[Finding, ...] = PrivateAttr(default=())
+    _directory: Path = PrivateAttr(default=Path())
 
     @model_validator(mode="wrap")
     @classmethod
@@ -107,6 +109,17 @@ class Config(Section):
     def own_policies(self) -> Merged:
         """The policies of the gateway level alone, for what the gateway answers itself."""
         return self._resolved.own_policies
+
+    @property
+    def plugins(self) -> dict[str, list[PluginSettings]]:
+        """The users' policies that are in use, by the scope of the level whose list they are."""
+        merged = [self.own_policies, *(route.policies for route in self.all_routes)]
+        return {scope: written for each in merged for written, scope in [each.get("plugins", ([], ""))] if written}
+
+    @property
+    def directory(self) -> Path:
+        """That of the file: what it names relative to itself is there."""
+        return self._directory
 
     @property
     def token_settings(self) -> JwtSettings | None:
@@ -195,7 +208,12 @@ class Config(Section):
 
 def dump_config(config: Config) -> bytes:
     """A configuration for another process of this gateway. It holds the secrets: keep it out of files and logs."""
-    envelope = {"tree": config._tree, POLICY_DEFAULTS: config._policy_defaults, "admitted": config._admitted}
+    envelope = {
+        "tree": config._tree,
+        POLICY_DEFAULTS: config._policy_defaults,
+        "admitted": config._admitted,
+        "directory": str(config._directory),
+    }
     return json.dumps(envelope, default=_plain).encode()
 
 
@@ -227,6 +245,7 @@ def loading(data: bytes) -> Steps[Config]:
     whole = Config.model_validate(rest, context={POLICY_DEFAULTS: defaults})
     config = whole.model_copy(update={"services": services, "routes": tuple(routes)})
     config._tree = tree
+    config._directory = Path(envelope.get("directory", ""))
     admitted = envelope.get("admitted")
     if admitted:
         return (yield from config._admitting(admitted))

@@ -7,7 +7,8 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Secret, SecretStr
+from pydantic.fields import FieldInfo
 
 from portico.config.problems import KeyPath
 
@@ -28,12 +29,18 @@ def alternatives(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
+def fields_of(section: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Its fields by the keys that are written."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
 def step(annotation: Any, part: str | int) -> Iterator[Any]:
     """The types of the value at key or index `part` of a value of type `annotation`."""
     for kind in alternatives(annotation):
         if is_section(kind):
-            if isinstance(part, str) and part in kind.model_fields:
-                yield kind.model_fields[part].annotation
+            field = fields_of(kind).get(part) if isinstance(part, str) else None
+            if field is not None:
+                yield field.annotation
         elif get_origin(kind) is dict and isinstance(part, str):
             yield get_args(kind)[1]
         elif get_origin(kind) in (list, tuple) and isinstance(part, int):
@@ -46,11 +53,11 @@ def keys_at(annotation: Any, path: KeyPath) -> set[str]:
     for part in path:
         kinds = [found for kind in kinds for found in step(kind, part)]
     sections = [section for kind in kinds for section in alternatives(kind)]
-    return {key for section in sections if is_section(section) for key in section.model_fields}
+    return {key for section in sections if is_section(section) for key in fields_of(section)}
 
 
 def hide_secrets(annotation: Any, value: Any) -> Any:
-    """Plain data with secrets as SecretStr; an empty one counts as not written."""
+    """Plain data with secrets as SecretStr, an empty one counts as not written, or as Secret."""
     if not _has_secrets(annotation):
         return value
     if isinstance(value, dict):
@@ -65,7 +72,7 @@ def hide_secrets(annotation: Any, value: Any) -> Any:
 def _has_secrets(annotation: Any) -> bool:
     for kind in alternatives(annotation):
         inner = [field.annotation for field in kind.model_fields.values()] if is_section(kind) else get_args(kind)
-        if kind is SecretStr or any(map(_has_secrets, inner)):
+        if kind is SecretStr or get_origin(kind) is Secret or any(map(_has_secrets, inner)):
             return True
     return False
 
@@ -78,5 +85,7 @@ def _hide_at(annotation: Any, part: str | int, value: Any) -> Any:
     if isinstance(value, str) and _is_secret(annotation, part):
         return SecretStr(value) if value else None
     for kind in step(annotation, part):
+        if get_origin(kind) is Secret and isinstance(value, dict):
+            return Secret(value)
         value = hide_secrets(kind, value)
     return value

@@ -16,7 +16,6 @@ from portico.policies import POLICY_SETTINGS
 NOT_YET = (
     "*policies.cache",
     "*policies.transform",
-    "*policies.plugins",
     "*policies.auth.jwt.jwks_url",
     "*policies.auth.jwt.jwks_file",
     "*policies.auth.jwt.public_key_file",

@@ -9,7 +9,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+from portico.observe.families import DURATION_BOUNDS, Families
+
+BOUNDS: Final = DURATION_BOUNDS
 """Upper bounds of the histograms' buckets, in seconds; one more bucket holds what is slower."""
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
@@ -63,6 +65,11 @@ class Metrics:
         self.hedges_won: dict[str, int] = {}
         self.openings: dict[str, dict[str, int]] = {}
         """How often breakers opened, by service and instance."""
+        self.families = Families()
+        """What policies of users count."""
+        self.policy_errors = self.families.own_counter(
+            "gateway_policy_errors", "Calls of users' policies that failed or blocked", ("policy", "hook", "kind")
+        )
         self.log_lines_dropped = 0
         self.failed_handshakes = 0
 
@@ -109,6 +116,7 @@ class Metrics:
             "hedges": self.hedges,
             "hedges_won": self.hedges_won,
             "openings": self.openings,
+            "families": self.families.dump(),
             "log_lines_dropped": self.log_lines_dropped,
             "failed_handshakes": self.failed_handshakes,
         }

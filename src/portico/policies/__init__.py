@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,9 +13,11 @@ from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.headers import HeadersSettings, build_before_all, build_behind_auth
 from portico.policies.identity import IdentitySettings, build_identity
+from portico.policies.plugins.lifecycle import Placed, PluginSet
+from portico.policies.plugins.settings import PluginList
 from portico.policies.policy import Chain, Context, Hooks, Pending, Policy, State
 from portico.policies.rate_limit import RateLimitSettings, build_after_auth, build_before_auth
-from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings, build_nothing
+from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +42,24 @@ STEPS: Final = (
     Step("authorize", AuthorizeSettings, build_authorize),
     Step("rate_limit", RateLimitSettings, build_after_auth),
     Step("identity", IdentitySettings, build_identity),
-    Step("rewrite_location", RewriteLocationSettings, build_nothing),
-    Step("rewrite_cookies", RewriteCookiesSettings, build_nothing),
 )
 
-POLICY_SETTINGS: Final[dict[str, Any]] = {step.key: step.settings for step in STEPS}
+POLICY_SETTINGS: Final[dict[str, Any]] = {
+    **{step.key: step.settings for step in STEPS},
+    "rewrite_location": RewriteLocationSettings,
+    "rewrite_cookies": RewriteCookiesSettings,
+    "plugins": PluginList,
+}
 """What each key under `policies` holds."""
 
 ON_BY_DEFAULT: Final = frozenset({"rewrite_location", "rewrite_cookies"})
 """The policies that are on where nothing is said about them."""
 
-GATEWAY_KEYS: Final = frozenset({"cors", "headers", "rate_limit"})
-"""The policies that also hold for the gateway's own endpoints, which must stay reachable without a token."""
+GATEWAY_KEYS: Final = frozenset({"cors", "headers", "plugins", "rate_limit"})
+"""The policies that also hold for the gateway's own endpoints, which must stay reachable without a token.
+
+Of plugins these are the ones that say so themselves.
+"""
 
 
 def build_chain(
@@ -60,21 +68,48 @@ def build_chain(
     consumers: Mapping[str, Any],
     shared: SharedLimits | None = None,
     table: BucketTable | None = None,
+    plugins: PluginSet | None = None,
     *,
-    marks: bool = False,
+    is_own: bool = False,
 ) -> Chain:
     """The policies of one route, compiled; `settings` maps keys to validated settings and the scope of those.
 
-    With `marks`, only those that every response passes.
+    `plugins` are users' policies that are open. `is_own` says that the route is an endpoint of the gateway's own.
     """
+    placed = plugins.by_scope.get(settings["plugins"][1], []) if plugins and "plugins" in settings else []
+    if is_own:
+        placed = [each for each in placed if each.hooks.policy.own_endpoints]
+    slots = _slots(placed)
     chain: list[Policy | Hooks] = []
-    for step in STEPS:
-        written, scope = settings.get(step.key, (None, ""))
-        if written is not None and step.marks >= marks:
+    marks: list[Policy | Hooks] = []
+    for step, before in zip(STEPS, slots, strict=False):
+        chain += before
+        if step.key in settings:
+            written, scope = settings[step.key]
             policy = step.build(written, Context(scope, state, consumers, shared, table))
             if policy is not None:
                 chain.append(policy)
-    return Chain.of(chain)
+                if step.marks:
+                    marks.append(policy)
+    chain += slots[-1]
+    own = [hooks for slot in slots for hooks in slot]
+    if plugins and own and (len(own) > 1 or chain[0] is not own[0]):
+        chain.insert(0, plugins.arrive)
+    return Chain.of(chain, marks)
+
+
+def _slots(placed: Sequence[Placed]) -> list[list[Hooks]]:
+    """What comes before each step, and, last, what follows them all; a step in two places has two plugins around it."""
+    slots: list[list[Hooks]] = [[] for _ in range(len(STEPS) + 1)]
+    keys = [step.key for step in STEPS]
+    for settings, hooks in placed:
+        index = len(STEPS)
+        if settings.before is not None:
+            index = keys.index(settings.before)
+        elif settings.after is not None:
+            index -= keys[::-1].index(settings.after)
+        slots[index].append(hooks.as_hooks())
+    return slots
 
 
 # fmt: off

@@ -104,26 +104,33 @@ class Return:
 class Chain:
     """A route's policies, compiled: what requests pass in order, and what their attempts and responses pass.
 
-    `back` is None where no policy has a hook for responses or bodies.
+    `marks` are what a refusal still passes that comes before them all. `back` is None where no policy has a hook for
+    responses or bodies.
     """
 
     requests: tuple[Policy, ...] = ()
+    marks: tuple[Policy, ...] = ()
     attempts: tuple[Callable[[Exchange], bytes | None], ...] = ()
     back: Return | None = None
     edits_requests: bool = False
     holds: tuple[Callable[[Exchange], None], ...] = ()
 
     @classmethod
-    def of(cls, policies: Sequence[Policy | Hooks]) -> Chain:
+    def of(cls, policies: Sequence[Policy | Hooks], marks: Sequence[Policy | Hooks] = ()) -> Chain:
         """From policies in their order."""
-        hooks = [each if isinstance(each, Hooks) else Hooks(each) for each in policies]
+        hooks = [_hooks(each) for each in policies]
         return cls(
             tuple(each.request for each in hooks if each.request is not None),
+            tuple(each.request for each in map(_hooks, marks) if each.request is not None),
             tuple(each.attempt for each in hooks if each.attempt is not None),
             Return(hooks) if any(each.response or each.body for each in hooks) else None,
             any(each.edits_requests or each.body for each in hooks),
             tuple(each.hold for each in hooks if each.hold is not None),
         )
+
+
+def _hooks(policy: Policy | Hooks) -> Hooks:
+    return policy if isinstance(policy, Hooks) else Hooks(policy)
 
 
 @dataclass(frozen=True, slots=True)

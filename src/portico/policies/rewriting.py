@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BeforeValidator
 
 from portico.core.hosts import host_name
 from portico.core.settings import Settings
-from portico.policies.policy import Context, Policy
 
 
 class RewriteLocationSettings(Settings):
@@ -39,8 +38,3 @@ class RewriteCookiesSettings(Settings):
 
     path: Word = "auto"
     domain: Domain = "auto"
-
-
-def build_nothing(settings: Any, context: Context) -> Policy | None:  # noqa: ARG001
-    """Nothing in the chain."""
-    return None

@@ -18,6 +18,7 @@ from portico.policies import Chain, State, build_chain
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.headers import request_changes, response_changes
+from portico.policies.plugins.lifecycle import PluginSet
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 from portico.proxy.compose import composing, editing, request_head, response_lines
 from portico.proxy.filtered import FilteredForwarding
@@ -82,6 +83,8 @@ class SnapshotBuilder:
         self._counting = counting
         """That of the last snapshot."""
         self._router: Routes = Router()
+        self.plugins = PluginSet()
+        """The users' policies of the last snapshot."""
         self._deadlines = deadlines
         self._local_answers = local_answers
         self._metrics = metrics
@@ -92,21 +95,24 @@ class SnapshotBuilder:
         """The live state that goes from one snapshot to the next."""
         self._own_services = {path: _own_service(control, deadlines) for path in CONTROL_PATHS}
 
-    def build(self, config: Config, generation: int) -> Snapshot:
+    def build(self, config: Config, generation: int, plugins: PluginSet | None = None) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
-        return at_once(self.building(config, generation))
+        return at_once(self.building(config, generation, plugins=plugins))
 
-    def building(self, config: Config, generation: int, counting: Counting | None = None) -> Steps[Snapshot]:
+    def building(
+        self, config: Config, generation: int, counting: Counting | None = None, plugins: PluginSet | None = None
+    ) -> Steps[Snapshot]:
         """`build`, in steps; between them `live` must not change and no other snapshot may be requested.
 
-        `counting` is where limits are counted from this snapshot on; None: where they are now.
+        `counting` is where limits are counted from this snapshot on, `plugins` are the users' policies that it uses;
+        None: as now.
         """
-        current = self._counting
-        self._counting = counting or current
+        current = self._counting, self.plugins
+        self._counting, self.plugins = counting or self._counting, plugins or self.plugins
         try:
             snapshot = yield from self._building(config, generation)
         except BaseException:  # one that is abandoned too
-            self._counting = current
+            self._counting, self.plugins = current
             self.live.abandon()
             raise
         return snapshot
@@ -205,7 +211,6 @@ class SnapshotBuilder:
             service=service,
             service_name=service.name,
             **self._both_ways(chain, self._compose(written.policies)),
-            marks=self._chain(written.policies, consumers, marks=True).requests,
             response_lines=self._response_lines(written.policies),
             timeouts=timeouts,
             retry=self._alike(("retry", id(written.retry)), lambda: retry_of(written.retry)),
@@ -234,13 +239,10 @@ class SnapshotBuilder:
         rewriting: Rewriting = self._alike(("rewriting", id(location), id(cookies)), make)
         return rewriting
 
-    def _chain(
-        self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any], *, marks: bool = False
-    ) -> Chain:
-        key = (marks, *((name, id(settings), scope) for name, (settings, scope) in written.items()))
-        chain: Chain = self._alike(
-            key, lambda: build_chain(written, self._state, consumers, *self._counting, marks=marks)
-        )
+    def _chain(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> Chain:
+        key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
+        surroundings = self._state, consumers, *self._counting, self.plugins
+        chain: Chain = self._alike(key, lambda: build_chain(written, *surroundings))
         return chain
 
     def _compose(self, written: Mapping[str, tuple[Any, str]]) -> Compose:
@@ -267,6 +269,7 @@ class SnapshotBuilder:
         back = chain.back
         return {
             "policies": chain.requests,
+            "marks": chain.marks,
             "attempts": chain.attempts,
             "holds": chain.holds,
             "back": back,
@@ -292,13 +295,12 @@ class SnapshotBuilder:
                 for key, settings in config.own_policies.items()
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
-            chain = build_chain(own, self._state, {}, *self._counting)
+            chain = build_chain(own, self._state, {}, *self._counting, self.plugins, is_own=True)
             service = self._own_services[path]
             handling = Handling(
                 service=service,
                 service_name=service.name,
                 **self._both_ways(chain, request_head),
-                marks=build_chain(own, self._state, {}, *self._counting, marks=True).requests,
                 response_lines=self._response_lines(own),
                 timeouts=service.timeouts,
                 retry=service.retry,

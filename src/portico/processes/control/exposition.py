@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -14,8 +14,6 @@ from prometheus_client.registry import Collector
 
 from portico.observe.metrics import BOUNDS
 from portico.processes.control.workers import add_up
-
-_BOUNDS: Final = [*(str(bound) for bound in BOUNDS), "+Inf"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +75,7 @@ class _Page(Collector):
         yield healthy
         if self.registry is not None:
             yield from self._registered(self.registry)
+        yield from self._families()
 
     def _registered(self, registry: RegistryGauges) -> Iterator[Metric]:
         if registry.up is not None:
@@ -85,6 +84,20 @@ class _Page(Collector):
         for service, count in registry.instances.items():
             instances.add_metric([service], count)
         yield instances
+
+    def _families(self) -> Iterator[Metric]:
+        """What is counted of users' policies, and by them."""
+        for name, kind, labels, bounds, text, series in self.sums["families"]:
+            if kind == "counter":
+                counter = CounterMetricFamily(name, text, labels=labels)
+                for values, count in series:
+                    counter.add_metric(values, count)
+                yield counter
+            else:
+                histogram = HistogramMetricFamily(name, text, labels=labels)
+                for values, (buckets, total) in series:
+                    histogram.add_metric(values, _cumulated(buckets, bounds), total)
+                yield histogram
 
     def _exchanges(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("gateway_requests", "Total requests", labels=["service", "method", "status"])
@@ -97,9 +110,9 @@ class _Page(Collector):
         for service, method, statuses, buckets, seconds, upstream_buckets, upstream_seconds in self.sums["series"]:
             for status, count in statuses:
                 requests.add_metric([service, method, str(status)], count)
-            duration.add_metric([service, method], _cumulated(buckets), seconds)
+            duration.add_metric([service, method], _cumulated(buckets, BOUNDS), seconds)
             if any(upstream_buckets):
-                upstream.add_metric([service, method], _cumulated(upstream_buckets), upstream_seconds)
+                upstream.add_metric([service, method], _cumulated(upstream_buckets, BOUNDS), upstream_seconds)
         yield requests
         yield duration
         yield upstream
@@ -167,8 +180,8 @@ class _Page(Collector):
         return GaugeMetricFamily(name, text, value=value)
 
 
-def _cumulated(buckets: list[int]) -> list[tuple[str, float]]:
-    return list(zip(_BOUNDS, accumulate(buckets), strict=True))
+def _cumulated(buckets: list[int], bounds: Sequence[float]) -> list[tuple[str, float]]:
+    return list(zip([*map(str, bounds), "+Inf"], accumulate(buckets), strict=True))
 
 
 def render_metrics(

@@ -7,7 +7,7 @@ import logging
 import os
 from typing import Final
 
-from portico.config import Config, ConfigError, file_problems, load_config
+from portico.config import Config, ConfigError, file_problems, load_config, plugin_problems
 from portico.processes.control.state import State
 from portico.processes.ipc.notices import RELOADED, RELOADING, Notices
 from portico.processes.ipc.runtime import Runtime
@@ -71,9 +71,17 @@ class Reloading:
                 "a change of host, port, workers, embedded_redis, admin, proxy_protocol, redirect_from or log, or "
                 "between TLS and none, takes effect after a restart"
             )
-        state.refused = None
         registry = state.discovery.registry
-        behind = await self._take_over(config.admitting(registry.admitted(config)) if config.discover else config)
+        if config.discover:
+            config = config.admitting(registry.admitted(config))
+        try:
+            await self._prepare(config)
+        except ReloadError as error:
+            state.refused = str(error)
+            logger.error("a policy cannot be used: the configuration was not taken over", extra={"reason": str(error)})
+            raise
+        state.refused = None
+        behind = await self._take_over(config)
         if behind:
             problems = "\n".join(f"{worker}: {problem}" for worker, problem in behind.items())
             raise AdoptionError(problems)
@@ -92,13 +100,24 @@ class Reloading:
                     admitted = config.admitting(discovery.registry.admitted())
                     if admitted.admitted != config.admitted:
                         names = ", ".join(admitted.admitted)
+                        await self._prepare(admitted)
                         behind = await self._take_over(admitted)
                         logger.info("services found", extra={"names": names, "generation": self._state.generation})
                         for worker, reason in behind.items():
                             logger.error("a worker does not serve them", extra={"worker": worker, "reason": reason})
+                except ReloadError as error:
+                    extra = {"reason": str(error)}
+                    logger.error("a policy cannot be used: services that registered were not admitted", extra=extra)
                 except Exception:
                     logger.exception("services that registered could not be admitted")
             await asyncio.sleep(_ADMISSION_PAUSE)
+
+    async def _prepare(self, config: Config) -> None:
+        """Have the workers open the users' policies of `config`, if it has any. Raises ReloadError if one cannot."""
+        if config.plugins:
+            problems = await self._state.workers.preparation(config, _TIMEOUT)
+            if problems:
+                raise ReloadError("\n".join(dict.fromkeys(problems.values())))
 
     async def _take_over(self, config: Config) -> dict[str, str]:
         """Apply `config` everywhere; returns the workers that do not use it, each with the reason."""
@@ -117,7 +136,7 @@ class Reloading:
             config = load_config(self._state.config_path, os.environ)
         except ConfigError as error:
             raise ReloadError(str(error)) from error
-        problems = file_problems(config)
+        problems = file_problems(config) or plugin_problems(config)
         if self._state.config.services and not (config.services or config.discover):
             problems = problems or ["the file names no service: it looks cut short"]
         if problems:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ import msgspec
 
 from portico.config import Config, dump_config
 from portico.core.found import Found
+from portico.observe.families import add_up_families
 from portico.processes.control.instance_states import InstanceStates
 from portico.processes.control.rounds import Rounds
 from portico.processes.ipc import channel
@@ -43,6 +45,8 @@ class Workers:
         self._waiting: dict[tuple[str, int], asyncio.Future[None]] = {}
         """The worker and number of each `Collect` that is pending; an answer to an earlier one may come late."""
         self._adopted: dict[str, channel.Adopted] = {}
+        self._prepared: dict[str, str | None] | None = None
+        """What is wrong in each worker that was asked to prepare; None: it has not answered yet."""
         self._progress = asyncio.Event()
         self.ejected: Callable[[str, str, str, bool], None] = lambda *_: None
         """Called with each worker that has ejected an instance, and whether a check has to fail first."""
@@ -56,6 +60,27 @@ class Workers:
         self._snapshot = channel.NewSnapshot(generation, dump_config(config), [])
         for writer in self._writers.values():
             self._send_snapshot(writer)
+
+    async def preparation(self, config: Config, timeout: float) -> dict[str, str]:
+        """Have every worker load and open the users' policies of a configuration that may be published next.
+
+        Returns the workers that cannot use it, each with the reason; then all of them abandon it.
+        """
+        self._prepared = prepared = dict.fromkeys(self._writers)
+        dumped = dump_config(config)
+        for writer in self._writers.values():
+            channel.send(writer, channel.Prepare(dumped))
+        try:
+            await self._wait_until(lambda: None not in prepared.values(), timeout)
+        finally:
+            self._prepared = None
+        late = f"has not prepared it within {timeout:g} s"
+        answers = {worker: late if problem is None else problem for worker, problem in prepared.items()}
+        problems = {worker: problem for worker, problem in answers.items() if problem}
+        if problems:
+            for writer in self._writers.values():
+                channel.send(writer, channel.Abandon())
+        return problems
 
     def set_health(self, states: list[tuple[str, str, bool]]) -> None:
         """Notify every worker of instances that came up or went down."""
@@ -82,17 +107,17 @@ class Workers:
 
     async def adoption(self, generation: int, timeout: float) -> dict[str, str]:
         """Wait until every worker uses `generation`; returns those that do not, each with the reason."""
-        end = asyncio.get_running_loop().time() + timeout
-        while any(self._generation(worker) < generation for worker in self._writers):
-            try:
-                async with asyncio.timeout_at(end):
-                    await self._progress.wait()
-            except TimeoutError:
-                break
+        await self._wait_until(lambda: all(self._generation(each) >= generation for each in self._writers), timeout)
         behind = dict.fromkeys(self._writers, "has not said that it took it over")
         adopted = {worker: self._adopted[worker] for worker in behind if self._generation(worker) >= generation}
         behind |= {worker: message.problem for worker, message in adopted.items()}
         return {worker: problem for worker, problem in behind.items() if problem}
+
+    async def _wait_until(self, is_done: Callable[[], bool], timeout: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while not is_done():
+                    await self._progress.wait()
 
     def _generation(self, worker: str) -> int:
         return self._adopted[worker].generation if worker in self._adopted else 0
@@ -145,6 +170,10 @@ class Workers:
                     case channel.Hello(worker):
                         self._writers[worker] = writer
                         self._send_snapshot(writer)
+                    case channel.Prepared(problem):
+                        if self._prepared is not None and worker in self._prepared:
+                            self._prepared[worker] = problem
+                        self._move_on()
                     case channel.Adopted():
                         self._adopted[worker] = message
                         self._move_on()
@@ -162,6 +191,8 @@ class Workers:
         finally:
             self._writers.pop(worker, None)
             self._adopted.pop(worker, None)
+            if self._prepared is not None:
+                self._prepared.pop(worker, None)
             self._move_on()
             writer.close()
             self._fold_ended()
@@ -203,5 +234,6 @@ def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
         "series": [[*key, list(entry[0].items()), *entry[1:]] for key, entry in sorted(series.items())],
         **counters,
         "openings": openings,
+        "families": add_up_families(total["families"] for total in totals),
         **sums,
     }

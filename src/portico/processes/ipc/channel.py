@@ -41,6 +41,22 @@ class NewSnapshot(msgspec.Struct, tag=True):
     found: dict[str, list[Found]] = {}
 
 
+class Prepare(msgspec.Struct, tag=True):
+    """A configuration that may be used next: have its users' policies loaded and opened."""
+
+    config: bytes
+
+
+class Prepared(msgspec.Struct, tag=True):
+    """A worker is ready to use that configuration, or reports in `problem` why it cannot."""
+
+    problem: str = ""
+
+
+class Abandon(msgspec.Struct, tag=True):
+    """The configuration that was prepared will not be used."""
+
+
 class Adopted(msgspec.Struct, tag=True):
     """A worker uses this configuration from now on, or reports in `problem` why it does not."""
 
@@ -80,7 +96,18 @@ class Discovered(msgspec.Struct, tag=True):
 
 
 Message: TypeAlias = (
-    Hello | Report | Collect | NewSnapshot | Adopted | HealthChange | Ejected | CheckPassed | Discovered
+    Hello
+    | Report
+    | Collect
+    | Prepare
+    | Prepared
+    | Abandon
+    | NewSnapshot
+    | Adopted
+    | HealthChange
+    | Ejected
+    | CheckPassed
+    | Discovered
 )
 
 _encode = msgspec.msgpack.Encoder().encode

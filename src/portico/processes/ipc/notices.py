@@ -18,6 +18,9 @@ RELOADING: Final = "reloading"
 RELOADED: Final = "reloaded"
 """A reload is over, whether or not anything was taken over."""
 
+UNUSABLE: Final = 78
+"""The exit code of a worker that cannot serve by its configuration (EX_CONFIG of sysexits.h)."""
+
 _BEAT: Final = 1.0
 _READ: Final = 65536
 

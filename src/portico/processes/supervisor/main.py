@@ -24,7 +24,7 @@ from portico.net.tls.tickets import TicketContexts
 from portico.observe.events import configure_events
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners, address_of, turn_away
-from portico.processes.ipc.notices import FAILING, RELOADED, RELOADING, SERVING, Notices
+from portico.processes.ipc.notices import FAILING, RELOADED, RELOADING, SERVING, UNUSABLE, Notices
 from portico.processes.ipc.runtime import Runtime
 from portico.processes.supervisor.child import KILL_GRACE, Child
 from portico.processes.supervisor.descriptors import allow_descriptors
@@ -80,10 +80,14 @@ class Supervisor:
         self.was_ready = False
         self.reload_requested = False
         self.stopping = False
+        self.is_unusable = False
         self.cut_short = False
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; a second SIGINT cuts the drain short."""
+        """Serve until SIGTERM or SIGINT; a second SIGINT cuts the drain short.
+
+        Raises SystemExit where no worker could serve by the configuration, at the start; an event says why.
+        """
         configure_events(self.config.gateway.log.level, self.config.gateway.log.format)
         allow_descriptors(self.limits.connections)
         directory = Path(tempfile.mkdtemp(prefix="portico-"))
@@ -109,6 +113,8 @@ class Supervisor:
                 self._stop_all()
         finally:
             shutil.rmtree(directory, ignore_errors=True)
+        if self.is_unusable:
+            raise SystemExit(1)
 
     # ---- starting
 
@@ -175,6 +181,8 @@ class Supervisor:
                 self.redis.leave_alone()
             child.main(child)
             status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
         except BaseException:  # nothing may escape into the parent's stack
             traceback.print_exc()
         finally:
@@ -292,6 +300,8 @@ class Supervisor:
             extra: dict[str, Any] = {"child": child.name, "pid": pid, "exit": code}
             if child.last_words and code > 0:  # it ended by itself, and may have logged why
                 extra["last_words"] = child.last_words()
+            if code == UNUSABLE and child.is_worker and not self.was_ready:
+                self.is_unusable = self.stopping = True
             delay = child.note_end()
             if not child.is_wanted:
                 self.children.remove(child)

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import uvloop
@@ -25,9 +25,11 @@ from portico.observe.access_log import AccessLog
 from portico.observe.events import configure_events
 from portico.observe.metrics import Metrics
 from portico.policies.counters.shared_limits import SharedLimits
+from portico.policies.plugins.lifecycle import CLOSE_TIMEOUT, Plugins, PluginSet
+from portico.policies.plugins.loading import PluginError
 from portico.processes.ipc import channel
 from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners
-from portico.processes.ipc.notices import FAILING, SERVING, Notices
+from portico.processes.ipc.notices import FAILING, SERVING, UNUSABLE, Notices
 from portico.processes.ipc.runtime import Runtime
 from portico.processes.worker import memory
 from portico.processes.worker.limits import bucket_table, shared_limits
@@ -57,6 +59,8 @@ _REPORT_PAUSE: Final = 10.0
 """Seconds without a report of totals after one that failed."""
 _TRIAL: Final = 5.0
 """Seconds that a worker has served at least before it has itself replaced: its successor may fail in the same way."""
+_CLOSE_TIMEOUT: Final = 1.0
+"""Seconds that users' policies have to close when their worker ends, at least."""
 _REPLACEMENT_TIMEOUT: Final = 60.0
 """Seconds after which a worker that is still there asks again to be replaced."""
 _LOG_FROM: Final = {"DEBUG": 0, "INFO": 0, "WARNING": 500, "ERROR": 500, "CRITICAL": 1000}
@@ -74,6 +78,14 @@ def run_worker(
     uvloop.run(_Worker(listeners, runtime, lifeline, notices, worker).run(joins))
 
 
+class _Prepared(NamedTuple):
+    """A configuration that may come into use next, with its users' policies."""
+
+    dumped: bytes
+    config: Config
+    plugins: PluginSet
+
+
 class _Worker:
     def __init__(self, listeners: Listeners, runtime: Runtime, lifeline: int, notices: Notices, worker: str) -> None:
         self.listeners = listeners
@@ -88,6 +100,8 @@ class _Worker:
         self.changing = asyncio.Lock()
         """Held while a snapshot is built, which takes many turns of the loop: nobody else changes its parts."""
         self.metrics = Metrics()
+        self.plugins = Plugins(self.metrics)
+        self.prepared: _Prepared | None = None
         self.redirect: Redirect | None = None
         self.began = self.forgot = time.monotonic()
         self.control: asyncio.StreamWriter | None = None
@@ -118,8 +132,15 @@ class _Worker:
         self.log = self._open_log(config, loop)
         self.overload = Overload()
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
+        try:
+            plugins = await self.plugins.open(config.plugins, config.directory)
+        except PluginError as error:
+            logger.error("a policy cannot be used: this worker does not start", extra={"reason": str(error)})
+            await self.plugins.close(_CLOSE_TIMEOUT)
+            raise SystemExit(UNUSABLE) from error
+        self.plugins.adopt(plugins, PluginSet())
         self.gateway = Gateway(
-            self.builder.build(config, generation),
+            self.builder.build(config, generation, plugins),
             self.metrics,
             self.log,
             _LOG_FROM[config.gateway.log.level],
@@ -146,7 +167,10 @@ class _Worker:
         self.notices.say(SERVING)
         memory.settle()
         await self.stopping.wait()
+        drain = config.gateway.limits
+        end = time.monotonic() + drain.drain_delay + drain.drain_timeout + _CLOSE_TIMEOUT
         await self._leave(config.gateway.limits)
+        await self.plugins.close(max(_CLOSE_TIMEOUT, min(CLOSE_TIMEOUT, end - time.monotonic())))
         for task in beside:
             task.cancel()
         self.overload.stop()
@@ -318,6 +342,7 @@ class _Worker:
                 logger.exception("the connection to the control process failed")
             finally:
                 self.control = None
+                self._abandon()
                 reporting.cancel()
                 writer.close()
             await asyncio.sleep(_RECONNECT_INTERVAL)
@@ -333,10 +358,16 @@ class _Worker:
             logger.exception("what control sent could not be applied", extra={"kind": type(message).__name__})
             if isinstance(message, channel.NewSnapshot):
                 channel.send(writer, channel.Adopted(message.generation, repr(error)))
+            elif isinstance(message, channel.Prepare):
+                channel.send(writer, channel.Prepared(repr(error)))
             self._ask_for_successor()
 
     async def _apply(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
         match message:
+            case channel.Prepare(dumped):
+                channel.send(writer, channel.Prepared(await self._prepare(dumped)))
+            case channel.Abandon():
+                self._abandon()
             case channel.NewSnapshot(generation, dumped, health, found):
                 problem = ""
                 self.builder.live.learn(found)
@@ -354,28 +385,64 @@ class _Worker:
             case channel.Collect(number):
                 channel.send(writer, channel.Report(self._totals(), number))
 
+    async def _prepare(self, dumped: bytes) -> str:
+        """Load a configuration and open its users' policies; what is wrong with those, if anything."""
+        self._abandon()
+        with without_collections():
+            config = await in_slices(loading(dumped))
+        try:
+            self.prepared = _Prepared(dumped, config, await self.plugins.open(config.plugins, config.directory))
+        except PluginError as error:
+            return str(error)
+        return ""
+
+    def _abandon(self) -> None:
+        """What was prepared will not be used."""
+        prepared, self.prepared = self.prepared, None
+        if prepared is not None:
+            self.plugins.abandon(prepared.plugins)
+
+    async def _prepared_for(self, dumped: bytes) -> _Prepared:
+        """A configuration with its users' policies, prepared before or now. Raises PluginError."""
+        if self.prepared is None or self.prepared.dumped != dumped:
+            problem = await self._prepare(dumped)
+            if problem:
+                raise PluginError(problem)
+        prepared, self.prepared = self.prepared, None
+        assert prepared is not None
+        return prepared
+
     async def _adopt(self, generation: int, dumped: bytes) -> str:
-        """Swap the snapshot: one assignment, after everything in it was built. What is wrong with files, if anything.
+        """Swap the snapshot: one assignment, after everything in it was built. What is wrong with files or with users'
+        policies, if anything.
 
         Raises what nobody foresaw.
         """
         replaced = letting_go(chain(self.config.parts(), self.gateway.snapshot.matcher.parts()))
         try:
-            with without_collections():
-                config = await in_slices(loading(dumped))
+            _, config, plugins = await self._prepared_for(dumped)
+        except PluginError as error:
+            logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
+            return str(error)
+        replaced_plugins = self.builder.plugins
+        try:
             shared = await self._shared_for(config)
             try:
                 counting = Counting(shared, bucket_table(config.gateway, self.runtime))
                 with without_collections():
-                    snapshot = await in_slices(self.builder.building(config, generation, counting))
+                    snapshot = await in_slices(self.builder.building(config, generation, counting, plugins))
             except BaseException:
                 if shared is not None and shared is not self.shared:
                     shared.close()
                 raise
-        except CertificateError as error:
+        except BaseException as error:
+            self.plugins.abandon(plugins)
+            if not isinstance(error, CertificateError):
+                raise
             logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
             return str(error)
         self.gateway.snapshot, self.config = snapshot, config
+        self.plugins.adopt(plugins, replaced_plugins)
         self._share_limits(shared)
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
         limits, passes = _limits(config.gateway), _passing(config.gateway)

@@ -1,0 +1,225 @@
+"""Importing users' code so that it can be imported again: as a unit, from source, and apart from what else there is.
+
+A unit is what is replaced together when one of its files has changed: a package with all its modules, or a directory
+with the files of policies in it and the modules beside them.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+Sources = dict[str, tuple[Path, bytes]]
+"""By module: its file, and a digest of what was read from it."""
+
+
+class Unit:
+    """A package or module `root`, whose modules have been imported from `sources`."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.sources: Sources = {}
+        self.is_imported = False
+
+    def holds(self, module: str) -> bool:
+        """Whether a module is part of it."""
+        return module == self.root or module.startswith(f"{self.root}.")
+
+    def find(self, name: str, path: Sequence[str] | None) -> ModuleSpec | None:
+        """Where a module of it is, as Python finds it."""
+        for finder in sys.meta_path:
+            spec = finder.find_spec(name, path) if finder is not _finder else None
+            if spec is not None:
+                return spec
+        return None
+
+    def prepare(self, module: ModuleType) -> None:
+        """Called before the code of one of its modules runs."""
+
+    def import_module(self, name: str) -> ModuleType:
+        """A module of it. Raises whatever its code raises."""
+        return importlib.import_module(name)
+
+    def is_current(self) -> bool:
+        """Whether it is imported, and every file holds what was imported from it."""
+        return self.is_imported and not any(_digest(file) != digest for file, digest in self.sources.values())
+
+    @contextmanager
+    def anew(self) -> Iterator[None]:
+        """Import it anew within; if that raises, all is as it was before."""
+        modules = {name: sys.modules.pop(name) for name in [*sys.modules] if self.holds(name)}
+        sources, self.sources = self.sources, {}
+        try:
+            yield
+        except BaseException:
+            for name in [name for name in sys.modules if self.holds(name)]:
+                del sys.modules[name]
+            sys.modules.update(modules)
+            self.sources = sources
+            raise
+        self.is_imported = True
+
+
+class Directory(Unit):
+    """The files of policies in one directory, and the modules beside them, which they import by their plain names.
+
+    All of them are modules of a package with a name of its own: two directories may have modules of the same name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"portico_policies_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}")
+        self.path = path
+        self._beside: dict[str, bool] = {}
+        self._builtins = {**vars(builtins), "__import__": self._import}
+
+    def find(self, name: str, path: Sequence[str] | None) -> ModuleSpec | None:
+        return PathFinder.find_spec(name, path)
+
+    def prepare(self, module: ModuleType) -> None:
+        module.__dict__["__builtins__"] = self._builtins
+
+    def import_module(self, name: str) -> ModuleType:
+        if self.root not in sys.modules:
+            self._beside = {}
+            package = ModuleType(self.root, "Policies of users, from files beside a configuration.")
+            package.__path__ = [str(self.path)]
+            package.__spec__ = ModuleSpec(self.root, None, is_package=True)
+            sys.modules[self.root] = package
+        return importlib.import_module(f"{self.root}.{name}")
+
+    def _import(
+        self,
+        name: str,
+        scope: Mapping[str, object] | None = None,
+        local: Mapping[str, object] | None = None,
+        wanted: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        """What `import` does in these modules."""
+        top = name.partition(".")[0]
+        if level or not self._is_beside(top):
+            return builtins.__import__(name, scope, local, wanted, level)
+        whole = f"{self.root}.{name}"
+        if wanted:
+            return builtins.__import__(whole, scope, local, wanted)
+        importlib.import_module(whole)
+        return sys.modules[f"{self.root}.{top}"]
+
+    def _is_beside(self, top: str) -> bool:
+        """Whether a name is that of a module beside: Python's own and installed ones come first."""
+        if top not in self._beside:
+            self._beside[top] = self._has(top) and not self._is_installed(top)
+        return self._beside[top]
+
+    def _has(self, top: str) -> bool:
+        return (self.path / f"{top}.py").is_file() or (self.path / top).is_dir()
+
+    def _is_installed(self, top: str) -> bool:
+        if top in sys.stdlib_module_names:
+            return True
+        try:
+            spec = importlib.util.find_spec(top)
+        except ValueError:  # it is there, but nobody knows from where
+            return True
+        if spec is None:
+            return False
+        own = (self.path / f"{top}.py", self.path / top / "__init__.py", self.path / top)
+        places = [spec.origin, *(spec.submodule_search_locations or ())]  # the directory may be on Python's path
+        return not any(place and Path(place).resolve() in own for place in places)
+
+
+class _Source(SourceFileLoader):
+    """Compiles from source: bytecode would count as current for an edit within a second that keeps the size."""
+
+    def __init__(self, name: str, path: str, unit: Unit) -> None:
+        super().__init__(name, path)
+        self._unit = unit
+
+    def get_code(self, fullname: str) -> Any:
+        path = self.get_filename(fullname)
+        data = self.get_data(path)
+        self._unit.sources[fullname] = Path(path), hashlib.sha256(data).digest()
+        return self.source_to_code(data, path)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._unit.prepare(module)
+        super().exec_module(module)
+
+
+class _Finder(MetaPathFinder):
+    """Finds the modules of all units."""
+
+    def __init__(self) -> None:
+        self.units: dict[str, Unit] = {}
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        for unit in self.units.values():
+            if unit.holds(fullname):
+                spec = unit.find(fullname, path)
+                if spec is not None and type(spec.loader) is SourceFileLoader:
+                    spec.loader = _Source(fullname, spec.loader.path, unit)
+                    spec.cached = None
+                return spec
+        return None
+
+
+_finder: Final = _Finder()
+
+
+def unit_of(module: str) -> Unit | None:
+    """The unit of an installed module: its package; None where other code has imported that, which keeps it.
+
+    Raises whatever the search for it raises, and ModuleNotFoundError.
+    """
+    root = ""
+    for part in module.split("."):  # a namespace package belongs to nobody
+        root = f"{root}.{part}" if root else part
+        if root in _finder.units:
+            return _finder.units[root]
+        known = sys.modules.get(root)
+        spec = importlib.util.find_spec(root) if known is None else known.__spec__
+        if spec is None and known is None:
+            raise ModuleNotFoundError(f"No module named {root!r}", name=root)
+        if spec is None or spec.origin is not None:
+            if known is not None:
+                return None
+            break
+    return _known(Unit(root))
+
+
+def units() -> list[Unit]:
+    """All units of this process."""
+    return [*_finder.units.values()]
+
+
+def directory_of(path: Path) -> Unit:
+    """The unit of a directory, by its absolute path without links."""
+    return _known(Directory(path))
+
+
+def _known(unit: Unit) -> Unit:
+    if _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
+    return _finder.units.setdefault(unit.root, unit)
+
+
+def _digest(file: Path) -> bytes | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).digest()
+    except OSError:
+        return None

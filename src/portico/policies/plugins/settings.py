@@ -1,0 +1,78 @@
+"""What is written under `plugins`: which policies of users' own are used, and where in the order they stand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field, Secret, model_validator
+from pydantic_core import PydanticKnownError
+
+from portico.core.settings import Duration, Settings
+
+ENTRY_POINTS: Final = "portico.policies"
+"""The group of entry points whose names may be used."""
+
+
+def _step(key: str) -> str:
+    from portico.policies import STEPS  # it needs these settings itself
+
+    known = list(dict.fromkeys(step.key for step in STEPS))
+    if key not in known:
+        words = [f"'{each}'" for each in known]
+        expected = f"{', '.join(words[:-1])} or {words[-1]}"
+        raise PydanticKnownError("literal_error", {"expected": expected})
+    return key
+
+
+def _use(text: str) -> str:
+    if not text.strip():
+        raise ValueError("name a policy: package.module:Class, ./file.py:Class or an entry point")
+    return text
+
+
+def _nothing(value: Any) -> Any:
+    return {} if value is None else value
+
+
+Step: TypeAlias = Annotated[str, AfterValidator(_step)]
+"""The key of a built-in policy."""
+
+
+class PluginSettings(Settings):
+    """One policy of a user's own.
+
+    `use` names its class: `package.module:Class`, `./file.py:Class` beside the configuration file, or an entry point.
+    `with` is for the class's own `Settings`, which validates it; it is hidden whole, as only that knows what is secret.
+    """
+
+    drops_empty: ClassVar[bool] = True
+
+    use: Annotated[str, AfterValidator(_use)]
+    with_: Annotated[
+        Secret[dict[str, Any]], BeforeValidator(_nothing), Field(alias="with", default_factory=lambda: Secret({}))
+    ]
+    before: Step | None = None
+    after: Step | None = None
+    timeout: Duration = 1.0
+    on_error: Literal["refuse", "skip"] = "refuse"
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.before is not None and self.after is not None:
+            raise ValueError("it stands before one step or after one: write before or after, not both")
+        return self
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """What is written under `with`."""
+        return self.with_.get_secret_value()
+
+
+def _no_list(value: Any) -> Any:
+    """`true` where no level above has a list."""
+    return [] if value == {} else value
+
+
+PluginList: TypeAlias = Annotated[
+    list[PluginSettings], BeforeValidator(_no_list, json_schema_input_type=list[PluginSettings])
+]
