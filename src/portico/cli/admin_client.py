@@ -44,13 +44,17 @@ class AdminClient:
 
     def file(self) -> Path | None:
         """The configuration file of the gateway that answers, None where it runs without one. Raises AdminError."""
-        written = self._request("GET", "/admin/status").get("config")
+        written = self.status().get("config")
         return Path(written) if written else None
 
     def reload(self) -> int:
         """Reload the configuration; returns its generation, once every worker uses it. Raises AdminError."""
         generation: int = self._request("POST", "/admin/reload")["generation"]
         return generation
+
+    def status(self) -> Any:
+        """The document at `/admin/status`. Raises AdminError."""
+        return self._request("GET", "/admin/status")
 
     def services(self) -> Any:
         """The document at `/admin/services`. Raises AdminError."""

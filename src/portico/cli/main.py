@@ -405,6 +405,37 @@ def _state_in_words(instance: dict[str, Any]) -> str:
 
 
 @app.command()
+def status(
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the response of the admin API.")] = False,
+) -> None:
+    """Show a running gateway and its workers; exit code 1 if they do not serve by one configuration."""
+    from portico.cli.admin_client import AdminError
+
+    try:
+        client = _gateway_at(config, admin)
+        found = client.status()
+    except AdminError as error:
+        _fail(f"portico: {error}")
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        columns = ("name", "generation", "connections", "in_flight", "tunnels")
+        table = Table("worker", *(column.replace("_", " ") for column in columns[1:]), box=None, pad_edge=False)
+        for worker in found["workers"]:
+            table.add_row(*(_cell(worker[column]) for column in columns))
+        _print_table(table)
+        for plugin in found["plugins"]:
+            _say(out, f"policy {plugin['use']} ({plugin['scope']})")
+        if found["refused"]:
+            _say(out, f"the file was refused when it was last read: {found['refused']}")
+        _say(out, f"generation {found['generation']}, {_described(client, client.file())}")
+    if any(worker["generation"] != found["generation"] for worker in found["workers"]):
+        raise typer.Exit(1)
+
+
+@app.command()
 def reload(config: ConfigOption = None, admin: AdminOption = None) -> None:
     """Make a running gateway reload its configuration; exit code 1 if it refuses."""
     from portico.cli.admin_client import AdminError

@@ -9,6 +9,7 @@ import logging
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
 logger: Final = logging.getLogger("portico.metrics")
@@ -25,6 +26,12 @@ _LABEL: Final = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _OWN: Final = "gateway_"
 _TAKEN: Final = ("_bucket", "_count", "_sum", "_created", "_info", "_total")
 """Endings that Prometheus adds itself."""
+
+
+_MOST: Final = 1e100
+"""More than any number that is counted: sums stay finite."""
+_LONGEST: Final = 200
+"""Characters of a label's value; what follows is cut off."""
 
 
 class Shape(NamedTuple):
@@ -51,6 +58,9 @@ class Family:
             given, wanted = ", ".join(sorted(labels)) or "none", ", ".join(names) or "none"
             raise ValueError(f"the labels of {self.shape.name} are {wanted}, not {given}")
         key = tuple([str(labels[name]) for name in names])
+        if key in self.series:
+            return key
+        key = tuple([_clean(value) for value in key])
         if key in self.series or len(self.series) < MOST_SERIES:
             return key
         if not self._is_full:
@@ -65,23 +75,25 @@ class Counter(Family):
 
     def inc(self, amount: float = 1, **labels: object) -> None:
         """Add to the series with these labels. Raises ValueError for an amount below 0 and for other labels."""
-        if not amount >= 0:
+        if not 0 <= amount < _MOST:
             raise ValueError(f"a counter grows: {amount!r} cannot be added")
         key = self._key(labels)
-        self.series[key] = self.series.get(key, 0) + amount
+        self.series[key] = self.series.get(key, 0.0) + float(amount)
 
 
 class Histogram(Family):
     """How often values were up to each bound, and their sum."""
 
     def observe(self, value: float, **labels: object) -> None:
-        """Count a value in the series with these labels. Raises ValueError for other labels."""
+        """Count a value in the series with these labels. Raises ValueError for other labels, and for no number."""
+        if not -_MOST < value < _MOST:
+            raise ValueError(f"{value!r} cannot be observed: a finite number is needed")
         key = self._key(labels)
         entry = self.series.get(key)
         if entry is None:
             entry = self.series[key] = [[0] * (len(self.shape.bounds) + 1), 0.0]
         entry[0][bisect_left(self.shape.bounds, value)] += 1
-        entry[1] += value
+        entry[1] += float(value)
 
 
 class Families:
@@ -142,7 +154,7 @@ class Definitions:
         Raises ValueError as `counter` does, and for bounds that do not grow.
         """
         bounds = tuple(float(bound) for bound in buckets) or DURATION_BOUNDS
-        if list(bounds) != sorted(set(bounds)) or bounds[-1] == float("inf"):
+        if list(bounds) != sorted(set(bounds)) or not all(map(isfinite, bounds)):
             raise ValueError("buckets are finite upper bounds, each more than the one before")
         family = self._define(name, "histogram", text, labels, bounds)
         assert isinstance(family, Histogram)
@@ -165,13 +177,18 @@ class Definitions:
         shape = Shape(name, kind, tuple(labels), bounds)
         family = self._made.get(name)
         if family is None:
-            family = self._made[name] = self._families.family(shape, text)
+            family = self._made[name] = self._families.family(shape, _clean(text))
             if self.is_in_use:
                 self._families.show([family])
         if family.shape != shape:
             known = family.shape.kind
             raise ValueError(f"the metric {name} is defined already, as a {known} with other labels or buckets")
         return family
+
+
+def _clean(text: str) -> str:
+    """Text that can be sent to whoever reads the page."""
+    return text[:_LONGEST].encode("utf-8", "replace").decode()
 
 
 def add_up_families(dumps: Iterable[list[Any]]) -> list[Any]:

@@ -59,6 +59,9 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
             "generation": state.generation,
             "refused": state.refused,
             "redis": masked(url.get_secret_value()) if url is not None else None,
+            "plugins": [
+                {"use": each.use, "scope": scope} for scope, level in state.config.plugins.items() for each in level
+            ],
             "control_uptime": round(time.time() - state.started, 3),
             "workers": workers_overview(await state.workers.running()),
         }
