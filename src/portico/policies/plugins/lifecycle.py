@@ -46,6 +46,8 @@ class PluginSet:
     def __init__(self, metrics: Definitions | None = None) -> None:
         self.metrics = metrics
         self.by_scope: dict[str, list[Placed]] = {}
+        self.sources: dict[str, str] = {}
+        """The modules of users' code, each with a digest of its source."""
         self.is_closed: set[PluginHooks] = set()
         """Those that are closed, or are being closed."""
         self._arrived = 0
@@ -135,6 +137,7 @@ class Plugins:
             skips = written.on_error == "skip"
             hooks = PluginHooks(policy, found.name, written.timeout, skips, self._reports.of(found.name))
             placed.append(Placed(written, hooks))
+            coming.sources |= found.sources
         return placed
 
     def adopt(self, coming: PluginSet, replaced: PluginSet) -> None:

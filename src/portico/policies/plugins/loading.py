@@ -38,10 +38,14 @@ class PluginError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A policy's class, and its name in events, metrics and answers."""
+    """A policy's class, and its name in events, metrics and answers.
+
+    `sources` are the modules that its unit has imported, each with a digest of its source.
+    """
 
     kind: type[Policy]
     name: str
+    sources: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,10 @@ def _load(target: _Target) -> Loaded | PluginError:
             f"{target.kind} is no policy: derive it from portico.plugin.Policy{there}", target.kind, known
         )
     problem = _class_problem(kind)
-    return PluginError(problem) if problem else Loaded(kind, target.name)
+    if problem:
+        return PluginError(problem)
+    sources = target.unit.sources if target.unit is not None else {}
+    return Loaded(kind, target.name, {module: digest.hex() for module, (_, digest) in sources.items()})
 
 
 def _no_module(target: _Target) -> PluginError:

@@ -48,9 +48,13 @@ class Prepare(msgspec.Struct, tag=True):
 
 
 class Prepared(msgspec.Struct, tag=True):
-    """A worker is ready to use that configuration, or reports in `problem` why it cannot."""
+    """A worker is ready to use that configuration, or reports in `problem` why it cannot.
+
+    `sources` has a digest for each module of users' code: workers that imported another text must not serve together.
+    """
 
     problem: str = ""
+    sources: dict[str, str] = {}
 
 
 class Abandon(msgspec.Struct, tag=True):

@@ -365,7 +365,9 @@ class _Worker:
     async def _apply(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
         match message:
             case channel.Prepare(dumped):
-                channel.send(writer, channel.Prepared(await self._prepare(dumped)))
+                problem = await self._prepare(dumped)
+                sources = self.prepared.plugins.sources if self.prepared is not None else {}
+                channel.send(writer, channel.Prepared(problem, sources))
             case channel.Abandon():
                 self._abandon()
             case channel.NewSnapshot(generation, dumped, health, found):
