@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from portico.config import load_text
 from portico.processes.control import rounds as rounds_module
 from portico.processes.control import workers as workers_module
 from portico.processes.control.workers import Workers
@@ -121,3 +122,61 @@ def test_an_answer_to_an_earlier_collection_does_not_count(play: Play, monkeypat
         assert await caller == {"w": {"in_flight": 2}}
 
     play(scene)
+
+
+# ---- preparing a configuration
+
+
+def prepared(worker: FakeWorker, timeout: float = TIMEOUT) -> asyncio.Task[dict[str, str]]:
+    config = load_text("services: {s: {url: http://h}}", "portico.yaml", {})
+    return asyncio.get_running_loop().create_task(worker.workers.preparation(config, timeout))
+
+
+async def next_kind(worker: FakeWorker) -> str:
+    return type(await channel.receive(worker.reader)).__name__
+
+
+def test_a_worker_that_can_use_a_configuration_says_so(play: Play) -> None:
+    async def scene(worker: FakeWorker) -> None:
+        asked = prepared(worker)
+        assert await next_kind(worker) == "Prepare"
+        channel.send(worker.writer, channel.Prepared("", {"p": "1"}))
+        assert await asked == {}
+        assert await worker.leave() is None, "nothing is abandoned"
+
+    play(scene)
+
+
+def test_one_that_cannot_has_all_abandon_it(play: Play) -> None:
+    async def scene(worker: FakeWorker) -> None:
+        asked = prepared(worker)
+        assert await next_kind(worker) == "Prepare"
+        channel.send(worker.writer, channel.Prepared("it does not open"))
+        assert await asked == {"w": "it does not open"}
+        assert await next_kind(worker) == "Abandon"
+
+    play(scene)
+
+
+def test_so_has_one_that_does_not_answer_but_not_one_that_leaves(play: Play) -> None:
+    async def scene(worker: FakeWorker) -> None:
+        assert await prepared(worker, timeout=0.01) == {"w": "has not prepared it within 0.01 s"}
+        assert [await next_kind(worker), await next_kind(worker)] == ["Prepare", "Abandon"]
+        asked = prepared(worker)
+        assert await next_kind(worker) == "Prepare"
+        await worker.leave()
+        assert await asked == {}
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("sources", "agree"),
+    [
+        ([], True),
+        ([{"p": "1", "q": "2"}, {"p": "1"}, {}], True),
+        ([{"p": "1", "q": "2"}, {"p": "1", "q": "3"}], False),
+    ],
+)
+def test_workers_agree_where_no_module_differs(sources: list[dict[str, str]], agree: bool) -> None:
+    assert workers_module._agree(sources) is agree
