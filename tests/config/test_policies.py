@@ -209,7 +209,8 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("plugins: [{use: 'a:B', with: 5}]", "plugins[0].with: expected keys and values"),
         (
             "plugins: [{use: 'a:B', after: auht}]",
-            'plugins[0].after: expected one of headers, cors, rate_limit, auth, authorize, identity; did you mean "auth"?',
+            "plugins[0].after: expected one of headers, cors, rate_limit, auth, authorize, identity; "
+            'did you mean "auth"?',
         ),
         (
             "plugins: [{use: 'a:B', after: auth, before: auth}]",
