@@ -11,8 +11,8 @@ from starlette.applications import Starlette
 
 from portico.client import register
 from portico.client.registry import ServiceRegistry
+from portico.testing.loop_thread import LoopThread
 from support.backend import Backend
-from support.loop_thread import LoopThread
 from support.portico import run_portico
 from support.redis_process import SlowWay
 from support.redis_servers import RedisServer

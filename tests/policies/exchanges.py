@@ -1,13 +1,12 @@
-"""A fake exchange for policies: a request without a wire."""
+"""An exchange for policies: a request without a wire."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-from portico.core.exchange import Client, Exchange, Stream
-from portico.core.messages import Fields, RequestHead
+from portico.core.exchange import Exchange
 from portico.proxy.headers.forwarded import Peer
+from portico.testing.units import exchange_of
 
 HOST = b"gateway.example:8080"
 
@@ -21,17 +20,12 @@ def exchange(
     **given: Any,
 ) -> Exchange:
     """An exchange of a request with these field lines; `given` are attributes to set on it."""
-    request = RequestHead()
-    request.known_by = None
-    request.method = method.encode()
-    names = [line.partition(":")[0].lower().encode() for line in lines]
-    request.fields = Fields(names, [line.encode() for line in lines])
-    request.noted = frozenset(names)
-    request.version, request.framing, request.host = 11, 0, host
-    client = Client(client_ip, 8080, False)
-    client.peer = peer or Peer(client, [])
-    made = Exchange(cast(Stream, SimpleNamespace(client=client)), request, lambda own, failure: None)
-    made.method, made.client_ip, made.started = method, client_ip, 1000.0
+    made = exchange_of(method, "/", [line.encode() for line in lines], client_ip)
+    made.started = 1000.0
+    assert made.request is not None
+    made.request.host = host
+    if peer is not None:
+        made.stream.client.peer = peer
     for name, value in given.items():
         setattr(made, name, value)
     return made

@@ -10,10 +10,10 @@ from contextlib import suppress
 from typing import Any
 
 from portico.client.registry import AsyncServiceRegistry
+from portico.testing.loop_thread import LoopThread
 
 from .client import TIMEOUT
 from .instance import Instance
-from .loop_thread import LoopThread
 
 
 class Fleet(LoopThread):

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import redis
 
-from .loop_thread import LoopThread
+from portico.testing.loop_thread import LoopThread
+
 from .redis_servers import RedisServer
 
 

@@ -11,10 +11,11 @@ import uvicorn
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from portico.testing.loop_thread import LoopThread
+
 from .backend import Connection
 from .client import TIMEOUT, Wire, request
 from .frames import ACCEPT, CLOSE, KEY, PING, PONG, Frame, decode, encode, missing
-from .loop_thread import LoopThread
 from .messages import Message, Reader
 from .sockets import reset_at_close
 
