@@ -12,7 +12,7 @@ from portico.core.errors import Answer, Refusal
 from portico.core.header_map import checked_line, checked_name
 from portico.core.settings import Settings
 from portico.policies.head import Head, ResponseEdit
-from portico.policies.policy import BodyFilter
+from portico.policies.policy import BodyFilter, HookFailedError
 
 if TYPE_CHECKING:
     from portico.policies.plugins.context import PluginContext
@@ -22,6 +22,10 @@ Verdict: TypeAlias = Answer | None
 """What a request hook comes to: None lets the request go on, an answer ends it."""
 
 _REASON: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+class RefusedError(HookFailedError):
+    """Raised by a filter that refuses a body: the client gets this answer, or a broken response if bytes have gone."""
 
 
 class Policy:

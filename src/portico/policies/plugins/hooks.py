@@ -14,7 +14,7 @@ from portico.core.exchange import Exchange
 from portico.core.faults import FAULTS
 from portico.policies.awaited import Awaited
 from portico.policies.head import Head, ResponseEdit
-from portico.policies.plugins.base import Policy
+from portico.policies.plugins.base import Policy, RefusedError
 from portico.policies.plugins.view import ExchangeView, view_of
 from portico.policies.policy import BodyFilter, HookFailedError, Hooks, Pending
 
@@ -175,6 +175,8 @@ class PluginHooks:
 
     def filter_failed(self, error: BaseException) -> HookFailedError:
         """A filter of its failed. A body of which a part is missing is never passed on, whatever is to be skipped."""
+        if isinstance(error, RefusedError):
+            return error
         self.report("body", error, 0.0)
         return HookFailedError(self.refusal())
 
@@ -196,7 +198,7 @@ class PluginHooks:
 
 
 class _ContainedFilter:
-    """A user's filter: what it raises, or returns that is no bytes, ends the body."""
+    """A user's filter: what it raises, or returns that is no bytes, ends the body; a refusal is no failure."""
 
     __slots__ = ("_end", "_feed", "_hooks")
 
