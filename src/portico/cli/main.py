@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 from collections.abc import Iterator, Sized
 from importlib import metadata
 from pathlib import Path
@@ -60,6 +61,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+plugin = typer.Typer(help="Policies of one's own.", no_args_is_help=True)
+app.add_typer(plugin, name="plugin")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -452,6 +455,33 @@ def reload(config: ConfigOption = None, admin: AdminOption = None) -> None:
     except AdminError as error:
         _fail(f"portico: {error}")
     _say(out, f"generation {generation} is in use by {_described(client, served)}")
+
+
+@plugin.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Words with dashes, such as block-old-clients.")],
+    directory: Annotated[
+        Path | None,
+        typer.Option("--directory", "-d", metavar="PATH", help="Where to write it.  [default: NAME, here]"),
+    ] = None,
+) -> None:
+    """Write a package with a policy to start from: its settings, its tests, a configuration that uses it."""
+    from portico.cli.new_plugin import checked_plugin_name, write_plugin
+
+    try:
+        path = directory or Path(checked_plugin_name(name))
+        written = write_plugin(checked_plugin_name(name), path)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="NAME") from error
+    except FileExistsError:
+        _fail(f"portico: {path} is there already and stays as it is; name another directory with --directory PATH")
+    except OSError as error:
+        _fail(f"portico: {path} cannot be written: {error.strerror or error}")
+    _say(out, "\n".join([f"{path} is written:", *(f"  {each}" for each in written), "", "Next:"]))
+    _say(
+        out,
+        f"  cd {shlex.quote(str(path))}\n  pip install -e '.[dev]'\n  pytest && ruff check . && mypy\n  portico run",
+    )
 
 
 @app.command()
