@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from portico import plugin
 from portico.plugin import Exchange, Policy, ResponseHead, Verdict, refuse
@@ -88,6 +89,38 @@ def test_configured_policies_come_before_it(gateway: StartGateway) -> None:
     running = gateway(Marks, config={"policies": {"rate_limit": {"requests_per_minute": 1, "burst": 1}}})
     assert [running.client.get("/").status_code for _ in range(2)] == [200, 429]
     assert len(running.service.requests) == 1
+
+
+def test_options_say_where_it_stands(gateway: StartGateway) -> None:
+    auth = {"auth": {"jwt": {"secret": "0123456789abcdef0123456789abcdef"}}}
+    assert gateway(Marks, config={"policies": auth}).client.get("/", headers=OLD).status_code == 401
+    before = gateway(Marks, config={"policies": auth}, options={"before": "auth"})
+    assert before.client.get("/", headers=OLD).status_code == 403
+
+
+def test_options_say_what_becomes_of_its_failures(gateway: StartGateway) -> None:
+    class Late(Policy):
+        async def request(self, exchange: Exchange) -> None:
+            await asyncio.sleep(60)
+
+    options = {"timeout": 0.01, "on_error": "skip"}
+    assert gateway(Late, options=options).client.get("/").status_code == 200
+    with pytest.raises(ValidationError, match="on_eror"):
+        gateway(Late, options={"on_eror": "skip"})
+
+
+def test_it_looks_things_up_with_a_client_of_its_own(gateway: StartGateway) -> None:
+    class Asks(Policy):
+        async def request(self, exchange: Exchange) -> None:
+            answer = await self.context.http.get(str(exchange.query.get("at")))
+            exchange.upstream_headers.set("X-Answer", answer.text)
+
+    other = gateway()
+    other.service.answer(200, "forty-two")
+    running = gateway(Asks)
+    assert running.client.get("/", params={"at": f"{other.url}/question"}).status_code == 200
+    assert running.service.requests[0].headers.get("X-Answer") == "forty-two"
+    assert other.service.requests[0].target == "/question"
 
 
 def test_a_trusted_client_says_where_it_comes_from(gateway: StartGateway) -> None:

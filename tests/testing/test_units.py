@@ -7,13 +7,14 @@ import subprocess
 import sys
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import ValidationError
 
 from portico import plugin
 from portico.core.errors import Refusal
 from portico.plugin import BodyFilter, Exchange, Head, Policy, ResponseHead, Verdict, refuse
-from portico.testing import make_exchange, make_policy, make_response, run_body
+from portico.testing import make_context, make_exchange, make_policy, make_response, run_body
 
 
 class BlockOldClients(Policy):
@@ -127,6 +128,28 @@ def test_a_policy_has_its_context() -> None:
     assert policy.context.name == "BlockOldClients"
     assert policy.context.state == {}
     assert make_policy(BlockOldClients, min_version="1").context.state is not policy.context.state
+
+
+def test_a_context_has_what_a_test_gives_it() -> None:
+    context = make_context("mine", state={"seen": 1}, http=httpx.AsyncClient(transport=httpx.MockTransport(_teapot)))
+    policy = make_policy(BlockOldClients, min_version="1", context=context)
+    assert (policy.context.name, policy.context.state) == ("mine", {"seen": 1})
+    assert asyncio.run(policy.context.http.get("http://nowhere.example/")).status_code == 418
+
+
+def _teapot(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(418)
+
+
+def test_its_metrics_can_be_read() -> None:
+    context = make_context()
+    counter = context.metrics.counter("checks", "How many were checked.", ["version"])
+    context.metrics.histogram("waits", "Seconds.").observe(2)
+    counter.inc(2, version="1")
+    assert (context.metric("checks", version="1"), context.metric("checks_total", version="2")) == (2, 0)
+    assert context.metric("waits") == 1
+    with pytest.raises(LookupError, match="no metric check"):
+        context.metric("check")
 
 
 def test_a_response_hook_edits_a_head() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from portico.testing.contexts import LocalContext, make_context
 from portico.testing.running import RunningGateway
 from portico.testing.service import Received, Reply, Service
 from portico.testing.units import make_exchange, make_policy, make_response, run_body
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
     from portico.testing.fixtures import StartGateway, gateway
 
 __all__ = [
+    "LocalContext",
     "Received",
     "Reply",
     "RunningGateway",
     "Service",
     "StartGateway",
     "gateway",
+    "make_context",
     "make_exchange",
     "make_policy",
     "make_response",

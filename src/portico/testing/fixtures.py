@@ -17,11 +17,16 @@ class StartGateway(Protocol):
     """The fixture: what starts a gateway with some policies, in their order, before a service of its own."""
 
     def __call__(
-        self, *policies: Policy | type[Policy], config: Mapping[str, Any] | None = None, **settings: Any
+        self,
+        *policies: Policy | type[Policy],
+        config: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        **settings: Any,
     ) -> RunningGateway:
         """A gateway that runs until the test ends. `settings` are those of the policies that are given as a class.
 
-        `config` are further keys of its configuration: `{"policies": {"auth": {...}}}`.
+        `config` are further keys of its configuration: `{"policies": {"auth": {...}}}`. `options` are what stands
+        beside `use` and `with`: `{"before": "auth", "timeout": 0.5}`.
         """
 
 
@@ -31,9 +36,12 @@ def gateway() -> Iterator[StartGateway]:
     with ExitStack() as running:
 
         def start(
-            *policies: Policy | type[Policy], config: Mapping[str, Any] | None = None, **settings: Any
+            *policies: Policy | type[Policy],
+            config: Mapping[str, Any] | None = None,
+            options: Mapping[str, Any] | None = None,
+            **settings: Any,
         ) -> RunningGateway:
             made = [make_policy(each, **settings) if isinstance(each, type) else each for each in policies]
-            return running.enter_context(RunningGateway(made, config))
+            return running.enter_context(RunningGateway(made, config, options))
 
         yield start

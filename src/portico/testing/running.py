@@ -21,12 +21,14 @@ from portico.core.exchange import Handler
 from portico.core.fields import PASSES, REQUEST_DROP
 from portico.observe.access_log import AccessLog, AccessRecord
 from portico.observe.metrics import Metrics
-from portico.policies import Chain, Hooks
 from portico.policies.plugins.base import Policy
 from portico.policies.plugins.hooks import PluginHooks
-from portico.policies.policy import Return
+from portico.policies.plugins.lifecycle import Placed, PluginSet
+from portico.policies.plugins.reports import Reports
+from portico.policies.plugins.settings import PluginSettings
 from portico.proxy.gateway import Gateway
 from portico.snapshot.builder import SnapshotBuilder
+from portico.testing.contexts import LocalContext
 from portico.testing.loop_thread import LoopThread
 from portico.testing.service import Service
 from portico.wire.deadlines import Deadlines
@@ -35,22 +37,29 @@ from portico.wire.http1.server import HttpServer
 from portico.wire.turn import Turn
 
 _CLIENT_TIMEOUT: Final = 20.0
-_TIMEOUT: Final = 1.0
-"""Seconds for an async hook, as by default."""
+_LEVEL: Final = "gateway"
+"""The level of the configuration at which the policies are used."""
 
 
 class RunningGateway(LoopThread):
     """A gateway with some policies before a `service`; everything that is sent to `url` goes there through them.
 
-    `config` holds further keys of a configuration, such as `gateway` and `policies`.
+    `config` holds further keys of a configuration, such as `gateway` and `policies`; `options` what stands beside `use`
+    and `with` for each policy: `before`, `after`, `timeout`, `on_error`.
     """
 
-    def __init__(self, policies: Sequence[Policy], config: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        policies: Sequence[Policy],
+        config: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(uvloop.new_event_loop())
         self.policies = policies
         self.service = Service()
         self.url = ""
         self._written = config or {}
+        self._options = options or {}
         self._events = _Events()
         self._records: list[AccessRecord] = []
         self._errors: list[BaseException] = []
@@ -91,16 +100,25 @@ class RunningGateway(LoopThread):
         self._ends.callback(deadlines.close)
         self._ends.push_async_callback(asyncio.sleep, 0)
         service_port = await self._listen(self.service, deadlines, turn)
-        hooks = [PluginHooks(each, type(each).__name__, _TIMEOUT, False, _report) for each in self.policies]
-        for each in self.policies:
-            await each.open()
-            self._ends.push_async_callback(each.close)
-        builder = _Builder([each.as_hooks() for each in hooks], deadlines, turn, Path("/nowhere"), {}, metrics)
+        plugins = PluginSet()
+        plugins.by_scope[_LEVEL] = [await self._open(each, Reports(metrics.policy_errors)) for each in self.policies]
+        builder = SnapshotBuilder(deadlines, turn, Path("/nowhere"), {}, metrics)
         self._ends.callback(builder.live.close)
-        snapshot = builder.build(_config(service_port, self._written), 1)
+        snapshot = builder.build(_config(service_port, self._written, bool(self.policies)), 1, plugins)
         log = cast(AccessLog, _Log(self._records))
         port = await self._listen(Gateway(snapshot, metrics, log, 0, loop), deadlines, turn)
         self.url = f"http://127.0.0.1:{port}"
+
+    async def _open(self, policy: Policy, reports: Reports) -> Placed:
+        """Open a policy, and have it closed at the end."""
+        name = policy.context.name
+        written = PluginSettings.model_validate({"use": name, **self._options})
+        if isinstance(policy.context, LocalContext):
+            self._ends.push_async_callback(policy.context.close)
+        await policy.open()
+        self._ends.push_async_callback(policy.close)
+        skips = written.on_error == "skip"
+        return Placed(written, PluginHooks(policy, name, written.timeout, skips, reports.of(name)))
 
     async def _listen(self, handler: Handler, deadlines: Deadlines, turn: Turn) -> int:
         """Have it serve a free port, and close that with all its connections at the end."""
@@ -125,35 +143,15 @@ class RunningGateway(LoopThread):
         self._errors.append(context.get("exception") or RuntimeError(context["message"]))
 
 
-def _config(port: int, written: Mapping[str, Any]) -> Config:
+def _config(port: int, written: Mapping[str, Any], has_plugins: bool) -> Config:
+    policies = {**written.get("policies", {}), **({"plugins": [{"use": "given:Policies"}]} if has_plugins else {})}
     return Config.model_validate(
         {
             "services": {"service": {"url": f"http://127.0.0.1:{port}", "health_check": False}},
             "routes": [{"path": "/", "service": "service"}],
             **written,
+            "policies": policies,
         }
-    )
-
-
-class _Builder(SnapshotBuilder):
-    """Puts policies behind those that are configured."""
-
-    def __init__(self, hooks: Sequence[Hooks], *others: Any) -> None:
-        super().__init__(*others)
-        self._hooks = hooks
-
-    def _chain(self, *written: Any) -> Chain:
-        chain, own = super()._chain(*written), Chain.of(self._hooks)
-        back = Return(self._hooks)
-        if chain.back is not None:
-            back.responses += chain.back.responses
-            back.bodies += chain.back.bodies
-        return Chain(chain.requests + own.requests, chain.attempts, back)
-
-
-def _report(hook: str, error: BaseException | None, seconds: float) -> None:
-    logging.getLogger("portico.plugin").error(
-        "a policy failed", exc_info=error, extra={"hook": hook, "seconds": seconds}
     )
 
 

@@ -19,6 +19,7 @@ from portico.policies.plugins.context import PluginContext
 from portico.policies.plugins.view import ExchangeView, view_of
 from portico.policies.policy import BodyFilter
 from portico.proxy.headers.forwarded import Peer
+from portico.testing.contexts import make_context
 from portico.wire.http1.grammar import name_of, parse_request_head
 
 HeaderPairs: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -67,12 +68,12 @@ def make_exchange(
 def make_policy(kind: type[AnyPolicy], /, *, context: PluginContext | None = None, **settings: Any) -> AnyPolicy:
     """A policy of this class as a gateway makes it, with what would stand under `with`.
 
-    Without a `context` it has one of its own, with an empty state. Raises pydantic.ValidationError for settings that a
-    configuration could not have either.
+    Without a `context` it has one of its own, with an empty state; see `make_context`. Raises pydantic.ValidationError
+    for settings that a configuration could not have either.
     """
     policy = kind()
     policy.settings = kind.Settings(**settings)
-    policy.context = context or PluginContext(kind.__name__, {})
+    policy.context = context or make_context(kind.__name__)
     return policy
 
 
