@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 NEEDS := Portico needs Python 3.11 or newer, and is tested on 3.11 to 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit fuzz check format bench flame stress chaos conformance outdated debian clean other
+.PHONY: help run test unit package fuzz check format bench flame stress chaos conformance outdated debian clean other
 MINUTES ?= 10
 # More than there are cores: most tests wait for something most of the time.
 JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 5 / 2 )))
@@ -31,6 +31,9 @@ test: $(VENV)/dev ## Run every test
 
 unit: $(VENV)/dev ## Run all tests but tests/live, which start gateways and take most of the time
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal --ignore tests/live
+
+package: $(VENV)/dev ## Build the wheel, install it in a fresh environment, and write, test and run a plugin there
+	@PORTICO_FRESH=1 $(BIN)/pytest tests/live/test_new_plugin.py
 
 fuzz: $(VENV)/dev ## Try random input for MINUTES (10); SEED repeats a run
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
