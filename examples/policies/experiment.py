@@ -17,7 +17,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from portico import plugin
+import portico
 from portico.plugin import Duration, Exchange, HeaderName, Policy, ResponseHead
 
 Word = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
@@ -28,7 +28,7 @@ _random: Final = SystemRandom()
 class Experiment(Policy):
     """Assigns a variant to who has none, by weights; who brings a cookie keeps that of the cookie."""
 
-    class Settings(plugin.Settings):
+    class Settings(portico.Settings):
         """`variants` have weights. A variant that is taken out of them is assigned anew to those who had it.
 
         `secure`: browsers send the cookie back over HTTPS only. A client can set the cookie itself, and so choose its

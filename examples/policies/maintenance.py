@@ -19,7 +19,7 @@ from typing import Annotated
 
 from pydantic import Field, IPvAnyNetwork
 
-from portico import plugin
+import portico
 from portico.plugin import Exchange, Policy, Verdict, answer, refuse
 
 PAGE = """<!doctype html>
@@ -31,7 +31,7 @@ PAGE = """<!doctype html>
 class Maintenance(Policy):
     """Answers 503 with `Retry-After`: a page to browsers, a problem document to programs."""
 
-    class Settings(plugin.Settings):
+    class Settings(portico.Settings):
         """`allow` are the networks of those who go on working; behind proxies, `trusted_proxies` has to name these.
 
         `page` is a file with HTML, read once for every configuration.

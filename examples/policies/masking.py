@@ -19,8 +19,19 @@ from typing import Annotated, Any, Final
 import msgspec
 from pydantic import Field
 
-from portico import plugin
-from portico.plugin import BodyFilter, Exchange, Head, Policy, RefusedError, ResponseHead, Size, Verdict, refuse
+import portico
+from portico.plugin import (
+    BodyFilter,
+    Exchange,
+    Head,
+    Policy,
+    Refusal,
+    RefusedError,
+    ResponseHead,
+    Size,
+    Verdict,
+    refuse,
+)
 
 MASK: Final = "***"
 # Numbers go out as they came: as floating point, 0.10 would become 0.1 and a long one would be rounded.
@@ -31,7 +42,7 @@ _ENCODER: Final = msgspec.json.Encoder(decimal_format="number")
 class MaskPersonalData(Policy):
     """Replaces the values of some keys, however deep, by `***`."""
 
-    class Settings(plugin.Settings):
+    class Settings(portico.Settings):
         """`fields` are keys in any case, with or without `_` and `-`: `e-mail` is `EMail` and `e_mail`.
 
         Consumers with the scope `seen_by` see everything. Bodies up to `max_body` can be masked.
@@ -124,5 +135,5 @@ def _is_json(head: Head) -> bool:
     return any(kind in ("application/json", "text/json") or kind.endswith("+json") for kind in types)
 
 
-def _unmasked(detail: str) -> plugin.Refusal:
+def _unmasked(detail: str) -> Refusal:
     return refuse(502, "not_masked", f"{detail}, so that personal data in it cannot be masked")

@@ -23,8 +23,8 @@ from typing import Annotated, Final
 
 from pydantic import Field, SecretStr
 
-from portico import plugin
-from portico.plugin import BodyFilter, Exchange, Head, Policy, RefusedError, Size, Verdict, refuse
+import portico
+from portico.plugin import BodyFilter, Exchange, Head, Policy, Refusal, RefusedError, Size, Verdict, refuse
 
 _SIGNATURE: Final = re.compile(
     r"key=([A-Za-z0-9_-]{1,64}), time=([0-9]{10}), nonce=([A-Za-z0-9_-]{16,64}), mac=([0-9a-f]{64})"
@@ -41,7 +41,7 @@ def message(method: str, host: str, path: str, query: str, digest: str, when: st
 class SignedRequests(Policy):
     """Refuses what is not signed, was changed, is old, or came before; the service sees no byte of such a body."""
 
-    class Settings(plugin.Settings):
+    class Settings(portico.Settings):
         """`seen` is a directory, on a memory file system such as /run, that all workers share.
 
         A request is refused whose time is more than `window` seconds from the gateway's. Bodies are held until all of
@@ -142,5 +142,5 @@ def _has_body(exchange: Exchange) -> bool:
     return "Transfer-Encoding" in exchange.headers or exchange.headers.get("Content-Length", "0").strip("0") != ""
 
 
-def _refused(detail: str) -> plugin.Refusal:
+def _refused(detail: str) -> Refusal:
     return refuse(401, "signature_invalid", detail, _CHALLENGE)

@@ -17,7 +17,7 @@ from collections.abc import Awaitable
 from time import monotonic
 from typing import Final
 
-from portico import plugin
+import portico
 from portico.plugin import Duration, Exchange, HeaderName, Policy, Verdict, refuse
 
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -27,7 +27,7 @@ _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 class TenantHeader(Policy):
     """Sends the service the tenant of the consumer; who has none is refused."""
 
-    class Settings(plugin.Settings):
+    class Settings(portico.Settings):
         """A tenant is looked up again after `lifetime`; while the directory is down it is believed for `stale` more.
 
         The directory is down for a request once it has not answered for `patience`. All are in seconds.

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from portico import plugin
+import portico
 from portico.plugin import Exchange, Policy, ResponseHead, Verdict, refuse
 from portico.testing import Received, Reply, RunningGateway, StartGateway, gateway, make_policy
 
@@ -23,7 +23,7 @@ OLD = {"X-Version": "1"}
 class Marks(Policy):
     """Says to both sides that it was here, in a word of its settings; waits, so that it is async."""
 
-    class Settings(plugin.Settings):
+    class Settings(portico.Settings):
         """What stands under `with`."""
 
         word: str = "marked"

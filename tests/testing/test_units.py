@@ -11,7 +11,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from portico import plugin
+import portico
 from portico.core.errors import Refusal
 from portico.plugin import BodyFilter, Exchange, Head, Policy, ResponseHead, Verdict, refuse
 from portico.testing import make_context, make_exchange, make_policy, make_response, run_body
@@ -20,7 +20,7 @@ from portico.testing import make_context, make_exchange, make_policy, make_respo
 class BlockOldClients(Policy):
     """Refuses clients of an old version."""
 
-    class Settings(plugin.Settings):
+    class Settings(portico.Settings):
         """What stands under `with`."""
 
         min_version: str
