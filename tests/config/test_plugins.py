@@ -8,7 +8,7 @@ from textwrap import dedent
 
 import pytest
 
-from portico.config import load_text, plugin_problems
+from portico.config import check_plugins, load_text
 
 POLICY = """
 from pydantic import SecretStr
@@ -55,7 +55,7 @@ def problems(tmp_path: Path) -> Problems:
     def find(entry: str) -> list[str]:
         text = f"services: {{a: {{url: http://h}}}}\npolicies: {{plugins: [\n    {dedent(entry)}]}}\n"
         config = load_text(text, str(tmp_path / "portico.yaml"), {})
-        return [line.removeprefix(f"{tmp_path}/portico.yaml:") for line in plugin_problems(config)]
+        return [line.removeprefix(f"{tmp_path}/portico.yaml:") for line in check_plugins(config)[0]]
 
     return find
 
@@ -165,7 +165,7 @@ def test_every_level_is_looked_at_once(tmp_path: Path) -> None:
     discover: {{source: admin, service: {{policies: {wrong}}}}}
     """
     config = load_text(dedent(text), str(tmp_path / "portico.yaml"), {})
-    assert [line.split(": ")[1] for line in plugin_problems(config)] == [
+    assert [line.split(": ")[1] for line in check_plugins(config)[0]] == [
         f"{level}policies.plugins[0].with.oldest"
         for level in ("", "services.a.", "services.a.versions.v1.", "routes[0].", "discover.service.")
     ]

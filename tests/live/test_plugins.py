@@ -156,6 +156,16 @@ def test_what_cannot_be_imported_changes_nothing(site: Site) -> None:
         assert site.gateway.get("/api/a/x").body == b"1-1"
 
 
+def test_a_worker_that_is_started_again_runs_what_the_others_run(site: Site) -> None:
+    write_version(site, 5)
+    site.use({"use": "./p.py:P"})
+    write_version(site, 6, "this is no Python")
+    victim = site.gateway.workers()[0]
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(site.gateway.workers()) == WORKERS and victim not in site.gateway.workers(), "another worker")
+    assert {site.gateway.get("/api/a/x").body for _ in range(60)} == {b"5-5"}
+
+
 OPENED = """
 class Opened(Policy):
     class Settings(Settings):

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import shlex
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -21,6 +21,7 @@ from portico import __version__
 from portico.config import (
     Config,
     ConfigError,
+    check_plugins,
     expired_certificates,
     file_problems,
     hosts_in_words,
@@ -28,8 +29,8 @@ from portico.config import (
     load_config,
     names_plugins,
     notes_for,
-    plugin_problems,
     warnings_for,
+    with_code,
 )
 from portico.config.environment import without_newline
 from portico.config.gateway import listening_host, split_address
@@ -136,32 +137,31 @@ def _load(config: Path | None, *, demo: bool = False) -> tuple[Config, Path | No
     return loaded, path
 
 
-def _check_plugins(config: Config, *, in_child: bool = False) -> None:
-    """Load users' policies; what is wrong with them ends the command.
-
-    In a child, where this process starts others later: of what users' code does, they are to find nothing.
-    """
+def _with_plugins(config: Config, check: Callable[[Config], tuple[list[str], Mapping[str, bytes]]]) -> Config:
+    """The configuration with the code of users' policies; what is wrong with those ends the command."""
     if not names_plugins(config):
-        return
-    problems = _plugin_problems_in_child(config) if in_child else plugin_problems(config)
+        return config
+    problems, code = check(config)
     if problems:
         _fail("\n".join(problems))
+    return with_code(config, code)
 
 
-def _plugin_problems_in_child(config: Config) -> list[str]:
+def _check_in_child(config: Config) -> tuple[list[str], Mapping[str, bytes]]:
+    """Where this process starts others later: they are to find nothing of what users' code does when it is imported."""
     from multiprocessing import get_context
 
     context = get_context("fork")
     reader, writer = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: writer.send(plugin_problems(config)))
+    child = context.Process(target=lambda: writer.send(check_plugins(config)))
     child.start()
     writer.close()
     try:
-        problems: list[str] = reader.recv()
+        found: tuple[list[str], Mapping[str, bytes]] = reader.recv()
     except EOFError:
-        problems = ["portico: users' policies ended the process that imported them; portico check shows where"]
+        found = ["portico: users' policies ended the process that imported them; portico check shows where"], {}
     child.join()
-    return problems
+    return found
 
 
 def _gateway_at(config: Path | None, admin: str | None) -> AdminClient:
@@ -252,7 +252,7 @@ def run(
         if value is not None:
             os.environ[variable] = value
     loaded, path = _load(path)
-    _check_plugins(loaded, in_child=True)
+    loaded = _with_plugins(loaded, _check_in_child)
     for warning in [*expired_certificates(loaded), *warnings_for(loaded)]:
         _say(err, f"warning: {warning}")
     try:
@@ -283,7 +283,7 @@ def check(
 ) -> None:
     """Check a configuration without running it; exit code 1 if it is invalid."""
     loaded, path = _load(_named_file(context, file, config))
-    _check_plugins(loaded)
+    _with_plugins(loaded, check_plugins)
     if expired := expired_certificates(loaded):
         _fail("\n".join(expired))
     warnings = [*map(str, warnings_for(loaded)), *_redis_warnings(loaded)]
@@ -504,6 +504,7 @@ def demo(config: ConfigOption = None) -> None:
     from portico.processes.ipc.listeners import ListenError
 
     loaded, path = _load(config, demo=True)
+    loaded = _with_plugins(loaded, _check_in_child)
     for finding in loaded.ignored:
         err.print(f"warning: {loaded.problem(finding)}", markup=False)
     try:

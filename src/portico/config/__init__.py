@@ -9,10 +9,10 @@ from portico.config.gateway import GatewaySettings, LimitSettings, LogSettings
 from portico.config.instances import InstanceSettings, InstanceUrl
 from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.load import load_config, load_text
-from portico.config.model import Config, dump_config, load_dumped, loading, with_redis
+from portico.config.model import Config, dump_config, load_dumped, loading, with_code, with_redis
 from portico.config.notes import hosts_in_words, notes_for
 from portico.config.overload import MaxRequests
-from portico.config.plugins import names_plugins, plugin_files, plugin_problems
+from portico.config.plugins import check_plugins, names_plugins, plugin_files
 from portico.config.problems import ConfigError, Problem
 from portico.config.resolve import ResolvedRoute
 from portico.config.retries import HedgeSettings, RetrySettings
@@ -65,6 +65,7 @@ __all__ = [
     "Upstream",
     "UpstreamTlsSettings",
     "VersionSettings",
+    "check_plugins",
     "dump_config",
     "expired_certificates",
     "file_problems",
@@ -79,8 +80,8 @@ __all__ = [
     "names_plugins",
     "notes_for",
     "plugin_files",
-    "plugin_problems",
     "refusal",
     "warnings_for",
+    "with_code",
     "with_redis",
 ]

@@ -43,6 +43,7 @@ from portico.core.settings import Name
 from portico.core.slices import Steps, at_once
 from portico.net.addresses import Network
 from portico.policies.auth import JwtSettings
+from portico.policies.plugins.imports import Code
 from portico.policies.plugins.settings import PluginSettings
 
 POLICY_DEFAULTS = "policy_defaults"
@@ -77,6 +78,7 @@ class Config(Section):
     _origin: Origin = PrivateAttr(default=Origin())
     _ignored: tuple[Finding, ...] = PrivateAttr(default=())
     _directory: Path = PrivateAttr(default=Path())
+    _code: Code = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -120,6 +122,11 @@ class Config(Section):
     def directory(self) -> Path:
         """That of the file: what it names relative to itself is there."""
         return self._directory
+
+    @property
+    def code(self) -> Code:
+        """The text of the files of users' policies with which it was checked: all processes import just that."""
+        return self._code
 
     @property
     def token_settings(self) -> JwtSettings | None:
@@ -213,8 +220,16 @@ def dump_config(config: Config) -> bytes:
         POLICY_DEFAULTS: config._policy_defaults,
         "admitted": config._admitted,
         "directory": str(config._directory),
+        "code": {file: text.decode("latin-1") for file, text in config._code.items()},
     }
     return json.dumps(envelope, default=_plain).encode()
+
+
+def with_code(config: Config, code: Code) -> Config:
+    """The same configuration with the text of users' policies."""
+    changed = config.model_copy()
+    changed._code = code
+    return changed
 
 
 def with_redis(config: Config, url: str) -> Config:
@@ -246,6 +261,7 @@ def loading(data: bytes) -> Steps[Config]:
     config = whole.model_copy(update={"services": services, "routes": tuple(routes)})
     config._tree = tree
     config._directory = Path(envelope.get("directory", ""))
+    config._code = {file: text.encode("latin-1") for file, text in envelope.get("code", {}).items()}
     admitted = envelope.get("admitted")
     if admitted:
         return (yield from config._admitting(admitted))

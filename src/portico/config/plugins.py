@@ -13,25 +13,28 @@ from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.words import findings_of
 from portico.policies.plugins.base import Policy
+from portico.policies.plugins.imports import Code
 from portico.policies.plugins.loading import PluginError, loader
 from portico.policies.plugins.settings import PluginSettings
 
 _ADAPTER = TypeAdapter(list[PluginSettings])
 
 
-def plugin_problems(config: Config) -> list[str]:
-    """What is wrong with users' policies, a line each; empty where nothing is. Their code is imported for that."""
+def check_plugins(config: Config) -> tuple[list[str], Code]:
+    """What is wrong with users' policies, a line each, and the text of the files from which they were imported."""
     written = list(_written(config))
     found = loader.load([entry.use for _, entry in written], config.directory) if written else {}
     findings: list[Finding] = []
+    code: dict[str, bytes] = {}
     for path, entry in written:
         loaded = found[entry.use]
         if isinstance(loaded, PluginError):
             word = nearest(loaded.word, loaded.known)
             findings.append(Finding((*path, "use"), str(loaded), loaded.known[word] if word else None))
         else:
+            code |= loaded.code
             findings += _settings_findings(loaded.kind, entry, (*path, "with"))
-    return list(dict.fromkeys(str(config.problem(finding)) for finding in findings))
+    return list(dict.fromkeys(str(config.problem(finding)) for finding in findings)), code
 
 
 def names_plugins(config: Config) -> bool:

@@ -245,3 +245,22 @@ def test_its_files_are_those_that_were_imported(site: Site) -> None:
     site.load(FILE)
     names = {file.name for file in Loader.sources() if site.path in file.parents}
     assert names == {"p.py", "beside.py"}
+
+
+@pytest.mark.parametrize("use", [FILE, PACKAGE])
+def test_code_that_comes_with_a_configuration_counts_whatever_files_hold_by_now(site: Site, use: str) -> None:
+    """A process that starts later imports what the others have."""
+    write_all(site, 1)
+    first = site.loader.load([use], site.path)[use]
+    assert isinstance(first, Loaded)
+    code = dict(first.code)
+    assert {Path(file).name for file in code} >= {"p.py", "beside.py"}
+    write_all(site, "1 / 0")
+    again = site.loader.load([use], site.path, code)[use]
+    assert isinstance(again, Loaded)
+    assert again.kind is first.kind, "nothing has changed"
+    code = {file: text.replace(b"VALUE = 1", b"VALUE = 7") for file, text in code.items()}
+    later = site.loader.load([use], site.path, code)[use]
+    assert isinstance(later, Loaded)
+    assert later.kind.value == (7, 0)  # type: ignore[attr-defined]
+    assert isinstance(site.loader.load([use], site.path)[use], PluginError)

@@ -140,7 +140,7 @@ def test_a_worker_that_can_use_a_configuration_says_so(play: Play) -> None:
     async def scene(worker: FakeWorker) -> None:
         asked = prepared(worker)
         assert await next_kind(worker) == "Prepare"
-        channel.send(worker.writer, channel.Prepared("", {"p": "1"}))
+        channel.send(worker.writer, channel.Prepared())
         assert await asked == {}
         assert await worker.leave() is None, "nothing is abandoned"
 
@@ -168,15 +168,3 @@ def test_so_has_one_that_does_not_answer_but_not_one_that_leaves(play: Play) -> 
         assert await asked == {}
 
     play(scene)
-
-
-@pytest.mark.parametrize(
-    ("sources", "agree"),
-    [
-        ([], True),
-        ([{"p": "1", "q": "2"}, {"p": "1"}, {}], True),
-        ([{"p": "1", "q": "2"}, {"p": "1", "q": "3"}], False),
-    ],
-)
-def test_workers_agree_where_no_module_differs(sources: list[dict[str, str]], agree: bool) -> None:
-    assert workers_module._agree(sources) is agree

@@ -17,18 +17,20 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-Sources = dict[str, tuple[Path, bytes]]
-"""By module: its file, and a digest of what was read from it."""
+Code: TypeAlias = Mapping[str, bytes]
+"""The text of files, by their paths, which counts in place of what they hold: with it a configuration was checked."""
 
 
 class Unit:
-    """A package or module `root`, whose modules have been imported from `sources`."""
+    """A package or module `root`; `sources` is what its modules were imported from, by file."""
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.sources: Sources = {}
+        self.sources: dict[str, bytes] = {}
+        self.code: Code = {}
+        """What counts in place of what files hold."""
         self.is_imported = False
 
     def holds(self, module: str) -> bool:
@@ -50,22 +52,23 @@ class Unit:
         """A module of it. Raises whatever its code raises."""
         return importlib.import_module(name)
 
-    def is_current(self) -> bool:
-        """Whether it is imported, and every file holds what was imported from it."""
-        return self.is_imported and not any(_digest(file) != digest for file, digest in self.sources.values())
+    def is_current(self, code: Code) -> bool:
+        """Whether it is imported, and every file holds, now or by `code`, what was imported from it."""
+        return self.is_imported and all(_text(file, code) == text for file, text in self.sources.items())
 
     @contextmanager
-    def anew(self) -> Iterator[None]:
+    def anew(self, code: Code) -> Iterator[None]:
         """Import it anew within; if that raises, all is as it was before."""
         modules = {name: sys.modules.pop(name) for name in [*sys.modules] if self.holds(name)}
-        sources, self.sources = self.sources, {}
+        before = self.sources, self.code
+        self.sources, self.code = {}, code
         try:
             yield
         except BaseException:
             for name in [name for name in sys.modules if self.holds(name)]:
                 del sys.modules[name]
             sys.modules.update(modules)
-            self.sources = sources
+            self.sources, self.code = before
             raise
         self.is_imported = True
 
@@ -147,9 +150,11 @@ class _Source(SourceFileLoader):
 
     def get_code(self, fullname: str) -> Any:
         path = self.get_filename(fullname)
-        data = self.get_data(path)
-        self._unit.sources[fullname] = Path(path), hashlib.sha256(data).digest()
-        return self.source_to_code(data, path)
+        text = self._unit.code.get(path)
+        if text is None:
+            text = self.get_data(path)
+        self._unit.sources[path] = text
+        return self.source_to_code(text, path)
 
     def exec_module(self, module: ModuleType) -> None:
         self._unit.prepare(module)
@@ -218,8 +223,8 @@ def _known(unit: Unit) -> Unit:
     return _finder.units.setdefault(unit.root, unit)
 
 
-def _digest(file: Path) -> bytes | None:
+def _text(file: str, code: Code) -> bytes | None:
     try:
-        return hashlib.sha256(file.read_bytes()).digest()
+        return code[file] if file in code else Path(file).read_bytes()
     except OSError:
         return None

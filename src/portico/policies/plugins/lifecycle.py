@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from portico.observe.metrics import Metrics
 from portico.policies.plugins.base import Policy
 from portico.policies.plugins.context import HttpClient, PluginContext
 from portico.policies.plugins.hooks import PluginHooks
+from portico.policies.plugins.imports import Code
 from portico.policies.plugins.loading import Loaded, PluginError, loader
 from portico.policies.plugins.reports import Reports
 from portico.policies.plugins.settings import PluginSettings
@@ -46,8 +48,6 @@ class PluginSet:
     def __init__(self, metrics: Definitions | None = None) -> None:
         self.metrics = metrics
         self.by_scope: dict[str, list[Placed]] = {}
-        self.sources: dict[str, str] = {}
-        """The modules of users' code, each with a digest of its source."""
         self.is_closed: set[PluginHooks] = set()
         """Those that are closed, or are being closed."""
         self._arrived = 0
@@ -97,8 +97,12 @@ class Plugins:
         """Those of the current snapshot, of the next one, and of earlier ones that are not closed yet."""
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def open(self, levels: Mapping[str, Sequence[PluginSettings]], directory: Path) -> PluginSet:
+    async def open(
+        self, levels: Mapping[str, Sequence[PluginSettings]], directory: Path, code: Code = MappingProxyType({})
+    ) -> PluginSet:
         """The policies of a configuration, by scope, loaded and opened; one that is not used has to be abandoned.
+
+        `code` is the text of their files.
 
         Raises PluginError where one of them cannot be used; the others are closed then.
         """
@@ -106,7 +110,7 @@ class Plugins:
         if not any(levels.values()):
             return coming
         uses = [each.use for level in levels.values() for each in level]
-        loaded = await asyncio.to_thread(loader.load, uses, directory)  # requests go on meanwhile
+        loaded = await asyncio.to_thread(loader.load, uses, directory, code)  # requests go on meanwhile
         for scope, level in levels.items():
             coming.by_scope[scope] = self._level(scope, level, loaded, coming)
         places = [(scope, each) for scope, level in coming.by_scope.items() for each in level]
@@ -137,7 +141,6 @@ class Plugins:
             skips = written.on_error == "skip"
             hooks = PluginHooks(policy, found.name, written.timeout, skips, self._reports.of(found.name))
             placed.append(Placed(written, hooks))
-            coming.sources |= found.sources
         return placed
 
     def adopt(self, coming: PluginSet, replaced: PluginSet) -> None:

@@ -40,12 +40,12 @@ class PluginError(Exception):
 class Loaded:
     """A policy's class, and its name in events, metrics and answers.
 
-    `sources` are the modules that its unit has imported, each with a digest of its source.
+    `code` is the text of the files that its unit was imported from.
     """
 
     kind: type[Policy]
     name: str
-    sources: Mapping[str, str]
+    code: imports.Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,13 @@ class Loader:
     def __init__(self) -> None:
         self._lock = Lock()
 
-    def load(self, uses: Iterable[str], directory: Path) -> dict[str, Loaded | PluginError]:
+    def load(
+        self, uses: Iterable[str], directory: Path, code: imports.Code = MappingProxyType({})
+    ) -> dict[str, Loaded | PluginError]:
         """The class, or what is wrong, for each value of `use`; files are relative to `directory`.
 
         All of one unit come from the same import of it: the one before, unless a file of it has changed since and it
-        can be imported as it is now.
+        can be imported as it is now. `code` is what files hold where it has them, whatever they hold by now.
         """
         with self._lock:
             importlib.invalidate_caches()
@@ -82,26 +84,27 @@ class Loader:
                 except PluginError as error:
                     found[use] = error
             for unit, targets in units.items():
-                found |= _load_unit(unit, targets)
+                found |= _load_unit(unit, targets, code)
             return found
 
     @staticmethod
     def sources() -> list[Path]:
         """The files from which users' code was imported."""
-        units = imports.units()
-        return [file for unit in units for file, _ in unit.sources.values()]
+        return [Path(file) for unit in imports.units() for file in unit.sources]
 
 
 class _ImportFailedError(Exception):
     """Something of a unit could not be imported."""
 
 
-def _load_unit(unit: imports.Unit | None, targets: dict[str, _Target]) -> dict[str, Loaded | PluginError]:
-    if unit is None or unit.is_current():
+def _load_unit(
+    unit: imports.Unit | None, targets: dict[str, _Target], code: imports.Code
+) -> dict[str, Loaded | PluginError]:
+    if unit is None or unit.is_current(code):
         return {use: _load(target) for use, target in targets.items()}
     found: dict[str, Loaded | PluginError] = {}
     try:
-        with unit.anew():
+        with unit.anew(code):
             found = {use: _load(target) for use, target in targets.items()}
             if any(isinstance(each, PluginError) for each in found.values()):
                 raise _ImportFailedError
@@ -133,8 +136,7 @@ def _load(target: _Target) -> Loaded | PluginError:
     problem = _class_problem(kind)
     if problem:
         return PluginError(problem)
-    sources = target.unit.sources if target.unit is not None else {}
-    return Loaded(kind, target.name, {module: digest.hex() for module, (_, digest) in sources.items()})
+    return Loaded(kind, target.name, target.unit.sources if target.unit is not None else {})
 
 
 def _no_module(target: _Target) -> PluginError:
@@ -228,7 +230,7 @@ def _import_problem(place: str, error: BaseException) -> str:
 
 def _position(error: BaseException) -> str:
     """The last line of users' code that ran."""
-    files = {str(file) for unit in imports.units() for file, _ in unit.sources.values()}
+    files = {file for unit in imports.units() for file in unit.sources}
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 

@@ -17,7 +17,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from portico.config import named_files, plugin_files, plugin_problems
+from portico.config import check_plugins, named_files, plugin_files
 from portico.core.tasks import ENDED, background, endless
 from portico.observe.events import configure_events
 from portico.processes.control.admin import create_admin
@@ -107,7 +107,7 @@ class _Control:
         workers.publish(config, generation)
         self.tasks.append(endless(self.reloading.keep_admitting(), "admission of services"))
         if watched:
-            await asyncio.to_thread(plugin_problems, config)  # it was right before: this finds the files to watch
+            await asyncio.to_thread(check_plugins, config)  # it was right before: this finds the files to watch
             watching = watch(self._files, self.reloading.reload_for_nobody)
             self.tasks.append(endless(watching, "the watch of files"))
         self.notices.say(SERVING)

@@ -7,7 +7,7 @@ import logging
 import os
 from typing import Final
 
-from portico.config import Config, ConfigError, file_problems, load_config, plugin_problems
+from portico.config import Config, ConfigError, check_plugins, file_problems, load_config, with_code
 from portico.processes.control.state import State
 from portico.processes.ipc.notices import RELOADED, RELOADING, Notices
 from portico.processes.ipc.runtime import Runtime
@@ -136,7 +136,10 @@ class Reloading:
             config = load_config(self._state.config_path, os.environ)
         except ConfigError as error:
             raise ReloadError(str(error)) from error
-        problems = file_problems(config) or plugin_problems(config)
+        problems = file_problems(config)
+        if not problems:
+            problems, code = check_plugins(config)
+            config = with_code(config, code)
         if self._state.config.services and not (config.services or config.discover):
             problems = problems or ["the file names no service: it looks cut short"]
         if problems:

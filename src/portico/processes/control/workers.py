@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -45,8 +45,8 @@ class Workers:
         self._waiting: dict[tuple[str, int], asyncio.Future[None]] = {}
         """The worker and number of each `Collect` that is pending; an answer to an earlier one may come late."""
         self._adopted: dict[str, channel.Adopted] = {}
-        self._prepared: dict[str, channel.Prepared | None] | None = None
-        """The answer of each worker that was asked to prepare, None until it comes."""
+        self._prepared: dict[str, str | None] | None = None
+        """What is wrong in each worker that was asked to prepare; None: it has not answered yet."""
         self._progress = asyncio.Event()
         self.ejected: Callable[[str, str, str, bool], None] = lambda *_: None
         """Called with each worker that has ejected an instance, and whether a check has to fail first."""
@@ -66,8 +66,7 @@ class Workers:
 
         Returns the workers that cannot use it, each with the reason; then all of them abandon it.
         """
-        prepared: dict[str, channel.Prepared | None] = dict.fromkeys(self._writers)
-        self._prepared = prepared
+        self._prepared = prepared = dict.fromkeys(self._writers)
         dumped = dump_config(config)
         for writer in self._writers.values():
             channel.send(writer, channel.Prepare(dumped))
@@ -76,11 +75,8 @@ class Workers:
         finally:
             self._prepared = None
         late = f"has not prepared it within {timeout:g} s"
-        answers = {worker: late if answer is None else answer.problem for worker, answer in prepared.items()}
+        answers = {worker: late if problem is None else problem for worker, problem in prepared.items()}
         problems = {worker: problem for worker, problem in answers.items() if problem}
-        if not problems and not _agree([answer.sources for answer in prepared.values() if answer is not None]):
-            changed = "the code of a policy was written while it was read; reload once more"
-            problems = dict.fromkeys(prepared, changed)
         if problems:
             for writer in self._writers.values():
                 channel.send(writer, channel.Abandon())
@@ -174,9 +170,9 @@ class Workers:
                     case channel.Hello(worker):
                         self._writers[worker] = writer
                         self._send_snapshot(writer)
-                    case channel.Prepared():
+                    case channel.Prepared(problem):
                         if self._prepared is not None and worker in self._prepared:
-                            self._prepared[worker] = message
+                            self._prepared[worker] = problem
                         self._move_on()
                     case channel.Adopted():
                         self._adopted[worker] = message
@@ -206,12 +202,6 @@ class Workers:
         if len(ended) > _REMEMBERED:
             folded = [self._totals.pop(worker) for worker in ended]
             self._totals["ended"] = add_up(folded)
-
-
-def _agree(sources: Sequence[Mapping[str, str]]) -> bool:
-    """Whether all have the same digest for each module that several have."""
-    seen: dict[str, str] = {}
-    return all(seen.setdefault(module, digest) == digest for each in sources for module, digest in each.items())
 
 
 def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:

@@ -48,13 +48,9 @@ class Prepare(msgspec.Struct, tag=True):
 
 
 class Prepared(msgspec.Struct, tag=True):
-    """A worker is ready to use that configuration, or reports in `problem` why it cannot.
-
-    `sources` has a digest for each module of users' code: workers that imported another text must not serve together.
-    """
+    """A worker is ready to use that configuration, or reports in `problem` why it cannot."""
 
     problem: str = ""
-    sources: dict[str, str] = {}
 
 
 class Abandon(msgspec.Struct, tag=True):

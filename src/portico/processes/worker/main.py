@@ -133,7 +133,7 @@ class _Worker:
         self.overload = Overload()
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
         try:
-            plugins = await self.plugins.open(config.plugins, config.directory)
+            plugins = await self.plugins.open(config.plugins, config.directory, config.code)
         except PluginError as error:
             logger.error("a policy cannot be used: this worker does not start", extra={"reason": str(error)})
             await self.plugins.close(_CLOSE_TIMEOUT)
@@ -365,9 +365,7 @@ class _Worker:
     async def _apply(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
         match message:
             case channel.Prepare(dumped):
-                problem = await self._prepare(dumped)
-                sources = self.prepared.plugins.sources if self.prepared is not None else {}
-                channel.send(writer, channel.Prepared(problem, sources))
+                channel.send(writer, channel.Prepared(await self._prepare(dumped)))
             case channel.Abandon():
                 self._abandon()
             case channel.NewSnapshot(generation, dumped, health, found):
@@ -393,9 +391,10 @@ class _Worker:
         with without_collections():
             config = await in_slices(loading(dumped))
         try:
-            self.prepared = _Prepared(dumped, config, await self.plugins.open(config.plugins, config.directory))
+            plugins = await self.plugins.open(config.plugins, config.directory, config.code)
         except PluginError as error:
             return str(error)
+        self.prepared = _Prepared(dumped, config, plugins)
         return ""
 
     def _abandon(self) -> None:
