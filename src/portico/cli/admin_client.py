@@ -13,7 +13,8 @@ import httpx
 from portico.config import GatewaySettings
 from portico.config.gateway import check_token
 
-_TIMEOUT: Final = 30.0
+_TIMEOUT: Final = 60.0
+"""Seconds: more than a reload takes at most."""
 
 
 class AdminError(Exception):

@@ -61,10 +61,14 @@ class Unmade(Policy):
 class Gives(Policy):
     async def open(self):
         raise asyncio.TimeoutError
+
+class Leaves(Policy):
+    async def open(self):
+        raise SystemExit(3)
 """
 
 
-_BARE = ("Unmade", "Gives")
+_BARE = ("Unmade", "Gives", "Leaves")
 """Those that take nothing under `with`."""
 
 
@@ -139,6 +143,7 @@ def test_each_is_opened_once_and_closed_once(play: Play) -> None:
         ("Never", "./own.py:Never (gateway): open() came to no end within 0.01 s"),
         ("Unmade", "./own.py:Unmade (gateway): OSError: not today"),
         ("Gives", "./own.py:Gives (gateway): open() raised TimeoutError"),
+        ("Leaves", "./own.py:Leaves (gateway): open() raised SystemExit: 3"),
     ],
 )
 def test_one_that_does_not_open_closes_the_others(

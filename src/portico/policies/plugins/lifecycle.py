@@ -33,6 +33,8 @@ OPEN_TIMEOUT: Final = 10.0
 """Seconds that `open` has."""
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that `close` has."""
+_FAULTS: Final = (*FAULTS, SystemExit)
+"""What policies may raise here: to end the process is not theirs."""
 
 
 class Placed(NamedTuple):
@@ -187,7 +189,7 @@ def _made(kind: type[Policy], written: PluginSettings, context: PluginContext, s
         policy = kind()
     except ValidationError as error:
         raise PluginError(f"{written.use} ({scope}): what is written under with is wrong: {_summary(error)}") from error
-    except FAULTS as error:
+    except _FAULTS as error:
         logger.exception("a policy could not be made", extra={"policy": context.name})
         raise PluginError(f"{written.use} ({scope}): {_described(error)}") from error
     policy.settings, policy.context = settings, context
@@ -214,7 +216,7 @@ async def _bounded(hooks: PluginHooks, name: str, call: Callable[[], Awaitable[N
             result = call()
             if inspect.isawaitable(result):
                 await result
-    except FAULTS as error:
+    except _FAULTS as error:
         if bound.expired():
             logger.error("a policy's %s() came to no end within %g s", name, timeout, extra=extra)
             return f"{name}() came to no end within {timeout:g} s"

@@ -16,6 +16,8 @@ logger: Final = logging.getLogger("portico.control")
 
 _TIMEOUT: Final = 15.0
 """Seconds for all workers to have a new configuration in use."""
+_READ_TIMEOUT: Final = 15.0
+"""Seconds for the file to be read, and users' policies to be imported, which may do anything."""
 _ADMISSION_PAUSE: Final = 0.25
 """Seconds between two configurations made for services that come and go."""
 
@@ -61,7 +63,7 @@ class Reloading:
     async def _reload(self) -> int:
         state = self._state
         try:
-            config = await asyncio.to_thread(self._read)  # health checks and endpoints go on meanwhile
+            config = await self._read_in_time()
         except ReloadError as error:
             state.refused = str(error)
             logger.error("the configuration is wrong and was not taken over", extra={"problems": str(error)})
@@ -130,6 +132,16 @@ class Reloading:
         state.workers.keep_health(state.health.states())
         state.workers.publish(config, state.generation)
         return await state.workers.adoption(state.generation, _TIMEOUT)
+
+    async def _read_in_time(self) -> Config:
+        """`_read` in a thread: health checks and endpoints go on meanwhile."""
+        try:
+            async with asyncio.timeout(_READ_TIMEOUT):
+                return await asyncio.to_thread(self._read)
+        except TimeoutError:
+            raise ReloadError(
+                f"the configuration was not read within {_READ_TIMEOUT:g} s: does a policy wait while it is imported?"
+            ) from None
 
     def _read(self) -> Config:
         try:
