@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container, Iterable
 from itertools import compress
 from operator import itemgetter
 from typing import Any, Final, Self
@@ -88,6 +88,11 @@ class IfAbsent(bytes):
         made = super().__new__(cls, line)
         made.name = line.partition(b":")[0].lower()
         return made
+
+
+def where_absent(lines: Iterable[bytes], names: Container[bytes]) -> list[bytes]:
+    """The lines, less those that are `IfAbsent` and whose names are among `names`."""
+    return [line for line in lines if type(line) is not IfAbsent or line.name not in names]
 
 
 class Shape:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Final, Protocol
 
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.header_map import EditableHeaders, Headers
+from portico.core.messages import IfAbsent, where_absent
 
 _OWN: Final = frozenset({b"x-request-id"})
 _WITHOUT_BODY: Final = (204, 205, 304)
@@ -36,6 +38,14 @@ class RequestView:
         self.headers = headers
 
 
+def own_lines(exchange: Exchange, answer: Answer) -> list[bytes]:
+    """The field lines of an answer of the gateway's own, and those that policies add."""
+    lines, added = answer.head_lines(), exchange.response_lines
+    if exchange.response_drop is not None and IfAbsent in map(type, added):
+        return [*lines, *where_absent(added, {line.partition(b":")[0].lower() for line in lines})]
+    return [*lines, *added]
+
+
 class ResponseEdit:
     """A response's status and fields, and edits of them.
 
@@ -58,7 +68,7 @@ class ResponseEdit:
     @classmethod
     def of(cls, exchange: Exchange, answer: Answer) -> ResponseEdit:
         """Of an answer of the gateway's own."""
-        return cls(answer.status, lambda: [*answer.head_lines(), *exchange.response_lines], answer)
+        return cls(answer.status, partial(own_lines, exchange, answer), answer)
 
     @property
     def is_own(self) -> bool:

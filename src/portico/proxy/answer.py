@@ -8,7 +8,7 @@ from typing import Final
 
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
-from portico.policies.head import ResponseEdit
+from portico.policies.head import ResponseEdit, own_lines
 from portico.wire.http1.grammar import status_line
 
 
@@ -52,7 +52,7 @@ def send_final(exchange: Exchange, answer: Answer, edit: ResponseEdit | None = N
     if edit is not None:
         status, lines = edit.status, edit.lines
     if lines is None:
-        lines = [*answer.head_lines(), *exchange.response_lines]
+        lines = own_lines(exchange, answer)
     if edit is None or "Date" not in edit.headers:
         lines.append(date_line())
     lines.append(b"X-Request-ID: " + exchange.request_id.encode())

@@ -10,7 +10,7 @@ from typing import Final
 from portico.core.caches import remembered
 from portico.core.exchange import Exchange
 from portico.core.fields import REPORTED, RESPONSE_DROP, REWRITTEN
-from portico.core.messages import CHUNKED, Fields, IfAbsent, RequestHead, ResponseHead
+from portico.core.messages import CHUNKED, Fields, RequestHead, ResponseHead, where_absent
 from portico.policies.headers import RequestChanges, ResponseChanges
 from portico.proxy.answer import date_line
 from portico.proxy.headers.forwarded import VIA, announced_trailers, believed_lines, believed_trace_id
@@ -188,8 +188,7 @@ def editing(changes: ResponseChanges) -> ResponseLines:
     hidden = changes.hidden
 
     def edited_lines(exchange: Exchange, head: ResponseHead) -> list[bytes]:
-        sent = set(head.fields.names) - head.hop_by_hop
-        lines = [line for line in response_lines(exchange, head) if type(line) is not IfAbsent or line.name not in sent]
+        lines = where_absent(response_lines(exchange, head), set(head.fields.names) - head.hop_by_hop)
         if hidden:
             lines = [line for line in lines if line.partition(b":")[0].lower() not in hidden]
         return [*lines, *changes.lines.of(exchange)]

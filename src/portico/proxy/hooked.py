@@ -12,7 +12,7 @@ from portico.core.messages import ResponseHead
 from portico.policies.head import ResponseEdit
 from portico.policies.policy import Return
 from portico.proxy.answer import send_edited, send_final
-from portico.proxy.compose import HEAD_END, edited_head, timing_lines
+from portico.proxy.compose import HEAD_END, edited_head, response_lines, timing_lines
 from portico.proxy.forward import Forwarding
 from portico.proxy.routing.route import Compose, Handling
 from portico.upstreams.instance import Instance
@@ -67,7 +67,7 @@ class HookedForwarding(Forwarding):
             send_edited(exchange, edit)
             return True
         start = head.passed
-        if edit.changed or exchange.response_drop or not start:
+        if edit.changed or exchange.response_drop or not start or self.handling.response_lines is not response_lines:
             start = b"\r\n".join((_line_of(head, edit), *self._lines_of(head, edit)))
         elif exchange.response_lines:
             start = b"\r\n".join((start, *exchange.response_lines))
