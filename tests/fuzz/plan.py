@@ -40,6 +40,7 @@ CONFIG: Final[dict[str, Any]] = {
         "guarded": {
             "url": f"http://{GUARDED.decode()}",
             "health_check": False,
+            "preserve_host": False,
             "policies": {
                 "cors": {"allow_origins": ["https://*.example.com"], "allow_credentials": True},
                 "rate_limit": {"requests_per_minute": 60, "burst": 3, "by": {"header": "X-Key"}},
