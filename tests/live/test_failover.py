@@ -42,7 +42,8 @@ def test_a_failing_instance_of_two_is_ejected(script: Script, spoiled: int) -> N
     a, b = Backend(name="a"), Backend(script, name="b")
     retries = {"on": ["connect", "reset", "timeout"]}
     health = {"failures": 3, "open_for": "1h"}
-    with running(a, b, passive_health=health, retries=retries, timeout="300ms") as gateway:
+    timeout = "1s" if script is hangs else "15s"
+    with running(a, b, passive_health=health, retries=retries, timeout=timeout) as gateway:
         bad = 0
         while state(gateway, b) != OPEN:
             answer = try_once(gateway)
@@ -71,7 +72,7 @@ def test_an_instance_that_accepts_no_connection_is_ejected() -> None:
         settings = {
             "instances": [a.url, f"http://127.0.0.1:{port}"],
             "health_check": False,
-            "timeout": {"connect": "200ms"},
+            "timeout": {"connect": "1s"},
             "passive_health": {"failures": 2, "open_for": "1h"},
         }
         with Gateway({"services": {"s": settings}}) as gateway:
@@ -196,7 +197,7 @@ def test_a_circuit_of_several_closes_only_when_all_are_out() -> None:
 def test_a_post_is_repeated_only_where_that_is_written(script: Script) -> None:
     """Counted where it arrives: what may have been done once is not done again."""
     with Backend(name="a") as a, Backend(script, name="b") as b:
-        retries = {"per_try_timeout": "200ms"}
+        retries = {"per_try_timeout": "1s"}
         settings = service(a, b, passive_health=False, retries=retries, default_routes=False)
         routes = [
             {"service": "s", "path": "/once"},
@@ -353,7 +354,7 @@ def test_where_no_instance_answers_no_other_is_tried() -> None:
 
 def test_a_time_out_is_tried_again_where_there_is_another_instance() -> None:
     a, b = Backend(name="a"), Backend(hangs, name="b")
-    with running(a, b, timeout="200ms", passive_health=False) as gateway:
+    with running(a, b, timeout="1s", passive_health=False) as gateway:
         assert served_by(gateway, 4) == {"a": 4}
     with running(Backend(hangs, name="c"), timeout="200ms") as gateway:
         assert gateway.get("/api/s/x").status == 504
@@ -361,7 +362,7 @@ def test_a_time_out_is_tried_again_where_there_is_another_instance() -> None:
 
 def test_what_may_change_something_is_never_hedged() -> None:
     a, b = Backend(name="a"), Backend(hangs, name="b")
-    with running(a, b, hedge={"after": "50ms"}, timeout="500ms", passive_health=False) as gateway:
+    with running(a, b, hedge={"after": "50ms"}, timeout="1s", passive_health=False) as gateway:
         statuses = Counter(gateway.ask("POST", "/api/s/x", body=b"x").status for _ in range(4))
         assert statuses == {200: 2, 504: 2}
         assert len(a.requests) + len(b.requests) == 4

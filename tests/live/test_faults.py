@@ -68,7 +68,7 @@ def test_a_write_that_fails_costs_one_connection(backend: Backend, directory: Pa
 def test_a_deadline_that_fails_costs_one_connection(backend: Backend, directory: Path) -> None:
     fault = Fault(directory, failing("portico.wire.http1.server", "ServerConnection.deadline_passed"))
     written = config(backend)
-    written["gateway"]["limits"] = {"header_timeout": "200ms"}
+    written["gateway"]["limits"] = {"header_timeout": "1s"}
     with Gateway(written, env=fault.env) as gateway:
         fault.inject()
         with Wire(gateway.port) as first, Wire(gateway.port) as second, Wire(gateway.port) as third:

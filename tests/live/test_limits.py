@@ -25,9 +25,9 @@ def gateway() -> Iterator[Gateway]:
         "header_count": 20,
         "url_length": 512,
         "body_size": "100KiB",
-        "header_timeout": "700ms",
-        "body_timeout": "700ms",
-        "idle_timeout": "700ms",
+        "header_timeout": "2s",
+        "body_timeout": "2s",
+        "idle_timeout": "2s",
     }
     with Backend() as backend, Gateway({"gateway": {"limits": limits}, "services": {"echo": backend}}) as own:
         yield own

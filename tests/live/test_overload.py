@@ -118,15 +118,16 @@ def test_every_end_releases_the_permit(gate: Gate) -> None:
             case _:
                 connection.answer(b"fine")
 
-    settings = {"max_requests": 2, "timeout": {"response": "100ms"}, "retries": 1}
+    settings = {"max_requests": 2, "retries": 1}
     dead = {"url": "http://127.0.0.1:1", "health_check": False, **settings}
+    hasty = {"service": "a", "path": "/hasty", "timeout": {"response": "100ms"}}
     with (
         Backend(ill) as backend,
-        Gateway({"services": {"a": service(backend, **settings), "dead": dead}}) as gateway,
+        Gateway({"services": {"a": service(backend, **settings), "dead": dead}, "routes": [hasty]}) as gateway,
     ):
-        for path, status in (("reset", 502), ("garbage", 502), ("slow", 504), ("503", 503)):
+        for path, status in (("api/a/reset", 502), ("api/a/garbage", 502), ("hasty/slow", 504), ("api/a/503", 503)):
             for _ in range(3):
-                assert gateway.get(f"/api/a/{path}").status == status
+                assert gateway.get(f"/{path}").status == status
         for _ in range(3):
             with gateway.wire() as wire:
                 wire.send(request("GET", "/api/a/short"))

@@ -21,7 +21,7 @@ def leaf(tmp_path_factory: pytest.TempPathFactory) -> Leaf:
 @pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
 def gateway(request: pytest.FixtureRequest, leaf: Leaf) -> Iterator[Gateway]:
     tls = {**leaf.written, "redirect_from": 0}
-    limits = {"header_timeout": "700ms", "url_length": 512}
+    limits = {"header_timeout": "2s", "url_length": 512}
     with Gateway({"gateway": {"tls": tls, "workers": request.param, "limits": limits}}) as own:
         yield own
 

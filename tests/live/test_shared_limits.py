@@ -207,7 +207,7 @@ def _slow(store: RedisProcess, way: SlowWay) -> Callable[[], None]:
 def test_no_request_fails_whatever_becomes_of_redis(store: RedisProcess, backend: Backend) -> None:
     with SlowWay(store.port) as way:
         url = f"redis://127.0.0.1:{way.port}"
-        config = shared(url, backend, {"rate_limit": _PLENTY}, workers=2, redis_timeout="50ms")
+        config = shared(url, backend, {"rate_limit": _PLENTY}, workers=2, redis_timeout="100ms")
         with Gateway(config) as gateway, Crowd(gateway.port, "/api/echo/x") as crowd:
             for broken in (_killed, _stopped, _slow):
                 until(lambda: total(gateway, "gateway_redis_up") == 1, f"before {broken.__name__}")

@@ -176,7 +176,7 @@ def test_a_client_that_closed_its_half_gets_a_large_response_whole() -> None:
 
 def test_a_long_poll_is_no_slow_client(backend: Backend) -> None:
     """The limits for clients pass while the service has the word, and end nothing."""
-    limits = {"header_timeout": "200ms", "body_timeout": "200ms", "idle_timeout": "200ms"}
+    limits = {"header_timeout": "700ms", "body_timeout": "700ms", "idle_timeout": "700ms"}
     asked = threading.Event()
     go_on = threading.Event()
 
@@ -193,7 +193,7 @@ def test_a_long_poll_is_no_slow_client(backend: Backend) -> None:
             go_on.clear()
             wire.send(request(method, "/api/poll/x", body=body))
             assert asked.wait(20)
-            time.sleep(1)
+            time.sleep(1.5)
             go_on.set()
             assert wire.receive(method).body == b"news"
 
@@ -218,7 +218,7 @@ def test_a_client_that_closed_its_half_may_wait_long_for_its_answer(backend: Bac
 def test_a_client_that_reads_slowly_but_steadily_is_not_let_go() -> None:
     """The kernel has room for megabytes: while it empties that, the gateway sees nothing of the client's reading."""
     with Backend(pours) as backend:
-        config = {"gateway": {"limits": {"body_timeout": "700ms"}}, "services": {"slow": backend}}
+        config = {"gateway": {"limits": {"body_timeout": "1500ms"}}, "services": {"slow": backend}}
         with Gateway(config) as gateway, gateway.wire() as wire:
             wire.send(request("GET", "/api/slow/pour"))
             head = read_head(wire.file)

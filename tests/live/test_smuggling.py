@@ -80,7 +80,7 @@ def shared() -> Iterator[World]:
     for backend in backends.values():
         backend.__enter__()
     try:
-        limits = {"body_timeout": "300ms"}
+        limits = {"body_timeout": "2s"}
         with Gateway({"gateway": {"limits": limits}, "services": backends}) as gateway:
             gateway.wait_for_control()
             yield gateway, backends

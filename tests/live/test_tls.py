@@ -252,7 +252,7 @@ def test_failed_handshakes_are_counted_and_logged(authority: Authority, leaf: Le
 
 
 def test_a_handshake_has_its_time(authority: Authority, leaf: Leaf) -> None:
-    limits = {"header_timeout": "300ms"}
+    limits = {"header_timeout": "2s"}
     with Gateway({"gateway": {"tls": leaf.written, "limits": limits}}) as gateway:
         with gateway.wire() as silent, gateway.wire() as stalled:
             stalled.send(b"\x16\x03\x01")

@@ -245,7 +245,7 @@ def test_what_a_service_said_before_it_vanished_arrives(gateway: Gateway, servic
 def test_silence_ends_it_with_1001() -> None:
     service = Service()
     with Backend(service) as backend:
-        plain = {"url": backend.url, "health_check": False, "timeout": {"tunnel": "400ms"}}
+        plain = {"url": backend.url, "health_check": False, "timeout": {"tunnel": "2s"}}
         with Gateway({"services": {"echo": plain, "raw": {**plain, "upgrades": ["foo"]}}}) as gateway:
             with WebSocket(gateway.port, "/api/echo/x") as ws:
                 assert echoes(ws)
@@ -273,7 +273,7 @@ def test_a_half_closed_tunnel_to_a_silent_service_times_out() -> None:
 
     stop = threading.Event()
     with Backend(deaf) as backend:
-        plain = {"url": backend.url, "health_check": False, "timeout": {"tunnel": "300ms"}}
+        plain = {"url": backend.url, "health_check": False, "timeout": {"tunnel": "2s"}}
         with Gateway({"services": {"echo": plain}}) as gateway, WebSocket(gateway.port, "/api/echo/x") as ws:
             ws.socket.shutdown(socket.SHUT_WR)
             assert ws.next_frame() == GONE
