@@ -1,12 +1,14 @@
 """An experiment (A/B test): every browser gets a variant, keeps it by a cookie, and the service is told which it is.
 
-services:
-  shop:
-    url: http://localhost:8001
-    policies:
-      plugins:
-        - use: "./policies/experiment.py:Experiment"
-          with: {name: checkout, variants: {old: 90, new: 10}}
+    services:
+      shop:
+        url: http://localhost:8001
+        policies:
+          plugins:
+            - use: "./policies/experiment.py:Experiment"
+              with: {name: checkout, variants: {old: 90, new: 10}}
+
+The service reads the variant in `X-Variant`, and notes it with whatever the experiment is to find out.
 """
 
 from __future__ import annotations
