@@ -7,7 +7,6 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
@@ -18,16 +17,10 @@ from portico import policies
 from portico.config import Config
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
-from portico.core.fields import PASSES, REQUEST_DROP
 from portico.observe.access_log import AccessRecord
-from portico.observe.metrics import Metrics
 from portico.policies import awaited
-from portico.proxy.gateway import Gateway
-from portico.snapshot.builder import SnapshotBuilder
-from portico.wire.deadlines import Deadlines
-from portico.wire.frontend import Limits
+from portico.testing.worker import Worker
 from portico.wire.http1.server import HttpServer
-from portico.wire.turn import Turn
 from support.backend import Backend
 
 HEAD: Final = b"POST /api/a/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n"
@@ -95,32 +88,20 @@ async def status_of(reader: asyncio.StreamReader) -> int:
 
 @asynccontextmanager
 async def town(backend: Backend) -> AsyncIterator[Town]:
-    loop = asyncio.get_running_loop()
-    turn = Turn(loop)
-    deadlines, metrics, log = Deadlines(loop, turn), Metrics(), Records()
     own: list[Town] = []
     step = policies.Step("cors", None, lambda settings, context: lambda exchange: own[0].policy(exchange))
     config = Config.model_validate(
         {"services": {"a": {"url": backend.url, "health_check": False, "policies": {"cors": {}}}}}
     )
-    with mock.patch.object(policies, "STEPS", (step,)):
-        builder = SnapshotBuilder(deadlines, turn, Path("/nowhere"), {}, metrics)
-        snapshot = builder.build(config, 1)
-    kept: Any = log
-    gateway = Gateway(snapshot, metrics, kept, 0, loop)
-    server = HttpServer(gateway, Limits(), deadlines, turn, loop, REQUEST_DROP, PASSES)
-    listener = await loop.create_server(server, "127.0.0.1", 0)
-    own.append(Town(listener.sockets[0].getsockname()[1], server, log))
-    try:
+    async with Worker() as worker:
+        log = Records()
+        with mock.patch.object(policies, "STEPS", (step,)):
+            gateway = worker.gateway(config, log)
+        server, port = await worker.listen(gateway)
+        own.append(Town(port, server, log))
         yield own[0]
         await until(lambda: not awaited.RUNNING)
         assert server.in_flight == 0
-    finally:
-        listener.close()
-        server.cut()
-        builder.live.close()
-        await asyncio.sleep(0)
-        deadlines.close()
 
 
 @pytest.fixture

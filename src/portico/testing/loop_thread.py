@@ -56,10 +56,17 @@ class LoopThread:
             self._loop.close()
 
     async def _close_all(self) -> None:
-        await self.closing()
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
+        try:
+            await self.closing()
+        finally:
+            await _end_tasks()
+
+
+async def _end_tasks() -> None:
+    """Cancel all that runs on this loop, and wait for that."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
