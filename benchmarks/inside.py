@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -199,10 +200,19 @@ def _steps(play: Callable[[], None], requests: int) -> None:
     print(f"{steps.total() / requests:8.1f}  in all")
 
 
+def _hooks(names: Sequence[str]) -> AbstractContextManager[object]:
+    if not names:
+        return nullcontext()  # an older tree has none
+    from benchmarks.hooks import hooked
+
+    return hooked(names)
+
+
 async def _measure(chosen: argparse.Namespace) -> None:
     all_of_them = {"auth": {"jwt": {"secret": SECRET}}, "rate_limit": {"requests_per_minute": 1e9, "burst": 10**9}}
     log = None if chosen.plain else AccessLog(asyncio.get_running_loop(), os.devnull, "json")
-    simulation = _Simulation({} if chosen.plain else all_of_them, log, chosen.routes)
+    with _hooks(chosen.hooks):
+        simulation = _Simulation({} if chosen.plain else all_of_them, log, chosen.routes)
     batch = _requests(chosen)
     gc.collect()
     gc.freeze()
@@ -241,6 +251,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--variants", type=int, default=1, help="sets of fields that each client sends in turn")
     parser.add_argument("--post", type=int, default=0, help="bytes of content in each request")
     parser.add_argument("--routes", type=int, default=1, help="spread over so many routes")
+    parser.add_argument("--hooks", nargs="+", default=[], help="policies of users, of those in benchmarks/hooks.py")
     parser.add_argument("--steps", action="store_true", help="count instructions of the interpreter, not time")
     parser.add_argument("--seconds", type=float, default=5)
     uvloop.run(_measure(parser.parse_args(arguments)))

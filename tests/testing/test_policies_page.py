@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 
 from portico.cli.new_plugin import write_plugin
-from portico.config import load_text, plugin_problems
+from portico.config import check_plugins, load_text
 from portico.policies import STEPS
 from portico.policies.plugins.base import Policy
 from portico.testing import StartGateway, make_exchange, make_policy, make_response, run_body
@@ -92,7 +92,7 @@ def test_the_first_one_is_the_example() -> None:
 def test_its_configurations_load_with_their_policies(text: str, tmp_path: Path) -> None:
     beside(tmp_path)
     config = load_text(text, str(tmp_path / "portico.yaml"), {})
-    assert plugin_problems(config) == []
+    assert check_plugins(config)[0] == []
 
 
 def in_docstring(file: Path) -> str:
@@ -108,7 +108,7 @@ def test_what_an_example_says_of_its_configuration_loads(file: Path, tmp_path: P
     beside(tmp_path)
     environ = {"SECRET_KEY": "0123456789abcdef0123456789abcdef", "PARTNER_KEY": "0123456789abcdef0123456789abcdef"}
     config = load_text(in_docstring(file), str(tmp_path / "portico.yaml"), environ)
-    assert plugin_problems(config) == []
+    assert check_plugins(config)[0] == []
     assert any("plugins" in route.policies for route in config.all_routes)
 
 

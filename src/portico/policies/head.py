@@ -53,22 +53,27 @@ class ResponseEdit:
     where the gateway itself gives it.
     """
 
-    __slots__ = ("_headers", "_lines_of", "_status", "answer", "changed", "lines")
+    # What changes with an edit has its first value here: no slots, so that each of these costs nothing until then.
+    _headers: EditableHeaders | None = None
+    answer: Answer | None = None
+    changed = False
+    """Whether anything was edited."""
+    lines: list[bytes] | None = None
+    """The field lines as edited, once `headers` was asked for."""
 
-    def __init__(self, status: int, lines_of: Callable[[], list[bytes]], answer: Answer | None = None) -> None:
+    def __init__(self, status: int, lines_of: Callable[[], list[bytes]]) -> None:
         self._status = status
-        self._lines_of = lines_of
-        self._headers: EditableHeaders | None = None
-        self.answer = answer
-        self.changed = False
-        """Whether anything was edited."""
-        self.lines: list[bytes] | None = None
-        """The field lines as edited, once `headers` was asked for."""
+        self._lines_of = lines_of  # type: ignore[method-assign]
+
+    def _lines_of(self) -> list[bytes]:
+        raise NotImplementedError
 
     @classmethod
     def of(cls, exchange: Exchange, answer: Answer) -> ResponseEdit:
         """Of an answer of the gateway's own."""
-        return cls(answer.status, partial(own_lines, exchange, answer), answer)
+        edit = cls(answer.status, partial(own_lines, exchange, answer))
+        edit.answer = answer
+        return edit
 
     @property
     def is_own(self) -> bool:

@@ -47,14 +47,11 @@ class FilteredForwarding(HookedForwarding):
     Filtered bodies are chunked, unless they are there as a whole: their length is known at their end only.
     """
 
-    __slots__ = ("filters", "request_filters")
-
-    filters: Sequence[BodyFilter]
+    filters: Sequence[BodyFilter] = ()
     """What the response's body passes."""
-    request_filters: Sequence[BodyFilter]
+    request_filters: Sequence[BodyFilter] = ()
 
     def start(self) -> None:
-        self.filters = self.request_filters = ()
         if self.framing or self.request.method not in _READS:
             self.stream.receiver = self
             if b"range" in self.request.fields.names:  # only of what is read there are parts (RFC 9110, section 14.2)

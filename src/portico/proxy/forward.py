@@ -281,24 +281,26 @@ class Forwarding(Attempt):
             instance.give_back(connection, now)
         else:
             connection.close()
-        start = head.passed
+        start: bytes | None = head.passed
         if not start or exchange.response_drop is not None:
-            if self.handling.back is not None:
-                return self.send_back(head, content, now)
-            start = b"\r\n".join((head.line, *self.handling.response_lines(exchange, head)))
+            start = self.start_of(head)
+            if start is None:
+                return True
             if hides_timing(exchange):
-                self.stream.send_whole(status, (start, REQUEST_ID, exchange.id, HEAD_END, content), framing, now)
+                self.stream.send_whole(
+                    exchange.status, (start, REQUEST_ID, exchange.id, HEAD_END, content), framing, now
+                )
                 return True
         elif exchange.response_lines:
             start = b"\r\n".join((start, *exchange.response_lines))
         own, upstream = milliseconds(now - exchange.started - seconds, seconds)
         pieces = (start, REQUEST_ID, exchange.id, TIMING, own, TIMING_UPSTREAM, upstream, HEAD_END, content)
-        self.stream.send_whole(status, pieces, framing, now)
+        self.stream.send_whole(exchange.status, pieces, framing, now)
         return True
 
-    def send_back(self, head: ResponseHead, content: bytes, now: float) -> bool:
-        """7. Send a whole response on its way back through the hooks of policies; True."""
-        raise NotImplementedError
+    def start_of(self, head: ResponseHead) -> bytes | None:
+        """7. The status line of a whole response with the end-to-end field lines; None where another was sent."""
+        return b"\r\n".join((head.line, *self.handling.response_lines(self.exchange, head)))
 
     def response_started(self, head: ResponseHead) -> None:
         """7. Forward the response's head, or 8. retry if its status is one to be retried."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from functools import partial
 from typing import Final
 
 from portico.core.errors import Answer
@@ -12,7 +10,7 @@ from portico.core.messages import ResponseHead
 from portico.policies.head import ResponseEdit
 from portico.policies.policy import Return
 from portico.proxy.answer import send_edited, send_final
-from portico.proxy.compose import HEAD_END, edited_head, response_lines, timing_lines
+from portico.proxy.compose import edited_head, response_lines
 from portico.proxy.forward import Forwarding
 from portico.proxy.routing.route import Compose, Handling
 from portico.upstreams.instance import Instance
@@ -25,60 +23,73 @@ def hooked(compose: Compose) -> Compose:
     """The same composing, with what policies set and remove."""
 
     def hooked_head(exchange: Exchange, handling: Handling, instance: Instance, upgrade: bytes) -> bytes:
-        head = compose(exchange, handling, instance, upgrade)
-        edits = exchange.view.upstream if exchange.view is not None else None
-        if edits is None or not (edits.dropped or edits.added):
+        head, view = compose(exchange, handling, instance, upgrade), exchange.view
+        if view is None or view.upstream is None:
             return head
-        return edited_head(head, frozenset(edits.dropped), edits.added)
+        return edited_head(head, frozenset(view.upstream.dropped), view.upstream.added)
 
     return hooked_head
+
+
+class _Received(ResponseEdit):
+    """The response of a service."""
+
+    exchange: Exchange
+    head: ResponseHead
+
+    def _lines_of(self) -> list[bytes]:
+        return _composed(self.exchange, self.head)
+
+
+_new: Final = _Received.__new__
 
 
 class HookedForwarding(Forwarding):
     """One exchange with a service, whose response passes hooks once it is decided which one is forwarded."""
 
-    __slots__ = ("back", "has_passed")
+    __slots__ = ()
 
-    back: Return
-    has_passed: bool
-    """Whether a response has been through the hooks: they see one only."""
-
-    def __init__(self, exchange: Exchange, handling: Handling, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(exchange, handling, loop)
-        assert handling.back is not None
-        self.back = handling.back
-        self.has_passed = False
+    def start(self) -> None:
+        exchange = self.exchange
         if exchange.response_drop is None:
             exchange.response_drop = _NO_NAMES  # no response is sent as it is for all
+        Forwarding.start(self)
 
-    def run_hooks(self, head: ResponseHead) -> ResponseEdit:
-        """What the hooks make of the service's response, or give in its place."""
-        self.has_passed = True
-        return self.back.run(self.exchange, self.as_received(head))
+    @property
+    def back(self) -> Return:
+        """The hooks."""
+        back = self.handling.back
+        assert back is not None
+        return back
 
     def as_received(self, head: ResponseHead) -> ResponseEdit:
         """The service's response, with nothing edited."""
-        return ResponseEdit(head.status, partial(self.handling.response_lines, self.exchange, head))
+        edit = _new(_Received)  # its __init__ would take as long as a hook
+        edit.exchange, edit.head, edit._status = self.exchange, head, head.status
+        return edit
 
-    def send_back(self, head: ResponseHead, content: bytes, now: float) -> bool:
-        exchange = self.exchange
-        edit = self.run_hooks(head)
+    def start_of(self, head: ResponseHead) -> bytes | None:
+        exchange, back = self.exchange, self.handling.back
+        assert back is not None
+        edit = back.run(exchange, self.as_received(head))
         if edit.answer is not None:
             send_edited(exchange, edit)
-            return True
-        start = head.passed
-        if edit.changed or exchange.response_drop or not start or self.handling.response_lines is not response_lines:
-            start = b"\r\n".join((_line_of(head, edit), *self._lines_of(head, edit)))
-        elif exchange.response_lines:
-            start = b"\r\n".join((start, *exchange.response_lines))
-        exchange.status = edit.status
-        upstream_seconds = exchange.upstream_seconds or 0.0
-        timing = timing_lines(exchange, now - exchange.started - upstream_seconds, upstream_seconds)
-        self.stream.send_whole(edit.status, (start, b"\r\n", timing, HEAD_END, content), head.framing, now)
-        return True
+            return None
+        if edit.changed:
+            exchange.status = edit.status
+        elif head.passed and not exchange.response_drop and self.handling.response_lines is response_lines:
+            lines = exchange.response_lines
+            return b"\r\n".join((head.passed, *lines)) if lines else head.passed
+        return b"\r\n".join((_line_of(head, edit), *_lines_of(exchange, head, edit)))
 
     def forward_head(self, head: ResponseHead, now: float) -> None:
         self.forward_edited(head, self.run_hooks(head), head.framing, now)
+
+    def run_hooks(self, head: ResponseHead) -> ResponseEdit:
+        """What the hooks make of the service's response, or give in its place."""
+        edit = self.back.run(self.exchange, self.as_received(head))
+        self.exchange.status = edit.status
+        return edit
 
     def forward_edited(self, head: ResponseHead, edit: ResponseEdit, framing: int, now: float) -> None:
         """Forward the head as edited, or the answer that takes its place."""
@@ -87,19 +98,23 @@ class HookedForwarding(Forwarding):
             self.drop_connection()
             send_edited(exchange, edit)
             return
-        exchange.status = edit.status
-        self.send_head(head, edit.status, self._lines_of(head, edit), framing, now)
+        self.send_head(head, edit.status, _lines_of(exchange, head, edit), framing, now)
 
     def answer(self, answer: Answer) -> None:
-        if not self.has_passed:
-            self.has_passed = True
+        if not self.exchange.status:
             super().answer(answer)
-        elif not self.over:
+        elif not self.over:  # hooks have seen another response: they see one only
             send_final(self.exchange, answer)
-
-    def _lines_of(self, head: ResponseHead, edit: ResponseEdit) -> list[bytes]:
-        return self.handling.response_lines(self.exchange, head) if edit.lines is None else edit.lines
 
 
 def _line_of(head: ResponseHead, edit: ResponseEdit) -> bytes:
     return head.line if edit.status == head.status else status_line(edit.status, b"")
+
+
+def _lines_of(exchange: Exchange, head: ResponseHead, edit: ResponseEdit) -> list[bytes]:
+    return _composed(exchange, head) if edit.lines is None else edit.lines
+
+
+def _composed(exchange: Exchange, head: ResponseHead) -> list[bytes]:
+    lines: list[bytes] = exchange.match.handling.response_lines(exchange, head)
+    return lines

@@ -51,6 +51,8 @@ class PluginHooks:
         self._response: Any = policy.response if kind.response is not Policy.response else None
         self._body: Any = policy.body if kind.body is not Policy.body else None
         self._finished: Any = policy.finished if kind.finished is not Policy.finished else None
+        self.observes = self._finished is not None
+        """Whether it is to know that an exchange is over: its hook wants to, or it is retired."""
         self._sees_all = kind.every_answer or self._request is None
 
     def as_hooks(self) -> Hooks:
@@ -68,24 +70,22 @@ class PluginHooks:
 
     def reach(self, exchange: Exchange) -> None:
         """The request hook of a policy that has none: it takes part in the exchange from here."""
-        view_of(exchange).reached.append(self)
+        view = exchange.view or view_of(exchange)
+        view.reached = (self, view.reached)
         self.running += 1
 
     def request(self, exchange: Exchange) -> Answer | Pending | None:
         """The request hook."""
-        view = exchange.view
-        if view is None:
-            view = ExchangeView(exchange)
-        view.reached.append(self)
+        view = exchange.view or view_of(exchange)
+        view.reached = (self, view.reached)
         self.running += 1
         began = monotonic()
         try:
             verdict = self._request(view)
         except FAULTS as error:
             return self._failed("request", error)
-        took = monotonic() - began
-        if took > BLOCKING:
-            self._blocked("request", took)
+        if monotonic() - began > BLOCKING:
+            self._blocked("request", began)
         if verdict is None or isinstance(verdict, Answer):
             return verdict
         if inspect.isawaitable(verdict):
@@ -94,17 +94,13 @@ class PluginHooks:
 
     def response(self, exchange: Exchange, edit: ResponseEdit) -> Answer | None:
         """The response hook."""
-        view = exchange.view
-        if view is None:
-            view = ExchangeView(exchange)
         began = monotonic()
         try:
-            verdict = self._response(view, edit)
+            verdict = self._response(exchange.view or view_of(exchange), edit)
         except FAULTS as error:
             return self._failed("response", error)
-        took = monotonic() - began
-        if took > BLOCKING:
-            self._blocked("response", took)
+        if monotonic() - began > BLOCKING:
+            self._blocked("response", began)
         if verdict is None or isinstance(verdict, Answer):
             return verdict
         return self._failed("response", _no_verdict("response", verdict))
@@ -120,9 +116,8 @@ class PluginHooks:
             if answer is None:
                 return None
             raise HookFailedError(answer) from None
-        took = monotonic() - began
-        if took > BLOCKING:
-            self._blocked("body", took)
+        if monotonic() - began > BLOCKING:
+            self._blocked("body", began)
         return contained
 
     def finished(self, view: ExchangeView) -> None:
@@ -133,9 +128,8 @@ class PluginHooks:
                 self._finished(view)
             except FAULTS as error:
                 self.report("finished", error, 0.0)
-            took = monotonic() - began
-            if took > BLOCKING:
-                self._blocked("finished", took)
+            if monotonic() - began > BLOCKING:
+                self._blocked("finished", began)
         self.running -= 1
         if self.idle is not None and not self.running:
             self._let_go()
@@ -158,6 +152,7 @@ class PluginHooks:
     def retire(self, idle: Callable[[], None]) -> None:
         """No new exchange will reach it: `idle` is called when the last one is over, or now."""
         self.idle = idle
+        self.observes = True
         if not self.running:
             self._let_go()
 
@@ -180,21 +175,21 @@ class PluginHooks:
         self.report("body", error, 0.0)
         return HookFailedError(self.refusal())
 
-    def filter_took(self, seconds: float) -> None:
-        """A filter of its has taken a piece of a body."""
-        if seconds > BLOCKING:
-            self._blocked("body", seconds)
+    def filtered(self, began: float) -> None:
+        """A filter of its has taken a piece of a body, from this time on."""
+        if monotonic() - began > BLOCKING:
+            self._blocked("body", began)
 
     def _sees(self, exchange: Exchange) -> bool:
         view = exchange.view
-        return self._sees_all or (view is not None and self in view.reached)
+        return self._sees_all or (view is not None and view.has_reached(self))
 
     def _failed(self, hook: str, error: BaseException | None) -> Answer | None:
         self.report(hook, error, self.timeout if error is None else 0.0)
         return None if self.skips_failures else self.refusal()
 
-    def _blocked(self, hook: str, seconds: float) -> None:
-        self.report(hook, BlockingIOError(), seconds)
+    def _blocked(self, hook: str, began: float) -> None:
+        self.report(hook, BlockingIOError(), monotonic() - began)
 
 
 class _ContainedFilter:
@@ -218,7 +213,7 @@ class _ContainedFilter:
                 made = _as_bytes(made)
         except FAULTS as error:
             raise self._hooks.filter_failed(error) from None
-        self._hooks.filter_took(monotonic() - began)
+        self._hooks.filtered(began)
         return made
 
     def end(self) -> bytes:
@@ -227,7 +222,7 @@ class _ContainedFilter:
             made = _as_bytes(self._end())
         except FAULTS as error:
             raise self._hooks.filter_failed(error) from None
-        self._hooks.filter_took(monotonic() - began)
+        self._hooks.filtered(began)
         return made
 
 

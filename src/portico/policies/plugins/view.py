@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
 from portico.core.exchange import Exchange
@@ -11,6 +11,9 @@ from portico.core.header_map import Headers, UpstreamHeaders
 
 if TYPE_CHECKING:
     from portico.policies.plugins.hooks import PluginHooks
+
+Reached: TypeAlias = "tuple[PluginHooks, Reached | None]"
+"""A policy that an exchange has reached, and those before it."""
 
 _NO_CLAIMS: Final[Mapping[str, Any]] = {}
 
@@ -62,13 +65,11 @@ class ExchangeView:
     held: tuple[PluginHooks, ...] = ()
     """Those that it may still reach when what it waits for is over."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        """Has the exchange's end reported to the policies that it has reached by then."""
-        self._exchange = exchange
-        self.reached: list[PluginHooks] = []
-        self.finish = exchange.finish
-        exchange.view = self
-        exchange.finish = _finish
+    _exchange: Exchange
+    reached: Reached | None = None
+    """The policies that take part in it, the last one first."""
+    finish: Callable[[Exchange, str | None], None]
+    """What the exchange's end was reported to before there was a view."""
 
     @property
     def method(self) -> str:
@@ -160,11 +161,23 @@ class ExchangeView:
         """Why the gateway answered itself, or the exchange failed; None for a service's response."""
         return self._exchange.reason
 
+    def has_reached(self, hooks: PluginHooks) -> bool:
+        """Whether a policy takes part in it."""
+        reached = self.reached
+        while reached is not None and reached[0] is not hooks:
+            reached = reached[1]
+        return reached is not None
+
 
 def view_of(exchange: Exchange) -> ExchangeView:
-    """The view of an exchange, made now if there is none."""
+    """The view of an exchange, made now if there is none: then its end is reported to the policies it has reached."""
     view: ExchangeView | None = exchange.view
-    return ExchangeView(exchange) if view is None else view
+    if view is None:
+        view = exchange.view = ExchangeView()  # without an __init__, whose call would take as long as all of this
+        view._exchange = exchange
+        view.finish = exchange.finish
+        exchange.finish = _finish
+    return view
 
 
 def _finish(exchange: Exchange, failure: str | None) -> None:
@@ -174,7 +187,13 @@ def _finish(exchange: Exchange, failure: str | None) -> None:
         view.finish(exchange, failure)
     finally:
         exchange.view = None  # the two refer to each other: only the collector would free them
-        for hooks in reversed(view.reached):
-            hooks.finished(view)
-        for hooks in view.held:
-            hooks.let_go()
+        reached = view.reached
+        while reached is not None:
+            hooks, reached = reached
+            if hooks.observes:
+                hooks.finished(view)
+            else:
+                hooks.running -= 1
+        if view.held:
+            for hooks in view.held:
+                hooks.let_go()
