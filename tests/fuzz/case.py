@@ -31,7 +31,7 @@ class Case:
     letters of `schedule` are the keys of `simulation.ACTIONS`; what it leaves undone happens behind it. `dials` are the
     fates of connections to services, in turn, keys of `simulation.FATES`. With `hangs_up` clients end their side of the
     connection right behind their last byte. `fault` is the number of the call of the gateway's that raises an exception
-    which nobody foresaw, 0 for none.
+    which nobody foresaw, 0 for none. `policies` are those of users, in the words of `hooked`.
     """
 
     clients: list[str]
@@ -44,6 +44,7 @@ class Case:
     exact: bool = False
     limits: dict[str, int] = field(default_factory=dict)
     fault: int = 0
+    policies: list[str] = field(default_factory=list)
 
     def pieces(self, data: bytes) -> list[bytes]:
         """The data cut by `sizes`, into a few hundred pieces at most unless `exact`, none larger than a read."""

@@ -58,7 +58,7 @@ def check_passed_on(simulation: Simulation) -> None:
     for client in simulation.clients:
         meant = read_requests(bytes(client.line.delivered))
         for index, seen in enumerate(simulation.seen_of(client)):
-            exchange = seen.exchange or _running(client)
+            exchange = seen.exchange or running(client)
             attempts += exchange.attempts
             message = meant[index] if index < len(meant) else None
             if seen.request is not None:
@@ -211,7 +211,7 @@ def _end_of(requests: list[Message]) -> bytes:
     return bytes(last.body) or b"\r\n\r\n"
 
 
-def _running(client: ClientEnd) -> Any:
+def running(client: ClientEnd) -> Any:
     """The exchange that a client's connection is in the middle of."""
     receiver: Any = client.line.protocol.receiver  # type: ignore[attr-defined]
     return getattr(receiver, "exchange", receiver)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from . import generators as draw
 from .case import Answer, Case
+from .hooked import check_hooks, make_hooks
 from .injection import check_contained, fault
 from .left_over import check_bounds, check_end, check_faults
 from .oracles import check_all
@@ -217,4 +218,5 @@ PROPERTIES: Final = (
     Property("cuts", make_cuts, check_cuts),
     Property("fault", make_fault, check_fault),
     Property("flood", make_flood, check_flood),
+    Property("hooks", make_hooks, check_hooks),
 )

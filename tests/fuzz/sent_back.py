@@ -35,6 +35,14 @@ def responses_of(simulation: Simulation, client: ClientEnd) -> list[Message]:
 
 def check_client(simulation: Simulation, client: ClientEnd) -> None:
     """One client's connection: a response to each request in order, each what its service meant."""
+    check_order(simulation, client)
+    entries = simulation.seen_of(client)
+    for message, seen in zip(responses_of(simulation, client), entries, strict=False):
+        _check_response(simulation, message, seen, client.line.eof_delivered)
+
+
+def check_order(simulation: Simulation, client: ClientEnd) -> None:
+    """One client's connection: a response to each request in order, whatever it says."""
     entries = simulation.seen_of(client)
     line = client.line
     responses = responses_of(simulation, client)
@@ -48,8 +56,6 @@ def check_client(simulation: Simulation, client: ClientEnd) -> None:
     assert all(len(seen.ends) <= 1 for seen in entries), "an exchange that ended twice"
     for seen in entries[:-1]:
         assert seen.ends == [None], f"a request was taken up although the one before it ended as {seen.ends}"
-    for message, seen in zip(responses, entries, strict=False):
-        _check_response(simulation, message, seen, client.line.eof_delivered)
     for message in responses[:-1]:
         assert not _says_close(message), "a response behind the one that says close"
     _check_unanswered(client, entries, responses)
@@ -77,7 +83,7 @@ def _check_response(simulation: Simulation, message: Message, seen: Seen, hung_u
     assert message.all(b"x-request-id") == [exchange.request_id.encode()], "another request's response"
     assert not message.complete or message.status == exchange.status, "another status than was observed"
     if exchange.attempts and (exchange.reason is None or not message.complete):
-        meant = _meant_by_services(simulation, exchange.request_id)
+        meant = meant_by_services(simulation, exchange.request_id)
         if message.complete:
             right = any(each.complete and each.status == message.status and each.body == message.body for each in meant)
         else:
@@ -85,7 +91,7 @@ def _check_response(simulation: Simulation, message: Message, seen: Seen, hung_u
         assert right, f"{message.status} {bytes(message.body[:40])!r} is no service's answer to this request: {meant}"
 
 
-def _meant_by_services(simulation: Simulation, request_id: str) -> list[Message]:
+def meant_by_services(simulation: Simulation, request_id: str) -> list[Message]:
     """What services answered to the tries of one request, by a reading of its own."""
     found = []
     for service in simulation.services:

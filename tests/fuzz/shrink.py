@@ -34,6 +34,8 @@ def _smaller(case: Case) -> Iterator[Case]:
         yield replace(case, clients=clients)
     for answers in _shorter_lists(case.answers):
         yield replace(case, answers=answers)
+    for texts in _shorter_lists(case.policies):
+        yield replace(case, policies=texts)
     plain: dict[str, Any]
     for plain in (
         *({"limits": {}}, {"trusted": False}, {"hangs_up": False}, {"dials": "o"}, {"sizes": [1 << 20]}),
