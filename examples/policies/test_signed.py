@@ -107,7 +107,7 @@ def test_it_works_once_in_all_workers_and_after_a_restart(gateway: StartGateway,
     assert not second.is_new("0" * 64, int(time()))
 
 
-@pytest.mark.parametrize(("age", "status"), [(25, 200), (-25, 200), (35, 401), (-35, 401)])
+@pytest.mark.parametrize(("age", "status"), [(5, 200), (-5, 200), (60, 401), (-90, 401)])
 def test_it_works_for_a_while(running: RunningGateway, age: int, status: int) -> None:
     assert outcome(running, signed(running, when=int(time()) - age))[0] == status
 

@@ -36,7 +36,7 @@ def look_up(request: Received) -> Reply:
 
 
 def test_the_service_gets_the_tenant_of_the_consumer(gateway: StartGateway, directory: RunningGateway) -> None:
-    running = gateway(TenantHeader, directory=directory.url, config=AUTH)
+    running = gateway(TenantHeader, directory=directory.url, patience=20, config=AUTH)
     for consumer, status in (("ann", 200), ("a&b=c/..", 200), ("bob", 403), ("ann", 200)):
         headers = {**token(consumer), "X-Tenant": "other", "x-tenant": "another", "X_Tenant": "third"}
         assert running.client.get("/", headers=headers).status_code == status
@@ -57,10 +57,10 @@ def test_a_directory_that_is_down_or_talks_nonsense_names_no_tenant(
     gateway: StartGateway, directory: RunningGateway, reply: Reply
 ) -> None:
     directory.service.script = reply
-    running = gateway(TenantHeader, directory=directory.url, config=AUTH)
+    running = gateway(TenantHeader, directory=directory.url, patience=20, config=AUTH)
     response = running.client.get("/", headers=token("ann"))
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
-    assert running.events[-1].getMessage() == "no tenant could be looked up"
+    assert "no tenant could be looked up" in [event.getMessage() for event in running.events]
     assert running.service.requests == []
 
 

@@ -27,6 +27,8 @@ from portico.testing.service import Service
 from portico.testing.worker import Worker
 
 _CLIENT_TIMEOUT: Final = 20.0
+_TIMEOUT: Final = 30.0
+"""Seconds for an async hook: on a busy machine the second that it has by default may be too little."""
 _LEVEL: Final = "gateway"
 """The level of the configuration at which the policies are used."""
 
@@ -35,7 +37,7 @@ class RunningGateway(LoopThread):
     """A gateway with some policies before a `service`; everything that is sent to `url` goes there through them.
 
     `config` holds further keys of a configuration, such as `gateway` and `policies`; `options` what stands beside `use`
-    and `with` for each policy: `before`, `after`, `timeout`, `on_error`.
+    and `with` for each policy: `before`, `after`, `timeout` (30 s without it), `on_error`.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class RunningGateway(LoopThread):
     async def _open(self, policy: Policy, reports: Reports) -> Placed:
         """Open a policy, and have it closed at the end."""
         name, ends = policy.context.name, self._worker.ends
-        written = PluginSettings.model_validate({"use": name, **self._options})
+        written = PluginSettings.model_validate({"use": name, "timeout": _TIMEOUT, **self._options})
         if isinstance(policy.context, LocalContext):
             ends.push_async_callback(policy.context.close)
         await policy.open()
