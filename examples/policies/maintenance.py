@@ -6,7 +6,7 @@
           before: auth                          # nobody needs a token to be told
           with: {switch: /run/portico/maintenance, allow: [10.0.0.0/8]}
 
-`touch /run/portico/maintenance` begins it and `rm` ends it, at once and in every worker; so does `on: true` with a
+`touch /run/portico/maintenance` begins it and `rm` ends it, at once and in every worker; so does `closed: true` with a
 reload. The gateway's own `/health`, `/livez`, … answer as ever: a balancer is to go on sending clients here.
 """
 
@@ -38,7 +38,7 @@ class Maintenance(Policy):
         """
 
         switch: Path | None = None
-        on: bool = False
+        closed: bool = False
         allow: list[IPvAnyNetwork] = []
         page: Path | None = None
         retry_after: Annotated[int, Field(ge=1)] = 300
@@ -52,7 +52,7 @@ class Maintenance(Policy):
 
     def request(self, exchange: Exchange) -> Verdict:
         switch = self.settings.switch
-        is_on = self.settings.on or (switch is not None and switch.exists())  # a microsecond: the kernel caches it
+        is_on = self.settings.closed or (switch is not None and switch.exists())  # a microsecond: the kernel caches it
         if not is_on or self.is_allowed(exchange.client_ip):
             return None
         fields = {"Retry-After": str(self.settings.retry_after), "Cache-Control": "no-store", "Vary": "Accept"}
