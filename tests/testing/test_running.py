@@ -146,7 +146,23 @@ def test_a_hook_that_raises_is_an_event(gateway: StartGateway) -> None:
     running = gateway(Broken)
     response = running.client.get("/")
     assert (response.status_code, response.json()["reason"]) == (500, "policy_failed")
+    assert running.metric("gateway_policy_errors_total", policy="Broken", hook="request", kind="exception") == 1
     assert any(event.exc_info and "nothing there" in str(event.exc_info[1]) for event in running.events)
+
+
+def test_what_policies_count_can_be_read(gateway: StartGateway) -> None:
+    class Counts(Policy):
+        async def open(self) -> None:
+            self.ends = self.context.metrics.counter("ends", "Ends.", ["status"])
+
+        def finished(self, exchange: Exchange) -> None:
+            self.ends.inc(status=exchange.status)
+
+    running = gateway(Counts, Counts)
+    running.client.get("/")
+    assert (running.metric("ends", status=200), running.metric("ends_total", status=404)) == (2, 0)
+    with pytest.raises(LookupError, match="no policy has defined the metric end"):
+        running.metric("end")
 
 
 # ---- what the service says

@@ -21,7 +21,7 @@ from portico.policies.plugins.hooks import PluginHooks
 from portico.policies.plugins.lifecycle import Placed, PluginSet
 from portico.policies.plugins.reports import Reports
 from portico.policies.plugins.settings import PluginSettings
-from portico.testing.contexts import LocalContext
+from portico.testing.contexts import LocalContext, total
 from portico.testing.loop_thread import LoopThread
 from portico.testing.service import Service
 from portico.testing.worker import Worker
@@ -72,6 +72,18 @@ class RunningGateway(LoopThread):
         """What the gateway and its policies reported."""
         self.run(asyncio.sleep(0))
         return self._events.records
+
+    def metric(self, name: str, /, **labels: object) -> float:
+        """What a metric of its policies has come to, or `gateway_policy_errors`; see `LocalContext.metric`."""
+        self.run(asyncio.sleep(0))
+        own = total(self._worker.metrics.families, name, labels)
+        if own is not None:
+            return own
+        contexts = [each.context for each in self.policies if isinstance(each.context, LocalContext)]
+        found = [value for each in contexts if (value := total(each.families, name, labels)) is not None]
+        if not found:
+            raise LookupError(f"no policy has defined the metric {name}")
+        return sum(found)
 
     async def opening(self) -> None:
         asyncio.get_running_loop().set_exception_handler(self._failed)
