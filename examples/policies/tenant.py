@@ -53,7 +53,7 @@ class TenantHeader(Policy):
 
     def request(self, exchange: Exchange) -> Verdict | Awaitable[Verdict]:
         if exchange.consumer is None:
-            return refuse(401, "consumer_missing", "this route needs a consumer: have auth come before it")
+            return refuse(403, "consumer_missing", "this route needs a consumer: have auth come before it")
         known = self.known.get(exchange.consumer)
         if known is not None and known[1] > monotonic():
             return self.passed(exchange, known[0])  # nearly always: no task, no wait

@@ -47,7 +47,9 @@ def test_the_service_gets_the_tenant_of_the_consumer(gateway: StartGateway, dire
 
 def test_nobody_gets_through_without_a_consumer(gateway: StartGateway, directory: RunningGateway) -> None:
     running = gateway(TenantHeader, directory=directory.url)
-    assert running.client.get("/", headers={"X-Tenant": "acme"}).json()["reason"] == "consumer_missing"
+    response = running.client.get("/", headers={"X-Tenant": "acme"})
+    assert (response.status_code, response.json()["reason"]) == (403, "consumer_missing")
+    assert running.service.requests == []
 
 
 @pytest.mark.parametrize(
