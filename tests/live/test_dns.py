@@ -66,7 +66,12 @@ def copies() -> Iterator[dict[str, Backend]]:
 
 
 def behind(port: int) -> dict[str, object]:
-    settings = {"url": f"http://copies.test:{port}", "health_check": False, "dns_refresh": "100ms"}
+    settings = {
+        "url": f"http://copies.test:{port}",
+        "health_check": False,
+        "dns_refresh": "100ms",
+        "preserve_host": False,
+    }
     return {"services": {"a": settings}}
 
 

@@ -161,7 +161,7 @@ def test_a_service_may_refuse(gateway: Gateway, backends: dict[str, Backend], na
             assert answer.get("upgrade") == ("websocket" if name == "426" else None)
             assert answer.get("sec-websocket-version") == ("13" if name == "426" else None)
             assert answer.get("connection") == ("Upgrade" if name == "426" else None)
-            assert answer.get("location") == ("/there" if name == "301" else None)
+            assert answer.get("location") == (f"/api/{service}/there" if name == "301" else None)
     assert len(backends[service].connections) == 1, "both were ordinary requests on one connection"
 
 

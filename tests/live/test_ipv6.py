@@ -39,7 +39,7 @@ def gateway_of(redis: RedisServer | None = None, path: str | None = "/x", **serv
     """With its admin API at ::1, too."""
     more = {} if redis is None else {"redis_url": redis.url}
     check = {"path": path, "interval": "100ms"} if path else {"interval": "100ms"}
-    services = {NAME: {"health_check": check, **service}}
+    services = {NAME: {"health_check": check, "preserve_host": False, **service}}
     return Gateway({"gateway": {"admin": "[::1]:0", **more}, "services": services})
 
 

@@ -28,7 +28,7 @@ _AGAIN: Final = 3600.0
 _BEGINNING: Final = 8192
 """Bytes of a body that are looked at."""
 _LONGEST_HOST: Final = 100
-_DENIED: Final = rb"(?:invalid|blocked|block(?:ing)?|disallowed|denied|refused|untrusted|non-local|unknown|bad)"
+_DENIED: Final = rb"(?:invalid|blocked|blocking|disallowed|denied|refused|untrusted|non-local)"
 _NOT_ADMITTED: Final = rb"(?:not (?:allowed|trusted|permitted|accepted|recogni[sz]ed)|blocked|may be insecure)"
 _ABOUT_HOST: Final = re.compile(
     rb"\b%b\b[^.<>]{0,24}\b(?:http_)?(?:hosts?|origin)\b"
