@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 
 from portico.core.exchange import Exchange
 from portico.core.fields import REWRITTEN
-from portico.proxy.headers.cookies import CookieRules, host_of
-from portico.proxy.headers.forwarded import Outer, Peer
+from portico.proxy.headers.cookies import CookieRules
+from portico.proxy.headers.forwarded import Peer
 from portico.proxy.headers.urls import Address, shortest
 from portico.proxy.routing.route import Rewrite, Rewriting, Route, is_below
 
@@ -18,50 +18,62 @@ def rewritten(exchange: Exchange, lines: list[bytes]) -> list[bytes]:
     rewriting: Rewriting | None = exchange.match.handling.rewriting
     if rewriting is None:
         return lines
-    changes = _changes(exchange, rewriting)
-    return [_changed(line, changes) for line in lines]
+    view = _View(exchange, rewriting)
+    return [_changed(line, view) for line in lines]
 
 
-def _changed(line: bytes, changes: dict[bytes, Callable[[bytes], bytes]]) -> bytes:
+def _changed(line: bytes, view: _View) -> bytes:
     name, _, value = line.partition(b":")
-    change = changes.get(name.lower())
-    if change is None:
+    lowered = name.lower()
+    if lowered not in REWRITTEN:
         return line
     value = value.strip()
-    new = change(value)
+    if lowered == b"set-cookie":
+        new = view.cookies.cookie(value)
+    elif not view.rewriting.location:
+        return line
+    elif lowered == b"link":
+        new = view.address.link(value)
+    elif lowered == b"refresh":
+        new = view.address.refresh(value)
+    else:
+        new = view.address.url(value)
     return line if new == value else name + b": " + new
 
 
-def _changes(exchange: Exchange, rewriting: Rewriting) -> dict[bytes, Callable[[bytes], bytes]]:
-    """What is done to the value of each field, by its name."""
-    request, peer, route = exchange.request, exchange.stream.client.peer, exchange.match.route
-    assert request is not None
-    assert isinstance(peer, Peer)
-    assert isinstance(route, Route)
-    service, asked = route.handling.service, peer.asked_at(request)
-    is_public = partial(rewriting.is_public, request.host)
-    changes: dict[bytes, Callable[[bytes], bytes]] = {}
-    if rewriting.location:
-        path = partial(public_path, route.rewrite, asked.prefix, is_public)
-        hosts = {shortest(host, asked.scheme) for host in (request.host, asked.host) if host}
-        address = Address(asked.scheme, asked.host, hosts, service.authorities, path, service.speaks_tls)
-        changes = dict.fromkeys(REWRITTEN, address.url)
-        changes |= {b"refresh": address.refresh, b"link": address.link}
-    changes[b"set-cookie"] = _cookie_rules(rewriting, route.rewrite, asked, service.authorities, is_public).cookie
-    return changes
+class _View:
+    """How the client of one exchange sees the service; what is needed of it is made then."""
 
+    def __init__(self, exchange: Exchange, rewriting: Rewriting) -> None:
+        request, peer, route = exchange.request, exchange.stream.client.peer, exchange.match.route
+        assert request is not None
+        assert isinstance(peer, Peer)
+        assert isinstance(route, Route)
+        self.rewriting = rewriting
+        self._asked_for = request.host
+        self._asked = peer.asked_at(request)
+        self._rewrite = route.rewrite
+        self._service = route.handling.service
 
-def _cookie_rules(
-    rewriting: Rewriting,
-    rewrite: Rewrite,
-    asked: Outer,
-    authorities: frozenset[bytes],
-    is_public: Callable[[bytes], bool],
-) -> CookieRules:
-    path = partial(public_cookie_path, rewrite, asked.prefix, is_public) if rewriting.cookie_path else None
-    if rewriting.cookie_domain is None:
-        return CookieRules(path)
-    return CookieRules(path, host_of(asked.host), {host_of(own) for own in authorities}, rewriting.cookie_domain)
+    @cached_property
+    def address(self) -> Address:
+        asked, service = self._asked, self._service
+        path = partial(public_path, self._rewrite, asked.prefix, self._is_public)
+        hosts = {shortest(host, asked.scheme) for host in (self._asked_for, asked.host) if host}
+        return Address(asked.scheme, asked.host, hosts, service.authorities, path, service.speaks_tls)
+
+    @cached_property
+    def cookies(self) -> CookieRules:
+        asked, rewriting = self._asked, self.rewriting
+        path = None
+        if rewriting.cookie_path:
+            path = partial(public_cookie_path, self._rewrite, asked.prefix, self._is_public)
+        if rewriting.cookie_domain is None:
+            return CookieRules(path)
+        return CookieRules(path, asked.host, self._service.authorities, rewriting.cookie_domain)
+
+    def _is_public(self, path: bytes) -> bool:
+        return self.rewriting.is_public(self._asked_for, path)
 
 
 def public_path(

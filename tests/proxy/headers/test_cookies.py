@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from portico.proxy.headers.cookies import CookieRules, covers, host_of
 
-OWN = frozenset({b"127.0.0.1", b"shop.internal"})
+OWN = frozenset({b"127.0.0.1:8000", b"shop.internal"})
 
 
-def rules(domain: bytes = b"", host: bytes = b"gw.example") -> CookieRules:
-    return CookieRules(lambda path: b"/api/shop" + (b"" if path == b"/" else path), host, OWN, domain)
+def rules(domain: bytes = b"", authority: bytes = b"GW.example:8443") -> CookieRules:
+    return CookieRules(lambda path: b"/api/shop" + (b"" if path == b"/" else path), authority, OWN, domain)
 
 
 @pytest.mark.parametrize(

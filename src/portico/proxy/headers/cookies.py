@@ -22,13 +22,13 @@ _ADDRESS: Final = re.compile(rb"\[.*\]|.*:.*|(?:.*\.)?[0-9]+")
 class CookieRules:
     """What becomes of the attributes of cookies.
 
-    `path` gives the path as clients see it; None: paths stay. `host` is the host that the client asked, `own` are the
-    hosts of the service's instances; a Domain that is theirs goes, or becomes `domain` if there is one. Without `own`
-    domains stay. All hosts are in lower case, without port.
+    `path` gives the path as clients see it; None: paths stay. `authority` is what the client asked, `own` are those of
+    the service's instances; a Domain that is theirs goes, or becomes `domain` if there is one. Without `own` domains
+    stay.
     """
 
     path: Callable[[bytes], bytes] | None
-    host: bytes = b""
+    authority: bytes = b""
     own: Collection[bytes] = ()
     domain: bytes = b""
 
@@ -52,7 +52,9 @@ class CookieRules:
     def _domain(self, attribute: bytes) -> bytes | None:
         """A Domain attribute; None where the cookie is to be that of the host alone."""
         domain = attribute.partition(b"=")[2].strip().lower().removeprefix(b".")
-        if not domain or covers(domain, self.host) or not any(covers(domain, host) for host in self.own):
+        if not domain or covers(domain, host_of(self.authority)):
+            return attribute
+        if not any(covers(domain, host_of(own)) for own in self.own):
             return attribute
         return _changed(attribute, lambda _: self.domain) if self.domain else None
 
