@@ -29,8 +29,10 @@ from .sent_back import check_order, meant_by_services, method_of, responses_of
 from .simulation import Seen, Simulation
 
 HOOKED: Final = deepcopy(CONFIG)
-"""The same routes, all of them with policies of users."""
-HOOKED["services"]["plain"]["policies"] = {"cors": {}}
+"""The same routes, all of them with policies of users, which stand where the limits are."""
+for _name in ("plain", "open"):
+    _own = HOOKED["services"][_name].setdefault("policies", {})
+    _own["rate_limit"] = {"requests_per_minute": 60_000, "burst": 60_000}
 _BUILT: Final = Config.model_validate(HOOKED)
 
 
@@ -149,7 +151,7 @@ def check_hooks(case: Case) -> None:
     """Every exchange ends once, for its policies too, and what clients and services get is what policies made of it."""
     own = [AnyPolicy(number, text) for number, text in enumerate(case.policies)]
     hooks = [PluginHooks(each, f"p{each.number}", 1.0, each.skips, _reporting(each)) for each in own]
-    steps = [policies.Step("cors", None, _giving(each.as_hooks())) for each in hooks]
+    steps = [policies.Step("rate_limit", None, _giving(each.as_hooks())) for each in hooks]
     with Simulation(case, steps, _BUILT) as simulation:
         simulation.play()
         check_faults(simulation)

@@ -34,6 +34,16 @@ PLAIN: Final[dict[str, Any]] = {
     }
 }
 """`cors` stands for the place in the order: the policies of a test come right before it."""
+LIMITED: Final[dict[str, Any]] = {
+    "services": {
+        "open": {
+            "url": "http://open.test",
+            "health_check": False,
+            "policies": {"rate_limit": {"requests_per_minute": 6000, "burst": 6000}},
+        }
+    }
+}
+"""The same with `rate_limit`, which drops no field of a service's: heads that repeat are passed as they were."""
 
 OK: Final = Reply("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-From: service\r\n\r\nok")
 STREAM: Final = Reply("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-From: service\r\n\r\n2\r\nok\r\n0\r\n\r\n")
@@ -156,6 +166,7 @@ def scene(
     limits: dict[str, int] | None = None,
     sizes: Sequence[int] = (1 << 20,),
     config: dict[str, Any] = PLAIN,
+    key: str = "cors",
 ) -> Iterator[Scene]:
     """A gateway with these policies, those of users in their containment; afterwards nothing is left of it all.
 
@@ -173,7 +184,7 @@ def scene(
 
             own.hooks.append(PluginHooks(each, name, 1.0, skip, report))
             one = own.hooks[-1].as_hooks()
-        steps.append(policies.Step("cors", None, _giving(one)))
+        steps.append(policies.Step(key, None, _giving(one)))
     case = Case([""] * clients, list(answers), sizes=list(sizes), dials=dials, limits=limits or {})
     built = Config.model_validate(config)
     with (
