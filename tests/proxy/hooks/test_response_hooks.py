@@ -434,7 +434,7 @@ def test_requests_that_repeat_each_have_their_own_edits(key: str, config: dict[s
 
     request = get("/api/open/x", "Accept: a")
     dated = reply("ok", "X-From: service", "Date: today")  # its head is kept as it is passed
-    with scene(Counting(), answers=[OK, dated, dated, STREAM], config=config, key=key) as own:
+    with scene(Counting(), answers=[OK, *[dated] * 4, STREAM], config=config, key=key) as own:
         own.ask(request * 6, *[request] * 6)
         numbers = range(1, 13)
         assert [each.all(b"x-count") for each in own.requests] == [[b"%d" % number] for number in numbers]
