@@ -1,0 +1,88 @@
+"""A filter that wants a body as a whole, for policies that read what they change, JSON for example."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, Literal
+
+from portico.policies.head import Head
+from portico.policies.plugins.view import ExchangeView
+from portico.policies.policy import BodyFilter
+
+logger: Final = logging.getLogger("portico.plugin")
+
+_QUIET: Final = 60.0
+"""Seconds between two events about the same route."""
+_reported: Final[dict[str, float]] = {}
+"""When that was, by route."""
+
+
+class NoWholeError(Exception):
+    """A body is too large to be kept as a whole, or a stream of events, which has no end."""
+
+
+def whole(
+    exchange: ExchangeView,
+    head: Head,
+    change: Callable[[bytes], bytes],
+    max_size: int = 1 << 20,
+    otherwise: Literal["pass", "fail"] = "pass",
+) -> BodyFilter | None:
+    """What a body hook returns to have `change` called with all bytes of the body, and its result sent in their place.
+
+    The body is kept until its end, and `max_size` bytes of it at most. One that is larger, and a stream of events,
+    passes unchanged, which an event says once a minute for each route; with `fail` the exchange fails instead.
+    """
+    kind = head.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    length = head.headers.get("Content-Length", "")
+    if kind == "text/event-stream":
+        _give_up(exchange, "a stream of events has no whole", otherwise)
+        return None
+    if length.isascii() and length.isdigit() and int(length) > max_size:
+        _give_up(exchange, f"a body of {length} bytes is larger than {max_size}", otherwise)
+        return None
+    return _Whole(exchange, change, max_size, otherwise)
+
+
+class _Whole:
+    """Keeps a body until its end, or passes it on once it is too large."""
+
+    def __init__(
+        self,
+        exchange: ExchangeView,
+        change: Callable[[bytes], bytes],
+        max_size: int,
+        otherwise: Literal["pass", "fail"],
+    ) -> None:
+        self._exchange = exchange
+        self._change = change
+        self._max_size = max_size
+        self._otherwise = otherwise
+        self._kept: list[bytes] | None = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> bytes:
+        if self._kept is None:
+            return data
+        self._kept.append(data)
+        self._size += len(data)
+        if self._size <= self._max_size:
+            return b""
+        _give_up(self._exchange, f"a body is larger than {self._max_size} bytes", self._otherwise)
+        kept, self._kept = self._kept, None
+        return b"".join(kept)
+
+    def end(self) -> bytes:
+        return b"" if self._kept is None else self._change(b"".join(self._kept))
+
+
+def _give_up(exchange: ExchangeView, why: str, otherwise: Literal["pass", "fail"]) -> None:
+    if otherwise == "fail":
+        raise NoWholeError(why)
+    now = time.monotonic()
+    if now - _reported.get(exchange.route, -_QUIET) >= _QUIET:
+        _reported[exchange.route] = now
+        extra = {"route": exchange.route, "request_id": exchange.request_id}
+        logger.warning("a policy wants a body as a whole, and gets none: %s; it passes unchanged", why, extra=extra)
