@@ -67,9 +67,9 @@ KINDS: dict[str, type[Policy]] = {
 def hooked(names: Sequence[str]) -> AbstractContextManager[object]:
     """A context in which snapshots have these policies behind the configured ones of every route."""
 
-    def build(*arguments: Any) -> Chain:
+    def build(*arguments: Any, **more: Any) -> Chain:
         own = [PluginHooks(KINDS[name](), name, 1.0, False, _report).as_hooks() for name in names]
-        return Chain.of([*build_chain(*arguments).requests, *own])
+        return Chain.of([*build_chain(*arguments, **more).requests, *own])
 
     return mock.patch.object(builder, "build_chain", build)
 
