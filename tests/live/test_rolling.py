@@ -92,12 +92,14 @@ def test_nothing_is_lost_under_load(backend: Backend, workers: int) -> None:
             assert ws.next_frame() == Frame(TEXT, b"hello")
             try:
                 gateway.wait_for_control()
+                old = set(gateway.workers())
                 gateway.signal(signal.SIGUSR1)
+                until(lambda: old - set(gateway.workers()), "the first worker takes no connections any more")
+                mixed.go_on.set()  # the second one, which may have the WebSocket, stays until the first has left
                 frame = ws.next_frame()
                 assert frame is not None
                 assert (frame.opcode, frame.payload) == (CLOSE, RESTART)
                 ws.say(CLOSE, frame.payload)
-                mixed.go_on.set()
                 assert running.rest().endswith(b"\r\n\r\nhalfhalf")
                 until(lambda: said(gateway, "all workers are new"), "the rolling restart is over")
             finally:
