@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final, overload
 
+from portico.core.caches import remembered
 from portico.core.fields import plain_name
 
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -185,10 +186,13 @@ class UpstreamHeaders(EditableHeaders):
         super().remove(name)
 
     def drop(self, names: Collection[bytes]) -> None:
-        plain = {plain_name(name) for name in names}
+        plain = set(map(_plain, names))
         self.dropped |= plain
-        super().drop([name for name in self._names if plain_name(name) in plain])
-        self.added = [line for line in self.added if plain_name(line.partition(b":")[0].lower()) not in plain]
+        present = [name for name in self._names if _plain(name) in plain]
+        if present:
+            super().drop(present)
+        if self.added:
+            self.added = [line for line in self.added if _plain(line.partition(b":")[0].lower()) not in plain]
 
     def _append(self, lower: bytes, line: bytes) -> None:
         super()._append(lower, line)
@@ -198,3 +202,11 @@ class UpstreamHeaders(EditableHeaders):
         """Have the body framed by this line, in place of how the client framed it."""
         self.drop(_FRAMING)
         self.added.append(line)
+
+
+def _plain(name: bytes) -> bytes:
+    return _remembered(name) if len(name) <= _REMEMBERED_SIZE else plain_name(name)
+
+
+_REMEMBERED_SIZE: Final = 64
+_remembered: Final = remembered(1024)(plain_name)

@@ -185,6 +185,7 @@ class Gateway:
     def finish(self, exchange: Exchange, failure: str | None) -> None:
         """9. Observe the exchange, once, whatever happened."""
         exchange.content = b""  # a connection remembers its last exchange
+        exchange.view = None  # the two refer to each other: only the collector would free them
         seconds = (exchange.ended or time.monotonic()) - exchange.started
         if failure is not None:
             exchange.reason = exchange.reason or failure

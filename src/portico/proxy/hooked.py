@@ -71,7 +71,9 @@ class HookedForwarding(Forwarding):
     def start_of(self, head: ResponseHead) -> bytes | None:
         exchange, back = self.exchange, self.handling.back
         assert back is not None
-        edit = back.run(exchange, self.as_received(head))
+        received = _new(_Received)  # as in `as_received`, whose call every response would pay for
+        received.exchange, received.head, received._status = exchange, head, head.status
+        edit = back.run(exchange, received)
         if edit.answer is not None:
             send_edited(exchange, edit)
             return None

@@ -15,7 +15,7 @@ from portico.core.faults import FAULTS
 from portico.policies.awaited import Awaited
 from portico.policies.head import Head, ResponseEdit
 from portico.policies.plugins.base import Policy, RefusedError
-from portico.policies.plugins.view import ExchangeView, view_of
+from portico.policies.plugins.view import ExchangeView, finish, hold, view_of
 from portico.policies.policy import BodyFilter, HookFailedError, Hooks, Pending
 
 BLOCKING: Final = 0.05
@@ -43,7 +43,7 @@ class PluginHooks:
         self.skips_failures = skips_failures
         self.report = report
         self.running = 0
-        """How many exchanges have reached it that are not over."""
+        """How many exchanges may still call one of its hooks."""
         self.idle: Callable[[], None] | None = None
         """Called once it is retired and no exchange runs any more."""
         kind = type(policy)
@@ -53,6 +53,8 @@ class PluginHooks:
         self._finished: Any = policy.finished if kind.finished is not Policy.finished else None
         self.observes = self._finished is not None
         """Whether it is to know that an exchange is over: its hook wants to, or it is retired."""
+        self._lasts = bool(self._response or self._body or self._finished)
+        """Whether it has anything to do with an exchange after its request hook, unless that waits."""
         self._sees_all = kind.every_answer or self._request is None
 
     def as_hooks(self) -> Hooks:
@@ -69,16 +71,18 @@ class PluginHooks:
     # ---- its hooks
 
     def reach(self, exchange: Exchange) -> None:
-        """The request hook of a policy that has none: it takes part in the exchange from here."""
+        """It takes part in the exchange from here; this is the request hook of a policy that has none."""
         view = exchange.view or view_of(exchange)
+        if view.finish is None:
+            view.finish, exchange.finish = exchange.finish, finish
         view.reached = (self, view.reached)
         self.running += 1
 
     def request(self, exchange: Exchange) -> Answer | Pending | None:
         """The request hook."""
+        if self._lasts:
+            self.reach(exchange)
         view = exchange.view or view_of(exchange)
-        view.reached = (self, view.reached)
-        self.running += 1
         began = monotonic()
         try:
             verdict = self._request(view)
@@ -138,9 +142,7 @@ class PluginHooks:
 
     def hold(self, exchange: Exchange) -> None:
         """An exchange is going to wait and may reach it afterwards: until it is over, it is running here."""
-        view = view_of(exchange)
-        if self not in view.held:
-            view.held = (*view.held, self)
+        if hold(exchange, self):
             self.running += 1
 
     def let_go(self) -> None:

@@ -68,8 +68,8 @@ class ExchangeView:
     _exchange: Exchange
     reached: Reached | None = None
     """The policies that take part in it, the last one first."""
-    finish: Callable[[Exchange, str | None], None]
-    """What the exchange's end was reported to before there was a view."""
+    finish: Callable[[Exchange, str | None], None] | None = None
+    """What the exchange's end was reported to before any policy took part in it."""
 
     @property
     def method(self) -> str:
@@ -170,23 +170,32 @@ class ExchangeView:
 
 
 def view_of(exchange: Exchange) -> ExchangeView:
-    """The view of an exchange, made now if there is none: then its end is reported to the policies it has reached."""
+    """The view of an exchange, made now if there is none."""
     view: ExchangeView | None = exchange.view
     if view is None:
         view = exchange.view = ExchangeView()  # without an __init__, whose call would take as long as all of this
         view._exchange = exchange
-        view.finish = exchange.finish
-        exchange.finish = _finish
     return view
 
 
-def _finish(exchange: Exchange, failure: str | None) -> None:
+def hold(exchange: Exchange, hooks: PluginHooks) -> bool:
+    """Have the exchange's end reported to a policy that it may still reach; whether it was not to be before."""
+    view = exchange.view or view_of(exchange)
+    if view.finish is None:
+        view.finish, exchange.finish = exchange.finish, finish
+    is_new = hooks not in view.held
+    if is_new:
+        view.held = (*view.held, hooks)
+    return is_new
+
+
+def finish(exchange: Exchange, failure: str | None) -> None:
     """Observe the exchange, then let its policies know that it is over."""
     view: ExchangeView = exchange.view
+    assert view.finish is not None
     try:
         view.finish(exchange, failure)
     finally:
-        exchange.view = None  # the two refer to each other: only the collector would free them
         reached = view.reached
         while reached is not None:
             hooks, reached = reached
