@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from support.backend import Backend, Connection
-from support.client import Wire
-from support.world import Gateway
+from support.client import Wire, ask
+from support.world import Gateway, until
+
+leave = threading.Event()
+"""Whether the service answers what it was asked as it left."""
 
 
 def saying(connection: Connection) -> None:
     """A service that answers with the lines that the request names, OWN in them for its own address."""
     while (asked := connection.next_request()) is not None:
+        if asked.target == "/leaving":
+            assert leave.wait(20)
         own = connection.backend.url.partition("://")[2]
         fields = {name.lower(): value for name, value in asked.fields}
         lines = [line.replace("OWN", own) for line in fields["x-say"].split("|")]
@@ -41,6 +48,7 @@ def gateway(backends: list[Backend]) -> Iterator[Gateway]:
         "services": {
             "shop": {**instances, "versions": {"v1": {}}},
             "other": own,
+            "comes": {"discover": "admin", "health_check": False},
             "off": {**own, "policies": {"rewrite_location": False, "rewrite_cookies": False}},
             "named": {**own, "policies": {"rewrite_cookies": {"path": "off", "domain": "gw.example"}}},
         },
@@ -144,3 +152,23 @@ def test_a_head_that_repeats_is_rewritten_for_each_client(wire: Wire) -> None:
                 wire, "/api/other/x", "Location: http://OWN/a", "Date: Mon, 30 Nov 2026 06:00:00 GMT", fields=fields
             )
             assert lines[0] == f"Location: {host}/api/other/a"
+
+
+def test_an_instance_that_has_deregistered_answers_what_it_had_begun(gateway: Gateway, backends: list[Backend]) -> None:
+    entry = "/admin/registry/comes/a"
+
+    def is_known() -> bool:
+        return gateway.get("/api/comes/x", "X-Say: X-A: 1").status == 200
+
+    ask(gateway.admin_port, "PUT", entry, "Host: localhost", body=json.dumps({"url": backends[0].url}).encode())
+    until(is_known, "it has registered")
+    with gateway.wire() as wire:
+        lines = "X-Say: Location: http://OWN/a|Set-Cookie: a=1; Domain=127.0.0.1"
+        wire.send(f"GET /api/comes/leaving HTTP/1.1\r\nHost: gw.example\r\n{lines}\r\n\r\n".encode())
+        until(lambda: "/leaving" in backends[0].targets(), "the request is there")
+        assert ask(gateway.admin_port, "DELETE", entry, "Host: localhost").status == 204
+        until(lambda: not is_known(), "it has deregistered")
+        leave.set()
+        answer = wire.receive()
+    assert answer.get("Location") == "http://gw.example/api/comes/a"
+    assert answer.get("Set-Cookie") == "a=1"

@@ -54,13 +54,20 @@ class _View:
         self._asked = peer.asked_at(request)
         self._rewrite = route.rewrite
         self._service = route.handling.service
+        self._answering = (exchange.upstream or "").lower().encode()
+
+    @cached_property
+    def _own(self) -> frozenset[bytes]:
+        """The service's authorities; one that has deregistered may still answer what it had begun."""
+        own = self._service.authorities
+        return own if self._answering in own else own | {self._answering}
 
     @cached_property
     def address(self) -> Address:
         asked, service = self._asked, self._service
         path = partial(public_path, self._rewrite, asked.prefix, self._is_public)
         hosts = {shortest(host, asked.scheme) for host in (self._asked_for, asked.host) if host}
-        return Address(asked.scheme, asked.host, hosts, service.authorities, path, service.speaks_tls)
+        return Address(asked.scheme, asked.host, hosts, self._own, path, service.speaks_tls)
 
     @cached_property
     def cookies(self) -> CookieRules:
@@ -70,7 +77,7 @@ class _View:
             path = partial(public_cookie_path, self._rewrite, asked.prefix, self._is_public)
         if rewriting.cookie_domain is None:
             return CookieRules(path)
-        return CookieRules(path, asked.host, self._service.authorities, rewriting.cookie_domain)
+        return CookieRules(path, asked.host, self._own, rewriting.cookie_domain)
 
     def _is_public(self, path: bytes) -> bool:
         return self.rewriting.is_public(self._asked_for, path)

@@ -51,11 +51,26 @@ def test_paths(written: str, expected: str) -> None:
         ("uid=1; Domain=else.example", "uid=1; Domain=else.example"),
         ("uid=1; Domain=", "uid=1; Domain="),
         ("uid=1; Domain", "uid=1; Domain"),
-        ("uid=1; Domain=hop.internal", "uid=1; Domain=hop.internal"),
+        ("uid=1; Domain=shop.internal.example", "uid=1; Domain=shop.internal.example"),
+        # of whatever stands behind the service: no browser asks it
+        ("uid=1; Path=/; Domain=hop.internal", "uid=1; Path=/api/shop"),
+        ("uid=1; Domain=10.1.2.3:8000", "uid=1"),
+        ("uid=1; Domain=[fd00::2]", "uid=1"),
+        ("uid=1; Domain=fd00::2", "uid=1"),
+        ("uid=1; Domain=localhost", "uid=1"),
+        ("uid=1; Domain=com", "uid=1; Domain=com"),
+        # the last one counts (RFC 6265, section 5.3): without it, none before it may widen the cookie
+        ("uid=1; Domain=gw.example; Domain=shop.internal", "uid=1"),
+        ("uid=1; Domain=shop.internal; Domain=gw.example", "uid=1; Domain=shop.internal; Domain=gw.example"),
     ],
 )
 def test_a_domain_of_the_service_s_own_goes(written: str, expected: str) -> None:
     assert rules().cookie(written.encode()).decode() == expected
+
+
+def test_on_a_network_of_one_s_own_a_domain_that_covers_the_host_stays() -> None:
+    for authority in (b"gw.corp", b"gw.corp.", b"GW.corp:8000"):
+        assert rules(authority=authority).cookie(b"uid=1; Domain=.gw.corp") == b"uid=1; Domain=.gw.corp"
 
 
 def test_a_domain_of_the_service_s_own_becomes_the_configured_one() -> None:
@@ -88,8 +103,8 @@ def test_which_hosts_a_domain_covers(domain: bytes, host: bytes, covered: bool) 
 
 
 def test_the_host_of_an_authority() -> None:
-    assert [host_of(each) for each in (b"A.b:80", b"a.b", b"[::1]:8000", b"[::1]", b"")] == [
-        *(b"a.b", b"a.b", b"[::1]", b"[::1]", b""),
+    assert [host_of(each) for each in (b"A.b:80", b"a.b", b"a.b.", b"[::1]:8000", b"[::1]", b"")] == [
+        *(b"a.b", b"a.b", b"a.b", b"[::1]", b"[::1]", b""),
     ]
 
 

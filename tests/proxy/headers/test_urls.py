@@ -107,6 +107,12 @@ def test_without_a_host_only_the_path_is_known() -> None:
     assert address(host=b"").url(b"//10.0.0.1:8000/a?b") == b"/api/shop/a?b"
 
 
+@pytest.mark.parametrize("written", ["http://10.0.0.1:8000//else.example/", "//10.0.0.1:8000//else.example/a"])
+def test_without_a_host_a_path_never_becomes_one(written: str) -> None:
+    bare = Address(b"http", b"", set(), OWN, lambda path, is_own: path)
+    assert bare.url(written.encode()).decode() == written
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
@@ -114,6 +120,9 @@ def test_without_a_host_only_the_path_is_known() -> None:
         ("0;URL='/x'", "0;URL='/api/shop/x'"),
         ('5 ; Url = "http://10.0.0.1:8000/x?a=b"', '5 ; Url = "https://gw.example:8443/api/shop/x?a=b"'),
         ("0.5, /x", "0.5, /api/shop/x"),
+        ("0 url=/x", "0 url=/api/shop/x"),
+        ("0 ; url=/x", "0 ; url=/api/shop/x"),
+        ("0 /x", "0 /api/shop/x"),
         ("0; url='/x' tail", "0; url='/api/shop/x' tail"),
         ("0; url='/x", "0; url='/api/shop/x"),
         ("5", "5"),

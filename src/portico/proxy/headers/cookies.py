@@ -7,9 +7,11 @@ and sends none back to a path that its Path does not cover.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from portico.core.hosts import is_internal
 
 _HOST_ONLY: Final = b"__host-"
 """Begins names of cookies that must have `Path=/` and no Domain (RFC 6265bis, section 4.1.3.2), in any case."""
@@ -23,8 +25,8 @@ class CookieRules:
     """What becomes of the attributes of cookies.
 
     `path` gives the path as clients see it; None: paths stay. `authority` is what the client asked, `own` are those of
-    the service's instances; a Domain that is theirs goes, or becomes `domain` if there is one. Without `own` domains
-    stay.
+    the service's instances; a Domain that is theirs, or that no browser can ask, goes, or becomes `domain` if there is
+    one. Without `own` domains stay.
     """
 
     path: Callable[[bytes], bytes] | None
@@ -38,25 +40,35 @@ class CookieRules:
         if not attributes or pair.lstrip().lower().startswith(_HOST_ONLY):
             return value
         kept = [pair]
+        is_foreign = bool(self.own) and self._is_foreign(attributes)
         for attribute in attributes:
-            name = attribute.partition(b"=")[0].strip().lower()
-            changed: bytes | None = attribute
+            name = _name_of(attribute)
             if name == b"path" and self.path is not None:
-                changed = _changed(attribute, self.path)
-            elif name == b"domain" and self.own:
-                changed = self._domain(attribute)
-            if changed is not None:
-                kept.append(changed)
+                kept.append(_changed(attribute, self.path))
+            elif name == b"domain" and is_foreign:
+                if self.domain:
+                    kept.append(_changed(attribute, lambda _: self.domain))
+            else:
+                kept.append(attribute)
         return b";".join(kept)
 
-    def _domain(self, attribute: bytes) -> bytes | None:
-        """A Domain attribute; None where the cookie is to be that of the host alone."""
-        domain = attribute.partition(b"=")[2].strip().lower().removeprefix(b".")
+    def _is_foreign(self, attributes: Sequence[bytes]) -> bool:
+        """Whether the Domain, the last one if there are several, is not the client's but the service's side's."""
+        domains = [attribute.partition(b"=")[2] for attribute in attributes if _name_of(attribute) == b"domain"]
+        domain = host_of(domains[-1].strip().removeprefix(b".")) if domains else b""
         if not domain or covers(domain, host_of(self.authority)):
-            return attribute
-        if not any(covers(domain, host_of(own)) for own in self.own):
-            return attribute
-        return _changed(attribute, lambda _: self.domain) if self.domain else None
+            return False
+        return _is_unseen(domain) or any(covers(domain, host_of(own)) for own in self.own)
+
+
+def _name_of(attribute: bytes) -> bytes:
+    return attribute.partition(b"=")[0].strip().lower()
+
+
+def _is_unseen(domain: bytes) -> bool:
+    """Whether browsers elsewhere cannot ask such a host: an address, `localhost`, or a name under `.internal` etc."""
+    name = domain.strip(b"[]").decode("latin-1")
+    return ("." in name or ":" in name or name == "localhost") and is_internal(name)
 
 
 def covers(domain: bytes, host: bytes) -> bool:
@@ -66,7 +78,7 @@ def covers(domain: bytes, host: bytes) -> bool:
 
 def host_of(authority: bytes) -> bytes:
     """The host of an authority, in lower case, an IPv6 address in brackets."""
-    return _PORT.sub(b"", authority.lower())
+    return _PORT.sub(b"", authority.lower()).removesuffix(b".")
 
 
 def _changed(attribute: bytes, change: Callable[[bytes], bytes]) -> bytes:

@@ -16,7 +16,9 @@ _ABSOLUTE: Final = re.compile(rb"(?:(https?):)?//([^/?#\\@\x00-\x20]+)((?:[/?#][
 _ROOT_RELATIVE: Final = re.compile(rb"/(?![/\\])[^\x00-\x1f]*")
 """A path reference from the root. Browsers read `/\\` as `//`, and leave tabs out."""
 _PATH: Final = re.compile(rb"[^?#]*")
-_REFRESH: Final = re.compile(rb"([ \t]*[0-9.]+[ \t]*[;,][ \t]*(?:url[ \t]*=[ \t]*)?([\"']?))(.*)", re.IGNORECASE)
+_REFRESH: Final = re.compile(
+    rb"([ \t]*[0-9.]+(?:[ \t]*[;,][ \t]*|[ \t]+)(?:url[ \t]*=[ \t]*)?([\"']?))(.*)", re.IGNORECASE
+)
 """Seconds, and a URL with or without quotes, as browsers read it (HTML: shared declarative refresh)."""
 _LINK: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|<([^<>]*)>')
 """A quoted parameter, which stays, or the target of a link (RFC 8288, section 3)."""
@@ -43,7 +45,7 @@ class Address:
         """A URI reference as the client can use it; what does not name the service is returned as it is."""
         if _ROOT_RELATIVE.fullmatch(url):
             moved = self._moved(url, is_own=False)
-            return moved if moved is not None and _ROOT_RELATIVE.fullmatch(moved) else url  # never //elsewhere
+            return moved if moved is not None and _ROOT_RELATIVE.fullmatch(moved) else url
         match = _ABSOLUTE.fullmatch(url)
         if match is None:
             return url
@@ -53,7 +55,9 @@ class Address:
         if not is_own and authority not in self.hosts:
             return url
         moved = self._moved(rest, is_own)
-        return url if moved is None else self._start(scheme) + moved
+        if moved is None or (not self.host and not _ROOT_RELATIVE.fullmatch(moved)):  # never //elsewhere
+            return url
+        return self._start(scheme) + moved
 
     def link(self, value: bytes) -> bytes:
         """The value of a Link field, with each target as `url` has it."""
