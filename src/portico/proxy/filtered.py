@@ -143,7 +143,8 @@ class FilteredForwarding(HookedForwarding):
         """Find the filters of the response's body; how it is framed then. What they make untrue is not said."""
         if head.status in _WITHOUT_BODY or head.status == _PARTIAL:
             return head.framing
-        if head.status == _NOT_MODIFIED:
+        if head.status == _NOT_MODIFIED:  # it says what a 200 would have said (RFC 9110, section 15.4.5)
+            edit.drop(_OF_FILTERED)
             edit.weaken_tag()
             return head.framing
         filters = self._found(self.back.bodies, edit)

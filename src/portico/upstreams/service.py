@@ -107,8 +107,8 @@ class Service:
         """The budget for hedging, kept while that is turned off."""
         self.limit: Limit | None = None
         """How many exchanges it may have under way; None: any number."""
-        self.refused_host_at = float("-inf")
-        """When it was last reported that it refuses clients' Host (monotonic seconds)."""
+        self.watches_host_from = float("-inf")
+        """From when on its refusals are looked at, whether they are about the client's Host (monotonic seconds)."""
         self.deadline = self.wakes = NEVER
         self._deadlines = deadlines
         self._balancing = balancing or Balancing()
@@ -122,7 +122,7 @@ class Service:
         instance, whichever had the last one.
         """
         self.budget, self.hedges = previous.budget, previous.hedges
-        self.refused_host_at = previous.refused_host_at
+        self.watches_host_from = previous.watches_host_from
         if self.failover is not None:
             self.failover.budget = self.budget
         if self.hedging is not None:

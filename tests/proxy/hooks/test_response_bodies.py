@@ -115,6 +115,15 @@ def test_what_has_no_body_is_not_filtered(status: str, lines: list[str]) -> None
     assert policy.heads == []
 
 
+def test_a_304_says_nothing_that_is_not_true_of_the_filtered_body() -> None:
+    lines = ["Content-Length: 2", 'ETag: "a"', "Accept-Ranges: bytes", "Digest: x", "Expires: 0"]
+    with scene(Filtering(lambda: Changing(last=b"!")), answers=[reply("", *lines, status="304 Not Modified")]) as own:
+        own.ask(get())
+        (answer,) = own.responses()
+        names = ("content-length", "accept-ranges", "digest", "etag", "expires")
+        assert [answer.all(name.encode()) for name in names] == [[], [], [], [b'W/"a"'], [b"0"]]
+
+
 def test_an_empty_body_may_be_filled() -> None:
     with scene(Filtering(lambda: Changing(last=b"!")), answers=[reply("")]) as own:
         own.ask(get() + get())
