@@ -150,11 +150,21 @@ def test_refresh(written: str, expected: str) -> None:
         ),
         ("<>; rel=self, </x", "<>; rel=self, </x"),
         ("</a,b;c>; rel=x", "</api/shop/a,b;c>; rel=x"),
-        ('</a>; title="open, </b>', '</api/shop/a>; title="open, </api/shop/b>'),
+        # what no quotation mark closes goes on to the end (RFC 8288, appendix B.4); within a token one means nothing
+        ('</a>; title="open, </b>', '</api/shop/a>; title="open, </b>'),
+        ('</a>; title = "open \\', '</api/shop/a>; title = "open \\'),
+        ('</a>; title=6" , </b>', '</api/shop/a>; title=6" , </api/shop/b>'),
     ],
 )
 def test_link(written: str, expected: str) -> None:
     assert address().link(written.encode()).decode() == expected
+
+
+@pytest.mark.parametrize("repeated", ['\\"', '"', "<", '="', "= ", '<="', "\\"])
+def test_a_link_of_any_form_takes_time_by_its_length(repeated: str) -> None:
+    """By its square it would take minutes, for all connections of the worker."""
+    value = b'<a>; title="' + repeated.encode() * 200_000
+    assert address().link(value) == value
 
 
 @given(st.text(alphabet="/ahtps:.0128#?\\@<>;='\" ,", max_size=40).map(str.encode))

@@ -15,7 +15,7 @@ from portico.core.hosts import is_internal
 
 _HOST_ONLY: Final = b"__host-"
 """Begins names of cookies that must have `Path=/` and no Domain (RFC 6265bis, section 4.1.3.2), in any case."""
-_VALUE: Final = re.compile(rb"([^=]*=[ \t]*)(.*?)([ \t]*)", re.DOTALL)
+_BLANKS: Final = b" \t"
 _PORT: Final = re.compile(rb":[0-9]*\Z")
 _ADDRESS: Final = re.compile(rb"\[.*\]|.*:.*|(?:.*\.)?[0-9]+")
 
@@ -68,7 +68,7 @@ def _name_of(attribute: bytes) -> bytes:
 def _is_unseen(domain: bytes) -> bool:
     """Whether browsers elsewhere cannot ask such a host: an address, `localhost`, or a name under `.internal` etc."""
     name = domain.strip(b"[]").decode("latin-1")
-    return ("." in name or ":" in name or name == "localhost") and is_internal(name)
+    return ("." in name or name == "localhost" or domain.startswith(b"[")) and is_internal(name)
 
 
 def covers(domain: bytes, host: bytes) -> bool:
@@ -82,5 +82,9 @@ def host_of(authority: bytes) -> bytes:
 
 
 def _changed(attribute: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    match = _VALUE.fullmatch(attribute)
-    return match[1] + change(match[2]) + match[3] if match else attribute
+    name, mark, written = attribute.partition(b"=")
+    if not mark:
+        return attribute
+    value = written.strip(_BLANKS)
+    start = len(written) - len(written.lstrip(_BLANKS))
+    return name + mark + written[:start] + change(value) + written[start + len(value) :]

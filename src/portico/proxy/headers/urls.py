@@ -20,8 +20,10 @@ _REFRESH: Final = re.compile(
     rb"([ \t]*[0-9.]+(?:[ \t]*[;,][ \t]*|[ \t]+)(?:url[ \t]*=[ \t]*)?([\"']?))(.*)", re.IGNORECASE
 )
 """Seconds, and a URL with or without quotes, as browsers read it (HTML: shared declarative refresh)."""
-_LINK: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|<([^<>]*)>')
-"""A quoted parameter, which stays, or the target of a link (RFC 8288, section 3)."""
+_LINK: Final = re.compile(rb'=[ \t]*"(?:[^"\\]|\\.?)*"?|<([^<>]*)>')
+"""A quoted parameter, which stays, to the end if it has none, or the target of a link (RFC 8288, appendix B.2).
+
+It fails nowhere behind a quotation mark: it would try again from each that is escaped."""
 _USUAL_PORTS: Final = {b"http": b":80", b"https": b":443"}
 
 
