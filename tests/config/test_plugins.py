@@ -21,8 +21,12 @@ class Block(Policy):
         words: list[str] = []
         key: SecretStr = SecretStr("")
 
+    def finished(self, exchange):
+        pass
+
 class Allow(Policy):
-    pass
+    def finished(self, exchange):
+        pass
 
 class Late(Policy):
     async def response(self, exchange, head):
@@ -36,11 +40,37 @@ class Picky(Policy):
         def model_post_init(self, context):
             raise LookupError("nothing pleases it")
 
+    def finished(self, exchange):
+        pass
+
+class Misspelt(Policy):
+    def on_request(self, exchange):
+        pass
+
+class Forgets(Policy):
+    def response(self, exchange):
+        pass
+
+class Asks(Policy):
+    def __init__(self, settings):
+        pass
+
+    @staticmethod
+    def finished(exchange):
+        pass
+
+class Static(Policy):
+    @staticmethod
+    def finished(exchange):
+        pass
+
 helper = answer
 """
 
 USE = "3:11: policies.plugins[0].use: "
 Problems = Callable[[str], list[str]]
+
+CLASSES = "Block, Allow, Late, Odd, Picky, Misspelt, Forgets, Asks, Static"
 
 
 @pytest.fixture
@@ -81,8 +111,7 @@ def problems(tmp_path: Path) -> Problems:
         ("{use: './policies/block.py:Block'}", '3:5: policies.plugins[0].with: the key "oldest" has to be written'),
         (
             "{use: './policies/block.py:Blok'}",
-            f"{USE}./policies/block.py has no class Blok; it has Block, Allow, Late, Odd, Picky; "
-            'did you mean "./policies/block.py:Block"?',
+            f'{USE}./policies/block.py has no class Blok; it has {CLASSES}; did you mean "./policies/block.py:Block"?',
         ),
         (
             "{use: './policies/blok.py:Block'}",
@@ -94,12 +123,25 @@ def problems(tmp_path: Path) -> Problems:
         ),
         (
             "{use: './policies/block.py:helper'}",
-            f"{USE}helper is no policy: derive it from portico.plugin.Policy; it has Block, Allow, Late, Odd, Picky",
+            f"{USE}helper is no policy: derive it from portico.plugin.Policy; it has {CLASSES}",
         ),
         (
             "{use: './policies/block.py:Late'}",
             f"{USE}Late.response is async, which only request(), open() and close() may be",
         ),
+        (
+            "{use: './policies/block.py:Misspelt'}",
+            f"{USE}Misspelt has no hook: define one of request, response, body and finished, by exactly this name",
+        ),
+        (
+            "{use: './policies/block.py:Forgets'}",
+            f"{USE}Forgets.response is called as response(exchange, head), which it does not take",
+        ),
+        (
+            "{use: './policies/block.py:Asks'}",
+            f"{USE}Asks() is made without arguments: settings and context are there from open() on",
+        ),
+        ("{use: './policies/block.py:Static'}", None),
         (
             "{use: './policies/block.py:Odd'}",
             f"{USE}Odd.Settings has to be a class that is derived from portico.Settings",

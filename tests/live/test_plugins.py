@@ -470,7 +470,18 @@ def test_look_ups_by_the_workers_http_client(site: Site) -> None:
 
 
 def test_settings_stay_hidden(site: Site) -> None:
-    site.write("secret.py", "class S(Policy):\n    class Settings(Settings):\n        key: str\n        n: int = 0\n")
+    site.write(
+        "secret.py",
+        """
+        class S(Policy):
+            class Settings(Settings):
+                key: str
+                n: int = 0
+
+            def finished(self, exchange):
+                pass
+        """,
+    )
     site.use({"use": "./secret.py:S", "with": {"key": "hunter2"}})
     assert site.reload({"use": "./secret.py:S", "with": {"key": "hunter2", "n": "x"}}).status == 422
     assert "hunter2" not in site.gateway.err()

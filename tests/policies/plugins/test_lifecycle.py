@@ -58,6 +58,9 @@ class Unmade(Policy):
     def __init__(self):
         raise OSError("not today")
 
+    def finished(self, exchange):
+        pass
+
 class Gives(Policy):
     async def open(self):
         raise asyncio.TimeoutError

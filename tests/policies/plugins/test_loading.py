@@ -32,6 +32,9 @@ class P(Policy):
     value = VALUE, OWN
     kept = KEPT
     point = Point
+
+    def finished(self, exchange):
+        pass
 """
 
 
@@ -195,14 +198,14 @@ def test_relative_imports_work_beside(site: Site) -> None:
 
 
 def test_a_module_imported_later_is_as_current_as_the_others(site: Site) -> None:
-    late = "    def late(self):\n        import beside\n        return beside.VALUE\n"
+    late = "    def finished(self, exchange):\n        import beside\n        return beside.VALUE\n"
     site.write("policies/p.py", f"from portico.plugin import Policy\nclass P(Policy):\n{late}")
     site.write("policies/beside.py", "VALUE = 1\n")
     (kind,) = site.load(FILE)
-    assert kind().late() == 1
+    assert kind().finished(None) == 1
     site.write("policies/beside.py", "VALUE = 2\n")
     (kind,) = site.load(FILE)
-    assert kind().late() == 2
+    assert kind().finished(None) == 2
 
 
 def test_code_that_others_have_imported_is_left_alone() -> None:

@@ -23,6 +23,16 @@ from portico.policies.plugins.settings import ENTRY_POINTS
 _SYNC: Final = ("response", "body", "finished")
 """The hooks that are never async."""
 
+_METHODS: Final[Mapping[str, tuple[str, ...]]] = {
+    "request": ("exchange",),
+    "response": ("exchange", "head"),
+    "body": ("exchange", "head"),
+    "finished": ("exchange",),
+    "open": (),
+    "close": (),
+}
+"""What is called of a policy, with which arguments."""
+
 
 class PluginError(Exception):
     """A policy cannot be used; the message says why and what to do.
@@ -150,10 +160,29 @@ def _class_problem(kind: type[Policy]) -> str | None:
     settings: Any = kind.Settings
     if not (isinstance(settings, type) and issubclass(settings, Settings)):
         return f"{kind.__name__}.Settings has to be a class that is derived from portico.Settings"
+    own = [name for name in _METHODS if getattr(kind, name) is not getattr(Policy, name)]
+    if not own:
+        return f"{kind.__name__} has no hook: define one of request, response, body and finished, by exactly this name"
     for hook in _SYNC:
         if inspect.iscoroutinefunction(getattr(kind, hook)):
             return f"{kind.__name__}.{hook} is async, which only request(), open() and close() may be"
+    for name in own:
+        bound = isinstance(inspect.getattr_static(kind, name), (staticmethod, classmethod))
+        if not _takes(getattr(kind, name), _METHODS[name] if bound else ("self", *_METHODS[name])):
+            return f"{kind.__name__}.{name} is called as {name}({', '.join(_METHODS[name])}), which it does not take"
+    if not _takes(kind, ()):
+        return f"{kind.__name__}() is made without arguments: settings and context are there from open() on"
     return None
+
+
+def _takes(called: Any, arguments: Iterable[str]) -> bool:
+    try:
+        inspect.signature(called).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:  # nobody knows what it takes
+        return True
+    return True
 
 
 def _policies(module: Any) -> Iterator[str]:
