@@ -361,3 +361,27 @@ def test_one_that_blocks_the_loop_is_named(hook: str) -> None:
         assert own.outcome() == (200, b"ok")
         named = "body" if hook in ("feed", "end") else hook
         assert own.failures() == [("Slow", named, "BlockingIOError")]
+
+
+class SlowLater(Policy):
+    """Waits once, and blocks before or after that."""
+
+    def __init__(self, *, before: bool) -> None:
+        self.before = before
+
+    async def request(self, exchange: Exchange) -> None:
+        if self.before:
+            slow()
+        await asyncio.sleep(0.5)
+        if not self.before:
+            slow()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_one_that_is_async_and_blocks_is_named_and_waiting_is_not_blocking(before: bool) -> None:
+    with scene(SlowLater(before=before)) as own:
+        own.say(get())
+        own.pass_time(0.51)
+        own.simulation.settle()
+        assert own.response().status == 200
+        assert own.failures() == [("SlowLater", "request", "BlockingIOError")]

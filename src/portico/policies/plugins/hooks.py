@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -93,6 +93,8 @@ class PluginHooks:
         if verdict is None or isinstance(verdict, Answer):
             return verdict
         if inspect.isawaitable(verdict):
+            if inspect.iscoroutine(verdict):
+                verdict = _Timed(verdict, self)
             return Awaited(verdict, asyncio.get_running_loop(), self.timeout, partial(self._failed, "request"))
         return self._failed("request", _no_verdict("request", verdict))
 
@@ -177,6 +179,11 @@ class PluginHooks:
         self.report("body", error, 0.0)
         return HookFailedError(self.refusal())
 
+    def stepped(self, began: float) -> None:
+        """An async request hook of its has run on the event loop, from this time on."""
+        if monotonic() - began > BLOCKING:
+            self._blocked("request", began)
+
     def filtered(self, began: float) -> None:
         """A filter of its has taken a piece of a body, from this time on."""
         if monotonic() - began > BLOCKING:
@@ -192,6 +199,36 @@ class PluginHooks:
 
     def _blocked(self, hook: str, began: float) -> None:
         self.report(hook, BlockingIOError(), monotonic() - began)
+
+
+class _Timed(Coroutine[Any, Any, Any]):
+    """A user's coroutine as it is, with the time taken of each of its steps: an await between two blocks nothing."""
+
+    __slots__ = ("_coroutine", "_hooks")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], hooks: PluginHooks) -> None:
+        self._coroutine = coroutine
+        self._hooks = hooks
+
+    def send(self, value: Any) -> Any:
+        began = monotonic()
+        try:
+            return self._coroutine.send(value)
+        finally:
+            self._hooks.stepped(began)
+
+    def throw(self, *error: Any) -> Any:
+        began = monotonic()
+        try:
+            return self._coroutine.throw(*error)
+        finally:
+            self._hooks.stepped(began)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._coroutine.__await__()
 
 
 class _ContainedFilter:
