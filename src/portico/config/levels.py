@@ -61,6 +61,8 @@ class _Written:
         takes_dict = isinstance(value, dict) and (self.takes_keys or not value)
         if value is None or takes_dict or (self.takes_list and isinstance(value, list)):
             return hide_secrets(self.kind, value)
+        if isinstance(value, dict):
+            raise ValueError("expected a list: put brackets around it, [{…}]")
         kinds = [*(["keys and values"] if self.takes_keys else []), *(["a list"] if self.takes_list else [])]
         raise ValueError(f"expected {', '.join(kinds)}, true or false")
 

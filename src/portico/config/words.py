@@ -136,8 +136,12 @@ class _Reader:
         if any(fnmatchcase(key, pattern) for pattern in NOT_YET):
             return Finding(path, "not supported by this version", at_key=True)
         known = keys_at(self.annotation, path[:-1])
-        message = f"unknown policy; there are {', '.join(sorted(known))}" if known == POLICIES else "unknown key"
-        return Finding(path, message, nearest(str(path[-1]), known), at_key=True)
+        message, suggestion = "unknown key", nearest(str(path[-1]), known)
+        if known == POLICIES:
+            message = f"unknown policy; there are {', '.join(sorted(known))}"
+        elif "with" in known and suggestion is None:  # those of a user's policy
+            message = "unknown key; settings of the policy's own stand under with"
+        return Finding(path, message, suggestion, at_key=True)
 
 
 def has_part(value: Any, part: str | int) -> bool:

@@ -233,14 +233,16 @@ def test_an_entry_point_names_a_class(site: Site, monkeypatch: pytest.MonkeyPatc
     info = site.path / "lib" / "own_package_of_tests-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-package-of-tests\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[portico.policies]\nmine = own_package_of_tests.p:P\n")
-    assert [point.name for point in metadata.entry_points(group="portico.policies")] == ["mine"]
-    found = site.loader.load(["mine", "mime"], site.path)
+    points = "[portico.policies]\nmine = own_package_of_tests.p:P\nlate = added_in_place_later.p:P\n"
+    (info / "entry_points.txt").write_text(points)
+    assert {point.name for point in metadata.entry_points(group="portico.policies")} == {"mine", "late"}
+    found = site.loader.load(["mine", "mime", "late"], site.path)
     assert isinstance(found["mine"], Loaded)
     assert (found["mine"].name, found["mine"].kind.value) == ("mine", (1, 0))  # type: ignore[attr-defined]
     assert isinstance(found["mime"], PluginError)
-    assert "there are mine" in str(found["mime"])
-    assert found["mime"].known == {"mine": "mine"}
+    assert "there are late, mine" in str(found["mime"])
+    assert found["mime"].known == {"mine": "mine", "late": "late"}
+    assert "there is no module added_in_place_later: the entry point late names it" in str(found["late"])
 
 
 def test_its_files_are_those_that_were_imported(site: Site) -> None:

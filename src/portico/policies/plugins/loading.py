@@ -203,7 +203,11 @@ def _target(use: str, directory: Path) -> _Target:
         return _entry_point(use)
     if not kind.isidentifier() or not all(part.isidentifier() for part in place.split(".")):
         raise PluginError("expected package.module:Class, ./file.py:Class or the name of an entry point")
-    return _module_target(place, kind, kind)
+    advice = (
+        "install it where the gateway runs, or name a file beside the configuration, "
+        f"./{place.replace('.', '/')}.py:{kind}"
+    )
+    return _module_target(place, kind, kind, advice)
 
 
 def _file_target(place: str, kind: str, directory: Path) -> _Target:
@@ -220,15 +224,13 @@ def _file_target(place: str, kind: str, directory: Path) -> _Target:
     return _Target(place, imports.directory_of(file.parent), file.stem, kind, kind)
 
 
-def _module_target(place: str, kind: str, name: str) -> _Target:
+def _module_target(place: str, kind: str, name: str, advice: str) -> _Target:
+    """A class of an installed module; `advice` is what to do where that is not there."""
     try:
         unit = imports.unit_of(place)
     except ModuleNotFoundError as error:
         if error.name and (place == error.name or place.startswith(f"{error.name}.")):
-            raise PluginError(
-                f"there is no module {error.name}: install it where the gateway runs, or name a file beside the "
-                f"configuration, ./{place.replace('.', '/')}.py:{kind}"
-            ) from None
+            raise PluginError(f"there is no module {error.name}: {advice}") from None
         raise PluginError(_import_problem(place, error)) from error
     except (Exception, SystemExit) as error:
         raise PluginError(_import_problem(place, error)) from error
@@ -247,7 +249,11 @@ def _entry_point(name: str) -> _Target:
             {each: each for each in points},
         )
     place, _, kind = point.value.partition(":")
-    return _module_target(place.strip(), kind.strip(), name)
+    advice = (
+        f"the entry point {name} names it; a running gateway does not see what pip install -e has added since it "
+        "started: start it anew, or install the package without -e"
+    )
+    return _module_target(place.strip(), kind.strip(), name, advice)
 
 
 def _import_problem(place: str, error: BaseException) -> str:

@@ -56,6 +56,13 @@ class PluginSettings(Settings):
     timeout: Duration = 1.0
     on_error: Literal["refuse", "skip"] = "refuse"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_bare_use(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(f'expected keys and values: write {{use: "{value}"}}')
+        return value
+
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if self.before is not None and self.after is not None:
