@@ -92,9 +92,6 @@ def build_chain(
                 if step.marks:
                     marks.append(policy)
     chain += slots[-1]
-    own = [hooks for slot in slots for hooks in slot]
-    if plugins and own and (len(own) > 1 or chain[0] is not own[0]):
-        chain.insert(0, plugins.arrive)
     return Chain.of(chain, marks)
 
 

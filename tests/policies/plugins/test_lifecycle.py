@@ -196,25 +196,18 @@ def test_an_exchange_on_its_way_to_one_keeps_it_open(play: Play) -> None:
         ended: list[Any] = []
         waiting = exchange()
         waiting.finish = lambda own, failure: ended.append(failure)
-        arrive, *hooks = chain_of(first).requests
-        arrive(waiting)
+        chain = chain_of(first)
+        for hold in chain.holds:
+            hold(waiting)
         world.adopt(await world.open("Noted"))
         await settled()
         seen = world.seen()
         assert "close Noted" not in seen
-        for hook in hooks:
+        for hook in chain.requests:
             assert not isinstance(hook(waiting), Answer)
         waiting.finished(None)
         assert ended == [None]
         await settled()
         assert seen.count("close Noted") == 2
-
-    play(scene)
-
-
-def test_one_alone_and_first_needs_no_step_of_its_own(play: Play) -> None:
-    async def scene(world: World) -> None:
-        world.adopt(await world.open("Noted"))
-        assert len(chain_of(world.current).requests) == 1
 
     play(scene)

@@ -136,9 +136,7 @@ class PluginHooks:
                 self.report("finished", error, 0.0)
             if monotonic() - began > BLOCKING:
                 self._blocked("finished", began)
-        self.running -= 1
-        if self.idle is not None and not self.running:
-            self._let_go()
+        self.let_go()
 
     # ---- its life
 
@@ -148,21 +146,20 @@ class PluginHooks:
             self.running += 1
 
     def let_go(self) -> None:
-        """Such an exchange is over."""
+        """An exchange that ran here is over."""
         self.running -= 1
-        if self.idle is not None and not self.running:
-            self._let_go()
+        self._check_idle()
 
     def retire(self, idle: Callable[[], None]) -> None:
         """No new exchange will reach it: `idle` is called when the last one is over, or now."""
         self.idle = idle
         self.observes = True
-        if not self.running:
-            self._let_go()
+        self._check_idle()
 
-    def _let_go(self) -> None:
-        idle, self.idle = self.idle, None
-        if idle is not None:
+    def _check_idle(self) -> None:
+        idle = self.idle
+        if idle is not None and not self.running:
+            self.idle = None
             idle()
 
     # ---- its failures

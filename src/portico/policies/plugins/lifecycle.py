@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from portico.core.exchange import Exchange
 from portico.core.faults import FAULTS
 from portico.core.tasks import background
 from portico.observe.families import Definitions
@@ -52,39 +51,16 @@ class PluginSet:
         self.by_scope: dict[str, list[Placed]] = {}
         self.is_closed: set[PluginHooks] = set()
         """Those that are closed, or are being closed."""
-        self._arrived = 0
-        """Exchanges that may still reach one of them."""
-        self._left: Callable[[], None] | None = None
 
     @property
     def all(self) -> list[PluginHooks]:
         """All of them."""
         return [each.hooks for level in self.by_scope.values() for each in level]
 
-    def arrive(self, exchange: Exchange) -> None:
-        """The first step of chains in which something comes before them that may wait."""
-        self._arrived += 1
-        exchange.finish = partial(self._leave, exchange.finish)
-
-    def _leave(self, finish: Callable[[Exchange, str | None], None], exchange: Exchange, failure: str | None) -> None:
-        try:
-            finish(exchange, failure)
-        finally:
-            self._arrived -= 1
-            if self._left is not None and not self._arrived:
-                self._left()
-
     def retire(self, idle: Callable[[PluginHooks], None]) -> None:
         """No further exchange will come: `idle` is called with each of them after its last exchange."""
-
-        def left() -> None:
-            self._left = None
-            for hooks in self.all:
-                hooks.retire(partial(idle, hooks))
-
-        self._left = left
-        if not self._arrived:
-            left()
+        for hooks in self.all:
+            hooks.retire(partial(idle, hooks))
 
 
 class Plugins:
