@@ -23,7 +23,7 @@ PUBLIC = Instance(Address("api.example.com", "api.example.com", 443), cast(Any, 
 
 def hosts(preserve_host: bool | None, *, trusted: bool = False) -> list[bytes]:
     """The Host that each of two instances gets of one request: the second attempt is made of the same fields."""
-    handling = cast(Any, SimpleNamespace(preserve_host=preserve_host, trailers=frozenset(), attempts=()))
+    handling = cast(Any, SimpleNamespace(preserve_host=preserve_host, trailers=frozenset()))
     match = RouteMatch(SimpleNamespace(prefix=b"", forwarded=b""), handling, "/x", b"/x")
     own = exchange("Accept: */*", match=match, request_id="a" * 32, trace_id="b" * 32, trusted=trusted, query=b"")
     assert own.request is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Final
 
@@ -44,8 +44,8 @@ def request_head(exchange: Exchange, handling: Handling, instance: Instance, upg
     match = exchange.match
     own_id = exchange.id = exchange.request_id.encode()
     added = exchange.request_lines
-    if upgrade or handling.attempts:
-        added = _added_lines(exchange, handling, upgrade)
+    if upgrade:
+        added = (b"Connection: Upgrade\r\nUpgrade: " + upgrade, *added)
     end = b"\r\n".join((b"", *added, b"", b"")) if added else HEAD_END
     if exchange.trusted:
         passed = _passed_lines(request, handling)
@@ -71,14 +71,6 @@ def _line_end(request: RequestHead, handling: Handling, instance: Instance) -> b
     """How the request line ends, and the client's Host or the instance's own."""
     preserves = instance.is_internal if handling.preserve_host is None else handling.preserve_host
     return _HOST_LINE % request.host if preserves and request.host else instance.line_end
-
-
-def _added_lines(exchange: Exchange, handling: Handling, upgrade: bytes) -> tuple[bytes, ...]:
-    """The field lines that depend on the route: the upgrade that it allows, and what policies add."""
-    lines = exchange.request_lines
-    if upgrade:
-        lines = (b"Connection: Upgrade\r\nUpgrade: " + upgrade, *lines)
-    return (*lines, *(line for attempt in handling.attempts if (line := attempt(exchange)) is not None))
 
 
 def _join_passed(exchange: Exchange, request: RequestHead, handling: Handling, instance: Instance) -> None:
@@ -126,14 +118,37 @@ def _reported_lines(fields: Fields) -> list[bytes]:
     return list(compress(fields.lines, reported))
 
 
-def composing(changes: RequestChanges) -> Compose:
-    """`request_head` for routes that change fields of requests."""
+def with_attempt_lines(compose: Compose, attempts: Sequence[Callable[[Exchange], bytes | None]]) -> Compose:
+    """The same composing, with the lines that policies add to each attempt when it is sent."""
 
-    def compose(exchange: Exchange, handling: Handling, instance: Instance, upgrade: bytes) -> bytes:
-        head = request_head(exchange, handling, instance, upgrade)
+    def head_of_attempt(exchange: Exchange, handling: Handling, instance: Instance, upgrade: bytes) -> bytes:
+        head = compose(exchange, handling, instance, upgrade)
+        lines = [line for attempt in attempts if (line := attempt(exchange)) is not None]
+        return edited_head(head, _NO_NAMES, lines) if lines else head
+
+    return head_of_attempt
+
+
+def with_changes(compose: Compose, changes: RequestChanges) -> Compose:
+    """The same composing, with the fields changed that the configuration names."""
+
+    def changed_head(exchange: Exchange, handling: Handling, instance: Instance, upgrade: bytes) -> bytes:
+        head = compose(exchange, handling, instance, upgrade)
         return edited_head(head, changes.drops, changes.lines.of(exchange))
 
-    return compose
+    return changed_head
+
+
+def with_edits(compose: Compose) -> Compose:
+    """The same composing, with what hooks set and remove."""
+
+    def head_with_edits(exchange: Exchange, handling: Handling, instance: Instance, upgrade: bytes) -> bytes:
+        head, view = compose(exchange, handling, instance, upgrade), exchange.view
+        if view is None or view.upstream is None:
+            return head
+        return edited_head(head, frozenset(view.upstream.dropped), view.upstream.added)
+
+    return head_with_edits
 
 
 def edited_head(head: bytes, drops: frozenset[bytes], lines: Sequence[bytes]) -> bytes:
@@ -143,12 +158,12 @@ def edited_head(head: bytes, drops: frozenset[bytes], lines: Sequence[bytes]) ->
     `x_tenant` for `x-tenant`: what a client sends under them would stand in for what is set here.
     """
     if drops:
-        head = _lines_of(drops).sub(b"", head)
+        head = _pattern_of(drops).sub(b"", head)
     return b"\r\n".join((head[: -len(HEAD_END)], *lines, b"", b""))
 
 
 @remembered(256)
-def _lines_of(names: frozenset[bytes]) -> re.Pattern[bytes]:
+def _pattern_of(names: frozenset[bytes]) -> re.Pattern[bytes]:
     """The lines of these fields in a head, each with the line end before it."""
     forms = (re.escape(name).replace(rb"\-", rb"[^0-9a-z:\r\n]") for name in sorted(names))
     return re.compile(rb"\r\n(?:%b):[^\r\n]*" % b"|".join(forms), re.IGNORECASE)

@@ -10,25 +10,11 @@ from portico.core.messages import ResponseHead
 from portico.policies.head import ResponseEdit
 from portico.policies.policy import Return
 from portico.proxy.answer import send_edited, send_final
-from portico.proxy.compose import edited_head, response_lines
+from portico.proxy.compose import response_lines
 from portico.proxy.forward import Forwarding
-from portico.proxy.routing.route import Compose, Handling
-from portico.upstreams.instance import Instance
 from portico.wire.http1.grammar import status_line
 
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
-
-
-def hooked(compose: Compose) -> Compose:
-    """The same composing, with what policies set and remove."""
-
-    def hooked_head(exchange: Exchange, handling: Handling, instance: Instance, upgrade: bytes) -> bytes:
-        head, view = compose(exchange, handling, instance, upgrade), exchange.view
-        if view is None or view.upstream is None:
-            return head
-        return edited_head(head, frozenset(view.upstream.dropped), view.upstream.added)
-
-    return hooked_head
 
 
 class _Received(ResponseEdit):

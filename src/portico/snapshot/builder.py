@@ -17,16 +17,16 @@ from portico.observe.metrics import Metrics
 from portico.policies import Chain, State, build_chain
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
-from portico.policies.headers import request_changes, response_changes
+from portico.policies.headers import RequestChanges, request_changes, response_changes
 from portico.policies.plugins.lifecycle import PluginSet
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
-from portico.proxy.compose import composing, editing, request_head, response_lines
+from portico.proxy.compose import editing, request_head, response_lines, with_attempt_lines, with_changes, with_edits
 from portico.proxy.filtered import FilteredForwarding
 from portico.proxy.forward import Forwarding
 from portico.proxy.gateway import Snapshot
-from portico.proxy.hooked import HookedForwarding, hooked
+from portico.proxy.hooked import HookedForwarding
 from portico.proxy.routing.matcher import Matcher, Routes, has_prefix_route
-from portico.proxy.routing.route import Compose, Handling, LocalRoute, ResponseLines, Rewrite, Rewriting, Route
+from portico.proxy.routing.route import Compose, Handling, LocalRoute, Rewrite, Rewriting, Route
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
@@ -206,12 +206,10 @@ class SnapshotBuilder:
         timeouts = self._alike(
             ("timeouts", id(written.timeouts), id(written.retry)), lambda: timeouts_of(written.timeouts, written.retry)
         )
-        chain = self._chain(written.policies, consumers)
         handling = Handling(
             service=service,
             service_name=service.name,
-            **self._both_ways(chain, self._compose(written.policies)),
-            response_lines=self._response_lines(written.policies),
+            **self._policies(written.policies, consumers),
             timeouts=timeouts,
             retry=self._alike(("retry", id(written.retry)), lambda: retry_of(written.retry)),
             preserve_host=None if written.preserve_host == "auto" else written.preserve_host,
@@ -239,43 +237,12 @@ class SnapshotBuilder:
         rewriting: Rewriting = self._alike(("rewriting", id(location), id(cookies)), make)
         return rewriting
 
-    def _chain(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> Chain:
+    def _policies(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> dict[str, Any]:
+        """The parts of a handling that its policies decide."""
         key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
         surroundings = self._state, consumers, *self._counting, self.plugins
-        chain: Chain = self._alike(key, lambda: build_chain(written, *surroundings))
-        return chain
-
-    def _compose(self, written: Mapping[str, tuple[Any, str]]) -> Compose:
-        """How heads are composed for the service."""
-        settings, _ = written.get("headers", (None, ""))
-        if settings is None or (changes := request_changes(settings)) is None:
-            return request_head
-        compose: Compose = self._alike(("compose", id(settings)), lambda: composing(changes))
-        return compose
-
-    def _response_lines(self, written: Mapping[str, tuple[Any, str]]) -> ResponseLines:
-        """What makes the lines that go to the client."""
-        settings, _ = written.get("headers", (None, ""))
-        if settings is None or (changes := response_changes(settings)) is None:
-            return response_lines
-        lines: ResponseLines = self._alike(("response_lines", id(settings)), lambda: editing(changes))
-        return lines
-
-    def _both_ways(self, chain: Chain, compose: Compose) -> dict[str, Any]:
-        """What a chain of policies makes of the way there and back: routes without hooks for responses pay for none."""
-        if chain.edits_requests:
-            plain = compose
-            compose = self._alike(("hooked", id(plain)), lambda: hooked(plain))
-        back = chain.back
-        return {
-            "policies": chain.requests,
-            "marks": chain.marks,
-            "attempts": chain.attempts,
-            "holds": chain.holds,
-            "back": back,
-            "compose": compose,
-            "forward": Forwarding if back is None else FilteredForwarding if back.bodies else HookedForwarding,
-        }
+        parts: dict[str, Any] = self._alike(key, lambda: _parts_of(build_chain(written, *surroundings), written))
+        return parts
 
     def _alike(self, key: object, make: Callable[[], Any]) -> Any:
         """What similar routes share: an object that all of them use stays in the processor's caches."""
@@ -300,8 +267,7 @@ class SnapshotBuilder:
             handling = Handling(
                 service=service,
                 service_name=service.name,
-                **self._both_ways(chain, request_head),
-                response_lines=self._response_lines(own),
+                **_parts_of(chain, own, is_own=True),
                 timeouts=service.timeouts,
                 retry=service.retry,
                 preserve_host=True,
@@ -312,6 +278,35 @@ class SnapshotBuilder:
             route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             rules.append(Rule(path, route, methods=_READS, exact=True, fallback=path == "/"))
         return rules
+
+
+def _parts_of(chain: Chain, written: Mapping[str, tuple[Any, str]], *, is_own: bool = False) -> dict[str, Any]:
+    """What policies are in a handling. Routes without hooks for responses pay nothing for them."""
+    headers, _ = written.get("headers", (None, ""))
+    requests = request_changes(headers) if headers is not None and not is_own else None
+    responses = response_changes(headers) if headers is not None else None
+    back = chain.back
+    return {
+        "policies": chain.requests,
+        "marks": chain.marks,
+        "holds": chain.holds,
+        "back": back,
+        "compose": _compose(chain, requests),
+        "response_lines": response_lines if responses is None else editing(responses),
+        "forward": Forwarding if back is None else FilteredForwarding if back.bodies else HookedForwarding,
+    }
+
+
+def _compose(chain: Chain, changes: RequestChanges | None) -> Compose:
+    """How heads are composed for the service: what policies do about them, the last of it around all other."""
+    compose: Compose = request_head
+    if chain.attempts:
+        compose = with_attempt_lines(compose, chain.attempts)
+    if changes is not None:
+        compose = with_changes(compose, changes)
+    if chain.edits_requests:
+        compose = with_edits(compose)
+    return compose
 
 
 def _own_service(control: Instance, deadlines: Deadlines) -> Service:

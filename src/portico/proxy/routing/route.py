@@ -114,8 +114,6 @@ class Handling:
     """The names, in lower case, of allowed trailer fields, in either direction."""
     forward: Callable[[Exchange, Handling, AbstractEventLoop], Forward]
     """Makes the forwarding of one exchange."""
-    attempts: tuple[Callable[[Exchange], bytes | None], ...] = ()
-    """What adds a field line to each attempt when it is sent."""
     back: Return | None = None
     """The way back of its responses, where policies have hooks for them."""
     rewriting: Rewriting | None = None
@@ -144,7 +142,7 @@ class Forward(Protocol):
 
 
 Compose: TypeAlias = Callable[[Exchange, Handling, Instance, bytes], bytes]
-"""`request_head`, or what edits its result: the arguments end with the protocol that is offered to the service."""
+"""`request_head` of `compose.py`, or what edits its result; the last argument is the protocol that is offered."""
 
 ResponseLines: TypeAlias = Callable[[Exchange, ResponseHead], list[bytes]]
 """`response_lines` of `compose.py`, or what edits its result; where it does, `Exchange.response_drop` is not None."""
