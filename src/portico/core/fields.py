@@ -12,6 +12,18 @@ REQUEST_RULES: Final = frozenset({b"connection", b"content-length", b"expect", b
 RESPONSE_RULES: Final = frozenset({b"connection", b"content-length", b"keep-alive", b"transfer-encoding"})
 """Fields of a response that determine the same."""
 
+OF_ONE_HOP: Final = frozenset(
+    {
+        *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade", b"expect"),
+        *(b"proxy-authorization", b"proxy-authenticate"),
+    }
+)
+"""Fields about one connection, of requests or responses: nobody but the gateway edits them."""
+FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+"""Fields that follow from the body that is sent: the same holds for them."""
+OF_HANDSHAKES: Final = frozenset({b"sec-websocket-key", b"sec-websocket-accept", b"sec-websocket-version"})
+"""Fields by which both sides open a WebSocket (RFC 6455, section 4): they hold only as they were sent."""
+
 END_TO_END: Final = frozenset(
     {
         *(b"host", b"authorization", b"cookie", b"content-length", b"content-type", b"content-encoding"),

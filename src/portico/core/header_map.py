@@ -7,17 +7,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final, overload
 
 from portico.core.caches import remembered
-from portico.core.fields import plain_name
+from portico.core.fields import FRAMING, OF_HANDSHAKES, OF_ONE_HOP, plain_name
 
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-_OF_ONE_HOP: Final = frozenset(
-    {
-        *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"),
-        *(b"content-length", b"expect", b"proxy-authorization"),
-    }
-)
-_FRAMING: Final = (b"content-length", b"transfer-encoding")
+_NEVER: Final = OF_ONE_HOP | FRAMING | OF_HANDSHAKES
 
 
 def checked_name(name: str, own: frozenset[bytes] = frozenset()) -> bytes:
@@ -32,7 +26,7 @@ def checked_name(name: str, own: frozenset[bytes] = frozenset()) -> bytes:
     if not _NAME.fullmatch(raw):
         raise ValueError(f"{name!r} is not a name of a header field")
     lower = raw.lower()
-    if plain_name(lower) in _OF_ONE_HOP:
+    if plain_name(lower) in _NEVER:
         raise ValueError(f"{name} is not to be edited: it governs one connection, and the gateway writes it itself")
     if lower in own:
         raise ValueError(f"{name} is not to be edited: the gateway writes it itself")
@@ -200,7 +194,7 @@ class UpstreamHeaders(EditableHeaders):
 
     def frame(self, line: bytes) -> None:
         """Have the body framed by this line, in place of how the client framed it."""
-        self.drop(_FRAMING)
+        self.drop(FRAMING)
         self.added.append(line)
 
 

@@ -41,7 +41,7 @@ class CorsSettings(Settings):
     max_age: DurationOrZero = Field(default=600.0, description="How long a browser may keep a preflight's answer.")
 
 
-_RESPONSE_FIELDS: Final = frozenset(
+RESPONSE_FIELDS: Final = frozenset(
     {
         *(b"access-control-allow-origin", b"access-control-allow-credentials", b"access-control-expose-headers"),
         *(b"access-control-allow-methods", b"access-control-allow-headers", b"access-control-max-age"),
@@ -70,7 +70,7 @@ def build_cors(settings: CorsSettings, context: Context) -> Policy:  # noqa: ARG
         request = exchange.request
         assert request is not None
         drop = exchange.response_drop
-        exchange.response_drop = _RESPONSE_FIELDS if drop is None else drop | _RESPONSE_FIELDS
+        exchange.response_drop = RESPONSE_FIELDS if drop is None else drop | RESPONSE_FIELDS
         if not anyone:
             exchange.response_lines += (b"Vary: Origin",)
         origin = request.fields.get(b"origin")

@@ -16,9 +16,10 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from portico.core.exchange import Exchange
-from portico.core.fields import OWN_FAMILY, plain_name
+from portico.core.fields import FRAMING, OF_HANDSHAKES, OF_ONE_HOP, OWN_FAMILY, plain_name
 from portico.core.messages import IfAbsent
 from portico.core.settings import Settings, header_name
+from portico.policies import cors
 from portico.policies.policy import Context, Policy
 from portico.policies.templates import Template
 
@@ -26,14 +27,11 @@ from portico.policies.templates import Template
 
 _HOP: Final = "belongs to one connection, and connections are the gateway's: leave it out"
 _FRAMING: Final = "follows from the body that is sent: leave it out"
+_HANDSHAKE: Final = "is part of how a WebSocket is opened: leave it out"
 _ANYWHERE: Final = {
-    **dict.fromkeys(("connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"), _HOP),
-    **dict.fromkeys(("proxy-authorization", "proxy-authenticate", "expect"), _HOP),
-    **dict.fromkeys(("content-length", "transfer-encoding"), _FRAMING),
-    **dict.fromkeys(
-        ("sec-websocket-key", "sec-websocket-accept", "sec-websocket-version"),
-        "is part of how a WebSocket is opened: leave it out",
-    ),
+    name.decode(): why
+    for names, why in ((OF_ONE_HOP, _HOP), (FRAMING, _FRAMING), (OF_HANDSHAKES, _HANDSHAKE))
+    for name in names
 }
 _ID: Final = (
     "is by what the gateway's log, the service's and the client's are compared; write {request_id} under a name"
@@ -49,13 +47,7 @@ _REFUSED: Final[dict[tuple[str, str], dict[str, str]]] = {
     },
     ("response", "set"): {
         **dict.fromkeys(("ratelimit", "ratelimit-policy"), "is written by policies.rate_limit; only remove takes it"),
-        **dict.fromkeys(
-            (
-                *("access-control-allow-origin", "access-control-allow-credentials", "access-control-expose-headers"),
-                *("access-control-allow-methods", "access-control-allow-headers", "access-control-max-age"),
-            ),
-            "is written by policies.cors",
-        ),
+        **{name.decode(): "is written by policies.cors" for name in cors.RESPONSE_FIELDS},
         "date": "says when a response was made: leave it out",
         "x-request-id": f"{_ID} of your own",
     },

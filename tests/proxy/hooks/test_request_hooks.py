@@ -150,7 +150,8 @@ def test_what_the_gateway_writes_is_replaced_or_removed() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Content-Length", "content_length", "Transfer_Encoding", "Connection", "Expect", "Te"]
+    "name",
+    ["Content-Length", "content_length", "Transfer_Encoding", "Connection", "Expect", "Te", "Sec-WebSocket-Key"],
 )
 def test_the_framing_is_nobodys_to_edit(name: str) -> None:
     def act(exchange: Exchange) -> None:

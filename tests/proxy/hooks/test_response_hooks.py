@@ -276,6 +276,7 @@ def test_what_policies_add_is_there_to_be_edited_whoever_answers() -> None:
             ("Content-Length", "0"),
             ("content_length", "0"),
             ("Proxy-Connection", "a"),
+            ("Sec-WebSocket-Accept", "a"),
         ],
         *[("X-Request-ID", "a")],
     ],
