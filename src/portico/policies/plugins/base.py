@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import msgspec
 
@@ -12,11 +12,9 @@ from portico.core.errors import Answer, Refusal
 from portico.core.header_map import checked_line, checked_name
 from portico.core.settings import Settings
 from portico.policies.head import Head, ResponseEdit
+from portico.policies.plugins.context import PluginContext
+from portico.policies.plugins.view import ExchangeView
 from portico.policies.policy import BodyFilter, HookFailedError
-
-if TYPE_CHECKING:
-    from portico.policies.plugins.context import PluginContext
-    from portico.policies.plugins.view import ExchangeView
 
 Verdict: TypeAlias = Answer | None
 """What a request hook comes to: None lets the request go on, an answer ends it."""

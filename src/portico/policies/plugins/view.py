@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import parse_qsl
 
 from portico.core.exchange import Exchange
 from portico.core.header_map import Headers, UpstreamHeaders
 
-if TYPE_CHECKING:
-    from portico.policies.plugins.hooks import PluginHooks
 
-Reached: TypeAlias = "tuple[PluginHooks, Reached | None]"
+class Participant(Protocol):
+    """A policy, as its exchanges know it: `running` counts those that are not over."""
+
+    running: int
+    observes: bool
+
+    def finished(self, view: ExchangeView) -> None:
+        """Called at the end of an exchange that reached it, if it `observes`; else only `running` is counted."""
+
+    def let_go(self) -> None:
+        """Called at the end of an exchange that held it."""
+
+
+Reached: TypeAlias = "tuple[Participant, Reached | None]"
 """A policy that an exchange has reached, and those before it."""
 
 _NO_CLAIMS: Final[Mapping[str, Any]] = {}
@@ -62,7 +73,7 @@ class ExchangeView:
     _state: dict[str, Any] | None = None
     upstream: UpstreamHeaders | None = None
     """The edits of what the service gets, once they were asked for."""
-    held: tuple[PluginHooks, ...] = ()
+    held: tuple[Participant, ...] = ()
     """Those that it may still reach when what it waits for is over."""
 
     _exchange: Exchange
@@ -161,10 +172,10 @@ class ExchangeView:
         """Why the gateway answered itself, or the exchange failed; None for a service's response."""
         return self._exchange.reason
 
-    def has_reached(self, hooks: PluginHooks) -> bool:
+    def has_reached(self, policy: Participant) -> bool:
         """Whether a policy takes part in it."""
         reached = self.reached
-        while reached is not None and reached[0] is not hooks:
+        while reached is not None and reached[0] is not policy:
             reached = reached[1]
         return reached is not None
 
@@ -198,11 +209,10 @@ def finish(exchange: Exchange, failure: str | None) -> None:
     finally:
         reached = view.reached
         while reached is not None:
-            hooks, reached = reached
-            if hooks.observes:
-                hooks.finished(view)
+            policy, reached = reached
+            if policy.observes:
+                policy.finished(view)
             else:
-                hooks.running -= 1
-        if view.held:
-            for hooks in view.held:
-                hooks.let_go()
+                policy.running -= 1
+        for policy in view.held:
+            policy.let_go()
