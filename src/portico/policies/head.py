@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Collection
 from typing import Final, Protocol
 
 from portico.core.errors import Answer
@@ -12,7 +11,8 @@ from portico.core.header_map import EditableHeaders, Headers
 from portico.core.messages import IfAbsent, where_absent
 
 _OWN: Final = frozenset({b"x-request-id"})
-_WITHOUT_BODY: Final = (204, 205, 304)
+WITHOUT_CONTENT: Final = (204, 205, 304)
+"""Statuses of responses that have none (RFC 9110, section 15)."""
 
 
 class Head(Protocol):
@@ -47,10 +47,9 @@ def own_lines(exchange: Exchange, answer: Answer) -> list[bytes]:
 
 
 class ResponseEdit:
-    """A response's status and fields, and edits of them.
+    """A response's status and fields, and edits of them. `answer` is set where the gateway itself gives it.
 
-    `lines_of` gives the field lines, when they are first asked for: most hooks look at few responses. `answer` is set
-    where the gateway itself gives it.
+    Subclasses give the field lines when they are first asked for: most hooks look at few responses.
     """
 
     # What changes with an edit has its first value here: no slots, so that each of these costs nothing until then.
@@ -61,19 +60,11 @@ class ResponseEdit:
     lines: list[bytes] | None = None
     """The field lines as edited, once `headers` was asked for."""
 
-    def __init__(self, status: int, lines_of: Callable[[], list[bytes]]) -> None:
+    def __init__(self, status: int) -> None:
         self._status = status
-        self._lines_of = lines_of  # type: ignore[method-assign]
 
-    def _lines_of(self) -> list[bytes]:
+    def _unedited_lines(self) -> list[bytes]:
         raise NotImplementedError
-
-    @classmethod
-    def of(cls, exchange: Exchange, answer: Answer) -> ResponseEdit:
-        """Of an answer of the gateway's own."""
-        edit = cls(answer.status, partial(own_lines, exchange, answer))
-        edit.answer = answer
-        return edit
 
     @property
     def is_own(self) -> bool:
@@ -91,7 +82,7 @@ class ResponseEdit:
             raise ValueError(f"{status!r} cannot take the place of {self._status}: a status is from 200 to 599")
         if status == self._status:
             return
-        if status in _WITHOUT_BODY or self._status in _WITHOUT_BODY:
+        if status in WITHOUT_CONTENT or self._status in WITHOUT_CONTENT:
             raise ValueError(
                 f"{status} cannot take the place of {self._status}: one of them has no body; return an answer"
             )
@@ -102,7 +93,7 @@ class ResponseEdit:
     def headers(self) -> EditableHeaders:
         """Its fields; what the gateway adds to every response (Server-Timing, X-Request-ID, …) is not among them."""
         if self._headers is None:
-            self.lines = lines = self._lines_of()
+            self.lines = lines = self._unedited_lines()
             names = [line.partition(b":")[0].lower() for line in lines]
             self._headers = EditableHeaders(names, lines, self._note_change, _OWN)
         return self._headers
@@ -119,3 +110,17 @@ class ResponseEdit:
         tag = self.headers.get("ETag")
         if tag is not None and not tag.startswith("W/"):
             self.headers.set("ETag", f"W/{tag}")
+
+
+class AnswerEdit(ResponseEdit):
+    """The same of an answer of the gateway's own."""
+
+    answer: Answer
+
+    def __init__(self, exchange: Exchange, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+        self._exchange = exchange
+
+    def _unedited_lines(self) -> list[bytes]:
+        return own_lines(self._exchange, self.answer)

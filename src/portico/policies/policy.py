@@ -10,7 +10,7 @@ from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
-from portico.policies.head import Head, ResponseEdit
+from portico.policies.head import AnswerEdit, Head, ResponseEdit
 
 
 class Pending:
@@ -96,7 +96,7 @@ class Return:
             if edit.answer is None or sees(exchange):
                 answer = hook(exchange, edit)
                 if answer is not None:
-                    edit = ResponseEdit.of(exchange, answer)
+                    edit = AnswerEdit(exchange, answer)
         return edit
 
 

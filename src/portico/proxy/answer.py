@@ -8,8 +8,8 @@ from typing import Final
 
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
-from portico.policies.head import ResponseEdit, own_lines
-from portico.wire.http1.grammar import status_line
+from portico.policies.head import AnswerEdit, ResponseEdit, own_lines
+from portico.wire.http1.grammar import WITHOUT_BODY, status_line
 
 
 class _DateLine:
@@ -36,7 +36,7 @@ def send_answer(exchange: Exchange, answer: Answer) -> None:
     if handling is None or handling.back is None:
         send_final(exchange, answer)
     else:
-        send_edited(exchange, handling.back.run(exchange, ResponseEdit.of(exchange, answer)))
+        send_edited(exchange, handling.back.run(exchange, AnswerEdit(exchange, answer)))
 
 
 def send_edited(exchange: Exchange, edit: ResponseEdit) -> None:
@@ -59,7 +59,7 @@ def send_final(exchange: Exchange, answer: Answer, edit: ResponseEdit | None = N
     body = answer.body
     if isinstance(answer, Refusal):
         body = answer.document(exchange.path, exchange.request_id, status)
-    if status not in (204, 304):
+    if status not in WITHOUT_BODY:
         lines.append(b"Content-Length: %d" % len(body))
     content = b"" if exchange.method == "HEAD" else body
     head = b"\r\n".join((status_line(status, b""), *lines))

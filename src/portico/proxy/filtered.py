@@ -9,7 +9,7 @@ from typing import Final
 from portico.core.errors import Answer
 from portico.core.exchange import Sink
 from portico.core.messages import CHUNKED, TUNNEL, ResponseHead
-from portico.policies.head import Head, RequestView, ResponseEdit
+from portico.policies.head import WITHOUT_CONTENT, Head, RequestView, ResponseEdit
 from portico.policies.plugins.view import view_of
 from portico.policies.policy import BodyFilter, BodyHook, HookFailedError
 from portico.proxy.hooked import HookedForwarding
@@ -22,7 +22,6 @@ _RANGES: Final = frozenset({b"range", b"if-range"})
 _READS: Final = (b"GET", b"HEAD")
 _PARTIAL: Final = 206
 _NOT_MODIFIED: Final = 304
-_WITHOUT_BODY: Final = (204, 205)
 
 
 def feed(filters: Sequence[BodyFilter], data: bytes) -> bytes:
@@ -141,11 +140,10 @@ class FilteredForwarding(HookedForwarding):
 
     def _filter_response(self, edit: ResponseEdit, head: ResponseHead) -> int:
         """Find the filters of the response's body; how it is framed then. What they make untrue is not said."""
-        if head.status in _WITHOUT_BODY or head.status == _PARTIAL:
-            return head.framing
         if head.status == _NOT_MODIFIED:  # it says what a 200 would have said (RFC 9110, section 15.4.5)
             edit.drop(_OF_FILTERED)
             edit.weaken_tag()
+        if head.status in WITHOUT_CONTENT or head.status == _PARTIAL:
             return head.framing
         filters = self._found(self.back.bodies, edit)
         if not filters:

@@ -397,7 +397,7 @@ class Forwarding(Attempt):
         self.connection = None
         self.leave()
         if self.answered:
-            self._break_off(error.reason, f"{self.service.name}: {error.detail}")
+            self.break_off(Refusal(error.reason, f"{self.service.name}: {error.detail}"))
         elif stale and instance is not None and self.replayable and self.request.method in self.handling.retry.methods:
             # The service closed a kept connection just as it was reused: not a failure, so no attempt is used up.
             self.fresh_only = True
@@ -573,16 +573,12 @@ class Forwarding(Attempt):
         """A bug of ours: only this exchange fails. How much of a response has gone out is unknown."""
         if self.answered:
             self._end_hedge()
-            self._break_off("internal_error", "the gateway failed on this request")
+            self.break_off(Refusal("internal_error", "the gateway failed on this request"))
         else:
             self._refuse("internal_error", "the gateway failed on this request")
 
-    def _break_off(self, reason: str, detail: str) -> None:
-        """End a response that cannot be completed: with another in its place while nothing of it was sent."""
-        self.break_off(Refusal(reason, detail))
-
     def break_off(self, refusal: Answer) -> None:
-        """The same, with this answer."""
+        """End a response that cannot be completed: with another in its place while nothing of it was sent."""
         if self.stream.take_back():
             self.answered = False
             self.answer(refusal)

@@ -23,8 +23,9 @@ class _Received(ResponseEdit):
     exchange: Exchange
     head: ResponseHead
 
-    def _lines_of(self) -> list[bytes]:
-        return _composed(self.exchange, self.head)
+    def _unedited_lines(self) -> list[bytes]:
+        lines: list[bytes] = self.exchange.match.handling.response_lines(self.exchange, self.head)
+        return lines
 
 
 _new: Final = _Received.__new__
@@ -68,7 +69,7 @@ class HookedForwarding(Forwarding):
         elif head.passed and not exchange.response_drop and self.handling.response_lines is response_lines:
             lines = exchange.response_lines
             return b"\r\n".join((head.passed, *lines)) if lines else head.passed
-        return b"\r\n".join((_line_of(head, edit), *_lines_of(exchange, head, edit)))
+        return b"\r\n".join((_status_line(head, edit), *self._lines(head, edit)))
 
     def forward_head(self, head: ResponseHead, now: float) -> None:
         self.forward_edited(head, self.run_hooks(head), head.framing, now)
@@ -81,12 +82,14 @@ class HookedForwarding(Forwarding):
 
     def forward_edited(self, head: ResponseHead, edit: ResponseEdit, framing: int, now: float) -> None:
         """Forward the head as edited, or the answer that takes its place."""
-        exchange = self.exchange
         if edit.answer is not None:
             self.drop_connection()
-            send_edited(exchange, edit)
+            send_edited(self.exchange, edit)
             return
-        self.send_head(head, edit.status, _lines_of(exchange, head, edit), framing, now)
+        self.send_head(head, edit.status, self._lines(head, edit), framing, now)
+
+    def _lines(self, head: ResponseHead, edit: ResponseEdit) -> list[bytes]:
+        return self.handling.response_lines(self.exchange, head) if edit.lines is None else edit.lines
 
     def answer(self, answer: Answer) -> None:
         if not self.exchange.status:
@@ -95,14 +98,5 @@ class HookedForwarding(Forwarding):
             send_final(self.exchange, answer)
 
 
-def _line_of(head: ResponseHead, edit: ResponseEdit) -> bytes:
+def _status_line(head: ResponseHead, edit: ResponseEdit) -> bytes:
     return head.line if edit.status == head.status else status_line(edit.status, b"")
-
-
-def _lines_of(exchange: Exchange, head: ResponseHead, edit: ResponseEdit) -> list[bytes]:
-    return _composed(exchange, head) if edit.lines is None else edit.lines
-
-
-def _composed(exchange: Exchange, head: ResponseHead) -> list[bytes]:
-    lines: list[bytes] = exchange.match.handling.response_lines(exchange, head)
-    return lines

@@ -7,7 +7,7 @@ import inspect
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -19,6 +19,7 @@ from portico.core.tasks import background
 from portico.policies.plugins.base import answer
 from portico.proxy.answer import send_answer
 from portico.testing.units import HeaderPairs, field_lines
+from portico.wire.http1.grammar import WITHOUT_BODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +178,11 @@ class _Incoming(Receiver):
             self.stream.end()
 
     def _send_whole(self, status: int, lines: list[bytes], body: bytes) -> None:
-        if status not in _WITHOUT_LENGTH:
+        if status not in WITHOUT_BODY:
             lines = [*lines, b"Content-Length: %d" % len(body)]
         content = b"" if self.method == "HEAD" else body
         head = b"\r\n".join((b"HTTP/1.1 %d " % status, *lines))
         self.stream.send_whole(status, (head, b"\r\n\r\n", content), len(content), time.monotonic())
-
-
-_WITHOUT_LENGTH: Final = (204, 304)
 
 
 async def _each(pieces: Iterable[bytes] | AsyncIterable[bytes]) -> AsyncIterable[bytes]:

@@ -79,8 +79,16 @@ def make_policy(kind: type[AnyPolicy], /, *, context: PluginContext | None = Non
 
 def make_response(status: int = 200, headers: HeaderPairs = ()) -> ResponseEdit:
     """The head of a service's response, for `response` and `body`; edits of it are seen in its `headers`."""
-    lines = field_lines(headers)
-    return ResponseEdit(status, lambda: lines)
+    return _Made(status, field_lines(headers))
+
+
+class _Made(ResponseEdit):
+    def __init__(self, status: int, lines: list[bytes]) -> None:
+        super().__init__(status)
+        self._made = lines
+
+    def _unedited_lines(self) -> list[bytes]:
+        return self._made
 
 
 def run_body(body_filter: BodyFilter | None, *pieces: bytes) -> bytes:

@@ -11,7 +11,7 @@ import msgspec
 from portico.core.errors import Answer, Refusal
 from portico.core.header_map import checked_line, checked_name
 from portico.core.settings import Settings
-from portico.policies.head import Head, ResponseEdit
+from portico.policies.head import WITHOUT_CONTENT, Head, ResponseEdit
 from portico.policies.plugins.context import PluginContext
 from portico.policies.plugins.view import ExchangeView
 from portico.policies.policy import BodyFilter, HookFailedError
@@ -84,7 +84,7 @@ def answer(
         kind = b""
     else:
         body, kind = msgspec.json.encode(body), b"application/json"
-    if status in (204, 205, 304) and body:
+    if status in WITHOUT_CONTENT and body:
         raise ValueError(f"a response with status {status} has no body (RFC 9110, section 15)")
     if kind and not any(line.lower().startswith(b"content-type:") for line in lines):
         lines.append(b"Content-Type: " + kind)
