@@ -14,22 +14,18 @@ from portico.core.fields import RESPONSE_DROP
 from portico.core.paths import folded_segments
 from portico.core.slices import Steps, at_once
 from portico.observe.metrics import Metrics
-from portico.policies import Chain, State, build_chain
+from portico.policies import State, build_chain
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
-from portico.policies.headers import RequestChanges, request_changes, response_changes
 from portico.policies.plugins.lifecycle import PluginSet
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
-from portico.proxy.compose import editing, request_head, response_lines, with_attempt_lines, with_changes, with_edits
-from portico.proxy.filtered import FilteredForwarding
-from portico.proxy.forward import Forwarding
 from portico.proxy.gateway import Snapshot
-from portico.proxy.hooked import HookedForwarding
 from portico.proxy.routing.matcher import Matcher, Routes, has_prefix_route
-from portico.proxy.routing.route import Compose, Handling, LocalRoute, Rewrite, Rewriting, Route
+from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Rewriting, Route
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
+from portico.snapshot.handling import parts_of, rewriting_of
 from portico.snapshot.live import Coming, LiveServices, upstream_key
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Address, Instance
@@ -229,19 +225,16 @@ class SnapshotBuilder:
         cookies, _ = written.policies.get("rewrite_cookies", (_REWRITE_COOKIES, ""))
         is_public = partial(has_prefix_route, self._router)
 
-        def make() -> Rewriting:
-            path, domain = (cookies.path, cookies.domain) if cookies is not None else ("off", "off")
-            own_domain = None if domain == "off" else b"" if domain == "auto" else domain.encode()
-            return Rewriting(is_public, location is not None, path == "auto", own_domain)
-
-        rewriting: Rewriting = self._alike(("rewriting", id(location), id(cookies)), make)
+        rewriting: Rewriting = self._alike(
+            ("rewriting", id(location), id(cookies)), lambda: rewriting_of(location, cookies, is_public)
+        )
         return rewriting
 
     def _policies(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> dict[str, Any]:
         """The parts of a handling that its policies decide."""
         key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
         surroundings = self._state, consumers, *self._counting, self.plugins
-        parts: dict[str, Any] = self._alike(key, lambda: _parts_of(build_chain(written, *surroundings), written))
+        parts: dict[str, Any] = self._alike(key, lambda: parts_of(build_chain(written, *surroundings), written))
         return parts
 
     def _alike(self, key: object, make: Callable[[], Any]) -> Any:
@@ -267,7 +260,7 @@ class SnapshotBuilder:
             handling = Handling(
                 service=service,
                 service_name=service.name,
-                **_parts_of(chain, own, is_own=True),
+                **parts_of(chain, own, is_own=True),
                 timeouts=service.timeouts,
                 retry=service.retry,
                 preserve_host=True,
@@ -278,35 +271,6 @@ class SnapshotBuilder:
             route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             rules.append(Rule(path, route, methods=_READS, exact=True, fallback=path == "/"))
         return rules
-
-
-def _parts_of(chain: Chain, written: Mapping[str, tuple[Any, str]], *, is_own: bool = False) -> dict[str, Any]:
-    """What policies are in a handling. Routes without hooks for responses pay nothing for them."""
-    headers, _ = written.get("headers", (None, ""))
-    requests = request_changes(headers) if headers is not None and not is_own else None
-    responses = response_changes(headers) if headers is not None else None
-    back = chain.back
-    return {
-        "policies": chain.requests,
-        "marks": chain.marks,
-        "holds": chain.holds,
-        "back": back,
-        "compose": _compose(chain, requests),
-        "response_lines": response_lines if responses is None else editing(responses),
-        "forward": Forwarding if back is None else FilteredForwarding if back.bodies else HookedForwarding,
-    }
-
-
-def _compose(chain: Chain, changes: RequestChanges | None) -> Compose:
-    """How heads are composed for the service: what policies do about them, the last of it around all other."""
-    compose: Compose = request_head
-    if chain.attempts:
-        compose = with_attempt_lines(compose, chain.attempts)
-    if changes is not None:
-        compose = with_changes(compose, changes)
-    if chain.edits_requests:
-        compose = with_edits(compose)
-    return compose
 
 
 def _own_service(control: Instance, deadlines: Deadlines) -> Service:

@@ -1,0 +1,65 @@
+"""What a route's policies are in its handling: how its messages are composed, forwarded and rewritten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from portico.policies import Chain
+from portico.policies.headers import RequestChanges, request_changes, response_changes
+from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
+from portico.proxy.compose import (
+    editing,
+    request_head,
+    response_lines,
+    with_attempt_lines,
+    with_changes,
+    with_edits,
+)
+from portico.proxy.filtered import FilteredForwarding
+from portico.proxy.forward import Forwarding
+from portico.proxy.hooked import HookedForwarding
+from portico.proxy.routing.route import Compose, Rewriting
+
+
+def parts_of(chain: Chain, written: Mapping[str, tuple[Any, str]], *, is_own: bool = False) -> dict[str, Any]:
+    """The fields of a `Handling` that policies decide. Routes without hooks for responses pay nothing for them.
+
+    `is_own` says that the route is an endpoint of the gateway's own, which gets no fields changed.
+    """
+    headers, _ = written.get("headers", (None, ""))
+    requests = request_changes(headers) if headers is not None and not is_own else None
+    responses = response_changes(headers) if headers is not None else None
+    back = chain.back
+    return {
+        "policies": chain.requests,
+        "marks": chain.marks,
+        "holds": chain.holds,
+        "back": back,
+        "compose": _compose(chain, requests),
+        "response_lines": response_lines if responses is None else editing(responses),
+        "forward": Forwarding if back is None else FilteredForwarding if back.bodies else HookedForwarding,
+    }
+
+
+def _compose(chain: Chain, changes: RequestChanges | None) -> Compose:
+    """How heads are composed for the service: what policies do about them, the last of it around all other."""
+    compose: Compose = request_head
+    if chain.attempts:
+        compose = with_attempt_lines(compose, chain.attempts)
+    if changes is not None:
+        compose = with_changes(compose, changes)
+    if chain.edits_requests:
+        compose = with_edits(compose)
+    return compose
+
+
+def rewriting_of(
+    location: RewriteLocationSettings | None,
+    cookies: RewriteCookiesSettings | None,
+    is_public: Callable[[bytes, bytes], bool],
+) -> Rewriting:
+    """What is rewritten in responses; None for settings is off."""
+    path, domain = (cookies.path, cookies.domain) if cookies is not None else ("off", "off")
+    own_domain = None if domain == "off" else b"" if domain == "auto" else domain.encode()
+    return Rewriting(is_public, location is not None, path == "auto", own_domain)
