@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from portico.observe.metrics import BOUNDS, Metrics
+from portico.observe.families import DURATION_BOUNDS
+from portico.observe.metrics import Metrics
 from portico.processes.control.exposition import render_metrics
 from portico.processes.control.workers import add_up
 
@@ -148,7 +149,7 @@ def test_a_page_without_workers() -> None:
     assert (found["gateway_workers", ()], found["gateway_config_generation", ()]) == (0, 0)
 
 
-@pytest.mark.parametrize("bound", [*BOUNDS, None])
+@pytest.mark.parametrize("bound", [*DURATION_BOUNDS, None])
 @pytest.mark.parametrize("shift", [-1e-6, 0.0, 1e-6])
 def test_buckets_hold_what_is_at_most_their_bound(bound: float | None, shift: float) -> None:
     seconds = 100.0 if bound is None else bound + shift
@@ -159,7 +160,7 @@ def test_buckets_hold_what_is_at_most_their_bound(bound: float | None, shift: fl
             for (name, pairs), value in found.items()
             if name == f"gateway_{which}_duration_seconds_bucket"
         }
-        assert buckets == {edge: float(seconds <= edge) for edge in (*BOUNDS, float("inf"))}
+        assert buckets == {edge: float(seconds <= edge) for edge in (*DURATION_BOUNDS, float("inf"))}
 
 
 def test_no_upstream_no_upstream_series() -> None:

@@ -190,6 +190,17 @@ def _described(client: AdminClient, served: Path | None) -> str:
     return f"the gateway at {client.where} ({served or 'without a file'})"
 
 
+def _ask(config: Path | None, admin: str | None, question: Callable[[AdminClient], Any]) -> tuple[Any, str]:
+    """What a running gateway answers, and which one that was; where none does, that ends the command."""
+    from portico.cli.admin_client import AdminError
+
+    client = _gateway_at(config, admin)
+    try:
+        return question(client), _described(client, client.file())
+    except AdminError as error:
+        _fail(f"portico: {error}")
+
+
 def _print_table(table: Table) -> None:
     """A row is a line, however wide: text cut to fit is useless, and scripts read it, too."""
     out.width = max(out.width, Measurement.get(out, out.options.update(max_width=10_000), table).maximum)
@@ -350,14 +361,7 @@ def services(
     as_json: Annotated[bool, typer.Option("--json", help="Print the response of the admin API.")] = False,
 ) -> None:
     """Show the services of a running gateway and their state; exit code 1 if one is down."""
-    from portico.cli.admin_client import AdminError
-
-    try:
-        client = _gateway_at(config, admin)
-        found = client.services()
-        of = _described(client, client.file())
-    except AdminError as error:
-        _fail(f"portico: {error}")
+    found, of = _ask(config, admin, lambda client: client.services())
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
@@ -414,13 +418,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print the response of the admin API.")] = False,
 ) -> None:
     """Show a running gateway and its workers; exit code 1 if they do not serve by one configuration."""
-    from portico.cli.admin_client import AdminError
-
-    try:
-        client = _gateway_at(config, admin)
-        found = client.status()
-    except AdminError as error:
-        _fail(f"portico: {error}")
+    found, of = _ask(config, admin, lambda client: client.status())
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
@@ -433,7 +431,7 @@ def status(
             _say(out, f"policy {plugin['use']} ({plugin['scope']})")
         if found["refused"]:
             _say(out, f"the file was refused when it was last read: {found['refused']}")
-        _say(out, f"generation {found['generation']}, {_described(client, client.file())}")
+        _say(out, f"generation {found['generation']}, {of}")
     if any(worker["generation"] != found["generation"] for worker in found["workers"]):
         raise typer.Exit(1)
 

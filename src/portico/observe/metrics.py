@@ -11,12 +11,7 @@ from typing import Any, Final
 
 from portico.observe.families import DURATION_BOUNDS, Families
 
-BOUNDS: Final = DURATION_BOUNDS
-"""Upper bounds of the histograms' buckets, in seconds; one more bucket holds what is slower."""
-
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
-
-
 _TOGETHER: Final = 256
 """Exchanges that are counted at once."""
 _series_of: Final = itemgetter(0, 1)
@@ -27,7 +22,7 @@ def _fill(buckets: list[int], durations: Sequence[float]) -> float:
     """Count durations in their buckets; their sum."""
     ordered = sorted(durations)
     below = 0
-    for index, bound in enumerate(BOUNDS):
+    for index, bound in enumerate(DURATION_BOUNDS):
         up_to = bisect_right(ordered, bound, below)
         buckets[index] += up_to - below
         below = up_to
@@ -42,9 +37,9 @@ class Series:
 
     def __init__(self) -> None:
         self.statuses: dict[int, int] = {}
-        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.buckets = [0] * (len(DURATION_BOUNDS) + 1)
         self.total = 0.0
-        self.upstream_buckets = [0] * (len(BOUNDS) + 1)
+        self.upstream_buckets = [0] * (len(DURATION_BOUNDS) + 1)
         self.upstream_total = 0.0
 
 

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from portico.observe.metrics import BOUNDS
+from portico.observe.families import DURATION_BOUNDS
 from portico.processes.control.workers import add_up
 
 
@@ -110,9 +110,9 @@ class _Page(Collector):
         for service, method, statuses, buckets, seconds, upstream_buckets, upstream_seconds in self.sums["series"]:
             for status, count in statuses:
                 requests.add_metric([service, method, str(status)], count)
-            duration.add_metric([service, method], _cumulated(buckets, BOUNDS), seconds)
+            duration.add_metric([service, method], _cumulated(buckets, DURATION_BOUNDS), seconds)
             if any(upstream_buckets):
-                upstream.add_metric([service, method], _cumulated(upstream_buckets, BOUNDS), upstream_seconds)
+                upstream.add_metric([service, method], _cumulated(upstream_buckets, DURATION_BOUNDS), upstream_seconds)
         yield requests
         yield duration
         yield upstream
