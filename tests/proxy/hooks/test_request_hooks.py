@@ -25,6 +25,9 @@ class Asking(Policy):
     def request(self, exchange: Exchange) -> Any:
         return self.act(exchange)
 
+    async def close(self) -> None:
+        """There is one, so its exchanges are counted."""
+
 
 class Uploading(Policy):
     """Filters the bodies of requests."""

@@ -53,19 +53,21 @@ class PluginHooks:
         self._finished: Any = policy.finished if kind.finished is not Policy.finished else None
         self.observes = self._finished is not None
         """Whether it is to know that an exchange is over: its hook wants to, or it is retired."""
-        self._lasts = bool(self._response or self._body or self._finished)
-        """Whether it has anything to do with an exchange after its request hook, unless that waits."""
+        self._ends = self.observes or kind.close is not Policy.close
+        """Whether anything of its own follows the end of an exchange, so that it is to know which ones are not over."""
+        self._reaches = self._ends or bool(self._response or self._body)
+        """Whether a request that its hook has seen is remembered: it sees answers to these alone, or their end."""
         self._sees_all = kind.every_answer or self._request is None
 
     def as_hooks(self) -> Hooks:
         """What takes part in the pipeline."""
         return Hooks(
-            request=self.request if self._request is not None else self.reach,
+            request=self.request if self._request is not None else self.reach if self._ends else None,
             response=self.response if self._response is not None else None,
             body=self.body if self._body is not None else None,
             sees=self._sees,
             edits_requests=self._request is not None,
-            hold=self.hold,
+            hold=self.hold if self._ends else None,
         )
 
     # ---- its hooks
@@ -80,7 +82,7 @@ class PluginHooks:
 
     def request(self, exchange: Exchange) -> Answer | Pending | None:
         """The request hook."""
-        if self._lasts:
+        if self._reaches:
             self.reach(exchange)
         view = exchange.view or view_of(exchange)
         began = monotonic()

@@ -189,12 +189,12 @@ def view_of(exchange: Exchange) -> ExchangeView:
     return view
 
 
-def hold(exchange: Exchange, hooks: PluginHooks) -> bool:
+def hold(exchange: Exchange, hooks: Participant) -> bool:
     """Have the exchange's end reported to a policy that it may still reach; whether it was not to be before."""
     view = exchange.view or view_of(exchange)
     if view.finish is None:
         view.finish, exchange.finish = exchange.finish, finish
-    is_new = hooks not in view.held
+    is_new = hooks not in view.held and not view.has_reached(hooks)
     if is_new:
         view.held = (*view.held, hooks)
     return is_new
