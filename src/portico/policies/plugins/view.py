@@ -189,14 +189,14 @@ def view_of(exchange: Exchange) -> ExchangeView:
     return view
 
 
-def hold(exchange: Exchange, hooks: Participant) -> bool:
+def hold(exchange: Exchange, policy: Participant) -> bool:
     """Have the exchange's end reported to a policy that it may still reach; whether it was not to be before."""
     view = exchange.view or view_of(exchange)
     if view.finish is None:
         view.finish, exchange.finish = exchange.finish, finish
-    is_new = hooks not in view.held and not view.has_reached(hooks)
+    is_new = policy not in view.held and not view.has_reached(policy)
     if is_new:
-        view.held = (*view.held, hooks)
+        view.held = (*view.held, policy)
     return is_new
 
 
