@@ -16,69 +16,11 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from portico.core.exchange import Exchange
-from portico.core.fields import FRAMING, OF_HANDSHAKES, OF_ONE_HOP, OWN_FAMILY, plain_name
 from portico.core.messages import IfAbsent
-from portico.core.settings import Settings, header_name
-from portico.policies import cors
+from portico.core.settings import Settings
+from portico.policies.editable import editable, is_editable, plain_key
 from portico.policies.policy import Context, Policy
 from portico.policies.templates import Template
-
-# ---- which fields may be edited
-
-_HOP: Final = "belongs to one connection, and connections are the gateway's: leave it out"
-_FRAMING: Final = "follows from the body that is sent: leave it out"
-_HANDSHAKE: Final = "is part of how a WebSocket is opened: leave it out"
-_ANYWHERE: Final = {
-    name.decode(): why
-    for names, why in ((OF_ONE_HOP, _HOP), (FRAMING, _FRAMING), (OF_HANDSHAKES, _HANDSHAKE))
-    for name in names
-}
-_ID: Final = (
-    "is by what the gateway's log, the service's and the client's are compared; write {request_id} under a name"
-)
-_REFUSED: Final[dict[tuple[str, str], dict[str, str]]] = {
-    ("request", "set"): {
-        "x-request-id": f"{_ID} of your own",
-        "traceparent": "is the gateway's, so that traces hold together; only remove takes it",
-        "proxy": "is what CGI makes HTTP_PROXY of, the proxy of a program's own requests: no service gets it",
-    },
-    ("request", "remove"): {
-        "host": "is in every request; write set: {Host: NAME}, or preserve_host in the service or route",
-    },
-    ("response", "set"): {
-        **dict.fromkeys(("ratelimit", "ratelimit-policy"), "is written by policies.rate_limit; only remove takes it"),
-        **{name.decode(): "is written by policies.cors" for name in cors.RESPONSE_FIELDS},
-        "date": "says when a response was made: leave it out",
-        "x-request-id": f"{_ID} of your own",
-    },
-    ("response", "remove"): {
-        "date": "is in every response (RFC 9110, section 6.6.1)",
-        "x-request-id": "is by what a response is found in the log",
-    },
-}
-_REFUSED["request", "add"] = {
-    **_REFUSED["request", "set"],
-    "host": "is in every request once; write set: {Host: NAME}, or preserve_host in the service or route",
-}
-_REFUSED["response", "add"] = _REFUSED["response", "set"]
-"""What each list may not name, in lower case with dashes, and why."""
-
-
-def _key(name: str) -> str:
-    """A field's name in the form in which names are compared here."""
-    return plain_name(name.lower().encode()).decode()
-
-
-def _editable(name: str, *, where: tuple[str, str]) -> str:
-    header_name(name)
-    key = _key(name)
-    why = _ANYWHERE.get(key) or _REFUSED[where].get(key)
-    if why is None and where[0] == "request" and where[1] != "remove" and key.encode().startswith(OWN_FAMILY):
-        why = "says who the gateway has identified; only remove takes it"
-    if why is not None:
-        raise ValueError(f"{name} {why}")
-    return name
-
 
 # ---- settings
 
@@ -116,7 +58,7 @@ Values: TypeAlias = Annotated[Any, BeforeValidator(_values), WithJsonSchema(_VAL
 
 
 def _name(direction: str, verb: str) -> AfterValidator:
-    return AfterValidator(partial(_editable, where=(direction, verb)))
+    return AfterValidator(partial(editable, where=(direction, verb)))
 
 
 class FieldEdits(Settings):
@@ -131,7 +73,7 @@ class FieldEdits(Settings):
         for verb, names in (("set", [*self.set]), ("add", [*self.add]), ("remove", self.remove)):
             seen: dict[str, str] = {}
             for name in names:
-                other = seen.setdefault(_key(name), name)
+                other = seen.setdefault(plain_key(name), name)
                 if other is not name:
                     raise ValueError(f"{other} and {name} in {verb} are the same field: write it once")
         return self
@@ -147,7 +89,7 @@ class RequestEdits(FieldEdits):
     @model_validator(mode="after")
     def _host_is_one(self) -> RequestEdits:
         for name, values in self.set.items():
-            if _key(name) == "host" and values is not False:
+            if plain_key(name) == "host" and values is not False:
                 fixed = Template(values[0]).fixed
                 if len(values) > 1 or fixed is None or not _HOST.fullmatch(fixed):
                     raise ValueError(
@@ -194,25 +136,20 @@ def headers_over(own: Any, base: Any) -> Any:
 
 
 def _edits_over(direction: str, own: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    said = {_key(name) for part in own.values() if isinstance(part, dict | list) for name in part if type(name) is str}
+    said = {
+        plain_key(name) for part in own.values() if isinstance(part, dict | list) for name in part if type(name) is str
+    }
     merged = {**base, **own}
     for verb in ("set", "add"):
         if isinstance(base.get(verb), dict) and isinstance(own.get(verb, {}), dict):
-            kept = {name: values for name, values in base[verb].items() if _key(name) not in said}
+            kept = {name: values for name, values in base[verb].items() if plain_key(name) not in said}
             merged[verb] = {**kept, **own.get(verb, {})}
     if isinstance(base.get("remove"), list) and isinstance(own.get("remove", []), list):
         names = [
-            name for name in base["remove"] if _is_editable(name, (direction, "remove")) and _key(name) not in said
+            name for name in base["remove"] if is_editable(name, (direction, "remove")) and plain_key(name) not in said
         ]
         merged["remove"] = [*own.get("remove", []), *names]
     return merged
-
-
-def _is_editable(name: Any, where: tuple[str, str]) -> bool:
-    try:
-        return isinstance(name, str) and bool(_editable(name, where=where))
-    except ValueError:
-        return False
 
 
 # ---- behaviour
@@ -258,7 +195,7 @@ class RequestChanges:
 def request_changes(settings: HeadersSettings) -> RequestChanges | None:
     """None where nothing is changed."""
     edits = settings.request
-    drops = frozenset(form for name in _dropped(edits) for form in (name.encode(), _key(name).encode()))
+    drops = frozenset(form for name in _dropped(edits) for form in (name.encode(), plain_key(name).encode()))
     lines = Lines(_fields(edits))
     return RequestChanges(drops, lines) if drops or lines else None
 
@@ -277,7 +214,7 @@ class ResponseChanges:
 
 def response_changes(settings: HeadersSettings) -> ResponseChanges | None:
     """None where the steps mark all there is."""
-    lines = Lines((name, value) for name, value in _fields(settings.response) if _key(name) in _OF_CONTENT)
+    lines = Lines((name, value) for name, value in _fields(settings.response) if plain_key(name) in _OF_CONTENT)
     hidden = _drops(settings.response) & _HIDEABLE
     return ResponseChanges(lines, hidden) if lines or hidden or settings.security else None
 
@@ -345,7 +282,7 @@ def _fields(edits: FieldEdits) -> list[tuple[str, Template]]:
 
 def _marks(edits: FieldEdits) -> list[tuple[str, Template]]:
     """Those of a response that also the gateway's own answers get."""
-    return [(name, value) for name, value in _fields(edits) if _key(name) not in _OF_CONTENT]
+    return [(name, value) for name, value in _fields(edits) if plain_key(name) not in _OF_CONTENT]
 
 
 def _dropped(edits: FieldEdits) -> list[str]:
@@ -359,7 +296,7 @@ def _drops(edits: FieldEdits) -> frozenset[bytes]:
 
 def _security(edits: FieldEdits) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     """The lines for http and for https, without those for which something else is written."""
-    said = {_key(name).encode() for name in (*edits.set, *edits.add, *edits.remove)}
+    said = {plain_key(name).encode() for name in (*edits.set, *edits.add, *edits.remove)}
     lines = tuple(line for line in _SECURITY if line.name not in said)
     return lines, lines if _HSTS.name in said else (*lines, _HSTS)
 
