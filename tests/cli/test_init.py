@@ -26,7 +26,7 @@ SECRET = {"SECRET_KEY": "s" * 32}
 def test_what_is_commented_out_can_be_used_as_it_is() -> None:
     config = load_text(OFF.sub(r"\1", starting_file({})), "portico.yaml", SECRET)
     assert config.gateway.host == "127.0.0.1"
-    assert set(config.all_routes[0].policies) == {"auth", "cors", "rate_limit"}
+    assert set(config.all_routes[0].policies) == {"auth", "cors", "headers", "plugins", "rate_limit"}
     service = config.services["example"]
     assert service.health is not None
     assert service.health.path == "/health"
@@ -35,7 +35,7 @@ def test_what_is_commented_out_can_be_used_as_it_is() -> None:
 def test_each_line_that_is_commented_out_can_be_used_by_itself() -> None:
     lines = starting_file({"a": "http://localhost:8001", "b": "http://localhost:8002"}).splitlines()
     off = [index for index, line in enumerate(lines) if OFF.match(line)]
-    assert len(off) == 7
+    assert len(off) == 9
     before = load_text("\n".join(lines), "portico.yaml", SECRET)
     for index in off:
         alone = [*lines[:index], OFF.sub(r"\1", lines[index]), *lines[index + 1 :]]

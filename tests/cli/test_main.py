@@ -87,6 +87,12 @@ def test_routes_shows_what_is_off(tmp_path: Path) -> None:
     assert portico("routes").stdout.splitlines()[1].endswith("rate_limit rewrite_location=off rewrite_cookies")
 
 
+def test_routes_names_policies_of_ones_own(tmp_path: Path) -> None:
+    entries = "[{use: ./policies/block.py:Block}, {use: own-package}]"
+    (tmp_path / "portico.yaml").write_text(f"services: {{a: {{url: http://a:1}}}}\npolicies: {{plugins: {entries}}}\n")
+    assert portico("routes").stdout.splitlines()[1].endswith("plugins=Block,own-package")
+
+
 def test_init_writes_to_the_given_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert portico("init", "--config", "other.yaml").exit_code == 0
     monkeypatch.setenv("PORTICO_CONFIG", "third.yaml")

@@ -34,6 +34,8 @@ _TAIL: Final = """\
 policies:                           # for every service; each may have its own
   rate_limit: {requests_per_minute: 600, burst: 100}   # for each client address; then 429
   #cors: {allow_origins: [https://app.example.com]}    # pages of other origins that may call the services
+  #headers: {security: true}        # X-Content-Type-Options and its like in responses
+  #plugins: [{use: "./policies/hello.py:Hello"}]       # your own, in Python: docs/policies.md shows this one
 """
 _EXAMPLE: Final = {"example": "http://localhost:8001"}
 

@@ -62,7 +62,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-plugin = typer.Typer(help="Policies of one's own.", no_args_is_help=True)
+plugin = typer.Typer(help="Policies of your own, in Python.", no_args_is_help=True)
 app.add_typer(plugin, name="plugin")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -351,7 +351,12 @@ def _policies_in_words(route: ResolvedRoute) -> Iterator[str]:
     for key in POLICY_SETTINGS:
         if key in route.policies:
             settings, _ = route.policies[key]
-            yield f"{key}=off" if settings is None else key
+            if settings is None:
+                yield f"{key}=off"
+            elif key == "plugins":
+                yield f"{key}={','.join(entry.name for entry in settings)}"
+            else:
+                yield key
 
 
 @app.command()
@@ -460,7 +465,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Words with dashes, such as block-old-clients.")],
     directory: Annotated[
         Path | None,
-        typer.Option("--directory", "-d", metavar="PATH", help="Where to write it.  [default: NAME, here]"),
+        typer.Option("--directory", "-d", metavar="PATH", help="Where to write it, in place of NAME here."),
     ] = None,
 ) -> None:
     """Write a package with a policy to start from: its settings, its tests, a configuration that uses it."""

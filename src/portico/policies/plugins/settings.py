@@ -70,6 +70,11 @@ class PluginSettings(Settings):
         return self
 
     @property
+    def name(self) -> str:
+        """That of the class or the entry point: what the policy is called in answers, events and metrics."""
+        return self.use.rpartition(":")[2]
+
+    @property
     def written(self) -> dict[str, Any]:
         """What is written under `with`."""
         return self.with_.get_secret_value()
