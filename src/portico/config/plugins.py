@@ -12,6 +12,7 @@ from portico.config.levels import Policies
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.words import findings_of
+from portico.core.faults import described
 from portico.policies.plugins.base import Policy
 from portico.policies.plugins.imports import Code
 from portico.policies.plugins.loading import PluginError, loader
@@ -53,8 +54,8 @@ def _settings_findings(kind: type[Policy], entry: PluginSettings, path: KeyPath)
     except ValidationError as error:
         for finding in findings_of(error, entry.written, kind.Settings, path):
             yield replace(finding, path=(*path, *finding.path))
-    except Exception as error:  # a validator of theirs
-        yield Finding(path, f"{kind.__name__}.Settings failed: {type(error).__name__}: {error}")
+    except BaseException as error:  # a validator of theirs
+        yield Finding(path, f"{kind.__name__}.Settings failed: {described(error)}")
 
 
 def _written(config: Config) -> Iterator[tuple[KeyPath, PluginSettings]]:

@@ -23,6 +23,15 @@ class Faultable(Protocol):
         """It raised a fault, which was reported: end it, and nothing else."""
 
 
+def described(error: BaseException) -> str:
+    """Its kind and its text, if it has any: others' exceptions may fail even at that."""
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def contain(item: Faultable, event: str = "a connection failed in a way that nobody foresaw") -> None:
     """Limit the fault that is being handled to `item`; to be called where it is caught."""
     logger.exception(event)

@@ -21,6 +21,7 @@ from portico.policies.plugins.settings import PluginSettings
 
 POLICIES = """
 import asyncio
+import time
 from portico.plugin import Policy, Settings, answer
 
 SEEN = []
@@ -68,10 +69,27 @@ class Gives(Policy):
 class Leaves(Policy):
     async def open(self):
         raise SystemExit(3)
+
+class Interrupts(Policy):
+    async def open(self):
+        raise KeyboardInterrupt
+
+class CancelsItself(Policy):
+    async def open(self):
+        asyncio.current_task().cancel()
+        await asyncio.sleep(1)
+
+class Fixed(Policy):
+    settings = property(lambda self: None)
+
+class Blocks(Policy):
+    async def open(self):
+        await asyncio.sleep(0)
+        time.sleep(0.06)
 """
 
 
-_BARE = ("Unmade", "Gives", "Leaves")
+_BARE = ("Unmade", "Gives", "Leaves", "Interrupts", "CancelsItself", "Fixed", "Blocks")
 """Those that take nothing under `with`."""
 
 
@@ -146,7 +164,13 @@ def test_each_is_opened_once_and_closed_once(play: Play) -> None:
         ("Never", "./own.py:Never (gateway): open() came to no end within 0.01 s"),
         ("Unmade", "./own.py:Unmade (gateway): OSError: not today"),
         ("Gives", "./own.py:Gives (gateway): open() raised TimeoutError"),
-        ("Leaves", "./own.py:Leaves (gateway): open() raised SystemExit: 3"),
+        ("Leaves", "./own.py:Leaves (gateway): open() raised ProcessExitError: SystemExit: 3"),
+        ("Interrupts", "./own.py:Interrupts (gateway): open() raised ProcessExitError: KeyboardInterrupt"),
+        ("CancelsItself", "./own.py:CancelsItself (gateway): open() raised CancelledError"),
+        (
+            "Fixed",
+            "./own.py:Fixed (gateway): AttributeError: property 'settings' of 'Fixed' object has no setter",
+        ),
     ],
 )
 def test_one_that_does_not_open_closes_the_others(
@@ -161,8 +185,21 @@ def test_one_that_does_not_open_closes_the_others(
             await world.open("Plain", kind)
         assert str(caught.value) == problem
         await world.plugins.close(5)
-        opened = ["plainly open Plain", "close Plain"] if kind != "Unmade" else []
+        opened = ["plainly open Plain", "close Plain"] if kind not in ("Unmade", "Fixed") else []
         assert sorted(seen[1:]) == sorted([*opened, "close Noted"])
+
+    play(scene)
+
+
+def test_one_whose_open_blocks_the_loop_is_named(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(world: World) -> None:
+        world.adopt(await world.open("Blocks"))
+        (record,) = caplog.records
+        assert (record.getMessage(), vars(record)["policy"], vars(record)["hook"]) == (
+            "a policy's hook blocked all requests of this worker",
+            "Blocks",
+            "open",
+        )
 
     play(scene)
 

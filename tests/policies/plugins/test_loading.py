@@ -116,7 +116,9 @@ def test_what_has_not_changed_is_not_imported_again(site: Site, use: str) -> Non
 
 
 @pytest.mark.parametrize("use", [FILE, PACKAGE])
-@pytest.mark.parametrize("wrong", ["1 / 0", "("])
+@pytest.mark.parametrize(
+    "wrong", ["1 / 0", "(", "exit(3)", "exec('raise KeyboardInterrupt')", "exec('raise GeneratorExit')"]
+)
 def test_what_cannot_be_imported_leaves_all_as_it_was_and_may_be_repaired(site: Site, use: str, wrong: str) -> None:
     write_all(site, 1)
     (first,) = site.load(use)

@@ -20,6 +20,7 @@ from portico.config import Config
 from portico.core.exchange import Exchange
 from portico.plugin import Policy
 from portico.policies.plugins import hooks as hooks_module
+from portico.policies.plugins import steps as steps_module
 from portico.policies.plugins.hooks import PluginHooks
 from portico.wire.http1.server import ServerConnection
 
@@ -190,6 +191,7 @@ def scene(
     with (
         Simulation(case, steps, built) as simulation,
         mock.patch.object(hooks_module, "monotonic", simulation.loop.time),
+        mock.patch.object(steps_module, "monotonic", simulation.loop.time),
     ):
         own.simulation = simulation
         simulation.watch.append(check_bounds)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from portico.plugin import Exchange, Head, Policy, ResponseHead
+from portico.plugin import Exchange, Head, Policy, RefusedError, ResponseHead, refuse
 from portico.policies.plugins.hooks import BLOCKING
 
 from .scene import OK, RESPONSES, STREAM, Scene, chunked, get, post, scene
@@ -20,6 +20,10 @@ FAULTS: dict[str, BaseException] = {
     "cancelled": asyncio.CancelledError(),
     "stop": StopIteration(),
     "recursion": RecursionError(),
+    "exit": SystemExit(3),
+    "interrupt": KeyboardInterrupt(),
+    "generator": GeneratorExit(),
+    "other": type("Other", (BaseException,), {})(),
 }
 
 
@@ -70,12 +74,12 @@ class _Filter:
         return b""
 
 
-def refused(own: Scene) -> bool:
+def refused(own: Scene, policy: str = "Failing") -> bool:
     """Whether the only response is the refusal of a failed policy."""
     response = own.response()
     assert response.status == 500
     assert b'"reason":"policy_failed"' in response.body
-    assert b'"policy":"Failing"' in response.body
+    assert f'"policy":"{policy}"'.encode() in response.body
     assert own.exchange().reason == "policy_failed"
     return response.complete
 
@@ -283,7 +287,23 @@ async def cancelled() -> None:
     raise asyncio.CancelledError
 
 
-LATER = {long: "NoneType", wrong: "TypeError", broken: "ValueError", cancelled: "CancelledError"}
+async def leaving() -> None:
+    await asyncio.sleep(0.1)
+    raise SystemExit(3)
+
+
+async def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+LATER = {
+    leaving: "ProcessExitError",
+    interrupted: "ProcessExitError",
+    long: "NoneType",
+    wrong: "TypeError",
+    broken: "ValueError",
+    cancelled: "CancelledError",
+}
 
 
 @pytest.mark.parametrize("skip", [False, True])
@@ -366,25 +386,51 @@ def test_one_that_blocks_the_loop_is_named(hook: str) -> None:
         assert own.failures() == [("Slow", named, "BlockingIOError")]
 
 
-class SlowLater(Policy):
-    """Waits once, and blocks before or after that."""
+@pytest.mark.parametrize("at", [0, 1])
+def test_an_async_one_that_blocks_the_loop_is_named(at: int) -> None:
+    """Before it first waits, and after that; what it waits for is no matter."""
 
-    def __init__(self, *, before: bool) -> None:
-        self.before = before
+    async def step() -> None:
+        for index in range(2):
+            if index == at:
+                slow()
+            await asyncio.sleep(0.2)
 
-    async def request(self, exchange: Exchange) -> None:
-        if self.before:
-            slow()
-        await asyncio.sleep(0.5)
-        if not self.before:
-            slow()
-
-
-@pytest.mark.parametrize("before", [True, False])
-def test_one_that_is_async_and_blocks_is_named_and_waiting_is_not_blocking(before: bool) -> None:
-    with scene(SlowLater(before=before)) as own:
+    with scene(Later(step)) as own:
         own.say(get())
-        own.pass_time(0.51)
+        for _ in range(4):
+            own.pass_time(0.2)
         own.simulation.settle()
-        assert own.response().status == 200
-        assert own.failures() == [("SlowLater", "request", "BlockingIOError")]
+        assert own.outcome() == (200, b"ok")
+        assert own.failures() == [("Later", "request", "BlockingIOError")]
+
+
+# ---- what is not theirs
+
+
+def test_nobody_adds_claims_to_those_who_have_none() -> None:
+    class Grants(Policy):
+        def request(self, exchange: Exchange) -> None:
+            assert not exchange.claims
+            exchange.claims["admin"] = True  # type: ignore[index]
+
+    with scene(Grants()) as own:
+        own.ask(get() + get())
+        assert own.failures() == [("Grants", "request", "TypeError")] * 2
+
+
+@pytest.mark.parametrize("detail", ["\ud800", "tab\tand\nline"])
+def test_a_refusal_may_say_anything(detail: str) -> None:
+    with scene(Returning("request", lambda: refuse(400, "odd", detail))) as own:
+        own.ask(get())
+        assert own.response().status == 400
+        assert own.exchange().reason == "odd"
+        assert own.failures() == []
+
+
+@pytest.mark.parametrize("refusal", [lambda: refuse(400, "odd", 5), lambda: RefusedError("no")])  # type: ignore[arg-type]
+def test_what_is_no_refusal_is_a_failure_where_it_is_made(refusal: Callable[[], Any]) -> None:
+    with scene(Returning("feed", refusal)) as own:
+        own.ask(get())
+        assert refused(own, "Returning")
+        assert own.failures() == [("Returning", "body", "TypeError")]

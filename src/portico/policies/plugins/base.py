@@ -25,6 +25,11 @@ _REASON: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 class RefusedError(HookFailedError):
     """Raised by a filter that refuses a body: the client gets this answer, or a broken response if bytes have gone."""
 
+    def __init__(self, answer: Answer) -> None:
+        if not isinstance(answer, Answer):
+            raise TypeError(f"RefusedError takes refuse(…) or answer(…), not {type(answer).__name__}")
+        super().__init__(answer)
+
 
 class Policy:
     """The base of policies; each hook that a subclass has is called for the exchanges of the routes that use it.
@@ -98,9 +103,11 @@ def refuse(status: int, reason: str, detail: str, headers: Mapping[str, str] | N
     """
     if not isinstance(status, int) or not 400 <= status <= 599:
         raise ValueError(f"{status!r} is no status of a refusal: one from 400 to 599")
-    if not _REASON.fullmatch(reason):
+    if not isinstance(reason, str) or not _REASON.fullmatch(reason):
         raise ValueError(f"{reason!r} is no reason: one word in lower case, such as too_old")
-    return Refusal(reason, detail, _lines_of(headers), int(status))
+    if not isinstance(detail, str):
+        raise TypeError(f"the detail of a refusal is text, not {type(detail).__name__}")
+    return Refusal(reason, detail.encode("utf-8", "replace").decode(), _lines_of(headers), int(status))
 
 
 def _lines_of(headers: Mapping[str, str] | None) -> list[bytes]:

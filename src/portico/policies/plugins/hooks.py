@@ -1,20 +1,24 @@
-"""A user's policy in the pipeline: its hooks, contained."""
+"""A user's policy in the pipeline: its hooks, contained.
+
+They may raise anything, SystemExit and KeyboardInterrupt too (a library that parses arguments does): to end the process
+is not theirs. Ctrl-C is not lost by this, as workers ignore SIGINT.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from functools import partial
 from time import monotonic
 from typing import Any, Final
 
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
-from portico.core.faults import FAULTS
 from portico.policies.awaited import Awaited
 from portico.policies.head import Head, ResponseEdit
 from portico.policies.plugins.base import Policy, RefusedError
+from portico.policies.plugins.steps import TimedSteps
 from portico.policies.plugins.view import ExchangeView, finish, hold, view_of
 from portico.policies.policy import BodyFilter, HookFailedError, Hooks, Pending
 
@@ -88,16 +92,15 @@ class PluginHooks:
         began = monotonic()
         try:
             verdict = self._request(view)
-        except FAULTS as error:
+        except BaseException as error:
             return self._failed("request", error)
         if monotonic() - began > BLOCKING:
-            self._blocked("request", began)
+            self.blocked("request", began)
         if verdict is None or isinstance(verdict, Answer):
             return verdict
         if inspect.isawaitable(verdict):
-            if inspect.iscoroutine(verdict):
-                verdict = _Timed(verdict, self)
-            return Awaited(verdict, asyncio.get_running_loop(), self.timeout, partial(self._failed, "request"))
+            steps = TimedSteps(verdict, BLOCKING, partial(self.blocked, "request"))
+            return Awaited(steps, asyncio.get_running_loop(), self.timeout, partial(self._failed, "request"))
         return self._failed("request", _no_verdict("request", verdict))
 
     def response(self, exchange: Exchange, edit: ResponseEdit) -> Answer | None:
@@ -105,10 +108,10 @@ class PluginHooks:
         began = monotonic()
         try:
             verdict = self._response(exchange.view or view_of(exchange), edit)
-        except FAULTS as error:
+        except BaseException as error:
             return self._failed("response", error)
         if monotonic() - began > BLOCKING:
-            self._blocked("response", began)
+            self.blocked("response", began)
         if verdict is None or isinstance(verdict, Answer):
             return verdict
         return self._failed("response", _no_verdict("response", verdict))
@@ -119,13 +122,13 @@ class PluginHooks:
         try:
             found = self._body(view_of(exchange), head)
             contained = None if found is None else _ContainedFilter(self, found)
-        except FAULTS as error:
+        except BaseException as error:
             answer = self._failed("body", error)
             if answer is None:
                 return None
             raise HookFailedError(answer) from None
         if monotonic() - began > BLOCKING:
-            self._blocked("body", began)
+            self.blocked("body", began)
         return contained
 
     def finished(self, view: ExchangeView) -> None:
@@ -134,10 +137,10 @@ class PluginHooks:
             began = monotonic()
             try:
                 self._finished(view)
-            except FAULTS as error:
+            except BaseException as error:
                 self.report("finished", error, 0.0)
             if monotonic() - began > BLOCKING:
-                self._blocked("finished", began)
+                self.blocked("finished", began)
         self.let_go()
 
     # ---- its life
@@ -178,15 +181,10 @@ class PluginHooks:
         self.report("body", error, 0.0)
         return HookFailedError(self.refusal())
 
-    def stepped(self, began: float) -> None:
-        """An async request hook of its has run on the event loop, from this time on."""
-        if monotonic() - began > BLOCKING:
-            self._blocked("request", began)
-
     def filtered(self, began: float) -> None:
         """A filter of its has taken a piece of a body, from this time on."""
         if monotonic() - began > BLOCKING:
-            self._blocked("body", began)
+            self.blocked("body", began)
 
     def _sees(self, exchange: Exchange) -> bool:
         view = exchange.view
@@ -196,38 +194,9 @@ class PluginHooks:
         self.report(hook, error, self.timeout if error is None else 0.0)
         return None if self.skips_failures else self.refusal()
 
-    def _blocked(self, hook: str, began: float) -> None:
+    def blocked(self, hook: str, began: float) -> None:
+        """A hook that began at this time has just returned, or begun to wait."""
         self.report(hook, BlockingIOError(), monotonic() - began)
-
-
-class _Timed(Coroutine[Any, Any, Any]):
-    """A user's coroutine as it is, with the time taken of each of its steps: an await between two blocks nothing."""
-
-    __slots__ = ("_coroutine", "_hooks")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], hooks: PluginHooks) -> None:
-        self._coroutine = coroutine
-        self._hooks = hooks
-
-    def send(self, value: Any) -> Any:
-        began = monotonic()
-        try:
-            return self._coroutine.send(value)
-        finally:
-            self._hooks.stepped(began)
-
-    def throw(self, *error: Any) -> Any:
-        began = monotonic()
-        try:
-            return self._coroutine.throw(*error)
-        finally:
-            self._hooks.stepped(began)
-
-    def close(self) -> None:
-        self._coroutine.close()
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return self._coroutine.__await__()
 
 
 class _ContainedFilter:
@@ -249,7 +218,7 @@ class _ContainedFilter:
             made = self._feed(data)
             if type(made) is not bytes:
                 made = _as_bytes(made)
-        except FAULTS as error:
+        except BaseException as error:
             raise self._hooks.filter_failed(error) from None
         self._hooks.filtered(began)
         return made
@@ -258,7 +227,7 @@ class _ContainedFilter:
         began = monotonic()
         try:
             made = _as_bytes(self._end())
-        except FAULTS as error:
+        except BaseException as error:
             raise self._hooks.filter_failed(error) from None
         self._hooks.filtered(began)
         return made

@@ -13,17 +13,18 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from portico.core.faults import FAULTS
+from portico.core.faults import FAULTS, described
 from portico.core.tasks import background
 from portico.observe.families import Definitions
 from portico.observe.metrics import Metrics
 from portico.policies.plugins.base import Policy
 from portico.policies.plugins.context import HttpClient, PluginContext
-from portico.policies.plugins.hooks import PluginHooks
+from portico.policies.plugins.hooks import BLOCKING, PluginHooks
 from portico.policies.plugins.imports import Code
 from portico.policies.plugins.loading import Loaded, PluginError, loader
 from portico.policies.plugins.reports import Reports
 from portico.policies.plugins.settings import PluginSettings
+from portico.policies.plugins.steps import TimedSteps
 from portico.policies.policy import State
 
 logger: Final = logging.getLogger("portico.policies")
@@ -32,8 +33,6 @@ OPEN_TIMEOUT: Final = 10.0
 """Seconds that `open` has."""
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that `close` has."""
-_FAULTS: Final = (*FAULTS, SystemExit)
-"""What policies may raise here: to end the process is not theirs."""
 
 
 class Placed(NamedTuple):
@@ -92,7 +91,13 @@ class Plugins:
         for scope, level in levels.items():
             coming.by_scope[scope] = self._level(scope, level, loaded, coming)
         places = [(scope, each) for scope, level in coming.by_scope.items() for each in level]
-        problems = await asyncio.gather(*(_open(scope, each) for scope, each in places))
+        results = await asyncio.gather(*(_open(scope, each) for scope, each in places), return_exceptions=True)
+        problems = [
+            f"{each.settings.use} ({scope}): open() raised {described(problem)}"
+            if isinstance(problem, BaseException)
+            else problem
+            for (scope, each), problem in zip(places, results, strict=True)
+        ]
         self._open.append(coming)
         if any(problems):
             coming.is_closed.update(each.hooks for (_, each), problem in zip(places, problems, strict=True) if problem)
@@ -163,12 +168,12 @@ def _made(kind: type[Policy], written: PluginSettings, context: PluginContext, s
     try:
         settings = kind.Settings.model_validate(written.written)
         policy = kind()
+        policy.settings, policy.context = settings, context
     except ValidationError as error:
         raise PluginError(f"{written.use} ({scope}): what is written under with is wrong: {_summary(error)}") from error
-    except _FAULTS as error:
+    except BaseException as error:
         logger.exception("a policy could not be made", extra={"policy": context.name})
-        raise PluginError(f"{written.use} ({scope}): {_described(error)}") from error
-    policy.settings, policy.context = settings, context
+        raise PluginError(f"{written.use} ({scope}): {described(error)}") from error
     return policy
 
 
@@ -189,27 +194,28 @@ async def _bounded(hooks: PluginHooks, name: str, call: Callable[[], Awaitable[N
     bound = asyncio.timeout(timeout)
     try:
         async with bound:
-            result = call()
-            if inspect.isawaitable(result):
-                await result
-    except _FAULTS as error:
+            await TimedSteps(_called(call), BLOCKING, partial(hooks.blocked, name))
+    except BaseException as error:
         if bound.expired():
             logger.error("a policy's %s() came to no end within %g s", name, timeout, extra=extra)
             return f"{name}() came to no end within {timeout:g} s"
         if isinstance(error, asyncio.CancelledError) and _is_cancelled():
             raise
         logger.exception("a policy's %s() failed", name, extra=extra)
-        return f"{name}() raised {_described(error)}"
+        return f"{name}() raised {described(error)}"
     return None
+
+
+async def _called(call: Callable[[], Awaitable[None]]) -> None:
+    """It may be a plain function, too."""
+    result = call()
+    if inspect.isawaitable(result):
+        await result
 
 
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _summary(error: ValidationError) -> str:

@@ -15,6 +15,7 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Any, Final
 
+from portico.core.faults import described
 from portico.core.settings import Settings
 from portico.policies.plugins import imports
 from portico.policies.plugins.base import Policy
@@ -125,14 +126,15 @@ def _load_unit(
 
 def _load(target: _Target) -> Loaded | PluginError:
     try:
-        if target.unit is None:
-            module = importlib.import_module(target.module)
-        else:
-            module = target.unit.import_module(target.module)
-    except (Exception, SystemExit) as error:
+        return _class_of(target)
+    except BaseException as error:  # of an import, or of a module or class that computes what it has
         if isinstance(error, ModuleNotFoundError) and error.name == target.module:
             return _no_module(target)
         return PluginError(_import_problem(target.prefix, error))
+
+
+def _class_of(target: _Target) -> Loaded | PluginError:
+    module = (target.unit or importlib).import_module(target.module)
     kind = getattr(module, target.kind, None)
     kinds = list(_policies(module))
     known = {name: f"{target.prefix}:{name}" for name in kinds}
@@ -187,7 +189,7 @@ def _takes(called: Any, arguments: Iterable[str]) -> bool:
 
 def _policies(module: Any) -> Iterator[str]:
     """The names of its policies."""
-    for name, value in vars(module).items():
+    for name, value in [*vars(module).items()]:
         if isinstance(value, type) and issubclass(value, Policy) and value is not Policy:
             yield name
 
@@ -232,7 +234,7 @@ def _module_target(place: str, kind: str, name: str, advice: str) -> _Target:
         if error.name and (place == error.name or place.startswith(f"{error.name}.")):
             raise PluginError(f"there is no module {error.name}: {advice}") from None
         raise PluginError(_import_problem(place, error)) from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise PluginError(_import_problem(place, error)) from error
     return _Target(place, unit, place, kind, name)
 
@@ -257,10 +259,8 @@ def _entry_point(name: str) -> _Target:
 
 
 def _import_problem(place: str, error: BaseException) -> str:
-    text = str(error)
-    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     where = "" if isinstance(error, SyntaxError) else _position(error)
-    return f"{place} cannot be imported: {what}{where}"
+    return f"{place} cannot be imported: {described(error)}{where}"
 
 
 def _position(error: BaseException) -> str:

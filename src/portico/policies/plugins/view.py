@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -26,7 +27,7 @@ class Participant(Protocol):
 Reached: TypeAlias = "tuple[Participant, Reached | None]"
 """A policy that an exchange has reached, and those before it."""
 
-_NO_CLAIMS: Final[Mapping[str, Any]] = {}
+_NO_CLAIMS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Query:
