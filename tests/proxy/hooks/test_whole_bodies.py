@@ -8,6 +8,7 @@ import pytest
 
 from portico.plugin import Exchange, Head, Policy, whole
 from portico.policies.plugins import whole as whole_module
+from portico.policies.plugins.reports import Reminders
 
 from .scene import Scene, chunked, get, post, reply, scene
 from .test_response_bodies import Changing, Filtering
@@ -33,7 +34,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is said about bodies that are no whole."""
     said: list[str] = []
     monkeypatch.setattr(whole_module.logger, "warning", lambda text, why, **more: said.append(text % why))
-    monkeypatch.setattr(whole_module, "_reported", {})
+    monkeypatch.setattr(whole_module, "_events", Reminders())
     return said
 
 

@@ -56,7 +56,7 @@ class PluginContext:
     ) -> None:
         self.name = name
         self.state = state
-        self.log = PolicyLog(logging.getLogger(f"portico.policy.{name}"), {"policy": name})
+        self.log = PolicyLog(logging.getLogger(f"portico.policies.{name}"), {"policy": name})
         self.metrics = metrics or Definitions(Families())
         self._client = client or HttpClient()
 

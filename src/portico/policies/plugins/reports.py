@@ -13,7 +13,7 @@ from portico.observe.families import Counter
 logger: Final = logging.getLogger("portico.policies")
 
 _PAUSE: Final = 60.0
-"""Seconds between two events of one kind about one hook."""
+"""Seconds between two events of one kind."""
 _MOST: Final = 1000
 """Kinds of events that are remembered."""
 
@@ -21,13 +21,32 @@ Report: TypeAlias = Callable[[str, BaseException | None, float], None]
 """Called with a hook, the exception (None for a timeout) and the seconds that it took."""
 
 
+class Reminders:
+    """Which events are due: one of a kind, and the next one a minute later."""
+
+    def __init__(self) -> None:
+        self._reported: dict[tuple[str, ...], tuple[float, int]] = {}
+        """By kind: when the last event was, and how many were left out since."""
+
+    def left_out(self, kind: tuple[str, ...]) -> int | None:
+        """How many events of this kind were left out before the one that is due; None where none is due."""
+        now = time.monotonic()
+        at, count = self._reported.get(kind, (-_PAUSE, 0))
+        if now - at < _PAUSE:
+            self._reported[kind] = at, count + 1
+            return None
+        if len(self._reported) >= _MOST:
+            self._reported = {kind: last for kind, last in self._reported.items() if now - last[0] < _PAUSE}
+        self._reported[kind] = now, 0
+        return count
+
+
 class Reports:
     """The reports of one worker."""
 
     def __init__(self, errors: Counter) -> None:
         self._errors = errors
-        self._said: dict[tuple[str, str, str], list[float]] = {}
-        """By policy, hook and kind: when the last event was, and how many were left out since."""
+        self._events = Reminders()
 
     def of(self, policy: str) -> Report:
         """What a policy of this name is reported with."""
@@ -37,7 +56,7 @@ class Reports:
         is_blocked = isinstance(error, BlockingIOError) and seconds > 0
         kind = "timeout" if error is None else "blocked" if is_blocked else "exception"
         self._errors.inc(policy=policy, hook=hook, kind=kind)
-        left_out = self._left_out((policy, hook, type(error).__name__ if kind == "exception" else kind))
+        left_out = self._events.left_out((policy, hook, type(error).__name__ if kind == "exception" else kind))
         if left_out is None:
             return
         extra: dict[str, object] = {"policy": policy, "hook": hook}
@@ -50,15 +69,3 @@ class Reports:
             logger.warning("a policy's hook blocked all requests of this worker", extra=extra)
         else:
             logger.error("a policy's hook failed", exc_info=error, extra=extra)
-
-    def _left_out(self, key: tuple[str, str, str]) -> int | None:
-        """How many events of this kind were left out before the one that is due; None where none is due."""
-        now = time.monotonic()
-        said = self._said.get(key)
-        if said is not None and now - said[0] < _PAUSE:
-            said[1] += 1
-            return None
-        if len(self._said) >= _MOST:
-            self._said = {key: said for key, said in self._said.items() if now - said[0] < _PAUSE}
-        self._said[key] = [now, 0]
-        return int(said[1]) if said is not None else 0

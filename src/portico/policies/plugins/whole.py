@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Final, Literal
 
 from portico.policies.head import Head
+from portico.policies.plugins.reports import Reminders
 from portico.policies.plugins.view import ExchangeView
 from portico.policies.policy import BodyFilter
 
-logger: Final = logging.getLogger("portico.plugin")
+logger: Final = logging.getLogger("portico.policies")
 
-_QUIET: Final = 60.0
-"""Seconds between two events about the same route."""
-_reported: Final[dict[str, float]] = {}
-"""When that was, by route."""
+_events: Final = Reminders()
+"""By route."""
 
 
 class NoWholeError(Exception):
@@ -81,8 +79,6 @@ class _Whole:
 def _give_up(exchange: ExchangeView, why: str, otherwise: Literal["pass", "fail"]) -> None:
     if otherwise == "fail":
         raise NoWholeError(why)
-    now = time.monotonic()
-    if now - _reported.get(exchange.route, -_QUIET) >= _QUIET:
-        _reported[exchange.route] = now
+    if _events.left_out((exchange.route,)) is not None:
         extra = {"route": exchange.route, "request_id": exchange.request_id}
         logger.warning("a policy wants a body as a whole, and gets none: %s; it passes unchanged", why, extra=extra)
