@@ -113,6 +113,11 @@ class Forwarding(Attempt):
         if not self.body_done and not self.over:
             self.stream.read_body()
 
+    @property
+    def received_status(self) -> int:
+        """The status that the service gave, once its response has begun."""
+        return self.exchange.status
+
     # ---- to the service
 
     def _try_instance(self, backs_off: bool = False) -> None:
@@ -381,7 +386,7 @@ class Forwarding(Attempt):
                 trailers = passed_trailers(connection.trailers, self.handling.trailers)
             if instance is not None and connection.is_reusable():
                 instance.give_back(connection)
-                if self.exchange.status >= 500:
+                if self.received_status >= 500:
                     instance.doubt(connection)
             else:
                 connection.close()
@@ -443,7 +448,7 @@ class Forwarding(Attempt):
     def _note_success(self, instance: Instance) -> None:
         """Nothing was wrong with the response, as far as it came."""
         breaker = instance.breaker
-        if breaker is not None and breaker.alert and self.exchange.status < 500:
+        if breaker is not None and breaker.alert and self.received_status < 500:
             breaker.succeeded()
 
     def _is_its_fault(self, error: UpstreamError, connection: UpstreamConnection | None) -> bool:
@@ -611,8 +616,8 @@ class Forwarding(Attempt):
         if not self.sent_at:
             limit.leave()
         elif self.answered:
-            seconds = exchange.upstream_seconds or 0.0
-            limit.leave(self.sent_at, seconds, exchange.status < 500 and exchange.status != 429)
+            seconds, status = exchange.upstream_seconds or 0.0, self.received_status
+            limit.leave(self.sent_at, seconds, status < 500 and status != 429)
         else:
             limit.leave(self.sent_at, time.monotonic() - self.sent_at, answered=False)
 

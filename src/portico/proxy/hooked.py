@@ -34,7 +34,10 @@ _new: Final = _Received.__new__
 class HookedForwarding(Forwarding):
     """One exchange with a service, whose response passes hooks once it is decided which one is forwarded."""
 
-    __slots__ = ()
+    __slots__ = ("received_status",)
+
+    received_status: int
+    """What the service is judged by, whatever hooks make of it; set with the first response."""
 
     def start(self) -> None:
         exchange = self.exchange
@@ -51,6 +54,7 @@ class HookedForwarding(Forwarding):
 
     def as_received(self, head: ResponseHead) -> ResponseEdit:
         """The service's response, with nothing edited."""
+        self.received_status = head.status
         edit = _new(_Received)  # its __init__ would take as long as a hook
         edit.exchange, edit.head, edit._status = self.exchange, head, head.status
         return edit

@@ -8,6 +8,7 @@ import pytest
 
 from portico.core.errors import Answer, Refusal
 from portico.plugin import Exchange, Policy, ResponseHead, answer, refuse
+from portico.upstreams.breaker import OPEN
 
 from .scene import LIMITED, OK, PLAIN, RESPONSES, STREAM, get, post, reply, scene
 
@@ -22,6 +23,16 @@ HEDGED: dict[str, Any] = {
     }
 }
 
+BREAKING: dict[str, Any] = {
+    "services": {
+        "open": {
+            "url": "http://open.test",
+            "health_check": False,
+            "circuit_breaker": {"failures": 5},
+            "policies": {"cors": {}},
+        }
+    }
+}
 
 MARKS = {b"x-from", b"access-control-allow-origin", b"server-timing"}
 
@@ -216,6 +227,36 @@ def test_the_status_is_edited(kind: str) -> None:
         assert own.response().start == [b"HTTP/1.1", b"418", b"I'm a Teapot"]
         assert own.response().body == b"ok"
         assert own.exchange().status == 418
+
+
+def test_a_service_is_judged_by_the_status_that_it_gave() -> None:
+    """Else a policy that hides failures would keep its breaker closed, and one that makes some keep it open."""
+
+    def hide(head: ResponseHead) -> None:
+        head.status = 404
+
+    with scene(Editing(hide), answers=[reply("no", status="500 No")], config=BREAKING) as own:
+        own.ask(get())
+        own.ask(post("a"))
+        assert len(own.simulation.services) == 2, "a connection that carried a 500 may be about to be closed"
+        for _ in range(3):
+            own.ask(get())
+        assert [response.status for response in own.responses()] == [404] * 5
+        (breaker,) = (each.breaker for each in own.simulation.instances if each.breaker is not None)
+        assert breaker.state == OPEN
+
+
+@pytest.mark.parametrize("kind", ["whole", "stream"])
+def test_a_service_that_answers_is_not_judged_by_a_failure_of_a_policy_s_making(kind: str) -> None:
+    def hide(head: ResponseHead) -> None:
+        if not head.is_own:
+            head.status = 500
+
+    with scene(Editing(hide), answers=[reply("no", status="500 No"), RESPONSES[kind]], config=BREAKING) as own:
+        for _ in range(2):
+            own.ask(get())
+        (breaker,) = (each.breaker for each in own.simulation.instances if each.breaker is not None)
+        assert not breaker.alert, "one that succeeds is forgiven"
 
 
 @pytest.mark.parametrize("kind", RESPONSES)
