@@ -79,7 +79,7 @@ class CancelsItself(Policy):
         asyncio.current_task().cancel()
         await asyncio.sleep(1)
 
-class Fixed(Policy):
+class Fixed(Noted):
     settings = property(lambda self: None)
 
 class Blocks(Policy):
