@@ -79,8 +79,11 @@ class CancelsItself(Policy):
         asyncio.current_task().cancel()
         await asyncio.sleep(1)
 
-class Fixed(Noted):
+class Fixed(Policy):
     settings = property(lambda self: None)
+
+    def finished(self, exchange):
+        pass
 
 class Blocks(Policy):
     async def open(self):
