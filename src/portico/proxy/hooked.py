@@ -37,12 +37,13 @@ class HookedForwarding(Forwarding):
     __slots__ = ("received_status",)
 
     received_status: int
-    """What the service is judged by, whatever hooks make of it; set with the first response."""
+    """What the service is judged by, whatever hooks make of it; 0 before its response."""
 
     def start(self) -> None:
         exchange = self.exchange
         if exchange.response_drop is None:
             exchange.response_drop = _NO_NAMES  # no response is sent as it is for all
+        self.received_status = 0
         Forwarding.start(self)
 
     @property
@@ -62,6 +63,7 @@ class HookedForwarding(Forwarding):
     def start_of(self, head: ResponseHead) -> bytes | None:
         exchange, back = self.exchange, self.handling.back
         assert back is not None
+        self.received_status = head.status
         received = _new(_Received)  # as in `as_received`, whose call every response would pay for
         received.exchange, received.head, received._status = exchange, head, head.status
         edit = back.run(exchange, received)
