@@ -9,12 +9,12 @@ import signal
 import time
 from collections.abc import Callable
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import uvloop
 
-from portico.config import Config, GatewaySettings, LimitSettings, loading
+from portico.config import Config, GatewaySettings, LimitSettings
 from portico.core.caches import age_all
 from portico.core.errors import Answer
 from portico.core.fields import PASSES, REQUEST_DROP, passing
@@ -33,6 +33,7 @@ from portico.processes.ipc.notices import FAILING, SERVING, UNUSABLE, Notices
 from portico.processes.ipc.runtime import Runtime
 from portico.processes.worker import memory
 from portico.processes.worker.limits import bucket_table, shared_limits
+from portico.processes.worker.preparation import Preparation
 from portico.processes.worker.tls import Termination
 from portico.proxy.gateway import Gateway
 from portico.proxy.headers.forwarded import is_in
@@ -78,14 +79,6 @@ def run_worker(
     uvloop.run(_Worker(listeners, runtime, lifeline, notices, worker).run(joins))
 
 
-class _Prepared(NamedTuple):
-    """A configuration that may come into use next, with its users' policies."""
-
-    dumped: bytes
-    config: Config
-    plugins: PluginSet
-
-
 class _Worker:
     def __init__(self, listeners: Listeners, runtime: Runtime, lifeline: int, notices: Notices, worker: str) -> None:
         self.listeners = listeners
@@ -101,7 +94,7 @@ class _Worker:
         """Held while a snapshot is built, which takes many turns of the loop: nobody else changes its parts."""
         self.metrics = Metrics()
         self.plugins = Plugins(self.metrics)
-        self.prepared: _Prepared | None = None
+        self.preparation = Preparation(self.plugins)
         self.redirect: Redirect | None = None
         self.began = self.forgot = time.monotonic()
         self.control: asyncio.StreamWriter | None = None
@@ -342,7 +335,7 @@ class _Worker:
                 logger.exception("the connection to the control process failed")
             finally:
                 self.control = None
-                self._abandon()
+                self.preparation.abandon()
                 reporting.cancel()
                 writer.close()
             await asyncio.sleep(_RECONNECT_INTERVAL)
@@ -365,9 +358,9 @@ class _Worker:
     async def _apply(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
         match message:
             case channel.Prepare(dumped):
-                channel.send(writer, channel.Prepared(await self._prepare(dumped)))
+                channel.send(writer, channel.Prepared(await self.preparation.prepare(dumped)))
             case channel.Abandon():
-                self._abandon()
+                self.preparation.abandon()
             case channel.NewSnapshot(generation, dumped, health, found):
                 problem = ""
                 self.builder.live.learn(found)
@@ -385,34 +378,6 @@ class _Worker:
             case channel.Collect(number):
                 channel.send(writer, channel.Report(self._totals(), number))
 
-    async def _prepare(self, dumped: bytes) -> str:
-        """Load a configuration and open its users' policies; what is wrong with those, if anything."""
-        self._abandon()
-        with without_collections():
-            config = await in_slices(loading(dumped))
-        try:
-            plugins = await self.plugins.open(config.plugins, config.directory, config.code)
-        except PluginError as error:
-            return str(error)
-        self.prepared = _Prepared(dumped, config, plugins)
-        return ""
-
-    def _abandon(self) -> None:
-        """What was prepared will not be used."""
-        prepared, self.prepared = self.prepared, None
-        if prepared is not None:
-            self.plugins.abandon(prepared.plugins)
-
-    async def _prepared_for(self, dumped: bytes) -> _Prepared:
-        """A configuration with its users' policies, prepared before or now. Raises PluginError."""
-        if self.prepared is None or self.prepared.dumped != dumped:
-            problem = await self._prepare(dumped)
-            if problem:
-                raise PluginError(problem)
-        prepared, self.prepared = self.prepared, None
-        assert prepared is not None
-        return prepared
-
     async def _adopt(self, generation: int, dumped: bytes) -> str:
         """Swap the snapshot: one assignment, after everything in it was built. What is wrong with files or with users'
         policies, if anything.
@@ -421,7 +386,7 @@ class _Worker:
         """
         replaced = letting_go(chain(self.config.parts(), self.gateway.snapshot.matcher.parts()))
         try:
-            _, config, plugins = await self._prepared_for(dumped)
+            config, plugins = await self.preparation.take(dumped)
         except PluginError as error:
             logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
             return str(error)
