@@ -19,13 +19,13 @@ def test_policies_with_request_hooks_alone_have_no_way_back() -> None:
     chain = Chain.of([_request, Hooks(attempt=_nothing)])
     assert chain.requests == (_request,)
     assert chain.attempts == (_nothing,)
-    assert chain.back is None
+    assert chain.response_hooks is None
     assert not chain.edits_requests
 
 
 def test_the_way_back_is_the_reverse() -> None:
     first, second = Hooks(response=lambda *_: None, body=_nothing), Hooks(response=_nothing)
-    back = Chain.of([first, second]).back
-    assert back is not None
-    assert [hook for hook, _ in back.responses] == [second.response, first.response]
-    assert back.bodies == (_nothing,)
+    hooks = Chain.of([first, second]).response_hooks
+    assert hooks is not None
+    assert [hook for hook, _ in hooks.responses] == [second.response, first.response]
+    assert hooks.bodies == (_nothing,)

@@ -77,15 +77,15 @@ class Hooks:
     """Called for an exchange that is going to wait for a policy: this one is needed until that is over."""
 
 
-class Return:
-    """The way back of a route's responses: the hooks of its policies, last one first."""
+class ResponseHooks:
+    """The hooks of a route's policies for responses, and for bodies either way: the last policy's first."""
 
     __slots__ = ("bodies", "responses")
 
     def __init__(self, hooks: Sequence[Hooks]) -> None:
-        back = hooks[::-1]
-        self.responses = tuple((each.response, each.sees) for each in back if each.response is not None)
-        self.bodies = tuple(each.body for each in back if each.body is not None)
+        hooks = hooks[::-1]
+        self.responses = tuple((each.response, each.sees) for each in hooks if each.response is not None)
+        self.bodies = tuple(each.body for each in hooks if each.body is not None)
 
     def run(self, exchange: Exchange, edit: ResponseEdit) -> ResponseEdit:
         """Run the response hooks; what they made of the response, or of the answer that one of them gave instead.
@@ -104,14 +104,14 @@ class Return:
 class Chain:
     """A route's policies, compiled: what requests pass in order, and what their attempts and responses pass.
 
-    `marks` are what a refusal still passes that comes before them all. `back` is None where no policy has a hook for
-    responses or bodies.
+    `marks` are what a refusal still passes that comes before them all. `response_hooks` is None where no policy has
+    any.
     """
 
     requests: tuple[Policy, ...] = ()
     marks: tuple[Policy, ...] = ()
     attempts: tuple[Callable[[Exchange], bytes | None], ...] = ()
-    back: Return | None = None
+    response_hooks: ResponseHooks | None = None
     edits_requests: bool = False
     holds: tuple[Callable[[Exchange], None], ...] = ()
 
@@ -123,7 +123,7 @@ class Chain:
             tuple(each.request for each in hooks if each.request is not None),
             tuple(each.request for each in map(_hooks, marks) if each.request is not None),
             tuple(each.attempt for each in hooks if each.attempt is not None),
-            Return(hooks) if any(each.response or each.body for each in hooks) else None,
+            ResponseHooks(hooks) if any(each.response or each.body for each in hooks) else None,
             any(each.edits_requests or each.body for each in hooks),
             tuple(each.hold for each in hooks if each.hold is not None),
         )

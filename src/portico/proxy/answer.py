@@ -33,10 +33,10 @@ date_line: Final = _DateLine()
 def send_answer(exchange: Exchange, answer: Answer) -> None:
     """Send `answer` as the whole response, with the fields that policies added, as their hooks edit it."""
     handling = exchange.match.handling
-    if handling is None or handling.back is None:
+    if handling is None or handling.response_hooks is None:
         send_final(exchange, answer)
     else:
-        send_edited(exchange, handling.back.run(exchange, AnswerEdit(exchange, answer)))
+        send_edited(exchange, handling.response_hooks.run(exchange, AnswerEdit(exchange, answer)))
 
 
 def send_edited(exchange: Exchange, edit: ResponseEdit) -> None:

@@ -78,7 +78,7 @@ class FilteredForwarding(HookedForwarding):
     def _filter_request(self) -> None:
         """Find the filters of the request's body, and pass through them what is there already."""
         edits = view_of(self.exchange).upstream_headers
-        self.request_filters = filters = self._found(self.back.bodies[::-1], RequestView(edits))
+        self.request_filters = filters = self._found(self.hooks.bodies[::-1], RequestView(edits))
         if not filters:
             return
         edits.drop(_OF_BYTES)
@@ -127,7 +127,7 @@ class FilteredForwarding(HookedForwarding):
     def forward_head(self, head: ResponseHead, now: float) -> None:
         framing = head.framing
         try:
-            if head.status == _PARTIAL and self._found(self.back.bodies, self.as_received(head)):
+            if head.status == _PARTIAL and self._found(self.hooks.bodies, self.as_received(head)):
                 self._ask_for_whole()
                 return
             edit = self.run_hooks(head)
@@ -145,7 +145,7 @@ class FilteredForwarding(HookedForwarding):
             edit.weaken_tag()
         if head.status in WITHOUT_CONTENT or head.status == _PARTIAL:
             return head.framing
-        filters = self._found(self.back.bodies, edit)
+        filters = self._found(self.hooks.bodies, edit)
         if not filters:
             return head.framing
         edit.drop(_OF_FILTERED)

@@ -8,7 +8,7 @@ from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.messages import ResponseHead
 from portico.policies.head import ResponseEdit
-from portico.policies.policy import Return
+from portico.policies.policy import ResponseHooks
 from portico.proxy.answer import send_edited, send_final
 from portico.proxy.compose import response_lines
 from portico.proxy.forward import Forwarding
@@ -47,11 +47,11 @@ class HookedForwarding(Forwarding):
         Forwarding.start(self)
 
     @property
-    def back(self) -> Return:
+    def hooks(self) -> ResponseHooks:
         """The hooks."""
-        back = self.handling.back
-        assert back is not None
-        return back
+        hooks = self.handling.response_hooks
+        assert hooks is not None
+        return hooks
 
     def as_received(self, head: ResponseHead) -> ResponseEdit:
         """The service's response, with nothing edited."""
@@ -61,12 +61,12 @@ class HookedForwarding(Forwarding):
         return edit
 
     def start_of(self, head: ResponseHead) -> bytes | None:
-        exchange, back = self.exchange, self.handling.back
-        assert back is not None
+        exchange, hooks = self.exchange, self.handling.response_hooks
+        assert hooks is not None
         self.received_status = head.status
         received = _new(_Received)  # as in `as_received`, whose call every response would pay for
         received.exchange, received.head, received._status = exchange, head, head.status
-        edit = back.run(exchange, received)
+        edit = hooks.run(exchange, received)
         if edit.answer is not None:
             send_edited(exchange, edit)
             return None
@@ -82,7 +82,7 @@ class HookedForwarding(Forwarding):
 
     def run_hooks(self, head: ResponseHead) -> ResponseEdit:
         """What the hooks make of the service's response, or give in its place."""
-        edit = self.back.run(self.exchange, self.as_received(head))
+        edit = self.hooks.run(self.exchange, self.as_received(head))
         self.exchange.status = edit.status
         return edit
 

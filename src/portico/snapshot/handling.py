@@ -30,15 +30,15 @@ def parts_of(chain: Chain, written: Mapping[str, tuple[Any, str]], *, is_own: bo
     headers, _ = written.get("headers", (None, ""))
     requests = request_changes(headers) if headers is not None and not is_own else None
     responses = response_changes(headers) if headers is not None else None
-    back = chain.back
+    hooks = chain.response_hooks
     return {
         "policies": chain.requests,
         "marks": chain.marks,
         "holds": chain.holds,
-        "back": back,
+        "response_hooks": hooks,
         "compose": _compose(chain, requests),
         "response_lines": response_lines if responses is None else editing(responses),
-        "forward": Forwarding if back is None else FilteredForwarding if back.bodies else HookedForwarding,
+        "forward": Forwarding if hooks is None else FilteredForwarding if hooks.bodies else HookedForwarding,
     }
 
 

@@ -54,7 +54,7 @@ def make_exchange(
     exchange = exchange_of(method, target, lines, client_ip)
     exchange.match = RouteMatch(
         SimpleNamespace(name=route),
-        SimpleNamespace(service_name=service, back=None),
+        SimpleNamespace(service_name=service, response_hooks=None),
         target.partition("?")[0],
         target.partition("?")[0].encode(),
     )

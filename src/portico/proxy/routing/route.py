@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.messages import RequestHead, ResponseHead, offered_upgrades
-from portico.policies.policy import Policy, Return
+from portico.policies.policy import Policy, ResponseHooks
 from portico.upstreams.instance import Instance
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.websocket import PROTOCOL as WEBSOCKET
@@ -114,8 +114,8 @@ class Handling:
     """The names, in lower case, of allowed trailer fields, in either direction."""
     forward: Callable[[Exchange, Handling, AbstractEventLoop], Forward]
     """Makes the forwarding of one exchange."""
-    back: Return | None = None
-    """The way back of its responses, where policies have hooks for them."""
+    response_hooks: ResponseHooks | None = None
+    """What policies' hooks do with its responses and bodies; None where they have none."""
     rewriting: Rewriting | None = None
     """What is rewritten in its responses; None: nothing."""
     holds: tuple[Callable[[Exchange], None], ...] = ()
