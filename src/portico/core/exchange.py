@@ -201,6 +201,9 @@ class Exchange:
     client_ip: str
     claims: Mapping[str, Any] | None
     """Those of the verified token, read-only: others may share them."""
+    response_drop: frozenset[bytes] | None
+    """Lower-cased names of fields that do not go on to the client. None also says that the head of a service's
+    response may be sent as it was composed for others: what edits responses in any way sets it, if only to nothing."""
     ended: float
     """When its response was complete (monotonic seconds), where the clock was read then; else 0."""
     trusted: bool

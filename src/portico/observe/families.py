@@ -26,8 +26,6 @@ _LABEL: Final = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _OWN: Final = "gateway_"
 _TAKEN: Final = ("_bucket", "_count", "_sum", "_created", "_info", "_total")
 """Endings that Prometheus adds itself."""
-
-
 _MOST: Final = 1e100
 """More than any number that is counted: sums stay finite."""
 _LONGEST: Final = 200

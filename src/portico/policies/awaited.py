@@ -15,8 +15,6 @@ logger: Final = logging.getLogger("portico.gateway")
 
 TIMEOUT: Final = 30.0
 """Seconds that one policy has for its verdict: as long as a service has for the head of its response."""
-
-
 RUNNING: Final[set[asyncio.Future[Any]]] = set()
 """The tasks of policies: the event loop itself holds on to none that waits."""
 

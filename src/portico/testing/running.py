@@ -17,7 +17,6 @@ import uvloop
 from portico.config import Config
 from portico.observe.access_log import AccessRecord
 from portico.policies.plugins.base import Policy
-from portico.policies.plugins.hooks import PluginHooks
 from portico.policies.plugins.lifecycle import Placed, PluginSet
 from portico.policies.plugins.reports import Reports
 from portico.policies.plugins.settings import PluginSettings
@@ -105,8 +104,7 @@ class RunningGateway(LoopThread):
             ends.push_async_callback(policy.context.close)
         await policy.open()
         ends.push_async_callback(policy.close)
-        skips = written.on_error == "skip"
-        return Placed(written, PluginHooks(policy, name, written.timeout, skips, reports.of(name)))
+        return Placed.of(policy, written, reports)
 
     async def closing(self) -> None:
         if "client" in vars(self):

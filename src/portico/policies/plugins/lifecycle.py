@@ -41,6 +41,12 @@ class Placed(NamedTuple):
     settings: PluginSettings
     hooks: PluginHooks
 
+    @classmethod
+    def of(cls, policy: Policy, written: PluginSettings, reports: Reports) -> Placed:
+        """A policy that has its context."""
+        name, skips_failures = policy.context.name, written.on_error == "skip"
+        return cls(written, PluginHooks(policy, name, written.timeout, skips_failures, reports.of(name)))
+
 
 class PluginSet:
     """The users' policies of one snapshot: those of each level that has a list, by its scope."""
@@ -120,10 +126,7 @@ class Plugins:
             number = sum(each.use == written.use for each in level[:index])
             state: dict[str, Any] = self._state.keep((scope, written.use, number), dict)
             context = PluginContext(found.name, state, coming.metrics, self._client)
-            policy = _made(found.kind, written, context, scope)
-            skips = written.on_error == "skip"
-            hooks = PluginHooks(policy, found.name, written.timeout, skips, self._reports.of(found.name))
-            placed.append(Placed(written, hooks))
+            placed.append(Placed.of(_made(found.kind, written, context, scope), written, self._reports))
         return placed
 
     def adopt(self, coming: PluginSet, replaced: PluginSet) -> None:
