@@ -12,13 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 
 from portico.cli.new_plugin import write_plugin
 from portico.config import check_plugins, load_text
 from portico.policies import STEPS
 from portico.policies.plugins.base import Policy
-from portico.testing import StartGateway, make_exchange, make_policy, make_response, run_body
+from portico.testing import StartGateway, make_context, make_exchange, make_policy, make_response, run_body
 
 ROOT: Final = Path(__file__).parents[2]
 EXAMPLES: Final = ROOT / "examples" / "policies"
@@ -46,7 +47,7 @@ TESTS: Final = [each for name, each in NAMES.items() if name.startswith("test_")
 
 
 def test_there_is_something_to_run() -> None:
-    assert {each.__name__ for each in POLICIES} == {"Hello", "Teapot", "LimitLines", "Kept", "Watched"}
+    assert {each.__name__ for each in POLICIES} == {"Hello", "Teapot", "LimitLines", "Plan", "Kept", "Watched"}
     assert len(TESTS) == 2
     assert len(blocks("yaml")) == 2
 
@@ -72,6 +73,19 @@ def test_what_else_its_policies_are_said_to_do(gateway: StartGateway) -> None:
     running = gateway(NAMES["LimitLines"])
     refused = running.client.post("/", content=b"\n" * 1_000_001, headers={"Content-Type": "text/plain"})
     assert (refused.status_code, refused.json()["reason"]) == (413, "too_many_lines")
+    asked: list[str] = []
+
+    def plan(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, text="gold")
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(plan))
+    policy = make_policy(NAMES["Plan"], context=make_context(http=client))
+    for name, sent in (("ann", "gold"), ("ann", "gold"), (None, None)):
+        exchange = make_exchange(consumer=name, headers={"X-Plan": "platinum"})
+        asyncio.run(policy.request(exchange))
+        assert exchange.upstream_headers.get("X-Plan") == sent
+    assert asked == ["http://plans.internal/?of=ann"]
     watched = make_policy(NAMES["Watched"])
     asyncio.run(watched.open())
     watched.finished(make_exchange(status=204))
