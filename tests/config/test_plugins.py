@@ -11,6 +11,8 @@ import pytest
 from portico.config import check_plugins, load_text
 
 POLICY = """
+import functools
+
 from pydantic import SecretStr
 
 from portico.plugin import Policy, Settings, answer
@@ -59,6 +61,17 @@ class Asks(Policy):
     def finished(exchange):
         pass
 
+def with_stock(hook):
+    @functools.wraps(hook)
+    def call(self, exchange):
+        return hook(self, exchange, {})
+    return call
+
+class Given(Policy):
+    @with_stock
+    def finished(self, exchange, stock):
+        pass
+
 class Static(Policy):
     @staticmethod
     def finished(exchange):
@@ -70,7 +83,7 @@ helper = answer
 USE = "3:11: policies.plugins[0].use: "
 Problems = Callable[[str], list[str]]
 
-CLASSES = "Block, Allow, Late, Odd, Picky, Misspelt, Forgets, Asks, Static"
+CLASSES = "Block, Allow, Late, Odd, Picky, Misspelt, Forgets, Asks, Given, Static"
 
 
 @pytest.fixture
@@ -141,6 +154,7 @@ def problems(tmp_path: Path) -> Problems:
             "{use: './policies/block.py:Asks'}",
             f"{USE}Asks() is made without arguments: settings and context are there from open() on",
         ),
+        ("{use: './policies/block.py:Given'}", None),
         ("{use: './policies/block.py:Static'}", None),
         (
             "{use: './policies/block.py:Odd'}",

@@ -179,7 +179,7 @@ def _class_problem(kind: type[Policy]) -> str | None:
 
 def _takes(called: Any, arguments: Iterable[str]) -> bool:
     try:
-        inspect.signature(called).bind(*arguments)
+        inspect.signature(called, follow_wrapped=False).bind(*arguments)
     except TypeError:
         return False
     except ValueError:  # nobody knows what it takes
