@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import sys
 from collections.abc import Iterator
 from importlib import metadata
@@ -210,6 +211,28 @@ def test_a_module_imported_later_is_as_current_as_the_others(site: Site) -> None
     assert kind().finished(None) == 2
 
 
+@pytest.mark.parametrize("use", [FILE, PACKAGE])
+@pytest.mark.parametrize("statement", ["import {0} as it", "from {0} import VALUE", "from .{1} import VALUE"])
+def test_an_exchange_that_runs_on_imports_what_it_began_with(site: Site, use: str, statement: str) -> None:
+    """An import in a function, after a reload: no request is served by a mixture (apisix issue 878)."""
+    name = "beside" if use == FILE else "own_package_of_tests.deep.beside"
+    relative = name.removeprefix("own_package_of_tests.")
+    write_all(site, 1)
+    text = POLICY.format(beside=name, own=0)
+    late = f"    def late(self):\n        {statement.format(name, relative)}\n"
+    late += "        return it.VALUE\n" if " as it" in statement else "        return VALUE\n"
+    file = "policies/p.py" if use == FILE else "lib/own_package_of_tests/p.py"
+    site.write(file, text + late)
+    (old,) = site.load(use)
+    beside = "policies/beside.py" if use == FILE else "lib/own_package_of_tests/deep/beside.py"
+    site.write(beside, "VALUE = 2\n")
+    (new,) = site.load(use)
+    assert (old().late(), new().late()) == (1, 2)
+    site.write(beside, "1 / 0\n")
+    assert isinstance(site.load(use)[0], PluginError)
+    assert (old().late(), new().late()) == (1, 2)
+
+
 def test_code_that_others_have_imported_is_left_alone() -> None:
     found = Loader().load(["portico.plugin:Exchange", "sys:path", "json:P"], Path())
     assert all(isinstance(each, PluginError) for each in found.values())
@@ -247,6 +270,24 @@ def test_an_entry_point_names_a_class(site: Site, monkeypatch: pytest.MonkeyPatc
     assert "there is no module added_in_place_later: the entry point late names it" in str(found["late"])
 
 
+def test_links_that_lead_elsewhere_after_a_while_are_followed_again(site: Site) -> None:
+    """As Kubernetes swaps what is in a ConfigMap: every file is a link into a directory that is itself one."""
+    for number in (1, 2):
+        write_all(site, number)
+        (site.path / "policies").rename(site.path / f"..{number}")
+        (site.path / "policies").mkdir()
+    (site.path / "..data").symlink_to("..1")
+    for name in ("p.py", "beside.py"):
+        (site.path / "policies" / name).symlink_to(f"../..data/{name}")
+    assert site.values(FILE) == [(1, 0)]
+    units = len(imports.units())
+    (site.path / "new").symlink_to("..2")
+    (site.path / "new").replace(site.path / "..data")
+    shutil.rmtree(site.path / "..1")
+    assert site.values(FILE) == [(2, 0)]
+    assert len(imports.units()) == units
+
+
 def test_its_files_are_those_that_were_imported(site: Site) -> None:
     write_all(site, 1)
     site.load(FILE)
@@ -267,6 +308,24 @@ def test_code_that_comes_with_a_configuration_counts_whatever_files_hold_by_now(
     assert isinstance(again, Loaded)
     assert again.kind is first.kind, "nothing has changed"
     code = {file: text.replace(b"VALUE = 1", b"VALUE = 7") for file, text in code.items()}
+    later = site.loader.load([use], site.path, code)[use]
+    assert isinstance(later, Loaded)
+    assert later.kind.value == (7, 0)  # type: ignore[attr-defined]
+    assert isinstance(site.loader.load([use], site.path)[use], PluginError)
+
+
+@pytest.mark.parametrize("use", [FILE, PACKAGE])
+def test_code_that_comes_with_a_configuration_needs_no_files(site: Site, use: str) -> None:
+    """They may be deleted, or be elsewhere, by the time that a worker is started again."""
+    write_all(site, 1)
+    first = site.loader.load([use], site.path)[use]
+    assert isinstance(first, Loaded)
+    code = {file: text.replace(b"VALUE = 1", b"VALUE = 7") for file, text in first.code.items()}
+    shutil.rmtree(site.path / ("policies" if use == FILE else "lib/own_package_of_tests"))
+    for unit in [each for each in imports.units() if each.sources.keys() <= code.keys() and each.sources]:
+        del imports._finder.units[unit.root]  # as in a new process
+        for name in [name for name in sys.modules if unit.holds(name)]:
+            del sys.modules[name]
     later = site.loader.load([use], site.path, code)[use]
     assert isinstance(later, Loaded)
     assert later.kind.value == (7, 0)  # type: ignore[attr-defined]

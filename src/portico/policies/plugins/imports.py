@@ -10,6 +10,7 @@ import builtins
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,39 @@ Code: TypeAlias = Mapping[str, bytes]
 """The text of files, by their paths, which counts in place of what they hold: with it a configuration was checked."""
 
 
+class _Generation:
+    """One import of a unit, until the next one.
+
+    Running exchanges may still import in a function when the next one is there: they find the modules that they have.
+    """
+
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+        self.replaced: dict[str, ModuleType] = {}
+        """Its modules, once they are no longer those of the unit."""
+        self.builtins = {**vars(builtins), "__import__": self._import}
+
+    def _import(
+        self,
+        name: str,
+        scope: Mapping[str, object] | None = None,
+        local: Mapping[str, object] | None = None,
+        wanted: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        """What `import` does in these modules."""
+        prefix = "" if level else self._unit.prefix_of(name.partition(".")[0])
+        whole = _absolute(name, scope, level) if level else prefix + name
+        if whole in self.replaced:
+            return self.replaced[whole if wanted else prefix + name.partition(".")[0]]
+        if level or not prefix:
+            return builtins.__import__(name, scope, local, wanted, level)
+        if wanted:
+            return builtins.__import__(whole, scope, local, wanted)
+        importlib.import_module(whole)
+        return sys.modules[prefix + name.partition(".")[0]]
+
+
 class Unit:
     """A package or module `root`; `sources` is what its modules were imported from, by file."""
 
@@ -32,13 +66,17 @@ class Unit:
         self.code: Code = {}
         """What counts in place of what files hold."""
         self.is_imported = False
+        self._generation = _Generation(self)
 
     def holds(self, module: str) -> bool:
         """Whether a module is part of it."""
         return module == self.root or module.startswith(f"{self.root}.")
 
     def find(self, name: str, path: Sequence[str] | None) -> ModuleSpec | None:
-        """Where a module of it is, as Python finds it."""
+        """Where a module of it is: in its code, or as Python finds it."""
+        return spec_in(self.code, name, path) or self._find(name, path)
+
+    def _find(self, name: str, path: Sequence[str] | None) -> ModuleSpec | None:
         for finder in sys.meta_path:
             spec = finder.find_spec(name, path) if finder is not _finder else None
             if spec is not None:
@@ -47,6 +85,11 @@ class Unit:
 
     def prepare(self, module: ModuleType) -> None:
         """Called before the code of one of its modules runs."""
+        module.__dict__["__builtins__"] = self._generation.builtins
+
+    def prefix_of(self, top: str) -> str:  # noqa: ARG002
+        """What comes before a name that its modules import, in `sys.modules`."""
+        return ""
 
     def import_module(self, name: str) -> ModuleType:
         """A module of it. Raises whatever its code raises."""
@@ -59,16 +102,20 @@ class Unit:
     @contextmanager
     def anew(self, code: Code) -> Iterator[None]:
         """Import it anew within; if that raises, all is as it was before."""
-        modules = {name: sys.modules.pop(name) for name in [*sys.modules] if self.holds(name)}
-        before = self.sources, self.code
-        self.sources, self.code = {}, code
+        modules = {name: sys.modules[name] for name in [*sys.modules] if self.holds(name)}
+        self._generation.replaced = modules
+        for name in modules:
+            del sys.modules[name]
+        before = self.sources, self.code, self._generation
+        self.sources, self.code, self._generation = {}, code, _Generation(self)
         try:
             yield
         except BaseException:
             for name in [name for name in sys.modules if self.holds(name)]:
                 del sys.modules[name]
             sys.modules.update(modules)
-            self.sources, self.code = before
+            self.sources, self.code, self._generation = before
+            self._generation.replaced = {}
             raise
         self.is_imported = True
 
@@ -83,13 +130,9 @@ class Directory(Unit):
         super().__init__(f"portico_policies_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}")
         self.path = path
         self._beside: dict[str, bool] = {}
-        self._builtins = {**vars(builtins), "__import__": self._import}
 
-    def find(self, name: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    def _find(self, name: str, path: Sequence[str] | None) -> ModuleSpec | None:
         return PathFinder.find_spec(name, path)
-
-    def prepare(self, module: ModuleType) -> None:
-        module.__dict__["__builtins__"] = self._builtins
 
     def import_module(self, name: str) -> ModuleType:
         if self.root not in sys.modules:
@@ -100,23 +143,8 @@ class Directory(Unit):
             sys.modules[self.root] = package
         return importlib.import_module(f"{self.root}.{name}")
 
-    def _import(
-        self,
-        name: str,
-        scope: Mapping[str, object] | None = None,
-        local: Mapping[str, object] | None = None,
-        wanted: Sequence[str] | None = (),
-        level: int = 0,
-    ) -> ModuleType:
-        """What `import` does in these modules."""
-        top = name.partition(".")[0]
-        if level or not self._is_beside(top):
-            return builtins.__import__(name, scope, local, wanted, level)
-        whole = f"{self.root}.{name}"
-        if wanted:
-            return builtins.__import__(whole, scope, local, wanted)
-        importlib.import_module(whole)
-        return sys.modules[f"{self.root}.{top}"]
+    def prefix_of(self, top: str) -> str:
+        return f"{self.root}." if self._is_beside(top) else ""
 
     def _is_beside(self, top: str) -> bool:
         """Whether a name is that of a module beside: Python's own and installed ones come first."""
@@ -125,7 +153,9 @@ class Directory(Unit):
         return self._beside[top]
 
     def _has(self, top: str) -> bool:
-        return (self.path / f"{top}.py").is_file() or (self.path / top).is_dir()
+        name = f"{self.root}.{top}"
+        on_disk = (self.path / f"{top}.py").is_file() or (self.path / top).is_dir()
+        return on_disk or spec_in(self.code, name, [str(self.path)]) is not None
 
     def _is_installed(self, top: str) -> bool:
         if top in sys.stdlib_module_names:
@@ -138,7 +168,7 @@ class Directory(Unit):
             return False
         own = (self.path / f"{top}.py", self.path / top / "__init__.py", self.path / top)
         places = [spec.origin, *(spec.submodule_search_locations or ())]  # the directory may be on Python's path
-        return not any(place and Path(place).resolve() in own for place in places)
+        return not any(place and Path(place).resolve() in [each.resolve() for each in own] for place in places)
 
 
 class _Source(SourceFileLoader):
@@ -186,8 +216,10 @@ class _Finder(MetaPathFinder):
 _finder: Final = _Finder()
 
 
-def unit_of(module: str) -> Unit | None:
+def unit_of(module: str, code: Code) -> Unit | None:
     """The unit of an installed module: its package; None where other code has imported that, which keeps it.
+
+    `code` is what files hold where it has them, whether or not they are still there.
 
     Raises whatever the search for it raises, and ModuleNotFoundError.
     """
@@ -197,7 +229,7 @@ def unit_of(module: str) -> Unit | None:
         if root in _finder.units:
             return _finder.units[root]
         known = sys.modules.get(root)
-        spec = importlib.util.find_spec(root) if known is None else known.__spec__
+        spec = known.__spec__ if known is not None else spec_in(code, root, None) or importlib.util.find_spec(root)
         if spec is None and known is None:
             raise ModuleNotFoundError(f"No module named {root!r}", name=root)
         if spec is None or spec.origin is not None:
@@ -213,7 +245,7 @@ def units() -> list[Unit]:
 
 
 def directory_of(path: Path) -> Unit:
-    """The unit of a directory, by its absolute path without links."""
+    """The unit of a directory, by its absolute path: as it is named, since links may lead elsewhere after a while."""
     return _known(Directory(path))
 
 
@@ -221,6 +253,30 @@ def _known(unit: Unit) -> Unit:
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
     return _finder.units.setdefault(unit.root, unit)
+
+
+def spec_in(code: Code, name: str, path: Sequence[str] | None) -> ModuleSpec | None:
+    """Where a module is among files that `code` has, whether or not they are still there; `path` is as for finders."""
+    if not code:
+        return None
+    parent, _, tail = name.rpartition(".")
+    for folder in path if path is not None else [] if parent else sys.path:
+        base = f"{folder.rstrip(os.sep)}{os.sep}{tail}"
+        package, module = f"{base}{os.sep}__init__.py", f"{base}.py"
+        if package in code:
+            return importlib.util.spec_from_file_location(name, package, submodule_search_locations=[base])
+        if module in code:
+            return importlib.util.spec_from_file_location(name, module)
+    return None
+
+
+def _absolute(name: str, scope: Mapping[str, object] | None, level: int) -> str:
+    """The name of what is imported relatively; nothing where that cannot be said."""
+    package = (scope or {}).get("__package__")
+    try:
+        return importlib.util.resolve_name("." * level + name, str(package or ""))
+    except ImportError:
+        return ""
 
 
 def _text(file: str, code: Code) -> bytes | None:

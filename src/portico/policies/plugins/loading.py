@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import pkgutil
 import sys
 import traceback
@@ -90,7 +91,7 @@ class Loader:
             units: dict[imports.Unit | None, dict[str, _Target]] = {}
             for use in dict.fromkeys(uses):
                 try:
-                    target = _target(use, directory)
+                    target = _target(use, directory, code)
                     units.setdefault(target.unit, {})[use] = target
                 except PluginError as error:
                     found[use] = error
@@ -197,28 +198,27 @@ def _policies(module: Any) -> Iterator[str]:
 # ---- what is named
 
 
-def _target(use: str, directory: Path) -> _Target:
+def _target(use: str, directory: Path, code: imports.Code) -> _Target:
     place, colon, kind = use.partition(":")
     if place.endswith(".py") or "/" in place:
-        return _file_target(place, kind, directory)
+        return _file_target(place, kind, directory, code)
     if not colon:
-        return _entry_point(use)
+        return _entry_point(use, code)
     if not kind.isidentifier() or not all(part.isidentifier() for part in place.split(".")):
         raise PluginError("expected package.module:Class, ./file.py:Class or the name of an entry point")
     advice = (
         "install it where the gateway runs, or name a file beside the configuration, "
         f"./{place.replace('.', '/')}.py:{kind}"
     )
-    return _module_target(place, kind, kind, advice)
+    return _module_target(place, kind, kind, code, advice)
 
 
-def _file_target(place: str, kind: str, directory: Path) -> _Target:
-    file = directory / place
-    if not file.is_file():
+def _file_target(place: str, kind: str, directory: Path, code: imports.Code) -> _Target:
+    file = Path(os.path.abspath(directory / place))  # noqa: PTH100
+    if not file.is_file() and str(file) not in code:
         folder = place.rpartition("/")[0] or "."
         known = {each.stem: f"{folder}/{each.name}:{kind}" for each in sorted(file.parent.glob("*.py"))}
         raise PluginError(f"there is no file {file}", file.stem, known)
-    file = file.resolve()
     if file.suffix != ".py":
         raise PluginError(f"{place} is not a file of Python: its name has to end with .py")
     if not kind.isidentifier():
@@ -226,10 +226,10 @@ def _file_target(place: str, kind: str, directory: Path) -> _Target:
     return _Target(place, imports.directory_of(file.parent), file.stem, kind, kind)
 
 
-def _module_target(place: str, kind: str, name: str, advice: str) -> _Target:
+def _module_target(place: str, kind: str, name: str, code: imports.Code, advice: str) -> _Target:
     """A class of an installed module; `advice` is what to do where that is not there."""
     try:
-        unit = imports.unit_of(place)
+        unit = imports.unit_of(place, code)
     except ModuleNotFoundError as error:
         if error.name and (place == error.name or place.startswith(f"{error.name}.")):
             raise PluginError(f"there is no module {error.name}: {advice}") from None
@@ -239,7 +239,7 @@ def _module_target(place: str, kind: str, name: str, advice: str) -> _Target:
     return _Target(place, unit, place, kind, name)
 
 
-def _entry_point(name: str) -> _Target:
+def _entry_point(name: str, code: imports.Code) -> _Target:
     points = {point.name: point for point in metadata.entry_points(group=ENTRY_POINTS)}
     point = points.get(name)
     if point is None:
@@ -255,7 +255,7 @@ def _entry_point(name: str) -> _Target:
         f"the entry point {name} names it; a running gateway does not see what pip install -e has added since it "
         "started: start it anew, or install the package without -e"
     )
-    return _module_target(place.strip(), kind.strip(), name, advice)
+    return _module_target(place.strip(), kind.strip(), name, code, advice)
 
 
 def _import_problem(place: str, error: BaseException) -> str:
