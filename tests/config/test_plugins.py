@@ -93,6 +93,7 @@ def problems(tmp_path: Path) -> Problems:
     (tmp_path / "policies" / "block.py").write_text(POLICY)
     (tmp_path / "policies" / "raises.py").write_text("import json\n\njson.loads('')\n")
     (tmp_path / "policies" / "typo.py").write_text("x = (\n")
+    (tmp_path / "policies" / "old.block.py").write_text(POLICY)
     (tmp_path / "policies" / "leaves.py").write_text("raise SystemExit(3)\n")
 
     def find(entry: str) -> list[str]:
@@ -172,6 +173,10 @@ def problems(tmp_path: Path) -> Problems:
         (
             "{use: './policies/typo.py:Block'}",
             f"{USE}./policies/typo.py cannot be imported: SyntaxError: '(' was never closed (typo.py, line 1)",
+        ),
+        (
+            "{use: './policies/old.block.py:Block'}",
+            f"{USE}./policies/old.block.py cannot be imported: a module has no dot in its name; call it old_block.py",
         ),
         (
             "{use: './policies/leaves.py:Block'}",

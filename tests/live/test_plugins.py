@@ -469,6 +469,24 @@ def test_look_ups_by_the_workers_http_client(site: Site) -> None:
         site.use()
 
 
+def test_what_one_prints_is_seen_at_once_and_is_no_line_of_the_access_log(site: Site) -> None:
+    site.write(
+        "prints.py",
+        """
+        print("imported")
+
+        class Prints(Policy):
+            def request(self, exchange):
+                print("called")
+        """,
+    )
+    site.use({"use": "./prints.py:Prints"})
+    assert site.gateway.get("/api/a/x").status == 200
+    until(lambda: "called\n" in site.gateway.err(), "it is printed")
+    assert site.gateway.err().count("imported\n") == WORKERS + 1
+    assert all(line.startswith("{") for line in site.gateway.out().splitlines())
+
+
 def test_settings_stay_hidden(site: Site) -> None:
     site.write(
         "secret.py",
@@ -488,7 +506,29 @@ def test_settings_stay_hidden(site: Site) -> None:
     assert b"hunter2" not in ask(site.gateway.admin_port, "GET", "/admin/status", "Host: localhost").body
 
 
-# ---- starting and stopping
+# ---- checking, starting and stopping
+
+
+THREAD = """
+import threading
+threading.Thread(target=threading.Event().wait).start()
+
+class P(Policy):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [(THREAD, 0, "ok: 1 service"), ("import os\nos._exit(0)\n", 1, "ended the process while they were imported")],
+)
+def test_a_check_ends_and_says_so_whatever_is_imported(tmp_path: Path, text: str, code: int, said: str) -> None:
+    (tmp_path / "p.py").write_text(HEAD + text)
+    file = tmp_path / "portico.yaml"
+    file.write_text("{services: {a: {url: 'http://127.0.0.1:9'}}, policies: {plugins: [{use: './p.py:P'}]}}")
+    done = run_portico("check", str(file))
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr
 
 
 def directory_of(gateway: Gateway, text: str) -> Path:
@@ -504,6 +544,13 @@ def test_one_that_does_not_open_ends_the_start(backend: Backend) -> None:
         gateway.exit_code, gateway.clean = 1, False
         reasons = {event.get("reason") for event in gateway.events() if event["level"] == "ERROR"}
         assert "./p.py:P (gateway): open() raised OSError: no disk" in reasons
+
+
+def test_threads_of_an_import_keep_no_gateway_from_starting_and_ending(backend: Backend) -> None:
+    gateway = Gateway(configuration(backend, {"use": "./p.py:P"}))
+    directory_of(gateway, THREAD)
+    with gateway:
+        assert gateway.get("/api/a/x").status == 200
 
 
 def test_one_that_cannot_be_imported_ends_the_start_before_anything_listens(backend: Backend) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, cast
 
 import pytest
 
@@ -160,11 +160,12 @@ class FakeStdout:
 def unread_stdout() -> Iterator[tuple[int, int]]:
     """A standard output that is not read: both ends of its pipe, to read it later."""
     reader, writer = os.pipe()
-    usual, sys.stdout = sys.stdout, cast(TextIO, FakeStdout(writer))
+    usual = sys.__stdout__
+    sys.__stdout__ = cast(Any, FakeStdout(writer))  # type: ignore[misc]
     try:
         yield reader, writer
     finally:
-        sys.stdout = usual
+        sys.__stdout__ = usual  # type: ignore[misc]
         os.close(reader)
         os.close(writer)
 

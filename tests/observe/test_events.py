@@ -94,3 +94,13 @@ def test_elsewhere_it_is_what_the_configuration_says(monkeypatch: pytest.MonkeyP
     event = json.loads(written(monkeypatch, terminal=False))
     assert (event["level"], event["event"], event["service"]) == ("WARNING", "instance down", "atc")
     assert written(monkeypatch, terminal=False, style="text")[8:] == " WARNING instance down service=atc\n"
+
+
+def test_half_a_character_costs_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As JSON of others may hold, and a policy may log."""
+    stderr = Stderr(False)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    configure_events("INFO", "json")
+    logger.warning("odd %s", "\ud800", extra={"name\udfff": "\ud800"})
+    event = json.loads(stderr.getvalue())
+    assert (event["event"], event["name\\udfff"]) == ("odd \\ud800", "\\ud800")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -110,6 +111,11 @@ def test_names_that_are_refused(name: str) -> None:
 def test_labels_that_are_refused(names: list[str]) -> None:
     with pytest.raises(ValueError, match="is no name of a label"):
         in_use(Families()).counter("seen", "", names)
+
+
+def test_labels_are_a_list() -> None:
+    with pytest.raises(TypeError, match=re.escape("labels are a list of names: ['kind']")):
+        in_use(Families()).counter("seen", "", "kind")
 
 
 @pytest.mark.parametrize("buckets", [[1, 1], [2, 1], [1, float("inf")], [float("nan"), 1]])

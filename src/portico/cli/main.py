@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sized
+import sys
+from collections.abc import Iterator, Mapping, Sized
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -137,29 +139,40 @@ def _load(config: Path | None, *, demo: bool = False) -> tuple[Config, Path | No
     return loaded, path
 
 
-def _with_plugins(config: Config, check: Callable[[Config], tuple[list[str], Mapping[str, bytes]]]) -> Config:
+def _with_plugins(config: Config) -> Config:
     """The configuration with the code of users' policies; what is wrong with those ends the command."""
     if not names_plugins(config):
         return config
-    problems, code = check(config)
+    problems, code = _check_in_child(config)
     if problems:
         _fail("\n".join(problems))
     return with_code(config, code)
 
 
 def _check_in_child(config: Config) -> tuple[list[str], Mapping[str, bytes]]:
-    """Where this process starts others later: they are to find nothing of what users' code does when it is imported."""
+    """What users' code does when it is imported stays in a process of its own.
+
+    This one goes on whatever that is, and starts others that are to find nothing of it.
+    """
     from multiprocessing import get_context
 
     context = get_context("fork")
     reader, writer = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: writer.send(check_plugins(config)))
+
+    def import_and_report() -> None:
+        writer.send(check_plugins(config))
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(0)  # threads that users' code has started would keep it
+
+    child = context.Process(target=import_and_report)
     child.start()
     writer.close()
     try:
         found: tuple[list[str], Mapping[str, bytes]] = reader.recv()
     except EOFError:
-        found = ["portico: users' policies ended the process that imported them; portico check shows where"], {}
+        found = ["portico: users' policies ended the process while they were imported, by os._exit() or a crash"], {}
     child.join()
     return found
 
@@ -263,7 +276,7 @@ def run(
         if value is not None:
             os.environ[variable] = value
     loaded, path = _load(path)
-    loaded = _with_plugins(loaded, _check_in_child)
+    loaded = _with_plugins(loaded)
     for warning in [*expired_certificates(loaded), *warnings_for(loaded)]:
         _say(err, f"warning: {warning}")
     try:
@@ -294,7 +307,7 @@ def check(
 ) -> None:
     """Check a configuration without running it; exit code 1 if it is invalid."""
     loaded, path = _load(_named_file(context, file, config))
-    _with_plugins(loaded, check_plugins)
+    _with_plugins(loaded)
     if expired := expired_certificates(loaded):
         _fail("\n".join(expired))
     warnings = [*map(str, warnings_for(loaded)), *_redis_warnings(loaded)]
@@ -507,7 +520,7 @@ def demo(config: ConfigOption = None) -> None:
     from portico.processes.ipc.listeners import ListenError
 
     loaded, path = _load(config, demo=True)
-    loaded = _with_plugins(loaded, _check_in_child)
+    loaded = _with_plugins(loaded)
     for finding in loaded.ignored:
         err.print(f"warning: {loaded.problem(finding)}", markup=False)
     try:

@@ -142,7 +142,8 @@ class AccessLog:
 
     def _open(self) -> int:
         if self._target == "stdout":
-            return sys.stdout.fileno()
+            assert sys.__stdout__ is not None
+            return sys.__stdout__.fileno()  # sys.stdout is where users' policies print
         if self._target == "stderr":
             return sys.stderr.fileno()
         return os.open(self._target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)

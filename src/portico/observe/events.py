@@ -27,6 +27,10 @@ _COLOURS: Final = {
 }
 
 
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         event: dict[str, Any] = {
@@ -37,7 +41,11 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             event["traceback"] = self.formatException(record.exc_info)
-        return _NOT_ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", msgspec.json.encode(event).decode())
+        try:
+            encoded = msgspec.json.encode(event)
+        except UnicodeEncodeError:  # half a character, as JSON of others may hold
+            encoded = msgspec.json.encode({_sendable(str(key)): _sendable(value) for key, value in event.items()})
+        return _NOT_ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded.decode())
 
 
 class _TextFormatter(logging.Formatter):

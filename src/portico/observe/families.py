@@ -169,6 +169,8 @@ class Definitions:
                 f"{name!r} is no name of a metric: small letters, digits and _, not beginning with {_OWN} "
                 f"and not ending with {', '.join(_TAKEN)}"
             )
+        if isinstance(labels, str):
+            raise TypeError(f"labels are a list of names: [{labels!r}]")
         for label in labels:
             if not _LABEL.fullmatch(label) or label == "le" or list(labels).count(label) > 1:
                 raise ValueError(f"{label!r} is no name of a label: small letters, digits and _, each once, and not le")

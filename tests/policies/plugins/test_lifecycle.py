@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from textwrap import dedent
@@ -227,6 +229,26 @@ def test_closing_is_bounded_and_what_fails_is_reported(
 def chain_of(own: PluginSet, **more: Any) -> Chain:
     written = {"plugins": ([each.settings for each in own.by_scope["gateway"]], "gateway"), **more}
     return build_chain(written, State(), {}, plugins=own)
+
+
+def test_code_is_left_when_the_last_one_of_it_is_closed(play: Play, tmp_path: Path) -> None:
+    """Then it can be collected."""
+
+    async def scene(world: World) -> None:
+        world.adopt(await world.open("Noted"))
+        world.plugins.has_left_code()
+        old = weakref.ref(type(world.current.all[0].policy))
+        (tmp_path / "own.py").write_text(dedent(POLICIES) + "# edited")
+        coming = await world.open("Noted")
+        assert not world.plugins.has_left_code()
+        world.adopt(coming)
+        await settled()
+        assert world.plugins.has_left_code()
+        assert not world.plugins.has_left_code()
+        gc.collect()
+        assert old() is None
+
+    play(scene)
 
 
 def test_an_exchange_on_its_way_to_one_keeps_it_open(play: Play) -> None:

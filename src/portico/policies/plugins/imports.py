@@ -118,6 +118,7 @@ class Unit:
             self._generation.replaced = {}
             raise
         self.is_imported = True
+        _finder.replacements += bool(modules)
 
 
 class Directory(Unit):
@@ -196,6 +197,7 @@ class _Finder(MetaPathFinder):
 
     def __init__(self) -> None:
         self.units: dict[str, Unit] = {}
+        self.replacements = 0
 
     def find_spec(
         self,
@@ -242,6 +244,11 @@ def unit_of(module: str, code: Code) -> Unit | None:
 def units() -> list[Unit]:
     """All units of this process."""
     return [*_finder.units.values()]
+
+
+def replacements() -> int:
+    """How often a unit of this process was imported again."""
+    return _finder.replacements
 
 
 def directory_of(path: Path) -> Unit:

@@ -20,7 +20,7 @@ from portico.observe.metrics import Metrics
 from portico.policies.plugins.base import Policy
 from portico.policies.plugins.context import HttpClient, PluginContext
 from portico.policies.plugins.hooks import BLOCKING, PluginHooks
-from portico.policies.plugins.imports import Code
+from portico.policies.plugins.imports import Code, replacements
 from portico.policies.plugins.loading import Loaded, PluginError, loader
 from portico.policies.plugins.reports import Reports
 from portico.policies.plugins.settings import PluginSettings
@@ -79,6 +79,7 @@ class Plugins:
         self._open: list[PluginSet] = []
         """Those of the current snapshot, of the next one, and of earlier ones that are not closed yet."""
         self._closing: set[asyncio.Task[None]] = set()
+        self._replacements = 0
 
     async def open(
         self, levels: Mapping[str, Sequence[PluginSettings]], directory: Path, code: Code = MappingProxyType({})
@@ -153,6 +154,11 @@ class Plugins:
             task.add_done_callback(self._closing.discard)
         if own in self._open and own.is_closed.issuperset(own.all):
             self._open.remove(own)
+
+    def has_left_code(self) -> bool:
+        """Whether nothing uses code any more that was replaced since this was last so."""
+        known, self._replacements = self._replacements, replacements() if len(self._open) < 2 else self._replacements
+        return self._replacements != known
 
     async def close(self, timeout: float) -> None:
         """Close all that are open, whatever runs, within `timeout` seconds, and the HTTP client after them."""

@@ -223,6 +223,10 @@ def _file_target(place: str, kind: str, directory: Path, code: imports.Code) -> 
         raise PluginError(f"{place} is not a file of Python: its name has to end with .py")
     if not kind.isidentifier():
         raise PluginError(f"name the class, too: {place}:Class")
+    if "." in file.stem:
+        raise PluginError(
+            f"{place} cannot be imported: a module has no dot in its name; call it {file.stem.replace('.', '_')}.py"
+        )
     return _Target(place, imports.directory_of(file.parent), file.stem, kind, kind)
 
 

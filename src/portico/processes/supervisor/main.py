@@ -175,6 +175,7 @@ class Supervisor:
         try:
             leave_wakeups()
             faulthandler.enable()
+            sys.stdout = sys.stderr  # what users' policies print is no line of the access log
             os.close(self._hold)
             self.notices.only_say()
             if self.redis:

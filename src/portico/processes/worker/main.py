@@ -278,6 +278,8 @@ class _Worker:
                 self.builder.live.prune()
             except Exception:  # a fault in one round is no reason to leave the next ones out
                 logger.exception("the upkeep of connections failed")
+            if self.plugins.has_left_code():
+                memory.collect_settled()
             try:
                 await self._refresh_files()
             except Exception:
