@@ -233,6 +233,23 @@ def test_an_exchange_that_runs_on_imports_what_it_began_with(site: Site, use: st
     assert (old().late(), new().late()) == (1, 2)
 
 
+def test_what_is_imported_later_is_part_of_the_code_too(site: Site) -> None:
+    """Between two reloads a service is admitted, which makes a configuration too: nothing edited meanwhile is used."""
+    late = "    def late(self):\n        import beside\n        return beside.VALUE\n"
+    site.write("policies/p.py", f"from portico.plugin import Policy\nclass P(Policy):\n{late}")
+    site.write("policies/beside.py", "VALUE = 1\n")
+    found = site.loader.load([FILE], site.path)[FILE]
+    assert isinstance(found, Loaded)
+    code = found.code
+    for number in (2, 3):
+        site.write("policies/beside.py", f"VALUE = {number}\n")
+        again = site.loader.load([FILE], site.path, code)[FILE]
+        assert isinstance(again, Loaded)
+        assert again.kind().late() == 1  # type: ignore[attr-defined]
+    (kind,) = site.load(FILE)
+    assert kind().late() == 3
+
+
 def test_code_that_others_have_imported_is_left_alone() -> None:
     found = Loader().load(["portico.plugin:Exchange", "sys:path", "json:P"], Path())
     assert all(isinstance(each, PluginError) for each in found.values())

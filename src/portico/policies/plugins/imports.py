@@ -95,6 +95,12 @@ class Unit:
         """A module of it. Raises whatever its code raises."""
         return importlib.import_module(name)
 
+    def text(self) -> Code:
+        """What it was imported from, and what is beside that: a function may import it later."""
+        folders = {Path(file).parent for file in self.sources}
+        beside = {str(file): _text(str(file), {}) for folder in folders for file in folder.glob("*.py")}
+        return {file: text for file, text in beside.items() if text is not None} | self.sources
+
     def is_current(self, code: Code) -> bool:
         """Whether it is imported, and every file holds, now or by `code`, what was imported from it."""
         return self.is_imported and all(_text(file, code) == text for file, text in self.sources.items())

@@ -52,7 +52,7 @@ class PluginError(Exception):
 class Loaded:
     """A policy's class, and its name in events, metrics and answers.
 
-    `code` is the text of the files that its unit was imported from.
+    `code` is the text of the files that its unit was imported from, and of those beside them.
     """
 
     kind: type[Policy]
@@ -113,6 +113,8 @@ def _load_unit(
     unit: imports.Unit | None, targets: dict[str, _Target], code: imports.Code
 ) -> dict[str, Loaded | PluginError]:
     if unit is None or unit.is_current(code):
+        if unit is not None:
+            unit.code = code  # for what is imported later
         return {use: _load(target) for use, target in targets.items()}
     found: dict[str, Loaded | PluginError] = {}
     try:
@@ -149,7 +151,7 @@ def _class_of(target: _Target) -> Loaded | PluginError:
     problem = _class_problem(kind)
     if problem:
         return PluginError(problem)
-    return Loaded(kind, target.name, target.unit.sources if target.unit is not None else {})
+    return Loaded(kind, target.name, target.unit.text() if target.unit is not None else {})
 
 
 def _no_module(target: _Target) -> PluginError:
