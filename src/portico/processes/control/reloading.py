@@ -140,7 +140,8 @@ class Reloading:
                 return await asyncio.to_thread(self._read)
         except TimeoutError:
             raise ReloadError(
-                f"the configuration was not read within {_READ_TIMEOUT:g} s: does a policy wait while it is imported?"
+                f"the configuration was not read within {_READ_TIMEOUT:g} s: does a policy wait while it is imported? "
+                "Reloads wait until it is done; where it never is, repair it and restart the gateway"
             ) from None
 
     def _read(self) -> Config:
