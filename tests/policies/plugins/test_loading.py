@@ -235,7 +235,7 @@ def test_an_exchange_that_runs_on_imports_what_it_began_with(site: Site, use: st
 
 def test_what_is_imported_later_is_part_of_the_code_too(site: Site) -> None:
     """Between two reloads a service is admitted, which makes a configuration too: nothing edited meanwhile is used."""
-    late = "    def late(self):\n        import beside\n        return beside.VALUE\n"
+    late = "    def request(self, exchange):\n        import beside\n        return beside.VALUE\n"
     site.write("policies/p.py", f"from portico.plugin import Policy\nclass P(Policy):\n{late}")
     site.write("policies/beside.py", "VALUE = 1\n")
     found = site.loader.load([FILE], site.path)[FILE]
@@ -245,9 +245,14 @@ def test_what_is_imported_later_is_part_of_the_code_too(site: Site) -> None:
         site.write("policies/beside.py", f"VALUE = {number}\n")
         again = site.loader.load([FILE], site.path, code)[FILE]
         assert isinstance(again, Loaded)
-        assert again.kind().late() == 1  # type: ignore[attr-defined]
+        assert again.kind().request(None) == 1  # type: ignore[arg-type, comparison-overlap]
     (kind,) = site.load(FILE)
-    assert kind().late() == 3
+    assert kind().request(None) == 3
+
+
+def test_a_class_that_does_nothing_yet_is_a_policy(site: Site) -> None:
+    site.write("policies/p.py", "from portico.plugin import Policy\nclass P(Policy):\n    every_answer = True\n")
+    assert len(site.load(FILE)) == 1
 
 
 def test_code_that_others_have_imported_is_left_alone() -> None:

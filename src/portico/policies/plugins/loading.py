@@ -161,12 +161,18 @@ def _no_module(target: _Target) -> PluginError:
     return PluginError(f"{package} has no module {target.module}", word, known)
 
 
+def _has_methods(kind: type[Policy]) -> bool:
+    """Whether a class has methods of its own."""
+    own = (attribute for each in kind.__mro__ if not issubclass(Policy, each) for attribute in vars(each).items())
+    return any(inspect.isfunction(value) and not name.startswith("_") for name, value in own)
+
+
 def _class_problem(kind: type[Policy]) -> str | None:
     settings: Any = kind.Settings
     if not (isinstance(settings, type) and issubclass(settings, Settings)):
         return f"{kind.__name__}.Settings has to be a class that is derived from portico.Settings"
     own = [name for name in _METHODS if getattr(kind, name) is not getattr(Policy, name)]
-    if not own:
+    if not own and _has_methods(kind):  # one of them is misspelt: nobody would say that it guards nothing
         return f"{kind.__name__} has no hook: define one of request, response, body and finished, by exactly this name"
     for hook in _SYNC:
         if inspect.iscoroutinefunction(getattr(kind, hook)):
