@@ -533,3 +533,13 @@ def test_what_a_pending_policy_waits_for_may_be_dropped_once_nobody_wants_it() -
         own.say(GET)
         own.leave()
         assert len(dropped) == 1
+
+
+def test_a_verdict_that_came_in_time_counts_though_the_loop_is_late() -> None:
+    async def slow(exchange: Exchange) -> None:
+        await asyncio.sleep(0.2)
+
+    with scene(slow) as own:
+        own.say(GET)
+        own.pass_time(60)
+        assert own.statuses() == [200]

@@ -26,7 +26,7 @@ class Awaited(Pending):
     ignored.
     """
 
-    __slots__ = ("failed", "is_wanted", "task", "timer")
+    __slots__ = ("failed", "is_wanted", "loop", "task", "timer")
 
     def __init__(
         self,
@@ -40,7 +40,8 @@ class Awaited(Pending):
         self.task: asyncio.Future[Any] = asyncio.ensure_future(verdict, loop=loop)
         RUNNING.add(self.task)
         self.task.add_done_callback(self._done)
-        self.timer = loop.call_later(timeout, self._give_up)
+        self.loop = loop
+        self.timer: asyncio.Handle = loop.call_later(timeout, self._give_up)
 
     def cancel(self) -> None:
         self.is_wanted = False
@@ -63,7 +64,12 @@ class Awaited(Pending):
             self._fail(error)
 
     def _give_up(self) -> None:
-        self._fail(None)
+        """A turn later: where the loop is late, what the task waited for may have come in time."""
+        self.timer = self.loop.call_soon(self._expire)
+
+    def _expire(self) -> None:
+        if not self.task.done():
+            self._fail(None)
 
     def _fail(self, error: BaseException | None) -> None:
         answer = self.failed(error)
