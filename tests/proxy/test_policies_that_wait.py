@@ -542,4 +542,5 @@ def test_a_verdict_that_came_in_time_counts_though_the_loop_is_late() -> None:
     with scene(slow) as own:
         own.say(GET)
         own.pass_time(60)
+        own.simulation.settle()
         assert own.statuses() == [200]
