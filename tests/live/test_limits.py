@@ -29,8 +29,14 @@ def gateway() -> Iterator[Gateway]:
         "body_timeout": "2s",
         "idle_timeout": "2s",
     }
-    with Backend() as backend, Gateway({"gateway": {"limits": limits}, "services": {"echo": backend}}) as own:
-        yield own
+    with Backend() as backend:
+        services = {"echo": backend, "files": {"url": backend.url, "body_size": "300KiB"}}
+        routes = [
+            {"service": "files", "path": "/api/files/notes", "rewrite": "/{path}", "body_size": 10},
+            {"service": "files", "path": "/api/files/nothing", "rewrite": "/{path}", "body_size": 0},
+        ]
+        with Gateway({"gateway": {"limits": limits}, "services": services, "routes": routes}) as own:
+            yield own
 
 
 def problem(answer: Message, status: int, reason: str) -> None:
@@ -79,6 +85,34 @@ def test_a_body_of_just_the_limit(gateway: Gateway) -> None:
         wire.send(request("POST", "/api/echo/echo", "Transfer-Encoding: chunked"))
         wire.send(b"19000\r\n" + body + b"\r\n0\r\n\r\n")
         assert wire.receive().body == body
+
+
+def chunked(*pieces: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("path", "size"), [("/api/files/echo", 300 * 1024), ("/api/files/notes/echo", 10), ("/api/files/nothing/echo", 0)]
+)
+def test_a_service_or_route_with_a_size_of_its_own(gateway: Gateway, path: str, size: int) -> None:
+    body = content(size)
+    assert gateway.ask("POST", path, body=body).body == body
+    with gateway.wire() as wire:
+        wire.send(request("POST", path, "Transfer-Encoding: chunked") + (chunked(body) if body else b"") + b"0\r\n\r\n")
+        assert wire.receive().body == body
+    too_large = [
+        request("POST", path, body=content(size + 1)),
+        request("POST", path, f"Content-Length: {size + 1}", "Expect: 100-continue"),
+        request("POST", path, "Transfer-Encoding: chunked") + chunked(content(size + 1)),
+        request("POST", path, "Transfer-Encoding: chunked") + (chunked(body) if body else b"") + chunked(b"x"),
+    ]
+    for data in too_large:
+        with gateway.wire() as wire:
+            wire.send(data)
+            answer = wire.receive()
+        problem(answer, 413, "body_too_large")
+        assert str(size) in answer.json()["detail"]
+        assert gateway.logged(answer.get("x-request-id"))["service"] == "files"
 
 
 def test_a_target_that_is_too_long(gateway: Gateway) -> None:

@@ -220,9 +220,13 @@ def say_ok(recorded: Recorded) -> None:
 
 
 class RecordingHandler:
-    """Keeps every exchange; answers as soon as a request is complete, or `early`, when its head has come."""
+    """Keeps every exchange; answers as soon as a request is complete, or `early`, when its head has come.
+
+    Bodies may be as `large` as that, where their requests say how large they are.
+    """
 
     def __init__(self, respond: Callable[[Recorded], None] | None = say_ok, early: bool = False) -> None:
+        self.large: int | None = None
         self.exchanges: list[Recorded] = []
         self.respond = respond
         self.early = early
@@ -239,6 +243,9 @@ class RecordingHandler:
             self.respond(recorded)
         else:
             stream.read_body()
+
+    def body_limit(self, request: RequestHead) -> int | None:
+        return self.large
 
     def begin_refused(self, stream: Stream, request: RequestHead, error: MessageError, now: float) -> None:
         recorded = Recorded(stream, None, refused=error)

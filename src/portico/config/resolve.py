@@ -38,6 +38,7 @@ class ResolvedRoute:
     timeouts: Timeouts
     retry: RetrySettings
     preserve_host: PreserveHost
+    body_size: int | None
     upgrades: tuple[str, ...]
     trailers: tuple[str, ...]
     policies: Merged
@@ -155,6 +156,7 @@ class _Resolver:
             retry=inherit(route.retries, upstream.retry) if route.retries else upstream.retry,
             timeouts=inherit(route.timeout, upstream.timeouts) if route.timeout else upstream.timeouts,
             preserve_host=upstream.preserve_host if route.preserve_host is None else route.preserve_host,
+            body_size=upstream.body_size if route.body_size is None else route.body_size,
             upgrades=upstream.upgrades if route.upgrades is None else route.upgrades,
             trailers=upstream.trailers if route.trailers is None else route.trailers,
             policies=self.merger.merge([*levels, own]),
@@ -184,6 +186,7 @@ class _Resolver:
             timeouts=upstream.timeouts,
             retry=upstream.retry,
             preserve_host=upstream.preserve_host,
+            body_size=upstream.body_size,
             upgrades=upstream.upgrades,
             trailers=upstream.trailers,
             policies=self.merger.merge(levels),

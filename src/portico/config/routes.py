@@ -14,7 +14,7 @@ from portico.config.services import PreserveHost, TimeoutField, Trailers, Upgrad
 from portico.core.errors import MessageError
 from portico.core.hosts import host_name
 from portico.core.paths import segments_of
-from portico.core.settings import HeaderName, Method, Name, NotEmpty
+from portico.core.settings import HeaderName, Method, Name, NotEmpty, Size
 from portico.policies.consumer_fields import ConsumerName
 
 _MARK = re.compile(r"\s*(?:~\*?|\^~|=)\s*\^?|\^")
@@ -135,6 +135,7 @@ class RouteSettings(Section):
     redirect_slash: bool | None = None
     encoded_slashes: bool = False
     preserve_host: PreserveHost | None = None
+    body_size: Size | None = None
     upgrades: Upgrades | None = None
     trailers: Trailers | None = None
     policies: Annotated[Policies, NoneIsEmpty] = Policies()

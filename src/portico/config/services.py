@@ -27,7 +27,7 @@ from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inheri
 from portico.core.fields import FORBIDDEN_TRAILERS, PASSES
 from portico.core.found import Found
 from portico.core.hosts import host_name, is_internal
-from portico.core.settings import Duration, DurationOrZero, HeaderName, Name, NotEmpty, parse_duration
+from portico.core.settings import Duration, DurationOrZero, HeaderName, Name, NotEmpty, Size, parse_duration
 from portico.net.tls.certificates import Pair
 
 
@@ -199,6 +199,7 @@ class _Treated(Section):
     redirect_slash: bool = True
     case_insensitive: bool = False
     preserve_host: PreserveHost = "auto"
+    body_size: Annotated[Size | None, Field(description="Bytes of a request body, in place of the gateway's.")] = None
     upgrades: Upgrades = ("websocket",)
     trailers: Trailers = ()
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
@@ -351,6 +352,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
             redirect_slash=either("redirect_slash"),
             case_insensitive=either("case_insensitive"),
             preserve_host=either("preserve_host"),
+            body_size=either("body_size"),
             trailers=either("trailers"),
             upgrades=either("upgrades"),
             tls=either("tls"),
@@ -401,6 +403,7 @@ class Upstream:
     redirect_slash: bool
     case_insensitive: bool
     preserve_host: PreserveHost
+    body_size: int | None
     upgrades: tuple[str, ...]
     trailers: tuple[str, ...]
     tls: UpstreamTlsSettings

@@ -65,6 +65,8 @@ class Stream(Protocol):
     bytes_out: int
     """Content sent so far."""
     response_started: bool
+    body_limit: int
+    """Bytes of content that it may have; more ends it with 413. It may be set while content is still to come."""
 
     @property
     def server(self) -> Load:
@@ -144,6 +146,9 @@ class Handler(Protocol):
 
     def begin_refused(self, stream: Stream, request: RequestHead, error: MessageError, now: float) -> None:
         """The same for a request whose content will not be read because of `error`, as a policy may say of another."""
+
+    def body_limit(self, request: RequestHead) -> int | None:
+        """Bytes of content that a request may have which is larger than others may be; None: as others."""
 
     def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
         """No request could be read from `seen`. Must set `stream.receiver` and answer; then the connection closes."""

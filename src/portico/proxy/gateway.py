@@ -92,6 +92,14 @@ class Gateway:
         """Run the pipeline up to the end of the policies, and refuse there."""
         self.begin(stream, request, b"", now, lambda _: Refusal(error.reason, error.detail))
 
+    def body_limit(self, request: RequestHead) -> int | None:
+        """That of the request's route."""
+        try:
+            match = self.snapshot.matcher.find(request, request.target.partition(b"?")[0])
+        except MessageError:
+            return None
+        return None if isinstance(match, Answer) or match.handling is None else match.handling.body_limit
+
     def begin(
         self, stream: Stream, request: RequestHead, content: bytes, now: float, refusal: Policy | None = None
     ) -> None:

@@ -39,6 +39,9 @@ class Redirect:
         except MessageError as error:
             send_answer(exchange, Refusal(error.reason, error.detail))
 
+    def body_limit(self, request: RequestHead) -> int | None:
+        """As others."""
+
     def begin_refused(self, stream: Stream, request: RequestHead, error: MessageError, now: float) -> None:  # noqa: ARG002
         """A redirect needs no content."""
         self.begin(stream, request, b"", now)

@@ -19,6 +19,7 @@ from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.plugins.lifecycle import PluginSet
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
+from portico.proxy.body_limit import body_limit
 from portico.proxy.gateway import Snapshot
 from portico.proxy.routing.matcher import Matcher, Routes, has_prefix_route
 from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Rewriting, Route
@@ -202,10 +203,15 @@ class SnapshotBuilder:
         timeouts = self._alike(
             ("timeouts", id(written.timeouts), id(written.retry)), lambda: timeouts_of(written.timeouts, written.retry)
         )
+        policies = self._policies(written.policies, consumers)
+        if (size := written.body_size) is not None:
+            limit = self._alike(("body_limit", size), lambda: body_limit(size))
+            limited = self._alike(("limited", id(policies), size), lambda: (*policies["policies"], limit))
+            policies = {**policies, "policies": limited, "body_limit": size}
         handling = Handling(
             service=service,
             service_name=service.name,
-            **self._policies(written.policies, consumers),
+            **policies,
             timeouts=timeouts,
             retry=self._alike(("retry", id(written.retry)), lambda: retry_of(written.retry)),
             preserve_host=None if written.preserve_host == "auto" else written.preserve_host,
@@ -215,7 +221,7 @@ class SnapshotBuilder:
             rewriting=self._rewriting(written),
         )
         values = (getattr(handling, field.name) for field in fields(Handling))
-        key = tuple(value if isinstance(value, bool | frozenset) else id(value) for value in values)
+        key = tuple(value if isinstance(value, int | frozenset) else id(value) for value in values)
         shared: Handling = self._alike(("handling", *key), lambda: handling)
         return shared
 

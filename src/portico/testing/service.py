@@ -99,6 +99,9 @@ class Service:
         if content or not request.framing:
             incoming.body_ended()
 
+    def body_limit(self, request: RequestHead) -> int | None:
+        """As others."""
+
     def begin_refused(self, stream: Stream, request: RequestHead, error: MessageError, now: float) -> None:  # noqa: ARG002
         """The gateway sent a body that is too large."""
         self.refuse(stream, error, b"")

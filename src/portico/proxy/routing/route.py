@@ -116,6 +116,8 @@ class Handling:
     """Makes the forwarding of one exchange."""
     response_hooks: ResponseHooks | None = None
     """What policies' hooks do with its responses and bodies; None where they have none."""
+    body_limit: int | None = None
+    """Bytes that its requests' bodies may have; None: as many as those of others."""
     rewriting: Rewriting | None = None
     """What is rewritten in its responses; None: nothing."""
     holds: tuple[Callable[[Exchange], None], ...] = ()

@@ -107,9 +107,9 @@ class ServerConnection(TurnProtocol):
         "advancing", "buffer", "client", "deadline", "half_close", "heads", "origin", "planned", "reading_paused",
         "yielding", "server", "state", "unsent", "wakes", "writing_paused",
         # as long as an exchange
-        "awaits_continue", "body_since", "bytes_in", "bytes_out", "decoder", "head_begun", "head_start", "keep_alive",
-        "left", "mode", "paused_at", "receiver", "request", "request_done", "response_done", "response_started",
-        "scanned",
+        "awaits_continue", "body_limit", "body_since", "bytes_in", "bytes_out", "decoder", "head_begun", "head_start",
+        "keep_alive", "left", "mode", "paused_at", "receiver", "request", "request_done", "response_done",
+        "response_started", "scanned",
     )
     # fmt: on
 
@@ -428,9 +428,12 @@ class ServerConnection(TurnProtocol):
         if self.half_close is not None and not self._begin_after_end(size, now):
             return
         server.in_flight += 1
-        if size > server.limits.body_size:
-            self._begin_too_large(request, now)
-            return
+        self.body_limit = limit = server.limits.body_size
+        if size > limit:
+            self.body_limit = limit = server.handler.body_limit(request) or limit
+            if size > limit:
+                self._begin_too_large(request, now)
+                return
         if 0 <= size <= len(self.buffer):
             content, self.buffer = self.buffer[:size], self.buffer[size:]
             self.bytes_in = size
@@ -470,7 +473,7 @@ class ServerConnection(TurnProtocol):
         self.server.handler.begin_refused(self, request, self._too_large(), now)
 
     def _too_large(self) -> MessageError:
-        return MessageError("body_too_large", f"the body is larger than {self.server.limits.body_size} bytes")
+        return MessageError("body_too_large", f"the body is larger than {self.body_limit} bytes")
 
     def _expect_body(self) -> None:
         """Set the deadline for the client's next action."""
@@ -513,7 +516,7 @@ class ServerConnection(TurnProtocol):
             elif self.decoder.has_more:
                 self._yield_turn()
         self.bytes_in += len(data)
-        if self.bytes_in > self.server.limits.body_size:
+        if self.bytes_in > self.body_limit:
             self._fail_body(self._too_large())
             return
         if not self.writing_paused:
