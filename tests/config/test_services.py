@@ -131,7 +131,7 @@ def test_one_url_or_several_instances(load: Load) -> None:
         ("{url: http://h, instances: [http://h]}", "services.a: has both url and instances"),
         ("{instances: []}", "services.a.instances: has to hold 1 or more"),
         ("{instances: [http://h, http://h:80]}", "services.a: names an instance twice"),
-        ("{instances: [{url: http://h, weight: 0}]}", "services.a.instances[0].weight: has to be 1 or more"),
+        ("{instances: [{url: http://h, weight: -1}]}", "services.a.instances[0].weight: has to be 0 or more"),
         ("{instances: [{weight: 1}]}", 'services.a.instances[0]: the key "url" has to be written'),
         (
             "{versions: {v1: {url: http://h}, v2: }}",

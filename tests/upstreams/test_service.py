@@ -16,6 +16,7 @@ from portico.upstreams import service as service_module
 from portico.upstreams.breaker import Breaker, Trip
 from portico.upstreams.budget import Budget
 from portico.upstreams.instance import Address, Instance
+from portico.upstreams.instance_state import InstanceState
 from portico.upstreams.service import Balancing, Retry, Service, Timeouts
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.http1.client import UpstreamConnection
@@ -152,6 +153,48 @@ def test_those_that_fail_their_checks_count_as_out_and_are_never_used(clock: Clo
     a.healthy = True
     service.refresh()
     assert service.available == [a, c]
+
+
+def test_one_of_weight_0_gets_no_requests() -> None:
+    a, b = make_instance("a"), make_instance("b")
+    service = make_service((a, 0), (b, 2))
+    assert service.available == [b]
+    assert dict(service.exceptions(0.0)) == {a: InstanceState.DRAINED}
+    b.healthy = False
+    service.refresh()
+    assert service.choose((), NOBODY) is None, "not even where there is no other"
+    service.replace([(a, 0), (b, 0)])
+    assert service.choose((), NOBODY) is None
+
+
+@pytest.mark.parametrize("most", [None, 0.5])
+def test_a_backup_is_used_where_no_other_can_be(clock: Clock, most: float | None) -> None:
+    a, b, spare = (make_instance(name) for name in ("a", "b", "spare"))
+    spare.is_backup = True
+    service = make_service((a, 1), (b, 1), (spare, 1), balancing=Balancing(max_ejected=most))
+    breakers = [failing(service, each) for each in (a, b)]
+    assert service.available == [a, b]
+    assert dict(service.exceptions(clock.now)) == {spare: InstanceState.BACKUP}
+    a.healthy = False
+    service.refresh()
+    assert service.available == [b]
+    breakers[1].failed("x")
+    assert service.available == [spare]
+    assert dict(service.exceptions(clock.now)) == {a: InstanceState.DOWN, b: InstanceState.EJECTED}
+    spare.healthy = False
+    service.refresh()
+    assert service.available == ([] if most is None else [b]), "with a bound, what was ejected is used again"
+
+
+def test_a_backup_helps_before_ejected_ones_are_used(clock: Clock) -> None:
+    instances = [make_instance(str(number)) for number in range(3)]
+    spare = make_instance("spare")
+    spare.is_backup = True
+    pairs = [(each, 1) for each in (*instances, spare)]
+    service = make_service(*pairs, balancing=Balancing(max_ejected=0.5))
+    for each in instances[:2]:
+        failing(service, each).failed("x")
+    assert service.available == [instances[2], spare]
 
 
 def test_how_long_a_circuit_stays_open(clock: Clock) -> None:

@@ -54,6 +54,8 @@ _STATE_WORDS = {
     "panic": ("ejected but used", "by", "yellow"),
     "unreachable": ("unreachable", "for", "red"),
     "slow_start": ("slow start", "at", "yellow"),
+    "drained": ("drained", "by", "dim"),
+    "backup": ("backup", "of", "dim"),
     "active": ("active", "", "green"),
 }
 """How the states of `InstanceState` read, also before "1 of 2 workers"."""

@@ -73,10 +73,14 @@ InstanceUrl = Annotated[str, AfterValidator(instance_url)]
 
 
 class InstanceSettings(Section):
-    """One address of a service; an instance of weight 2 gets twice the requests of one of weight 1."""
+    """One address of a service; an instance of weight 2 gets twice the requests of one of weight 1, and of 0 none.
+
+    A `backup` gets requests while none of the others can.
+    """
 
     url: InstanceUrl
-    weight: Annotated[Whole, Field(ge=1, le=1000)] = 1
+    weight: Annotated[Whole, Field(ge=0, le=1000)] = 1
+    backup: bool = False
 
     @property
     def scheme(self) -> str:

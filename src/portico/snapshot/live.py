@@ -125,6 +125,7 @@ class LiveServices:
                 instance.reachability = Reachability(key, settings.url)
                 for known in self._at(key, settings.url):
                     instance.follow(known)
+            instance.is_backup = settings.backup
             instance.rebound(upstream.idle_connection_timeout, upstream.max_connections)
             instance.latency = (instance.latency or Latency()) if wants_latency else None
             if isinstance(instance, NamedInstance):

@@ -59,6 +59,8 @@ class Instance:
         self.is_internal = bool(address.path) or is_internal(address.host)
         """Whether it is named as on a network of one's own."""
         self.healthy = True
+        self.is_backup = False
+        """Whether it is used only while none of the others can be."""
         self.in_flight = 0
         self.idle_time = 4.0
         self.breaker: Breaker | None = None

@@ -10,6 +10,10 @@ class InstanceState(StrEnum):
 
     ACTIVE = "active"
     """It gets its share."""
+    BACKUP = "backup"
+    """It gets requests when none of the others can."""
+    DRAINED = "drained"
+    """Its weight is 0."""
     SLOW_START = "slow_start"
     """It was admitted again, and gets less than its share for a while."""
     UNREACHABLE = "unreachable"

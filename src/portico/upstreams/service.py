@@ -131,9 +131,12 @@ class Service:
             self._balancer.follow(previous._balancer)
 
     def replace(self, instances: Sequence[tuple[Instance, int]]) -> None:
-        """Replace the instances, each with its weight; exchanges under way at those removed are not touched."""
+        """Replace the instances, each with its weight; exchanges under way at those removed are not touched.
+
+        One of weight 0 is checked as the others, and gets no requests.
+        """
         self.instances = [instance for instance, _ in instances]
-        divisor = gcd(*(weight for _, weight in instances))
+        divisor = gcd(*(weight for _, weight in instances)) or 1
         self._weights = {instance: weight // divisor for instance, weight in instances}
         self.authorities = frozenset(instance.name.lower().encode() for instance in self.instances)
         self.speaks_tls = any(instance.address.tls for instance in self.instances)
@@ -173,14 +176,21 @@ class Service:
         return min((i.breaker.seconds_left(now) for i in self.instances if i.healthy and i.breaker), default=None)
 
     def _fit(self) -> list[Instance]:
-        """The instances that pass their checks, without those with open breakers unless too few are left."""
-        healthy = [instance for instance in self.instances if instance.healthy]
-        left = [instance for instance in healthy if instance.breaker is None or instance.breaker.lets_pass]
+        """The instances that pass their checks, without those with open breakers unless too few are left.
+
+        Backups are among them where no other is, or where those with open breakers would be used.
+        """
+        usual = [instance for instance in self.instances if self._weights[instance] and not instance.is_backup]
+        backups = [instance for instance in self.instances if self._weights[instance] and instance.is_backup]
+        left = _unejected(usual)
         most = self._balancing.max_ejected
-        if most is None:
+        is_panic = most is not None and len(usual) - len(left) > most * len(usual) + 1e-9
+        if left and not is_panic:
             return left
-        is_panic = not left or len(self.instances) - len(left) > most * len(self.instances) + 1e-9
-        return healthy if is_panic else left
+        spare = _unejected(backups)
+        if spare or most is None:
+            return left + spare
+        return [instance for instance in usual + backups if instance.healthy]
 
     def _warmth(self, instance: Instance, now: float) -> int:
         span, age = self._balancing.slow_start, now - instance.returned
@@ -197,10 +207,14 @@ class Service:
             breaker = instance.breaker
             if not instance.healthy:
                 yield instance, InstanceState.DOWN
+            elif not self._weights[instance]:
+                yield instance, InstanceState.DRAINED
             elif breaker is not None and breaker.state == HALF_OPEN:
                 yield instance, InstanceState.HALF_OPEN
-            elif instance not in available:
+            elif breaker is not None and not breaker.lets_pass and instance not in available:
                 yield instance, InstanceState.EJECTED
+            elif instance not in available:
+                yield instance, InstanceState.BACKUP
             elif breaker is not None and breaker.state != CLOSED:
                 yield instance, InstanceState.PANIC
             elif instance.reachability.problem(now):
@@ -211,3 +225,8 @@ class Service:
     def full(self) -> list[Instance]:
         """The instances that have reached their connection limit."""
         return [instance for instance in self.instances if instance.in_flight >= instance.max_connections]
+
+
+def _unejected(instances: Sequence[Instance]) -> list[Instance]:
+    """Those that pass their checks and whose breakers are not open."""
+    return [each for each in instances if each.healthy and (each.breaker is None or each.breaker.lets_pass)]

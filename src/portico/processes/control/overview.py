@@ -40,6 +40,8 @@ def services_overview(state: State, states: InstanceStates) -> list[dict[str, An
 def _instance(check: Check, registered: Entry | None) -> dict[str, Any]:
     status = "unchecked" if check.settings is None else "healthy" if check.shown_healthy else "unhealthy"
     entry = {"url": check.instance.url, "weight": check.instance.weight, "status": status}
+    if check.instance.backup:
+        entry["backup"] = True
     if check.error:
         entry["error"] = check.error
     if registered is not None:
