@@ -79,7 +79,7 @@ def test_all_problems_are_reported_at_once(report: Report) -> None:
         "portico.yaml:2:9: gateway.port: has to be 65535 or less",
         'portico.yaml:6:5: services.gemini.timout: unknown key; did you mean "timeout"?',
         "portico.yaml:7:36: services.gemini.policies.rate_limit.burst: has to be 1 or more",
-        "portico.yaml:8:17: services.broken.url: a url starts with http:// or https:// and a host",
+        "portico.yaml:8:17: services.broken.url: a url starts with http:// or https:// and a host, or is unix:///path",
         "portico.yaml:10:29: routes[0].path: expected a path that starts with /",
         'portico.yaml:11:15: routes[1].service: there is no service "gemni"; did you mean "gemini"?',
         'portico.yaml:12:42: routes[2].version: the service gemini has no version "v1"',

@@ -36,6 +36,8 @@ def service(**written: object) -> ServiceSettings:
         ("http://[FD00:0:0::1]", "http", "fd00::1", 80, "[fd00::1]"),
         ("http://my_service.internal:1", "http", "my_service.internal", 1, "my_service.internal:1"),
         (" http://h:80\n", "http", "h", 80, "h"),
+        ("unix:///run/app.sock", "unix", "localhost", 0, "localhost"),
+        (" UNIX:///run/an app.sock\n", "unix", "localhost", 0, "localhost"),
     ],
 )
 def test_urls_of_instances(url: str, scheme: str, host: str, port: int, authority: str) -> None:
@@ -46,9 +48,13 @@ def test_urls_of_instances(url: str, scheme: str, host: str, port: int, authorit
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("localhost:8001", "a url starts with http:// or https:// and a host"),
-        ("ftp://h", "a url starts with http:// or https:// and a host"),
-        ("http://", "a url starts with http:// or https:// and a host"),
+        ("localhost:8001", "a url starts with http:// or https:// and a host, or is unix:///path"),
+        ("unix://run/app.sock", "the url of a unix socket has its whole path: unix:///run/app.sock"),
+        ("unix:/run/app.sock", "the url of a unix socket has its whole path: unix:///run/app.sock"),
+        ("unix:///", "not the path of a unix socket: write unix:///run/app.sock"),
+        (f"unix:///{'x' * 107}", "the path of a unix socket has 107 bytes at most"),
+        ("ftp://h", "a url starts with http:// or https:// and a host, or is unix:///path"),
+        ("http://", "a url starts with http:// or https:// and a host, or is unix:///path"),
         ("http://:80", "the host is not a name or an address"),
         ("http://h:0", "a port is a number from 1 to 65535"),
         ("http://h:", "a port is a number from 1 to 65535"),

@@ -6,7 +6,7 @@ from portico.config.discovery import DiscoverSettings, refusal
 from portico.config.files import expired_certificates, file_problems, named_files
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import GatewaySettings, LimitSettings, LogSettings
-from portico.config.instances import InstanceSettings, InstanceUrl
+from portico.config.instances import InstanceSettings, NetworkUrl
 from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.load import load_config, load_text
 from portico.config.model import Config, dump_config, load_dumped, loading, with_code, with_redis
@@ -47,12 +47,12 @@ __all__ = [
     "HealthCheckSettings",
     "HedgeSettings",
     "InstanceSettings",
-    "InstanceUrl",
     "Level",
     "LimitSettings",
     "LogSettings",
     "MaxRequests",
     "Merged",
+    "NetworkUrl",
     "PassiveHealthSettings",
     "Policies",
     "Problem",

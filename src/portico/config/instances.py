@@ -17,9 +17,29 @@ _NETLOC = re.compile(r"(?:\[[^\[\]]*\]|[^\[\]]*)(?::\d*)?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NO_HOST = "the host is not a name or an address"
+_UNIX = "unix://"
+_LONGEST_PATH = 107
+"""Bytes of a unix socket's path, which ends with a zero (`unix(7)`)."""
 
 
 def instance_url(text: str) -> str:
+    """`scheme://host[:port]` in its shortest form, or `unix:///path` of a socket. Raises ValueError."""
+    stripped = text.strip(" \t\r\n")
+    return _socket_url(stripped) if stripped.lower().startswith("unix:") else network_url(text)
+
+
+def _socket_url(text: str) -> str:
+    path = text[len(_UNIX) :]
+    if not text.lower().startswith(_UNIX) or not path.startswith("/"):
+        raise ValueError("the url of a unix socket has its whole path: unix:///run/app.sock")
+    if _CONTROL.search(path) or path.endswith("/"):
+        raise ValueError("not the path of a unix socket: write unix:///run/app.sock")
+    if len(path.encode("utf-8", "surrogateescape")) > _LONGEST_PATH:
+        raise ValueError(f"the path of a unix socket has {_LONGEST_PATH} bytes at most")
+    return _UNIX + path
+
+
+def network_url(text: str) -> str:
     """`scheme://host[:port]` in its shortest form.
 
     Raises ValueError; no message repeats the text, which may hold a password or terminal escapes. Space around it is
@@ -35,7 +55,7 @@ def instance_url(text: str) -> str:
         raise ValueError("not a url; write http://host:port") from None
     scheme = parts.scheme
     if scheme not in _DEFAULT_PORTS or not parts.netloc:
-        raise ValueError("a url starts with http:// or https:// and a host")
+        raise ValueError("a url starts with http:// or https:// and a host, or is unix:///path")
     if parts.username is not None or parts.password is not None:
         raise ValueError("a url holds no user and no password")
     if parts.query or parts.fragment or text.endswith(("?", "#")):
@@ -70,6 +90,8 @@ def _long_instance(value: Any) -> Any:
 
 
 InstanceUrl = Annotated[str, AfterValidator(instance_url)]
+NetworkUrl = Annotated[str, AfterValidator(network_url)]
+"""Where an instance may register that is reached over a network: what it says opens no socket of this machine."""
 
 
 class InstanceSettings(Section):
@@ -87,18 +109,23 @@ class InstanceSettings(Section):
         return self.url.partition(":")[0]
 
     @property
+    def socket(self) -> str:
+        """The path of its unix socket; empty where it is reached over a network."""
+        return self.url.removeprefix(_UNIX) if self.url.startswith(_UNIX) else ""
+
+    @property
     def host(self) -> str:
-        """Name or address, an IPv6 address without its brackets."""
-        return urlsplit(self.url).hostname or ""
+        """Name or address, an IPv6 address without its brackets; `localhost` behind a unix socket."""
+        return "localhost" if self.socket else urlsplit(self.url).hostname or ""
 
     @property
     def port(self) -> int:
-        return urlsplit(self.url).port or _DEFAULT_PORTS[self.scheme]
+        return 0 if self.socket else urlsplit(self.url).port or _DEFAULT_PORTS[self.scheme]
 
     @property
     def authority(self) -> str:
         """The text of the Host field (RFC 9110, section 7.2): without the port where it is the scheme's own."""
-        return self.url.partition("://")[2]
+        return self.host if self.socket else self.url.partition("://")[2]
 
 
 InstanceField = Annotated[

@@ -100,7 +100,7 @@ def _may_be(exchange: Exchange, instance: Instance, service: Service) -> bool:
         instance.is_internal
         and exchange.match.handling.preserve_host is None
         and request is not None
-        and request.host.lower() not in (b"", instance.name.lower().encode())
+        and request.host.lower() not in (b"", instance.address.authority.lower().encode())
         and time.monotonic() >= service.watches_host_from
     )
 

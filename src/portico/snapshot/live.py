@@ -115,12 +115,14 @@ class LiveServices:
             if instance is None:
                 address = Address(
                     settings.authority,
-                    settings.host,
+                    "" if settings.socket else settings.host,
                     settings.port,
+                    settings.socket,
                     tls=tls.value if tls else None,
                     server_name=upstream.tls.server_name,
+                    name=f"unix:{settings.socket}" if settings.socket else "",
                 )
-                kind = Instance if is_literal(settings.host) else NamedInstance
+                kind = Instance if settings.socket or is_literal(settings.host) else NamedInstance
                 instance = kind(address, self._deadlines, self._turn, RESPONSE_NOTED)
                 instance.reachability = Reachability(key, settings.url)
                 for known in self._at(key, settings.url):

@@ -35,7 +35,8 @@ _BROKEN_OFF: Final = (ConnectionResetError, ConnectionAbortedError, BrokenPipeEr
 class Address:
     """Where an instance listens: a host and port, or the path of a unix socket.
 
-    `authority` is what its Host field and the log say; `tls` verifies and names the peer where the scheme is https.
+    `authority` is what its Host field says, and the log where it has no `name`; `tls` verifies and names the peer where
+    the scheme is https.
     """
 
     authority: str
@@ -44,6 +45,7 @@ class Address:
     path: str = ""
     tls: ssl.SSLContext | None = None
     server_name: str | None = None
+    name: str = ""
 
 
 class Instance:
@@ -53,7 +55,7 @@ class Instance:
         self, address: Address, deadlines: Deadlines, turn: Turn, noted: frozenset[bytes] = frozenset()
     ) -> None:
         self.address = address
-        self.name = address.authority
+        self.name = address.name or address.authority
         self.line_end = b" HTTP/1.1\r\nHost: %b\r\n" % address.authority.encode()
         """How the request line ends, and the Host field."""
         self.is_internal = bool(address.path) or is_internal(address.host)

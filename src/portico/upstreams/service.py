@@ -138,7 +138,7 @@ class Service:
         self.instances = [instance for instance, _ in instances]
         divisor = gcd(*(weight for _, weight in instances)) or 1
         self._weights = {instance: weight // divisor for instance, weight in instances}
-        self.authorities = frozenset(instance.name.lower().encode() for instance in self.instances)
+        self.authorities = frozenset(instance.address.authority.lower().encode() for instance in self.instances)
         self.speaks_tls = any(instance.address.tls for instance in self.instances)
         self.refresh()
 

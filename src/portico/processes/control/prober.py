@@ -21,6 +21,9 @@ from portico.upstreams.named_instance import is_literal
 
 _LONGEST: Final = 60.0
 """Seconds for one step of a check; the whole check has its own timeout as well."""
+_NO_KEPT: Final = httpx.Limits(max_keepalive_connections=0)
+"""A check shows that new connections are accepted."""
+_FIELDS: Final = {"User-Agent": "portico-health"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Prober:
     def __init__(self) -> None:
         self._contexts: Final = UpstreamContexts()
         self._clients: Final[dict[UpstreamTlsSettings, tuple[ssl.SSLContext, httpx.AsyncClient]]] = {}
+        self._at_sockets: Final[dict[str, httpx.AsyncClient]] = {}
 
     async def probe(
         self,
@@ -58,13 +62,14 @@ class Prober:
 
     def keep(self, used: Collection[UpstreamTlsSettings]) -> None:
         """Drop the clients of other TLS settings; no client keeps a connection."""
+        self._at_sockets.clear()
         self._contexts.keep(used)
         for settings in self._clients.keys() - set(used):
             del self._clients[settings]
 
     async def close(self) -> None:
         """Stop checking."""
-        for _, client in self._clients.values():
+        for client in (*(client for _, client in self._clients.values()), *self._at_sockets.values()):
             await client.aclose()
 
     async def _ask(
@@ -74,6 +79,8 @@ class Prober:
         tls: UpstreamTlsSettings,
         named: Sequence[Network] | None,
     ) -> str | None:
+        if instance.socket:
+            return await self._ask_at_socket(instance, settings)
         host, ask = instance.host, partial(self._ask_at, instance, settings, tls)
         if named is None or is_literal(host):
             return await ask(host, settings.timeout)
@@ -100,16 +107,28 @@ class Prober:
         async with client.stream("GET", url, headers=fields, extensions=extensions, timeout=timeout) as response:
             return None if settings.expects(response.status_code) else f"answered {response.status_code}"
 
+    async def _ask_at_socket(self, instance: InstanceSettings, settings: HealthCheckSettings) -> str | None:
+        """The same of an instance behind a unix socket."""
+        if settings.path is None:
+            _, writer = await asyncio.open_unix_connection(instance.socket)
+            writer.close()
+            return None
+        client = self._at_sockets.get(instance.socket)
+        if client is None:
+            transport = httpx.AsyncHTTPTransport(verify=False, limits=_NO_KEPT, uds=instance.socket, trust_env=False)
+            client = self._at_sockets[instance.socket] = httpx.AsyncClient(transport=transport, headers=_FIELDS)
+        url = f"http://{instance.authority}{settings.path}"
+        async with client.stream("GET", url, timeout=_LONGEST) as response:
+            return None if settings.expects(response.status_code) else f"answered {response.status_code}"
+
     def _client(self, tls: UpstreamTlsSettings) -> httpx.AsyncClient:
         """The client for these settings, with the present contents of their files."""
         renewed = self._contexts.get(tls)
         renewed.refresh()
         context, client = self._clients.get(tls, (None, None))
         if client is None or context is not renewed.value:
-            limits = httpx.Limits(max_keepalive_connections=0)  # a check shows that new connections are accepted
-            headers = {"User-Agent": "portico-health"}
             client = httpx.AsyncClient(
-                verify=renewed.value, timeout=_LONGEST, limits=limits, trust_env=False, headers=headers
+                verify=renewed.value, timeout=_LONGEST, limits=_NO_KEPT, trust_env=False, headers=_FIELDS
             )
             self._clients[tls] = renewed.value, client
         return client

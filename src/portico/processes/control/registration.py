@@ -10,7 +10,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from portico.client.registry_keys import key_of
-from portico.config import InstanceUrl
+from portico.config import NetworkUrl
 from portico.config.problems import dotted
 from portico.config.words import findings_of
 from portico.core.settings import Name
@@ -28,7 +28,7 @@ class Registration(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    url: InstanceUrl
+    url: NetworkUrl
     weight: Annotated[int, Field(ge=1, le=1000, strict=True)] = 1
     version: Name | None = None
     metadata: Annotated[dict[_Text, _Text], Field(max_length=_MOST_METADATA)] = Field(default_factory=dict)
