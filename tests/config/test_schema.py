@@ -17,7 +17,15 @@ def test_it_is_json_of_a_known_draft() -> None:
     schema = json_schema()
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["title"] == "Portico configuration"
-    assert set(schema["properties"]) == {"gateway", "services", "routes", "policies", "consumers", "discover"}
+    assert set(schema["properties"]) == {
+        "include",
+        "gateway",
+        "services",
+        "routes",
+        "policies",
+        "consumers",
+        "discover",
+    }
     assert schema["additionalProperties"] is False
     json.dumps(schema, allow_nan=False)
 

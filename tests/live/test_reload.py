@@ -104,6 +104,26 @@ def test_a_renewed_certificate_is_enough_too(tmp_path: Path) -> None:
         gateway.clean = False  # a pair that does not fit yet may be looked at between the two
 
 
+def test_included_files_that_change_appear_and_go(backend: Backend) -> None:
+    written = {"include": "more/*.yaml", **config(echo=backend)}
+    gateway = Gateway(written, command=("run", "--reload"))
+    gateway.clean = False
+    more = gateway.file.parent / "more"
+    more.mkdir()
+    with gateway:
+        gateway.wait_for_control()
+        assert gateway.get("/api/one/x").status == 404
+        for number, (name, served) in enumerate({"one": ["one"], "two": ["one", "two"]}.items(), 1):
+            (more / f"{name}.yaml").write_text(f"services: {{{name}: {{url: '{backend.url}'}}}}\n")
+            until(lambda number=number: reloads(gateway) == number, "it is taken over")  # type: ignore[misc]
+            assert [gateway.get(f"/api/{each}/x").status for each in served] == [200] * len(served)
+        (more / "one.yaml").unlink()
+        until(lambda: reloads(gateway) == 3, "that it is gone is taken over")
+        assert [gateway.get(f"/api/{name}/x").status for name in ("one", "two")] == [404, 200]
+        (more / "two.yaml").write_text("services: {two: {urk: x}}\n")
+        until(lambda: any("more/two.yaml:1:18" in line for line in errors(gateway)), "its error names the file")
+
+
 def test_a_reload_requested_while_control_is_down_is_done_when_it_is_back(backend: Backend) -> None:
     with Gateway(config(echo=backend)) as gateway:
         gateway.wait_for_control()

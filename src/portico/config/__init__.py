@@ -6,6 +6,7 @@ from portico.config.discovery import DiscoverSettings, refusal
 from portico.config.files import expired_certificates, file_problems, named_files
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import GatewaySettings, LimitSettings, LogSettings
+from portico.config.include import included_files
 from portico.config.instances import InstanceSettings, NetworkUrl
 from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.load import load_config, load_text
@@ -70,6 +71,7 @@ __all__ = [
     "expired_certificates",
     "file_problems",
     "hosts_in_words",
+    "included_files",
     "json_schema",
     "load_config",
     "load_dumped",

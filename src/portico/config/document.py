@@ -59,10 +59,14 @@ class Entry:
 
 @dataclass(slots=True)
 class Document:
-    """A parsed file: its nodes and its name for messages."""
+    """A parsed file: its nodes and its name for messages.
+
+    `files` names those that other files have brought in, by the first two parts of their paths.
+    """
 
     filename: str
     root: Node
+    files: dict[KeyPath, str] = field(default_factory=dict)
 
     def at(self, path: KeyPath) -> Node | None:
         """The value at `path`; None where nothing is written there."""
@@ -94,7 +98,8 @@ class Document:
 
     def problem(self, finding: Finding) -> Problem:
         line, column = self.locate(finding.path, at_key=finding.at_key)
-        return Problem(self.filename, line, column, dotted(finding.path), finding.message, finding.suggestion)
+        filename = self.files.get(finding.path[:2], self.filename)
+        return Problem(filename, line, column, dotted(finding.path), finding.message, finding.suggestion)
 
 
 def parse_document(text: str, filename: str) -> Document:

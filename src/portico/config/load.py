@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +11,17 @@ from pydantic import ValidationError
 
 from portico.config.document import parse_document
 from portico.config.environment import Completed, complete, read_environment
+from portico.config.include import add_included
 from portico.config.model import POLICY_DEFAULTS, Config
 from portico.config.origin import Origin
 from portico.config.problems import ConfigError, Finding, Problem, nearest
 from portico.config.pruning import Indexes, is_consequence, original, removable, without
+from portico.config.reading import STREAMS, read_text
 from portico.config.sample import SAMPLE
 from portico.config.substitution import plain_data
 from portico.config.words import LOCATED, findings_of
 
 MOST_ROUNDS = 4
-_STREAMS = ("/dev/stdin", "/dev/fd/")
 
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
@@ -31,28 +31,15 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
         completed = complete(SAMPLE, environment.values)
         origin = Origin(None, completed.origins)
         return _Loading(completed, origin, Path.cwd(), environment.wrong, environment.ignored).config()
-    try:
-        if not _may_be_read(path):
-            raise _unreadable(path, "cannot be read: it is not a regular file")
-        data = path.read_bytes()
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line, column = data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start)
-        message = f"not UTF-8 text: the byte {data[error.start]:#04x} does not belong there"
-        raise ConfigError([Problem(str(path), line, column, "", message)]) from None
-    except FileNotFoundError:
-        message = "there is no such file; portico init writes one"
-        raise _unreadable(path, message) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise _unreadable(path, f"cannot be read: {reason}") from None
-    return load_text(text, str(path), environ)
+    return load_text(read_text(path), str(path), environ)
 
 
 def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
     """Read a configuration from text; `filename` is for messages. Raises ConfigError with every problem found."""
     document = parse_document(text, filename)
     environment = read_environment(environ)
+    directory = Path.cwd() / ("" if filename.startswith(STREAMS) else Path(filename).parent)
+    add_included(document, directory, environment.values)
     tree, wrong = plain_data(document, environment.values)
     if not tree and not wrong:
         raise ConfigError([document.problem(Finding((), "nothing is written in it: at least services: is needed"))])
@@ -63,18 +50,7 @@ def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
         raise ConfigError([document.problem(Finding((), message))])
     completed = complete(tree, environment.values)
     origin = Origin(document, completed.origins, environment.values)
-    directory = Path.cwd() / ("" if filename.startswith(_STREAMS) else Path(filename).parent)
     return _Loading(completed, origin, directory, [*wrong, *environment.wrong], environment.ignored).config()
-
-
-def _may_be_read(path: Path) -> bool:
-    """Whether reading it can end, or says itself why not: a named pipe without a writer would be waited for."""
-    mode = path.stat().st_mode
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode) or str(path).startswith(_STREAMS)
-
-
-def _unreadable(path: Path, message: str) -> ConfigError:
-    return ConfigError([Problem(str(path), None, None, "", message)])
 
 
 class _Loading:
@@ -123,5 +99,5 @@ class _Loading:
                 self.wrong.add(removable(path))
 
 
-def _order(problem: Problem) -> tuple[int, int, str]:
-    return problem.line or 0, problem.column or 0, problem.key
+def _order(problem: Problem) -> tuple[str, int, int, str]:
+    return problem.file or "", problem.line or 0, problem.column or 0, problem.key

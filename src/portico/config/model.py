@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self, cast
 
 import msgspec
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
@@ -49,6 +50,12 @@ from portico.policies.plugins.settings import PluginSettings
 POLICY_DEFAULTS = "policy_defaults"
 """The key of the validation context under which defaults of policies from the environment are passed."""
 
+Include = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
+]
+"""Files, in which `*` and `?` may stand for other characters, relative to the one that includes them."""
+
 _ANY = "any-service"
 """A name for a service that might be found."""
 
@@ -57,13 +64,15 @@ class Config(Section):
     """One configuration, as written and as resolved.
 
     Beside the routes that are written, each service has `/api/SERVICE`, rewritten to `/{path}`, and `/VERSION/SERVICE`,
-    rewritten to `/api/{path}`, for each of its versions, unless its `default_routes` are off.
+    rewritten to `/api/{path}`, for each of its versions, unless its `default_routes` are off. `include` names files
+    with more services, routes and consumers.
 
     Raises pydantic.ValidationError; `portico.config.load` turns that into problems with lines and columns.
     """
 
     model_config = ConfigDict(title="Portico configuration", hide_input_in_errors=True)
 
+    include: Include = ()
     gateway: Annotated[GatewaySettings, NoneIsEmpty] = GatewaySettings()
     services: dict[Name, Annotated[ServiceSettings, NoneIsEmpty]] = Field(default_factory=dict)
     routes: tuple[RouteSettings, ...] = ()

@@ -17,7 +17,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from portico.config import check_plugins, named_files, plugin_files
+from portico.config import check_plugins, included_files, named_files, plugin_files
 from portico.core.tasks import ENDED, background, endless
 from portico.observe.events import configure_events
 from portico.processes.control.admin import create_admin
@@ -125,8 +125,9 @@ class _Control:
             yield _server(create_admin(self.state, self.reloading, is_local=_is_local(admin))), admin
 
     def _files(self) -> list[Path]:
-        path = self.state.config_path
-        return [*([path] if path else []), *named_files(self.state.config), *plugin_files()]
+        path, config = self.state.config_path, self.state.config
+        included = included_files(config.include, config.directory)
+        return [*([path] if path else []), *included, *named_files(config), *plugin_files()]
 
     def _hang_up(self) -> None:
         background(self.reloading.reload_for_nobody(), "a reload")
