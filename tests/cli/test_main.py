@@ -40,11 +40,18 @@ def test_without_a_file_nothing_is_served_and_the_way_on_is_named(command: str) 
         assert word in done.stderr
 
 
+PUBLIC = (
+    "everybody who reaches 0.0.0.0:8000 may read /, /health and /metrics: "
+    "gateway.endpoints: {NAME: internal | admin | off} says who may, and health: {detail: states} leaves out addresses "
+    "and errors\n"
+)
+
+
 def test_from_init_to_check(tmp_path: Path) -> None:
     assert portico("init", "shop=http://localhost:8001").exit_code == 0
     for arguments in (["check"], ["check", "portico.yaml"], ["check", "--config", "portico.yaml"]):
         done = portico(*arguments)
-        assert (done.exit_code, done.stdout, done.stderr) == (0, "portico.yaml: ok: 1 service, 1 route\n", "")
+        assert (done.exit_code, done.stdout, done.stderr) == (0, f"portico.yaml: ok: 1 service, 1 route\n{PUBLIC}", "")
     written = (tmp_path / "portico.yaml").read_text()
     done = portico("init")
     assert done.exit_code == 1
@@ -55,6 +62,7 @@ def test_from_init_to_check(tmp_path: Path) -> None:
 def test_check_and_routes_say_whose_host_a_service_gets(tmp_path: Path) -> None:
     (tmp_path / "portico.yaml").write_text(
         """\
+gateway: {endpoints: {root: public, health: {detail: states}, metrics: off}}
 services:
   near: {url: http://10.0.0.5:8000}
   far: {url: https://api.example.com}

@@ -131,9 +131,30 @@ routes:
     if path is None:
         assert lines == []
         return
-    (line,) = lines
+    line = lines[-1]
     assert "routes[1].encoded_slashes: " in line
     assert f": {path} passes without auth of the route admin: a service that decodes it would serve " in line
+
+
+@pytest.mark.parametrize(
+    ("written", "hidden"),
+    [
+        ("path: /", ["/health, /metrics, /livez, /readyz"]),
+        ("path: /, hosts: [a.example]", ["/health, /metrics, /livez, /readyz"]),
+        ("path: /health", ["/health"]),
+        ("path: /health, hosts: [a.example]", []),
+        ("path: /healthy", []),
+        ("path: /livez", ["/livez"]),
+    ],
+)
+def test_paths_of_a_service_that_the_gateway_answers(load: Load, written: str, hidden: list[str]) -> None:
+    text = f"services: {{a: {{url: http://h}}}}\nroutes: [{{service: a, {written}}}]\n{LIMITED}}}\n"
+    found = [line.partition(": routes[0].path: ")[2].partition(" of its service")[0] for line in warned(load, text)]
+    assert found == hidden
+    gateway = "gateway: {endpoints: {health: off, metrics: admin}}\n"
+    left = ["/livez, /readyz" if "livez, " in each else each for each in hidden if "livez" in each]
+    found = [line.partition(": routes[0].path: ")[2].partition(" of its")[0] for line in warned(load, gateway + text)]
+    assert found == left
 
 
 def test_a_path_that_no_request_can_have(load: Load) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.backend import Backend, Refusing
-from support.client import Wire
+from support.client import Wire, ask
 from support.metrics import page, samples
 from support.scripts import hung
 from support.world import Gateway, until
@@ -179,3 +179,37 @@ def test_openmetrics_for_clients_that_accept_it(gateway: Gateway) -> None:
     answer = gateway.get("/metrics", "Accept: application/openmetrics-text; version=1.0.0")
     assert (answer.get("content-type") or "").startswith("application/openmetrics-text")
     assert answer.body.endswith(b"# EOF\n")
+
+
+# ---- who may use them
+
+
+def test_endpoints_for_some_and_for_nobody(backend: Backend) -> None:
+    """A path that is not the gateway's any more is the service's."""
+    endpoints = {
+        "root": False,
+        "health": {"access": "internal", "detail": "states"},
+        "metrics": "admin",
+        "networks": ["10.1.0.0/16"],
+    }
+    config = {
+        "gateway": {"endpoints": endpoints, "trusted_proxies": ["127.0.0.1"]},
+        "services": {"app": {"url": backend.url, "default_routes": False}},
+        "routes": [{"service": "app", "path": "/"}],
+    }
+    with Gateway(config) as gateway:
+        gateway.wait_for_control()
+        inside, outside = "X-Forwarded-For: 10.1.2.3", "X-Forwarded-For: 192.0.2.1"
+        refused = gateway.get("/health", outside)
+        assert (refused.status, refused.json()["reason"]) == (403, "address_refused")
+        answer = gateway.get("/health", inside)
+        assert set(answer.json()["services"]["app"]) == {"status", "response_time", "instances"}
+        assert answer.json()["services"]["app"]["instances"] == [{"status": "healthy"}]
+        for path in ("/", "/metrics"):
+            gateway.get(path, inside)
+            assert backend.requests[-1].target == path, "it is the service's"
+        assert gateway.get("/livez").status == 200
+        for path, text in (("/metrics", b"gateway_requests_total"), ("/health", b'"gateway":"healthy"')):
+            page = ask(gateway.admin_port, "GET", path, "Host: localhost")
+            assert page.status == 200
+            assert text in page.body

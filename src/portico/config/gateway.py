@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from portico.config.endpoints import EndpointSettings
+from portico.config.networks import NetworkField
 from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word, no_nul
 from portico.config.tls import TlsSettings
 from portico.core.fields import REQUEST_DROP, plain_name
 from portico.core.settings import Duration, DurationOrZero, HeaderName, NotEmpty, Size, plain_secret
 from portico.net.redis.connection import check_url
-
-Network = IPv4Network | IPv6Network
-
-
-def _network(value: Any) -> Any:
-    if isinstance(value, (IPv4Network, IPv6Network)):
-        return value
-    text = value if isinstance(value, str) else ""
-    try:
-        return _unmapped(ip_network(text))
-    except ValueError:
-        pass
-    try:
-        wider = ip_network(text, strict=False)
-    except ValueError:
-        raise ValueError("expected an address or a network such as 10.0.0.0/8") from None
-    raise ValueError(f"the address has bits beyond the network's; the network is {wider}")
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -73,12 +58,6 @@ def check_token(token: str) -> str:
 def _address(text: str) -> str:
     split_address(text)
     return text
-
-
-def _unmapped(network: Network) -> Network:
-    """IPv4 clients are IPv4 clients, in whatever form they come."""
-    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    return IPv4Network((mapped, network.prefixlen - 96)) if mapped is not None and network.prefixlen >= 96 else network
 
 
 def _token(secret: Any) -> Any:
@@ -179,14 +158,20 @@ class GatewaySettings(Section):
         Duration, Field(ge=0.001, le=1, description="How long a request may wait for Redis to check its limits.")
     ] = 0.02
     embedded_redis: Annotated[bool | FilePath, BeforeValidator(_yes_no_or_path)] = True
-    trusted_proxies: tuple[Annotated[Network, BeforeValidator(_network, json_schema_input_type=str)], ...] = ()
+    trusted_proxies: tuple[NetworkField, ...] = ()
     trusted_headers: Annotated[Literal["x-forwarded", "forwarded"], BeforeValidator(_lower)] = "x-forwarded"
     proxy_protocol: bool = False
     pass_headers: tuple[Annotated[HeaderName, AfterValidator(_passed_header)], ...] = ()
     tls: Annotated[TlsSettings | None, NotEmpty("write tls: {certificate: FILE, key: FILE}, or leave tls out")] = None
+    endpoints: Annotated[EndpointSettings, NoneIsEmpty] = EndpointSettings()
     limits: Annotated[LimitSettings, NoneIsEmpty] = LimitSettings()
     log: Annotated[LogSettings, NoneIsEmpty] = LogSettings()
     access_token_expire_minutes: Annotated[Whole, Field(ge=1, le=525_600)] = 30
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can connect."""
+        return _is_local(self.host)
 
     @property
     def worker_count(self) -> int:
@@ -203,8 +188,11 @@ class GatewaySettings(Section):
     @property
     def admin_is_local(self) -> bool:
         """Whether only this machine can reach the admin API."""
-        host = self.admin_address[0]
-        try:
-            return ip_address(host).is_loopback
-        except ValueError:
-            return host.lower() == "localhost"
+        return _is_local(self.admin_address[0])
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from portico.config.endpoints import PATHS
+from portico.config.gateway import GatewaySettings
 from portico.config.model import Config
 from portico.config.resolve import ResolvedRoute
 from portico.config.services import preserved
@@ -22,7 +24,8 @@ def hosts_in_words(config: Config, route: ResolvedRoute) -> str:
 
 
 def notes_for(config: Config) -> Iterator[str]:
-    """The services that `preserve_host: auto` keeps the client's Host from, at least in part."""
+    """Endpoints that everybody reaches unsaid, and services that `preserve_host: auto` keeps the client's Host from."""
+    yield from _public_endpoints(config.gateway)
     own: dict[str, None] = {}
     for route in config.all_routes:
         if route.preserve_host == "auto":
@@ -33,3 +36,15 @@ def notes_for(config: Config) -> Iterator[str]:
                 if not preserved("auto", each)
             )
     yield from own
+
+
+def _public_endpoints(gateway: GatewaySettings) -> Iterator[str]:
+    endpoints = gateway.endpoints
+    public = [path for path, key in PATHS.items() if key not in endpoints.model_fields_set]
+    if gateway.is_local or not public:
+        return
+    listed = " and ".join(filter(None, (", ".join(public[:-1]), public[-1])))
+    advice = "gateway.endpoints: {NAME: internal | admin | off} says who may"
+    if "/health" in public:
+        advice += ", and health: {detail: states} leaves out addresses and errors"
+    yield f"everybody who reaches {gateway.host}:{gateway.port} may read {listed}: {advice}"

@@ -42,6 +42,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_expiring(config),
             *_unguarded_default_routes(config),
             *_unguarded_slashes(config),
+            *_hidden_endpoints(config),
             *_lone_hedges(config),
             *_unused_services(config),
             *(
@@ -223,6 +224,26 @@ def _unguarded_slashes(config: Config) -> Iterator[Finding]:
                     f"a service that decodes it would serve {other.path}/x"
                 )
                 yield Finding((*route.source, "encoded_slashes"), message)
+
+
+def _hidden_endpoints(config: Config) -> Iterator[Finding]:
+    """Routes that lead to a service which may have paths that the gateway answers itself."""
+    served = [path for path in config.gateway.endpoints.served() if path != "/"]
+    own = {(route.path, host) for route in config.all_routes for host in route.hosts if route.path in served}
+    for route in config.all_routes:
+        covered = [
+            path
+            for path in (*served, "/livez", "/readyz")
+            if (route.path == "/" or route.path == path)
+            and (not route.hosts or route.path != path)
+            and not all((path, host) in own for host in route.hosts or ("",))
+        ]
+        if covered:
+            listed = ", ".join(covered)
+            message = f"{listed} of its service cannot be reached: the gateway answers there itself"
+            if any(path in served for path in covered):
+                message += "; gateway.endpoints: {NAME: off} gives a path to the service"
+            yield Finding((*route.source, "path"), message)
 
 
 def _is_below(path: str, prefix: str) -> bool:

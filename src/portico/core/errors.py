@@ -17,6 +17,7 @@ REASONS: Final[dict[str, int]] = {
     "credentials_expired": 401,
     "scope_missing": 403,
     "origin_refused": 403,
+    "address_refused": 403,
     "no_route": 404,
     "method_not_allowed": 405,
     "request_timeout": 408,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from portico.config import KEEP, Config, ResolvedRoute, Upstream
+from portico.config.endpoints import PATHS
 from portico.core.errors import Answer
 from portico.core.fields import RESPONSE_DROP
 from portico.core.paths import folded_segments
@@ -17,6 +18,7 @@ from portico.observe.metrics import Metrics
 from portico.policies import State, build_chain
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
+from portico.policies.internal import build_internal
 from portico.policies.plugins.lifecycle import PluginSet
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 from portico.proxy.body_limit import body_limit
@@ -34,9 +36,6 @@ from portico.upstreams.limit import Limit
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.deadlines import Deadlines
 from portico.wire.turn import Turn
-
-CONTROL_PATHS: Final = ("/", "/health", "/metrics")
-"""The gateway's own endpoints, which the control process answers."""
 
 UNLIMITED_PATHS: Final = frozenset({"/metrics"})
 """Those of them that are exempt from rate limits: a monitor must see a gateway that refuses others."""
@@ -90,7 +89,7 @@ class SnapshotBuilder:
         control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
         self.live = LiveServices(deadlines, turn, metrics.openings, control, ejected)
         """The live state that goes from one snapshot to the next."""
-        self._own_services = {path: _own_service(control, deadlines) for path in CONTROL_PATHS}
+        self._own_services = {path: _own_service(control, deadlines) for path in PATHS}
 
     def build(self, config: Config, generation: int, plugins: PluginSet | None = None) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
@@ -255,13 +254,17 @@ class SnapshotBuilder:
             Rule(path, LocalRoute(path, answer), methods=_READS, exact=True)
             for path, answer in self._local_answers.items()
         ]
-        for path in CONTROL_PATHS:
+        endpoints = config.gateway.endpoints
+        internal = build_internal(endpoints.networks)
+        for path in endpoints.served():
             own = {
                 key: settings
                 for key, settings in config.own_policies.items()
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
             chain = build_chain(own, self._state, {}, *self._counting, self.plugins, is_own=True)
+            if endpoints.access(path) == "internal":
+                chain = replace(chain, requests=(*chain.requests, internal))
             service = self._own_services[path]
             handling = Handling(
                 service=service,

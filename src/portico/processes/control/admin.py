@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from portico import __version__
 from portico.net.redis.connection import masked
+from portico.processes.control.app import own_endpoints
 from portico.processes.control.bound import Bound
 from portico.processes.control.guard import Guard
 from portico.processes.control.instance_states import InstanceStates
@@ -67,6 +68,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
         }
 
     app.include_router(registry_routes(state.discovery))
+    app.include_router(own_endpoints(state), dependencies=bounded)
 
     @app.exception_handler(HTTPException)
     async def refuse(request: Request, error: HTTPException) -> Response:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, Response
+from fastapi import APIRouter, FastAPI, Header, Response
 
 from portico import __version__
+from portico.config.endpoints import PATHS
+from portico.processes.control.health_report import states_only
 from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
 
@@ -14,25 +16,37 @@ from portico.processes.control.state import State
 def create_app(state: State) -> FastAPI:
     """The application for one control process."""
     app = FastAPI(title="Portico", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(own_endpoints(state))
+    return app
+
+
+def own_endpoints(state: State) -> APIRouter:
+    """`/`, `/health` and `/metrics`: which of them a gateway's port has is decided by its workers' routes."""
+    app = APIRouter()
     scrapes = Scrapes(state)
 
     @app.api_route("/", methods=["GET", "HEAD"])
     async def front_page() -> dict[str, Any]:
         """The services and endpoints of this gateway."""
+        own = state.config.gateway.endpoints
         endpoints: dict[str, str] = {}
         for route in state.config.all_routes:
             endpoints.setdefault(route.name, f"{route.path.rstrip('/')}/...")
-        own = {name: f"/{name}" for name in ("health", "livez", "readyz", "metrics")}
+        hidden = {path.strip("/") for path in PATHS} - {path.strip("/") for path in own.served()}
+        shown = {name: f"/{name}" for name in ("health", "livez", "readyz", "metrics") if name not in hidden}
         return {
             "message": state.config.gateway.title,
             "services": list(state.config.services),
-            "endpoints": {**endpoints, **own},
+            "endpoints": {**endpoints, **shown},
         }
 
     @app.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> dict[str, Any]:
         """The gateway and every service, checked now."""
-        return {"gateway": "healthy", "services": await state.health.report()}
+        services = await state.health.report()
+        if state.config.gateway.endpoints.health.detail == "states":
+            services = {name: states_only(entry) for name, entry in services.items()}
+        return {"gateway": "healthy", "services": services}
 
     @app.api_route("/metrics", methods=["GET", "HEAD"])
     async def metrics(accept: Annotated[str, Header()] = "") -> Response:

@@ -31,6 +31,13 @@ def health_report(
     return report
 
 
+def states_only(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What is reported of a service without the addresses of its instances and the texts of errors."""
+    instances = [{"status": instance["status"]} for instance in entry["instances"]]
+    kept = {key: entry[key] for key in ("status", "response_time") if key in entry}
+    return {**kept, "instances": instances}
+
+
 def _described(check: Check, finding: Finding) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "url": check.instance.url,
