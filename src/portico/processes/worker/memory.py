@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
+from collections.abc import Callable
 from typing import Final
 
 _TRIM_THRESHOLD: Final = -1
@@ -13,14 +15,19 @@ _KEPT: Final = 16 * 1024 * 1024
 """Free bytes at the end of the heap before any are returned to the kernel."""
 _APART: Final = 1024 * 1024
 """Size in bytes from which a block is not part of the heap."""
+_clear_attributes: Final[Callable[[], None]] = (
+    getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache  # the latter until Python 3.12
+)
 
 
 def trim() -> None:
     """Return free memory to the kernel, wherever in the heap it is.
 
-    The collection empties Python's lists of free objects, each of which may keep a megabyte from being returned; it
-    takes little, since `settle` has frozen nearly all that lives.
+    A single object keeps a megabyte from being returned, so two stores of Python's own are emptied. Its cache of
+    attributes keeps the names that they were looked up by: C code, that of `json` too, makes a new one each time. The
+    collection empties the lists of free objects; it takes little, since `settle` has frozen nearly all that lives.
     """
+    _clear_attributes()
     gc.collect()
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if malloc_trim is not None:
