@@ -6,6 +6,7 @@ import base64
 import hmac
 import re
 import time
+import tracemalloc
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from portico.client.identity import decoded_name
+from portico.core.claims import claims_of
 from portico.core.errors import Answer, Refusal
 from portico.policies import STEPS, build_chain
 from portico.policies.auth import AuthSettings, JwtSettings, build_auth
@@ -477,22 +479,35 @@ def test_tokens_that_do_not_come_again_are_forgotten() -> None:
     assert len(verified) == 0
 
 
-def test_claims_are_kept_with_a_token_for_as_long_as_it_is() -> None:
+def test_claims_are_decoded_once_for_an_exchange_that_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = build()
     line = f"Authorization: Bearer {token({'sub': 'a', 'tenant': 't', 'roles': ['x', {'y': 1}]})}"
-    asked, again = exchange(line), exchange(line)
-    for each in (asked, again):
-        assert each.claims is None
-        assert policy(each) is None
-        assert each.claims is not None
-        assert (each.claims["tenant"], each.claims["roles"]) == ("t", ("x", {"y": 1}))
-    assert again.claims is asked.claims
-    with pytest.raises(TypeError):
-        asked.claims["tenant"] = "other"  # type: ignore[index]
-    verified = remembered(policy)
-    verified.age(0.0)
-    verified.age(0.0)
-    assert verified.get(line.encode()) is None
+    assert policy(exchange(line)) is None
+    decoded: list[bytes] = []
+
+    def counted(token: bytes) -> Any:
+        decoded.append(token)
+        return claims_of(token)
+
+    monkeypatch.setattr("portico.core.exchange.claims_of", counted)
+    for number in (1, 2):
+        asked, unread = exchange(line), exchange(line)
+        assert asked.claims is None
+        assert (policy(asked), policy(unread)) == (None, None)
+        claims = asked.claims
+        assert claims is not None
+        assert (claims["tenant"], claims["roles"]) == ("t", ("x", {"y": 1}))
+        assert asked.claims is claims
+        assert decoded == [line.encode()] * number
+
+
+def test_claims_are_those_of_the_verified_token_whatever_becomes_of_the_request() -> None:
+    """Connections use the heads of their requests again, and a policy may keep an exchange."""
+    asked = exchange(f"Authorization: Bearer {token({'sub': 'a'})}")
+    assert build()(asked) is None
+    assert asked.request is not None
+    asked.request.fields.lines[:] = [f"Authorization: Bearer {token({'sub': 'b'})}".encode()] * 2
+    assert asked.claims == {"sub": "a"}
 
 
 def test_a_refused_request_has_no_claims() -> None:
@@ -501,11 +516,22 @@ def test_a_refused_request_has_no_claims() -> None:
     assert asked.claims is None
 
 
-def test_claims_count_towards_the_memory() -> None:
-    policy = build()
-    verified = remembered(policy)
-    verified.max_bytes = 20_000
-    for number in range(50):
-        line = f"Authorization: Bearer {token({'sub': f'user-{number}', 'many': [[] for _ in range(500)]})}"
+def test_claims_that_are_nested_too_deeply_are_refused_before_anything_reads_them() -> None:
+    deep: list[Any] = []
+    for _ in range(100):
+        deep = [deep]
+    answer = build()(exchange(f"Authorization: Bearer {token({'deep': deep})}"))
+    assert isinstance(answer, Refusal)
+    assert answer.detail == "the token is not valid: it is nested more than 100 levels deep"
+
+
+def test_of_a_token_its_line_is_kept_and_little_else() -> None:
+    policy, many = build(), [{} for _ in range(500)]  # type: ignore[var-annotated]
+    assert policy(exchange(f"Authorization: Bearer {GOOD}")) is None
+    lines = [f"Authorization: Bearer {token({'sub': f'user-{number}', 'many': many})}" for number in range(50)]
+    tracemalloc.start()
+    for line in lines:
         assert policy(exchange(line)) is None
-        assert len(verified) <= 4
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < sum(map(len, lines)) + len(lines) * 1000

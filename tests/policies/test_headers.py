@@ -178,6 +178,6 @@ def test_what_is_changed_of_a_request() -> None:
     assert changes is not None
     assert changes.drops == {b"x_tenant", b"x-tenant", b"x-fixed", b"cookie"}
     assert changes.lines.of(exchange()) == (b"X-Fixed: 1", b"Accept: a")
-    assert changes.lines.of(exchange(claims={"tenant": "t", "no": 1}))[0] == b"X_Tenant: t"
+    assert changes.lines.of(exchange(claims_or_token={"tenant": "t", "no": 1}))[0] == b"X_Tenant: t"
     assert request_changes(HeadersSettings()) is None
     assert request_changes(HeadersSettings.model_validate({"request": {"set": {"A": False}}})) is None

@@ -33,7 +33,7 @@ CLAIMS = {
 
 
 def rendered(written: str, **given: Any) -> str:
-    given = {"claims": CLAIMS, "consumer": "Jane Doe", "request_id": "id-1", "match": MATCH, **given}
+    given = {"claims_or_token": CLAIMS, "consumer": "Jane Doe", "request_id": "id-1", "match": MATCH, **given}
     return Template(written).render(exchange(**given))
 
 
@@ -77,7 +77,7 @@ def test_what_a_value_becomes(written: str, value: str) -> None:
 @pytest.mark.parametrize("written", ["{consumer}", "a {consumer}", "{claim.tenant}", "{claim./a/b}"])
 def test_without_a_consumer_nothing_is_sent(written: str) -> None:
     assert Template(written).needs_auth
-    assert rendered(written, consumer=None, claims=None) == ""
+    assert rendered(written, consumer=None, claims_or_token=None) == ""
 
 
 @pytest.mark.parametrize("client_ip", ["192.0.2.1\r\nX-Admin: yes", "fe80::1%é", "\x00"])
@@ -119,5 +119,5 @@ _JSON = st.recursive(
 
 @given(_JSON, st.text(st.characters(blacklist_categories=["Cs"])), st.sampled_from(["{claim.a}", "a {claim./a/0} b"]))
 def test_no_claim_and_no_name_leaves_its_line(claim: Any, name: str, written: str) -> None:
-    value = rendered(f"{written}{{consumer:-}}", claims={"a": claim}, consumer=name)
+    value = rendered(f"{written}{{consumer:-}}", claims_or_token={"a": claim}, consumer=name)
     assert re.fullmatch(r"[ -~]{0,8192}", value)

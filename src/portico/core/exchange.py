@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from portico.core.claims import claims_of
 from portico.core.errors import MessageError
 from portico.core.messages import RequestHead
 
@@ -186,7 +187,7 @@ class Exchange:
     # fmt: off
     __slots__ = (
         # client and destination
-        "claims", "client_ip", "consumer", "content", "finish", "id", "method", "match", "query", "request",
+        "claims_or_token", "client_ip", "consumer", "content", "finish", "id", "method", "match", "query", "request",
         "request_id", "scopes", "started", "stream", "trace_id", "trusted", "view",
         # what policies add
         "request_lines", "response_drop", "response_lines",
@@ -204,8 +205,8 @@ class Exchange:
     trace_id: str
     """32 hexadecimal digits, as in `traceparent` (W3C Trace Context)."""
     client_ip: str
-    claims: Mapping[str, Any] | None
-    """Those of the verified token, read-only: others may share them."""
+    claims_or_token: Mapping[str, Any] | bytes | None
+    """What `claims` gives or, until it is read, the field line of the verified token; None where there is none."""
     response_drop: frozenset[bytes] | None
     """Lower-cased names of fields that do not go on to the client. None also says that the head of a service's
     response may be sent as it was composed for others: what edits responses in any way sets it, if only to nothing."""
@@ -233,7 +234,7 @@ class Exchange:
         self.ended = 0.0
         self.match = _NOWHERE
         self.consumer: str | None = None
-        self.claims: Mapping[str, Any] | None = None
+        self.claims_or_token: Mapping[str, Any] | bytes | None = None
         self.scopes: tuple[str, ...] = ()
         self.request_lines: tuple[bytes, ...] = ()
         self.response_lines: tuple[bytes, ...] = ()
@@ -245,6 +246,14 @@ class Exchange:
         self.reason: str | None = None
         self.view: Any = None
         """What users' policies see of it, once one of them has been asked."""
+
+    @property
+    def claims(self) -> Mapping[str, Any] | None:
+        """Those of the verified token, read-only: others may share them. They are decoded when they are first read."""
+        found = self.claims_or_token
+        if isinstance(found, bytes):
+            found = self.claims_or_token = claims_of(found)
+        return found
 
     @property
     def path(self) -> str:

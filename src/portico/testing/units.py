@@ -58,7 +58,7 @@ def make_exchange(
         target.partition("?")[0],
         target.partition("?")[0].encode(),
     )
-    exchange.consumer, exchange.claims, exchange.scopes = consumer, claims, tuple(scopes)
+    exchange.consumer, exchange.claims_or_token, exchange.scopes = consumer, claims, tuple(scopes)
     if consumer is not None:
         exchange.request_lines = consumer_lines(consumer, exchange.scopes, "percent")
     exchange.status, exchange.reason = status, reason
