@@ -91,8 +91,11 @@ class StressWire(Wire):
         return head["status"]
 
     def json(self) -> Any:
-        """The content of a short response of a known length."""
-        left = int(self.head()["content-length"])
+        """The content of a short response of a known length. Raises ValueError where it is not a 200."""
+        head = self.head()
+        if head["status"] != "200":
+            raise ValueError(f"the answer is a {head['status']}")
+        left = int(head["content-length"])
         body, self._rest = self._rest[:left], self._rest[left:]
         while len(body) < left:
             more = self.socket.recv(left - len(body))
