@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from support.backend import Backend, Connection, Refusing, Script, well_behaved
+from support.backend import Backend, Connection, Refusing, Script, content, well_behaved
 from support.breakers import CLOSED, HALF_OPEN, OPEN, changes, openings, state
 from support.client import TIMEOUT, request
 from support.messages import CutShortError, Message
@@ -366,6 +366,29 @@ def test_what_may_change_something_is_never_hedged() -> None:
         statuses = Counter(gateway.ask("POST", "/api/s/x", body=b"x").status for _ in range(4))
         assert statuses == {200: 2, 504: 2}
         assert len(a.requests) + len(b.requests) == 4
+        assert metric(gateway, "gateway_hedges_total", service="s") is None
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_query_is_hedged_with_its_content(chunked: bool) -> None:
+    """QUERY is as safe as GET, and its content is what is asked (RFC 10008): the second instance gets all of it."""
+    a, b = Backend(says("200 A"), name="a"), Backend(hangs, name="b")
+    sent = content(70_000 if chunked else 300)[:65_000]
+    with running(a, b, hedge={"after": "50ms", "budget": 1}, passive_health=False) as gateway, gateway.wire() as wire:
+        for _ in range(4):
+            framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(sent)}"
+            wire.send(request("QUERY", "/api/s/x", framing))
+            wire.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(sent), sent) if chunked else sent)
+            assert wire.receive().status == 200
+        assert {(each.method, each.body) for each in (*a.requests, *b.requests)} == {("QUERY", sent)}
+        assert len(a.requests) == 4
+        assert metric(gateway, "gateway_hedges_won_total", service="s") == len(b.requests) > 0
+
+
+def test_a_query_that_is_too_large_to_be_kept_is_not_hedged() -> None:
+    a, b = Backend(hangs, name="a"), Backend(hangs, name="b")
+    with running(a, b, hedge={"after": "50ms", "budget": 1}, timeout="500ms", retries=0) as gateway:
+        assert gateway.ask("QUERY", "/api/s/x", body=content(100_000)).status == 504
         assert metric(gateway, "gateway_hedges_total", service="s") is None
 
 

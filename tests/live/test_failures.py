@@ -178,9 +178,10 @@ def test_bytes_behind_a_response_reach_nobody(world: World) -> None:
 def test_get_is_tried_again_and_post_is_not(world: World) -> None:
     gateway, backends = world
     for name in ("reset", "closed", "partial-head"):
-        for method, times in (("GET", 2), ("HEAD", 2), ("PUT", 2), ("DELETE", 2), ("POST", 1), ("PATCH", 1)):
+        safe = ("GET", "HEAD", "QUERY", "PUT", "DELETE")
+        for method, times in (*((method, 2) for method in safe), ("POST", 1), ("PATCH", 1)):
             before = len(backends[name].requests)
-            assert gateway.ask(method, f"/api/{name}/x", body=b"abc" if method[0] == "P" else None).status == 502
+            assert gateway.ask(method, f"/api/{name}/x", body=b"abc" if method[0] in "PQ" else None).status == 502
             assert len(backends[name].requests) - before == times, (name, method)
 
 

@@ -171,7 +171,7 @@ def test_no_upstream_no_upstream_series() -> None:
 @pytest.mark.parametrize(
     ("method", "label"),
     [
-        *((name, name) for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")),
+        *((name, name) for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY")),
         *((name, "OTHER") for name in ("PROPFIND", "get", "-", "X" * 100, 'GET"} 1\n')),
     ],
 )

@@ -34,7 +34,7 @@ class RetrySettings(Section):
     attempts: Annotated[Whole, Field(ge=0, le=10)] = 2
     on: tuple[Annotated[Cause, BeforeValidator(_cause)], ...] = ("connect", "reset")
     budget: Share = 0.2
-    methods: tuple[Method, ...] = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+    methods: tuple[Method, ...] = ("GET", "HEAD", "OPTIONS", "QUERY", "PUT", "DELETE")
     per_try_timeout: Duration | None = None
     silence: DurationOrZero = 1.0
 

@@ -14,8 +14,8 @@ UNTIL_CLOSE: Final = -2
 TUNNEL: Final = -3
 """Body framing of a 101: both sides now speak another protocol, whose bytes pass unchanged."""
 
-IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
-"""Methods that may be sent again after a failure (RFC 9110, section 9.2.2)."""
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"QUERY", b"PUT", b"DELETE"})
+"""Methods that may be sent again after a failure (RFC 9110, section 9.2.2; RFC 10008, section 2)."""
 
 
 class Fields:

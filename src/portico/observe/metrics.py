@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from portico.observe.families import DURATION_BOUNDS, Families
 
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY"})
 _TOGETHER: Final = 256
 """Exchanges that are counted at once."""
 _series_of: Final = itemgetter(0, 1)

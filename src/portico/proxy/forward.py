@@ -41,7 +41,7 @@ from portico.upstreams.instance import Instance
 from portico.upstreams.limit import Limit
 from portico.upstreams.retry_after import seconds_asked_for
 from portico.wire.deadlines import NEVER
-from portico.wire.http1.client import UpstreamConnection
+from portico.wire.http1.client import ResponseReceiver, UpstreamConnection
 from portico.wire.websocket import PROTOCOL as WEBSOCKET
 from portico.wire.websocket import is_key
 from portico.wire.writing import LARGE
@@ -153,34 +153,38 @@ class Forwarding(Attempt):
         if self.upgrade:
             key = request.fields.get(b"sec-websocket-key")
             connection.start(self, request.method, head, False, timeouts, now, deadline, self.upgrade, key)
+            self._end_body(connection)
         elif self.framing == 0:
             connection.start_whole(self, request.method, head, timeouts, now, deadline)
-            return
-        elif self.body_done and self.framing > 0:
-            self._send_whole(connection, head, now, deadline)
-            return
-        else:
-            connection.start(self, request.method, head, self.framing == CHUNKED, timeouts, now, deadline)
-        for data in self.kept:
-            connection.send_body(data)
-        if self.body_done:
-            self._end_body(connection)
-            return
-        if self.kept_size > REPLAY_LIMIT:
-            self._forget_body()
-        if not connection.stalled:
-            self.stream.resume_reading()
-
-    def _send_whole(self, connection: UpstreamConnection, head: bytes, now: float, deadline: float) -> None:
-        """Send the head with the whole body, which has arrived."""
-        content = b"".join(self.kept)
-        is_small = len(content) < LARGE
-        start = head + content if is_small else head
-        connection.start_whole(self, self.request.method, start, self.handling.timeouts, now, deadline)
-        if not is_small:
-            connection.send_rest(content)
+        elif self.body_done:
+            self.send_whole(self, connection, head, now, deadline)
             if self.kept_size > REPLAY_LIMIT:
                 self._forget_body()
+        else:
+            connection.start(self, request.method, head, self.framing == CHUNKED, timeouts, now, deadline)
+            for data in self.kept:
+                connection.send_body(data)
+            if self.kept_size > REPLAY_LIMIT:
+                self._forget_body()
+            if not connection.stalled:
+                self.stream.resume_reading()
+
+    def send_whole(
+        self, receiver: ResponseReceiver, connection: UpstreamConnection, head: bytes, now: float, deadline: float
+    ) -> None:
+        """Send the head with the whole body, which has arrived; `receiver` gets the response."""
+        method, timeouts = self.request.method, self.handling.timeouts
+        if self.framing == CHUNKED:
+            connection.start(receiver, method, head, True, timeouts, now, deadline)
+            for data in self.kept:
+                connection.send_body(data)
+            self._end_body(connection)
+            return
+        content = b"".join(self.kept)
+        is_small = len(content) < LARGE
+        connection.start_whole(receiver, method, head + content if is_small else head, timeouts, now, deadline)
+        if not is_small:
+            connection.send_rest(content)
 
     # ---- called by the client's side: Receiver
 
@@ -524,14 +528,20 @@ class Forwarding(Attempt):
             self.hedge.wait()
 
     def _may_be_hedged(self) -> bool:
-        request = self.request
-        return request.method in HEDGED and request.framing == 0 and not self.upgrade and self.instance is not None
+        return self.request.method in HEDGED and not self.upgrade and self.instance is not None
+
+    @property
+    def has_whole_body(self) -> bool:
+        """Whether the request's body has arrived, if there is one, and is kept."""
+        return self.body_done and self.replayable
 
     def upstream_silent(self) -> None:
         """The instance takes long: where others respond meanwhile, the request is also sent to one of them."""
         service, instance = self.service, self.instance
         failover = service.failover
-        if failover is None or self.hedge is not None or instance is None or not self._may_be_hedged():
+        if failover is None or self.hedge is not None or instance is None:
+            return
+        if not self._may_be_hedged() or not self.has_whole_body:
             return
         if service.is_outdone(instance, self.sent_at):
             self.hedge = Hedge(self, failover, self.loop)

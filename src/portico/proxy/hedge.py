@@ -14,10 +14,10 @@ from portico.proxy.attempt import Attempt
 from portico.proxy.routing.route import Handling
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Instance
-from portico.wire.http1.client import UpstreamConnection
+from portico.wire.http1.client import ResponseReceiver, UpstreamConnection
 
-HEDGED: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-"""Methods whose requests may be sent to two instances at once: they are safe."""
+HEDGED: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"QUERY"})
+"""Methods whose requests may be sent to two instances at once: they are safe (RFC 9110, section 9.2.1; RFC 10008)."""
 
 
 class Owner(Protocol):
@@ -26,6 +26,15 @@ class Owner(Protocol):
     exchange: Exchange
     handling: Handling
     tried: tuple[Instance, ...]
+
+    @property
+    def has_whole_body(self) -> bool:
+        """Whether the request's body has arrived, if there is one, and is kept."""
+
+    def send_whole(
+        self, receiver: ResponseReceiver, connection: UpstreamConnection, head: bytes, now: float, deadline: float
+    ) -> None:
+        """Send the head with the whole body."""
 
     def hedge_answered(self, hedge: Hedge, head: ResponseHead) -> None:
         """The hedge has a response: its connection and its instance are the owner's now."""
@@ -64,6 +73,8 @@ class Hedge(Attempt):
         """6. Choose another instance that has a free connection, and connect to it."""
         self.waiting = None
         owner, service = self.owner, self.handling.service
+        if not owner.has_whole_body:
+            return
         instance = service.choose((*owner.tried, *service.full()), self.exchange)
         if instance is None or not self.hedging.begin(is_free=is_free):
             return
@@ -72,13 +83,11 @@ class Hedge(Attempt):
         self.connect(instance, False)
 
     def send(self, instance: Instance, connection: UpstreamConnection) -> None:
-        """6. Send the head; there is no body."""
-        request = self.exchange.request
-        assert request is not None
+        """6. Send the head, and the whole body."""
         self.connection = connection
         head = self.handling.compose(self.exchange, self.handling, instance, b"")
-        now, timeouts = time.monotonic(), self.handling.timeouts
-        connection.start_whole(self, request.method, head, timeouts, now, now + self.time_left())
+        now = time.monotonic()
+        self.owner.send_whole(self, connection, head, now, now + self.time_left())
 
     def broke(self) -> None:
         self.owner.hedge_failed(UpstreamError("connect", "the gateway failed on this request"))
@@ -117,7 +126,7 @@ class Hedge(Attempt):
         self.owner.hedge_failed(error)
 
     def upstream_pause_writing(self) -> None:
-        """There is no body to be sent."""
+        """All of the body was read from the client."""
 
     def upstream_resume_writing(self) -> None:
         """The same."""
