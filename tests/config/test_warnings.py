@@ -72,6 +72,15 @@ def test_no_rate_limit_anywhere(load: Load) -> None:
     assert warned(load, one_of_two) == expected
 
 
+def test_limits_that_are_not_enforced(load: Load) -> None:
+    shadow = "policies:\n  rate_limit: {requests_per_minute: 60, enforce: false}\n"
+    assert warned(load, "services: {a: {url: http://h}}\n" + shadow) == [
+        "portico.yaml:3:15: policies.rate_limit: no rate limit is enforced: each has enforce: false, and only counts"
+    ]
+    one_of_two = "services: {a: {url: http://h, policies: {rate_limit: {enforce: true}}}, b: {url: http://h}}\n"
+    assert warned(load, one_of_two + shadow) == []
+
+
 def test_no_rate_limit_on_purpose(load: Load) -> None:
     text = "services:\n  a: {url: http://h}\n  b: {url: http://h, policies: {rate_limit: off}}\n" + LIMITED + "}"
     assert warned(load, text) == [], "off is a decision"

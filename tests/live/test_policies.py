@@ -311,7 +311,7 @@ def test_rate_limit_fields_of_responses(limited: Gateway) -> None:
     second = limited.get("/api/partly/x", "X-Forwarded-For: 192.0.2.50")
     assert (first.get("ratelimit") or "").startswith('"client_ip";r=5;t=')
     assert (second.get("ratelimit") or "").startswith('"client_ip";r=4;t=')
-    assert (first.get("ratelimit-policy") or "").startswith('"client_ip";q=1;w=60')
+    assert (first.get("ratelimit-policy") or "").startswith('"client_ip";q=6;w=360')
     assert limited.get("/api/free/x").get("ratelimit") is None
 
 

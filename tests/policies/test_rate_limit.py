@@ -9,12 +9,22 @@ import weakref
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from portico.core.errors import Refusal
 from portico.core.exchange import Exchange
 from portico.policies.measures import key_value
 from portico.policies.policy import Context, Policy, State
-from portico.policies.rate_limit import RateLimit, RateLimitSettings, build_after_auth, build_before_auth
+from portico.policies.rate_limit import (
+    RateLimit,
+    RateLimitSettings,
+    build_after_auth,
+    build_before_auth,
+    build_shadow_after_auth,
+    build_shadow_before_auth,
+)
+from support.structured import read_list
 
 from .exchanges import exchange
 
@@ -36,9 +46,108 @@ def test_fields_that_clients_receive() -> None:
     policy = limit(requests_per_minute=60, burst=2)
     policy_line = 'RateLimit-Policy: "client_ip";q=60;w=60'
     assert sent_lines(policy, exchange()) == [policy_line, 'RateLimit: "client_ip";r=1;t=1']
-    assert sent_lines(policy, exchange()) == [policy_line, 'RateLimit: "client_ip";r=0;t=2']
+    assert sent_lines(policy, exchange()) == [policy_line, 'RateLimit: "client_ip";r=0;t=1'], "of the next token"
     assert sent_lines(policy, exchange()) == [policy_line, 'RateLimit: "client_ip";r=0;t=1', "Retry-After: 1"]
-    assert sent_lines(policy, exchange(started=1001.0)) == [policy_line, 'RateLimit: "client_ip";r=0;t=2']
+    assert sent_lines(policy, exchange(started=1001.0)) == [policy_line, 'RateLimit: "client_ip";r=0;t=1']
+
+
+@pytest.mark.parametrize(
+    ("rate", "burst", "policy_line"),
+    [
+        (60, 60, "q=60;w=60"),
+        (60, 61, "q=61;w=61"),
+        (6, 20, "q=20;w=200"),
+        (0.5, 1, "q=1;w=120"),
+        (90.5, 20, "q=90;w=60"),
+        (7, 7, "q=7;w=60"),
+        (1e-6, 10**9, "q=1000000000;w=999999999999999"),
+    ],
+)
+def test_no_more_remain_than_the_policy_says(rate: float, burst: int, policy_line: str) -> None:
+    """A bucket that takes more than a minute to fill has a window of that time."""
+    lines = sent_lines(limit(requests_per_minute=rate, burst=burst), exchange())
+    assert lines[0] == f'RateLimit-Policy: "client_ip";{policy_line}'
+    (policy,), (left,) = (read_list(line.partition(": ")[2]) for line in lines)
+    assert left.parameters["r"] == burst - 1 < policy.parameters["q"]
+    assert left.parameters["t"] <= policy.parameters["w"]
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"by": st.sampled_from(["client_ip", "consumer", {"header": "X-Key"}]), "enforce": st.booleans()},
+            optional={
+                "requests_per_minute": st.floats(1e-3, 1e9),
+                "burst": st.integers(1, 10**9),
+                "requests_per_hour": st.integers(1, 10**12),
+                "requests_per_month": st.integers(1, 10**12),
+                "name": st.sampled_from(["burst", "consumer", "a.b-c_d"]),
+            },
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.integers(1, 4),
+)
+def test_the_fields_are_lists_of_the_draft(limits: list[dict[str, Any]], times: int) -> None:
+    """Read back strictly: one line each, the same names in both, and only integers."""
+    settings = [RateLimit(**written) for written in limits]
+    policies = every_policy(settings)
+    for _ in range(times):
+        asked = exchange("X-Key: a", consumer="alice")
+        pass_all(policies, asked)
+        lines = [line.decode().partition(": ") for line in asked.response_lines]
+        assert sorted(name for name, _, _ in lines) == ["RateLimit", "RateLimit-Policy"]
+        fields = {name: read_list(value) for name, _, value in lines}
+        allowed, left = fields["RateLimit-Policy"], fields["RateLimit"]
+        assert [each.value for each in allowed] == [each.value for each in left]
+        assert len({each.value for each in allowed}) == len(allowed), "each has a name of its own"
+        for policy, limit_left in zip(allowed, left, strict=True):
+            assert type(policy.value) is str
+            shadow = {key for key in policy.parameters if key == "portico-shadow"}
+            assert policy.parameters.keys() == {"q", "w"} | shadow
+            assert limit_left.parameters.keys() == {"r", "t"} | shadow
+            assert policy.parameters["q"] >= limit_left.parameters["r"] >= 0
+            assert policy.parameters["w"] > 0
+            assert limit_left.parameters["t"] >= 0
+
+
+def every_policy(settings: RateLimitSettings) -> list[Policy]:
+    """What a request passes, in this order."""
+    context = Context("gateway", State())
+    builders = (build_before_auth, build_shadow_before_auth, build_after_auth, build_shadow_after_auth)
+    return [policy for build in builders if (policy := build(settings, context)) is not None]
+
+
+def pass_all(policies: list[Policy], asked: Exchange) -> Refusal | None:
+    """The first refusal."""
+    for policy in policies:
+        answer = policy(asked)
+        if answer is not None:
+            assert isinstance(answer, Refusal)
+            return answer
+    return None
+
+
+def test_a_limit_has_the_name_that_is_written() -> None:
+    limits = [RateLimit(name="burst"), RateLimit(), RateLimit(requests_per_day=9), RateLimit(by={"header": "X-Key"})]
+    policy = build_before_auth(limits, Context("gateway", State()))
+    assert policy is not None
+    policy(asked := exchange())
+    members = read_list(asked.response_lines[1].decode().partition(": ")[2])
+    assert [each.value for each in members] == ["burst", "client_ip", "client_ip-2-day", "x-key"]
+
+
+def test_limits_by_client_and_by_consumer_share_their_lines() -> None:
+    policies = every_policy([RateLimit(), RateLimit(by="consumer")])
+    asked = exchange(consumer="alice")
+    asked.response_lines += (b"Vary: Origin",)
+    assert pass_all(policies, asked) is None
+    assert list(asked.response_lines) == [
+        b"Vary: Origin",
+        b'RateLimit-Policy: "client_ip";q=60;w=60, "consumer";q=60;w=60',
+        b'RateLimit: "client_ip";r=19;t=1, "consumer";r=19;t=1',
+    ]
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -166,11 +275,9 @@ def test_every_limit_of_a_list_holds() -> None:
     assert verdicts[:3] == [True, True, False]
     assert verdicts[4] is False
     lines = sent_lines(policy, exchange("U: c", client_ip="192.0.2.99"))
-    assert [line.partition(";")[0] for line in lines] == [
-        'RateLimit-Policy: "client_ip"',
-        'RateLimit: "client_ip"',
-        'RateLimit-Policy: "u"',
-        'RateLimit: "u"',
+    assert lines == [
+        'RateLimit-Policy: "client_ip";q=60;w=60, "u";q=60;w=60',
+        'RateLimit: "client_ip";r=2;t=1, "u";r=1;t=1',
     ]
 
 
@@ -203,12 +310,9 @@ def test_which_numbers_hold(settings: dict[str, Any], keys: list[str]) -> None:
 def test_fields_that_clients_receive_for_quotas() -> None:
     policy = limit(requests_per_hour=2, requests_per_month=100)
     lines = sent_lines(policy, exchange())
-    assert [line.partition(";t=")[0] for line in lines] == [
-        'RateLimit-Policy: "client_ip-hour";q=2;w=3600',
-        'RateLimit: "client_ip-hour";r=1',
-        f'RateLimit-Policy: "client_ip-month";q=100;w={_month_length()}',
-        'RateLimit: "client_ip-month";r=99',
-    ]
+    assert lines[0] == f'RateLimit-Policy: "client_ip-hour";q=2;w=3600, "client_ip-month";q=100;w={_month_length()}'
+    left = read_list(lines[1].removeprefix("RateLimit: "))
+    assert [(each.value, each.parameters["r"]) for each in left] == [("client_ip-hour", 1), ("client_ip-month", 99)]
     policy(exchange())
     answer = policy(exchange())
     assert isinstance(answer, Refusal)

@@ -16,7 +16,7 @@ from portico.policies.auth import AuthSettings
 from portico.policies.cors import CorsSettings
 from portico.policies.headers import HeadersSettings, names_consumers
 from portico.policies.identity import IdentitySettings
-from portico.policies.rate_limit import needs_redis
+from portico.policies.rate_limit import RateLimit, needs_redis
 
 SERVER_KEEP_ALIVE = 5.0
 """Seconds after which uvicorn closes an idle connection (its --timeout-keep-alive)."""
@@ -99,10 +99,18 @@ def _open_origins(config: Config) -> Iterator[Finding]:
 
 def _unlimited(config: Config) -> Iterator[Finding]:
     """`rate_limit: false` is a decision: no warning where it holds."""
-    if any("rate_limit" in route.policies for route in config.all_routes):
+    limits = [limit for route in config.all_routes for limit in _limits(route)]
+    if limits and not any(limit.enforce for limit in limits):
+        yield Finding(("policies", "rate_limit"), "no rate limit is enforced: each has enforce: false, and only counts")
+    if limits:
         return
     if any(not _mentions(config, route, "rate_limit") for route in config.all_routes):
         yield Finding(("policies", "rate_limit"), "no route has a rate limit; write rate_limit: false if that is meant")
+
+
+def _limits(route: ResolvedRoute) -> list[RateLimit]:
+    settings, _ = route.policies.get("rate_limit", ([], ""))
+    return settings if isinstance(settings, list) else [settings]
 
 
 def _mentions(config: Config, route: ResolvedRoute, policy: str) -> bool:
@@ -128,9 +136,8 @@ def _missing_auth(config: Config) -> Iterator[Finding]:
         if scope != "gateway":
             path = (*_scope_path(route, scope), "identity")
             yield Finding(path, f"the route {route.name} has no auth: there is no consumer to report to its service")
-        settings, scope = route.policies.get("rate_limit", ([], ""))
-        if any(limit.by == "consumer" for limit in (settings if isinstance(settings, list) else [settings])):
-            path = (*_scope_path(route, scope), "rate_limit")
+        if any(limit.by == "consumer" for limit in _limits(route)):
+            path = (*_scope_path(route, route.policies["rate_limit"][1]), "rate_limit")
             yield Finding(path, f"the route {route.name} has no auth: all its requests count as one consumer's")
 
 

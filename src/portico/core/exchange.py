@@ -192,7 +192,7 @@ class Exchange:
         # what policies add
         "request_lines", "response_drop", "response_lines",
         # the outcome
-        "attempts", "ended", "reason", "status", "upstream", "upstream_seconds",
+        "attempts", "ended", "reason", "shadow", "status", "upstream", "upstream_seconds",
     )
     # fmt: on
 
@@ -244,6 +244,8 @@ class Exchange:
         self.upstream_seconds: float | None = None
         self.status = 0
         self.reason: str | None = None
+        self.shadow: str | None = None
+        """The limits that would have refused it, were they enforced."""
         self.view: Any = None
         """What users' policies see of it, once one of them has been asked."""
 

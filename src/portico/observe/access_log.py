@@ -31,8 +31,11 @@ _REOPEN: Final = b""
 """Stands in the writer's queue for: close the file and open it again."""
 
 
-class AccessRecord(msgspec.Struct, gc=False):
-    """One exchange. Times in milliseconds, sizes in bytes of content; `path` has no query; None: does not apply."""
+class AccessRecord(msgspec.Struct, gc=False, omit_defaults=True):
+    """One exchange. Times in milliseconds, sizes in bytes of content; `path` has no query; None: does not apply.
+
+    What has a default is written only where it is something else.
+    """
 
     timestamp: str
     method: str
@@ -52,6 +55,7 @@ class AccessRecord(msgspec.Struct, gc=False):
     user: str | None
     cache: str | None
     reason: str | None
+    shadow: str | None = None
 
 
 class AccessLog:
@@ -197,7 +201,7 @@ def _text_lines(records: list[AccessRecord]) -> bytes:
         f"{r.duration_ms:.2f}ms {r.service}{'' if r.upstream is None else ' ' + r.upstream} "
         f"in={r.bytes_in} out={r.bytes_out} "
         f"id={r.request_id}{'' if r.user is None else ' user=' + _word(r.user)}"
-        f"{'' if r.reason is None else ' reason=' + r.reason}\n"
+        f"{'' if r.reason is None else ' reason=' + r.reason}{'' if r.shadow is None else ' shadow=' + r.shadow}\n"
         for r in records
     ).encode("utf-8", "backslashreplace")
 

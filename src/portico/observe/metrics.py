@@ -65,6 +65,9 @@ class Metrics:
         self.policy_errors = self.families.own_counter(
             "gateway_policy_errors", "Calls of users' policies that failed or blocked", ("policy", "hook", "kind")
         )
+        self.shadowed = self.families.own_counter(
+            "gateway_rate_limit_shadow", "Requests that a limit with enforce: false would refuse", ("service", "limit")
+        )
         self.log_lines_dropped = 0
         self.failed_handshakes = 0
 

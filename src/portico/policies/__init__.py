@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from portico.observe.families import Counter
 from portico.policies.auth import AuthSettings, build_auth
 from portico.policies.authorize import AuthorizeSettings, build_authorize
 from portico.policies.cors import CorsSettings, build_cors
@@ -16,7 +17,13 @@ from portico.policies.identity import IdentitySettings, build_identity
 from portico.policies.plugins.lifecycle import Placed, PluginSet
 from portico.policies.plugins.settings import PluginList
 from portico.policies.policy import Chain, Context, Hooks, Pending, Policy, State
-from portico.policies.rate_limit import RateLimitSettings, build_after_auth, build_before_auth
+from portico.policies.rate_limit import (
+    RateLimitSettings,
+    build_after_auth,
+    build_before_auth,
+    build_shadow_after_auth,
+    build_shadow_before_auth,
+)
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 
 
@@ -37,10 +44,12 @@ STEPS: Final = (
     Step("headers", HeadersSettings, build_before_all, marks=True),
     Step("cors", CorsSettings, build_cors, marks=True),
     Step("rate_limit", RateLimitSettings, build_before_auth),
+    Step("rate_limit", RateLimitSettings, build_shadow_before_auth),
     Step("auth", AuthSettings, build_auth),
     Step("headers", HeadersSettings, build_behind_auth),
     Step("authorize", AuthorizeSettings, build_authorize),
     Step("rate_limit", RateLimitSettings, build_after_auth),
+    Step("rate_limit", RateLimitSettings, build_shadow_after_auth),
     Step("identity", IdentitySettings, build_identity),
 )
 
@@ -69,6 +78,7 @@ def build_chain(
     shared: SharedLimits | None = None,
     table: BucketTable | None = None,
     plugins: PluginSet | None = None,
+    shadowed: Counter | None = None,
     *,
     is_own: bool = False,
 ) -> Chain:
@@ -86,7 +96,7 @@ def build_chain(
         chain += before
         if step.key in settings:
             written, scope = settings[step.key]
-            policy = step.build(written, Context(scope, state, consumers, shared, table))
+            policy = step.build(written, Context(scope, state, consumers, shared, table, shadowed))
             if policy is not None:
                 chain.append(policy)
                 if step.marks:

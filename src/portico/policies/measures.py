@@ -1,13 +1,15 @@
 """What a limit counts by: a rate or a calendar quota, in memory and by name in Redis, and how clients learn of it.
 
-`RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10: `q` requests per `w` seconds,
-`r` remaining, `t` seconds until the quota is whole again or, where nothing remains, until the next request.
+`RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-11, lists of structured fields (RFC
+9651): `q` requests per `w` seconds, `r` remaining, `t` seconds until the quota is whole again or, where nothing
+remains, until the next request.
 """
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from functools import partial
 from hashlib import blake2b
 from math import ceil
@@ -24,6 +26,15 @@ from portico.policies.counters.redis_link import argument
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._~:/@+-]{1,64}")
 _REMEMBERED: Final = 16_384
 
+_POLICY: Final = b"RateLimit-Policy: "
+_LEFT: Final = b"RateLimit: "
+_SHADOW: Final = ";portico-shadow"
+"""The parameter of a limit that is not enforced: the draft asks for a prefix of one's own."""
+_MINUTE: Final = 60
+_ALMOST: Final = 1e-6
+_MOST: Final = 10**15 - 1
+"""The largest integer of a structured field (RFC 9651, section 3.3.1)."""
+
 
 def key_value(text: str) -> str:
     """The name of a client as part of a key in Redis: short, and different for every text.
@@ -39,6 +50,8 @@ def key_value(text: str) -> str:
 class Measure(Protocol):
     """One number that requests count against; the key identifies the client."""
 
+    name: str
+    """How clients, the log and metrics call it."""
     fallback: str
     """What holds while Redis does not answer: `local`, `allow` or `deny`."""
     arguments: tuple[bytes, bytes]
@@ -56,17 +69,31 @@ class Measure(Protocol):
     def note(self, key: str, left: float, exchange: Exchange) -> None:
         """In memory: take over what Redis reports; this worker counts on from there while Redis is down."""
 
-    def lines(self, left: float, clock: float) -> tuple[bytes, bytes]:
-        """The field lines; `left` is as above, `clock` in seconds since the epoch."""
+    def members(self, left: float, clock: float) -> tuple[bytes, bytes]:
+        """Its members of `RateLimit-Policy` and `RateLimit`; `left` is as above, `clock` in seconds since the epoch."""
 
     def explain(self, wait: int) -> str:
         """Why a request is refused; `wait` in seconds."""
 
 
+def add_members(exchange: Exchange, members: Sequence[tuple[bytes, bytes]], joins: bool) -> None:
+    """Add the `members` of measures to the fields of the response; with `joins` to lines that are there already."""
+    lines = exchange.response_lines
+    for name, found in zip((_POLICY, _LEFT), zip(*members, strict=True), strict=True):
+        line = b", ".join(found)
+        index = next((at for at, known in enumerate(lines) if known.startswith(name)), None) if joins else None
+        if index is None:
+            lines += (name + line,)
+        else:
+            lines = (*lines[:index], b"%b, %b" % (lines[index], line), *lines[index + 1 :])
+    exchange.response_lines = lines
+
+
 class _Named:
     """What both kinds share; `redis_name` is the prefix and suffix of a key's value in Redis."""
 
-    def __init__(self, fallback: str, redis_name: tuple[str, str], allowed: int, how: str) -> None:
+    def __init__(self, name: str, fallback: str, redis_name: tuple[str, str], allowed: int, how: str) -> None:
+        self.name = name
         self.fallback = fallback
         numbers = argument(b"%d" % allowed) + argument(how.encode())
         self.arguments = numbers + argument(b"."), numbers + argument(b"+")
@@ -76,15 +103,22 @@ class _Named:
 
 
 class Rate(_Named):
-    """A bucket of `buckets.burst` tokens, one more every `buckets.interval` seconds."""
+    """A bucket of `buckets.burst` tokens, one more every `buckets.interval` seconds.
 
-    def __init__(self, name: str, buckets: Buckets, fallback: str, redis_name: tuple[str, str]) -> None:
-        super().__init__(fallback, redis_name, buckets.burst, f"{1e-6 / buckets.interval:.17g}")
+    Its window is a minute, or the time in which the bucket fills where that is longer: so no more remain than `q` says.
+    """
+
+    def __init__(
+        self, name: str, buckets: Buckets, fallback: str, redis_name: tuple[str, str], *, is_shadow: bool = False
+    ) -> None:
+        super().__init__(name, fallback, redis_name, buckets.burst, f"{1e-6 / buckets.interval:.17g}")
         self.buckets = buckets
-        self._name = name
-        self._policy_line = f'RateLimit-Policy: "{name}";q={ceil(60 / buckets.interval)};w=60'.encode()
+        mark = _SHADOW if is_shadow else ""
+        window = max(_MINUTE, min(ceil(buckets.span - _ALMOST), _MOST))
+        allowed = int(_MINUTE / buckets.interval + _ALMOST) if window == _MINUTE else buckets.burst
+        self._policy_line = _POLICY + f'"{name}";q={allowed};w={window}{mark}'.encode()
         # Of a function that does not refer to this object: such a circle would outlive the snapshot.
-        self._left_line = remembered(4096)(partial(_left_line, name, buckets))
+        self._left_line = remembered(4096)(partial(_left_line, name, buckets, mark))
 
     def look(self, key: str, exchange: Exchange) -> float:
         return self.buckets.look(key, exchange.started)
@@ -95,27 +129,37 @@ class Rate(_Named):
     def note(self, key: str, left: float, exchange: Exchange) -> None:
         self.buckets.set_left(key, left, exchange.started)
 
-    def lines(self, left: float, clock: float) -> tuple[bytes, bytes]:  # noqa: ARG002
+    def lines(self, left: float) -> tuple[bytes, bytes]:
+        """Both field lines, where no other measure has members in them."""
         left_line = self._left_line
         return self._policy_line, left_line(left if left >= 0 else float(-ceil(-left)))
+
+    def members(self, left: float, clock: float) -> tuple[bytes, bytes]:  # noqa: ARG002
+        policy, left_line = self.lines(left)
+        return policy.removeprefix(_POLICY), left_line.removeprefix(_LEFT)
 
     def explain(self, wait: int) -> str:
         burst, interval = self.buckets.burst, self.buckets.interval
         return f"{burst} requests at once are allowed, one more every {interval:g} s; wait {wait} s"
 
 
-def _left_line(name: str, buckets: Buckets, left: float) -> bytes:
-    reset = ceil((buckets.burst - left) * buckets.interval) if left >= 0 else int(-left)
-    return f'RateLimit: "{name}";r={max(0, int(left))};t={reset}'.encode()
+def _left_line(name: str, buckets: Buckets, mark: str, left: float) -> bytes:
+    if left < 0:
+        reset = int(min(-left, _MOST))
+    else:
+        reset = min(ceil((buckets.burst - left if left else 1) * buckets.interval - _ALMOST), _MOST)
+    return _LEFT + f'"{name}";r={max(0, int(left))};t={reset}{mark}'.encode()
 
 
 class Quota(_Named):
     """A number of requests per calendar period."""
 
-    def __init__(self, name: str, quotas: Quotas, fallback: str, redis_name: tuple[str, str]) -> None:
-        super().__init__(fallback, redis_name, quotas.allowed, quotas.period)
+    def __init__(
+        self, name: str, quotas: Quotas, fallback: str, redis_name: tuple[str, str], *, is_shadow: bool = False
+    ) -> None:
+        super().__init__(f"{name}-{quotas.period}", fallback, redis_name, quotas.allowed, quotas.period)
         self.quotas = quotas
-        self._name = f"{name}-{quotas.period}"
+        self._mark = _SHADOW if is_shadow else ""
         self._begin = self._end = 0
 
     def look(self, key: str, exchange: Exchange) -> float:  # noqa: ARG002
@@ -127,12 +171,12 @@ class Quota(_Named):
     def note(self, key: str, left: float, exchange: Exchange) -> None:  # noqa: ARG002
         self.quotas.set_left(key, left, time.time())
 
-    def lines(self, left: float, clock: float) -> tuple[bytes, bytes]:
+    def members(self, left: float, clock: float) -> tuple[bytes, bytes]:
         if not self._begin <= clock < self._end:
             self._begin, self._end = bounds(self.quotas.period, clock)
-        policy = f'RateLimit-Policy: "{self._name}";q={self.quotas.allowed};w={self._end - self._begin}'
+        policy = f'"{self.name}";q={self.quotas.allowed};w={self._end - self._begin}{self._mark}'
         reset = ceil(self._end - clock if left >= 0 else -left)
-        return policy.encode(), f'RateLimit: "{self._name}";r={max(0, int(left))};t={reset}'.encode()
+        return policy.encode(), f'"{self.name}";r={max(0, int(left))};t={reset}{self._mark}'.encode()
 
     def explain(self, wait: int) -> str:
         period: Period = self.quotas.period

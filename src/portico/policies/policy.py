@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
+from portico.observe.families import Counter
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.head import AnswerEdit, Head, ResponseEdit
@@ -140,7 +141,8 @@ class Context:
     `scope` names the level whose settings these are (`gateway`, `service:NAME`, `route:NAME`): state is shared within
     it. `state` outlives snapshots: `keep(key, make)` gives what was made for the same key before. `consumers` maps
     names to the numbers that replace a rate limit's own. `shared` is set where limits are counted in Redis, `table`
-    where workers have one for those that need none.
+    where workers have one for those that need none. `shadowed` counts what limits would have refused that are not
+    enforced.
     """
 
     scope: str
@@ -148,6 +150,7 @@ class Context:
     consumers: Mapping[str, Any] = field(default_factory=dict)
     shared: SharedLimits | None = None
     table: BucketTable | None = None
+    shadowed: Counter | None = None
 
 
 class State:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
+from itertools import count as numbers_from
 from math import ceil
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from operator import itemgetter
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from portico.core.clients import client_of
 from portico.core.errors import Answer, Refusal
@@ -19,8 +22,9 @@ from portico.policies.counters.periods import PERIODS
 from portico.policies.counters.quotas import Quotas
 from portico.policies.counters.shared_buckets import BucketTable, SharedBuckets
 from portico.policies.counters.shared_limits import SharedLimits
-from portico.policies.measures import Measure, Quota, Rate
+from portico.policies.measures import Measure, Quota, Rate, add_members
 from portico.policies.policy import Context, Pending, Policy
+from portico.policies.shadow import Exceeded, Shadow
 
 
 class ByHeader(Settings):
@@ -40,7 +44,8 @@ class RateLimit(Settings):
 
     Beside it, or instead of it where neither number is written, quotas for each hour, day or month of the calendar
     (UTC). `by` is what is counted separately: a client address (IPv6 by its /64), a header's value or a consumer.
-    `fallback` applies while Redis, where limits are shared through it, does not answer.
+    `fallback` applies while Redis, where limits are shared through it, does not answer. With `enforce: false` it counts
+    and reports, and refuses nothing. `name` is how clients, the log and metrics call it, instead of by `by`.
     """
 
     requests_per_minute: Annotated[float, Field(gt=0, le=1e9)] = 60
@@ -50,6 +55,8 @@ class RateLimit(Settings):
     requests_per_month: Allowance | None = None
     by: Literal["client_ip", "consumer"] | ByHeader = "client_ip"
     fallback: Literal["local", "allow", "deny"] = "local"
+    enforce: bool = True
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)] | None = None
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -68,60 +75,98 @@ RateLimitSettings: TypeAlias = RateLimit | list[RateLimit]
 
 def build_before_auth(settings: RateLimitSettings, context: Context) -> Policy | None:
     """The limits that do not depend on the consumer."""
-    return _build(_steps(settings)[0], context, {})
+    return _build(settings, context, 0)
+
+
+def build_shadow_before_auth(settings: RateLimitSettings, context: Context) -> Policy | None:
+    """Those of them that are not enforced."""
+    return _build(settings, context, 1)
 
 
 def build_after_auth(settings: RateLimitSettings, context: Context) -> Policy | None:
     """The limits per consumer."""
-    return _build(_steps(settings)[1], context, context.consumers)
+    return _build(settings, context, 2)
+
+
+def build_shadow_after_auth(settings: RateLimitSettings, context: Context) -> Policy | None:
+    """Those of them that are not enforced."""
+    return _build(settings, context, 3)
 
 
 def needs_redis(settings: RateLimitSettings, consumers: Mapping[str, Any]) -> bool:
     """Whether workers can count these limits together only in Redis; a rate on its own needs none."""
-    before, after = _steps(settings)
-    return any(
-        step and not _is_one_rate([limit.numbers for limit in step], owns)
-        for step, owns in ((before, {}), (after, consumers))
+    return any(group and not _is_one_rate(group) for group in _groups(settings, consumers))
+
+
+class _Counted(NamedTuple):
+    """One limit of a list. `owns` are the numbers of consumers that have their own."""
+
+    settings: RateLimit
+    name: str
+    place: int
+    """Its index among those that are checked at the same point, enforced or not: what it counts is kept by it."""
+    is_alone: bool
+    """Whether all of these count by the same."""
+    owns: Mapping[str, Mapping[str, Any]]
+
+
+_Group: TypeAlias = list[_Counted]
+"""Limits that are checked together: a request is counted by all of them or, where one refuses, by none."""
+
+
+def _groups(settings: RateLimitSettings, consumers: Mapping[str, Any]) -> tuple[_Group, _Group, _Group, _Group]:
+    """The limits before authentication, then those after it; of each the enforced ones first."""
+    limits = settings if isinstance(settings, list) else [settings]
+    names = _names(limits)
+    groups: tuple[_Group, _Group, _Group, _Group] = ([], [], [], [])
+    for is_after, owns in ((False, {}), (True, consumers)):
+        step = [each for each in zip(limits, names, strict=True) if (each[0].by == "consumer") == is_after]
+        is_alone = len({limit.by for limit, _ in step}) == 1
+        numbers = [limit.numbers for limit, _ in step]
+        replaced = {consumer: _own_numbers(numbers, own) for consumer, own in owns.items()} if step else {}
+        for index, (limit, name) in enumerate(step):
+            own = {consumer: each[index] for consumer, each in replaced.items()}
+            group = 2 * is_after + (not limit.enforce)
+            groups[group].append(_Counted(limit, name, index, is_alone, own))
+    return groups
+
+
+def _names(limits: Sequence[RateLimit]) -> list[str]:
+    """What each is called; of those with one name, the second is `NAME-2`."""
+    names: list[str] = []
+    for limit in limits:
+        wanted = limit.name or (limit.by if isinstance(limit.by, str) else limit.by.header.lower())
+        numbered = (f"{wanted}-{number}" for number in numbers_from(2))
+        names.append(next(name for name in chain((wanted,), numbered) if name not in names))
+    return names
+
+
+def _is_one_rate(group: _Group) -> bool:
+    """Whether there is one number to count against, for all clients, and it is a rate."""
+    return len(group) == 1 and all(
+        numbers.keys() == set(_RATE) for numbers in (group[0].settings.numbers, *group[0].owns.values())
     )
 
 
-def _is_one_rate(numbers: Sequence[Mapping[str, Any]], owns: Mapping[str, Any]) -> bool:
-    """Whether there is one number to count against, for all clients, and it is a rate."""
-    own = [_own_numbers(numbers, each) for each in owns.values()]
-    return len(numbers) == 1 and all(each[0].keys() == set(_RATE) for each in (numbers, *own))
-
-
-def _steps(settings: RateLimitSettings) -> tuple[list[RateLimit], list[RateLimit]]:
-    """The limits before authentication, and those after it."""
-    limits = settings if isinstance(settings, list) else [settings]
-    return [each for each in limits if each.by != "consumer"], [each for each in limits if each.by == "consumer"]
-
-
-def _build(limits: list[RateLimit], context: Context, consumers: Mapping[str, Any]) -> Policy | None:
-    """The policy of one step: a request is counted by all of its limits or, where one refuses, by none."""
-    if not limits:
+def _build(settings: RateLimitSettings, context: Context, index: int) -> Policy | None:
+    """The policy of one group."""
+    groups = _groups(settings, context.consumers)
+    group, joins = groups[index], any(groups[:index])
+    if not group:
         return None
-    is_alone = all(limit.by == limits[0].by for limit in limits)
-    numbers = [limit.numbers for limit in limits]
-    owns = {name: _own_numbers(numbers, own) for name, own in consumers.items()}
-    is_one_rate = _is_one_rate(numbers, consumers)
+    is_one_rate = _is_one_rate(group)
     table = context.table if is_one_rate else None
-    counters = [
-        _Limit(
-            limit,
-            _Maker(limit, index, is_alone, context, table),
-            {name: own[index] for name, own in owns.items()},
-        )
-        for index, limit in enumerate(limits)
-    ]
+    limits = [_Limit(each, _Maker(each, context, table)) for each in group]
     if context.shared is not None and table is None:
-        check: Policy = _SharedStep(counters, context.shared).check
-    elif is_one_rate:
-        check = counters[0].check
+        check: Policy = _SharedStep(limits, joins, context.shared).check
+    elif is_one_rate and not joins:
+        check = limits[0].check
     else:
-        check = _Step(counters).check
-    headers = [limit.by.header for limit in limits if isinstance(limit.by, ByHeader)]
-    return _with_single(headers, check) if headers else check
+        check = _Step(limits, joins).check
+    headers = [each.settings.by.header for each in group if isinstance(each.settings.by, ByHeader)]
+    if headers:
+        check = _with_single(headers, check)
+    return check if group[0].settings.enforce else Shadow(check, context.shadowed).check
 
 
 def _with_single(headers: Sequence[str], check: Policy) -> Policy:
@@ -153,21 +198,20 @@ def _own_numbers(limits: Sequence[Mapping[str, Any]], own: Mapping[str, Any]) ->
 class _Maker:
     """Makes the measures of one limit; their state in memory outlives a snapshot that leaves the numbers alone."""
 
-    def __init__(
-        self, limit: RateLimit, index: int, is_alone: bool, context: Context, table: BucketTable | None
-    ) -> None:
-        by = limit.by
-        self.name = by if isinstance(by, str) else by.header.lower()
+    def __init__(self, counted: _Counted, context: Context, table: BucketTable | None) -> None:
+        limit, by, is_alone = counted.settings, counted.settings.by, counted.is_alone
+        self.name = counted.name
         self.fallback = limit.fallback
-        self.index = index
+        self.is_shadow = not limit.enforce
         self.context = context
         self.table = table
-        who = by if isinstance(by, str) else f"header.{self.name}"
+        who = by if isinstance(by, str) else f"header.{by.header.lower()}"
         step = "after" if by == "consumer" else "before"
+        self.key = counted.place, who
         # All keys of one request have one hash tag, so that in a Cluster they are in one slot: the client or,
         # where limits of one step count by different things, the step.
         self.tagged, scope = ("{", "}") if is_alone else ("", ""), context.scope
-        self.prefix = f"portico:limit:{scope if is_alone else f'{{{scope}:{step}}}'}:{index}:{who}"
+        self.prefix = f"portico:limit:{scope if is_alone else f'{{{scope}:{step}}}'}:{counted.place}:{who}"
 
     def make(self, numbers: Mapping[str, Any]) -> tuple[Measure, ...]:
         """The measures of these numbers: the rate first, then quotas from the shortest to the longest."""
@@ -175,11 +219,13 @@ class _Maker:
         if "burst" in numbers:
             rate, burst = (numbers[key] for key in _RATE)
             buckets = self._buckets(rate, burst)
-            measures.append(Rate(self.name, buckets, self.fallback, self._redis_name("rate")))
+            redis_name = self._redis_name("rate")
+            measures.append(Rate(self.name, buckets, self.fallback, redis_name, is_shadow=self.is_shadow))
         for key, period in _QUOTAS.items():
             if key in numbers:
                 quotas = self._kept((key, numbers[key]), partial(Quotas, numbers[key], period))
-                measures.append(Quota(self.name, quotas, self.fallback, self._redis_name(period)))
+                redis_name = self._redis_name(period)
+                measures.append(Quota(self.name, quotas, self.fallback, redis_name, is_shadow=self.is_shadow))
         return tuple(measures)
 
     def _buckets(self, rate: float, burst: int) -> Buckets:
@@ -195,17 +241,17 @@ class _Maker:
         return f"{self.prefix}:{kind}:{before}", behind
 
     def _kept(self, numbers: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-        return self.context.state.keep(("rate_limit", self.context.scope, self.name, self.index, *numbers), make)
+        return self.context.state.keep(("rate_limit", self.context.scope, *self.key, *numbers), make)
 
 
 class _Limit:
     """One limit as configured, replaced by a consumer's own numbers where there are some."""
 
-    def __init__(self, settings: RateLimit, maker: _Maker, owns: Mapping[str, Mapping[str, Any]]) -> None:
-        by = settings.by
+    def __init__(self, counted: _Counted, maker: _Maker) -> None:
+        by = counted.settings.by
         self.key_of: Callable[[Exchange], str] = _KEYS[by] if isinstance(by, str) else _by_header(by.header)
-        self.measures = maker.make(settings.numbers)
-        self.owns = {name: maker.make(numbers) for name, numbers in owns.items()}
+        self.measures = maker.make(counted.settings.numbers)
+        self.owns = {consumer: maker.make(numbers) for consumer, numbers in counted.owns.items()}
 
     def asked(self, exchange: Exchange) -> list[tuple[Measure, str]]:
         """What a request counts against, and by which key."""
@@ -219,15 +265,19 @@ class _Limit:
         (rate,) = self.owns.get(key, self.measures) if self.owns else self.measures
         assert isinstance(rate, Rate)
         left = rate.buckets.take(key, exchange.started)
-        exchange.response_lines += rate.lines(left, 0.0)
+        exchange.response_lines += rate.lines(left)
         return None if left >= 0 else _refusal(rate, left)
 
 
 class _Step:
-    """The limits that a request passes at one point of the request pipeline."""
+    """The limits that a request passes at one point of the request pipeline.
 
-    def __init__(self, limits: Sequence[_Limit]) -> None:
+    With `joins` others have come before, and have added members to the fields.
+    """
+
+    def __init__(self, limits: Sequence[_Limit], joins: bool) -> None:
         self.limits = limits
+        self.joins = joins
 
     def asked(self, exchange: Exchange) -> list[tuple[Measure, str]]:
         """What a request counts against here."""
@@ -235,14 +285,32 @@ class _Step:
 
     def check(self, exchange: Exchange) -> Answer | Pending | None:
         """The policy, in memory."""
-        return _take_all(exchange, self.asked(exchange))
+        return self.take_all(exchange, self.asked(exchange))
+
+    def take_all(self, exchange: Exchange, asked: Sequence[tuple[Measure, str]]) -> Answer | None:
+        """Count a request by all measures or, where one refuses, by none; in memory."""
+        left = [measure.look(key, exchange) for measure, key in asked]
+        if all(count >= 0 for count in left):
+            left = [measure.take(key, exchange) for measure, key in asked]
+        return self.report(exchange, [measure for measure, _ in asked], left, time.time())
+
+    def report(
+        self, exchange: Exchange, measures: Sequence[Measure], left: Sequence[float], clock: float
+    ) -> Answer | None:
+        """Report what is left to the client, and refuse where nothing is: for the longest of the waits."""
+        if not measures:
+            return None
+        found = list(zip(measures, left, strict=True))
+        add_members(exchange, [measure.members(count, clock) for measure, count in found], self.joins)
+        worst, least = min(found, key=itemgetter(1))
+        return _refusal(worst, least) if least < 0 else None
 
 
 class _SharedStep(_Step):
     """The same, counted in Redis."""
 
-    def __init__(self, limits: Sequence[_Limit], shared: SharedLimits) -> None:
-        super().__init__(limits)
+    def __init__(self, limits: Sequence[_Limit], joins: bool, shared: SharedLimits) -> None:
+        super().__init__(limits, joins)
         self.shared = shared
 
     def check(self, exchange: Exchange) -> Answer | Pending | None:
@@ -253,8 +321,7 @@ class _SharedStep(_Step):
         for (measure, _), key in zip(asked, keys, strict=True):
             wait = shared.refused_for(key, now)
             if wait > 0:
-                exchange.response_lines += measure.lines(-wait, time.time())
-                return _refusal(measure, -wait)
+                return self.report(exchange, [measure], [-wait], time.time())
         if not shared.is_up:
             return self.fall_back(exchange, asked)
         question = _Question(self, exchange, asked, keys)
@@ -267,7 +334,7 @@ class _SharedStep(_Step):
         fallbacks[service] = fallbacks.get(service, 0) + 1
         if any(measure.fallback == "deny" for measure, _ in asked):
             return Refusal("limits_unavailable", "the limits of this route cannot be checked now", (b"Retry-After: 1",))
-        return _take_all(exchange, [each for each in asked if each[0].fallback == "local"])
+        return self.take_all(exchange, [each for each in asked if each[0].fallback == "local"])
 
 
 class _Question(Pending):
@@ -293,7 +360,7 @@ class _Question(Pending):
                 measure.note(who, count, exchange)
             if count < 0:
                 shared.refuse(key, exchange.started, -count)
-        self.settle(_report(exchange, self.asked, seconds, clock))
+        self.settle(self.step.report(exchange, [measure for measure, _ in self.asked], seconds, clock))
 
     def unanswered(self) -> None:
         self.settle(self.step.fall_back(self.exchange, self.asked))
@@ -302,29 +369,9 @@ class _Question(Pending):
         self.settle(Refusal("internal_error", "the gateway failed on this request"))
 
 
-def _take_all(exchange: Exchange, asked: Sequence[tuple[Measure, str]]) -> Answer | None:
-    """Count a request by all measures or, where one refuses, by none; in memory."""
-    left = [measure.look(key, exchange) for measure, key in asked]
-    if all(count >= 0 for count in left):
-        left = [measure.take(key, exchange) for measure, key in asked]
-    return _report(exchange, asked, left, time.time())
-
-
-def _report(
-    exchange: Exchange, asked: Sequence[tuple[Measure, str]], left: Sequence[float], clock: float
-) -> Answer | None:
-    """Report what is left to the client, and refuse where nothing is: for the longest of the waits."""
-    worst: tuple[float, Measure] | None = None
-    for (measure, _), count in zip(asked, left, strict=True):
-        exchange.response_lines += measure.lines(count, clock)
-        if count < 0 and (worst is None or count < worst[0]):
-            worst = count, measure
-    return _refusal(worst[1], worst[0]) if worst is not None else None
-
-
 def _refusal(measure: Measure, left: float) -> Refusal:
     wait = ceil(-left)
-    return Refusal("rate_limited", measure.explain(wait), (b"Retry-After: %d" % wait,))
+    return Exceeded(measure.name, measure.explain(wait), wait)
 
 
 def _by_client(exchange: Exchange) -> str:

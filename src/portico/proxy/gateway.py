@@ -234,6 +234,7 @@ class Gateway:
                     exchange.consumer,
                     None,
                     exchange.reason,
+                    exchange.shadow,
                 )
             )
 

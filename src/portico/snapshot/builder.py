@@ -238,9 +238,13 @@ class SnapshotBuilder:
     def _policies(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> dict[str, Any]:
         """The parts of a handling that its policies decide."""
         key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
-        surroundings = self._state, consumers, *self._counting, self.plugins
-        parts: dict[str, Any] = self._alike(key, lambda: parts_of(build_chain(written, *surroundings), written))
+        chain = partial(build_chain, written, *self._surroundings(consumers))
+        parts: dict[str, Any] = self._alike(key, lambda: parts_of(chain(), written))
         return parts
+
+    def _surroundings(self, consumers: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What policies are built with, beside their settings."""
+        return self._state, consumers, *self._counting, self.plugins, self._metrics.shadowed
 
     def _alike(self, key: object, make: Callable[[], Any]) -> Any:
         """What similar routes share: an object that all of them use stays in the processor's caches."""
@@ -262,7 +266,7 @@ class SnapshotBuilder:
                 for key, settings in config.own_policies.items()
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
-            chain = build_chain(own, self._state, {}, *self._counting, self.plugins, is_own=True)
+            chain = build_chain(own, *self._surroundings({}), is_own=True)
             if endpoints.access(path) == "internal":
                 chain = replace(chain, requests=(*chain.requests, internal))
             service = self._own_services[path]
