@@ -20,7 +20,7 @@ class Example(NamedTuple):
 
 
 def example(page: str, part: str, url: str) -> Example:
-    """The one of a page whose configuration contains `part`, with its services at `url`, unchecked."""
+    """The one of a page whose configuration contains `part`, with its services at `url` and without health checks."""
     blocks = [(block[1], block[2]) for block in _BLOCK.finditer((_DOCS / page).read_text(encoding="utf-8"))]
     (index,) = [at for at, (kind, text) in enumerate(blocks) if kind == "yaml" and part in text]
     config = yaml.safe_load(blocks[index][1])

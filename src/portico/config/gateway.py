@@ -90,6 +90,16 @@ def _passed_header(name: str) -> str:
     return name
 
 
+def _visible(text: str) -> str:
+    if not re.fullmatch(r"[ -~]+", text):
+        raise ValueError("expected visible ASCII characters, such as edge-1.example.com")
+    return text
+
+
+def _long_proxy_status(value: Any) -> Any:
+    return None if is_word(value, False) else {} if is_word(value, True) else value
+
+
 def _yes_no_or_path(value: Any) -> Any:
     """`true` and `false` from the environment or quoted YAML are booleans, not names of files."""
     return True if is_word(value, True) else False if is_word(value, False) else value
@@ -138,6 +148,16 @@ class LogSettings(Section):
     ] = "stdout"
 
 
+class ProxyStatusSettings(Section):
+    """What `Proxy-Status` says where a service could not answer (RFC 9209).
+
+    `name` is the gateway's. With `next_hop` it names the instance that was asked, which clients otherwise do not see.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_visible)] = "portico"
+    next_hop: bool = False
+
+
 class GatewaySettings(Section):
     """The listening side and the process. `workers: auto` is one per core; port 0 picks a free one.
 
@@ -161,6 +181,10 @@ class GatewaySettings(Section):
     trusted_proxies: tuple[NetworkField, ...] = ()
     trusted_headers: Annotated[Literal["x-forwarded", "forwarded"], BeforeValidator(_lower)] = "x-forwarded"
     proxy_protocol: bool = False
+    proxy_status: Annotated[
+        ProxyStatusSettings | None,
+        BeforeValidator(_long_proxy_status, json_schema_input_type=bool | ProxyStatusSettings),
+    ] = ProxyStatusSettings()
     pass_headers: tuple[Annotated[HeaderName, AfterValidator(_passed_header)], ...] = ()
     tls: Annotated[TlsSettings | None, NotEmpty("write tls: {certificate: FILE, key: FILE}, or leave tls out")] = None
     endpoints: Annotated[EndpointSettings, NoneIsEmpty] = EndpointSettings()

@@ -44,6 +44,23 @@ REASONS: Final[dict[str, int]] = {
 }
 """Every `reason` of a problem document and of the access log, with its status."""
 
+PROXY_ERRORS: Final = {
+    "internal_error": "proxy_internal_error",
+    "policy_failed": "proxy_internal_error",
+    "upstream_refused": "connection_refused",
+    "upstream_reset": "connection_terminated",
+    "upstream_malformed": "http_protocol_error",
+    "circuit_open": "destination_unavailable",
+    "limits_unavailable": "proxy_internal_error",
+    "no_healthy_upstream": "destination_unavailable",
+    "overloaded": "proxy_internal_response",
+    "upstream_timeout": "connection_read_timeout",
+}
+"""What `Proxy-Status` calls those reasons that are no fault of the request (RFC 9209, section 2.3).
+
+Where more is known than the reason says, a more specific type takes its place.
+"""
+
 PHRASES: Final[dict[int, str]] = {status.value: status.phrase for status in HTTPStatus}
 """The reason phrases of the registered statuses."""
 
@@ -55,13 +72,15 @@ STATUS_LINES: Final[dict[int, bytes]] = {
 class MessageError(Exception):
     """A message that may not be forwarded: the bytes break a rule of HTTP or one of the limits.
 
-    `reason` is a key of `REASONS`; `detail` says which rule, in a sentence for the sender of the bytes.
+    `reason` is a key of `REASONS`; `detail` says which rule, in a sentence for the sender of the bytes. `proxy_error`
+    is the type of a service's mistake, where there is a more specific one than for the reason.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, proxy_error: str | None = None) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.proxy_error = proxy_error
 
 
 class UpstreamError(Exception):
@@ -69,15 +88,16 @@ class UpstreamError(Exception):
 
     Phases: `connect` and `connect_timeout` (nothing was sent), `reset` (the connection ended before a whole response),
     `timeout`, `protocol` (what came back is not HTTP). `detail` is for the client, `cause` for the operator of the
-    gateway: why no connection could be opened.
+    gateway: why no connection could be opened. `proxy_error` is a more specific type than the phase has.
     """
 
-    def __init__(self, phase: str, detail: str, cause: str = "") -> None:
+    def __init__(self, phase: str, detail: str, cause: str = "", proxy_error: str | None = None) -> None:
         super().__init__(detail)
         self.phase = phase
         self.detail = detail
         self.cause = cause
         self.reason = _PHASE_REASONS[phase]
+        self.proxy_error = proxy_error or ("connection_timeout" if phase == "connect_timeout" else None)
 
 
 _PHASE_REASONS = {
@@ -104,14 +124,20 @@ class Answer:
         """The field lines that describe it, as a new list."""
         return list(self.lines)
 
+    @property
+    def proxy_error(self) -> str | None:
+        """What `Proxy-Status` says is behind it; None where it is no failure of the gateway or of a service."""
+        return None
+
 
 class Refusal(Answer):
     """An error response; its body, a problem document (RFC 9457), is built when the exchange is known.
 
-    `status` is that of a `reason` that is none of `REASONS`; `members` are further members of the document.
+    `status` is that of a `reason` that is none of `REASONS`; `members` are further members of the document,
+    `proxy_error` is a more specific type than the reason has.
     """
 
-    __slots__ = ("detail", "members")
+    __slots__ = ("_proxy_error", "detail", "members")
 
     def __init__(
         self,
@@ -120,10 +146,16 @@ class Refusal(Answer):
         lines: Iterable[bytes] = (),
         status: int | None = None,
         members: Mapping[str, str] | None = None,
+        proxy_error: str | None = None,
     ) -> None:
         super().__init__(REASONS[reason] if status is None else status, lines, reason=reason)
         self.detail = detail
         self.members = members
+        self._proxy_error = proxy_error
+
+    @property
+    def proxy_error(self) -> str | None:
+        return self._proxy_error or PROXY_ERRORS.get(str(self.reason))
 
     def head_lines(self) -> list[bytes]:
         return [*self.lines, b"Content-Type: application/problem+json", b"Cache-Control: no-store"]

@@ -41,6 +41,9 @@ class RequestView:
 def own_lines(exchange: Exchange, answer: Answer) -> list[bytes]:
     """The field lines of an answer of the gateway's own, and those that policies add."""
     lines, added = answer.head_lines(), exchange.response_lines
+    error, handling = answer.proxy_error, exchange.match.handling
+    if error is not None and handling is not None and handling.proxy_status is not None:
+        lines.append(handling.proxy_status.line(error, exchange.upstream))
     if exchange.response_drop is not None and IfAbsent in map(type, added):
         return [*lines, *where_absent(added, {line.partition(b":")[0].lower() for line in lines})]
     return [*lines, *added]

@@ -101,7 +101,8 @@ class Forwarding(Attempt):
         self.stream.receiver = self
         if self.upgrade and self.upgrade == WEBSOCKET and not is_key(self.request.fields.get(b"sec-websocket-key")):
             # The service would be blamed for a response that cannot be verified.
-            self._refuse("malformed_request", "a WebSocket begins with one Sec-WebSocket-Key, 16 bytes in base64")
+            detail = "a WebSocket begins with one Sec-WebSocket-Key, 16 bytes in base64"
+            self._refuse("malformed_request", detail, proxy_error="http_request_error")
             return
         budget, now = self.service.budget, self.exchange.started
         if now - budget.since > WINDOW:
@@ -135,7 +136,8 @@ class Forwarding(Attempt):
             full = service.full()
             instance = choose((*self.tried, *full), exchange) or choose(full, exchange)
             if instance is None:
-                self._refuse("overloaded", f"every instance of {service.name} has all its connections in use", _SOON)
+                detail = f"every instance of {service.name} has all its connections in use"
+                self._refuse("overloaded", detail, _SOON, "connection_limit_reached")
                 return
         self.tried += (instance,)
         exchange.attempts += 1
@@ -406,7 +408,8 @@ class Forwarding(Attempt):
         self.connection = None
         self.leave()
         if self.answered:
-            self.break_off(Refusal(error.reason, f"{self.service.name}: {error.detail}"))
+            detail = f"{self.service.name}: {error.detail}"
+            self.break_off(Refusal(error.reason, detail, proxy_error=error.proxy_error))
         elif stale and instance is not None and self.replayable and self.request.method in self.handling.retry.methods:
             # The service closed a kept connection just as it was reused: not a failure, so no attempt is used up.
             self.fresh_only = True
@@ -422,7 +425,10 @@ class Forwarding(Attempt):
         if self._may_retry(error.phase):
             self._retry(backs_off=error.phase not in _UNSENT)
         else:
-            self._refuse(error.reason, f"{self.service.name}: {error.detail}{self._allowed(error.phase)}")
+            detail = f"{self.service.name}: {error.detail}{self._allowed(error.phase)}"
+            is_total = error.phase == "timeout" and self.time_left() <= 0
+            proxy_error = "http_response_timeout" if is_total else error.proxy_error
+            self._refuse(error.reason, detail, proxy_error=proxy_error)
 
     def _allowed(self, phase: str) -> str:
         """For a timeout: how long it was, and the key that says so."""
@@ -610,8 +616,8 @@ class Forwarding(Attempt):
             line = b"Retry-After: %d" % max(1, ceil(seconds))
             self._refuse("circuit_open", f"{self.service.name} failed too often and is left alone for a while", (line,))
 
-    def _refuse(self, reason: str, detail: str, lines: tuple[bytes, ...] = ()) -> None:
-        self.answer(Refusal(reason, detail, lines))
+    def _refuse(self, reason: str, detail: str, lines: tuple[bytes, ...] = (), proxy_error: str | None = None) -> None:
+        self.answer(Refusal(reason, detail, lines, proxy_error=proxy_error))
 
     def answer(self, answer: Answer) -> None:
         """End the exchange with an answer of the gateway's own."""

@@ -247,7 +247,8 @@ class Gateway:
 
     def _queue(self, exchange: Exchange, forwarding: Forward, limit: Limit) -> None:
         """Wait for a permit of the service's limit, if its queue has room."""
-        refusal = Refusal("overloaded", f"{forwarding.service.name} has too much to do; try again soon", _SOON)
+        detail = f"{forwarding.service.name} has too much to do; try again soon"
+        refusal = Refusal("overloaded", detail, _SOON, proxy_error="connection_limit_reached")
         waiting = WaitingForPermit(exchange, limit, forwarding.start, refusal, self._fail)
         if not waiting.begin(self._loop):
             send_answer(exchange, refusal)

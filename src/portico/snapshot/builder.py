@@ -13,6 +13,7 @@ from portico.config.endpoints import PATHS
 from portico.core.errors import Answer
 from portico.core.fields import RESPONSE_DROP
 from portico.core.paths import folded_segments
+from portico.core.proxy_status import ProxyStatus
 from portico.core.slices import Steps, at_once
 from portico.observe.metrics import Metrics
 from portico.policies import State, build_chain
@@ -86,6 +87,7 @@ class SnapshotBuilder:
         self._metrics = metrics
         self._state = State()
         self._shared: dict[object, Any] = {}
+        self._proxy_status: ProxyStatus | None = None
         control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
         self.live = LiveServices(deadlines, turn, metrics.openings, control, ejected)
         """The live state that goes from one snapshot to the next."""
@@ -116,6 +118,7 @@ class SnapshotBuilder:
     def _building(self, config: Config, generation: int) -> Steps[Snapshot]:
         self.live.prepare(config)
         self._shared = {}
+        self._proxy_status = _proxy_status(config)
         coming = Coming()
         services = coming.services
         consumers = config.consumer_rates
@@ -218,6 +221,7 @@ class SnapshotBuilder:
             upgrades=frozenset(protocol.encode() for protocol in written.upgrades),
             trailers=frozenset(name.lower().encode() for name in written.trailers),
             rewriting=self._rewriting(written),
+            proxy_status=self._proxy_status,
         )
         values = (getattr(handling, field.name) for field in fields(Handling))
         key = tuple(value if isinstance(value, int | frozenset) else id(value) for value in values)
@@ -280,10 +284,16 @@ class SnapshotBuilder:
                 answers_preflights="cors" in own,
                 upgrades=frozenset(),
                 trailers=frozenset(),
+                proxy_status=self._proxy_status,
             )
             route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             rules.append(Rule(path, route, methods=_READS, exact=True, fallback=path == "/"))
         return rules
+
+
+def _proxy_status(config: Config) -> ProxyStatus | None:
+    written = config.gateway.proxy_status
+    return None if written is None else ProxyStatus(written.name, written.next_hop)
 
 
 def _own_service(control: Instance, deadlines: Deadlines) -> Service:

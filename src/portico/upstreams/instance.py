@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 import sys
 import time
@@ -11,7 +12,7 @@ from typing import Final
 
 from portico.core.errors import UpstreamError
 from portico.core.hosts import is_internal
-from portico.net.tls.causes import cause_of
+from portico.net.tls.causes import cause_of, proxy_error_of
 from portico.upstreams.breaker import Breaker
 from portico.upstreams.latency import FAILURE, Latency
 from portico.upstreams.reachability import Reachability
@@ -29,6 +30,7 @@ PROVEN: Final = 0.25
 answer to an unhandled exception, and does not say so."""
 _BROKEN_OFF: Final = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 """How a handshake may end that the peer breaks off."""
+_UNROUTABLE: Final = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,11 +249,14 @@ class Instance:
         except OSError as error:  # ssl.SSLError is one
             if isinstance(error, ssl.SSLError) or (address.tls and isinstance(error, _BROKEN_OFF)):
                 detail = "the TLS handshake with the service failed"
-                raise UpstreamError("connect", detail, f"the TLS handshake failed: {cause_of(error)}") from error
+                cause = f"the TLS handshake failed: {cause_of(error)}"
+                raise UpstreamError("connect", detail, cause, proxy_error_of(error)) from error
             cause = error.strerror or str(error) or type(error).__name__
-            raise UpstreamError("connect", "the service refused the connection", cause.lower()) from error
+            unroutable = "destination_ip_unroutable" if error.errno in _UNROUTABLE else None
+            raise UpstreamError("connect", "the service refused the connection", cause.lower(), unroutable) from error
         except UnicodeError as error:  # a host name that cannot be looked up
-            raise UpstreamError("connect", "the service refused the connection", "the name is none") from error
+            cause = "the name is none"
+            raise UpstreamError("connect", "the service refused the connection", cause, "dns_error") from error
         return protocol
 
     def _new_connection(self) -> UpstreamConnection:

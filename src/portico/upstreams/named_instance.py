@@ -86,10 +86,11 @@ class NamedInstance(Instance):
                 return await self.host_name.known()
         except TimeoutError as error:
             detail = "the service's name was not looked up in time"
-            raise UpstreamError("connect_timeout", detail, f"{self.address.host} was not looked up in time") from error
+            cause = f"{self.address.host} was not looked up in time"
+            raise UpstreamError("connect_timeout", detail, cause, "dns_timeout") from error
         except OSError as error:
             cause = f"{self.address.host} has no address"
-            raise UpstreamError("connect", "the service's name has no address", cause) from error
+            raise UpstreamError("connect", "the service's name has no address", cause, "dns_error") from error
 
 
 def is_literal(host: str) -> bool:

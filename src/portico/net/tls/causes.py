@@ -43,6 +43,13 @@ _PROTOCOL: Final = {
 """By OpenSSL's names of its errors."""
 
 
+def proxy_error_of(error: OSError) -> str:
+    """What `Proxy-Status` calls a failed handshake (RFC 9209, sections 2.3.14 to 2.3.16)."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "tls_certificate_error"
+    return "tls_alert_received" if "ALERT" in str(getattr(error, "reason", "")) else "tls_protocol_error"
+
+
 def cause_of(error: OSError) -> str:
     """What was wrong, as a clause with the service as `it`."""
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.messages import RequestHead, ResponseHead, offered_upgrades
+from portico.core.proxy_status import ProxyStatus
 from portico.policies.policy import Policy, ResponseHooks
 from portico.upstreams.instance import Instance
 from portico.upstreams.service import Retry, Service, Timeouts
@@ -122,6 +123,8 @@ class Handling:
     """What is rewritten in its responses; None: nothing."""
     holds: tuple[Callable[[Exchange], None], ...] = ()
     """What is called for an exchange that is going to wait for a policy."""
+    proxy_status: ProxyStatus | None = None
+    """What its failures are reported with in `Proxy-Status`; None: they are not."""
 
     def upgrade_for(self, request: RequestHead) -> bytes:
         """The protocol to offer to the service, of those that the client offers; empty for none.

@@ -214,7 +214,8 @@ class UpstreamConnection(TurnProtocol):
             else:
                 self.close()  # unsolicited bytes
         except MessageError as error:
-            self._fail("protocol", error.detail)
+            coding = "http_response_transfer_coding" if self.state is _BODY else None
+            self._fail("protocol", error.detail, proxy_error=error.proxy_error or coding)
 
     def eof_received(self) -> bool:
         self.turn.settle(self)
@@ -238,8 +239,10 @@ class UpstreamConnection(TurnProtocol):
             self.keep_alive = False
             self._end()
         elif self.state in (_AWAITING, _BODY):
-            when = "in the middle of its response" if self.received else "before it answered"
-            self._fail("reset", f"the service closed the connection {when}", _cause_of(exc))
+            when, incomplete = "before it answered", None
+            if self.received:
+                when, incomplete = "in the middle of its response", "http_response_incomplete"
+            self._fail("reset", f"the service closed the connection {when}", _cause_of(exc), incomplete)
         elif self.state is _TUNNEL:
             self._lose_tunnel(exc)
         self.state = _CLOSED
@@ -503,7 +506,8 @@ class UpstreamConnection(TurnProtocol):
         buffer = self.buffer
         end = buffer.find(b"\r\n\r\n", self.scanned)
         if (end if end >= 0 else len(buffer)) > HEAD_LIMIT:
-            raise MessageError("upstream_malformed", f"the response's head is larger than {HEAD_LIMIT} bytes")
+            detail = f"the response's head is larger than {HEAD_LIMIT} bytes"
+            raise MessageError("upstream_malformed", detail, "http_response_header_section_size")
         if end < 0:
             if is_hopeless(buffer, self.scanned):
                 raise MessageError("upstream_malformed", "the response is not HTTP/1.1")
@@ -646,11 +650,11 @@ class UpstreamConnection(TurnProtocol):
             self.last_words.close()
             self.last_words = None
 
-    def _fail(self, phase: str, detail: str, cause: str = "") -> None:
+    def _fail(self, phase: str, detail: str, cause: str = "", proxy_error: str | None = None) -> None:
         receiver = self.receiver
         self.close()
         if receiver is not None:
-            receiver.upstream_failed(UpstreamError(phase, detail, cause))
+            receiver.upstream_failed(UpstreamError(phase, detail, cause, proxy_error))
 
 
 def _cause_of(exc: Exception | None) -> str:

@@ -315,7 +315,8 @@ def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes],
     if match is None:
         raise MessageError("upstream_malformed", "the response does not begin with a valid status line")
     if len(lines) > header_count:
-        raise MessageError("upstream_malformed", f"the response has more than {header_count} header fields")
+        detail = f"the response has more than {header_count} header fields"
+        raise MessageError("upstream_malformed", detail, "http_response_header_section_size")
     try:
         names = list(map(name_of, lines))
     except ValueError:
@@ -352,7 +353,8 @@ def parse_response_head(head: bytes, header_count: int, noted: frozenset[bytes],
 def _chunked_response(fields: Fields, old: bool) -> int:
     codings = fields.all(b"transfer-encoding")
     if b"content-length" in fields.names or old or len(codings) > 1 or codings[0].lower() != b"chunked":
-        raise MessageError("upstream_malformed", "the response's Transfer-Encoding leaves its length in doubt")
+        detail = "the response's Transfer-Encoding leaves its length in doubt"
+        raise MessageError("upstream_malformed", detail, "http_response_transfer_coding")
     return CHUNKED
 
 
