@@ -24,7 +24,18 @@ from typing import Annotated, Final
 from pydantic import Field, SecretStr
 
 import portico
-from portico.plugin import BodyFilter, Exchange, Head, Policy, Refusal, RefusedError, Size, Verdict, refuse
+from portico.plugin import (
+    BodyFilter,
+    Exchange,
+    Head,
+    Policy,
+    Refusal,
+    RefusedError,
+    Size,
+    Verdict,
+    refuse,
+    refuse_incremental,
+)
 
 _SIGNATURE: Final = re.compile(
     r"key=([A-Za-z0-9_-]{1,64}), time=([0-9]{10}), nonce=([A-Za-z0-9_-]{16,64}), mac=([0-9a-f]{64})"
@@ -114,6 +125,7 @@ class SignedRequests(Policy):
     def body(self, exchange: Exchange, head: Head) -> BodyFilter | None:
         if head.status is not None:
             return None  # a response's
+        refuse_incremental(head)
         return _Held(exchange.state["signed digest"], self.settings.max_body)
 
 

@@ -154,6 +154,12 @@ def test_a_body_that_is_too_large_is_refused(running: RunningGateway, chunked: b
     assert running.service.requests == []
 
 
+def test_a_body_that_may_not_be_held_is_refused(running: RunningGateway) -> None:
+    request = signed(running, "POST", body=BODY)
+    request.headers["Incremental"] = "?1"
+    assert outcome(running, request)[0] == 501
+
+
 def test_a_short_key_is_refused_at_once(gateway: StartGateway, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the key weak has 4 bytes"):
         gateway(SignedRequests, keys={"weak": "1234"}, seen=tmp_path)

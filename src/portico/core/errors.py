@@ -30,6 +30,7 @@ REASONS: Final[dict[str, int]] = {
     "client_stalled": 499,
     "internal_error": 500,
     "policy_failed": 500,
+    "incremental_refused": 501,
     "not_implemented": 501,
     "upstream_refused": 502,
     "upstream_reset": 502,
@@ -47,6 +48,7 @@ REASONS: Final[dict[str, int]] = {
 PROXY_ERRORS: Final = {
     "internal_error": "proxy_internal_error",
     "policy_failed": "proxy_internal_error",
+    "incremental_refused": "incremental_refused",
     "upstream_refused": "connection_refused",
     "upstream_reset": "connection_terminated",
     "upstream_malformed": "http_protocol_error",

@@ -8,7 +8,7 @@ from portico.policies.head import ResponseEdit as ResponseHead
 from portico.policies.plugins.base import Policy, RefusedError, Verdict, answer, refuse
 from portico.policies.plugins.context import PluginContext as Context
 from portico.policies.plugins.view import ExchangeView as Exchange
-from portico.policies.plugins.whole import NoWholeError, whole
+from portico.policies.plugins.whole import NoWholeError, refuse_incremental, whole
 from portico.policies.policy import BodyFilter
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "Verdict",
     "answer",
     "refuse",
+    "refuse_incremental",
     "whole",
 ]

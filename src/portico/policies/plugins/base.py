@@ -23,7 +23,10 @@ _REASON: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class RefusedError(HookFailedError):
-    """Raised by a filter that refuses a body: the client gets this answer, or a broken response if bytes have gone."""
+    """Raised by a body hook, or by a filter, that refuses a body.
+
+    The client gets this answer, or a broken response if bytes have gone.
+    """
 
     def __init__(self, answer: Answer) -> None:
         if not isinstance(answer, Answer):

@@ -122,6 +122,8 @@ class PluginHooks:
         try:
             found = self._body(view_of(exchange), head)
             contained = None if found is None else _ContainedFilter(self, found)
+        except RefusedError:
+            raise
         except BaseException as error:
             answer = self._failed("body", error)
             if answer is None:

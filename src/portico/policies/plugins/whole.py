@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Final, Literal
 
+from portico.core.errors import Refusal
 from portico.policies.head import Head
+from portico.policies.plugins.base import RefusedError
 from portico.policies.plugins.reports import Reminders
 from portico.policies.plugins.view import ExchangeView
 from portico.policies.policy import BodyFilter
@@ -15,6 +18,9 @@ logger: Final = logging.getLogger("portico.policies")
 
 _events: Final = Reminders()
 """By route."""
+
+
+_TRUE: Final = re.compile(r"\?1(?: *;.*)?")
 
 
 class NoWholeError(Exception):
@@ -31,7 +37,8 @@ def whole(
     """What a body hook returns to have `change` called with all bytes of the body, and its result sent in their place.
 
     The body is kept until its end, and `max_size` bytes of it at most. One that is larger, and a stream of events,
-    passes unchanged, which an event says once a minute for each route; with `fail` the exchange fails instead.
+    passes unchanged, which an event says once a minute for each route; with `fail` the exchange fails instead. One that
+    its sender wants to have passed on as it comes is refused, as by `refuse_incremental`.
     """
     kind = head.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     length = head.headers.get("Content-Length", "")
@@ -41,7 +48,21 @@ def whole(
     if length.isascii() and length.isdigit() and int(length) > max_size:
         _give_up(exchange, f"a body of {length} bytes is larger than {max_size}", otherwise)
         return None
+    refuse_incremental(head)
     return _Whole(exchange, change, max_size, otherwise)
+
+
+def refuse_incremental(head: Head) -> None:
+    """What a body hook calls before it returns a filter that keeps the body back.
+
+    Raises RefusedError where its sender says `Incremental: ?1`: who cannot pass a message on as it comes has to refuse
+    it rather than to keep it (RFC 10036, section 3). Without a body there is nothing to keep.
+    """
+    asked = head.headers.get_all("Incremental")
+    if len(asked) == 1 and _TRUE.fullmatch(asked[0].strip()) and head.headers.get("Content-Length") != "0":
+        kind = "request" if head.status is None else "response"
+        detail = f"a policy of this route needs the {kind} as a whole, and cannot pass it on piece by piece"
+        raise RefusedError(Refusal("incremental_refused", detail))
 
 
 class _Whole:
