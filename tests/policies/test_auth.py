@@ -213,7 +213,7 @@ def test_a_head_that_cannot_be_read_is_refused(head: str) -> None:
     answer = build()(exchange(f"Authorization: Bearer {written}.{BODY}.{MAC}"))
     assert isinstance(answer, Refusal)
     assert answer.reason == "credentials_invalid"
-    assert answer.document("/", "id"), "also where the token's own words are in it"
+    assert answer.content("/", "id", answer.status), "also where the token's own words are in it"
 
 
 @pytest.mark.parametrize(

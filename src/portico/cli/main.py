@@ -447,6 +447,8 @@ def status(
         for worker in found["workers"]:
             table.add_row(*(_cell(worker[column]) for column in columns))
         _print_table(table)
+        for name in found["maintenance"]:
+            _say(out, f"in maintenance: {name}")
         for plugin in found["plugins"]:
             _say(out, f"policy {plugin['use']} ({plugin['scope']})")
         if found["refused"]:

@@ -28,13 +28,15 @@ def expired_certificates(config: Config) -> list[str]:
 
 
 def named_files(config: Config) -> list[Path]:
-    """Every certificate, key and `ca` file that the configuration names."""
+    """Every certificate, key, `ca` and error page that the configuration names."""
     tls = config.gateway.tls
     pairs = [pair for _, pair in _pairs(config)]
     authorities = [settings.ca for _, settings in _upstream_tls(config) if settings.ca is not None]
     if tls is not None and tls.client_certificates is not None:
         authorities.append(tls.client_certificates.ca)
-    return list(dict.fromkeys([*(file for pair in pairs for file in (pair.certificate, pair.key)), *authorities]))
+    certificates = [file for pair in pairs for file in (pair.certificate, pair.key)]
+    pages = [config.directory / name for name in config.page_texts]
+    return list(dict.fromkeys([*certificates, *authorities, *pages]))
 
 
 def lifetimes(config: Config) -> Iterator[tuple[KeyPath, Path, float]]:

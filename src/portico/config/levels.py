@@ -22,6 +22,7 @@ from portico.config.words import findings_of, has_part
 from portico.core.settings import NotEmpty
 from portico.policies import ON_BY_DEFAULT, POLICY_SETTINGS
 from portico.policies.auth import AuthSettings
+from portico.policies.error_pages import errors_over
 from portico.policies.headers import headers_over
 from portico.policies.identity import IdentitySettings
 
@@ -35,6 +36,7 @@ _EXAMPLES = {
     "auth": "{jwt: {}}",
     "authorize": "{scopes: [orders:read]}",
     "cors": "{allow_origins: [https://app.example.com]}",
+    "errors": "{5xx: {html: error.html}}",
     "headers": "{response: {remove: [Server]}}",
     "plugins": "[{use: ./policies/block.py:Block}]",
     "rate_limit": "{requests_per_minute: 60}",
@@ -214,7 +216,7 @@ def _over_part(own: Any, base: Any) -> Any:
     return _over(own, base) if isinstance(own, dict) and isinstance(base, dict) else own
 
 
-_OVERLAYS: Final[dict[str, Callable[[Any, Any], Any]]] = {"headers": headers_over}
+_OVERLAYS: Final[dict[str, Callable[[Any, Any], Any]]] = {"errors": errors_over, "headers": headers_over}
 """What lays a policy of one level over that of the levels above, where it is not `_over`."""
 
 

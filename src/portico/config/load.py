@@ -14,6 +14,7 @@ from portico.config.environment import Completed, complete, read_environment
 from portico.config.include import add_included
 from portico.config.model import POLICY_DEFAULTS, Config
 from portico.config.origin import Origin
+from portico.config.pages import read_pages
 from portico.config.problems import ConfigError, Finding, Problem, nearest
 from portico.config.pruning import Indexes, is_consequence, original, removable, without
 from portico.config.reading import STREAMS, read_text
@@ -86,6 +87,9 @@ class _Loading:
         if self.findings:
             raise ConfigError(sorted({self.origin.problem(finding): None for finding in self.findings}, key=_order))
         config._origin, config._ignored, config._directory = self.origin, self.ignored, self.directory
+        config._pages, findings = read_pages(config)
+        if findings:
+            raise ConfigError(sorted({self.origin.problem(finding): None for finding in findings}, key=_order))
         return config
 
     def _record(self, error: ValidationError, rest: Any, indexes: Indexes) -> None:

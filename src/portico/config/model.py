@@ -34,11 +34,11 @@ from portico.config.found import DiscoveryField
 from portico.config.gateway import GatewaySettings
 from portico.config.levels import Merged, Policies
 from portico.config.origin import Origin
-from portico.config.problems import Finding, Problem
+from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.resolve import Resolved, ResolvedRoute, resolve, resolving
 from portico.config.routes import ConsumerSettings, RouteSettings
 from portico.config.section import NoneIsEmpty, Section
-from portico.config.services import ServiceSettings
+from portico.config.services import ServiceDefaults, ServiceSettings, VersionSettings
 from portico.config.words import LOCATED
 from portico.core.settings import Name
 from portico.core.slices import Steps, at_once
@@ -88,6 +88,7 @@ class Config(Section):
     _ignored: tuple[Finding, ...] = PrivateAttr(default=())
     _directory: Path = PrivateAttr(default=Path())
     _code: Code = PrivateAttr(default_factory=dict)
+    _pages: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -211,6 +212,39 @@ class Config(Section):
         """A finding with the place where it was written, in the process that read it."""
         return self._origin.problem(finding)
 
+    def levels(self) -> Iterator[tuple[KeyPath, Policies]]:
+        """What each level that is written says about policies, with where that is."""
+        yield ("policies",), self.policies
+        for path, part in self.treated():
+            yield (*path, "policies"), part.policies
+
+    def treated(self) -> Iterator[tuple[KeyPath, ServiceDefaults | VersionSettings | RouteSettings]]:
+        """Every service, version and route that is written, with where that is."""
+        for name, service in self.services.items():
+            if name in self._admitted:
+                continue
+            yield ("services", name), service
+            for version, own in service.versions.items():
+                yield ("services", name, "versions", version), own
+        for index, route in enumerate(self.routes):
+            yield ("routes", index), route
+        if self.discover is not None:
+            yield ("discover", "service"), self.discover.service
+
+    @property
+    def in_maintenance(self) -> list[str]:
+        """The services in maintenance, the versions, as `SERVICE@VERSION`, and the routes that are so by themselves."""
+        names = [name for name, service in self.services.items() if service.maintenance is not None]
+        for name, service in self.services.items():
+            names += [f"{name}@{version}" for version, own in service.versions.items() if own.maintenance is not None]
+        routes = (route for route, written in zip(self.all_routes, self.routes, strict=False) if written.maintenance)
+        return [*names, *(f"route {route.name}" for route in routes)]
+
+    @property
+    def page_texts(self) -> Mapping[str, str]:
+        """The texts of the files of error pages, by their names as written."""
+        return self._pages
+
     def _findings(self) -> list[Finding]:
         return [
             *gateway_findings(self.gateway),
@@ -230,6 +264,7 @@ def dump_config(config: Config) -> bytes:
         "admitted": config._admitted,
         "directory": str(config._directory),
         "code": {file: text.decode("latin-1") for file, text in config._code.items()},
+        "pages": dict(config._pages),
     }
     return json.dumps(envelope, default=_plain).encode()
 
@@ -271,6 +306,7 @@ def loading(data: bytes) -> Steps[Config]:
     config._tree = tree
     config._directory = Path(envelope.get("directory", ""))
     config._code = {file: text.encode("latin-1") for file, text in envelope.get("code", {}).items()}
+    config._pages = envelope.get("pages", {})
     admitted = envelope.get("admitted")
     if admitted:
         return (yield from config._admitting(admitted))

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from portico.config.levels import Policies
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.words import findings_of
@@ -60,22 +59,8 @@ def _settings_findings(kind: type[Policy], entry: PluginSettings, path: KeyPath)
 
 def _written(config: Config) -> Iterator[tuple[KeyPath, PluginSettings]]:
     """Every entry of every level's list, whether or not a route comes to it, with where it is written."""
-    for path, policies in _levels(config):
+    for path, policies in config.levels():
         said = policies.said.get("plugins")
         if isinstance(said, list):
             for index, entry in enumerate(_ADAPTER.validate_python(said)):
-                yield (*path, "policies", "plugins", index), entry
-
-
-def _levels(config: Config) -> Iterator[tuple[KeyPath, Policies]]:
-    yield (), config.policies
-    for name, service in config.services.items():
-        if name in config.admitted:
-            continue
-        yield ("services", name), service.policies
-        for version, own in service.versions.items():
-            yield ("services", name, "versions", version), own.policies
-    for index, route in enumerate(config.routes):
-        yield ("routes", index), route.policies
-    if config.discover is not None:
-        yield ("discover", "service"), config.discover.service.policies
+                yield (*path, "plugins", index), entry

@@ -15,6 +15,7 @@ from portico.config.services import PreserveHost, ServiceSettings, Timeouts, Ups
 from portico.core.slices import Steps, at_once
 from portico.policies import GATEWAY_KEYS
 from portico.policies.auth import AuthSettings, JwtSettings
+from portico.policies.maintenance import MaintenanceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class ResolvedRoute:
     body_size: int | None
     upgrades: tuple[str, ...]
     trailers: tuple[str, ...]
+    maintenance: MaintenanceSettings | None
     policies: Merged
     source: KeyPath
     is_default: bool = False
@@ -159,6 +161,7 @@ class _Resolver:
             body_size=upstream.body_size if route.body_size is None else route.body_size,
             upgrades=upstream.upgrades if route.upgrades is None else route.upgrades,
             trailers=upstream.trailers if route.trailers is None else route.trailers,
+            maintenance=route.maintenance if "maintenance" in route.model_fields_set else upstream.maintenance,
             policies=self.merger.merge([*levels, own]),
             source=source,
         )
@@ -189,6 +192,7 @@ class _Resolver:
             body_size=upstream.body_size,
             upgrades=upstream.upgrades,
             trailers=upstream.trailers,
+            maintenance=upstream.maintenance,
             policies=self.merger.merge(levels),
             source=(*self._source(service), *(("versions", version) if version else ())),
             is_default=True,

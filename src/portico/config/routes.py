@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from portico.config.levels import Policies
 from portico.config.retries import RetryField
 from portico.config.section import NoneIsEmpty, Section, Whole
-from portico.config.services import PreserveHost, TimeoutField, Trailers, Upgrades
+from portico.config.services import MaintenanceField, PreserveHost, TimeoutField, Trailers, Upgrades
 from portico.core.errors import MessageError
 from portico.core.hosts import host_name
 from portico.core.paths import segments_of
@@ -138,6 +138,7 @@ class RouteSettings(Section):
     body_size: Size | None = None
     upgrades: Upgrades | None = None
     trailers: Trailers | None = None
+    maintenance: MaintenanceField = None
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
 
 

@@ -29,6 +29,7 @@ from portico.core.found import Found
 from portico.core.hosts import host_name, is_internal
 from portico.core.settings import Duration, DurationOrZero, HeaderName, Name, NotEmpty, Size, parse_duration
 from portico.net.tls.certificates import Pair
+from portico.policies.maintenance import MaintenanceSettings
 
 
 def _long_health_check(value: Any) -> Any:
@@ -133,6 +134,17 @@ class Timeouts(Section):
     tunnel: Duration = 600.0
 
 
+def _long_maintenance(value: Any) -> Any:
+    return None if is_word(value, False) else {} if is_word(value, True) else value
+
+
+MaintenanceField = Annotated[
+    MaintenanceSettings | None,
+    BeforeValidator(_long_maintenance, json_schema_input_type=bool | MaintenanceSettings),
+    NotEmpty("write maintenance: true, or false"),
+]
+
+
 def _server_name(text: str) -> str:
     return host_name(text).removeprefix("[").removesuffix("]")
 
@@ -206,6 +218,7 @@ class _Treated(Section):
     max_requests: MaxRequests | None = None
     max_connections: Permits | None = None
     queue: QueueField = QueueSettings()
+    maintenance: MaintenanceField = None
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
 
 
@@ -354,6 +367,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
             preserve_host=either("preserve_host"),
             body_size=either("body_size"),
             trailers=either("trailers"),
+            maintenance=either("maintenance"),
             upgrades=either("upgrades"),
             tls=either("tls"),
             load_balancing=self.load_balancing,
@@ -406,6 +420,7 @@ class Upstream:
     body_size: int | None
     upgrades: tuple[str, ...]
     trailers: tuple[str, ...]
+    maintenance: MaintenanceSettings | None
     tls: UpstreamTlsSettings
     load_balancing: LoadBalancing
     passive_health: PassiveHealthSettings | None

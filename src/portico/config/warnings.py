@@ -44,6 +44,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_unguarded_slashes(config),
             *_hidden_endpoints(config),
             *_lone_hedges(config),
+            *_in_maintenance(config),
             *_unused_services(config),
             *(
                 []
@@ -272,6 +273,12 @@ def _lone_hedges(config: Config) -> Iterator[Finding]:
             and all(len(upstream.instances) < 2 for upstream in upstreams)
         ):
             yield Finding(("services", name, "hedge"), "there is no second instance to send to", at_key=True)
+
+
+def _in_maintenance(config: Config) -> Iterator[Finding]:
+    for path, part in config.treated():
+        if part.maintenance is not None:
+            yield Finding((*path, "maintenance"), "is in maintenance: its requests get 503 until this key goes")
 
 
 def _unused_services(config: Config) -> Iterator[Finding]:

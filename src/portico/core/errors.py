@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -38,6 +38,7 @@ REASONS: Final[dict[str, int]] = {
     "circuit_open": 503,
     "drain_timeout": 503,
     "limits_unavailable": 503,
+    "maintenance": 503,
     "no_healthy_upstream": 503,
     "overloaded": 503,
     "upstream_timeout": 504,
@@ -54,6 +55,7 @@ PROXY_ERRORS: Final = {
     "upstream_malformed": "http_protocol_error",
     "circuit_open": "destination_unavailable",
     "limits_unavailable": "proxy_internal_error",
+    "maintenance": "destination_unavailable",
     "no_healthy_upstream": "destination_unavailable",
     "overloaded": "proxy_internal_response",
     "upstream_timeout": "connection_read_timeout",
@@ -116,6 +118,9 @@ class Answer:
 
     __slots__ = ("body", "lines", "reason", "status")
 
+    is_complete: ClassVar[bool] = False
+    """Whether what policies add to responses is among its lines already."""
+
     def __init__(self, status: int, lines: Iterable[bytes] = (), body: bytes = b"", reason: str | None = None) -> None:
         self.status = status
         self.lines = list(lines)
@@ -125,6 +130,10 @@ class Answer:
     def head_lines(self) -> list[bytes]:
         """The field lines that describe it, as a new list."""
         return list(self.lines)
+
+    def content(self, path: str, request_id: str, status: int) -> bytes:  # noqa: ARG002
+        """The body for one exchange; `status` is the one that it is sent with."""
+        return self.body
 
     @property
     def proxy_error(self) -> str | None:
@@ -162,9 +171,8 @@ class Refusal(Answer):
     def head_lines(self) -> list[bytes]:
         return [*self.lines, b"Content-Type: application/problem+json", b"Cache-Control: no-store"]
 
-    def document(self, path: str, request_id: str, sent_status: int | None = None) -> bytes:
-        """The JSON text of the problem document; `sent_status` is the status that it is sent with, if another one."""
-        status = sent_status or self.status
+    def content(self, path: str, request_id: str, status: int) -> bytes:
+        """The JSON text of the problem document."""
         return msgspec.json.encode(
             {
                 "type": "about:blank",

@@ -161,6 +161,7 @@ class RouteMatch:
 
     `route` is None where no route matches, `handling` where no service is called. `path` is the path as it was sent,
     for logs and problem documents; `target` is what the service sees instead. `forwarded` is the line that says so.
+    `pages` are the error pages where there is no handling, which has its own.
     """
 
     route: Any
@@ -168,11 +169,12 @@ class RouteMatch:
     path: str
     target: bytes
     forwarded: bytes = b""
+    pages: Any = None
 
     @classmethod
-    def nowhere(cls, path: bytes) -> RouteMatch:
+    def nowhere(cls, path: bytes, pages: Any = None) -> RouteMatch:
         """The match of a request that reaches no route."""
-        return cls(None, None, path.decode("ascii", "backslashreplace"), path)
+        return cls(None, None, path.decode("ascii", "backslashreplace"), path, pages=pages)
 
 
 _NOWHERE: Final = RouteMatch.nowhere(b"-")

@@ -12,6 +12,7 @@ from portico.policies.authorize import AuthorizeSettings, build_authorize
 from portico.policies.cors import CorsSettings, build_cors
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
+from portico.policies.error_pages import ErrorPages, ErrorsSettings
 from portico.policies.headers import HeadersSettings, build_before_all, build_behind_auth
 from portico.policies.identity import IdentitySettings, build_identity
 from portico.policies.plugins.lifecycle import Placed, PluginSet
@@ -57,6 +58,7 @@ POLICY_SETTINGS: Final[dict[str, Any]] = {
     **{step.key: step.settings for step in STEPS},
     "rewrite_location": RewriteLocationSettings,
     "rewrite_cookies": RewriteCookiesSettings,
+    "errors": ErrorsSettings,
     "plugins": PluginList,
 }
 """What each key under `policies` holds."""
@@ -64,7 +66,7 @@ POLICY_SETTINGS: Final[dict[str, Any]] = {
 ON_BY_DEFAULT: Final = frozenset({"rewrite_location", "rewrite_cookies"})
 """The policies that are on where nothing is said about them."""
 
-GATEWAY_KEYS: Final = frozenset({"cors", "headers", "plugins", "rate_limit"})
+GATEWAY_KEYS: Final = frozenset({"cors", "errors", "headers", "plugins", "rate_limit"})
 """The policies that also hold for the gateway's own endpoints, which must stay reachable without a token.
 
 Of plugins these are the ones that say so themselves.
@@ -79,18 +81,21 @@ def build_chain(
     table: BucketTable | None = None,
     plugins: PluginSet | None = None,
     shadowed: Counter | None = None,
+    pages: ErrorPages | None = None,
     *,
     is_own: bool = False,
 ) -> Chain:
     """The policies of one route, compiled; `settings` maps keys to validated settings and the scope of those.
 
-    `plugins` are users' policies that are open. `is_own` says that the route is an endpoint of the gateway's own.
+    `plugins` are users' policies that are open, `pages` are compiled already. `is_own` says that the route is an
+    endpoint of the gateway's own.
     """
     placed = plugins.by_scope.get(settings["plugins"][1], []) if plugins and "plugins" in settings else []
     if is_own:
         placed = [each for each in placed if each.hooks.policy.own_endpoints]
     slots = _slots(placed)
-    chain: list[Policy | Hooks] = []
+    intercepting = pages.hooks if pages is not None and not is_own else None
+    chain: list[Policy | Hooks] = [] if intercepting is None else [intercepting]
     marks: list[Policy | Hooks] = []
     for step, before in zip(STEPS, slots, strict=False):
         chain += before

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final, Protocol
 
-from portico.core.errors import Answer
+from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.header_map import EditableHeaders, Headers
 from portico.core.messages import IfAbsent, where_absent
@@ -38,8 +38,17 @@ class RequestView:
         self.headers = headers
 
 
+def paged(exchange: Exchange, answer: Answer) -> Answer:
+    """An answer of the gateway's own, in the form of the route's error pages if it has any."""
+    match = exchange.match
+    pages = match.pages if match.handling is None else match.handling.pages
+    return answer if pages is None or not isinstance(answer, Refusal) else pages.page(exchange, answer)
+
+
 def own_lines(exchange: Exchange, answer: Answer) -> list[bytes]:
     """The field lines of an answer of the gateway's own, and those that policies add."""
+    if answer.is_complete:
+        return answer.head_lines()
     lines, added = answer.head_lines(), exchange.response_lines
     error, handling = answer.proxy_error, exchange.match.handling
     if error is not None and handling is not None and handling.proxy_status is not None:
@@ -122,7 +131,7 @@ class AnswerEdit(ResponseEdit):
 
     def __init__(self, exchange: Exchange, answer: Answer) -> None:
         super().__init__(answer.status)
-        self.answer = answer
+        self.answer = paged(exchange, answer)
         self._exchange = exchange
 
     def _unedited_lines(self) -> list[bytes]:

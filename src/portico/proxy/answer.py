@@ -6,9 +6,9 @@ import time
 from email.utils import formatdate
 from typing import Final
 
-from portico.core.errors import Answer, Refusal
+from portico.core.errors import Answer
 from portico.core.exchange import Exchange
-from portico.policies.head import AnswerEdit, ResponseEdit, own_lines
+from portico.policies.head import AnswerEdit, ResponseEdit, own_lines, paged
 from portico.wire.http1.grammar import WITHOUT_BODY, status_line
 
 
@@ -52,13 +52,12 @@ def send_final(exchange: Exchange, answer: Answer, edit: ResponseEdit | None = N
     if edit is not None:
         status, lines = edit.status, edit.lines
     if lines is None:
+        answer = paged(exchange, answer)
         lines = own_lines(exchange, answer)
     if edit is None or "Date" not in edit.headers:
         lines.append(date_line())
     lines.append(b"X-Request-ID: " + exchange.request_id.encode())
-    body = answer.body
-    if isinstance(answer, Refusal):
-        body = answer.document(exchange.path, exchange.request_id, status)
+    body = answer.content(exchange.path, exchange.request_id, status)
     if status not in WITHOUT_BODY:
         lines.append(b"Content-Length: %d" % len(body))
     content = b"" if exchange.method == "HEAD" else body

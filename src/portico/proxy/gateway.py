@@ -19,6 +19,7 @@ from portico.core.messages import RequestHead
 from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 from portico.observe.metrics import Metrics
 from portico.policies import Pending, Policy, awaited
+from portico.policies.error_pages import ErrorPages
 from portico.proxy.answer import send_answer
 from portico.proxy.headers.forwarded import Network, Peer, believed_request_id, believed_trace_id, client_behind
 from portico.proxy.overload import Overload
@@ -61,6 +62,8 @@ class Snapshot:
     trusted_proxies: Sequence[Network]
     reads_forwarded: bool
     """Whether these report clients by `Forwarded` rather than by `X-Forwarded-*`."""
+    pages: ErrorPages | None = None
+    """What is answered with where no route is found."""
 
 
 class Gateway:
@@ -116,7 +119,7 @@ class Gateway:
             exchange.query = mark + query
             match = self.snapshot.matcher.find(request, path)
             if isinstance(match, Answer):
-                exchange.match = RouteMatch.nowhere(path)
+                exchange.match = RouteMatch.nowhere(path, self.snapshot.pages)
                 send_answer(exchange, match)
                 return
             exchange.match = match
@@ -130,7 +133,7 @@ class Gateway:
             else:
                 self._pass_policies(exchange, handling, (*handling.policies, refusal))
         except MessageError as error:
-            exchange.match = RouteMatch.nowhere(request.target.partition(b"?")[0])
+            exchange.match = RouteMatch.nowhere(request.target.partition(b"?")[0], self.snapshot.pages)
             send_answer(exchange, Refusal(error.reason, error.detail))
         except Exception:
             self._fail(exchange)
@@ -145,7 +148,7 @@ class Gateway:
         exchange.method = "-"
         if len(words) == 3:
             exchange.method = words[0].decode("ascii", "backslashreplace")[:32]
-            exchange.match = RouteMatch.nowhere(words[1].partition(b"?")[0])
+            exchange.match = RouteMatch.nowhere(words[1].partition(b"?")[0], self.snapshot.pages)
         lines = _SOON if error.reason == "overloaded" else ()
         send_answer(exchange, Refusal(error.reason, error.detail, lines))
 

@@ -19,7 +19,9 @@ from portico.observe.metrics import Metrics
 from portico.policies import State, build_chain
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
+from portico.policies.error_pages import ErrorPages
 from portico.policies.internal import build_internal
+from portico.policies.maintenance import MaintenanceSettings
 from portico.policies.plugins.lifecycle import PluginSet
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 from portico.proxy.body_limit import body_limit
@@ -29,7 +31,7 @@ from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Rewriting
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
-from portico.snapshot.handling import parts_of, rewriting_of
+from portico.snapshot.handling import in_maintenance, parts_of, rewriting_of
 from portico.snapshot.live import Coming, LiveServices, upstream_key
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Address, Instance
@@ -88,6 +90,7 @@ class SnapshotBuilder:
         self._state = State()
         self._shared: dict[object, Any] = {}
         self._proxy_status: ProxyStatus | None = None
+        self._page_texts: Mapping[str, str] = {}
         control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
         self.live = LiveServices(deadlines, turn, metrics.openings, control, ejected)
         """The live state that goes from one snapshot to the next."""
@@ -119,6 +122,7 @@ class SnapshotBuilder:
         self.live.prepare(config)
         self._shared = {}
         self._proxy_status = _proxy_status(config)
+        self._page_texts = config.page_texts
         coming = Coming()
         services = coming.services
         consumers = config.consumer_rates
@@ -151,7 +155,8 @@ class SnapshotBuilder:
         yield from self.live.adopting(coming)
         self._state.sweep()
         reads_forwarded = config.gateway.trusted_headers == "forwarded"
-        return Snapshot(generation, Matcher(router, folded), config.gateway.trusted_proxies, reads_forwarded)
+        pages = self._error_pages(config.own_policies)
+        return Snapshot(generation, Matcher(router, folded), config.gateway.trusted_proxies, reads_forwarded, pages)
 
     def _service(self, config: Config, written: ResolvedRoute, coming: Coming) -> Service:
         live = self.live
@@ -205,7 +210,7 @@ class SnapshotBuilder:
         timeouts = self._alike(
             ("timeouts", id(written.timeouts), id(written.retry)), lambda: timeouts_of(written.timeouts, written.retry)
         )
-        policies = self._policies(written.policies, consumers)
+        policies = self._policies(written.policies, consumers, written.maintenance)
         if (size := written.body_size) is not None:
             limit = self._alike(("body_limit", size), lambda: body_limit(size))
             limited = self._alike(("limited", id(policies), size), lambda: (*policies["policies"], limit))
@@ -239,16 +244,36 @@ class SnapshotBuilder:
         )
         return rewriting
 
-    def _policies(self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any]) -> dict[str, Any]:
-        """The parts of a handling that its policies decide."""
+    def _policies(
+        self,
+        written: Mapping[str, tuple[Any, str]],
+        consumers: Mapping[str, Any],
+        maintenance: MaintenanceSettings | None,
+    ) -> dict[str, Any]:
+        """The parts of a handling that its policies decide, or that its service is in maintenance."""
         key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
-        chain = partial(build_chain, written, *self._surroundings(consumers))
-        parts: dict[str, Any] = self._alike(key, lambda: parts_of(chain(), written))
+        parts: dict[str, Any] = self._alike(key, lambda: self._parts(written, consumers))
+        if maintenance is not None:
+            errors, _ = written.get("errors", ({}, ""))
+            parts = self._alike(
+                ("maintenance", id(maintenance), *key),
+                lambda: in_maintenance(parts, maintenance, errors, self._page_texts),
+            )
         return parts
 
-    def _surroundings(self, consumers: Mapping[str, Any]) -> tuple[Any, ...]:
-        """What policies are built with, beside their settings."""
-        return self._state, consumers, *self._counting, self.plugins, self._metrics.shadowed
+    def _parts(
+        self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any], *, is_own: bool = False
+    ) -> dict[str, Any]:
+        pages = self._error_pages(written)
+        surroundings = self._state, consumers, *self._counting, self.plugins, self._metrics.shadowed, pages
+        return parts_of(build_chain(written, *surroundings, is_own=is_own), written, pages, is_own=is_own)
+
+    def _error_pages(self, written: Mapping[str, tuple[Any, str]]) -> ErrorPages | None:
+        settings, _ = written.get("errors", (None, ""))
+        if not settings:
+            return None
+        pages: ErrorPages = self._alike(("errors", id(settings)), lambda: ErrorPages(settings, self._page_texts))
+        return pages
 
     def _alike(self, key: object, make: Callable[[], Any]) -> Any:
         """What similar routes share: an object that all of them use stays in the processor's caches."""
@@ -270,14 +295,14 @@ class SnapshotBuilder:
                 for key, settings in config.own_policies.items()
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
-            chain = build_chain(own, *self._surroundings({}), is_own=True)
+            parts = self._parts(own, {}, is_own=True)
             if endpoints.access(path) == "internal":
-                chain = replace(chain, requests=(*chain.requests, internal))
+                parts["policies"] = (*parts["policies"], internal)
             service = self._own_services[path]
             handling = Handling(
                 service=service,
                 service_name=service.name,
-                **parts_of(chain, own, is_own=True),
+                **parts,
                 timeouts=service.timeouts,
                 retry=service.retry,
                 preserve_host=True,

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from portico.policies import Chain
+from portico.policies.error_pages import ErrorPages, PageSettings
 from portico.policies.headers import RequestChanges, request_changes, response_changes
+from portico.policies.maintenance import MaintenanceSettings, refuse_in_maintenance
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 from portico.proxy.compose import (
     editing,
@@ -22,7 +24,9 @@ from portico.proxy.hooked import HookedForwarding
 from portico.proxy.routing.route import Compose, Rewriting
 
 
-def parts_of(chain: Chain, written: Mapping[str, tuple[Any, str]], *, is_own: bool = False) -> dict[str, Any]:
+def parts_of(
+    chain: Chain, written: Mapping[str, tuple[Any, str]], pages: ErrorPages | None = None, *, is_own: bool = False
+) -> dict[str, Any]:
     """The fields of a `Handling` that policies decide. Routes without hooks for responses pay nothing for them.
 
     `is_own` says that the route is an endpoint of the gateway's own, which gets no fields changed.
@@ -36,10 +40,25 @@ def parts_of(chain: Chain, written: Mapping[str, tuple[Any, str]], *, is_own: bo
         "marks": chain.marks,
         "holds": chain.holds,
         "response_hooks": hooks,
+        "pages": pages,
         "compose": _compose(chain, requests),
         "response_lines": response_lines if responses is None else editing(responses),
         "forward": Forwarding if hooks is None else FilteredForwarding if hooks.bodies else HookedForwarding,
     }
+
+
+def in_maintenance(
+    parts: Mapping[str, Any],
+    settings: MaintenanceSettings,
+    errors: Mapping[str, PageSettings | None],
+    texts: Mapping[str, str],
+) -> dict[str, Any]:
+    """The same fields for a service in maintenance: only what marks every response comes before the refusal."""
+    refused = {**parts, "policies": (*parts["marks"], refuse_in_maintenance(settings))}
+    if settings.forms:
+        own = (errors.get("503") or PageSettings()).model_copy(update=settings.forms)
+        refused["pages"] = ErrorPages({**errors, "503": own}, texts)
+    return refused
 
 
 def _compose(chain: Chain, changes: RequestChanges | None) -> Compose:

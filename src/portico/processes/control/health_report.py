@@ -26,6 +26,8 @@ def health_report(
         if warning := _warning(name, upstreams[name], states):
             entry["warning"] = warning
     for name, service in services.items():
+        if service.maintenance is not None and name in report:
+            report[name]["maintenance"] = True
         if service.discover is not None and name not in report:
             report[name] = {"status": "unhealthy", "instances": [], "error": "no instance is registered"}
     return report

@@ -11,6 +11,7 @@ from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.messages import RequestHead, ResponseHead, offered_upgrades
 from portico.core.proxy_status import ProxyStatus
+from portico.policies.error_pages import ErrorPages
 from portico.policies.policy import Policy, ResponseHooks
 from portico.upstreams.instance import Instance
 from portico.upstreams.service import Retry, Service, Timeouts
@@ -123,6 +124,8 @@ class Handling:
     """What is rewritten in its responses; None: nothing."""
     holds: tuple[Callable[[Exchange], None], ...] = ()
     """What is called for an exchange that is going to wait for a policy."""
+    pages: ErrorPages | None = None
+    """What its errors look like; None: problem documents."""
     proxy_status: ProxyStatus | None = None
     """What its failures are reported with in `Proxy-Status`; None: they are not."""
 
