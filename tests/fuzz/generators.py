@@ -20,10 +20,11 @@ TARGETS: Final = (
     *("/livez", "/", "/health", "/nowhere", "/metrics?x", "http://a.example.com/api/plain/abs", "http://a/fixed?x"),
     *("http://a", "*", "/api/plain/%zz", "/api/../x", "/api/plain/" + "x" * 300),
 )
-METHODS: Final = ("GET", "GET", "POST", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "PROPFIND", "get")
+METHODS: Final = ("GET", "GET", "POST", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "QUERY", "PROPFIND", "get")
 SPARE_FIELDS: Final = (
     *(
         "Accept: */*",
+        "Accept: text/html, text/plain;q=0.5",
         "User-Agent: fuzz",
         "Cookie: a=b; c=d",
         "X-Empty:",

@@ -43,7 +43,11 @@ CONFIG: Final[dict[str, Any]] = {
             "preserve_host": False,
             "policies": {
                 "cors": {"allow_origins": ["https://*.example.com"], "allow_credentials": True},
-                "rate_limit": {"requests_per_minute": 60, "burst": 3, "by": {"header": "X-Key"}},
+                "rate_limit": [
+                    {"requests_per_minute": 60, "burst": 3, "by": {"header": "X-Key"}},
+                    {"requests_per_minute": 1, "burst": 1, "enforce": False},
+                ],
+                "errors": {"4xx": {"html": {"body": "<p>{detail}"}, "text": {"body": "{title}"}}},
                 "auth": {"jwt": {"secret": SECRET}},
                 "headers": {
                     "request": {"set": {TENANT.decode(): "{claim.sub}"}},
