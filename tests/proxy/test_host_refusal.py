@@ -38,7 +38,8 @@ def looking(body: bytes, times: int) -> Any:
         request=SimpleNamespace(host=b"gw.example"),
         match=SimpleNamespace(handling=SimpleNamespace(preserve_host=None)),
     )
-    instance: Any = SimpleNamespace(is_internal=True, name="10.0.0.1:8000")
+    address = SimpleNamespace(authority="10.0.0.1:8000")
+    instance: Any = SimpleNamespace(is_internal=True, name="10.0.0.1:8000", address=address)
     for _ in range(times):
         host_refusal.look_at(exchange, instance, service, 403, body)
     return service
