@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,31 @@ policies: {rate_limit: {}}
         "kept": "client's",
         "not": "service's",
     }
+
+
+def test_routes_shows_every_form_of_a_route(tmp_path: Path) -> None:
+    text = """\
+    services: {a: {url: http://h, default_routes: false}}
+    routes:
+      - {service: a, path: = /x, methods: [GET], query: {v: true, w: "2"}}
+      - {service: a, path: "~ ^/u/(?P<id>[0-9]+)$", rewrite: "/{id}", headers: {X-B: "~ ^1"}}
+      - {path: /old, redirect: "/new/{path}", hosts: [h.example]}
+      - {path: /no, respond: 404}
+      - {path: /page, respond: {file: page.html}}
+      - {service: a, fallback: true}
+    """
+    (tmp_path / "portico.yaml").write_text(textwrap.dedent(text))
+    (tmp_path / "page.html").write_text("x")
+    lines = portico("routes").stdout.splitlines()
+    assert [re.split(r"  +", line.strip())[1:5] for line in lines] == [
+        ["match", "service", "becomes", "host"],
+        ["GET = /x ?v ?w=2", "a", "keep", "client's"],
+        ["~ ^/u/(?P<id>[0-9]+)$ X-B=~ ^1", "a", "/{id}", "client's"],
+        ["/old h.example", "-", "307 /new/{path}", "-"],
+        ["/no", "-", "404", "-"],
+        ["/page", "-", "200 page.html", "-"],
+        ["fallback", "a", "keep", "client's"],
+    ]
 
 
 def test_routes_shows_what_is_off(tmp_path: Path) -> None:

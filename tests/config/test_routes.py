@@ -12,8 +12,8 @@ services:
 """
 HOST = "expected a host name without port, such as api.example.com or *.example.com"
 METHOD = "name each method, such as GET; a route without methods takes every one"
-VALUE = "a header has to have exactly this value, which is not a pattern: write a route for each value"
-PREFIX = "a path is a prefix by whole segments, not a pattern or an exact path: write"
+VALUE = "this is compared as it stands: a pattern is written as ~ and then a regular expression"
+PREFIX = "a path is a prefix by whole segments: write"
 
 
 def test_a_service_has_default_routes(load: Load) -> None:
@@ -95,21 +95,39 @@ routes:
         ("path: /a/.", "path: a path has no . and .. segments"),
         ("path: //a", "path: a path has no empty segments"),
         ("path: /a/*", f"path: {PREFIX} /a"),
-        ("path: '/a/{id}'", f"path: {PREFIX} /a"),
-        ("path: '/users/[0-9]+'", f"path: {PREFIX} /users"),
-        ("path: '~ ^/x'", f"path: {PREFIX} /x"),
-        ("path: '~* ^/x/(?P<id>[0-9]+)$'", f"path: {PREFIX} /x"),
-        ("path: '= /robots.txt'", f"path: {PREFIX} /robots.txt"),
+        ("path: '/a/{id}'", f"path: {PREFIX} /a, or ~ ^/a/(?P<id>[^/]+)$"),
+        ("path: '/users/[0-9]+'", f"path: {PREFIX} /users, or ~ ^/users/[0-9]+"),
         ("path: '^~ /static/'", f"path: {PREFIX} /static/"),
         ("path: '^/x'", f"path: {PREFIX} /x"),
-        ("path: '/x$'", f"path: {PREFIX} /x"),
+        ("path: '/x$'", f"path: {PREFIX} /x, or = /x"),
         ("path: '/users/.*'", f"path: {PREFIX} /users"),
-        ("path: '/users/.+/x'", f"path: {PREFIX} /users"),
-        ("path: '/a/(b|c)'", f"path: {PREFIX} /a"),
-        ("path: '/users/:id'", f"path: {PREFIX} /users"),
-        ("path: '/users/<int:id>/x'", f"path: {PREFIX} /users"),
-        ("path: '/users/\\d+'", f"path: {PREFIX} /users"),
-        ("rewrite: '/x/$1'", "rewrite: a rewrite has {path} for what follows the prefix, and nothing like $1"),
+        ("path: '/users/.+/x'", f"path: {PREFIX} /users, or ~ ^/users/.+/x"),
+        ("path: '/a/(b|c)'", f"path: {PREFIX} /a, or ~ ^/a/(b|c)"),
+        ("path: '/users/*/posts'", f"path: {PREFIX} /users, or ~ ^/users/[^/]+/posts$"),
+        ("path: '/x(.*)'", f"path: {PREFIX} /, or ~ ^/x(.*)"),
+        ("path: '^/users/([0-9]+)$'", f"path: {PREFIX} /users, or ~ ^/users/([0-9]+)$"),
+        ("path: '/files/{path:path}'", f"path: {PREFIX} /files"),
+        ("path: '= x'", "path: expected a path that starts with /"),
+        ("path: '= /a b'", "path: a path has no spaces"),
+        ("path: '= /a//b'", "path: a path has no empty segments"),
+        ("path: '~ ^/a b'", "path: no path has a space in it: write %20"),
+        (
+            "path: '~ ^/(?P<host>x)'",
+            "path: a group cannot be called host: {host} means something else in rewrite and redirect",
+        ),
+        ("headers: {X: '~ ('}", "headers.X: the pattern has a ( without its )"),
+        ("query: {v: 2}", "query.v: expected text, in quotes where it is a number, or true for any value"),
+        ("query: {v: false}", "query.v: expected text, in quotes where it is a number, or true for any value"),
+        ("query: {'a=b': '1'}", "query.a=b: not the name of a query parameter"),
+        ("query: {v: '2.*'}", f"query.v: {VALUE}"),
+        ("fallback: true", "fallback: a fallback takes what no other route takes, by any path: leave path out"),
+        ("path: '/users/:id'", f"path: {PREFIX} /users, or ~ ^/users/(?P<id>[^/]+)$"),
+        ("path: '/users/<int:id>/x'", f"path: {PREFIX} /users, or ~ ^/users/(?P<id>[0-9]+)/x$"),
+        ("path: '/users/\\d+'", f"path: {PREFIX} /users, or ~ ^/users/\\d+"),
+        (
+            "rewrite: '/x/$1'",
+            "rewrite: a rewrite has {path}, or {name} for what a pattern captured, and nothing like $1",
+        ),
         ("rewrite: api", "rewrite: expected a path that starts with /"),
         ("rewrite: '/{path}/{path}'", "rewrite: {path} is in a rewrite once at most"),
         *(
@@ -133,7 +151,12 @@ routes:
         ),
         ("redirect_slash: 308", "redirect_slash: expected true or false"),
         ("encoded_slashes: /", "encoded_slashes: expected true or false"),
-        ("rewrite: '/{rest}'", "rewrite: the only placeholder of a rewrite is {path}"),
+        (
+            "rewrite: '/{rest}'",
+            "rewrite: of a prefix there is {path}; {rest} is captured by a pattern: ~ ^/users/(?P<rest>[^/]+)$",
+        ),
+        ("rewrite: '/{re st}'", "rewrite: a path has no spaces"),
+        ("rewrite: '/{}'", "rewrite: braces are written around a name only, such as {path}"),
         ("hosts: [h:80]", "hosts[0]: a host has no scheme, port or path: write h"),
         ("hosts: ['a.*']", f"hosts[0]: {HOST}"),
         ("hosts: ['*']", "hosts[0]: a route without hosts takes every host; leave them out"),
@@ -147,7 +170,6 @@ routes:
         ("methods: [any]", f"methods[0]: {METHOD}"),
         ("methods: ['GET|POST']", "methods[0]: expected a method such as GET"),
         ("methods: ['GET, POST']", "methods[0]: one method, without commas; several are a list: [GET, POST]"),
-        ("headers: {X: '~^v'}", f"headers.X: {VALUE}"),
         ("headers: {X: '*'}", f"headers.X: {VALUE}"),
         ("headers: {X: 'v.*'}", f"headers.X: {VALUE}"),
         ("headers: {X: '^v1$'}", f"headers.X: {VALUE}"),
@@ -207,8 +229,10 @@ def test_hosts_are_compared_as_clients_send_them(load: Load) -> None:
 
 def test_keys_that_have_to_be_written(report: Report) -> None:
     assert report("routes: [{}]") == [
-        'portico.yaml:1:10: routes[0]: the key "service" has to be written',
-        'portico.yaml:1:10: routes[0]: the key "path" has to be written',
+        'portico.yaml:1:10: routes[0]: the key "path" has to be written, or fallback: true for what no other route '
+        "takes",
+        'portico.yaml:1:10: routes[0]: the key "service" has to be written, or respond or redirect for a route that '
+        "answers itself",
     ]
 
 

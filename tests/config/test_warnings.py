@@ -269,3 +269,115 @@ def test_headers_of_all_routes_may_name_the_consumers_of_some(load: Load) -> Non
     guard = "routes: [{service: a, path: /b, policies: {auth: {jwt: {require_expiry: true}}}}]\n"
     text = f"{ONE}{guard}{LIMITED}, headers: {{request: {{set: {{X-A: '{{consumer}}'}}}}}}}}"
     assert all("headers" not in line for line in warned(load, text, {"SECRET_KEY": "k" * 32}))
+
+
+@pytest.mark.parametrize(
+    ("routes", "hidden"),
+    [
+        (["= /x", "~ ^/x$"], "~ ^/x$: one takes them all, since exact paths come first"),
+        (["~ ^/x", "~ ^/x/[0-9]+$"], "~ ^/x/[0-9]+$: one takes them all, since patterns go by the order of the file"),
+        (["~ ^/[a-z]+$", "~ ^/(users|orders)$"], "~ ^/(users|orders)$: one takes them all"),
+        (["~ ^/x(/|$)", "/x"], "/x: one takes them all, since a pattern comes before a prefix"),
+        (["~ ^/a%2Fb", "~ ^/a%2Fb/c"], "~ ^/a%2Fb/c: one takes them all"),
+        (["= /x", "~ ^/x/", "/x"], "/x: one and two take them all, since exact paths come first"),
+        (["/", "fallback"], "fallback: one takes them all, since a route for / leaves nothing to a fallback"),
+        (["~* ^/Users", "/users/all"], "/users/all: one takes them all"),
+        (["~ ^/x/[0-9]+$", "~ ^/x"], None),
+        (["~ ^/x$", "/x"], None),
+        (["~ ^/x", "= /x"], None),
+        (["~ ^/[^/]+$", "~ ^/a%2Fb$"], "~ ^/a%2Fb$: one"),
+        (["~ ^/[a-z]+$", "~ ^/[a-z0-9]+$"], None),
+        (["~ .", "= /x"], None),
+        (["/x", "/x/y", "/"], None),
+    ],
+)
+def test_routes_that_others_hide(load: Load, routes: list[str], hidden: str | None) -> None:
+    """A path that one of them leaves is enough for a route to be reached."""
+    names = ("one", "two", "three")
+    lines = [
+        f"  - {{service: a, name: {name}, {'fallback: true' if path == 'fallback' else f'path: {path!r}'}}}"
+        for name, path in zip(names, routes, strict=False)
+    ]
+    services = "services: {a: {url: http://h, default_routes: false}}\npolicies: {rate_limit: false}\nroutes:\n"
+    found = [line for line in warned(load, services + "\n".join(lines)) if "no request gets" in line]
+    if hidden is None:
+        assert found == []
+    else:
+        (line,) = found
+        assert f"path: no request gets to {hidden}" in line
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_hidden"),
+    [
+        ("", "methods: [GET]", True),
+        ("methods: [GET, POST]", "methods: [POST]", True),
+        ("methods: [GET]", "", False),
+        ("hosts: ['*.b.c', d]", "hosts: [a.b.c, d]", True),
+        ("hosts: [a.b.c]", "hosts: ['*.b.c']", False),
+        ("headers: {x: '1'}", "headers: {X: '1', Y: '2'}", True),
+        ("headers: {x: '1'}", "headers: {X: '2'}", False),
+        ("query: {v: '1'}", "query: {v: '1'}, methods: [GET]", True),
+        ("query: {v: '1'}", "", False),
+    ],
+)
+def test_what_narrows_a_route_leaves_something_to_others(load: Load, first: str, second: str, is_hidden: bool) -> None:
+    services = "services: {a: {url: http://h, default_routes: false}}\npolicies: {rate_limit: false}\nroutes:\n"
+    one = f"  - {{service: a, name: one, path: ~ ^/x, {first}}}\n"
+    other = f"  - {{service: a, name: two, path: ~ ^/x/, {second}}}\n"
+    assert len(warned(load, services + one + other)) == is_hidden
+
+
+def test_paths_too_long_to_look_at(load: Load) -> None:
+    long = "/" + "x" * 1500
+    routes = f"routes: [{{service: a, path: {long}}}, {{service: a, path: = {long}}}, {{service: a, path: '~ x$'}}]"
+    assert warned(load, ONE + "policies: {rate_limit: false}\n" + routes) == []
+
+
+def test_a_default_route_that_a_pattern_hides(load: Load) -> None:
+    text = ONE + "routes: [{respond: 404, path: ~ ^/api, name: closed}]\npolicies: {rate_limit: false}"
+    assert warned(load, text) == [
+        "portico.yaml:1:12: services.a: no request gets to /api/a: closed takes them all, "
+        "since a pattern comes before a prefix"
+    ]
+
+
+def test_encoded_slashes_beside_a_guarded_pattern_or_exact_path(load: Load) -> None:
+    guard = "policies: {authorize: {scopes: [x]}, auth: {jwt: {require_expiry: true}}}"
+    guarded = ("~ ^/objects/private/[0-9]+$", "/objects/private"), ("= /objects/private/x", "/objects/private/x")
+    for path, shown in guarded:
+        lines = [
+            "services: {a: {url: http://h, default_routes: false}}",
+            "policies: {rate_limit: false}",
+            "routes:",
+            "  - {service: a, path: '~ ^/objects/[^/]+$', encoded_slashes: true}",
+            f"  - {{service: a, path: {path!r}, name: closed, {guard}}}",
+        ]
+        (line,) = warned(load, "\n".join(lines), {"SECRET_KEY": "k" * 32})
+        assert "passes without auth and authorize of the route closed" in line
+        assert f"a service that decodes it would serve {shown}/x" in line
+
+
+@pytest.mark.parametrize(
+    ("pattern", "prefix", "example"),
+    [
+        (r"~ \.css$", "/admin", "/admin/.css"),
+        ("~ ^/[^/]+/public", "/admin", "/admin/public"),
+        ("~ ^/[a-z]+$", "/", None),
+        ("~ ^/admin/public/", "/admin", None),
+        ("~ ^/admin$", "/admin", None),
+        ("~ ^/users/[0-9]+$", "/admin", None),
+    ],
+)
+def test_patterns_that_lead_past_a_guard(load: Load, pattern: str, prefix: str, example: str | None) -> None:
+    guard = "policies: {auth: {jwt: {require_expiry: true}}}"
+    lines = [
+        "services: {a: {url: http://h, default_routes: false}}",
+        "policies: {rate_limit: false}",
+        "routes:",
+        f"  - {{service: a, path: {pattern!r}}}".replace("\\\\", "\\"),
+        f"  - {{service: a, path: {prefix}, name: closed, {guard}}}",
+    ]
+    found = [line for line in warned(load, "\n".join(lines), {"SECRET_KEY": "k" * 32}) if "passes without" in line]
+    expected = "passes without auth of the route closed: a pattern comes before a prefix"
+    assert found == [f"portico.yaml:4:24: routes[0].path: {example} {expected}"] * (example is not None)

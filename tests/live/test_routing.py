@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from support.backend import Backend
+from support.backend import Backend, Connection
 from support.world import Gateway
 
 
@@ -321,6 +321,29 @@ def test_a_browser_at_a_bare_prefix_is_redirected_to_its_slash(backend: Backend)
             assert reached(gateway, path, browser)[1] == path
         assert reached(gateway, "/off", browser)[1] == "/"
         assert gateway.get("/closed", browser).status == 403, "policies come first"
+
+
+def test_what_a_pattern_took_apart_is_put_together_in_locations(backend: Backend) -> None:
+    """Where a service's path says which public one it is, also by the address of the instance."""
+
+    def redirecting(connection: Connection) -> None:
+        while (request := connection.next_request()) is not None:
+            connection.answer(b"", "302 Found", f"Location: {request.start.split()[1].partition('to=')[2]}")
+
+    backend.script = redirecting
+    routes = [
+        {"name": "user", "service": "echo", "path": "~ ^/users/(?P<id>[^/]+)$", "rewrite": "/u/{id}"},
+        {"name": "any", "service": "echo", "path": "~ ^/any/(?P<id>[a-z]+)", "rewrite": "/x/{id}"},
+    ]
+    with Gateway({"services": {"echo": backend}, "routes": routes}) as gateway:
+        for path, location, public in (
+            ("/users/7", "/u/8?a=b", "/users/8?a=b"),
+            ("/users/7", f"{backend.url}/u/a%2Fb", "http://gateway.test/users/a%2Fb"),
+            ("/users/7", "/users/8", "/users/8"),
+            ("/users/7", "/elsewhere", "/elsewhere"),
+            ("/any/a", "/x/b", "/x/b"),
+        ):
+            assert gateway.get(f"{path}?to={location}").get("location") == public
 
 
 def test_a_kept_path_has_lost_no_prefix(backend: Backend) -> None:

@@ -8,7 +8,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Mapping, Sized
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -26,7 +26,6 @@ from portico.config import (
     check_plugins,
     expired_certificates,
     file_problems,
-    hosts_in_words,
     json_schema,
     load_config,
     names_plugins,
@@ -37,11 +36,9 @@ from portico.config import (
 from portico.config.environment import without_newline
 from portico.config.gateway import listening_host, split_address
 from portico.core.printing import printable
-from portico.policies import POLICY_SETTINGS
 
 if TYPE_CHECKING:
     from portico.cli.admin_client import AdminClient
-    from portico.config.resolve import ResolvedRoute
 
 DEFAULT_CONFIG = "portico.yaml"
 _REDIS_TIMEOUT = 1.5
@@ -337,41 +334,16 @@ def _redis_warnings(config: Config) -> list[str]:
 @app.command()
 def routes(context: typer.Context, file: FileArgument = None, config: ConfigOption = None) -> None:
     """List every route with its service and its policies."""
+    from portico.cli.routes import COLUMNS, rows
+
     loaded, _ = _load(_named_file(context, file, config))
-    table = Table("route", "match", "service", "becomes", "host", "policies", box=None, pad_edge=False)
-    for route in loaded.all_routes:
-        match = [
-            *route.methods,
-            route.path,
-            *route.hosts,
-            *(f"{name}={value}" for name, value in route.headers.items()),
-        ]
-        service = route.service if route.version is None else f"{route.service} {route.version}"
-        table.add_row(
-            _cell(route.name),
-            _cell(" ".join(match)),
-            _cell(service),
-            _cell(route.rewrite),
-            hosts_in_words(loaded, route),
-            " ".join(_policies_in_words(route)) or "none",
-        )
+    table = Table(*COLUMNS, box=None, pad_edge=False)
+    for cells in rows(loaded):
+        table.add_row(*map(_cell, cells))
     _print_table(table)
     if loaded.discover is not None:
         names, path = ", ".join(loaded.discover.services), loaded.discover.path
         _say(out, f"and {path} for services that register as {names}: portico services shows them")
-
-
-def _policies_in_words(route: ResolvedRoute) -> Iterator[str]:
-    """The keys of its policies; of those that are on anyway, only what is written."""
-    for key in POLICY_SETTINGS:
-        if key in route.policies:
-            settings, _ = route.policies[key]
-            if settings is None:
-                yield f"{key}=off"
-            elif key == "plugins":
-                yield f"{key}={','.join(entry.name for entry in settings)}"
-            else:
-                yield key
 
 
 @app.command()

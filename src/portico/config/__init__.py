@@ -1,5 +1,6 @@
 """Configuration: one YAML file and the environment, validated as a whole and immutable afterwards."""
 
+from portico.config.answers import RedirectSettings, RespondSettings
 from portico.config.balancing import ConsistentHashSettings, CookieKey, HeaderKey
 from portico.config.breakers import CircuitBreakerSettings, PassiveHealthSettings
 from portico.config.discovery import DiscoverSettings, refusal
@@ -57,7 +58,9 @@ __all__ = [
     "PassiveHealthSettings",
     "Policies",
     "Problem",
+    "RedirectSettings",
     "ResolvedRoute",
+    "RespondSettings",
     "RetrySettings",
     "RouteSettings",
     "ServiceSettings",

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import GatewaySettings
-from portico.config.problems import Finding, nearest
+from portico.config.problems import Finding
 from portico.config.resolve import ResolvedRoute
-from portico.config.routes import ConsumerSettings, RouteSettings, strips
+from portico.config.routes import ConsumerSettings, RouteSettings
 from portico.config.services import ServiceSettings
 
 RESERVED = ("gateway", "none")
@@ -48,7 +48,7 @@ def _meet(one: str, other: str) -> bool:
 
 
 def name_findings(services: Mapping[str, ServiceSettings], routes: Sequence[RouteSettings]) -> Iterator[Finding]:
-    """Reserved names, names that lead nowhere, names given twice, and slashes that there are not."""
+    """Reserved names, and names given twice."""
     for name in services:
         if name in RESERVED:
             yield Finding(
@@ -57,25 +57,7 @@ def name_findings(services: Mapping[str, ServiceSettings], routes: Sequence[Rout
     seen: dict[str, RouteSettings] = {}
     for index, route in enumerate(routes):
         if route.name is not None and (first := seen.setdefault(route.name, route)) is not route:
-            yield Finding(("routes", index, "name"), f"the route for {first.path} has this name already")
-        yield from _target_findings(index, route, services)
-        if route.redirect_slash and not strips(route.path, route.rewrite):
-            message = "needs a path other than / and a rewrite that ends with /{path}; leave it out"
-            yield Finding(("routes", index, "redirect_slash"), message)
-
-
-def _target_findings(index: int, route: RouteSettings, services: Mapping[str, ServiceSettings]) -> Iterator[Finding]:
-    service = services.get(route.service)
-    if service is None:
-        message = f'there is no service "{route.service}"'
-        yield Finding(("routes", index, "service"), message, nearest(route.service, services))
-    elif route.version is not None and route.version not in service.versions:
-        message = f'the service {route.service} has no version "{route.version}"'
-        yield Finding(("routes", index, "version"), message, nearest(route.version, service.versions))
-    elif route.version is None and not service.has_instances:
-        versions = ", ".join(service.versions)
-        message = f"only the versions of {route.service} have instances; write version: one of {versions}"
-        yield Finding(("routes", index, "service"), message)
+            yield Finding(("routes", index, "name"), f"the route for {first.place} has this name already")
 
 
 def match_findings(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
@@ -84,7 +66,7 @@ def match_findings(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     for route in routes:
         first = seen.setdefault(route.match, route)
         if first is not route:
-            message = f"the route {first.name} matches the very same requests ({route.path}) already"
+            message = f"the route {first.name} matches the very same requests ({route.place}) already"
             yield Finding(route.source, message, at_key=True)
 
 

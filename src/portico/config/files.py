@@ -28,7 +28,7 @@ def expired_certificates(config: Config) -> list[str]:
 
 
 def named_files(config: Config) -> list[Path]:
-    """Every certificate, key, `ca` and error page that the configuration names."""
+    """Every certificate, key, `ca`, error page and file of an answer that the configuration names."""
     tls = config.gateway.tls
     pairs = [pair for _, pair in _pairs(config)]
     authorities = [settings.ca for _, settings in _upstream_tls(config) if settings.ca is not None]
@@ -36,7 +36,8 @@ def named_files(config: Config) -> list[Path]:
         authorities.append(tls.client_certificates.ca)
     certificates = [file for pair in pairs for file in (pair.certificate, pair.key)]
     pages = [config.directory / name for name in config.page_texts]
-    return list(dict.fromkeys([*certificates, *authorities, *pages]))
+    answers = [config.directory / name for name in config.files]
+    return list(dict.fromkeys([*certificates, *authorities, *pages, *answers]))
 
 
 def lifetimes(config: Config) -> Iterator[tuple[KeyPath, Path, float]]:

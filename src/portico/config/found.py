@@ -10,7 +10,8 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.discovery import AllowField, DiscoverSettings, Source, long_discover
-from portico.config.routes import RouteSettings, path_prefix
+from portico.config.route_paths import path_prefix
+from portico.config.routes import RouteSettings
 from portico.config.section import NoneIsEmpty, Section, Whole
 from portico.config.services import ServiceDefaults, ServiceSettings
 from portico.core.settings import Duration, NotEmpty

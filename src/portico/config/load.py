@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from portico.config.answer_files import read_answers
 from portico.config.document import parse_document
 from portico.config.environment import Completed, complete, read_environment
 from portico.config.include import add_included
@@ -88,7 +89,8 @@ class _Loading:
             raise ConfigError(sorted({self.origin.problem(finding): None for finding in self.findings}, key=_order))
         config._origin, config._ignored, config._directory = self.origin, self.ignored, self.directory
         config._pages, findings = read_pages(config)
-        if findings:
+        config._files, wrong = read_answers(config)
+        if findings := [*findings, *wrong]:
             raise ConfigError(sorted({self.origin.problem(finding): None for finding in findings}, key=_order))
         return config
 

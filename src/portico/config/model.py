@@ -36,6 +36,7 @@ from portico.config.levels import Merged, Policies
 from portico.config.origin import Origin
 from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.resolve import Resolved, ResolvedRoute, resolve, resolving
+from portico.config.route_checks import route_findings
 from portico.config.routes import ConsumerSettings, RouteSettings
 from portico.config.section import NoneIsEmpty, Section
 from portico.config.services import ServiceDefaults, ServiceSettings, VersionSettings
@@ -89,6 +90,7 @@ class Config(Section):
     _directory: Path = PrivateAttr(default=Path())
     _code: Code = PrivateAttr(default_factory=dict)
     _pages: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _files: Mapping[Path, bytes] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -137,6 +139,11 @@ class Config(Section):
     def code(self) -> Code:
         """The text of the files of users' policies with which it was checked: all processes import just that."""
         return self._code
+
+    @property
+    def files(self) -> Mapping[Path, bytes]:
+        """What was in the files that routes answer with when the configuration was read."""
+        return self._files
 
     @property
     def token_settings(self) -> JwtSettings | None:
@@ -249,6 +256,7 @@ class Config(Section):
         return [
             *gateway_findings(self.gateway),
             *name_findings(self.services, self.routes),
+            *route_findings(self.services, self.routes),
             *match_findings(self.all_routes),
             *consumer_findings(self.consumers),
             *discovery_findings(self.gateway, self.services, self.discover),
@@ -265,6 +273,7 @@ def dump_config(config: Config) -> bytes:
         "directory": str(config._directory),
         "code": {file: text.decode("latin-1") for file, text in config._code.items()},
         "pages": dict(config._pages),
+        "files": {str(file): content.decode("latin-1") for file, content in config._files.items()},
     }
     return json.dumps(envelope, default=_plain).encode()
 
@@ -307,6 +316,7 @@ def loading(data: bytes) -> Steps[Config]:
     config._directory = Path(envelope.get("directory", ""))
     config._code = {file: text.encode("latin-1") for file, text in envelope.get("code", {}).items()}
     config._pages = envelope.get("pages", {})
+    config._files = {Path(file): content.encode("latin-1") for file, content in envelope.get("files", {}).items()}
     admitted = envelope.get("admitted")
     if admitted:
         return (yield from config._admitting(admitted))

@@ -16,6 +16,8 @@ SERVICES = "service's"
 
 def hosts_in_words(config: Config, route: ResolvedRoute) -> str:
     """Whose Host its service gets: `client's`, `service's`, or `auto` where it depends on the instance."""
+    if route.service is None:
+        return ""
     if route.preserve_host != "auto":
         return CLIENTS if route.preserve_host else SERVICES
     upstream = config.services[route.service].upstream(route.version)
@@ -28,7 +30,7 @@ def notes_for(config: Config) -> Iterator[str]:
     yield from _public_endpoints(config.gateway)
     own: dict[str, None] = {}
     for route in config.all_routes:
-        if route.preserve_host == "auto":
+        if route.service is not None and route.preserve_host == "auto":
             upstream = config.services[route.service].upstream(route.version)
             own |= dict.fromkeys(
                 f"{route.service}: {each.host} gets its own name as Host; preserve_host: true sends it the client's"

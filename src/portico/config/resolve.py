@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
+from portico.config.answers import RedirectSettings, RespondSettings
 from portico.config.levels import Level, Merged, Merger, Policies
 from portico.config.problems import Finding, KeyPath
 from portico.config.retries import RetrySettings
@@ -17,21 +18,27 @@ from portico.policies import GATEWAY_KEYS
 from portico.policies.auth import AuthSettings, JwtSettings
 from portico.policies.maintenance import MaintenanceSettings
 
+_NOWHERE: Final = ServiceSettings(url="http://localhost").upstream()
+"""What a route without a service has of one: it calls none."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRoute:
     """A route ready to be compiled: `policies` maps each active policy to its settings and scope.
 
-    `source` is where it was written; for a default route, where its service was.
+    It has a service, or the `answer` that it gives itself. `source` is where it was written; for a default route, where
+    its service was.
     """
 
     name: str
-    service: str
+    service: str | None
+    answer: RespondSettings | RedirectSettings | None
     version: str | None
     path: str
     hosts: tuple[str, ...]
     methods: tuple[str, ...]
     headers: Mapping[str, str]
+    query: Mapping[str, str | Literal[True]]
     rewrite: str
     redirect_slash: bool
     encoded_slashes: bool
@@ -46,12 +53,19 @@ class ResolvedRoute:
     policies: Merged
     source: KeyPath
     is_default: bool = False
+    is_fallback: bool = False
 
     @property
     def match(self) -> tuple[Any, ...]:
         """What it matches: equal for two routes that match the very same requests."""
         headers = tuple(sorted((name.lower(), value) for name, value in self.headers.items()))
-        return self.path, tuple(sorted(set(self.hosts))), tuple(sorted(set(self.methods))), headers
+        query = tuple(sorted(self.query.items()))
+        return self.place, tuple(sorted(set(self.hosts))), tuple(sorted(set(self.methods))), headers, query
+
+    @property
+    def place(self) -> str:
+        """Its path, as it is shown."""
+        return "fallback" if self.is_fallback else self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +131,16 @@ class _Resolver:
             for version in (None, *service.versions):
                 self.merger.merge(self._upstream(name, version)[1], complete=False)
         for index, route in enumerate(self.written):
+            if route.service is None:
+                if route.respond or route.redirect:
+                    kind = "respond" if route.respond else "redirect"
+                    yield self._written(route, ("routes", index), kind, [self.gateway], _NOWHERE)
+                continue
             target = self.services.get(route.service)
             if target and (route.version is None or route.version in target.versions):
-                yield self._written(route, ("routes", index))
-        taken = {
-            (route.service, route.path) for route in self.written if not (route.hosts or route.methods or route.headers)
-        }
+                upstream, levels = self._upstream(route.service, route.version)
+                yield self._written(route, ("routes", index), route.service, levels, upstream)
+        taken = {(route.service, route.path) for route in self.written if not (route.narrows or route.fallback)}
         for name, service in self.services.items():
             if service.default_routes:
                 yield from (route for route in self._defaults(name, service) if (name, route.path) not in taken)
@@ -138,20 +156,25 @@ class _Resolver:
             self.upstreams[key] = service.upstream(version), levels
         return self.upstreams[key]
 
-    def _written(self, route: RouteSettings, source: KeyPath) -> ResolvedRoute:
-        upstream, levels = self._upstream(route.service, route.version)
-        name = route.name or self._free_name(route.service, route.version)
+    def _written(
+        self, route: RouteSettings, source: KeyPath, kind: str, levels: list[Level], upstream: Upstream
+    ) -> ResolvedRoute:
+        """A written route; without a name it is named after its service or `kind`."""
+        name = route.name or self._free_name(kind, route.version)
         own = Level(f"route:{name}", route.policies, (*source, "policies"))
+        strips_prefix = not route.fallback and strips(route.place, route.becomes)
         return ResolvedRoute(
             name=name,
             service=route.service,
+            answer=route.respond or route.redirect,
             version=route.version,
-            path=route.path,
+            path=route.place,
             hosts=tuple(route.hosts),
             methods=tuple(route.methods),
             headers=route.headers,
-            rewrite=route.rewrite,
-            redirect_slash=strips(route.path, route.rewrite)
+            query=route.query,
+            rewrite=route.becomes,
+            redirect_slash=strips_prefix
             and (upstream.redirect_slash if route.redirect_slash is None else route.redirect_slash),
             encoded_slashes=route.encoded_slashes,
             case_insensitive=upstream.case_insensitive,
@@ -164,6 +187,7 @@ class _Resolver:
             maintenance=route.maintenance if "maintenance" in route.model_fields_set else upstream.maintenance,
             policies=self.merger.merge([*levels, own]),
             source=source,
+            is_fallback=route.fallback,
         )
 
     def _defaults(self, name: str, service: ServiceSettings) -> Iterator[ResolvedRoute]:
@@ -177,11 +201,13 @@ class _Resolver:
         return ResolvedRoute(
             name=self._free_name(service, version),
             service=service,
+            answer=None,
             version=version,
             path=path,
             hosts=(),
             methods=(),
             headers={},
+            query={},
             rewrite=rewrite,
             redirect_slash=upstream.redirect_slash,
             encoded_slashes=False,

@@ -7,63 +7,17 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
+from portico.config.answers import RedirectField, RespondField
+from portico.config.conditions import FieldCondition, ParameterCondition, ParameterName
 from portico.config.levels import Policies
 from portico.config.retries import RetryField
+from portico.config.route_paths import check_characters, checked_segments, is_prefix, route_path
 from portico.config.section import NoneIsEmpty, Section, Whole
 from portico.config.services import MaintenanceField, PreserveHost, TimeoutField, Trailers, Upgrades
-from portico.core.errors import MessageError
 from portico.core.hosts import host_name
-from portico.core.paths import segments_of
+from portico.core.placeholders import names_in
 from portico.core.settings import HeaderName, Method, Name, NotEmpty, Size
 from portico.policies.consumer_fields import ConsumerName
-
-_MARK = re.compile(r"\s*(?:~\*?|\^~|=)\s*\^?|\^")
-"""What other gateways write before a pattern or an exact path."""
-_PATTERN = re.compile(r"[*{}\[\]^|<>]|\\[A-Za-z.]|\.\+|\(\?|\$$|(?<=/):(?=[A-Za-z])")
-_VALUE_PATTERN = re.compile(
-    r"(?:~|/?\^).*|\*|.*(?:\.[*+]|\\[dwsDWS][+*{]|\\\.|\[\w-\w|\w\|\w).*|.*(?:[\w-]\*|\\[dws]|\w\$)"
-)
-
-
-def _characters(text: str) -> None:
-    if not text.startswith("/"):
-        raise ValueError("expected a path that starts with /")
-    if wrong := re.search(r"[^!-~]", text):
-        raise ValueError("a path has no spaces" if wrong[0].isspace() else "characters beyond ASCII are written as %XX")
-    if wrong := re.search(r"[?#\\]", text):
-        raise ValueError(f"a path has no {wrong[0]}")
-    if any(part in (".", "..") for part in text.split("/")):
-        raise ValueError("a path has no . and .. segments")
-    if "//" in text:
-        raise ValueError("a path has no empty segments")
-
-
-def path_prefix(text: str) -> str:
-    """A path prefix in the form that is compared. Raises ValueError."""
-    _no_pattern(text)
-    _characters(text)
-    return "/" + b"/".join(_segments(text.rstrip("/") or "/")).decode()
-
-
-def _no_pattern(text: str) -> None:
-    """Refuse what would be compared as it stands although it is meant as a pattern."""
-    mark = _MARK.match(text)
-    plain = text[mark.end() :] if mark else text
-    found = _PATTERN.search(plain)
-    if mark or found:
-        prefix = plain[: found.start()] if found else plain
-        if found and found[0] != "$":
-            prefix = prefix.rpartition("/")[0]
-        message = "a path is a prefix by whole segments, not a pattern or an exact path"
-        raise ValueError(f"{message}: write /{prefix.lstrip('/')}")
-
-
-def _segments(path: str) -> tuple[bytes, ...]:
-    try:
-        return segments_of(path.encode())
-    except MessageError as error:
-        raise ValueError(f"not a path that a request could have: {error.detail}") from None
-
 
 KEEP: Final = "keep"
 """The rewrite that leaves the path as it is."""
@@ -72,23 +26,21 @@ KEEP: Final = "keep"
 def _rewrite(text: str) -> str:
     if text == KEEP:
         return text
-    _characters(text)
     if re.search(r"\$\d", text):
-        raise ValueError("a rewrite has {path} for what follows the prefix, and nothing like $1")
-    rest = text.replace("{path}", "", 1)
-    if "{path}" in rest:
+        raise ValueError("a rewrite has {path}, or {name} for what a pattern captured, and nothing like $1")
+    check_characters(text)
+    names = names_in(text)
+    if names.count("path") > 1:
         raise ValueError("{path} is in a rewrite once at most")
-    if "{" in rest or "}" in rest:
-        raise ValueError("the only placeholder of a rewrite is {path}")
     if re.search(r"[^/]\{path\}", text):
         raise ValueError("{path} begins behind the prefix's slash: write a / before it, or keep for the path as it is")
-    _segments(rest)
+    checked_segments(re.sub(r"\{\w+\}", "x", text))
     return text
 
 
 def strips(path: str, rewrite: str) -> bool:
     """Whether a route takes a prefix off, and so makes the same of `/prefix` and `/prefix/`."""
-    return path != "/" and rewrite.endswith("/{path}")
+    return is_prefix(path) and path != "/" and rewrite.endswith("/{path}")
 
 
 def _host(text: str) -> str:
@@ -97,39 +49,37 @@ def _host(text: str) -> str:
     return host_name(text, wildcard=True)
 
 
-def _value(text: str) -> str:
-    if not re.fullmatch(r"[\t -~\x80-\xff]*", text) or text != text.strip(" \t"):
-        raise ValueError("not the value of a header field")
-    if _VALUE_PATTERN.fullmatch(text):
-        raise ValueError(
-            "a header has to have exactly this value, which is not a pattern: write a route for each value"
-        )
-    return text
-
-
 def _matches_all(example: str) -> NotEmpty:
     return NotEmpty(f"write {example}, or leave it out to match everything")
 
 
 class RouteSettings(Section):
-    """Which requests go to a service: those under the prefix `path` that match `hosts`, `methods` and `headers`.
+    """Which requests go to a service: those whose path, hosts, methods, headers and query are as written.
 
-    Empty lists match everything. `rewrite` is the path that the service gets; `{path}` in it is what follows the
-    prefix, and `keep` leaves the path as it is. With `redirect_slash` browsers that navigate to the bare prefix are
+    Empty lists match everything. A route with `fallback` in place of a path gets what no other route takes. In place of
+    a service, a route may answer itself, with `respond` or `redirect`. `rewrite` is the path that the service gets:
+    `{path}` in it is what follows the prefix, `{name}` what a pattern captured, and `keep` leaves the path as it is,
+    which is what holds where the path is no prefix. With `redirect_slash` browsers that navigate to the bare prefix are
     redirected to `/prefix/`. `encoded_slashes` says that the service takes no `%2F` for a slash. Without a name a
     route is named after its service and version.
     """
 
     name: Name | None = None
-    service: str
+    service: str | None = None
+    respond: Annotated[RespondField, NotEmpty("write respond: {status: 200, body: text}")] = None
+    redirect: Annotated[RedirectField, NotEmpty("write redirect: {to: /new/{path}}")] = None
     version: str | None = None
-    path: Annotated[str, AfterValidator(path_prefix)]
+    path: Annotated[str, AfterValidator(route_path)] | None = None
+    fallback: bool = False
     hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], _matches_all("hosts: [api.example.com]")] = ()
     methods: Annotated[tuple[Method, ...], _matches_all("methods: [GET]")] = ()
-    headers: Annotated[
-        dict[HeaderName, Annotated[str, AfterValidator(_value)]], _matches_all("headers: {X-Name: value}")
-    ] = Field(default_factory=dict)
-    rewrite: Annotated[str, AfterValidator(_rewrite)] = "/{path}"
+    headers: Annotated[dict[HeaderName, FieldCondition], _matches_all("headers: {X-Name: value}")] = Field(
+        default_factory=dict
+    )
+    query: Annotated[dict[ParameterName, ParameterCondition], _matches_all("query: {name: value}")] = Field(
+        default_factory=dict
+    )
+    rewrite: Annotated[str, AfterValidator(_rewrite)] | None = None
     timeout: TimeoutField | None = None
     retries: RetryField | None = None
     redirect_slash: bool | None = None
@@ -140,6 +90,28 @@ class RouteSettings(Section):
     trailers: Trailers | None = None
     maintenance: MaintenanceField = None
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
+
+    @property
+    def place(self) -> str:
+        """Its path; that of a fallback, which has none, is all of them."""
+        return self.path or "/"
+
+    @property
+    def becomes(self) -> str:
+        """Its rewrite, written or not."""
+        return self.rewrite or ("/{path}" if is_prefix(self.place) and not self.fallback else KEEP)
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it takes some requests for its path only."""
+        return bool(self.hosts or self.methods or self.headers or self.query)
+
+
+ABOUT_SERVICES: Final = (
+    *("version", "rewrite", "timeout", "retries", "redirect_slash", "encoded_slashes", "preserve_host"),
+    *("upgrades", "trailers"),
+)
+"""The keys that mean nothing on a route that answers itself."""
 
 
 class ConsumerLimit(Section):

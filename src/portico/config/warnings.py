@@ -9,8 +9,11 @@ from portico.config.files import lifetimes
 from portico.config.gateway import GatewaySettings
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, Problem
+from portico.config.reachability import unguarded, unreachable
 from portico.config.resolve import ResolvedRoute
+from portico.config.route_paths import beginning_of, is_exact, is_pattern, literal_of, pattern_of
 from portico.core.hosts import is_open_pattern
+from portico.core.patterns.pattern_set import PatternSet
 from portico.net.redis.server import bundled_server
 from portico.policies.auth import AuthSettings
 from portico.policies.cors import CorsSettings
@@ -43,6 +46,8 @@ def warnings_for(config: Config) -> list[Problem]:
             *_unguarded_default_routes(config),
             *_unguarded_slashes(config),
             *_hidden_endpoints(config),
+            *unreachable(config.all_routes),
+            *unguarded(config.all_routes),
             *_lone_hedges(config),
             *_in_maintenance(config),
             *_unused_services(config),
@@ -66,7 +71,7 @@ def _scope_path(route: ResolvedRoute, scope: str) -> KeyPath:
         return ("policies",)
     if kind == "route":
         return (*route.source, "policies")
-    service: KeyPath = ("services", route.service)
+    service: KeyPath = ("services", str(route.service))
     return (*service, "versions", str(route.version), "policies") if "@" in scope else (*service, "policies")
 
 
@@ -116,10 +121,12 @@ def _limits(route: ResolvedRoute) -> list[RateLimit]:
 
 def _mentions(config: Config, route: ResolvedRoute, policy: str) -> bool:
     """Whether one of the levels that hold for a route says something about a policy."""
-    service = config.services[route.service]
-    levels = [config.policies, service.policies]
-    if route.version is not None:
-        levels.append(service.versions[route.version].policies)
+    levels = [config.policies]
+    if route.service is not None:
+        service = config.services[route.service]
+        levels.append(service.policies)
+        if route.version is not None:
+            levels.append(service.versions[route.version].policies)
     if not route.is_default and isinstance(index := route.source[-1], int):
         levels.append(config.routes[index].policies)
     return any(policy in level.said for level in levels)
@@ -224,12 +231,12 @@ def _unguarded_slashes(config: Config) -> Iterator[Finding]:
             continue
         for other in config.all_routes:
             missing = {"auth", "authorize"} & set(other.policies) - set(route.policies)
-            if missing and other.service == route.service and _is_below(other.path, route.path) and _meet(other, route):
-                prefix = route.path.rstrip("/")
-                rest = other.path[len(prefix) + 1 :].replace("/", "%2F")
+            prefix, guarded = beginning_of(route.path).rstrip("/"), beginning_of(other.path)
+            if missing and other.service == route.service and _is_below(guarded, prefix) and _meet(other, route):
+                rest = guarded[len(prefix) + 1 :].replace("/", "%2F")
                 message = (
                     f"{prefix}/{rest}%2Fx passes without {' and '.join(sorted(missing))} of the route {other.name}: "
-                    f"a service that decodes it would serve {other.path}/x"
+                    f"a service that decodes it would serve {guarded}/x"
                 )
                 yield Finding((*route.source, "encoded_slashes"), message)
 
@@ -237,25 +244,36 @@ def _unguarded_slashes(config: Config) -> Iterator[Finding]:
 def _hidden_endpoints(config: Config) -> Iterator[Finding]:
     """Routes that lead to a service which may have paths that the gateway answers itself."""
     served = [path for path in config.gateway.endpoints.served() if path != "/"]
-    own = {(route.path, host) for route in config.all_routes for host in route.hosts if route.path in served}
+    taken = {
+        (literal_of(route.path), host)
+        for route in config.all_routes
+        for host in route.hosts or ("",)
+        if is_exact(route.path) or (route.hosts and route.path in served)
+    }
     for route in config.all_routes:
+        hosts = route.hosts or ("",)
         covered = [
             path
             for path in (*served, "/livez", "/readyz")
-            if (route.path == "/" or route.path == path)
-            and (not route.hosts or route.path != path)
-            and not all((path, host) in own for host in route.hosts or ("",))
+            if route.service is not None
+            and _takes(route.path, path)
+            and not all((path, "") in taken or (path, host) in taken for host in hosts)
         ]
         if covered:
             listed = ", ".join(covered)
             message = f"{listed} of its service cannot be reached: the gateway answers there itself"
             if any(path in served for path in covered):
                 message += "; gateway.endpoints: {NAME: off} gives a path to the service"
-            yield Finding((*route.source, "path"), message)
+            yield Finding((*route.source, "fallback" if route.is_fallback else "path"), message)
+
+
+def _takes(written: str, path: str) -> bool:
+    """Whether a route that is written for a prefix or a pattern would take a path of one segment."""
+    return written in ("/", path) or (is_pattern(written) and bool(PatternSet([pattern_of(written)]).matches(path)))
 
 
 def _is_below(path: str, prefix: str) -> bool:
-    return path != prefix and path.startswith(prefix.rstrip("/") + "/")
+    return path != prefix and path.startswith(prefix + "/")
 
 
 def _meet(one: ResolvedRoute, other: ResolvedRoute) -> bool:

@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from portico.config import KEEP, Config, ResolvedRoute, Upstream
+from portico.config import Config, ResolvedRoute, Upstream
 from portico.config.endpoints import PATHS
+from portico.config.route_paths import is_pattern
 from portico.core.errors import Answer
 from portico.core.fields import RESPONSE_DROP
 from portico.core.paths import folded_segments
+from portico.core.patterns.pattern import Pattern
 from portico.core.proxy_status import ProxyStatus
 from portico.core.slices import Steps, at_once
 from portico.observe.metrics import Metrics
@@ -33,6 +35,7 @@ from portico.proxy.routing.slash import redirect_to_slash
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
 from portico.snapshot.handling import in_maintenance, parts_of, rewriting_of
 from portico.snapshot.live import Coming, LiveServices, upstream_key
+from portico.snapshot.routing import answering, prefix_of, rewrite_of, rule_of
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Address, Instance
 from portico.upstreams.limit import Limit
@@ -94,6 +97,8 @@ class SnapshotBuilder:
         control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
         self.live = LiveServices(deadlines, turn, metrics.openings, control, ejected)
         """The live state that goes from one snapshot to the next."""
+        self._answering = Service("gateway", [], Timeouts(), Retry(attempts=1), deadlines)
+        """What routes that answer themselves have in place of a service."""
         self._own_services = {path: _own_service(control, deadlines) for path in PATHS}
 
     def build(self, config: Config, generation: int, plugins: PluginSet | None = None) -> Snapshot:
@@ -125,48 +130,47 @@ class SnapshotBuilder:
         self._page_texts = config.page_texts
         coming = Coming()
         services = coming.services
-        consumers = config.consumer_rates
+        consumers, own_paths = config.consumer_rates, {*PATHS, *self._local_answers}
         router: Routes = Router()
         self._router = router
         folded: Routes | None = None
         if any(route.case_insensitive for route in config.all_routes):
-            folded = Router(read=folded_segments)
+            folded = Router(read=folded_segments, form=Pattern.folded)
         for written in config.all_routes:
-            key = (written.service, written.version)
-            if key not in services:
-                services[key] = self._service(config, written, coming)
-                if (settings := config.services[written.service]).discover is not None:
-                    coming.changing[key] = settings, services[key], config.networks_allowed(written.service)
-                self.live.add(services[key])
-            route = self._route(written, services[key], consumers)
-            methods = frozenset(method.encode() for method in written.methods) or None
-            if methods and b"GET" in methods:
-                methods |= {b"HEAD"}
-            headers = tuple((name.lower().encode(), value.encode()) for name, value in written.headers.items())
-            rule: Rule[Route | LocalRoute] = Rule(written.path, route, written.hosts, methods, headers)
+            service = self._answering
+            if written.service is not None:
+                key = (written.service, written.version)
+                if key not in services:
+                    services[key] = self._service(config, written.service, written.version, coming)
+                    if (settings := config.services[written.service]).discover is not None:
+                        coming.changing[key] = settings, services[key], config.networks_allowed(written.service)
+                    self.live.add(services[key])
+                service = services[key]
+            rule = rule_of(written, self._route(written, service, consumers, config.files))
             router.add(rule)
             if folded is not None:
                 folded.add(rule)
-            if written.path == "/":  # where it matches, it replaces the front page
-                router.add(replace(rule, exact=True))
+            if rule.path in own_paths and (rule.path == "/" or rule.hosts) and not rule.fallback:
+                router.add(replace(rule, exact=True))  # where it matches, it replaces the gateway's own page
             yield
         for rule in self._own_rules(config):
             router.add(rule)
+        yield from router.warming()
         yield from self.live.adopting(coming)
         self._state.sweep()
         reads_forwarded = config.gateway.trusted_headers == "forwarded"
         pages = self._error_pages(config.own_policies)
         return Snapshot(generation, Matcher(router, folded), config.gateway.trusted_proxies, reads_forwarded, pages)
 
-    def _service(self, config: Config, written: ResolvedRoute, coming: Coming) -> Service:
+    def _service(self, config: Config, name: str, version: str | None, coming: Coming) -> Service:
         live = self.live
-        upstream = live.upstream(config.services[written.service], written.service, written.version)
-        key = upstream_key(written.service, written.version, upstream)
-        members = live.members(key, upstream, coming.instances, config.networks_allowed(written.service))
+        upstream = live.upstream(config.services[name], name, version)
+        key = upstream_key(name, version, upstream)
+        members = live.members(key, upstream, coming.instances, config.networks_allowed(name))
         timeouts, retry = timeouts_of(upstream.timeouts, upstream.retry), retry_of(upstream.retry)
-        balancing, hedging = balancing_of(upstream), self._hedging(written.service, upstream)
-        failover = self._failover(written.service, upstream)
-        service = Service(written.service, members, timeouts, retry, self._deadlines, balancing, hedging, failover)
+        balancing, hedging = balancing_of(upstream), self._hedging(name, upstream)
+        failover = self._failover(name, upstream)
+        service = Service(name, members, timeouts, retry, self._deadlines, balancing, hedging, failover)
         service.limit = live.limit(key, upstream, coming.limits)
         return service
 
@@ -184,18 +188,23 @@ class SnapshotBuilder:
             return None
         return Hedging(service, retry.silence, retry.budget, metrics.hedges, metrics.hedges_won)
 
-    def _route(self, written: ResolvedRoute, service: Service, consumers: Mapping[str, Any]) -> Route:
-        prefix = _prefix_of(written)
+    def _route(
+        self, written: ResolvedRoute, service: Service, consumers: Mapping[str, Any], files: Mapping[Path, bytes]
+    ) -> Route:
+        prefix = prefix_of(written)
         handling = self._handling(written, service, consumers)
+        if written.answer is not None:
+            handling = replace(handling, policies=(*handling.policies, answering(written.answer, files)))
         return Route(
             name=written.name,
             handling=handling,
-            rewrite=Rewrite.of(written.rewrite, written.path),
+            rewrite=rewrite_of(written),
             prefix=prefix,
             forwarded=b"X-Forwarded-Prefix: %b\r\n" % prefix if prefix else b"",
             at_prefix=self._redirecting(handling) if written.redirect_slash else None,
             encoded_slashes=written.encoded_slashes,
             case_insensitive=written.case_insensitive,
+            by_pattern=is_pattern(written.path),
         )
 
     def _redirecting(self, handling: Handling) -> Handling:
@@ -282,9 +291,9 @@ class SnapshotBuilder:
         return self._shared[key]
 
     def _own_rules(self, config: Config) -> list[Rule[Route | LocalRoute]]:
-        """The gateway's own endpoints; the front page comes after configured routes for `/`."""
+        """The gateway's own endpoints; they come after configured routes for just these paths."""
         rules: list[Rule[Route | LocalRoute]] = [
-            Rule(path, LocalRoute(path, answer), methods=_READS, exact=True)
+            Rule(path, LocalRoute(path, answer), methods=_READS, exact=True, fallback=True)
             for path, answer in self._local_answers.items()
         ]
         endpoints = config.gateway.endpoints
@@ -312,7 +321,7 @@ class SnapshotBuilder:
                 proxy_status=self._proxy_status,
             )
             route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
-            rules.append(Rule(path, route, methods=_READS, exact=True, fallback=path == "/"))
+            rules.append(Rule(path, route, methods=_READS, exact=True, fallback=True))
         return rules
 
 
@@ -326,12 +335,3 @@ def _own_service(control: Instance, deadlines: Deadlines) -> Service:
     service = Service("gateway", [(control, 1)], Timeouts(response=15.0, silence=15.0), Retry(attempts=3), deadlines)
     service.limit = Limit(_OWN_REQUESTS, _OWN_WAITING, _OWN_TIMEOUT)
     return service
-
-
-def _prefix_of(written: ResolvedRoute) -> bytes:
-    """What the public path has before the service's own: `/api/x` for `/{path}`, nothing for `/api/x/{path}`."""
-    if written.rewrite == KEEP:
-        return b""
-    kept = written.rewrite.removesuffix("/{path}")
-    prefix = "" if written.path == "/" else written.path
-    return prefix.removesuffix(kept).encode()

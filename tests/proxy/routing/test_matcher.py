@@ -18,7 +18,9 @@ from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import RouteMatch
 from portico.core.messages import Fields, RequestHead
 from portico.core.paths import folded_segments
+from portico.core.patterns.pattern import Pattern, path_pattern
 from portico.proxy.routing import matcher as module
+from portico.proxy.routing.captured import CapturedRewrite
 from portico.proxy.routing.matcher import Matcher
 from portico.proxy.routing.route import LocalRoute, Rewrite, Route
 from portico.proxy.routing.router import Router, Rule
@@ -50,10 +52,10 @@ def router(*rules: tuple[str, dict[str, Any]]) -> Counting:
     )
 
 
-def request(host: bytes = b"a.example", method: bytes = b"GET") -> RequestHead:
+def request(host: bytes = b"a.example", method: bytes = b"GET", target: bytes = b"/") -> RequestHead:
     made = RequestHead()
     made.known_by = None
-    made.host, made.method, made.fields = host, method, Fields([], [])
+    made.host, made.method, made.fields, made.target = host, method, Fields([], []), target
     return made
 
 
@@ -368,6 +370,114 @@ def test_paths_that_are_not_plain_are_remembered_too() -> None:
     assert routes.matches == 4, "by the path as it came, and by what it may be read as"
     found(matcher, request(), b"/plain")
     assert routes.matches == 5
+
+
+# ---- patterns
+
+
+def by_pattern(text: str, name: str = "pattern", rewrite: str = "keep", **given: Any) -> Rule[Any]:
+    pattern = path_pattern(text)
+    made = Rewrite.of("keep") if rewrite == "keep" else CapturedRewrite.by(rewrite, pattern)
+    return Rule(f"~ {text}", replace(route(name, **given), rewrite=made, by_pattern=True), pattern=pattern)
+
+
+def test_what_a_pattern_captured_is_remembered_with_the_path() -> None:
+    routes = Counting([by_pattern("^/users/(?P<id>[^/]+)$", rewrite="/u/{id}")])
+    matcher = Matcher(routes)
+    for _ in range(3):
+        match = matcher.find(request(), b"/users/%37")
+        assert isinstance(match, RouteMatch)
+        assert match.target == b"/u/%37"
+    assert routes.matches == 1
+
+
+def test_what_depends_on_the_query_is_not_remembered() -> None:
+    rules = [Rule("/a", route("plain")), Rule("/a", route("two"), query=((b"v", b"2"),)), Rule("/b", route("other"))]
+    matcher = matcher_of(*rules)
+    for _ in range(2):
+        assert found(matcher, request(target=b"/a?v=2"), b"/a") == "two"
+        assert found(matcher, request(target=b"/a"), b"/a") == "plain"
+        assert found(matcher, request(target=b"/b?v=2"), b"/b") == "other"
+    assert [*map(len, matcher._young.values())] == [1]
+    refused = Matcher(Router([Rule("/a", route("two"), query=((b"v", b"2"),))])).find(request(target=b"/a?v=3"), b"/a")
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "no_route"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/shop/x", "open"),
+        ("/shop/admin/x", "closed"),
+        ("/shop/a%2Fb", None),
+        ("/shop/x%2F", None),
+        ("/shop//admin/x", None),
+        ("/shop/admin%2Fx", None),
+        ("/shop/%2561dmin%2Fx", None),
+        ("/shop/x;y", "open"),
+    ],
+)
+def test_no_spelling_leads_from_one_pattern_past_another(path: str, name: str | None) -> None:
+    matcher = matcher_of(
+        by_pattern("^/shop/admin/", "closed"), by_pattern("^/shop/[^/]+$", "open"), Rule("/shop", route("below"))
+    )
+    for _ in range(2):
+        if name is None:
+            with pytest.raises(MessageError, match="hide which route"):
+                matcher.find(request(), path.encode())
+        else:
+            assert found(matcher, request(), path.encode()) == name
+
+
+def test_a_pattern_guards_what_a_service_reads_as_its_path() -> None:
+    matcher = matcher_of(
+        Rule("/", route("open")), by_pattern("^/admin(/|$)", "closed"), by_pattern("^/v1%3Aadmin", "encoded")
+    )
+    assert found(matcher, request(), b"/admin/x") == "closed"
+    assert found(matcher, request(), b"/v1%3aadmin") == "encoded"
+    for path in (
+        b"/admin%2Fx",
+        b"//admin",
+        b"/admin;x/y",
+        b"/%2561dmin",
+        b"/v1:admin",
+        b"/x%5C..%2Fadmin",
+        b"/admin%3F",
+    ):
+        with pytest.raises(MessageError):
+            matcher.find(request(), path)
+
+
+def test_an_exact_path_guards_it_too() -> None:
+    matcher = matcher_of(Rule("/", route("open")), Rule("/admin/keys", route("closed"), exact=True))
+    assert found(matcher, request(), b"/admin/keys") == "closed"
+    assert found(matcher, request(), b"/admin/keys/x") == "open"
+    for path in (b"/admin%2Fkeys", b"/admin//keys", b"/admin/keys;x", b"/admin/keys%00"[:-3] + b"%3F"):
+        with pytest.raises(MessageError):
+            matcher.find(request(), path)
+
+
+def test_patterns_of_a_service_that_folds_paths() -> None:
+    rules = [
+        Rule("/", route("open", case_insensitive=True)),
+        by_pattern("^/Admin/Caf%C3%A9", "closed", case_insensitive=True),
+    ]
+    matcher = Matcher(Router(rules), Router(rules, folded_segments, Pattern.folded))
+    assert found(matcher, request(), b"/Admin/Caf%C3%A9/x") == "closed"
+    assert found(matcher, request(), b"/other") == "open"
+    for path in (b"/admin/caf%C3%A9", b"/ADMIN/CAF%C3%89", b"/admin./caf%c3%a9"):
+        with pytest.raises(MessageError, match="hide which route"):
+            matcher.find(request(), path)
+
+
+def test_routes_that_treat_alike_what_a_pattern_leaves_hide_nothing() -> None:
+    shared: Any = SimpleNamespace(answers_preflights=False)
+    rest = replace(route("rest", shared), rewrite=Rewrite.of("keep"))
+    matcher = matcher_of(by_pattern("^/x/[^/]+$", handling=shared), Rule("/", rest))
+    assert found(matcher, request(), b"/x/a%2Fb") == "pattern"
+    matcher = matcher_of(by_pattern("^/x/(?P<a>[^/]+)$", rewrite="/{a}", handling=shared), Rule("/", rest))
+    with pytest.raises(MessageError, match="hide which route"):
+        matcher.find(request(), b"/x/a%2Fb")
 
 
 NAMES = st.sampled_from(["a", "b", "a:b", "a b", "a;b", "a%b", "é"])

@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI, Header, Response
 
 from portico import __version__
 from portico.config.endpoints import PATHS
+from portico.config.route_paths import is_prefix
 from portico.processes.control.health_report import states_only
 from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
@@ -31,7 +32,7 @@ def own_endpoints(state: State) -> APIRouter:
         own = state.config.gateway.endpoints
         endpoints: dict[str, str] = {}
         for route in state.config.all_routes:
-            endpoints.setdefault(route.name, f"{route.path.rstrip('/')}/...")
+            endpoints.setdefault(route.name, f"{route.path.rstrip('/')}/..." if is_prefix(route.place) else route.place)
         hidden = {path.strip("/") for path in PATHS} - {path.strip("/") for path in own.served()}
         shown = {name: f"/{name}" for name in ("health", "livez", "readyz", "metrics") if name not in hidden}
         return {

@@ -9,7 +9,7 @@ from portico.core.caches import ages
 from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import RouteMatch
 from portico.core.messages import Fields, RequestHead
-from portico.core.paths import folded, readings, segments_of
+from portico.core.paths import decoded_segments, folded, readings, segments_of
 from portico.proxy.routing.route import LocalRoute, Route
 from portico.proxy.routing.router import Router
 
@@ -29,8 +29,8 @@ _NOTHING: Final[dict[bytes, RouteMatch]] = {}
 class Matcher:
     """Finds matches with a router, and caches them: most requests are for a path requested before.
 
-    What depends on more than path, host and method is looked up every time. `folded` is the same router with the paths
-    of its rules folded, if there are services that fold paths.
+    What depends on more than path, host and method (on fields, on the query) is looked up every time. `folded` is the
+    same router with the paths of its rules folded, if there are services that fold paths.
     """
 
     def __init__(self, router: Routes, folded: Routes | None = None) -> None:
@@ -133,15 +133,17 @@ class Matcher:
     ) -> tuple[Route | LocalRoute, int] | None:
         """The route of a request; for a preflight that of the request it asks about, if it answers preflights."""
         fields, router = request.fields, router or self._router
+        query = request.target.partition(b"?")[2]
         if request.method == b"OPTIONS" and b"origin" in fields.names:
             asked = fields.get(b"access-control-request-method")
-            match = router.match(segments, request.host, asked, fields) if asked is not None else None
+            match = router.match(segments, request.host, asked, fields, query) if asked is not None else None
             if match and isinstance(match[0], Route) and match[0].handling.answers_preflights:
                 return match
-        return router.match(segments, request.host, request.method, fields)
+        return router.match(segments, request.host, request.method, fields, query)
 
     def _refusal(self, request: RequestHead, segments: tuple[bytes, ...]) -> Refusal:
-        allowed = self._router.allowed_methods(segments, request.host, request.fields)
+        query = request.target.partition(b"?")[2]
+        allowed = self._router.allowed_methods(segments, request.host, request.fields, query)
         if not allowed:
             return Refusal("no_route", "no route leads from this path to a service")
         lines = (b"Allow: " + b", ".join(allowed),)
@@ -161,10 +163,15 @@ class Matcher:
                 match = self._match(request, reading, router)
                 if match is None or match[0] is found:
                     continue
+                if found.by_pattern and self._says_so_encoded(request, reading, router, found):
+                    continue  # that is what the pattern says, once it is decoded
                 other, taken = match
-                if taken <= depth and (reading[:taken] == segments[:taken] or router is not self._router):
+                is_above = reading[:taken] == segments[:taken] or router is not self._router
+                if taken <= depth and is_above and not found.by_pattern:
                     continue  # the found route was written as an exception from this one
-                if reading[:depth] == segments[:depth] and _is_alike(reading, found, depth, other, taken):
+                if (found.by_pattern or reading[:depth] == segments[:depth]) and _is_alike(
+                    reading, found, depth, other, taken
+                ):
                     continue
                 raise MessageError(
                     "malformed_request",
@@ -172,6 +179,17 @@ class Matcher:
                     "send it without them",
                 )
         return reads_fields
+
+    def _says_so_encoded(self, request: RequestHead, reading: tuple[bytes, ...], router: Routes, found: Route) -> bool:
+        """Whether a reading takes a route whose pattern is written encoded."""
+        if router is self._folded:
+            reading = folded(decoded_segments(b"/" + b"/".join(reading)))
+        elif self._decoded is None:
+            return False
+        else:
+            router = self._decoded
+        match = self._match(request, reading, router)
+        return match is not None and match[0] is found
 
     def _refuse_method(self, request: RequestHead, segments: tuple[bytes, ...], found: Route | LocalRoute) -> None:
         """Refuse a method in small letters whose capitals have another route.
@@ -184,7 +202,7 @@ class Matcher:
             paths += self._readings(segments, found)
         for router, readings_of_it in paths:
             for reading in readings_of_it:
-                match = router.match(reading, request.host, method, request.fields)
+                match = router.match(reading, request.host, method, request.fields, request.target.partition(b"?")[2])
                 if match is not None and isinstance(match[0], Route) and match[0] is not found:
                     shown = f"{request.method.decode()} is not {method.decode()}, which has another route"
                     raise MessageError("malformed_request", f"{shown}; send methods in capitals")

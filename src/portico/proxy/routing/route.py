@@ -173,6 +173,8 @@ class Route:
     """Whether `%2F` in its paths is no separator for its service either."""
     case_insensitive: bool = False
     """Whether case, and dots at the end of a segment, mean nothing to its service."""
+    by_pattern: bool = False
+    """Whether its path is a pattern: what that leaves to other routes was not written to be an exception from it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,58 @@
+"""What `portico routes` says of each route."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from portico.config import Config, RedirectSettings, ResolvedRoute, hosts_in_words
+from portico.policies import POLICY_SETTINGS
+
+COLUMNS: Final = ("route", "match", "service", "becomes", "host", "policies")
+_NONE: Final = "-"
+
+
+def rows(config: Config) -> Iterator[tuple[str, ...]]:
+    """The cells of a line for each route."""
+    for route in config.all_routes:
+        yield (
+            route.name,
+            " ".join(_conditions(route)),
+            *_target(route),
+            hosts_in_words(config, route) or _NONE,
+            " ".join(_policies(route)) or "none",
+        )
+
+
+def _conditions(route: ResolvedRoute) -> Iterator[str]:
+    yield from route.methods
+    yield route.place
+    yield from route.hosts
+    for name, value in route.headers.items():
+        yield f"{name}={value}"
+    for name, condition in route.query.items():
+        yield f"?{name}" if condition is True else f"?{name}={condition}"
+
+
+def _target(route: ResolvedRoute) -> tuple[str, str]:
+    """Its service and what the path becomes there, or what it answers."""
+    answer = route.answer
+    if isinstance(answer, RedirectSettings):
+        return _NONE, f"{answer.status} {answer.to}"
+    if answer is not None:
+        return _NONE, f"{answer.status} {answer.file}" if answer.file is not None else str(answer.status)
+    service = f"{route.service} {route.version}" if route.version is not None else str(route.service)
+    return service, route.rewrite
+
+
+def _policies(route: ResolvedRoute) -> Iterator[str]:
+    """The keys of its policies; of those that are on anyway, only what is written."""
+    for key in POLICY_SETTINGS:
+        if key in route.policies:
+            settings, _ = route.policies[key]
+            if settings is None:
+                yield f"{key}=off"
+            elif key == "plugins":
+                yield f"{key}={','.join(entry.name for entry in settings)}"
+            else:
+                yield key

@@ -1,0 +1,81 @@
+"""What has to fit together within a route, and between it and the services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from portico.config.answers import redirect_target
+from portico.config.problems import Finding, KeyPath, nearest
+from portico.config.route_paths import is_pattern, names_of
+from portico.config.routes import ABOUT_SERVICES, KEEP, RouteSettings, strips
+from portico.config.services import ServiceSettings
+from portico.core.placeholders import PATH, names_in
+
+
+def route_findings(services: Mapping[str, ServiceSettings], routes: Sequence[RouteSettings]) -> Iterator[Finding]:
+    """Paths and targets that are missing or too many, names that lead nowhere, keys that mean nothing."""
+    for index, route in enumerate(routes):
+        at: KeyPath = ("routes", index)
+        yield from _path_findings(at, route)
+        yield from _target_findings(at, route, services)
+        yield from _placeholder_findings(at, route)
+        if route.redirect_slash and (route.fallback or not strips(route.place, route.becomes)):
+            message = "needs a path other than / and a rewrite that ends with /{path}; leave it out"
+            yield Finding((*at, "redirect_slash"), message)
+
+
+def _path_findings(at: KeyPath, route: RouteSettings) -> Iterator[Finding]:
+    if route.path is None and not route.fallback:
+        yield Finding(at, 'the key "path" has to be written, or fallback: true for what no other route takes')
+    elif route.path is not None and route.fallback:
+        yield Finding((*at, "fallback"), "a fallback takes what no other route takes, by any path: leave path out")
+
+
+def _target_findings(at: KeyPath, route: RouteSettings, services: Mapping[str, ServiceSettings]) -> Iterator[Finding]:
+    targets = [key for key in ("service", "respond", "redirect") if getattr(route, key) is not None]
+    if not targets:
+        yield Finding(at, 'the key "service" has to be written, or respond or redirect for a route that answers itself')
+    elif len(targets) > 1:
+        yield Finding((*at, targets[1]), f"the route has a {targets[0]} already: keep one of them")
+    elif route.service is None:
+        for key in ABOUT_SERVICES:
+            if key in route.model_fields_set:
+                yield Finding((*at, key), f"is about a service, and a route with {targets[0]} has none: leave it out")
+    else:
+        yield from _service_findings(at, route, services, route.service)
+
+
+def _service_findings(
+    at: KeyPath, route: RouteSettings, services: Mapping[str, ServiceSettings], name: str
+) -> Iterator[Finding]:
+    service = services.get(name)
+    if service is None:
+        yield Finding((*at, "service"), f'there is no service "{name}"', nearest(name, services))
+    elif route.version is not None and route.version not in service.versions:
+        message = f'the service {name} has no version "{route.version}"'
+        yield Finding((*at, "version"), message, nearest(route.version, service.versions))
+    elif route.version is None and not service.has_instances:
+        versions = ", ".join(service.versions)
+        message = f"only the versions of {name} have instances; write version: one of {versions}"
+        yield Finding((*at, "service"), message)
+
+
+def _placeholder_findings(at: KeyPath, route: RouteSettings) -> Iterator[Finding]:
+    """Names in a rewrite or a redirect that nothing captures."""
+    used: list[tuple[KeyPath, str]] = []
+    if route.rewrite is not None and route.rewrite != KEEP:
+        used += [((*at, "rewrite"), name) for name in names_in(route.rewrite) if name != PATH]
+    if route.redirect is not None:
+        used += [((*at, "redirect", "to"), name) for name in redirect_target(route.redirect.to).names]
+    captured = names_of(route.place)
+    for path, name in used:
+        if name in captured:
+            continue
+        if is_pattern(route.place):
+            message = f"no group of the path is called {name}: write (?P<{name}>…) there"
+            yield Finding(path, message, nearest(name, captured))
+        else:
+            message = (
+                f"of a prefix there is {{path}}; {{{name}}} is captured by a pattern: ~ ^/users/(?P<{name}>[^/]+)$"
+            )
+            yield Finding(path, message)

@@ -1,0 +1,89 @@
+"""What a route's path, conditions and target are in the router."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from portico.config import KEEP, RedirectSettings, ResolvedRoute, RespondSettings
+from portico.config.answers import redirect_target
+from portico.config.conditions import is_value_pattern, value_pattern_of
+from portico.config.route_paths import is_exact, is_pattern, literal_of, pattern_of
+from portico.core.header_map import checked_line
+from portico.core.placeholders import pieces_of
+from portico.policies.policy import Policy
+from portico.proxy.routing.answers import LocationRewrite, redirecting, responding
+from portico.proxy.routing.captured import CapturedRewrite
+from portico.proxy.routing.conditions import Condition, is_there, matching
+from portico.proxy.routing.route import LocalRoute, Rewrite, Route
+from portico.proxy.routing.router import Rule
+
+
+def rule_of(written: ResolvedRoute, route: Route) -> Rule[Route | LocalRoute]:
+    """What a request must look like to take a route. One with GET takes HEAD too."""
+    methods = frozenset(method.encode() for method in written.methods) or None
+    if methods and b"GET" in methods:
+        methods |= {b"HEAD"}
+    return Rule(
+        literal_of(written.path),
+        route,
+        written.hosts,
+        methods,
+        tuple((name.lower().encode(), _condition(value)) for name, value in written.headers.items()),
+        tuple((name.encode(), _condition(value)) for name, value in written.query.items()),
+        exact=is_exact(written.path),
+        pattern=pattern_of(written.path) if is_pattern(written.path) else None,
+        fallback=written.is_fallback,
+    )
+
+
+def _condition(value: str | Literal[True]) -> Condition:
+    if value is True:
+        return is_there
+    return matching(value_pattern_of(value)) if is_value_pattern(value) else value.encode()
+
+
+def rewrite_of(written: ResolvedRoute) -> Rewrite:
+    """What becomes of the path: for the service, or in a redirect."""
+    pattern = pattern_of(written.path) if is_pattern(written.path) else None
+    if isinstance(written.answer, RedirectSettings):
+        to = redirect_target(written.answer.to)
+        end = pieces_of(to.query + to.fragment)
+        return LocationRewrite.by(pieces_of(to.path), end, pattern, has_origin=bool(to.origin))
+    if written.answer is not None:
+        return Rewrite(b"/", keeps_path=False)
+    if pattern is not None and written.rewrite != KEEP:
+        return CapturedRewrite.by(written.rewrite, pattern)
+    if is_exact(written.path) and written.rewrite != KEEP:
+        path = literal_of(written.path)
+        return Rewrite.of(written.rewrite.replace("{path}", path.removeprefix("/")), path)
+    return Rewrite.of(written.rewrite, "/" if pattern is not None else literal_of(written.path))
+
+
+def prefix_of(written: ResolvedRoute) -> bytes:
+    """What the public path has before the service's own: `/api/x` for `/{path}`, nothing for `/api/x/{path}`."""
+    if written.rewrite == KEEP or not written.path.startswith("/"):
+        return b""
+    kept = written.rewrite.removesuffix("/{path}")
+    prefix = "" if written.path == "/" else written.path
+    return prefix.removesuffix(kept).encode()
+
+
+def answering(answer: RespondSettings | RedirectSettings, files: Mapping[Path, bytes]) -> Policy:
+    """The policy that answers; `files` holds what is in those that are named."""
+    if isinstance(answer, RedirectSettings):
+        return redirecting(answer.status, redirect_target(answer.to).origin.encode())
+    body = files.get(answer.file, b"") if answer.file is not None else (answer.body or "").encode()
+    lines = [checked_line(name, value) for name, value in answer.headers.items()]
+    if body and not any(name.lower() == "content-type" for name in answer.headers):
+        lines.append(b"Content-Type: " + _content_type(answer.file).encode())
+    return responding(answer.status, lines, body)
+
+
+def _content_type(file: Path | None) -> str:
+    kind, encoding = mimetypes.guess_type(file.name) if file is not None else ("text/plain", None)
+    if kind is None or encoding is not None:
+        return "application/octet-stream"
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
