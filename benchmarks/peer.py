@@ -12,6 +12,7 @@ POLICIES = "policies"
 PLAIN = "plain"
 BULK = "bulk"  # as plain, tuned for large bodies
 ROUTES = "routes"  # as plain, with as many routes as the site says
+PATTERNS = "patterns"  # the same by regular expressions, each with a capture that the service gets
 TLS = "tls"  # as plain, over TLS
 SHARED = "shared limit"  # as policies, with the limit in Redis
 WEBSOCKET = "websocket"  # as plain, and switching to WebSocket

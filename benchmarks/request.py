@@ -50,7 +50,7 @@ class Request:
 
     `path` follows the gateway's prefix; `body` is in bytes; `headers` are sent beside the Authorization header: the
     first of a browser's, then made-up ones. With `varied` one more differs in every request. With `routes` requests
-    spread over so many of them.
+    spread over so many of them; with `ids` the number of each is in its path, which no other request has.
     """
 
     path: str
@@ -59,6 +59,7 @@ class Request:
     headers: int = len(BROWSER_HEADERS)
     varied: bool = False
     routes: int = 0
+    ids: bool = False
 
     def fields(self, authorization: str, sequence: str = SEQUENCE) -> dict[str, str]:
         """The header fields in the order in which they are sent."""
@@ -73,7 +74,8 @@ class Request:
 
     def target(self, sequence: str = SEQUENCE, route: str = ROUTE) -> str:
         """The request target, with the number in its query: no two requests are alike."""
-        return f"/api/bench{route if self.routes else ''}{self.path}?page=2&seq={sequence}"
+        path = f"/api/bench{route if self.routes else ''}{self.path}"
+        return f"{path}/{sequence}" if self.ids else f"{path}?page=2&seq={sequence}"
 
     def payload(self) -> str:
         """A JSON document of exactly `body` bytes, or nothing."""

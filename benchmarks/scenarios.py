@@ -12,7 +12,7 @@ from benchmarks.loads.paced import Paced
 from benchmarks.loads.transfer import Transfer
 from benchmarks.loads.wrk import Wrk
 from benchmarks.metrics import Metric
-from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, SHARED, TLS, WEBSOCKET
+from benchmarks.peer import BULK, PATTERNS, PLAIN, POLICIES, ROUTES, SHARED, TLS, WEBSOCKET
 from benchmarks.request import MEBIBYTE, Request
 
 
@@ -58,6 +58,11 @@ def _routes(count: int) -> Variant:
     return Variant(Wrk(Request("/items", routes=count)), f"{count:,} routes", routes=count)
 
 
+def _patterns(count: int) -> Variant:
+    title = "1 pattern" if count == 1 else f"{count:,} patterns"
+    return Variant(Wrk(Request("/items", routes=count, ids=True)), title, routes=count)
+
+
 def _headers(count: int) -> Variant:
     return Variant(Wrk(Request("/items", headers=count)), f"{count} headers")
 
@@ -94,6 +99,14 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("download", "1 MiB download", BULK, _one(Wrk(Request(MEBIBYTE))), only=_PROXIES),
     Scenario("gibibyte", "1 GiB download", BULK, _one(Transfer()), metrics.OF_BYTES, warm_up=0.0, only=_PROXIES),
     Scenario("routes", "many routes", ROUTES, (_routes(10), _routes(1_000), _routes(10_000)), rounds=4, only=_BASIC),
+    Scenario(
+        "patterns",
+        "many patterns, and no path twice",
+        PATTERNS,
+        (_patterns(1), _patterns(1_000)),
+        rounds=4,
+        only=_BASIC,
+    ),
     Scenario("headers", "many header fields", PLAIN, (_headers(5), _headers(13), _headers(40)), only=_BASIC),
     Scenario(
         "idle",

@@ -86,6 +86,7 @@ TARGETS: tuple[Target, ...] = (
     Target("plain, CPU: Portico ÷ nginx", "plain", _over(metrics.CPU, "nginx"), 1.3),
     Target("plain, CPU: Portico ÷ nginx that sends as much", "plain", _over(metrics.CPU, "nginx, fields sent"), 1.3),
     Target("routes, CPU: 10,000 ÷ 10", "routes", _between(metrics.CPU, "10,000 routes", "10 routes"), 1.05),
+    Target("patterns, CPU: 1,000 ÷ 1", "patterns", _between(metrics.CPU, "1,000 patterns", "1 pattern"), 1.1),
     Target("headers, CPU: 40 ÷ 5", "headers", _between(metrics.CPU, "40 headers", "5 headers"), 1.6),
     Target(
         "1 GiB, bytes per CPU second: Portico ÷ nginx", "gibibyte", _over(metrics.PER_CPU, "nginx"), 0.7, at_least=True

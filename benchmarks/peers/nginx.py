@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.certificate import certificate
 from benchmarks.nginx_parts import FORWARDED, LIMIT, LOG
-from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer
+from benchmarks.peer import BULK, PATTERNS, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer
 from support.nginx import NO_LOG, UPSTREAM, command, version
 from support.site import Site
 
@@ -56,6 +56,12 @@ def _routes(site: Site) -> list[str]:
     return command(site, _passing_on(site) + _server(site, "\n".join([_LOCATION, *locations])))
 
 
+def _patterns(site: Site) -> list[str]:
+    location = "        location ~ ^/api/bench{n}/([a-z]+)/([0-9]+)$ {{ proxy_pass http://backend/$2/$1; }}"
+    locations = (location.format(n=n) for n in range(site.routes))
+    return command(site, _passing_on(site) + _server(site, "\n".join([_LOCATION, *locations])))
+
+
 def _tls(site: Site) -> list[str]:
     return command(site, _passing_on(site) + _TLS.format(path=certificate(site)) + _server(site, listen=" ssl"))
 
@@ -98,6 +104,7 @@ PEERS = (
             (PLAIN, _plain),
             (BULK, _bulk),
             (ROUTES, _routes),
+            (PATTERNS, _patterns),
             (TLS, _tls),
             (WEBSOCKET, _websocket),
         )

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from benchmarks.certificate import certificate
-from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, SHARED, TLS, WEBSOCKET, Duty, Peer
+from benchmarks.peer import BULK, PATTERNS, PLAIN, POLICIES, ROUTES, SHARED, TLS, WEBSOCKET, Duty, Peer
 from benchmarks.request import SECRET
 from portico.net.redis.server import find_server
 from support import portico
@@ -38,6 +38,12 @@ def _plain(site: Site) -> list[str]:
 
 def _routes(site: Site) -> list[str]:
     return _command(site, {}, routes=[{"service": "bench", "path": f"/api/bench{n}"} for n in range(site.routes)])
+
+
+def _patterns(site: Site) -> list[str]:
+    pattern = "~ ^/api/bench{}/(?P<kind>[a-z]+)/(?P<id>[0-9]+)$"
+    routes = [{"service": "bench", "path": pattern.format(n), "rewrite": "/{id}/{kind}"} for n in range(site.routes)]
+    return _command(site, {}, routes=routes)
 
 
 def _tls(site: Site) -> list[str]:
@@ -86,6 +92,7 @@ PEERS = (
     _peer("portico", PLAIN, _plain),
     _peer("portico", BULK, _plain),
     _peer("portico", ROUTES, _routes),
+    _peer("portico", PATTERNS, _patterns),
     _peer("portico", TLS, _tls),
     _peer("portico", WEBSOCKET, _plain),
 )
