@@ -18,6 +18,17 @@ TARGETS: Final = (
     *("/api/plain", "/api/plain/x", "/api/plain/x/y?z=/api", "/api/%70lain/%2e%41", "/api/plain//x", "/api/plain?"),
     *("/api/open/", "/api/open/a%2Fb", "/api/guarded/p", "/fixed", "/fixed/more?q", "/a/b", "/a/b/c/d/", "/own/k"),
     *("/livez", "/", "/health", "/nowhere", "/metrics?x", "http://a.example.com/api/plain/abs", "http://a/fixed?x"),
+    *(
+        "/u/7",
+        "/u/a%2Fb?x",
+        "/u/%2561",
+        "/u/a/b",
+        "/fixed?beta=1",
+        "/fixed?beta=1&beta=2",
+        "/moved//x?y",
+        "/text",
+        "/text/",
+    ),
     *("http://a", "*", "/api/plain/%zz", "/api/../x", "/api/plain/" + "x" * 300),
 )
 METHODS: Final = ("GET", "GET", "POST", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "QUERY", "PROPFIND", "get")

@@ -61,6 +61,10 @@ CONFIG: Final[dict[str, Any]] = {
         {"name": "fixed", "path": "/fixed", "service": "plain", "rewrite": "/always"},
         {"name": "deep", "path": "/a/b", "service": "plain", "rewrite": "/x/{path}/y", "preserve_host": True},
         {"name": "own", "path": "/own", "hosts": ["*.example.com"], "methods": ["GET", "PUT"], "service": "open"},
+        {"name": "user", "path": "~ ^/u/(?P<id>[^/]+)$", "service": "plain", "rewrite": "/by/{id}"},
+        {"name": "beta", "path": "/fixed", "query": {"beta": "~ ^1"}, "service": "plain", "rewrite": "/always"},
+        {"name": "moved", "path": "/moved", "redirect": "/to/{path}"},
+        {"name": "text", "path": "= /text", "respond": {"body": "written"}},
     ],
 }
 REWRITES: Final[dict[str, tuple[tuple[bytes, ...], bytes]]] = {
@@ -70,6 +74,7 @@ REWRITES: Final[dict[str, tuple[tuple[bytes, ...], bytes]]] = {
     "fixed": ((b"fixed",), b"/always"),
     "deep": ((b"a", b"b"), b"/x/{path}/y"),
     "own": ((b"own",), b"/{path}"),
+    "user": ((b"u",), b"/by/{path}"),
     "/": ((b"",), b"/"),
     "/health": ((b"health",), b"/health"),
     "/metrics": ((b"metrics",), b"/metrics"),
