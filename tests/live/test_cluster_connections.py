@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from redis.crc import key_slot
 
+from portico.net.redis.cluster_link import CONNECTIONS, ClusterLink
 from portico.net.redis.connection import connect, failures
-from portico.policies.counters.cluster_link import CONNECTIONS, ClusterLink
-from portico.policies.counters.redis_link import argument
+from portico.net.redis.link import argument
+from portico.policies.counters.shared_limits import SCRIPT
 from support.redis_servers import RedisServer, cluster
 from support.waiting import others_end, until
 
@@ -34,7 +35,7 @@ def question(link: ClusterLink, node: int) -> asyncio.Future[list[int] | Excepti
     """The outcome of a question about a limit that this node counts."""
     outcome: asyncio.Future[list[int] | Exception] = asyncio.get_running_loop().create_future()
     limits = [argument(_KEYS[node].encode())], [b"".join(map(argument, (b"100", b"1", b".")))]
-    link.run(*limits, outcome.set_result)
+    link.run(SCRIPT, *limits, 3, outcome.set_result)
     return outcome
 
 

@@ -9,9 +9,9 @@ from contextlib import ExitStack, asynccontextmanager
 import pytest
 from redis.crc import key_slot
 
+from portico.net.redis.cluster_link import CONNECTIONS, ClusterLink
 from portico.net.redis.connection import connect
-from portico.policies.counters.cluster_link import CONNECTIONS, ClusterLink
-from portico.policies.counters.redis_link import argument
+from portico.net.redis.link import argument
 from portico.policies.counters.shared_limits import SharedLimits
 from support.redis_servers import RedisServer, cluster, migrating
 from support.waiting import others_end

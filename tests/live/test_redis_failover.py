@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import uvloop
 
 from portico.net.redis.connection import connect
-from portico.policies.counters.redis_link import RedisLink, argument
+from portico.net.redis.link import RedisLink, argument
 from portico.policies.counters.shared_limits import SharedLimits
 from support.client import ask
 from support.fleet import Fleet

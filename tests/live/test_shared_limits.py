@@ -139,9 +139,9 @@ def test_another_redis_from_the_next_reload_on(store: RedisProcess, backend: Bac
 UNBUILT = """
     from pathlib import Path
     from portico.net.tls.certificates import CertificateError
-    from portico.policies.counters import shared_limits
+    from portico.net.redis import asking
     from portico.snapshot.builder import SnapshotBuilder
-    shared_limits._LAST_QUESTION = 0.1
+    asking._LAST_QUESTION = 0.1
     own = SnapshotBuilder._own_rules
     def own_rules(self, *what):
         try:

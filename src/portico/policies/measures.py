@@ -18,10 +18,10 @@ from urllib.parse import quote
 
 from portico.core.caches import remembered
 from portico.core.exchange import Exchange
+from portico.net.redis.link import argument
 from portico.policies.counters.buckets import Buckets
 from portico.policies.counters.periods import Period, bounds
 from portico.policies.counters.quotas import Quotas
-from portico.policies.counters.redis_link import argument
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._~:/@+-]{1,64}")
 _REMEMBERED: Final = 16_384

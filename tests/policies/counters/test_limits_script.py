@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from portico.policies.counters.periods import PERIODS, bounds
-from portico.policies.counters.redis_link import SCRIPT
+from portico.policies.counters.shared_limits import SCRIPT
 from support.redis_process import RedisProcess
 
 NEVER = "1e-12"
@@ -30,7 +30,7 @@ def take(store: RedisProcess, *requests: Sequence[tuple[str, float, str]]) -> li
         for index, (key, allowed, how) in enumerate(request):
             keys.append(key)
             arguments += [allowed, how, "+" if index + 1 < len(request) else "."]
-    clock, *left = store.client.eval(SCRIPT.decode(), len(keys), *keys, *arguments)
+    clock, *left = store.client.eval(SCRIPT.source.decode(), len(keys), *keys, *arguments)
     seconds, microseconds = store.client.time()
     assert 0 <= seconds * 1_000_000 + microseconds - clock < 60_000_000
     return [int(number) for number in left]
@@ -88,7 +88,12 @@ def test_a_quota_counts_to_the_end_of_its_period(store: RedisProcess, period: An
 
 def test_months_are_those_of_the_calendar(store: RedisProcess) -> None:
     """The script's own arithmetic, beside Python's, for days of four centuries and every edge of a month."""
-    own = SCRIPT.decode().partition("-- Months since")[2].partition("-- The number of the period")[0].partition("\n")[2]
+    own = (
+        SCRIPT.source.decode()
+        .partition("-- Months since")[2]
+        .partition("-- The number of the period")[0]
+        .partition("\n")[2]
+    )
     ask = "for place, day in ipairs(ARGV) do ARGV[place] = first_day(month_of(tonumber(day)) + 1) end return ARGV"
     first = datetime(1970, 1, 1, tzinfo=UTC)
     days = [*range(20_000, 24_000), *range(0, 146_000, 11)]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from portico.policies.counters import shared_limits as shared_limits_module
-from portico.policies.counters.redis_link import Done, K
+from portico.net.redis import asking
+from portico.net.redis.link import Done, K, Script
 from portico.policies.counters.shared_limits import SharedLimits
 
 
@@ -27,7 +27,7 @@ class Link:
     async def open(self) -> None:
         self.is_open = True
 
-    def run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
+    def run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], count: int, done: Done) -> None:
         assert len(keys) == len(arguments)
         if b"probe" in keys[0]:
             if self.answers_probes:
@@ -220,7 +220,7 @@ def test_it_tries_redis_again_where_trying_fails(
 
 
 def test_one_that_is_replaced_answers_its_last_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_limits_module, "_LAST_QUESTION", 0.05)
+    monkeypatch.setattr(asking, "_LAST_QUESTION", 0.05)
 
     async def run() -> None:
         limits, link = await _limits()

@@ -1,4 +1,4 @@
-"""The connection to Redis for the limits' script, with bytes in place of a server."""
+"""The connection to Redis for scripts, with bytes in place of a server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import hiredis
 import pytest
 
-from portico.policies.counters.redis_link import RedisLink
+from portico.net.redis.link import RedisLink, Script
 
 
 class Writer:
@@ -42,7 +42,7 @@ def test_an_answer_that_cannot_be_used_ends_the_connection_and_is_reported(caplo
         replies.append(reply[0] / 1)
 
     for _ in range(3):
-        link.run([b""], [b""], use)
+        link.run(Script(b"return 1"), [b""], [b""], 1, use)
     link.data_received(b"*1\r\n:5\r\n:7\r\n*1\r\n:6\r\n")
     assert replies == [5]
     assert len(losses) == 1

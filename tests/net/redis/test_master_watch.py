@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from portico.policies.counters.master_watch import Address, MasterWatch
-from portico.policies.counters.redis_link import RedisLink
+from portico.net.redis.link import RedisLink
+from portico.net.redis.master_watch import Address, MasterWatch
 
 OLD, NEW = ("10.0.0.1", 6379), ("10.0.0.2", 6379)
 

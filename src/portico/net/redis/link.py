@@ -1,4 +1,4 @@
-"""One connection to Redis for one script: a proxied request waits for it, so its path is as short as possible.
+"""One connection to Redis for scripts: a proxied request waits for them, so their path is as short as possible.
 
 redis-py makes the connection (TLS, passwords, Sentinel) and hands it over. From there on a call is one write, and its
 reply is parsed in the event loop callback that receives it: no task, no future, no lock.
@@ -11,31 +11,35 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from hashlib import sha1
-from importlib.resources import files
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from portico.core.faults import FAULTS
-from portico.policies.counters.master_watch import Address, MasterWatch
+from portico.net.redis.master_watch import Address, MasterWatch
 
-logger: Final = logging.getLogger("portico.limits")
-
-SCRIPT: Final = files(__package__).joinpath("limits.lua").read_bytes()
-"""The script that takes from limits; its head describes its arguments and its reply."""
-
-NAME: Final = sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
-"""The digest that EVALSHA takes."""
+logger: Final = logging.getLogger("portico.redis")
 
 _REPLACED: Final = "Sentinels name another master"
-_BY_NAME: Final = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % NAME
-_WHOLE: Final = b"$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (len(SCRIPT), SCRIPT)
 
-Done: TypeAlias = Callable[[list[int] | Exception], None]
+Done: TypeAlias = Callable[[Any], None]
 """Receives a reply, or the error instead of it; called once, unless the connection breaks or is closed before."""
 
 
 def argument(value: bytes) -> bytes:
     """A bulk string of the Redis protocol, of which commands are made."""
     return b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+class Script:
+    """A script in Lua; `name` is the digest that EVALSHA takes."""
+
+    __slots__ = ("by_name", "name", "source", "whole")
+
+    def __init__(self, source: bytes) -> None:
+        self.source = source
+        self.name = sha1(source, usedforsecurity=False).hexdigest().encode()
+        self.by_name = argument(b"EVALSHA") + argument(self.name)
+        """How the command that runs it begins, and the same where the server does not know it yet."""
+        self.whole = argument(b"EVAL") + argument(source)
 
 
 class Keyed(Protocol):
@@ -49,7 +53,7 @@ K = TypeVar("K", bound=Keyed)
 
 
 class Link(Protocol):
-    """A way to run the script."""
+    """A way to run scripts."""
 
     is_divided: bool
     """Whether a call that fails says nothing of others: there are several servers."""
@@ -66,8 +70,8 @@ class Link(Protocol):
     async def open(self) -> None:
         """Connect. Raises what redis-py does, OSError or TimeoutError."""
 
-    def run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
-        """Run the script. `keys` are bulk strings, one each; so are `arguments`, but for three joined to one."""
+    def run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], count: int, done: Done) -> None:
+        """Run a script. `keys` are bulk strings, one each; `arguments` are `count` bulk strings, joined in any way."""
 
     def close(self) -> None:
         """Close the connection; no callback is called."""
@@ -114,14 +118,14 @@ class RedisLink(asyncio.Protocol):
             self.close()
             raise ConnectionError(_REPLACED)
 
-    def run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
-        def receive(reply: list[int] | Exception) -> None:
+    def run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], count: int, done: Done) -> None:
+        def receive(reply: Any) -> None:
             if isinstance(reply, Exception) and str(reply).startswith("NOSCRIPT"):
-                self._send(_WHOLE, keys, arguments, done)  # it was not run: nothing is taken twice
+                self._send(script.whole, keys, arguments, count, done)  # it was not run: nothing is done twice
             else:
                 done(reply)
 
-        self._send(_BY_NAME, keys, arguments, receive)
+        self._send(script.by_name, keys, arguments, count, receive)
 
     def close(self) -> None:
         writer, self._writer = self._writer, None
@@ -158,15 +162,15 @@ class RedisLink(asyncio.Protocol):
         if self._writer is not None:
             self._break(exc or ConnectionError("the connection was closed"))
 
-    def _send(self, start: bytes, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
+    def _send(self, start: bytes, keys: Sequence[bytes], arguments: Sequence[bytes], count: int, done: Done) -> None:
         if self._writer is not None:
-            count = b"%d" % len(keys)
-            head = b"*%d\r\n%b$%d\r\n%b\r\n" % (3 + 4 * len(keys), start, len(count), count)
+            number = b"%d" % len(keys)
+            head = b"*%d\r\n%b$%d\r\n%b\r\n" % (3 + len(keys) + count, start, len(number), number)
             self._calls.append(done)
             self._writer.transport.write(b"".join((head, *keys, *arguments)))
 
     def _follow(self, master: Address) -> None:
-        """Leave a server that is no master any more: what it counts is lost."""
+        """Leave a server that is no master any more: what it is told is lost."""
         self._named = master
         if self._writer is not None and master != self._server:
             self._break(ConnectionError(_REPLACED))

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from portico.net.redis.connection import failures
 
-logger: Final = logging.getLogger("portico.limits")
+logger: Final = logging.getLogger("portico.redis")
 
 _CHANNEL: Final = "+switch-master"
 _PAUSE: Final = 0.5

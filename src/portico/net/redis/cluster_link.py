@@ -1,4 +1,4 @@
-"""The same script in a Redis Cluster, by redis-py: keys of one slot in one call, as a Cluster wants it."""
+"""The same scripts in a Redis Cluster, by redis-py: keys of one slot in one call, as a Cluster wants it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from portico.core.tasks import background
 from portico.net.redis.connection import failures, reason
-from portico.policies.counters.redis_link import NAME, SCRIPT, Done, K
+from portico.net.redis.link import Done, K, Script
 
-logger: Final = logging.getLogger("portico.limits")
+logger: Final = logging.getLogger("portico.redis")
 
 CONNECTIONS: Final = 8
 """To each node; redis-py does not wait for one that is in use, so no more calls than that are under way."""
@@ -69,7 +69,7 @@ class ClusterLink:
         self._nodes.clear()
         self._is_open = True
 
-    def run(self, keys: Sequence[bytes], arguments: Sequence[bytes], done: Done) -> None:
+    def run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes], count: int, done: Done) -> None:  # noqa: ARG002
         names = [_values(key)[0] for key in keys]
         try:
             target = self._client.nodes_manager.get_node_from_slot(self._client.keyslot(names[0]))
@@ -83,8 +83,8 @@ class ClusterLink:
                 done(ConnectionError(f"{target.name} does not serve"))
                 return
             node.due = now + _TIMEOUT  # this call is the one that tries
-        arguments = (*names, *_values(b"".join(arguments)))
-        call = background(self._run(target, node, [len(names), *arguments], done), "a question to a Redis Cluster")
+        operands = [len(names), *names, *_values(b"".join(arguments))]
+        call = background(self._run(target, node, script, operands, done), "a question to a Redis Cluster")
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
 
@@ -111,11 +111,11 @@ class ClusterLink:
 
     # ---- calls
 
-    async def _run(self, target: Any, node: _Node, operands: list[Any], done: Done) -> None:
-        outcome: list[int] | Exception
+    async def _run(self, target: Any, node: _Node, script: Script, operands: list[Any], done: Done) -> None:
+        outcome: Any
         try:
             async with node.calls, asyncio.timeout(_TIMEOUT):
-                outcome = await self._call(target, operands)
+                outcome = await self._call(target, script, operands)
             node.pause = 0.0
         except Exception as error:
             outcome = error
@@ -126,15 +126,15 @@ class ClusterLink:
         if self._is_open:
             done(outcome)
 
-    async def _call(self, target: Any, operands: list[Any]) -> list[int]:
+    async def _call(self, target: Any, script: Script, operands: list[Any]) -> Any:
         from redis.exceptions import NoScriptError
 
         try:
-            return await self._ask(target, "EVALSHA", NAME, *operands)
-        except NoScriptError:  # it was not run: nothing is taken twice
-            return await self._ask(target, "EVAL", SCRIPT, *operands)
+            return await self._ask(target, "EVALSHA", script.name, *operands)
+        except NoScriptError:  # it was not run: nothing is done twice
+            return await self._ask(target, "EVAL", script.source, *operands)
 
-    async def _ask(self, target: Any, *command: Any) -> list[int]:
+    async def _ask(self, target: Any, *command: Any) -> Any:
         """Ask the node, or the one that it names."""
         from redis.exceptions import AskError, MovedError
         from redis.exceptions import ConnectionError as BrokenError
@@ -142,7 +142,6 @@ class ClusterLink:
         from portico.net.redis.cluster import asking
 
         nodes = self._client.nodes_manager
-        reply: list[int]
         try:
             try:
                 reply = await target.execute_command(*command)
@@ -170,7 +169,7 @@ class ClusterLink:
             return
         if not node.pause:
             extra = {"node": target.name, "reason": reason(error)}
-            logger.warning("a node of the Redis Cluster does not serve limits", extra=extra)
+            logger.warning("a node of the Redis Cluster does not serve", extra=extra)
         first, longest = _PAUSES
         node.pause = min(2 * node.pause, longest) or first
         node.due = asyncio.get_running_loop().time() + node.pause
@@ -199,5 +198,11 @@ class ClusterLink:
 
 
 def _values(bulk_strings: bytes) -> list[bytes]:
-    """The values of bulk strings that hold no line break."""
-    return bulk_strings.split(b"\r\n")[1::2]
+    """The values of bulk strings."""
+    values, start = [], 0
+    while start < len(bulk_strings):
+        first = bulk_strings.index(b"\r\n", start) + 2
+        end = first + int(bulk_strings[start + 1 : first])
+        values.append(bulk_strings[first:end])
+        start = end + 2
+    return values
