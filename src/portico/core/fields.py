@@ -61,6 +61,13 @@ _HOP_BY_HOP: Final = (
 REQUEST_DROP: Final = frozenset(spelling for name in (*_IDENTITY, *_HOP_BY_HOP) for spelling in _spellings(name))
 """Fields of a request that the gateway writes itself, or that end at this hop (RFC 9110, section 7.6.1)."""
 
+METHOD_OVERRIDES: Final = frozenset(
+    spelling
+    for name in ("x-http-method-override", "x-http-method", "x-method-override")
+    for spelling in _spellings(name)
+)
+"""Fields of a request by which services take it for one with another method."""
+
 OWN_FAMILY: Final = b"x-consumer-"
 """What every name of this beginning says is the gateway's own, also where a trusted proxy says it."""
 _FAMILIES: Final = (OWN_FAMILY, b"x-forwarded-", b"x-auth-request-", b"x-remote-", b"x-authenticated-")

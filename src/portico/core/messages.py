@@ -25,7 +25,14 @@ class Fields:
     two flat lists that C code fills, so that a request costs no Python call per field.
     """
 
-    __slots__ = ("identified_by", "identity", "line_end", "lines", "names", "passed", "passed_by", "shape")
+    # fmt: off
+    __slots__ = (
+        "asked", "identified_by", "identity", "line_end", "lines", "names", "passed", "passed_by", "shape", "version",
+        "version_by",
+    )
+    # fmt: on
+
+    version: str
 
     def __init__(self, names: list[bytes], lines: list[bytes]) -> None:
         self.names = names
@@ -40,6 +47,10 @@ class Fields:
         self.identity: Any = None
         """The consumer's identity, cached in the same way."""
         self.identified_by: object = None
+        self.asked: Any = None
+        """What they ask of a cache, cached in the same way."""
+        self.version_by: object = None
+        """What chose the `version` of a service that they ask for, cached in the same way."""
 
     def get(self, name: bytes) -> bytes | None:
         """The value of a lower-case `name`, without surrounding white space; None where there is none.
