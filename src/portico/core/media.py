@@ -18,7 +18,7 @@ def preferred(accept: bytes, offered: Sequence[tuple[bytes, ...]]) -> int | None
     that is named comes before one that only a wildcard covers, and that before what is offered later. An empty `accept`
     wants the first.
     """
-    ranges = _ranges(accept.lower())
+    ranges = ranges_of(accept.lower())
     if not ranges:
         return 0
     ranked = [(*max(_quality(ranges, kind) for kind in kinds), -index) for index, kinds in enumerate(offered)]
@@ -40,8 +40,11 @@ def _quality(ranges: Sequence[tuple[bytes, bytes, float]], kind: bytes) -> tuple
     return weight, specific
 
 
-def _ranges(accept: bytes) -> list[tuple[bytes, bytes, float]]:
-    """Main type, subtype and weight of each range; what is none, and what only fits another variant, is left out."""
+def ranges_of(accept: bytes) -> list[tuple[bytes, bytes, float]]:
+    """Main type, subtype and weight of each range of an `accept` in lower case.
+
+    What is none, and what only fits another variant, is left out.
+    """
     found = []
     for element in _ELEMENT.findall(accept):
         kind, *parameters = (part.strip() for part in element.split(b";"))
