@@ -116,6 +116,17 @@ def test_routes_shows_every_form_of_a_route(tmp_path: Path) -> None:
     ]
 
 
+def test_routes_shows_each_version_and_check_counts_paths(tmp_path: Path) -> None:
+    service = "{url: http://a:1, version_by: [header, query], versions: {v1: {}, v2: {rewrite: '/2/{path}'}}}"
+    (tmp_path / "portico.yaml").write_text(f"services: {{shop: {service}}}\npolicies: {{rate_limit: false}}\n")
+    lines = portico("routes").stdout.splitlines()[1:]
+    assert [re.split(r"  +", line.strip())[:4] for line in lines] == [
+        ["shop", "/api/shop by=header,query", "shop v1", "/{path}"],
+        ["shop", "/api/shop by=header,query", "shop v2", "/2/{path}"],
+    ]
+    assert portico("check").stdout.startswith("portico.yaml: ok: 1 service, 1 route")
+
+
 def test_routes_shows_what_is_off(tmp_path: Path) -> None:
     service = "{url: http://a:1, policies: {rewrite_location: false, rewrite_cookies: {path: off}}}"
     (tmp_path / "portico.yaml").write_text(f"services: {{a: {service}}}\npolicies: {{rate_limit: {{}}}}\n")

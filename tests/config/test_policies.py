@@ -176,12 +176,12 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("rate_limit: {by: {header: 'X-*'}}", "a header field is named in full: its name is not a pattern"),
         (
             "rate_limt: {}",
-            "rate_limt: unknown policy; there are auth, authorize, cors, errors, headers, identity, plugins, "
+            "rate_limt: unknown policy; there are auth, authorize, cache, cors, errors, headers, identity, plugins, "
             'rate_limit, rewrite_cookies, rewrite_location; did you mean "rate_limit"?',
         ),
         (
             "compress: {}",
-            "compress: unknown policy; there are auth, authorize, cors, errors, headers, identity, plugins, "
+            "compress: unknown policy; there are auth, authorize, cache, cors, errors, headers, identity, plugins, "
             "rate_limit, rewrite_cookies, rewrite_location",
         ),
         ("rewrite_location: 5", "rewrite_location: expected keys and values, true or false"),
@@ -200,7 +200,6 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("auth: {jwt: {algorithms: [none]}}", "auth.jwt.algorithms[0]: expected one of HS256, HS384, HS512"),
         ("auth: {jwt: {jwks_url: x}}", "auth.jwt.jwks_url: not supported by this version"),
         ("auth: {jwt: {public_key_file: x}}", "auth.jwt.public_key_file: not supported by this version"),
-        ("cache: {ttl: 30}", "cache: not supported by this version"),
         ("transform: {}", "transform: not supported by this version"),
         ("plugins: {use: a}", "plugins: expected a list: put brackets around it, [{…}]"),
         ("plugins: [{use: a, keep: 5m}]", "keep: unknown key; settings of the policy's own stand under with"),

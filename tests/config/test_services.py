@@ -18,6 +18,8 @@ from portico.config import (
 )
 from portico.config.instances import instance_url
 
+STICKY = "write sticky: {cookie: auto}, or sticky: {issued: NAME} for a value that the service itself issues"
+
 
 def service(**written: object) -> ServiceSettings:
     return ServiceSettings.model_validate({"url": "http://h"} | written)
@@ -239,6 +241,20 @@ def test_on_is_a_key_and_no_boolean(load: Load) -> None:
         ("load_balancing: {consistent_hash: {header: A B}}", "consistent_hash.header: not a name of a header field"),
         ("load_balancing: {consistent_hash: {cookie: 'a=b'}}", "consistent_hash.cookie: not the name of a cookie"),
         ("load_balancing: {consistent_hash: client}", 'expected client_ip; did you mean "client_ip"?'),
+        ("sticky: true", f"sticky: expected cookie or issued: {STICKY}"),
+        ("sticky: cookie", f"sticky: expected cookie or issued: {STICKY}"),
+        ("sticky:", f"sticky: nothing is written after the colon: {STICKY}"),
+        ("sticky: {}", f"sticky: says nothing of how an instance is found again: {STICKY}"),
+        ("sticky: {ttl: 1h}", f"sticky: says nothing of how an instance is found again: {STICKY}"),
+        ("sticky: {cookie: auto, issued: X-Id}", "sticky: has both cookie and issued; keep one of them"),
+        ("sticky: {cookie: 'a b'}", "sticky.cookie: not the name of a cookie"),
+        ("sticky: {cookie: auto, ttl: 1h}", "sticky: ttl is for issued alone; leave it out"),
+        ("sticky: {issued: X-Id, max_age: 1h}", "sticky: max_age is for cookie alone; leave it out"),
+        (
+            "sticky: {cookie: auto, key: short}",
+            "sticky.key: has fewer than 16 characters, so it could be found by trying",
+        ),
+        ("sticky: {issued: X Id}", "sticky.issued: not a name of a header field"),
         ("circuit_breaker: {failures: 0}", "circuit_breaker.failures: has to be 1 or more"),
         ("circuit_breaker: {error_rate: 0%}", "circuit_breaker.error_rate: has to be more than 0"),
         ("circuit_breaker: {max_ejected: 50%}", "circuit_breaker.max_ejected: unknown key"),
@@ -319,6 +335,29 @@ def test_balancing_by_what_requests_have_in_common(written: object, key: object)
     balancing = service(load_balancing=written).load_balancing
     assert isinstance(balancing, ConsistentHashSettings)
     assert balancing.consistent_hash == key
+
+
+@pytest.mark.parametrize(
+    ("written", "issued"),
+    [
+        ("Mcp-Session-Id", HeaderKey(header="Mcp-Session-Id")),
+        ({"header": "X-Id"}, HeaderKey(header="X-Id")),
+        ({"cookie": "sid"}, CookieKey(cookie="sid")),
+    ],
+)
+def test_what_a_service_issues(written: object, issued: HeaderKey | CookieKey) -> None:
+    sticky = service(sticky={"issued": written}).upstream().sticky
+    assert sticky is not None
+    assert (sticky.issued, sticky.ttl) == (issued, 3600)
+
+
+def test_cookies_that_lead_to_instances() -> None:
+    assert service().sticky is None
+    assert service(sticky=False).sticky is None
+    own = service(sticky={"cookie": "where", "key": "k" * 16, "max_age": "1h"}).sticky
+    assert own is not None
+    assert (own.cookie, own.max_age) == ("where", 3600)
+    assert "k" * 16 not in repr(own)
 
 
 def test_instances_that_fail_are_ejected() -> None:

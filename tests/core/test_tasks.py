@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from portico.core.tasks import ENDED, background, endless
+from portico.core import tasks
+from portico.core.tasks import ENDED, background, cancelled, endless
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -96,5 +98,22 @@ def test_a_task_that_nobody_holds_runs_on(run: Run) -> None:
         gc.collect()
         handles.pop()()
         await asyncio.wait_for(went_on.wait(), 10)
+
+    run(play())
+
+
+def test_a_task_that_swallows_a_cancellation_is_cancelled_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_AGAIN", 0.01)
+
+    async def play() -> None:
+        async def work() -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+            await asyncio.sleep(3600)
+
+        stubborn = [endless(work(), "some work"), background(asyncio.sleep(3600), "other work")]
+        await asyncio.sleep(0)
+        await cancelled(stubborn)
+        assert [task.cancelled() for task in stubborn] == [True, True]
 
     run(play())

@@ -13,6 +13,7 @@ from typing import Any, Final
 import portico
 from portico.core.faults import contain
 from portico.proxy import gateway
+from portico.proxy.cache import flights, recording
 from portico.proxy.waiting import WaitingForPermit
 from portico.upstreams.host_name import HostName
 from portico.wire import deadlines
@@ -32,6 +33,7 @@ _EXEMPT: Final = frozenset(
     for each in (
         *(contain, _contained, Turn.process, Turn.plan, Turn.settle, Turn._write),
         *(TurnProtocol.process_all, TurnProtocol.write_all, Deadlines._insert, Deadlines._remove, deadlines._slot),
+        *(flights._proceed, recording._advance),
         *(HostName.answered, WaitingForPermit.finished, Frontend.release, gateway._some_ids),
     )
 )
@@ -92,6 +94,9 @@ def check_contained(simulation: Simulation, injector: Injector) -> None:
     assert not simulation.server.connections, f"{where}: a client's connection that never ends"
     assert all(service.line.lost for service in simulation.services), f"{where}: a service's connection that never ends"
     assert sum(instance.in_flight for instance in simulation.instances) in (0, 1), f"{where}: instances stay busy"
+    caches = simulation.builder.caches
+    assert not caches.flights.leading, f"{where}: what nobody fetches is waited for"
+    assert caches.room.used == 0, f"{where}: {caches.room.used} bytes of what nobody fetches"
     for client in simulation.clients:
         for seen in simulation.seen_of(client):
             assert len(seen.ends) <= 1, f"{where}: an exchange ended {len(seen.ends)} times"
@@ -101,7 +106,8 @@ def _check_others_are_served(simulation: Simulation, where: str) -> None:
     """Clients after the fault, to whatever service."""
     simulation.case.answers[:] = [Answer(_GOOD)]
     simulation.case.dials = "o"
-    for path in ("/api/plain/", "/api/open/", "/api/guarded/", "/livez"):
+    paths = [f"/api/{service}/1" for service in simulation.config.services]
+    for path in (*paths, "/livez"):
         request = f"GET {path} HTTP/1.1\r\nHost: a\r\nX-Key: new\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
         newcomer = simulation.connect([request.encode()])
         simulation.settle()

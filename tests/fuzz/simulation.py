@@ -27,6 +27,7 @@ from portico.proxy.gateway import Gateway
 from portico.snapshot.builder import SnapshotBuilder
 from portico.upstreams import host_name
 from portico.upstreams.instance import Instance
+from portico.wire import turn
 from portico.wire.deadlines import Deadlines
 from portico.wire.frontend import Limits
 from portico.wire.http1.server import HttpServer, ServerConnection
@@ -111,10 +112,11 @@ class Simulation:
         self.clients: list[ClientEnd] = []
         self.current = 0
         self.watch: list[Callable[[Simulation], None]] = []
-        self._clock = mock.patch.object(time, "monotonic", self.loop.time)
+        self._clocks = [mock.patch.object(module, "monotonic", self.loop.time) for module in (time, turn)]
 
     def __enter__(self) -> Simulation:
-        self._clock.start()
+        for clock in self._clocks:
+            clock.start()
         logger = logging.getLogger("portico")
         logger.addHandler(self.events)
         logger.propagate = False
@@ -130,7 +132,8 @@ class Simulation:
         logger = logging.getLogger("portico")
         logger.removeHandler(self.events)
         logger.propagate = True
-        self._clock.stop()
+        for clock in self._clocks:
+            clock.stop()
 
     def _build(self) -> None:
         loop = self.loop

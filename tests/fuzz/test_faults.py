@@ -29,6 +29,14 @@ _WRITTEN: Final[dict[str, Any]] = {
             "slow_start": 5,
             "circuit_breaker": {"failures": 3, "open_for": 1},
         },
+        "kept": {
+            "url": "http://192.0.2.83:83",
+            "health_check": False,
+            "max_requests": 3,
+            "queue": {"size": 8, "timeout": 5},
+            "circuit_breaker": {"failures": 3, "open_for": 1},
+            "policies": {"cache": {"stale_while_revalidate": 3, "stale_if_error": 60}},
+        },
         "guarded": {
             "url": "http://192.0.2.82:82",
             "health_check": False,
@@ -87,6 +95,36 @@ def answered(simulation: Simulation) -> list[int]:
     return [bytes(client.line.received).count(b"HTTP/1.1 200") for client in simulation.clients]
 
 
+FRESH: Final = Answer('HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: max-age=1\r\nETag: "1"\r\n\r\nok')
+STREAM: Final = Answer(
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nCache-Control: max-age=60\r\n\r\n"
+    + "".join(f"1000\r\n{letter * 4096}\r\n" for letter in "abcdefghijklmnopqrst")
+    + "0\r\n\r\n"
+)
+UNCHANGED: Final = Answer('HTTP/1.1 304 Not Modified\r\nETag: "1"\r\nCache-Control: max-age=1\r\n\r\n')
+PRIVATE: Final = Answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: private\r\n\r\nok")
+
+
+def anonymous(path: str, more: str = "") -> str:
+    return f"GET /api/kept/{path} HTTP/1.1\r\nHost: a\r\n{more}\r\n"
+
+
+def stored() -> Case:
+    """What one client's request stores, others get: at once, and while it comes."""
+    same = anonymous("1") + anonymous("2") + anonymous("1", "Range: bytes=0-0\r\n")
+    fresh = Answer(FRESH.raw.replace("max-age=1", "max-age=60"))
+    return Case([same, same, same, anonymous("1") + anonymous("1")], [fresh, STREAM], [1000], "0C1C2C3C..t..")
+
+
+def stale() -> Case:
+    """What is stored gets old; the service confirms it, refuses, keeps things private, breaks off and closes."""
+    answers = [FRESH, STREAM, UNCHANGED, BUSY, PRIVATE, Answer("", end="reset"), FRESH]
+    changes = post("kept/1") + anonymous("1")
+    same = anonymous("1") + anonymous("2") + anonymous("3")
+    schedule = "0C1C2C..ssssssT3C..ssT4C1x.." + "s" * 30 + "T5C..ssssT6C"
+    return Case([same, same, same, anonymous("1"), changes, same, anonymous("1")], answers, [9000], schedule)
+
+
 def simulation_of(case: Case) -> Simulation:
     return Simulation(case, config=CONFIG)
 
@@ -124,6 +162,47 @@ def test_a_fault_where_much_goes_wrong_leaves_nobody_hanging(start: int) -> None
             for _ in range(4):  # what was given up for the fault's sake may be tried again
                 simulation.settle()
             for client, text in zip(simulation.clients, rough().clients, strict=True):
+                had, wanted = bytes(client.line.received).count(b"HTTP/1.1 "), text.count(" HTTP/1.1")
+                assert had >= wanted or client.line.closing or client.line.eof_written, (
+                    f"{injector.where}: a client waits for ever"
+                )
+            check_contained(simulation, injector)
+
+
+def test_without_a_fault_all_is_answered_from_the_cache() -> None:
+    with simulation_of(stored()) as simulation:
+        simulation.play()
+        assert answered(simulation) == [2, 2, 2, 2]
+        assert sum(len(service.requests) for service in simulation.services) == 2
+        assert simulation.gateway.metrics.cached["kept"]["collapsed"] > 1
+
+
+@pytest.mark.parametrize("start", range(1, STEP, 4))
+def test_a_fault_before_the_cache_costs_one_client_its_answers(start: int) -> None:
+    """Or those who read one response, which it breaks: each of them notices."""
+    for at in range(start, calls_in(stored()), STEP):
+        with simulation_of(stored()) as simulation:
+            with fault(at) as injector:
+                simulation.play()
+            missed = [had < wanted for had, wanted in zip(answered(simulation), [2, 2, 2, 2], strict=True)]
+            noticed = [
+                client.line.closing or bytes(client.line.received).count(b"HTTP/1.1 ") == text.count(" HTTP/1.1")
+                for client, text in zip(simulation.clients, stored().clients, strict=True)
+            ]
+            is_broken = not missed[3] and all(noticed)
+            assert sum(missed) <= 1 or is_broken, f"{injector.where}: clients {missed} missed an answer"
+            check_contained(simulation, injector)
+
+
+@pytest.mark.parametrize("start", range(1, STEP, 4))
+def test_a_fault_where_much_is_stale_leaves_nobody_hanging(start: int) -> None:
+    for at in range(start, calls_in(stale()), STEP):
+        with simulation_of(stale()) as simulation:
+            with fault(at) as injector:
+                simulation.play()
+            for _ in range(4):
+                simulation.settle()
+            for client, text in zip(simulation.clients, stale().clients, strict=True):
                 had, wanted = bytes(client.line.received).count(b"HTTP/1.1 "), text.count(" HTTP/1.1")
                 assert had >= wanted or client.line.closing or client.line.eof_written, (
                     f"{injector.where}: a client waits for ever"

@@ -56,6 +56,17 @@ def test_a_failing_instance_of_two_is_ejected(script: Script, spoiled: int) -> N
         assert changes(gateway) == ["breaker open"]
 
 
+def test_a_backup_answers_what_no_other_does() -> None:
+    """Also before checks or a breaker know that the others cannot."""
+    with Backend(name="spare") as spare, Refusing() as dead:
+        instances = [dead.url, {"url": spare.url, "backup": True}]
+        with Gateway({"services": {"s": {"instances": instances, "health_check": False}}}) as gateway:
+            for method in ("GET", "POST"):
+                answer = gateway.ask(method, "/api/s/x")
+                assert answer.json()["backend"] == "spare"
+                assert gateway.logged(answer.get("x-request-id"))["attempts"] == 2
+
+
 def test_an_instance_that_refuses_connections_is_ejected() -> None:
     with Backend(name="a") as a, Refusing() as dead:
         config = {"services": {"s": service(a, dead, passive_health={"failures": 2, "open_for": "1h"})}}

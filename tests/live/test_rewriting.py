@@ -116,6 +116,13 @@ def test_without_a_prefix_only_the_address_changes(gateway: Gateway) -> None:
     assert answer.get("Set-Cookie") == "a=1; Path=/"
 
 
+def test_an_application_at_the_root_takes_no_front_page_from_others(gateway: Gateway) -> None:
+    lines = ("Host: shop.example", "X-Say: Location: /?welcome|Link: </login>; rel=next")
+    answer = gateway.get("/api/other/x", *lines)
+    assert answer.get("location") == "/api/other/?welcome"
+    assert answer.get("link") == "</api/other/login>; rel=next"
+
+
 def test_early_hints(gateway: Gateway) -> None:
     with gateway.wire() as wire:
         wire.send(b"GET /api/shop/x?early HTTP/1.1\r\nHost: a\r\nX-Say: Link: </a.css>; rel=preload\r\n\r\n")

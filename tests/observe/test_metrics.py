@@ -24,6 +24,8 @@ GAUGES: dict[str, Any] = {
     "breakers": [],
     "services": {},
     "redis_up": None,
+    "cache_entries": 3,
+    "cache_bytes": 4000,
 }
 
 
@@ -226,9 +228,10 @@ def test_counters_add_up() -> None:
     two.update(
         retries={"a": 10, "b": 5}, limited={}, tunnel_bytes_in={"a": 2}, log_lines_dropped=4, failed_handshakes=8
     )
-    one.update(hedges={"a": 1}, openings={"a": {"x": 1}})
+    one.update(hedges={"a": 1}, openings={"a": {"x": 1}}, cached={"a": {"hit": 2, "miss": 1}}, cache_evictions=5)
     two.update(hedges={"a": 2}, hedges_won={"a": 1}, openings={"a": {"x": 2, "y": 3}, "b": {"z": 4}})
     two["overloaded"] = {"b": 3}
+    two.update(cached={"a": {"hit": 3}}, cache_evictions=6)
     assert add_up([one, two]) == {
         "series": [],
         "retries": {"a": 11, "b": 5},
@@ -240,7 +243,22 @@ def test_counters_add_up() -> None:
         "hedges": {"a": 3},
         "hedges_won": {"a": 1},
         "openings": {"a": {"x": 3, "y": 3}, "b": {"z": 4}},
+        "cached": {"a": {"hit": 5, "miss": 1}},
         "families": totals()["families"],
         "log_lines_dropped": 7,
         "failed_handshakes": 9,
+        "cache_evictions": 11,
     }
+
+
+def test_caches_are_shown_where_there_are_any() -> None:
+    none = totals()
+    assert not [name for name, _ in page([none]) if name.startswith("gateway_cache_")]
+    one = totals()
+    one.update(cached={"a": {"hit": 2, "miss": 1}}, cache_evictions=5)
+    found = page([one, {**none, "cached": {"a": {"hit": 1}}}])
+    assert found["gateway_cache_requests_total", labels(service="a", outcome="hit")] == 3
+    assert found["gateway_cache_requests_total", labels(service="a", outcome="miss")] == 1
+    assert found["gateway_cache_entries", ()] == 6
+    assert found["gateway_cache_bytes", ()] == 8000
+    assert found["gateway_cache_evictions_total", ()] == 5

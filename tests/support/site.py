@@ -22,7 +22,7 @@ class Site:
     workers: int = 1
     routes: int = 1
     redis: str = ""
-    """The URL of a Redis, in a stack that shares a limit."""
+    """The URL of a Redis, in a stack that shares a limit or a cache."""
 
     def write(self, name: str, text: str) -> Path:
         """Writes one of its files."""

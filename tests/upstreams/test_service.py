@@ -197,6 +197,20 @@ def test_a_backup_helps_before_ejected_ones_are_used(clock: Clock) -> None:
     assert service.available == [instances[2], spare]
 
 
+def test_a_backup_is_tried_behind_all_others() -> None:
+    a, b, spare, busy = (make_instance(name) for name in ("a", "b", "spare", "busy"))
+    spare.is_backup = busy.is_backup = True
+    busy.in_flight = 1
+    service = make_service((a, 1), (b, 1), (busy, 1), (spare, 1))
+    assert (len(service.available), service.reachable) == (2, 4)
+    assert service.untried([a], NOBODY) is b
+    assert service.untried([a, b], NOBODY) is spare
+    assert service.untried([a, b, spare], NOBODY) is busy
+    busy.healthy = False
+    assert service.untried([a, b, spare], NOBODY) is None
+    assert service.choose([a, b], NOBODY) is None
+
+
 def test_how_long_a_circuit_stays_open(clock: Clock) -> None:
     a, b = make_instance("a"), make_instance("b")
     service = make_service((a, 1), (b, 1))

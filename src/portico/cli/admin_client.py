@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,6 +13,7 @@ import httpx
 from portico.config import GatewaySettings
 from portico.config.gateway import check_token
 
+_DONE: Final = (200, 202)
 _TIMEOUT: Final = 60.0
 """Seconds: more than a reload takes at most."""
 
@@ -61,7 +62,20 @@ class AdminClient:
         """The document at `/admin/services`. Raises AdminError."""
         return self._request("GET", "/admin/services")
 
-    def _request(self, method: str, path: str) -> Any:
+    def purge(self, wanted: Mapping[str, Any]) -> Any:
+        """Purge what `POST /admin/cache/purge` takes; what came of it. Raises AdminError."""
+        return self._request("POST", "/admin/cache/purge", json=wanted)
+
+    def cache_stats(self) -> Any:
+        """The document at `/admin/cache/stats`. Raises AdminError."""
+        return self._request("GET", "/admin/cache/stats")
+
+    def cache_show(self, url: str, method: str, headers: Sequence[str]) -> Any:
+        """The document at `/admin/cache/show`. Raises AdminError."""
+        wanted = {"url": url, "method": method, "header": [*headers]}
+        return self._request("GET", "/admin/cache/show", params=wanted)
+
+    def _request(self, method: str, path: str, **more: Any) -> Any:
         where = self.where
         try:
             headers = {b"Authorization": f"Bearer {check_token(self.token)}".encode()} if self.token else {}
@@ -69,7 +83,7 @@ class AdminClient:
             raise AdminError(f"ADMIN_TOKEN: {error}") from None
         try:
             with httpx.Client(timeout=_TIMEOUT, trust_env=False) as client:
-                response = client.request(method, f"http://{where}{path}", headers=headers)
+                response = client.request(method, f"http://{where}{path}", headers=headers, **more)
         except httpx.TimeoutException as error:
             raise AdminError(f"the admin API at {where} does not answer") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -79,7 +93,7 @@ class AdminClient:
         if response.status_code == 401:
             raise AdminError(f"the admin API at {where} refuses the token: set ADMIN_TOKEN to the gateway's own")
         document = _document(response, where)
-        if response.status_code != 200:
+        if response.status_code not in _DONE:
             raise AdminError(document["detail"])
         return document
 
@@ -89,7 +103,7 @@ def _document(response: httpx.Response, where: str) -> Mapping[str, Any]:
         document = response.json()
     except ValueError:
         document = None
-    if not isinstance(document, dict) or ("generation" if response.status_code == 200 else "detail") not in document:
+    if not isinstance(document, dict) or ("generation" if response.status_code in _DONE else "detail") not in document:
         raise AdminError(f"the server at {where} is not Portico's admin API")
     return document
 

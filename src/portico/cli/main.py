@@ -20,6 +20,8 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from portico import __version__
+from portico.cli.cache import cache
+from portico.cli.options import DEFAULT_CONFIG, AdminOption, ConfigOption
 from portico.config import (
     Config,
     ConfigError,
@@ -40,7 +42,6 @@ from portico.core.printing import printable
 if TYPE_CHECKING:
     from portico.cli.admin_client import AdminClient
 
-DEFAULT_CONFIG = "portico.yaml"
 _REDIS_TIMEOUT = 1.5
 """Seconds that `check` waits for Redis."""
 _HEALTH_STYLES = {"healthy": "green", "unhealthy": "red", "unchecked": "dim"}
@@ -65,25 +66,12 @@ app = typer.Typer(
 )
 plugin = typer.Typer(help="Policies of your own, in Python.", no_args_is_help=True)
 app.add_typer(plugin, name="plugin")
+app.add_typer(cache, name="cache")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        envvar="PORTICO_CONFIG",
-        readable=False,  # what cannot be read is reported as every wrong file is
-        help=f"The configuration file.  [default: {DEFAULT_CONFIG}]",
-    ),
-]
 FileArgument = Annotated[
     Path | None, typer.Argument(metavar="FILE", readable=False, help="The configuration file, as with --config.")
-]
-AdminOption = Annotated[
-    str | None,
-    typer.Option("--admin", metavar="HOST:PORT", help="The admin API of the gateway.  [default: gateway.admin]"),
 ]
 
 
@@ -313,7 +301,8 @@ def check(
     for warning in warnings:
         _say(err, f"warning: {warning}")
     count = f", {_count(warnings, 'warning')}" if warnings else ""
-    _say(out, f"{path}: ok: {_count(loaded.services, 'service')}, {_count(loaded.all_routes, 'route')}{count}")
+    routes = [route for route in loaded.all_routes if not route.is_variant]
+    _say(out, f"{path}: ok: {_count(loaded.services, 'service')}, {_count(routes, 'route')}{count}")
     for note in notes_for(loaded):
         _say(out, note)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from portico.config import Config, RedirectSettings, ResolvedRoute, hosts_in_words
+from portico.config.versions import kind_of
 from portico.policies import POLICY_SETTINGS
 
 COLUMNS: Final = ("route", "match", "service", "becomes", "host", "policies")
@@ -32,6 +33,8 @@ def _conditions(route: ResolvedRoute) -> Iterator[str]:
         yield f"{name}={value}"
     for name, condition in route.query.items():
         yield f"?{name}" if condition is True else f"?{name}={condition}"
+    if route.choice is not None:
+        yield f"by={','.join(map(kind_of, route.choice.sources))}"
 
 
 def _target(route: ResolvedRoute) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from portico.config.breakers import CircuitBreakerSettings, PassiveHealthSetting
 from portico.config.discovery import DiscoverSettings, refusal
 from portico.config.files import expired_certificates, file_problems, named_files
 from portico.config.found import DiscoverySettings
-from portico.config.gateway import GatewaySettings, LimitSettings, LogSettings
+from portico.config.gateway import CacheBounds, GatewaySettings, LimitSettings, LogSettings
 from portico.config.include import included_files
 from portico.config.instances import InstanceSettings, NetworkUrl
 from portico.config.levels import Level, Merged, Policies, merge_policies
@@ -18,7 +18,8 @@ from portico.config.plugins import check_plugins, names_plugins, plugin_files
 from portico.config.problems import ConfigError, Problem
 from portico.config.resolve import ResolvedRoute
 from portico.config.retries import HedgeSettings, RetrySettings
-from portico.config.routes import KEEP, ConsumerLimit, ConsumerSettings, RouteSettings
+from portico.config.rewrites import KEEP
+from portico.config.routes import ConsumerLimit, ConsumerSettings, RouteSettings
 from portico.config.schema import json_schema
 from portico.config.services import (
     HealthCheckSettings,
@@ -28,11 +29,13 @@ from portico.config.services import (
     UpstreamTlsSettings,
     VersionSettings,
 )
+from portico.config.sticky import StickySettings
 from portico.config.tls import CertificateSettings, ClientCertificateSettings, TlsSettings
 from portico.config.warnings import warnings_for
 
 __all__ = [
     "KEEP",
+    "CacheBounds",
     "CertificateSettings",
     "CircuitBreakerSettings",
     "ClientCertificateSettings",
@@ -64,6 +67,7 @@ __all__ = [
     "RetrySettings",
     "RouteSettings",
     "ServiceSettings",
+    "StickySettings",
     "Timeouts",
     "TlsSettings",
     "Upstream",

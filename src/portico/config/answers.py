@@ -50,7 +50,10 @@ class RedirectSettings(Section):
 
 
 class RedirectTarget:
-    """The parts of `to`: scheme and host as they are written, path, query with its `?`, fragment with its `#`."""
+    """The parts of `to`: scheme and host as they are written, path, query with its `?`, fragment with its `#`.
+
+    A `?` with nothing behind it is no query: it says that the request's does not go along (not `keeps_query`).
+    """
 
     _URL: Final = re.compile(r"(https?://(?:[^/?#{}]|\{host\})*)?([^?#]*)(\?[^#]*)?(#.*)?", re.IGNORECASE)
     _ORIGIN: Final = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)
@@ -72,6 +75,8 @@ class RedirectTarget:
         self.path = path
         self._check()
         self.text = self.origin + path + self.query + self.fragment
+        self.keeps_query = self.query != "?"
+        self.query = self.query if self.keeps_query else ""
 
     def _check(self) -> None:
         path = self.path

@@ -23,10 +23,14 @@ def _cookie(name: str) -> str:
     return name
 
 
-class CookieKey(Section):
-    """Requests with the same value of a cookie (RFC 6265, section 4.1.1) go to the same instance."""
+CookieName = Annotated[str, AfterValidator(_cookie)]
+"""As in RFC 6265, section 4.1.1."""
 
-    cookie: Annotated[str, AfterValidator(_cookie)]
+
+class CookieKey(Section):
+    """Requests with the same value of a cookie go to the same instance."""
+
+    cookie: CookieName
 
 
 class ConsistentHashSettings(Section):

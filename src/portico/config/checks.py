@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import GatewaySettings
 from portico.config.problems import Finding
-from portico.config.resolve import ResolvedRoute
+from portico.config.resolve import ResolvedRoute, scope_path
 from portico.config.routes import ConsumerSettings, RouteSettings
 from portico.config.services import ServiceSettings
 
@@ -64,6 +64,8 @@ def match_findings(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     """Two routes that match the very same requests: the second would never get one."""
     seen: dict[object, ResolvedRoute] = {}
     for route in routes:
+        if route.is_variant:
+            continue
         first = seen.setdefault(route.match, route)
         if first is not route:
             message = f"the route {first.name} matches the very same requests ({route.place}) already"
@@ -77,6 +79,16 @@ def consumer_findings(consumers: Sequence[ConsumerSettings]) -> Iterator[Finding
         if consumer.name in seen:
             yield Finding(("consumers", index, "name"), "a consumer above has this name already")
         seen.add(consumer.name)
+
+
+def cache_findings(gateway: GatewaySettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
+    """A cache in Redis needs one."""
+    if gateway.redis_url is not None:
+        return
+    message = "needs a Redis that gateways share: set REDIS_URL or write gateway.redis_url; without one, write memory"
+    caches = ((route, *route.policies["cache"]) for route in routes if "cache" in route.policies)
+    for path in dict.fromkeys(scope_path(route, scope) for route, cache, scope in caches if cache.store == "redis"):
+        yield Finding((*path, "cache", "store"), message)
 
 
 def discovery_findings(

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
 
-from portico.config.networks import NetworkField
 from portico.config.section import Section, is_word
+from portico.core.networks import NetworkField
 
 PATHS: Final = {"/": "root", "/health": "health", "/metrics": "metrics"}
 """The endpoints that the control process answers, and their keys."""

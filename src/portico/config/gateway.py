@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.endpoints import EndpointSettings
-from portico.config.networks import NetworkField
 from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word, no_nul
 from portico.config.tls import TlsSettings
 from portico.core.fields import REQUEST_DROP, plain_name
+from portico.core.networks import NetworkField
 from portico.core.settings import Duration, DurationOrZero, HeaderName, NotEmpty, Size, plain_secret
 from portico.net.redis.connection import check_url
 
@@ -148,6 +148,18 @@ class LogSettings(Section):
     ] = "stdout"
 
 
+class CacheBounds(Section):
+    """What all caches of the gateway may use together: bytes in the memory of each worker, bytes in Redis, and how long
+    a request may wait for Redis to look for a stored response.
+    """
+
+    memory: Annotated[Size, Field(ge=1 << 20, description="Bytes in the memory of each worker.")] = 256 << 20
+    redis: Annotated[Size, Field(ge=1 << 20, description="Bytes in Redis, of all gateways together.")] = 1 << 30
+    redis_timeout: Annotated[
+        Duration, Field(ge=0.001, le=1, description="How long a request may wait for Redis to look for a response.")
+    ] = 0.01
+
+
 class ProxyStatusSettings(Section):
     """What `Proxy-Status` says where a service could not answer (RFC 9209).
 
@@ -190,6 +202,7 @@ class GatewaySettings(Section):
     endpoints: Annotated[EndpointSettings, NoneIsEmpty] = EndpointSettings()
     limits: Annotated[LimitSettings, NoneIsEmpty] = LimitSettings()
     log: Annotated[LogSettings, NoneIsEmpty] = LogSettings()
+    cache: Annotated[CacheBounds, NoneIsEmpty] = CacheBounds()
     access_token_expire_minutes: Annotated[Whole, Field(ge=1, le=525_600)] = 30
 
     @property

@@ -35,6 +35,7 @@ A policy that is off is absent; for one that is on by default, absent means on a
 _EXAMPLES = {
     "auth": "{jwt: {}}",
     "authorize": "{scopes: [orders:read]}",
+    "cache": "{ttl: 30}",
     "cors": "{allow_origins: [https://app.example.com]}",
     "errors": "{5xx: {html: error.html}}",
     "headers": "{response: {remove: [Server]}}",

@@ -23,6 +23,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from portico.config.checks import (
     RESERVED,
+    cache_findings,
     consumer_findings,
     discovery_findings,
     gateway_findings,
@@ -244,7 +245,8 @@ class Config(Section):
         names = [name for name, service in self.services.items() if service.maintenance is not None]
         for name, service in self.services.items():
             names += [f"{name}@{version}" for version, own in service.versions.items() if own.maintenance is not None]
-        routes = (route for route, written in zip(self.all_routes, self.routes, strict=False) if written.maintenance)
+        rules = (route for route in self.all_routes if not route.is_variant)
+        routes = (route for route, written in zip(rules, self.routes, strict=False) if written.maintenance)
         return [*names, *(f"route {route.name}" for route in routes)]
 
     @property
@@ -259,6 +261,7 @@ class Config(Section):
             *route_findings(self.services, self.routes),
             *match_findings(self.all_routes),
             *consumer_findings(self.consumers),
+            *cache_findings(self.gateway, self.all_routes),
             *discovery_findings(self.gateway, self.services, self.discover),
             *self._resolved.findings,
         ]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Literal
 
 from portico.config.answers import RedirectSettings, RespondSettings
 from portico.config.levels import Level, Merged, Merger, Policies
 from portico.config.problems import Finding, KeyPath
 from portico.config.retries import RetrySettings
-from portico.config.routes import RouteSettings, strips
+from portico.config.rewrites import KEEP, strips
+from portico.config.routes import RouteSettings
 from portico.config.section import inherit
 from portico.config.services import PreserveHost, ServiceSettings, Timeouts, Upstream
+from portico.config.sticky import StickySettings
+from portico.config.versions import VersionChoice
 from portico.core.slices import Steps, at_once
 from portico.policies import GATEWAY_KEYS
 from portico.policies.auth import AuthSettings, JwtSettings
@@ -27,7 +31,8 @@ class ResolvedRoute:
     """A route ready to be compiled: `policies` maps each active policy to its settings and scope.
 
     It has a service, or the `answer` that it gives itself. `source` is where it was written; for a default route, where
-    its service was.
+    its service was. One to several versions of a service is there for each of them, with the `choice` between them:
+    all but the first are its `is_variant`s.
     """
 
     name: str
@@ -50,10 +55,13 @@ class ResolvedRoute:
     upgrades: tuple[str, ...]
     trailers: tuple[str, ...]
     maintenance: MaintenanceSettings | None
+    sticky: StickySettings | None
     policies: Merged
     source: KeyPath
     is_default: bool = False
     is_fallback: bool = False
+    choice: VersionChoice | None = None
+    is_variant: bool = False
 
     @property
     def match(self) -> tuple[Any, ...]:
@@ -66,6 +74,17 @@ class ResolvedRoute:
     def place(self) -> str:
         """Its path, as it is shown."""
         return "fallback" if self.is_fallback else self.path
+
+
+def scope_path(route: ResolvedRoute, scope: str) -> KeyPath:
+    """Where the policies of a scope are written."""
+    kind = scope.partition(":")[0]
+    if kind == "gateway":
+        return ("policies",)
+    if kind == "route":
+        return (*route.source, "policies")
+    service: KeyPath = ("services", str(route.service))
+    return (*service, "versions", str(route.version), "policies") if "@" in scope else (*service, "policies")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +152,14 @@ class _Resolver:
         for index, route in enumerate(self.written):
             if route.service is None:
                 if route.respond or route.redirect:
-                    kind = "respond" if route.respond else "redirect"
-                    yield self._written(route, ("routes", index), kind, [self.gateway], _NOWHERE)
+                    name = route.name or self._free_name("respond" if route.respond else "redirect", None)
+                    yield self._written(route, index, name, None, [self.gateway], _NOWHERE)
                 continue
             target = self.services.get(route.service)
             if target and (route.version is None or route.version in target.versions):
-                upstream, levels = self._upstream(route.service, route.version)
-                yield self._written(route, ("routes", index), route.service, levels, upstream)
+                choice = target.choice(route.service) if route.version is None else None
+                name = route.name or self._free_name(route.service, route.version)
+                yield from self._for_each(choice, route.version, partial(self._to_service, route, index, name))
         taken = {(route.service, route.path) for route in self.written if not (route.narrows or route.fallback)}
         for name, service in self.services.items():
             if service.default_routes:
@@ -156,24 +176,46 @@ class _Resolver:
             self.upstreams[key] = service.upstream(version), levels
         return self.upstreams[key]
 
+    def _for_each(
+        self, choice: VersionChoice | None, version: str | None, make: Callable[[str | None], ResolvedRoute]
+    ) -> Iterator[ResolvedRoute]:
+        """A route to one version, or to each that it chooses from."""
+        if choice is None:
+            yield make(version)
+            return
+        for index, each in enumerate(choice.order):
+            yield replace(make(each), choice=choice, is_variant=index > 0)
+
+    def _to_service(self, route: RouteSettings, index: int, name: str, version: str | None) -> ResolvedRoute:
+        upstream, levels = self._upstream(str(route.service), version)
+        return self._written(route, index, name, version, levels, upstream)
+
     def _written(
-        self, route: RouteSettings, source: KeyPath, kind: str, levels: list[Level], upstream: Upstream
+        self,
+        route: RouteSettings,
+        index: int,
+        name: str,
+        version: str | None,
+        levels: list[Level],
+        upstream: Upstream,
     ) -> ResolvedRoute:
-        """A written route; without a name it is named after its service or `kind`."""
-        name = route.name or self._free_name(kind, route.version)
+        source: KeyPath = ("routes", index)
+        rewrite = route.becomes
+        if route.rewrite is None and upstream.rewrite is not None and rewrite != KEEP:
+            rewrite = upstream.rewrite
         own = Level(f"route:{name}", route.policies, (*source, "policies"))
-        strips_prefix = not route.fallback and strips(route.place, route.becomes)
+        strips_prefix = not route.fallback and strips(route.place, rewrite)
         return ResolvedRoute(
             name=name,
             service=route.service,
             answer=route.respond or route.redirect,
-            version=route.version,
+            version=version,
             path=route.place,
             hosts=tuple(route.hosts),
             methods=tuple(route.methods),
             headers=route.headers,
             query=route.query,
-            rewrite=route.becomes,
+            rewrite=rewrite,
             redirect_slash=strips_prefix
             and (upstream.redirect_slash if route.redirect_slash is None else route.redirect_slash),
             encoded_slashes=route.encoded_slashes,
@@ -185,21 +227,26 @@ class _Resolver:
             upgrades=upstream.upgrades if route.upgrades is None else route.upgrades,
             trailers=upstream.trailers if route.trailers is None else route.trailers,
             maintenance=route.maintenance if "maintenance" in route.model_fields_set else upstream.maintenance,
+            sticky=upstream.sticky,
             policies=self.merger.merge([*levels, own]),
             source=source,
             is_fallback=route.fallback,
         )
 
     def _defaults(self, name: str, service: ServiceSettings) -> Iterator[ResolvedRoute]:
-        if service.has_instances:
-            yield self._default(name, None, f"/api/{name}", "/{path}")
-        for version in service.versions:
-            yield self._default(name, version, f"/{version}/{name}", "/api/{path}")
+        choice = service.choice(name)
+        if service.has_instances or choice:
+            make = partial(self._default, name, self._free_name(name, None), f"/api/{name}", "/{path}")
+            yield from self._for_each(choice, None, make)
+        for version in service.versions if "path" in service.version_by else ():
+            make = partial(self._default, name, self._free_name(name, version), f"/{version}/{name}", "/api/{path}")
+            yield from self._for_each(service.choice(name, version), version, make)
 
-    def _default(self, service: str, version: str | None, path: str, rewrite: str) -> ResolvedRoute:
+    def _default(self, service: str, name: str, path: str, rewrite: str, version: str | None) -> ResolvedRoute:
         upstream, levels = self._upstream(service, version)
+        rewrite = upstream.rewrite or rewrite
         return ResolvedRoute(
-            name=self._free_name(service, version),
+            name=name,
             service=service,
             answer=None,
             version=version,
@@ -209,7 +256,7 @@ class _Resolver:
             headers={},
             query={},
             rewrite=rewrite,
-            redirect_slash=upstream.redirect_slash,
+            redirect_slash=upstream.redirect_slash and strips(path, rewrite),
             encoded_slashes=False,
             case_insensitive=upstream.case_insensitive,
             timeouts=upstream.timeouts,
@@ -219,6 +266,7 @@ class _Resolver:
             upgrades=upstream.upgrades,
             trailers=upstream.trailers,
             maintenance=upstream.maintenance,
+            sticky=upstream.sticky,
             policies=self.merger.merge(levels),
             source=(*self._source(service), *(("versions", version) if version else ())),
             is_default=True,

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from portico.config.answers import redirect_target
 from portico.config.problems import Finding, KeyPath, nearest
+from portico.config.rewrites import KEEP, strips
 from portico.config.route_paths import is_pattern, names_of
-from portico.config.routes import ABOUT_SERVICES, KEEP, RouteSettings, strips
+from portico.config.routes import ABOUT_SERVICES, RouteSettings
 from portico.config.services import ServiceSettings
 from portico.core.placeholders import PATH, names_in
 
@@ -54,7 +55,7 @@ def _service_findings(
     elif route.version is not None and route.version not in service.versions:
         message = f'the service {name} has no version "{route.version}"'
         yield Finding((*at, "version"), message, nearest(route.version, service.versions))
-    elif route.version is None and not service.has_instances:
+    elif route.version is None and not service.has_instances and not service.choosing:
         versions = ", ".join(service.versions)
         message = f"only the versions of {name} have instances; write version: one of {versions}"
         yield Finding((*at, "service"), message)

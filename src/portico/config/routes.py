@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
@@ -11,36 +10,13 @@ from portico.config.answers import RedirectField, RespondField
 from portico.config.conditions import FieldCondition, ParameterCondition, ParameterName
 from portico.config.levels import Policies
 from portico.config.retries import RetryField
-from portico.config.route_paths import check_characters, checked_segments, is_prefix, route_path
+from portico.config.rewrites import KEEP, Rewrite
+from portico.config.route_paths import is_prefix, route_path
 from portico.config.section import NoneIsEmpty, Section, Whole
 from portico.config.services import MaintenanceField, PreserveHost, TimeoutField, Trailers, Upgrades
 from portico.core.hosts import host_name
-from portico.core.placeholders import names_in
 from portico.core.settings import HeaderName, Method, Name, NotEmpty, Size
 from portico.policies.consumer_fields import ConsumerName
-
-KEEP: Final = "keep"
-"""The rewrite that leaves the path as it is."""
-
-
-def _rewrite(text: str) -> str:
-    if text == KEEP:
-        return text
-    if re.search(r"\$\d", text):
-        raise ValueError("a rewrite has {path}, or {name} for what a pattern captured, and nothing like $1")
-    check_characters(text)
-    names = names_in(text)
-    if names.count("path") > 1:
-        raise ValueError("{path} is in a rewrite once at most")
-    if re.search(r"[^/]\{path\}", text):
-        raise ValueError("{path} begins behind the prefix's slash: write a / before it, or keep for the path as it is")
-    checked_segments(re.sub(r"\{\w+\}", "x", text))
-    return text
-
-
-def strips(path: str, rewrite: str) -> bool:
-    """Whether a route takes a prefix off, and so makes the same of `/prefix` and `/prefix/`."""
-    return is_prefix(path) and path != "/" and rewrite.endswith("/{path}")
 
 
 def _host(text: str) -> str:
@@ -79,7 +55,7 @@ class RouteSettings(Section):
     query: Annotated[dict[ParameterName, ParameterCondition], _matches_all("query: {name: value}")] = Field(
         default_factory=dict
     )
-    rewrite: Annotated[str, AfterValidator(_rewrite)] | None = None
+    rewrite: Rewrite | None = None
     timeout: TimeoutField | None = None
     retries: RetryField | None = None
     redirect_slash: bool | None = None

@@ -23,7 +23,18 @@ from portico.config.instances import InstanceField, InstanceSettings, InstanceUr
 from portico.config.levels import Policies
 from portico.config.overload import MaxRequests, Permits, QueueField, QueueSettings
 from portico.config.retries import HedgeSettings, RetryField, RetrySettings
+from portico.config.rewrites import VersionRewrite
 from portico.config.section import FilePath, NoneIsEmpty, Section, Whole, inherit, is_word
+from portico.config.sticky import StickyField, StickySettings
+from portico.config.versions import (
+    LATEST,
+    DeprecationField,
+    Source,
+    SunsetField,
+    VersionBy,
+    VersionChoice,
+    kind_of,
+)
 from portico.core.fields import FORBIDDEN_TRAILERS, PASSES
 from portico.core.found import Found
 from portico.core.hosts import host_name, is_internal
@@ -205,6 +216,10 @@ def preserved(preserve_host: PreserveHost, instance: InstanceSettings) -> bool:
     return is_internal(instance.host) if preserve_host == "auto" else preserve_host
 
 
+def _default_version(value: Any) -> Any:
+    return False if is_word(value, False) else value
+
+
 class _Treated(Section):
     """How requests to a service, or to a version of it, are treated."""
 
@@ -256,12 +271,22 @@ class _Addressed(_Treated):
 class VersionSettings(_Addressed):
     """One version of a service: what is not written here is the service's.
 
-    `timeout` and `policies` fall back key by key, everything else as a whole.
+    `timeout` and `policies` fall back key by key, everything else as a whole. `rewrite` is that of its routes which
+    have none of their own. `deprecated` and `sunset` are told to whoever calls it.
     """
 
     health_check: HealthCheckField = None
     timeout: TimeoutField | None = None
     retries: RetryField | None = None
+    rewrite: VersionRewrite | None = None
+    deprecated: DeprecationField = None
+    sunset: SunsetField = None
+
+    @model_validator(mode="after")
+    def _ends_after_it_is_deprecated(self) -> Self:
+        if self.sunset and self.deprecated and self.sunset.at < self.deprecated.at:
+            raise ValueError("its sunset comes before it is deprecated: clients have to be told first (RFC 9745)")
+        return self
 
 
 class ServiceDefaults(_Treated):
@@ -277,6 +302,7 @@ class ServiceDefaults(_Treated):
     timeout: TimeoutField = Timeouts()
     retries: RetryField = RetrySettings()
     load_balancing: LoadBalancing = "round_robin"
+    sticky: StickyField = None
     passive_health: PassiveHealthField = PassiveHealthSettings()
     circuit_breaker: CircuitBreakerField = None
     slow_start: DurationOrZero = 0.0
@@ -294,12 +320,32 @@ class ServiceDefaults(_Treated):
 class ServiceSettings(ServiceDefaults, _Addressed):
     """A named API: its instances, written or, with `discover`, those that register, and how they are treated.
 
-    With `default_routes` off it has only the routes that are written for it.
+    With `default_routes` off it has only the routes that are written for it. `version_by` says what names the version
+    of a request, the first that does so; one that names none gets the `default_version`: without one the first that is
+    written, and with `false` an error.
     """
 
     discover: DiscoverField = None
     default_routes: bool = True
     versions: dict[Name, Annotated[VersionSettings, NoneIsEmpty]] = Field(default_factory=dict)
+    version_by: VersionBy = ("path",)
+    default_version: Annotated[str | Literal[False] | None, BeforeValidator(_default_version)] = None
+
+    @model_validator(mode="after")
+    def _versions_fit(self) -> Self:
+        if {"version_by", "default_version"} & self.model_fields_set and not self.versions:
+            raise ValueError("has no versions to choose from: write versions: {v1: {}, v2: {}}")
+        kinds = [kind_of(source) for source in self.version_by]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError("version_by has the same kind twice; keep one of them")
+        if self.choosing and len({name.lower() for name in (*self.versions, LATEST)}) <= len(self.versions):
+            raise ValueError("versions need names that differ in more than the case of letters, and from latest")
+        if self.default_version and self.default_version not in (*self.versions, LATEST):
+            known = ", ".join((*self.versions, LATEST))
+            raise ValueError(f"default_version is none of its versions: write one of {known}")
+        if "default_version" in self.model_fields_set and not self.choosing:
+            raise ValueError("default_version needs a version_by with header, media_type or query")
+        return self
 
     @model_validator(mode="after")
     def _has_instances(self) -> Self:
@@ -310,6 +356,24 @@ class ServiceSettings(ServiceDefaults, _Addressed):
             if not self.versions:
                 raise ValueError("needs a url, instances or discover")
         return self
+
+    @property
+    def choosing(self) -> tuple[Source, ...]:
+        """What names the version of requests whose path names none; empty where nothing does."""
+        return tuple(source for source in self.version_by if source != "path")
+
+    def choice(self, name: str, path_version: str | None = None) -> VersionChoice | None:
+        """What the service's routes choose by, or those whose path names a version; None where they do not."""
+        sources = self.choosing
+        if path_version is not None:
+            sources = self.version_by[: self.version_by.index("path")]
+        if not sources:
+            return None
+        versions = tuple(self.versions)
+        default = versions[-1] if self.default_version == LATEST else self.default_version
+        if default is None:
+            default = versions[0]
+        return VersionChoice(name, sources, versions, path_version or default or None)
 
     @property
     def has_instances(self) -> bool:
@@ -362,6 +426,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
             health=health,
             timeouts=timeouts,
             retry=retries,
+            rewrite=None if version is None else chosen.rewrite,
             redirect_slash=either("redirect_slash"),
             case_insensitive=either("case_insensitive"),
             preserve_host=either("preserve_host"),
@@ -371,6 +436,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
             upgrades=either("upgrades"),
             tls=either("tls"),
             load_balancing=self.load_balancing,
+            sticky=self.sticky,
             passive_health=self.passive_health,
             circuit_breaker=self.circuit_breaker,
             slow_start=self.slow_start,
@@ -414,6 +480,7 @@ class Upstream:
     health: HealthCheckSettings | None
     timeouts: Timeouts
     retry: RetrySettings
+    rewrite: str | None
     redirect_slash: bool
     case_insensitive: bool
     preserve_host: PreserveHost
@@ -423,6 +490,7 @@ class Upstream:
     maintenance: MaintenanceSettings | None
     tls: UpstreamTlsSettings
     load_balancing: LoadBalancing
+    sticky: StickySettings | None
     passive_health: PassiveHealthSettings | None
     circuit_breaker: CircuitBreakerSettings | None
     slow_start: float

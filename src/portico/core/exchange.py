@@ -161,7 +161,8 @@ class RouteMatch:
 
     `route` is None where no route matches, `handling` where no service is called. `path` is the path as it was sent,
     for logs and problem documents; `target` is what the service sees instead. `forwarded` is the line that says so.
-    `pages` are the error pages where there is no handling, which has its own.
+    `pages` are the error pages where there is no handling, which has its own. `versions` are the matches of a path that
+    leads to several versions of a service: which of them is the request's, its fields or its query say.
     """
 
     route: Any
@@ -170,6 +171,7 @@ class RouteMatch:
     target: bytes
     forwarded: bytes = b""
     pages: Any = None
+    versions: Any = None
 
     @classmethod
     def nowhere(cls, path: bytes, pages: Any = None) -> RouteMatch:
@@ -194,7 +196,7 @@ class Exchange:
         # what policies add
         "request_lines", "response_drop", "response_lines",
         # the outcome
-        "attempts", "ended", "reason", "shadow", "status", "upstream", "upstream_seconds",
+        "attempts", "cache", "ended", "reason", "shadow", "status", "upstream", "upstream_seconds",
     )
     # fmt: on
 
@@ -242,6 +244,8 @@ class Exchange:
         self.response_lines: tuple[bytes, ...] = ()
         self.response_drop: frozenset[bytes] | None = None
         self.attempts = 0
+        self.cache: str | None = None
+        """What the cache had for it: hit, stale, revalidated, collapsed, miss or bypass; None on routes without one."""
         self.upstream: str | None = None
         self.upstream_seconds: float | None = None
         self.status = 0

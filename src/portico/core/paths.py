@@ -28,6 +28,11 @@ def split_target(target: bytes) -> tuple[bytes, bytes]:
     return (target, b"") if mark < 0 else (target[:mark], target[mark:])
 
 
+def normalised(text: bytes) -> bytes:
+    """A path or query without needless percent-encoding, its hexadecimal digits in upper case."""
+    return _ENCODED.sub(_normal, text) if b"%" in text else text
+
+
 def segments_of(path: bytes) -> tuple[bytes, ...]:
     """The normalised segments of a path that begins with a slash: `/api/%67emini/` is `(b"api", b"gemini", b"")`.
 
@@ -42,7 +47,7 @@ def _cut(path: bytes) -> tuple[bytes, ...]:
     if b"%" in path:
         if _BAD_ENCODING.search(path):
             raise MessageError("malformed_request", "a percent sign without two hexadecimal digits in the path")
-        path = _ENCODED.sub(_normal, path)
+        path = normalised(path)
         if b"%00" in path:
             raise MessageError("malformed_request", "a NUL in the path: some services would end it there")
     if b"." in path:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from functools import partial
 from typing import Any, Final
 
 ENDED: Final = "endless_task"
 """A key in the context of the loop's exception handler: work has ended that its process cannot do without."""
+
+_AGAIN: Final = 0.2
+"""Seconds that a task has to end before it is cancelled again."""
 
 _running: Final[set[asyncio.Task[Any]]] = set()
 """The loop itself keeps no task alive."""
@@ -26,6 +29,18 @@ def endless(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
 def background(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
     """Run work that ends by itself. A failure goes to the loop's exception handler at once, not on collection."""
     return _begin(work, name, is_endless=False)
+
+
+async def cancelled(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait for their end.
+
+    More than once where that is needed: redis-py takes a cancellation for a timeout of its own now and then.
+    """
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=_AGAIN)
 
 
 def _begin(work: Coroutine[Any, Any, Any], name: str, *, is_endless: bool) -> asyncio.Task[Any]:

@@ -56,6 +56,7 @@ class AccessRecord(msgspec.Struct, gc=False, omit_defaults=True):
     cache: str | None
     reason: str | None
     shadow: str | None = None
+    version: str | None = None
 
 
 class AccessLog:
@@ -201,7 +202,8 @@ def _text_lines(records: list[AccessRecord]) -> bytes:
         f"{r.duration_ms:.2f}ms {r.service}{'' if r.upstream is None else ' ' + r.upstream} "
         f"in={r.bytes_in} out={r.bytes_out} "
         f"id={r.request_id}{'' if r.user is None else ' user=' + _word(r.user)}"
-        f"{'' if r.reason is None else ' reason=' + r.reason}{'' if r.shadow is None else ' shadow=' + r.shadow}\n"
+        f"{'' if r.reason is None else ' reason=' + r.reason}{'' if r.shadow is None else ' shadow=' + r.shadow}"
+        f"{'' if r.version is None else ' version=' + r.version}\n"
         for r in records
     ).encode("utf-8", "backslashreplace")
 

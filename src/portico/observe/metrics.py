@@ -60,6 +60,8 @@ class Metrics:
         self.hedges_won: dict[str, int] = {}
         self.openings: dict[str, dict[str, int]] = {}
         """How often breakers opened, by service and instance."""
+        self.cached: dict[str, dict[str, int]] = {}
+        """What caches had for requests, by service and outcome."""
         self.families = Families()
         """What policies of users count."""
         self.policy_errors = self.families.own_counter(
@@ -68,8 +70,12 @@ class Metrics:
         self.shadowed = self.families.own_counter(
             "gateway_rate_limit_shadow", "Requests that a limit with enforce: false would refuse", ("service", "limit")
         )
+        self.versions = self.families.own_counter(
+            "gateway_version_requests", "Exchanges by version of the service", ("service", "version")
+        )
         self.log_lines_dropped = 0
         self.failed_handshakes = 0
+        self.cache_evictions = 0
 
     def observe(self, service: str, method: str, status: int, seconds: float, upstream_seconds: float | None) -> None:
         """Count one exchange; `seconds` in all, `upstream_seconds` of them in the service, if it was sent there."""
@@ -91,6 +97,11 @@ class Metrics:
             series.total += _fill(series.buckets, [each[3] for each in counted])
             upstream = [each[4] for each in counted if each[4] is not None]
             series.upstream_total += _fill(series.upstream_buckets, upstream)
+
+    def observe_version(self, service: str, version: str) -> None:
+        """Count one exchange of a version: names of both are written in the configuration, so that there are few."""
+        series, key = self.versions.series, (service, version)
+        series[key] = series.get(key, 0.0) + 1.0
 
     def observe_tunnel(self, service: str, bytes_in: int, bytes_out: int) -> None:
         """Count the bytes of a tunnel that ended."""
@@ -114,7 +125,9 @@ class Metrics:
             "hedges": self.hedges,
             "hedges_won": self.hedges_won,
             "openings": self.openings,
+            "cached": self.cached,
             "families": self.families.dump(),
             "log_lines_dropped": self.log_lines_dropped,
             "failed_handshakes": self.failed_handshakes,
+            "cache_evictions": self.cache_evictions,
         }

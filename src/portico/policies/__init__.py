@@ -9,6 +9,7 @@ from typing import Any, Final
 from portico.observe.families import Counter
 from portico.policies.auth import AuthSettings, build_auth
 from portico.policies.authorize import AuthorizeSettings, build_authorize
+from portico.policies.cache import CacheSettings
 from portico.policies.cors import CorsSettings, build_cors
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
@@ -58,6 +59,7 @@ POLICY_SETTINGS: Final[dict[str, Any]] = {
     **{step.key: step.settings for step in STEPS},
     "rewrite_location": RewriteLocationSettings,
     "rewrite_cookies": RewriteCookiesSettings,
+    "cache": CacheSettings,
     "errors": ErrorsSettings,
     "plugins": PluginList,
 }

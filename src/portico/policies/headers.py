@@ -170,6 +170,11 @@ class Lines:
     def __bool__(self) -> bool:
         return bool(self._made)
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether they are the same for every exchange."""
+        return self._fixed is not None
+
     def of(self, exchange: Exchange) -> tuple[bytes, ...]:
         """A value that comes out empty has no line."""
         if self._fixed is not None:
@@ -190,14 +195,17 @@ class RequestChanges:
 
     drops: frozenset[bytes]
     lines: Lines
+    names: frozenset[bytes]
+    """The lower-cased names of all these fields."""
 
 
 def request_changes(settings: HeadersSettings) -> RequestChanges | None:
     """None where nothing is changed."""
     edits = settings.request
     drops = frozenset(form for name in _dropped(edits) for form in (name.encode(), plain_key(name).encode()))
-    lines = Lines(_fields(edits))
-    return RequestChanges(drops, lines) if drops or lines else None
+    fields = _fields(edits)
+    lines, names = Lines(fields), frozenset(name.lower().encode() for name, _ in fields)
+    return RequestChanges(drops, lines, drops | names) if drops or lines else None
 
 
 @dataclass(frozen=True, slots=True)

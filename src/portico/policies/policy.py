@@ -88,6 +88,12 @@ class ResponseHooks:
         self.responses = tuple((each.response, each.sees) for each in hooks if each.response is not None)
         self.bodies = tuple(each.body for each in hooks if each.body is not None)
 
+    def behind(self, hook: ResponseHook, sees: Callable[[Exchange], bool]) -> ResponseHooks:
+        """The same, behind another hook for responses, which sees what the service sent."""
+        both = ResponseHooks(())
+        both.responses, both.bodies = ((hook, sees), *self.responses), self.bodies
+        return both
+
     def run(self, exchange: Exchange, edit: ResponseEdit) -> ResponseEdit:
         """Run the response hooks; what they made of the response, or of the answer that one of them gave instead.
 

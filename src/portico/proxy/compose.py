@@ -216,11 +216,13 @@ def hides_timing(exchange: Exchange) -> bool:
     return exchange.response_drop is not None and _SERVER_TIMING in exchange.response_drop
 
 
-def timing_lines(exchange: Exchange, own_seconds: float, upstream_seconds: float) -> bytes:
+def timing_lines(exchange: Exchange, own_seconds: float) -> bytes:
     """`X-Request-ID` and `Server-Timing` for the client; the latter not where a policy drops it."""
     if hides_timing(exchange):
         return REQUEST_ID[2:] + exchange.id
-    own, upstream = milliseconds(own_seconds, upstream_seconds)
+    own, upstream = milliseconds(own_seconds, exchange.upstream_seconds or 0.0)
+    if exchange.upstream_seconds is None:  # no service was called
+        return b"".join((REQUEST_ID[2:], exchange.id, TIMING, own))
     return b"".join((REQUEST_ID[2:], exchange.id, TIMING, own, TIMING_UPSTREAM, upstream))
 
 

@@ -344,7 +344,7 @@ class Forwarding(Attempt):
     def send_head(self, head: ResponseHead, status: int, lines: list[bytes], framing: int, now: float) -> None:
         """7. Send a head with these end-to-end field lines, and begin what follows it."""
         exchange, upstream_seconds = self.exchange, self.exchange.upstream_seconds or 0.0
-        lines.append(timing_lines(exchange, now - exchange.started - upstream_seconds, upstream_seconds))
+        lines.append(timing_lines(exchange, now - exchange.started - upstream_seconds))
         if framing == TUNNEL:
             self._open_tunnel(lines)
         elif status == 426 and b"upgrade" in head.noted:
@@ -382,6 +382,10 @@ class Forwarding(Attempt):
 
     def response_ended(self) -> None:
         """7. Free the connection, then end the response."""
+        self.stream.end(self.free_connection())
+
+    def free_connection(self) -> list[bytes]:
+        """7. Give the connection back after a complete response; the trailers of that which go on to the client."""
         connection, self.connection = self.connection, None
         instance = self.leave()
         if instance is not None and instance.breaker is not None and instance.breaker.alert:
@@ -396,7 +400,7 @@ class Forwarding(Attempt):
                     instance.doubt(connection)
             else:
                 connection.close()
-        self.stream.end(trailers)
+        return trailers
 
     def upstream_failed(self, error: UpstreamError) -> None:
         """There was no response, or an incomplete one."""
@@ -497,15 +501,17 @@ class Forwarding(Attempt):
 
     def _choose_again(self, backs_off: bool) -> Instance | None:
         """An untried instance that, with `backs_off`, is not backing off; else one that is not; else any."""
-        choose, exchange = self.service.choose, self.exchange
-        backing_off = self.service.backing_off(time.monotonic()) if backs_off else []
-        return choose([*self.tried, *backing_off], exchange) or choose(backing_off, exchange) or choose((), exchange)
+        service, exchange = self.service, self.exchange
+        choose = service.choose
+        backing_off = service.backing_off(time.monotonic()) if backs_off else []
+        untried = service.untried([*self.tried, *backing_off], exchange)
+        return untried or choose(backing_off, exchange) or choose((), exchange)
 
     def _retry(self, backs_off: bool) -> None:
         if self.hedge is not None and self.hedge.is_under_way:
             return
         self.retries += 1
-        rounds = self.retries - (len(self.service.available) - 1)
+        rounds = self.retries - (self.service.reachable - 1)
         if rounds <= 0:
             self._try_instance(backs_off)
         else:  # every instance was tried: pause first
@@ -534,7 +540,8 @@ class Forwarding(Attempt):
             self.hedge.wait()
 
     def _may_be_hedged(self) -> bool:
-        return self.request.method in HEDGED and not self.upgrade and self.instance is not None
+        is_repeatable = self.request.method in HEDGED and not self.upgrade
+        return is_repeatable and self.instance is not None and not self.service.binds(self.exchange)
 
     @property
     def has_whole_body(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,25 +19,22 @@ from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 from portico.observe.metrics import Metrics
 from portico.policies import Pending, Policy, awaited
 from portico.policies.error_pages import ErrorPages
+from portico.proxy.admission import SOON, fail, queue
 from portico.proxy.answer import send_answer
 from portico.proxy.headers.forwarded import Network, Peer, believed_request_id, believed_trace_id, client_behind
 from portico.proxy.overload import Overload
 from portico.proxy.routing.matcher import Matcher
-from portico.proxy.routing.route import Forward, Handling
-from portico.proxy.waiting import WaitingForPermit, WaitingForVerdict
-from portico.upstreams.limit import Limit
-
-logger: Final = logging.getLogger("portico.gateway")
+from portico.proxy.routing.route import Handling
+from portico.proxy.waiting import WaitingForVerdict
 
 _NO_SERVICE: Final = "none"
 _OWN_SERVICE: Final = "gateway"
-_SOON: Final = (b"Retry-After: 1",)
 _IDS_AT_ONCE: Final = 256
 
 
 def _refuse_overload(exchange: Exchange) -> Refusal:  # noqa: ARG001
     """The last policy of a request that is one too many."""
-    return Refusal("overloaded", "the gateway has too much to do; try again soon", _SOON)
+    return Refusal("overloaded", "the gateway has too much to do; try again soon", SOON)
 
 
 def _some_ids() -> list[str]:
@@ -101,7 +97,12 @@ class Gateway:
             match = self.snapshot.matcher.find(request, request.target.partition(b"?")[0])
         except MessageError:
             return None
-        return None if isinstance(match, Answer) or match.handling is None else match.handling.body_limit
+        if isinstance(match, Answer):
+            return None
+        if match.versions is not None:
+            match, _ = match.versions.of(request)
+        limit: int | None = None if match.handling is None else match.handling.body_limit
+        return limit
 
     def begin(
         self, stream: Stream, request: RequestHead, content: bytes, now: float, refusal: Policy | None = None
@@ -124,6 +125,9 @@ class Gateway:
                 return
             exchange.match = match
             handling = match.handling
+            if handling is None and match.versions is not None:
+                match, unknown = match.versions.of(request)
+                exchange.match, handling, refusal = match, match.handling, unknown or refusal
             if handling is None:
                 send_answer(exchange, match.route.answer())
             elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, handling):
@@ -136,7 +140,7 @@ class Gateway:
             exchange.match = RouteMatch.nowhere(request.target.partition(b"?")[0], self.snapshot.pages)
             send_answer(exchange, Refusal(error.reason, error.detail))
         except Exception:
-            self._fail(exchange)
+            fail(exchange)
 
     def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
         """Answer bytes that are no request."""
@@ -149,7 +153,7 @@ class Gateway:
         if len(words) == 3:
             exchange.method = words[0].decode("ascii", "backslashreplace")[:32]
             exchange.match = RouteMatch.nowhere(words[1].partition(b"?")[0], self.snapshot.pages)
-        lines = _SOON if error.reason == "overloaded" else ()
+        lines = SOON if error.reason == "overloaded" else ()
         send_answer(exchange, Refusal(error.reason, error.detail, lines))
 
     # ---- the steps
@@ -184,14 +188,14 @@ class Gateway:
             for hold in handling.holds:
                 hold(exchange)
             go_on = partial(self._pass_policies, exchange, handling, following)
-            WaitingForVerdict(exchange, verdict, go_on, self._fail)
+            WaitingForVerdict(exchange, verdict, go_on, fail)
             return
         forwarding = handling.forward(exchange, handling, self._loop)
         limit = forwarding.service.limit
         if limit is None or limit.enter():
             forwarding.start()
         else:
-            self._queue(exchange, forwarding, limit)
+            queue(exchange, forwarding, limit, self._loop)
 
     def finish(self, exchange: Exchange, failure: str | None) -> None:
         """9. Observe the exchange, once, whatever happened."""
@@ -203,20 +207,23 @@ class Gateway:
             exchange.status = exchange.status or REASONS.get(failure, 499)
         status = exchange.status
         match = exchange.match
-        handling, route = match.handling, match.route
+        handling = match.handling
+        route = match.route
         service = handling.service_name if handling is not None else _OWN_SERVICE if route else _NO_SERVICE
+        version = handling.version if handling is not None else None
+        if version is not None:
+            self.metrics.observe_version(service, version)
         upstream_seconds = exchange.upstream_seconds
-        latency = seconds
-        if status == 101:
-            latency = upstream_seconds or seconds  # the duration of a tunnel is no latency
+        if status != 101:
+            self.metrics.observe(service, exchange.method, status, seconds, upstream_seconds)
+        else:  # the duration of a tunnel is no latency
+            self.metrics.observe(service, exchange.method, status, upstream_seconds or seconds, upstream_seconds)
             self.metrics.observe_tunnel(service, exchange.stream.bytes_in, exchange.stream.bytes_out)
-        self.metrics.observe(service, exchange.method, status, latency, upstream_seconds)
         if exchange.attempts > 1:
             self.metrics.retries[service] = self.metrics.retries.get(service, 0) + exchange.attempts - 1
         if exchange.reason is not None and (counts := self._counted.get(exchange.reason)) is not None:
             counts[service] = counts.get(service, 0) + 1
         if self.log is not None and status >= self._log_from:
-            stream = exchange.stream
             self.log.add(
                 AccessRecord(
                     self._timestamps.at(time.time()),
@@ -232,12 +239,13 @@ class Gateway:
                     exchange.upstream,
                     None if upstream_seconds is None else int(upstream_seconds * 1e6) / 1000,
                     exchange.attempts,
-                    stream.bytes_in,
-                    stream.bytes_out,
+                    exchange.stream.bytes_in,
+                    exchange.stream.bytes_out,
                     exchange.consumer,
-                    None,
+                    exchange.cache,
                     exchange.reason,
                     exchange.shadow,
+                    version,
                 )
             )
 
@@ -248,23 +256,6 @@ class Gateway:
         load = stream.server
         return handling.service_name != _OWN_SERVICE and self.overload.refuses(load.in_flight - load.tunnels)
 
-    def _queue(self, exchange: Exchange, forwarding: Forward, limit: Limit) -> None:
-        """Wait for a permit of the service's limit, if its queue has room."""
-        detail = f"{forwarding.service.name} has too much to do; try again soon"
-        refusal = Refusal("overloaded", detail, _SOON, proxy_error="connection_limit_reached")
-        waiting = WaitingForPermit(exchange, limit, forwarding.start, refusal, self._fail)
-        if not waiting.begin(self._loop):
-            send_answer(exchange, refusal)
-
     def _await(self, exchange: Exchange, verdict: Awaitable[Answer | None]) -> Pending:
         """Wait for a policy's verdict in a task."""
         return awaited.Awaited(verdict, self._loop, awaited.TIMEOUT, partial(awaited.refuse_failed, exchange))
-
-    def _fail(self, exchange: Exchange) -> None:
-        """A bug, ours or a policy's: only this exchange fails."""
-        logger.exception("an exchange failed", extra={"request_id": exchange.request_id})
-        stream = exchange.stream
-        if exchange.status:  # its response has begun, or is over
-            stream.abort("internal_error")
-        else:
-            send_answer(exchange, Refusal("internal_error", "the gateway failed on this request"))

@@ -12,9 +12,11 @@ from portico.policies.policy import ResponseHooks
 from portico.proxy.answer import send_edited, send_final
 from portico.proxy.compose import response_lines
 from portico.proxy.forward import Forwarding
+from portico.proxy.routing.route import Handling
 from portico.wire.http1.grammar import status_line
 
-_NO_NAMES: Final[frozenset[bytes]] = frozenset()
+NO_NAMES: Final[frozenset[bytes]] = frozenset()
+"""No field is dropped, but a response is not sent as it is for all others: see `Exchange.response_drop`."""
 
 
 class _Received(ResponseEdit):
@@ -42,7 +44,7 @@ class HookedForwarding(Forwarding):
     def start(self) -> None:
         exchange = self.exchange
         if exchange.response_drop is None:
-            exchange.response_drop = _NO_NAMES  # no response is sent as it is for all
+            exchange.response_drop = NO_NAMES
         self.received_status = 0
         Forwarding.start(self)
 
@@ -61,21 +63,8 @@ class HookedForwarding(Forwarding):
         return edit
 
     def start_of(self, head: ResponseHead) -> bytes | None:
-        exchange, hooks = self.exchange, self.handling.response_hooks
-        assert hooks is not None
         self.received_status = head.status
-        received = _new(_Received)  # as in `as_received`, whose call every response would pay for
-        received.exchange, received.head, received._status = exchange, head, head.status
-        edit = hooks.run(exchange, received)
-        if edit.answer is not None:
-            send_edited(exchange, edit)
-            return None
-        if edit.changed:
-            exchange.status = edit.status
-        elif head.passed and not exchange.response_drop and self.handling.response_lines is response_lines:
-            lines = exchange.response_lines
-            return b"\r\n".join((head.passed, *lines)) if lines else head.passed
-        return b"\r\n".join((_status_line(head, edit), *self._lines(head, edit)))
+        return edited_start(self.exchange, self.handling, head)
 
     def forward_head(self, head: ResponseHead, now: float) -> None:
         self.forward_edited(head, self.run_hooks(head), head.framing, now)
@@ -102,6 +91,25 @@ class HookedForwarding(Forwarding):
             super().answer(answer)
         elif not self.over:  # hooks have seen another response: they see one only
             send_final(self.exchange, answer)
+
+
+def edited_start(exchange: Exchange, handling: Handling, head: ResponseHead) -> bytes | None:
+    """7. The status line and field lines of a whole response as hooks edit it; None where they sent another."""
+    hooks = handling.response_hooks
+    assert hooks is not None
+    received = _new(_Received)  # as in `as_received`, whose call every response would pay for
+    received.exchange, received.head, received._status = exchange, head, head.status
+    edit = hooks.run(exchange, received)
+    if edit.answer is not None:
+        send_edited(exchange, edit)
+        return None
+    if edit.changed:
+        exchange.status = edit.status
+    elif head.passed and not exchange.response_drop and handling.response_lines is response_lines:
+        added = exchange.response_lines
+        return b"\r\n".join((head.passed, *added)) if added else head.passed
+    lines = handling.response_lines(exchange, head) if edit.lines is None else edit.lines
+    return b"\r\n".join((_status_line(head, edit), *lines))
 
 
 def _status_line(head: ResponseHead, edit: ResponseEdit) -> bytes:

@@ -11,6 +11,7 @@ from portico.core.exchange import Exchange
 from portico.core.faults import FAULTS, contain
 from portico.policies import Pending
 from portico.proxy.answer import send_answer
+from portico.proxy.routing.route import Forward
 from portico.upstreams.limit import Limit
 
 _KEPT: Final = 64 * 1024
@@ -83,12 +84,16 @@ class Waiting(Exchange):
             self.end()
             stream.receiver = self.exchange
             stream.resume_reading()
-            send_answer(self.exchange, answer)
+            self.send(answer)
         except FAULTS:
             self._fail()
 
     def end(self) -> None:
         """Release what was waited for; called when the wait is over, again where that failed."""
+
+    def send(self, answer: Answer) -> None:
+        """Send the answer with which the exchange ends."""
+        send_answer(self.exchange, answer)
 
     def faulted(self) -> None:
         """Not even the failure could be answered: the connection is aborted."""
@@ -130,17 +135,18 @@ class WaitingForVerdict(Waiting):
 class WaitingForPermit(Waiting):
     """Waits in the queue of a limit, no longer than that allows; without a permit it ends with `refusal`."""
 
-    __slots__ = ("limit", "refusal", "timer")
+    __slots__ = ("forwarding", "limit", "refusal", "timer")
 
     def __init__(
         self,
         exchange: Exchange,
         limit: Limit,
-        start: Callable[[], None],
+        forwarding: Forward,
         refusal: Refusal,
         failed: Callable[[Exchange], None],
     ) -> None:
-        super().__init__(exchange, start, failed)
+        super().__init__(exchange, forwarding.start, failed)
+        self.forwarding = forwarding
         self.limit = limit
         self.refusal = refusal
         self.timer: asyncio.TimerHandle | None = None
@@ -163,3 +169,6 @@ class WaitingForPermit(Waiting):
         self.limit.forget(self)
         if self.timer is not None:
             self.timer.cancel()
+
+    def send(self, answer: Answer) -> None:
+        self.forwarding.answer(answer)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from portico.config import Config, ResolvedRoute, Upstream
+from portico.config import CacheBounds, Config, ResolvedRoute, ServiceSettings, StickySettings, Upstream
 from portico.config.endpoints import PATHS
 from portico.config.route_paths import is_pattern
 from portico.core.errors import Answer
@@ -19,6 +20,7 @@ from portico.core.proxy_status import ProxyStatus
 from portico.core.slices import Steps, at_once
 from portico.observe.metrics import Metrics
 from portico.policies import State, build_chain
+from portico.policies.cache import PurgeSettings
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.error_pages import ErrorPages
@@ -26,20 +28,36 @@ from portico.policies.internal import build_internal
 from portico.policies.maintenance import MaintenanceSettings
 from portico.policies.plugins.lifecycle import PluginSet
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
+from portico.policies.versions import announcing
 from portico.proxy.body_limit import body_limit
+from portico.proxy.cache.caches import Caches
+from portico.proxy.cache.purge_method import purge_policy
 from portico.proxy.gateway import Snapshot
 from portico.proxy.routing.matcher import Matcher, Routes, has_prefix_route
-from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Rewriting, Route
+from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Rewriting, Route, VersionedRoutes
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
+from portico.snapshot.caching import cache_of, cache_scope
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
-from portico.snapshot.handling import in_maintenance, parts_of, rewriting_of
+from portico.snapshot.handling import in_maintenance, parts_of, rewriting_of, sticking
 from portico.snapshot.live import Coming, LiveServices, upstream_key
 from portico.snapshot.routing import answering, prefix_of, rewrite_of, rule_of
+from portico.snapshot.sticky import cookie_key, sticky_hooks, sticky_of
+from portico.snapshot.versions import (
+    PathVersion,
+    chooser_of,
+    is_ending,
+    paths_of,
+    vary_lines,
+    with_variants,
+    with_version,
+)
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Address, Instance
 from portico.upstreams.limit import Limit
 from portico.upstreams.service import Retry, Service, Timeouts
+from portico.upstreams.shared_bindings import SharedBindings
+from portico.upstreams.sticky import Sticky
 from portico.wire.deadlines import Deadlines
 from portico.wire.turn import Turn
 
@@ -63,10 +81,14 @@ _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
 class Counting(NamedTuple):
-    """Where limits are counted: in Redis, if the configuration names one, and in what workers share without it."""
+    """Where limits are counted: in Redis, if the configuration names one, and in what workers share without it.
+
+    `bindings` is where they share which instance issued a value.
+    """
 
     shared: SharedLimits | None = None
     table: BucketTable | None = None
+    bindings: SharedBindings | None = None
 
 
 class SnapshotBuilder:
@@ -81,19 +103,26 @@ class SnapshotBuilder:
         metrics: Metrics,
         counting: Counting = Counting(),  # noqa: B008 - it is immutable
         ejected: Callable[[str, str, bool], None] = lambda *_: None,
+        caches: Caches | None = None,
+        secret: bytes = b"",
     ) -> None:
         self._counting = counting
         """That of the last snapshot."""
+        self._secret = secret or os.urandom(32)
+        """What cookies are signed with where no key is configured; the same in all workers."""
         self._router: Routes = Router()
         self.plugins = PluginSet()
         """The users' policies of the last snapshot."""
         self._deadlines = deadlines
         self._local_answers = local_answers
         self._metrics = metrics
+        self.caches = caches or Caches(CacheBounds().memory, metrics)
+        """What the caches of all routes share, and of all snapshots."""
         self._state = State()
         self._shared: dict[object, Any] = {}
         self._proxy_status: ProxyStatus | None = None
         self._page_texts: Mapping[str, str] = {}
+        self._version_paths: frozenset[PathVersion] = frozenset()
         control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
         self.live = LiveServices(deadlines, turn, metrics.openings, control, ejected)
         """The live state that goes from one snapshot to the next."""
@@ -129,24 +158,21 @@ class SnapshotBuilder:
         self._proxy_status = _proxy_status(config)
         self._page_texts = config.page_texts
         coming = Coming()
-        services = coming.services
         consumers, own_paths = config.consumer_rates, {*PATHS, *self._local_answers}
         router: Routes = Router()
         self._router = router
         folded: Routes | None = None
         if any(route.case_insensitive for route in config.all_routes):
             folded = Router(read=folded_segments, form=Pattern.folded)
-        for written in config.all_routes:
-            service = self._answering
-            if written.service is not None:
-                key = (written.service, written.version)
-                if key not in services:
-                    services[key] = self._service(config, written.service, written.version, coming)
-                    if (settings := config.services[written.service]).discover is not None:
-                        coming.changing[key] = settings, services[key], config.networks_allowed(written.service)
-                    self.live.add(services[key])
-                service = services[key]
-            rule = rule_of(written, self._route(written, service, consumers, config.files))
+        self._version_paths = paths_of(config.all_routes)
+        for written, variants in with_variants(config.all_routes):
+            route = self._route(written, self._service_of(written, config, coming), consumers, config)
+            if written.choice is not None:
+                others = [
+                    self._route(each, self._service_of(each, config, coming), consumers, config) for each in variants
+                ]
+                route = self._choosing(written, [route, *others], consumers, config)
+            rule = rule_of(written, route)
             router.add(rule)
             if folded is not None:
                 folded.add(rule)
@@ -162,6 +188,18 @@ class SnapshotBuilder:
         pages = self._error_pages(config.own_policies)
         return Snapshot(generation, Matcher(router, folded), config.gateway.trusted_proxies, reads_forwarded, pages)
 
+    def _service_of(self, written: ResolvedRoute, config: Config, coming: Coming) -> Service:
+        """The service of a route, or what stands for one; each is made once."""
+        if written.service is None:
+            return self._answering
+        key, services = (written.service, written.version), coming.services
+        if key not in services:
+            services[key] = self._service(config, written.service, written.version, coming)
+            if (settings := config.services[written.service]).discover is not None:
+                coming.changing[key] = settings, services[key], config.networks_allowed(written.service)
+            self.live.add(services[key])
+        return services[key]
+
     def _service(self, config: Config, name: str, version: str | None, coming: Coming) -> Service:
         live = self.live
         upstream = live.upstream(config.services[name], name, version)
@@ -170,7 +208,9 @@ class SnapshotBuilder:
         timeouts, retry = timeouts_of(upstream.timeouts, upstream.retry), retry_of(upstream.retry)
         balancing, hedging = balancing_of(upstream), self._hedging(name, upstream)
         failover = self._failover(name, upstream)
-        service = Service(name, members, timeouts, retry, self._deadlines, balancing, hedging, failover)
+        cookies = cookie_key(config, upstream, self._secret)
+        sticky = sticky_of(name, version, upstream, cookies, self._state, self._counting.bindings)
+        service = Service(name, members, timeouts, retry, self._deadlines, balancing, hedging, failover, sticky)
         service.limit = live.limit(key, upstream, coming.limits)
         return service
 
@@ -188,13 +228,11 @@ class SnapshotBuilder:
             return None
         return Hedging(service, retry.silence, retry.budget, metrics.hedges, metrics.hedges_won)
 
-    def _route(
-        self, written: ResolvedRoute, service: Service, consumers: Mapping[str, Any], files: Mapping[Path, bytes]
-    ) -> Route:
+    def _route(self, written: ResolvedRoute, service: Service, consumers: Mapping[str, Any], config: Config) -> Route:
         prefix = prefix_of(written)
-        handling = self._handling(written, service, consumers)
+        handling = self._handling(written, service, consumers, config)
         if written.answer is not None:
-            handling = replace(handling, policies=(*handling.policies, answering(written.answer, files)))
+            handling = replace(handling, policies=(*handling.policies, answering(written.answer, config.files)))
         return Route(
             name=written.name,
             handling=handling,
@@ -207,6 +245,20 @@ class SnapshotBuilder:
             by_pattern=is_pattern(written.path),
         )
 
+    def _choosing(
+        self, written: ResolvedRoute, routes: Sequence[Route], consumers: Mapping[str, Any], config: Config
+    ) -> Route:
+        """The routes to several versions as the one that stands in the router; `written` is the first of them."""
+        choice, first = written.choice, routes[0]
+        assert choice is not None
+        chooser = self._alike(("chooser", choice), lambda: chooser_of(choice, config.services[choice.service]))
+        marks = self._policies(written.policies, consumers, written.maintenance)["marks"]
+        if lines := vary_lines(choice):
+            marks = (announcing(lines), *marks)
+        refused = replace(first.handling, policies=marks, marks=marks, version=None)
+        versions = VersionedRoutes(chooser, dict(zip(choice.order, routes, strict=True)), refused)
+        return replace(first, versions=versions, case_insensitive=any(route.case_insensitive for route in routes))
+
     def _redirecting(self, handling: Handling) -> Handling:
         """The same for requests for a bare prefix: once all policies let a browser pass, it is redirected."""
         redirecting: Handling = self._alike(
@@ -215,19 +267,23 @@ class SnapshotBuilder:
         )
         return redirecting
 
-    def _handling(self, written: ResolvedRoute, service: Service, consumers: Mapping[str, Any]) -> Handling:
+    def _handling(
+        self, written: ResolvedRoute, service: Service, consumers: Mapping[str, Any], config: Config
+    ) -> Handling:
         timeouts = self._alike(
             ("timeouts", id(written.timeouts), id(written.retry)), lambda: timeouts_of(written.timeouts, written.retry)
         )
         policies = self._policies(written.policies, consumers, written.maintenance)
-        if (size := written.body_size) is not None:
-            limit = self._alike(("body_limit", size), lambda: body_limit(size))
-            limited = self._alike(("limited", id(policies), size), lambda: (*policies["policies"], limit))
-            policies = {**policies, "policies": limited, "body_limit": size}
+        if written.body_size is not None:
+            policies = self._limited(policies, written.body_size)
+        if written.sticky is not None and service.sticky is not None:
+            policies = self._sticking(written.sticky, service.sticky, policies)
+        if written.version is not None:
+            policies = self._versioned(written, policies, config.services[str(written.service)])
         handling = Handling(
             service=service,
             service_name=service.name,
-            **policies,
+            **self._cached(written, policies),
             timeouts=timeouts,
             retry=self._alike(("retry", id(written.retry)), lambda: retry_of(written.retry)),
             preserve_host=None if written.preserve_host == "auto" else written.preserve_host,
@@ -241,6 +297,31 @@ class SnapshotBuilder:
         key = tuple(value if isinstance(value, int | frozenset) else id(value) for value in values)
         shared: Handling = self._alike(("handling", *key), lambda: handling)
         return shared
+
+    def _versioned(self, written: ResolvedRoute, parts: Mapping[str, Any], service: ServiceSettings) -> dict[str, Any]:
+        """The same for a version; only what says where its successor is depends on the path."""
+        path = written.path if is_ending(written, service) else ""
+        key = ("version", written.service, written.version, written.choice, path)
+        versioned: Mapping[str, Any] = self._alike(
+            (*key, id(parts["policies"]), id(parts["marks"])),
+            lambda: with_version(written, service, parts, self._version_paths),
+        )
+        return {**parts, **versioned}
+
+    def _limited(self, parts: dict[str, Any], size: int) -> dict[str, Any]:
+        """The same parts for a route whose bodies have a limit of their own."""
+        limit = self._alike(("body_limit", size), lambda: body_limit(size))
+        limited: dict[str, Any] = self._alike(
+            ("limited", id(parts), size),
+            lambda: {**parts, "policies": (*parts["policies"], limit), "body_limit": size},
+        )
+        return limited
+
+    def _sticking(self, settings: StickySettings, sticky: Sticky, parts: dict[str, Any]) -> dict[str, Any]:
+        """The same parts for a route to a sticky service."""
+        hooks = self._alike(("sticky hooks", id(sticky)), lambda: sticky_hooks(settings, sticky))
+        stuck: dict[str, Any] = self._alike(("sticky", id(sticky), id(parts)), lambda: sticking(parts, hooks))
+        return stuck
 
     def _rewriting(self, written: ResolvedRoute) -> Rewriting:
         """What is on where nothing is written, and None where it is off."""
@@ -270,11 +351,29 @@ class SnapshotBuilder:
             )
         return parts
 
+    def _cached(self, written: ResolvedRoute, parts: dict[str, Any]) -> dict[str, Any]:
+        """The same for a route that has a cache: that stands before its forwarding."""
+        if "cache" not in written.policies or written.service is None:
+            return parts
+        kind = parts["forward"]
+        scope = cache_scope(written)
+        cache: Callable[..., Any] = self._alike(
+            ("cache", scope, kind), lambda: cache_of(self.caches, written, scope, kind).forward
+        )
+        settings, _ = written.policies["cache"]
+        if settings.purge is False:
+            return {**parts, "forward": cache}
+        who = settings.purge if isinstance(settings.purge, PurgeSettings) else None
+        purging = self._alike(("purge", id(who)), lambda: purge_policy(who, lambda purges: self.caches.purge(purges)))
+        policies = self._alike(("purging", id(parts["policies"]), id(purging)), lambda: (*parts["policies"], purging))
+        return {**parts, "forward": cache, "policies": policies}
+
     def _parts(
         self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any], *, is_own: bool = False
     ) -> dict[str, Any]:
         pages = self._error_pages(written)
-        surroundings = self._state, consumers, *self._counting, self.plugins, self._metrics.shadowed, pages
+        shared, table, _ = self._counting
+        surroundings = self._state, consumers, shared, table, self.plugins, self._metrics.shadowed, pages
         return parts_of(build_chain(written, *surroundings, is_own=is_own), written, pages, is_own=is_own)
 
     def _error_pages(self, written: Mapping[str, tuple[Any, str]]) -> ErrorPages | None:

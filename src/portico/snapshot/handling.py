@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from portico.policies import Chain
+from portico.policies import Chain, Hooks
 from portico.policies.error_pages import ErrorPages, PageSettings
 from portico.policies.headers import RequestChanges, request_changes, response_changes
 from portico.policies.maintenance import MaintenanceSettings, refuse_in_maintenance
+from portico.policies.policy import ResponseHooks
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 from portico.proxy.compose import (
     editing,
@@ -44,6 +45,18 @@ def parts_of(
         "compose": _compose(chain, requests),
         "response_lines": response_lines if responses is None else editing(responses),
         "forward": Forwarding if hooks is None else FilteredForwarding if hooks.bodies else HookedForwarding,
+    }
+
+
+def sticking(parts: Mapping[str, Any], hooks: Hooks) -> dict[str, Any]:
+    """The same fields for a sticky service: its hooks stand nearest to it, behind all policies."""
+    assert hooks.response is not None
+    others = parts["response_hooks"] or ResponseHooks(())
+    return {
+        **parts,
+        "policies": parts["policies"] if hooks.request is None else (*parts["policies"], hooks.request),
+        "response_hooks": others.behind(hooks.response, hooks.sees),
+        "forward": HookedForwarding if parts["forward"] is Forwarding else parts["forward"],
     }
 
 

@@ -14,6 +14,7 @@ from portico.config.route_paths import is_exact, is_pattern, literal_of, pattern
 from portico.core.header_map import checked_line
 from portico.core.placeholders import pieces_of
 from portico.policies.policy import Policy
+from portico.proxy.cache.purge_method import lets_purge
 from portico.proxy.routing.answers import LocationRewrite, redirecting, responding
 from portico.proxy.routing.captured import CapturedRewrite
 from portico.proxy.routing.conditions import Condition, is_there, matching
@@ -26,6 +27,8 @@ def rule_of(written: ResolvedRoute, route: Route) -> Rule[Route | LocalRoute]:
     methods = frozenset(method.encode() for method in written.methods) or None
     if methods and b"GET" in methods:
         methods |= {b"HEAD"}
+    if methods and lets_purge(written.policies):
+        methods |= {b"PURGE"}
     return Rule(
         literal_of(written.path),
         route,
@@ -74,7 +77,8 @@ def prefix_of(written: ResolvedRoute) -> bytes:
 def answering(answer: RespondSettings | RedirectSettings, files: Mapping[Path, bytes]) -> Policy:
     """The policy that answers; `files` holds what is in those that are named."""
     if isinstance(answer, RedirectSettings):
-        return redirecting(answer.status, redirect_target(answer.to).origin.encode())
+        to = redirect_target(answer.to)
+        return redirecting(answer.status, to.origin.encode(), keeps_query=to.keeps_query)
     body = files.get(answer.file, b"") if answer.file is not None else (answer.body or "").encode()
     lines = [checked_line(name, value) for name, value in answer.headers.items()]
     if body and not any(name.lower() == "content-type" for name in answer.headers):

@@ -127,6 +127,11 @@ class Breaker:
         if exchange is self._trial:
             self._enter(HALF_OPEN, NEVER)
 
+    def passed_on(self, exchange: object, successor: object) -> None:
+        """Another exchange goes on with what one has begun: if that was the trial, it is the trial from now on."""
+        if exchange is self._trial:
+            self._trial = successor
+
     def check_passed(self) -> None:
         """An active check passed that had begun after it opened: let one exchange try now.
 

@@ -18,6 +18,7 @@ from portico.upstreams.instance import Instance
 from portico.upstreams.instance_state import InstanceState
 from portico.upstreams.limit import Limit
 from portico.upstreams.round_robin import RoundRobin
+from portico.upstreams.sticky import Sticky
 from portico.wire.deadlines import NEVER, Deadlines
 
 _AGAIN: Final = 1.0
@@ -80,6 +81,8 @@ class Service:
     """The next instance, not one of those excluded; None where there is none."""
     available: Sequence[Instance]
     """Those that may be chosen."""
+    reachable: int
+    """How many there are for an exchange and its retries: those, and the backups behind them."""
     authorities: frozenset[bytes]
     """Hosts of all of them, in lower case and with the ports that are not usual."""
     speaks_tls: bool
@@ -95,6 +98,7 @@ class Service:
         balancing: Balancing | None = None,
         hedging: Hedging | None = None,
         failover: Hedging | None = None,
+        sticky: Sticky | None = None,
     ) -> None:
         self.name = name
         self.timeouts = timeouts
@@ -105,6 +109,8 @@ class Service:
         self.budget = failover.budget if failover else Budget()
         self.hedges = hedging.budget if hedging else Budget()
         """The budget for hedging, kept while that is turned off."""
+        self.sticky = sticky
+        """Which requests belong to an instance; None: none do."""
         self.limit: Limit | None = None
         """How many exchanges it may have under way; None: any number."""
         self.watches_host_from = float("-inf")
@@ -145,6 +151,7 @@ class Service:
     def refresh(self) -> None:
         """Rebuild the balancer after an instance was admitted or ejected."""
         self.available = available = self._fit()
+        self.reachable = len({*available, *_unejected(self._backups)})
         now = time.monotonic()
         shares = [self._warmth(instance, now) for instance in available]
         weights = [self._weights[instance] * share for instance, share in zip(available, shares, strict=True)]
@@ -152,6 +159,8 @@ class Service:
         if self._balancer is not None:
             balancer.follow(self._balancer)
         self._balancer, self.choose = balancer, balancer.choose
+        if self.sticky is not None:  # one of weight 0 and a backup keep the requests that belong to them
+            self.choose = self.sticky.over(balancer.choose, {*available, *_unejected(self.instances)})
         if any(share < _WHOLE for share in shares):
             self._deadlines.set(self, now + self._balancing.slow_start / _WHOLE)
 
@@ -162,6 +171,18 @@ class Service:
     def faulted(self) -> None:
         """The step in warming up failed: do it again."""
         self._deadlines.set(self, time.monotonic() + _AGAIN)
+
+    def untried(self, tried: Sequence[Instance], exchange: Exchange) -> Instance | None:
+        """The next instance that is not among `tried`; a backup where none of the others is left."""
+        return self.choose(tried, exchange) or min(
+            (each for each in _unejected(self._backups) if each not in tried),
+            key=lambda each: each.in_flight / self._weights[each],
+            default=None,
+        )
+
+    def binds(self, exchange: Exchange) -> bool:
+        """Whether a request belongs to an instance: no other one may be tried beside that."""
+        return self.sticky is not None and self.sticky.named(exchange) is not None
 
     def has_ready(self, now: float) -> bool:
         """Whether there is an instance that is not backing off."""
@@ -175,13 +196,17 @@ class Service:
         """If only breakers keep requests from it, seconds until one lets them pass again; else None."""
         return min((i.breaker.seconds_left(now) for i in self.instances if i.healthy and i.breaker), default=None)
 
+    @property
+    def _backups(self) -> list[Instance]:
+        return [instance for instance in self.instances if self._weights[instance] and instance.is_backup]
+
     def _fit(self) -> list[Instance]:
         """The instances that pass their checks, without those with open breakers unless too few are left.
 
         Backups are among them where no other is, or where those with open breakers would be used.
         """
         usual = [instance for instance in self.instances if self._weights[instance] and not instance.is_backup]
-        backups = [instance for instance in self.instances if self._weights[instance] and instance.is_backup]
+        backups = self._backups
         left = _unejected(usual)
         most = self._balancing.max_ejected
         is_panic = most is not None and len(usual) - len(left) > most * len(usual) + 1e-9

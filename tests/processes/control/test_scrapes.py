@@ -10,6 +10,7 @@ import pytest
 
 from portico.config import load_text
 from portico.processes.control import scrapes as scrapes_module
+from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.scrapes import Scrapes
@@ -38,7 +39,15 @@ def test_concurrent_callers_share_one_page_of_a_kind(tmp_path: Path, monkeypatch
         workers = Workers()
         health = HealthChecks(workers.set_health, workers.instance_states, workers.check_passed)
         scrapes = Scrapes(
-            State(config, 1, None, workers, health, Discovery(config, Runtime(tmp_path), workers, health))
+            State(
+                config,
+                1,
+                None,
+                workers,
+                health,
+                Discovery(config, Runtime(tmp_path), workers, health),
+                CachePurges(workers),
+            )
         )
         pages = await asyncio.gather(*(scrapes.page(accept) for accept in accepted))
         for accept, (page, content_type) in zip(accepted, pages, strict=True):

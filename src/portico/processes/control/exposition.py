@@ -45,6 +45,7 @@ class _Page(Collector):
         yield self._counter("gateway_hedges", "Second tries beside slow first ones", self.sums["hedges"])
         yield self._counter("gateway_hedges_won", "Second tries that answered first", self.sums["hedges_won"])
         yield from self._breakers()
+        yield from self._caches()
         refused = self.sums["overloaded"]
         yield self._counter("gateway_overloaded", "Requests refused because too many were under way", refused)
         received, sent = self.sums["tunnel_bytes_in"], self.sums["tunnel_bytes_out"]
@@ -144,6 +145,23 @@ class _Page(Collector):
         for (service, instance), state in worst.items():
             states.add_metric([service, instance], state)
         yield states
+
+    def _caches(self) -> Iterator[Metric]:
+        """Nothing where no route has a cache."""
+        if not self.sums["cached"]:
+            return
+        requests = CounterMetricFamily(
+            "gateway_cache_requests", "Requests on routes with a cache", labels=["service", "outcome"]
+        )
+        for service, counts in self.sums["cached"].items():
+            for outcome, count in counts.items():
+                requests.add_metric([service, outcome], count)
+        yield requests
+        entries, size = (sum(worker[name] for worker in self.live) for name in ("cache_entries", "cache_bytes"))
+        yield self._gauge("gateway_cache_entries", "Responses stored in the memory of all workers", entries)
+        yield self._gauge("gateway_cache_bytes", "Bytes of memory that they take", size)
+        text = "Stored responses that made room for others"
+        yield self._sum("gateway_cache_evictions", text, self.sums["cache_evictions"])
 
     def _loads(self) -> Iterator[Metric]:
         """For each service, over all workers: the requests in flight, their limit, and the requests in the queue."""

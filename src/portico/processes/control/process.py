@@ -22,6 +22,7 @@ from portico.core.tasks import ENDED, background, endless
 from portico.observe.events import configure_events
 from portico.processes.control.admin import create_admin
 from portico.processes.control.app import create_app
+from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.reloading import Reloading
@@ -94,7 +95,8 @@ class _Control:
         health = HealthChecks(workers.set_health, workers.instance_states, workers.check_passed)
         workers.ejected = health.ejected
         discovery = Discovery(config, self.runtime, workers, health)
-        self.state = State(config, generation, config_path, workers, health, discovery)
+        purges = CachePurges(workers)
+        self.state = State(config, generation, config_path, workers, health, discovery, purges)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
         self.tasks = [endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life")]
@@ -103,6 +105,7 @@ class _Control:
         loop.add_reader(self.lifeline, self._stop_orphaned)
         health.watch(config)
         await discovery.start()
+        await purges.follow(config)
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)
         self.tasks.append(endless(self.reloading.keep_admitting(), "admission of services"))
@@ -116,6 +119,7 @@ class _Control:
             task.cancel()
         channel.close()
         await discovery.close()
+        await purges.close()
         await health.close()
 
     def _servers(self) -> Iterator[tuple[_Server, socket.socket]]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from portico.client.registry_keys import CHANNEL, parts_of, value_of
-from portico.core.tasks import endless
+from portico.core.tasks import cancelled, endless
 from portico.net.redis.connection import connect, failures, masked, reason
 from portico.processes.control.registration import VALUE_LIMIT, Entry, read_value
 from portico.processes.control.registry import Registry, keys_to_read
@@ -65,9 +65,7 @@ class RedisWatch:
 
     async def close(self) -> None:
         """Stop watching."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelled(self._tasks)
         with suppress(*failures()):
             await self._redis.aclose()
 

@@ -129,6 +129,7 @@ class Reloading:
         self._runtime.store(config, state.generation)
         state.health.watch(config)
         await state.discovery.follow(config)
+        await state.purges.follow(config)
         state.workers.keep_health(state.health.states())
         state.workers.publish(config, state.generation)
         return await state.workers.adoption(state.generation, _TIMEOUT)

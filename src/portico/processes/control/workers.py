@@ -27,6 +27,8 @@ _COUNTERS: Final = (
     "retries", "limited", "limit_fallbacks", "overloaded", "tunnel_bytes_in", "tunnel_bytes_out", "hedges", "hedges_won"
 )  # fmt: skip
 """What is counted for each service."""
+_COUNTERS_OF_PARTS: Final = ("openings", "cached")
+"""What is counted for each instance of a service, or each outcome."""
 _REMEMBERED: Final = 64
 """Ended workers whose totals are kept separately; older ones are added up into one."""
 
@@ -40,16 +42,20 @@ class Workers:
         self._snapshot: channel.NewSnapshot | None = None
         self._health: dict[tuple[str, str], bool] = {}
         self._found: dict[str, list[Found]] = {}
-        self._collections = 0
+        self._questions = 0
         self._fresh = Rounds(self._collect, _COLLECT_SHARE)
-        self._waiting: dict[tuple[str, int], asyncio.Future[None]] = {}
-        """The worker and number of each `Collect` that is pending; an answer to an earlier one may come late."""
+        self._waiting: dict[tuple[str, int], asyncio.Future[channel.Message]] = {}
+        """The worker and number of each question that is pending; an answer to an earlier one may come late."""
         self._adopted: dict[str, channel.Adopted] = {}
         self._prepared: dict[str, str | None] | None = None
         """What is wrong in each worker that was asked to prepare; None: it has not answered yet."""
         self._progress = asyncio.Event()
         self.ejected: Callable[[str, str, str, bool], None] = lambda *_: None
         """Called with each worker that has ejected an instance, and whether a check has to fail first."""
+        self.welcome: Callable[[], list[channel.Message]] = list
+        """Gives what a worker has to know of the cache which connects now."""
+        self.invalidated: Callable[[str, channel.NewPurges], None] = lambda *_: None
+        """Called with each worker that has purges for all others."""
 
     async def listen(self, listener: socket.socket) -> asyncio.Server:
         """Wait for workers on a unix socket."""
@@ -68,8 +74,7 @@ class Workers:
         """
         self._prepared = prepared = dict.fromkeys(self._writers)
         dumped = dump_config(config)
-        for writer in self._writers.values():
-            channel.send(writer, channel.Prepare(dumped))
+        self.send(channel.Prepare(dumped))
         try:
             await self._wait_until(lambda: None not in prepared.values(), timeout)
         finally:
@@ -78,28 +83,24 @@ class Workers:
         answers = {worker: late if problem is None else problem for worker, problem in prepared.items()}
         problems = {worker: problem for worker, problem in answers.items() if problem}
         if problems:
-            for writer in self._writers.values():
-                channel.send(writer, channel.Abandon())
+            self.send(channel.Abandon())
         return problems
 
     def set_health(self, states: list[tuple[str, str, bool]]) -> None:
         """Notify every worker of instances that came up or went down."""
         self._health.update({(key, url): healthy for key, url, healthy in states})
-        for writer in self._writers.values():
-            channel.send(writer, channel.HealthChange(states))
+        self.send(channel.HealthChange(states))
 
     def check_passed(self, worker: str, key: str, url: str) -> None:
         """Notify a worker, if it is connected, that the check of an instance that it has ejected passed."""
-        if worker in self._writers:
-            channel.send(self._writers[worker], channel.CheckPassed(key, url))
+        self.send_to(worker, channel.CheckPassed(key, url))
 
     def discover(self, service: str, found: list[Found]) -> None:
         """Send every worker the registered instances of a service."""
         self._found[service] = found
         if not found:
             del self._found[service]
-        for writer in self._writers.values():
-            channel.send(writer, channel.Discovered(service, found))
+        self.send(channel.Discovered(service, found))
 
     def keep_health(self, states: Mapping[tuple[str, str], bool]) -> None:
         """Keep the health of these instances for workers that are sent a configuration, and drop that of others."""
@@ -144,18 +145,48 @@ class Workers:
         return live, ended
 
     async def _collect(self) -> None:
-        self._collections += 1
-        number, loop = self._collections, asyncio.get_running_loop()
-        answers = {(worker, number): loop.create_future() for worker in self._writers}
+        await self.ask(channel.Collect, _COLLECT_TIMEOUT)
+
+    async def ask(
+        self, question: Callable[[int], channel.Message], timeout: float, *, but: str = ""
+    ) -> dict[str, channel.Message | None]:
+        """Ask all workers `but` one; `question` is given the number that answers repeat.
+
+        Returns their answers by worker, None where one has not answered within `timeout` seconds. A worker that
+        leaves meanwhile is not among them.
+        """
+        self._questions += 1
+        number, loop = self._questions, asyncio.get_running_loop()
+        answers = {(worker, number): loop.create_future() for worker in self._writers if worker != but}
         self._waiting |= answers
-        for writer in self._writers.values():
-            channel.send(writer, channel.Collect(number))
+        self.send(question(number), but=but)
         try:
             if answers:
-                await asyncio.wait(answers.values(), timeout=_COLLECT_TIMEOUT)
+                await asyncio.wait(answers.values(), timeout=timeout)
         finally:
             for key in answers:
                 self._waiting.pop(key, None)
+        return {
+            worker: answer.result() if answer.done() else None
+            for (worker, _), answer in answers.items()
+            if not answer.cancelled()
+        }
+
+    def send(self, message: channel.Message, *, but: str = "") -> None:
+        """Send a message to all workers `but` one."""
+        for worker, writer in self._writers.items():
+            if worker != but:
+                channel.send(writer, message)
+
+    def send_to(self, worker: str, message: channel.Message) -> None:
+        """Send a message to a worker, if it is connected."""
+        if worker in self._writers:
+            channel.send(self._writers[worker], message)
+
+    def _answered(self, worker: str, number: int, answer: channel.Message) -> None:
+        waiting = self._waiting.pop((worker, number), None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
 
     def _send_snapshot(self, writer: asyncio.StreamWriter) -> None:
         if self._snapshot is not None:
@@ -168,8 +199,7 @@ class Workers:
             while (message := await channel.receive(reader)) is not None:
                 match message:
                     case channel.Hello(worker):
-                        self._writers[worker] = writer
-                        self._send_snapshot(writer)
+                        self._has_come(worker, writer)
                     case channel.Prepared(problem):
                         if self._prepared is not None and worker in self._prepared:
                             self._prepared[worker] = problem
@@ -181,21 +211,34 @@ class Workers:
                         self.ejected(worker, key, url, after_failure)
                     case channel.Report(metrics, answers):
                         self._totals[worker] = msgspec.json.decode(metrics)
-                        answer = self._waiting.pop((worker, answers), None)
-                        if answer is not None:
-                            answer.set_result(None)
+                        self._answered(worker, answers, message)
+                    case channel.Purged(number) | channel.Inspected(number):
+                        self._answered(worker, number, message)
+                    case channel.NewPurges():
+                        self.invalidated(worker, message)
         except asyncio.CancelledError:
             pass  # the process ends
         except ValueError:
             logger.exception("a worker sent what is no message", extra={"worker": worker})
         finally:
-            self._writers.pop(worker, None)
-            self._adopted.pop(worker, None)
-            if self._prepared is not None:
-                self._prepared.pop(worker, None)
-            self._move_on()
+            self._has_left(worker)
             writer.close()
-            self._fold_ended()
+
+    def _has_come(self, worker: str, writer: asyncio.StreamWriter) -> None:
+        self._writers[worker] = writer
+        self._send_snapshot(writer)
+        for message in self.welcome():
+            channel.send(writer, message)
+
+    def _has_left(self, worker: str) -> None:
+        self._writers.pop(worker, None)
+        self._adopted.pop(worker, None)
+        if self._prepared is not None:
+            self._prepared.pop(worker, None)
+        for question in [question for question in self._waiting if question[0] == worker]:
+            self._waiting.pop(question).cancel()
+        self._move_on()
+        self._fold_ended()
 
     def _fold_ended(self) -> None:
         ended = [worker for worker in self._totals if worker not in self._writers]
@@ -208,8 +251,8 @@ def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
     """The sum of several workers' totals, in the same form, without the gauges: those are of workers that run."""
     series: dict[tuple[str, str], list[Any]] = {}
     counters: dict[str, dict[str, int]] = {name: {} for name in _COUNTERS}
-    openings: dict[str, dict[str, int]] = {}
-    sums = {"log_lines_dropped": 0, "failed_handshakes": 0}
+    of_parts: dict[str, dict[str, dict[str, int]]] = {name: {} for name in _COUNTERS_OF_PARTS}
+    sums = {"log_lines_dropped": 0, "failed_handshakes": 0, "cache_evictions": 0}
     for total in totals:
         for service, method, statuses, buckets, seconds, upstream_buckets, upstream_seconds in total["series"]:
             entry = series.setdefault(
@@ -224,16 +267,17 @@ def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
         for name, counts in counters.items():
             for service, count in total[name].items():
                 counts[service] = counts.get(service, 0) + count
-        for service, opened in total["openings"].items():
-            counts = openings.setdefault(service, {})
-            for instance, count in opened.items():
-                counts[instance] = counts.get(instance, 0) + count
+        for name, parts in of_parts.items():
+            for service, counted in total[name].items():
+                counts = parts.setdefault(service, {})
+                for part, count in counted.items():
+                    counts[part] = counts.get(part, 0) + count
         for name in sums:
             sums[name] += total[name]
     return {
         "series": [[*key, list(entry[0].items()), *entry[1:]] for key, entry in sorted(series.items())],
         **counters,
-        "openings": openings,
+        **of_parts,
         "families": add_up_families(total["families"] for total in totals),
         **sums,
     }

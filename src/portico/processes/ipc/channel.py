@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from portico.core.found import Found
+from portico.proxy.cache.purges import Purge
 
 _FRAME_LIMIT: Final = 1 << 30
 
@@ -95,6 +96,46 @@ class Discovered(msgspec.Struct, tag=True):
     found: list[Found]
 
 
+class NewPurges(msgspec.Struct, tag=True):
+    """Purges to apply from now on; from a worker, that has applied them: for all others.
+
+    With a `number`, `Purged` answers once that is done.
+    """
+
+    purges: list[Purge]
+    number: int = 0
+
+
+class Purged(msgspec.Struct, tag=True):
+    """The purges of that number apply and `entries` went: in a worker, or in all but `late` ones, as control says."""
+
+    number: int
+    entries: int = 0
+    late: int = 0
+
+
+class Inspect(msgspec.Struct, tag=True):
+    """What has the worker stored for a URL, in the spelling of purges, and for a request with these field lines?"""
+
+    number: int
+    url: str
+    method: str
+    lines: list[str]
+
+
+class Inspected(msgspec.Struct, tag=True):
+    """A JSON object: what it has, or in `problem` why there is no such request."""
+
+    number: int
+    report: bytes
+
+
+class SharedSwept(msgspec.Struct, tag=True):
+    """Nothing is left in the store that gateways share that purges before that time, by the clock, would take."""
+
+    before: float
+
+
 Message: TypeAlias = (
     Hello
     | Report
@@ -108,6 +149,11 @@ Message: TypeAlias = (
     | Ejected
     | CheckPassed
     | Discovered
+    | NewPurges
+    | Purged
+    | SharedSwept
+    | Inspect
+    | Inspected
 )
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,13 +32,14 @@ class Runtime:
     """Paths inside the directory, which only its owner can enter.
 
     Also the URL of the embedded Redis, if there is one, the table in which several workers count limits, and the
-    contexts whose session tickets all of them accept.
+    contexts whose session tickets all of them accept. `secret` is what they sign with where no key is configured.
     """
 
     directory: Path
     redis_url: str | None = None
     table: BucketTable | None = None
     tickets: TicketContexts | None = None
+    secret: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
 
     @property
     def control_socket(self) -> Path:

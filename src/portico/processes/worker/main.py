@@ -32,14 +32,19 @@ from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners
 from portico.processes.ipc.notices import FAILING, SERVING, UNUSABLE, Notices
 from portico.processes.ipc.runtime import Runtime
 from portico.processes.worker import memory
-from portico.processes.worker.limits import bucket_table, shared_limits
+from portico.processes.worker.inspecting import inspected
+from portico.processes.worker.limits import bindings_url, bucket_table, cache_store, shared_bindings, shared_limits
 from portico.processes.worker.preparation import Preparation
+from portico.processes.worker.purging import Purging
 from portico.processes.worker.tls import Termination
+from portico.proxy.cache.caches import Caches
+from portico.proxy.cache.redis_store import RedisStore
 from portico.proxy.gateway import Gateway
 from portico.proxy.headers.forwarded import is_in
 from portico.proxy.overload import Overload
 from portico.proxy.redirect import Redirect
 from portico.snapshot.builder import Counting, SnapshotBuilder
+from portico.upstreams.shared_bindings import SharedBindings
 from portico.wire.deadlines import Deadlines
 from portico.wire.entrance import Entrance
 from portico.wire.frontend import Limits
@@ -112,14 +117,21 @@ class _Worker:
             self.runtime.table.open(self.runtime.directory)
         self.local_answers = {"/livez": self._livez, "/readyz": self._readyz}
         self.shared = shared_limits(config.gateway, self.metrics.limit_fallbacks, loop)
+        self.bindings = shared_bindings(config, loop)
+        self.caches = Caches(config.gateway.cache.memory, self.metrics)
+        self.caches.redis = cache_store(config, loop)
+        self.purging = Purging(self.caches, loop)
+        self.purging.follow(config)
         self.builder = SnapshotBuilder(
             deadlines,
             turn,
             self.runtime.control_socket,
             self.local_answers,
             self.metrics,
-            Counting(self.shared, bucket_table(config.gateway, self.runtime)),
+            Counting(self.shared, bucket_table(config.gateway, self.runtime), self.bindings),
             ejected=self._report_ejection,
+            caches=self.caches,
+            secret=self.runtime.secret,
         )
         self.builder.live.learn(self.runtime.found())
         self.log = self._open_log(config, loop)
@@ -149,9 +161,11 @@ class _Worker:
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         loop.add_reader(self.lifeline, self._stop)
         beside = [endless(self._listen_to_control(), "following control"), endless(self._keep_up(), "upkeep")]
+        beside.append(endless(self.purging.keep_up(), "sweeps behind purges"))
         beside.append(endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life"))
-        if self.shared is not None:
-            await self.shared.start()
+        for redis in (self.shared, self.bindings, self.caches.redis):
+            if redis is not None:
+                await redis.start()
         if joins or config.sources:
             await self._wait_for_state()
         for entrance in self.entrances:
@@ -168,8 +182,9 @@ class _Worker:
             task.cancel()
         self.overload.stop()
         self.builder.live.close()
-        if self.shared is not None:
-            self.shared.close()
+        for redis in (self.shared, self.bindings, self.caches.redis):
+            if redis is not None:
+                redis.close()
         deadlines.close()
         if self.log is not None:
             self.log.close()
@@ -326,21 +341,55 @@ class _Worker:
             self.control = writer
             for ejection in self.builder.live.ejected():
                 self._report_ejection(*ejection)
+            self.purging.connected(writer)
             reporting = endless(self._report_regularly(writer), "reports of totals")
+            messages: asyncio.Queue[channel.Message] = asyncio.Queue()
+            processing = endless(self._process_all(messages, writer), "doing as control says")
             try:
                 while (message := await channel.receive(reader)) is not None:
-                    async with self.changing:
-                        await self._process(message, writer)
+                    if not self._process_now(message, writer):
+                        messages.put_nowait(message)
             except ValueError:
                 logger.exception("the control process sent what is no message")
             except Exception:
                 logger.exception("the connection to the control process failed")
             finally:
                 self.control = None
-                self.preparation.abandon()
+                self.purging.disconnected()
                 reporting.cancel()
+                await messages.join()
+                processing.cancel()
+                self.preparation.abandon()
                 writer.close()
             await asyncio.sleep(_RECONNECT_INTERVAL)
+
+    def _process_now(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
+        """Whether it was a message that does not wait until a configuration is taken over: purges may not be late."""
+        match message:
+            case channel.NewPurges():
+                self.purging.receive(message, writer)
+            case channel.Purged():
+                self.purging.answered(message)
+            case channel.SharedSwept(before):
+                self.purging.swept_before = before
+            case channel.Inspect():
+                background(self._inspect(message, writer), "a look into the cache")
+            case _:
+                return False
+        return True
+
+    async def _process_all(self, messages: asyncio.Queue[channel.Message], writer: asyncio.StreamWriter) -> None:
+        while True:
+            message = await messages.get()
+            try:
+                async with self.changing:
+                    await self._process(message, writer)
+            finally:
+                messages.task_done()
+
+    async def _inspect(self, message: channel.Inspect, writer: asyncio.StreamWriter) -> None:
+        report = await inspected(message, self.gateway.snapshot.matcher, self.caches)
+        channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
 
     async def _process(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
         """Do as control says. Where that fails, it is reported to control, and the worker is replaced.
@@ -392,16 +441,19 @@ class _Worker:
         except PluginError as error:
             logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
             return str(error)
-        replaced_plugins = self.builder.plugins
+        replaced_plugins, stored = self.builder.plugins, self.caches.redis
         try:
-            shared = await self._shared_for(config)
+            shared, self.caches.redis = await self._shared_for(config), await self._store_for(config)
+            bindings = await self._bindings_for(config)
             try:
-                counting = Counting(shared, bucket_table(config.gateway, self.runtime))
+                counting = Counting(shared, bucket_table(config.gateway, self.runtime), bindings)
                 with without_collections():
                     snapshot = await in_slices(self.builder.building(config, generation, counting, plugins))
             except BaseException:
-                if shared is not None and shared is not self.shared:
-                    shared.close()
+                for new, old in ((shared, self.shared), (bindings, self.bindings), (self.caches.redis, stored)):
+                    if new is not None and new is not old:
+                        new.close()
+                self.caches.redis = stored
                 raise
         except BaseException as error:
             self.plugins.abandon(plugins)
@@ -410,9 +462,14 @@ class _Worker:
             logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
             return str(error)
         self.gateway.snapshot, self.config = snapshot, config
+        self._share_bindings(bindings)
         self.plugins.adopt(plugins, replaced_plugins)
         self._share_limits(shared)
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
+        self.caches.resize(config.gateway.cache.memory)
+        if stored is not None and stored is not self.caches.redis:
+            stored.retire()
+        self.purging.follow(config)
         limits, passes = _limits(config.gateway), _passing(config.gateway)
         for entrance in self.entrances:
             entrance.server.change(limits, passes)
@@ -432,12 +489,40 @@ class _Worker:
             await shared.start()
         return shared
 
+    async def _store_for(self, config: Config) -> RedisStore | None:
+        """The store of responses that a configuration needs: the one that is there, or connected to another Redis."""
+        wanted, bounds, known = cache_store(config, self.loop), config.gateway.cache, self.caches.redis
+        if wanted is not None and known is not None and config.gateway.redis_url == self.config.gateway.redis_url:
+            known.timeout = bounds.redis_timeout
+            known.bound(bounds.redis)
+            return known
+        if wanted is not None:
+            await wanted.start()
+        return wanted
+
     def _share_limits(self, shared: SharedLimits | None) -> None:
         """Go by this Redis as the snapshot does that has just come into use; running exchanges may ask the last one."""
         replaced, self.shared = self.shared, shared
         if shared is not None:
             shared.timeout = self.config.gateway.redis_timeout
         if replaced is not None and replaced is not shared:
+            replaced.retire()
+
+    async def _bindings_for(self, config: Config) -> SharedBindings | None:
+        """The same of sticky sessions."""
+        if bindings_url(config) == bindings_url(self.config):
+            return self.bindings
+        bindings = shared_bindings(config, self.loop)
+        if bindings is not None:
+            await bindings.start()
+        return bindings
+
+    def _share_bindings(self, bindings: SharedBindings | None) -> None:
+        """The same of sticky sessions."""
+        replaced, self.bindings = self.bindings, bindings
+        if bindings is not None:
+            bindings.timeout = self.config.gateway.redis_timeout
+        if replaced is not None and replaced is not bindings:
             replaced.retire()
 
     def _report_ejection(self, upstream: str, url: str, after_failure: bool) -> None:
@@ -459,6 +544,7 @@ class _Worker:
     def _totals(self) -> bytes:
         self.metrics.log_lines_dropped = self.log.dropped if self.log else 0
         self.metrics.failed_handshakes = sum(entrance.failed_handshakes for entrance in self.entrances)
+        self.metrics.cache_evictions = self.caches.memory.evictions
         totals: dict[str, Any] = {
             **self.metrics.dump(),
             "in_flight": sum(entrance.server.in_flight for entrance in self.entrances),
@@ -468,6 +554,8 @@ class _Worker:
             "instances": self.builder.live.instance_states(),
             "unreachable": self.builder.live.unreachable(),
             "services": self.builder.live.load(),
+            "cache_entries": self.caches.memory.entries,
+            "cache_bytes": self.caches.memory.bytes,
             "redis_up": None if self.shared is None else int(self.shared.is_up),
             "generation": self.gateway.snapshot.generation,
         }

@@ -28,14 +28,17 @@ def responding(status: int, lines: Sequence[bytes], body: bytes) -> Policy:
     return lambda exchange: Answer(status, lines, body)  # noqa: ARG005
 
 
-def redirecting(status: int, origin: bytes) -> Policy:
-    """Sends clients to the target that their request's path has become, at `origin` or, without one, where they are."""
+def redirecting(status: int, origin: bytes, *, keeps_query: bool = True) -> Policy:
+    """Sends clients to the target that their request's path has become, at `origin` or, without one, where they are.
+
+    Their query goes along, where the target has none of its own and it `keeps_query`.
+    """
 
     def redirect(exchange: Exchange) -> Answer:
         target = exchange.match.target
         if _QUERY in target:
             target = _with_query(target, exchange.query[1:])
-        elif b"?" not in target:
+        elif keeps_query and b"?" not in target:
             path, mark, fragment = target.partition(b"#")
             target = path + exchange.query + mark + fragment
         return Answer(status, (b"Location: " + _start(origin, exchange) + target,))

@@ -52,7 +52,7 @@ def query_fits(conditions: Conditions, query: bytes) -> bool:
     Raises MessageError where one comes more than once, and it is in doubt which of its values a service takes.
     """
     for name, condition in conditions:
-        found = {_meets(condition, value) for value in _values(query, name)}
+        found = {_meets(condition, value) for value in parameter_values(query, name)}
         if len(found) > 1:
             shown = ascii(name.decode("utf-8", "replace"))[1:-1]
             raise MessageError(
@@ -67,7 +67,7 @@ def _meets(condition: Condition, value: bytes) -> bool:
     return condition(value) if callable(condition) else value == condition
 
 
-def _values(query: bytes, name: bytes) -> Sequence[bytes]:
+def parameter_values(query: bytes, name: bytes) -> Sequence[bytes]:
     """The decoded values of a parameter, as forms send them (WHATWG URL, application/x-www-form-urlencoded)."""
     pairs = (pair.partition(b"=") for pair in query.split(b"&"))
     return [_unquoted(value) for own, _, value in pairs if own == name or _unquoted(own) == name]

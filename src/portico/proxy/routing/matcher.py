@@ -12,6 +12,7 @@ from portico.core.messages import Fields, RequestHead
 from portico.core.paths import decoded_segments, folded, readings, segments_of
 from portico.proxy.routing.route import LocalRoute, Route
 from portico.proxy.routing.router import Router
+from portico.proxy.routing.versions import VersionMatches
 
 _ENTRIES: Final = 16_384
 _ENTRY_SIZE: Final = 256
@@ -82,15 +83,22 @@ class Matcher:
             is_plain = b"%" not in path and b"//" not in path and b";" not in path and b"\\" not in path
             if not is_plain or route.case_insensitive or self._decoded is not None:
                 reads_fields = self._refuse_hidden(request, segments, route, depth) or reads_fields
-            target = self._one(route.rewrite.apply(path, depth))
-            is_bare = depth == len(segments) and route.at_prefix is not None
-            handling = route.at_prefix if is_bare else route.handling
-            found = RouteMatch(route, handling, path.decode(), target, route.forwarded)
+            found = self._found(route, path, depth, is_bare=depth == len(segments))
         else:
             found = RouteMatch(route, None, path.decode(), path)
         if len(path) <= _ENTRY_SIZE and request.method != b"OPTIONS" and not reads_fields:
             self._remember(request, path, found)
         return found
+
+    def _found(self, route: Route, path: bytes, depth: int, *, is_bare: bool) -> RouteMatch:
+        target = self._one(route.rewrite.apply(path, depth))
+        if route.versions is None:
+            handling = route.at_prefix if is_bare and route.at_prefix is not None else route.handling
+            return RouteMatch(route, handling, path.decode(), target, route.forwarded)
+        each = route.versions
+        matches = {name: self._found(own, path, depth, is_bare=is_bare) for name, own in each.routes.items()}
+        refused = RouteMatch(route, each.refused, path.decode(), target)
+        return RouteMatch(route, None, path.decode(), target, versions=VersionMatches(each.chooser, matches, refused))
 
     def _one(self, target: bytes) -> bytes:
         """The same target as one object: many services have the same paths, and one is in the processor's caches."""
@@ -112,7 +120,8 @@ class Matcher:
         request.known, request.known_by = known, self._young
 
     def _remember(self, request: RequestHead, path: bytes, found: RouteMatch) -> None:
-        self._rotate_if_full(_MATCH + 3 * len(path))
+        matches = 1 if found.versions is None else 2 + len(found.versions.matches)
+        self._rotate_if_full(matches * (_MATCH + 3 * len(path)))
         if request.known_by is not self._young:
             self._recall(request)
         request.known[path] = found
@@ -218,7 +227,12 @@ class Matcher:
 
 
 def has_prefix_route(router: Routes, host: bytes, path: bytes) -> bool:
-    """Whether a route to a service has `path` below its prefix; own endpoints and routes for `/` do not count."""
+    """Whether a route to a service has `path` below its prefix; own endpoints and routes for `/` do not count.
+
+    The front page itself is of the latter, for which there may be an exact rule as well.
+    """
+    if path == b"/":
+        return False
     try:
         match = router.match(segments_of(path), host, b"GET", _NO_FIELDS)
     except MessageError:
@@ -230,7 +244,7 @@ def has_prefix_route(router: Routes, host: bytes, path: bytes) -> bool:
 
 def _is_alike(segments: tuple[bytes, ...], one: Route, depth: int, other: Route | LocalRoute, taken: int) -> bool:
     """Whether it makes no difference, to policies and to the service, which of two routes the segments take."""
-    if not isinstance(other, Route) or other.handling is not one.handling:
+    if not isinstance(other, Route) or other.handling is not one.handling or other.versions is not one.versions:
         return False
     path = b"/" + b"/".join(segments)
     return one.rewrite.apply(path, depth) == other.rewrite.apply(path, taken)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -13,7 +13,9 @@ from portico.core.messages import RequestHead, ResponseHead, offered_upgrades
 from portico.core.proxy_status import ProxyStatus
 from portico.policies.error_pages import ErrorPages
 from portico.policies.policy import Policy, ResponseHooks
+from portico.proxy.routing.versions import VersionChooser
 from portico.upstreams.instance import Instance
+from portico.upstreams.limit import Limit
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.websocket import PROTOCOL as WEBSOCKET
 
@@ -128,6 +130,8 @@ class Handling:
     """What its errors look like; None: problem documents."""
     proxy_status: ProxyStatus | None = None
     """What its failures are reported with in `Proxy-Status`; None: they are not."""
+    version: str | None = None
+    """The version of the service, for metrics and the log."""
 
     def upgrade_for(self, request: RequestHead) -> bytes:
         """The protocol to offer to the service, of those that the client offers; empty for none.
@@ -140,13 +144,27 @@ class Handling:
         return b""
 
 
+class Limited(Protocol):
+    """A service, as far as its limit goes."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def limit(self) -> Limit | None: ...
+
+
 class Forward(Protocol):
     """One exchange with a service."""
 
-    service: Service
+    @property
+    def service(self) -> Limited: ...
 
     def start(self) -> None:
         """Begin with the first instance."""
+
+    def answer(self, answer: Answer) -> None:
+        """End the exchange with an answer of the gateway's own, also instead of beginning."""
 
 
 Compose: TypeAlias = Callable[[Exchange, Handling, Instance, bytes], bytes]
@@ -175,6 +193,17 @@ class Route:
     """Whether case, and dots at the end of a segment, mean nothing to its service."""
     by_pattern: bool = False
     """Whether its path is a pattern: what that leaves to other routes was not written to be an exception from it."""
+    versions: VersionedRoutes | None = None
+    """The routes to several versions of a service, of which each request takes one; this is the first of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionedRoutes:
+    """A route to each version, and how requests are handled that ask for none that there is."""
+
+    chooser: VersionChooser
+    routes: Mapping[str, Route]
+    refused: Handling
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,6 +219,7 @@ class ServerConnection(TurnProtocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.turn.settle(self)
         state, self.state = self.state, _CLOSED
+        self.keep_alive = False
         try:
             self.server.release(self)
             if state in (_EXCHANGE, _TUNNEL) and not self.response_done:
@@ -779,6 +780,8 @@ class ServerConnection(TurnProtocol):
 
     def _finish(self, failure: str | None) -> None:
         """The exchange is over: every outcome passes here once."""
+        if self.response_done:
+            return  # a fault kept whoever answers from noticing
         self.response_done = True
         self.server.in_flight -= 1
         if self.mode is _RAW:
