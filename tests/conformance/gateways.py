@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from portico import __version__
 from support import haproxy, nginx
@@ -45,7 +46,12 @@ backend service
 
 
 @contextmanager
-def portico(backend: int, limits: Mapping[str, int] | None = None) -> Iterator[int]:
+def portico(
+    backend: int,
+    limits: Mapping[str, int] | None = None,
+    policies: Mapping[str, Any] | None = None,
+    gateway: Mapping[str, Any] | None = None,
+) -> Iterator[int]:
     """Portico in front of the service on port `backend`; gives its own port."""
     service = {
         "url": f"http://127.0.0.1:{backend}",
@@ -55,16 +61,17 @@ def portico(backend: int, limits: Mapping[str, int] | None = None) -> Iterator[i
         "retries": 0,
     }
     config = {
-        "gateway": {"limits": dict(limits or {})},
+        "gateway": {"limits": dict(limits or {}), **(gateway or {})},
         "services": {"all": service},
-        "routes": [{"service": "all", "path": "/"}],
+        "routes": [{"service": "all", "path": "/", "policies": dict(policies or {})}],
     }
-    with Gateway(config) as gateway:
-        yield gateway.port
+    with Gateway(config) as running:
+        yield running.port
 
 
 @contextmanager
-def _process(backend: int, configure: Callable[[Site], list[str]]) -> Iterator[int]:
+def process(backend: int, configure: Callable[[Site], list[str]]) -> Iterator[int]:
+    """A program that serves what `configure` writes, in front of the service; gives its port."""
     with tempfile.TemporaryDirectory(prefix="portico-conformance-") as name:
         site = Site(free_port(), backend, Path(name))
         with at(site, configure(site)):
@@ -96,6 +103,6 @@ class Contestant:
 
 CONTESTANTS = (
     Contestant("Portico", lambda: __version__, portico),
-    Contestant("nginx", nginx.version, lambda port: _process(port, _nginx), "apt install nginx-light"),
-    Contestant("HAProxy", _haproxy_version, lambda port: _process(port, _haproxy), "apt install haproxy"),
+    Contestant("nginx", nginx.version, lambda port: process(port, _nginx), "apt install nginx-light"),
+    Contestant("HAProxy", _haproxy_version, lambda port: process(port, _haproxy), "apt install haproxy"),
 )

@@ -43,12 +43,12 @@ class Table:
         for file in dict.fromkeys(case["file"] for case in self.cases):
             kind, _, topic = file.partition("_")
             rows = [
-                [case["name"], _source(case["rfc"]), *(self.outcomes[name][number] for name in self.outcomes)]
+                [case["name"], source(case["rfc"]), *(self.outcomes[name][number] for name in self.outcomes)]
                 for number, case in enumerate(self.cases)
                 if case["file"] == file
             ]
             yield f"#### {kind.capitalize()}s: {topic.replace('_', ' ')}"
-            yield _markdown([["case", "RFC", *self.outcomes], *rows])
+            yield markdown([["case", "RFC", *self.outcomes], *rows])
 
     def counts(self) -> list[list[str]]:
         """Per gateway how often each outcome came about, refusals by any status taken together."""
@@ -69,7 +69,7 @@ class Page:
 
     def counts(self) -> str:
         """How often each outcome came about."""
-        return "\n\n".join(_markdown(table.counts()) for table in self.tables)
+        return "\n\n".join(markdown(table.counts()) for table in self.tables)
 
     def text(self) -> str:
         """All that stands between the markers."""
@@ -86,11 +86,11 @@ class Page:
                     yield f"{table.title} that Portico lets through and {name} refuses: {'; '.join(names)}."
 
 
-def write(path: Path, page: Page) -> None:
+def write(path: Path, text: str) -> None:
     """Put what was measured between the markers of the page at `path`."""
     before, _, rest = path.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n\n{page.text()}\n\n{END}{after}")
+    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 def _kind(outcome: str) -> str:
@@ -99,11 +99,13 @@ def _kind(outcome: str) -> str:
     return outcome
 
 
-def _source(rfc: str) -> str:
+def source(rfc: str) -> str:
+    """The section as tables name it."""
     return rfc.removeprefix("RFC ").replace(", section ", " §")
 
 
-def _markdown(rows: list[list[str]]) -> str:
+def markdown(rows: list[list[str]]) -> str:
+    """A table; the first row is its head."""
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = [escaped[0], ["---"] * len(escaped[0]), *escaped[1:]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
