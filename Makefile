@@ -60,7 +60,7 @@ stress: $(VENV)/dev ## Hold one worker under slow, endless, greedy, vanishing an
 chaos: $(VENV)/dev ## Break instances, workers and gateways under load and count what clients see; 13 minutes
 	@PYTHONPATH=tests $(BIN)/python -m chaos
 
-conformance: $(VENV)/dev ## Play the HTTP corpus to Portico, nginx and HAProxy; writes docs/security.md
+conformance: $(VENV)/dev ## Play the cases of HTTP and its caching to Portico and peers; writes docs/security.md, docs/caching.md
 	@PYTHONPATH=tests $(BIN)/python -m conformance
 
 outdated: $(VENV)/bench ## List the pins in constraints.txt that have a newer release
@@ -71,7 +71,7 @@ outdated: $(VENV)/bench ## List the pins in constraints.txt that have a newer re
 
 debian: ## Install what some tests and the benchmark use beside pip packages (root, Debian)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-lua haproxy caddy wrk chromium
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-lua haproxy varnish caddy wrk chromium
 
 clean: ## Remove the virtual environments and all caches
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build

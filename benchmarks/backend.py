@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.peer import WEBSOCKET
-from benchmarks.request import GIBIBYTE, MEBIBYTE, SEEN
+from benchmarks.request import CACHEABLE, GIBIBYTE, MEBIBYTE, SEEN, STAMPED
 from support import nginx
 from support.cores import LOAD
 from support.instance import DOCUMENT
@@ -24,6 +24,8 @@ _HTTP = """\
     server {{
         listen 127.0.0.1:{port};
         location / {{ return 200 '{document}'; }}
+        location ~ {cacheable}$ {{ add_header Cache-Control 'public, max-age=3600'; return 200 '{document}'; }}
+        location ~ {stamped}$ {{ add_header Cache-Control 'public, max-age=3600'; return 200 '$request_id'; }}
         location ~ {seen}$ {{
             return 200 '{seen_document}';
         }}
@@ -58,6 +60,8 @@ def _nginx(site: Site) -> list[str]:
     http = _HTTP.format(
         port=site.port,
         document=DOCUMENT,
+        cacheable=CACHEABLE,
+        stamped=STAMPED,
         seen=SEEN,
         seen_document=_SEEN_DOCUMENT,
         mebibyte=MEBIBYTE,

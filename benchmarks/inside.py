@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from email.utils import formatdate
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -108,14 +109,25 @@ class _Loop:
 class _Simulation:
     """A worker with clients and services at its ends."""
 
-    def __init__(self, policies: dict[str, Any], log: AccessLog | None, routes: int) -> None:
+    def __init__(
+        self,
+        policies: dict[str, Any],
+        log: AccessLog | None,
+        routes: int,
+        response: bytes,
+        *,
+        by_header: bool = False,
+    ) -> None:
+        self._response = response
         self._loop = _Loop()
         loop = cast(asyncio.AbstractEventLoop, self._loop)
         deadlines, turn = Deadlines(loop), Turn(loop)
         vars(turn_module)["write"] = _write
-        services = {"bench": {"url": "http://127.0.0.1:9", "health_check": False}}
+        bench: dict[str, Any] = {"url": "http://127.0.0.1:9", "health_check": False}
+        if by_header:
+            bench |= {"version_by": "header", "versions": {"v1": {}, "v2": {}}}
         written = [{"service": "bench", "path": f"/api/bench{number}"} for number in range(routes)]
-        config = Config.model_validate({"services": services, "policies": policies, "routes": written})
+        config = Config.model_validate({"services": {"bench": bench}, "policies": policies, "routes": written})
         metrics = Metrics()
         builder = SnapshotBuilder(deadlines, turn, Path("/nowhere"), {}, metrics)
         gateway = Gateway(builder.build(config, 1), metrics, log, 0, loop)
@@ -132,12 +144,19 @@ class _Simulation:
         for service, transport in self._services:
             if transport.written:
                 transport.written.clear()
-                service.data_received(_RESPONSE)
+                service.data_received(self._response)
         self._loop.turn()
         for _, transport in self._clients:
             if not transport.written or not transport.written[0].startswith(b"HTTP/1.1 200"):
                 raise RuntimeError(f"no answer: {transport.written}")
             transport.written.clear()
+
+
+def _fresh() -> bytes:
+    """The same response, made now and fresh for an hour."""
+    line, (server, _, *others) = _RESPONSE.split(b"\r\n")[0], _RESPONSE.split(b"\r\n")[1:]
+    date = b"Date: " + formatdate(usegmt=True).encode()
+    return b"\r\n".join((line, server, date, b"Cache-Control: public, max-age=3600", *others))
 
 
 def _connected(server: HttpServer) -> tuple[ServerConnection, _Transport]:
@@ -160,12 +179,16 @@ def _requests(chosen: argparse.Namespace) -> Callable[[int], list[bytes]]:
     fields = request.fields(token(), sequence="0")
     start = request.method.encode() + b" /api/bench%d/items?n=%d HTTP/1.1\r\n"
     content = b"x" * chosen.post
+    if chosen.versions:
+        fields["API-Version"] = "v2"
     block = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
     changing = b"X-Changing: %d\r\n" if varied or variants > 1 else b""
     different = sys.maxsize if varied else variants
 
     def batch(number: int) -> list[bytes]:
         numbers = range(number * _CONNECTIONS, (number + 1) * _CONNECTIONS)
+        if chosen.cache == "hit":
+            numbers = range(_CONNECTIONS)
         return [
             start % (n * 7919 % routes, n)
             + block
@@ -212,7 +235,11 @@ async def _measure(chosen: argparse.Namespace) -> None:
     all_of_them = {"auth": {"jwt": {"secret": SECRET}}, "rate_limit": {"requests_per_minute": 1e9, "burst": 10**9}}
     log = None if chosen.plain else AccessLog(asyncio.get_running_loop(), os.devnull, "json")
     with _hooks(chosen.hooks):
-        simulation = _Simulation({} if chosen.plain else all_of_them, log, chosen.routes)
+        policies = {} if chosen.plain else all_of_them
+        if chosen.cache:
+            policies["cache"] = True
+        response = _fresh() if chosen.cache else _RESPONSE
+        simulation = _Simulation(policies, log, chosen.routes, response, by_header=chosen.versions == "header")
     batch = _requests(chosen)
     gc.collect()
     gc.freeze()
@@ -251,7 +278,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--variants", type=int, default=1, help="sets of fields that each client sends in turn")
     parser.add_argument("--post", type=int, default=0, help="bytes of content in each request")
     parser.add_argument("--routes", type=int, default=1, help="spread over so many routes")
+    parser.add_argument("--cache", choices=["hit", "miss"], help="a cached route, where every request is one of these")
     parser.add_argument("--hooks", nargs="+", default=[], help="policies of users, of those in benchmarks/hooks.py")
+    parser.add_argument(
+        "--versions",
+        choices=["header", "ignored"],
+        help="a service of two, chosen by a field; or of none, for comparison",
+    )
     parser.add_argument("--steps", action="store_true", help="count instructions of the interpreter, not time")
     parser.add_argument("--seconds", type=float, default=5)
     uvloop.run(_measure(parser.parse_args(arguments)))

@@ -16,6 +16,8 @@ PATTERNS = "patterns"  # the same by regular expressions, each with a capture th
 TLS = "tls"  # as plain, over TLS
 SHARED = "shared limit"  # as policies, with the limit in Redis
 WEBSOCKET = "websocket"  # as plain, and switching to WebSocket
+CACHE = "cache"  # as plain, with a cache
+CACHED_POLICIES = "cached policies"  # as policies, with a cache behind them
 
 
 class Duty(Enum):
@@ -26,6 +28,7 @@ class Duty(Enum):
     VERIFY = auto()  # refuses a token with a wrong signature
     NAME = auto()  # sends the service the consumer of the token
     SHOW = auto()  # sends the client what is left of its limit
+    CACHE = auto()  # answers from its cache what the service lets it
 
 
 @dataclass(frozen=True)
@@ -52,4 +55,4 @@ class Peer:
     @property
     def label(self) -> str:
         """`nginx` with policies, `nginx plain` without."""
-        return self.name if self.stack in (POLICIES, SHARED) else f"{self.name} {self.stack}"
+        return self.name if self.stack in (POLICIES, SHARED, CACHED_POLICIES) else f"{self.name} {self.stack}"

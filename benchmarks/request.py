@@ -12,6 +12,10 @@ SEQUENCE = "@SEQ@"
 ROUTE = "@ROUTE@"
 """Stands for the number of a route, which loads/wrk.lua puts in."""
 
+CACHEABLE = "/cacheable"
+"""The backend's path whose answer says that anybody may have it for an hour."""
+STAMPED = "/stamped"
+"""The same with the time in it: two answers that are alike are one."""
 MEBIBYTE = "/mebibyte"
 """The backend's path of a body of that size."""
 GIBIBYTE = "/gibibyte"
@@ -50,7 +54,8 @@ class Request:
 
     `path` follows the gateway's prefix; `body` is in bytes; `headers` are sent beside the Authorization header: the
     first of a browser's, then made-up ones. With `varied` one more differs in every request. With `routes` requests
-    spread over so many of them; with `ids` the number of each is in its path, which no other request has.
+    spread over so many of them, with `urls` over so many URLs of one route, again and again; with `ids` the number of
+    each is in its path, which no other request has.
     """
 
     path: str
@@ -60,6 +65,12 @@ class Request:
     varied: bool = False
     routes: int = 0
     ids: bool = False
+    urls: int = 0
+
+    @property
+    def spread(self) -> int:
+        """Over how many numbers in the place of ROUTE requests spread; 0: there is none."""
+        return self.routes or self.urls
 
     def fields(self, authorization: str, sequence: str = SEQUENCE) -> dict[str, str]:
         """The header fields in the order in which they are sent."""
@@ -73,9 +84,10 @@ class Request:
         return chosen
 
     def target(self, sequence: str = SEQUENCE, route: str = ROUTE) -> str:
-        """The request target, with the number in its query: no two requests are alike."""
+        """The request target, with the number in its query: no two requests are alike but with `urls`."""
+        number = route if self.urls else sequence
         path = f"/api/bench{route if self.routes else ''}{self.path}"
-        return f"{path}/{sequence}" if self.ids else f"{path}?page=2&seq={sequence}"
+        return f"{path}/{number}" if self.ids else f"{path}?page=2&seq={number}"
 
     def payload(self) -> str:
         """A JSON document of exactly `body` bytes, or nothing."""

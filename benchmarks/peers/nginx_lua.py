@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.nginx_parts import FORWARDED, LOG
-from benchmarks.peer import POLICIES, Duty, Peer
+from benchmarks.nginx_parts import CACHE, FORWARDED, LOG
+from benchmarks.peer import CACHED_POLICIES, POLICIES, Duty, Peer
 from benchmarks.request import SECRET
 from support.nginx import UPSTREAM, command, module, version
 from support.site import Site
@@ -48,25 +48,43 @@ _HTTP = """\
 
 
 def _configure(site: Site) -> list[str]:
+    return _command(site, "null")
+
+
+def _cached(site: Site) -> list[str]:
+    return _command(site, '"$upstream_cache_status"', CACHE.format(directory=site.directory))
+
+
+def _command(site: Site, cache: str, more: str = "") -> list[str]:
     script = site.write("gateway.lua", _SCRIPT.read_text())
     http = (UPSTREAM + FORWARDED + LOG + _HTTP).format(
-        backend=site.backend, port=site.port, user="$consumer", script=script, secret=SECRET
+        backend=site.backend, port=site.port, user="$consumer", cache=cache, script=script, secret=SECRET
     )
     paths = [module("ndk_http_module"), module("ngx_http_lua_module")]  # in this order: Lua's needs the kit
-    return command(site, http, "\n".join(f"load_module {path};" for path in paths if path))
+    return command(site, more + http, "\n".join(f"load_module {path};" for path in paths if path))
 
 
 def _version() -> str | None:
     return version() if module("ngx_http_lua_module") else None
 
 
+_INSTALL = "apt install nginx-light libnginx-mod-http-lua"
 PEERS = (
     Peer(
         "nginx+lua",
         POLICIES,
         _version,
-        "apt install nginx-light libnginx-mod-http-lua",
+        _INSTALL,
         _configure,
+        duties=frozenset(Duty) - {Duty.CACHE},
+        access_log="access.log",
+    ),
+    Peer(
+        "nginx+lua",
+        CACHED_POLICIES,
+        _version,
+        _INSTALL,
+        _cached,
         duties=frozenset(Duty),
         access_log="access.log",
     ),

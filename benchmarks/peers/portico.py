@@ -7,7 +7,20 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from benchmarks.certificate import certificate
-from benchmarks.peer import BULK, PATTERNS, PLAIN, POLICIES, ROUTES, SHARED, TLS, WEBSOCKET, Duty, Peer
+from benchmarks.peer import (
+    BULK,
+    CACHE,
+    CACHED_POLICIES,
+    PATTERNS,
+    PLAIN,
+    POLICIES,
+    ROUTES,
+    SHARED,
+    TLS,
+    WEBSOCKET,
+    Duty,
+    Peer,
+)
 from benchmarks.request import SECRET
 from portico.net.redis.server import find_server
 from support import portico
@@ -26,14 +39,26 @@ def _shared(site: Site) -> list[str]:
     return _limited(site, {**_LIMIT, "fallback": "deny"})  # whatever Redis does not decide, shows
 
 
-def _limited(site: Site, limit: dict[str, Any]) -> list[str]:
+def _limited(site: Site, limit: dict[str, Any], **more: Any) -> list[str]:
     gateway = {"redis_url": site.redis if "fallback" in limit else "", "redis_timeout": 1}
     log = str(site.directory / "access.log")
-    return _command(site, gateway, log, policies={"auth": {"jwt": _JWT}, "rate_limit": limit})
+    return _command(site, gateway, log, policies={"auth": {"jwt": _JWT}, "rate_limit": limit, **more})
 
 
 def _plain(site: Site) -> list[str]:
     return _command(site, {})
+
+
+def _cached(site: Site) -> list[str]:
+    return _command(site, {}, policies={"cache": True})
+
+
+def _cached_in_redis(site: Site) -> list[str]:
+    return _command(site, {"redis_url": site.redis}, policies={"cache": {"store": "redis"}})
+
+
+def _cached_with_policies(site: Site) -> list[str]:
+    return _limited(site, _LIMIT, cache=True)
 
 
 def _routes(site: Site) -> list[str]:
@@ -77,9 +102,11 @@ def _peer(
     find: Callable[[], str | None] = _version,
     install: str = "pip install -e .",
 ) -> Peer:
-    """One that has policies has all duties."""
-    has_policies = stack in (POLICIES, SHARED)
-    duties = frozenset(Duty) if has_policies else frozenset({Duty.REUSE})
+    """One that has policies has all their duties; `no cache` in its name says that it has none."""
+    has_policies = stack in (POLICIES, SHARED, CACHED_POLICIES)
+    duties = frozenset(Duty) - {Duty.CACHE} if has_policies else frozenset({Duty.REUSE})
+    if stack in (CACHE, CACHED_POLICIES) and "no cache" not in name:
+        duties |= {Duty.CACHE}
     log = "access.log" if has_policies else ""
     return Peer(name, stack, find, install, configure, ready="/readyz", duties=duties, access_log=log)
 
@@ -91,6 +118,11 @@ PEERS = (
     _peer("portico, limit in Redis", SHARED, _shared, _version_with_redis, _REDIS),
     _peer("portico", PLAIN, _plain),
     _peer("portico", BULK, _plain),
+    _peer("portico", CACHE, _cached),
+    _peer("portico, cache in Redis", CACHE, _cached_in_redis, _version_with_redis, _REDIS),
+    _peer("portico, no cache", CACHE, _plain),
+    _peer("portico", CACHED_POLICIES, _cached_with_policies),
+    _peer("portico, no cache", CACHED_POLICIES, _with_policies),
     _peer("portico", ROUTES, _routes),
     _peer("portico", PATTERNS, _patterns),
     _peer("portico", TLS, _tls),

@@ -22,7 +22,24 @@ _COMMON: Final[dict[str, Any]] = {
     "routes": [{"service": "chaos", "path": "/"}],
 }
 
+_CACHED: Final = {"ttl": 1, "stale_if_error": "60s"}
+"""Small answers grow stale within a second, so that they are asked for again and again, and are used after that."""
+
 _OF_FAULT: Final[dict[str, dict[str, Any]]] = {
+    "cache-service-gone": {
+        "gateway": {"workers": 1},  # each worker has a memory of its own
+        "policies": {"cache": _CACHED},
+        "routes": [
+            {"service": "chaos", "path": "/"},
+            {
+                "service": "chaos",
+                "path": "/soon",
+                "rewrite": "/small/soon",
+                "policies": {"cache": {"ttl": 1, "stale_if_error": 1}},
+            },
+        ],
+    },
+    "cache-stampede": {"gateway": {"workers": 1}, "policies": {"cache": {"ttl": 60}}},
     "overload": {"gateway": {"workers": 1}},
     "overload-open": {"gateway": {"workers": 1, "limits": {"requests": 16}}},
 }

@@ -15,14 +15,25 @@ from support.instance_process import InstanceProcess
 from support.waiting import comes_true
 from support.world import Gateway, established
 
+from .caching import REDIS_FAULTS, URLS, lose_service
 from .configs import merged
 from .fault import Fault
-from .gateways import behind_haproxy, behind_nginx, haproxy, nginx, portico, portico_with_redis, two_porticos
+from .gateways import (
+    behind_haproxy,
+    behind_nginx,
+    haproxy,
+    nginx,
+    portico,
+    portico_caching_in_redis,
+    portico_with_redis,
+    two_porticos,
+)
 from .overload import OPEN, WAITING, ten_times
 from .raising import SERVERS, raising
 from .registering import TTL
 from .row import Promise
 from .scene import Scene, under_load
+from .stampede import stampede
 
 _RELOADS: Final = 200
 _TIMEOUT: Final = 15.0
@@ -227,6 +238,12 @@ FAULTS: Final[tuple[Fault, ...]] = (
     _process_fault("reloads-broken", _reload(_break_file)),
     _process_fault("rolling-restart", _roll),
     Fault("redis-failover", under_load(_fail_redis_over), (portico_with_redis,), Promise.ALL),
+    *(
+        Fault(name, under_load(play, URLS), (portico_caching_in_redis,), Promise.ALL)
+        for name, play in REDIS_FAULTS.items()
+    ),
+    Fault("cache-service-gone", under_load(lose_service, URLS), (portico,), Promise.STORED),
+    Fault("cache-stampede", stampede, (portico,), Promise.ALL),
     Fault("drain", under_load(_drain_gateway), (two_porticos, *_FRONTS), Promise.ALL),
     Fault("gateway-killed", under_load(_kill_gateway), _FRONTS, Promise.RUNNING),
     *(Fault(f"raising-{server}", raising(server), (portico, nginx, haproxy), Promise.ALL) for server in SERVERS),

@@ -16,6 +16,7 @@ from support import haproxy as haproxy_parts
 from support import nginx as nginx_parts
 from support.proc import children
 from support.process import free_port
+from support.redis_process import RedisProcess, SlowWay
 from support.server import Server, at
 from support.site import Site, program
 from support.waiting import until
@@ -84,6 +85,14 @@ backend chaos
 _HAPROXY_BOUND: Final = "http-request deny deny_status 503 if {{ be_conn(chaos) ge {} }}"
 
 
+@dataclass(frozen=True)
+class CacheStore:
+    """The Redis that a cache is kept in, and the way there."""
+
+    server: RedisProcess
+    way: SlowWay
+
+
 @dataclass
 class Subject:
     """What is played to: the ports that the load goes to, and the processes of Portico behind them.
@@ -97,6 +106,7 @@ class Subject:
     gateways: list[Gateway] = field(default_factory=list)
     config: Mapping[str, Any] = field(default_factory=dict)
     redis: RedisPair | None = None
+    store: CacheStore | None = None
 
     @property
     def is_judged(self) -> bool:
@@ -126,6 +136,19 @@ def portico_with_redis(fault: str, instances: Sequence[int]) -> Iterator[Subject
         with _gateway(config) as gateway:
             until(lambda: gateway.get("/small/ready").status == 200, "an instance has registered")
             yield Subject("portico with redis", [gateway.port], gateway.workers, [gateway], config, pair)
+
+
+@contextmanager
+def portico_caching_in_redis(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
+    """One gateway, that keeps its cache in Redis."""
+    with RedisProcess() as server, SlowWay(server.port) as way:
+        cached = {"policies": {"cache": {"ttl": "1s", "store": "redis"}}}
+        config = merged(
+            config_of(fault, instances), {"gateway": {"redis_url": f"redis://127.0.0.1:{way.port}"}, **cached}
+        )
+        with _gateway(config) as gateway:
+            store = CacheStore(server, way)
+            yield Subject("portico, cache in redis", [gateway.port], gateway.workers, [gateway], config, store=store)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The steady load: a mixture of clients that go on, whatever they meet, and note every outcome.
 
-Arguments: a limit in seconds and the ports of the gateways. It runs until SIGTERM or the limit; each client then ends
+Arguments: a limit in seconds, how many small answers there are, over and over (0: each request asks for another), and
+the ports of the gateways. It runs until SIGTERM or the limit; each client then ends
 what it is at. The outcomes are in `outcomes.jsonl` in the working directory. Of several gateways, clients go to the
 first that says it is ready, as a balancer sends them.
 
@@ -15,7 +16,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,12 +44,13 @@ _RESTART: Final = 1012
 class Load:
     """What all clients share."""
 
-    def __init__(self, ports: list[int]) -> None:
+    def __init__(self, ports: list[int], urls: int = 0) -> None:
         self.report = Report()
         self.over = asyncio.Event()
         self.ports = ports
         self.port = ports[0]
         self.numbers = count()
+        self.small = cycle(range(urls)) if urls else self.numbers
 
     async def run(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -104,7 +106,7 @@ async def ask(load: Load, talk: Talk, outcome: Outcome) -> None:
         content = _LARGE
         answer = await talk.ask(outcome, "GET", f"/bytes/{len(content)}")
     else:
-        content = b"%d" % next(load.numbers)
+        content = b"%d" % next(load.small)
         answer = await talk.ask(outcome, "GET", f"/small/{content.decode()}")
     _expect(answer == content)
 
@@ -248,11 +250,11 @@ MIXTURE: Final[tuple[tuple[Client, int], ...]] = (
 """Which clients, and how many of each: about two hundred requests a second."""
 
 
-async def _main(seconds: float, ports: list[int]) -> None:
-    load = Load(ports)
+async def _main(seconds: float, urls: int, ports: list[int]) -> None:
+    load = Load(ports, urls)
     await load.run(seconds)
     load.report.write(Path(OUTCOMES))
 
 
 if __name__ == "__main__":
-    uvloop.run(_main(float(sys.argv[1]), [int(text) for text in sys.argv[2:]]))
+    uvloop.run(_main(float(sys.argv[1]), int(sys.argv[2]), [int(text) for text in sys.argv[3:]]))

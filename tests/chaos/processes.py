@@ -22,10 +22,10 @@ class _Asking(Job):
 
 
 class LoadProcess(_Asking):
-    """The steady load on the gateways at these ports, `most` seconds at most."""
+    """The steady load on the gateways at these ports, `most` seconds at most; its small answers are `urls` many."""
 
-    def __init__(self, ports: list[int], most: float) -> None:
-        super().__init__(*_module("load", most, *ports))
+    def __init__(self, ports: list[int], most: float, urls: int = 0) -> None:
+        super().__init__(*_module("load", most, urls, *ports))
 
     def finish(self) -> list[Outcome]:
         """Let every client end what it is at; all outcomes."""

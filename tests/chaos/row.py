@@ -27,6 +27,7 @@ class Promise(Enum):
     IDEMPOTENT = "no idempotent request but those whose response had begun"
     RUNNING = "nothing but what ran on the process that was killed"
     REFUSED = "nothing, but requests may be refused"
+    STORED = "no small GET, whose answers are in the cache"
     ALL = "nothing"
 
 
@@ -106,6 +107,8 @@ class Row:
                 return any(outcome.began <= end and outcome.ended >= begin for begin, end in self.spans)
             case Promise.REFUSED:
                 return outcome.is_refused()
+            case Promise.STORED:
+                return outcome.client not in TIMED
             case Promise.ALL:
                 return False
 

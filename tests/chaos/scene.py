@@ -74,17 +74,18 @@ class Scene:
             self.broken.append(otherwise)
 
 
-def under_load(play: Callable[[Scene], None]) -> Callable[[Fault, Start, float], Row]:
-    """What plays a fault under the steady load: `play` breaks and mends."""
+def under_load(play: Callable[[Scene], None], urls: int = 0) -> Callable[[Fault, Start, float], Row]:
+    """What plays a fault under the steady load: `play` breaks and mends. With `urls`, that many small ones repeat."""
 
     def run(fault: Fault, start: Start, seconds: float) -> Row:
         with (
             InstanceProcess("a") as one,
             InstanceProcess("b") as two,
             start(fault.name, [one.port, two.port]) as subject,
-            LoadProcess(subject.ports, _MOST) as load,
+            LoadProcess(subject.ports, _MOST, urls) as load,
         ):
-            if not comes_true(lambda: min(one.count(), two.count()) > _UNDER_WAY, BACK_WITHIN):
+            least = min(_UNDER_WAY, urls // 3 or _UNDER_WAY)
+            if not comes_true(lambda: min(one.count(), two.count()) > least, BACK_WITHIN):
                 raise RuntimeError(f"the load does not get through\n{load.output()}")
             scene = Scene(subject, (one, two), seconds)
             scene.wait(1)
