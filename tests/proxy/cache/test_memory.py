@@ -11,6 +11,8 @@ from collections.abc import Iterable
 import pytest
 
 from portico.core.slices import at_once
+from portico.observe.metrics import Metrics
+from portico.proxy.cache.caches import Caches
 from portico.proxy.cache.memory import MemoryStore, Pattern
 from portico.proxy.cache.stored import PIECE, Resource, Stored
 from support.stored import asked, content, key_of, lines_of, resource, response
@@ -167,6 +169,18 @@ def test_it_can_be_made_smaller_and_larger() -> None:
     assert not put(store, "large", response(b"x" * MIB))
     at_once(store.bounding(16 * MIB))
     assert put(store, "large", response(b"x" * MIB))
+
+
+def test_another_bound_holds_for_single_responses_too() -> None:
+    """What a route's cache takes is read from it when the next snapshot is built."""
+    caches = Caches(8 * MIB, Metrics())
+    large = response(b"x" * (2 * MIB))
+    assert not put(caches.memory, "a", large)
+    at_once(caches.resizing(80 * MIB))
+    assert put(caches.memory, "a", large)
+    at_once(caches.resizing(MIB))
+    assert caches.memory.bytes <= MIB
+    assert caches.room.most == MIB
 
 
 @pytest.mark.parametrize("size", [50, 5000])

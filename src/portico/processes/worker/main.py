@@ -445,6 +445,7 @@ class _Worker:
         try:
             shared, self.caches.redis = await self._shared_for(config), await self._store_for(config)
             bindings = await self._bindings_for(config)
+            await in_slices(self.caches.resizing(config.gateway.cache.memory))
             try:
                 counting = Counting(shared, bucket_table(config.gateway, self.runtime), bindings)
                 with without_collections():
@@ -454,6 +455,7 @@ class _Worker:
                     if new is not None and new is not old:
                         new.close()
                 self.caches.redis = stored
+                await in_slices(self.caches.resizing(self.config.gateway.cache.memory))
                 raise
         except BaseException as error:
             self.plugins.abandon(plugins)
@@ -466,7 +468,6 @@ class _Worker:
         self.plugins.adopt(plugins, replaced_plugins)
         self._share_limits(shared)
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
-        self.caches.resize(config.gateway.cache.memory)
         if stored is not None and stored is not self.caches.redis:
             stored.retire()
         self.purging.follow(config)

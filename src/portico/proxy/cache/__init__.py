@@ -15,4 +15,19 @@
 | what does a change make invalid? | `invalidation.py` |
 | what is said of it? | `status.py` |
 | what is kept? | `stored.py` |
+
+| the flow of requests | file |
+|---|---|
+| what a worker's caches share | `caches.py` |
+| one route's cache, in memory or in Redis | `cache.py`, `redis_cache.py` |
+| one request before the cache | `lookup.py` |
+| fetching a response that is stored and shared | `fetch.py` |
+| the usual miss, in few steps | `usual.py` |
+| fetching without a client | `refresh.py` |
+| who waits for whom; what has arrived so far | `flights.py`; `recording.py` |
+| a stored or arriving response to a client | `replay.py` |
+| the stores | `memory.py`, `codec.py`; `redis_store.py`, `redis_writer.py`, `redis_body.py`, `redis_place.py` |
+| purges, and the method for them | `purges.py`, `purge_urls.py`, `purge_method.py` |
+| what is stored for a URL | `inspection.py` |
+| URLs that differ in what does not matter (No-Vary-Search) | `searches.py` |
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from portico.core.slices import Steps
 from portico.observe.metrics import Metrics
 from portico.proxy.cache.flights import Flights
 from portico.proxy.cache.lookup import OUTCOMES
@@ -41,10 +42,10 @@ class Caches:
         self.purges.add(purges)
         return None
 
-    def resize(self, most_bytes: int) -> None:
-        """Use no more memory than this from now on."""
-        self.memory.most_bytes = most_bytes
+    def resizing(self, most_bytes: int) -> Steps[None]:
+        """Use no more memory than this from now on; in slices. A snapshot is built with what it comes to."""
         self.room.most = min(_RECORDED, most_bytes)
+        yield from self.memory.bounding(most_bytes)
 
     def outcomes(self, service: str) -> dict[str, int]:
         """The counts of a service."""
