@@ -64,7 +64,7 @@ class RedisCache(Cache):
         self.redis = redis
         self.most_stored = min(rules.max_object, redis.most_object)
         self.most_kept = min(self.most_stored, _KEPT)
-        self.get = _none
+        self.get = redis.lately
 
     def look(self, lookup: Lookup) -> Forward:
         waiting = _LookingUp(lookup, self.checked)
@@ -92,6 +92,7 @@ class RedisCache(Cache):
 
     def commit(self, fetch: Fetching, writer: RedisWriter, stored: Stored) -> None:
         lookup = fetch.lookup
+        self.redis.known.discard(lookup.place)
         self.caches.writing.discard(lookup.key)
         stored.checked = fetch.purged
         if self.purges.passed(stored, self.resource_of(lookup)) is stored:
@@ -104,6 +105,7 @@ class RedisCache(Cache):
         writer.abort()
 
     def keep(self, fetch: Fetching, stored: Stored) -> None:
+        self.redis.known.discard(fetch.lookup.place)
         resource = self.resource_for(fetch.lookup, stored)
         stored.checked = fetch.purged
         left = self.purges.passed(stored, resource)
@@ -114,6 +116,7 @@ class RedisCache(Cache):
             writer.commit()
 
     def refresh(self, fetch: Fetching, replaced: Stored, stored: Stored | None, *, is_kept: bool) -> None:
+        self.redis.known.discard(fetch.lookup.place)
         resource = self.resource_of(fetch.lookup)
         left = None
         if stored is not None and is_kept:
@@ -123,7 +126,3 @@ class RedisCache(Cache):
             self.redis.drop(resource, replaced)
         else:
             self.redis.refresh(resource, left)
-
-
-def _none(key: bytes) -> None:
-    """Nothing is in memory."""

@@ -2,7 +2,8 @@
 
 A look-up is one round trip, with all others of its turn of the event loop: see `look.lua`, and `store.lua` for changes.
 What was found is remembered with its version: next time Redis only says that it is still the same, and what a hit costs
-beside the round trip is what one in memory costs.
+beside the round trip is what one in memory costs. What it said holds for a moment, so that what is asked for over and
+over costs no more than that: what other gateways store in its place is seen as much later, and purges need no look-up.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from portico.proxy.cache.purges import UNCHECKED
 from portico.proxy.cache.redis_body import RedisBody
 from portico.proxy.cache.redis_place import SHARDS, Place, variant_name
 from portico.proxy.cache.redis_writer import RedisWriter, described, life
-from portico.proxy.cache.stored import Resource, Stored
+from portico.proxy.cache.stored import PIECE, Resource, Stored
 
 logger: Final = logging.getLogger("portico.cache")
 
@@ -34,6 +35,8 @@ _MOST_SHARE: Final = 4
 _REMEMBERED: Final = 20_000
 _REMEMBERED_BYTES: Final = 8 << 20
 """What is remembered of the responses that were found last, in each of two generations."""
+_HOLDS_FOR: Final = 0.2
+"""Seconds for which what Redis said of a key holds: less than purges may take to reach all gateways."""
 _REFUSED_FOR: Final = 1.0
 """Seconds without an attempt to store anything after Redis refused to."""
 _PAGE: Final = b"100"
@@ -60,7 +63,7 @@ Found: TypeAlias = Callable[[Resource | None, Stored | None], None]
 class _Known:
     """What was found for a key last, and the question whether it is still the same."""
 
-    __slots__ = ("_variant", "_version", "arguments", "keys", "place", "resource")
+    __slots__ = ("_variant", "_version", "arguments", "holds_until", "keys", "place", "resource")
 
     def __init__(self, place: Place, version: bytes, resource: Resource) -> None:
         self.place = place
@@ -69,6 +72,8 @@ class _Known:
         self.arguments = [argument(version) + argument(b"")]
         self._version = version
         self._variant = b""
+        self.holds_until = 0.0
+        """The monotonic moment until which Redis need not be asked again."""
 
     def use(self, variant: bytes) -> None:
         """Note which of its variants was served last."""
@@ -101,6 +106,7 @@ class _LookUp:
             return
         if reply != 1:
             known = self._store.remember(self._key, known.place, reply, clock)
+        known.holds_until = time.monotonic() + _HOLDS_FOR
         resource = known.resource
         stored = resource.find(self._asked, self._asker)
         if stored is None:
@@ -179,6 +185,16 @@ class RedisStore(Asking[_LookUp]):
         else:
             self.failures += 1
             done(None, None)
+
+    def lately(self, key: bytes) -> Resource | None:
+        """What Redis said of a key a moment ago, if all bodies of one piece are here; None: it has to be asked."""
+        known = self.known.get(key)
+        if known is None or not self.is_up or time.monotonic() >= known.holds_until:
+            return None
+        for stored in known.resource.variants:
+            if not stored.body.pieces and 0 < stored.body.size <= PIECE:
+                return None
+        return known.resource
 
     def remember(self, key: bytes, place: Place, reply: Sequence[Any], clock: float) -> _Known:
         """What `look.lua` returned of a key; what is damaged or of another format is left out."""
