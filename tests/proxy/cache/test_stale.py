@@ -113,7 +113,7 @@ def test_stale_where_the_service_cannot_be_reached() -> None:
         own.pass_time(3)
         ask(own, get())
         assert bodies(own) == [b"old", b"old"]
-        assert statuses(own)[1] == b"portico; hit; ttl=-2; detail=upstream_refused"
+        assert statuses(own)[1] == b"portico; fwd=stale; detail=upstream_refused"
         assert own.exchange().reason == "upstream_refused"
 
 
