@@ -8,8 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 from conformance.gateways import Contestant, portico, process
 from portico import __version__
 from support import nginx, varnish
+from support.client import ask
 from support.redis_servers import RedisServer
 from support.site import Site
+from support.waiting import until
 
 # What a good configuration of it has: the host in the key, conditional requests, and stale-while-revalidate in the
 # background.
@@ -58,6 +60,7 @@ def redis(backend: int) -> Iterator[int]:
     with RedisServer() as server:
         patient = {"redis_url": server.url, "cache": {"redis_timeout": "1s"}}  # what is asked here is no matter of time
         with portico(backend, policies={"cache": {"store": "redis"}}, gateway=patient) as port:
+            until(lambda: "; hit" in (ask(port, "GET", "/").get("cache-status") or ""), "Redis serves the cache")
             yield port
 
 

@@ -52,7 +52,10 @@ def _date(kind: str, moment: float) -> str:
 
 
 class Service:
-    """The script of a `Backend`, for all cases at once: the first segment of a path names the case."""
+    """The script of a `Backend`, for all cases at once: the first segment of a path names the case.
+
+    What is of no case may be stored.
+    """
 
     def __init__(self, runs: list[Run]) -> None:
         self._runs = {run.case.path: run for run in runs}
@@ -64,7 +67,10 @@ class Service:
             pending += data
             while found := take_request(pending):
                 request, pending = found
-                run = self._runs["/" + re.split(r"[/?]", request.target)[1]]
+                run = self._runs.get("/" + re.split(r"[/?]", request.target)[1])
+                if run is None:
+                    connection.answer(b"no case", "200 OK", "Cache-Control: max-age=600")
+                    continue
                 with self._lock:
                     run.arrived.append(request)
                     answer = run.case.steps[run.number - 1].answer
