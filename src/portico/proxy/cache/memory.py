@@ -113,6 +113,8 @@ class MemoryStore:
         self.tables = self._main.entries, self._small.entries
         """The two in which a key may be, the first one first; what is there need not be a resource: see `get`."""
         self._ghosts = _Ghosts(most_bytes // _BYTES_PER_GHOST + 1)
+        self._held: Resource | None = None
+        """The one that is asked for just now: it stays what it is, whatever makes room for it."""
 
     @property
     def bytes(self) -> int:
@@ -148,6 +150,7 @@ class MemoryStore:
         entry = queue.entries.get(key)
         if type(entry) is tuple:
             entry = self._unpack(key, entry)
+            queue = self._queue_of(key)  # its turn may have come
         if isinstance(entry, Resource):
             self._add(queue, entry, stored)
         else:
@@ -242,7 +245,9 @@ class MemoryStore:
         self._queue_of(key).set(key, resource)
         (stored,) = resource.variants
         hits, stored.hits = stored.hits, _MOST_TURNS  # the one that is asked for stays
+        self._held = resource
         self._make_room()
+        self._held = None
         stored.hits = hits
         return resource
 
@@ -283,7 +288,8 @@ class MemoryStore:
         key, entry = queue.pop()
         if isinstance(entry, Resource):
             is_found = any(stored.hits for stored in entry.variants)
-            self._evict(entry, self.most_bytes - self.bytes, now)
+            if entry is not self._held:
+                self._evict(entry, self.most_bytes - self.bytes, now)
             if entry.variants:
                 (self._main if is_found else queue).append(key, self._settled(entry, queue))
                 return
@@ -311,7 +317,7 @@ class MemoryStore:
         """A resource after its turn in this queue: a single variant is packed until it is found again."""
         for stored in own.variants:
             stored.hits = 0 if queue is self._small else max(0, min(stored.hits, _MOST_TURNS) - 1)
-        return _packed(own.variants[0], own) if len(own.variants) == 1 else own
+        return _packed(own.variants[0], own) if len(own.variants) == 1 and own is not self._held else own
 
 
 class _Ghosts:
