@@ -1,4 +1,4 @@
-"""What pyproject.toml asks for is pinned and explained; versions of Python are the same wherever they are named."""
+"""Dependencies are pinned and explained, files are packed, versions of Python are the same wherever they are named."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT: dict[str, Any] = PYPROJECT["project"]
 OWN = PROJECT["name"]
 
 
@@ -55,3 +56,11 @@ def test_versions_of_python_are_those_of_the_classifiers(file: str) -> None:
     assert f"tested on {classified[0]} to {classified[-1]}" in (ROOT / "Makefile").read_text()
     *others, last = classified
     assert re.search(rf"Python {', '.join(others)} (and|or) {last}", (ROOT / file).read_text())
+
+
+def test_a_wheel_has_every_file_that_is_no_code() -> None:
+    package = ROOT / "src" / "portico"
+    files = {each for each in package.rglob("*") if each.is_file() and "__pycache__" not in each.parts}
+    patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["portico"]
+    packed = {each for pattern in patterns for each in package.glob(pattern)}
+    assert {each for each in files if each.suffix != ".py"} - packed == set()
