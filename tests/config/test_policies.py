@@ -143,7 +143,7 @@ def test_what_is_missing_is_reported_where_the_policy_was_turned_on(report: Repo
         'portico.yaml:2:33: services.a.policies.authorize: the key "scopes" has to be written',
         "portico.yaml:3:40: services.b.policies.auth.jwt: jwt needs a secret: "
         "set SECRET_KEY or write policies.auth.jwt.secret",
-        'portico.yaml:4:33: services.c.policies.auth: the key "jwt" has to be written',
+        "portico.yaml:4:39: services.c.policies.auth: no way to prove who asks is on: write jwt: {}",
     ]
 
 

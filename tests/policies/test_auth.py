@@ -335,7 +335,7 @@ def test_a_token_is_verified_once_until_it_expires(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(jwt.PyJWT, "decode", expired)
     assert reason(policy, line) is None
-    monkeypatch.setattr("portico.policies.auth.time.time", lambda: NOW + 3601.0)
+    monkeypatch.setattr("portico.policies.auth.identified.time.time", lambda: NOW + 3601.0)
     assert reason(policy, line) == "credentials_expired"
 
 
@@ -352,7 +352,7 @@ class Clock:
             return decode(*given, **named)
 
         monkeypatch.setattr(jwt.PyJWT, "decode", counted)
-        monkeypatch.setattr("portico.policies.auth.time.time", lambda: self.now)
+        monkeypatch.setattr("portico.policies.auth.identified.time.time", lambda: self.now)
 
 
 @pytest.mark.parametrize("claims", [{}, {"exp": NOW + 10**9}, {"exp": 2**53}])
@@ -392,6 +392,31 @@ def test_what_one_key_verified_another_does_not_believe() -> None:
     other = build_auth(AuthSettings(jwt=JwtSettings(secret=SecretStr(OTHER))), Context("gateway", state))
     assert reason(other, f"Authorization: Bearer {GOOD}") == "credentials_invalid"
     assert reason(build(state, issuer="me"), f"Authorization: Bearer {GOOD}") == "credentials_invalid"
+
+
+OPTIONAL = AuthSettings(jwt=JwtSettings(secret=SecretStr(SECRET)), optional=True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected", "consumer"),
+    [
+        ([], None, None),
+        ([f"Authorization: Bearer {GOOD}"], None, "alice"),
+        ([f"Authorization: Bearer {GOOD}x"], "credentials_invalid", None),
+        (["Authorization: Bearer"], "credentials_invalid", None),
+        (["Authorization: Basic YTpi"], None, None),
+        ([f"Authorization: Bearer {GOOD}"] * 2, "credentials_missing", None),
+        (["Authorization: Basic YTpi", f"Authorization: Bearer {GOOD}"], "credentials_missing", None),
+    ],
+)
+def test_where_it_is_optional_who_shows_nothing_goes_on_as_nobody(
+    lines: list[str], expected: str | None, consumer: str | None
+) -> None:
+    asked = exchange(*lines)
+    answer = build_auth(OPTIONAL, Context("gateway", State()))(asked)
+    assert (answer.reason if isinstance(answer, Refusal) else answer) == expected
+    assert asked.consumer == consumer
+    assert (asked.claims_or_token is None) == (consumer is None)
 
 
 def test_a_secret_is_needed() -> None:

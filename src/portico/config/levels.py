@@ -168,7 +168,7 @@ class Merger:
         return self._results[known]
 
     def _validate(self, key: str, levels: list[Level], complete: bool) -> Any:
-        data = self.defaults.get(key, {})
+        data = self._defaults_for(key, levels)
         for level in levels:
             data = _OVERLAYS.get(key, _over)(level.policies.said[key], data)
         try:
@@ -179,15 +179,27 @@ class Merger:
                 if complete or in_list or not finding.missing:
                     self._found(key, levels, finding)
             return None
-        if complete and isinstance(settings, AuthSettings) and settings.jwt.secret is None:
-            message = "jwt needs a secret: set SECRET_KEY or write policies.auth.jwt.secret"
-            self._found(key, levels, Finding(("jwt",), message, at_key=True))
-        if complete and isinstance(settings, AuthSettings) and (problem := settings.jwt.short_secret) is not None:
-            self._found(key, levels, Finding(("jwt", "secret"), problem))
+        if complete and isinstance(settings, AuthSettings) and settings.jwt is not None:
+            if settings.jwt.secret is None:
+                message = "jwt needs a secret: set SECRET_KEY or write policies.auth.jwt.secret"
+                self._found(key, levels, Finding(("jwt",), message, at_key=True))
+            elif (problem := settings.jwt.short_secret) is not None:
+                self._found(key, levels, Finding(("jwt", "secret"), problem))
         if complete and isinstance(settings, IdentitySettings) and not settings.keys:
             message = "identity needs a key: set IDENTITY_KEYS or write policies.identity.keys"
             self._found(key, levels, Finding((), message, at_key=True))
         return settings
+
+    def _defaults_for(self, key: str, levels: list[Level]) -> Any:
+        """What completes what the levels say; it turns no part of a policy on of which they say nothing.
+
+        Where they say no more than that the policy is on, it does: `auth: true` is a token where SECRET_KEY is set.
+        """
+        defaults = self.defaults.get(key, {})
+        said = {part for level in levels if isinstance(own := level.policies.said[key], dict) for part in own}
+        if not said or not isinstance(defaults, dict):
+            return defaults
+        return {part: value for part, value in defaults.items() if part in said or not isinstance(value, dict)}
 
     def _found(self, key: str, levels: list[Level], finding: Finding) -> None:
         self._findings[replace(finding, path=self._origin(key, levels, finding.path))] = None
@@ -214,7 +226,7 @@ def _over(own: Any, base: Any) -> Any:
 
 
 def _over_part(own: Any, base: Any) -> Any:
-    return _over(own, base) if isinstance(own, dict) and isinstance(base, dict) else own
+    return _over(own, base) if isinstance(base, dict) and (own is True or isinstance(own, dict)) else own
 
 
 _OVERLAYS: Final[dict[str, Callable[[Any, Any], Any]]] = {"errors": errors_over, "headers": headers_over}

@@ -123,7 +123,8 @@ def resolving(
     gateway = resolver.merger.merge([resolver.gateway], complete=False)
     own = {key: policy for key, policy in gateway.items() if key in GATEWAY_KEYS}
     auth = resolver.merger.alone("auth", resolver.gateway)
-    signing = auth.jwt if isinstance(auth, AuthSettings) and auth.jwt.secret is not None else None
+    jwt = auth.jwt if isinstance(auth, AuthSettings) else None
+    signing = jwt if jwt is not None and jwt.secret is not None else None
     return Resolved(tuple(resolved), own, signing, resolver.merger.findings)
 
 

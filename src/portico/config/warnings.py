@@ -75,9 +75,8 @@ def _endless_tokens(config: Config) -> Iterator[Finding]:
     """`require_expiry: false` is a decision: no warning."""
     for route in config.all_routes:
         settings, scope = route.policies.get("auth", (None, ""))
-        if not isinstance(settings, AuthSettings) or "require_expiry" in settings.jwt.model_fields_set:
-            continue
-        if not settings.jwt.lets_tokens_end:
+        jwt = settings.jwt if isinstance(settings, AuthSettings) else None
+        if jwt is not None and "require_expiry" not in jwt.model_fields_set and not jwt.lets_tokens_end:
             message = "a token without exp is valid for ever: require_expiry: true refuses those, false accepts them"
             yield Finding((*scope_path(route, scope), "auth", "jwt"), message, at_key=True)
 
@@ -166,7 +165,8 @@ def _shared_keys(config: Config) -> Iterator[Finding]:
     for route in config.all_routes:
         signed, scope = route.policies.get("identity", (None, ""))
         auth, _ = route.policies.get("auth", (None, ""))
-        if isinstance(signed, IdentitySettings) and isinstance(auth, AuthSettings) and auth.jwt.secret in signed.keys:
+        jwt = auth.jwt if isinstance(auth, AuthSettings) else None
+        if isinstance(signed, IdentitySettings) and jwt is not None and jwt.secret in signed.keys:
             path = (*scope_path(route, scope), "identity", "keys")
             yield Finding(path, "a key is the secret of auth.jwt too: services that hold it can sign tokens")
 

@@ -1,24 +1,21 @@
-"""Authentication: a JSON Web Token in `Authorization: Bearer` (RFC 6750, RFC 7519)."""
+"""JSON Web Tokens in `Authorization: Bearer` (RFC 6750, RFC 7519)."""
 
 from __future__ import annotations
 
 import time
 from binascii import a2b_base64, b2a_base64
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import jwt
 from pydantic import AfterValidator, Field, SecretStr
 
-from portico.core.caches import ages
 from portico.core.claims import claims_of, json_of
 from portico.core.errors import Answer, Refusal
-from portico.core.exchange import Exchange
 from portico.core.messages import Fields
 from portico.core.printing import printable
 from portico.core.settings import DurationOrZero, NotEmpty, Settings, plain_secret
+from portico.policies.auth.identified import Identity, Proved, Verified, by_line
 from portico.policies.consumer_fields import NameEncoding, consumer_lines, consumer_name
-from portico.policies.counters.generations import Generations
 from portico.policies.policy import Context, Policy
 
 
@@ -64,128 +61,63 @@ class JwtSettings(Settings):
         return f"{algorithm} needs a secret of {needed} bytes or more (RFC 7518, section 3.2), {has}"
 
 
-class AuthSettings(Settings):
-    """The authentication methods; `jwt` is the only one so far.
-
-    `name_encoding` is how names beyond visible ASCII stand in `X-Consumer-Username` and `X-Consumer-Scopes`.
-    """
-
-    jwt: Annotated[JwtSettings, NotEmpty("write jwt: {}")]
-    name_encoding: NameEncoding = "percent"
-
-
 _SECRET_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 """The least size of a key: that of the hash (RFC 7518, section 3.2)."""
 
-_CACHED_TOKENS: Final = 10_000
 _BELIEVED: Final = 300.0
 """Seconds after which a token is verified again: one that never expires would be trusted for ever."""
 _LATEST: Final = 2**53
 """The latest time that a claim may name: JSON has no exact whole numbers beyond it (RFC 8259, section 6)."""
 _TOKEN_LIMIT: Final = 8192
-_CACHE_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of one generation of tokens with their identities: 4,000 of the usual size."""
-_IDENTITY: Final = 400
-_SCOPE: Final = 60
-"""Bytes of an identity and of each of its scopes, without their text, which is there twice."""
-_HOW: Final = "send one token, as 'Authorization: Bearer TOKEN'"
-_MISSING: Final = (b'WWW-Authenticate: Bearer realm="portico"',)
+HOW: Final = "send one token, as 'Authorization: Bearer TOKEN'"
+CHALLENGE: Final = b'WWW-Authenticate: Bearer realm="portico"'
+MISSING: Final = Refusal("credentials_missing", HOW, (CHALLENGE,))
 _INVALID: Final = (b'WWW-Authenticate: Bearer realm="portico", error="invalid_token"',)
 _TO_BASE64: Final = bytes.maketrans(b"-_+/", b"+/??")
 _UNVERIFIABLE: Final = (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError)
 """What a token that is not valid makes PyJWT, or the standard library below it, raise."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A verified token: its owner, what is sent to services, and the field `line` that it came in.
+def build_jwt(
+    settings: JwtSettings, encoding: NameEncoding, context: Context, absent: Answer | None = MISSING
+) -> Policy:
+    """The method: a valid token identifies its owner, a bad one gets 401, and none `absent`."""
+    verifier = _Verifier(settings, encoding)
+    key = ("jwt", context.scope, settings.model_dump_json(), encoding, verifier.secret)
 
-    At `expires`, in seconds since the epoch, it has ended or has to be verified again. Its claims are decoded from the
-    line where they are read: the line is kept all the same, as the key of this in the cache.
-    """
+    def verify(line: bytes) -> Proved:
+        try:
+            return verifier.verify(line[len(b"authorization:") :].strip().partition(b" ")[2].strip(), line)
+        except jwt.ExpiredSignatureError:
+            return Refusal("credentials_expired", "the token has expired", _INVALID)
+        except _UNVERIFIABLE as error:
+            return Refusal("credentials_invalid", f"the token is not valid: {_plain(error)}", _INVALID)
 
-    expires: float
-    consumer: str
-    scopes: tuple[str, ...]
-    lines: tuple[bytes, ...]
-    line: bytes
-
-
-def build_auth(settings: AuthSettings, context: Context) -> Policy:
-    """The policy: refuses with 401 a client without a valid token."""
-    verifier = _Verifier(settings)
-    key = ("jwt", context.scope, settings.model_dump_json(), verifier.secret)
-    verified: Generations[bytes, Identity] = context.state.keep(key, _Verified)
-
-    def auth(exchange: Exchange) -> Answer | None:
-        assert exchange.request is not None
-        fields = exchange.request.fields
-        if fields.identified_by is not verified or (identity := fields.identity).expires <= time.time():
-            answer = identify(fields)
-            if answer is not None:
-                return answer
-            identity = fields.identity
-        exchange.consumer = identity.consumer
-        exchange.scopes = identity.scopes
-        exchange.claims_or_token = identity.line
-        exchange.request_lines += identity.lines
-        return None
-
-    def identify(fields: Fields) -> Answer | None:
-        names = fields.names
-        if names.count(b"authorization") != 1:
-            return Refusal("credentials_missing", _HOW, _MISSING)
-        line = fields.lines[names.index(b"authorization")]
-        identity = verified.get(line)
-        if identity is None or identity.expires <= time.time():
-            verified.discard(line)
-            scheme, _, token = line[len(b"authorization:") :].strip().partition(b" ")
-            if scheme.lower() != b"bearer":
-                return Refusal("credentials_missing", _HOW, _MISSING)
-            try:
-                identity = verifier.verify(token.strip(), line)
-            except jwt.ExpiredSignatureError:
-                return Refusal("credentials_expired", "the token has expired", _INVALID)
-            except _UNVERIFIABLE as error:
-                return Refusal("credentials_invalid", f"the token is not valid: {_plain(error)}", _INVALID)
-            verified.put(line, identity)
-        fields.identity = identity
-        fields.identified_by = verified
-        return None
-
-    return auth
+    return by_line(context.state.keep(key, Verified), _bearer, verify, absent)
 
 
-class _Verified(Generations[bytes, Identity]):
-    """The identities of tokens that were verified, by their field lines."""
-
-    __slots__ = ("__weakref__",)
-
-    def __init__(self) -> None:
-        super().__init__(_CACHED_TOKENS, _CACHE_BYTES, _size_of)
-        ages(self)
-
-    def age(self, now: float) -> None:  # noqa: ARG002
-        """Drop those that have not come lately."""
-        self.rotate()
-
-
-def _size_of(identity: Identity) -> int:
-    return _IDENTITY + 2 * sum(map(len, identity.lines)) + _SCOPE * len(identity.scopes)
+def _bearer(fields: Fields) -> bytes | Answer | None:
+    """The line of the one token of a request; of several fields a service may read another than the gateway."""
+    names = fields.names
+    count = names.count(b"authorization")
+    if count != 1:
+        return MISSING if count else None
+    line = fields.lines[names.index(b"authorization")]
+    return line if line[len(b"authorization:") :].lstrip()[:7].lower() in (b"bearer", b"bearer ") else None
 
 
 class _Verifier:
     """Checks a token's signature and claims; this is costly, so its results are cached for a while."""
 
-    def __init__(self, settings: AuthSettings) -> None:
-        if settings.jwt.secret is None:
+    def __init__(self, settings: JwtSettings, encoding: NameEncoding) -> None:
+        if settings.secret is None:
             raise ValueError("auth.jwt has no secret; set SECRET_KEY or auth.jwt.secret")
-        if (problem := settings.jwt.short_secret) is not None:
+        if (problem := settings.short_secret) is not None:
             raise ValueError(f"auth.jwt: {problem}")
-        self.secret = settings.jwt.secret.get_secret_value()
-        self.algorithms = list(settings.jwt.algorithms)
-        self.settings = settings.jwt
-        self.name_encoding = settings.name_encoding
+        self.secret = settings.secret.get_secret_value()
+        self.algorithms = list(settings.algorithms)
+        self.settings = settings
+        self.name_encoding = encoding
         self.decoder = jwt.PyJWT(
             {
                 "require": self.settings.required_claims,

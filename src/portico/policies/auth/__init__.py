@@ -1,0 +1,98 @@
+"""Authentication: who asks, proved in one of several ways, each of which is a file here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, Final, NamedTuple, Self
+
+from pydantic import BeforeValidator, model_validator
+
+from portico.core.errors import Answer, Refusal
+from portico.core.exchange import Exchange
+from portico.core.settings import NotEmpty, Settings
+from portico.policies.auth import tokens
+from portico.policies.auth.identified import ABSENT
+from portico.policies.auth.tokens import JwtSettings, build_jwt
+from portico.policies.consumer_fields import NameEncoding
+from portico.policies.policy import Context, Pending, Policy
+
+
+def _on_or_off(value: Any) -> Any:
+    return None if value is False else {} if value is True else value
+
+
+class AuthSettings(Settings):
+    """The authentication methods: the first for which a request shows credentials decides, in the order of these keys.
+
+    With `optional` a request without any goes on as nobody's; one with bad ones never does. `name_encoding` is how
+    names beyond visible ASCII stand in `X-Consumer-Username` and `X-Consumer-Scopes`.
+    """
+
+    jwt: Annotated[
+        JwtSettings | None,
+        BeforeValidator(_on_or_off, json_schema_input_type=JwtSettings | bool),
+        NotEmpty("write jwt: {}"),
+    ] = None
+    optional: bool = False
+    name_encoding: NameEncoding = "percent"
+
+    @model_validator(mode="after")
+    def _has_a_method(self) -> Self:
+        if not self.methods:
+            raise ValueError(
+                f"no way to prove who asks is on: write {' or '.join(f'{name}: {{}}' for name in _METHODS)}"
+            )
+        return self
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that are on, in the order in which they are asked."""
+        return tuple(name for name in _METHODS if getattr(self, name) is not None)
+
+
+class _Method(NamedTuple):
+    """How a method is built, and how its credentials are asked for: in a sentence, and in `WWW-Authenticate`.
+
+    It is built with the verdict for requests that show none of its credentials.
+    """
+
+    build: Callable[[AuthSettings, Context, Answer | None], Policy]
+    how: str
+    challenge: bytes
+
+
+def _build_jwt(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
+    assert settings.jwt is not None
+    return build_jwt(settings.jwt, settings.name_encoding, context, absent)
+
+
+_METHODS: Final = {
+    "jwt": _Method(_build_jwt, tokens.HOW, tokens.CHALLENGE),
+}
+"""In the order in which they are asked."""
+
+
+def build_auth(settings: AuthSettings, context: Context) -> Policy:
+    """The policy: refuses with 401 who proves nothing, or what is not true."""
+    methods = [_METHODS[name] for name in settings.methods]
+    missing = None if settings.optional else _missing(methods)
+    if len(methods) == 1:
+        return methods[0].build(settings, context, missing)
+    policies = [each.build(settings, context, ABSENT) for each in methods]
+
+    def auth(exchange: Exchange) -> Answer | Pending | Awaitable[Answer | None] | None:
+        for policy in policies:
+            verdict = policy(exchange)
+            if verdict is not ABSENT:
+                return verdict
+        return missing
+
+    return auth
+
+
+def _missing(methods: Sequence[_Method]) -> Refusal:
+    challenges = dict.fromkeys(each.challenge for each in methods if each.challenge)
+    return Refusal("credentials_missing", "; or ".join(each.how for each in methods), challenges)
+
+
+__all__ = ["AuthSettings", "JwtSettings", "build_auth"]

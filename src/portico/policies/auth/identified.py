@@ -1,0 +1,114 @@
+"""Who was identified by what, remembered: what all ways to prove an identity have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from portico.core.caches import ages
+from portico.core.errors import Answer
+from portico.core.exchange import Exchange
+from portico.core.messages import Fields
+from portico.policies.counters.generations import Generations
+from portico.policies.policy import Policy
+
+ABSENT: Final = Answer(401)
+"""The verdict of a method of several for a request that shows no credentials of its kind. It is never sent."""
+
+_MOST: Final = 10_000
+_MOST_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of one generation of identities: 4,000 of the usual size."""
+_IDENTITY: Final = 400
+_SCOPE: Final = 60
+"""Bytes of an identity and of each of its scopes, without their text, which is there twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom credentials named: the consumer, and the `lines` that say so to services.
+
+    At `expires`, in seconds since the epoch, they have ended or have to be verified again. The claims of a token are
+    the field line that it came in, and decoded where they are read: the line is kept all the same, as the key.
+    """
+
+    expires: float
+    consumer: str
+    scopes: tuple[str, ...]
+    lines: tuple[bytes, ...]
+    claims_or_token: Mapping[str, Any] | bytes
+
+
+class Verified(Generations[bytes, Identity]):
+    """The identities that were found, by the field lines that proved them."""
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self) -> None:
+        super().__init__(_MOST, _MOST_BYTES, _size_of)
+        ages(self)
+
+    def age(self, now: float) -> None:  # noqa: ARG002
+        """Drop those that have not come lately."""
+        self.rotate()
+
+
+def _size_of(identity: Identity) -> int:
+    return _IDENTITY + 2 * sum(map(len, identity.lines)) + _SCOPE * len(identity.scopes)
+
+
+Proved: TypeAlias = Identity | Answer
+"""Who it is, or why it is nobody."""
+
+
+def by_line(
+    verified: Verified,
+    line_of: Callable[[Fields], bytes | Answer | None],
+    verify: Callable[[bytes], Proved | Awaitable[Proved]],
+    absent: Answer | None,
+) -> Policy:
+    """The policy of a method whose credentials are one field line: what proved an identity is not verified again.
+
+    `line_of` finds the line; None where there is none of the kind, for which `absent` is the verdict, and a verdict of
+    its own where there are several. A connection remembers whom its fields name, too: see `Fields.identified_by`.
+    """
+
+    def auth(exchange: Exchange) -> Answer | Awaitable[Answer | None] | None:
+        assert exchange.request is not None
+        fields = exchange.request.fields
+        if fields.identified_by is verified and (identity := fields.identity).expires > time.time():
+            exchange.consumer = identity.consumer
+            exchange.scopes = identity.scopes
+            exchange.claims_or_token = identity.claims_or_token
+            exchange.request_lines += identity.lines
+            return None
+        line = line_of(fields)
+        if line is None:
+            return absent
+        if isinstance(line, Answer):
+            return line
+        known = verified.get(line)
+        if known is not None and known.expires > time.time():
+            return admit(exchange, fields, line, known)
+        verified.discard(line)
+        proved = verify(line)
+        if isinstance(proved, Identity | Answer):
+            return admit(exchange, fields, line, proved)
+        return later(exchange, fields, line, proved)
+
+    def admit(exchange: Exchange, fields: Fields, line: bytes, proved: Proved) -> Answer | None:
+        if isinstance(proved, Answer):
+            return proved
+        verified.put(line, proved)
+        fields.identity, fields.identified_by = proved, verified
+        exchange.consumer = proved.consumer
+        exchange.scopes = proved.scopes
+        exchange.claims_or_token = proved.claims_or_token
+        exchange.request_lines += proved.lines
+        return None
+
+    async def later(exchange: Exchange, fields: Fields, line: bytes, proved: Awaitable[Proved]) -> Answer | None:
+        return admit(exchange, fields, line, await proved)
+
+    return auth
