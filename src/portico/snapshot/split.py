@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from portico.config import ResolvedRoute
-from portico.config.conditions import is_value_pattern, value_pattern_of
-from portico.config.route_paths import beginning_of
 from portico.config.split import SideSettings, SideStickySettings, SplitChoice
+from portico.core.conditions import is_there, is_value_pattern, matching, value_pattern_of
 from portico.core.messages import RequestHead
+from portico.core.route_paths import beginning_of
 from portico.observe.metrics import Metrics
-from portico.proxy.routing.conditions import is_there, matching
 from portico.proxy.split import (
     NumberCookie,
     NumberOf,
