@@ -282,7 +282,7 @@ class SnapshotBuilder:
         announce = [announcing(lines)] if (lines := split_vary_lines(written.split)) else []
         handling = replace(
             first.handling,
-            policies=(*announce, *parts["policies"], split_of(written, weights, self._metrics).choose),
+            policies=(*announce, *parts["policies"], split_of(written, weights).choose),
             marks=(*announce, *parts["marks"]),
             response_hooks=parts["response_hooks"],
             pages=parts["pages"],
