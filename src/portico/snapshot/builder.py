@@ -279,15 +279,17 @@ class SnapshotBuilder:
         if written.body_size is not None:
             parts = self._limited(parts, written.body_size)
         parts = self._purging(written, parts)
+        split = split_of(written, weights)
+        choosing = [split.choose] if any(route.handling.policies for route in routes) else []
         announce = [announcing(lines)] if (lines := split_vary_lines(written.split)) else []
         handling = replace(
             first.handling,
-            policies=(*announce, *parts["policies"], split_of(written, weights).choose),
+            policies=(*announce, *parts["policies"], *choosing),
             marks=(*announce, *parts["marks"]),
             response_hooks=parts["response_hooks"],
             pages=parts["pages"],
             body_limit=written.body_size,
-            forward=forward_chosen,
+            forward=forward_chosen if choosing else split.forward,
             version=None,
             side=None,
         )
