@@ -119,6 +119,8 @@ class SnapshotBuilder:
         self.caches = caches or Caches(CacheBounds().memory, metrics)
         """What the caches of all routes share, and of all snapshots."""
         self._state = State()
+        self.key_sets = self._state.key_sets
+        """The keys of issuers of tokens, as control fetches them."""
         self._shared: dict[object, Any] = {}
         self._proxy_status: ProxyStatus | None = None
         self._page_texts: Mapping[str, str] = {}

@@ -14,6 +14,7 @@ from portico.processes.control.admin import create_admin
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
+from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.reloading import Reloading
 from portico.processes.control.state import State
 from portico.processes.control.workers import Workers
@@ -43,7 +44,7 @@ def test_the_number_of_pending_worker_reports_is_bounded(tmp_path: Path) -> None
         health = HealthChecks(workers.set_health, workers.instance_states, workers.check_passed)
         discovery = Discovery(config, Runtime(tmp_path), workers, health)
         unused: Any = None
-        state = State(config, 1, None, workers, health, discovery, CachePurges(workers))
+        state = State(config, 1, None, workers, health, discovery, CachePurges(workers), IssuerKeys(workers))
         app = create_admin(state, Reloading(state, unused, unused), is_local=True)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             targets = ["/admin/services", "/admin/status"] * (admin_module._AT_ONCE // 2)

@@ -13,6 +13,7 @@ from portico.processes.control import scrapes as scrapes_module
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
+from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
 from portico.processes.control.workers import Workers
@@ -47,6 +48,7 @@ def test_concurrent_callers_share_one_page_of_a_kind(tmp_path: Path, monkeypatch
                 health,
                 Discovery(config, Runtime(tmp_path), workers, health),
                 CachePurges(workers),
+                IssuerKeys(workers),
             )
         )
         pages = await asyncio.gather(*(scrapes.page(accept) for accept in accepted))

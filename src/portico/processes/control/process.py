@@ -25,6 +25,7 @@ from portico.processes.control.app import create_app
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
+from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.reloading import Reloading
 from portico.processes.control.state import State
 from portico.processes.control.watch import watch
@@ -96,7 +97,8 @@ class _Control:
         workers.ejected = health.ejected
         discovery = Discovery(config, self.runtime, workers, health)
         purges = CachePurges(workers)
-        self.state = State(config, generation, config_path, workers, health, discovery, purges)
+        issuers = IssuerKeys(workers)
+        self.state = State(config, generation, config_path, workers, health, discovery, purges, issuers)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
         self.tasks = [endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life")]
@@ -106,6 +108,7 @@ class _Control:
         health.watch(config)
         await discovery.start()
         await purges.follow(config)
+        await issuers.follow(config)
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)
         self.tasks.append(endless(self.reloading.keep_admitting(), "admission of services"))
@@ -120,6 +123,7 @@ class _Control:
         channel.close()
         await discovery.close()
         await purges.close()
+        await issuers.close()
         await health.close()
 
     def _servers(self) -> Iterator[tuple[_Server, socket.socket]]:
