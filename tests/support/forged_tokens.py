@@ -88,8 +88,10 @@ def _kids(claims: dict[str, Any]) -> Iterator[str]:
 
 
 def _extensions(claims: dict[str, Any]) -> Iterator[str]:
-    for more in ({"crit": ["exp"]}, {"crit": []}, {"crit": ["b64"], "b64": False}, {"b64": False}, {"b64": True}):
-        yield signed("RS256", claims, **more)
+    unencoded: dict[str, Any] = {"crit": ["b64"], "b64": False}
+    yield from (signed("RS256", claims, crit=names) for names in (["exp"], []))
+    yield from (signed("RS256", claims, b64=value) for value in (False, True))
+    yield signed("RS256", claims, **unencoded)
     yield from (signed("RS256", claims, typ=kind) for kind in (*_KINDS, 5))
 
 
