@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from portico.config.answers import redirect_target
+from portico.config.mirror import mirror_findings
 from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.rewrites import KEEP, strips
 from portico.config.route_paths import is_pattern, names_of
@@ -44,6 +45,7 @@ def _target_findings(at: KeyPath, route: RouteSettings, services: Mapping[str, S
                 yield Finding((*at, key), f"is about a service, and a route with {targets[0]} has none: leave it out")
     else:
         yield from _service_findings(at, route, services, route.service)
+        yield from mirror_findings((*at, "mirror"), route.mirror, services, {route.service})
 
 
 def _service_findings(

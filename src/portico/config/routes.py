@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 from portico.config.answers import RedirectField, RespondField
 from portico.config.conditions import FieldCondition, ParameterCondition, ParameterName
 from portico.config.levels import Policies
+from portico.config.mirror import MirrorField
 from portico.config.retries import RetryField
 from portico.config.rewrites import KEEP, Rewrite
 from portico.config.route_paths import is_prefix, route_path
@@ -36,8 +37,8 @@ class RouteSettings(Section):
     a service, a route may answer itself, with `respond` or `redirect`. `rewrite` is the path that the service gets:
     `{path}` in it is what follows the prefix, `{name}` what a pattern captured, and `keep` leaves the path as it is,
     which is what holds where the path is no prefix. With `redirect_slash` browsers that navigate to the bare prefix are
-    redirected to `/prefix/`. `encoded_slashes` says that the service takes no `%2F` for a slash. Without a name a
-    route is named after its service and version.
+    redirected to `/prefix/`. `encoded_slashes` says that the service takes no `%2F` for a slash. Services named by
+    `mirror` get copies of its requests. Without a name a route is named after its service and version.
     """
 
     name: Name | None = None
@@ -45,6 +46,7 @@ class RouteSettings(Section):
     respond: Annotated[RespondField, NotEmpty("write respond: {status: 200, body: text}")] = None
     redirect: Annotated[RedirectField, NotEmpty("write redirect: {to: /new/{path}}")] = None
     version: str | None = None
+    mirror: MirrorField = None
     path: Annotated[str, AfterValidator(route_path)] | None = None
     fallback: bool = False
     hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], _matches_all("hosts: [api.example.com]")] = ()
@@ -85,7 +87,7 @@ class RouteSettings(Section):
 
 ABOUT_SERVICES: Final = (
     *("version", "rewrite", "timeout", "retries", "redirect_slash", "encoded_slashes", "preserve_host"),
-    *("upgrades", "trailers"),
+    *("upgrades", "trailers", "mirror"),
 )
 """The keys that mean nothing on a route that answers itself."""
 

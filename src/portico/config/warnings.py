@@ -58,6 +58,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_in_maintenance(config),
             *_ended_versions(config),
             *_unused_services(config),
+            *_reachable_mirrors(config),
             *(
                 []
                 if config.services or config.discover
@@ -341,8 +342,9 @@ def _ended_versions(config: Config) -> Iterator[Finding]:
 
 
 def _unused_services(config: Config) -> Iterator[Finding]:
-    """A service always has a route; one of its versions may have none, and then its own instances none either."""
+    """A service always has a route, or gets copies; a version may have neither, and then its own instances none."""
     used = {(route.service, route.version) for route in config.all_routes}
+    used |= {(mirror.service, mirror.version) for route in config.all_routes for mirror in route.mirrors}
     for name, service in config.services.items():
         for version in service.versions:
             if (name, version) not in used:
@@ -350,6 +352,21 @@ def _unused_services(config: Config) -> Iterator[Finding]:
         sharing = [None, *(version for version in service.versions if service.upstream(version).shared)]
         if service.has_instances and not any((name, version) in used for version in sharing):
             yield Finding(("services", name), "no route leads to its own instances", at_key=True)
+
+
+def _reachable_mirrors(config: Config) -> Iterator[Finding]:
+    """Services that are there for copies, and that clients reach all the same."""
+    written = {route.service for route in config.routes}
+    mirrors = {mirror.service for route in config.all_routes for mirror in route.mirrors} - written
+    for name, service in config.services.items():
+        if name not in mirrors or "default_routes" in service.model_fields_set:
+            continue
+        path = next((route.path for route in config.all_routes if route.service == name), None)
+        if path is not None:
+            message = (
+                f"it gets copies of requests, and clients reach it as {path}: write default_routes: false, or true"
+            )
+            yield Finding(("services", name), message, at_key=True)
 
 
 def _open_registries(config: Config) -> Iterator[Finding]:

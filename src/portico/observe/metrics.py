@@ -73,6 +73,9 @@ class Metrics:
         self.versions = self.families.own_counter(
             "gateway_version_requests", "Exchanges by version of the service", ("service", "version")
         )
+        self.mirrored = self.families.own_counter(
+            "gateway_mirrored_requests", "Copies for mirrors, by what came of them", ("route", "service", "outcome")
+        )
         self.log_lines_dropped = 0
         self.failed_handshakes = 0
         self.cache_evictions = 0

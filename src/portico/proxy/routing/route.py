@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
@@ -18,6 +18,9 @@ from portico.upstreams.instance import Instance
 from portico.upstreams.limit import Limit
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.websocket import PROTOCOL as WEBSOCKET
+
+if TYPE_CHECKING:
+    from portico.proxy.mirror import Mirror
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,8 @@ class Handling:
     """What its failures are reported with in `Proxy-Status`; None: they are not."""
     version: str | None = None
     """The version of the service, for metrics and the log."""
+    mirrors: tuple[Mirror, ...] = ()
+    """Which other services get copies of its requests."""
 
     def upgrade_for(self, request: RequestHead) -> bytes:
         """The protocol to offer to the service, of those that the client offers; empty for none.
