@@ -75,14 +75,20 @@ class Decision(msgspec.Struct, frozen=True):
         """Whether what its requests come to may change it."""
         return self.phase in ("running", "paused")
 
-    def is_of(self, service: str, settings: CanarySettings) -> bool:
-        """Whether it is about this canary: another target or other steps make another one."""
-        return (self.service, self.to, self.steps) == (service, settings.to, settings.steps)
+    @property
+    def sides(self) -> tuple[str, str]:
+        """The old side and the new one."""
+        return self.service, self.to
+
+    @property
+    def of(self) -> tuple[str, str, tuple[float, ...]]:
+        """Which canary it is about: another service, another target or other steps make another one."""
+        return self.service, self.to, self.steps
 
 
-def begun(service: str, settings: CanarySettings, now: float, why: str = "") -> Decision:
+def begun(service: str, to: str, steps: tuple[float, ...], now: float, why: str = "") -> Decision:
     """A new canary, at its first step; `now` is in seconds since 1970."""
-    decision = Decision(service, settings.to, settings.steps)
+    decision = Decision(service, to, steps)
     return replace(decision, history=(Entry(now, GATEWAY, "began", 1, decision.share, why),))
 
 

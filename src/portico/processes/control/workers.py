@@ -42,6 +42,7 @@ class Workers:
         self._snapshot: channel.NewSnapshot | None = None
         self._health: dict[tuple[str, str], bool] = {}
         self._found: dict[str, list[Found]] = {}
+        self._weights: dict[str, dict[str, float]] = {}
         self._questions = 0
         self._fresh = Rounds(self._collect, _COLLECT_SHARE)
         self._waiting: dict[tuple[str, int], asyncio.Future[channel.Message]] = {}
@@ -101,6 +102,14 @@ class Workers:
         if not found:
             del self._found[service]
         self.send(channel.Discovered(service, found))
+
+    def set_weights(self, weights: dict[str, dict[str, float]]) -> bool:
+        """Send every worker the weights of the canaries, if they are not what they were; whether they are not."""
+        if weights == self._weights:
+            return False
+        self._weights = weights
+        self.send(channel.Weights(weights))
+        return True
 
     def keep_health(self, states: Mapping[tuple[str, str], bool]) -> None:
         """Keep the health of these instances for workers that are sent a configuration, and drop that of others."""
@@ -191,7 +200,8 @@ class Workers:
     def _send_snapshot(self, writer: asyncio.StreamWriter) -> None:
         if self._snapshot is not None:
             health = [(key, url, healthy) for (key, url), healthy in self._health.items()]
-            channel.send(writer, msgspec.structs.replace(self._snapshot, health=health, found=self._found))
+            live = {"health": health, "found": self._found, "weights": self._weights}
+            channel.send(writer, msgspec.structs.replace(self._snapshot, **live))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         worker = ""
