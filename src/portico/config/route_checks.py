@@ -33,11 +33,14 @@ def _path_findings(at: KeyPath, route: RouteSettings) -> Iterator[Finding]:
 
 
 def _target_findings(at: KeyPath, route: RouteSettings, services: Mapping[str, ServiceSettings]) -> Iterator[Finding]:
-    targets = [key for key in ("service", "respond", "redirect") if getattr(route, key) is not None]
+    targets = [key for key in ("service", "split", "respond", "redirect") if getattr(route, key) is not None]
     if not targets:
-        yield Finding(at, 'the key "service" has to be written, or respond or redirect for a route that answers itself')
+        own = "or respond or redirect for a route that answers itself"
+        yield Finding(at, f'the key "service" has to be written, or split, {own}')
     elif len(targets) > 1:
         yield Finding((*at, targets[1]), f"the route has a {targets[0]} already: keep one of them")
+    elif route.split is not None:
+        return  # split_checks.py has what is to be said
     elif route.service is None:
         for key in ABOUT_SERVICES:
             if key in route.model_fields_set:

@@ -14,6 +14,7 @@ from portico.config.rewrites import KEEP, Rewrite
 from portico.config.route_paths import is_prefix, route_path
 from portico.config.section import NoneIsEmpty, Section, Whole
 from portico.config.services import MaintenanceField, PreserveHost, TimeoutField, Trailers, Upgrades
+from portico.config.split import Otherwise, SideStickyField, SplitChoice, SplitField
 from portico.core.hosts import host_name
 from portico.core.settings import HeaderName, Method, Name, NotEmpty, Size
 from portico.policies.consumer_fields import ConsumerName
@@ -38,10 +39,16 @@ class RouteSettings(Section):
     which is what holds where the path is no prefix. With `redirect_slash` browsers that navigate to the bare prefix are
     redirected to `/prefix/`. `encoded_slashes` says that the service takes no `%2F` for a slash. Without a name a
     route is named after its service and version.
+
+    A `split` in place of the service shares the requests out among several. `sticky` has a client stay with one of
+    them, and `otherwise` says what becomes of the share of one that has no healthy instance.
     """
 
     name: Name | None = None
     service: str | None = None
+    split: SplitField = None
+    sticky: SideStickyField = None
+    otherwise: Otherwise = "others"
     respond: Annotated[RespondField, NotEmpty("write respond: {status: 200, body: text}")] = None
     redirect: Annotated[RedirectField, NotEmpty("write redirect: {to: /new/{path}}")] = None
     version: str | None = None
@@ -76,6 +83,19 @@ class RouteSettings(Section):
     def becomes(self) -> str:
         """Its rewrite, written or not."""
         return self.rewrite or ("/{path}" if is_prefix(self.place) and not self.fallback else KEEP)
+
+    @property
+    def choice(self) -> SplitChoice | None:
+        """What it is split into; None where it is not."""
+        return SplitChoice(self.split, self.sticky, self.otherwise) if self.split else None
+
+    @property
+    def targets(self) -> tuple[tuple[str, str | None], ...]:
+        """The services that it leads to, with the versions that it names."""
+        choice = self.choice
+        if choice is not None:
+            return tuple((side.service, side.version) for side in choice.sides)
+        return () if self.service is None else ((self.service, self.version),)
 
     @property
     def narrows(self) -> bool:

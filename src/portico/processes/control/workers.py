@@ -14,6 +14,7 @@ import msgspec
 from portico.config import Config, dump_config
 from portico.core.found import Found
 from portico.observe.families import add_up_families
+from portico.observe.sides import add_up_sides
 from portico.processes.control.instance_states import InstanceStates
 from portico.processes.control.rounds import Rounds
 from portico.processes.ipc import channel
@@ -289,5 +290,6 @@ def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
         **counters,
         **of_parts,
         "families": add_up_families(total["families"] for total in totals),
+        "sides": add_up_sides(side for total in totals for side in total["sides"]),
         **sums,
     }
