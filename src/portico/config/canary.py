@@ -88,6 +88,7 @@ class CanarySettings(Section):
     """
 
     to: Annotated[str, Field(description="The service that is new.")]
+    version: Annotated[str | None, Field(description="Its version, where it has several.")] = None
     steps: Annotated[
         tuple[Step, ...],
         Field(min_length=1, max_length=100, description="Per cent of the traffic, growing."),

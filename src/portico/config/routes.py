@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field
 
 from portico.config.answers import RedirectField, RespondField
+from portico.config.canary import CanaryField
 from portico.config.conditions import FieldCondition, ParameterCondition, ParameterName
 from portico.config.levels import Policies
 from portico.config.retries import RetryField
@@ -14,7 +15,7 @@ from portico.config.rewrites import KEEP, Rewrite
 from portico.config.route_paths import is_prefix, route_path
 from portico.config.section import NoneIsEmpty, Section, Whole
 from portico.config.services import MaintenanceField, PreserveHost, TimeoutField, Trailers, Upgrades
-from portico.config.split import Otherwise, SideStickyField, SplitChoice, SplitField
+from portico.config.split import Otherwise, SideSettings, SideStickyField, SplitChoice, SplitField
 from portico.core.hosts import host_name
 from portico.core.settings import HeaderName, Method, Name, NotEmpty, Size
 from portico.policies.consumer_fields import ConsumerName
@@ -41,12 +42,14 @@ class RouteSettings(Section):
     route is named after its service and version.
 
     A `split` in place of the service shares the requests out among several. `sticky` has a client stay with one of
-    them, and `otherwise` says what becomes of the share of one that has no healthy instance.
+    them, and `otherwise` says what becomes of the share of one that has no healthy instance. A `canary` beside the
+    service is a split of two whose weights move by themselves.
     """
 
     name: Name | None = None
     service: str | None = None
     split: SplitField = None
+    canary: CanaryField = None
     sticky: SideStickyField = None
     otherwise: Otherwise = "others"
     respond: Annotated[RespondField, NotEmpty("write respond: {status: 200, body: text}")] = None
@@ -87,7 +90,13 @@ class RouteSettings(Section):
     @property
     def choice(self) -> SplitChoice | None:
         """What it is split into; None where it is not."""
-        return SplitChoice(self.split, self.sticky, self.otherwise) if self.split else None
+        if self.split:
+            return SplitChoice(self.split, self.sticky, self.otherwise)
+        if self.canary is not None and self.service is not None:
+            old = SideSettings(service=self.service, version=self.version, weight=100)
+            new = SideSettings(service=self.canary.to, version=self.canary.version, weight=0)
+            return SplitChoice((old, new), self.sticky, self.otherwise, self.canary)
+        return None
 
     @property
     def targets(self) -> tuple[tuple[str, str | None], ...]:

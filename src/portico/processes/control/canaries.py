@@ -6,11 +6,11 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from portico.config import Config
 from portico.config.canary import CanarySettings
@@ -29,6 +29,11 @@ _INTERVAL: Final = 1.0
 """Seconds between two looks: a service that turns bad loses its traffic within one or two of them."""
 _ATTEMPTS: Final = 5
 """How often a command is tried again whose decision somebody else has just replaced."""
+
+
+Weights: TypeAlias = dict[str, dict[str, float]]
+"""Per cent by service, by route."""
+Spread: TypeAlias = Callable[[Weights], None]
 
 
 class UnavailableError(Exception):
@@ -75,6 +80,7 @@ class Canaries:
         self._file: Path | None = None
         self._records: CanaryRecords | None = None
         self._stored: dict[str, Record] = {}
+        self._stored_weights: Weights | None = None
         self._url: str | None = None
         self._redis: SharedCanaries | None = None
         self._looked = time.monotonic()
@@ -111,7 +117,7 @@ class Canaries:
                 if name not in self._canaries or self._canaries[name].decision.of != record.decision.of:
                     await self._forget(name, record.decision)
             self._looked = time.monotonic()
-            await self._decide(0.0)
+            await self._decide(0.0, self._workers.keep_weights)
             if not wanted:
                 await self._close()
 
@@ -134,7 +140,7 @@ class Canaries:
         """The canary of a route: the one that is there, one that was stored, or one that begins."""
         settings = split.canary
         assert settings is not None
-        service, to = split.labels
+        service, to = (side.label for side in split.sides)
         of = (service, to, settings.steps)
         if before is not None and before.decision.of == of:
             before.settings = settings
@@ -196,9 +202,9 @@ class Canaries:
             totals = await self._workers.running()
             for canary in self:
                 canary.counted += canary.tally.new(totals, canary.route, *canary.decision.sides)
-        await self._decide(seconds)
+        await self._decide(seconds, self._workers.set_weights)
 
-    async def _decide(self, seconds: float) -> None:
+    async def _decide(self, seconds: float, spread: Spread) -> None:
         """Agree with other gateways, decide what is this one's to decide, and have the workers follow."""
         for canary in self:
             leads = await self._agree(canary)
@@ -213,7 +219,7 @@ class Canaries:
             )
             if new is not canary.decision:
                 await self._replace(canary, new)
-        self._spread()
+        self._spread(spread)
 
     async def _agree(self, canary: Canary) -> bool:
         """Take over what all gateways have decided and counted; whether this one decides now."""
@@ -285,11 +291,13 @@ class Canaries:
         if said:
             self._report(canary)
 
-    def _spread(self) -> None:
+    def _spread(self, spread: Spread) -> None:
         """Workers get the weights, processes that start later find them, and the file has it all."""
         weights = {canary.route: canary.decision.weights for canary in self}
-        if self._workers.set_weights(weights):
+        spread(weights)
+        if weights != self._stored_weights:
             self._runtime.store_weights(weights)
+            self._stored_weights = weights
         records = {canary.route: Record(canary.decision, canary.counted) for canary in self}
         if self._records is not None and records != self._stored:
             versions = {route: each.decision.version for route, each in self._stored.items()}
@@ -324,12 +332,12 @@ class Canaries:
                 canary = self._canaries[route]
                 await self._agree(canary)
                 if self._redis is not None and not self.up and action != "abort":
-                    raise UnavailableError("Redis does not answer, and all gateways have to agree: abort alone works now")
+                    raise UnavailableError("Redis does not answer, and all gateways have to agree: only abort works")
                 new = commanded(canary.decision, action, who, why, time.time())
                 if new is not canary.decision:
                     await self._replace(canary, new)
                 if canary.decision is new:
-                    self._spread()
+                    self._spread(self._workers.set_weights)
                     return canary
             raise UnavailableError("other decisions came between: try again")
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from portico.config.problems import nearest
 from portico.processes.control.bound import Bound
 from portico.processes.control.canaries import Canaries, Canary, UnavailableError, advice
-from portico.processes.control.canary import ACTIONS, Action, RefusedError
+from portico.processes.control.canary import ACTIONS, RefusedError
 from portico.processes.control.canary_counts import Counts
 from portico.processes.control.problems import problem
 from portico.processes.control.state import State

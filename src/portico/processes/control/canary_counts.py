@@ -85,8 +85,8 @@ class Tally:
         return added
 
 
-def _side(sides: Iterable[tuple[str, str, int, int, list[int]]], route: str, service: str) -> Counts:
-    for each, name, requests, errors, buckets in sides:
+def _side(sides: Iterable[Any], route: str, service: str) -> Counts:
+    for each, name, requests, errors, buckets, *_ in sides:
         if (each, name) == (route, service):
             return Counts(requests, errors, tuple(buckets))
     return Counts()

@@ -43,7 +43,7 @@ if not holder or holder == ARGV[1] then
 end
 return {redis.call('HGET', KEYS[1], 'decision'), holder, redis.call('HVALS', KEYS[2])}
 """
-"""Write what this gateway counted, and its decision if that is newer; read the decision, who decides, and all counts."""
+"""Write what this gateway counted, and its decision if that is newer; read the decision, who decides, all counts."""
 
 _REPLACE: Final = """
 if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end

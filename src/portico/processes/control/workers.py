@@ -104,13 +104,15 @@ class Workers:
             del self._found[service]
         self.send(channel.Discovered(service, found))
 
-    def set_weights(self, weights: dict[str, dict[str, float]]) -> bool:
-        """Send every worker the weights of the canaries, if they are not what they were; whether they are not."""
-        if weights == self._weights:
-            return False
+    def set_weights(self, weights: dict[str, dict[str, float]]) -> None:
+        """Send every worker the weights of the canaries, if they are not what they were."""
+        if weights != self._weights:
+            self._weights = weights
+            self.send(channel.Weights(weights))
+
+    def keep_weights(self, weights: dict[str, dict[str, float]]) -> None:
+        """Keep the weights of the canaries for the configuration that is published next."""
         self._weights = weights
-        self.send(channel.Weights(weights))
-        return True
 
     def keep_health(self, states: Mapping[tuple[str, str], bool]) -> None:
         """Keep the health of these instances for workers that are sent a configuration, and drop that of others."""
