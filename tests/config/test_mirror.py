@@ -47,7 +47,7 @@ def test_several_and_none(load: Load) -> None:
     ("written", "message"),
     [
         ("shado", 'mirror.service: there is no service "shado"; did you mean "shadow"?'),
-        ("{service: shop}", "mirror.service: the requests go to shop anyway, which would get them twice: name another"),
+        ("{service: shop}", "mirror.service: requests go to shop anyway, which would get them twice: name another"),
         ("{service: cut, version: v3}", 'mirror.version: the service cut has no version "v3"'),
         ("cut", "mirror.service: only the versions of cut have instances; write version: one of v1"),
         ("[shadow, shadow]", "mirror[1].service: shadow gets copies already: write it once"),
@@ -69,6 +69,20 @@ def test_several_and_none(load: Load) -> None:
 def test_what_is_wrong(report: Report, written: str, message: str) -> None:
     (line,) = report(SERVICES + f"routes:\n  - service: shop\n    path: /s\n    mirror: {written}\n")
     assert f"routes[0].{message}" in line
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        "split: [{service: shop, version: v2, weight: 1}, {service: shadow, weight: 1}]",
+        "service: shop, version: v2, canary: {to: shadow}",
+    ],
+)
+def test_no_side_gets_copies_of_what_it_gets_anyway(report: Report, load: Load, targets: str) -> None:
+    (line,) = report(SERVICES + f"routes: [{{{targets}, path: /s, mirror: [{{service: cut, version: v1}}, shadow]}}]")
+    assert "routes[0].mirror[1].service: requests go to shadow anyway" in line
+    routes = load(SERVICES + f"routes: [{{{targets}, path: /s, mirror: {{service: cut, version: v1}}}}]").all_routes
+    assert [[each.service for each in route.mirrors] for route in routes if route.path == "/s"] == [["cut"], ["cut"]]
 
 
 def test_a_route_that_answers_itself_has_none(report: Report) -> None:

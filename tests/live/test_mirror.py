@@ -41,6 +41,11 @@ def config(shop: Backend, shadow: Backend | dict[str, Any]) -> dict[str, Any]:
     routes.append({"name": "two", "service": "shop", "path": "/two", "mirror": ["shadow", "other"]})
     cached = {"name": "cached", "service": "shop", "path": "/cached", "mirror": "shadow"}
     routes.append({**cached, "policies": {"cache": {"ttl": 60}}})
+    sides = [{"service": "shop", "weight": 1}, {"service": "other", "weight": 0, "headers": {"X-Side": "other"}}]
+    routes.append({"name": "split", "split": sides, "path": "/split", "mirror": mirroring(max_in_flight=1)})
+    routes.append(
+        {"name": "canary", "service": "shop", "canary": {"to": "other"}, "path": "/canary", "mirror": "shadow"}
+    )
     routes.append({"name": "plain", "service": "shop", "path": "/plain"})
     return {"services": {"shop": shop, "shadow": shadow, "other": shadow}, "routes": routes}
 
@@ -204,8 +209,8 @@ def test_fields_can_be_left_out(gateway: Gateway, shop: Backend, shadow: Backend
 
 
 def test_two_mirrors_of_one_route(gateway: Gateway, shadow: Backend) -> None:
-    gateway.get("/two/both")
-    until(lambda: len(copies(shadow, "/both")) == 2, "both copies arrive")
+    gateway.get("/two/two-mirrors")
+    until(lambda: len(copies(shadow, "/two-mirrors")) == 2, "both copies arrive")
     until(lambda: outcomes(gateway, "two", "other") == {"2xx": 1}, "that of the other one is counted")
 
 
@@ -215,6 +220,27 @@ def test_what_the_cache_answers_is_not_copied(gateway: Gateway, shadow: Backend)
     gateway.get("/all/after-cached")
     copy(shadow, "/after-cached")
     assert len(copies(shadow, "/page")) == 1
+
+
+@pytest.mark.parametrize(("side", "backend"), [("shop", "shop"), ("other", "shadow")])
+def test_each_side_of_a_split_is_mirrored(gateway: Gateway, shadow: Backend, side: str, backend: str) -> None:
+    assert gateway.get(f"/split/{side}", f"X-Side: {side}").json()["backend"] == backend
+    until(lambda: len(copies(shadow, f"/{side}")) == 1 + (backend == "shadow"), "the copy arrives")
+    marks = [each.get("x-portico-mirror") for each in copies(shadow, f"/{side}")]
+    assert sorted(filter(None, marks)) == ["split"]
+
+
+def test_sides_share_the_bound_of_their_route(gateway: Gateway, shop: Backend, shadow: Backend) -> None:
+    with behaving(shadow, silent):
+        assert gateway.get("/split/x", "X-Side: shop").status == 200
+        with gateway.wire() as wire:
+            wire.send(request("GET", "/split/y", "X-Side: other"))
+            until(lambda: counted(gateway, "split", "busy"), "the second copy is dropped")
+
+
+def test_a_canary_is_mirrored(gateway: Gateway, shadow: Backend) -> None:
+    assert gateway.get("/canary/both").status == 200
+    until(lambda: "canary" in [each.get("x-portico-mirror") for each in copies(shadow, "/both")], "the copy arrives")
 
 
 def test_upgrades_are_not_copied(gateway: Gateway, shop: Backend, shadow: Backend) -> None:

@@ -63,11 +63,11 @@ def mirror_findings(
     at: KeyPath,
     written: MirrorSettings | tuple[MirrorSettings, ...] | None,
     services: Mapping[str, ServiceSettings],
-    own: Container[str | None],
+    own: Container[tuple[str | None, str | None]],
 ) -> Iterator[Finding]:
     """Services that are none, that have no instances of their own, or to which the requests go anyway.
 
-    `at` is where they are written, `own` are the services that the route leads to.
+    `at` is where they are written, `own` are the services, with their versions, that the route leads to.
     """
     seen: set[tuple[str, str | None]] = set()
     for index, mirror in enumerate(mirrors_of(written)):
@@ -83,8 +83,8 @@ def mirror_findings(
             versions = ", ".join(service.versions)
             message = f"only the versions of {mirror.service} have instances; write version: one of {versions}"
             yield Finding((*path, "service"), message)
-        elif mirror.service in own and mirror.version is None:
-            message = f"the requests go to {mirror.service} anyway, which would get them twice: name another service"
+        elif (mirror.service, mirror.version) in own:
+            message = f"requests go to {mirror.service} anyway, which would get them twice: name another service"
             yield Finding((*path, "service"), message)
         elif (mirror.service, mirror.version) in seen:
             yield Finding((*path, "service"), f"{mirror.service} gets copies already: write it once")

@@ -356,7 +356,7 @@ def _unused_services(config: Config) -> Iterator[Finding]:
 
 def _reachable_mirrors(config: Config) -> Iterator[Finding]:
     """Services that are there for copies, and that clients reach all the same."""
-    written = {route.service for route in config.routes}
+    written = {service for route in config.routes for service, _ in route.targets}
     mirrors = {mirror.service for route in config.all_routes for mirror in route.mirrors} - written
     for name, service in config.services.items():
         if name not in mirrors or "default_routes" in service.model_fields_set:

@@ -20,6 +20,8 @@ OTHER: Final = "other"
 
 DURATION_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of buckets, in seconds; one more bucket holds what is slower."""
+SIDE_BOUNDS: Final = tuple(0.0005 * 2 ** (n / 4) for n in range(69))
+"""The same for the sides of a split, which are compared with each other: 0.5 ms to 65 s, 19 % apart."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _LABEL: Final = re.compile(r"[a-z][a-z0-9_]{0,49}")

@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from portico.observe.families import DURATION_BOUNDS, Families
+from portico.observe.sides import SideCounts
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY"})
 _TOGETHER: Final = 256
@@ -76,6 +77,10 @@ class Metrics:
         self.mirrored = self.families.own_counter(
             "gateway_mirrored_requests", "Copies for mirrors, by what came of them", ("route", "service", "outcome")
         )
+        self.diverted = self.families.own_counter(
+            "gateway_split_diverted", "Requests whose side had no usable instance", ("route", "service")
+        )
+        self._sides: dict[tuple[str, str], SideCounts] = {}
         self.log_lines_dropped = 0
         self.failed_handshakes = 0
         self.cache_evictions = 0
@@ -106,6 +111,10 @@ class Metrics:
         series, key = self.versions.series, (service, version)
         series[key] = series.get(key, 0.0) + 1.0
 
+    def side(self, route: str, service: str) -> SideCounts:
+        """What is counted of a side of a split, in all snapshots."""
+        return self._sides.setdefault((route, service), SideCounts(route, service))
+
     def observe_tunnel(self, service: str, bytes_in: int, bytes_out: int) -> None:
         """Count the bytes of a tunnel that ended."""
         self.tunnel_bytes_in[service] = self.tunnel_bytes_in.get(service, 0) + bytes_in
@@ -130,6 +139,7 @@ class Metrics:
             "openings": self.openings,
             "cached": self.cached,
             "families": self.families.dump(),
+            "sides": [side.dump() for side in self._sides.values()],
             "log_lines_dropped": self.log_lines_dropped,
             "failed_handshakes": self.failed_handshakes,
             "cache_evictions": self.cache_evictions,

@@ -14,6 +14,7 @@ import msgspec
 from portico.config import Config, dump_config
 from portico.core.found import Found
 from portico.observe.families import add_up_families
+from portico.observe.sides import add_up_sides
 from portico.processes.control.instance_states import InstanceStates
 from portico.processes.control.rounds import Rounds
 from portico.processes.ipc import channel
@@ -42,6 +43,7 @@ class Workers:
         self._snapshot: channel.NewSnapshot | None = None
         self._health: dict[tuple[str, str], bool] = {}
         self._found: dict[str, list[Found]] = {}
+        self._weights: dict[str, dict[str, float]] = {}
         self._questions = 0
         self._fresh = Rounds(self._collect, _COLLECT_SHARE)
         self._waiting: dict[tuple[str, int], asyncio.Future[channel.Message]] = {}
@@ -101,6 +103,16 @@ class Workers:
         if not found:
             del self._found[service]
         self.send(channel.Discovered(service, found))
+
+    def set_weights(self, weights: dict[str, dict[str, float]]) -> None:
+        """Send every worker the weights of the canaries, if they are not what they were."""
+        if weights != self._weights:
+            self._weights = weights
+            self.send(channel.Weights(weights))
+
+    def keep_weights(self, weights: dict[str, dict[str, float]]) -> None:
+        """Keep the weights of the canaries for the configuration that is published next."""
+        self._weights = weights
 
     def keep_health(self, states: Mapping[tuple[str, str], bool]) -> None:
         """Keep the health of these instances for workers that are sent a configuration, and drop that of others."""
@@ -191,7 +203,8 @@ class Workers:
     def _send_snapshot(self, writer: asyncio.StreamWriter) -> None:
         if self._snapshot is not None:
             health = [(key, url, healthy) for (key, url), healthy in self._health.items()]
-            channel.send(writer, msgspec.structs.replace(self._snapshot, health=health, found=self._found))
+            live = {"health": health, "found": self._found, "weights": self._weights}
+            channel.send(writer, msgspec.structs.replace(self._snapshot, **live))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         worker = ""
@@ -279,5 +292,6 @@ def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
         **counters,
         **of_parts,
         "families": add_up_families(total["families"] for total in totals),
+        "sides": add_up_sides(side for total in totals for side in total["sides"]),
         **sums,
     }

@@ -134,6 +134,7 @@ class _Worker:
             secret=self.runtime.secret,
         )
         self.builder.live.learn(self.runtime.found())
+        self.builder.live.learn_weights(self.runtime.weights())
         self.log = self._open_log(config, loop)
         self.overload = Overload()
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
@@ -364,7 +365,10 @@ class _Worker:
             await asyncio.sleep(_RECONNECT_INTERVAL)
 
     def _process_now(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
-        """Whether it was a message that does not wait until a configuration is taken over: purges may not be late."""
+        """Whether it was a message that does not wait until a configuration is taken over.
+
+        Purges may not be late, nor may the end of a canary.
+        """
         match message:
             case channel.NewPurges():
                 self.purging.receive(message, writer)
@@ -374,6 +378,11 @@ class _Worker:
                 self.purging.swept_before = before
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
+            case channel.Weights(weights):
+                self.builder.live.set_weights(weights)
+            case channel.NewSnapshot(weights=weights):  # later ones must not be replaced by these
+                self.builder.live.learn_weights(weights)
+                return False
             case _:
                 return False
         return True
@@ -417,6 +426,8 @@ class _Worker:
                 self.builder.live.learn(found)
                 if generation != self.gateway.snapshot.generation:
                     problem = await self._adopt(generation, dumped)
+                else:
+                    self.builder.live.apply_weights()
                 self.builder.live.set_health(health)
                 channel.send(writer, channel.Adopted(generation, problem))
                 self.informed.set()
