@@ -71,8 +71,8 @@ class Worker:
     def fail(self, service: str, *, healthy: bool = False) -> None:
         self.live.set_health([(service, f"http://{service}-{number}", healthy) for number in (1, 2)])
 
-    def diverted(self, service: str) -> float:
-        return cast(float, self.metrics.diverted.series.get(("shop", service), 0.0))
+    def diverted(self, service: str) -> int:
+        return self.metrics.side("shop", service).diverted
 
 
 def test_a_share_is_what_its_weight_says() -> None:
@@ -234,6 +234,23 @@ def test_a_side_without_weight_gets_nothing_of_another_that_is_down() -> None:
     worker = Worker(config({"old": 1, "new": 0}))
     worker.fail("old")
     assert worker.shares(10) == {"old": 10}
+
+
+@pytest.mark.parametrize("instances", [(9, 2), (1, 7)])
+def test_shares_belong_to_services_and_not_to_instances(instances: tuple[int, int]) -> None:
+    written = config({"old": 80, "new": 20}).model_dump(include={"routes"}, exclude_unset=True)
+    counts = dict(zip(("old", "new"), instances, strict=True))
+    services = {name: {"instances": [f"http://{name}-{n}" for n in range(count)]} for name, count in counts.items()}
+    worker = Worker(Config.model_validate({**written, "services": services}))
+    served: Counter[str] = Counter()
+    for _ in range(10_000):
+        passed = worker.passed()
+        served[passed.match.handling.service.choose((), passed).name] += 1
+    for name, share in (("old", 8000), ("new", 2000)):
+        own = [count for instance, count in served.items() if instance.startswith(name)]
+        assert len(own) == counts[name]
+        assert abs(sum(own) - share) <= 5
+        assert max(own) - min(own) <= 1
 
 
 def test_what_happens_to_a_side_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
