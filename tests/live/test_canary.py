@@ -213,12 +213,18 @@ def test_what_is_refused(
 
 def test_a_promotion_is_taken_back(gateway: Gateway, sides: dict[str, Backend]) -> None:
     """argoproj/argo-rollouts#4461: an abort after a promotion of what is unhealthy has to be obeyed."""
-    begin(gateway, config(sides, "hasty", canary()))
+    begin(gateway, config(sides, "hasty", canary(abort_if={"errors": "2%"})))
     script(sides["next"]).status = "500 Broken"
     steer(gateway, "hasty", "promote")
     assert served(gateway) == {"500": 100}
     steer(gateway, "hasty", "abort")
     assert served(gateway) == {"shop": 100}
+    script(sides["next"]).status = "200 OK"
+    steer(gateway, "hasty", "retry")
+    served(gateway)
+    one = until(lambda: (one := seen(gateway))["counted"]["next"]["requests"] and one)
+    assert one["phase"] == "running", "what was wrong before is not counted again"
+    assert one["counted"]["next"]["errors"] == 0
 
 
 def test_kept_over_reloads_and_a_killed_control(gateway: Gateway, sides: dict[str, Backend]) -> None:

@@ -71,8 +71,8 @@ class Worker:
     def fail(self, service: str, *, healthy: bool = False) -> None:
         self.live.set_health([(service, f"http://{service}-{number}", healthy) for number in (1, 2)])
 
-    def diverted(self, service: str) -> float:
-        return cast(float, self.metrics.diverted.series.get(("shop", service), 0.0))
+    def diverted(self, service: str) -> int:
+        return self.metrics.side("shop", service).diverted
 
 
 def test_a_share_is_what_its_weight_says() -> None:

@@ -9,8 +9,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from portico.config.balancing import CookieName
 from portico.config.canary import CanarySettings
-from portico.config.conditions import ParameterCondition
 from portico.config.section import Section, is_word
+from portico.core.conditions import ParameterCondition
 from portico.core.settings import Duration, HeaderName, NotEmpty
 
 _SPLIT_FORM = "write split: [{service: a, weight: 95}, {service: b, weight: 5}]"

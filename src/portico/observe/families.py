@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any, Final, NamedTuple
@@ -32,6 +32,18 @@ _MOST: Final = 1e100
 """More than any number that is counted: sums stay finite."""
 _LONGEST: Final = 200
 """Characters of a label's value; what follows is cut off."""
+
+
+def fill(buckets: list[int], durations: Sequence[float], bounds: Sequence[float] = DURATION_BOUNDS) -> float:
+    """Count durations in the buckets with these bounds; their sum."""
+    ordered = sorted(durations)
+    below = 0
+    for index, bound in enumerate(bounds):
+        up_to = bisect_right(ordered, bound, below)
+        buckets[index] += up_to - below
+        below = up_to
+    buckets[-1] += len(ordered) - below
+    return sum(ordered)
 
 
 class Shape(NamedTuple):

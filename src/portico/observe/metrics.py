@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from portico.observe.families import DURATION_BOUNDS, Families
+from portico.observe.families import DURATION_BOUNDS, Families, fill
 from portico.observe.sides import SideCounts
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY"})
@@ -17,18 +15,6 @@ _TOGETHER: Final = 256
 """Exchanges that are counted at once."""
 _series_of: Final = itemgetter(0, 1)
 _status_of: Final = itemgetter(2)
-
-
-def _fill(buckets: list[int], durations: Sequence[float]) -> float:
-    """Count durations in their buckets; their sum."""
-    ordered = sorted(durations)
-    below = 0
-    for index, bound in enumerate(DURATION_BOUNDS):
-        up_to = bisect_right(ordered, bound, below)
-        buckets[index] += up_to - below
-        below = up_to
-    buckets[-1] += len(ordered) - below
-    return sum(ordered)
 
 
 class Series:
@@ -74,9 +60,6 @@ class Metrics:
         self.versions = self.families.own_counter(
             "gateway_version_requests", "Exchanges by version of the service", ("service", "version")
         )
-        self.diverted = self.families.own_counter(
-            "gateway_split_diverted", "Requests whose side had no usable instance", ("route", "service")
-        )
         self._sides: dict[tuple[str, str], SideCounts] = {}
         self.log_lines_dropped = 0
         self.failed_handshakes = 0
@@ -99,9 +82,9 @@ class Metrics:
             counted = list(exchanges)
             for status, count in Counter(map(_status_of, counted)).items():
                 series.statuses[status] = series.statuses.get(status, 0) + count
-            series.total += _fill(series.buckets, [each[3] for each in counted])
+            series.total += fill(series.buckets, [each[3] for each in counted])
             upstream = [each[4] for each in counted if each[4] is not None]
-            series.upstream_total += _fill(series.upstream_buckets, upstream)
+            series.upstream_total += fill(series.upstream_buckets, upstream)
 
     def observe_version(self, service: str, version: str) -> None:
         """Count one exchange of a version: names of both are written in the configuration, so that there are few."""

@@ -19,9 +19,9 @@ from random import random
 from typing import Any, Final, TypeAlias
 
 from portico.core.caches import remembered
+from portico.core.conditions import Condition, meets
 from portico.core.exchange import Exchange, RouteMatch
-from portico.core.messages import RequestHead
-from portico.observe.families import Counter
+from portico.core.messages import Fields
 from portico.policies.policy import Policy
 from portico.proxy.headers.forwarded import Peer
 from portico.proxy.routing.route import Forward, Handling
@@ -39,7 +39,7 @@ _TARGETED: Final = frozenset({b"cdn-cache-control", b"surrogate-control"})
 
 NumberOf: TypeAlias = Callable[[Exchange], float]
 """The number of a request's client, from 0 up to `PARTS`; any number where the client is not known."""
-Rule: TypeAlias = tuple[int, Callable[[RequestHead], bool]]
+Rule: TypeAlias = tuple[int, Callable[[Fields], bool]]
 """The index of a side, and whether a request is to take it."""
 
 
@@ -73,7 +73,7 @@ class SplitWeights:
 class Split:
     """The sides of a route: `choose` is the last of its policies, and `forward_chosen` goes on from there.
 
-    Where there is a counter, the share of a side without a usable instance goes to the others, and is `diverted`.
+    The share of a side without a usable instance goes to the others where it `diverts`.
     """
 
     def __init__(
@@ -82,13 +82,15 @@ class Split:
         weights: SplitWeights,
         number_of: NumberOf | None = None,
         rules: Sequence[Rule] = (),
-        diverted: Counter | None = None,
+        *,
+        diverts: bool = True,
     ) -> None:
         self.weights = weights
         self._route = route
-        self._number_of: NumberOf = number_of or anew()
+        self._number_of = number_of
+        self._numbers = evenly()
         self._rules = tuple(rules)
-        self._diverted = diverted
+        self._diverts = diverts
 
     def choose(self, exchange: Exchange) -> Any:
         """Give a request its side; what the policies of that side alone say of it."""
@@ -96,7 +98,7 @@ class Split:
         index = self._ruled(exchange) if self._rules else None
         number: float | None = None
         if index is None:
-            number = self._number_of(exchange)
+            number = next(self._numbers) if self._number_of is None else self._number_of(exchange)
             index = bisect(weights.parts, number)
         match: RouteMatch = exchange.match.sides[index]
         if weights.down or not match.handling.service.available:
@@ -108,7 +110,10 @@ class Split:
     def _ruled(self, exchange: Exchange) -> int | None:
         request = exchange.request
         assert request is not None
-        return next((side for side, is_met in self._rules if is_met(request)), None)
+        for side, is_met in self._rules:
+            if is_met(request.fields):
+                return side
+        return None
 
     def _usable(self, exchange: Exchange, index: int, number: float | None) -> RouteMatch:
         """The match of a side, or of another one in its place."""
@@ -120,8 +125,8 @@ class Split:
                 logger.info("a side of a split has an instance again", extra=self._named(match))
             return match
         instead = None
-        if self._diverted is not None:
-            instead = self._instead(sides, index, self._number_of(exchange) if number is None else number)
+        if self._diverts:
+            instead = self._instead(sides, index, next(self._numbers) if number is None else number)
         if index not in down:
             down.add(index)
             logger.warning(
@@ -130,8 +135,7 @@ class Split:
             )
         if instead is None:
             return match
-        assert self._diverted is not None
-        self._diverted.inc(route=self._route, service=match.handling.service_name)
+        match.handling.side.diverted += 1
         return instead
 
     def _instead(self, sides: Sequence[RouteMatch], index: int, number: float) -> RouteMatch | None:
@@ -150,7 +154,7 @@ class Split:
         return left[min(bisect(bounds, place * bounds[-1]), len(left) - 1)][0]
 
     def _named(self, match: RouteMatch) -> dict[str, str]:
-        return {"route": self._route, "service": match.handling.service_name}
+        return {"route": self._route, "service": match.handling.side.service}
 
 
 def forward_chosen(exchange: Exchange, handling: Handling, loop: AbstractEventLoop) -> Forward:  # noqa: ARG001
@@ -171,20 +175,16 @@ def _verdict(policies: Sequence[Policy], exchange: Exchange) -> Any:
 # ---- numbers
 
 
-def anew() -> NumberOf:
-    """A number of its own for each request, evenly: of a hundred in a row a side of 10 % gets ten, give or take two.
+def evenly() -> Iterator[float]:
+    """Numbers for requests that are shared out each by itself: of a hundred a side of 10 % gets ten, give or take two.
 
     They are the multiples of the golden section, which fill a range more evenly than any other's (Weyl's theorem), from
     a random one on.
     """
-    last = random() * PARTS  # noqa: S311 - it need not be unpredictable
-
-    def number(exchange: Exchange) -> float:  # noqa: ARG001
-        nonlocal last
-        last = (last + _GOLDEN) % PARTS
-        return last
-
-    return number
+    number = random() * PARTS  # noqa: S311 - it need not be unpredictable
+    while True:
+        number = (number + _GOLDEN) % PARTS
+        yield number
 
 
 def number_of(salt: str, key: bytes) -> int:
@@ -195,12 +195,12 @@ def number_of(salt: str, key: bytes) -> int:
 
 def by_key(salt: str, key_of: Callable[[Exchange], bytes]) -> NumberOf:
     """The number of a key; a request without one gets any."""
-    known, unknown = remembered(_REMEMBERED)(partial(number_of, salt)), anew()
+    known, unknown = remembered(_REMEMBERED)(partial(number_of, salt)), evenly()
 
     def number(exchange: Exchange) -> float:
         key = key_of(exchange)
         if not key:
-            return unknown(exchange)
+            return next(unknown)
         return known(key) if len(key) <= _LONGEST else number_of(salt, key)
 
     return number
@@ -232,7 +232,7 @@ def by_number_cookie(cookie: NumberCookie) -> NumberOf:
     That is `private` then: a shared cache that kept it would give all clients one number.
     """
     pair = re.compile(rb"(?:^|[;\s])%b=(\d{1,4})(?=\s*(?:;|$))" % re.escape(cookie.name.encode()))
-    unknown = anew()
+    unknown = evenly()
 
     def number(exchange: Exchange) -> float:
         request = exchange.request
@@ -241,7 +241,7 @@ def by_number_cookie(cookie: NumberCookie) -> NumberOf:
         found = pair.search(written) if written is not None else None
         if found is not None:
             return int(found[1])
-        new = int(unknown(exchange))
+        new = int(next(unknown))
         peer = exchange.stream.client.peer
         assert isinstance(peer, Peer)
         line = cookie.line(new, secure=peer.came_by_https(request))
@@ -255,9 +255,26 @@ def by_number_cookie(cookie: NumberCookie) -> NumberOf:
 # ---- rules
 
 
-def cookies_in(request: RequestHead, name: bytes) -> Iterator[bytes]:
-    """The values of a cookie, of which there may be several."""
-    for line in request.fields.all(b"cookie"):
+def with_header(name: bytes, condition: Condition) -> Callable[[Fields], bool]:
+    """Whether one of the lines of a field meets a condition; `name` is in lower case."""
+
+    def is_met(fields: Fields) -> bool:
+        return name in fields.names and any(meets(condition, value) for value in fields.all(name))
+
+    return is_met
+
+
+def with_cookie(name: bytes, condition: Condition) -> Callable[[Fields], bool]:
+    """The same for a cookie, of which there may be several."""
+
+    def is_met(fields: Fields) -> bool:
+        return b"cookie" in fields.names and any(meets(condition, value) for value in _cookies(fields, name))
+
+    return is_met
+
+
+def _cookies(fields: Fields, name: bytes) -> Iterator[bytes]:
+    for line in fields.all(b"cookie"):
         for pair in line.split(b";"):
             own, mark, value = pair.strip().partition(b"=")
             if mark and own == name:

@@ -11,12 +11,12 @@ from typing import Any, Final, NamedTuple
 
 from portico.config import CacheBounds, Config, ResolvedRoute, ServiceSettings, StickySettings, Upstream
 from portico.config.endpoints import PATHS
-from portico.config.route_paths import is_pattern
 from portico.core.errors import Answer
 from portico.core.fields import RESPONSE_DROP
 from portico.core.paths import folded_segments
 from portico.core.patterns.pattern import Pattern
 from portico.core.proxy_status import ProxyStatus
+from portico.core.route_paths import is_pattern
 from portico.core.slices import Steps, at_once
 from portico.observe.metrics import Metrics
 from portico.policies import State, build_chain
@@ -282,7 +282,7 @@ class SnapshotBuilder:
         announce = [announcing(lines)] if (lines := split_vary_lines(written.split)) else []
         handling = replace(
             first.handling,
-            policies=(*announce, *parts["policies"], split_of(written, weights, self._metrics).choose),
+            policies=(*announce, *parts["policies"], split_of(written, weights).choose),
             marks=(*announce, *parts["marks"]),
             response_hooks=parts["response_hooks"],
             pages=parts["pages"],

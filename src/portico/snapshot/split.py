@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from portico.config import ResolvedRoute
-from portico.config.conditions import is_value_pattern, value_pattern_of
-from portico.config.route_paths import beginning_of
 from portico.config.split import SideSettings, SideStickySettings, SplitChoice
-from portico.core.messages import RequestHead
-from portico.observe.metrics import Metrics
-from portico.proxy.routing.conditions import is_there, matching
+from portico.core.conditions import condition_of
+from portico.core.messages import Fields
+from portico.core.route_paths import beginning_of
 from portico.proxy.split import (
     NumberCookie,
     NumberOf,
@@ -22,7 +20,8 @@ from portico.proxy.split import (
     by_consumer,
     by_key,
     by_number_cookie,
-    cookies_in,
+    with_cookie,
+    with_header,
 )
 from portico.upstreams.consistent_hash import by_client, by_header
 
@@ -30,12 +29,12 @@ _PLAIN_PATH: Final = re.compile(r"/[!#-:<-~]*")
 """What may be the path of a cookie (RFC 6265, section 4.1.1)."""
 
 
-def split_of(written: ResolvedRoute, weights: SplitWeights, metrics: Metrics) -> Split:
+def split_of(written: ResolvedRoute, weights: SplitWeights) -> Split:
     """What chooses the side of a route's requests."""
     choice = written.split
     assert choice is not None
-    diverted = metrics.diverted if choice.otherwise == "others" else None
-    return Split(written.name, weights, _number_of(written, choice.sticky), _rules(choice), diverted)
+    number_of, diverts = _number_of(written, choice.sticky), choice.otherwise == "others"
+    return Split(written.name, weights, number_of, _rules(choice), diverts=diverts)
 
 
 def behind_choice(parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,25 +75,10 @@ def _rules(choice: SplitChoice) -> list[Rule]:
     return [(index, _met(side)) for index, side in enumerate(choice.sides) if side.has_rules]
 
 
-def _met(side: SideSettings) -> Callable[[RequestHead], bool]:
+def _met(side: SideSettings) -> Callable[[Fields], bool]:
     """Whether a request is to take a side: one of the values that it names will do."""
-    headers = [(name.lower().encode(), _condition(value)) for name, value in side.headers.items()]
-    cookies = [(name.encode(), _condition(value)) for name, value in side.cookies.items()]
-
-    def is_met(request: RequestHead) -> bool:
-        fields = request.fields
-        for name, condition in headers:
-            if name in fields.names and any(condition(value) for value in fields.all(name)):
-                return True
-        return any(condition(value) for name, condition in cookies for value in cookies_in(request, name))
-
-    return is_met
-
-
-def _condition(value: str | Literal[True]) -> Callable[[bytes], bool]:
-    if value is True:
-        return is_there
-    if is_value_pattern(value):
-        return matching(value_pattern_of(value))
-    expected = value.encode("latin-1", "replace")
-    return lambda found: found == expected
+    tests = [with_header(name.lower().encode(), condition_of(value)) for name, value in side.headers.items()]
+    tests += [with_cookie(name.encode(), condition_of(value)) for name, value in side.cookies.items()]
+    if len(tests) == 1:
+        return tests[0]
+    return lambda fields: any(test(fields) for test in tests)

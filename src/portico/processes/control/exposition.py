@@ -161,14 +161,18 @@ class _Page(Collector):
         text = "Time until the response of a side began"
         duration = HistogramMetricFamily("gateway_split_duration_seconds", text, labels=labels)
         bounds = [f"{bound:g}" for bound in SIDE_BOUNDS[::SHOWN]]
-        for route, service, counted, failed, buckets, seconds in self.sums["sides"]:
+        text = "Requests of a side without a usable instance that others got"
+        diverted = CounterMetricFamily("gateway_split_diverted", text, labels=labels)
+        for route, service, counted, failed, buckets, seconds, left in self.sums["sides"]:
             requests.add_metric([route, service], counted)
             errors.add_metric([route, service], failed)
+            diverted.add_metric([route, service], left)
             up_to = [*accumulate(buckets)]
             shown = zip([*bounds, "+Inf"], [*up_to[:-1:SHOWN], up_to[-1]], strict=True)
             duration.add_metric([route, service], [*shown], seconds)
         yield requests
         yield errors
+        yield diverted
         yield duration
 
     def _caches(self) -> Iterator[Metric]:
