@@ -236,6 +236,23 @@ def test_a_side_without_weight_gets_nothing_of_another_that_is_down() -> None:
     assert worker.shares(10) == {"old": 10}
 
 
+@pytest.mark.parametrize("instances", [(9, 2), (1, 7)])
+def test_shares_belong_to_services_and_not_to_instances(instances: tuple[int, int]) -> None:
+    written = config({"old": 80, "new": 20}).model_dump(include={"routes"}, exclude_unset=True)
+    counts = dict(zip(("old", "new"), instances, strict=True))
+    services = {name: {"instances": [f"http://{name}-{n}" for n in range(count)]} for name, count in counts.items()}
+    worker = Worker(Config.model_validate({**written, "services": services}))
+    served: Counter[str] = Counter()
+    for _ in range(10_000):
+        passed = worker.passed()
+        served[passed.match.handling.service.choose((), passed).name] += 1
+    for name, share in (("old", 8000), ("new", 2000)):
+        own = [count for instance, count in served.items() if instance.startswith(name)]
+        assert len(own) == counts[name]
+        assert abs(sum(own) - share) <= 5
+        assert max(own) - min(own) <= 1
+
+
 def test_what_happens_to_a_side_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "portico.splits")
     worker = Worker(config(HALVES))
