@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from support.backend import Backend, Connection
+from support.backend import Backend, Connection, Refusing
 from support.client import ask
 from support.messages import Message
 from support.portico import run_portico
@@ -152,6 +152,20 @@ def test_one_that_turns_bad_gets_nothing_any_more(gateway: Gateway, sides: dict[
     assert event["level"] == "WARNING"
     script(sides["next"]).status = "200 OK"
     assert served(gateway) == {"shop": 100}, "it stays so"
+
+
+def test_one_that_is_down_gets_nothing_any_more(gateway: Gateway, sides: dict[str, Backend]) -> None:
+    """Its share goes to the old service: clients see nothing of it."""
+    with Refusing() as dead:
+        check = {"path": "/h", "interval": "100ms", "unhealthy_after": 1}
+        written = config(sides, "down", canary(steps=[50, 100], every="1s", to="dead", abort_if={"errors": "2%"}))
+        written["services"]["dead"] = {"url": dead.url, "health_check": check}
+        written["routes"].append({"path": "/ready", "service": "dead"})
+        begin(gateway, written)
+        until(lambda: gateway.get("/ready").status == 503, "it is known to be down")
+        assert served(gateway) == {"shop": 100}
+        one = goes_on_until(gateway, "aborted")
+    assert happened(one) == [("began", 50), ("aborted", 0)]
 
 
 def test_one_that_turns_slow_gets_nothing_any_more(gateway: Gateway, sides: dict[str, Backend]) -> None:

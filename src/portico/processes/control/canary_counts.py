@@ -92,9 +92,14 @@ class Tally:
 
 
 def _side(sides: Iterable[Any], route: str, service: str) -> Counts:
-    for each, name, requests, errors, buckets, *_ in sides:
+    """What a worker's totals have of one side.
+
+    Its share of the requests that others had to take, because it had no usable instance, counts as failed there: no
+    client saw an error, but a release that is wholly down must not look like one to which nobody comes.
+    """
+    for each, name, requests, errors, buckets, _, diverted in sides:
         if (each, name) == (route, service):
-            return Counts(requests, errors, tuple(buckets))
+            return Counts(requests + diverted, errors + diverted, tuple(buckets))
     return Counts()
 
 
