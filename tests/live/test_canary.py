@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from support.backend import Backend, Connection
+from support.backend import Backend, Connection, Refusing
 from support.client import ask
 from support.messages import Message
 from support.portico import run_portico
@@ -154,6 +154,20 @@ def test_one_that_turns_bad_gets_nothing_any_more(gateway: Gateway, sides: dict[
     assert served(gateway) == {"shop": 100}, "it stays so"
 
 
+def test_one_that_is_down_gets_nothing_any_more(gateway: Gateway, sides: dict[str, Backend]) -> None:
+    """Its share goes to the old service: clients see nothing of it."""
+    with Refusing() as dead:
+        check = {"path": "/h", "interval": "100ms", "unhealthy_after": 1}
+        written = config(sides, "down", canary(steps=[50, 100], every="1s", to="dead", abort_if={"errors": "2%"}))
+        written["services"]["dead"] = {"url": dead.url, "health_check": check}
+        written["routes"].append({"path": "/ready", "service": "dead"})
+        begin(gateway, written)
+        until(lambda: gateway.get("/ready").status == 503, "it is known to be down")
+        assert served(gateway) == {"shop": 100}
+        one = goes_on_until(gateway, "aborted")
+    assert happened(one) == [("began", 50), ("aborted", 0)]
+
+
 def test_one_that_turns_slow_gets_nothing_any_more(gateway: Gateway, sides: dict[str, Backend]) -> None:
     begin(gateway, config(sides, "slow", canary(steps=[50], abort_if={"p99": "2x"})))
     script(sides["shop"]).delay = 0.01
@@ -213,12 +227,18 @@ def test_what_is_refused(
 
 def test_a_promotion_is_taken_back(gateway: Gateway, sides: dict[str, Backend]) -> None:
     """argoproj/argo-rollouts#4461: an abort after a promotion of what is unhealthy has to be obeyed."""
-    begin(gateway, config(sides, "hasty", canary()))
+    begin(gateway, config(sides, "hasty", canary(abort_if={"errors": "2%"})))
     script(sides["next"]).status = "500 Broken"
     steer(gateway, "hasty", "promote")
     assert served(gateway) == {"500": 100}
     steer(gateway, "hasty", "abort")
     assert served(gateway) == {"shop": 100}
+    script(sides["next"]).status = "200 OK"
+    steer(gateway, "hasty", "retry")
+    served(gateway)
+    one = until(lambda: (one := seen(gateway))["counted"]["next"]["requests"] and one)
+    assert one["phase"] == "running", "what was wrong before is not counted again"
+    assert one["counted"]["next"]["errors"] == 0
 
 
 def test_kept_over_reloads_and_a_killed_control(gateway: Gateway, sides: dict[str, Backend]) -> None:

@@ -17,7 +17,7 @@ from portico.net.tls.contexts import client_context, server_context
 
 def file_problems(config: Config) -> list[str]:
     """What is wrong with the named files and the path of the access log, a line each; empty where nothing is."""
-    findings = [*_listening(config), *_upstreams(config), *_redis(config), *_access_log(config)]
+    findings = [*_listening(config), *_upstreams(config), *_redis(config), *_access_log(config), *_state(config)]
     return [str(config.problem(finding)) for finding in findings]
 
 
@@ -129,3 +129,14 @@ def _access_log(config: Config) -> Iterator[Finding]:
     if not writable or (exists and path.is_dir()):
         message = f"{target} cannot be written; name a file in a folder that this user may write to"
         yield Finding(("gateway", "log", "access"), message)
+
+
+def _state(config: Config) -> Iterator[Finding]:
+    directory = config.gateway.state_dir
+    if directory is None:
+        return
+    above = (directory, *directory.absolute().parents)
+    nearest = next((each for each in above if os.access(each, os.F_OK)), directory)
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        message = f"{directory} cannot be written to; name a directory that this user may write to, or create"
+        yield Finding(("gateway", "state_dir"), message)

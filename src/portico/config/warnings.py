@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from portico.config.canary import AbortConditions
 from portico.config.checks import shared_address
 from portico.config.files import lifetimes
 from portico.config.gateway import GatewaySettings
@@ -55,6 +56,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *unreachable(config.all_routes),
             *unguarded(config.all_routes),
             *_lone_hedges(config),
+            *_blind_canaries(config),
             *_in_maintenance(config),
             *_ended_versions(config),
             *_unused_services(config),
@@ -324,6 +326,14 @@ def _lone_hedges(config: Config) -> Iterator[Finding]:
             and all(len(upstream.instances) < 2 for upstream in upstreams)
         ):
             yield Finding(("services", name, "hedge"), "there is no second instance to send to", at_key=True)
+
+
+def _blind_canaries(config: Config) -> Iterator[Finding]:
+    """`abort_if` has no default: how many errors are too many is the services' own."""
+    for index, route in enumerate(config.routes):
+        if route.canary is not None and route.canary.abort_if == AbortConditions():
+            message = "never goes back by itself, whatever its requests come to: write abort_if: {errors: 2%, p99: 2x}"
+            yield Finding(("routes", index, "canary"), message, at_key=True)
 
 
 def _in_maintenance(config: Config) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from portico.config.canary import CanarySettings
 from portico.config.split import SplitChoice
 from portico.net.redis.connection import reason
 from portico.processes.control.canary import Action, Decision, begun, commanded, waits_for, watched
-from portico.processes.control.canary_counts import Recent, Sides, Tally
+from portico.processes.control.canary_counts import Recent, Sides, Tally, Totals
 from portico.processes.control.canary_records import CanaryRecords, Record, records_file
 from portico.processes.control.canary_redis import Shared, SharedCanaries, problems
 from portico.processes.control.workers import Workers
@@ -117,6 +117,7 @@ class Canaries:
                 if name not in self._canaries or self._canaries[name].decision.of != record.decision.of:
                     await self._forget(name, record.decision)
             self._looked = time.monotonic()
+            self._count(self._workers.reported())
             await self._decide(0.0, self._workers.keep_weights)
             if not wanted:
                 await self._close()
@@ -198,11 +199,13 @@ class Canaries:
                 logger.exception("canaries could not be watched")
 
     async def _look(self, seconds: float) -> None:
-        if any(canary.decision.is_watched for canary in self):
-            totals = await self._workers.running()
-            for canary in self:
-                canary.counted += canary.tally.new(totals, canary.route, *canary.decision.sides)
+        is_needed = any(canary.decision.is_watched for canary in self)
+        self._count(await self._workers.running() if is_needed else self._workers.reported())
         await self._decide(seconds, self._workers.set_weights)
+
+    def _count(self, totals: Totals) -> None:
+        for canary in self if totals else ():
+            canary.counted += canary.tally.new(totals, canary.route, *canary.decision.sides)
 
     async def _decide(self, seconds: float, spread: Spread) -> None:
         """Agree with other gateways, decide what is this one's to decide, and have the workers follow."""
@@ -328,6 +331,7 @@ class Canaries:
     async def command(self, route: str, action: Action, who: str, why: str) -> Canary:
         """Do as somebody asks. Raises KeyError, RefusedError or UnavailableError."""
         async with self._turn:
+            self._count(await self._workers.running())  # what came before is not of the step that may begin
             for _ in range(_ATTEMPTS):
                 canary = self._canaries[route]
                 await self._agree(canary)

@@ -14,6 +14,8 @@ from portico.observe.families import SIDE_BOUNDS
 
 _RECENT: Final = 60.0
 """Seconds that are the last while."""
+_REMEMBERED: Final = 300
+"""Workers of which it is known what they have counted: more than there may be at once."""
 _TO_MIDDLE: Final = (SIDE_BOUNDS[0] / SIDE_BOUNDS[1]) ** 0.5
 """From the upper bound of a bucket to its middle."""
 
@@ -65,30 +67,39 @@ Totals: TypeAlias = Mapping[str, Mapping[str, Any]]
 class Tally:
     """Counts of a canary's sides from the workers' totals, which only grow while a worker lives.
 
-    A worker that is seen for the first time counts from then on: what it did before may belong to an earlier step.
+    Workers that are there at the first call count from then on: what they did before may belong to an earlier step.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[str, Sides] = {}
+        self._seen: dict[str, Sides] | None = None
 
     def new(self, totals: Totals, route: str, service: str, to: str) -> Sides:
         """What was added since the last call."""
+        now = {
+            worker: Sides(_side(counted["sides"], route, service), _side(counted["sides"], route, to))
+            for worker, counted in totals.items()
+        }
+        if self._seen is None:
+            self._seen = now
+            return Sides()
         added = Sides()
-        seen: dict[str, Sides] = {}
-        for worker, counted in totals.items():
-            now = Sides(_side(counted["sides"], route, service), _side(counted["sides"], route, to))
-            before = self._seen.get(worker, now)
-            seen[worker] = now
-            if now.old.requests >= before.old.requests and now.new.requests >= before.new.requests:
-                added += now - before
-        self._seen = seen
+        for worker, sides in now.items():
+            added += sides - self._seen.pop(worker, Sides())
+            self._seen[worker] = sides
+        for worker in [*self._seen][:-_REMEMBERED]:  # those that ended longest ago
+            del self._seen[worker]
         return added
 
 
 def _side(sides: Iterable[Any], route: str, service: str) -> Counts:
-    for each, name, requests, errors, buckets, *_ in sides:
+    """What a worker's totals have of one side.
+
+    Its share of the requests that others had to take, because it had no usable instance, counts as failed there: no
+    client saw an error, but a release that is wholly down must not look like one to which nobody comes.
+    """
+    for each, name, requests, errors, buckets, _, diverted in sides:
         if (each, name) == (route, service):
-            return Counts(requests, errors, tuple(buckets))
+            return Counts(requests + diverted, errors + diverted, tuple(buckets))
     return Counts()
 
 

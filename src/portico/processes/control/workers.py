@@ -143,6 +143,10 @@ class Workers:
     async def running(self) -> dict[str, dict[str, Any]]:
         """Totals of the connected workers by name, fresh where they answer in time."""
         await self._fresh.result()
+        return self.reported()
+
+    def reported(self) -> dict[str, dict[str, Any]]:
+        """The same as they have reported them last, within the last second as a rule."""
         return {worker: totals for worker, totals in self._totals.items() if worker in self._writers}
 
     async def instance_states(self) -> InstanceStates:
