@@ -22,7 +22,7 @@ from portico.policies.auth.keys import key_set, public_key
 def file_problems(config: Config) -> list[str]:
     """What is wrong with the named files and the path of the access log, a line each; empty where nothing is."""
     findings = [*_listening(config), *_upstreams(config), *_redis(config), *_keys_of_issuers(config)]
-    findings += _access_log(config)
+    findings += [*_access_log(config), *_state(config)]
     return [str(config.problem(finding)) for finding in findings]
 
 
@@ -168,3 +168,14 @@ def _access_log(config: Config) -> Iterator[Finding]:
     if not writable or (exists and path.is_dir()):
         message = f"{target} cannot be written; name a file in a folder that this user may write to"
         yield Finding(("gateway", "log", "access"), message)
+
+
+def _state(config: Config) -> Iterator[Finding]:
+    directory = config.gateway.state_dir
+    if directory is None:
+        return
+    above = (directory, *directory.absolute().parents)
+    nearest = next((each for each in above if os.access(each, os.F_OK)), directory)
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        message = f"{directory} cannot be written to; name a directory that this user may write to, or create"
+        yield Finding(("gateway", "state_dir"), message)

@@ -41,6 +41,7 @@ from portico.config.route_checks import route_findings
 from portico.config.routes import ConsumerSettings, RouteSettings
 from portico.config.section import NoneIsEmpty, Section
 from portico.config.services import ServiceDefaults, ServiceSettings, VersionSettings
+from portico.config.split_checks import agreement_findings, split_findings
 from portico.config.words import LOCATED
 from portico.core.settings import Name
 from portico.core.slices import Steps, at_once
@@ -259,7 +260,9 @@ class Config(Section):
             *gateway_findings(self.gateway),
             *name_findings(self.services, self.routes),
             *route_findings(self.services, self.routes),
+            *split_findings(self.services, self.routes),
             *match_findings(self.all_routes),
+            *agreement_findings(self.all_routes),
             *consumer_findings(self.consumers),
             *cache_findings(self.gateway, self.all_routes),
             *discovery_findings(self.gateway, self.services, self.discover),

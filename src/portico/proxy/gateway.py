@@ -209,11 +209,15 @@ class Gateway:
         match = exchange.match
         handling = match.handling
         route = match.route
-        service = handling.service_name if handling is not None else _OWN_SERVICE if route else _NO_SERVICE
-        version = handling.version if handling is not None else None
-        if version is not None:
-            self.metrics.observe_version(service, version)
         upstream_seconds = exchange.upstream_seconds
+        if handling is None:
+            service, version = _OWN_SERVICE if route else _NO_SERVICE, None
+        else:
+            service, version = handling.service_name, handling.version
+            if version is not None:
+                self.metrics.observe_version(service, version)
+            if handling.side is not None:
+                handling.side.observe(exchange, seconds)
         if status != 101:
             self.metrics.observe(service, exchange.method, status, seconds, upstream_seconds)
         else:  # the duration of a tunnel is no latency

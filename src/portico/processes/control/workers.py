@@ -15,6 +15,7 @@ from portico.config import Config, dump_config
 from portico.core.found import Found
 from portico.observe.families import add_up_families
 from portico.policies.auth.key_sets import KeySource
+from portico.observe.sides import add_up_sides
 from portico.processes.control.instance_states import InstanceStates
 from portico.processes.control.rounds import Rounds
 from portico.processes.ipc import channel
@@ -43,6 +44,7 @@ class Workers:
         self._snapshot: channel.NewSnapshot | None = None
         self._health: dict[tuple[str, str], bool] = {}
         self._found: dict[str, list[Found]] = {}
+        self._weights: dict[str, dict[str, float]] = {}
         self._questions = 0
         self._fresh = Rounds(self._collect, _COLLECT_SHARE)
         self._waiting: dict[tuple[str, int], asyncio.Future[channel.Message]] = {}
@@ -118,6 +120,15 @@ class Workers:
     def forget_keys(self, source: KeySource) -> None:
         """Send the keys of an issuer to no worker any more."""
         self._keys.pop(source, None)
+    def set_weights(self, weights: dict[str, dict[str, float]]) -> None:
+        """Send every worker the weights of the canaries, if they are not what they were."""
+        if weights != self._weights:
+            self._weights = weights
+            self.send(channel.Weights(weights))
+
+    def keep_weights(self, weights: dict[str, dict[str, float]]) -> None:
+        """Keep the weights of the canaries for the configuration that is published next."""
+        self._weights = weights
 
     def keep_health(self, states: Mapping[tuple[str, str], bool]) -> None:
         """Keep the health of these instances for workers that are sent a configuration, and drop that of others."""
@@ -148,6 +159,10 @@ class Workers:
     async def running(self) -> dict[str, dict[str, Any]]:
         """Totals of the connected workers by name, fresh where they answer in time."""
         await self._fresh.result()
+        return self.reported()
+
+    def reported(self) -> dict[str, dict[str, Any]]:
+        """The same as they have reported them last, within the last second as a rule."""
         return {worker: totals for worker, totals in self._totals.items() if worker in self._writers}
 
     async def instance_states(self) -> InstanceStates:
@@ -208,7 +223,8 @@ class Workers:
     def _send_snapshot(self, writer: asyncio.StreamWriter) -> None:
         if self._snapshot is not None:
             health = [(key, url, healthy) for (key, url), healthy in self._health.items()]
-            channel.send(writer, msgspec.structs.replace(self._snapshot, health=health, found=self._found))
+            live = {"health": health, "found": self._found, "weights": self._weights}
+            channel.send(writer, msgspec.structs.replace(self._snapshot, **live))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         worker = ""
@@ -304,5 +320,6 @@ def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
         **counters,
         **of_parts,
         "families": add_up_families(total["families"] for total in totals),
+        "sides": add_up_sides(side for total in totals for side in total["sides"]),
         **sums,
     }

@@ -34,12 +34,16 @@ class Collect(msgspec.Struct, tag=True):
 
 
 class NewSnapshot(msgspec.Struct, tag=True):
-    """A configuration to use, dumped, with the instances that registered, by service, and the health of all."""
+    """A configuration to use, dumped, with the instances that registered, by service, and the health of all.
+
+    `weights` are those of its canaries.
+    """
 
     generation: int
     config: bytes
     health: list[tuple[str, str, bool]]
     found: dict[str, list[Found]] = {}
+    weights: dict[str, dict[str, float]] = {}
 
 
 class Prepare(msgspec.Struct, tag=True):
@@ -94,6 +98,12 @@ class Discovered(msgspec.Struct, tag=True):
 
     service: str
     found: list[Found]
+
+
+class Weights(msgspec.Struct, tag=True):
+    """How the requests of each route with a canary are shared out now: per cent by service, by the route's name."""
+
+    weights: dict[str, dict[str, float]]
 
 
 class NewPurges(msgspec.Struct, tag=True):
@@ -164,6 +174,7 @@ Message: TypeAlias = (
     | Ejected
     | CheckPassed
     | Discovered
+    | Weights
     | NewPurges
     | Purged
     | SharedSwept

@@ -136,6 +136,7 @@ class _Worker:
         )
         self.builder.live.learn(self.runtime.found())
         self.builder.key_sets.ask = self._ask_for_keys
+        self.builder.live.learn_weights(self.runtime.weights())
         self.log = self._open_log(config, loop)
         self.overload = Overload()
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
@@ -366,7 +367,10 @@ class _Worker:
             await asyncio.sleep(_RECONNECT_INTERVAL)
 
     def _process_now(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
-        """Whether it was a message that does not wait until a configuration is taken over: purges may not be late."""
+        """Whether it was a message that does not wait until a configuration is taken over.
+
+        Purges may not be late, nor may the end of a canary.
+        """
         match message:
             case channel.NewPurges():
                 self.purging.receive(message, writer)
@@ -378,6 +382,11 @@ class _Worker:
                 self.builder.key_sets.learn(KeySource(address, issuer), document)
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
+            case channel.Weights(weights):
+                self.builder.live.set_weights(weights)
+            case channel.NewSnapshot(weights=weights):  # later ones must not be replaced by these
+                self.builder.live.learn_weights(weights)
+                return False
             case _:
                 return False
         return True
@@ -421,6 +430,8 @@ class _Worker:
                 self.builder.live.learn(found)
                 if generation != self.gateway.snapshot.generation:
                     problem = await self._adopt(generation, dumped)
+                else:
+                    self.builder.live.apply_weights()
                 self.builder.live.set_health(health)
                 channel.send(writer, channel.Adopted(generation, problem))
                 self.informed.set()
