@@ -39,6 +39,7 @@ _EXAMPLES = {
     "cors": "{allow_origins: [https://app.example.com]}",
     "errors": "{5xx: {html: error.html}}",
     "headers": "{response: {remove: [Server]}}",
+    "ip_filter": "{allow: [10.0.0.0/8]}",
     "plugins": "[{use: ./policies/block.py:Block}]",
     "rate_limit": "{requests_per_minute: 60}",
     "rewrite_cookies": "{path: auto}",

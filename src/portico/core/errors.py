@@ -17,6 +17,7 @@ REASONS: Final[dict[str, int]] = {
     "credentials_missing": 401,
     "credentials_invalid": 401,
     "credentials_expired": 401,
+    "access_denied": 403,
     "scope_missing": 403,
     "origin_refused": 403,
     "purge_refused": 403,

@@ -7,10 +7,11 @@ before, when the file is read (`config/substitution.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from portico.core.claims import claim_path, value_at
 from portico.core.exchange import Exchange
 from portico.policies.consumer_fields import percent_encoded
 
@@ -134,31 +135,14 @@ class _Claim:
     __slots__ = ("_path",)
 
     def __init__(self, written: str) -> None:
-        if written.startswith("/"):
-            self._path = tuple(part.replace("~1", "/").replace("~0", "~") for part in written[1:].split("/"))
-        else:
-            self._path = (written,)
+        self._path = claim_path(written)
 
     def __call__(self, exchange: Exchange) -> str:
-        value: Any = exchange.claims
-        for part in self._path:
-            value = _member(value, part)
-        return _text(value)
+        return _text(value_at(exchange.claims, self._path))
 
 
 def _needs_auth(read: _Read) -> bool:
     return read is _consumer or isinstance(read, _Claim)
-
-
-def _member(value: Any, part: str) -> Any:
-    if isinstance(value, Mapping):
-        return value.get(part)
-    if isinstance(value, Sequence) and not isinstance(value, str) and part.isdecimal() and len(part) < _INDEX_SIZE:
-        return value[int(part)] if int(part) < len(value) else None
-    return None
-
-
-_INDEX_SIZE: Final = 6
 
 
 def _text(value: Any) -> str:
