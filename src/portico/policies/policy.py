@@ -40,7 +40,12 @@ ResponseHook: TypeAlias = Callable[[Exchange, ResponseEdit], Answer | None]
 
 
 class BodyFilter(Protocol):
-    """What a body passes through, piece by piece. Both may return nothing yet, and raise `HookFailedError`."""
+    """What a body passes through, piece by piece. Both may return nothing yet, and raise `HookFailedError`.
+
+    That of a response may have `holds_head = True`: then nothing of the response is sent before it has let something
+    through, or its end was reached. Until then it may edit the head that the hook was given, and an error takes the
+    response's place. With `changed = False` when the head is sent, what that says of the body's bytes stays.
+    """
 
     def feed(self, data: bytes) -> bytes:
         """What becomes of the next piece."""
