@@ -44,6 +44,7 @@ _EXAMPLES = {
     "rate_limit": "{requests_per_minute: 60}",
     "rewrite_cookies": "{path: auto}",
     "rewrite_location": "true",
+    "transform": "{request: [{query: {remove: [debug]}}]}",
 }
 
 _ADAPTERS = {key: TypeAdapter[Any](kind) for key, kind in POLICY_SETTINGS.items()}

@@ -14,7 +14,6 @@ from portico.config.shapes import keys_at
 from portico.policies import POLICY_SETTINGS
 
 NOT_YET = (
-    "*policies.transform",
     "consumers.*.keys",
     "consumers.*.password",
     "consumers.*.scopes",

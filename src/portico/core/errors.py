@@ -11,6 +11,7 @@ import msgspec
 REASONS: Final[dict[str, int]] = {
     "going_away": 101,
     "tunnel_idle": 101,
+    "body_invalid": 400,
     "malformed_request": 400,
     "version_missing": 400,
     "version_unknown": 400,
@@ -29,6 +30,7 @@ REASONS: Final[dict[str, int]] = {
     "version_gone": 410,
     "body_too_large": 413,
     "url_too_long": 414,
+    "coding_unsupported": 415,
     "rate_limited": 429,
     "too_many_connections": 429,
     "headers_too_large": 431,

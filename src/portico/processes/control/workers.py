@@ -120,6 +120,7 @@ class Workers:
     def forget_keys(self, source: KeySource) -> None:
         """Send the keys of an issuer to no worker any more."""
         self._keys.pop(source, None)
+
     def set_weights(self, weights: dict[str, dict[str, float]]) -> None:
         """Send every worker the weights of the canaries, if they are not what they were."""
         if weights != self._weights:
