@@ -14,8 +14,8 @@ import msgspec
 from portico.config import Config, dump_config
 from portico.core.found import Found
 from portico.observe.families import add_up_families
-from portico.policies.auth.key_sets import KeySource
 from portico.observe.sides import add_up_sides
+from portico.policies.auth.key_sets import KeySource
 from portico.processes.control.instance_states import InstanceStates
 from portico.processes.control.rounds import Rounds
 from portico.processes.ipc import channel
