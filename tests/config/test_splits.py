@@ -70,7 +70,7 @@ def test_what_makes_no_sense(report: Report, sides: str, more: str, message: str
 @pytest.mark.parametrize("key", ["sticky: cookie", "otherwise: refuse"])
 def test_keys_that_need_a_split(report: Report, key: str) -> None:
     (line,) = report(f"{SERVICES}routes: [{{path: /shop, service: shop, {key}}}]")
-    assert f"{key.partition(':')[0]}: is for routes with a split: leave it out" in line
+    assert f"{key.partition(':')[0]}: is for routes with a split or a canary: leave it out" in line
 
 
 def test_a_route_to_each_side(load: Load) -> None:

@@ -45,7 +45,8 @@ class Gateway(Process):
         cores: frozenset[int] | None = None,
     ) -> None:
         super().__init__(cores=cores)
-        self._env = {**portico.environment(), "TMPDIR": str(self.directory), **(env or {})}
+        own = {"TMPDIR": str(self.directory), "XDG_STATE_HOME": str(self.directory)}
+        self._env = {**portico.environment(), **own, **(env or {})}
         self.file = self.directory / "portico.yaml"
         self.port = port
         self.exit_code = 0

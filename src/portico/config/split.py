@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BeforeValidator, Field, model_validator
 
 from portico.config.balancing import CookieName
+from portico.config.canary import CanarySettings
 from portico.config.section import Section, is_word
 from portico.core.conditions import ParameterCondition
 from portico.core.settings import Duration, HeaderName, NotEmpty
@@ -119,6 +120,8 @@ class SplitChoice:
     sides: tuple[SideSettings, ...]
     sticky: SideStickySettings | None
     otherwise: Otherwise
+    canary: CanarySettings | None = None
+    """What moves the weights of its two sides, of which the first is the old one."""
 
     @property
     def weights(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.resolve import ResolvedRoute
 from portico.config.routes import RouteSettings
 from portico.config.services import ServiceSettings
-from portico.config.split import SplitChoice
+from portico.config.split import SideSettings, SplitChoice
 
 _SMALLEST: Final = 1e-4
 """The smallest share."""
@@ -23,33 +23,53 @@ def split_findings(services: Mapping[str, ServiceSettings], routes: Sequence[Rou
     for index, route in enumerate(routes):
         at: KeyPath = ("routes", index)
         choice = route.choice
-        if choice is None:
+        if route.canary is not None and route.service is None:
+            yield Finding((*at, "canary"), "is for routes with a service, which is the old one", at_key=True)
+        elif choice is None:
             for key in ("sticky", "otherwise"):
                 if key in route.model_fields_set and getattr(route, key) is not None:
-                    yield Finding((*at, key), "is for routes with a split: leave it out", at_key=True)
-            continue
-        if route.version is not None:
-            yield Finding((*at, "version"), "of several services each has its own: write it into the split's sides")
-        yield from _side_findings((*at, "split"), choice, services)
-        yield from _weight_findings((*at, "split"), choice)
+                    yield Finding((*at, key), "is for routes with a split or a canary: leave it out", at_key=True)
+        elif choice.canary is not None:
+            yield from _canary_findings(at, choice, services)
+        else:
+            if route.version is not None:
+                yield Finding((*at, "version"), "of several services each has its own: write it into the split's sides")
+            yield from _side_findings((*at, "split"), choice, services)
+            yield from _weight_findings((*at, "split"), choice)
 
 
 def _side_findings(at: KeyPath, choice: SplitChoice, services: Mapping[str, ServiceSettings]) -> Iterator[Finding]:
     seen = set()
     for index, side in enumerate(choice.sides):
         own = (*at, index)
-        service = services.get(side.service)
-        if service is None:
-            yield Finding((*own, "service"), f'there is no service "{side.service}"', nearest(side.service, services))
-        elif side.version is not None and side.version not in service.versions:
-            message = f'the service {side.service} has no version "{side.version}"'
-            yield Finding((*own, "version"), message, nearest(side.version, service.versions))
-        elif side.version is None and (service.choosing or not service.has_instances):
-            versions = ", ".join(service.versions)
-            yield Finding((*own, "service"), f"write the version of {side.service}, too: one of {versions}")
+        yield from _target_findings(own, "service", side, services)
         if side.label in seen:
             yield Finding((*own, "service"), "is a side already: write its weight, headers and cookies there")
         seen.add(side.label)
+
+
+def _canary_findings(at: KeyPath, choice: SplitChoice, services: Mapping[str, ServiceSettings]) -> Iterator[Finding]:
+    old, new = choice.sides
+    if (service := services.get(old.service)) is not None and old.version is None and service.choosing:
+        yield from _target_findings(at, "service", old, services)
+    yield from _target_findings((*at, "canary"), "to", new, services)
+    if new.label == old.label:
+        yield Finding((*at, "canary", "to"), "is the service of the route itself: name the one that is new")
+
+
+def _target_findings(
+    at: KeyPath, key: str, side: SideSettings, services: Mapping[str, ServiceSettings]
+) -> Iterator[Finding]:
+    """What is wrong with the service that `key` names, or with its version."""
+    service = services.get(side.service)
+    if service is None:
+        yield Finding((*at, key), f'there is no service "{side.service}"', nearest(side.service, services))
+    elif side.version is not None and side.version not in service.versions:
+        message = f'the service {side.service} has no version "{side.version}"'
+        yield Finding((*at, "version"), message, nearest(side.version, service.versions))
+    elif side.version is None and (service.choosing or not service.has_instances):
+        versions = ", ".join(service.versions)
+        yield Finding((*at, key), f"write the version of {side.service}, too: one of {versions}")
 
 
 def _weight_findings(at: KeyPath, choice: SplitChoice) -> Iterator[Finding]:
@@ -73,7 +93,8 @@ def agreement_findings(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
                     f"{key} of {_label(first)} and {_label(other)} differ, and apply before one of them is chosen: "
                     f"write {where} at the route"
                 )
-                yield Finding((*source, "split"), message, at_key=True)
+                kind = "canary" if other.split is not None and other.split.canary is not None else "split"
+                yield Finding((*source, kind), message, at_key=True)
 
 
 def _differing(one: ResolvedRoute, other: ResolvedRoute) -> Iterator[tuple[str, str]]:

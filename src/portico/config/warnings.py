@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from portico.config.canary import AbortConditions
 from portico.config.checks import shared_address
 from portico.config.files import lifetimes
 from portico.config.gateway import GatewaySettings
@@ -55,9 +56,11 @@ def warnings_for(config: Config) -> list[Problem]:
             *unreachable(config.all_routes),
             *unguarded(config.all_routes),
             *_lone_hedges(config),
+            *_blind_canaries(config),
             *_in_maintenance(config),
             *_ended_versions(config),
             *_unused_services(config),
+            *_reachable_mirrors(config),
             *(
                 []
                 if config.services or config.discover
@@ -329,6 +332,14 @@ def _lone_hedges(config: Config) -> Iterator[Finding]:
             yield Finding(("services", name, "hedge"), "there is no second instance to send to", at_key=True)
 
 
+def _blind_canaries(config: Config) -> Iterator[Finding]:
+    """`abort_if` has no default: how many errors are too many is the services' own."""
+    for index, route in enumerate(config.routes):
+        if route.canary is not None and route.canary.abort_if == AbortConditions():
+            message = "never goes back by itself, whatever its requests come to: write abort_if: {errors: 2%, p99: 2x}"
+            yield Finding(("routes", index, "canary"), message, at_key=True)
+
+
 def _in_maintenance(config: Config) -> Iterator[Finding]:
     for path, part in config.treated():
         if part.maintenance is not None:
@@ -345,8 +356,9 @@ def _ended_versions(config: Config) -> Iterator[Finding]:
 
 
 def _unused_services(config: Config) -> Iterator[Finding]:
-    """A service always has a route; one of its versions may have none, and then its own instances none either."""
+    """A service always has a route, or gets copies; a version may have neither, and then its own instances none."""
     used = {(route.service, route.version) for route in config.all_routes}
+    used |= {(mirror.service, mirror.version) for route in config.all_routes for mirror in route.mirrors}
     for name, service in config.services.items():
         for version in service.versions:
             if (name, version) not in used:
@@ -354,6 +366,21 @@ def _unused_services(config: Config) -> Iterator[Finding]:
         sharing = [None, *(version for version in service.versions if service.upstream(version).shared)]
         if service.has_instances and not any((name, version) in used for version in sharing):
             yield Finding(("services", name), "no route leads to its own instances", at_key=True)
+
+
+def _reachable_mirrors(config: Config) -> Iterator[Finding]:
+    """Services that are there for copies, and that clients reach all the same."""
+    written = {service for route in config.routes for service, _ in route.targets}
+    mirrors = {mirror.service for route in config.all_routes for mirror in route.mirrors} - written
+    for name, service in config.services.items():
+        if name not in mirrors or "default_routes" in service.model_fields_set:
+            continue
+        path = next((route.path for route in config.all_routes if route.service == name), None)
+        if path is not None:
+            message = (
+                f"it gets copies of requests, and clients reach it as {path}: write default_routes: false, or true"
+            )
+            yield Finding(("services", name), message, at_key=True)
 
 
 def _open_registries(config: Config) -> Iterator[Finding]:

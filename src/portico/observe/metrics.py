@@ -57,8 +57,16 @@ class Metrics:
         self.shadowed = self.families.own_counter(
             "gateway_rate_limit_shadow", "Requests that a limit with enforce: false would refuse", ("service", "limit")
         )
+        self.untransformed = self.families.own_counter(
+            "gateway_transform_skipped",
+            "Bodies that a rule of transform is for and could not change",
+            ("service", "direction", "why"),
+        )
         self.versions = self.families.own_counter(
             "gateway_version_requests", "Exchanges by version of the service", ("service", "version")
+        )
+        self.mirrored = self.families.own_counter(
+            "gateway_mirrored_requests", "Copies for mirrors, by what came of them", ("route", "service", "outcome")
         )
         self._sides: dict[tuple[str, str], SideCounts] = {}
         self.log_lines_dropped = 0

@@ -28,6 +28,7 @@ from portico.policies.rate_limit import (
     build_shadow_before_auth,
 )
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
+from portico.policies.transform import TransformSettings, build_transform
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ STEPS: Final = (
     Step("rate_limit", RateLimitSettings, build_after_auth),
     Step("rate_limit", RateLimitSettings, build_shadow_after_auth),
     Step("identity", IdentitySettings, build_identity),
+    Step("transform", TransformSettings, build_transform),
 )
 
 POLICY_SETTINGS: Final[dict[str, Any]] = {
@@ -86,6 +88,7 @@ def build_chain(
     plugins: PluginSet | None = None,
     shadowed: Counter | None = None,
     pages: ErrorPages | None = None,
+    untransformed: Counter | None = None,
     *,
     is_own: bool = False,
 ) -> Chain:
@@ -105,7 +108,7 @@ def build_chain(
         chain += before
         if step.key in settings:
             written, scope = settings[step.key]
-            policy = step.build(written, Context(scope, state, consumers, shared, table, shadowed))
+            policy = step.build(written, Context(scope, state, consumers, shared, table, shadowed, untransformed))
             if policy is not None:
                 chain.append(policy)
                 if step.marks:

@@ -175,7 +175,7 @@ class LiveServices:
             yield
         self._current, self._by_url = coming, None
         self._services = [*coming.services.values()]
-        self.set_weights(self._sent_weights)
+        self.apply_weights()
         self._remove({each: known for each, known in current.instances.items() if each not in coming.instances})
 
     # ---- changes between snapshots
@@ -230,9 +230,17 @@ class LiveServices:
 
         A side is called by its service, or `service@version`. Routes that are not named go by the file (again).
         """
+        self.learn_weights(sent)
+        self.apply_weights()
+
+    def learn_weights(self, sent: Mapping[str, Mapping[str, float]]) -> None:
+        """The same from the coming snapshot on: its routes may be others, and those of now keep what they have."""
         self._sent_weights = sent
+
+    def apply_weights(self) -> None:
+        """What was learned is for this snapshot, too."""
         for (route, _), weights in self._current.splits.items():
-            weights.set(sent.get(route))
+            weights.set(self._sent_weights.get(route))
 
     def check_passed(self, key: str, url: str) -> None:
         """An active check of an instance passed that had begun after its breaker opened."""

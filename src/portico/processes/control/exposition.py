@@ -32,11 +32,13 @@ class _Page(Collector):
         ended: list[dict[str, Any]],
         health: dict[tuple[str, str], bool],
         registry: RegistryGauges | None,
+        more: Sequence[Metric],
     ) -> None:
         self.live = live
         self.sums = add_up([*live, *ended])
         self.health = health
         self.registry = registry
+        self.more = more
 
     def collect(self) -> Iterator[Metric]:
         yield from self._exchanges()
@@ -79,6 +81,7 @@ class _Page(Collector):
         if self.registry is not None:
             yield from self._registered(self.registry)
         yield from self._families()
+        yield from self.more
 
     def _registered(self, registry: RegistryGauges) -> Iterator[Metric]:
         if registry.up is not None:
@@ -234,10 +237,14 @@ def render_metrics(
     health: dict[tuple[str, str], bool],
     accept: str,
     registry_gauges: RegistryGauges | None = None,
+    more: Sequence[Metric] = (),
 ) -> tuple[bytes, str]:
-    """The page and its content type: OpenMetrics for those who `accept` it, Prometheus text for others."""
+    """The page and its content type: OpenMetrics for those who `accept` it, Prometheus text for others.
+
+    `more` are families that are known already.
+    """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Page(live, ended, health, registry_gauges))
+    registry.register(_Page(live, ended, health, registry_gauges, more))
     encode, content_type = choose_encoder(accept)
     page: bytes = encode(registry)
     return page, content_type

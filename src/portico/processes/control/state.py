@@ -8,8 +8,10 @@ from pathlib import Path
 
 from portico.config import Config
 from portico.processes.control.cache_purges import CachePurges
+from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
+from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.workers import Workers
 
 
@@ -24,6 +26,8 @@ class State:
     health: HealthChecks
     discovery: Discovery
     purges: CachePurges
+    issuers: IssuerKeys
+    canaries: Canaries
     started: float = field(default_factory=time.time)
     refused: str | None = None
     """What was wrong with the file when it was last read, if anything."""
