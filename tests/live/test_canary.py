@@ -171,7 +171,7 @@ def test_one_that_is_down_gets_nothing_any_more(gateway: Gateway, sides: dict[st
 def test_one_that_turns_slow_gets_nothing_any_more(gateway: Gateway, sides: dict[str, Backend]) -> None:
     begin(gateway, config(sides, "slow", canary(steps=[50], abort_if={"p99": "2x"})))
     script(sides["shop"]).delay = 0.01
-    script(sides["next"]).delay = 0.06
+    script(sides["next"]).delay = 0.3
     one = goes_on_until(gateway, "aborted")
     assert one["history"][1]["why"].startswith("p99: ")
 

@@ -140,8 +140,10 @@ def test_why_it_was_aborted_names_both_sides() -> None:
     [
         ("2x", counts(1000, took=0.01), counts(200, took=0.019), False),
         ("2x", counts(1000, took=0.01), counts(200, took=0.025), True),
-        ("2x", counts(1000, took=0.01), counts(200, slow=2), False),
-        ("2x", counts(1000, took=0.01), counts(200, slow=3), True),
+        ("2x", counts(1000, took=0.01), counts(200, slow=5), False),
+        ("2x", counts(1000, took=0.01), counts(200, slow=6), True),
+        ("2x", counts(1000, took=0.01), counts(100_000, slow=1064), False),
+        ("2x", counts(1000, took=0.01), counts(100_000, slow=1065), True),
         ("2x", counts(1000, took=0.01), counts(99, took=1), False),
         ("2x", counts(99, took=0.01), counts(200, took=1), False),
         ("500ms", counts(1000, took=0.01), counts(200, took=0.49), False),
