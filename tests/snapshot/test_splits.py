@@ -202,6 +202,12 @@ def test_a_cookie_holds_the_number_of_a_client() -> None:
         assert again.response_lines == (vary,)
 
 
+def test_routes_that_name_a_cookie_share_it() -> None:
+    worker = Worker(config(HALVES, sticky={"cookie": "half"}))
+    cookie = worker.passed().response_lines[1]
+    assert b"; Path=/; HttpOnly; SameSite=Lax" in cookie
+
+
 def test_the_share_of_a_side_that_is_down_goes_to_the_others() -> None:
     worker = Worker(config({"old": 60, "new": 20, "third": 20}, sticky="client_ip"))
     before = worker.sides()

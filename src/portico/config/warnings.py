@@ -145,6 +145,9 @@ def _missing_auth(config: Config) -> Iterator[Finding]:
         if isinstance(cache, CacheSettings) and cache.purge is True:
             message = f"the route {route.name} has no auth, so nobody may purge: name networks, or write false"
             yield Finding((*scope_path(route, scope), "cache", "purge"), message)
+        sticky = route.split.sticky if route.split is not None else None
+        if sticky is not None and sticky.by == "consumer":
+            yield Finding((*route.source, "sticky"), f"the route {route.name} has no auth: no client stays on its side")
         if any(limit.by == "consumer" for limit in _limits(route)):
             path = (*scope_path(route, route.policies["rate_limit"][1]), "rate_limit")
             yield Finding(path, f"the route {route.name} has no auth: all its requests count as one consumer's")
@@ -247,8 +250,9 @@ def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
     """Routes whose own policies guard a service that the default routes leave open."""
     for index, route in enumerate(config.routes):
         guarded = {"auth", "authorize"} & route.policies.model_fields_set
+        services = {service for service, _ in route.targets}
         for other in config.all_routes:
-            if other.is_default and other.service == route.service and guarded - set(other.policies):
+            if other.is_default and other.service in services and guarded - set(other.policies):
                 message = (
                     f"{other.path} leads to {other.service} without these policies; write them into the service, "
                     "or default_routes: false"

@@ -56,8 +56,8 @@ def _number_of(written: ResolvedRoute, sticky: SideStickySettings | None) -> Num
     if sticky is None:
         return None
     if sticky.cookie is not None:
-        name = f"portico_split_{written.name}" if sticky.cookie == "auto" else sticky.cookie
-        return by_number_cookie(NumberCookie(name, _cookie_path(written), sticky.max_age))
+        own = NumberCookie(f"portico_split_{written.name}", _cookie_path(written), sticky.max_age)
+        return by_number_cookie(own if sticky.cookie == "auto" else NumberCookie(sticky.cookie, "/", sticky.max_age))
     if sticky.header is not None:
         return by_key(written.name, by_header(sticky.header))
     return by_key(written.name, by_consumer if sticky.by == "consumer" else by_client)
