@@ -198,6 +198,14 @@ def test_a_step_with_too_few_requests_waits_or_goes_on() -> None:
     assert game.passes(EVERY, Sides()).share == 25
 
 
+def test_what_only_fails_goes_no_further_whatever_may_fail() -> None:
+    game = Game(abort_if={})
+    dead = Sides(counts(1000), counts(200, 200))
+    assert game.passes(5 * EVERY, dead).share == 5
+    assert waits_for(game.decision, game.settings, dead) == "a request that does not fail"
+    assert game.passes(1, Sides(counts(1000), counts(200, 199))).share == 25
+
+
 def test_a_last_step_below_all_of_it_is_watched_until_somebody_promotes() -> None:
     game = Game(steps=[5, 50])
     game.passes(10 * EVERY)

@@ -130,6 +130,8 @@ def waits_for(decision: Decision, settings: CanarySettings, counted: Sides) -> s
     left = settings.every - decision.elapsed
     if left > 0:
         return f"{left:.0f} s of this step" if left >= 1 else "the rest of a second of this step"
+    if counted.new.requests and counted.new.errors == counted.new.requests:
+        return "a request that does not fail"
     missing = settings.min_requests - counted.new.requests
     if missing > 0 and settings.if_fewer == "wait":
         return f"{missing} more requests"
