@@ -111,11 +111,7 @@ class Canaries:
             for name, split in wanted.items():
                 self._canaries[name] = self._following(name, split, before.get(name), known.get(name))
             await self._open_redis(config, is_needed=bool(known or wanted))
-            for name, record in known.items():
-                if name not in self._canaries:
-                    logger.info("the canary is not in the file any more: it is forgotten", extra={"route": name})
-                if name not in self._canaries or self._canaries[name].decision.of != record.decision.of:
-                    await self._forget(name, record.decision)
+            await self._forget(known)
             self._looked = time.monotonic()
             self._count(self._workers.reported())
             await self._decide(0.0, self._workers.keep_weights)
@@ -166,10 +162,19 @@ class Canaries:
                 for canary in self:  # Redis has counted it already, for the process that was here before
                     canary.counted = Sides()
 
-    async def _forget(self, route: str, decision: Decision) -> None:
+    async def _forget(self, known: Mapping[str, Record]) -> None:
+        """Those that are not in the file any more, or not as they were. Without Redis they expire there."""
+        gone: dict[str, Decision] = {}
+        for route, record in known.items():
+            now = self._canaries.get(route)
+            if now is None:
+                logger.info("the canary is not in the file any more: it is forgotten", extra={"route": route})
+            if now is None or now.decision.of != record.decision.of:
+                gone[route] = record.decision
         if self._redis is not None:
-            with suppress(*problems()):  # then it expires
-                await self._redis.forget(route, decision)
+            with suppress(*problems()):
+                for route, decision in gone.items():
+                    await self._redis.forget(route, decision)
 
     async def close(self) -> None:
         """Stop sharing, and let another process have the file."""
@@ -360,10 +365,16 @@ _EVENTS: Final[Mapping[str, str]] = {
 def advice(decision: Decision) -> str:
     """What to write in the file now; empty where it is right as it is."""
     if decision.phase == "promoted":
-        return f"write service: {decision.to} in the route, in place of service: {decision.service} and canary"
+        return f"write {_written(decision.to)} in the route, in place of {_written(decision.service)} and canary"
     if decision.phase == "aborted":
         return "take canary out of the route, or try again with portico canary retry"
     return ""
+
+
+def _written(side: str) -> str:
+    """As a route names it."""
+    service, _, version = side.partition("@")
+    return f"service: {service}, version: {version}" if version else f"service: {service}"
 
 
 def _in_place_of(record: Record | None) -> str:
