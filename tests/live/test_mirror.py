@@ -47,6 +47,8 @@ def config(shop: Backend, shadow: Backend | dict[str, Any]) -> dict[str, Any]:
         {"name": "canary", "service": "shop", "canary": {"to": "other"}, "path": "/canary", "mirror": "shadow"}
     )
     routes.append({"name": "plain", "service": "shop", "path": "/plain"})
+    if isinstance(shadow, Backend):
+        shadow = {"url": shadow.url, "health_check": False, "circuit_breaker": {"failures": 3}}
     return {"services": {"shop": shop, "shadow": shadow, "other": shadow}, "routes": routes}
 
 
@@ -376,6 +378,15 @@ def test_a_slow_client_of_the_route_does_not_hold_its_copy(gateway: Gateway, sha
     with Wire(gateway.port, receive_buffer=4096) as wire:
         wire.send(request("GET", "/all/bytes/5000000"))
         copy(shadow, "/bytes/5000000")
+
+
+def test_clients_of_the_mirror_itself_do_not_pay_for_copies(gateway: Gateway, shadow: Backend) -> None:
+    before = outcomes(gateway, "brief").get("timeout", 0)
+    with behaving(shadow, silent):
+        for _ in range(6):  # more than open the breaker
+            assert gateway.get("/brief/x").status == 200
+        until(lambda: counted(gateway, "brief", "timeout", before + 6), "all are given up")
+    assert gateway.get("/api/shadow/x").json()["backend"] == "shadow"
 
 
 # ---- a mirror that is not there

@@ -16,6 +16,7 @@ from portico.proxy.attempt import Attempt
 from portico.proxy.compose import edited_head
 from portico.proxy.mirror_losses import Losses
 from portico.proxy.routing.route import Compose, Handling
+from portico.upstreams.breaker import CLOSED
 from portico.upstreams.instance import Instance
 from portico.upstreams.limit import Limit
 from portico.wire.http1.client import UpstreamConnection
@@ -116,8 +117,17 @@ class Mirror:
         return edited_head(head, self.drops, (b"%b: %b" % (MARKER.encode(), self.route.encode()),))
 
 
+def _is_on_trial(instance: Instance) -> bool:
+    """Whether clients' requests are to find out how an instance does."""
+    return instance.breaker is not None and instance.breaker.state != CLOSED
+
+
 class Copy(Attempt):
-    """One copy of a request whose body is all there, a `ResponseReceiver`; it is sent once, and a failure ends it."""
+    """One copy of a request whose body is all there, a `ResponseReceiver`; it is sent once, and a failure ends it.
+
+    What comes of it is reported to no breaker and no balancer: the service may have clients of its own, who must not
+    pay for a copy that was given up too soon, or that cannot be done twice.
+    """
 
     __slots__ = (
         "answer_size",
@@ -158,8 +168,8 @@ class Copy(Attempt):
                 self._end(BUSY)
                 return
             self.limit = service.limit
-        full = service.full()
-        instance = service.choose((*full, *self.mirror.room.paused(time.monotonic())), exchange)
+        full, paused = service.full(), self.mirror.room.paused(time.monotonic())
+        instance = service.choose((*full, *paused, *filter(_is_on_trial, service.available)), exchange)
         if instance is None:
             self._end(BUSY if full else UNAVAILABLE)
             return
@@ -194,15 +204,9 @@ class Copy(Attempt):
         limit, self.limit = self.limit, None
         try:
             if limit is not None:
-                self._leave_service(limit)
+                limit.leave()
         finally:
             self.mirror.release(outcome)
-
-    def _leave_service(self, limit: Limit) -> None:
-        if self.sent_at:
-            limit.leave(self.sent_at, time.monotonic() - self.sent_at, 0 < self.status < _ERRORS)
-        else:
-            limit.leave()
 
     def _outcome(self) -> str:
         return f"{self.status // 100}xx"
@@ -217,14 +221,8 @@ class Copy(Attempt):
         """Nobody gets it."""
 
     def response_started(self, head: ResponseHead) -> None:
-        """Note how the service does; of the response, its status is all that matters."""
-        instance, now = self.instance, time.monotonic()
-        assert instance is not None
+        """Of the response, its status is all that matters."""
         self.status = head.status
-        instance.answered_at = now
-        breaker = instance.breaker
-        if (breaker is not None and breaker.alert) or head.status >= _ERRORS or instance.latency is not None:
-            instance.note_answer(self.exchange, head.status, now - self.sent_at)
         if head.framing > ANSWER_LIMIT:
             self._cut()
 
@@ -247,9 +245,6 @@ class Copy(Attempt):
         instance = self.leave()
         if connection is None or instance is None:
             return
-        breaker = instance.breaker
-        if breaker is not None and breaker.alert and self.status < _ERRORS:
-            breaker.succeeded()
         if connection.is_reusable() and not connection.transport.get_write_buffer_size():
             instance.give_back(connection)
             if self.status >= _ERRORS:
@@ -259,12 +254,10 @@ class Copy(Attempt):
         self._end(self._outcome())
 
     def upstream_failed(self, error: UpstreamError) -> None:
-        """No whole answer will come; no other attempt is made. A stale connection is no failure of its instance."""
-        instance, now = self.instance, time.monotonic()
-        if instance is not None and not self.is_stale(error):
-            instance.note_failure(self.exchange, now - self.sent_at if self.sent_at else 0.0, error)
-            if not self.sent_at:
-                self.mirror.room.pause(instance, now)
+        """No whole answer will come; no other attempt is made."""
+        if self.instance is not None and not self.sent_at:
+            self.instance.reachability.failed(error.cause)
+            self.mirror.room.pause(self.instance, time.monotonic())
         self.connection = None
         self._end(TIMEOUT if error.phase.endswith("timeout") else FAILED)
 
