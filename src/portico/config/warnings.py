@@ -12,11 +12,11 @@ from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.reachability import unguarded, unreachable
 from portico.config.resolve import ResolvedRoute, scope_path
-from portico.config.route_paths import beginning_of, is_exact, is_pattern, literal_of, pattern_of
 from portico.config.services import ServiceDefaults, VersionSettings
 from portico.config.sticky import StickySettings
 from portico.core.hosts import is_open_pattern
 from portico.core.patterns.pattern_set import PatternSet
+from portico.core.route_paths import beginning_of, is_exact, is_pattern, literal_of, pattern_of
 from portico.net.redis.server import bundled_server
 from portico.policies.auth import AuthSettings
 from portico.policies.cache import CacheSettings
@@ -24,6 +24,7 @@ from portico.policies.cors import CorsSettings
 from portico.policies.headers import HeadersSettings, names_consumers
 from portico.policies.identity import IdentitySettings
 from portico.policies.rate_limit import RateLimit, needs_redis
+from portico.policies.transform import TransformSettings
 
 SERVER_KEEP_ALIVE = 5.0
 """Seconds after which uvicorn closes an idle connection (its --timeout-keep-alive)."""
@@ -43,6 +44,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_unlimited(config),
             *_missing_auth(config),
             *_nameless(config),
+            *_never_known(config),
             *_shared_keys(config),
             *_worker_limits(config),
             *_unshared_sessions(config),
@@ -158,6 +160,21 @@ def _nameless(config: Config) -> Iterator[Finding]:
         if isinstance(settings, HeadersSettings) and scope not in guarded and (name := names_consumers(settings)):
             message = f"{name} names the consumer or a claim, and without auth there is none: it is never sent"
             yield Finding((*scope_path(route, scope), "headers"), message, at_key=True)
+
+
+def _never_known(config: Config) -> Iterator[Finding]:
+    """Rules for consumers, where none of the routes that they hold for has one."""
+    guarded = {
+        route.policies["transform"][1] for route in config.all_routes if {"auth", "transform"} <= set(route.policies)
+    }
+    for route in config.all_routes:
+        settings, scope = route.policies.get("transform", (None, ""))
+        if not isinstance(settings, TransformSettings) or scope in guarded:
+            continue
+        for place, when in settings.whens():
+            if when.consumer is not None or when.claims:
+                message = "it asks for the consumer, and without auth there is none: it never holds"
+                yield Finding((*scope_path(route, scope), "transform", *place, "when"), message)
 
 
 def _shared_keys(config: Config) -> Iterator[Finding]:
