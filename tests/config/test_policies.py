@@ -178,12 +178,12 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         (
             "rate_limt: {}",
             "rate_limt: unknown policy; there are auth, authorize, cache, cors, errors, headers, identity, ip_filter, "
-            'plugins, rate_limit, rewrite_cookies, rewrite_location; did you mean "rate_limit"?',
+            'plugins, rate_limit, rewrite_cookies, rewrite_location, transform; did you mean "rate_limit"?',
         ),
         (
             "compress: {}",
             "compress: unknown policy; there are auth, authorize, cache, cors, errors, headers, identity, ip_filter, "
-            "plugins, rate_limit, rewrite_cookies, rewrite_location",
+            "plugins, rate_limit, rewrite_cookies, rewrite_location, transform",
         ),
         ("rewrite_location: 5", "rewrite_location: expected keys and values, true or false"),
         ("rewrite_location: ", "write rewrite_location: true, or rewrite_location: false to turn it off"),
@@ -230,7 +230,6 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
             "auth: {jwt: {issuers: [{issuer: a, jwks_file: x}, {issuer: a, jwks_file: y}]}}",
             "auth.jwt: the issuer a is written twice",
         ),
-        ("transform: {}", "transform: not supported by this version"),
         ("plugins: {use: a}", "plugins: expected a list: put brackets around it, [{…}]"),
         ("plugins: [{use: a, keep: 5m}]", "keep: unknown key; settings of the policy's own stand under with"),
         ("plugins: [a]", 'plugins[0]: expected keys and values: write {use: "a"}'),
@@ -239,8 +238,8 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("plugins: [{use: 'a:B', with: 5}]", "plugins[0].with: expected keys and values"),
         (
             "plugins: [{use: 'a:B', after: auht}]",
-            "plugins[0].after: expected one of headers, ip_filter, cors, rate_limit, auth, authorize, identity; "
-            'did you mean "auth"?',
+            "plugins[0].after: expected one of headers, ip_filter, cors, rate_limit, auth, authorize, identity, "
+            'transform; did you mean "auth"?',
         ),
         (
             "plugins: [{use: 'a:B', after: auth, before: auth}]",

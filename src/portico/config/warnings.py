@@ -25,6 +25,7 @@ from portico.policies.cors import CorsSettings
 from portico.policies.headers import HeadersSettings, names_consumers
 from portico.policies.identity import IdentitySettings
 from portico.policies.rate_limit import RateLimit, needs_redis
+from portico.policies.transform import TransformSettings
 
 SERVER_KEEP_ALIVE = 5.0
 """Seconds after which uvicorn closes an idle connection (its --timeout-keep-alive)."""
@@ -44,6 +45,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_unlimited(config),
             *_missing_auth(config),
             *_nameless(config),
+            *_never_known(config),
             *_shared_keys(config),
             *_worker_limits(config),
             *_unshared_sessions(config),
@@ -164,6 +166,21 @@ def _nameless(config: Config) -> Iterator[Finding]:
         if isinstance(settings, HeadersSettings) and scope not in guarded and (name := names_consumers(settings)):
             message = f"{name} names the consumer or a claim, and without auth there is none: it is never sent"
             yield Finding((*scope_path(route, scope), "headers"), message, at_key=True)
+
+
+def _never_known(config: Config) -> Iterator[Finding]:
+    """Rules for consumers, where none of the routes that they hold for has one."""
+    guarded = {
+        route.policies["transform"][1] for route in config.all_routes if {"auth", "transform"} <= set(route.policies)
+    }
+    for route in config.all_routes:
+        settings, scope = route.policies.get("transform", (None, ""))
+        if not isinstance(settings, TransformSettings) or scope in guarded:
+            continue
+        for place, when in settings.whens():
+            if when.consumer is not None or when.claims:
+                message = "it asks for the consumer, and without auth there is none: it never holds"
+                yield Finding((*scope_path(route, scope), "transform", *place, "when"), message)
 
 
 def _shared_keys(config: Config) -> Iterator[Finding]:
