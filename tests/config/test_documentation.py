@@ -23,7 +23,14 @@ _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 def examples() -> Iterator[Any]:
     """Every yaml block, named by its file and line."""
-    for name in ("README.md", "docs/configuration.md", "docs/errors.md", "docs/routing.md", "docs/services.md"):
+    for name in (
+        "README.md",
+        "docs/compression.md",
+        "docs/configuration.md",
+        "docs/errors.md",
+        "docs/routing.md",
+        "docs/services.md",
+    ):
         text = (ROOT / name).read_text(encoding="utf-8")
         for block in _BLOCK.finditer(text):
             if block[1] == "yaml":
@@ -67,7 +74,14 @@ def test_an_example_is_a_whole_configuration(text: str) -> None:
 
 def test_there_are_examples_in_each_file() -> None:
     names = {str(example.id).partition(":")[0] for example in examples()}
-    assert names == {"README.md", "docs/configuration.md", "docs/errors.md", "docs/routing.md", "docs/services.md"}
+    assert names == {
+        "README.md",
+        "docs/compression.md",
+        "docs/configuration.md",
+        "docs/errors.md",
+        "docs/routing.md",
+        "docs/services.md",
+    }
 
 
 def test_every_key_is_documented() -> None:

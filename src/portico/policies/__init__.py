@@ -10,6 +10,7 @@ from portico.observe.families import Counter
 from portico.policies.auth import AuthSettings, build_auth
 from portico.policies.authorize import AuthorizeSettings, build_authorize
 from portico.policies.cache import CacheSettings
+from portico.policies.compress import CompressSettings, build_compress
 from portico.policies.cors import CorsSettings, build_cors
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
@@ -43,6 +44,7 @@ class Step:
 
 
 STEPS: Final = (
+    Step("compress", CompressSettings, build_compress, marks=True),
     Step("headers", HeadersSettings, build_before_all, marks=True),
     Step("cors", CorsSettings, build_cors, marks=True),
     Step("rate_limit", RateLimitSettings, build_before_auth),
@@ -68,7 +70,7 @@ POLICY_SETTINGS: Final[dict[str, Any]] = {
 ON_BY_DEFAULT: Final = frozenset({"rewrite_location", "rewrite_cookies"})
 """The policies that are on where nothing is said about them."""
 
-GATEWAY_KEYS: Final = frozenset({"cors", "errors", "headers", "plugins", "rate_limit"})
+GATEWAY_KEYS: Final = frozenset({"compress", "cors", "errors", "headers", "plugins", "rate_limit"})
 """The policies that also hold for the gateway's own endpoints, which must stay reachable without a token.
 
 Of plugins these are the ones that say so themselves.
@@ -84,6 +86,7 @@ def build_chain(
     plugins: PluginSet | None = None,
     shadowed: Counter | None = None,
     pages: ErrorPages | None = None,
+    compressed: tuple[Counter, Counter] | None = None,
     *,
     is_own: bool = False,
 ) -> Chain:
@@ -103,7 +106,7 @@ def build_chain(
         chain += before
         if step.key in settings:
             written, scope = settings[step.key]
-            policy = step.build(written, Context(scope, state, consumers, shared, table, shadowed))
+            policy = step.build(written, Context(scope, state, consumers, shared, table, shadowed, compressed))
             if policy is not None:
                 chain.append(policy)
                 if step.marks:

@@ -373,7 +373,8 @@ class SnapshotBuilder:
     ) -> dict[str, Any]:
         pages = self._error_pages(written)
         shared, table, _ = self._counting
-        surroundings = self._state, consumers, shared, table, self.plugins, self._metrics.shadowed, pages
+        metrics = self._metrics
+        surroundings = self._state, consumers, shared, table, self.plugins, metrics.shadowed, pages, metrics.compressed
         return parts_of(build_chain(written, *surroundings, is_own=is_own), written, pages, is_own=is_own)
 
     def _error_pages(self, written: Mapping[str, tuple[Any, str]]) -> ErrorPages | None:
