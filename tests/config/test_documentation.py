@@ -19,8 +19,8 @@ REFERENCE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 ENVIRON = {"SECRET_KEY": "0123456789abcdef0123456789abcdef", "IDENTITY_KEYS": "fedcba9876543210fedcba9876543210"}
 
 FILES = {
-    *("README.md", "docs/configuration.md", "docs/errors.md", "docs/routing.md", "docs/services.md"),
-    "docs/transform.md",
+    *("README.md", "docs/compression.md", "docs/configuration.md", "docs/errors.md", "docs/routing.md"),
+    *("docs/services.md", "docs/transform.md"),
 }
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -78,6 +78,12 @@ class Metrics:
         self.versions = self.families.own_counter(
             "gateway_version_requests", "Exchanges by version of the service", ("service", "version")
         )
+        self.compressed = (
+            self.families.own_counter("gateway_compressed_responses", "Compressed responses", ("service", "coding")),
+            self.families.own_counter(
+                "gateway_compressed_bytes", "Bytes of these, before and after", ("service", "coding", "form")
+            ),
+        )
         self.log_lines_dropped = 0
         self.failed_handshakes = 0
         self.cache_evictions = 0
