@@ -36,6 +36,7 @@ _EXAMPLES = {
     "auth": "{jwt: {}}",
     "authorize": "{scopes: [orders:read]}",
     "cache": "{ttl: 30}",
+    "compress": "true",
     "cors": "{allow_origins: [https://app.example.com]}",
     "errors": "{5xx: {html: error.html}}",
     "headers": "{response: {remove: [Server]}}",

@@ -69,6 +69,12 @@ class Metrics:
             "gateway_mirrored_requests", "Copies for mirrors, by what came of them", ("route", "service", "outcome")
         )
         self._sides: dict[tuple[str, str], SideCounts] = {}
+        self.compressed = (
+            self.families.own_counter("gateway_compressed_responses", "Compressed responses", ("service", "coding")),
+            self.families.own_counter(
+                "gateway_compressed_bytes", "Bytes of these, before and after", ("service", "coding", "form")
+            ),
+        )
         self.log_lines_dropped = 0
         self.failed_handshakes = 0
         self.cache_evictions = 0

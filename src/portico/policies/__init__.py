@@ -10,6 +10,7 @@ from portico.observe.families import Counter
 from portico.policies.auth import AuthSettings, build_auth
 from portico.policies.authorize import AuthorizeSettings, build_authorize
 from portico.policies.cache import CacheSettings
+from portico.policies.compress import CompressSettings, build_compress
 from portico.policies.cors import CorsSettings, build_cors
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
@@ -45,6 +46,7 @@ class Step:
 
 
 STEPS: Final = (
+    Step("compress", CompressSettings, build_compress, marks=True),
     Step("headers", HeadersSettings, build_before_all, marks=True),
     Step("ip_filter", IpFilterSettings, build_ip_filter),
     Step("cors", CorsSettings, build_cors, marks=True),
@@ -72,7 +74,7 @@ POLICY_SETTINGS: Final[dict[str, Any]] = {
 ON_BY_DEFAULT: Final = frozenset({"rewrite_location", "rewrite_cookies"})
 """The policies that are on where nothing is said about them."""
 
-GATEWAY_KEYS: Final = frozenset({"cors", "errors", "headers", "ip_filter", "plugins", "rate_limit"})
+GATEWAY_KEYS: Final = frozenset({"compress", "cors", "errors", "headers", "ip_filter", "plugins", "rate_limit"})
 """The policies that also hold for the gateway's own endpoints, which must stay reachable without a token.
 
 Of plugins these are the ones that say so themselves.
@@ -89,6 +91,7 @@ def build_chain(
     shadowed: Counter | None = None,
     pages: ErrorPages | None = None,
     untransformed: Counter | None = None,
+    compressed: tuple[Counter, Counter] | None = None,
     *,
     is_own: bool = False,
 ) -> Chain:
@@ -108,7 +111,8 @@ def build_chain(
         chain += before
         if step.key in settings:
             written, scope = settings[step.key]
-            policy = step.build(written, Context(scope, state, consumers, shared, table, shadowed, untransformed))
+            context = Context(scope, state, consumers, shared, table, shadowed, untransformed, compressed)
+            policy = step.build(written, context)
             if policy is not None:
                 chain.append(policy)
                 if step.marks:

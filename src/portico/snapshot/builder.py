@@ -454,17 +454,9 @@ class SnapshotBuilder:
     ) -> dict[str, Any]:
         pages = self._error_pages(written)
         shared, table, _ = self._counting
-        counted = self._metrics
-        surroundings = (
-            self._state,
-            consumers,
-            shared,
-            table,
-            self.plugins,
-            counted.shadowed,
-            pages,
-            counted.untransformed,
-        )
+        metrics = self._metrics
+        counters = metrics.shadowed, pages, metrics.untransformed, metrics.compressed
+        surroundings = self._state, consumers, shared, table, self.plugins, *counters
         return parts_of(build_chain(written, *surroundings, is_own=is_own), written, pages, is_own=is_own)
 
     def _error_pages(self, written: Mapping[str, tuple[Any, str]]) -> ErrorPages | None:
