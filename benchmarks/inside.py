@@ -117,6 +117,7 @@ class _Simulation:
         response: bytes,
         *,
         by_header: bool = False,
+        by_pattern: bool = False,
     ) -> None:
         self._response = response
         self._loop = _Loop()
@@ -126,7 +127,7 @@ class _Simulation:
         bench: dict[str, Any] = {"url": "http://127.0.0.1:9", "health_check": False}
         if by_header:
             bench |= {"version_by": "header", "versions": {"v1": {}, "v2": {}}}
-        written = [{"service": "bench", "path": f"/api/bench{number}"} for number in range(routes)]
+        written = [_route(number, by_pattern=by_pattern) for number in range(routes)]
         config = Config.model_validate({"services": {"bench": bench}, "policies": policies, "routes": written})
         metrics = Metrics()
         builder = SnapshotBuilder(deadlines, turn, Path("/nowhere"), {}, metrics)
@@ -150,6 +151,13 @@ class _Simulation:
             if not transport.written or not transport.written[0].startswith(b"HTTP/1.1 200"):
                 raise RuntimeError(f"no answer: {transport.written}")
             transport.written.clear()
+
+
+def _route(number: int, *, by_pattern: bool) -> dict[str, str]:
+    if not by_pattern:
+        return {"service": "bench", "path": f"/api/bench{number}"}
+    pattern = f"~ ^/api/bench{number}/(?P<kind>[a-z]+)/(?P<id>[0-9]+)$"
+    return {"service": "bench", "path": pattern, "rewrite": "/{id}/{kind}"}
 
 
 def _fresh() -> bytes:
@@ -177,7 +185,8 @@ def _requests(chosen: argparse.Namespace) -> Callable[[int], list[bytes]]:
     varied, routes, variants = chosen.varied, chosen.routes, chosen.variants
     request = Request("/items", method="POST" if chosen.post else "GET", body=chosen.post)
     fields = request.fields(token(), sequence="0")
-    start = request.method.encode() + b" /api/bench%d/items?n=%d HTTP/1.1\r\n"
+    target = b" /api/bench%d/items/%d" if chosen.patterns else b" /api/bench%d/items?n=%d"
+    start = request.method.encode() + target + b" HTTP/1.1\r\n"
     content = b"x" * chosen.post
     if chosen.versions:
         fields["API-Version"] = "v2"
@@ -239,7 +248,10 @@ async def _measure(chosen: argparse.Namespace) -> None:
         if chosen.cache:
             policies["cache"] = True
         response = _fresh() if chosen.cache else _RESPONSE
-        simulation = _Simulation(policies, log, chosen.routes, response, by_header=chosen.versions == "header")
+        by_header = chosen.versions == "header"
+        simulation = _Simulation(
+            policies, log, chosen.routes, response, by_header=by_header, by_pattern=chosen.patterns
+        )
     batch = _requests(chosen)
     gc.collect()
     gc.freeze()
@@ -278,6 +290,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--variants", type=int, default=1, help="sets of fields that each client sends in turn")
     parser.add_argument("--post", type=int, default=0, help="bytes of content in each request")
     parser.add_argument("--routes", type=int, default=1, help="spread over so many routes")
+    parser.add_argument(
+        "--patterns", action="store_true", help="routes by pattern, each request with a path of its own"
+    )
     parser.add_argument("--cache", choices=["hit", "miss"], help="a cached route, where every request is one of these")
     parser.add_argument("--hooks", nargs="+", default=[], help="policies of users, of those in benchmarks/hooks.py")
     parser.add_argument(
