@@ -33,12 +33,23 @@ _OF_BYTES: Final = frozenset(
 )
 """Fields of a request that are not true of another body; what its framing is, is written where it is sent."""
 
+_BEFORE_JSON: Final = b" \t\n\r\x00\xef\xbb\xbf\xfe\xff"
+_SEVERAL_TYPES: Final = Refusal("body_invalid", "the body has more than one Content-Type, and may be read as another")
+PARTIAL: Final = 206
+PARTS: Final = "multipart/byteranges"
+"""The type of a 206 that has several parts, whatever the type of the whole is (RFC 9110, section 15.3.7.2)."""
+
 Apply: TypeAlias = Callable[[bytes, Exchange], bytes]
 
 
 def is_json(kind: str) -> bool:
     """Whether a media type is that of a JSON document (RFC 8259; RFC 6839, section 3.1)."""
     return kind in ("application/json", "text/json") or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _begins_like_json(body: bytes) -> bool:
+    """Whether Python's `json` may read an object or array, in UTF-16 too, in a body of which nothing is said."""
+    return body.lstrip(_BEFORE_JSON)[:1] in (b"{", b"[")
 
 
 class BodyEdit(NamedTuple):
@@ -99,7 +110,7 @@ class Bodies:
         for each in edits:
             if each.takes_form and kind == _FORM:
                 changed, kind = form_to_json(changed), "application/json"
-            if each.edit is not None and is_json(kind):
+            if each.edit is not None and (is_json(kind) or (not kind and _begins_like_json(changed))):
                 changed = each.edit(changed, exchange)
         if changed == plain:
             return body, codings, kind
@@ -147,7 +158,7 @@ class RequestBodies(Bodies):
         if not request.framing:
             return None
         kind = media_type(_value(request, b"content-type"))
-        if not any(each.takes(kind) for each in edits):
+        if not any(each.takes(kind) or (not kind and each.edit is not None) for each in edits):
             return None
         if exchange.content:
             return self.finish(exchange, edits, kind, exchange.content)
@@ -157,6 +168,12 @@ class RequestBodies(Bodies):
             detail = "its sender wants it to be passed on piece by piece"
             return self.leave(exchange, _UnchangeableError("incremental", detail))
         return _Awaited(self, exchange, edits, kind)
+
+    def refusal(self, exchange: Exchange) -> Answer | None:
+        """What is said to a request that a service may read as another type than rules do (RFC 9110, section 5.3)."""
+        request = exchange.request
+        assert request is not None
+        return _SEVERAL_TYPES if request.framing and request.fields.names.count(b"content-type") > 1 else None
 
     def finish(self, exchange: Exchange, edits: Sequence[BodyEdit], kind: str, body: bytes) -> Answer | None:
         """Put the changed body in the place of a whole one."""
@@ -228,7 +245,8 @@ class ResponseBodies(Bodies):
     def filter(self, exchange: Exchange, head: Head, edits: Sequence[BodyEdit]) -> BodyFilter | None:
         """What a response's body passes; None where no rule is for it. Raises HookFailedError."""
         kind = media_type(head.headers.get("Content-Type", ""))
-        edits = [each for each in edits if each.takes(kind)]
+        if not (head.status == PARTIAL and kind == PARTS):  # those are of a type that only the whole says
+            edits = [each for each in edits if each.takes(kind)]
         if not edits or head.headers.get("Content-Length") == "0":
             return None
         length = head.headers.get("Content-Length", "")
