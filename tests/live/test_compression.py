@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from portico.core.codings import codings_of, decode, decoder
+from portico.core.codings import codings_of, decode, decoder, encode
 from support.backend import Backend, Connection
 from support.browser import browser_page, needs_chromium
 from support.client import TIMEOUT, request
@@ -69,6 +70,7 @@ def gateway(service: Service) -> Iterator[Gateway]:
         config = example("compression.md", "compress: true", backend.url).config
         config["routes"] = [
             {"path": "/page", "service": "shop", "rewrite": "keep"},
+            {"path": "/decompressed", "service": "shop", "policies": {"decompress": True, "compress": False}},
             {"path": "/cached", "service": "shop", "policies": {"cache": {"ttl": 60}}},
             {"path": "= /robots.txt", "respond": {"body": "x" * 2000}, "policies": {"compress": True}},
         ]
@@ -76,14 +78,17 @@ def gateway(service: Service) -> Iterator[Gateway]:
             yield own
 
 
-def rows() -> Iterator[Any]:
+def rows(requests: bool = False) -> Iterator[Any]:
     """Every row of the page's tables: what the client sends, what the service is sent and says, what comes of it."""
-    for line in PAGE.splitlines():
+    responses, _, own = PAGE.partition("## Requests")
+    for line in (own if requests else responses).splitlines():
         match = _ROW.fullmatch(line)
         if match:
             cells = [cell.strip() for cell in match[1].split(" | ")]
             sent, *seen, said, got = [re.sub(r"\s*\|\s*$", "", cell) for cell in cells]
-            yield pytest.param(sent, seen[0] if seen else "", said, got, id=f"{sent}: {said}")
+            yield pytest.param(
+                *((sent, said) if requests else (sent, *(seen or [""]), said, got)), id=f"{sent}: {said}"
+            )
 
 
 def fields(cell: str) -> list[str]:
@@ -116,7 +121,29 @@ def plain(answer: Message) -> bytes:
 
 
 def test_every_row_is_found() -> None:
-    assert len([*rows()]) == len(re.findall(r"^\| (?:`|nothing)", PAGE, re.MULTILINE)) == 22
+    found = len([*rows()]) + len([*rows(requests=True)])
+    assert found == len(re.findall(r"^\| (?:`|nothing)", PAGE, re.MULTILINE)) == 30
+
+
+@pytest.mark.parametrize(("sent", "got"), [*rows(requests=True)])
+def test_a_row_about_requests(gateway: Gateway, service: Service, sent: str, got: str) -> None:
+    service.status, service.lines, service.body = "200 OK", [], b""
+    body = bytes(1 << 22) if "bomb" in sent else BODIES["BODY"]
+    _, _, codings = sent.partition(" in ")
+    for coding in codings.split(" and ") if codings else []:
+        body = zlib.compress(body) if coding == "deflate" else encode(body, coding.encode(), 3)
+    before = len(service.seen)
+    answer = gateway.ask("POST", "/decompressed/x", *fields(sent)[:1], body=body)
+    refused = re.match(r"nothing: (\d{3}) `(\w+)`", got)
+    if refused:
+        assert (answer.status, answer.json()["reason"]) == (int(refused[1]), refused[2])
+        for name, _, text in (line.partition(": ") for line in fields(got)):
+            assert answer.get(name) == text
+        assert len(service.seen) == before
+    else:
+        assert answer.status == 200
+        assert service.seen[-1].body == BODIES["BODY"]
+        assert service.seen[-1].all("content-encoding") == []
 
 
 @pytest.mark.parametrize("coding", ["zstd", "br", "gzip"])

@@ -37,13 +37,16 @@ _EXAMPLES = {
     "authorize": "{scopes: [orders:read]}",
     "cache": "{ttl: 30}",
     "compress": "true",
+    "decompress": "true",
     "cors": "{allow_origins: [https://app.example.com]}",
     "errors": "{5xx: {html: error.html}}",
     "headers": "{response: {remove: [Server]}}",
+    "ip_filter": "{allow: [10.0.0.0/8]}",
     "plugins": "[{use: ./policies/block.py:Block}]",
     "rate_limit": "{requests_per_minute: 60}",
     "rewrite_cookies": "{path: auto}",
     "rewrite_location": "true",
+    "transform": "{request: [{query: {remove: [debug]}}]}",
 }
 
 _ADAPTERS = {key: TypeAdapter[Any](kind) for key, kind in POLICY_SETTINGS.items()}

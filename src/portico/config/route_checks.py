@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from portico.config.answers import redirect_target
 from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.rewrites import KEEP, strips
-from portico.config.route_paths import is_pattern, names_of
 from portico.config.routes import ABOUT_SERVICES, RouteSettings
 from portico.config.services import ServiceSettings
 from portico.core.placeholders import PATH, names_in
+from portico.core.route_paths import is_pattern, names_of
 
 
 def route_findings(services: Mapping[str, ServiceSettings], routes: Sequence[RouteSettings]) -> Iterator[Finding]:

@@ -7,14 +7,14 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field
 
 from portico.config.answers import RedirectField, RespondField
-from portico.config.conditions import FieldCondition, ParameterCondition, ParameterName
 from portico.config.levels import Policies
 from portico.config.retries import RetryField
 from portico.config.rewrites import KEEP, Rewrite
-from portico.config.route_paths import is_prefix, route_path
 from portico.config.section import NoneIsEmpty, Section, Whole
 from portico.config.services import MaintenanceField, PreserveHost, TimeoutField, Trailers, Upgrades
+from portico.core.conditions import FieldCondition, ParameterCondition, ParameterName
 from portico.core.hosts import host_name
+from portico.core.route_paths import is_prefix, route_path
 from portico.core.settings import HeaderName, Method, Name, NotEmpty, Size
 from portico.policies.consumer_fields import ConsumerName
 

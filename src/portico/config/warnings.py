@@ -12,11 +12,11 @@ from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.reachability import unguarded, unreachable
 from portico.config.resolve import ResolvedRoute, scope_path
-from portico.config.route_paths import beginning_of, is_exact, is_pattern, literal_of, pattern_of
 from portico.config.services import ServiceDefaults, VersionSettings
 from portico.config.sticky import StickySettings
 from portico.core.hosts import is_open_pattern
 from portico.core.patterns.pattern_set import PatternSet
+from portico.core.route_paths import beginning_of, is_exact, is_pattern, literal_of, pattern_of
 from portico.net.redis.server import bundled_server
 from portico.policies.auth import AuthSettings
 from portico.policies.cache import CacheSettings

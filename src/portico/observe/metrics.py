@@ -70,6 +70,11 @@ class Metrics:
         self.shadowed = self.families.own_counter(
             "gateway_rate_limit_shadow", "Requests that a limit with enforce: false would refuse", ("service", "limit")
         )
+        self.untransformed = self.families.own_counter(
+            "gateway_transform_skipped",
+            "Bodies that a rule of transform is for and could not change",
+            ("service", "direction", "why"),
+        )
         self.versions = self.families.own_counter(
             "gateway_version_requests", "Exchanges by version of the service", ("service", "version")
         )

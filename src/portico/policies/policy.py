@@ -29,6 +29,27 @@ class Pending:
         """No caller waits for the verdict any more: it was given, or the client has left."""
 
 
+class WholeBody(Pending):
+    """A verdict for which all of a request's body is needed, which is still to come.
+
+    Whoever waits calls `complete` or `too_large`; either settles it. What it makes of the body stands in the exchange
+    then, as if it had come with the head; without that, the body goes on as it came.
+    """
+
+    __slots__ = ("max_size",)
+
+    max_size: int
+    """Bytes that are kept for it at most."""
+
+    def complete(self, body: bytes) -> None:
+        """All of the body is there."""
+        raise NotImplementedError
+
+    def too_large(self) -> None:
+        """It has more than `max_size` bytes."""
+        raise NotImplementedError
+
+
 Policy: TypeAlias = Callable[[Exchange], Answer | Pending | Awaitable[Answer | None] | None]
 """Looks at an exchange before it is forwarded. None lets it go on, an Answer ends it; a policy that has to wait
 returns a `Pending` of either or, which costs a task, an awaitable. That is cancelled when its verdict is not needed any
@@ -153,7 +174,8 @@ class Context:
     it. `state` outlives snapshots: `keep(key, make)` gives what was made for the same key before. `consumers` maps
     names to the numbers that replace a rate limit's own. `shared` is set where limits are counted in Redis, `table`
     where workers have one for those that need none. `shadowed` counts what limits would have refused that are not
-    enforced; `compressed` count responses that are compressed, and bytes of these.
+    enforced, `untransformed` bodies that rules are for and that they cannot change, `compressed` responses that are
+    compressed, and bytes of these.
     """
 
     scope: str
@@ -162,6 +184,7 @@ class Context:
     shared: SharedLimits | None = None
     table: BucketTable | None = None
     shadowed: Counter | None = None
+    untransformed: Counter | None = None
     compressed: tuple[Counter, Counter] | None = None
 
 

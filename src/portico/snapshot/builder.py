@@ -11,12 +11,12 @@ from typing import Any, Final, NamedTuple
 
 from portico.config import CacheBounds, Config, ResolvedRoute, ServiceSettings, StickySettings, Upstream
 from portico.config.endpoints import PATHS
-from portico.config.route_paths import is_pattern
 from portico.core.errors import Answer
 from portico.core.fields import RESPONSE_DROP
 from portico.core.paths import folded_segments
 from portico.core.patterns.pattern import Pattern
 from portico.core.proxy_status import ProxyStatus
+from portico.core.route_paths import is_pattern
 from portico.core.slices import Steps, at_once
 from portico.observe.metrics import Metrics
 from portico.policies import State, build_chain
@@ -373,8 +373,18 @@ class SnapshotBuilder:
     ) -> dict[str, Any]:
         pages = self._error_pages(written)
         shared, table, _ = self._counting
-        metrics = self._metrics
-        surroundings = self._state, consumers, shared, table, self.plugins, metrics.shadowed, pages, metrics.compressed
+        counted = self._metrics
+        surroundings = (
+            self._state,
+            consumers,
+            shared,
+            table,
+            self.plugins,
+            counted.shadowed,
+            pages,
+            counted.untransformed,
+            counted.compressed,
+        )
         return parts_of(build_chain(written, *surroundings, is_own=is_own), written, pages, is_own=is_own)
 
     def _error_pages(self, written: Mapping[str, tuple[Any, str]]) -> ErrorPages | None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, Header, Response
 
 from portico import __version__
 from portico.config.endpoints import PATHS
-from portico.config.route_paths import is_prefix
+from portico.core.route_paths import is_prefix
 from portico.processes.control.health_report import states_only
 from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State

@@ -100,5 +100,6 @@ def without_client(
 def _copy_of(request: RequestHead) -> RequestHead:
     copy = RequestHead()
     for name in RequestHead.__slots__:
-        setattr(copy, name, getattr(request, name))
+        if hasattr(request, name):
+            setattr(copy, name, getattr(request, name))
     return copy
