@@ -10,6 +10,7 @@ from portico.config.gateway import CacheBounds, GatewaySettings, LimitSettings, 
 from portico.config.include import included_files
 from portico.config.instances import InstanceSettings, NetworkUrl
 from portico.config.levels import Level, Merged, Policies, merge_policies
+from portico.config.listen import ListenerSettings
 from portico.config.load import load_config, load_text
 from portico.config.model import Config, dump_config, load_dumped, loading, with_code, with_redis
 from portico.config.notes import hosts_in_words, notes_for
@@ -54,6 +55,7 @@ __all__ = [
     "InstanceSettings",
     "Level",
     "LimitSettings",
+    "ListenerSettings",
     "LogSettings",
     "MaxRequests",
     "Merged",

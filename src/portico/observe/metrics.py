@@ -73,6 +73,9 @@ class Metrics:
         self.versions = self.families.own_counter(
             "gateway_version_requests", "Exchanges by version of the service", ("service", "version")
         )
+        self.listeners = self.families.own_counter(
+            "gateway_listener_requests", "Exchanges by the listener that they came in by", ("listener", "status")
+        )
         self.log_lines_dropped = 0
         self.failed_handshakes = 0
         self.cache_evictions = 0
@@ -101,6 +104,11 @@ class Metrics:
     def observe_version(self, service: str, version: str) -> None:
         """Count one exchange of a version: names of both are written in the configuration, so that there are few."""
         series, key = self.versions.series, (service, version)
+        series[key] = series.get(key, 0.0) + 1.0
+
+    def observe_listener(self, listener: str, status: int) -> None:
+        """Count one exchange at one of several listeners."""
+        series, key = self.listeners.series, (listener, str(status))
         series[key] = series.get(key, 0.0) + 1.0
 
     def observe_tunnel(self, service: str, bytes_in: int, bytes_out: int) -> None:

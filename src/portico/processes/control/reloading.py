@@ -156,6 +156,7 @@ class Reloading:
             config = with_code(config, code)
         if self._state.config.services and not (config.services or config.discover):
             problems = problems or ["the file names no service: it looks cut short"]
+        problems = problems or _other_listeners(self._state.config, config)
         if problems:
             raise ReloadError("\n".join(problems))
         return self._runtime.completed(config)
@@ -164,6 +165,18 @@ class Reloading:
 def _fixed(config: Config) -> tuple[object, ...]:
     """What cannot change while the gateway runs."""
     gateway = config.gateway
-    redirect_from = gateway.tls and gateway.tls.redirect_from
-    listening = (gateway.host, gateway.port, gateway.tls is None, redirect_from, gateway.proxy_protocol)
-    return *listening, gateway.admin, gateway.workers, gateway.embedded_redis, gateway.log
+    listening = [(each.host, each.ports, each.tls is None, each.proxy_protocol) for each in gateway.listeners]
+    return listening, gateway.admin, gateway.workers, gateway.embedded_redis, gateway.log
+
+
+def _other_listeners(config: Config, wanted: Config) -> list[str]:
+    """A problem where listeners have come, gone or got other names: what each serves would have to be guessed."""
+    current, new = ({each.key for each in either.gateway.listeners} for either in (config, wanted))
+    changes = [f"{name} is new" for name in sorted(new - current)] + [
+        f"{name} is gone" for name in sorted(current - new)
+    ]
+    if not changes:
+        return []
+    if "" in current ^ new:
+        changes = ["it was not written before" if wanted.gateway.listen else "it is gone"]
+    return [f"gateway.listen: {', '.join(changes)}: restart the gateway to have it listen elsewhere"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,8 @@ class State:
     health: HealthChecks
     discovery: Discovery
     purges: CachePurges
+    listening: Mapping[str, str] = field(default_factory=dict)
+    """The URLs at which clients are served, by the key of each listener."""
     started: float = field(default_factory=time.time)
     refused: str | None = None
     """What was wrong with the file when it was last read, if anything."""

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
-from portico.config import GatewaySettings
+from portico.config import GatewaySettings, ListenerSettings
 
 ACCEPT_GRACE: Final = 0.5
 """Seconds for which a draining gateway still accepts: connections on their way are not reset."""
@@ -36,13 +36,14 @@ class ListenError(Exception):
 _ANOTHER_PORT: Final = ", or set GATEWAY_PORT to another port"
 
 
-def open_listener(host: str, port: int, way_out: str = _ANOTHER_PORT) -> socket.socket:
+def open_listener(host: str, port: int, way_out: str = _ANOTHER_PORT, listener_name: str = "") -> socket.socket:
     """A listening socket. Raises ListenError where the address is in use, forbidden or unknown.
 
     Its connections send small pieces at once (TCP_NODELAY is inherited): asyncio does that only for its own sockets.
-    The message says what to do; `way_out` is what else can be done about a port in use.
+    The message says what to do; `way_out` is what else can be done about a port in use. It names the one of several
+    listeners whose socket it is to be.
     """
-    where = f"{host}:{port}"
+    where = f"{host}:{port} (listener {listener_name})" if listener_name else f"{host}:{port}"
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -80,14 +81,49 @@ def address_of(listener: socket.socket) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Listeners:
-    """The gateway's own port, the one that redirects to it where there is one, and the admin API's.
+class Listener:
+    """An address for clients, by the key of its settings, and the port that redirects to it where there is one."""
 
-    `admin_problem` says why the latter is missing.
-    """
-
-    gateway: socket.socket
+    key: str
+    speaks_tls: bool
+    own: socket.socket
     redirect: socket.socket | None
+
+    @classmethod
+    def open(cls, settings: ListenerSettings, way_out: str) -> Listener:
+        """Listen. Raises ListenError, and then nothing is open."""
+        own = open_listener(settings.host, settings.port, way_out, settings.key)
+        redirect = None
+        if settings.tls is not None and settings.tls.redirect_from is not None:
+            way_out = f", or set {'' if settings.key else 'gateway.'}tls.redirect_from to another port"
+            try:
+                redirect = open_listener(settings.host, settings.tls.redirect_from, way_out, settings.key)
+            except ListenError:
+                own.close()
+                raise
+        return cls(settings.key, settings.tls is not None, own, redirect)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"{'https' if self.speaks_tls else 'http'}://{address_of(self.own)}"
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        """Its own, and that of the redirecting port."""
+        return [self.own] if self.redirect is None else [self.own, self.redirect]
+
+    def close(self) -> None:
+        """Close this process's ends."""
+        for each in self.sockets:
+            each.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Those for clients, and the admin API's; `admin_problem` says why the latter is missing."""
+
+    gateway: tuple[Listener, ...]
     admin: socket.socket | None
     admin_problem: str = ""
 
@@ -98,11 +134,10 @@ class Listeners:
         A default admin address that is in use is no reason not to start.
         """
         with contextlib.ExitStack() as opened:
-            gateway = opened.enter_context(open_listener(settings.host, settings.port, way_out))
-            redirect = None
-            if settings.tls is not None and settings.tls.redirect_from is not None:
-                other = ", or set gateway.tls.redirect_from to another port"
-                redirect = opened.enter_context(open_listener(settings.host, settings.tls.redirect_from, other))
+            gateway = []
+            for index, listener in enumerate(settings.listeners):
+                way = ", or give it another port" if index else way_out
+                gateway.append(opened.enter_context(contextlib.closing(Listener.open(listener, way))))
             try:
                 admin = open_listener(*settings.admin_address, ", or set GATEWAY_ADMIN to another address")
             except ListenError as error:
@@ -112,16 +147,16 @@ class Listeners:
             else:
                 problem = ""
             opened.pop_all()
-        return cls(gateway, redirect, admin, problem)
+        return cls(tuple(gateway), admin, problem)
 
     @property
     def public(self) -> list[socket.socket]:
         """Those that clients connect to."""
-        return [self.gateway] if self.redirect is None else [self.gateway, self.redirect]
+        return [each for listener in self.gateway for each in listener.sockets]
 
     def close(self) -> None:
         """Close this process's ends of those that clients connect to."""
-        for listener in self.public:
+        for listener in self.gateway:
             listener.close()
 
     def close_admin(self) -> None:

@@ -31,14 +31,15 @@ class _KeptEntries(msgspec.Struct):
 class Runtime:
     """Paths inside the directory, which only its owner can enter.
 
-    Also the URL of the embedded Redis, if there is one, the table in which several workers count limits, and the
-    contexts whose session tickets all of them accept. `secret` is what they sign with where no key is configured.
+    Also the URL of the embedded Redis, if there is one, the table in which several workers count limits, and for each
+    listener with TLS the contexts whose session tickets all of them accept. `secret` is what they sign with where no
+    key is configured.
     """
 
     directory: Path
     redis_url: str | None = None
     table: BucketTable | None = None
-    tickets: TicketContexts | None = None
+    tickets: Mapping[str, TicketContexts] = field(default_factory=dict)
     secret: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
 
     @property

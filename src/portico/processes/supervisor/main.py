@@ -75,7 +75,8 @@ class Supervisor:
         self.failing: dict[int, Child] = {}
         """Workers that asked to be replaced, by process id."""
         self.redis: EmbeddedRedis | None = None
-        self.tickets: TicketContexts | None = None
+        self.tickets: dict[str, TicketContexts] = {}
+        """Those of each listener with TLS: contexts that two shared would have the certificates of one."""
         self.looked = time.monotonic()
         self.was_ready = False
         self.reload_requested = False
@@ -96,7 +97,7 @@ class Supervisor:
         program = program_for(self.config)
         self.redis = EmbeddedRedis(program, directory, self.lifeline) if program else None
         table = BucketTable() if self.config.gateway.worker_count > 1 else None
-        self.tickets = TicketContexts() if self.config.gateway.tls is not None else None
+        self.tickets = {each.key: TicketContexts() for each in self.listeners.gateway if each.speaks_tls}
         self.runtime = Runtime(directory, self.redis.url if self.redis else None, table, self.tickets)
         try:
             self.runtime.store(self.runtime.completed(self.config), 1)
@@ -127,11 +128,11 @@ class Supervisor:
         self.children += self.companions
         for child in self.children:
             self._start(child)
-        scheme = "https" if self.config.gateway.tls else "http"
-        where = address_of(self.listeners.gateway)
-        logger.info("portico %s listening on %s://%s", __version__, scheme, where, extra={"workers": count})
-        if self.listeners.redirect is not None:
-            logger.info("redirecting to https from http://%s", address_of(self.listeners.redirect))
+        for listener in self.listeners.gateway:
+            named = {"listener": listener.key} if listener.key else {}
+            logger.info("portico %s listening on %s", __version__, listener.url, extra={"workers": count, **named})
+            if listener.redirect is not None:
+                logger.info("redirecting to https from http://%s", address_of(listener.redirect), extra=named)
         if self.listeners.admin is not None:
             logger.info("admin API on http://%s", address_of(self.listeners.admin))
         else:
@@ -143,8 +144,9 @@ class Supervisor:
             run_control,
         )
 
+        listening = {each.key: each.url for each in self.listeners.gateway}
         self.listeners.close()
-        sockets = ControlSockets(self.control_listener, self.channel_listener, self.listeners.admin)
+        sockets = ControlSockets(self.control_listener, self.channel_listener, self.listeners.admin, listening)
         run_control(self.runtime, sockets, self.lifeline, self.notices, self.config_path, watch=self.watch)
 
     def _worker(self, child: Child) -> None:
@@ -155,8 +157,9 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
-        if self.tickets is not None and child.is_worker:
-            self.tickets.extend()
+        if child.is_worker:
+            for tickets in self.tickets.values():
+                tickets.extend()
         try:
             pid = os.fork()
         except OSError as error:  # too many processes, no memory: the others go on
@@ -199,8 +202,8 @@ class Supervisor:
         self._wait(self._time_to_next_start())
         self._reap()
         self._start_due()
-        if self.tickets is not None:
-            self.tickets.current()  # drops the keys of days that are over
+        for tickets in self.tickets.values():
+            tickets.current()  # drops the keys of days that are over
         if self.redis:
             self.redis.look()
         self._end_hung()
@@ -288,7 +291,8 @@ class Supervisor:
 
     def _status(self) -> str:
         workers = sum(child.serves and child.pid != 0 for child in self.children if child.is_worker)
-        return f"serving on {address_of(self.listeners.gateway)}, workers: {workers}"
+        where = ", ".join(address_of(each.own) for each in self.listeners.gateway)
+        return f"serving on {where}, workers: {workers}"
 
     def _reap(self) -> None:
         for child in list(self.children):
