@@ -12,7 +12,7 @@ from portico.config.instances import InstanceSettings, NetworkUrl
 from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.listen import ListenerSettings
 from portico.config.load import load_config, load_text
-from portico.config.model import Config, dump_config, load_dumped, loading, with_code, with_redis
+from portico.config.model import Config, dump_config, gateway_of, load_dumped, loading, with_code, with_redis
 from portico.config.notes import hosts_in_words, notes_for
 from portico.config.overload import MaxRequests
 from portico.config.plugins import check_plugins, names_plugins, plugin_files
@@ -79,6 +79,7 @@ __all__ = [
     "dump_config",
     "expired_certificates",
     "file_problems",
+    "gateway_of",
     "hosts_in_words",
     "included_files",
     "json_schema",

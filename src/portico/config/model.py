@@ -291,6 +291,14 @@ class Config(Section):
         ]
 
 
+class _Tree(msgspec.Struct):
+    gateway: dict[str, Any] | None = None
+
+
+class _Envelope(msgspec.Struct):
+    tree: _Tree
+
+
 def dump_config(config: Config) -> bytes:
     """A configuration for another process of this gateway. It holds the secrets: keep it out of files and logs."""
     envelope = {
@@ -323,6 +331,12 @@ def with_redis(config: Config, url: str) -> Config:
 def load_dumped(data: bytes) -> Config:
     """The configuration that `dump_config` dumped. It was validated as a whole before: here only its parts are."""
     return at_once(loading(data))
+
+
+def gateway_of(data: bytes) -> GatewaySettings:
+    """The `gateway` section of the configuration that `dump_config` dumped."""
+    written = msgspec.json.decode(data, type=_Envelope).tree.gateway
+    return GatewaySettings.model_validate(written or {})
 
 
 def loading(data: bytes) -> Steps[Config]:

@@ -64,7 +64,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
             "plugins": [
                 {"use": each.use, "scope": scope} for scope, level in state.config.plugins.items() for each in level
             ],
-            "listeners": [{"name": key or None, "url": url} for key, url in state.listening.items()],
+            "listeners": [{"name": key or None, "url": url} for key, url in state.listening().urls.items()],
             "maintenance": state.config.in_maintenance,
             "control_uptime": round(time.time() - state.started, 3),
             "workers": workers_overview(await state.workers.running()),

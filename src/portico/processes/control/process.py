@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -35,15 +35,11 @@ from portico.processes.ipc.runtime import Runtime
 
 @dataclass(frozen=True, slots=True)
 class ControlSockets:
-    """Where it listens: for requests that workers forward, for workers that report, and for the admin API.
-
-    `listening` are the URLs at which workers serve clients, by the key of each listener.
-    """
+    """Where it listens: for requests that workers forward, for workers that report, and for the admin API."""
 
     http: socket.socket
     channel: socket.socket
     admin: socket.socket | None
-    listening: Mapping[str, str]
 
 
 def run_control(
@@ -100,7 +96,7 @@ class _Control:
         workers.ejected = health.ejected
         discovery = Discovery(config, self.runtime, workers, health)
         purges = CachePurges(workers)
-        self.state = State(config, generation, config_path, workers, health, discovery, purges, self.sockets.listening)
+        self.state = State(config, generation, config_path, workers, health, discovery, purges, self.runtime.listening)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
         self.tasks = [endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life")]

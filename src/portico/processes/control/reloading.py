@@ -9,6 +9,7 @@ from typing import Final
 
 from portico.config import Config, ConfigError, check_plugins, file_problems, load_config, with_code
 from portico.processes.control.state import State
+from portico.processes.ipc.listeners import unavailable
 from portico.processes.ipc.notices import RELOADED, RELOADING, Notices
 from portico.processes.ipc.runtime import Runtime
 
@@ -69,10 +70,7 @@ class Reloading:
             logger.error("the configuration is wrong and was not taken over", extra={"problems": str(error)})
             raise
         if _fixed(config) != _fixed(state.config):
-            logger.warning(
-                "a change of host, port, workers, embedded_redis, admin, proxy_protocol, redirect_from or log, or "
-                "between TLS and none, takes effect after a restart"
-            )
+            logger.warning("a change of workers, embedded_redis, admin or log takes effect after a restart")
         registry = state.discovery.registry
         if config.discover:
             config = config.admitting(registry.admitted(config))
@@ -156,7 +154,7 @@ class Reloading:
             config = with_code(config, code)
         if self._state.config.services and not (config.services or config.discover):
             problems = problems or ["the file names no service: it looks cut short"]
-        problems = problems or _other_listeners(self._state.config, config)
+        problems = problems or unavailable(config.gateway, self._state.listening().places)
         if problems:
             raise ReloadError("\n".join(problems))
         return self._runtime.completed(config)
@@ -165,18 +163,4 @@ class Reloading:
 def _fixed(config: Config) -> tuple[object, ...]:
     """What cannot change while the gateway runs."""
     gateway = config.gateway
-    listening = [(each.host, each.ports, each.tls is None, each.proxy_protocol) for each in gateway.listeners]
-    return listening, gateway.admin, gateway.workers, gateway.embedded_redis, gateway.log
-
-
-def _other_listeners(config: Config, wanted: Config) -> list[str]:
-    """A problem where listeners have come, gone or got other names: what each serves would have to be guessed."""
-    current, new = ({each.key for each in either.gateway.listeners} for either in (config, wanted))
-    changes = [f"{name} is new" for name in sorted(new - current)] + [
-        f"{name} is gone" for name in sorted(current - new)
-    ]
-    if not changes:
-        return []
-    if "" in current ^ new:
-        changes = ["it was not written before" if wanted.gateway.listen else "it is gone"]
-    return [f"gateway.listen: {', '.join(changes)}: restart the gateway to have it listen elsewhere"]
+    return gateway.admin, gateway.workers, gateway.embedded_redis, gateway.log

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.workers import Workers
+from portico.processes.ipc.runtime import Listening
 
 
 @dataclass
@@ -25,8 +26,8 @@ class State:
     health: HealthChecks
     discovery: Discovery
     purges: CachePurges
-    listening: Mapping[str, str] = field(default_factory=dict)
-    """The URLs at which clients are served, by the key of each listener."""
+    listening: Callable[[], Listening] = Listening
+    """Where the gateway listens."""
     started: float = field(default_factory=time.time)
     refused: str | None = None
     """What was wrong with the file when it was last read, if anything."""

@@ -10,13 +10,20 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from portico.config import Config, dump_config, load_dumped, with_redis
+from portico.config import Config, GatewaySettings, dump_config, gateway_of, load_dumped, with_redis
 from portico.core.found import Found
 from portico.net.tls.tickets import TicketContexts
 from portico.policies.counters.shared_buckets import BucketTable
 
 T = TypeVar("T")
 K = TypeVar("K")
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """The URLs at which clients are served, by the key of each listener, and every host with a port of it."""
+
+    urls: dict[str, str] = {}
+    places: list[tuple[str, int]] = []
 
 
 class _KeptFound(msgspec.Struct):
@@ -62,8 +69,20 @@ class Runtime:
         return self.directory / "config"
 
     @property
+    def _listening_file(self) -> Path:
+        return self.directory / "listening"
+
+    @property
     def _registry_file(self) -> Path:
         return self.directory / "registry"
+
+    def store_listening(self, listening: Listening) -> None:
+        """Store where the gateway listens now."""
+        _replace(self._listening_file, msgspec.json.encode(listening))
+
+    def listening(self) -> Listening:
+        """Where it listens."""
+        return msgspec.json.decode(self._listening_file.read_bytes(), type=Listening)
 
     def store_registry(self, found: Mapping[str, Sequence[Found]], entries: Any) -> None:
         """Store what is registered for processes that start later: `found` for workers, `entries` for control."""
@@ -98,6 +117,10 @@ class Runtime:
         """The configuration that was stored last, and its generation."""
         generation, _, dumped = self._config_file.read_bytes().partition(b"\n")
         return load_dumped(dumped), int(generation)
+
+    def stored_gateway(self) -> GatewaySettings:
+        """The gateway's own settings of the same, without the cost of all the rest."""
+        return gateway_of(self._config_file.read_bytes().partition(b"\n")[2])
 
 
 def _replace(path: Path, data: bytes) -> None:

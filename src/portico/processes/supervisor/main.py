@@ -25,11 +25,12 @@ from portico.observe.events import configure_events
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners, address_of, turn_away
 from portico.processes.ipc.notices import FAILING, RELOADED, RELOADING, SERVING, UNUSABLE, Notices
-from portico.processes.ipc.runtime import Runtime
+from portico.processes.ipc.runtime import Listening, Runtime
 from portico.processes.supervisor.child import KILL_GRACE, Child
 from portico.processes.supervisor.descriptors import allow_descriptors
 from portico.processes.supervisor.embedded_redis import NAME as REDIS
 from portico.processes.supervisor.embedded_redis import EmbeddedRedis, program_for
+from portico.processes.supervisor.listening import announce, keep_tickets, relisten
 from portico.processes.supervisor.roll import Roll
 from portico.processes.supervisor.systemd import Systemd
 from portico.processes.supervisor.wakeups import leave_wakeups, wakeups
@@ -76,10 +77,11 @@ class Supervisor:
         """Workers that asked to be replaced, by process id."""
         self.redis: EmbeddedRedis | None = None
         self.tickets: dict[str, TicketContexts] = {}
-        """Those of each listener with TLS: contexts that two shared would have the certificates of one."""
         self.looked = time.monotonic()
         self.was_ready = False
         self.reload_requested = False
+        self.was_reloaded = False
+        """Whether the configuration may have other listeners since the last look."""
         self.stopping = False
         self.is_unusable = False
         self.cut_short = False
@@ -97,10 +99,11 @@ class Supervisor:
         program = program_for(self.config)
         self.redis = EmbeddedRedis(program, directory, self.lifeline) if program else None
         table = BucketTable() if self.config.gateway.worker_count > 1 else None
-        self.tickets = {each.key: TicketContexts() for each in self.listeners.gateway if each.speaks_tls}
+        keep_tickets(self.tickets, self.listeners)
         self.runtime = Runtime(directory, self.redis.url if self.redis else None, table, self.tickets)
         try:
             self.runtime.store(self.runtime.completed(self.config), 1)
+            self._store_listening()
             self.control_listener = _unix_listener(self.runtime.control_socket)
             self.channel_listener = _unix_listener(self.runtime.channel_socket)
             with wakeups() as self.wakeup:
@@ -128,11 +131,7 @@ class Supervisor:
         self.children += self.companions
         for child in self.children:
             self._start(child)
-        for listener in self.listeners.gateway:
-            named = {"listener": listener.key} if listener.key else {}
-            logger.info("portico %s listening on %s", __version__, listener.url, extra={"workers": count, **named})
-            if listener.redirect is not None:
-                logger.info("redirecting to https from http://%s", address_of(listener.redirect), extra=named)
+        announce(self.listeners.gateway, f"portico {__version__}", workers=count)
         if self.listeners.admin is not None:
             logger.info("admin API on http://%s", address_of(self.listeners.admin))
         else:
@@ -144,9 +143,8 @@ class Supervisor:
             run_control,
         )
 
-        listening = {each.key: each.url for each in self.listeners.gateway}
         self.listeners.close()
-        sockets = ControlSockets(self.control_listener, self.channel_listener, self.listeners.admin, listening)
+        sockets = ControlSockets(self.control_listener, self.channel_listener, self.listeners.admin)
         run_control(self.runtime, sockets, self.lifeline, self.notices, self.config_path, watch=self.watch)
 
     def _worker(self, child: Child) -> None:
@@ -209,6 +207,8 @@ class Supervisor:
         self._end_hung()
         if self.roll is not None and not self.roll.advance():
             self.roll = None
+        if self.roll is None and self.was_reloaded:
+            self._relisten()
         if self.roll is None and self.failing:
             self._replace_failing()
 
@@ -244,6 +244,23 @@ class Supervisor:
         elif number == signal.SIGUSR1 and not self.stopping:
             self._replace([child for child in self.children if child.is_worker])
 
+    def _relisten(self) -> None:
+        """Listen where the configuration that is in use now says, and have workers that do so take over."""
+        self.was_reloaded = False
+        listeners = relisten(self.listeners, self.runtime.stored_gateway(), f"portico {__version__}")
+        if listeners is self.listeners or self.stopping:
+            return
+        self.listeners = listeners
+        keep_tickets(self.tickets, listeners)
+        self._store_listening()
+        self._replace([child for child in self.children if child.is_worker])
+        self._report_ready()
+
+    def _store_listening(self) -> None:
+        own = self.listeners.gateway
+        hosts = [(each.settings.host, one.getsockname()[1]) for each in own for one in each.sockets.values()]
+        self.runtime.store_listening(Listening({each.key: each.url for each in own}, hosts))
+
     def _replace_failing(self) -> None:
         """Replace the workers that asked for it, unless they have ended or are stopping by now."""
         failing, self.failing = self.failing, {}
@@ -277,6 +294,7 @@ class Supervisor:
             self.systemd.reloading()
         elif word == RELOADED:
             self.reload_requested = False
+            self.was_reloaded = True
             self._report_ready()
 
     def _announce_ready(self) -> None:

@@ -10,7 +10,7 @@ from portico.core.errors import Answer
 from portico.net.tls.tickets import TicketContexts
 from portico.processes.ipc.listeners import Listener
 from portico.processes.worker.tls import Termination
-from portico.proxy.gateway import Gateway
+from portico.proxy.gateway import Gateway, Snapshot
 from portico.proxy.redirect import Redirect
 from portico.wire.entrance import Entrance
 from portico.wire.http1.server import HttpServer
@@ -27,12 +27,16 @@ class WorkerListener:
         local_answers: Mapping[str, Callable[[], Answer]],
         tickets: TicketContexts | None,
     ) -> None:
-        """Raises CertificateError."""
+        """Raises CertificateError.
+
+        How it was opened counts as long as it is open: with TLS or without, with PROXY headers or without.
+        """
         self.key = opened.key
         self.gateway = gateway
         self._opened = opened
         self._settings = settings
-        self._tls = Termination(settings.tls, tickets) if settings.tls is not None else None
+        tls = opened.settings.tls
+        self._tls = Termination(settings.tls or tls, tickets) if tls is not None else None
         self._redirect = None
         if opened.redirect is not None:
             self._redirect = Redirect(gateway, local_answers, self._public_port())
@@ -46,7 +50,7 @@ class WorkerListener:
         alone: bool,
     ) -> Iterator[Entrance]:
         """What accepts connections, not yet open; `is_trusted` says whose PROXY headers are believed."""
-        announces = is_trusted if self._settings.proxy_protocol else None
+        announces = is_trusted if self._opened.settings.proxy_protocol else None
         tls = self._tls.context if self._tls is not None else None
         own, redirect = self._opened.own, self._opened.redirect
         yield Entrance(loop, own, server, alone=alone, tls=tls, announces=announces, handler=self.gateway)
@@ -58,9 +62,10 @@ class WorkerListener:
         if self._tls is not None:
             self._tls.refresh()
 
-    def adopt(self, settings: ListenerSettings) -> None:
-        """Use other settings, as far as they can change while its socket is open."""
+    def adopt(self, settings: ListenerSettings, snapshot: Snapshot) -> None:
+        """Use other settings, as far as they can change while it is open, and its own part of a snapshot."""
         self._settings = settings
+        self.gateway.snapshot = snapshot.at(self.key)
         if self._tls is not None and settings.tls is not None:
             self._tls.adopt(settings.tls)
         if self._redirect is not None:

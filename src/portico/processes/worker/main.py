@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.plugins.lifecycle import CLOSE_TIMEOUT, Plugins, PluginSet
 from portico.policies.plugins.loading import PluginError
 from portico.processes.ipc import channel
-from portico.processes.ipc.listeners import ACCEPT_GRACE, Listener, Listeners
+from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners
 from portico.processes.ipc.notices import FAILING, SERVING, UNUSABLE, Notices
 from portico.processes.ipc.runtime import Runtime
 from portico.processes.worker import memory
@@ -143,7 +143,7 @@ class _Worker:
             raise SystemExit(UNUSABLE) from error
         self.plugins.adopt(plugins, PluginSet())
         self.snapshot = self.builder.build(config, generation, plugins)
-        self.serving = [self._listener(opened, config) for opened in self.listeners.gateway]
+        self.serving = [*self._listeners(config)]
         limits, passes = _limits(config.gateway), _passing(config.gateway)
         self.http = HttpServer(self.serving[0].gateway, limits, deadlines, turn, loop, REQUEST_DROP, passes)
         alone = config.gateway.workers == 1
@@ -240,19 +240,30 @@ class _Worker:
         for entrance in self.entrances:
             entrance.close(take_waiting=take_waiting)
 
-    def _listener(self, opened: Listener, config: Config) -> WorkerListener:
-        """One listener with its gateway, which has its name where there are several."""
-        log_from = _LOG_FROM[config.gateway.log.level]
-        shared = self.metrics, self.log, log_from, self.loop, self.overload
-        snapshot = self.snapshot.at(opened.key)
-        gateway = ListenerGateway(opened.key, snapshot, *shared) if opened.key else Gateway(snapshot, *shared)
-        settings = _settings_of(opened.key, config)
-        return WorkerListener(opened, settings, gateway, self.local_answers, self.runtime.tickets.get(opened.key))
+    def _listeners(self, config: Config) -> Iterator[WorkerListener]:
+        """Those that are open, each with its gateway, which has its name where there are several.
+
+        One that the configuration does not have any more is about to be closed.
+        """
+        shared = self.metrics, self.log, _LOG_FROM[config.gateway.log.level], self.loop, self.overload
+        wanted = _listeners_of(config)
+        for opened in self.listeners.gateway:
+            key = opened.key
+            if key in wanted:
+                snapshot = self.snapshot.at(key)
+                gateway = ListenerGateway(key, snapshot, *shared) if key else Gateway(snapshot, *shared)
+                tickets = self.runtime.tickets.get(key)
+                yield WorkerListener(opened, wanted[key], gateway, self.local_answers, tickets)
 
     def _use(self, snapshot: Snapshot, config: Config) -> None:
-        """Serve by a snapshot, and by the configuration that it was built from."""
+        """Serve by a snapshot, and by the configuration that it was built from.
+
+        A listener that this does not have goes on by the last one: another worker is about to take over from this one.
+        """
+        wanted = _listeners_of(config)
         for listener in self.serving:
-            listener.gateway.snapshot = snapshot.at(listener.key)
+            if listener.key in wanted:
+                listener.adopt(wanted[listener.key], snapshot)
         self.snapshot, self.config = snapshot, config
 
     def _is_trusted(self, address: str) -> bool:
@@ -461,8 +472,6 @@ class _Worker:
         self.purging.follow(config)
         limits, passes = _limits(config.gateway), _passing(config.gateway)
         self.http.change(limits, passes)
-        for listener in self.serving:
-            listener.adopt(_settings_of(listener.key, config))
         await in_slices(replaced)
         return ""
 
@@ -566,9 +575,8 @@ def _status_answer(status: int, text: str) -> Answer:
     return Answer(status, (b"Content-Type: application/json", b"Cache-Control: no-store"), body)
 
 
-def _settings_of(listener: str, config: Config) -> ListenerSettings:
-    """Those of the listener with a key."""
-    return next(settings for settings in config.gateway.listeners if settings.key == listener)
+def _listeners_of(config: Config) -> dict[str, ListenerSettings]:
+    return {settings.key: settings for settings in config.gateway.listeners}
 
 
 def _passing(gateway: GatewaySettings) -> Callable[[bytes], bool]:
