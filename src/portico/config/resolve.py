@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from portico.config.answers import RedirectSettings, RespondSettings
 from portico.config.levels import Level, Merged, Merger, Policies
+from portico.config.mirror import MirrorSettings, mirrors_of
 from portico.config.problems import Finding, KeyPath
 from portico.config.retries import RetrySettings
 from portico.config.rewrites import KEEP, strips
@@ -65,6 +66,7 @@ class ResolvedRoute:
     split: SplitChoice | None = None
     side: SideSettings | None = None
     is_variant: bool = False
+    mirrors: tuple[MirrorSettings, ...] = ()
 
     @property
     def match(self) -> tuple[Any, ...]:
@@ -255,6 +257,7 @@ class _Resolver:
             policies=self.merger.merge([*levels, own]),
             source=source,
             is_fallback=route.fallback,
+            mirrors=mirrors_of(route.mirror),
         )
 
     def _defaults(self, name: str, service: ServiceSettings) -> Iterator[ResolvedRoute]:

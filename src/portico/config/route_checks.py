@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from portico.config.answers import redirect_target
+from portico.config.mirror import mirror_findings
 from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.rewrites import KEEP, strips
 from portico.config.routes import ABOUT_SERVICES, RouteSettings
@@ -19,6 +20,7 @@ def route_findings(services: Mapping[str, ServiceSettings], routes: Sequence[Rou
         at: KeyPath = ("routes", index)
         yield from _path_findings(at, route)
         yield from _target_findings(at, route, services)
+        yield from mirror_findings((*at, "mirror"), route.mirror, services, route.targets)
         yield from _placeholder_findings(at, route)
         if route.redirect_slash and (route.fallback or not strips(route.place, route.becomes)):
             message = "needs a path other than / and a rewrite that ends with /{path}; leave it out"

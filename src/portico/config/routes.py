@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field
 from portico.config.answers import RedirectField, RespondField
 from portico.config.canary import CanaryField
 from portico.config.levels import Policies
+from portico.config.mirror import MirrorField
 from portico.config.retries import RetryField
 from portico.config.rewrites import KEEP, Rewrite
 from portico.config.section import NoneIsEmpty, Section, Whole
@@ -43,7 +44,7 @@ class RouteSettings(Section):
 
     A `split` in place of the service shares the requests out among several. `sticky` has a client stay with one of
     them, and `otherwise` says what becomes of the share of one that has no healthy instance. A `canary` beside the
-    service is a split of two whose weights move by themselves.
+    service is a split of two whose weights move by themselves. Services named by `mirror` get copies of the requests.
     """
 
     name: Name | None = None
@@ -55,6 +56,7 @@ class RouteSettings(Section):
     respond: Annotated[RespondField, NotEmpty("write respond: {status: 200, body: text}")] = None
     redirect: Annotated[RedirectField, NotEmpty("write redirect: {to: /new/{path}}")] = None
     version: str | None = None
+    mirror: MirrorField = None
     path: Annotated[str, AfterValidator(route_path)] | None = None
     fallback: bool = False
     hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], _matches_all("hosts: [api.example.com]")] = ()
@@ -114,7 +116,7 @@ class RouteSettings(Section):
 
 ABOUT_SERVICES: Final = (
     *("version", "rewrite", "timeout", "retries", "redirect_slash", "encoded_slashes", "preserve_host"),
-    *("upgrades", "trailers"),
+    *("upgrades", "trailers", "mirror"),
 )
 """The keys that mean nothing on a route that answers itself."""
 

@@ -25,6 +25,7 @@ from portico.policies.cors import CorsSettings
 from portico.policies.headers import HeadersSettings, names_consumers
 from portico.policies.identity import IdentitySettings
 from portico.policies.rate_limit import RateLimit, needs_redis
+from portico.policies.transform import TransformSettings
 
 SERVER_KEEP_ALIVE = 5.0
 """Seconds after which uvicorn closes an idle connection (its --timeout-keep-alive)."""
@@ -44,6 +45,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_unlimited(config),
             *_missing_auth(config),
             *_nameless(config),
+            *_never_known(config),
             *_shared_keys(config),
             *_worker_limits(config),
             *_unshared_sessions(config),
@@ -60,6 +62,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_in_maintenance(config),
             *_ended_versions(config),
             *_unused_services(config),
+            *_reachable_mirrors(config),
             *(
                 []
                 if config.services or config.discover
@@ -163,6 +166,21 @@ def _nameless(config: Config) -> Iterator[Finding]:
         if isinstance(settings, HeadersSettings) and scope not in guarded and (name := names_consumers(settings)):
             message = f"{name} names the consumer or a claim, and without auth there is none: it is never sent"
             yield Finding((*scope_path(route, scope), "headers"), message, at_key=True)
+
+
+def _never_known(config: Config) -> Iterator[Finding]:
+    """Rules for consumers, where none of the routes that they hold for has one."""
+    guarded = {
+        route.policies["transform"][1] for route in config.all_routes if {"auth", "transform"} <= set(route.policies)
+    }
+    for route in config.all_routes:
+        settings, scope = route.policies.get("transform", (None, ""))
+        if not isinstance(settings, TransformSettings) or scope in guarded:
+            continue
+        for place, when in settings.whens():
+            if when.consumer is not None or when.claims:
+                message = "it asks for the consumer, and without auth there is none: it never holds"
+                yield Finding((*scope_path(route, scope), "transform", *place, "when"), message)
 
 
 def _shared_keys(config: Config) -> Iterator[Finding]:
@@ -355,8 +373,9 @@ def _ended_versions(config: Config) -> Iterator[Finding]:
 
 
 def _unused_services(config: Config) -> Iterator[Finding]:
-    """A service always has a route; one of its versions may have none, and then its own instances none either."""
+    """A service always has a route, or gets copies; a version may have neither, and then its own instances none."""
     used = {(route.service, route.version) for route in config.all_routes}
+    used |= {(mirror.service, mirror.version) for route in config.all_routes for mirror in route.mirrors}
     for name, service in config.services.items():
         for version in service.versions:
             if (name, version) not in used:
@@ -364,6 +383,21 @@ def _unused_services(config: Config) -> Iterator[Finding]:
         sharing = [None, *(version for version in service.versions if service.upstream(version).shared)]
         if service.has_instances and not any((name, version) in used for version in sharing):
             yield Finding(("services", name), "no route leads to its own instances", at_key=True)
+
+
+def _reachable_mirrors(config: Config) -> Iterator[Finding]:
+    """Services that are there for copies, and that clients reach all the same."""
+    written = {service for route in config.routes for service, _ in route.targets}
+    mirrors = {mirror.service for route in config.all_routes for mirror in route.mirrors} - written
+    for name, service in config.services.items():
+        if name not in mirrors or "default_routes" in service.model_fields_set:
+            continue
+        path = next((route.path for route in config.all_routes if route.service == name), None)
+        if path is not None:
+            message = (
+                f"it gets copies of requests, and clients reach it as {path}: write default_routes: false, or true"
+            )
+            yield Finding(("services", name), message, at_key=True)
 
 
 def _open_registries(config: Config) -> Iterator[Finding]:

@@ -9,7 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from portico.config import CacheBounds, Config, ResolvedRoute, ServiceSettings, StickySettings, Upstream
+from portico.config import (
+    CacheBounds,
+    Config,
+    MirrorSettings,
+    ResolvedRoute,
+    ServiceSettings,
+    StickySettings,
+    Upstream,
+)
 from portico.config.endpoints import PATHS
 from portico.core.errors import Answer
 from portico.core.fields import RESPONSE_DROP
@@ -33,6 +41,8 @@ from portico.proxy.body_limit import body_limit
 from portico.proxy.cache.caches import Caches
 from portico.proxy.cache.purge_method import purge_policy
 from portico.proxy.gateway import Snapshot
+from portico.proxy.mirror import Mirror
+from portico.proxy.mirroring import mirrored
 from portico.proxy.routing.matcher import Matcher, Routes, has_prefix_route
 from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Rewriting, Route, VersionedRoutes
 from portico.proxy.routing.router import Router, Rule
@@ -42,6 +52,7 @@ from portico.snapshot.caching import cache_of, cache_scope
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
 from portico.snapshot.handling import in_maintenance, parts_of, rewriting_of, sticking
 from portico.snapshot.live import Coming, LiveServices, SplitKey, upstream_key
+from portico.snapshot.mirrors import mirror_of
 from portico.snapshot.routing import answering, prefix_of, rewrite_of, rule_of
 from portico.snapshot.split import behind_choice, split_of, split_vary_lines
 from portico.snapshot.sticky import cookie_key, sticky_hooks, sticky_of
@@ -113,6 +124,7 @@ class SnapshotBuilder:
         self._secret = secret or os.urandom(32)
         """What cookies are signed with where no key is configured; the same in all workers."""
         self._router: Routes = Router()
+        self._coming = Coming()
         self.plugins = PluginSet()
         """The users' policies of the last snapshot."""
         self._deadlines = deadlines
@@ -121,6 +133,8 @@ class SnapshotBuilder:
         self.caches = caches or Caches(CacheBounds().memory, metrics)
         """What the caches of all routes share, and of all snapshots."""
         self._state = State()
+        self.key_sets = self._state.key_sets
+        """The keys of issuers of tokens, as control fetches them."""
         self._shared: dict[object, Any] = {}
         self._proxy_status: ProxyStatus | None = None
         self._page_texts: Mapping[str, str] = {}
@@ -161,7 +175,7 @@ class SnapshotBuilder:
         self._shared = {}
         self._proxy_status = _proxy_status(config)
         self._page_texts = config.page_texts
-        coming = Coming()
+        coming = self._coming = Coming()
         self._splits = coming.splits
         consumers, own_paths = config.consumer_rates, {*PATHS, *self._local_answers}
         router: Routes = Router()
@@ -200,11 +214,14 @@ class SnapshotBuilder:
         """The service of a route, or what stands for one; each is made once."""
         if written.service is None:
             return self._answering
-        key, services = (written.service, written.version), coming.services
+        return self._service_named(written.service, written.version, config, coming)
+
+    def _service_named(self, name: str, version: str | None, config: Config, coming: Coming) -> Service:
+        key, services = (name, version), coming.services
         if key not in services:
-            services[key] = self._service(config, written.service, written.version, coming)
-            if (settings := config.services[written.service]).discover is not None:
-                coming.changing[key] = settings, services[key], config.networks_allowed(written.service)
+            services[key] = self._service(config, name, version, coming)
+            if (settings := config.services[name]).discover is not None:
+                coming.changing[key] = settings, services[key], config.networks_allowed(name)
             self.live.add(services[key])
         return services[key]
 
@@ -279,15 +296,17 @@ class SnapshotBuilder:
         if written.body_size is not None:
             parts = self._limited(parts, written.body_size)
         parts = self._purging(written, parts)
+        split = split_of(written, weights)
+        choosing = [split.choose] if any(route.handling.policies for route in routes) else []
         announce = [announcing(lines)] if (lines := split_vary_lines(written.split)) else []
         handling = replace(
             first.handling,
-            policies=(*announce, *parts["policies"], split_of(written, weights).choose),
+            policies=(*announce, *parts["policies"], *choosing),
             marks=(*announce, *parts["marks"]),
             response_hooks=parts["response_hooks"],
             pages=parts["pages"],
             body_limit=written.body_size,
-            forward=forward_chosen,
+            forward=forward_chosen if choosing else split.forward,
             version=None,
             side=None,
         )
@@ -334,10 +353,22 @@ class SnapshotBuilder:
             proxy_status=self._proxy_status,
             side=self._metrics.side(written.name, written.side.label) if written.side is not None else None,
         )
+        if written.mirrors:
+            return replace(handling, mirrors=self._mirrors(written, handling, config))
         values = (getattr(handling, field.name) for field in fields(Handling))
         key = tuple(value if isinstance(value, int | frozenset) else id(value) for value in values)
         shared: Handling = self._alike(("handling", *key), lambda: handling)
         return shared
+
+    def _mirrors(self, written: ResolvedRoute, handling: Handling, config: Config) -> tuple[Mirror, ...]:
+        """Which services get copies of a route's requests."""
+
+        def mirror(settings: MirrorSettings) -> Mirror:
+            service = self._service_named(settings.service, settings.version, config, self._coming)
+            upstream = self.live.upstream(config.services[settings.service], settings.service, settings.version)
+            return mirror_of(written.name, settings, handling, service, upstream, self._state, self._metrics)
+
+        return tuple(map(mirror, written.mirrors))
 
     def _versioned(self, written: ResolvedRoute, parts: Mapping[str, Any], service: ServiceSettings) -> dict[str, Any]:
         """The same for a version; only what says where its successor is depends on the path."""
@@ -398,13 +429,13 @@ class SnapshotBuilder:
         return parts
 
     def _cached(self, written: ResolvedRoute, parts: dict[str, Any]) -> dict[str, Any]:
-        """The same for a route that has a cache: that stands before its forwarding."""
-        if "cache" not in written.policies or written.service is None:
-            return parts
+        """The same for a route that has a cache: that stands before its forwarding, which may be mirrored."""
         kind = parts["forward"]
+        if "cache" not in written.policies or written.service is None:
+            return {**parts, "forward": mirrored(kind)} if written.mirrors else parts
         scope = cache_scope(written)
         cache: Callable[..., Any] = self._alike(
-            ("cache", scope, kind), lambda: cache_of(self.caches, written, scope, kind).forward
+            ("cache", scope, kind, bool(written.mirrors)), lambda: cache_of(self.caches, written, scope, kind).forward
         )
         return {**parts, "forward": cache}
 
@@ -423,7 +454,9 @@ class SnapshotBuilder:
     ) -> dict[str, Any]:
         pages = self._error_pages(written)
         shared, table, _ = self._counting
-        surroundings = self._state, consumers, shared, table, self.plugins, self._metrics.shadowed, pages
+        metrics = self._metrics
+        counters = metrics.shadowed, pages, metrics.untransformed, metrics.compressed
+        surroundings = self._state, consumers, shared, table, self.plugins, *counters
         return parts_of(build_chain(written, *surroundings, is_own=is_own), written, pages, is_own=is_own)
 
     def _error_pages(self, written: Mapping[str, tuple[Any, str]]) -> ErrorPages | None:

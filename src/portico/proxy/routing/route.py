@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
@@ -19,6 +19,9 @@ from portico.upstreams.instance import Instance
 from portico.upstreams.limit import Limit
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.websocket import PROTOCOL as WEBSOCKET
+
+if TYPE_CHECKING:
+    from portico.proxy.mirror import Mirror
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,8 @@ class Handling:
     """What its failures are reported with in `Proxy-Status`; None: they are not."""
     version: str | None = None
     """The version of the service, for metrics and the log."""
+    mirrors: tuple[Mirror, ...] = ()
+    """Which other services get copies of its requests."""
     side: SideCounts | None = None
     """What is counted of it as a side of a split; None: it is none."""
 
