@@ -59,7 +59,7 @@ flame: $(VENV)/bench ## Draw where the CPU of a request goes; writes docs/perfor
 stress: $(VENV)/dev ## Hold one worker under slow, endless, greedy, vanishing and very many clients; 14 minutes
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.stress
 
-chaos: $(VENV)/dev ## Break instances, workers and gateways under load and count what clients see; 13 minutes
+chaos: $(VENV)/dev ## Break instances, workers and gateways under load and count what clients see; 14 minutes
 	@PYTHONPATH=tests $(BIN)/python -m chaos
 
 conformance: $(VENV)/dev ## Play the cases of HTTP and its caching to Portico and peers; writes docs/security.md, docs/caching.md

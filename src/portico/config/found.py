@@ -10,10 +10,10 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.discovery import AllowField, DiscoverSettings, Source, long_discover
-from portico.config.route_paths import path_prefix
 from portico.config.routes import RouteSettings
 from portico.config.section import NoneIsEmpty, Section, Whole
 from portico.config.services import ServiceDefaults, ServiceSettings
+from portico.core.route_paths import path_prefix
 from portico.core.settings import Duration, NotEmpty
 
 _PATTERN: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,100}")

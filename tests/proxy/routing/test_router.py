@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from portico.core.conditions import is_there, matching
 from portico.core.errors import MessageError
 from portico.core.messages import Fields
 from portico.core.paths import segments_of
 from portico.core.patterns.pattern import path_pattern, value_pattern
 from portico.proxy.routing.captured import CapturedRewrite, filled
-from portico.proxy.routing.conditions import is_there, matching
 from portico.proxy.routing.route import Rewrite
 from portico.proxy.routing.router import Router, Rule
 
