@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.observe.families import Counter
+from portico.policies.auth.key_sets import KeySets
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.head import AnswerEdit, Head, ResponseEdit
@@ -174,8 +175,8 @@ class Context:
     it. `state` outlives snapshots: `keep(key, make)` gives what was made for the same key before. `consumers` maps
     names to the numbers that replace a rate limit's own. `shared` is set where limits are counted in Redis, `table`
     where workers have one for those that need none. `shadowed` counts what limits would have refused that are not
-    enforced, `untransformed` bodies that rules are for and that they cannot change; `compressed` count responses that
-    are compressed, and bytes of these.
+    enforced, `untransformed` bodies that rules are for and that they cannot change, `compressed` responses that are
+    compressed, and bytes of these.
     """
 
     scope: str
@@ -189,9 +190,13 @@ class Context:
 
 
 class State:
-    """What policies remember across configuration changes, by key; `sweep` drops what no snapshot uses."""
+    """What policies remember across configuration changes, by key; `sweep` drops what no snapshot uses.
+
+    `key_sets` are the keys that issuers of tokens publish.
+    """
 
     def __init__(self) -> None:
+        self.key_sets = KeySets()
         self._kept: dict[object, Any] = {}
         self._used: set[object] = set()
 

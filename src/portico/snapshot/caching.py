@@ -17,7 +17,7 @@ from portico.proxy.cache.redis_cache import RedisCache
 from portico.proxy.cache.rules import Rules
 from portico.proxy.forward import Forwarding
 
-_FOR_CLIENTS: Final = frozenset({"cors", "rate_limit", "rewrite_location", "rewrite_cookies"})
+_FOR_CLIENTS: Final = frozenset({"compress", "cors", "rate_limit", "rewrite_location", "rewrite_cookies"})
 """Policies that change nothing of what a service is asked or of what is stored."""
 
 
@@ -53,8 +53,8 @@ def cache_of(caches: Caches, written: ResolvedRoute, scope: bytes, kind: type[Fo
     rules = Rules.of(settings, scope, str(written.service), _names(changes), is_transformed=is_transformed)
     lines = changes.lines if changes and not changes.lines.is_fixed else None
     if settings.store == "redis" and caches.redis is not None:
-        return RedisCache(caches, rules, kind, lines, caches.redis)
-    return Cache(caches, rules, kind, lines)
+        return RedisCache(caches, rules, kind, lines, caches.redis, mirrors=bool(written.mirrors))
+    return Cache(caches, rules, kind, lines, mirrors=bool(written.mirrors))
 
 
 def query_selections(routes: Iterable[ResolvedRoute]) -> dict[bytes, QuerySelection]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 from itertools import accumulate
 from typing import Final
 
@@ -59,10 +59,12 @@ _DOWN: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _skip: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def members_but(names: Iterable[bytes]) -> re.Pattern[bytes]:
+@lru_cache(1000)
+def members_but(names: frozenset[bytes]) -> re.Pattern[bytes]:
     """Matches, in a shape, the members of an object up to one that may have one of these names.
 
-    One whose value is nested very deep may end it as well.
+    One whose value is nested very deep may end it as well. It takes a millisecond to compile, and rules for the same
+    names come again and again.
     """
     named = rb"|".join(_spellings(name) for name in sorted(names))
     name = rb'"(?!(?:' + named + rb')")[^"]*+"'
