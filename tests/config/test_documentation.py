@@ -22,7 +22,10 @@ PAGES = (
     "README.md",
     *(
         f"docs/{page}.md"
-        for page in ("canary", "compression", "configuration", "errors", "mirror", "routing", "services", "split", "tokens", "transform")
+        for page in (
+            *("canary", "compression", "configuration", "errors", "listeners", "mirror", "routing"),
+            *("services", "split", "tokens", "transform"),
+        )
     ),
 )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from portico.core.codings import codings_of, decode, decoder
+from portico.core.codings import codings_of, decode, decoder, encode
 from support.backend import Backend, Connection
 from support.browser import browser_page, needs_chromium
 from support.client import TIMEOUT, request
@@ -23,7 +24,6 @@ from support.world import Gateway
 PAGE = (Path(__file__).parents[2] / "docs" / "compression.md").read_text(encoding="utf-8")
 BODIES = {"BODY": (b"All work and no play makes text worth it. " * 98)[:4096], "SHORT": b"x" * 100}
 LARGE = b"".join(b'{"id": %d, "name": "user %d", "tags": ["a", "b"]},\n' % (at, at * 7919) for at in range(100_000))
-_ROW = re.compile(r"\| (?!the client|---)(.*) \|")
 JSON = "Content-Type: application/json"
 
 
@@ -69,6 +69,7 @@ def gateway(service: Service) -> Iterator[Gateway]:
         config = example("compression.md", "compress: true", backend.url).config
         config["routes"] = [
             {"path": "/page", "service": "shop", "rewrite": "keep"},
+            {"path": "/decompressed", "service": "shop", "policies": {"decompress": True, "compress": False}},
             {"path": "/cached", "service": "shop", "policies": {"cache": {"ttl": 60}}},
             {"path": "= /robots.txt", "respond": {"body": "x" * 2000}, "policies": {"compress": True}},
         ]
@@ -76,21 +77,27 @@ def gateway(service: Service) -> Iterator[Gateway]:
             yield own
 
 
-def rows() -> Iterator[Any]:
-    """Every row of the page's tables: what the client sends, what the service is sent and says, what comes of it."""
-    for line in PAGE.splitlines():
-        match = _ROW.fullmatch(line)
-        if match:
-            cells = [cell.strip() for cell in match[1].split(" | ")]
-            sent, *seen, said, got = [re.sub(r"\s*\|\s*$", "", cell) for cell in cells]
-            yield pytest.param(sent, seen[0] if seen else "", said, got, id=f"{sent}: {said}")
+RESPONSES, _, REQUESTS = PAGE.partition("## Requests")
+
+
+def rows(part: str) -> Iterator[list[str]]:
+    """The cells of every row of the tables in a part of the page."""
+    for line in part.splitlines():
+        if re.match(r"\| (?:`|nothing)", line):
+            yield [cell.strip() for cell in line[1:-1].split(" | ")]
+
+
+def responses() -> Iterator[Any]:
+    """What the client sends, what the service is sent and says, what the client gets."""
+    for sent, *seen, said, got in rows(RESPONSES):
+        yield pytest.param(sent, "".join(seen), said, got, id=f"{sent}: {said}")
 
 
 def fields(cell: str) -> list[str]:
     return [text for text in re.findall(r"`([^`]*)`", cell) if ": " in text]
 
 
-@pytest.mark.parametrize(("sent", "seen", "said", "got"), [*rows()])
+@pytest.mark.parametrize(("sent", "seen", "said", "got"), [*responses()])
 def test_a_row_of_the_page(gateway: Gateway, service: Service, sent: str, seen: str, said: str, got: str) -> None:
     status = re.match(r"(\d{3})", said)
     service.status = f"{status[1]} Fine" if status else "200 OK"
@@ -116,7 +123,28 @@ def plain(answer: Message) -> bytes:
 
 
 def test_every_row_is_found() -> None:
-    assert len([*rows()]) == len(re.findall(r"^\| (?:`|nothing)", PAGE, re.MULTILINE)) == 22
+    assert (len([*responses()]), len([*rows(REQUESTS)])) == (22, 8)
+
+
+@pytest.mark.parametrize(("sent", "got"), [*rows(REQUESTS)])
+def test_a_row_about_requests(gateway: Gateway, service: Service, sent: str, got: str) -> None:
+    service.status, service.lines, service.body = "200 OK", [], b""
+    body = bytes(1 << 22) if "bomb" in sent else BODIES["BODY"]
+    _, _, codings = sent.partition(" in ")
+    for coding in codings.split(" and ") if codings else []:
+        body = zlib.compress(body) if coding == "deflate" else encode(body, coding.encode(), 3)
+    before = len(service.seen)
+    answer = gateway.ask("POST", "/decompressed/x", *fields(sent)[:1], body=body)
+    refused = re.match(r"nothing: (\d{3}) `(\w+)`", got)
+    if refused:
+        assert (answer.status, answer.json()["reason"]) == (int(refused[1]), refused[2])
+        for name, _, text in (line.partition(": ") for line in fields(got)):
+            assert answer.get(name) == text
+        assert len(service.seen) == before
+    else:
+        assert answer.status == 200
+        assert service.seen[-1].body == BODIES["BODY"]
+        assert service.seen[-1].all("content-encoding") == []
 
 
 @pytest.mark.parametrize("coding", ["zstd", "br", "gzip"])
@@ -177,6 +205,17 @@ def test_what_the_cache_has_is_compressed_and_validated(gateway: Gateway, servic
     again = gateway.get("/cached/a", "Accept-Encoding: gzip", 'If-None-Match: W/"v-gzip"')
     assert (again.status, again.get("etag")) == (304, 'W/"v-gzip"')
     assert len(service.seen) == before + 1
+
+
+def test_a_large_page_of_the_cache_is_compressed_once(gateway: Gateway, service: Service) -> None:
+    service.status, service.body, service.lines = "200 OK", LARGE[:300_000], [JSON]
+    before = len(service.seen)
+    answers = [gateway.get("/cached/book", "Accept-Encoding: br") for _ in range(4)]
+    assert [plain(answer) for answer in answers] == [service.body] * 4
+    assert len(service.seen) == before + 1
+    last = answers[-1]
+    assert (last.get("content-length"), last.get("transfer-encoding")) == (str(len(last.body)), None)
+    assert plain(gateway.get("/cached/book")) == service.body
 
 
 def test_it_is_counted(gateway: Gateway) -> None:

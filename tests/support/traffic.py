@@ -12,7 +12,6 @@ from .backend import Backend
 from .client import Wire
 from .waiting import until
 
-
 _PAUSE = 0.01
 """Seconds between the requests of a client: some hundred a second leave room for what happens meanwhile."""
 

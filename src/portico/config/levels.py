@@ -37,6 +37,7 @@ _EXAMPLES = {
     "authorize": "{scopes: [orders:read]}",
     "cache": "{ttl: 30}",
     "compress": "true",
+    "decompress": "true",
     "cors": "{allow_origins: [https://app.example.com]}",
     "errors": "{5xx: {html: error.html}}",
     "headers": "{response: {remove: [Server]}}",

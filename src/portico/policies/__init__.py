@@ -14,6 +14,7 @@ from portico.policies.compress import CompressSettings, build_compress
 from portico.policies.cors import CorsSettings, build_cors
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
+from portico.policies.decompress import DecompressSettings, build_decompress
 from portico.policies.error_pages import ErrorPages, ErrorsSettings
 from portico.policies.headers import HeadersSettings, build_before_all, build_behind_auth
 from portico.policies.identity import IdentitySettings, build_identity
@@ -58,6 +59,7 @@ STEPS: Final = (
     Step("rate_limit", RateLimitSettings, build_after_auth),
     Step("rate_limit", RateLimitSettings, build_shadow_after_auth),
     Step("identity", IdentitySettings, build_identity),
+    Step("decompress", DecompressSettings, build_decompress),
     Step("transform", TransformSettings, build_transform),
 )
 
@@ -111,8 +113,8 @@ def build_chain(
         chain += before
         if step.key in settings:
             written, scope = settings[step.key]
-            context = Context(scope, state, consumers, shared, table, shadowed, untransformed, compressed)
-            policy = step.build(written, context)
+            counted = shadowed, untransformed, compressed
+            policy = step.build(written, Context(scope, state, consumers, shared, table, *counted))
             if policy is not None:
                 chain.append(policy)
                 if step.marks:

@@ -175,8 +175,8 @@ class Context:
     it. `state` outlives snapshots: `keep(key, make)` gives what was made for the same key before. `consumers` maps
     names to the numbers that replace a rate limit's own. `shared` is set where limits are counted in Redis, `table`
     where workers have one for those that need none. `shadowed` counts what limits would have refused that are not
-    enforced, `untransformed` bodies that rules are for and that they cannot change; `compressed` count responses that
-    are compressed, and bytes of these.
+    enforced, `untransformed` bodies that rules are for and that they cannot change, `compressed` responses that are
+    compressed, and bytes of these.
     """
 
     scope: str

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from copy import copy
 from typing import Final
 
 from portico.core.messages import Fields, RequestHead
@@ -40,10 +39,9 @@ def with_known_tags(request: RequestHead) -> tuple[RequestHead, Mapping[bytes, b
         return tag
 
     lines = [_OWN.sub(replaced, line) if name in CONDITIONS else line for name, line in _lines(fields)]
-    changed = copy(request)
-    changed.fields = Fields(fields.names, lines)
-    changed.fields.shape = fields.shape
-    return changed, known
+    changed = Fields(fields.names, lines)
+    changed.shape = fields.shape
+    return request.changed(fields=changed), known
 
 
 def _lines(fields: Fields) -> zip[tuple[bytes, bytes]]:

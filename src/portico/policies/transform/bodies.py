@@ -25,7 +25,7 @@ from portico.policies.when import media_type
 logger: Final = logging.getLogger("portico.policies")
 
 _FORM: Final = "application/x-www-form-urlencoded"
-_LEVELS: Final[Mapping[bytes, int]] = {b"gzip": 5, b"br": 4, b"zstd": 3}
+_LEVELS: Final[Mapping[bytes, int]] = {b"gzip": 5, b"br": 2, b"zstd": 3}
 """How much is done to make a body smaller that has to be coded anew."""
 _NAMES: Final[Mapping[bytes, bytes]] = {b"x-gzip": b"gzip"}
 _OF_BYTES: Final = frozenset(
