@@ -176,6 +176,25 @@ def test_a_bomb_is_too_large(gateway: Gateway, service: Service) -> None:
     assert (answer.status, answer.json()["reason"]) == (413, "body_too_large")
 
 
+@pytest.mark.parametrize(
+    ("lines", "accepted"),
+    [
+        (
+            ["Accept-Encoding: gzip, deflate, br, zstd, dcb, dcz", "Available-Dictionary: :eA==:"],
+            "gzip, deflate, br, zstd",
+        ),
+        (["Accept-Encoding: compress, *;q=0.5"], "identity"),
+        (["Accept-Encoding: GZIP;q=0.5, identity"], "GZIP;q=0.5, identity"),
+        ([], None),
+    ],
+)
+def test_a_service_uses_codings_that_can_be_read(gateway: Gateway, lines: list[str], accepted: str | None) -> None:
+    for _ in range(2):
+        fields = fields_of(gateway.get("/both", *lines))
+        assert fields.get("accept-encoding") == accepted
+        assert "available-dictionary" not in fields
+
+
 # ---- requests
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from portico.core.codings import ENCODED, CodingError, TooLargeError, UnknownCodingError, codings_of, decode, encode
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.header_map import Headers
-from portico.core.json_text import JsonEdit, JsonEditError, form_to_json
+from portico.core.json_text import JsonEdit, JsonEditError, MergeValue, form_to_json
 from portico.core.messages import RequestHead
 from portico.observe.families import Counter
 from portico.policies.head import Head, ResponseEdit
@@ -72,10 +72,17 @@ def body_edit(takes_form: bool, edits: JsonEdits | None, captures: Mapping[str, 
         remove=edits.remove,
         rename=edits.rename,
         set={pointer: compiled(value, captures) for pointer, value in edits.set.items()},
-        merge=compiled(edits.merge, captures) if edits.merges else None,
+        merge=_patch(edits.merge, captures) if edits.merges else None,
         wrap=edits.wrap,
     )
     return BodyEdit(takes_form, edit.apply)
+
+
+def _patch(written: Any, captures: Mapping[str, Read]) -> MergeValue:
+    """A merge patch, of which the names are known beforehand."""
+    if isinstance(written, Mapping):
+        return {name: _patch(member, captures) for name, member in written.items()}
+    return compiled(written, captures)
 
 
 class _UnchangeableError(Exception):
