@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -132,7 +133,7 @@ class Canaries:
         if self._records is not None:
             self._records.close()
             self._records = None
-        if not is_needed and (file is None or not file.exists()):
+        if not is_needed and (file is None or not os.access(file, os.F_OK)):  # a home may not be this user's
             return known
         self._file, self._records = file, CanaryRecords(file, self._runtime.directory / "canaries.json")
         self._stored = self._records.load()
