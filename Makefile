@@ -19,6 +19,8 @@ NEEDS := Portico needs Python 3.11 or newer, and is tested on 3.11 to 3.13; name
 MINUTES ?= 10
 # More than there are cores: most tests wait for something most of the time.
 JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 5 / 2 )))
+# Without compiled files each of these would compile all tests anew, which takes it seven seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -18,7 +18,16 @@ ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 ENVIRON = {"SECRET_KEY": "0123456789abcdef0123456789abcdef", "IDENTITY_KEYS": "fedcba9876543210fedcba9876543210"}
 
-PAGES = ("README.md", *(f"docs/{page}.md" for page in ("configuration", "errors", "mirror", "routing", "services")))
+PAGES = (
+    "README.md",
+    *(
+        f"docs/{page}.md"
+        for page in (
+            *("canary", "compression", "configuration", "errors", "mirror", "routing", "services", "split", "tokens"),
+            "transform",
+        )
+    ),
+)
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

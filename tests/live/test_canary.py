@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -171,7 +172,7 @@ def test_one_that_is_down_gets_nothing_any_more(gateway: Gateway, sides: dict[st
 def test_one_that_turns_slow_gets_nothing_any_more(gateway: Gateway, sides: dict[str, Backend]) -> None:
     begin(gateway, config(sides, "slow", canary(steps=[50], abort_if={"p99": "2x"})))
     script(sides["shop"]).delay = 0.01
-    script(sides["next"]).delay = 0.06
+    script(sides["next"]).delay = 0.3
     one = goes_on_until(gateway, "aborted")
     assert one["history"][1]["why"].startswith("p99: ")
 
@@ -265,6 +266,43 @@ def test_kept_over_reloads_and_a_killed_control(gateway: Gateway, sides: dict[st
     assert admin(gateway, "GET", "/admin/canaries").json()["canaries"] == []
     begin(gateway, written)
     assert happened(seen(gateway)) == [("began", 25)], "it was forgotten"
+
+
+def test_a_new_worker_goes_by_the_same(gateway: Gateway, sides: dict[str, Backend]) -> None:
+    begin(gateway, config(sides, "worker", canary()))
+    steer(gateway, "worker", "promote")
+    before = gateway.workers()
+    os.kill(before[0], signal.SIGKILL)
+    gateway.clean = False  # that is an event
+    until(lambda: len({*gateway.workers()} - {*before}) == 1 and len(gateway.workers()) == 2, "there is another one")
+    assert served(gateway) == {"next": 100}
+
+
+def test_the_file_is_changed_as_it_was_advised(gateway: Gateway, sides: dict[str, Backend]) -> None:
+    """No request goes to the old service again, which may be gone by then."""
+    written = config(sides, "done", canary())
+    begin(gateway, written)
+    steer(gateway, "done", "promote")
+    script(sides["shop"]).status = "500 Gone"
+    found: Counter[str] = Counter()
+    is_over = threading.Event()
+
+    def go_on() -> None:
+        while not is_over.is_set():
+            found.update(served(gateway, 20))
+
+    clients = [threading.Thread(target=go_on) for _ in range(2)]
+    for client in clients:
+        client.start()
+    try:
+        for after in ({"service": "next"}, {"service": "next", "canary": canary(to="other", steps=[50])}):
+            begin(gateway, written | {"routes": [{"name": "done", "path": "/", **after}]})
+    finally:
+        is_over.set()
+        for client in clients:
+            client.join()
+    assert set(found) <= {"next", "other"}
+    assert found["next"]
 
 
 def test_kept_over_a_restart(sides: dict[str, Backend]) -> None:

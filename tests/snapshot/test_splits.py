@@ -19,6 +19,7 @@ from portico.wire.deadlines import Deadlines
 from portico.wire.turn import Turn
 from upstreams.members import FakeDeadlines, exchange
 
+NO_LOOP: Any = None
 HALVES = {"old": 50, "new": 50}
 TENTH = {"old": 90, "new": 10}
 
@@ -52,6 +53,7 @@ class Worker:
         return str(self.passed(*lines, target=target, **given).match.handling.service_name)
 
     def passed(self, *lines: str, target: str = "/shop/x", **given: Any) -> Exchange:
+        """A request that is about to be sent."""
         made = exchange(*lines, **given)
         assert made.request is not None
         found = self.snapshot.matcher.find(made.request, target.encode())
@@ -59,6 +61,8 @@ class Worker:
         made.match = found
         for policy in found.handling.policies:
             assert policy(made) is None
+        if made.match is found:  # no side has policies of its own
+            found.handling.forward(made, found.handling, NO_LOOP)
         return made
 
     def shares(self, times: int = 2000, **given: Any) -> Counter[str]:
@@ -200,6 +204,12 @@ def test_a_cookie_holds_the_number_of_a_client() -> None:
         again = worker.passed(f"Cookie: {pair}")
         assert again.match.handling.service_name == first.match.handling.service_name
         assert again.response_lines == (vary,)
+
+
+def test_routes_that_name_a_cookie_share_it() -> None:
+    worker = Worker(config(HALVES, sticky={"cookie": "half"}))
+    cookie = worker.passed().response_lines[1]
+    assert b"; Path=/; HttpOnly; SameSite=Lax" in cookie
 
 
 def test_the_share_of_a_side_that_is_down_goes_to_the_others() -> None:

@@ -202,7 +202,8 @@ class Gateway(Process):
 
     def control(self) -> int:
         """The child that does not."""
-        others = [pid for pid in self.family() if pid not in self.workers()]
+        workers = self.workers()
+        others = [pid for pid in self.family() if pid not in workers]
         assert len(others) == 1, others
         return others[0]
 

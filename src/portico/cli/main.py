@@ -414,6 +414,10 @@ def status(
             _say(out, f"in maintenance: {name}")
         for plugin in found["plugins"]:
             _say(out, f"policy {plugin['use']} ({plugin['scope']})")
+        for issuer in found["issuers"]:
+            name = issuer.get("issuer") or issuer["address"]
+            problem = f"; not fetched: {issuer['problem']}" if "problem" in issuer else ""
+            _say(out, f"issuer {name}: {issuer['keys']} keys{problem}")
         if found["refused"]:
             _say(out, f"the file was refused when it was last read: {found['refused']}")
         _say(out, f"generation {found['generation']}, {of}")

@@ -9,15 +9,20 @@ from types import MappingProxyType
 
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath
+from portico.config.resolve import scope_path
 from portico.config.services import UpstreamTlsSettings
 from portico.net.redis.connection import tls_files
 from portico.net.tls.certificates import CertificateError, Pair, days_left, read_certificate
 from portico.net.tls.contexts import client_context, server_context
+from portico.policies.auth import AuthSettings
+from portico.policies.auth.acceptance import AcceptanceSettings
+from portico.policies.auth.keys import key_set, public_key
 
 
 def file_problems(config: Config) -> list[str]:
     """What is wrong with the named files and the path of the access log, a line each; empty where nothing is."""
-    findings = [*_listening(config), *_upstreams(config), *_redis(config), *_access_log(config), *_state(config)]
+    findings = [*_listening(config), *_upstreams(config), *_redis(config), *_keys_of_issuers(config)]
+    findings += [*_access_log(config), *_state(config)]
     return [str(config.problem(finding)) for finding in findings]
 
 
@@ -28,7 +33,7 @@ def expired_certificates(config: Config) -> list[str]:
 
 
 def named_files(config: Config) -> list[Path]:
-    """Every certificate, key, `ca`, error page and file of an answer that the configuration names."""
+    """Every certificate, key, `ca`, file of an issuer's keys, error page and file of an answer that is named."""
     tls = config.gateway.tls
     pairs = [pair for _, pair in _pairs(config)]
     authorities = [settings.ca for _, settings in _upstream_tls(config) if settings.ca is not None]
@@ -37,7 +42,8 @@ def named_files(config: Config) -> list[Path]:
     certificates = [file for pair in pairs for file in (pair.certificate, pair.key)]
     pages = [config.directory / name for name in config.page_texts]
     answers = [config.directory / name for name in config.files]
-    return list(dict.fromkeys([*certificates, *authorities, *pages, *answers]))
+    keys = [file for _, file, _ in _key_files(config)]
+    return list(dict.fromkeys([*certificates, *authorities, *pages, *answers, *keys]))
 
 
 def lifetimes(config: Config) -> Iterator[tuple[KeyPath, Path, float]]:
@@ -101,6 +107,39 @@ def _redis(config: Config) -> Iterator[Finding]:
     if isinstance(program, Path) and not (os.access(program, os.X_OK) and program.is_file()):
         message = f"{program} is not an executable; name a redis-server or valkey-server"
         yield Finding(("gateway", "embedded_redis"), message)
+
+
+def _acceptances(config: Config) -> Iterator[tuple[KeyPath, AcceptanceSettings]]:
+    """Where the keys of tokens are, each level once."""
+    seen = set()
+    for route in config.all_routes:
+        settings, scope = route.policies.get("auth", (None, ""))
+        jwt = settings.jwt if isinstance(settings, AuthSettings) else None
+        if jwt is None or (scope, id(jwt)) in seen:
+            continue
+        seen.add((scope, id(jwt)))
+        path = (*scope_path(route, scope), "auth", "jwt")
+        yield path, jwt
+        for index, each in enumerate(jwt.issuers):
+            yield (*path, "issuers", index), each
+
+
+def _key_files(config: Config) -> Iterator[tuple[KeyPath, Path, Callable[[bytes], object]]]:
+    for path, settings in _acceptances(config):
+        if settings.jwks_file is not None:
+            yield (*path, "jwks_file"), settings.jwks_file, key_set
+        if settings.public_key_file is not None:
+            yield (*path, "public_key_file"), settings.public_key_file, public_key
+
+
+def _keys_of_issuers(config: Config) -> Iterator[Finding]:
+    for path, file, read in _key_files(config):
+        try:
+            read(file.read_bytes())
+        except OSError as error:
+            yield Finding(path, f"{file} cannot be read: {error.strerror}")
+        except ValueError as error:
+            yield Finding(path, f"{file}: {error}")
 
 
 def _keys(pair: Pair | None) -> dict[Path | None, str]:

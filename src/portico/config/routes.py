@@ -14,7 +14,7 @@ from portico.config.retries import RetryField
 from portico.config.rewrites import KEEP, Rewrite
 from portico.config.section import NoneIsEmpty, Section, Whole
 from portico.config.services import MaintenanceField, PreserveHost, TimeoutField, Trailers, Upgrades
-from portico.config.split import Otherwise, SideSettings, SideStickyField, SplitChoice, SplitField
+from portico.config.split import OtherwiseField, SideSettings, SideStickyField, SplitChoice, SplitField
 from portico.core.conditions import FieldCondition, ParameterCondition, ParameterName
 from portico.core.hosts import host_name
 from portico.core.route_paths import is_prefix, route_path
@@ -52,7 +52,7 @@ class RouteSettings(Section):
     split: SplitField = None
     canary: CanaryField = None
     sticky: SideStickyField = None
-    otherwise: Otherwise = "others"
+    otherwise: OtherwiseField = "others"
     respond: Annotated[RespondField, NotEmpty("write respond: {status: 200, body: text}")] = None
     redirect: Annotated[RedirectField, NotEmpty("write redirect: {to: /new/{path}}")] = None
     version: str | None = None

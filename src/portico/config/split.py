@@ -35,13 +35,13 @@ class SideSettings(Section):
     """
 
     service: str
-    version: str | None = None
-    weight: Weight
+    version: Annotated[str | None, Field(description="One of its versions, where it has several.")] = None
+    weight: Annotated[Weight, Field(description="Its share, in proportion to the other weights; 0 for none.")]
     headers: Annotated[dict[HeaderName, ParameterCondition], NotEmpty('write headers: {X-Canary: "1"}')] = Field(
-        default_factory=dict
+        default_factory=dict, description="Fields with which a request takes this side before any weight counts."
     )
     cookies: Annotated[dict[CookieName, ParameterCondition], NotEmpty('write cookies: {beta: "1"}')] = Field(
-        default_factory=dict
+        default_factory=dict, description="The same of cookies."
     )
 
     @property
@@ -59,8 +59,8 @@ class SideStickySettings(Section):
     """A client stays on its side: by a `cookie` of the gateway's own, `by` the consumer or the client's address, or by
     the value of a `header`.
 
-    With `auto` the cookie is called `portico_split_ROUTE`. Clients keep it for `max_age` seconds: without it until they
-    end.
+    With `auto` the cookie is called `portico_split_ROUTE`; routes that name the same one share it. Clients keep it for
+    `max_age` seconds: without it until they end.
     """
 
     by: Literal["consumer", "client_ip"] | None = None
@@ -92,17 +92,25 @@ def _long_sticky(value: Any) -> Any:
     raise ValueError(f"expected {_STICKY_FORMS}")
 
 
-SplitField = Annotated[Annotated[tuple[SideSettings, ...], Field(min_length=1)] | None, NotEmpty(_SPLIT_FORM)]
+SplitField = Annotated[
+    Annotated[tuple[SideSettings, ...], Field(min_length=1)] | None,
+    Field(description="Services that share the requests of the route, in place of one service."),
+    NotEmpty(_SPLIT_FORM),
+]
 SideStickyField = Annotated[
     SideStickySettings | None,
     BeforeValidator(
         _long_sticky,
         json_schema_input_type=Literal["consumer", "cookie", "client_ip", False] | SideStickySettings,
     ),
+    Field(description="How a client is known, who then stays on one side of the split."),
     NotEmpty(f"write sticky: {_STICKY_FORMS}"),
 ]
 Otherwise: TypeAlias = Literal["others", "refuse"]
-"""What becomes of the share of a side none of whose instances can be used: the others have it, or it gets 503."""
+OtherwiseField = Annotated[
+    Otherwise,
+    Field(description="What becomes of the share of a side without a usable instance: the others have it, or 503."),
+]
 
 
 @dataclass(frozen=True, slots=True)

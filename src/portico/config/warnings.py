@@ -25,6 +25,7 @@ from portico.policies.cors import CorsSettings
 from portico.policies.headers import HeadersSettings, names_consumers
 from portico.policies.identity import IdentitySettings
 from portico.policies.rate_limit import RateLimit, needs_redis
+from portico.policies.transform import TransformSettings
 
 SERVER_KEEP_ALIVE = 5.0
 """Seconds after which uvicorn closes an idle connection (its --timeout-keep-alive)."""
@@ -44,6 +45,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_unlimited(config),
             *_missing_auth(config),
             *_nameless(config),
+            *_never_known(config),
             *_shared_keys(config),
             *_worker_limits(config),
             *_unshared_sessions(config),
@@ -146,6 +148,9 @@ def _missing_auth(config: Config) -> Iterator[Finding]:
         if isinstance(cache, CacheSettings) and cache.purge is True:
             message = f"the route {route.name} has no auth, so nobody may purge: name networks, or write false"
             yield Finding((*scope_path(route, scope), "cache", "purge"), message)
+        sticky = route.split.sticky if route.split is not None else None
+        if sticky is not None and sticky.by == "consumer":
+            yield Finding((*route.source, "sticky"), f"the route {route.name} has no auth: no client stays on its side")
         if any(limit.by == "consumer" for limit in _limits(route)):
             path = (*scope_path(route, route.policies["rate_limit"][1]), "rate_limit")
             yield Finding(path, f"the route {route.name} has no auth: all its requests count as one consumer's")
@@ -161,6 +166,21 @@ def _nameless(config: Config) -> Iterator[Finding]:
         if isinstance(settings, HeadersSettings) and scope not in guarded and (name := names_consumers(settings)):
             message = f"{name} names the consumer or a claim, and without auth there is none: it is never sent"
             yield Finding((*scope_path(route, scope), "headers"), message, at_key=True)
+
+
+def _never_known(config: Config) -> Iterator[Finding]:
+    """Rules for consumers, where none of the routes that they hold for has one."""
+    guarded = {
+        route.policies["transform"][1] for route in config.all_routes if {"auth", "transform"} <= set(route.policies)
+    }
+    for route in config.all_routes:
+        settings, scope = route.policies.get("transform", (None, ""))
+        if not isinstance(settings, TransformSettings) or scope in guarded:
+            continue
+        for place, when in settings.whens():
+            if when.consumer is not None or when.claims:
+                message = "it asks for the consumer, and without auth there is none: it never holds"
+                yield Finding((*scope_path(route, scope), "transform", *place, "when"), message)
 
 
 def _shared_keys(config: Config) -> Iterator[Finding]:
@@ -248,8 +268,9 @@ def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
     """Routes whose own policies guard a service that the default routes leave open."""
     for index, route in enumerate(config.routes):
         guarded = {"auth", "authorize"} & route.policies.model_fields_set
+        services = {service for service, _ in route.targets}
         for other in config.all_routes:
-            if other.is_default and other.service == route.service and guarded - set(other.policies):
+            if other.is_default and other.service in services and guarded - set(other.policies):
                 message = (
                     f"{other.path} leads to {other.service} without these policies; write them into the service, "
                     "or default_routes: false"

@@ -61,13 +61,24 @@ class Stream(Protocol):
 
     receiver: Receiver
     client: Client
-    bytes_in: int
-    """Content received so far."""
-    bytes_out: int
-    """Content sent so far."""
-    response_started: bool
     body_limit: int
     """Bytes of content that it may have; more ends it with 413. It may be set while content is still to come."""
+
+    @property
+    def bytes_in(self) -> int:
+        """Content received so far."""
+
+    @property
+    def bytes_out(self) -> int:
+        """Content sent so far."""
+
+    @property
+    def response_started(self) -> bool:
+        """Whether something of a final response was sent."""
+
+    @property
+    def writing_paused(self) -> bool:
+        """Whether the client reads more slowly than the response comes."""
 
     @property
     def server(self) -> Load:

@@ -57,6 +57,11 @@ class Metrics:
         self.shadowed = self.families.own_counter(
             "gateway_rate_limit_shadow", "Requests that a limit with enforce: false would refuse", ("service", "limit")
         )
+        self.untransformed = self.families.own_counter(
+            "gateway_transform_skipped",
+            "Bodies that a rule of transform is for and could not change",
+            ("service", "direction", "why"),
+        )
         self.versions = self.families.own_counter(
             "gateway_version_requests", "Exchanges by version of the service", ("service", "version")
         )
@@ -64,6 +69,12 @@ class Metrics:
             "gateway_mirrored_requests", "Copies for mirrors, by what came of them", ("route", "service", "outcome")
         )
         self._sides: dict[tuple[str, str], SideCounts] = {}
+        self.compressed = (
+            self.families.own_counter("gateway_compressed_responses", "Compressed responses", ("service", "coding")),
+            self.families.own_counter(
+                "gateway_compressed_bytes", "Bytes of these, before and after", ("service", "coding", "form")
+            ),
+        )
         self.log_lines_dropped = 0
         self.failed_handshakes = 0
         self.cache_evictions = 0

@@ -192,12 +192,13 @@ def _with_claims(wanted: Mapping[str, list[Any] | bool], refusal: Refusal) -> _C
         return None if verdict else refusal
 
     def fits(claims: Mapping[str, Any] | None) -> bool:
-        return all(_fits(value_at(claims, path), values) for path, values in paths)
+        return all(claim_fits(value_at(claims, path), values) for path, values in paths)
 
     return check
 
 
-def _fits(value: Any, wanted: list[Any] | bool) -> bool:
+def claim_fits(value: Any, wanted: list[Any] | bool) -> bool:
+    """Whether a claim is as `Claims` want it."""
     if isinstance(wanted, bool):
         return (value is not None and value is not False) == wanted
     held = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)

@@ -19,13 +19,14 @@ from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
 from portico.observe.metrics import Metrics
 from portico.policies import Pending, Policy, awaited
 from portico.policies.error_pages import ErrorPages
+from portico.policies.policy import WholeBody
 from portico.proxy.admission import SOON, fail, queue
 from portico.proxy.answer import send_answer
 from portico.proxy.headers.forwarded import Network, Peer, believed_request_id, believed_trace_id, client_behind
 from portico.proxy.overload import Overload
 from portico.proxy.routing.matcher import Matcher
 from portico.proxy.routing.route import Handling
-from portico.proxy.waiting import WaitingForVerdict
+from portico.proxy.waiting import WaitingForBody, WaitingForVerdict
 
 _NO_SERVICE: Final = "none"
 _OWN_SERVICE: Final = "gateway"
@@ -188,7 +189,10 @@ class Gateway:
             for hold in handling.holds:
                 hold(exchange)
             go_on = partial(self._pass_policies, exchange, handling, following)
-            WaitingForVerdict(exchange, verdict, go_on, fail)
+            if isinstance(verdict, WholeBody):
+                WaitingForBody(exchange, verdict, go_on, fail)
+            else:
+                WaitingForVerdict(exchange, verdict, go_on, fail)
             return
         forwarding = handling.forward(exchange, handling, self._loop)
         limit = forwarding.service.limit

@@ -71,7 +71,10 @@ class SplitWeights:
 
 
 class Split:
-    """The sides of a route: `choose` is the last of its policies, and `forward_chosen` goes on from there.
+    """The sides of a route. `forward` chooses one and goes on as that does.
+
+    Where sides have policies of their own, `choose` does it before, as the last of the route's policies, and
+    `forward_chosen` goes on.
 
     The share of a side without a usable instance goes to the others where it `diverts`.
     """
@@ -92,8 +95,18 @@ class Split:
         self._rules = tuple(rules)
         self._diverts = diverts
 
+    def forward(self, exchange: Exchange, handling: Handling, loop: AbstractEventLoop) -> Forward:  # noqa: ARG002
+        """Give a request its side, and make the forwarding there."""
+        match = exchange.match = self._match(exchange)
+        chosen: Handling = match.handling
+        return chosen.forward(exchange, chosen, loop)
+
     def choose(self, exchange: Exchange) -> Any:
         """Give a request its side; what the policies of that side alone say of it."""
+        match = exchange.match = self._match(exchange)
+        return _verdict(match.handling.policies, exchange)
+
+    def _match(self, exchange: Exchange) -> RouteMatch:
         weights = self.weights
         index = self._ruled(exchange) if self._rules else None
         number: float | None = None
@@ -102,10 +115,8 @@ class Split:
             index = bisect(weights.parts, number)
         match: RouteMatch = exchange.match.sides[index]
         if weights.down or not match.handling.service.available:
-            match = self._usable(exchange, index, number)
-        exchange.match = match
-        own = match.handling.policies
-        return _verdict(own, exchange) if own else None
+            return self._usable(exchange, index, number)
+        return match
 
     def _ruled(self, exchange: Exchange) -> int | None:
         request = exchange.request
@@ -155,6 +166,20 @@ class Split:
 
     def _named(self, match: RouteMatch) -> dict[str, str]:
         return {"route": self._route, "service": match.handling.side.service}
+
+
+class EvenSplit(Split):
+    """One without rules, whose clients are not known: most are so, and it does the same in one function."""
+
+    def forward(self, exchange: Exchange, handling: Handling, loop: AbstractEventLoop) -> Forward:  # noqa: ARG002
+        weights, number = self.weights, next(self._numbers)
+        index = bisect(weights.parts, number)
+        match: RouteMatch = exchange.match.sides[index]
+        if weights.down or not match.handling.service.available:
+            match = self._usable(exchange, index, number)
+        exchange.match = match
+        chosen: Handling = match.handling
+        return chosen.forward(exchange, chosen, loop)
 
 
 def forward_chosen(exchange: Exchange, handling: Handling, loop: AbstractEventLoop) -> Forward:  # noqa: ARG001

@@ -133,6 +133,8 @@ class SnapshotBuilder:
         self.caches = caches or Caches(CacheBounds().memory, metrics)
         """What the caches of all routes share, and of all snapshots."""
         self._state = State()
+        self.key_sets = self._state.key_sets
+        """The keys of issuers of tokens, as control fetches them."""
         self._shared: dict[object, Any] = {}
         self._proxy_status: ProxyStatus | None = None
         self._page_texts: Mapping[str, str] = {}
@@ -294,15 +296,17 @@ class SnapshotBuilder:
         if written.body_size is not None:
             parts = self._limited(parts, written.body_size)
         parts = self._purging(written, parts)
+        split = split_of(written, weights)
+        choosing = [split.choose] if any(route.handling.policies for route in routes) else []
         announce = [announcing(lines)] if (lines := split_vary_lines(written.split)) else []
         handling = replace(
             first.handling,
-            policies=(*announce, *parts["policies"], split_of(written, weights).choose),
+            policies=(*announce, *parts["policies"], *choosing),
             marks=(*announce, *parts["marks"]),
             response_hooks=parts["response_hooks"],
             pages=parts["pages"],
             body_limit=written.body_size,
-            forward=forward_chosen,
+            forward=forward_chosen if choosing else split.forward,
             version=None,
             side=None,
         )
@@ -450,7 +454,9 @@ class SnapshotBuilder:
     ) -> dict[str, Any]:
         pages = self._error_pages(written)
         shared, table, _ = self._counting
-        surroundings = self._state, consumers, shared, table, self.plugins, self._metrics.shadowed, pages
+        metrics = self._metrics
+        counters = metrics.shadowed, pages, metrics.untransformed, metrics.compressed
+        surroundings = self._state, consumers, shared, table, self.plugins, *counters
         return parts_of(build_chain(written, *surroundings, is_own=is_own), written, pages, is_own=is_own)
 
     def _error_pages(self, written: Mapping[str, tuple[Any, str]]) -> ErrorPages | None:

@@ -12,6 +12,7 @@ from portico.core.conditions import condition_of
 from portico.core.messages import Fields
 from portico.core.route_paths import beginning_of
 from portico.proxy.split import (
+    EvenSplit,
     NumberCookie,
     NumberOf,
     Rule,
@@ -33,8 +34,9 @@ def split_of(written: ResolvedRoute, weights: SplitWeights) -> Split:
     """What chooses the side of a route's requests."""
     choice = written.split
     assert choice is not None
-    number_of, diverts = _number_of(written, choice.sticky), choice.otherwise == "others"
-    return Split(written.name, weights, number_of, _rules(choice), diverts=diverts)
+    number_of, rules, diverts = _number_of(written, choice.sticky), _rules(choice), choice.otherwise == "others"
+    kind = Split if number_of or rules else EvenSplit
+    return kind(written.name, weights, number_of, rules, diverts=diverts)
 
 
 def behind_choice(parts: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,8 +58,8 @@ def _number_of(written: ResolvedRoute, sticky: SideStickySettings | None) -> Num
     if sticky is None:
         return None
     if sticky.cookie is not None:
-        name = f"portico_split_{written.name}" if sticky.cookie == "auto" else sticky.cookie
-        return by_number_cookie(NumberCookie(name, _cookie_path(written), sticky.max_age))
+        own = NumberCookie(f"portico_split_{written.name}", _cookie_path(written), sticky.max_age)
+        return by_number_cookie(own if sticky.cookie == "auto" else NumberCookie(sticky.cookie, "/", sticky.max_age))
     if sticky.header is not None:
         return by_key(written.name, by_header(sticky.header))
     return by_key(written.name, by_consumer if sticky.by == "consumer" else by_client)

@@ -140,8 +140,10 @@ def test_why_it_was_aborted_names_both_sides() -> None:
     [
         ("2x", counts(1000, took=0.01), counts(200, took=0.019), False),
         ("2x", counts(1000, took=0.01), counts(200, took=0.025), True),
-        ("2x", counts(1000, took=0.01), counts(200, slow=2), False),
-        ("2x", counts(1000, took=0.01), counts(200, slow=3), True),
+        ("2x", counts(1000, took=0.01), counts(200, slow=5), False),
+        ("2x", counts(1000, took=0.01), counts(200, slow=6), True),
+        ("2x", counts(1000, took=0.01), counts(100_000, slow=1064), False),
+        ("2x", counts(1000, took=0.01), counts(100_000, slow=1065), True),
         ("2x", counts(1000, took=0.01), counts(99, took=1), False),
         ("2x", counts(99, took=0.01), counts(200, took=1), False),
         ("500ms", counts(1000, took=0.01), counts(200, took=0.49), False),
@@ -194,6 +196,14 @@ def test_a_step_with_too_few_requests_waits_or_goes_on() -> None:
     assert game.passes(EVERY, few).share == 25
     game = Game(min_requests=0)
     assert game.passes(EVERY, Sides()).share == 25
+
+
+def test_what_only_fails_goes_no_further_whatever_may_fail() -> None:
+    game = Game(abort_if={})
+    dead = Sides(counts(1000), counts(200, 200))
+    assert game.passes(5 * EVERY, dead).share == 5
+    assert waits_for(game.decision, game.settings, dead) == "a request that does not fail"
+    assert game.passes(1, Sides(counts(1000), counts(200, 199))).share == 25
 
 
 def test_a_last_step_below_all_of_it_is_watched_until_somebody_promotes() -> None:

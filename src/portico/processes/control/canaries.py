@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -55,6 +56,11 @@ class Canary:
     recent: Recent = field(default_factory=Recent)
     is_unsent: bool = False
     """Whether it was aborted here while Redis was away."""
+
+    @property
+    def record(self) -> Record:
+        """What is kept of it."""
+        return Record(self.decision, self.counted, self.is_unsent)
 
     @property
     def waits_for(self) -> str:
@@ -111,11 +117,7 @@ class Canaries:
             for name, split in wanted.items():
                 self._canaries[name] = self._following(name, split, before.get(name), known.get(name))
             await self._open_redis(config, is_needed=bool(known or wanted))
-            for name, record in known.items():
-                if name not in self._canaries:
-                    logger.info("the canary is not in the file any more: it is forgotten", extra={"route": name})
-                if name not in self._canaries or self._canaries[name].decision.of != record.decision.of:
-                    await self._forget(name, record.decision)
+            await self._forget(known)
             self._looked = time.monotonic()
             self._count(self._workers.reported())
             await self._decide(0.0, self._workers.keep_weights)
@@ -124,14 +126,14 @@ class Canaries:
 
     def _known(self, config: Config, *, is_needed: bool) -> dict[str, Record]:
         """What is known of canaries: of those that are watched, else what the file has, if there is one."""
-        known = {canary.route: Record(canary.decision, canary.counted) for canary in self}
+        known = {canary.route: canary.record for canary in self}
         file = records_file(config, self._config_path)
         if self._records is not None and file == self._file:
             return known
         if self._records is not None:
             self._records.close()
             self._records = None
-        if not is_needed and (file is None or not file.exists()):
+        if not is_needed and (file is None or not os.access(file, os.F_OK)):  # a home may not be this user's
             return known
         self._file, self._records = file, CanaryRecords(file, self._runtime.directory / "canaries.json")
         self._stored = self._records.load()
@@ -147,7 +149,7 @@ class Canaries:
             before.settings = settings
             return before
         if record is not None and record.decision.of == of:
-            return Canary(name, settings, record.decision, record.counted)
+            return Canary(name, settings, record.decision, record.counted, is_unsent=record.is_unsent)
         canary = Canary(name, settings, begun(service, to, settings.steps, time.time(), _in_place_of(record)))
         self._report(canary)
         return canary
@@ -166,10 +168,19 @@ class Canaries:
                 for canary in self:  # Redis has counted it already, for the process that was here before
                     canary.counted = Sides()
 
-    async def _forget(self, route: str, decision: Decision) -> None:
+    async def _forget(self, known: Mapping[str, Record]) -> None:
+        """Those that are not in the file any more, or not as they were. Without Redis they expire there."""
+        gone: dict[str, Decision] = {}
+        for route, record in known.items():
+            now = self._canaries.get(route)
+            if now is None:
+                logger.info("the canary is not in the file any more: it is forgotten", extra={"route": route})
+            if now is None or now.decision.of != record.decision.of:
+                gone[route] = record.decision
         if self._redis is not None:
-            with suppress(*problems()):  # then it expires
-                await self._redis.forget(route, decision)
+            with suppress(*problems()):
+                for route, decision in gone.items():
+                    await self._redis.forget(route, decision)
 
     async def close(self) -> None:
         """Stop sharing, and let another process have the file."""
@@ -257,7 +268,7 @@ class Canaries:
         if self._redis is None or (self.up is False and self._asked_already(canary)):
             return None
         try:
-            shared = await self._redis.exchange(canary.route, Record(canary.decision, canary.counted))
+            shared = await self._redis.exchange(canary.route, canary.record)
         except problems() as error:
             self._set_up(False, reason(error))
             return None
@@ -301,7 +312,7 @@ class Canaries:
         if weights != self._stored_weights:
             self._runtime.store_weights(weights)
             self._stored_weights = weights
-        records = {canary.route: Record(canary.decision, canary.counted) for canary in self}
+        records = {canary.route: canary.record for canary in self}
         if self._records is not None and records != self._stored:
             versions = {route: each.decision.version for route, each in self._stored.items()}
             changed = versions != {route: each.decision.version for route, each in records.items()}
@@ -360,10 +371,16 @@ _EVENTS: Final[Mapping[str, str]] = {
 def advice(decision: Decision) -> str:
     """What to write in the file now; empty where it is right as it is."""
     if decision.phase == "promoted":
-        return f"write service: {decision.to} in the route, in place of service: {decision.service} and canary"
+        return f"write {_written(decision.to)} in the route, in place of {_written(decision.service)} and canary"
     if decision.phase == "aborted":
         return "take canary out of the route, or try again with portico canary retry"
     return ""
+
+
+def _written(side: str) -> str:
+    """As a route names it."""
+    service, _, version = side.partition("@")
+    return f"service: {service}, version: {version}" if version else f"service: {service}"
 
 
 def _in_place_of(record: Record | None) -> str:

@@ -5,6 +5,7 @@ Nothing here waits, counts or stores: a `Decision` goes in with what happened si
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, TypeAlias
 
@@ -129,6 +130,8 @@ def waits_for(decision: Decision, settings: CanarySettings, counted: Sides) -> s
     left = settings.every - decision.elapsed
     if left > 0:
         return f"{left:.0f} s of this step" if left >= 1 else "the rest of a second of this step"
+    if counted.new.requests and counted.new.errors == counted.new.requests:
+        return "a request that does not fail"
     missing = settings.min_requests - counted.new.requests
     if missing > 0 and settings.if_fewer == "wait":
         return f"{missing} more requests"
@@ -161,20 +164,26 @@ def _too_many_errors(decision: Decision, limits: AbortConditions, judged: Sides,
 
 
 def _too_slow(decision: Decision, limits: AbortConditions, judged: Sides, enough: int) -> str:
-    if limits.p99 is None or judged.new.requests < max(enough, 1):
+    """More than one of a hundred takes longer than the limit, and more than chance may make of one of a hundred."""
+    new, old = judged.new, judged.old
+    if limits.p99 is None or new.measured < max(enough, 1):
         return ""
-    new = judged.new.quantile(0.99)
-    old = judged.old.quantile(0.99) if judged.old.requests >= max(enough, 1) else None
-    if limits.p99.is_factor:
-        if old is None:  # nothing to compare with
-            return ""
-        limit = limits.p99.value * old
-    else:
-        limit = _limit_beside(limits.p99.value, old or 0.0)
-    if new <= limit:
+    beside = old.quantile(0.99) if old.measured >= max(enough, 1) else None
+    if not limits.p99.is_factor:
+        limit = _limit_beside(limits.p99.value, beside or 0.0)
+    elif beside is not None:
+        limit = limits.p99.value * beside
+    else:  # nothing to compare with
         return ""
-    beside = f", {_time(old)} of {judged.old.requests} at {decision.service}" if old is not None else ""
-    return f"p99: {_time(new)} of {judged.new.requests} requests at {decision.to}{beside}"
+    if new.slower_than(limit) <= _by_chance(new.measured / 100):
+        return ""
+    at_old = f", {_time(beside)} of {old.measured} at {decision.service}" if beside is not None else ""
+    return f"p99: {_time(new.quantile(0.99))} of {new.measured} requests at {decision.to}{at_old}"
+
+
+def _by_chance(expected: float) -> float:
+    """How many there may well be of what is expected so often: a single one, or twice the standard deviation, more."""
+    return expected + 1 + 2 * math.sqrt(expected)
 
 
 def _limit_beside(limit: float, old: float) -> float:

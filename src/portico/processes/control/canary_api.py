@@ -103,6 +103,5 @@ def canary_document(canary: Canary) -> dict[str, Any]:
 
 def _counted(counts: Counts) -> dict[str, Any]:
     """What one side's requests of this step came to; `p99` is in seconds."""
-    measured = sum(counts.buckets)
-    p99 = round(counts.quantile(0.99), 4) if measured else None
+    p99 = round(counts.quantile(0.99), 4) if counts.measured else None
     return {"requests": counts.requests, "errors": counts.errors, "p99": p99}

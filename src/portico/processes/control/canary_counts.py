@@ -37,6 +37,15 @@ class Counts(msgspec.Struct, frozen=True):
         buckets = tuple(a + sign * b for a, b in zip(self.buckets, other.buckets, strict=True))
         return Counts(self.requests + sign * other.requests, self.errors + sign * other.errors, buckets)
 
+    @property
+    def measured(self) -> int:
+        """How many requests the buckets count: not those that the cache answered."""
+        return sum(self.buckets)
+
+    def slower_than(self, seconds: float) -> int:
+        """How many took longer, as far as the buckets say so: those of the one in which it falls are left out."""
+        return sum(self.buckets[bisect_left(SIDE_BOUNDS, seconds) + 1 :])
+
     def quantile(self, part: float) -> float:
         """The seconds that this part of the requests took at most: the middle of the bucket in which it falls.
 

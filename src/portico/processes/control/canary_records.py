@@ -21,10 +21,14 @@ logger: Final = logging.getLogger("portico.canary")
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A decision, and what this gateway counted since its step began."""
+    """A decision, and what this gateway counted since its step began.
+
+    `is_unsent`: it was made while Redis was away, and other gateways do not know of it.
+    """
 
     decision: Decision
     counted: Sides = Sides()
+    is_unsent: bool = False
 
 
 _decode: Final = msgspec.json.Decoder(dict[str, Record]).decode
@@ -74,7 +78,9 @@ class CanaryRecords:
         self._lock: int | None = None
         self._is_failing = False
         self.path = other
-        if path is not None:
+        if path is None:
+            _warn("", "this user has no home")
+        else:
             self._open(path)
 
     def _open(self, path: Path) -> None:
@@ -86,11 +92,7 @@ class CanaryRecords:
             self.close()
             is_taken = isinstance(error, BlockingIOError)
             reason = "another gateway with the same configuration uses it" if is_taken else error.strerror or str(error)
-            logger.warning(
-                "what becomes of canaries is not kept over a restart of the gateway: name a directory for it in "
-                "gateway.state_dir",
-                extra={"file": str(path), "reason": reason},
-            )
+            _warn(str(path), reason)
         else:
             self.path = path
 
@@ -132,3 +134,8 @@ class CanaryRecords:
             with suppress(OSError):
                 os.close(self._lock)
         self._lock = None
+
+
+def _warn(file: str, reason: str) -> None:
+    said = "what becomes of canaries is not kept over a restart of the gateway: name a directory in gateway.state_dir"
+    logger.warning(said, extra={"file": file, "reason": reason})

@@ -26,6 +26,7 @@ from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
+from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.reloading import Reloading
 from portico.processes.control.state import State
 from portico.processes.control.watch import watch
@@ -97,8 +98,9 @@ class _Control:
         workers.ejected = health.ejected
         discovery = Discovery(config, self.runtime, workers, health)
         purges = CachePurges(workers)
+        issuers = IssuerKeys(workers)
         canaries = Canaries(workers, self.runtime, config_path)
-        self.state = State(config, generation, config_path, workers, health, discovery, purges, canaries)
+        self.state = State(config, generation, config_path, workers, health, discovery, purges, issuers, canaries)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
         self.tasks = [endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life")]
@@ -108,6 +110,7 @@ class _Control:
         health.watch(config)
         await discovery.start()
         await purges.follow(config)
+        await issuers.follow(config)
         await canaries.follow(config)
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)
@@ -124,6 +127,7 @@ class _Control:
         channel.close()
         await discovery.close()
         await purges.close()
+        await issuers.close()
         await canaries.close()
         await health.close()
 

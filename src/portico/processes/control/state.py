@@ -11,6 +11,7 @@ from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
+from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.workers import Workers
 
 
@@ -25,6 +26,7 @@ class State:
     health: HealthChecks
     discovery: Discovery
     purges: CachePurges
+    issuers: IssuerKeys
     canaries: Canaries
     started: float = field(default_factory=time.time)
     refused: str | None = None

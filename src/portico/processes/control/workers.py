@@ -15,6 +15,7 @@ from portico.config import Config, dump_config
 from portico.core.found import Found
 from portico.observe.families import add_up_families
 from portico.observe.sides import add_up_sides
+from portico.policies.auth.key_sets import KeySource
 from portico.processes.control.instance_states import InstanceStates
 from portico.processes.control.rounds import Rounds
 from portico.processes.ipc import channel
@@ -56,6 +57,9 @@ class Workers:
         """Called with each worker that has ejected an instance, and whether a check has to fail first."""
         self.welcome: Callable[[], list[channel.Message]] = list
         """Gives what a worker has to know of the cache which connects now."""
+        self._keys: dict[KeySource, bytes] = {}
+        self.keys_wanted: Callable[[KeySource], None] = lambda _: None
+        """Called with each source of keys of which a worker knows too few."""
         self.invalidated: Callable[[str, channel.NewPurges], None] = lambda *_: None
         """Called with each worker that has purges for all others."""
 
@@ -103,6 +107,19 @@ class Workers:
         if not found:
             del self._found[service]
         self.send(channel.Discovered(service, found))
+
+    def publish_keys(self, source: KeySource, document: bytes) -> None:
+        """Send every worker the keys of an issuer, now and when one connects."""
+        self._keys[source] = document
+        self.send(channel.NewKeys(*source, document))
+
+    def no_keys(self, source: KeySource) -> None:
+        """Notify every worker that the keys of an issuer could not be fetched."""
+        self.send(channel.NewKeys(*source, b""))
+
+    def forget_keys(self, source: KeySource) -> None:
+        """Send the keys of an issuer to no worker any more."""
+        self._keys.pop(source, None)
 
     def set_weights(self, weights: dict[str, dict[str, float]]) -> None:
         """Send every worker the weights of the canaries, if they are not what they were."""
@@ -231,8 +248,8 @@ class Workers:
                         self._answered(worker, answers, message)
                     case channel.Purged(number) | channel.Inspected(number):
                         self._answered(worker, number, message)
-                    case channel.NewPurges():
-                        self.invalidated(worker, message)
+                    case channel.NewPurges() | channel.KeysWanted():
+                        self._ask_for(worker, message)
         except asyncio.CancelledError:
             pass  # the process ends
         except ValueError:
@@ -241,8 +258,16 @@ class Workers:
             self._has_left(worker)
             writer.close()
 
+    def _ask_for(self, worker: str, message: channel.NewPurges | channel.KeysWanted) -> None:
+        if isinstance(message, channel.KeysWanted):
+            self.keys_wanted(KeySource(message.address, message.issuer))
+        else:
+            self.invalidated(worker, message)
+
     def _has_come(self, worker: str, writer: asyncio.StreamWriter) -> None:
         self._writers[worker] = writer
+        for source, document in self._keys.items():
+            channel.send(writer, channel.NewKeys(*source, document))
         self._send_snapshot(writer)
         for message in self.welcome():
             channel.send(writer, message)

@@ -146,6 +146,21 @@ class SharedSwept(msgspec.Struct, tag=True):
     before: float
 
 
+class NewKeys(msgspec.Struct, tag=True):
+    """What an issuer of tokens publishes at that address now; with an empty document it could not be fetched."""
+
+    address: str
+    issuer: str
+    document: bytes
+
+
+class KeysWanted(msgspec.Struct, tag=True):
+    """A token names a key that is none of those that a worker knows: fetch them anew, and answer with `NewKeys`."""
+
+    address: str
+    issuer: str
+
+
 Message: TypeAlias = (
     Hello
     | Report
@@ -165,6 +180,8 @@ Message: TypeAlias = (
     | SharedSwept
     | Inspect
     | Inspected
+    | NewKeys
+    | KeysWanted
 )
 
 _encode = msgspec.msgpack.Encoder().encode

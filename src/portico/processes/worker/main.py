@@ -24,6 +24,7 @@ from portico.net.tls.certificates import CertificateError
 from portico.observe.access_log import AccessLog
 from portico.observe.events import configure_events
 from portico.observe.metrics import Metrics
+from portico.policies.auth.key_sets import KeySource
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.plugins.lifecycle import CLOSE_TIMEOUT, Plugins, PluginSet
 from portico.policies.plugins.loading import PluginError
@@ -134,6 +135,7 @@ class _Worker:
             secret=self.runtime.secret,
         )
         self.builder.live.learn(self.runtime.found())
+        self.builder.key_sets.ask = self._ask_for_keys
         self.builder.live.learn_weights(self.runtime.weights())
         self.log = self._open_log(config, loop)
         self.overload = Overload()
@@ -376,6 +378,8 @@ class _Worker:
                 self.purging.answered(message)
             case channel.SharedSwept(before):
                 self.purging.swept_before = before
+            case channel.NewKeys(address, issuer, document):
+                self.builder.key_sets.learn(KeySource(address, issuer), document)
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
             case channel.Weights(weights):
@@ -541,6 +545,12 @@ class _Worker:
         """Control without an answer: while it is away, so are active checks."""
         if self.control is not None:
             channel.send(self.control, channel.Ejected(upstream, url, after_failure))
+
+    def _ask_for_keys(self, source: KeySource) -> bool:
+        if self.control is None:
+            return False
+        channel.send(self.control, channel.KeysWanted(*source))
+        return True
 
     async def _report_regularly(self, writer: asyncio.StreamWriter) -> None:
         """Totals that control knows survive this process."""

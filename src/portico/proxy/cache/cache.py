@@ -171,7 +171,8 @@ class Cache:
         self._changes = changes
         self.get: Callable[[bytes], Resource | None] = caches.memory.get
         self._main, self._small = caches.memory.tables
-        self._is_plain = type(self) is Cache and kind is Forwarding and rules.query.keeps_all
+        is_by_url = rules.query.keeps_all and not rules.is_transformed
+        self._is_plain = type(self) is Cache and kind is Forwarding and is_by_url
         """Whether what is not in memory is nowhere, responses go to clients as they are, and the target as sent is in
         their keys."""
         self._is_usual = self._is_plain and changes is None
@@ -281,7 +282,7 @@ class Cache:
         scheme, host, target = address_of(exchange)
         if self._is_plain and asked.is_plain and not exchange.trusted:
             self._remember_key(exchange, asked, scheme, host)
-        key = primary_key(self.rules, scheme, host, target, asked) + key_end_of(exchange)
+        key = primary_key(self.rules, scheme, host, target, asked) + key_end_of(exchange, self.rules)
         resource = self.get(key)
         if resource is not None and asked.is_plain and not self.is_filtered:
             stored = resource.find(asked, asker)
@@ -335,7 +336,9 @@ class Cache:
         told = self._told(exchange)
         asker = self._asker(exchange, asked, told)
         scheme, host, target = address_of(exchange)
-        key = primary_key(self.rules, scheme, host, target, asked, b"QUERY", exchange.content) + key_end_of(exchange)
+        key = primary_key(self.rules, scheme, host, target, asked, b"QUERY", exchange.content) + key_end_of(
+            exchange, self.rules
+        )
         return self.look(
             Lookup(self, exchange, handling, loop, Asking(asked, b"QUERY", asker, exchange.consumer, told), key)
         )
@@ -436,7 +439,7 @@ class Cache:
     def _place_by(self, said: NoVarySearch, lookup: Lookup) -> bytes:
         exchange = lookup.exchange
         key = key_without(said, self.rules, *address_of(exchange), lookup.asking.asked)
-        return key + key_end_of(exchange)
+        return key + key_end_of(exchange, self.rules)
 
     def _serve(self, lookup: Lookup, found: Stored, use: Use, now: float) -> None:
         line = hit_line(found.lifetime - (now - found.since))

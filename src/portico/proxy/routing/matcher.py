@@ -94,7 +94,7 @@ class Matcher:
         target = self._one(route.rewrite.apply(path, depth))
         if route.versions is None:
             handling = route.at_prefix if is_bare and route.at_prefix is not None else route.handling
-            sides = tuple([self._found(own, path, depth, is_bare=False) for own in route.sides])
+            sides = tuple([self._found(own, path, depth, is_bare=False) for own in route.sides]) if route.sides else ()
             return RouteMatch(route, handling, path.decode(), target, route.forwarded, sides=sides)
         each = route.versions
         matches = {name: self._found(own, path, depth, is_bare=is_bare) for name, own in each.routes.items()}
