@@ -70,13 +70,16 @@ class JsonEdit:
         Raises JsonEditError for a body that is no JSON in UTF-8 (RFC 8259) or is nested more than 500 levels deep, and
         where a callable gives none. A byte order mark stays.
         """
-        mark = BYTE_ORDER_MARK if body.startswith(BYTE_ORDER_MARK) else b""
-        text = body.removeprefix(mark)
+        mark, text = b"", body
+        if body.startswith(BYTE_ORDER_MARK):
+            mark, text = BYTE_ORDER_MARK, body.removeprefix(BYTE_ORDER_MARK)
         source = Source(text)
         check_syntax(text)
         if may_be_deep(text):
             check_depth(source.shape)
-        start, end = len(text) - len(text.lstrip(SPACE)), len(text.rstrip(SPACE))
+        start, end = 0, len(text)
+        if text[0] in SPACE or text[-1] in SPACE:
+            start, end = end - len(text.lstrip(SPACE)), len(text.rstrip(SPACE))
         root = Child(b"", b"", b"", Tree(source, start, end))
         for step in self._steps:
             step(root, context)

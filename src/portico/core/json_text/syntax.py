@@ -46,6 +46,8 @@ match_name: Final = re.compile(rb"(" + _WS + rb"[{,]" + _WS + rb')("[^"]*+")(' +
 """A member up to its value: the bracket or comma, its name, and the colon, with the white space around them."""
 match_comma: Final = re.compile(_WS + rb"[\[,]" + _WS).match
 """The bracket or comma before an element, with the white space around it."""
+match_element: Final = re.compile(_WS + rb"[\[,]" + _WS + _VALUE).match
+"""The same with the element, unless that is nested very deep."""
 
 _match_value: Final = re.compile(_VALUE).match
 _brackets: Final = re.compile(rb"([\[{]++)|[\]}]++").finditer
