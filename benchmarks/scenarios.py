@@ -133,7 +133,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         metrics.OF_LATENCY,
         rounds=3,
         seconds=2,
-        only=_BASIC,
+        only=frozenset({"portico"}),
     ),
     Scenario("headers", "many header fields", PLAIN, (_headers(5), _headers(13), _headers(40)), only=_BASIC),
     Scenario(
