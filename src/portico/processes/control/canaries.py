@@ -57,6 +57,11 @@ class Canary:
     """Whether it was aborted here while Redis was away."""
 
     @property
+    def record(self) -> Record:
+        """What is kept of it."""
+        return Record(self.decision, self.counted, self.is_unsent)
+
+    @property
     def waits_for(self) -> str:
         """What has to come before it goes on."""
         return waits_for(self.decision, self.settings, self.of_all)
@@ -120,7 +125,7 @@ class Canaries:
 
     def _known(self, config: Config, *, is_needed: bool) -> dict[str, Record]:
         """What is known of canaries: of those that are watched, else what the file has, if there is one."""
-        known = {canary.route: Record(canary.decision, canary.counted) for canary in self}
+        known = {canary.route: canary.record for canary in self}
         file = records_file(config, self._config_path)
         if self._records is not None and file == self._file:
             return known
@@ -143,7 +148,7 @@ class Canaries:
             before.settings = settings
             return before
         if record is not None and record.decision.of == of:
-            return Canary(name, settings, record.decision, record.counted)
+            return Canary(name, settings, record.decision, record.counted, is_unsent=record.is_unsent)
         canary = Canary(name, settings, begun(service, to, settings.steps, time.time(), _in_place_of(record)))
         self._report(canary)
         return canary
@@ -262,7 +267,7 @@ class Canaries:
         if self._redis is None or (self.up is False and self._asked_already(canary)):
             return None
         try:
-            shared = await self._redis.exchange(canary.route, Record(canary.decision, canary.counted))
+            shared = await self._redis.exchange(canary.route, canary.record)
         except problems() as error:
             self._set_up(False, reason(error))
             return None
@@ -306,7 +311,7 @@ class Canaries:
         if weights != self._stored_weights:
             self._runtime.store_weights(weights)
             self._stored_weights = weights
-        records = {canary.route: Record(canary.decision, canary.counted) for canary in self}
+        records = {canary.route: canary.record for canary in self}
         if self._records is not None and records != self._stored:
             versions = {route: each.decision.version for route, each in self._stored.items()}
             changed = versions != {route: each.decision.version for route, each in records.items()}

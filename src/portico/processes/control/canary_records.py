@@ -21,10 +21,14 @@ logger: Final = logging.getLogger("portico.canary")
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A decision, and what this gateway counted since its step began."""
+    """A decision, and what this gateway counted since its step began.
+
+    `is_unsent`: it was made while Redis was away, and other gateways do not know of it.
+    """
 
     decision: Decision
     counted: Sides = Sides()
+    is_unsent: bool = False
 
 
 _decode: Final = msgspec.json.Decoder(dict[str, Record]).decode

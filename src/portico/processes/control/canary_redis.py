@@ -18,7 +18,7 @@ from portico.processes.control.canary import Decision
 from portico.processes.control.canary_counts import Sides
 from portico.processes.control.canary_records import Record
 
-_TIMEOUT: Final = 2.0
+_TIMEOUT: Final = 1.0
 _LEASE: Final = 5000
 """Milliseconds for which one gateway decides unless it asks again: it does so every second."""
 _KEPT: Final = 600_000
