@@ -21,6 +21,7 @@ from rich.table import Table
 
 from portico import __version__
 from portico.cli.cache import cache
+from portico.cli.canary import canary
 from portico.cli.options import DEFAULT_CONFIG, AdminOption, ConfigOption
 from portico.config import (
     Config,
@@ -36,7 +37,8 @@ from portico.config import (
     with_code,
 )
 from portico.config.environment import without_newline
-from portico.config.gateway import listening_host, split_address
+from portico.config.gateway import split_address
+from portico.config.listen import listening_host
 from portico.core.printing import printable
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ app = typer.Typer(
 plugin = typer.Typer(help="Policies of your own, in Python.", no_args_is_help=True)
 app.add_typer(plugin, name="plugin")
 app.add_typer(cache, name="cache")
+app.add_typer(canary, name="canary")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -302,7 +305,8 @@ def check(
         _say(err, f"warning: {warning}")
     count = f", {_count(warnings, 'warning')}" if warnings else ""
     routes = [route for route in loaded.all_routes if not route.is_variant]
-    _say(out, f"{path}: ok: {_count(loaded.services, 'service')}, {_count(routes, 'route')}{count}")
+    listeners = f", {_count(loaded.gateway.listen, 'listener')}" if loaded.gateway.listen else ""
+    _say(out, f"{path}: ok: {_count(loaded.services, 'service')}, {_count(routes, 'route')}{listeners}{count}")
     for note in notes_for(loaded):
         _say(out, note)
 
@@ -323,10 +327,10 @@ def _redis_warnings(config: Config) -> list[str]:
 @app.command()
 def routes(context: typer.Context, file: FileArgument = None, config: ConfigOption = None) -> None:
     """List every route with its service and its policies."""
-    from portico.cli.routes import COLUMNS, rows
+    from portico.cli.routes import columns, rows
 
     loaded, _ = _load(_named_file(context, file, config))
-    table = Table(*COLUMNS, box=None, pad_edge=False)
+    table = Table(*columns(loaded), box=None, pad_edge=False)
     for cells in rows(loaded):
         table.add_row(*map(_cell, cells))
     _print_table(table)
@@ -408,10 +412,17 @@ def status(
         for worker in found["workers"]:
             table.add_row(*(_cell(worker[column]) for column in columns))
         _print_table(table)
+        for listener in found["listeners"]:
+            name = f" ({listener['name']})" if listener["name"] else ""
+            _say(out, f"listening on {listener['url']}{name}")
         for name in found["maintenance"]:
             _say(out, f"in maintenance: {name}")
         for plugin in found["plugins"]:
             _say(out, f"policy {plugin['use']} ({plugin['scope']})")
+        for issuer in found["issuers"]:
+            name = issuer.get("issuer") or issuer["address"]
+            problem = f"; not fetched: {issuer['problem']}" if "problem" in issuer else ""
+            _say(out, f"issuer {name}: {issuer['keys']} keys{problem}")
         if found["refused"]:
             _say(out, f"the file was refused when it was last read: {found['refused']}")
         _say(out, f"generation {found['generation']}, {of}")

@@ -9,8 +9,13 @@ from portico.config import Config, RedirectSettings, ResolvedRoute, hosts_in_wor
 from portico.config.versions import kind_of
 from portico.policies import POLICY_SETTINGS
 
-COLUMNS: Final = ("route", "match", "service", "becomes", "host", "policies")
 _NONE: Final = "-"
+
+
+def columns(config: Config) -> tuple[str, ...]:
+    """What the cells of a line are."""
+    listeners = ("listeners",) if config.gateway.listen else ()
+    return "route", "match", *listeners, "service", "becomes", "host", "policies"
 
 
 def rows(config: Config) -> Iterator[tuple[str, ...]]:
@@ -19,6 +24,7 @@ def rows(config: Config) -> Iterator[tuple[str, ...]]:
         yield (
             route.name,
             " ".join(_conditions(route)),
+            *_listeners(config, route),
             *_target(route),
             hosts_in_words(config, route) or _NONE,
             " ".join(_policies(route)) or "none",
@@ -37,6 +43,12 @@ def _conditions(route: ResolvedRoute) -> Iterator[str]:
         yield f"by={','.join(map(kind_of, route.choice.sources))}"
 
 
+def _listeners(config: Config, route: ResolvedRoute) -> Iterator[str]:
+    """Where several listeners are written, those that serve it."""
+    if config.gateway.listen:
+        yield " ".join(listener.key for listener in config.gateway.listen if listener.serves(route.name)) or _NONE
+
+
 def _target(route: ResolvedRoute) -> tuple[str, str]:
     """Its service and what the path becomes there, or what it answers."""
     answer = route.answer
@@ -45,6 +57,10 @@ def _target(route: ResolvedRoute) -> tuple[str, str]:
     if answer is not None:
         return _NONE, f"{answer.status} {answer.file}" if answer.file is not None else str(answer.status)
     service = f"{route.service} {route.version}" if route.version is not None else str(route.service)
+    if route.split is not None and route.split.canary is not None:
+        service += " canary" * route.is_variant
+    elif route.split is not None and route.side is not None:
+        service += f" {100 * route.side.weight / sum(route.split.weights.values()):g}%"
     return service, route.rewrite
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from portico.config.checks import shared_address
+from portico.config.canary import AbortConditions
+from portico.config.endpoints import EndpointSettings
 from portico.config.files import lifetimes
 from portico.config.gateway import GatewaySettings
+from portico.config.listen import ListenerSettings
+from portico.config.listen_checks import shared_address
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.reachability import unguarded, unreachable
@@ -24,6 +27,7 @@ from portico.policies.cors import CorsSettings
 from portico.policies.headers import HeadersSettings, names_consumers
 from portico.policies.identity import IdentitySettings
 from portico.policies.rate_limit import RateLimit, needs_redis
+from portico.policies.transform import TransformSettings
 
 SERVER_KEEP_ALIVE = 5.0
 """Seconds after which uvicorn closes an idle connection (its --timeout-keep-alive)."""
@@ -43,6 +47,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_unlimited(config),
             *_missing_auth(config),
             *_nameless(config),
+            *_never_known(config),
             *_shared_keys(config),
             *_worker_limits(config),
             *_unshared_sessions(config),
@@ -50,14 +55,14 @@ def warnings_for(config: Config) -> list[Problem]:
             *_kept_too_long(config),
             *_expiring(config),
             *_unguarded_default_routes(config),
-            *_unguarded_slashes(config),
-            *_hidden_endpoints(config),
-            *unreachable(config.all_routes),
-            *unguarded(config.all_routes),
+            *(found for served in config.route_sets() for found in _between_routes(config, *served)),
+            *_unserved(config),
             *_lone_hedges(config),
+            *_blind_canaries(config),
             *_in_maintenance(config),
             *_ended_versions(config),
             *_unused_services(config),
+            *_reachable_mirrors(config),
             *(
                 []
                 if config.services or config.discover
@@ -143,6 +148,9 @@ def _missing_auth(config: Config) -> Iterator[Finding]:
         if isinstance(cache, CacheSettings) and cache.purge is True:
             message = f"the route {route.name} has no auth, so nobody may purge: name networks, or write false"
             yield Finding((*scope_path(route, scope), "cache", "purge"), message)
+        sticky = route.split.sticky if route.split is not None else None
+        if sticky is not None and sticky.by == "consumer":
+            yield Finding((*route.source, "sticky"), f"the route {route.name} has no auth: no client stays on its side")
         if any(limit.by == "consumer" for limit in _limits(route)):
             path = (*scope_path(route, route.policies["rate_limit"][1]), "rate_limit")
             yield Finding(path, f"the route {route.name} has no auth: all its requests count as one consumer's")
@@ -158,6 +166,21 @@ def _nameless(config: Config) -> Iterator[Finding]:
         if isinstance(settings, HeadersSettings) and scope not in guarded and (name := names_consumers(settings)):
             message = f"{name} names the consumer or a claim, and without auth there is none: it is never sent"
             yield Finding((*scope_path(route, scope), "headers"), message, at_key=True)
+
+
+def _never_known(config: Config) -> Iterator[Finding]:
+    """Rules for consumers, where none of the routes that they hold for has one."""
+    guarded = {
+        route.policies["transform"][1] for route in config.all_routes if {"auth", "transform"} <= set(route.policies)
+    }
+    for route in config.all_routes:
+        settings, scope = route.policies.get("transform", (None, ""))
+        if not isinstance(settings, TransformSettings) or scope in guarded:
+            continue
+        for place, when in settings.whens():
+            if when.consumer is not None or when.claims:
+                message = "it asks for the consumer, and without auth there is none: it never holds"
+                yield Finding((*scope_path(route, scope), "transform", *place, "when"), message)
 
 
 def _shared_keys(config: Config) -> Iterator[Finding]:
@@ -243,10 +266,12 @@ def _expiring(config: Config) -> Iterator[Finding]:
 
 def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
     """Routes whose own policies guard a service that the default routes leave open."""
+    served = [route for route in config.all_routes if any(each.serves(route.name) for each in config.gateway.listeners)]
     for index, route in enumerate(config.routes):
         guarded = {"auth", "authorize"} & route.policies.model_fields_set
-        for other in config.all_routes:
-            if other.is_default and other.service == route.service and guarded - set(other.policies):
+        services = {service for service, _ in route.targets}
+        for other in served:
+            if other.is_default and other.service in services and guarded - set(other.policies):
                 message = (
                     f"{other.path} leads to {other.service} without these policies; write them into the service, "
                     "or default_routes: false"
@@ -255,12 +280,30 @@ def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
                 break
 
 
-def _unguarded_slashes(config: Config) -> Iterator[Finding]:
+def _between_routes(config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
+    """What the routes of one listener take from each other, and from its endpoints."""
+    yield from _unguarded_slashes(routes)
+    yield from _hidden_endpoints(config.gateway.endpoints_of(listener), routes)
+    yield from unreachable(routes)
+    yield from unguarded(routes)
+
+
+def _unserved(config: Config) -> Iterator[Finding]:
+    """Routes that are named for no listener."""
+    if all(listener.routes is not None for listener in config.gateway.listeners):
+        served = {name for listener in config.gateway.listeners for name in listener.routes or ()}
+        for route in config.all_routes:
+            if route.name not in served:
+                message = f"no listener serves the route {route.name}: name it in routes of one in gateway.listen"
+                yield Finding(route.source, message, at_key=True)
+
+
+def _unguarded_slashes(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     """Routes whose encoded slashes reach, at a service that decodes them, what another route guards."""
-    for route in config.all_routes:
+    for route in routes:
         if not route.encoded_slashes:
             continue
-        for other in config.all_routes:
+        for other in routes:
             missing = {"auth", "authorize"} & set(other.policies) - set(route.policies)
             prefix, guarded = beginning_of(route.path).rstrip("/"), beginning_of(other.path)
             if missing and other.service == route.service and _is_below(guarded, prefix) and _meet(other, route):
@@ -272,16 +315,16 @@ def _unguarded_slashes(config: Config) -> Iterator[Finding]:
                 yield Finding((*route.source, "encoded_slashes"), message)
 
 
-def _hidden_endpoints(config: Config) -> Iterator[Finding]:
+def _hidden_endpoints(endpoints: EndpointSettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     """Routes that lead to a service which may have paths that the gateway answers itself."""
-    served = [path for path in config.gateway.endpoints.served() if path != "/"]
+    served = [path for path in endpoints.served() if path != "/"]
     taken = {
         (literal_of(route.path), host)
-        for route in config.all_routes
+        for route in routes
         for host in route.hosts or ("",)
         if is_exact(route.path) or (route.hosts and route.path in served)
     }
-    for route in config.all_routes:
+    for route in routes:
         hosts = route.hosts or ("",)
         covered = [
             path
@@ -325,6 +368,14 @@ def _lone_hedges(config: Config) -> Iterator[Finding]:
             yield Finding(("services", name, "hedge"), "there is no second instance to send to", at_key=True)
 
 
+def _blind_canaries(config: Config) -> Iterator[Finding]:
+    """`abort_if` has no default: how many errors are too many is the services' own."""
+    for index, route in enumerate(config.routes):
+        if route.canary is not None and route.canary.abort_if == AbortConditions():
+            message = "never goes back by itself, whatever its requests come to: write abort_if: {errors: 2%, p99: 2x}"
+            yield Finding(("routes", index, "canary"), message, at_key=True)
+
+
 def _in_maintenance(config: Config) -> Iterator[Finding]:
     for path, part in config.treated():
         if part.maintenance is not None:
@@ -341,8 +392,9 @@ def _ended_versions(config: Config) -> Iterator[Finding]:
 
 
 def _unused_services(config: Config) -> Iterator[Finding]:
-    """A service always has a route; one of its versions may have none, and then its own instances none either."""
+    """A service always has a route, or gets copies; a version may have neither, and then its own instances none."""
     used = {(route.service, route.version) for route in config.all_routes}
+    used |= {(mirror.service, mirror.version) for route in config.all_routes for mirror in route.mirrors}
     for name, service in config.services.items():
         for version in service.versions:
             if (name, version) not in used:
@@ -350,6 +402,21 @@ def _unused_services(config: Config) -> Iterator[Finding]:
         sharing = [None, *(version for version in service.versions if service.upstream(version).shared)]
         if service.has_instances and not any((name, version) in used for version in sharing):
             yield Finding(("services", name), "no route leads to its own instances", at_key=True)
+
+
+def _reachable_mirrors(config: Config) -> Iterator[Finding]:
+    """Services that are there for copies, and that clients reach all the same."""
+    written = {service for route in config.routes for service, _ in route.targets}
+    mirrors = {mirror.service for route in config.all_routes for mirror in route.mirrors} - written
+    for name, service in config.services.items():
+        if name not in mirrors or "default_routes" in service.model_fields_set:
+            continue
+        path = next((route.path for route in config.all_routes if route.service == name), None)
+        if path is not None:
+            message = (
+                f"it gets copies of requests, and clients reach it as {path}: write default_routes: false, or true"
+            )
+            yield Finding(("services", name), message, at_key=True)
 
 
 def _open_registries(config: Config) -> Iterator[Finding]:

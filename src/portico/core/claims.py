@@ -31,11 +31,11 @@ def json_of(part: bytes) -> Any:
     return _DECODER.decode(urlsafe_b64decode(part + b"==").decode())
 
 
-def _no_constant(name: str) -> None:
+def no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-_DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
+_DECODER: Final = json.JSONDecoder(parse_constant=no_constant)
 
 
 def claim_path(written: str) -> tuple[str, ...]:

@@ -173,7 +173,8 @@ class RouteMatch:
     `route` is None where no route matches, `handling` where no service is called. `path` is the path as it was sent,
     for logs and problem documents; `target` is what the service sees instead. `forwarded` is the line that says so.
     `pages` are the error pages where there is no handling, which has its own. `versions` are the matches of a path that
-    leads to several versions of a service: which of them is the request's, its fields or its query say.
+    leads to several versions of a service: which of them is the request's, its fields or its query say. `sides` are
+    those of a split: which of them is the request's is decided behind the policies.
     """
 
     route: Any
@@ -183,6 +184,7 @@ class RouteMatch:
     forwarded: bytes = b""
     pages: Any = None
     versions: Any = None
+    sides: Any = ()
 
     @classmethod
     def nowhere(cls, path: bytes, pages: Any = None) -> RouteMatch:

@@ -172,6 +172,8 @@ _VARIABLES: Final[dict[str, Read]] = {
     "route": _route,
     "service": _service,
 }
+NAMES: Final = frozenset(_VARIABLES)
+"""The names that stand for something everywhere."""
 _VISIBLE: Final = frozenset({_client_ip, _request_id, _route, _service})
 """Those whose values are visible ASCII."""
 

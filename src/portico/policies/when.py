@@ -6,7 +6,7 @@ All that is written has to hold; of several values, one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
@@ -31,6 +31,7 @@ from portico.core.route_paths import is_exact, is_pattern, literal_of, pattern_o
 from portico.core.settings import HeaderName, Method, Settings
 from portico.policies.authorize import Claims, claim_fits
 from portico.policies.consumer_fields import ConsumerName
+from portico.policies.templates import NAMES
 
 Check: TypeAlias = Callable[[Exchange], bool]
 """Whether a request fits."""
@@ -130,6 +131,8 @@ class When(Settings):
     def _asks_something(self) -> Self:
         if not self.model_fields_set:
             raise ValueError("nothing is asked: leave when out for a rule that always applies")
+        if self.captures is not None and (taken := NAMES & {*self.captures.names}):
+            raise ValueError(f"path: a group cannot be called {min(taken)}: {{{min(taken)}}} stands for something else")
         return self
 
     @property
@@ -209,14 +212,13 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def vary_names(whens: Sequence[When | None]) -> list[str]:
+def vary_names(whens: Iterable[When]) -> list[str]:
     """The request's fields on which it depends whether rules apply: responses vary on them."""
     names: dict[str, str] = {}
     for when in whens:
-        if when is not None:
-            fields = [*when.headers, *(["Content-Type"] if type(when) is When and when.content_type else [])]
-            for name in fields:
-                names.setdefault(name.lower(), name)
+        is_of_request = when.content_type is not None and not isinstance(when, ResponseWhen)
+        for name in (*when.headers, *(["Content-Type"] if is_of_request else [])):
+            names.setdefault(name.lower(), name)
     return list(names.values())
 
 

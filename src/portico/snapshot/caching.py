@@ -53,8 +53,8 @@ def cache_of(caches: Caches, written: ResolvedRoute, scope: bytes, kind: type[Fo
     rules = Rules.of(settings, scope, str(written.service), _names(changes), is_transformed=is_transformed)
     lines = changes.lines if changes and not changes.lines.is_fixed else None
     if settings.store == "redis" and caches.redis is not None:
-        return RedisCache(caches, rules, kind, lines, caches.redis)
-    return Cache(caches, rules, kind, lines)
+        return RedisCache(caches, rules, kind, lines, caches.redis, mirrors=bool(written.mirrors))
+    return Cache(caches, rules, kind, lines, mirrors=bool(written.mirrors))
 
 
 def query_selections(routes: Iterable[ResolvedRoute]) -> dict[bytes, QuerySelection]:

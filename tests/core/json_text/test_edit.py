@@ -186,6 +186,13 @@ def test_merge(text: bytes, patch: bytes, merged: bytes, is_made: bool) -> None:
     assert edited(text, merge=(lambda _: patch) if is_made else patch) == merged
 
 
+def test_merge_of_members_that_are_made() -> None:
+    patch = {"a": {"x": lambda context: context, "y": b"null", "z": {}}, "b": lambda _: b"null", "c": b'{"n":null}'}
+    text = b'{"a":{"x":{"k":1.0},"y":2},"b":3}'
+    assert edited(text, b'{"l":[],"m":null}', merge=patch) == b'{"a":{"x":{"k":1.0,"l":[]},"z":{}},"c":{}}'
+    assert edited(b"[]", b"null", merge=patch) == b'{"a":{"z":{}},"c":{}}'
+
+
 @pytest.mark.parametrize(
     ("wrap", "wrapped"),
     [
@@ -293,22 +300,30 @@ def test_what_is_made_is_checked(made: bytes, kind: str) -> None:
         edit.apply(b"{}")
 
 
-def test_no_time_or_depth_is_lost_on_large_texts() -> None:
-    """Each of these would take minutes if it were read more than a few times."""
+def test_no_time_is_lost_on_texts_made_for_that() -> None:
+    """Each of these would take minutes, were it read more than a few times."""
     edit = JsonEdit(
         pick=["/a", "/x"],
         remove=["/a/1", "/a/3/k/1", "/x/k"],
         rename={"/x/a": "/x/b"},
-        set={"/a/-": b"1", "/a/2000000": b"1"},
-        merge=b'{"x":{"z":1}}',
+        set={"/a/-": b"1", "/a/2000": b"1"},
+        merge=lambda _: b'{"x":{"z":1}}',
     )
     for text in (
-        b'{"a":[' + b",".join([b"[]"] * 300_000) + b"]}",
-        b'{"a":[' + b",".join([b"[[[[[[[[[[[[]]]]]]]]]]]]"] * 50_000) + b"]}",
-        b'{"x":{' + b",".join([b'"k":[[[[[[[[[[[[]]]]]]]]]]]]'] * 40_000) + b"}}",
-        b'{"x":{' + b",".join([b'"k":1'] * 150_000) + b"}}",
-        b"{" + b",".join([b'"x":{"k":1,"a":2}'] * 50_000) + b"}",
-        b'{"x":{' + b",".join([rb'"\u006b":"["'] * 80_000) + b"}}",
-        b'{"a":"' + rb"\"[\\" * 200_000 + b'"}',
+        b'{"a":[' + b",".join([b"[]"] * 100_000) + b"]}",
+        b'{"a":[' + b",".join([b"[" * 20 + b"]" * 20] * 10_000) + b"]}",
+        b'{"x":{' + b",".join(b'"%d":' % number + b"[" * 20 + b"]" * 20 for number in range(10_000)) + b"}}",
+        b'{"x":{' + b",".join(b'"%d":1' % number for number in range(50_000)) + b"}}",
+        b'{"x":{' + b",".join(rb'"\u006c%d":"["' % number for number in range(20_000)) + b"}}",
+        b'{"a":"' + rb"\"[\\" * 100_000 + b'"}',
     ):
         assert edit.apply(text).endswith(b"}")
+
+
+@pytest.mark.parametrize("text", [b'"a":1', b'"b":{"a":1,"a":2}'])
+def test_many_doubled_names_are_an_error(text: bytes) -> None:
+    """Nobody writes them but to have them edited for seconds."""
+    edit = JsonEdit(remove=["/a", "/b/a"])
+    edit.apply(b"{" + b",".join([text] * 500) + b"}")
+    with pytest.raises(JsonEditError, match="doubled names"):
+        edit.apply(b"{" + b",".join([text] * 2000) + b"}")

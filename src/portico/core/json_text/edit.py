@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from portico.core.json_text.merging import MergeValue
 from portico.core.json_text.pointers import Level, inner_names_of, plain
 from portico.core.json_text.steps import merging, picking, removing, renaming, setting
 from portico.core.json_text.syntax import BYTE_ORDER_MARK, SPACE, check_json
@@ -25,7 +26,7 @@ class JsonEdit:
       means the whole document. What was there is replaced.
     - `set` writes values in the order given, over what is there or behind the last member; `-` appends to an array.
       Parents that are missing or null are made: arrays where `-` follows, else objects.
-    - `merge` is a JSON Merge Patch (RFC 7396).
+    - `merge` is a JSON Merge Patch (RFC 7396): a value, or a mapping of names to such.
     - `wrap` puts the whole into a new object, under a name or a pointer.
 
     The pointers of pick, of remove and of rename are looked up before anything of that kind is done: two names can be
@@ -48,7 +49,7 @@ class JsonEdit:
         remove: Iterable[str] = (),
         rename: Mapping[str, str] | None = None,
         set: Mapping[str, Value] | None = None,  # noqa: A002 - the name that rules have for it
-        merge: Value | None = None,
+        merge: MergeValue | None = None,
         wrap: str | None = None,
     ) -> None:
         level = Level()

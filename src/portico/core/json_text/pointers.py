@@ -75,7 +75,7 @@ class Level:
     def close(self) -> None:
         """Compile what reads over the rest."""
         if self.below:
-            self.match_rest = members_but(self.below).match
+            self.match_rest = members_but(frozenset(self.below)).match
             self.elements = 1 + max((index for index in map(index_of, self.below) if index is not None), default=-1)
             for level in self.below.values():
                 level.close()

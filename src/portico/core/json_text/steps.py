@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from portico.core.json_text.merging import Patch, merge, patch_of
+from portico.core.json_text.merging import MergeValue, filled, merge, names_in, patch_of
 from portico.core.json_text.places import Found, Place
-from portico.core.json_text.pointers import EVERY, Level, Names, inner_names_of, names_of, plain
+from portico.core.json_text.pointers import Level, Names, inner_names_of, names_of, plain
 from portico.core.json_text.tree import Child, Object, value_of
-from portico.core.json_text.values import Value, check_value, text_of
+from portico.core.json_text.values import Value, checked, text_of
 
 Step: TypeAlias = Callable[[Child, Any], None]
 """Changes a document; values are made of the context that comes with it."""
@@ -63,12 +63,15 @@ def removing(pointers: Sequence[str], level: Level) -> Step:
     places = [Place(inner_names_of(pointer), level) for pointer in pointers]
 
     def remove(root: Child, _: Any) -> None:
-        found = [children for place in places for _, children in place.find(root)]
-        for children in found:
-            for child in children:
-                child.gone = True
+        _remove([each for place in places for each in place.find(root)])
 
     return remove
+
+
+def _remove(found: Sequence[Found]) -> None:
+    for _, children in found:
+        for child in children:
+            child.gone = True
 
 
 class _Renaming:
@@ -83,16 +86,12 @@ class _Renaming:
         self._new = Place(new_names, level)
         self._keeps_parent = old_names[:-1] == new_names[:-1] and bool(new_names)
 
-    def take(self, root: Child) -> list[Found]:
-        """Remove what has the old name, for now."""
-        found = self._old.find(root)
-        for _, children in found:
-            for child in children:
-                child.gone = True
-        return found
+    def find(self, root: Child) -> list[Found]:
+        """What it is about."""
+        return self._old.find(root)
 
     def rename(self, found: Sequence[Found]) -> list[Found]:
-        """Give members that were taken the new name; what has to move for that is left over."""
+        """Give members that were found and removed the new name; what has to move for that is left over."""
         left = []
         for container, children in found:
             if self._keeps_parent and isinstance(container, Object):
@@ -102,7 +101,7 @@ class _Renaming:
         return left
 
     def move(self, root: Child, found: Sequence[Found]) -> None:
-        """Write the last of those that were taken where the new pointer leads; all go back if it leads nowhere."""
+        """Write the last of those that were removed where the new pointer leads; all go back if it leads nowhere."""
         if found and not self._new.put(root, found[-1][1][-1].value.text()):
             for container, children in found:
                 container.restore(self._old.names[-1], children)
@@ -113,8 +112,10 @@ def renaming(pointers: Mapping[str, str], level: Level) -> Step:
     renamings = [_Renaming(pointer, new, level) for pointer, new in pointers.items()]
 
     def rename(root: Child, _: Any) -> None:
-        taken = [each.take(root) for each in renamings]
-        left = [each.rename(found) for each, found in zip(renamings, taken, strict=True)]
+        old = [each.find(root) for each in renamings]
+        for found in old:
+            _remove(found)
+        left = [each.rename(found) for each, found in zip(renamings, old, strict=True)]
         for each, found in zip(renamings, left, strict=True):
             each.move(root, found)
 
@@ -123,7 +124,10 @@ def renaming(pointers: Mapping[str, str], level: Level) -> Step:
 
 def setting(pointers: Mapping[str, Value], level: Level) -> Step:
     """Write values, one after the other."""
-    values = [(Place(inner_names_of(pointer), level), check_value(value)) for pointer, value in pointers.items()]
+    values = [
+        (Place(inner_names_of(pointer), level), value if callable(value) else checked(value))
+        for pointer, value in pointers.items()
+    ]
 
     def set_(root: Child, context: Any) -> None:
         for place, value in values:
@@ -132,16 +136,9 @@ def setting(pointers: Mapping[str, Value], level: Level) -> Step:
     return set_
 
 
-def merging(value: Value, level: Level) -> Step:
+def merging(patch: MergeValue, level: Level) -> Step:
     """Apply a JSON Merge Patch."""
-    if callable(value):
-
-        def merge_made(root: Child, context: Any) -> None:
-            merge(root, patch_of(text_of(value, context)), EVERY)
-
-        return merge_made
-    patch = patch_of(value)
-    if isinstance(patch, Patch):
-        for names in patch.names():
-            level.add(names)
-    return lambda root, _: merge(root, patch, level)
+    made = patch_of(patch)
+    for names in names_in(made):
+        level.add(names)
+    return lambda root, context: merge(root, filled(made, context), level)

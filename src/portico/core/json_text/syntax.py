@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 from itertools import accumulate
 from typing import Final
 
@@ -28,7 +28,7 @@ BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 _WS: Final = rb"[ \t\n\r]*+"
 _BETWEEN: Final = rb"[^\[\]{}]*+"
-_LEVELS_AT_ONCE: Final = 6
+_LEVELS_AT_ONCE: Final = 10
 
 
 def _value() -> bytes:
@@ -48,23 +48,40 @@ match_comma: Final = re.compile(_WS + rb"[\[,]" + _WS).match
 """The bracket or comma before an element, with the white space around it."""
 
 _match_value: Final = re.compile(_VALUE).match
-_brackets: Final = re.compile(rb"([\[{])|[\]}]").finditer
+_brackets: Final = re.compile(rb"([\[{]++)|[\]}]++").finditer
 _SURROGATE: Final = re.compile(rb"(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.")
 _ALL_BUT_MARKS: Final = bytes(set(range(256)) - set(b'[]{}"'))
 _WITHOUT_BRACKETS: Final = bytes.maketrans(b"[]{}", b"....")
+_SHORT_ESCAPES: Final = dict(zip('"\\/\b\f\n\r\t', b"../bfnrt", strict=True))
+"""What is behind the backslash in a shape."""
 _DOWN: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 _skip: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def members_but(names: Iterable[bytes]) -> re.Pattern[bytes]:
+@lru_cache(1000)
+def members_but(names: frozenset[bytes]) -> re.Pattern[bytes]:
     """Matches, in a shape, the members of an object up to one that may have one of these names.
 
-    One whose name has an escape may, and so may one whose value is nested very deep.
+    One whose value is nested very deep may end it as well. It takes a millisecond to compile, and rules for the same
+    names come again and again.
     """
-    named = rb"|".join(re.escape(name.translate(_WITHOUT_BRACKETS)) for name in sorted(names))
-    name = rb'"(?!(?:' + named + rb')")[^"\\]*+"'
+    named = rb"|".join(_spellings(name) for name in sorted(names))
+    name = rb'"(?!(?:' + named + rb')")[^"]*+"'
     return re.compile(rb"(?:(?>" + _WS + rb"[{,]" + _WS + name + _WS + rb":" + _WS + _VALUE + rb"))*")
+
+
+def _spellings(name: bytes) -> bytes:
+    """Matches a name in a shape however it is written, with escapes or without."""
+    return b"".join(map(_spellings_of, name.decode("utf-8", "surrogatepass")))
+
+
+def _spellings_of(character: str) -> bytes:
+    plain = re.escape(character.encode("utf-8", "surrogatepass").translate(_WITHOUT_BRACKETS))
+    units = character.encode("utf-16-be", "surrogatepass")
+    escaped = b"".join(rb"\\u(?i:%02x%02x)" % (units[at], units[at + 1]) for at in range(0, len(units), 2))
+    short = rb"|\\[%c]" % _SHORT_ESCAPES[character] if character in _SHORT_ESCAPES else b""
+    return rb"(?:" + plain + rb"|" + escaped + short + rb")"
 
 
 def check_json(text: bytes, levels: int = LEVELS) -> None:
@@ -121,9 +138,13 @@ def value_end(shape: bytes, at: int) -> int:
         return value.end()
     depth = 0
     for bracket in _brackets(shape, at):
-        depth += 1 if bracket.lastindex else -1
-        if not depth:
-            return bracket.end()
+        count = bracket.end() - bracket.start()
+        if bracket.lastindex:
+            depth += count
+        elif count < depth:
+            depth -= count
+        else:
+            return bracket.start() + depth
     raise AssertionError("the text was checked")
 
 

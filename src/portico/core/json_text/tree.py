@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final, TypeAlias
 
+from portico.core.json_text.errors import JsonEditError
 from portico.core.json_text.pointers import END, EVERY, Level, index_of
 from portico.core.json_text.syntax import SPACE, match_comma, match_name, match_space, name_of, shape_of, value_end
+
+_MOST_DOUBLED: Final = 1000
+"""How many doubled names are looked at in a text: whoever writes one has no more than a few."""
 
 
 class Source:
     """A valid text, and its shape once somebody looks into it."""
 
-    __slots__ = ("_shape", "text")
+    __slots__ = ("text", "_shape", "_doubled")
 
     def __init__(self, text: bytes) -> None:
         self.text = text
         self._shape: bytes | None = None
+        self._doubled = 0
 
     @property
     def shape(self) -> bytes:
@@ -24,6 +29,12 @@ class Source:
         if self._shape is None:
             self._shape = shape_of(self.text)
         return self._shape
+
+    def count_doubled(self) -> None:
+        """Raises JsonEditError for a text that is made to be slow to edit."""
+        self._doubled += 1
+        if self._doubled > _MOST_DOUBLED:
+            raise JsonEditError(f"it has more than {_MOST_DOUBLED} doubled names")
 
 
 class Run:
@@ -243,7 +254,9 @@ class Object(Container):
         if not self._level.knows(name):
             return Run(source, at, end), end
         member = Child(before, key, colon, Value(source, start, end))
-        self._named.setdefault(name, []).append(member)
+        if others := self._named.setdefault(name, []):
+            source.count_doubled()
+        others.append(member)
         return member, end
 
     def _style(self) -> tuple[bytes, bytes]:

@@ -31,17 +31,13 @@ def json_value(value: object) -> bytes:
     return text.encode()
 
 
-def check_value(value: Value) -> Value:
-    """The same without white space around it. Raises ValueError for text that is no JSON."""
-    return value if callable(value) else _checked(value)
-
-
 def text_of(value: Value, context: Any) -> bytes:
     """The text to write. Raises JsonEditError where what was made is no JSON."""
-    return _checked(value(context)) if callable(value) else value
+    return checked(value(context)) if callable(value) else value
 
 
-def _checked(text: bytes) -> bytes:
+def checked(text: bytes) -> bytes:
+    """The same without white space around it. Raises JsonEditError for what is no JSON."""
     try:
         if text.startswith(BYTE_ORDER_MARK):
             raise JsonEditError("it begins with a byte order mark")

@@ -165,7 +165,7 @@ class ResponseRules:
 
 def vary_of(settings: TransformSettings) -> tuple[bytes, ...]:
     """The field, if any, that says on which fields of requests it depends which rules apply."""
-    names = vary_names([*(rule.when for rule in settings.request), *(rule.when for rule in settings.response)])
+    names = vary_names([when for _, when in settings.whens()])
     return (f"Vary: {', '.join(names)}".encode(),) if names else ()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
@@ -178,6 +178,10 @@ def _sent_method(name: str) -> str:
 
 
 def _path(text: str) -> str:
+    if found := re.search(r"\$\w+", text):
+        raise ValueError(
+            f"what is captured has a name: write ~ ^/(?P<id>[^/]+)$ in when and {{id}} here, not {found[0]}"
+        )
     check_characters(re.sub(r"\{[^{}]*\}|\{\{|\}\}", "x", text))
     return text
 
@@ -188,6 +192,14 @@ def _has_a_body(status: int) -> int:
             f"{status} says that there is no body, or a part of one: a response keeps the body that it has"
         )
     return status
+
+
+def _statuses(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"expected old statuses with new ones: write {{404: {value if isinstance(value, int) else 410}}}"
+        )
+    return value
 
 
 _NewStatus: TypeAlias = Annotated[int, Field(ge=200, le=599), AfterValidator(_has_a_body)]
@@ -226,7 +238,14 @@ class ResponseRule(Settings):
     """
 
     when: ResponseWhen | None = None
-    status: Annotated[dict[StatusRange, _NewStatus], Field(min_length=1)] | None = None
+    status: (
+        Annotated[
+            dict[StatusRange, _NewStatus],
+            Field(min_length=1),
+            BeforeValidator(_statuses, json_schema_input_type=dict[str, int]),
+        ]
+        | None
+    ) = None
     headers: ResponseFieldEdits | None = None
     json_: Annotated[JsonEdits | None, Field(alias="json")] = None
 
@@ -280,6 +299,15 @@ class TransformSettings(Settings):
         if not self.request and not self.response:
             raise ValueError("there is no rule: write request or response, a list of rules each")
         return self
+
+    def whens(self) -> Iterator[tuple[tuple[str, int], When]]:
+        """What rules ask, with their direction and index."""
+        for index, rule in enumerate(self.request):
+            if rule.when is not None:
+                yield ("request", index), rule.when
+        for index, answer in enumerate(self.response):
+            if answer.when is not None:
+                yield ("response", index), answer.when
 
 
 __all__ = ["FieldEdits", "JsonEdits", "QueryEdits", "RequestRule", "ResponseRule", "TransformSettings"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from portico.config import Config
 from portico.processes.control.cache_purges import CachePurges
+from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
+from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.workers import Workers
+from portico.processes.ipc.runtime import Listening
 
 
 @dataclass
@@ -24,6 +28,10 @@ class State:
     health: HealthChecks
     discovery: Discovery
     purges: CachePurges
+    issuers: IssuerKeys
+    canaries: Canaries
+    listening: Callable[[], Listening] = Listening
+    """Where the gateway listens."""
     started: float = field(default_factory=time.time)
     refused: str | None = None
     """What was wrong with the file when it was last read, if anything."""

@@ -78,6 +78,7 @@ from portico.proxy.compose import HEAD_END, REQUEST_ID
 from portico.proxy.filtered import FilteredForwarding
 from portico.proxy.forward import Forwarding
 from portico.proxy.hooked import HookedForwarding
+from portico.proxy.mirroring import mirrored
 from portico.proxy.routing.route import Forward, Handling
 
 _NOT_MODIFIED: Final = 304
@@ -136,10 +137,19 @@ class _Ready:
 class Cache:
     """The cache of one route, or of several that are configured alike.
 
-    `changes` are the lines that the configuration adds to requests, where they depend on the request.
+    `changes` are the lines that the configuration adds to requests, where they depend on the request. With `mirrors`
+    what goes to the service is copied for others.
     """
 
-    def __init__(self, caches: Caches, rules: Rules, kind: type[Forwarding], changes: Lines | None = None) -> None:
+    def __init__(
+        self,
+        caches: Caches,
+        rules: Rules,
+        kind: type[Forwarding],
+        changes: Lines | None = None,
+        *,
+        mirrors: bool = False,
+    ) -> None:
         self.caches = caches
         self.rules = rules
         self.purges = caches.purges
@@ -153,6 +163,10 @@ class Cache:
         self.outcomes = caches.outcomes(rules.service)
         self.plain = kind
         self.fetching, self.replaying, self.invalidating = _KINDS[kind]
+        self.usual = UsualFetching
+        if mirrors:
+            self.plain, self.usual = mirrored(kind), mirrored(UsualFetching)
+            self.fetching, self.invalidating = mirrored(self.fetching), mirrored(self.invalidating)
         self.is_filtered = kind is FilteredForwarding
         self._changes = changes
         self.get: Callable[[bytes], Resource | None] = caches.memory.get
@@ -218,7 +232,7 @@ class Cache:
             flight_key = key if asker is None else (key, asker)
         flights = self.flights
         if not (self._searches.said or (flights.unshared and flights.is_unshared(key))):
-            fetch = UsualFetching(exchange, handling, loop)
+            fetch = self.usual(exchange, handling, loop)
             if fetch.lead(self, key, asker, flight_key):
                 return fetch
         return self._look_closely(exchange, handling, loop)

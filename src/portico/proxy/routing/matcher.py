@@ -23,6 +23,7 @@ _MATCH: Final = 350
 
 Routes: TypeAlias = Router[Route | LocalRoute]
 _Entries: TypeAlias = "dict[tuple[bytes, bytes], dict[bytes, RouteMatch]]"
+_NO_ROUTE: Final = "no route leads from this path to a service"
 _NO_FIELDS: Final = Fields([], [])
 _NOTHING: Final[dict[bytes, RouteMatch]] = {}
 
@@ -31,11 +32,13 @@ class Matcher:
     """Finds matches with a router, and caches them: most requests are for a path requested before.
 
     What depends on more than path, host and method (on fields, on the query) is looked up every time. `folded` is the
-    same router with the paths of its rules folded, if there are services that fold paths.
+    same router with the paths of its rules folded, if there are services that fold paths. `no_route` is what clients
+    are told where nothing matches.
     """
 
-    def __init__(self, router: Routes, folded: Routes | None = None) -> None:
+    def __init__(self, router: Routes, folded: Routes | None = None, no_route: str = _NO_ROUTE) -> None:
         self._router = router
+        self._no_route = no_route
         self._decoded = router.decoded()
         self._folded = folded
         self._young: _Entries = {}
@@ -94,7 +97,8 @@ class Matcher:
         target = self._one(route.rewrite.apply(path, depth))
         if route.versions is None:
             handling = route.at_prefix if is_bare and route.at_prefix is not None else route.handling
-            return RouteMatch(route, handling, path.decode(), target, route.forwarded)
+            sides = tuple([self._found(own, path, depth, is_bare=False) for own in route.sides]) if route.sides else ()
+            return RouteMatch(route, handling, path.decode(), target, route.forwarded, sides=sides)
         each = route.versions
         matches = {name: self._found(own, path, depth, is_bare=is_bare) for name, own in each.routes.items()}
         refused = RouteMatch(route, each.refused, path.decode(), target)
@@ -120,7 +124,7 @@ class Matcher:
         request.known, request.known_by = known, self._young
 
     def _remember(self, request: RequestHead, path: bytes, found: RouteMatch) -> None:
-        matches = 1 if found.versions is None else 2 + len(found.versions.matches)
+        matches = 1 + len(found.sides) if found.versions is None else 2 + len(found.versions.matches)
         self._rotate_if_full(matches * (_MATCH + 3 * len(path)))
         if request.known_by is not self._young:
             self._recall(request)
@@ -154,7 +158,7 @@ class Matcher:
         query = request.target.partition(b"?")[2]
         allowed = self._router.allowed_methods(segments, request.host, request.fields, query)
         if not allowed:
-            return Refusal("no_route", "no route leads from this path to a service")
+            return Refusal("no_route", self._no_route)
         lines = (b"Allow: " + b", ".join(allowed),)
         return Refusal("method_not_allowed", f"{request.method.decode()} is not offered here", lines)
 
