@@ -17,7 +17,16 @@ from portico.config import Config
 from portico.config.canary import CanarySettings
 from portico.config.split import SplitChoice
 from portico.net.redis.connection import reason
-from portico.processes.control.canary import Action, Decision, begun, commanded, waits_for, watched
+from portico.processes.control.canary import (
+    Action,
+    Decision,
+    begun,
+    canary_of,
+    canary_splits,
+    commanded,
+    waits_for,
+    watched,
+)
 from portico.processes.control.canary_counts import Recent, Sides, Tally, Totals
 from portico.processes.control.canary_records import CanaryRecords, Record, records_file
 from portico.processes.control.canary_redis import Shared, SharedCanaries, problems
@@ -110,8 +119,7 @@ class Canaries:
     async def follow(self, config: Config) -> None:
         """The canaries of this configuration: those that were there keep their steps, others are forgotten."""
         async with self._turn:
-            splits = {route.name: route.split for route in config.all_routes if route.split is not None}
-            wanted = {name: split for name, split in splits.items() if split.canary is not None}
+            wanted = canary_splits(config)
             known = self._known(config, is_needed=bool(wanted))
             before, self._canaries = self._canaries, {}
             for name, split in wanted.items():
@@ -143,14 +151,13 @@ class Canaries:
         """The canary of a route: the one that is there, one that was stored, or one that begins."""
         settings = split.canary
         assert settings is not None
-        service, to = (side.label for side in split.sides)
-        of = (service, to, settings.steps)
+        of = canary_of(split)
         if before is not None and before.decision.of == of:
             before.settings = settings
             return before
         if record is not None and record.decision.of == of:
             return Canary(name, settings, record.decision, record.counted, is_unsent=record.is_unsent)
-        canary = Canary(name, settings, begun(service, to, settings.steps, time.time(), _in_place_of(record)))
+        canary = Canary(name, settings, begun(of, time.time(), _in_place_of(record)))
         self._report(canary)
         return canary
 
