@@ -65,6 +65,8 @@ class Canary:
     recent: Recent = field(default_factory=Recent)
     is_unsent: bool = False
     """Whether it was aborted here while Redis was away."""
+    is_new: bool = False
+    """Whether it begins here, unless other gateways have begun it before."""
 
     @property
     def record(self) -> Record:
@@ -157,9 +159,7 @@ class Canaries:
             return before
         if record is not None and record.decision.of == of:
             return Canary(name, settings, record.decision, record.counted, is_unsent=record.is_unsent)
-        canary = Canary(name, settings, begun(of, time.time(), _in_place_of(record)))
-        self._report(canary)
-        return canary
+        return Canary(name, settings, begun(of, time.time(), _in_place_of(record)), is_new=True)
 
     async def _open_redis(self, config: Config, *, is_needed: bool) -> None:
         """Connect to the Redis of this configuration; not to an embedded one, which ends with its gateway."""
@@ -229,6 +229,8 @@ class Canaries:
         """Agree with other gateways, decide what is this one's to decide, and have the workers follow."""
         for canary in self:
             leads = await self._agree(canary)
+            if canary.is_new:
+                self._report(canary)
             new = watched(
                 canary.decision,
                 canary.settings,
@@ -256,7 +258,7 @@ class Canaries:
         canary.adopt(shared.decision)
         if shared.decision.epoch == before.epoch:
             canary.of_all = shared.counted
-        if shared.decision.version != before.version:
+        if shared.decision.version != before.version and not canary.is_new:
             self._report(canary)
         return shared.leads
 
@@ -328,6 +330,7 @@ class Canaries:
 
     def _report(self, canary: Canary) -> None:
         """Log and count what has happened last."""
+        canary.is_new = False
         decision, entry = canary.decision, canary.decision.history[-1]
         self.changes[canary.route, entry.what] += 1
         extra = {
