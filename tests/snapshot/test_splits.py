@@ -130,6 +130,8 @@ def test_weights_that_are_sent_hold_where_they_fit(sent: Any, holds: dict[str, i
     worker.build(config(TENTH))
     assert (dict(worker.shares(100)) if holds else None) == holds
     worker.live.set_weights({})
+    assert (dict(worker.shares(100)) if holds else None) == holds, "until there is another snapshot"
+    worker.build(config(TENTH))
     assert 20 <= worker.shares(500)["new"] <= 90
 
 

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from portico.config import Config
-from portico.processes.control.canary import Decision
+from portico.processes.control.canary import Decision, canary_of, canary_splits
 from portico.processes.control.canary_counts import Sides
 
 logger: Final = logging.getLogger("portico.canary")
@@ -62,12 +62,14 @@ def records_file(config: Config, config_path: Path | None) -> Path | None:
 
 
 def last_weights(config: Config, config_path: Path | None) -> dict[str, dict[str, float]]:
-    """How requests were shared out when a gateway with this configuration ended."""
+    """How requests were shared out when a gateway with these canaries ended."""
+    canaries = {name: canary_of(split) for name, split in canary_splits(config).items()}
     path = records_file(config, config_path)
-    if path is None:
+    if path is None or not canaries:
         return {}
     with suppress(OSError, msgspec.DecodeError):  # the control process says so
-        return {route: record.decision.weights for route, record in _decode(path.read_bytes()).items()}
+        records = _decode(path.read_bytes()).items()
+        return {name: each.decision.weights for name, each in records if canaries.get(name) == each.decision.of}
     return {}
 
 
