@@ -16,11 +16,13 @@ from benchmarks.peers import PEERS
 from benchmarks.report import Report
 from benchmarks.result import Result
 from benchmarks.rounds import play
+from benchmarks.rules import costs
 from benchmarks.scenarios import SCENARIOS, Scenario
 from support.commands import run
 from support.process import DidNotStart
 
 _RECORD = Path(__file__).with_name("results.md")
+_RULES = "rules"  # measured without gateways that could be beside others
 _LONG = (5, 3.0)  # rounds and seconds of a thorough run
 
 
@@ -41,6 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         results=[
             _played(scenario, list(versions), chosen) for scenario in SCENARIOS if scenario.name in chosen.scenario
         ],
+        costs=costs() if _RULES in chosen.scenario and any(peer.name == "portico" for peer in versions) else [],
         seconds=time.monotonic() - began,
     )
     print(report.for_terminal())
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    scenarios = [scenario.name for scenario in SCENARIOS]
+    scenarios = [*(scenario.name for scenario in SCENARIOS), _RULES]
     peers = sorted({name for peer in PEERS for name in (peer.name, peer.label)})
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, help="rounds of every scenario (default: its own)")

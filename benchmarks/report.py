@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from benchmarks import machine, table
 from benchmarks.peer import Peer
 from benchmarks.result import Result
+from benchmarks.rules import Cost
+from benchmarks.rules import table as table_of_rules
 from benchmarks.targets import targets
 
 _NOTES = """\
@@ -18,6 +20,10 @@ rotates; each gateway has one worker, unless the row says otherwise, and the sam
 of a gateway's whole process tree divided by the requests it answered. Requests/s and latencies describe a gateway
 only where its core is busy: elsewhere the load generator or the backend is what they measure. A row with an answer that
 is not 2xx is invalid; see `README.md`."""
+_RULES = """\
+## rules: what single rules of a route add
+
+CPU of Portico's own code, played with the rule and without in turn, with neither sockets nor an event loop."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class Report:
     versions: Mapping[str, str]
     absent: Sequence[Peer]
     results: Sequence[Result]
+    costs: Sequence[Cost] = ()
 
     def has_failed(self) -> bool:
         """Whether a peer that is installed could not be measured, or answered otherwise than with 2xx."""
@@ -36,23 +43,26 @@ class Report:
 
     def for_terminal(self) -> str:
         """The medians and ratios of each scenario, and what they say about the targets."""
-        sections = [_section(result) for result in self.results]
+        sections = [*(_section(result) for result in self.results), *self._rules()]
         return "\n\n".join([*sections, *self._targets(), *self._absences(), f"It took {self._duration()}."])
 
     def as_markdown(self) -> str:
         """The whole record; of a peer that failed, only that it did: its output may hold paths of the machine."""
         when = (
-            f"{datetime.now(UTC):%Y-%m-%d}, {len(self.results)} scenarios in {self._duration()}. "
+            f"{datetime.now(UTC):%Y-%m-%d}, {len(self.results) + bool(self.costs)} scenarios in {self._duration()}. "
             f"To repeat it: `{self.command}`"
         )
         versions = "Peers: " + ", ".join(f"{name} {version}" for name, version in self.versions.items())
         facts = "\n".join(f"- {fact}" for fact in [*machine.facts(), versions, *self._absences()])
-        sections = [_section(result, with_spread=True) for result in self.results]
+        sections = [*(_section(result, with_spread=True) for result in self.results), *self._rules()]
         return "\n\n".join(["# Results of the benchmark", when, *self._targets(), _NOTES, facts, *sections]) + "\n"
 
     def _targets(self) -> list[str]:
-        found = targets(self.results)
+        found = targets(self.results, self.costs)
         return ["## Targets", found] if found else []
+
+    def _rules(self) -> list[str]:
+        return [_RULES, table_of_rules(self.costs)] if self.costs else []
 
     def _duration(self) -> str:
         return f"{self.seconds // 60:.0f} min {self.seconds % 60:.0f} s"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from benchmarks import metrics
 from benchmarks.metrics import Metric
 from benchmarks.result import Result
+from benchmarks.rules import Cost
 from benchmarks.table import NOT_MEASURABLE
 from support.markdown import markdown
 
@@ -30,10 +31,11 @@ class Target:
         return value >= self.bound if self.at_least else value <= self.bound
 
 
-def targets(results: Sequence[Result]) -> str:
-    """A table of those whose scenario was played."""
+def targets(results: Sequence[Result], costs: Sequence[Cost] = ()) -> str:
+    """A table of those whose scenario was played, and of the rules that have a bound."""
     played = {result.scenario.name: result for result in results}
     rows = [_row(target, played) for target in TARGETS if target.scenario in played]
+    rows += [_row_of_rule(cost, cost.rule.bound) for cost in costs if cost.rule.bound is not None]
     return markdown([["", "target", "measured", "met"], *rows]) if rows else ""
 
 
@@ -44,6 +46,11 @@ def _row(target: Target, played: Mapping[str, Result]) -> list[str]:
     if value is None:
         return [target.title, wanted, NOT_MEASURABLE if result.lacks_room() else "not measured", "-"]
     return [target.title, wanted, f"{value:.2f}{target.unit}", "yes" if target.is_met(value) else "no"]
+
+
+def _row_of_rule(cost: Cost, bound: float) -> list[str]:
+    met = "yes" if cost.added <= bound else "no"
+    return [f"added by {cost.rule.title}", f"≤ {bound:g} µs", f"{cost.added:.2f} µs", met]
 
 
 def _portico(metric: Metric) -> Measure:
@@ -128,4 +135,4 @@ TARGETS: tuple[Target, ...] = (
     Target("memory per idle connection", "idle", _portico(metrics.PER_CONNECTION), 12, unit=" KiB"),
     Target("requests/s: 2 workers ÷ 1", "workers", _between(metrics.RATE, "2 workers", "1 worker"), 1.7, at_least=True),
 )
-"""Bounds of one machine would mean little: all but the memory's are ratios."""
+"""Bounds of one machine would mean little: all but the memory's, and those of rules, are ratios."""

@@ -13,7 +13,8 @@ from .row import Promise, Row
 class Fault:
     """One thing that breaks. `run` plays it in one arrangement of `starts`, and looks so many seconds before and after.
 
-    With `leaves`, the broken instance has to be left before half of the fault is over.
+    With `leaves`, the broken instance has to be left before half of the fault is over; with `unmoved`, small requests
+    may take no longer than before.
     """
 
     name: str
@@ -21,3 +22,4 @@ class Fault:
     starts: tuple[Start, ...]
     promise: Promise
     leaves: bool = False
+    unmoved: bool = False

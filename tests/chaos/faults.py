@@ -25,6 +25,7 @@ from .gateways import (
     nginx,
     portico,
     portico_caching_in_redis,
+    portico_mirroring,
     portico_with_redis,
     two_porticos,
 )
@@ -61,6 +62,22 @@ def _instance(spoil: Deed, mend: Deed) -> Callable[[Scene], None]:
         time.sleep(_ARREARS)
         count = victim.count()
         scene.wait_for_traffic(lambda: victim.count() > count + 10)
+
+    return play
+
+
+def _mirror(spoil: Deed, mend: Deed) -> Callable[[Scene], None]:
+    """The same of a service that only gets copies."""
+
+    def play(scene: Scene) -> None:
+        mirror = scene.subject.mirror
+        assert mirror is not None
+        with scene.lasting():
+            spoil(mirror)
+            scene.wait()
+            mend(mirror)
+        count = mirror.count()
+        scene.wait_for_traffic(lambda: mirror.count() > count + 10)
 
     return play
 
@@ -218,6 +235,15 @@ def _manner_fault(name: str, *, leaves: bool = True) -> Fault:
     return _instance_fault(name, spoil, mend, leaves=leaves)
 
 
+def _mirror_fault(name: str, spoil: Deed, mend: Deed) -> Fault:
+    """Nothing that a mirror does, or does not do, reaches a client."""
+    return Fault(f"mirror-{name}", under_load(_mirror(spoil, mend)), (portico_mirroring,), Promise.ALL, unmoved=True)
+
+
+def _mirror_manner(name: str) -> Fault:
+    return _mirror_fault(name, lambda mirror: mirror.be(name), lambda mirror: mirror.be("well"))
+
+
 def _process_fault(name: str, play: Callable[[Scene], None], promise: Promise = Promise.ALL) -> Fault:
     return Fault(name, under_load(play), (portico,), promise)
 
@@ -231,6 +257,9 @@ FAULTS: Final[tuple[Fault, ...]] = (
     _manner_fault("cutting"),
     _manner_fault("slow", leaves=False),
     _manner_fault("mute"),
+    _mirror_fault("killed", InstanceProcess.kill, InstanceProcess.start),
+    _mirror_fault("stopped", InstanceProcess.pause, InstanceProcess.resume),
+    *map(_mirror_manner, ("failing", "cutting", "slow", "mute")),
     _process_fault("worker-killed", _kill_worker, Promise.RUNNING),
     _process_fault("control-killed", _kill_control),
     _process_fault("reloads", _reload(_change_nothing)),

@@ -14,6 +14,7 @@ import yaml
 from portico.net.redis.server import find_server
 from support import haproxy as haproxy_parts
 from support import nginx as nginx_parts
+from support.instance_process import InstanceProcess
 from support.proc import children
 from support.process import free_port
 from support.redis_process import RedisProcess, SlowWay
@@ -106,6 +107,7 @@ class Subject:
     gateways: list[Gateway] = field(default_factory=list)
     config: Mapping[str, Any] = field(default_factory=dict)
     redis: RedisPair | None = None
+    mirror: InstanceProcess | None = None
     store: CacheStore | None = None
 
     @property
@@ -149,6 +151,19 @@ def portico_caching_in_redis(fault: str, instances: Sequence[int]) -> Iterator[S
         with _gateway(config) as gateway:
             store = CacheStore(server, way)
             yield Subject("portico, cache in redis", [gateway.port], gateway.workers, [gateway], config, store=store)
+
+
+@contextmanager
+def portico_mirroring(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
+    """One gateway, that sends copies of all requests to a service beside."""
+    with InstanceProcess("mirror") as mirror:
+        config = config_of(fault, instances)
+        shadow = {**config["services"]["chaos"], "instances": [f"http://127.0.0.1:{mirror.port}"]}
+        where = {"services": {"shadow": shadow}, "routes": [{"service": "chaos", "path": "/", "mirror": "shadow"}]}
+        config = merged(config, where)
+        with _gateway(config) as gateway:
+            until(lambda: gateway.get("/small/ready").status == 200 and mirror.count(), "copies arrive")
+            yield Subject("portico", [gateway.port], gateway.workers, [gateway], config, mirror=mirror)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from .fault import Fault
 from .gateways import Start, Subject
 from .outcome import TIMED, Outcome
 from .processes import LoadProcess
-from .row import Row, Span
+from .row import Row, Span, p99
 
 BACK_WITHIN: Final = 20.0
 _UNDER_WAY: Final = 40
@@ -23,6 +23,9 @@ _UNDER_WAY: Final = 40
 _LEFT: Final = 0.05
 """The share of the answers that may still come from an instance which should have been left."""
 _MOST: Final = 120.0
+_SLOWER: Final = 2.0
+_SPARE: Final = 10.0
+"""Unmoved is a p99 of so many times that before, and so many milliseconds more."""
 
 
 @dataclass
@@ -106,6 +109,9 @@ def _judged(fault: Fault, scene: Scene, outcomes: Sequence[Outcome]) -> Row:
         share = _share_of(scene.victim.name, outcomes, scene.during)
         row.notes.append(f"{share:.0%} of the answers late in it are the broken one's")
         row.expect(share <= _LEFT, "the broken instance is not left")
+    if fault.unmoved:
+        before, during = p99(outcomes, (scene.began, scene.during[0])), p99(outcomes, scene.during)
+        row.expect(during <= _SLOWER * before + _SPARE, f"the p99 went from {before:.1f} to {during:.1f} ms")
     return row
 
 

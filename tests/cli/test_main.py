@@ -127,6 +127,20 @@ def test_routes_shows_each_version_and_check_counts_paths(tmp_path: Path) -> Non
     assert portico("check").stdout.startswith("portico.yaml: ok: 1 service, 1 route")
 
 
+def test_routes_shows_each_side_of_a_split(tmp_path: Path) -> None:
+    split = "{path: /s, split: [{service: a, weight: 3}, {service: a, version: v2, weight: 1}]}"
+    service = "{url: http://a:1, default_routes: false, versions: {v2: {}}}"
+    (tmp_path / "portico.yaml").write_text(
+        f"services: {{a: {service}}}\nroutes: [{split}]\npolicies: {{rate_limit: false}}\n"
+    )
+    lines = portico("routes").stdout.splitlines()[1:]
+    assert [re.split(r"  +", line.strip())[:4] for line in lines] == [
+        ["a", "/s", "a 75%", "/{path}"],
+        ["a", "/s", "a v2 25%", "/{path}"],
+    ]
+    assert portico("check").stdout.startswith("portico.yaml: ok: 1 service, 1 route")
+
+
 def test_routes_shows_what_is_off(tmp_path: Path) -> None:
     service = "{url: http://a:1, policies: {rewrite_location: false, rewrite_cookies: {path: off}}}"
     (tmp_path / "portico.yaml").write_text(f"services: {{a: {service}}}\npolicies: {{rate_limit: {{}}}}\n")

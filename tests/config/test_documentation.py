@@ -16,8 +16,18 @@ from portico.observe.access_log import AccessRecord
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-PAGES = ("README.md", *(f"docs/{name}.md" for name in ("configuration", "errors", "listeners", "routing", "services")))
 ENVIRON = {"SECRET_KEY": "0123456789abcdef0123456789abcdef", "IDENTITY_KEYS": "fedcba9876543210fedcba9876543210"}
+
+PAGES = (
+    "README.md",
+    *(
+        f"docs/{page}.md"
+        for page in (
+            *("canary", "compression", "configuration", "errors", "listeners", "mirror", "routing"),
+            *("services", "split", "tokens", "transform"),
+        )
+    ),
+)
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

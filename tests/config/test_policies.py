@@ -76,7 +76,7 @@ def test_defaults_complete_but_turn_nothing_on() -> None:
 
 
 def test_what_is_still_missing_is_refused() -> None:
-    with pytest.raises(ConfigError, match='the key "scopes" has to be written'):
+    with pytest.raises(ConfigError, match="nothing is asked for"):
         merge_policies(*levels({"authorize": True}))
 
 
@@ -140,9 +140,10 @@ def test_what_is_missing_is_reported_where_the_policy_was_turned_on(report: Repo
       c: {url: http://h, policies: {auth: true}}
     """
     assert report(text) == [
-        'portico.yaml:2:33: services.a.policies.authorize: the key "scopes" has to be written',
-        "portico.yaml:3:40: services.b.policies.auth.jwt: jwt needs a secret: "
-        "set SECRET_KEY or write policies.auth.jwt.secret",
+        "portico.yaml:2:44: services.a.policies.authorize: nothing is asked for: write scopes: [orders:read], "
+        "any_scopes, roles, claims, methods or times",
+        "portico.yaml:3:40: services.b.policies.auth.jwt: jwt needs a key: set SECRET_KEY or write secret in it, or "
+        "name the issuer with discovery, jwks_url, jwks_file or public_key_file",
         "portico.yaml:4:39: services.c.policies.auth: no way to prove who asks is on: write jwt: {}",
     ]
 
@@ -176,13 +177,14 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("rate_limit: {by: {header: 'X-*'}}", "a header field is named in full: its name is not a pattern"),
         (
             "rate_limt: {}",
-            "rate_limt: unknown policy; there are auth, authorize, cache, cors, errors, headers, identity, plugins, "
-            'rate_limit, rewrite_cookies, rewrite_location; did you mean "rate_limit"?',
+            "rate_limt: unknown policy; there are auth, authorize, cache, compress, cors, decompress, errors, headers, "
+            "identity, ip_filter, plugins, rate_limit, rewrite_cookies, rewrite_location, transform; "
+            'did you mean "rate_limit"?',
         ),
         (
-            "compress: {}",
-            "compress: unknown policy; there are auth, authorize, cache, cors, errors, headers, identity, plugins, "
-            "rate_limit, rewrite_cookies, rewrite_location",
+            "squeeze: {}",
+            "squeeze: unknown policy; there are auth, authorize, cache, compress, cors, decompress, errors, headers, "
+            "identity, ip_filter, plugins, rate_limit, rewrite_cookies, rewrite_location, transform",
         ),
         ("rewrite_location: 5", "rewrite_location: expected keys and values, true or false"),
         ("rewrite_location: ", "write rewrite_location: true, or rewrite_location: false to turn it off"),
@@ -197,10 +199,38 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("rate_limit: {by: {heder: X}}", 'rate_limit.by.heder: unknown key; did you mean "header"?'),
         ("rate_limit: [{burst: x}]", "rate_limit[0].burst: expected a whole number"),
         ("auth: {jwt: {audience: 5}}", "auth.jwt.audience: expected text; put it into quotes"),
-        ("auth: {jwt: {algorithms: [none]}}", "auth.jwt.algorithms[0]: expected one of HS256, HS384, HS512"),
-        ("auth: {jwt: {jwks_url: x}}", "auth.jwt.jwks_url: not supported by this version"),
-        ("auth: {jwt: {public_key_file: x}}", "auth.jwt.public_key_file: not supported by this version"),
-        ("transform: {}", "transform: not supported by this version"),
+        (
+            "auth: {jwt: {algorithms: [none]}}",
+            "auth.jwt.algorithms[0]: expected one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, "
+            "ES256, ES384, ES512, EdDSA, Ed25519, Ed448",
+        ),
+        ("auth: {jwt: {jwks_url: x}}", "auth.jwt.jwks_url: expected an address such as https://id.example/jwks.json"),
+        (
+            "auth: {jwt: {algorithms: [HS256, RS256]}}",
+            "auth.jwt.algorithms: RS256 has a public key, and no secret: name the issuer with discovery, jwks_url, "
+            "jwks_file or public_key_file",
+        ),
+        (
+            "auth: {jwt: {algorithms: [HS256], jwks_url: 'https://id.example/jwks.json'}}",
+            "auth.jwt.algorithms: HS256 has a shared secret, and no public key: write secret in place of one",
+        ),
+        (
+            "auth: {jwt: {jwks_file: a, public_key_file: x}}",
+            "auth.jwt: jwks_file and public_key_file both say where the keys are: write one of them",
+        ),
+        (
+            "auth: {jwt: {jwks_file: a, secret: x}}",
+            "auth.jwt: secret and jwks_file both say which key signs tokens: write one of them",
+        ),
+        ("auth: {jwt: {discovery: true}}", "auth.jwt: discovery needs the issuer: write issuer: https://id.example"),
+        (
+            "auth: {jwt: {issuers: [{issuer: a}]}}",
+            "auth.jwt.issuers[0]: where are its keys? Write discovery: true, jwks_url, jwks_file or public_key_file",
+        ),
+        (
+            "auth: {jwt: {issuers: [{issuer: a, jwks_file: x}, {issuer: a, jwks_file: y}]}}",
+            "auth.jwt: the issuer a is written twice",
+        ),
         ("plugins: {use: a}", "plugins: expected a list: put brackets around it, [{…}]"),
         ("plugins: [{use: a, keep: 5m}]", "keep: unknown key; settings of the policy's own stand under with"),
         ("plugins: [a]", 'plugins[0]: expected keys and values: write {use: "a"}'),
@@ -209,8 +239,8 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("plugins: [{use: 'a:B', with: 5}]", "plugins[0].with: expected keys and values"),
         (
             "plugins: [{use: 'a:B', after: auht}]",
-            "plugins[0].after: expected one of headers, cors, rate_limit, auth, authorize, identity; "
-            'did you mean "auth"?',
+            "plugins[0].after: expected one of compress, headers, ip_filter, cors, rate_limit, auth, authorize, "
+            'identity, decompress, transform; did you mean "auth"?',
         ),
         (
             "plugins: [{use: 'a:B', after: auth, before: auth}]",

@@ -231,8 +231,8 @@ def test_keys_that_have_to_be_written(report: Report) -> None:
     assert report("routes: [{}]") == [
         'portico.yaml:1:10: routes[0]: the key "path" has to be written, or fallback: true for what no other route '
         "takes",
-        'portico.yaml:1:10: routes[0]: the key "service" has to be written, or respond or redirect for a route that '
-        "answers itself",
+        'portico.yaml:1:10: routes[0]: the key "service" has to be written, or split, or respond or redirect for a '
+        "route that answers itself",
     ]
 
 

@@ -121,6 +121,13 @@ def test_policies_that_need_a_consumer_on_routes_without_auth(load: Load) -> Non
     ]
 
 
+def test_a_split_by_consumers_without_auth(load: Load) -> None:
+    split = "routes: [{path: /x, split: [{service: a, weight: 1}], sticky: consumer}]\n"
+    assert warned(load, ONE + LIMITED + "}\n" + split) == [
+        "portico.yaml:3:63: routes[0].sticky: the route a has no auth: no client stays on its side"
+    ]
+
+
 def test_a_guarded_route_with_an_open_way_around_it(load: Load) -> None:
     guarded = "routes: [{service: a, path: /x, policies: {auth: {jwt: {require_expiry: true}}}}]\n"
     key = {"SECRET_KEY": "k" * 32}
@@ -128,6 +135,10 @@ def test_a_guarded_route_with_an_open_way_around_it(load: Load) -> None:
         "portico.yaml:3:33: routes[0].policies: /api/a leads to a without these policies; "
         "write them into the service, or default_routes: false"
     ]
+    split = guarded.replace("service: a", "split: [{service: b, weight: 1}, {service: a, weight: 1}]")
+    two = "services: {a: {url: http://h}, b: {url: http://h, default_routes: false}}\n"
+    (line,) = warned(load, two + LIMITED + "}\n" + split, key)
+    assert "/api/a leads to a without these policies" in line
     closed = "services: {a: {url: http://h, default_routes: false}}\n"
     assert warned(load, closed + LIMITED + "}\n" + guarded, key) == []
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Final
 
 import portico
@@ -46,12 +46,23 @@ class InjectedError(Exception):
 
 
 class Injector:
-    """Raises out of the call that has the number `at` of those that the gateway's code makes; counts them all."""
+    """Raises out of the call that has the number `at` of those that the gateway's code makes.
+
+    With 0 it raises none, and keeps the numbers of the calls by the functions that call and are called.
+    """
 
     def __init__(self, at: int) -> None:
         self.at = at
         self.calls = 0
         self.where = ""
+        self.sites: dict[tuple[CodeType, CodeType], list[int]] = {}
+
+    def spread(self, tries: int) -> list[int]:
+        """The numbers of so many calls of each function by each other at most, from the first to the last of them."""
+        numbers = {
+            calls[(2 * nth + 1) * len(calls) // (2 * tries)] for calls in self.sites.values() for nth in range(tries)
+        }
+        return sorted(numbers)
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
         code, caller = frame.f_code, frame.f_back
@@ -62,6 +73,8 @@ class Injector:
         if code.co_qualname.partition(".<locals>")[0] in _EXEMPT or code.co_name == "<genexpr>":
             return
         self.calls += 1
+        if not self.at:
+            self.sites.setdefault((caller.f_code, code), []).append(self.calls)
         if self.calls == self.at:
             self.where = f"{code.co_filename.removeprefix(_SOURCE)} {code.co_qualname}"
             raise InjectedError(self.where)

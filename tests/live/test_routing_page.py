@@ -5,35 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from support.backend import Backend
 from support.client import ask
 from support.documented import is_outcome
+from support.pages import DOCS, played
 from support.world import Gateway
 
-PAGE = (Path(__file__).parents[2] / "docs" / "routing.md").read_text(encoding="utf-8")
+PAGE = [*played("routing.md")]
 _ROW = re.compile(r"\| `(\w+) (\S+)`(?: with `([^`]*)`)? \| (.*) \|")
-
-
-def examples() -> Iterator[Any]:
-    """Of each section its configuration, and the rows of the table behind it."""
-    for section in re.split("^## ", PAGE, flags=re.MULTILINE):
-        _, _, example = section.partition("```yaml\n")
-        text, _, rest = example.partition("```\n")
-        if text:
-            rows = [line for line in rest.splitlines() if _ROW.fullmatch(line)]
-            yield pytest.param(yaml.safe_load(text), rows, id=section.partition("\n")[0])
 
 
 @pytest.fixture(scope="module")
 def services() -> Iterator[dict[str, Backend]]:
     """A service for each name on the page."""
-    names = {name for example in examples() for name in example.values[0]["services"]}
+    names = {name for each in PAGE for name in each.config["services"]}
     with ExitStack() as stack:
         yield {name: stack.enter_context(Backend(name=name)) for name in sorted(names)}
 
@@ -45,7 +34,7 @@ def gateway(services: dict[str, Backend]) -> Iterator[Gateway]:
         yield own
 
 
-@pytest.mark.parametrize(("config", "rows"), [*examples()])
+@pytest.mark.parametrize(("config", "rows"), [pytest.param(each.config, each.rows, id=each.title) for each in PAGE])
 def test_an_example_does_what_its_table_says(
     gateway: Gateway, services: dict[str, Backend], config: dict[str, Any], rows: list[str]
 ) -> None:
@@ -68,6 +57,7 @@ def check(gateway: Gateway, row: str) -> None:
 
 
 def test_every_example_is_found() -> None:
-    assert len([*examples()]) == PAGE.count("```yaml") == PAGE.count("| request |")
-    rows = [row for example in examples() for row in example.values[1]]
-    assert len(rows) == len(re.findall(r"^\| `(?:GET|HEAD|POST) ", PAGE, re.MULTILINE)) > 50
+    text = (DOCS / "routing.md").read_text(encoding="utf-8")
+    assert len(PAGE) == text.count("```yaml") == text.count("| request |")
+    rows = [row for each in PAGE for row in each.rows]
+    assert len(rows) == len(re.findall(r"^\| `(?:GET|HEAD|POST) ", text, re.MULTILINE)) > 50

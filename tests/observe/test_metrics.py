@@ -231,6 +231,8 @@ def test_counters_add_up() -> None:
     one.update(hedges={"a": 1}, openings={"a": {"x": 1}}, cached={"a": {"hit": 2, "miss": 1}}, cache_evictions=5)
     two.update(hedges={"a": 2}, hedges_won={"a": 1}, openings={"a": {"x": 2, "y": 3}, "b": {"z": 4}})
     two["overloaded"] = {"b": 3}
+    one["sides"] = [["shop", "new", 2, 1, [0, 2], 0.5, 1]]
+    two["sides"] = [["shop", "old", 9, 0, [9, 0], 0.25, 0], ["shop", "new", 3, 0, [1, 2], 0.5, 3]]
     two.update(cached={"a": {"hit": 3}}, cache_evictions=6)
     assert add_up([one, two]) == {
         "series": [],
@@ -245,6 +247,7 @@ def test_counters_add_up() -> None:
         "openings": {"a": {"x": 3, "y": 3}, "b": {"z": 4}},
         "cached": {"a": {"hit": 5, "miss": 1}},
         "families": totals()["families"],
+        "sides": [["shop", "new", 5, 1, [1, 4], 1.0, 4], ["shop", "old", 9, 0, [9, 0], 0.25, 0]],
         "log_lines_dropped": 7,
         "failed_handshakes": 9,
         "cache_evictions": 11,

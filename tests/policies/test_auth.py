@@ -19,6 +19,8 @@ from portico.core.claims import claims_of
 from portico.core.errors import Answer, Refusal
 from portico.policies import STEPS, build_chain
 from portico.policies.auth import AuthSettings, JwtSettings, build_auth
+from portico.policies.auth import signed as taking_apart
+from portico.policies.auth.identified import Verified
 from portico.policies.authorize import AuthorizeSettings, build_authorize
 from portico.policies.consumer_fields import consumer_lines
 from portico.policies.policy import Context, Policy, State
@@ -333,7 +335,7 @@ def test_a_token_is_verified_once_until_it_expires(monkeypatch: pytest.MonkeyPat
     def expired(*_: Any, **__: Any) -> None:
         raise jwt.ExpiredSignatureError
 
-    monkeypatch.setattr(jwt.PyJWT, "decode", expired)
+    monkeypatch.setattr("portico.policies.auth.tokens.signed", expired)
     assert reason(policy, line) is None
     monkeypatch.setattr("portico.policies.auth.identified.time.time", lambda: NOW + 3601.0)
     assert reason(policy, line) == "credentials_expired"
@@ -345,13 +347,12 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = float(NOW)
         self.verified = 0
-        decode = jwt.PyJWT.decode
 
-        def counted(*given: Any, **named: Any) -> Any:
+        def counted(token: bytes) -> taking_apart.Signed:
             self.verified += 1
-            return decode(*given, **named)
+            return taking_apart.signed(token)
 
-        monkeypatch.setattr(jwt.PyJWT, "decode", counted)
+        monkeypatch.setattr("portico.policies.auth.tokens.signed", counted)
         monkeypatch.setattr("portico.policies.auth.identified.time.time", lambda: self.now)
 
 
@@ -372,7 +373,7 @@ def test_a_token_that_never_ends_is_verified_anew_every_few_minutes(
 
 def test_a_token_that_ends_is_believed_no_longer_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, policy = Clock(monkeypatch), build(leeway=5.0)
-    end = NOW + 86_400  # far enough for the clock that PyJWT goes by
+    end = NOW + 86_400
     asked = exchange(f"Authorization: Bearer {token({'exp': end})}")
     for seconds, expected in ((-60, 1), (4, 1), (5, 2)):
         clock.now = end + float(seconds)
@@ -476,17 +477,17 @@ def test_state_is_kept_while_it_is_asked_for() -> None:
     assert state.keep("b", list) == []
 
 
-def remembered(policy: Policy) -> Any:
-    """What the policy remembers of tokens."""
-    asked = exchange(f"Authorization: Bearer {token()}")
-    assert policy(asked) is None
-    assert asked.request is not None
-    return asked.request.fields.identified_by
+def remembered(state: State) -> Verified:
+    """What the one policy with this state remembers of tokens."""
+    (kept,) = state._kept.values()
+    assert isinstance(kept, Verified)
+    return kept
 
 
 def test_tokens_that_come_once_do_not_fill_the_memory() -> None:
-    policy = build()
-    verified = remembered(policy)
+    state = State()
+    policy = build(state)
+    verified = remembered(state)
     verified.max_bytes = 20_000
     for number in range(100):
         line = f"Authorization: Bearer {token({'sub': f'user-{number}', 'scope': 'read ' * 50})}"
@@ -497,7 +498,9 @@ def test_tokens_that_come_once_do_not_fill_the_memory() -> None:
 
 
 def test_tokens_that_do_not_come_again_are_forgotten() -> None:
-    verified = remembered(build())
+    state = State()
+    assert build(state)(exchange(f"Authorization: Bearer {GOOD}")) is None
+    verified = remembered(state)
     assert len(verified) == 1
     verified.age(0.0)
     verified.age(0.0)

@@ -93,11 +93,18 @@ def holder(connection: socket.socket, pids: Iterable[int]) -> int:
 
 
 def _sockets(state: str) -> Iterator[tuple[int, int, str]]:
-    """Local port, remote port and inode of each TCP socket in a state (man 5 proc_pid_net)."""
+    """Local port, remote port and inode of each TCP socket in a state (man 5 proc_pid_net).
+
+    The kernel lists those that listen first, and makes only as many lines as are read; thousands may be behind them.
+    """
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         if Path(table).exists():
-            for line in Path(table).read_text().splitlines()[1:]:
-                columns = line.split()
-                if columns[3] == state:
-                    local, remote = (int(address.rpartition(":")[2], 16) for address in columns[1:3])
-                    yield local, remote, columns[9]
+            with Path(table).open() as lines:
+                next(lines)
+                for line in lines:
+                    columns = line.split()
+                    if columns[3] == state:
+                        local, remote = (int(address.rpartition(":")[2], 16) for address in columns[1:3])
+                        yield local, remote, columns[9]
+                    elif state == _LISTENING:
+                        break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from .backend import Backend
 from .client import Wire
 from .waiting import until
+
+_PAUSE = 0.01
+"""Seconds between the requests of a client: some hundred a second leave room for what happens meanwhile."""
 
 
 class Traffic:
@@ -35,6 +39,7 @@ class Traffic:
                     self.statuses.append(wire.ask("GET", "/api/echo/bytes/5").status)
             except Exception as error:
                 self.dropped.append(error)
+            time.sleep(_PAUSE)
 
 
 @contextmanager

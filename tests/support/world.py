@@ -45,7 +45,8 @@ class Gateway(Process):
         cores: frozenset[int] | None = None,
     ) -> None:
         super().__init__(cores=cores)
-        self._env = {**portico.environment(), "TMPDIR": str(self.directory), **(env or {})}
+        own = {"TMPDIR": str(self.directory), "XDG_STATE_HOME": str(self.directory)}
+        self._env = {**portico.environment(), **own, **(env or {})}
         self.file = self.directory / "portico.yaml"
         self.port = port
         self.exit_code = 0
@@ -208,7 +209,8 @@ class Gateway(Process):
 
     def control(self) -> int:
         """The child that does not."""
-        others = [pid for pid in self.family() if pid not in self.workers()]
+        workers = self.workers()
+        others = [pid for pid in self.family() if pid not in workers]
         assert len(others) == 1, others
         return others[0]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -74,6 +75,15 @@ class AdminClient:
         """The document at `/admin/cache/show`. Raises AdminError."""
         wanted = {"url": url, "method": method, "header": [*headers]}
         return self._request("GET", "/admin/cache/show", params=wanted)
+
+    def canaries(self) -> Any:
+        """The document at `/admin/canaries`. Raises AdminError."""
+        return self._request("GET", "/admin/canaries")
+
+    def steer_canary(self, route: str, action: str, who: str, why: str) -> Any:
+        """Abort, retry, promote, pause or resume the canary of a route; what came of it. Raises AdminError."""
+        asked = {"who": who, "why": why}
+        return self._request("POST", f"/admin/canaries/{quote(route, safe='')}/{action}", json=asked)
 
     def _request(self, method: str, path: str, **more: Any) -> Any:
         where = self.where

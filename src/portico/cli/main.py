@@ -21,6 +21,7 @@ from rich.table import Table
 
 from portico import __version__
 from portico.cli.cache import cache
+from portico.cli.canary import canary
 from portico.cli.options import DEFAULT_CONFIG, AdminOption, ConfigOption
 from portico.config import (
     Config,
@@ -68,6 +69,7 @@ app = typer.Typer(
 plugin = typer.Typer(help="Policies of your own, in Python.", no_args_is_help=True)
 app.add_typer(plugin, name="plugin")
 app.add_typer(cache, name="cache")
+app.add_typer(canary, name="canary")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -417,6 +419,10 @@ def status(
             _say(out, f"in maintenance: {name}")
         for plugin in found["plugins"]:
             _say(out, f"policy {plugin['use']} ({plugin['scope']})")
+        for issuer in found["issuers"]:
+            name = issuer.get("issuer") or issuer["address"]
+            problem = f"; not fetched: {issuer['problem']}" if "problem" in issuer else ""
+            _say(out, f"issuer {name}: {issuer['keys']} keys{problem}")
         if found["refused"]:
             _say(out, f"the file was refused when it was last read: {found['refused']}")
         _say(out, f"generation {found['generation']}, {of}")

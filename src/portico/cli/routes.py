@@ -57,6 +57,10 @@ def _target(route: ResolvedRoute) -> tuple[str, str]:
     if answer is not None:
         return _NONE, f"{answer.status} {answer.file}" if answer.file is not None else str(answer.status)
     service = f"{route.service} {route.version}" if route.version is not None else str(route.service)
+    if route.split is not None and route.split.canary is not None:
+        service += " canary" * route.is_variant
+    elif route.split is not None and route.side is not None:
+        service += f" {100 * route.side.weight / sum(route.split.weights.values()):g}%"
     return service, route.rewrite
 
 

@@ -12,6 +12,7 @@ from portico.config.instances import InstanceSettings, NetworkUrl
 from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.listen import ListenerSettings
 from portico.config.load import load_config, load_text
+from portico.config.mirror import MirrorSettings
 from portico.config.model import Config, dump_config, gateway_of, load_dumped, loading, with_code, with_redis
 from portico.config.notes import hosts_in_words, notes_for
 from portico.config.overload import MaxRequests
@@ -59,6 +60,7 @@ __all__ = [
     "LogSettings",
     "MaxRequests",
     "Merged",
+    "MirrorSettings",
     "NetworkUrl",
     "PassiveHealthSettings",
     "Policies",

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from portico.config.route_paths import check_characters
 from portico.config.section import FilePath, Section, Whole
 from portico.core.header_map import checked_line
 from portico.core.placeholders import HOST, PATH, QUERY, names_in
+from portico.core.route_paths import check_characters
 from portico.policies.editable import editable
 
 WITHOUT_BODY: Final = (204, 205, 304)

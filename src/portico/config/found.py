@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.discovery import AllowField, DiscoverSettings, Source, long_discover
-from portico.config.route_paths import path_prefix
 from portico.config.routes import RouteSettings
 from portico.config.section import NoneIsEmpty, Section, Whole, names_like
 from portico.config.services import ServiceDefaults, ServiceSettings
+from portico.core.route_paths import path_prefix
 from portico.core.settings import Duration, NotEmpty
 
 _DEFAULT_PATH: Final = "/api/{name}"

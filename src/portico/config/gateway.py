@@ -193,6 +193,9 @@ class GatewaySettings(Section):
     limits: Annotated[LimitSettings, NoneIsEmpty] = LimitSettings()
     log: Annotated[LogSettings, NoneIsEmpty] = LogSettings()
     cache: Annotated[CacheBounds, NoneIsEmpty] = CacheBounds()
+    state_dir: Annotated[
+        FilePath | None, Field(description="Where what has to outlast a restart is kept: the steps of canaries.")
+    ] = None
     access_token_expire_minutes: Annotated[Whole, Field(ge=1, le=525_600)] = 30
 
     @property

@@ -21,7 +21,7 @@ from portico.config.shapes import alternatives, hide_secrets
 from portico.config.words import findings_of, has_part
 from portico.core.settings import NotEmpty
 from portico.policies import ON_BY_DEFAULT, POLICY_SETTINGS
-from portico.policies.auth import AuthSettings
+from portico.policies.auth import AuthSettings, auth_over
 from portico.policies.error_pages import errors_over
 from portico.policies.headers import headers_over
 from portico.policies.identity import IdentitySettings
@@ -36,13 +36,17 @@ _EXAMPLES = {
     "auth": "{jwt: {}}",
     "authorize": "{scopes: [orders:read]}",
     "cache": "{ttl: 30}",
+    "compress": "true",
+    "decompress": "true",
     "cors": "{allow_origins: [https://app.example.com]}",
     "errors": "{5xx: {html: error.html}}",
     "headers": "{response: {remove: [Server]}}",
+    "ip_filter": "{allow: [10.0.0.0/8]}",
     "plugins": "[{use: ./policies/block.py:Block}]",
     "rate_limit": "{requests_per_minute: 60}",
     "rewrite_cookies": "{path: auto}",
     "rewrite_location": "true",
+    "transform": "{request: [{query: {remove: [debug]}}]}",
 }
 
 _ADAPTERS = {key: TypeAdapter[Any](kind) for key, kind in POLICY_SETTINGS.items()}
@@ -180,8 +184,11 @@ class Merger:
                     self._found(key, levels, finding)
             return None
         if complete and isinstance(settings, AuthSettings) and settings.jwt is not None:
-            if settings.jwt.secret is None:
-                message = "jwt needs a secret: set SECRET_KEY or write policies.auth.jwt.secret"
+            if not settings.jwt.is_complete:
+                message = (
+                    "jwt needs a key: set SECRET_KEY or write secret in it, or name the issuer with discovery, "
+                    "jwks_url, jwks_file or public_key_file"
+                )
                 self._found(key, levels, Finding(("jwt",), message, at_key=True))
             elif (problem := settings.jwt.short_secret) is not None:
                 self._found(key, levels, Finding(("jwt", "secret"), problem))
@@ -229,7 +236,11 @@ def _over_part(own: Any, base: Any) -> Any:
     return _over(own, base) if isinstance(base, dict) and (own is True or isinstance(own, dict)) else own
 
 
-_OVERLAYS: Final[dict[str, Callable[[Any, Any], Any]]] = {"errors": errors_over, "headers": headers_over}
+_OVERLAYS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "auth": lambda own, base: auth_over(own, base, _over),
+    "errors": errors_over,
+    "headers": headers_over,
+}
 """What lays a policy of one level over that of the levels above, where it is not `_over`."""
 
 

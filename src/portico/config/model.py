@@ -43,6 +43,7 @@ from portico.config.route_checks import route_findings
 from portico.config.routes import ConsumerSettings, RouteSettings
 from portico.config.section import NoneIsEmpty, Section
 from portico.config.services import ServiceDefaults, ServiceSettings, VersionSettings
+from portico.config.split_checks import agreement_findings, split_findings
 from portico.config.words import LOCATED
 from portico.core.settings import Name
 from portico.core.slices import Steps, at_once
@@ -281,7 +282,9 @@ class Config(Section):
             *gateway_findings(self.gateway),
             *name_findings(self.services, self.routes),
             *route_findings(self.services, self.routes),
+            *split_findings(self.services, self.routes),
             *(finding for _, routes in self.route_sets() for finding in match_findings(routes)),
+            *agreement_findings(self.all_routes),
             *route_name_findings(self.gateway, self._route_names(), self.discover),
             *consumer_findings(self.consumers),
             *cache_findings(self.gateway, self.all_routes),

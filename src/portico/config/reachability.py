@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from portico.config.problems import Finding
 from portico.config.resolve import ResolvedRoute
-from portico.config.route_paths import beginning_of, is_exact, is_pattern, is_prefix, literal_of, pattern_of
 from portico.core.errors import MessageError
 from portico.core.paths import segments_of
 from portico.core.patterns.pattern import Pattern, path_pattern, path_text
 from portico.core.patterns.pattern_set import PatternSet, State
+from portico.core.route_paths import beginning_of, is_exact, is_pattern, is_prefix, literal_of, pattern_of
 
 _MOST_STATES: Final = 1000
 """States that are looked at for one route: where they do not suffice, nothing is said."""

@@ -9,12 +9,14 @@ from typing import Any, Final, Literal
 
 from portico.config.answers import RedirectSettings, RespondSettings
 from portico.config.levels import Level, Merged, Merger, Policies
+from portico.config.mirror import MirrorSettings, mirrors_of
 from portico.config.problems import Finding, KeyPath
 from portico.config.retries import RetrySettings
 from portico.config.rewrites import KEEP, strips
 from portico.config.routes import RouteSettings
 from portico.config.section import inherit
 from portico.config.services import PreserveHost, ServiceSettings, Timeouts, Upstream
+from portico.config.split import SideSettings, SplitChoice
 from portico.config.sticky import StickySettings
 from portico.config.versions import VersionChoice
 from portico.core.slices import Steps, at_once
@@ -32,7 +34,7 @@ class ResolvedRoute:
 
     It has a service, or the `answer` that it gives itself. `source` is where it was written; for a default route, where
     its service was. One to several versions of a service is there for each of them, with the `choice` between them:
-    all but the first are its `is_variant`s.
+    all but the first are its `is_variant`s. So is one with a `split`, for each `side`.
     """
 
     name: str
@@ -61,7 +63,10 @@ class ResolvedRoute:
     is_default: bool = False
     is_fallback: bool = False
     choice: VersionChoice | None = None
+    split: SplitChoice | None = None
+    side: SideSettings | None = None
     is_variant: bool = False
+    mirrors: tuple[MirrorSettings, ...] = ()
 
     @property
     def match(self) -> tuple[Any, ...]:
@@ -151,17 +156,23 @@ class _Resolver:
             for version in (None, *service.versions):
                 self.merger.merge(self._upstream(name, version)[1], complete=False)
         for index, route in enumerate(self.written):
+            split = route.choice
+            if split is not None:
+                yield from self._split(route, index, split)
+                continue
             if route.service is None:
                 if route.respond or route.redirect:
                     name = route.name or self._free_name("respond" if route.respond else "redirect", None)
-                    yield self._written(route, index, name, None, [self.gateway], _NOWHERE)
+                    yield self._written(route, index, name, None, None, [self.gateway], _NOWHERE)
                 continue
             target = self.services.get(route.service)
             if target and (route.version is None or route.version in target.versions):
                 choice = target.choice(route.service) if route.version is None else None
                 name = route.name or self._free_name(route.service, route.version)
-                yield from self._for_each(choice, route.version, partial(self._to_service, route, index, name))
-        taken = {(route.service, route.path) for route in self.written if not (route.narrows or route.fallback)}
+                make = partial(self._to_service, route, index, name, route.service)
+                yield from self._for_each(choice, route.version, make)
+        open_routes = [route for route in self.written if not (route.narrows or route.fallback)]
+        taken = {(service, route.path) for route in open_routes for service, _ in route.targets}
         for name, service in self.services.items():
             if service.default_routes:
                 yield from (route for route in self._defaults(name, service) if (name, route.path) not in taken)
@@ -187,15 +198,29 @@ class _Resolver:
         for index, each in enumerate(choice.order):
             yield replace(make(each), choice=choice, is_variant=index > 0)
 
-    def _to_service(self, route: RouteSettings, index: int, name: str, version: str | None) -> ResolvedRoute:
-        upstream, levels = self._upstream(str(route.service), version)
-        return self._written(route, index, name, version, levels, upstream)
+    def _split(self, route: RouteSettings, index: int, split: SplitChoice) -> Iterator[ResolvedRoute]:
+        """A route to each side, if all of them exist."""
+        if any(side.service not in self.services for side in split.sides):
+            return
+        if any(side.version not in (None, *self.services[side.service].versions) for side in split.sides):
+            return
+        name = route.name or self._free_name(split.sides[0].service, split.sides[0].version)
+        for number, side in enumerate(split.sides):
+            made = self._to_service(route, index, name, side.service, side.version)
+            yield replace(made, split=split, side=side, is_variant=number > 0)
+
+    def _to_service(
+        self, route: RouteSettings, index: int, name: str, service: str, version: str | None
+    ) -> ResolvedRoute:
+        upstream, levels = self._upstream(service, version)
+        return self._written(route, index, name, service, version, levels, upstream)
 
     def _written(
         self,
         route: RouteSettings,
         index: int,
         name: str,
+        service: str | None,
         version: str | None,
         levels: list[Level],
         upstream: Upstream,
@@ -208,7 +233,7 @@ class _Resolver:
         strips_prefix = not route.fallback and strips(route.place, rewrite)
         return ResolvedRoute(
             name=name,
-            service=route.service,
+            service=service,
             answer=route.respond or route.redirect,
             version=version,
             path=route.place,
@@ -232,6 +257,7 @@ class _Resolver:
             policies=self.merger.merge([*levels, own]),
             source=source,
             is_fallback=route.fallback,
+            mirrors=mirrors_of(route.mirror),
         )
 
     def _defaults(self, name: str, service: ServiceSettings) -> Iterator[ResolvedRoute]:

@@ -7,8 +7,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
-from portico.config.route_paths import check_characters, checked_segments, is_prefix
 from portico.core.placeholders import PATH, names_in
+from portico.core.route_paths import check_characters, checked_segments, is_prefix
 
 KEEP: Final = "keep"
 """The rewrite that leaves the path as it is."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from portico.config.answers import redirect_target
+from portico.config.mirror import mirror_findings
 from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.rewrites import KEEP, strips
-from portico.config.route_paths import is_pattern, names_of
 from portico.config.routes import ABOUT_SERVICES, RouteSettings
 from portico.config.services import ServiceSettings
 from portico.core.placeholders import PATH, names_in
+from portico.core.route_paths import is_pattern, names_of
 
 
 def route_findings(services: Mapping[str, ServiceSettings], routes: Sequence[RouteSettings]) -> Iterator[Finding]:
@@ -19,6 +20,7 @@ def route_findings(services: Mapping[str, ServiceSettings], routes: Sequence[Rou
         at: KeyPath = ("routes", index)
         yield from _path_findings(at, route)
         yield from _target_findings(at, route, services)
+        yield from mirror_findings((*at, "mirror"), route.mirror, services, route.targets)
         yield from _placeholder_findings(at, route)
         if route.redirect_slash and (route.fallback or not strips(route.place, route.becomes)):
             message = "needs a path other than / and a rewrite that ends with /{path}; leave it out"
@@ -33,11 +35,14 @@ def _path_findings(at: KeyPath, route: RouteSettings) -> Iterator[Finding]:
 
 
 def _target_findings(at: KeyPath, route: RouteSettings, services: Mapping[str, ServiceSettings]) -> Iterator[Finding]:
-    targets = [key for key in ("service", "respond", "redirect") if getattr(route, key) is not None]
+    targets = [key for key in ("service", "split", "respond", "redirect") if getattr(route, key) is not None]
     if not targets:
-        yield Finding(at, 'the key "service" has to be written, or respond or redirect for a route that answers itself')
+        own = "or respond or redirect for a route that answers itself"
+        yield Finding(at, f'the key "service" has to be written, or split, {own}')
     elif len(targets) > 1:
         yield Finding((*at, targets[1]), f"the route has a {targets[0]} already: keep one of them")
+    elif route.split is not None:
+        return  # split_checks.py has what is to be said
     elif route.service is None:
         for key in ABOUT_SERVICES:
             if key in route.model_fields_set:

@@ -7,14 +7,17 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field
 
 from portico.config.answers import RedirectField, RespondField
-from portico.config.conditions import FieldCondition, ParameterCondition, ParameterName
+from portico.config.canary import CanaryField
 from portico.config.levels import Policies
+from portico.config.mirror import MirrorField
 from portico.config.retries import RetryField
 from portico.config.rewrites import KEEP, Rewrite
-from portico.config.route_paths import is_prefix, route_path
 from portico.config.section import NoneIsEmpty, Section, Whole
 from portico.config.services import MaintenanceField, PreserveHost, TimeoutField, Trailers, Upgrades
+from portico.config.split import OtherwiseField, SideSettings, SideStickyField, SplitChoice, SplitField
+from portico.core.conditions import FieldCondition, ParameterCondition, ParameterName
 from portico.core.hosts import host_name
+from portico.core.route_paths import is_prefix, route_path
 from portico.core.settings import HeaderName, Method, Name, NotEmpty, Size
 from portico.policies.consumer_fields import ConsumerName
 
@@ -38,13 +41,22 @@ class RouteSettings(Section):
     which is what holds where the path is no prefix. With `redirect_slash` browsers that navigate to the bare prefix are
     redirected to `/prefix/`. `encoded_slashes` says that the service takes no `%2F` for a slash. Without a name a
     route is named after its service and version.
+
+    A `split` in place of the service shares the requests out among several. `sticky` has a client stay with one of
+    them, and `otherwise` says what becomes of the share of one that has no healthy instance. A `canary` beside the
+    service is a split of two whose weights move by themselves. Services named by `mirror` get copies of the requests.
     """
 
     name: Name | None = None
     service: str | None = None
+    split: SplitField = None
+    canary: CanaryField = None
+    sticky: SideStickyField = None
+    otherwise: OtherwiseField = "others"
     respond: Annotated[RespondField, NotEmpty("write respond: {status: 200, body: text}")] = None
     redirect: Annotated[RedirectField, NotEmpty("write redirect: {to: /new/{path}}")] = None
     version: str | None = None
+    mirror: MirrorField = None
     path: Annotated[str, AfterValidator(route_path)] | None = None
     fallback: bool = False
     hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], _matches_all("hosts: [api.example.com]")] = ()
@@ -78,6 +90,25 @@ class RouteSettings(Section):
         return self.rewrite or ("/{path}" if is_prefix(self.place) and not self.fallback else KEEP)
 
     @property
+    def choice(self) -> SplitChoice | None:
+        """What it is split into; None where it is not."""
+        if self.split:
+            return SplitChoice(self.split, self.sticky, self.otherwise)
+        if self.canary is not None and self.service is not None:
+            old = SideSettings(service=self.service, version=self.version, weight=100)
+            new = SideSettings(service=self.canary.to, version=self.canary.version, weight=0)
+            return SplitChoice((old, new), self.sticky, self.otherwise, self.canary)
+        return None
+
+    @property
+    def targets(self) -> tuple[tuple[str, str | None], ...]:
+        """The services that it leads to, with the versions that it names."""
+        choice = self.choice
+        if choice is not None:
+            return tuple((side.service, side.version) for side in choice.sides)
+        return () if self.service is None else ((self.service, self.version),)
+
+    @property
     def narrows(self) -> bool:
         """Whether it takes some requests for its path only."""
         return bool(self.hosts or self.methods or self.headers or self.query)
@@ -85,7 +116,7 @@ class RouteSettings(Section):
 
 ABOUT_SERVICES: Final = (
     *("version", "rewrite", "timeout", "retries", "redirect_slash", "encoded_slashes", "preserve_host"),
-    *("upgrades", "trailers"),
+    *("upgrades", "trailers", "mirror"),
 )
 """The keys that mean nothing on a route that answers itself."""
 

@@ -4,9 +4,9 @@ Only values are replaced, never keys, and a replacement is never read as YAML: i
 just one `${NAME}` stays text, so that a secret such as 0123 is not turned into a number; settings that want
 a number or a yes/no read it from text. Empty counts as unset, as `:-` has it in a shell.
 
-Values of header fields are text as it is written (`X-Accel-Buffering: no`), but for `false`, which is no value.
-In them `{env.NAME}` and `{env.NAME:-default}` are replaced as well, and nothing in such a variable is taken for one of
-the names in braces that stand for what is known of a request.
+Values of header fields and query parameters are text as it is written (`X-Accel-Buffering: no`), but for `false`,
+which is no value. In them, and in other templates, `{env.NAME}` and `{env.NAME:-default}` are replaced as well, and
+nothing in such a variable is taken for one of the names in braces that stand for what is known of a request.
 """
 
 from __future__ import annotations
@@ -23,8 +23,18 @@ from portico.config.problems import Finding, KeyPath
 _REFERENCE = re.compile(r"\$\$|\{\{|(\$\{|\{env\.)(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\})?")
 _IN_TEMPLATE = "{env."
 """How a variable begins in a template."""
-_TEMPLATES = {("policies", "headers", way, verb) for way in ("request", "response") for verb in ("set", "add")}
-"""The keys, one in the other, below which values are templates (`policies/templates.py`)."""
+_WAYS, _VERBS = ("request", "response"), ("set", "add")
+_TEXTS = {
+    *(("policies", "headers", way, verb) for way in _WAYS for verb in _VERBS),
+    *(("policies", "transform", way, part, verb) for way in _WAYS for part in ("query", "headers") for verb in _VERBS),
+}
+"""The keys, one in the other, below which values are text and templates (`policies/templates.py`)."""
+_TEMPLATES = {
+    *_TEXTS,
+    *(("policies", "transform", way, "json", verb) for way in _WAYS for verb in ("set", "merge")),
+    ("policies", "transform", "request", "path"),
+}
+"""The keys below which values are templates."""
 _NO_VALUE = {"false": False, "": None, "null": None, "~": None}
 
 
@@ -48,7 +58,17 @@ def variables_at(document: Document, path: KeyPath, environ: Mapping[str, str]) 
 
 
 def _is_template(path: KeyPath) -> bool:
-    return any(path[start : start + 4] in _TEMPLATES for start in range(len(path) - 4))
+    return _is_below(_TEMPLATES, path)
+
+
+def _is_below(places: set[tuple[str, ...]], path: KeyPath) -> bool:
+    """Whether a path is that of a value below one of the places, in which elements of lists are not counted."""
+    for start, part in enumerate(path):
+        if part == "policies":
+            keys = tuple(each for each in path[start:] if isinstance(each, str))
+            if keys[:4] in places or keys[:5] in places:
+                return True
+    return False
 
 
 class _Reader:
@@ -68,17 +88,17 @@ class _Reader:
             return {name: self.read(entry.value, (*path, name)) for name, entry in node.content.items()}
         if isinstance(node.content, list):
             return [self.read(item, (*path, index)) for index, item in enumerate(node.content)]
-        is_template = _is_template(path)
+        is_template, is_as_written = _is_template(path), _is_below(_TEXTS, path)
         if "$" not in node.content and not (is_template and _IN_TEMPLATE in node.content):
             if not node.plain:
                 return node.content
-            return _NO_VALUE.get(node.content, node.content) if is_template else scalar(node.content)
+            return _NO_VALUE.get(node.content, node.content) if is_as_written else scalar(node.content)
         try:
             text = _REFERENCE.sub(partial(self._value, is_template), node.content)
         except _UnsetError as unset:
             self.findings.append(Finding(path, str(unset.args[0])))
             return None
-        return text or (None if node.plain and not is_template else "")
+        return text or (None if node.plain and not is_as_written else "")
 
     def _value(self, is_template: bool, match: re.Match[str]) -> str:
         start, name, default = match.groups()

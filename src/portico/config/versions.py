@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from portico.config.conditions import ParameterName
 from portico.config.section import Section
+from portico.core.conditions import ParameterName
 from portico.core.settings import HeaderName, NotEmpty
 
 LATEST: Final = "latest"

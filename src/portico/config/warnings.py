@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from portico.config.canary import AbortConditions
 from portico.config.endpoints import EndpointSettings
 from portico.config.files import lifetimes
 from portico.config.gateway import GatewaySettings
@@ -14,11 +15,11 @@ from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.reachability import unguarded, unreachable
 from portico.config.resolve import ResolvedRoute, scope_path
-from portico.config.route_paths import beginning_of, is_exact, is_pattern, literal_of, pattern_of
 from portico.config.services import ServiceDefaults, VersionSettings
 from portico.config.sticky import StickySettings
 from portico.core.hosts import is_open_pattern
 from portico.core.patterns.pattern_set import PatternSet
+from portico.core.route_paths import beginning_of, is_exact, is_pattern, literal_of, pattern_of
 from portico.net.redis.server import bundled_server
 from portico.policies.auth import AuthSettings
 from portico.policies.cache import CacheSettings
@@ -26,6 +27,7 @@ from portico.policies.cors import CorsSettings
 from portico.policies.headers import HeadersSettings, names_consumers
 from portico.policies.identity import IdentitySettings
 from portico.policies.rate_limit import RateLimit, needs_redis
+from portico.policies.transform import TransformSettings
 
 SERVER_KEEP_ALIVE = 5.0
 """Seconds after which uvicorn closes an idle connection (its --timeout-keep-alive)."""
@@ -45,6 +47,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_unlimited(config),
             *_missing_auth(config),
             *_nameless(config),
+            *_never_known(config),
             *_shared_keys(config),
             *_worker_limits(config),
             *_unshared_sessions(config),
@@ -55,9 +58,11 @@ def warnings_for(config: Config) -> list[Problem]:
             *(found for served in config.route_sets() for found in _between_routes(config, *served)),
             *_unserved(config),
             *_lone_hedges(config),
+            *_blind_canaries(config),
             *_in_maintenance(config),
             *_ended_versions(config),
             *_unused_services(config),
+            *_reachable_mirrors(config),
             *(
                 []
                 if config.services or config.discover
@@ -143,6 +148,9 @@ def _missing_auth(config: Config) -> Iterator[Finding]:
         if isinstance(cache, CacheSettings) and cache.purge is True:
             message = f"the route {route.name} has no auth, so nobody may purge: name networks, or write false"
             yield Finding((*scope_path(route, scope), "cache", "purge"), message)
+        sticky = route.split.sticky if route.split is not None else None
+        if sticky is not None and sticky.by == "consumer":
+            yield Finding((*route.source, "sticky"), f"the route {route.name} has no auth: no client stays on its side")
         if any(limit.by == "consumer" for limit in _limits(route)):
             path = (*scope_path(route, route.policies["rate_limit"][1]), "rate_limit")
             yield Finding(path, f"the route {route.name} has no auth: all its requests count as one consumer's")
@@ -158,6 +166,21 @@ def _nameless(config: Config) -> Iterator[Finding]:
         if isinstance(settings, HeadersSettings) and scope not in guarded and (name := names_consumers(settings)):
             message = f"{name} names the consumer or a claim, and without auth there is none: it is never sent"
             yield Finding((*scope_path(route, scope), "headers"), message, at_key=True)
+
+
+def _never_known(config: Config) -> Iterator[Finding]:
+    """Rules for consumers, where none of the routes that they hold for has one."""
+    guarded = {
+        route.policies["transform"][1] for route in config.all_routes if {"auth", "transform"} <= set(route.policies)
+    }
+    for route in config.all_routes:
+        settings, scope = route.policies.get("transform", (None, ""))
+        if not isinstance(settings, TransformSettings) or scope in guarded:
+            continue
+        for place, when in settings.whens():
+            if when.consumer is not None or when.claims:
+                message = "it asks for the consumer, and without auth there is none: it never holds"
+                yield Finding((*scope_path(route, scope), "transform", *place, "when"), message)
 
 
 def _shared_keys(config: Config) -> Iterator[Finding]:
@@ -246,8 +269,9 @@ def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
     served = [route for route in config.all_routes if any(each.serves(route.name) for each in config.gateway.listeners)]
     for index, route in enumerate(config.routes):
         guarded = {"auth", "authorize"} & route.policies.model_fields_set
+        services = {service for service, _ in route.targets}
         for other in served:
-            if other.is_default and other.service == route.service and guarded - set(other.policies):
+            if other.is_default and other.service in services and guarded - set(other.policies):
                 message = (
                     f"{other.path} leads to {other.service} without these policies; write them into the service, "
                     "or default_routes: false"
@@ -343,6 +367,14 @@ def _lone_hedges(config: Config) -> Iterator[Finding]:
             yield Finding(("services", name, "hedge"), "there is no second instance to send to", at_key=True)
 
 
+def _blind_canaries(config: Config) -> Iterator[Finding]:
+    """`abort_if` has no default: how many errors are too many is the services' own."""
+    for index, route in enumerate(config.routes):
+        if route.canary is not None and route.canary.abort_if == AbortConditions():
+            message = "never goes back by itself, whatever its requests come to: write abort_if: {errors: 2%, p99: 2x}"
+            yield Finding(("routes", index, "canary"), message, at_key=True)
+
+
 def _in_maintenance(config: Config) -> Iterator[Finding]:
     for path, part in config.treated():
         if part.maintenance is not None:
@@ -359,8 +391,9 @@ def _ended_versions(config: Config) -> Iterator[Finding]:
 
 
 def _unused_services(config: Config) -> Iterator[Finding]:
-    """A service always has a route; one of its versions may have none, and then its own instances none either."""
+    """A service always has a route, or gets copies; a version may have neither, and then its own instances none."""
     used = {(route.service, route.version) for route in config.all_routes}
+    used |= {(mirror.service, mirror.version) for route in config.all_routes for mirror in route.mirrors}
     for name, service in config.services.items():
         for version in service.versions:
             if (name, version) not in used:
@@ -368,6 +401,21 @@ def _unused_services(config: Config) -> Iterator[Finding]:
         sharing = [None, *(version for version in service.versions if service.upstream(version).shared)]
         if service.has_instances and not any((name, version) in used for version in sharing):
             yield Finding(("services", name), "no route leads to its own instances", at_key=True)
+
+
+def _reachable_mirrors(config: Config) -> Iterator[Finding]:
+    """Services that are there for copies, and that clients reach all the same."""
+    written = {service for route in config.routes for service, _ in route.targets}
+    mirrors = {mirror.service for route in config.all_routes for mirror in route.mirrors} - written
+    for name, service in config.services.items():
+        if name not in mirrors or "default_routes" in service.model_fields_set:
+            continue
+        path = next((route.path for route in config.all_routes if route.service == name), None)
+        if path is not None:
+            message = (
+                f"it gets copies of requests, and clients reach it as {path}: write default_routes: false, or true"
+            )
+            yield Finding(("services", name), message, at_key=True)
 
 
 def _open_registries(config: Config) -> Iterator[Finding]:

@@ -14,10 +14,6 @@ from portico.config.shapes import keys_at
 from portico.policies import POLICY_SETTINGS
 
 NOT_YET = (
-    "*policies.transform",
-    "*policies.auth.jwt.jwks_url",
-    "*policies.auth.jwt.jwks_file",
-    "*policies.auth.jwt.public_key_file",
     "consumers.*.keys",
     "consumers.*.password",
     "consumers.*.scopes",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -31,11 +31,39 @@ def json_of(part: bytes) -> Any:
     return _DECODER.decode(urlsafe_b64decode(part + b"==").decode())
 
 
-def _no_constant(name: str) -> None:
+def no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-_DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
+_DECODER: Final = json.JSONDecoder(parse_constant=no_constant)
+
+
+def claim_path(written: str) -> tuple[str, ...]:
+    """The way to a claim, written as its name or, where that begins with a slash, as its JSON pointer (RFC 6901)."""
+    if not written.startswith("/"):
+        return (written,)
+    return tuple(part.replace("~1", "/").replace("~0", "~") for part in written[1:].split("/"))
+
+
+def value_at(claims: Any, path: tuple[str, ...]) -> Any:
+    """What is at the end of a path; None where there is nothing."""
+    for part in path:
+        if isinstance(claims, Mapping):
+            claims = claims.get(part)
+        elif isinstance(claims, Sequence) and not isinstance(claims, str) and _is_index(part, len(claims)):
+            claims = claims[int(part)]
+        else:
+            return None
+    return claims
+
+
+def _is_index(part: str, count: int) -> bool:
+    return (
+        part.isascii() and part.isdecimal() and len(part) < _INDEX_SIZE and str(int(part)) == part and int(part) < count
+    )
+
+
+_INDEX_SIZE: Final = 6
 
 
 def _frozen(value: Any, levels: int) -> Any:

@@ -61,13 +61,24 @@ class Stream(Protocol):
 
     receiver: Receiver
     client: Client
-    bytes_in: int
-    """Content received so far."""
-    bytes_out: int
-    """Content sent so far."""
-    response_started: bool
     body_limit: int
     """Bytes of content that it may have; more ends it with 413. It may be set while content is still to come."""
+
+    @property
+    def bytes_in(self) -> int:
+        """Content received so far."""
+
+    @property
+    def bytes_out(self) -> int:
+        """Content sent so far."""
+
+    @property
+    def response_started(self) -> bool:
+        """Whether something of a final response was sent."""
+
+    @property
+    def writing_paused(self) -> bool:
+        """Whether the client reads more slowly than the response comes."""
 
     @property
     def server(self) -> Load:
@@ -162,7 +173,8 @@ class RouteMatch:
     `route` is None where no route matches, `handling` where no service is called. `path` is the path as it was sent,
     for logs and problem documents; `target` is what the service sees instead. `forwarded` is the line that says so.
     `pages` are the error pages where there is no handling, which has its own. `versions` are the matches of a path that
-    leads to several versions of a service: which of them is the request's, its fields or its query say.
+    leads to several versions of a service: which of them is the request's, its fields or its query say. `sides` are
+    those of a split: which of them is the request's is decided behind the policies.
     """
 
     route: Any
@@ -172,6 +184,7 @@ class RouteMatch:
     forwarded: bytes = b""
     pages: Any = None
     versions: Any = None
+    sides: Any = ()
 
     @classmethod
     def nowhere(cls, path: bytes, pages: Any = None) -> RouteMatch:

@@ -77,6 +77,7 @@ _REPORTS: Final = frozenset(
         *(b"remote-user", b"remote-name", b"remote-email", b"remote-group", b"remote-groups", b"x-webauth-user"),
         *(b"x-script-name", b"x-original-url", b"x-rewrite-url", b"x-vhm-root"),  # another path than was matched
         *(b"x-anonymous-consumer", b"x-credential-identifier", b"x-credential-username"),
+        b"x-portico-mirror",  # services may take a request with it for one that is to change nothing
     }
 )
 """Further names of that kind."""

@@ -126,11 +126,11 @@ class EditableHeaders(Headers):
         """One line with this value, in place of all that the field has."""
         lower, line = checked_name(name, self._own), checked_line(name, value)
         self.drop((lower,))
-        self._append(lower, line)
+        self.append(lower, line)
 
     def add(self, name: str, value: str) -> None:
         """One more line."""
-        self._append(checked_name(name, self._own), checked_line(name, value))
+        self.append(checked_name(name, self._own), checked_line(name, value))
 
     def remove(self, name: str) -> None:
         """None of its lines; it need not have any."""
@@ -141,7 +141,8 @@ class EditableHeaders(Headers):
         self._names[:], self._lines[:] = _without(names, self._names, self._lines)
         self._changed()
 
-    def _append(self, lower: bytes, line: bytes) -> None:
+    def append(self, lower: bytes, line: bytes) -> None:
+        """One more line, which is known to be one, of this lower-cased name."""
         self._names.append(lower)
         self._lines.append(line)
         self._changed()
@@ -188,8 +189,8 @@ class UpstreamHeaders(EditableHeaders):
         if self.added:
             self.added = [line for line in self.added if _plain(line.partition(b":")[0].lower()) not in plain]
 
-    def _append(self, lower: bytes, line: bytes) -> None:
-        super()._append(lower, line)
+    def append(self, lower: bytes, line: bytes) -> None:
+        super().append(lower, line)
         self.added.append(line)
 
     def frame(self, line: bytes) -> None:

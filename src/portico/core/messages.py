@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from itertools import compress
 from operator import itemgetter
 from typing import Any, Final, Self
@@ -27,12 +27,13 @@ class Fields:
 
     # fmt: off
     __slots__ = (
-        "asked", "identified_by", "identity", "line_end", "lines", "names", "passed", "passed_by", "shape", "version",
-        "version_by",
+        "asked", "edited", "edited_by", "identified_by", "identity", "line_end", "lines", "names", "passed",
+        "passed_by", "shape", "version", "version_by",
     )
     # fmt: on
 
     version: str
+    edited: Fields
 
     def __init__(self, names: list[bytes], lines: list[bytes]) -> None:
         self.names = names
@@ -51,6 +52,8 @@ class Fields:
         """What they ask of a cache, cached in the same way."""
         self.version_by: object = None
         """What chose the `version` of a service that they ask for, cached in the same way."""
+        self.edited_by: object = None
+        """The edit that made `edited` of them, cached in the same way."""
 
     def get(self, name: bytes) -> bytes | None:
         """The value of a lower-case `name`, without surrounding white space; None where there is none.
@@ -83,6 +86,15 @@ class Fields:
             names = compress(self.names, self.shape.unnoted)
             return [line for name, line in zip(names, self.unnoted(), strict=True) if name not in without]
         return list(compress(self.lines, self.shape.unnoted))
+
+    def changed(self, drops: Callable[[bytes], bool], lines: Sequence[bytes]) -> Fields:
+        """Those of a request without the lines whose lower-cased names `drops` takes, and with others, which pass."""
+        assert self.shape is not None
+        kept = [not drops(name) for name in self.names]
+        names = [*compress(self.names, kept), *(line.partition(b":")[0].lower() for line in lines)]
+        changed = Fields(names, [*compress(self.lines, kept), *lines])
+        changed.shape = self.shape.changed([*compress(self.shape.unnoted, kept), *(True for _ in lines)])
+        return changed
 
     def without(self, names: Collection[bytes]) -> list[bytes]:
         """The lines whose names are not among `names`, as a new list."""
@@ -132,6 +144,13 @@ class Shape:
         self.decisive: Callable[[list[bytes]], object] = itemgetter(*indexes) if indexes else _nothing
         self.decided = self.decisive(lines)
 
+    def changed(self, unnoted: list[bool]) -> Shape:
+        """The shape of fields that are not as the client sent them, of which these lines are passed on."""
+        changed = Shape.__new__(Shape)
+        changed.unnoted, changed.decisive, changed.decided = unnoted, _nothing, None
+        changed.passes, changed.reported = self.passes, None
+        return changed
+
     def of(self, lines: list[bytes]) -> Shape:
         """The shape of other `lines` with the same names: this one, where what is decided is the same too."""
         decided = self.decisive(lines)
@@ -156,7 +175,7 @@ class RequestHead:
     # fmt: off
     __slots__ = (
         "expects_continue", "fields", "framing", "hop_by_hop", "host", "keep_alive", "known", "known_by", "method",
-        "method_name", "noted", "tail", "target", "version",
+        "method_name", "noted", "received", "tail", "target", "version",
     )
     # fmt: on
 
@@ -183,6 +202,24 @@ class RequestHead:
     """The object that cached it; None at first."""
     hop_by_hop: frozenset[bytes]
     """Further field names that `Connection` declares as meant for this hop only."""
+    received: RequestHead
+    """The head as its client sent it, where this one was `changed`; see `as_received`."""
+
+    def changed(
+        self, *, fields: Fields | None = None, method: bytes | None = None, framing: int | None = None
+    ) -> RequestHead:
+        """A copy to be sent on, with other fields, another method, or another length of its content."""
+        changed = RequestHead()
+        changed.received = as_received(self)
+        changed.fields = self.fields if fields is None else fields
+        changed.method, changed.method_name = self.method, self.method_name
+        if method is not None:
+            changed.method, changed.method_name = method, method.decode()
+        changed.framing = self.framing if framing is None else framing
+        changed.target, changed.version, changed.host, changed.noted = self.target, self.version, self.host, self.noted
+        changed.keep_alive, changed.expects_continue = self.keep_alive, self.expects_continue
+        changed.hop_by_hop, changed.known_by = self.hop_by_hop, None
+        return changed
 
     def decide_like(self, previous: RequestHead) -> None:
         """Take over what the fields of an earlier request decided."""
@@ -192,6 +229,12 @@ class RequestHead:
         self.keep_alive = previous.keep_alive
         self.hop_by_hop = previous.hop_by_hop
         self.expects_continue = previous.expects_continue
+
+
+def as_received(request: RequestHead) -> RequestHead:
+    """A request's head as its client sent it, whatever was changed of it since."""
+    received: RequestHead = getattr(request, "received", request)
+    return received
 
 
 def offered_upgrades(request: RequestHead) -> tuple[bytes, ...]:

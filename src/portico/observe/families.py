@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any, Final, NamedTuple
@@ -20,6 +20,8 @@ OTHER: Final = "other"
 
 DURATION_BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of buckets, in seconds; one more bucket holds what is slower."""
+SIDE_BOUNDS: Final = tuple(0.0005 * 2 ** (n / 4) for n in range(69))
+"""The same for the sides of a split, which are compared with each other: 0.5 ms to 65 s, 19 % apart."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _LABEL: Final = re.compile(r"[a-z][a-z0-9_]{0,49}")
@@ -30,6 +32,18 @@ _MOST: Final = 1e100
 """More than any number that is counted: sums stay finite."""
 _LONGEST: Final = 200
 """Characters of a label's value; what follows is cut off."""
+
+
+def fill(buckets: list[int], durations: Sequence[float], bounds: Sequence[float] = DURATION_BOUNDS) -> float:
+    """Count durations in the buckets with these bounds; their sum."""
+    ordered = sorted(durations)
+    below = 0
+    for index, bound in enumerate(bounds):
+        up_to = bisect_right(ordered, bound, below)
+        buckets[index] += up_to - below
+        below = up_to
+    buckets[-1] += len(ordered) - below
+    return sum(ordered)
 
 
 class Shape(NamedTuple):

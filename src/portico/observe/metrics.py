@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from portico.observe.families import DURATION_BOUNDS, Families
+from portico.observe.families import DURATION_BOUNDS, Families, fill
+from portico.observe.sides import SideCounts
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY"})
 _TOGETHER: Final = 256
 """Exchanges that are counted at once."""
 _series_of: Final = itemgetter(0, 1)
 _status_of: Final = itemgetter(2)
-
-
-def _fill(buckets: list[int], durations: Sequence[float]) -> float:
-    """Count durations in their buckets; their sum."""
-    ordered = sorted(durations)
-    below = 0
-    for index, bound in enumerate(DURATION_BOUNDS):
-        up_to = bisect_right(ordered, bound, below)
-        buckets[index] += up_to - below
-        below = up_to
-    buckets[-1] += len(ordered) - below
-    return sum(ordered)
 
 
 class Series:
@@ -70,8 +57,23 @@ class Metrics:
         self.shadowed = self.families.own_counter(
             "gateway_rate_limit_shadow", "Requests that a limit with enforce: false would refuse", ("service", "limit")
         )
+        self.untransformed = self.families.own_counter(
+            "gateway_transform_skipped",
+            "Bodies that a rule of transform is for and could not change",
+            ("service", "direction", "why"),
+        )
         self.versions = self.families.own_counter(
             "gateway_version_requests", "Exchanges by version of the service", ("service", "version")
+        )
+        self.mirrored = self.families.own_counter(
+            "gateway_mirrored_requests", "Copies for mirrors, by what came of them", ("route", "service", "outcome")
+        )
+        self._sides: dict[tuple[str, str], SideCounts] = {}
+        self.compressed = (
+            self.families.own_counter("gateway_compressed_responses", "Compressed responses", ("service", "coding")),
+            self.families.own_counter(
+                "gateway_compressed_bytes", "Bytes of these, before and after", ("service", "coding", "form")
+            ),
         )
         self.listeners = self.families.own_counter(
             "gateway_listener_requests", "Exchanges by the listener that they came in by", ("listener", "status")
@@ -97,14 +99,18 @@ class Metrics:
             counted = list(exchanges)
             for status, count in Counter(map(_status_of, counted)).items():
                 series.statuses[status] = series.statuses.get(status, 0) + count
-            series.total += _fill(series.buckets, [each[3] for each in counted])
+            series.total += fill(series.buckets, [each[3] for each in counted])
             upstream = [each[4] for each in counted if each[4] is not None]
-            series.upstream_total += _fill(series.upstream_buckets, upstream)
+            series.upstream_total += fill(series.upstream_buckets, upstream)
 
     def observe_version(self, service: str, version: str) -> None:
         """Count one exchange of a version: names of both are written in the configuration, so that there are few."""
         series, key = self.versions.series, (service, version)
         series[key] = series.get(key, 0.0) + 1.0
+
+    def side(self, route: str, service: str) -> SideCounts:
+        """What is counted of a side of a split, in all snapshots."""
+        return self._sides.setdefault((route, service), SideCounts(route, service))
 
     def observe_listener(self, listener: str, status: int) -> None:
         """Count one exchange at one of several listeners."""
@@ -135,6 +141,7 @@ class Metrics:
             "openings": self.openings,
             "cached": self.cached,
             "families": self.families.dump(),
+            "sides": [side.dump() for side in self._sides.values()],
             "log_lines_dropped": self.log_lines_dropped,
             "failed_handshakes": self.failed_handshakes,
             "cache_evictions": self.cache_evictions,

@@ -10,12 +10,15 @@ from portico.observe.families import Counter
 from portico.policies.auth import AuthSettings, build_auth
 from portico.policies.authorize import AuthorizeSettings, build_authorize
 from portico.policies.cache import CacheSettings
+from portico.policies.compress import CompressSettings, build_compress
 from portico.policies.cors import CorsSettings, build_cors
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
+from portico.policies.decompress import DecompressSettings, build_decompress
 from portico.policies.error_pages import ErrorPages, ErrorsSettings
 from portico.policies.headers import HeadersSettings, build_before_all, build_behind_auth
 from portico.policies.identity import IdentitySettings, build_identity
+from portico.policies.ip_filter import IpFilterSettings, build_ip_filter
 from portico.policies.plugins.lifecycle import Placed, PluginSet
 from portico.policies.plugins.settings import PluginList
 from portico.policies.policy import Chain, Context, Hooks, Pending, Policy, State
@@ -27,6 +30,7 @@ from portico.policies.rate_limit import (
     build_shadow_before_auth,
 )
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
+from portico.policies.transform import TransformSettings, build_transform
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,9 @@ class Step:
 
 
 STEPS: Final = (
+    Step("compress", CompressSettings, build_compress, marks=True),
     Step("headers", HeadersSettings, build_before_all, marks=True),
+    Step("ip_filter", IpFilterSettings, build_ip_filter),
     Step("cors", CorsSettings, build_cors, marks=True),
     Step("rate_limit", RateLimitSettings, build_before_auth),
     Step("rate_limit", RateLimitSettings, build_shadow_before_auth),
@@ -53,6 +59,8 @@ STEPS: Final = (
     Step("rate_limit", RateLimitSettings, build_after_auth),
     Step("rate_limit", RateLimitSettings, build_shadow_after_auth),
     Step("identity", IdentitySettings, build_identity),
+    Step("decompress", DecompressSettings, build_decompress),
+    Step("transform", TransformSettings, build_transform),
 )
 
 POLICY_SETTINGS: Final[dict[str, Any]] = {
@@ -68,7 +76,7 @@ POLICY_SETTINGS: Final[dict[str, Any]] = {
 ON_BY_DEFAULT: Final = frozenset({"rewrite_location", "rewrite_cookies"})
 """The policies that are on where nothing is said about them."""
 
-GATEWAY_KEYS: Final = frozenset({"cors", "errors", "headers", "plugins", "rate_limit"})
+GATEWAY_KEYS: Final = frozenset({"compress", "cors", "errors", "headers", "ip_filter", "plugins", "rate_limit"})
 """The policies that also hold for the gateway's own endpoints, which must stay reachable without a token.
 
 Of plugins these are the ones that say so themselves.
@@ -84,6 +92,8 @@ def build_chain(
     plugins: PluginSet | None = None,
     shadowed: Counter | None = None,
     pages: ErrorPages | None = None,
+    untransformed: Counter | None = None,
+    compressed: tuple[Counter, Counter] | None = None,
     *,
     is_own: bool = False,
 ) -> Chain:
@@ -103,7 +113,8 @@ def build_chain(
         chain += before
         if step.key in settings:
             written, scope = settings[step.key]
-            policy = step.build(written, Context(scope, state, consumers, shared, table, shadowed))
+            counted = shadowed, untransformed, compressed
+            policy = step.build(written, Context(scope, state, consumers, shared, table, *counted))
             if policy is not None:
                 chain.append(policy)
                 if step.marks:

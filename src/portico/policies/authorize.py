@@ -1,34 +1,224 @@
-"""What the authenticated consumer may do: scopes (RFC 6749, section 3.3)."""
+"""What the authenticated consumer may do: scopes (RFC 6749, section 3.3), roles and claims, by method and time."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from portico.core.claims import claim_path, value_at
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
-from portico.core.settings import Settings
+from portico.core.settings import Method, Settings
 from portico.policies.consumer_fields import ScopeName, percent_encoded
+from portico.policies.counters.generations import Generations
 from portico.policies.policy import Context, Policy
 
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
-class AuthorizeSettings(Settings):
-    """Every one of `scopes` must be among the token's `scope` or `scopes` claim."""
 
-    scopes: Annotated[list[ScopeName], Field(min_length=1)]
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | bool) else [value]
+
+
+def _claim_name(written: str) -> str:
+    claim_path(written)
+    return written
+
+
+def _time_of_day(value: Any) -> Any:
+    if isinstance(value, str) and len(value) == 5 and value[2] == ":" and (value[:2] + value[3:]).isdecimal():
+        hours, minutes = int(value[:2]), int(value[3:])
+        if hours * 60 + minutes <= 24 * 60 and minutes < 60:
+            return hours * 60 + minutes
+    raise ValueError('expected a time of day, in quotes: "08:00"')
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"this machine knows no time zone {name!r}: expected a name such as Europe/Berlin; where there are none, "
+            "the package tzdata brings them"
+        ) from None
+    return name
+
+
+ClaimValue: TypeAlias = str | int | float
+Claims: TypeAlias = dict[
+    Annotated[str, AfterValidator(_claim_name)],
+    Annotated[
+        Annotated[list[ClaimValue], Field(min_length=1)] | bool,
+        BeforeValidator(_listed, json_schema_input_type=ClaimValue | list[ClaimValue] | bool),
+    ],
+]
+TimeOfDay: TypeAlias = Annotated[int, BeforeValidator(_time_of_day, json_schema_input_type=str)]
+
+
+class TimeSettings(Settings):
+    """A part of the week: `days` from `start` to before `end`, which are times of day in `zone`; over midnight too."""
+
+    days: Annotated[list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]], Field(min_length=1)] = list(DAYS)
+    start: TimeOfDay = "00:00"  # type: ignore[assignment]
+    end: TimeOfDay = "24:00"  # type: ignore[assignment]
+    zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+
+    @model_validator(mode="after")
+    def _is_some_time(self) -> Self:
+        if self.start == self.end:
+            raise ValueError("start and end are the same time")
+        return self
+
+    def holds(self, now: float) -> bool:
+        """Whether a time, in seconds since the epoch, is within it. A night belongs to the day on which it begins."""
+        moment = datetime.fromtimestamp(now, ZoneInfo(self.zone))
+        minute, day = moment.hour * 60 + moment.minute, moment.weekday()
+        if self.start < self.end:
+            return self.start <= minute < self.end and DAYS[day] in self.days
+        return (minute >= self.start and DAYS[day] in self.days) or (minute < self.end and DAYS[day - 1] in self.days)
+
+
+class Requirements(Settings):
+    """What a consumer has to have: every one of `scopes`, one of `any_scopes`, one of `roles`, and all `claims`.
+
+    A claim is named, or found by its JSON pointer (RFC 6901). It has to be one of the values or, where it is a list, to
+    hold one; `true` is for one that is there, and neither false nor null, and `false` for one that is not.
+    """
+
+    scopes: list[ScopeName] = []
+    any_scopes: list[ScopeName] = []
+    roles: list[str] = []
+    claims: Claims = {}
+
+    @property
+    def ask_something(self) -> bool:
+        """Whether they ask for anything."""
+        return bool(self.scopes or self.any_scopes or self.roles or self.claims)
+
+
+class AuthorizeSettings(Requirements):
+    """What a consumer needs on a route, and in addition for some `methods`; `roles_claim` is where its roles are.
+
+    With `times` requests are accepted at those times only.
+    """
+
+    roles_claim: Annotated[str, AfterValidator(_claim_name)] = "roles"
+    methods: dict[Method, Requirements] = {}
+    times: list[TimeSettings] = []
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if not (self.ask_something or self.times or any(each.ask_something for each in self.methods.values())):
+            raise ValueError(
+                "nothing is asked for: write scopes: [orders:read], any_scopes, roles, claims, methods or times"
+            )
+        return self
+
+
+_Check: TypeAlias = Callable[[Exchange], Answer | None]
+
+_VERDICTS: Final = 4096
 
 
 def build_authorize(settings: AuthorizeSettings, context: Context) -> Policy:  # noqa: ARG001
-    """The policy: refuses with 403 a consumer who lacks a scope."""
-    needed = frozenset(settings.scopes)
-    wanted = " ".join(settings.scopes)
-    shown = " ".join(map(percent_encoded, settings.scopes)).replace("\\", "\\\\").replace('"', '\\"')
-    challenge = f'WWW-Authenticate: Bearer realm="portico", error="insufficient_scope", scope="{shown}"'.encode()
+    """The policy: refuses with 403 a consumer who lacks something."""
+    always: list[_Check] = [
+        *([_at_times(settings.times)] if settings.times else []),
+        *_checks(settings, settings.roles_claim),
+    ]
+    if not settings.methods and len(always) == 1:
+        return always[0]
+    by_method = {method: _checks(each, settings.roles_claim) for method, each in settings.methods.items()}
 
     def authorize(exchange: Exchange) -> Answer | None:
-        if needed.issubset(exchange.scopes):
-            return None
-        return Refusal("scope_missing", f"this needs the scopes: {wanted}", (challenge,))
+        for check in (*always, *by_method.get(exchange.method, ())):
+            refusal: Answer | None = check(exchange)
+            if refusal is not None:
+                return refusal
+        return None
 
     return authorize
+
+
+def _checks(needed: Requirements, roles_claim: str) -> list[_Check]:
+    checks: list[_Check] = []
+    if needed.scopes:
+        checks.append(_with_scopes(needed.scopes, frozenset(needed.scopes).issubset, "this needs the scopes: {}"))
+    if needed.any_scopes:
+        one_of = frozenset(needed.any_scopes)
+        checks.append(
+            _with_scopes(
+                needed.any_scopes, lambda held: not one_of.isdisjoint(held), "this needs one of the scopes: {}"
+            )
+        )
+    if needed.roles:
+        refusal = Refusal("access_denied", f"this needs one of the roles: {' '.join(needed.roles)}")
+        checks.append(_with_claims({roles_claim: list(needed.roles)}, refusal))
+    if needed.claims:
+        names = ", ".join(needed.claims)
+        checks.append(_with_claims(needed.claims, Refusal("access_denied", f"this is not for every value of: {names}")))
+    return checks
+
+
+def _with_scopes(scopes: Sequence[str], suffices: Callable[[Sequence[str]], bool], detail: str) -> _Check:
+    shown = " ".join(map(percent_encoded, scopes)).replace("\\", "\\\\").replace('"', '\\"')
+    challenge = f'WWW-Authenticate: Bearer realm="portico", error="insufficient_scope", scope="{shown}"'.encode()
+    refusal = Refusal("scope_missing", detail.format(" ".join(scopes)), (challenge,))
+
+    def check(exchange: Exchange) -> Answer | None:
+        return None if suffices(exchange.scopes) else refusal
+
+    return check
+
+
+def _with_claims(wanted: Mapping[str, list[Any] | bool], refusal: Refusal) -> _Check:
+    paths = [(claim_path(name), values) for name, values in wanted.items()]
+    verdicts: Generations[bytes, bool] = Generations(_VERDICTS)
+    """By the field line of a token: its claims are not decoded again for each of its requests."""
+
+    def check(exchange: Exchange) -> Answer | None:
+        token = exchange.claims_or_token
+        if not isinstance(token, bytes):
+            return None if fits(exchange.claims) else refusal
+        verdict = verdicts.get(token)
+        if verdict is None:
+            verdict = fits(exchange.claims)
+            verdicts.put(token, verdict)
+        return None if verdict else refusal
+
+    def fits(claims: Mapping[str, Any] | None) -> bool:
+        return all(claim_fits(value_at(claims, path), values) for path, values in paths)
+
+    return check
+
+
+def claim_fits(value: Any, wanted: list[Any] | bool) -> bool:
+    """Whether a claim is as `Claims` want it."""
+    if isinstance(wanted, bool):
+        return (value is not None and value is not False) == wanted
+    held = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    return any(_same(one, other) for one in held for other in wanted)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values of JSON are the same: true is no number."""
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def _at_times(times: Sequence[TimeSettings]) -> _Check:
+    refusal = Refusal("access_denied", "this is not open at this time")
+    last = (-1, False)
+
+    def check(exchange: Exchange) -> Answer | None:  # noqa: ARG001
+        nonlocal last
+        now = time.time()
+        if last[0] != now // 60:
+            last = (int(now // 60), any(each.holds(now) for each in times))
+        return None if last[1] else refusal
+
+    return check

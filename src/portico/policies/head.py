@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
@@ -69,6 +69,8 @@ class ResponseEdit:
     answer: Answer | None = None
     changed = False
     """Whether anything was edited."""
+    rules: Any = None
+    """The rules of `transform` that apply to it, once they are known."""
     lines: list[bytes] | None = None
     """The field lines as edited, once `headers` was asked for."""
 

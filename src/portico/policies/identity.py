@@ -78,7 +78,7 @@ class Signer:
             "aud": exchange.match.handling.service_name,
             "sub": exchange.consumer,
             "scope": " ".join(exchange.scopes),
-            "method": exchange.method,
+            "method": exchange.method if exchange.request is None else exchange.request.method_name,
             "target": target.decode(),
             "request_id": exchange.request_id,
             "jti": f"{getrandbits(96):024x}",

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.observe.families import Counter
+from portico.policies.auth.key_sets import KeySets
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.head import AnswerEdit, Head, ResponseEdit
@@ -29,6 +30,27 @@ class Pending:
         """No caller waits for the verdict any more: it was given, or the client has left."""
 
 
+class WholeBody(Pending):
+    """A verdict for which all of a request's body is needed, which is still to come.
+
+    Whoever waits calls `complete` or `too_large`; either settles it. What it makes of the body stands in the exchange
+    then, as if it had come with the head; without that, the body goes on as it came.
+    """
+
+    __slots__ = ("max_size",)
+
+    max_size: int
+    """Bytes that are kept for it at most."""
+
+    def complete(self, body: bytes) -> None:
+        """All of the body is there."""
+        raise NotImplementedError
+
+    def too_large(self) -> None:
+        """It has more than `max_size` bytes."""
+        raise NotImplementedError
+
+
 Policy: TypeAlias = Callable[[Exchange], Answer | Pending | Awaitable[Answer | None] | None]
 """Looks at an exchange before it is forwarded. None lets it go on, an Answer ends it; a policy that has to wait
 returns a `Pending` of either or, which costs a task, an awaitable. That is cancelled when its verdict is not needed any
@@ -40,7 +62,12 @@ ResponseHook: TypeAlias = Callable[[Exchange, ResponseEdit], Answer | None]
 
 
 class BodyFilter(Protocol):
-    """What a body passes through, piece by piece. Both may return nothing yet, and raise `HookFailedError`."""
+    """What a body passes through, piece by piece. Both may return nothing yet, and raise `HookFailedError`.
+
+    That of a response may have `holds_head = True`: then nothing of the response is sent before it has let something
+    through, or its end was reached. Until then it may edit the head that the hook was given, and an error takes the
+    response's place. With `changed = False` when the head is sent, what that says of the body's bytes stays.
+    """
 
     def feed(self, data: bytes) -> bytes:
         """What becomes of the next piece."""
@@ -148,7 +175,8 @@ class Context:
     it. `state` outlives snapshots: `keep(key, make)` gives what was made for the same key before. `consumers` maps
     names to the numbers that replace a rate limit's own. `shared` is set where limits are counted in Redis, `table`
     where workers have one for those that need none. `shadowed` counts what limits would have refused that are not
-    enforced.
+    enforced, `untransformed` bodies that rules are for and that they cannot change, `compressed` responses that are
+    compressed, and bytes of these.
     """
 
     scope: str
@@ -157,12 +185,18 @@ class Context:
     shared: SharedLimits | None = None
     table: BucketTable | None = None
     shadowed: Counter | None = None
+    untransformed: Counter | None = None
+    compressed: tuple[Counter, Counter] | None = None
 
 
 class State:
-    """What policies remember across configuration changes, by key; `sweep` drops what no snapshot uses."""
+    """What policies remember across configuration changes, by key; `sweep` drops what no snapshot uses.
+
+    `key_sets` are the keys that issuers of tokens publish.
+    """
 
     def __init__(self) -> None:
+        self.key_sets = KeySets()
         self._kept: dict[object, Any] = {}
         self._used: set[object] = set()
 

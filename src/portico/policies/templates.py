@@ -1,4 +1,4 @@
-"""Values of header fields with `{names}` in them, which stand for what is known of an exchange.
+"""Values with `{names}` in them, which stand for what is known of an exchange; and such values of header fields.
 
 `{NAME:-default}` says what stands for a name that has no value; `{{` and `}}` are braces. `{env.NAME}` is replaced
 before, when the file is read (`config/substitution.py`).
@@ -9,12 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from portico.core.claims import claim_path, value_at
 from portico.core.exchange import Exchange
 from portico.policies.consumer_fields import percent_encoded
 
-_Read: TypeAlias = Callable[[Exchange], str]
+Read: TypeAlias = Callable[[Exchange], Any]
+"""Gives what stands for a name: text, or what a claim holds; nothing is None or empty."""
+
+NO_OTHERS: Final[Mapping[str, Read]] = MappingProxyType({})
 
 _PART: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _ASCII: Final = re.compile(r"[ -~]*")
@@ -28,16 +33,29 @@ _LIMIT: Final = 8192
 class Variable(NamedTuple):
     """A name in a value, and what stands for it where it has no value: None where nothing does."""
 
-    read: _Read
+    read: Read
     default: str | None
+
+    @property
+    def is_about_consumer(self) -> bool:
+        """Whether the consumer, or the issuer of its token, chose what stands for it."""
+        return self.read is _consumer or isinstance(self.read, ClaimReader)
+
+    def encoded(self) -> Variable:
+        """The same in visible ASCII: encoded as names of consumers are, a list's members joined by commas."""
+        read = self.read
+        return self if read in _VISIBLE else Variable(lambda exchange: _text(read(exchange)), self.default)
 
 
 class Template:
-    """A value of a field, or what makes it for each exchange. Raises ValueError where it can be neither."""
+    """A value of a field, or what makes it for each exchange. Raises ValueError where it can be neither.
+
+    `others` are names that only it has.
+    """
 
     __slots__ = ("_parts", "fixed", "needs_auth", "needs_consumer")
 
-    def __init__(self, written: str) -> None:
+    def __init__(self, written: str, others: Mapping[str, Read] = NO_OTHERS) -> None:
         if not _ASCII.fullmatch(written):
             raise ValueError(
                 "a field's value has only visible ASCII characters and spaces (RFC 9110, section 5.5): "
@@ -45,9 +63,9 @@ class Template:
             )
         if written != written.strip():
             raise ValueError("has a space at an end, which is no part of a field's value")
-        parts = list(_parts(written))
-        self._parts = tuple(parts)
-        about_consumers = [part for part in parts if isinstance(part, Variable) and _needs_auth(part.read)]
+        parts = parts_of(written, others)
+        self._parts = tuple(part if isinstance(part, str) else part.encoded() for part in parts)
+        about_consumers = [part for part in parts if isinstance(part, Variable) and part.is_about_consumer]
         self.needs_auth = bool(about_consumers)
         """Whether it depends on the consumer."""
         self.needs_consumer = any(part.default is None for part in about_consumers)
@@ -70,37 +88,65 @@ class Template:
         return value if len(value) <= _LIMIT and _ASCII.fullmatch(value) else ""
 
 
-def _parts(written: str) -> Iterator[str | Variable]:
+def parts_of(written: str, others: Mapping[str, Read] = NO_OTHERS) -> tuple[str | Variable, ...]:
+    """The literal parts of a value and the names between them; `others` are names that only it has.
+
+    Raises ValueError for a name that there is not, and for a brace that belongs to none.
+    """
+    return tuple(_parts(written, others))
+
+
+def plain_text(value: Any) -> str:
+    """What stands for a name, as text: a list's members joined by commas; nothing for what has no text."""
+    if isinstance(value, str):
+        return _plain_scalar(value)
+    if isinstance(value, Sequence):
+        members = [_plain_scalar(member) for member in value]
+        return ",".join(members) if all(members) else ""
+    return _plain_scalar(value)
+
+
+def _plain_scalar(value: Any) -> str:
+    if isinstance(value, str):
+        return value if value.isascii() or _HALF.search(value) is None else ""
+    return _scalar(value)
+
+
+_HALF: Final = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair, which JSON can hold and UTF-8 cannot."""
+
+
+def _parts(written: str, others: Mapping[str, Read]) -> Iterator[str | Variable]:
     for match in _PART.finditer(written):
         text, name = match[0], match[1]
         if name is not None:
-            yield _variable(name)
+            yield _variable(name, others)
         elif text in ("{", "}"):
             raise ValueError(f'"{text}" begins or ends a name, such as {{client_ip}}: write "{text * 2}" for a brace')
         else:
             yield text[:1] if text in ("{{", "}}") else text
 
 
-def _variable(written: str) -> Variable:
+def _variable(written: str, others: Mapping[str, Read]) -> Variable:
     name, mark, default = written.partition(":-")
     if name.startswith(_CLAIM) and len(name) > len(_CLAIM):
-        return Variable(_Claim(name.removeprefix(_CLAIM)), default if mark else None)
-    read = _VARIABLES.get(name)
+        return Variable(ClaimReader(name.removeprefix(_CLAIM)), default if mark else None)
+    read = _VARIABLES.get(name) or others.get(name)
     if read is None:
-        raise ValueError(_unknown(name))
+        raise ValueError(_unknown(name, others))
     return Variable(read, default if mark else None)
 
 
-def _unknown(name: str) -> str:
-    known = [*_VARIABLES, "claim.NAME", "env.NAME"]
+def _unknown(name: str, others: Mapping[str, Read]) -> str:
+    known = [*_VARIABLES, *others, "claim.NAME", "env.NAME"]
     shown = f"{{{name}}}" if _SHOWN.fullmatch(name) else "between { and }"
     close = get_close_matches(name.lower().replace("-", "_"), known, 1)
     hint = f'; did you mean "{{{close[0]}}}"?' if close else ""
     return f"there is no value {shown}, but {', '.join(known)}; {{{{ and }}}} are braces{hint}"
 
 
-def _consumer(exchange: Exchange) -> str:
-    return percent_encoded(exchange.consumer) if exchange.consumer else ""
+def _consumer(exchange: Exchange) -> str | None:
+    return exchange.consumer
 
 
 def _client_ip(exchange: Exchange) -> str:
@@ -119,50 +165,32 @@ def _service(exchange: Exchange) -> str:
     return str(exchange.match.handling.service_name)
 
 
-_VARIABLES: Final[dict[str, _Read]] = {
+_VARIABLES: Final[dict[str, Read]] = {
     "client_ip": _client_ip,
     "consumer": _consumer,
     "request_id": _request_id,
     "route": _route,
     "service": _service,
 }
+NAMES: Final = frozenset(_VARIABLES)
+"""The names that stand for something everywhere."""
+_VISIBLE: Final = frozenset({_client_ip, _request_id, _route, _service})
+"""Those whose values are visible ASCII."""
 
 
-class _Claim:
+class ClaimReader:
     """A claim of the token by its name or, where that begins with a slash, by its JSON pointer (RFC 6901)."""
 
     __slots__ = ("_path",)
 
     def __init__(self, written: str) -> None:
-        if written.startswith("/"):
-            self._path = tuple(part.replace("~1", "/").replace("~0", "~") for part in written[1:].split("/"))
-        else:
-            self._path = (written,)
+        self._path = claim_path(written)
 
-    def __call__(self, exchange: Exchange) -> str:
-        value: Any = exchange.claims
-        for part in self._path:
-            value = _member(value, part)
-        return _text(value)
-
-
-def _needs_auth(read: _Read) -> bool:
-    return read is _consumer or isinstance(read, _Claim)
-
-
-def _member(value: Any, part: str) -> Any:
-    if isinstance(value, Mapping):
-        return value.get(part)
-    if isinstance(value, Sequence) and not isinstance(value, str) and part.isdecimal() and len(part) < _INDEX_SIZE:
-        return value[int(part)] if int(part) < len(value) else None
-    return None
-
-
-_INDEX_SIZE: Final = 6
+    def __call__(self, exchange: Exchange) -> Any:
+        return value_at(exchange.claims, self._path)
 
 
 def _text(value: Any) -> str:
-    """A claim as part of a field's value: encoded as names of consumers are, a list's members joined by commas."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         members = [_scalar(member).replace(",", "%2C") for member in value]
         return ",".join(members) if all(members) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -12,7 +13,8 @@ from portico.core.messages import CHUNKED, TUNNEL, ResponseHead
 from portico.policies.head import WITHOUT_CONTENT, Head, RequestView, ResponseEdit
 from portico.policies.plugins.view import view_of
 from portico.policies.policy import BodyFilter, BodyHook, HookFailedError
-from portico.proxy.hooked import HookedForwarding
+from portico.proxy.compose import HEAD_END, timing_lines
+from portico.proxy.hooked import HookedForwarding, line_of, start_of
 
 _OF_BYTES: Final = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-digest"})
 """Fields about the exact bytes of a body: they are not true of a filtered one."""
@@ -45,6 +47,11 @@ class FilteredForwarding(HookedForwarding):
 
     Filtered bodies are chunked, unless they are there as a whole: their length is known at their end only.
     """
+
+    content = b""
+    """All of a response's body, where that came at once."""
+    held: tuple[ResponseHead, ResponseEdit] | None = None
+    """The response's head, while a filter that may still edit it has let nothing through."""
 
     filters: Sequence[BodyFilter] = ()
     """What the response's body passes."""
@@ -120,9 +127,33 @@ class FilteredForwarding(HookedForwarding):
 
     # ---- to the client
 
-    def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:  # noqa: ARG002
-        """Decline: whether there is a filter is found out step by step."""
-        return False
+    def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
+        """7. All of it at once, through its filters. A part may have to be asked for again: step by step."""
+        if head.status == _PARTIAL:
+            return False
+        self.content = content
+        return super().response_whole(head, content, now)
+
+    def start_of(self, head: ResponseHead) -> bytes | None:
+        """7. The same as elsewhere where no filter wants the body; else send what they make of all of it."""
+        self.received_status = head.status
+        try:
+            edit = self.run_hooks(head)
+            filters = [] if edit.answer is not None else self._filters_of(edit, head)
+            if not filters or self.request.method == b"HEAD":
+                self._describe(edit, filters)
+                return start_of(self.exchange, self.handling, head, edit)
+            content = feed(filters, self.content) + end(filters)
+        except HookFailedError as error:
+            self._fail(error.answer)
+            return None
+        lines, framing = self._lines_of_whole(head, edit, filters, content)
+        exchange = self.exchange
+        assert exchange.upstream_seconds is not None
+        timing = timing_lines(exchange, exchange.ended - exchange.started - exchange.upstream_seconds)
+        start = b"\r\n".join((line_of(head, edit), *lines, timing))
+        self.stream.send_whole(edit.status, (start, HEAD_END, content), framing, exchange.ended)
+        return None
 
     def forward_head(self, head: ResponseHead, now: float) -> None:
         framing = head.framing
@@ -132,29 +163,56 @@ class FilteredForwarding(HookedForwarding):
                 return
             edit = self.run_hooks(head)
             if edit.answer is None and framing != TUNNEL:
-                framing = self._filter_response(edit, head)
+                filters = self._filters_of(edit, head)
+                if self.request.method != b"HEAD":
+                    self.filters = filters
+                    if any(getattr(each, "holds_head", False) for each in filters):
+                        self.held = head, edit
+                        return
+                if self._describe(edit, filters) and self.filters:
+                    framing = CHUNKED
         except HookFailedError as error:
             self._fail(error.answer)
             return
         self.forward_edited(head, edit, framing, now)
 
-    def _filter_response(self, edit: ResponseEdit, head: ResponseHead) -> int:
-        """Find the filters of the response's body; how it is framed then. What they make untrue is not said."""
+    def _filters_of(self, edit: ResponseEdit, head: ResponseHead) -> list[BodyFilter]:
+        """The filters of a response's body, if it has one and that is whole. Raises HookFailedError."""
         if head.status == _NOT_MODIFIED:  # it says what a 200 would have said (RFC 9110, section 15.4.5)
             edit.drop(_OF_FILTERED)
             edit.weaken_tag()
         if head.status in WITHOUT_CONTENT or head.status == _PARTIAL:
-            return head.framing
-        filters = self._found(self.hooks.bodies, edit)
-        if not filters:
-            return head.framing
+            return []
+        return self._found(self.hooks.bodies, edit)
+
+    def _describe(self, edit: ResponseEdit, filters: Sequence[BodyFilter]) -> bool:
+        """Leave out of the head what filters make untrue; whether they do."""
+        if not any(getattr(each, "changed", True) for each in filters):
+            return False
         edit.drop(_OF_FILTERED)
         edit.weaken_tag()
         self._drop_trailers()
-        if self.request.method == b"HEAD":
-            return head.framing
-        self.filters = filters
-        return CHUNKED
+        return True
+
+    def _lines_of_whole(
+        self, head: ResponseHead, edit: ResponseEdit, filters: Sequence[BodyFilter], content: bytes
+    ) -> tuple[list[bytes], int]:
+        """The field lines of a response whose filtered body is there, and how that is framed."""
+        if not self._describe(edit, filters):
+            return self._lines(head, edit), head.framing
+        return [*self._lines(head, edit), b"Content-Length: %d" % len(content)], len(content)
+
+    def _release(self, content: bytes, *, is_whole: bool) -> None:
+        """Send the head that was held back, now that there is something of the body, or all of it."""
+        assert self.held is not None
+        (head, edit), self.held = self.held, None
+        if is_whole:
+            lines, framing = self._lines_of_whole(head, edit, self.filters, content)
+        else:
+            framing = CHUNKED if self._describe(edit, self.filters) else head.framing
+            lines = self._lines(head, edit)
+        self.exchange.status = edit.status
+        self.send_head(head, edit.status, lines, framing, time.monotonic())
 
     def _ask_for_whole(self) -> None:
         """A part cannot be filtered: ask the same instance again, for the whole."""
@@ -179,6 +237,8 @@ class FilteredForwarding(HookedForwarding):
                 return
             if not data:
                 return
+            if self.held is not None:
+                self._release(data, is_whole=False)
         self.stream.send_body(data)
 
     def response_sink(self) -> Sink | None:
@@ -191,13 +251,24 @@ class FilteredForwarding(HookedForwarding):
             except HookFailedError as error:
                 self._fail(error.answer)
                 return
+            if self.held is not None:
+                self._release(rest, is_whole=True)
             if rest:
                 self.stream.send_body(rest)
         super().response_ended()
 
+    def break_off(self, refusal: Answer) -> None:
+        if self.held is None:
+            super().break_off(refusal)
+        else:
+            self.held = None
+            self.answered = False
+            self.answer(refusal)
+
     def _fail(self, answer: Answer) -> None:
         """A hook or a filter failed: with what filters have let through, the body cannot be completed."""
         self.drop()
+        self.held = None
         if self.stream.response_started:
             self.break_off(answer)
         else:

@@ -19,13 +19,14 @@ from portico.observe.access_log import AccessRecord, Log, Timestamps
 from portico.observe.metrics import Metrics
 from portico.policies import Pending, Policy, awaited
 from portico.policies.error_pages import ErrorPages
+from portico.policies.policy import WholeBody
 from portico.proxy.admission import SOON, fail, queue
 from portico.proxy.answer import send_answer
 from portico.proxy.headers.forwarded import Network, Peer, believed_request_id, believed_trace_id, client_behind
 from portico.proxy.overload import Overload
 from portico.proxy.routing.matcher import Matcher
 from portico.proxy.routing.route import Handling
-from portico.proxy.waiting import WaitingForVerdict
+from portico.proxy.waiting import WaitingForBody, WaitingForVerdict
 
 _NO_SERVICE: Final = "none"
 _OWN_SERVICE: Final = "gateway"
@@ -199,7 +200,10 @@ class Gateway:
             for hold in handling.holds:
                 hold(exchange)
             go_on = partial(self._pass_policies, exchange, handling, following)
-            WaitingForVerdict(exchange, verdict, go_on, fail)
+            if isinstance(verdict, WholeBody):
+                WaitingForBody(exchange, verdict, go_on, fail)
+            else:
+                WaitingForVerdict(exchange, verdict, go_on, fail)
             return
         forwarding = handling.forward(exchange, handling, self._loop)
         limit = forwarding.service.limit
@@ -220,11 +224,15 @@ class Gateway:
         match = exchange.match
         handling = match.handling
         route = match.route
-        service = handling.service_name if handling is not None else _OWN_SERVICE if route else _NO_SERVICE
-        version = handling.version if handling is not None else None
-        if version is not None:
-            self.metrics.observe_version(service, version)
         upstream_seconds = exchange.upstream_seconds
+        if handling is None:
+            service, version = _OWN_SERVICE if route else _NO_SERVICE, None
+        else:
+            service, version = handling.service_name, handling.version
+            if version is not None:
+                self.metrics.observe_version(service, version)
+            if handling.side is not None:
+                handling.side.observe(exchange, seconds)
         if status != 101:
             self.metrics.observe(service, exchange.method, status, seconds, upstream_seconds)
         else:  # the duration of a tunnel is no latency

@@ -99,7 +99,11 @@ def edited_start(exchange: Exchange, handling: Handling, head: ResponseHead) -> 
     assert hooks is not None
     received = _new(_Received)  # as in `as_received`, whose call every response would pay for
     received.exchange, received.head, received._status = exchange, head, head.status
-    edit = hooks.run(exchange, received)
+    return start_of(exchange, handling, head, hooks.run(exchange, received))
+
+
+def start_of(exchange: Exchange, handling: Handling, head: ResponseHead, edit: ResponseEdit) -> bytes | None:
+    """The same, once hooks have edited it."""
     if edit.answer is not None:
         send_edited(exchange, edit)
         return None
@@ -109,8 +113,9 @@ def edited_start(exchange: Exchange, handling: Handling, head: ResponseHead) -> 
         added = exchange.response_lines
         return b"\r\n".join((head.passed, *added)) if added else head.passed
     lines = handling.response_lines(exchange, head) if edit.lines is None else edit.lines
-    return b"\r\n".join((_status_line(head, edit), *lines))
+    return b"\r\n".join((line_of(head, edit), *lines))
 
 
-def _status_line(head: ResponseHead, edit: ResponseEdit) -> bytes:
+def line_of(head: ResponseHead, edit: ResponseEdit) -> bytes:
+    """The status line of a service's response as hooks edited it."""
     return head.line if edit.status == head.status else status_line(edit.status, b"")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import Exchange
 from portico.core.faults import FAULTS, contain
 from portico.policies import Pending
+from portico.policies.policy import WholeBody
 from portico.proxy.answer import send_answer
 from portico.proxy.routing.route import Forward
 from portico.upstreams.limit import Limit
@@ -130,6 +132,43 @@ class WaitingForVerdict(Waiting):
         pending, self.pending = self.pending, None  # a reference cycle: only the collector would free the two
         if pending is not None:
             pending.cancel()
+
+
+class WaitingForBody(WaitingForVerdict):
+    """Waits for all of a request's body, in whose place the policy may put another."""
+
+    __slots__ = ()
+
+    pending: WholeBody | None
+
+    def __init__(
+        self, exchange: Exchange, pending: WholeBody, start: Callable[[], None], failed: Callable[[Exchange], None]
+    ) -> None:
+        super().__init__(exchange, pending, start, failed)
+        exchange.stream.read_body()
+
+    def body_received(self, data: bytes) -> None:
+        self.kept.append(data)
+        self.size += len(data)
+        if self.pending is not None and self.size > self.pending.max_size:
+            self._report(self.pending.too_large)
+
+    def body_ended(self) -> None:
+        self.is_complete = True
+        if self.pending is not None:
+            self._report(partial(self.pending.complete, b"".join(self.kept)))
+
+    def settled(self, answer: Answer | None) -> None:
+        if self.exchange.content:  # what goes on in place of what came
+            self.kept, self.is_complete = [], False
+        super().settled(answer)
+
+    def _report(self, to: Callable[[], None]) -> None:
+        try:
+            to()
+        except FAULTS:
+            self.over = True
+            self._fail()
 
 
 class WaitingForPermit(Waiting):

@@ -9,15 +9,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from portico.config import CacheBounds, Config, ResolvedRoute, ServiceSettings, StickySettings, Upstream
+from portico.config import (
+    CacheBounds,
+    Config,
+    MirrorSettings,
+    ResolvedRoute,
+    ServiceSettings,
+    StickySettings,
+    Upstream,
+)
 from portico.config.endpoints import PATHS
 from portico.config.listen import ListenerSettings
-from portico.config.route_paths import is_pattern
 from portico.core.errors import Answer
 from portico.core.fields import RESPONSE_DROP
 from portico.core.paths import folded_segments
 from portico.core.patterns.pattern import Pattern
 from portico.core.proxy_status import ProxyStatus
+from portico.core.route_paths import is_pattern
 from portico.core.slices import Steps, at_once
 from portico.observe.metrics import Metrics
 from portico.policies import State, build_chain
@@ -34,15 +42,20 @@ from portico.proxy.body_limit import body_limit
 from portico.proxy.cache.caches import Caches
 from portico.proxy.cache.purge_method import purge_policy
 from portico.proxy.gateway import Snapshot
+from portico.proxy.mirror import Mirror
+from portico.proxy.mirroring import mirrored
 from portico.proxy.routing.matcher import Matcher, Routes, has_prefix_route
 from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Rewriting, Route, VersionedRoutes
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
+from portico.proxy.split import SplitWeights, forward_chosen
 from portico.snapshot.caching import cache_of, cache_scope
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
 from portico.snapshot.handling import in_maintenance, parts_of, rewriting_of, sticking
-from portico.snapshot.live import Coming, LiveServices, upstream_key
+from portico.snapshot.live import Coming, LiveServices, SplitKey, upstream_key
+from portico.snapshot.mirrors import mirror_of
 from portico.snapshot.routing import answering, prefix_of, rewrite_of, rule_of
+from portico.snapshot.split import behind_choice, split_of, split_vary_lines
 from portico.snapshot.sticky import cookie_key, sticky_hooks, sticky_of
 from portico.snapshot.versions import (
     PathVersion,
@@ -114,6 +127,7 @@ class SnapshotBuilder:
         self._secret = secret or os.urandom(32)
         """What cookies are signed with where no key is configured; the same in all workers."""
         self._router: Routes = Router()
+        self._coming = Coming()
         self.plugins = PluginSet()
         """The users' policies of the last snapshot."""
         self._deadlines = deadlines
@@ -122,10 +136,14 @@ class SnapshotBuilder:
         self.caches = caches or Caches(CacheBounds().memory, metrics)
         """What the caches of all routes share, and of all snapshots."""
         self._state = State()
+        self.key_sets = self._state.key_sets
+        """The keys of issuers of tokens, as control fetches them."""
         self._shared: dict[object, Any] = {}
         self._proxy_status: ProxyStatus | None = None
         self._page_texts: Mapping[str, str] = {}
         self._version_paths: frozenset[PathVersion] = frozenset()
+        self._splits: dict[SplitKey, SplitWeights] = {}
+        """The weights of the routes of the snapshot that is being built."""
         control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
         self.live = LiveServices(deadlines, turn, metrics.openings, control, ejected)
         """The live state that goes from one snapshot to the next."""
@@ -160,7 +178,8 @@ class SnapshotBuilder:
         self._shared = {}
         self._proxy_status = _proxy_status(config)
         self._page_texts = config.page_texts
-        coming = Coming()
+        coming = self._coming = Coming()
+        self._splits = coming.splits
         matchers: dict[object, Matcher] = {}
         for listener, routes in config.route_sets():
             matchers[listener.kind] = yield from self._matcher(config, listener, routes, coming)
@@ -190,11 +209,14 @@ class SnapshotBuilder:
         self._version_paths = paths_of(routes)
         for written, variants in with_variants(routes):
             route = self._route(written, self._service_of(written, config, coming), consumers, config)
-            if written.choice is not None:
+            if variants or written.side is not None:
                 others = [
                     self._route(each, self._service_of(each, config, coming), consumers, config) for each in variants
                 ]
-                route = self._choosing(written, [route, *others], consumers, config)
+                if written.choice is not None:
+                    route = self._choosing(written, [route, *others], consumers, config)
+                else:
+                    route = self._splitting([written, *variants], [route, *others], consumers)
             rule = rule_of(written, route)
             router.add(rule)
             if folded is not None:
@@ -211,11 +233,14 @@ class SnapshotBuilder:
         """The service of a route, or what stands for one; each is made once."""
         if written.service is None:
             return self._answering
-        key, services = (written.service, written.version), coming.services
+        return self._service_named(written.service, written.version, config, coming)
+
+    def _service_named(self, name: str, version: str | None, config: Config, coming: Coming) -> Service:
+        key, services = (name, version), coming.services
         if key not in services:
-            services[key] = self._service(config, written.service, written.version, coming)
-            if (settings := config.services[written.service]).discover is not None:
-                coming.changing[key] = settings, services[key], config.networks_allowed(written.service)
+            services[key] = self._service(config, name, version, coming)
+            if (settings := config.services[name]).discover is not None:
+                coming.changing[key] = settings, services[key], config.networks_allowed(name)
             self.live.add(services[key])
         return services[key]
 
@@ -278,6 +303,36 @@ class SnapshotBuilder:
         versions = VersionedRoutes(chooser, dict(zip(choice.order, routes, strict=True)), refused)
         return replace(first, versions=versions, case_insensitive=any(route.case_insensitive for route in routes))
 
+    def _splitting(
+        self, sides: Sequence[ResolvedRoute], routes: Sequence[Route], consumers: Mapping[str, Any]
+    ) -> Route:
+        """The routes to the sides of a split as the one that stands in the router."""
+        written, first = sides[0], routes[0]
+        assert written.split is not None
+        weights = self.live.weights(written.name, written.split.weights, self._splits)
+        maintenance = written.maintenance if all(each.maintenance is not None for each in sides) else None
+        parts = self._policies(written.policies, consumers, maintenance)
+        if written.body_size is not None:
+            parts = self._limited(parts, written.body_size)
+        parts = self._purging(written, parts)
+        split = split_of(written, weights)
+        choosing = [split.choose] if any(route.handling.policies for route in routes) else []
+        announce = [announcing(lines)] if (lines := split_vary_lines(written.split)) else []
+        handling = replace(
+            first.handling,
+            policies=(*announce, *parts["policies"], *choosing),
+            marks=(*announce, *parts["marks"]),
+            response_hooks=parts["response_hooks"],
+            pages=parts["pages"],
+            body_limit=written.body_size,
+            forward=forward_chosen if choosing else split.forward,
+            version=None,
+            side=None,
+        )
+        at_prefix = self._redirecting(handling) if written.redirect_slash else None
+        folds = any(route.case_insensitive for route in routes)
+        return replace(first, handling=handling, at_prefix=at_prefix, sides=tuple(routes), case_insensitive=folds)
+
     def _redirecting(self, handling: Handling) -> Handling:
         """The same for requests for a bare prefix: once all policies let a browser pass, it is redirected."""
         redirecting: Handling = self._alike(
@@ -292,17 +347,21 @@ class SnapshotBuilder:
         timeouts = self._alike(
             ("timeouts", id(written.timeouts), id(written.retry)), lambda: timeouts_of(written.timeouts, written.retry)
         )
-        policies = self._policies(written.policies, consumers, written.maintenance)
-        if written.body_size is not None:
+        is_side = written.side is not None
+        policies = self._policies(written.policies, consumers, written.maintenance, is_side=is_side)
+        if written.body_size is not None and not is_side:
             policies = self._limited(policies, written.body_size)
         if written.sticky is not None and service.sticky is not None:
             policies = self._sticking(written.sticky, service.sticky, policies)
         if written.version is not None:
             policies = self._versioned(written, policies, config.services[str(written.service)])
+        policies = self._cached(written, policies)
+        if not is_side:
+            policies = self._purging(written, policies)
         handling = Handling(
-            service=service,
+            service=self._answering if is_side and written.maintenance is not None else service,
             service_name=service.name,
-            **self._cached(written, policies),
+            **policies,
             timeouts=timeouts,
             retry=self._alike(("retry", id(written.retry)), lambda: retry_of(written.retry)),
             preserve_host=None if written.preserve_host == "auto" else written.preserve_host,
@@ -311,11 +370,24 @@ class SnapshotBuilder:
             trailers=frozenset(name.lower().encode() for name in written.trailers),
             rewriting=self._rewriting(written),
             proxy_status=self._proxy_status,
+            side=self._metrics.side(written.name, written.side.label) if written.side is not None else None,
         )
+        if written.mirrors:
+            return replace(handling, mirrors=self._mirrors(written, handling, config))
         values = (getattr(handling, field.name) for field in fields(Handling))
         key = tuple(value if isinstance(value, int | frozenset) else id(value) for value in values)
         shared: Handling = self._alike(("handling", *key), lambda: handling)
         return shared
+
+    def _mirrors(self, written: ResolvedRoute, handling: Handling, config: Config) -> tuple[Mirror, ...]:
+        """Which services get copies of a route's requests."""
+
+        def mirror(settings: MirrorSettings) -> Mirror:
+            service = self._service_named(settings.service, settings.version, config, self._coming)
+            upstream = self.live.upstream(config.services[settings.service], settings.service, settings.version)
+            return mirror_of(written.name, settings, handling, service, upstream, self._state, self._metrics)
+
+        return tuple(map(mirror, written.mirrors))
 
     def _versioned(self, written: ResolvedRoute, parts: Mapping[str, Any], service: ServiceSettings) -> dict[str, Any]:
         """The same for a version; only what says where its successor is depends on the path."""
@@ -359,10 +431,15 @@ class SnapshotBuilder:
         written: Mapping[str, tuple[Any, str]],
         consumers: Mapping[str, Any],
         maintenance: MaintenanceSettings | None,
+        *,
+        is_side: bool = False,
     ) -> dict[str, Any]:
         """The parts of a handling that its policies decide, or that its service is in maintenance."""
-        key = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
+        key: tuple[object, ...] = tuple((name, id(settings), scope) for name, (settings, scope) in written.items())
         parts: dict[str, Any] = self._alike(key, lambda: self._parts(written, consumers))
+        if is_side:
+            key = ("side", *key)
+            parts = self._alike(key, lambda: behind_choice(parts))
         if maintenance is not None:
             errors, _ = written.get("errors", ({}, ""))
             parts = self._alike(
@@ -372,28 +449,34 @@ class SnapshotBuilder:
         return parts
 
     def _cached(self, written: ResolvedRoute, parts: dict[str, Any]) -> dict[str, Any]:
-        """The same for a route that has a cache: that stands before its forwarding."""
-        if "cache" not in written.policies or written.service is None:
-            return parts
+        """The same for a route that has a cache: that stands before its forwarding, which may be mirrored."""
         kind = parts["forward"]
+        if "cache" not in written.policies or written.service is None:
+            return {**parts, "forward": mirrored(kind)} if written.mirrors else parts
         scope = cache_scope(written)
         cache: Callable[..., Any] = self._alike(
-            ("cache", scope, kind), lambda: cache_of(self.caches, written, scope, kind).forward
+            ("cache", scope, kind, bool(written.mirrors)), lambda: cache_of(self.caches, written, scope, kind).forward
         )
-        settings, _ = written.policies["cache"]
-        if settings.purge is False:
-            return {**parts, "forward": cache}
+        return {**parts, "forward": cache}
+
+    def _purging(self, written: ResolvedRoute, parts: dict[str, Any]) -> dict[str, Any]:
+        """The same for a route whose cache clients may purge."""
+        settings, _ = written.policies.get("cache", (None, ""))
+        if settings is None or written.service is None or settings.purge is False:
+            return parts
         who = settings.purge if isinstance(settings.purge, PurgeSettings) else None
         purging = self._alike(("purge", id(who)), lambda: purge_policy(who, lambda purges: self.caches.purge(purges)))
         policies = self._alike(("purging", id(parts["policies"]), id(purging)), lambda: (*parts["policies"], purging))
-        return {**parts, "forward": cache, "policies": policies}
+        return {**parts, "policies": policies}
 
     def _parts(
         self, written: Mapping[str, tuple[Any, str]], consumers: Mapping[str, Any], *, is_own: bool = False
     ) -> dict[str, Any]:
         pages = self._error_pages(written)
         shared, table, _ = self._counting
-        surroundings = self._state, consumers, shared, table, self.plugins, self._metrics.shadowed, pages
+        metrics = self._metrics
+        counters = metrics.shadowed, pages, metrics.untransformed, metrics.compressed
+        surroundings = self._state, consumers, shared, table, self.plugins, *counters
         return parts_of(build_chain(written, *surroundings, is_own=is_own), written, pages, is_own=is_own)
 
     def _error_pages(self, written: Mapping[str, tuple[Any, str]]) -> ErrorPages | None:

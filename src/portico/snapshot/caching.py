@@ -9,6 +9,7 @@ from typing import Final
 from portico.config import ResolvedRoute
 from portico.policies.cache import CacheSettings
 from portico.policies.headers import HeadersSettings, RequestChanges, request_changes
+from portico.policies.transform import TransformSettings, depends_on_more
 from portico.proxy.cache.cache import Cache
 from portico.proxy.cache.caches import Caches
 from portico.proxy.cache.query import QuerySelection
@@ -16,7 +17,7 @@ from portico.proxy.cache.redis_cache import RedisCache
 from portico.proxy.cache.rules import Rules
 from portico.proxy.forward import Forwarding
 
-_FOR_CLIENTS: Final = frozenset({"cors", "rate_limit", "rewrite_location", "rewrite_cookies"})
+_FOR_CLIENTS: Final = frozenset({"compress", "cors", "rate_limit", "rewrite_location", "rewrite_cookies"})
 """Policies that change nothing of what a service is asked or of what is stored."""
 
 
@@ -37,6 +38,8 @@ def cache_scope(written: ResolvedRoute) -> bytes:
 def _text_of(settings: object) -> str:
     if isinstance(settings, HeadersSettings):
         return repr(settings.request)
+    if isinstance(settings, TransformSettings):
+        return repr((settings.request, settings.max_body, settings.otherwise))
     return "on" if not isinstance(settings, CacheSettings) else repr(settings)
 
 
@@ -45,11 +48,13 @@ def cache_of(caches: Caches, written: ResolvedRoute, scope: bytes, kind: type[Fo
     settings, _ = written.policies["cache"]
     headers, _ = written.policies.get("headers", (None, ""))
     changes = request_changes(headers) if headers is not None else None
-    rules = Rules.of(settings, scope, str(written.service), _names(changes))
+    transform, _ = written.policies.get("transform", (None, ""))
+    is_transformed = transform is not None and depends_on_more(transform)
+    rules = Rules.of(settings, scope, str(written.service), _names(changes), is_transformed=is_transformed)
     lines = changes.lines if changes and not changes.lines.is_fixed else None
     if settings.store == "redis" and caches.redis is not None:
-        return RedisCache(caches, rules, kind, lines, caches.redis)
-    return Cache(caches, rules, kind, lines)
+        return RedisCache(caches, rules, kind, lines, caches.redis, mirrors=bool(written.mirrors))
+    return Cache(caches, rules, kind, lines, mirrors=bool(written.mirrors))
 
 
 def query_selections(routes: Iterable[ResolvedRoute]) -> dict[bytes, QuerySelection]:

@@ -16,6 +16,7 @@ from portico.config import Config, MaxRequests, ServiceSettings, Upstream
 from portico.core.fields import RESPONSE_NOTED
 from portico.core.found import Found
 from portico.net.addresses import Network
+from portico.proxy.split import SplitWeights
 from portico.snapshot.compiled import latency_wanted, trip_of
 from portico.snapshot.upstream_tls import UpstreamContexts
 from portico.upstreams.adaptive_limit import AdaptiveLimit
@@ -35,6 +36,8 @@ logger: Final = logging.getLogger("portico.upstreams")
 
 Identity: TypeAlias = tuple[str, str, str]
 """What identifies an instance: upstream key, URL, and its TLS settings."""
+SplitKey: TypeAlias = tuple[str, tuple[tuple[str, float], ...]]
+"""A split route: its name, and its sides with the weights that are written."""
 
 
 def upstream_key(service: str, version: str | None, upstream: Upstream) -> str:
@@ -55,6 +58,7 @@ class Coming:
     instances: dict[Identity, Instance] = field(default_factory=dict)
     limits: dict[str, Limit] = field(default_factory=dict)
     """By upstream key: how many requests may be in flight there."""
+    splits: dict[SplitKey, SplitWeights] = field(default_factory=dict)
 
 
 class LiveServices:
@@ -78,6 +82,7 @@ class LiveServices:
         """Those of the current snapshot, and of the next one while that is being built."""
         self._found: dict[str, Sequence[Found]] = {}
         """The instances that registered, by service."""
+        self._sent_weights: Mapping[str, Mapping[str, float]] = {}
         self._by_url: dict[tuple[str, str], list[Instance]] | None = None
         """The current instances by upstream key and URL; None from a change until they are next needed."""
 
@@ -147,6 +152,12 @@ class LiveServices:
         limit.queue_size, limit.timeout = upstream.queue.size, upstream.queue.timeout
         return limit
 
+    def weights(self, route: str, written: Mapping[str, float], coming: dict[SplitKey, SplitWeights]) -> SplitWeights:
+        """The weights of a split route's sides: those that it has now, unless the file has others by now."""
+        key = route, tuple(written.items())
+        weights = coming[key] = self._current.splits.get(key) or SplitWeights(written)
+        return weights
+
     def add(self, service: Service) -> None:
         """Have a service of the coming snapshot follow its instances: breakers may open and close meanwhile."""
         self._services.append(service)
@@ -164,6 +175,7 @@ class LiveServices:
             yield
         self._current, self._by_url = coming, None
         self._services = [*coming.services.values()]
+        self.apply_weights()
         self._remove({each: known for each, known in current.instances.items() if each not in coming.instances})
 
     # ---- changes between snapshots
@@ -212,6 +224,23 @@ class LiveServices:
                     instance.returned = time.monotonic()
                 changed.add(instance)
         self._refresh(changed)
+
+    def set_weights(self, sent: Mapping[str, Mapping[str, float]]) -> None:
+        """Weights of split routes' sides in place of those in the file, by route and side, in this snapshot and later.
+
+        A side is called by its service, or `service@version`. Routes that are not named go by the file (again).
+        """
+        self.learn_weights(sent)
+        self.apply_weights()
+
+    def learn_weights(self, sent: Mapping[str, Mapping[str, float]]) -> None:
+        """The same from the coming snapshot on: its routes may be others, and those of now keep what they have."""
+        self._sent_weights = sent
+
+    def apply_weights(self) -> None:
+        """What was learned is for this snapshot, too."""
+        for (route, _), weights in self._current.splits.items():
+            weights.set(self._sent_weights.get(route))
 
     def check_passed(self, key: str, url: str) -> None:
         """An active check of an instance passed that had begun after its breaker opened."""

@@ -5,19 +5,17 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 from portico.config import KEEP, RedirectSettings, ResolvedRoute, RespondSettings
 from portico.config.answers import redirect_target
-from portico.config.conditions import is_value_pattern, value_pattern_of
-from portico.config.route_paths import is_exact, is_pattern, literal_of, pattern_of
+from portico.core.conditions import condition_of
 from portico.core.header_map import checked_line
 from portico.core.placeholders import pieces_of
+from portico.core.route_paths import is_exact, is_pattern, literal_of, pattern_of
 from portico.policies.policy import Policy
 from portico.proxy.cache.purge_method import lets_purge
 from portico.proxy.routing.answers import LocationRewrite, redirecting, responding
 from portico.proxy.routing.captured import CapturedRewrite
-from portico.proxy.routing.conditions import Condition, is_there, matching
 from portico.proxy.routing.route import LocalRoute, Rewrite, Route
 from portico.proxy.routing.router import Rule
 
@@ -34,18 +32,12 @@ def rule_of(written: ResolvedRoute, route: Route) -> Rule[Route | LocalRoute]:
         route,
         written.hosts,
         methods,
-        tuple((name.lower().encode(), _condition(value)) for name, value in written.headers.items()),
-        tuple((name.encode(), _condition(value)) for name, value in written.query.items()),
+        tuple((name.lower().encode(), condition_of(value)) for name, value in written.headers.items()),
+        tuple((name.encode(), condition_of(value)) for name, value in written.query.items()),
         exact=is_exact(written.path),
         pattern=pattern_of(written.path) if is_pattern(written.path) else None,
         fallback=written.is_fallback,
     )
-
-
-def _condition(value: str | Literal[True]) -> Condition:
-    if value is True:
-        return is_there
-    return matching(value_pattern_of(value)) if is_value_pattern(value) else value.encode()
 
 
 def rewrite_of(written: ResolvedRoute) -> Rewrite:

@@ -7,8 +7,8 @@ from email.utils import formatdate
 from typing import Any, Final, NamedTuple
 
 from portico.config import ResolvedRoute, ServiceSettings
-from portico.config.route_paths import is_prefix
 from portico.config.versions import HEADERS, LATEST, HeaderSource, VersionChoice, kind_of
+from portico.core.route_paths import is_prefix
 from portico.policies.versions import Successor, announcing, ending
 from portico.proxy.routing.versions import SourceOf, VersionChooser, Versions, by_header, by_media_type, by_query
 

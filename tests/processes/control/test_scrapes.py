@@ -11,8 +11,10 @@ import pytest
 from portico.config import load_text
 from portico.processes.control import scrapes as scrapes_module
 from portico.processes.control.cache_purges import CachePurges
+from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
+from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
 from portico.processes.control.workers import Workers
@@ -26,7 +28,7 @@ def test_concurrent_callers_share_one_page_of_a_kind(tmp_path: Path, monkeypatch
     """A client may name any version of a format: that makes no page of its own."""
     rendered: list[str] = []
 
-    def render(live: Any, ended: Any, health: Any, accept: str, gauges: Any) -> tuple[bytes, str]:
+    def render(live: Any, ended: Any, health: Any, accept: str, *more: Any) -> tuple[bytes, str]:
         rendered.append(accept)
         return f"page of {accept}".encode(), ""
 
@@ -38,17 +40,10 @@ def test_concurrent_callers_share_one_page_of_a_kind(tmp_path: Path, monkeypatch
         config = load_text("services: {s: {url: http://h}}", "portico.yaml", {})
         workers = Workers()
         health = HealthChecks(workers.set_health, workers.instance_states, workers.check_passed)
-        scrapes = Scrapes(
-            State(
-                config,
-                1,
-                None,
-                workers,
-                health,
-                Discovery(config, Runtime(tmp_path), workers, health),
-                CachePurges(workers),
-            )
-        )
+        runtime = Runtime(tmp_path)
+        discovery, purges = Discovery(config, runtime, workers, health), CachePurges(workers)
+        canaries = Canaries(workers, runtime, None)
+        scrapes = Scrapes(State(config, 1, None, workers, health, discovery, purges, IssuerKeys(workers), canaries))
         pages = await asyncio.gather(*(scrapes.page(accept) for accept in accepted))
         for accept, (page, content_type) in zip(accepted, pages, strict=True):
             kind = OPEN_METRICS if accept.startswith(OPEN_METRICS) else "text/plain"

@@ -15,16 +15,17 @@ from portico.policies.plugins.hooks import BLOCKING
 from .scene import OK, RESPONSES, STREAM, Scene, chunked, get, post, scene
 from .test_response_hooks import Noted
 
-FAULTS: dict[str, BaseException] = {
-    "exception": ValueError("no"),
-    "cancelled": asyncio.CancelledError(),
-    "stop": StopIteration(),
-    "recursion": RecursionError(),
-    "exit": SystemExit(3),
-    "interrupt": KeyboardInterrupt(),
-    "generator": GeneratorExit(),
-    "other": type("Other", (BaseException,), {})(),
+FAULTS: dict[str, Callable[[], BaseException]] = {
+    "exception": ValueError,
+    "cancelled": asyncio.CancelledError,
+    "stop": StopIteration,
+    "recursion": RecursionError,
+    "exit": SystemExit,
+    "interrupt": KeyboardInterrupt,
+    "generator": GeneratorExit,
+    "other": type("Other", (BaseException,), {}),
 }
+"""Each test has one of its own: an exception keeps the frames alive out of which it came."""
 
 
 class Failing(Policy):
@@ -88,7 +89,7 @@ def refused(own: Scene, policy: str = "Failing") -> bool:
 @pytest.mark.parametrize("kind", RESPONSES)
 @pytest.mark.parametrize("hook", ["request", "response", "body", "response body", "down 1", "down end"])
 def test_a_failure_before_a_byte_has_gone_is_answered(hook: str, kind: str, fault: str) -> None:
-    policy = Failing(hook, error=FAULTS[fault])
+    policy = Failing(hook, error=FAULTS[fault]())
     with scene(policy, answers=[RESPONSES[kind]]) as own:
         own.ask(get())
         if (hook, kind) == ("down end", "until close"):  # it comes behind bytes that have gone
@@ -96,7 +97,7 @@ def test_a_failure_before_a_byte_has_gone_is_answered(hook: str, kind: str, faul
         else:
             assert refused(own)
         named = "body" if "down" in hook or "body" in hook else hook
-        assert own.failures() == [("Failing", named, type(FAULTS[fault]).__name__)]
+        assert own.failures() == [("Failing", named, type(policy.error).__name__)]
     assert policy.ends == 1
 
 

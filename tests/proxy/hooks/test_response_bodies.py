@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from portico.core.errors import Refusal
 from portico.plugin import Exchange, Head, Policy, ResponseHead
+from portico.policies.policy import HookFailedError, Hooks
 from support.websocket import OFFER, SWITCHING
 
 from .scene import PLAIN, RESPONSES, STREAM, chunked, get, reply, scene
@@ -85,8 +87,9 @@ def test_a_body_is_what_its_filter_makes_of_it(name: str, kind: str, version: st
         own.ask(get(version=version))
         assert own.outcome() == (200, wanted)
         response = own.response()
-        assert response.all(b"content-length") == []
-        assert response.all(b"transfer-encoding") == [b"chunked"] * (version == "1.1")
+        is_whole = kind != "until close" and sizes != [1]
+        assert response.all(b"content-length") == [b"%d" % len(wanted)] * is_whole
+        assert response.all(b"transfer-encoding") == [b"chunked"] * (version == "1.1" and not is_whole)
         assert response.all(b"x-from") == [b"service"]
 
 
@@ -153,7 +156,7 @@ def test_fields_about_the_bytes_go_and_others_stay() -> None:
         assert left == [b"Content-Type", b"Content-Encoding", b"Age", b"Set-Cookie", b"Set-Cookie", *left[5:]]
         assert first.all(b"etag") == [b'W/"a"']
         assert second.all(b"etag") == [b'W/"b"']
-        for name in (b"content-md5", b"digest", b"content-digest", b"repr-digest", b"accept-ranges", b"content-length"):
+        for name in (b"content-md5", b"digest", b"content-digest", b"repr-digest", b"accept-ranges"):
             assert first.all(name) == []
 
 
@@ -330,3 +333,74 @@ def test_a_chunked_body_that_comes_in_pieces_is_filtered_piece_by_piece() -> Non
         own.ask(get())
         assert own.outcome() == (200, b"abcd")
     assert filters[0].pieces == [b"a", b"b", b"c", b"d"]
+
+
+class Holding:
+    """Decides at the end what to make of a body of up to eight bytes, and edits the head then."""
+
+    holds_head = True
+    changed = False
+
+    def __init__(self, head: Any) -> None:
+        self.head = head
+        self.kept = b""
+        self.gave_up = False
+
+    def feed(self, data: bytes) -> bytes:
+        self.kept += data
+        self.gave_up = self.gave_up or len(self.kept) > 8
+        if not self.gave_up:
+            return b""
+        data, self.kept = self.kept, b""
+        return data
+
+    def end(self) -> bytes:
+        if self.kept == b"bad":
+            raise HookFailedError(Refusal("policy_failed", "this body is none"))
+        if self.kept.islower():
+            self.head.headers.set("Content-Type", "text/loud")
+            self.changed = True
+        return self.kept.upper()
+
+
+WAITING = Hooks(body=lambda exchange, head: Holding(head) if head.status is not None else None)
+
+
+FIELDS = ['ETag: "a"', "Content-Type: text/plain"]
+
+
+@pytest.mark.parametrize("sizes", [[1 << 20], [1]])
+@pytest.mark.parametrize(
+    ("content", "tag", "kind", "sent"),
+    [
+        ("quiet", b'W/"a"', b"text/loud", b"QUIET"),
+        ("LOUD", b'"a"', b"text/plain", b"LOUD"),
+        ("this is too long", b'"a"', b"text/plain", b"this is too long"),
+        ("", b'"a"', b"text/plain", b""),
+    ],
+)
+def test_a_filter_may_hold_the_head_and_edit_it_at_the_end(
+    content: str, tag: bytes, kind: bytes, sent: bytes, sizes: list[int]
+) -> None:
+    with scene(WAITING, answers=[reply(content, *FIELDS)], sizes=sizes) as own:
+        own.ask(get() + get())
+        for answer in own.responses():
+            assert bytes(answer.body) == sent
+            assert answer.all(b"content-length") == [b"%d" % len(sent)]
+            assert (answer.all(b"etag"), answer.all(b"content-type")) == ([tag], [kind])
+
+
+@pytest.mark.parametrize("sizes", [[1 << 20], [1]])
+@pytest.mark.parametrize("answer", [reply("bad", *FIELDS), reply(chunked("b", "ad"), "Transfer-Encoding: chunked")])
+def test_while_the_head_is_held_an_error_takes_the_place_of_the_response(answer: Any, sizes: list[int]) -> None:
+    with scene(WAITING, answers=[answer], sizes=sizes) as own:
+        own.ask(get() + get())
+        assert [each.status for each in own.responses()] == [500, 500]
+        assert own.exchange().reason == "policy_failed"
+
+
+def test_a_response_that_breaks_off_while_its_head_is_held_is_a_502() -> None:
+    with scene(WAITING, answers=[reply("abc", "Content-Length: 5", *FIELDS, end="close")], sizes=[1]) as own:
+        own.ask(get())
+        assert own.response().status == 502
+        assert own.exchange().reason == "upstream_reset"

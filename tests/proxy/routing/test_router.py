@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from portico.core.conditions import is_there, matching
 from portico.core.errors import MessageError
 from portico.core.messages import Fields
 from portico.core.paths import segments_of
 from portico.core.patterns.pattern import path_pattern, value_pattern
-from portico.proxy.routing.captured import CapturedRewrite
-from portico.proxy.routing.conditions import is_there, matching
+from portico.proxy.routing.captured import CapturedRewrite, filled
 from portico.proxy.routing.route import Rewrite
 from portico.proxy.routing.router import Router, Rule
 
@@ -490,6 +490,20 @@ def test_not_a_byte_of_what_follows_the_prefix_changes(names: list[str], depth: 
 def test_rewrites_with_what_a_pattern_captured(text: str, template: str, path: bytes, target: bytes) -> None:
     rewrite = CapturedRewrite.by(template, path_pattern(text))
     assert rewrite.apply(path, 1) == target
+
+
+@given(
+    st.sampled_from(["^/u/(?P<id>[^/]+)$", "^/(?P<v>v[0-9])?/?(?P<id>[^/]*)", "^/u(/(?P<id>.*))?$", "^/%75/(?P<id>.)"]),
+    st.sampled_from(["/{id}", "/{id}/{path}/{id}", "/a}{b/{id}", "/x/{path}-{id}"]),
+    st.lists(st.sampled_from(["u", "v1", "", "7", "%75", "%C3%A9", "{0}"]), min_size=1, max_size=4),
+)
+@settings(deadline=None)
+def test_what_is_captured_is_the_same_with_and_without_encoded_characters(
+    text: str, template: str, names: list[str]
+) -> None:
+    rewrite, path = CapturedRewrite.by(template, path_pattern(text)), ("/" + "/".join(names)).encode()
+    assert rewrite.pattern is not None
+    assert rewrite.apply(path, 1) == filled(rewrite.pieces, rewrite.pattern, path)
 
 
 @pytest.mark.parametrize("path", [b"/x-..", b"/x-%2e%2E", b"/x-..%2Fy", b"/x-%252e%252e", b"/x-..;a"])

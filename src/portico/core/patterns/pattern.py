@@ -62,7 +62,12 @@ class Pattern:
     @cached_property
     def prefix(self) -> str:
         """The whole segments with which every path begins that it matches, as in a route's prefix; `/` for none."""
-        return "".join(map(_shown, self._beginning)) or "/"
+        return self.beginning or "/"
+
+    @property
+    def beginning(self) -> str:
+        """The same as it stands in paths: empty for none."""
+        return "".join(map(_shown, self._beginning))
 
     @cached_property
     def rest(self) -> Pattern:
@@ -84,7 +89,7 @@ class Pattern:
 
     @cached_property
     def _beginning(self) -> str:
-        """The prefix as a text, empty for none."""
+        """The same, with one character for each symbol."""
         branch, opening = self.branches[0], self.opening
         is_all = branch.ends and len(opening) == len(_parts(branch))
         return opening if is_all and not opening.endswith("/") else opening[: max(opening.rfind("/"), 0)]
@@ -113,7 +118,7 @@ class Pattern:
         is_plain = b"%" not in path
         text = path.decode("latin-1") if is_plain else path_text(segments_of(path))
         beginning = self._beginning
-        found = self._expression.match(text, len(beginning)) if text.startswith(beginning) else None
+        found = self.expression.match(text, len(beginning)) if text.startswith(beginning) else None
         if found is None:
             return None
         if is_plain:
@@ -122,8 +127,8 @@ class Pattern:
         return {name: b"".join(units[slice(*found.span(name))]) for name in self.names}
 
     @cached_property
-    def _expression(self) -> re.Pattern[str]:
-        """What matches behind the prefix; patterns that differ in that alone share it."""
+    def expression(self) -> re.Pattern[str]:
+        """What matches behind the beginning; patterns that differ in that alone share it."""
         rest = self.rest.branches
         return _compiled("|".join(_written(branch.body) + (r"\Z" if branch.ends else "") for branch in rest))
 
@@ -164,7 +169,9 @@ def _pattern(text: str, *, is_path: bool, ignores_case: bool) -> Pattern:
 
 def path_text(segments: Sequence[bytes]) -> str:
     """A normalised path, or what follows a prefix, as patterns see it: one character for each symbol."""
-    text = b"".join(b"/" + segment for segment in segments).decode("latin-1")
+    if not segments:
+        return ""
+    text = "/" + b"/".join(segments).decode("latin-1")
     return _ENCODED.sub(_one_character, text) if "%" in text else text
 
 

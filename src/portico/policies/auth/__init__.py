@@ -11,8 +11,9 @@ from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.settings import NotEmpty, Settings
 from portico.policies.auth import tokens
+from portico.policies.auth.acceptance import JwtSettings, auth_over
 from portico.policies.auth.identified import ABSENT
-from portico.policies.auth.tokens import JwtSettings, build_jwt
+from portico.policies.auth.tokens import build_jwt
 from portico.policies.consumer_fields import NameEncoding
 from portico.policies.policy import Context, Pending, Policy
 
@@ -95,4 +96,4 @@ def _missing(methods: Sequence[_Method]) -> Refusal:
     return Refusal("credentials_missing", "; or ".join(each.how for each in methods), challenges)
 
 
-__all__ = ["AuthSettings", "JwtSettings", "build_auth"]
+__all__ = ["AuthSettings", "JwtSettings", "auth_over", "build_auth"]

@@ -43,11 +43,19 @@ class Identity:
 class Verified(Generations[bytes, Identity]):
     """The identities that were found, by the field lines that proved them."""
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "epoch")
 
     def __init__(self) -> None:
         super().__init__(_MOST, _MOST_BYTES, _size_of)
+        self.epoch = object()
+        """What a connection keeps with whom its fields name: another one says that nothing of before holds."""
         ages(self)
+
+    def forget(self) -> None:
+        """Prove everything anew: what proved it may have been withdrawn."""
+        self.rotate()
+        self.rotate()
+        self.epoch = object()
 
     def age(self, now: float) -> None:  # noqa: ARG002
         """Drop those that have not come lately."""
@@ -77,7 +85,7 @@ def by_line(
     def auth(exchange: Exchange) -> Answer | Awaitable[Answer | None] | None:
         assert exchange.request is not None
         fields = exchange.request.fields
-        if fields.identified_by is verified and (identity := fields.identity).expires > time.time():
+        if fields.identified_by is verified.epoch and (identity := fields.identity).expires > time.time():
             exchange.consumer = identity.consumer
             exchange.scopes = identity.scopes
             exchange.claims_or_token = identity.claims_or_token
@@ -101,7 +109,7 @@ def by_line(
         if isinstance(proved, Answer):
             return proved
         verified.put(line, proved)
-        fields.identity, fields.identified_by = proved, verified
+        fields.identity, fields.identified_by = proved, verified.epoch
         exchange.consumer = proved.consumer
         exchange.scopes = proved.scopes
         exchange.claims_or_token = proved.claims_or_token

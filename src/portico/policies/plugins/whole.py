@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from portico.core.errors import Refusal
+from portico.core.header_map import Headers
 from portico.policies.head import Head
 from portico.policies.plugins.base import RefusedError
 from portico.policies.plugins.reports import Reminders
@@ -52,14 +53,19 @@ def whole(
     return _Whole(exchange, change, max_size, otherwise)
 
 
+def is_incremental(headers: Headers) -> bool:
+    """Whether a message that may have a body says that it is to be passed on as it comes."""
+    asked = headers.get_all("Incremental")
+    return len(asked) == 1 and bool(_TRUE.fullmatch(asked[0].strip())) and headers.get("Content-Length") != "0"
+
+
 def refuse_incremental(head: Head) -> None:
     """What a body hook calls before it returns a filter that keeps the body back.
 
     Raises RefusedError where its sender says `Incremental: ?1`: who cannot pass a message on as it comes has to refuse
     it rather than to keep it (RFC 10036, section 3). Without a body there is nothing to keep.
     """
-    asked = head.headers.get_all("Incremental")
-    if len(asked) == 1 and _TRUE.fullmatch(asked[0].strip()) and head.headers.get("Content-Length") != "0":
+    if is_incremental(head.headers):
         kind = "request" if head.status is None else "response"
         detail = f"a policy of this route needs the {kind} as a whole, and cannot pass it on piece by piece"
         raise RefusedError(Refusal("incremental_refused", detail))

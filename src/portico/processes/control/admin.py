@@ -14,6 +14,7 @@ from portico.net.redis.connection import masked
 from portico.processes.control.app import own_endpoints
 from portico.processes.control.bound import Bound
 from portico.processes.control.cache_api import cache_routes
+from portico.processes.control.canary_api import canary_routes
 from portico.processes.control.guard import Guard
 from portico.processes.control.instance_states import InstanceStates
 from portico.processes.control.overview import services_overview, workers_overview
@@ -64,6 +65,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
             "plugins": [
                 {"use": each.use, "scope": scope} for scope, level in state.config.plugins.items() for each in level
             ],
+            "issuers": state.issuers.states(),
             "listeners": [{"name": key or None, "url": url} for key, url in state.listening().urls.items()],
             "maintenance": state.config.in_maintenance,
             "control_uptime": round(time.time() - state.started, 3),
@@ -72,6 +74,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
 
     app.include_router(registry_routes(state.discovery))
     app.include_router(cache_routes(state))
+    app.include_router(canary_routes(state))
     app.include_router(own_endpoints(state), dependencies=bounded)
 
     @app.exception_handler(HTTPException)

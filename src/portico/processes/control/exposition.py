@@ -12,7 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from portico.observe.families import DURATION_BOUNDS
+from portico.observe.families import DURATION_BOUNDS, SIDE_BOUNDS
+from portico.observe.sides import SHOWN
 from portico.processes.control.workers import add_up
 
 
@@ -31,11 +32,13 @@ class _Page(Collector):
         ended: list[dict[str, Any]],
         health: dict[tuple[str, str], bool],
         registry: RegistryGauges | None,
+        more: Sequence[Metric],
     ) -> None:
         self.live = live
         self.sums = add_up([*live, *ended])
         self.health = health
         self.registry = registry
+        self.more = more
 
     def collect(self) -> Iterator[Metric]:
         yield from self._exchanges()
@@ -46,6 +49,7 @@ class _Page(Collector):
         yield self._counter("gateway_hedges_won", "Second tries that answered first", self.sums["hedges_won"])
         yield from self._breakers()
         yield from self._caches()
+        yield from self._sides()
         refused = self.sums["overloaded"]
         yield self._counter("gateway_overloaded", "Requests refused because too many were under way", refused)
         received, sent = self.sums["tunnel_bytes_in"], self.sums["tunnel_bytes_out"]
@@ -77,6 +81,7 @@ class _Page(Collector):
         if self.registry is not None:
             yield from self._registered(self.registry)
         yield from self._families()
+        yield from self.more
 
     def _registered(self, registry: RegistryGauges) -> Iterator[Metric]:
         if registry.up is not None:
@@ -146,6 +151,30 @@ class _Page(Collector):
             states.add_metric([service, instance], state)
         yield states
 
+    def _sides(self) -> Iterator[Metric]:
+        """Nothing where no route is split."""
+        if not self.sums["sides"]:
+            return
+        labels = ["route", "service"]
+        requests = CounterMetricFamily("gateway_split_requests", "Requests that a side of a split got", labels=labels)
+        errors = CounterMetricFamily("gateway_split_errors", "Those of them that failed", labels=labels)
+        text = "Time until the response of a side began"
+        duration = HistogramMetricFamily("gateway_split_duration_seconds", text, labels=labels)
+        bounds = [f"{bound:g}" for bound in SIDE_BOUNDS[::SHOWN]]
+        text = "Requests of a side without a usable instance that others got"
+        diverted = CounterMetricFamily("gateway_split_diverted", text, labels=labels)
+        for route, service, counted, failed, buckets, seconds, left in self.sums["sides"]:
+            requests.add_metric([route, service], counted)
+            errors.add_metric([route, service], failed)
+            diverted.add_metric([route, service], left)
+            up_to = [*accumulate(buckets)]
+            shown = zip([*bounds, "+Inf"], [*up_to[:-1:SHOWN], up_to[-1]], strict=True)
+            duration.add_metric([route, service], [*shown], seconds)
+        yield requests
+        yield errors
+        yield diverted
+        yield duration
+
     def _caches(self) -> Iterator[Metric]:
         """Nothing where no route has a cache."""
         if not self.sums["cached"]:
@@ -208,10 +237,14 @@ def render_metrics(
     health: dict[tuple[str, str], bool],
     accept: str,
     registry_gauges: RegistryGauges | None = None,
+    more: Sequence[Metric] = (),
 ) -> tuple[bytes, str]:
-    """The page and its content type: OpenMetrics for those who `accept` it, Prometheus text for others."""
+    """The page and its content type: OpenMetrics for those who `accept` it, Prometheus text for others.
+
+    `more` are families that are known already.
+    """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Page(live, ended, health, registry_gauges))
+    registry.register(_Page(live, ended, health, registry_gauges, more))
     encode, content_type = choose_encoder(accept)
     page: bytes = encode(registry)
     return page, content_type

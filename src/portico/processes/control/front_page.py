@@ -6,7 +6,7 @@ from typing import Any
 
 from portico.config import Config, ListenerSettings
 from portico.config.endpoints import PATHS
-from portico.config.route_paths import is_prefix
+from portico.core.route_paths import is_prefix
 
 
 def front_page(config: Config, listener: ListenerSettings | None = None) -> dict[str, Any]:

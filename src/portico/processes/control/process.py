@@ -23,8 +23,10 @@ from portico.observe.events import configure_events
 from portico.processes.control.admin import create_admin
 from portico.processes.control.app import create_app
 from portico.processes.control.cache_purges import CachePurges
+from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
+from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.reloading import Reloading
 from portico.processes.control.state import State
 from portico.processes.control.watch import watch
@@ -96,7 +98,12 @@ class _Control:
         workers.ejected = health.ejected
         discovery = Discovery(config, self.runtime, workers, health)
         purges = CachePurges(workers)
-        self.state = State(config, generation, config_path, workers, health, discovery, purges, self.runtime.listening)
+        issuers = IssuerKeys(workers)
+        canaries = Canaries(workers, self.runtime, config_path)
+        listening = self.runtime.listening
+        self.state = State(
+            config, generation, config_path, workers, health, discovery, purges, issuers, canaries, listening
+        )
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
         self.tasks = [endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life")]
@@ -106,9 +113,12 @@ class _Control:
         health.watch(config)
         await discovery.start()
         await purges.follow(config)
+        await issuers.follow(config)
+        await canaries.follow(config)
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)
         self.tasks.append(endless(self.reloading.keep_admitting(), "admission of services"))
+        self.tasks.append(endless(canaries.keep_watching(), "the watch of canaries"))
         if watched:
             await asyncio.to_thread(check_plugins, config)  # it was right before: this finds the files to watch
             watching = watch(self._files, self.reloading.reload_for_nobody)
@@ -120,6 +130,8 @@ class _Control:
         channel.close()
         await discovery.close()
         await purges.close()
+        await issuers.close()
+        await canaries.close()
         await health.close()
 
     def _servers(self) -> Iterator[tuple[_Server, socket.socket]]:

@@ -128,6 +128,8 @@ class Reloading:
         state.health.watch(config)
         await state.discovery.follow(config)
         await state.purges.follow(config)
+        await state.issuers.follow(config)
+        await state.canaries.follow(config)
         state.workers.keep_health(state.health.states())
         state.workers.publish(config, state.generation)
         return await state.workers.adoption(state.generation, _TIMEOUT)

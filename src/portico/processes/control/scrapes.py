@@ -8,6 +8,7 @@ from typing import Final
 
 from prometheus_client.exposition import choose_encoder
 
+from portico.processes.control.canary_metrics import canary_metrics
 from portico.processes.control.exposition import RegistryGauges, render_metrics
 from portico.processes.control.rounds import Rounds
 from portico.processes.control.state import State
@@ -37,7 +38,10 @@ class Scrapes:
         state = self._state
         live, ended = await state.workers.totals()
         # With thousands of series this takes seconds; health checks and other work must not wait for it.
-        page, _ = await asyncio.to_thread(render_metrics, live, ended, state.health.states(), accepted, _gauges(state))
+        gauges, canaries = _gauges(state), canary_metrics(state.canaries)
+        page, _ = await asyncio.to_thread(
+            render_metrics, live, ended, state.health.states(), accepted, gauges, canaries
+        )
         return page
 
 

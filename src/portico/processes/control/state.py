@@ -9,8 +9,10 @@ from pathlib import Path
 
 from portico.config import Config
 from portico.processes.control.cache_purges import CachePurges
+from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
+from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.runtime import Listening
 
@@ -26,6 +28,8 @@ class State:
     health: HealthChecks
     discovery: Discovery
     purges: CachePurges
+    issuers: IssuerKeys
+    canaries: Canaries
     listening: Callable[[], Listening] = Listening
     """Where the gateway listens."""
     started: float = field(default_factory=time.time)

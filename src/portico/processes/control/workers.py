@@ -14,6 +14,8 @@ import msgspec
 from portico.config import Config, dump_config
 from portico.core.found import Found
 from portico.observe.families import add_up_families
+from portico.observe.sides import add_up_sides
+from portico.policies.auth.key_sets import KeySource
 from portico.processes.control.instance_states import InstanceStates
 from portico.processes.control.rounds import Rounds
 from portico.processes.ipc import channel
@@ -42,6 +44,7 @@ class Workers:
         self._snapshot: channel.NewSnapshot | None = None
         self._health: dict[tuple[str, str], bool] = {}
         self._found: dict[str, list[Found]] = {}
+        self._weights: dict[str, dict[str, float]] = {}
         self._questions = 0
         self._fresh = Rounds(self._collect, _COLLECT_SHARE)
         self._waiting: dict[tuple[str, int], asyncio.Future[channel.Message]] = {}
@@ -54,6 +57,9 @@ class Workers:
         """Called with each worker that has ejected an instance, and whether a check has to fail first."""
         self.welcome: Callable[[], list[channel.Message]] = list
         """Gives what a worker has to know of the cache which connects now."""
+        self._keys: dict[KeySource, bytes] = {}
+        self.keys_wanted: Callable[[KeySource], None] = lambda _: None
+        """Called with each source of keys of which a worker knows too few."""
         self.invalidated: Callable[[str, channel.NewPurges], None] = lambda *_: None
         """Called with each worker that has purges for all others."""
 
@@ -102,6 +108,29 @@ class Workers:
             del self._found[service]
         self.send(channel.Discovered(service, found))
 
+    def publish_keys(self, source: KeySource, document: bytes) -> None:
+        """Send every worker the keys of an issuer, now and when one connects."""
+        self._keys[source] = document
+        self.send(channel.NewKeys(*source, document))
+
+    def no_keys(self, source: KeySource) -> None:
+        """Notify every worker that the keys of an issuer could not be fetched."""
+        self.send(channel.NewKeys(*source, b""))
+
+    def forget_keys(self, source: KeySource) -> None:
+        """Send the keys of an issuer to no worker any more."""
+        self._keys.pop(source, None)
+
+    def set_weights(self, weights: dict[str, dict[str, float]]) -> None:
+        """Send every worker the weights of the canaries, if they are not what they were."""
+        if weights != self._weights:
+            self._weights = weights
+            self.send(channel.Weights(weights))
+
+    def keep_weights(self, weights: dict[str, dict[str, float]]) -> None:
+        """Keep the weights of the canaries for the configuration that is published next."""
+        self._weights = weights
+
     def keep_health(self, states: Mapping[tuple[str, str], bool]) -> None:
         """Keep the health of these instances for workers that are sent a configuration, and drop that of others."""
         self._health = {key: states[key] for key in self._health if key in states}
@@ -131,6 +160,10 @@ class Workers:
     async def running(self) -> dict[str, dict[str, Any]]:
         """Totals of the connected workers by name, fresh where they answer in time."""
         await self._fresh.result()
+        return self.reported()
+
+    def reported(self) -> dict[str, dict[str, Any]]:
+        """The same as they have reported them last, within the last second as a rule."""
         return {worker: totals for worker, totals in self._totals.items() if worker in self._writers}
 
     async def instance_states(self) -> InstanceStates:
@@ -191,7 +224,8 @@ class Workers:
     def _send_snapshot(self, writer: asyncio.StreamWriter) -> None:
         if self._snapshot is not None:
             health = [(key, url, healthy) for (key, url), healthy in self._health.items()]
-            channel.send(writer, msgspec.structs.replace(self._snapshot, health=health, found=self._found))
+            live = {"health": health, "found": self._found, "weights": self._weights}
+            channel.send(writer, msgspec.structs.replace(self._snapshot, **live))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         worker = ""
@@ -214,8 +248,8 @@ class Workers:
                         self._answered(worker, answers, message)
                     case channel.Purged(number) | channel.Inspected(number):
                         self._answered(worker, number, message)
-                    case channel.NewPurges():
-                        self.invalidated(worker, message)
+                    case channel.NewPurges() | channel.KeysWanted():
+                        self._ask_for(worker, message)
         except asyncio.CancelledError:
             pass  # the process ends
         except ValueError:
@@ -224,8 +258,16 @@ class Workers:
             self._has_left(worker)
             writer.close()
 
+    def _ask_for(self, worker: str, message: channel.NewPurges | channel.KeysWanted) -> None:
+        if isinstance(message, channel.KeysWanted):
+            self.keys_wanted(KeySource(message.address, message.issuer))
+        else:
+            self.invalidated(worker, message)
+
     def _has_come(self, worker: str, writer: asyncio.StreamWriter) -> None:
         self._writers[worker] = writer
+        for source, document in self._keys.items():
+            channel.send(writer, channel.NewKeys(*source, document))
         self._send_snapshot(writer)
         for message in self.welcome():
             channel.send(writer, message)
@@ -279,5 +321,6 @@ def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
         **counters,
         **of_parts,
         "families": add_up_families(total["families"] for total in totals),
+        "sides": add_up_sides(side for total in totals for side in total["sides"]),
         **sums,
     }

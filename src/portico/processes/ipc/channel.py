@@ -34,12 +34,16 @@ class Collect(msgspec.Struct, tag=True):
 
 
 class NewSnapshot(msgspec.Struct, tag=True):
-    """A configuration to use, dumped, with the instances that registered, by service, and the health of all."""
+    """A configuration to use, dumped, with the instances that registered, by service, and the health of all.
+
+    `weights` are those of its canaries.
+    """
 
     generation: int
     config: bytes
     health: list[tuple[str, str, bool]]
     found: dict[str, list[Found]] = {}
+    weights: dict[str, dict[str, float]] = {}
 
 
 class Prepare(msgspec.Struct, tag=True):
@@ -96,6 +100,12 @@ class Discovered(msgspec.Struct, tag=True):
     found: list[Found]
 
 
+class Weights(msgspec.Struct, tag=True):
+    """How the requests of each route with a canary are shared out now: per cent by service, by the route's name."""
+
+    weights: dict[str, dict[str, float]]
+
+
 class NewPurges(msgspec.Struct, tag=True):
     """Purges to apply from now on; from a worker, that has applied them: for all others.
 
@@ -136,6 +146,21 @@ class SharedSwept(msgspec.Struct, tag=True):
     before: float
 
 
+class NewKeys(msgspec.Struct, tag=True):
+    """What an issuer of tokens publishes at that address now; with an empty document it could not be fetched."""
+
+    address: str
+    issuer: str
+    document: bytes
+
+
+class KeysWanted(msgspec.Struct, tag=True):
+    """A token names a key that is none of those that a worker knows: fetch them anew, and answer with `NewKeys`."""
+
+    address: str
+    issuer: str
+
+
 Message: TypeAlias = (
     Hello
     | Report
@@ -149,11 +174,14 @@ Message: TypeAlias = (
     | Ejected
     | CheckPassed
     | Discovered
+    | Weights
     | NewPurges
     | Purged
     | SharedSwept
     | Inspect
     | Inspected
+    | NewKeys
+    | KeysWanted
 )
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -76,6 +76,21 @@ class Runtime:
     def _registry_file(self) -> Path:
         return self.directory / "registry"
 
+    @property
+    def _weights_file(self) -> Path:
+        return self.directory / "weights"
+
+    def store_weights(self, weights: Mapping[str, Mapping[str, float]]) -> None:
+        """Store the weights of canaries for workers that start later."""
+        _replace(self._weights_file, msgspec.json.encode(weights))
+
+    def weights(self) -> dict[str, dict[str, float]]:
+        """The weights that were stored last: per cent by service, by the route's name."""
+        try:
+            return msgspec.json.decode(self._weights_file.read_bytes(), type=dict[str, dict[str, float]])
+        except FileNotFoundError:
+            return {}
+
     def store_listening(self, listening: Listening) -> None:
         """Store where the gateway listens now."""
         _replace(self._listening_file, msgspec.json.encode(listening))

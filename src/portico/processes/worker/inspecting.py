@@ -36,15 +36,15 @@ async def inspected(wanted: channel.Inspect, matchers: Sequence[Matcher], caches
         return {"notes": [f"no client can send this request: {error.detail}"], "keys": []}
     notes = [*_notes(match, request)]
     keys = await in_slices(in_memory(caches.memory, caches.purges, wanted.url, request))
-    cache = _cache_of(match)
-    if isinstance(cache, RedisCache):
+    shared = [cache for cache in _caches_of(match) if isinstance(cache, RedisCache)]
+    if shared:
         scheme = wanted.url.partition(":")[0]
         if scheme not in ("http", "https"):
             notes.append("what is in Redis is shown for a URL with its scheme and host")
-        elif not cache.redis.is_up:
+        elif not shared[0].redis.is_up:
             notes.append("Redis does not answer")
         else:
-            keys += await _in_redis(cache, scheme.encode(), request)
+            keys += [key for cache in shared for key in await _in_redis(cache, scheme.encode(), request)]
     return {"notes": notes, "keys": keys}
 
 
@@ -69,18 +69,21 @@ def _notes(match: RouteMatch | Answer, request: RequestHead) -> Iterator[str]:
     if isinstance(match, Answer) or match.route is None:
         yield "no route takes such a request"
         return
-    cache = _cache_of(match)
-    if cache is None:
+    caches = _caches_of(match)
+    if not caches:
         yield f"{match.route.name} has no cache"
-    elif request.method not in cache.rules.methods:
+    elif request.method not in caches[0].rules.methods:
         yield f"the cache of {match.route.name} stores no response to {request.method_name}"
 
 
-def _cache_of(match: RouteMatch | Answer) -> Cache | None:
-    """The cache that answers such requests, if there is one."""
-    handling = match.handling if not isinstance(match, Answer) else None
-    own = getattr(handling.forward, "__self__", None) if handling is not None else None
-    return own if isinstance(own, Cache) else None
+def _caches_of(match: RouteMatch | Answer) -> list[Cache]:
+    """The caches that may answer such requests: each version has its own, and each side of a split."""
+    if isinstance(match, Answer):
+        return []
+    matches = [match, *match.sides, *(match.versions.matches.values() if match.versions is not None else ())]
+    forwards = (each.handling.forward for each in matches if each.handling is not None)
+    owners = dict.fromkeys(getattr(forward, "__self__", None) for forward in forwards)
+    return [owner for owner in owners if isinstance(owner, Cache)]
 
 
 def _request(wanted: channel.Inspect) -> RequestHead:

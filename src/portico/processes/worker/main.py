@@ -24,6 +24,7 @@ from portico.net.tls.certificates import CertificateError
 from portico.observe.access_log import AccessLog
 from portico.observe.events import configure_events
 from portico.observe.metrics import Metrics
+from portico.policies.auth.key_sets import KeySource
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.plugins.lifecycle import CLOSE_TIMEOUT, Plugins, PluginSet
 from portico.policies.plugins.loading import PluginError
@@ -132,6 +133,8 @@ class _Worker:
             secret=self.runtime.secret,
         )
         self.builder.live.learn(self.runtime.found())
+        self.builder.key_sets.ask = self._ask_for_keys
+        self.builder.live.learn_weights(self.runtime.weights())
         self.log = self._open_log(config, loop)
         self.overload = Overload()
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
@@ -363,7 +366,10 @@ class _Worker:
             await asyncio.sleep(_RECONNECT_INTERVAL)
 
     def _process_now(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
-        """Whether it was a message that does not wait until a configuration is taken over: purges may not be late."""
+        """Whether it was a message that does not wait until a configuration is taken over.
+
+        Purges may not be late, nor may the end of a canary.
+        """
         match message:
             case channel.NewPurges():
                 self.purging.receive(message, writer)
@@ -371,8 +377,15 @@ class _Worker:
                 self.purging.answered(message)
             case channel.SharedSwept(before):
                 self.purging.swept_before = before
+            case channel.NewKeys(address, issuer, document):
+                self.builder.key_sets.learn(KeySource(address, issuer), document)
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
+            case channel.Weights(weights):
+                self.builder.live.set_weights(weights)
+            case channel.NewSnapshot(weights=weights):  # later ones must not be replaced by these
+                self.builder.live.learn_weights(weights)
+                return False
             case _:
                 return False
         return True
@@ -416,6 +429,8 @@ class _Worker:
                 self.builder.live.learn(found)
                 if generation != self.snapshot.generation:
                     problem = await self._adopt(generation, dumped)
+                else:
+                    self.builder.live.apply_weights()
                 self.builder.live.set_health(health)
                 channel.send(writer, channel.Adopted(generation, problem))
                 self.informed.set()
@@ -524,6 +539,12 @@ class _Worker:
         """Control without an answer: while it is away, so are active checks."""
         if self.control is not None:
             channel.send(self.control, channel.Ejected(upstream, url, after_failure))
+
+    def _ask_for_keys(self, source: KeySource) -> bool:
+        if self.control is None:
+            return False
+        channel.send(self.control, channel.KeysWanted(*source))
+        return True
 
     async def _report_regularly(self, writer: asyncio.StreamWriter) -> None:
         """Totals that control knows survive this process."""

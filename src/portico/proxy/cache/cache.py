@@ -78,6 +78,7 @@ from portico.proxy.compose import HEAD_END, REQUEST_ID
 from portico.proxy.filtered import FilteredForwarding
 from portico.proxy.forward import Forwarding
 from portico.proxy.hooked import HookedForwarding
+from portico.proxy.mirroring import mirrored
 from portico.proxy.routing.route import Forward, Handling
 
 _NOT_MODIFIED: Final = 304
@@ -136,10 +137,19 @@ class _Ready:
 class Cache:
     """The cache of one route, or of several that are configured alike.
 
-    `changes` are the lines that the configuration adds to requests, where they depend on the request.
+    `changes` are the lines that the configuration adds to requests, where they depend on the request. With `mirrors`
+    what goes to the service is copied for others.
     """
 
-    def __init__(self, caches: Caches, rules: Rules, kind: type[Forwarding], changes: Lines | None = None) -> None:
+    def __init__(
+        self,
+        caches: Caches,
+        rules: Rules,
+        kind: type[Forwarding],
+        changes: Lines | None = None,
+        *,
+        mirrors: bool = False,
+    ) -> None:
         self.caches = caches
         self.rules = rules
         self.purges = caches.purges
@@ -153,11 +163,16 @@ class Cache:
         self.outcomes = caches.outcomes(rules.service)
         self.plain = kind
         self.fetching, self.replaying, self.invalidating = _KINDS[kind]
+        self.usual = UsualFetching
+        if mirrors:
+            self.plain, self.usual = mirrored(kind), mirrored(UsualFetching)
+            self.fetching, self.invalidating = mirrored(self.fetching), mirrored(self.invalidating)
         self.is_filtered = kind is FilteredForwarding
         self._changes = changes
         self.get: Callable[[bytes], Resource | None] = caches.memory.get
         self._main, self._small = caches.memory.tables
-        self._is_plain = type(self) is Cache and kind is Forwarding and rules.query.keeps_all
+        is_by_url = rules.query.keeps_all and not rules.is_transformed
+        self._is_plain = type(self) is Cache and kind is Forwarding and is_by_url
         """Whether what is not in memory is nowhere, responses go to clients as they are, and the target as sent is in
         their keys."""
         self._is_usual = self._is_plain and changes is None
@@ -217,7 +232,7 @@ class Cache:
             flight_key = key if asker is None else (key, asker)
         flights = self.flights
         if not (self._searches.said or (flights.unshared and flights.is_unshared(key))):
-            fetch = UsualFetching(exchange, handling, loop)
+            fetch = self.usual(exchange, handling, loop)
             if fetch.lead(self, key, asker, flight_key):
                 return fetch
         return self._look_closely(exchange, handling, loop)
@@ -267,7 +282,7 @@ class Cache:
         scheme, host, target = address_of(exchange)
         if self._is_plain and asked.is_plain and not exchange.trusted:
             self._remember_key(exchange, asked, scheme, host)
-        key = primary_key(self.rules, scheme, host, target, asked) + key_end_of(exchange)
+        key = primary_key(self.rules, scheme, host, target, asked) + key_end_of(exchange, self.rules)
         resource = self.get(key)
         if resource is not None and asked.is_plain and not self.is_filtered:
             stored = resource.find(asked, asker)
@@ -321,7 +336,9 @@ class Cache:
         told = self._told(exchange)
         asker = self._asker(exchange, asked, told)
         scheme, host, target = address_of(exchange)
-        key = primary_key(self.rules, scheme, host, target, asked, b"QUERY", exchange.content) + key_end_of(exchange)
+        key = primary_key(self.rules, scheme, host, target, asked, b"QUERY", exchange.content) + key_end_of(
+            exchange, self.rules
+        )
         return self.look(
             Lookup(self, exchange, handling, loop, Asking(asked, b"QUERY", asker, exchange.consumer, told), key)
         )
@@ -422,7 +439,7 @@ class Cache:
     def _place_by(self, said: NoVarySearch, lookup: Lookup) -> bytes:
         exchange = lookup.exchange
         key = key_without(said, self.rules, *address_of(exchange), lookup.asking.asked)
-        return key + key_end_of(exchange)
+        return key + key_end_of(exchange, self.rules)
 
     def _serve(self, lookup: Lookup, found: Stored, use: Use, now: float) -> None:
         line = hit_line(found.lifetime - (now - found.since))

@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from portico.core.exchange import Exchange
+from portico.core.messages import as_received
+from portico.proxy.cache.rules import Rules
 from portico.proxy.cache.stored import Resource, Stored
 from portico.proxy.cache.variants import Asking
 from portico.proxy.routing.route import Handling
@@ -96,11 +98,28 @@ def address_of(exchange: Exchange) -> tuple[bytes, bytes, bytes]:
     return outer.scheme, outer.host, outer.prefix + request.target
 
 
-def key_end_of(exchange: Exchange) -> bytes:
-    """What keys have beside that address: by which host and path a trusted proxy asked, where it reports others.
+def key_end_of(exchange: Exchange, rules: Rules) -> bytes:
+    """What keys have beside that address, and what is selected of the request.
 
-    Services see both, and proxies pass on what clients report: else one could store a page under the URL of another.
+    What the request was made into by rules of `transform`, where its URL does not decide that; and by which host and
+    path a trusted proxy asked, where it reports others. Services see both, and proxies pass on what clients report:
+    else one could store a page under the URL of another.
     """
+    if rules.is_transformed:
+        return _transformed(exchange, rules) + _reported(exchange)
+    return _reported(exchange)
+
+
+def _transformed(exchange: Exchange, rules: Rules) -> bytes:
+    request = exchange.request
+    assert request is not None
+    query = exchange.query if rules.query.keeps_all else rules.query.of(exchange.query)
+    received = as_received(request).fields.lines
+    lines = [line for line in request.fields.lines if line not in received]
+    return b"\nas " + b"\n".join((request.method + b" " + exchange.match.target + query, *lines))
+
+
+def _reported(exchange: Exchange) -> bytes:
     request = exchange.request
     assert request is not None
     if not exchange.trusted:

@@ -58,9 +58,16 @@ class RedisCache(Cache):
     """A `Cache` whose store is `redis`."""
 
     def __init__(
-        self, caches: Caches, rules: Rules, kind: type[Forwarding], changes: Lines | None, redis: RedisStore
+        self,
+        caches: Caches,
+        rules: Rules,
+        kind: type[Forwarding],
+        changes: Lines | None,
+        redis: RedisStore,
+        *,
+        mirrors: bool = False,
     ) -> None:
-        super().__init__(caches, rules, kind, changes)
+        super().__init__(caches, rules, kind, changes, mirrors=mirrors)
         self.redis = redis
         self.most_stored = min(rules.max_object, redis.most_object)
         self.most_kept = min(self.most_stored, _KEPT)

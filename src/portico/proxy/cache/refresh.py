@@ -19,6 +19,7 @@ class NoClient:
     """The `Stream` of an exchange without a client: takes everything, and ends as one that has read it all."""
 
     bytes_in = bytes_out = body_limit = 0
+    writing_paused = False
     response_started = False
     body_limit = 0
     server: Final = _NoLoad()
@@ -99,5 +100,6 @@ def without_client(
 def _copy_of(request: RequestHead) -> RequestHead:
     copy = RequestHead()
     for name in RequestHead.__slots__:
-        setattr(copy, name, getattr(request, name))
+        if hasattr(request, name):
+            setattr(copy, name, getattr(request, name))
     return copy

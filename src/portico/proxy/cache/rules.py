@@ -36,9 +36,18 @@ class Rules:
     """Lower-cased names."""
     changes: frozenset[bytes] = frozenset()
     """Lower-cased names of request fields that the configuration sets or removes: a client's own do not count."""
+    is_transformed: bool = False
+    """Whether rules of `transform` may make different requests of those for one URL."""
 
     @staticmethod
-    def of(settings: CacheSettings, scope: bytes, service: str, changes: frozenset[bytes] = frozenset()) -> Rules:
+    def of(
+        settings: CacheSettings,
+        scope: bytes,
+        service: str,
+        changes: frozenset[bytes] = frozenset(),
+        *,
+        is_transformed: bool = False,
+    ) -> Rules:
         """The rules that settings mean, for the service and route that `scope` names."""
         statuses = None if settings.statuses is None else frozenset(settings.statuses)
         return Rules(
@@ -57,6 +66,7 @@ class Rules:
             stale_if_error=settings.stale_if_error,
             targets=_names(settings.targets),
             changes=changes,
+            is_transformed=is_transformed,
         )
 
 

@@ -97,7 +97,8 @@ class Matcher:
         target = self._one(route.rewrite.apply(path, depth))
         if route.versions is None:
             handling = route.at_prefix if is_bare and route.at_prefix is not None else route.handling
-            return RouteMatch(route, handling, path.decode(), target, route.forwarded)
+            sides = tuple([self._found(own, path, depth, is_bare=False) for own in route.sides]) if route.sides else ()
+            return RouteMatch(route, handling, path.decode(), target, route.forwarded, sides=sides)
         each = route.versions
         matches = {name: self._found(own, path, depth, is_bare=is_bare) for name, own in each.routes.items()}
         refused = RouteMatch(route, each.refused, path.decode(), target)
@@ -123,7 +124,7 @@ class Matcher:
         request.known, request.known_by = known, self._young
 
     def _remember(self, request: RequestHead, path: bytes, found: RouteMatch) -> None:
-        matches = 1 if found.versions is None else 2 + len(found.versions.matches)
+        matches = 1 + len(found.sides) if found.versions is None else 2 + len(found.versions.matches)
         self._rotate_if_full(matches * (_MATCH + 3 * len(path)))
         if request.known_by is not self._young:
             self._recall(request)

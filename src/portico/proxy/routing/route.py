@@ -5,12 +5,13 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.messages import RequestHead, ResponseHead, offered_upgrades
 from portico.core.proxy_status import ProxyStatus
+from portico.observe.sides import SideCounts
 from portico.policies.error_pages import ErrorPages
 from portico.policies.policy import Policy, ResponseHooks
 from portico.proxy.routing.versions import VersionChooser
@@ -18,6 +19,9 @@ from portico.upstreams.instance import Instance
 from portico.upstreams.limit import Limit
 from portico.upstreams.service import Retry, Service, Timeouts
 from portico.wire.websocket import PROTOCOL as WEBSOCKET
+
+if TYPE_CHECKING:
+    from portico.proxy.mirror import Mirror
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,10 @@ class Handling:
     """What its failures are reported with in `Proxy-Status`; None: they are not."""
     version: str | None = None
     """The version of the service, for metrics and the log."""
+    mirrors: tuple[Mirror, ...] = ()
+    """Which other services get copies of its requests."""
+    side: SideCounts | None = None
+    """What is counted of it as a side of a split; None: it is none."""
 
     def upgrade_for(self, request: RequestHead) -> bytes:
         """The protocol to offer to the service, of those that the client offers; empty for none.
@@ -193,6 +201,8 @@ class Route:
     """Whether case, and dots at the end of a segment, mean nothing to its service."""
     by_pattern: bool = False
     """Whether its path is a pattern: what that leaves to other routes was not written to be an exception from it."""
+    sides: tuple[Route, ...] = ()
+    """The routes to the sides of a split, whose policies are this one's, and of which each request takes one."""
     versions: VersionedRoutes | None = None
     """The routes to several versions of a service, of which each request takes one; this is the first of them."""
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from operator import attrgetter
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from portico.core.messages import Fields
 from portico.core.paths import decoded_segments, segments_of
@@ -20,6 +21,9 @@ from portico.core.slices import Steps
 from portico.proxy.routing.conditions import Conditions, fields_fit, query_fits
 
 T = TypeVar("T")
+_Rules: TypeAlias = "tuple[Rule[T], ...]"
+_NOTHING: Final[dict[bytes, Any]] = {}
+"""What nodes without children share: nothing may be put into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,80 +45,122 @@ class Rule(Generic[T]):
     pattern: Pattern | None = None
     fallback: bool = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes whatever its hosts and path admit."""
+        return self.methods is None and not (self.headers or self.query)
+
 
 class _Node(Generic[T]):
-    """The rules for one path, pattern or prefix, by host; with the children of a prefix it is a node of the tree."""
+    """The rules for one path, pattern or prefix, by host; with the children of a prefix it is a node of the tree.
 
-    __slots__ = (
-        *("any_host", "anywhere", "children", "hosts", "narrows", "patterns", "reads_fields", "rules", "suffixes"),
-    )
+    Thousands of them are not in the processor's caches: so a match reads few objects of each.
+    """
 
-    def __init__(self) -> None:
-        self.children: dict[bytes, _Node[T]] = {}
+    __slots__ = ("always", "any_host", "children", "has_rules", "hosts", "patterns", "reads_fields", "turn")
+
+    def __init__(self, turn: int = 0) -> None:
+        self.turn = turn
+        """Which of the patterns it is."""
+        self.children: dict[bytes, _Node[T]] = _NOTHING
         self.patterns: _Patterns[T] | None = None
         """Those with this prefix."""
-        self.any_host: list[Rule[T]] = []
-        self.hosts: dict[bytes, list[Rule[T]]] = {}
-        self.suffixes: dict[bytes, list[Rule[T]]] = {}
-        self.anywhere = [self.any_host]
-        self.rules = self.narrows = self.reads_fields = False
+        self.any_host: _Rules[T] = ()
+        self.hosts: _Hosts[T] | None = None
+        self.always: T | None = None
+        """The target of all requests, if it is the same."""
+        self.has_rules = self.reads_fields = False
+
+    def child(self, segment: bytes) -> _Node[T]:
+        """The node for the paths that go on with this segment."""
+        if self.children is _NOTHING:
+            self.children = {}
+        return self.children.setdefault(segment, _Node())
 
     def add(self, rule: Rule[T]) -> None:
-        self.rules = True
-        self.narrows = self.narrows or bool(rule.hosts)
+        self.has_rules = True
         self.reads_fields = self.reads_fields or bool(rule.headers or rule.query)
-        if not rule.hosts:
-            _insert(self.any_host, rule)
-        for host in rule.hosts:
-            if host.startswith("*."):
-                _insert(self.suffixes.setdefault(host[1:].encode(), []), rule)
-            else:
-                _insert(self.hosts.setdefault(host.encode(), []), rule)
+        if rule.hosts:
+            self.hosts = self.hosts or _Hosts()
+            self.hosts.add(rule)
+        else:
+            self.any_host = _with(rule, self.any_host)
+        takes_all = self.hosts is None and self.any_host[0].is_open
+        self.always = self.any_host[0].target if takes_all else None
 
-    def candidates(self, host_field: bytes) -> list[list[Rule[T]]]:
-        """The lists of rules that a Host field admits, the most specific host first."""
-        if not self.narrows:
-            return self.anywhere
-        host = _host_name(host_field)
-        found = [self.hosts[host]] if host in self.hosts else []
+    def candidates(self, host_field: bytes) -> Sequence[_Rules[T]]:
+        """The rules that a Host field admits, those of the most specific host first."""
+        if self.hosts is None:
+            return (self.any_host,)
+        return [*self.hosts.candidates(_host_name(host_field)), self.any_host]
+
+    def rules(self) -> Iterator[Rule[T]]:
+        """All of them; one with several hosts comes several times."""
+        yield from self.any_host
+        if self.hosts is not None:
+            yield from self.hosts.rules()
+
+
+class _Hosts(Generic[T]):
+    """The rules of one node for certain hosts."""
+
+    __slots__ = ("names", "suffixes")
+
+    def __init__(self) -> None:
+        self.names: dict[bytes, _Rules[T]] = {}
+        self.suffixes: dict[bytes, _Rules[T]] = {}
+
+    def add(self, rule: Rule[T]) -> None:
+        for host in rule.hosts:
+            known, name = (self.suffixes, host[1:]) if host.startswith("*.") else (self.names, host)
+            known[name.encode()] = _with(rule, known.get(name.encode(), ()))
+
+    def candidates(self, host: bytes) -> list[_Rules[T]]:
+        found = [self.names[host]] if host in self.names else []
         if self.suffixes:
             dot = host.find(b".")
             while dot >= 0:
                 if host[dot:] in self.suffixes:
                     found.append(self.suffixes[host[dot:]])
                 dot = host.find(b".", dot + 1)
-        found.append(self.any_host)
         return found
+
+    def rules(self) -> Iterator[Rule[T]]:
+        for rules in (*self.names.values(), *self.suffixes.values()):
+            yield from rules
+
+
+def _with(rule: Rule[T], rules: _Rules[T]) -> _Rules[T]:
+    """Rules with more conditions are first; equal ones stay in the order of the configuration."""
+    return tuple(sorted((*rules, rule), key=_rank)) if rules else (rule,)
+
+
+def _rank(rule: Rule[Any]) -> tuple[bool, int, bool]:
+    return rule.fallback, -len(rule.headers) - len(rule.query), rule.methods is None
 
 
 class _Patterns(Generic[T]):
-    """Patterns with one prefix, compared with what follows it: each with its turn, and a node with its rules."""
+    """Patterns with one prefix, compared with what follows it, and for each a node with its rules."""
 
-    __slots__ = ("rests", "together", "turns")
+    __slots__ = ("nodes", "rests", "together")
 
-    def __init__(self, alone: PatternSet, rest: Pattern, turn: tuple[int, _Node[T]]) -> None:
+    def __init__(self, alone: PatternSet, rest: Pattern, node: _Node[T]) -> None:
         self.together = alone
         """While there is one, that of all patterns with the same rest: thousands may be alike."""
         self.rests = [rest]
-        self.turns = [turn]
+        self.nodes = [node]
 
-    def add(self, rest: Pattern, turn: tuple[int, _Node[T]]) -> None:
+    def add(self, rest: Pattern, node: _Node[T]) -> None:
         if len(self.rests) == 1:
             self.together = PatternSet(self.rests)
         self.together.add(rest)
         self.rests.append(rest)
-        self.turns.append(turn)
+        self.nodes.append(node)
 
-    def matching(self, segments: Sequence[bytes]) -> list[tuple[int, _Node[T]]]:
-        """The turns of those that match."""
-        return [self.turns[index] for index in self.together.matches(path_text(segments))]
-
-
-def _insert(rules: list[Rule[T]], rule: Rule[T]) -> None:
-    """Keep rules with more conditions first; equal ones stay in the order of the configuration."""
-    rules.append(rule)
-    if len(rules) > 1:
-        rules.sort(key=lambda each: (each.fallback, -len(each.headers) - len(each.query), each.methods is None))
+    def matching(self, segments: Sequence[bytes]) -> list[_Node[T]]:
+        """The nodes of those that match."""
+        nodes = self.nodes
+        return [nodes[index] for index in self.together.matches(path_text(segments))]
 
 
 class Router(Generic[T]):
@@ -168,19 +214,19 @@ class Router(Generic[T]):
     def _at(self, prefix: str) -> _Node[T]:
         node = self._root
         for segment in self._read(prefix.encode()) if prefix != "/" else ():
-            node = node.children.setdefault(segment, _Node())
+            node = node.child(segment)
         return node
 
     def _add_pattern(self, path: str, pattern: Pattern) -> None:
         place, rest = self._at(pattern.prefix), self._form(pattern.rest)
-        turn = len(self._patterns), self._patterns.setdefault(path, _Node())
+        node = self._patterns[path] = _Node(len(self._patterns))
         if place.patterns is not None:
-            place.patterns.add(rest, turn)
+            place.patterns.add(rest, node)
             return
         alone = self._alone.get(rest.branches)
         if alone is None:
             alone = self._alone[rest.branches] = PatternSet([rest])
-        place.patterns = _Patterns(alone, rest, turn)
+        place.patterns = _Patterns(alone, rest, node)
         self._groups.append(place.patterns)
 
     def decoded(self) -> Router[T] | None:
@@ -194,9 +240,9 @@ class Router(Generic[T]):
             node = nodes.pop()
             nodes += node.children.values()
             yield node
-            for rules in (node.any_host, *node.hosts.values(), *node.suffixes.values()):
-                yield from rules
-                yield from (rule.target for rule in rules)
+            for rule in node.rules():
+                yield rule
+                yield rule.target
 
     def match(
         self, segments: Sequence[bytes], host: bytes, method: bytes, fields: Fields, query: bytes = b""
@@ -206,6 +252,8 @@ class Router(Generic[T]):
         Raises MessageError where a rule's field or parameter comes more than once and may or may not have its value.
         """
         for node, depth in self._places(segments):
+            if node.always is not None:
+                return node.always, depth
             for rules in node.candidates(host):
                 for rule in rules:
                     if (
@@ -237,41 +285,26 @@ class Router(Generic[T]):
 
     def _places(self, segments: Sequence[bytes]) -> list[tuple[_Node[T], int]]:
         """The nodes whose rules are for this path, in the order in which they are asked, each with its depth."""
-        found = self._prefixes(segments)
-        if self._groups:
-            matching = sorted(self._matching(segments))
-            found = [*((node, len(segments)) for _, node in matching), *found]
+        prefixes: list[tuple[_Node[T], int]] = []
+        patterns: list[_Node[T]] = []
+        last, depth = len(segments), 0
+        node: _Node[T] | None = self._root
+        while node is not None:
+            if node.has_rules:
+                prefixes.append((node, depth))
+            if node.patterns is not None:
+                patterns += node.patterns.matching(segments[depth:])
+            node = node.children.get(segments[depth]) if depth < last else None
+            depth += 1
+        prefixes.reverse()  # the longest first
+        if len(patterns) > 1:
+            patterns.sort(key=attrgetter("turn"))
+        found = [(node, last) for node in patterns] + prefixes if patterns else prefixes
         exact = self._exact.get(tuple(segments))
         if exact is not None:
-            found = [(exact, len(segments)), *found]
-        if self._others.rules:
+            found.insert(0, (exact, last))
+        if self._others.has_rules:
             found.append((self._others, 0))
-        return found
-
-    def _matching(self, segments: Sequence[bytes]) -> list[tuple[int, _Node[T]]]:
-        """The patterns that match, in no order."""
-        found: list[tuple[int, _Node[T]]] = []
-        node: _Node[T] | None = self._root
-        depth = 0
-        while node is not None:
-            if node.patterns is not None:
-                found += node.patterns.matching(segments[depth:])
-            node = node.children.get(segments[depth]) if depth < len(segments) else None
-            depth += 1
-        return found
-
-    def _prefixes(self, segments: Sequence[bytes]) -> list[tuple[_Node[T], int]]:
-        """The nodes with rules along the path, the deepest first."""
-        node = self._root
-        found = [(node, 0)] if node.rules else []
-        for depth, segment in enumerate(segments, 1):
-            child = node.children.get(segment)
-            if child is None:
-                break
-            node = child
-            if node.rules:
-                found.append((node, depth))
-        found.reverse()
         return found
 
 

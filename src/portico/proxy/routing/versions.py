@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from portico.core.conditions import parameter_values
 from portico.core.errors import Refusal
 from portico.core.exchange import RouteMatch
 from portico.core.media import ranges_of
 from portico.core.messages import RequestHead
 from portico.policies.policy import Policy
-from portico.proxy.routing.conditions import parameter_values
 
 Named: TypeAlias = "str | Refusal | None"
 """The version that a source names, why it is none, or None where it names none."""

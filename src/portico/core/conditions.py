@@ -1,14 +1,17 @@
-"""What a route asks of a header field or a query parameter: a value, a pattern, or that it is there."""
+"""What is asked of a header field or a query parameter: a value, a pattern, or that it is there."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Literal, TypeAlias
+from urllib.parse import unquote_to_bytes
 
 from pydantic import AfterValidator, PlainValidator
 
 from portico.core.caches import remembered
 from portico.core.patterns.pattern import Pattern, value_pattern
+from portico.core.patterns.pattern_set import PatternSet
 
 _MARKED: Final = re.compile(r"(~\*?)\s*(.*)", re.DOTALL)
 _PATTERN: Final = re.compile(r"/?\^.*|\*|.*(?:\.[*+]|\\[dwsDWS][+*{]|\\\.|\[\w-\w|\w\|\w).*|.*(?:[\w-]\*|\\[dws]|\w\$)")
@@ -63,3 +66,42 @@ def value_pattern_of(condition: str) -> Pattern:
     """The pattern in a condition that is one. Raises ValueError."""
     mark, _, text = condition.partition(" ")
     return value_pattern(text, ignores_case=mark == "~*")
+
+
+# ---- compiled
+
+Condition: TypeAlias = "bytes | Callable[[bytes], bool]"
+"""A value, or what says whether a value will do."""
+
+
+def condition_of(written: str | Literal[True]) -> Condition:
+    """What a condition is compiled to."""
+    if written is True:
+        return is_there
+    return matching(value_pattern_of(written)) if is_value_pattern(written) else written.encode()
+
+
+def is_there(value: bytes) -> bool:  # noqa: ARG001
+    """The condition that any value meets."""
+    return True
+
+
+def matching(pattern: Pattern) -> Callable[[bytes], bool]:
+    """The condition that those values meet that match a pattern."""
+    patterns = PatternSet([pattern])
+    return lambda value: bool(patterns.matches(value.decode("latin-1")))
+
+
+def meets(condition: Condition, value: bytes) -> bool:
+    """Whether a value meets a condition."""
+    return condition(value) if callable(condition) else value == condition
+
+
+def parameter_values(query: bytes, name: bytes) -> Sequence[bytes]:
+    """The decoded values of a parameter, as forms send them (WHATWG URL, application/x-www-form-urlencoded)."""
+    pairs = (pair.partition(b"=") for pair in query.split(b"&"))
+    return [_unquoted(value) for own, _, value in pairs if own == name or _unquoted(own) == name]
+
+
+def _unquoted(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))

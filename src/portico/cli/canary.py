@@ -1,0 +1,132 @@
+"""`portico canary`: where a running gateway's canaries are, and what becomes of them."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import typer
+from rich.table import Table
+
+from portico.cli.options import AdminOption, ConfigOption
+
+canary = typer.Typer(help="The canaries of a running gateway.", no_args_is_help=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the response of the admin API.")]
+RouteArgument = Annotated[str, typer.Argument(metavar="ROUTE", help="The name of the route that has the canary.")]
+WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the history.")]
+
+_COMMANDS: Final = {
+    "abort": "Give the new service nothing any more; this stays so until retry.",
+    "retry": "Begin an aborted canary again, at its first step.",
+    "promote": "Give the new service everything now.",
+    "pause": "Stay at this step; errors still abort.",
+    "resume": "Go on with a paused canary.",
+}
+
+
+@canary.command("list")
+def list_canaries(
+    route: Annotated[
+        str | None, typer.Argument(metavar="[ROUTE]", help="Only this one, with its history.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show all canaries, or one of them with what has happened to it."""
+    from portico.cli.main import _ask, _fail, _print_table, _say, err, out
+
+    found, of = _ask(config, admin, lambda client: client.canaries())
+    canaries = [each for each in found["canaries"] if route in (None, each["route"])]
+    if as_json:
+        typer.echo(json.dumps({**found, "canaries": canaries}, indent=2))
+    elif canaries:
+        _print_table(_table(canaries))
+        if route is not None:
+            _print_table(_history(canaries[0]["history"]))
+        if found["shared"] is False:
+            _say(err, "Redis does not answer: no canary steps up, and each gateway aborts by itself")
+    elif route is None:
+        _say(out, f"no route has a canary in {of}")
+    if route is not None and not canaries:
+        _fail(f"portico: the route {route} has no canary in {of}")
+
+
+def _table(canaries: Iterable[Mapping[str, Any]]) -> Table:
+    from portico.cli.main import _cell
+
+    columns = ("route", "from", "to", "phase", "share", "step", "requests", "errors", "p99", "waits for")
+    table = Table(*columns, box=None, pad_edge=False)
+    for each in canaries:
+        old, new = (each["counted"][each[side]] for side in ("service", "to"))
+        table.add_row(
+            _cell(each["route"]),
+            _cell(each["service"]),
+            _cell(each["to"]),
+            each["phase"],
+            f"{each['share']:g} %",
+            f"{each['step']} of {len(each['steps'])}",
+            f"{new['requests']} beside {old['requests']}",
+            f"{_part(new)} beside {_part(old)}",
+            f"{_time(new['p99'])} beside {_time(old['p99'])}",
+            _cell(each["waits_for"]),
+        )
+    return table
+
+
+def _part(counted: Mapping[str, int]) -> str:
+    return f"{100 * counted['errors'] / counted['requests']:.3g} %" if counted["requests"] else "-"
+
+
+def _time(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
+def _history(history: Iterable[Mapping[str, Any]]) -> Table:
+    from portico.cli.main import _cell
+
+    table = Table("when", "who", "what", "step", "share", "why", box=None, pad_edge=False)
+    for entry in history:
+        when = f"{datetime.fromtimestamp(entry['at']).astimezone():%Y-%m-%d %H:%M:%S}"
+        row = (when, _cell(entry["who"]), entry["what"], str(entry["step"]), f"{entry['share']:g} %")
+        table.add_row(*row, _cell(entry["why"]))
+    return table
+
+
+def _command(action: str, text: str) -> Callable[..., None]:
+    def command(
+        route: RouteArgument,
+        why: WhyOption = "",
+        config: ConfigOption = None,
+        admin: AdminOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        from portico.cli.main import _ask, _say, out
+
+        found, of = _ask(config, admin, lambda client: client.steer_canary(route, action, _user(), why))
+        if as_json:
+            typer.echo(json.dumps(found, indent=2))
+            return
+        now = found["canary"]
+        _say(out, f"{route} is {now['phase']}: {now['to']} gets {now['share']:g} % of the requests, in {of}")
+        if now["advice"]:
+            _say(out, now["advice"])
+
+    command.__doc__ = text
+    return command
+
+
+for _name, _text in _COMMANDS.items():
+    canary.command(_name)(_command(_name, _text))
+
+
+def _user() -> str:
+    """Who asks, for the history."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in many containers
+        return "portico canary"

@@ -1,0 +1,91 @@
+"""Copies of a route's requests for other services, whose answers are dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from portico.config.problems import Finding, KeyPath, nearest
+from portico.config.section import Section, Share, Whole, is_word
+from portico.config.services import ServiceSettings
+from portico.core.settings import Duration, HeaderName, Method, Name, NotEmpty, Size
+from portico.policies.editable import editable
+
+
+class MirrorSettings(Section):
+    """Copies of a route's requests, which another `service` gets too; its answers are read and dropped.
+
+    A `share` of the requests that go to the route's service is copied (10% or 0.1), of those with one of the `methods`
+    where they are written. A request is not copied where its body is longer than `max_body`, nor while `max_in_flight`
+    of its route's copies are under way in its worker. A copy has `timeout` seconds until its answer has come: without
+    it, what `timeout.total` of the other service says, or else `timeout.response`. It has all fields that the route's
+    service gets, but `remove_headers`.
+    """
+
+    service: Name
+    version: str | None = None
+    share: Share = 1.0
+    methods: Annotated[tuple[Method, ...], NotEmpty("write methods: [GET, HEAD], or leave it out to copy all")] = ()
+    max_body: Size = 64 * 1024
+    max_in_flight: Annotated[Whole, Field(ge=1, le=100_000)] = 100
+    timeout: Duration | None = None
+    remove_headers: tuple[
+        Annotated[HeaderName, AfterValidator(partial(editable, where=("request", "remove")))], ...
+    ] = ()
+
+
+def _long_mirror(value: Any) -> Any:
+    return {"service": value} if isinstance(value, str) else value
+
+
+def _none_if_off(value: Any) -> Any:
+    return None if is_word(value, False) else value
+
+
+_Mirror = Annotated[MirrorSettings, BeforeValidator(_long_mirror, json_schema_input_type=str | MirrorSettings)]
+MirrorField = Annotated[
+    _Mirror | tuple[_Mirror, ...] | None,
+    BeforeValidator(_none_if_off, json_schema_input_type=Literal[False] | _Mirror | tuple[_Mirror, ...]),
+    NotEmpty("write mirror: SERVICE, or mirror: {service: SERVICE, share: 10%}"),
+]
+"""One of them, or several."""
+
+
+def mirrors_of(written: MirrorSettings | tuple[MirrorSettings, ...] | None) -> tuple[MirrorSettings, ...]:
+    """All that are written."""
+    return (written,) if isinstance(written, MirrorSettings) else written or ()
+
+
+def mirror_findings(
+    at: KeyPath,
+    written: MirrorSettings | tuple[MirrorSettings, ...] | None,
+    services: Mapping[str, ServiceSettings],
+    own: Container[tuple[str | None, str | None]],
+) -> Iterator[Finding]:
+    """Services that are none, that have no instances of their own, or to which the requests go anyway.
+
+    `at` is where they are written, `own` are the services, with their versions, that the route leads to.
+    """
+    seen: set[tuple[str, str | None]] = set()
+    for index, mirror in enumerate(mirrors_of(written)):
+        path = at if isinstance(written, MirrorSettings) else (*at, index)
+        service = services.get(mirror.service)
+        if service is None:
+            message = f'there is no service "{mirror.service}"'
+            yield Finding((*path, "service"), message, nearest(mirror.service, services))
+        elif mirror.version is not None and mirror.version not in service.versions:
+            message = f'the service {mirror.service} has no version "{mirror.version}"'
+            yield Finding((*path, "version"), message, nearest(mirror.version, service.versions))
+        elif mirror.version is None and not service.has_instances:
+            versions = ", ".join(service.versions)
+            message = f"only the versions of {mirror.service} have instances; write version: one of {versions}"
+            yield Finding((*path, "service"), message)
+        elif (mirror.service, mirror.version) in own:
+            message = f"requests go to {mirror.service} anyway, which would get them twice: name another service"
+            yield Finding((*path, "service"), message)
+        elif (mirror.service, mirror.version) in seen:
+            yield Finding((*path, "service"), f"{mirror.service} gets copies already: write it once")
+        seen.add((mirror.service, mirror.version))

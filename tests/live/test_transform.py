@@ -1,0 +1,324 @@
+"""Bodies that rules change, whatever their coding and framing, and what else a message has to have right then."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import brotli
+import pytest
+from backports import zstd
+
+from support.backend import Backend, Connection
+from support.client import request
+from support.messages import Message
+from support.metrics import metric
+from support.waiting import until
+from support.world import Gateway
+
+TEXT = b'{"id": 990000000262240065, "price": 1.10, "old": "a", "a": []}'
+NEW = TEXT.replace(b"old", b"new")
+JSON = "Content-Type: application/json"
+RULE = {"json": {"rename": {"/old": "new"}}}
+BOTH = {"request": [RULE], "response": [RULE]}
+CODERS: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {
+    "gzip": (gzip.compress, gzip.decompress),
+    "br": (brotli.compress, brotli.decompress),
+    "zstd": (zstd.compress, zstd.decompress),
+    "deflate": (zlib.compress, zlib.decompress),
+}
+
+
+def coded(body: bytes, codings: Sequence[str]) -> bytes:
+    for coding in codings:
+        body = CODERS[coding][0](body)
+    return body
+
+
+def decoded(message: Message) -> bytes:
+    body = message.body
+    for coding in reversed((message.get("content-encoding") or "").split(", ")):
+        body = CODERS[coding][1](body) if coding else body
+    return body
+
+
+class Service:
+    """Answers GETs by what a test has put under their paths, and all else with its own body."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Callable[[Connection, Message], None]] = {}
+
+    def __call__(self, connection: Connection) -> None:
+        while (asked := connection.next_request()) is not None:
+            answer = self.answers.get(asked.target.partition("?")[0])
+            if answer is not None:
+                answer(connection, asked)
+            else:
+                connection.answer(asked.body, "200 OK", *(f"{name}: {value}" for name, value in _described(asked)))
+            if not asked.keeps_alive:
+                return
+
+    def says(self, path: str, body: bytes, *lines: str, status: str = "200 OK", chunked: bool = False) -> None:
+        def answer(connection: Connection, asked: Message) -> None:
+            if asked.method == "HEAD":
+                connection.send(
+                    "\r\n".join([f"HTTP/1.1 {status}", *lines, f"Content-Length: {len(body)}", "", ""]).encode()
+                )
+            else:
+                connection.answer(body, status, *lines, chunked=chunked)
+
+        self.answers[path] = answer
+
+
+def _described(asked: Message) -> Iterator[tuple[str, str]]:
+    yield "X-Got", f"{asked.method} {asked.target}"
+    yield "X-Fields", json.dumps({name.lower(): value for name, value in asked.fields})
+
+
+@pytest.fixture(scope="module")
+def service() -> Service:
+    return Service()
+
+
+def route(path: str, transform: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"service": "api", "path": path, "rewrite": "keep", "policies": {"transform": transform, **more}}
+
+
+@pytest.fixture(scope="module")
+def gateway(service: Service) -> Iterator[Gateway]:
+    beta = {"when": {"headers": {"X-Beta": "1"}}, "query": {"set": {"beta": "1"}}}
+    routes = [
+        route("/both", BOTH),
+        route("/small", {**BOTH, "max_body": 100}),
+        route("/strict", {**BOTH, "max_body": 100, "otherwise": "refuse"}),
+        route("/cached", {"request": [beta], "response": [RULE]}, cache={"ttl": 60}),
+        route(
+            "/method", {"request": [{"when": {"methods": "POST"}, "method": "GET"}, {"when": {"path": "/"}, **RULE}]}
+        ),
+    ]
+    with Backend(service) as backend:
+        config = {
+            "services": {"api": {"url": backend.url, "health_check": False, "default_routes": False}},
+            "routes": routes,
+        }
+        with Gateway(config) as own:
+            own.wait_for_control()
+            yield own
+
+
+def fields_of(answer: Message) -> dict[str, str]:
+    fields: dict[str, str] = json.loads(answer.get("x-fields") or "{}")
+    return fields
+
+
+# ---- codings
+
+
+@pytest.mark.parametrize(
+    "codings", [["gzip"], ["br"], ["zstd"], ["gzip", "br"], ["deflate"], ["deflate", "gzip"]], ids=" ".join
+)
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_coded_response_is_changed_and_readable(
+    gateway: Gateway, service: Service, codings: list[str], chunked: bool
+) -> None:
+    own = f"Content-Encoding: {', '.join(codings)}"
+    service.says("/both/coded", coded(TEXT, codings), JSON, own, 'ETag: "5"', "Vary: Accept-Encoding", chunked=chunked)
+    answer = gateway.get("/both/coded")
+    assert decoded(answer) == NEW
+    assert answer.get("content-encoding") == (None if "deflate" in codings else ", ".join(codings))
+    assert (answer.get("etag"), answer.get("vary")) == ('W/"5"', "Accept-Encoding")
+    assert answer.get("content-length") == str(len(answer.body))
+
+
+@pytest.mark.parametrize("codings", [["gzip"], ["br"], ["zstd"], ["gzip", "br"], ["deflate"]], ids=" ".join)
+def test_a_coded_request_is_changed_and_readable(gateway: Gateway, codings: list[str]) -> None:
+    own = f"Content-Encoding: {', '.join(codings)}"
+    answer = gateway.ask("POST", "/both", JSON, own, "Digest: sha-256=x", body=coded(TEXT, codings))
+    fields = fields_of(answer)
+    got = Message("", [("Content-Encoding", fields.get("content-encoding", ""))], b"", answer.body)
+    assert decoded(got) == NEW
+    assert fields["content-length"] == str(len(answer.body))
+    assert ("digest" in fields, "transfer-encoding" in fields) == (False, False)
+
+
+def test_an_unknown_coding_passes_and_is_counted(gateway: Gateway, service: Service) -> None:
+    service.says("/both/sdch", b"\x01\x02", JSON, "Content-Encoding: sdch", 'ETag: "5"')
+    answer = gateway.get("/both/sdch")
+    assert (answer.body, answer.get("content-encoding"), answer.get("etag")) == (b"\x01\x02", "sdch", '"5"')
+    assert gateway.ask("POST", "/both", JSON, "Content-Encoding: sdch", body=b"\x03").body == b"\x03"
+    for direction in ("request", "response"):
+        labels = {"service": "api", "direction": direction, "why": "coding"}
+        until(lambda labels=labels: metric(gateway, "gateway_transform_skipped_total", **labels), "it is counted")  # type: ignore[misc]
+
+
+def test_a_body_that_is_not_what_its_coding_says(gateway: Gateway, service: Service) -> None:
+    service.says("/both/broken", b"no gzip", JSON, "Content-Encoding: gzip")
+    assert gateway.get("/both/broken").body == b"no gzip"
+    answer = gateway.ask("POST", "/both", JSON, "Content-Encoding: gzip", body=gzip.compress(TEXT)[:-4])
+    assert (answer.status, answer.json()["reason"]) == (400, "body_invalid")
+
+
+def test_a_bomb_is_too_large(gateway: Gateway, service: Service) -> None:
+    bomb = gzip.compress(b'{"old": "' + b" " * 20_000 + b'"}')
+    assert len(bomb) < 100
+    service.says("/small/bomb", bomb, JSON, "Content-Encoding: gzip")
+    assert gateway.get("/small/bomb").body == bomb
+    assert gateway.ask("POST", "/small", JSON, "Content-Encoding: gzip", body=bomb).body == bomb
+    answer = gateway.ask("POST", "/strict", JSON, "Content-Encoding: gzip", body=bomb)
+    assert (answer.status, answer.json()["reason"]) == (413, "body_too_large")
+
+
+# ---- requests
+
+
+@pytest.mark.parametrize("path", ["/both", "/small"])
+def test_a_request_that_comes_in_pieces(gateway: Gateway, path: str) -> None:
+    with gateway.wire() as wire:
+        wire.send(request("POST", path, JSON, "Transfer-Encoding: chunked", "Expect: 100-continue"))
+        assert wire.receive().start.startswith("HTTP/1.1 100")
+        for byte in TEXT:
+            wire.send(b"1\r\n%c\r\n" % byte)
+        wire.send(b"0\r\n\r\n")
+        answer = wire.receive()
+        assert answer.body == NEW
+        assert fields_of(answer)["content-length"] == str(len(NEW))
+        assert "transfer-encoding" not in fields_of(answer)
+        assert wire.ask("POST", path, JSON, body=TEXT).body == NEW
+
+
+def test_a_large_request_passes_as_it_comes(gateway: Gateway) -> None:
+    large = b'{"old": "' + b"x" * 300_000 + b'"}'
+    with gateway.wire() as wire:
+        wire.send(request("POST", "/small", JSON, "Transfer-Encoding: chunked") + b"%x\r\n%b\r\n" % (len(large), large))
+        wire.send(b"1\r\n \r\n0\r\n\r\n")
+        answer = wire.receive()
+        assert answer.body == large + b" "
+        assert fields_of(answer)["transfer-encoding"] == "chunked"
+    answer = gateway.ask("POST", "/strict", JSON, body=large)
+    assert (answer.status, answer.json()["reason"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    ("lines", "body"),
+    [
+        ([JSON, "Incremental: ?1"], TEXT),
+        (["Content-Type: text/plain"], TEXT),
+        ([], TEXT),
+        ([JSON], b""),
+        (["Content-Type: application/json-seq"], TEXT),
+    ],
+)
+def test_requests_that_no_rule_is_for(gateway: Gateway, lines: list[str], body: bytes) -> None:
+    framing = ["Transfer-Encoding: chunked"] if "Incremental: ?1" in lines or not body else []
+    if framing:
+        with gateway.wire() as wire:
+            wire.send(
+                request("POST", "/both", *lines, *framing) + (b"%x\r\n%b\r\n" % (len(body), body) if body else b"")
+            )
+            wire.send(b"0\r\n\r\n")
+            assert wire.receive().body == body
+    else:
+        assert gateway.ask("POST", "/both", *lines, body=body).body == body
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"a": 1} x', b"\xff", b"[" * 1000 + b"]" * 1000, b'{"old": NaN}'])
+def test_no_json(gateway: Gateway, service: Service, body: bytes) -> None:
+    answer = gateway.ask("POST", "/both", JSON, body=body)
+    assert (answer.status, answer.json()["reason"]) == (400, "body_invalid")
+    service.says("/both/no-json", body, JSON, 'ETag: "5"')
+    assert (gateway.get("/both/no-json").body, gateway.get("/both/no-json").get("etag")) == (body, '"5"')
+
+
+def test_a_client_that_leaves_before_its_body_is_there(gateway: Gateway) -> None:
+    with gateway.wire() as wire:
+        wire.send(request("POST", "/both/left", JSON, "Content-Length: 100") + b'{"old"')
+    assert gateway.logged_path("/both/left")["reason"] == "client_closed"
+    assert gateway.ask("POST", "/both", JSON, body=TEXT).body == NEW
+
+
+def test_another_method(gateway: Gateway, service: Service) -> None:
+    answer = gateway.ask("POST", "/method/x", JSON, body=TEXT)
+    assert (answer.get("x-got"), answer.body) == ("GET /method/x", NEW)
+    service.says("/method/head", TEXT, JSON)
+    with gateway.wire() as wire:
+        assert wire.ask("HEAD", "/method/head").get("content-length") == str(len(TEXT))
+        assert wire.ask("POST", "/method/head", body=b"").body == TEXT
+    assert gateway.logged_path("/method/x")["method"] == "POST"
+
+
+# ---- responses
+
+
+def test_what_head_and_304_say_is_true_of_the_changed_body(gateway: Gateway, service: Service) -> None:
+    service.says("/both/tag", TEXT, JSON, 'ETag: "5"', "Accept-Ranges: bytes", "Digest: sha-256=x")
+    whole, head = gateway.get("/both/tag"), gateway.ask("HEAD", "/both/tag")
+    for answer in (whole, head):
+        assert (answer.get("etag"), answer.get("accept-ranges"), answer.get("digest")) == ('W/"5"', None, None)
+    assert head.get("content-length") in (None, whole.get("content-length"))
+    service.answers["/both/tag"] = lambda connection, _: connection.send(b'HTTP/1.1 304 Fine\r\nETag: "5"\r\n\r\n')
+    assert gateway.get("/both/tag", 'If-None-Match: W/"5"').get("etag") == 'W/"5"'
+
+
+def test_a_part_is_asked_for_as_a_whole(gateway: Gateway, service: Service) -> None:
+    def answer(connection: Connection, asked: Message) -> None:
+        if asked.get("range") is None:
+            connection.answer(TEXT, "200 OK", JSON)
+        else:
+            connection.answer(TEXT[:5], "206 Part", JSON, f"Content-Range: bytes 0-4/{len(TEXT)}")
+
+    service.answers["/both/part"] = answer
+    whole = gateway.get("/both/part", "Range: bytes=0-4")
+    assert (whole.status, whole.body) == (200, NEW)
+
+
+def test_a_large_response_passes_as_it_comes(gateway: Gateway, service: Service) -> None:
+    large = b'{"old": "' + b"x" * 300_000 + b'"}'
+    for chunked in (False, True):
+        service.says("/small/large", large, JSON, 'ETag: "5"', chunked=chunked)
+        answer = gateway.get("/small/large")
+        assert (answer.body, answer.get("etag")) == (large, '"5"')
+        assert answer.get("content-length") == (None if chunked else str(len(large)))
+        service.says("/strict/large", large, JSON, chunked=chunked)
+        refused = gateway.get("/strict/large")
+        assert (refused.status, refused.json()["reason"]) == (502, "upstream_malformed")
+        assert "http_response_body_size" in (refused.get("proxy-status") or "")
+
+
+def test_a_stream_is_not_held_back(gateway: Gateway, service: Service) -> None:
+    def events(connection: Connection, asked: Message) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.send(b"8\r\ndata: 1\n\r\n")
+        assert connection.next_request() is None  # no more comes until the client has left
+
+    service.answers["/both/events"] = events
+    with gateway.wire() as wire:
+        wire.send(request("GET", "/both/events"))
+        head = b""
+        while b"data: 1" not in head:
+            head += wire.file.read1(65536)
+
+
+def test_the_gateways_own_errors_are_not_changed(gateway: Gateway, service: Service) -> None:
+    service.answers["/both/gone"] = lambda connection, _: connection.reset()
+    assert gateway.get("/both/gone").json()["reason"] == "upstream_reset"
+
+
+# ---- with a cache
+
+
+def test_a_cache_keeps_apart_what_was_asked_of_the_service(gateway: Gateway, service: Service) -> None:
+    seen: list[str] = []
+
+    def answer(connection: Connection, asked: Message) -> None:
+        seen.append(asked.target)
+        connection.answer(TEXT, "200 OK", JSON, "Cache-Control: public, max-age=60", 'ETag: "5"')
+
+    service.answers["/cached/a"] = answer
+    for _ in range(2):
+        for lines in ([], ["X-Beta: 1"]):
+            got = gateway.get("/cached/a", *lines)
+            assert (got.body, got.get("etag"), got.get("vary")) == (NEW, 'W/"5"', "X-Beta")
+    assert seen == ["/cached/a", "/cached/a?beta=1"]
