@@ -219,6 +219,15 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
+_CHARSET: Final = re.compile(r';\s*charset="?([^\s;"]+)', re.IGNORECASE)
+
+
+def charset_of(content_type: str) -> str:
+    """The charset in a `Content-Type`; UTF-8 where there is none."""
+    found = _CHARSET.search(content_type)
+    return found[1] if found else "utf-8"
+
+
 def vary_names(whens: Iterable[When]) -> list[str]:
     """The request's fields on which it depends whether rules apply: responses vary on them."""
     names: dict[str, str] = {}

@@ -20,7 +20,7 @@ from portico.policies.policy import BodyFilter, HookFailedError, WholeBody
 from portico.policies.templates import Read
 from portico.policies.transform.json_values import compiled
 from portico.policies.transform.settings import JsonEdits, TransformSettings
-from portico.policies.when import media_type
+from portico.policies.when import charset_of, media_type
 
 logger: Final = logging.getLogger("portico.policies")
 
@@ -104,11 +104,18 @@ class Bodies:
         self._events = Reminders()
 
     def changed(
-        self, body: bytes, codings: Sequence[bytes], kind: str, edits: Sequence[BodyEdit], exchange: Exchange
+        self,
+        body: bytes,
+        codings: Sequence[bytes],
+        kind: str,
+        edits: Sequence[BodyEdit],
+        exchange: Exchange,
+        charset: str = "utf-8",
     ) -> tuple[bytes, Sequence[bytes], str]:
         """The body, the codings that are applied to it, and its media type, once all edits are made.
 
-        Raises _UnchangeableError for one that is too large or in an unknown coding, and JsonEditError.
+        `charset` is that of a form. Raises _UnchangeableError for one that is too large or in an unknown coding, and
+        JsonEditError.
         """
         plain = self._decoded(body, codings) if codings else body
         if len(plain) > self.max_size:
@@ -116,7 +123,7 @@ class Bodies:
         changed = plain
         for each in edits:
             if each.takes_form and kind == _FORM:
-                changed, kind = form_to_json(changed), "application/json"
+                changed, kind = form_to_json(changed, charset), "application/json"
             if each.edit is not None and (is_json(kind) or (not kind and _begins_like_json(changed))):
                 changed = each.edit(changed, exchange)
         if changed == plain:
@@ -188,7 +195,8 @@ class RequestBodies(Bodies):
         assert request is not None
         codings = codings_of(request.fields.all(b"content-encoding"))
         try:
-            changed, left, new_kind = self.changed(body, codings, kind, edits, exchange)
+            charset = charset_of(_value(request, b"content-type")) if kind == _FORM else "utf-8"
+            changed, left, new_kind = self.changed(body, codings, kind, edits, exchange, charset)
         except _UnchangeableError as error:
             return self.leave(exchange, error)
         except JsonEditError as error:
