@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 from portico.core.caches import remembered
 from portico.core.conditions import Condition, meets
 from portico.core.exchange import Exchange, RouteMatch
-from portico.core.messages import Fields
+from portico.core.messages import Fields, as_received
 from portico.policies.policy import Policy
 from portico.proxy.headers.forwarded import Peer
 from portico.proxy.routing.route import Forward, Handling
@@ -122,8 +122,9 @@ class Split:
     def _ruled(self, exchange: Exchange) -> int | None:
         request = exchange.request
         assert request is not None
+        fields = as_received(request).fields
         for side, is_met in self._rules:
-            if is_met(request.fields):
+            if is_met(fields):
                 return side
         return None
 
@@ -263,7 +264,7 @@ def by_number_cookie(cookie: NumberCookie) -> NumberOf:
     def number(exchange: Exchange) -> float:
         request = exchange.request
         assert request is not None
-        written = request.fields.get(b"cookie")
+        written = as_received(request).fields.get(b"cookie")
         found = pair.search(written) if written is not None else None
         if found is not None:
             return int(found[1])
