@@ -72,12 +72,13 @@ def _byte(byte: int) -> bytes:
     return b"(?:%b|%b)" % (re.escape(bytes((byte,))), escape)
 
 
+_BEFORE: Final = rb"(?:(?<=\A\?)|(?<=&))"  # a question mark may stand in a value too
 _END: Final = rb"(?=&|\Z)"
 _VALUE: Final = rb"(?:=[^&]*)?"
 
 
 def _removing(names: Sequence[str]) -> QueryEdit:
-    all_of = re.compile(rb"[?&](?:%b)" % b"|".join(map(_spelled, names)) + _VALUE + _END).sub
+    all_of = re.compile(rb"(?:\A\?|&)(?:%b)" % b"|".join(map(_spelled, names)) + _VALUE + _END).sub
 
     def remove(query: bytes, exchange: Exchange) -> bytes:  # noqa: ARG001
         rest = all_of(b"", query)
@@ -89,7 +90,7 @@ def _removing(names: Sequence[str]) -> QueryEdit:
 
 
 def _renaming(old: str, new: str) -> QueryEdit:
-    all_of = re.compile(rb"(?<=[?&])" + _spelled(old) + rb"(?=[=&]|\Z)").sub
+    all_of = re.compile(_BEFORE + _spelled(old) + rb"(?=[=&]|\Z)").sub
     name = encoded(new).encode()
 
     def rename(query: bytes, exchange: Exchange) -> bytes:  # noqa: ARG001
@@ -99,7 +100,7 @@ def _renaming(old: str, new: str) -> QueryEdit:
 
 
 def _setting(name: str, values: Sequence[Text]) -> QueryEdit:
-    first = re.compile(rb"(?<=[?&])" + _spelled(name) + _VALUE + _END).search
+    first = re.compile(_BEFORE + _spelled(name) + _VALUE + _END).search
     others = re.compile(rb"&" + _spelled(name) + _VALUE + _END).sub
     remove = _removing([name])
     pairs_of = _pairs(name, values)
