@@ -7,6 +7,7 @@ import subprocess
 import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,15 @@ def test_a_large_page_of_the_cache_is_compressed_once(gateway: Gateway, service:
     last = answers[-1]
     assert (last.get("content-length"), last.get("transfer-encoding")) == (str(len(last.body)), None)
     assert plain(gateway.get("/cached/book")) == service.body
+
+
+def test_clients_that_wait_for_one_response_each_get_it_as_they_like(gateway: Gateway) -> None:
+    codings = ["gzip", "br", "zstd", "", "gzip", "br"]
+    with ExitStack() as stack:
+        wires = [stack.enter_context(gateway.wire()) for _ in codings]
+        for wire, coding in zip(wires, codings, strict=True):
+            wire.send(request("GET", "/cached/chunked", f"Accept-Encoding: {coding}"))
+        assert [plain(wire.receive()) == LARGE for wire in wires] == [True] * len(codings)
 
 
 def test_it_is_counted(gateway: Gateway) -> None:

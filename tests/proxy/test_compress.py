@@ -8,12 +8,14 @@ from typing import Any
 import brotli
 import pytest
 
+from fuzz.case import Answer as Reply
 from fuzz.readers import Message
 from portico.core.codings import decode
 from portico.policies.compress.counts import CodedForms
 from proxy.cache import scene as cached
 from proxy.hooks.scene import Scene, chunked, get, post, reply, scene
 from proxy.hooks.test_response_bodies import Changing, Filtering
+from support.websocket import OFFER, SWITCHING
 
 JSON = "Content-Type: application/json"
 TEXT = '{"word": "%s"}' % ("again and " * 20)
@@ -227,6 +229,27 @@ def test_a_response_that_breaks_off_is_seen_to() -> None:
     with scene(answers=[broken], config=config(), sizes=[40]) as own:
         own.ask(get("/api/open/x", GZIP))
         assert not own.response().complete
+
+
+def test_one_that_breaks_off_before_anything_was_sent_is_an_error() -> None:
+    broken = reply("5\r\nhello\r\nno size\r\n", "Transfer-Encoding: chunked", JSON)
+    with scene(answers=[broken], config=config()) as own:
+        own.ask(get("/api/open/x", GZIP))
+        answer = own.response()
+        assert (answer.status, answer.complete) == (502, True)
+        assert b"upstream_malformed" in decoded(answer)
+
+
+def test_a_websocket_passes_as_it_is() -> None:
+    with scene(answers=[Reply(SWITCHING.decode())], config=config()) as own:
+        own.ask(get("/api/open/x", GZIP, *OFFER))
+        assert own.received().startswith(b"HTTP/1.1 101 ")
+        own.service.line.say(b"from the service")
+        own.simulation.turn()
+        assert own.received().endswith(b"\r\n\r\nfrom the service")
+        own.service.line.say(None)
+        own.simulation.clients[0].line.say(None)
+        own.simulation.turn()
 
 
 def test_answers_of_the_gateways_own_are_compressed_too() -> None:
