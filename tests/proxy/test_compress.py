@@ -203,9 +203,16 @@ def test_what_trickles_is_sent_within_a_moment() -> None:
         own.reset()
 
 
-def test_what_says_that_it_is_not_to_be_kept_is_not() -> None:
-    head = reply("", JSON, "X-Accel-Buffering: no", "Transfer-Encoding: chunked")
-    with scene(answers=[head], config=config()) as own:
+@pytest.mark.parametrize(
+    ("lines", "settings"),
+    [
+        ([JSON, "X-Accel-Buffering: no"], {}),
+        ([JSON, "Incremental: ?1"], {"incremental": True}),
+        (["Content-Type: text/event-stream"], {"types": ["text/event-stream"]}),
+    ],
+)
+def test_what_says_that_it_is_not_to_be_kept_is_not(lines: list[str], settings: dict[str, Any]) -> None:
+    with scene(answers=[reply("", *lines, "Transfer-Encoding: chunked")], config=config(**settings)) as own:
         own.say(get("/api/open/x", GZIP))
         own.service.say()
         own.service.line.say(b"3\r\nnow\r\n")

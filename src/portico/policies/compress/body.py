@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from typing import Final
 
@@ -37,7 +38,8 @@ def _threads() -> ThreadPoolExecutor:
 def _stand_back() -> None:
     """Leave the processor to the loop where both want it: on Linux each thread has a niceness of its own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
+        with suppress(OSError):  # where it is forbidden, the loop gets its share all the same
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
 
 
 class CodedBody:
