@@ -127,6 +127,17 @@ def test_routes_shows_each_version_and_check_counts_paths(tmp_path: Path) -> Non
     assert portico("check").stdout.startswith("portico.yaml: ok: 1 service, 1 route")
 
 
+def test_routes_shows_who_gets_copies(tmp_path: Path) -> None:
+    mirror = "[b, {service: a, version: v2, share: 2.5%}]"
+    (tmp_path / "portico.yaml").write_text(
+        "services: {a: {url: http://a:1, versions: {v2: {url: http://a:2}}}, b: {url: http://b:1}}\n"
+        f"routes: [{{service: a, path: /m, mirror: {mirror}}}]\npolicies: {{rate_limit: false}}\n"
+    )
+    line = portico("routes").stdout.splitlines()[1]
+    assert line.split()[:3] == ["a", "/m", "a"]
+    assert line.endswith("mirror=b mirror=a@v2:2.5%")
+
+
 def test_routes_shows_each_side_of_a_split(tmp_path: Path) -> None:
     split = "{path: /s, split: [{service: a, weight: 3}, {service: a, version: v2, weight: 1}]}"
     service = "{url: http://a:1, default_routes: false, versions: {v2: {}}}"

@@ -46,6 +46,14 @@ def test_each_serves_the_routes_that_it_names_or_all(load: Load) -> None:
     assert keys_of(config.served_by(more)) == ["redirect", "shop"]
 
 
+def test_names_may_be_patterns(load: Load) -> None:
+    config = load(text("{name: a, port: 1, routes: ['*e*', shop]}, {name: b, port: 2, routes: ['sho?']}"))
+    assert [keys_of(config.served_by(each)) for each in config.gateway.listeners] == [
+        ["people", "redirect", "shop"],
+        ["shop"],
+    ]
+
+
 def test_one_for_the_gateways_own_endpoints_alone(load: Load) -> None:
     config = load(text("{port: 80}, {port: 9100, routes: []}"))
     assert config.served_by(config.gateway.listeners[1]) == ()
@@ -115,6 +123,8 @@ def test_host_and_port_of_the_environment_are_the_first_ones(load: Load, report:
             *("", "shpo"),
             'listen[0].routes[0]: there is no route "shpo"; portico routes lists their names; did you mean "shop"?',
         ),
+        ("{port: 1, routes: ['api-*']}", "", "'api", "listen[0].routes[0]: no route has a name like api-*; portico"),
+        ("{port: 1, routes: [/shop]}", "", "/shop", "listen[0].routes[0]: expected the name of a route, in which *"),
         ("{port: 1, routes: [shop, shop]}", "", "shop]", "listen[0].routes[1]: shop is in this list already"),
         ("{port: 1, routes: }", "", "}]", "listen[0].routes: nothing is written after the colon: write routes: ["),
     ],

@@ -35,12 +35,14 @@ def gateways(sides: dict[str, Backend], redis: RedisServer) -> Iterator[list[Gat
 
 
 def begin_at_both(
-    gateways: list[Gateway], sides: dict[str, Backend], redis: RedisServer, name: str, **written: Any
-) -> None:
-    route = {"name": name, "service": "shop", "path": "/", "canary": canary(**written)}
+    gateways: list[Gateway], sides: dict[str, Backend], redis: RedisServer, name: str, **settings: Any
+) -> dict[str, Any]:
+    route = {"name": name, "service": "shop", "path": "/", "canary": canary(**settings)}
+    written = {"gateway": {"redis_url": redis.url}, "services": sides, "routes": [route]}
     for each in gateways:
-        begin(each, {"gateway": {"redis_url": redis.url}, "services": sides, "routes": [route]})
+        begin(each, written)
     until(lambda: seen(gateways[0])["history"] == seen(gateways[1])["history"], "both go by one decision")
+    return written
 
 
 def test_one_decision_by_the_counts_of_both(
@@ -100,3 +102,16 @@ def test_redis_goes_away_and_comes_back(gateways: list[Gateway], sides: dict[str
     assert seen(other)["history"][-1]["why"] == seen(one)["history"][-1]["why"]
     for each in gateways:
         until(lambda each=each: BACK in [event["event"] for event in each.events()])  # type: ignore[misc]
+
+
+def test_a_gateway_that_comes_later_goes_by_what_is_decided(
+    gateways: list[Gateway], sides: dict[str, Backend], redis: RedisServer
+) -> None:
+    written = begin_at_both(gateways, sides, redis, "later")
+    steer(gateways[0], "later", "promote")
+    with Gateway(written) as late:
+        late.wait_for_control()
+        assert seen(late)["history"] == seen(gateways[0])["history"]
+        assert served(late) == {"next": 100}
+        told = [event["event"] for event in late.events() if "the canary has" in event["event"]]
+    assert told == ["the canary has been promoted: all requests go to the new service"]

@@ -27,7 +27,7 @@ def rows(config: Config) -> Iterator[tuple[str, ...]]:
             *_listeners(config, route),
             *_target(route),
             hosts_in_words(config, route) or _NONE,
-            " ".join(_policies(route)) or "none",
+            " ".join((*_policies(route), *_mirrors(route))) or "none",
         )
 
 
@@ -62,6 +62,14 @@ def _target(route: ResolvedRoute) -> tuple[str, str]:
     elif route.split is not None and route.side is not None:
         service += f" {100 * route.side.weight / sum(route.split.weights.values()):g}%"
     return service, route.rewrite
+
+
+def _mirrors(route: ResolvedRoute) -> Iterator[str]:
+    """Who gets copies of its requests, and of which part of them."""
+    for mirror in route.mirrors:
+        version = f"@{mirror.version}" if mirror.version is not None else ""
+        share = f":{100 * mirror.share:g}%" if mirror.share < 1 else ""
+        yield f"mirror={mirror.service}{version}{share}"
 
 
 def _policies(route: ResolvedRoute) -> Iterator[str]:

@@ -77,6 +77,7 @@ class AbortConditions(Section):
         LatencyLimit | None,
         PlainValidator(lambda value: None if value is None else _latency(value)),
         WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}]}),
+        Field(description="A multiple of the old service's p99, such as 2x, or a time, such as 500ms."),
     ] = None
 
 
@@ -95,9 +96,11 @@ class CanarySettings(Section):
         AfterValidator(_climbing),
     ] = (1.0, 5.0, 25.0, 100.0)
     every: Annotated[Duration, Field(description="How long a step lasts.")] = 600.0
-    abort_if: Annotated[AbortConditions, NotEmpty("write abort_if: {errors: 2%, p99: 2x}, or leave it out")] = (
-        AbortConditions()
-    )
+    abort_if: Annotated[
+        AbortConditions,
+        NotEmpty("write abort_if: {errors: 2%, p99: 2x}, or leave it out"),
+        Field(description="When it gets nothing any more."),
+    ] = AbortConditions()
     min_requests: Annotated[
         Whole, Field(ge=0, le=10**9, description="Requests to the new side before it is judged.")
     ] = 100

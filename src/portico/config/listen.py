@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from portico.config.section import Section, Whole, is_word
+from portico.config.section import Section, Whole, is_word, names_like
 from portico.config.tls import TlsSettings
 from portico.core.settings import Name, NotEmpty
 
@@ -50,7 +51,8 @@ _OnlyOff = Annotated[
 class ListenerSettings(Section):
     """One of the addresses on which the gateway listens; port 0 picks a free one.
 
-    `routes` names the routes that it serves, all where none are written; `endpoints: off` keeps the gateway's own
+    `routes` names the routes that it serves, `*` and `?` standing for any characters of their names; it serves all
+    where none are written. `endpoints: off` keeps the gateway's own
     endpoints away. In the log and in metrics it has its name, or else its port.
     """
 
@@ -59,9 +61,10 @@ class ListenerSettings(Section):
     port: Port
     tls: TlsField = None
     proxy_protocol: bool = False
-    routes: Annotated[tuple[str, ...] | None, NotEmpty("write routes: [name], or leave it out to serve them all")] = (
-        None
-    )
+    routes: Annotated[
+        tuple[Annotated[str, names_like("route")], ...] | None,
+        NotEmpty("write routes: [name], or leave it out to serve them all"),
+    ] = None
     endpoints: _OnlyOff = None
 
     @property
@@ -87,4 +90,4 @@ class ListenerSettings(Section):
 
     def serves(self, route: str) -> bool:
         """Whether it serves the route of this name."""
-        return self.routes is None or route in self.routes
+        return self.routes is None or any(fnmatchcase(route, written) for written in self.routes)

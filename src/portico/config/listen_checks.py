@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from fnmatch import fnmatchcase
 
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import LISTENING, GatewaySettings
@@ -75,6 +76,9 @@ def route_name_findings(
         for number, name in enumerate(listener.routes or ()):
             if name in seen:
                 yield Finding((*path, number), f"{name} is in this list already")
+            elif "*" in name or "?" in name:
+                if discover is None and not any(fnmatchcase(each, name) for each in names):
+                    yield Finding((*path, number), f"no route has a name like {name}; portico routes lists their names")
             elif name not in names and not (discover is not None and discover.admits(name)):
                 message = f'there is no route "{name}"; portico routes lists their names'
                 yield Finding((*path, number), message, nearest(name, names))

@@ -121,8 +121,7 @@ class Config(Section):
         """Those of all routes that a listener serves."""
         if listener.routes is None:
             return self.all_routes
-        names = frozenset(listener.routes)
-        return tuple(route for route in self.all_routes if route.name in names)
+        return tuple(route for route in self.all_routes if listener.serves(route.name))
 
     def route_sets(self) -> list[tuple[ListenerSettings, tuple[ResolvedRoute, ...]]]:
         """The distinct sets of routes and endpoints that listeners have, each with the first listener that has it."""

@@ -291,9 +291,8 @@ def _between_routes(config: Config, listener: ListenerSettings, routes: Sequence
 def _unserved(config: Config) -> Iterator[Finding]:
     """Routes that are named for no listener."""
     if all(listener.routes is not None for listener in config.gateway.listeners):
-        served = {name for listener in config.gateway.listeners for name in listener.routes or ()}
         for route in config.all_routes:
-            if route.name not in served:
+            if not any(listener.serves(route.name) for listener in config.gateway.listeners):
                 message = f"no listener serves the route {route.name}: name it in routes of one in gateway.listen"
                 yield Finding(route.source, message, at_key=True)
 

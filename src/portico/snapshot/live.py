@@ -228,17 +228,21 @@ class LiveServices:
     def set_weights(self, sent: Mapping[str, Mapping[str, float]]) -> None:
         """Weights of split routes' sides in place of those in the file, by route and side, in this snapshot and later.
 
-        A side is called by its service, or `service@version`. Routes that are not named go by the file (again).
+        A side is called by its service, or `service@version`. Routes that are not named, or have other sides, go by the
+        file (again) with the next snapshot: until then, what a promoted canary has must not go back.
         """
         self.learn_weights(sent)
-        self.apply_weights()
+        for (route, _), weights in self._current.splits.items():
+            shares = sent.get(route)
+            if shares is not None and shares.keys() <= weights.written.keys():
+                weights.set(shares)
 
     def learn_weights(self, sent: Mapping[str, Mapping[str, float]]) -> None:
-        """The same from the coming snapshot on: its routes may be others, and those of now keep what they have."""
+        """The same from the coming snapshot on alone."""
         self._sent_weights = sent
 
     def apply_weights(self) -> None:
-        """What was learned is for this snapshot, too."""
+        """What was learned is for all routes of this snapshot."""
         for (route, _), weights in self._current.splits.items():
             weights.set(self._sent_weights.get(route))
 

@@ -42,7 +42,7 @@ class Game:
         written = {"to": "next", "steps": [5, 25, 100], "every": EVERY, "abort_if": {"errors": "2%", "p99": "2x"}}
         self.settings = CanarySettings.model_validate({**written, **settings})
         self.now = START
-        self.decision: Decision = begun("shop", self.settings.to, self.settings.steps, self.now)
+        self.decision: Decision = begun(("shop", self.settings.to, self.settings.steps), self.now)
 
     def passes(self, seconds: float, counted: Sides = FINE, recent: Sides | None = None, **more: bool) -> Decision:
         """Looked at once a second."""

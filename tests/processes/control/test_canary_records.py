@@ -18,7 +18,7 @@ from portico.processes.control.canary_records import (
     state_directory,
 )
 
-RECORD = Record(begun("shop", "next", (5.0, 100.0), 1_800_000_000.0), Sides(Counts(10, 1), Counts(2)))
+RECORD = Record(begun(("shop", "next", (5.0, 100.0)), 1_800_000_000.0), Sides(Counts(10, 1), Counts(2)))
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -93,7 +93,12 @@ def test_a_directory_that_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 def test_weights_for_workers_that_start_first(tmp_path: Path) -> None:
-    config = load_text(f"gateway: {{state_dir: {tmp_path}}}\nservices: {{shop: {{url: http://h}}}}", "portico.yaml", {})
+    text = f"""
+gateway: {{state_dir: {tmp_path}}}
+services: {{shop: {{url: http://h}}, next: {{url: http://i}}}}
+routes: [{{name: r, path: /, service: shop, canary: {{to: next, steps: [5, 100]}}}}]
+"""
+    config, other = (load_text(each, "portico.yaml", {}) for each in (text, text.replace("[5, 100]", "[10, 100]")))
     file = Path(os.path.relpath(__file__))
     path = records_file(config, file)
     assert path == records_file(config, file.absolute())
@@ -105,5 +110,6 @@ def test_weights_for_workers_that_start_first(tmp_path: Path) -> None:
     records.store({"r": Record(promoted)}, safely=True)
     records.close()
     assert last_weights(config, file) == {"r": {"shop": 0, "next": 100}}
+    assert last_weights(other, file) == {}, "that is another canary"
     path.write_text("{")
     assert last_weights(config, file) == {}

@@ -17,7 +17,7 @@ from support.redis_process import RedisProcess
 from support.redis_servers import RedisServer, cluster
 
 TIMEOUT = 20.0
-BEGUN = begun("shop", "next", (5.0, 100.0), 1_800_000_000.0)
+BEGUN = begun(("shop", "next", (5.0, 100.0)), 1_800_000_000.0)
 TWO = Record(BEGUN, Sides(Counts(10, 1), Counts(2)))
 Scene = Callable[[SharedCanaries, SharedCanaries], Awaitable[None]]
 
@@ -48,7 +48,7 @@ def play(url: str, scene: Scene) -> None:
 async def _agree(one: SharedCanaries, other: SharedCanaries) -> None:
     first = await one.exchange("r", TWO)
     assert (first.decision, first.counted, first.leads) == (BEGUN, TWO.counted, True)
-    second = await other.exchange("r", Record(begun("shop", "next", (5.0, 100.0), 5.0), TWO.counted))
+    second = await other.exchange("r", Record(begun(("shop", "next", (5.0, 100.0)), 5.0), TWO.counted))
     assert second.decision == BEGUN, "the first one began it"
     assert (second.counted.old.requests, second.counted.old.errors, second.counted.new.requests) == (20, 2, 4)
     assert not second.leads
@@ -96,7 +96,7 @@ def test_another_canary_of_the_route_is_another_one(store: RedisProcess) -> None
     async def scene(one: SharedCanaries, other: SharedCanaries) -> None:
         await one.exchange("r", Record(commanded(BEGUN, "promote", "anna", "", 6.0)))
         for service, to, steps in (("shop", "other", (5.0, 100.0)), ("shop", "next", (5.0,)), ("next", "shop", (5.0,))):
-            begins = begun(service, to, steps, 7.0)
+            begins = begun((service, to, steps), 7.0)
             assert (await other.exchange("r", Record(begins))).decision == begins
 
     play(store.url, scene)

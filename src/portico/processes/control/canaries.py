@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,16 @@ from portico.config import Config
 from portico.config.canary import CanarySettings
 from portico.config.split import SplitChoice
 from portico.net.redis.connection import reason
-from portico.processes.control.canary import Action, Decision, begun, commanded, waits_for, watched
+from portico.processes.control.canary import (
+    Action,
+    Decision,
+    begun,
+    canary_of,
+    canary_splits,
+    commanded,
+    waits_for,
+    watched,
+)
 from portico.processes.control.canary_counts import Recent, Sides, Tally, Totals
 from portico.processes.control.canary_records import CanaryRecords, Record, records_file
 from portico.processes.control.canary_redis import Shared, SharedCanaries, problems
@@ -55,6 +65,8 @@ class Canary:
     recent: Recent = field(default_factory=Recent)
     is_unsent: bool = False
     """Whether it was aborted here while Redis was away."""
+    is_new: bool = False
+    """Whether it begins here, unless other gateways have begun it before."""
 
     @property
     def record(self) -> Record:
@@ -109,8 +121,7 @@ class Canaries:
     async def follow(self, config: Config) -> None:
         """The canaries of this configuration: those that were there keep their steps, others are forgotten."""
         async with self._turn:
-            splits = {route.name: route.split for route in config.all_routes if route.split is not None}
-            wanted = {name: split for name, split in splits.items() if split.canary is not None}
+            wanted = canary_splits(config)
             known = self._known(config, is_needed=bool(wanted))
             before, self._canaries = self._canaries, {}
             for name, split in wanted.items():
@@ -132,7 +143,7 @@ class Canaries:
         if self._records is not None:
             self._records.close()
             self._records = None
-        if not is_needed and (file is None or not file.exists()):
+        if not is_needed and (file is None or not os.access(file, os.F_OK)):  # a home may not be this user's
             return known
         self._file, self._records = file, CanaryRecords(file, self._runtime.directory / "canaries.json")
         self._stored = self._records.load()
@@ -142,16 +153,13 @@ class Canaries:
         """The canary of a route: the one that is there, one that was stored, or one that begins."""
         settings = split.canary
         assert settings is not None
-        service, to = (side.label for side in split.sides)
-        of = (service, to, settings.steps)
+        of = canary_of(split)
         if before is not None and before.decision.of == of:
             before.settings = settings
             return before
         if record is not None and record.decision.of == of:
             return Canary(name, settings, record.decision, record.counted, is_unsent=record.is_unsent)
-        canary = Canary(name, settings, begun(service, to, settings.steps, time.time(), _in_place_of(record)))
-        self._report(canary)
-        return canary
+        return Canary(name, settings, begun(of, time.time(), _in_place_of(record)), is_new=True)
 
     async def _open_redis(self, config: Config, *, is_needed: bool) -> None:
         """Connect to the Redis of this configuration; not to an embedded one, which ends with its gateway."""
@@ -221,6 +229,8 @@ class Canaries:
         """Agree with other gateways, decide what is this one's to decide, and have the workers follow."""
         for canary in self:
             leads = await self._agree(canary)
+            if canary.is_new:
+                self._report(canary)
             new = watched(
                 canary.decision,
                 canary.settings,
@@ -248,7 +258,7 @@ class Canaries:
         canary.adopt(shared.decision)
         if shared.decision.epoch == before.epoch:
             canary.of_all = shared.counted
-        if shared.decision.version != before.version:
+        if shared.decision.version != before.version and not canary.is_new:
             self._report(canary)
         return shared.leads
 
@@ -320,6 +330,7 @@ class Canaries:
 
     def _report(self, canary: Canary) -> None:
         """Log and count what has happened last."""
+        canary.is_new = False
         decision, entry = canary.decision, canary.decision.history[-1]
         self.changes[canary.route, entry.what] += 1
         extra = {

@@ -12,7 +12,9 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
+from portico.config import Config
 from portico.config.canary import AbortConditions, CanarySettings
+from portico.config.split import SplitChoice
 from portico.processes.control.canary_counts import Sides
 
 GATEWAY: Final = "gateway"
@@ -22,6 +24,8 @@ _LONGEST: Final = 5.0
 _REMEMBERED: Final = 100
 """Entries of a history that are kept: the first one and the last ones."""
 
+Identity: TypeAlias = tuple[str, str, tuple[float, ...]]
+"""What makes a canary of a route this one: either service, and the steps."""
 Phase: TypeAlias = Literal["running", "paused", "aborted", "promoted"]
 Action: TypeAlias = Literal["abort", "retry", "promote", "pause", "resume"]
 
@@ -82,14 +86,26 @@ class Decision(msgspec.Struct, frozen=True):
         return self.service, self.to
 
     @property
-    def of(self) -> tuple[str, str, tuple[float, ...]]:
+    def of(self) -> Identity:
         """Which canary it is about: another service, another target or other steps make another one."""
         return self.service, self.to, self.steps
 
 
-def begun(service: str, to: str, steps: tuple[float, ...], now: float, why: str = "") -> Decision:
+def canary_splits(config: Config) -> dict[str, SplitChoice]:
+    """The splits that are canaries, by the names of their routes."""
+    splits = {route.name: route.split for route in config.all_routes if route.split is not None}
+    return {name: split for name, split in splits.items() if split.canary is not None}
+
+
+def canary_of(split: SplitChoice) -> Identity:
+    """Which canary a split is."""
+    service, to = (side.label for side in split.sides)
+    return service, to, split.canary.steps if split.canary is not None else ()
+
+
+def begun(of: Identity, now: float, why: str = "") -> Decision:
     """A new canary, at its first step; `now` is in seconds since 1970."""
-    decision = Decision(service, to, steps)
+    decision = Decision(*of)
     return replace(decision, history=(Entry(now, GATEWAY, "began", 1, decision.share, why),))
 
 

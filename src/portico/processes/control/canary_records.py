@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from portico.config import Config
-from portico.processes.control.canary import Decision
+from portico.processes.control.canary import Decision, canary_of, canary_splits
 from portico.processes.control.canary_counts import Sides
 
 logger: Final = logging.getLogger("portico.canary")
@@ -62,12 +62,14 @@ def records_file(config: Config, config_path: Path | None) -> Path | None:
 
 
 def last_weights(config: Config, config_path: Path | None) -> dict[str, dict[str, float]]:
-    """How requests were shared out when a gateway with this configuration ended."""
+    """How requests were shared out when a gateway with these canaries ended."""
+    canaries = {name: canary_of(split) for name, split in canary_splits(config).items()}
     path = records_file(config, config_path)
-    if path is None:
+    if path is None or not canaries:
         return {}
     with suppress(OSError, msgspec.DecodeError):  # the control process says so
-        return {route: record.decision.weights for route, record in _decode(path.read_bytes()).items()}
+        records = _decode(path.read_bytes()).items()
+        return {name: each.decision.weights for name, each in records if canaries.get(name) == each.decision.of}
     return {}
 
 
@@ -78,7 +80,9 @@ class CanaryRecords:
         self._lock: int | None = None
         self._is_failing = False
         self.path = other
-        if path is not None:
+        if path is None:
+            _warn("", "this user has no home")
+        else:
             self._open(path)
 
     def _open(self, path: Path) -> None:
@@ -90,11 +94,7 @@ class CanaryRecords:
             self.close()
             is_taken = isinstance(error, BlockingIOError)
             reason = "another gateway with the same configuration uses it" if is_taken else error.strerror or str(error)
-            logger.warning(
-                "what becomes of canaries is not kept over a restart of the gateway: name a directory for it in "
-                "gateway.state_dir",
-                extra={"file": str(path), "reason": reason},
-            )
+            _warn(str(path), reason)
         else:
             self.path = path
 
@@ -136,3 +136,8 @@ class CanaryRecords:
             with suppress(OSError):
                 os.close(self._lock)
         self._lock = None
+
+
+def _warn(file: str, reason: str) -> None:
+    said = "what becomes of canaries is not kept over a restart of the gateway: name a directory in gateway.state_dir"
+    logger.warning(said, extra={"file": file, "reason": reason})
