@@ -10,7 +10,8 @@ import pytest
 
 from fuzz.case import Answer as Reply
 from fuzz.readers import Message
-from portico.core.codings import decode
+from portico.core.codings import decode, encode
+from portico.policies.compress import counts as counts_module
 from portico.policies.compress.counts import CodedForms
 from proxy.cache import scene as cached
 from proxy.hooks.scene import Scene, chunked, get, post, reply, scene
@@ -289,6 +290,25 @@ def test_what_the_cache_has_is_compressed_for_each_client_as_it_likes() -> None:
         assert [answer.all(b"content-encoding") for answer in answers] == [[b"gzip"], [b"br"], [], [b"gzip"]]
         assert [decoded(answer) for answer in answers] == [TEXT.encode()] * 4
         assert (last.status, last.all(b"etag")) == (304, [b'W/"hi-gzip"'])
+
+
+def test_what_many_wait_for_is_compressed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+
+    def counted(body: bytes, coding: bytes, level: int) -> bytes:
+        done.append(len(body))
+        return encode(body, coding, level)
+
+    monkeypatch.setattr(counts_module, "encode", counted)
+    stored = cached.reply(TEXT, *FIELDS)
+    with cached.scene(stored, policies={"compress": {"min_size": 64}}, clients=4) as own:
+        for client in range(4):
+            own.say(cached.get("/x", GZIP), client)
+        own.simulation.settle()
+        own.ask(cached.get("/x", GZIP))
+        assert len(own.requests) == 1
+        assert [decoded(own.responses(client)[0]) for client in range(4)] == [TEXT.encode()] * 4
+    assert len(done) == 2, "for the one who asked, and for all others"
 
 
 def test_coded_forms_are_bounded_and_forgotten() -> None:
