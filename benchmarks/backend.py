@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.peer import WEBSOCKET
-from benchmarks.request import CACHEABLE, GIBIBYTE, MEBIBYTE, SEEN, STAMPED
+from benchmarks.documents import document
+from benchmarks.peer import COMPRESS, WEBSOCKET
+from benchmarks.request import CACHEABLE, EXPORT, GIBIBYTE, MEBIBYTE, REPORT, SEEN, STAMPED
 from support import nginx
 from support.cores import LOAD
 from support.instance import DOCUMENT
@@ -31,6 +32,8 @@ _HTTP = """\
         }}
         location ~ {mebibyte}$ {{ root {root}; try_files {mebibyte} =404; }}
         location ~ {gibibyte}$ {{ root {root}; try_files {gibibyte} =404; }}
+        location ~ {report}$ {{ root {root}; try_files {report} =404; }}
+        location ~ {export}$ {{ root {root}; try_files {export} =404; }}
     }}
 """
 
@@ -40,6 +43,9 @@ def backend(directory: Path, stack: str) -> Iterator[Server]:
     """Serves until the end of the block: nginx where there is one, else Python, which alone speaks WebSocket here."""
     if nginx.version() and stack != WEBSOCKET:
         site = Site(free_port(), 0, directory)
+        if stack == COMPRESS:
+            (site.directory / REPORT[1:]).write_bytes(document(64 << 10))
+            (site.directory / EXPORT[1:]).write_bytes(_export())
         service = at(site, _nginx(site), "/", LOAD)
     else:
         service = InstanceProcess(cores=LOAD)
@@ -66,6 +72,13 @@ def _nginx(site: Site) -> list[str]:
         seen_document=_SEEN_DOCUMENT,
         mebibyte=MEBIBYTE,
         gibibyte=GIBIBYTE,
+        report=REPORT,
+        export=EXPORT,
         root=site.directory,
     )
     return nginx.command(site, nginx.NO_LOG + http)
+
+
+def _export() -> bytes:
+    """Made of pieces that no coding looks back as far as to, at the levels of a gateway."""
+    return document(5 << 20) * 10

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.address import Address
 from benchmarks.peer import Duty, Peer
 from benchmarks.readiness import Answer, ask
-from benchmarks.request import SECRET, SEEN, STAMPED, Request
+from benchmarks.request import REPORT, SECRET, SEEN, STAMPED, Request
 from support.waiting import comes_true
 
 _LOG_WITHIN = 5.0  # seconds: logs are written in batches
@@ -25,12 +25,16 @@ class NotItsJob(Exception):  # noqa: N818 - it reads as what happened
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What the service saw of a few requests, what the client got, also with a wrong token, and again and again."""
+    """What the service saw of a few requests, what the client got, also with a wrong token, and again and again.
+
+    `coded` is whether what compresses well came compressed.
+    """
 
     seen: Sequence[Mapping[str, str]]
     answer: Answer
     forged: Answer
     stamped: Sequence[Answer]
+    coded: bool
 
 
 _EVIDENCE: Mapping[Duty, tuple[Callable[[_Evidence], bool], str]] = {
@@ -48,6 +52,7 @@ _EVIDENCE: Mapping[Duty, tuple[Callable[[_Evidence], bool], str]] = {
         lambda found: bool(found.answer.fields & {"ratelimit", "x-ratelimit-remaining"}),
         "does not send the client what is left of its limit",
     ),
+    Duty.COMPRESS: (lambda found: found.coded, "does not compress"),
     Duty.CACHE: (lambda found: len({answer.body for answer in found.stamped}) == 1, "asks the service every time"),
 }
 
@@ -59,8 +64,9 @@ def check_duties(peer: Peer, address: Address, directory: Path, request: Request
         raise NotItsJob(f"answered {answer.status} with {len(answer.body)} bytes: {answer.body[:300]!r}")
     seen = replace(request, path=SEEN, method="GET", body=0)
     again = [ask(address, replace(seen, path=STAMPED)) for _ in range(2)] if Duty.CACHE in peer.duties else []
+    coded = Duty.COMPRESS in peer.duties and "content-encoding" in ask(address, replace(seen, path=REPORT)).fields
     facts = [_facts(ask(address, seen)) for _ in range(_ASKED)]
-    found = _Evidence(facts, answer, ask(address, seen, SECRET[::-1]), again)
+    found = _Evidence(facts, answer, ask(address, seen, SECRET[::-1]), again, coded)
     for duty in peer.duties:
         is_done, failing = _EVIDENCE[duty]
         if not is_done(found):

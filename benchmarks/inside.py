@@ -17,12 +17,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from email.utils import formatdate
-from types import FrameType
 from typing import Any
 
 import uvloop
 
-from benchmarks import simulation
 from benchmarks.request import SECRET, Request, token
 from benchmarks.simulation import CONNECTIONS, RESPONSE, Simulation
 from portico.observe.access_log import AccessLog
@@ -86,23 +84,11 @@ def _filled(line: bytes, number: int) -> bytes:
     return line % number if line else line
 
 
-def _steps(play: Callable[[], None], requests: int) -> None:
-    """Print how many instructions of the interpreter each function takes of a request."""
-    steps: Counter[str] = Counter()
-    own = {__file__, simulation.__file__}
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        if event == "opcode" and frame.f_code.co_filename not in own:
-            steps[frame.f_code.co_qualname] += 1
-        return trace
-
-    sys.settrace(trace)
-    play()
-    sys.settrace(None)
+def _print(steps: Counter[str]) -> None:
+    """How many instructions of the interpreter each function takes of a request."""
     for name, count in steps.most_common():
-        print(f"{count / requests:8.1f}  {name}")
-    print(f"{steps.total() / requests:8.1f}  in all")
+        print(f"{count / CONNECTIONS:8.1f}  {name}")
+    print(f"{steps.total() / CONNECTIONS:8.1f}  in all")
 
 
 def _hooks(names: Sequence[str]) -> AbstractContextManager[object]:
@@ -128,7 +114,7 @@ async def _measure(chosen: argparse.Namespace) -> None:
         for number in range(64):  # what is made once is made by then
             worker.play(batch(number))
         counted = batch(number + 1)
-        _steps(lambda: worker.play(counted), CONNECTIONS)
+        _print(worker.steps(counted))
         end = 0.0
     while time.monotonic() < end:
         batches = [batch(number + index) for index in range(_ROUND // CONNECTIONS)]

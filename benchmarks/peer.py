@@ -17,6 +17,7 @@ TLS = "tls"  # as plain, over TLS
 SHARED = "shared limit"  # as policies, with the limit in Redis
 WEBSOCKET = "websocket"  # as plain, and switching to WebSocket
 CACHE = "cache"  # as plain, with a cache
+COMPRESS = "compress"  # as plain, and compressing
 CACHED_POLICIES = "cached policies"  # as policies, with a cache behind them
 
 
@@ -28,6 +29,7 @@ class Duty(Enum):
     VERIFY = auto()  # refuses a token with a wrong signature
     NAME = auto()  # sends the service the consumer of the token
     SHOW = auto()  # sends the client what is left of its limit
+    COMPRESS = auto()  # sends a large document compressed to whom it may
     CACHE = auto()  # answers from its cache what the service lets it
 
 

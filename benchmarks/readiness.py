@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 from benchmarks.address import Address
 from benchmarks.request import SECRET, Request, token
+from portico.core.codings import codings_of, decode
 from support.process import Process
+
+_MOST = 64 << 20  # bytes of a body
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A response's status and body, and the names of its fields in lower case."""
+    """A response's status and body, without its content codings, and the names of its fields in lower case."""
 
     status: int
     body: bytes
@@ -44,7 +47,9 @@ def _exchange(address: Address, method: str, target: str, headers: dict[str, str
     try:
         connection.request(method, target, body, headers)
         response = connection.getresponse()
-        return Answer(response.status, response.read(), frozenset(name.lower() for name in response.headers))
+        codings = codings_of([response.getheader("Content-Encoding", "").encode()])
+        body = decode(response.read(), codings, _MOST)
+        return Answer(response.status, body, frozenset(name.lower() for name in response.headers))
     finally:
         connection.close()
 

@@ -20,6 +20,12 @@ MEBIBYTE = "/mebibyte"
 """The backend's path of a body of that size."""
 GIBIBYTE = "/gibibyte"
 """The same, 1,024 times as large."""
+REPORT = "/report"
+"""The backend's path of a JSON document of 64 KiB."""
+EXPORT = "/export"
+"""The same of 50 MiB."""
+GZIP_LEVEL = 6
+"""The same for all who compress: that of most programs where none is named."""
 SEEN = "/seen"
 """The backend's path that answers with what reached it: the connection's number, and what the gateway added."""
 

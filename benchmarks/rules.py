@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
 
+from benchmarks.documents import document
 from benchmarks.request import BROWSER_HEADERS
 from benchmarks.simulation import CONNECTIONS, RESPONSE, Simulation
 from support import cores
@@ -58,6 +59,16 @@ class Rule:
         }
 
 
+def _json(size: int) -> bytes:
+    """A response with a JSON document of this size."""
+    head = RESPONSE.partition(b"\r\n\r\n")[0].replace(b"Content-Length: 126", b"Content-Length: %d" % size)
+    return head + b"\r\n\r\n" + document(size)
+
+
+def _transform(**rules: Any) -> dict[str, Any]:
+    return {"transform": {way: [rule] for way, rule in rules.items()}}
+
+
 @dataclass(frozen=True)
 class Cost:
     """Microseconds of a request without the rule, and how many more with it: the median of the rounds."""
@@ -69,6 +80,7 @@ class Cost:
 
 _SERVICE: Final = {"url": "http://127.0.0.1:9", "health_check": False}
 _VERSIONS: Final = {"version_by": "header", "versions": {"v1": {}, "v2": {}}}
+_SPLIT: Final = {"split": [{"service": "bench", "weight": 95}, {"service": "next", "weight": 5}]}
 
 RULES: Final = (
     Rule("version", "a version by header", 1, service=_VERSIONS, fields={"API-Version": "v2"}),
@@ -78,6 +90,33 @@ RULES: Final = (
         service=_VERSIONS,
         fields={"API-Version": "v2"},
         varied=True,
+    ),
+    Rule("query", "a query rule", 1, _transform(request={"query": {"set": {"page": "1"}}})),
+    Rule("field", "a header rule", 1, _transform(request={"headers": {"set": {"X-Tenant": "acme"}}})),
+    Rule(
+        "field-of-response",
+        "a header rule for responses",
+        policies=_transform(response={"headers": {"set": {"X-Tenant": "acme"}}}),
+    ),
+    Rule(
+        "json",
+        "a rule for a JSON body of 2 KiB",
+        60,
+        _transform(response={"json": {"remove": ["/3/paid"]}}),
+        response=_json(2048),
+    ),
+    Rule(
+        "split",
+        "a split",
+        0.5,
+        route=_SPLIT,
+        services={"next": _SERVICE},
+    ),
+    Rule(
+        "split-sticky",
+        "a split that is sticky by address",
+        route={**_SPLIT, "sticky": "client_ip"},
+        services={"next": _SERVICE},
     ),
 )
 
@@ -99,10 +138,26 @@ def _measured(rule: Rule) -> Cost:
     return Cost(rule, seen["without"], seen["added"])
 
 
-def _measure(rule: Rule) -> None:
+def steps(rule: Rule) -> str:
+    """How many more instructions of the interpreter each function takes of a request with the rule."""
+    found = []
+    for worker in _pair(rule):
+        for number in range(64):  # what is made once is made by then
+            worker.play(_batch(rule, number))
+        found.append(worker.steps(_batch(rule, 64)))
+    without, with_rule = found
+    with_rule.subtract(without)
+    rows = [[name, f"{count / CONNECTIONS:+.1f}"] for name, count in with_rule.most_common() if count]
+    return markdown([["", "steps added"], *rows, ["in all", f"{with_rule.total() / CONNECTIONS:+.1f}"]])
+
+
+def _pair(rule: Rule) -> tuple[Simulation, Simulation]:
     plain = Rule("", "", fields=rule.fields, varied=rule.varied)
-    without = Simulation(plain.config(), response=rule.response)
-    with_rule = Simulation(rule.config(), response=rule.response)
+    return Simulation(plain.config(), response=rule.response), Simulation(rule.config(), response=rule.response)
+
+
+def _measure(rule: Rule) -> None:
+    without, with_rule = _pair(rule)
     number, rounds = 0, []
     gc.collect()
     gc.freeze()
@@ -140,10 +195,15 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rules", description=__doc__)
     names = [rule.name for rule in RULES]
     parser.add_argument("names", nargs="*", metavar="RULE", help=f"only these: {', '.join(names)}")
+    parser.add_argument("--steps", action="store_true", help="count instructions of the interpreter, not time")
     parser.add_argument("--measure", choices=names, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.measure:
         _measure(next(rule for rule in RULES if rule.name == chosen.measure))
+    elif chosen.steps:
+        for rule in RULES:
+            if rule.name in (chosen.names or names):
+                print(rule.title, steps(rule), sep="\n\n", end="\n\n")
     else:
         print(table(costs(chosen.names)))
 

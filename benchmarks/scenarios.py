@@ -12,8 +12,20 @@ from benchmarks.loads.paced import Paced
 from benchmarks.loads.transfer import Transfer
 from benchmarks.loads.wrk import Wrk
 from benchmarks.metrics import Metric
-from benchmarks.peer import BULK, CACHE, CACHED_POLICIES, PATTERNS, PLAIN, POLICIES, ROUTES, SHARED, TLS, WEBSOCKET
-from benchmarks.request import CACHEABLE, MEBIBYTE, Request
+from benchmarks.peer import (
+    BULK,
+    CACHE,
+    CACHED_POLICIES,
+    COMPRESS,
+    PATTERNS,
+    PLAIN,
+    POLICIES,
+    ROUTES,
+    SHARED,
+    TLS,
+    WEBSOCKET,
+)
+from benchmarks.request import CACHEABLE, EXPORT, MEBIBYTE, REPORT, Request
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,7 @@ def _workers(count: int) -> Variant:
 _GET = Request("/items")
 _HIT = Variant(Wrk(Request(CACHEABLE, urls=1_000)), "hit")
 _MISS = Variant(Wrk(Request(CACHEABLE)), "miss")
+_COMPRESSING = frozenset({"nginx", "portico", "portico, zstd"})
 _BASIC = frozenset({"nginx", "portico"})
 _PROXIES = frozenset({"nginx", "haproxy", "portico"})
 _SERIOUS = frozenset({"nginx", "nginx+lua", "envoy", "portico"})
@@ -110,6 +123,17 @@ SCENARIOS: tuple[Scenario, ...] = (
         (_patterns(1), _patterns(1_000)),
         rounds=4,
         only=_BASIC,
+    ),
+    Scenario("compress", "64 KiB of JSON, compressed", COMPRESS, _one(Wrk(Request(REPORT))), only=_COMPRESSING),
+    Scenario(
+        "beside-compression",
+        "1,000 requests/s, alone and while 50 MiB are compressed",
+        COMPRESS,
+        (Variant(Paced(_GET), "alone"), Variant(Paced(_GET, beside=Request(EXPORT)), "beside 50 MiB")),
+        metrics.OF_LATENCY,
+        rounds=3,
+        seconds=2,
+        only=frozenset({"portico"}),
     ),
     Scenario("headers", "many header fields", PLAIN, (_headers(5), _headers(13), _headers(40)), only=_BASIC),
     Scenario(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, cast
 
 from portico.config import Config
@@ -119,6 +122,23 @@ class Simulation:
             if not transport.written or not transport.written[0].startswith(b"HTTP/1.1 200"):
                 raise RuntimeError(f"no answer: {transport.written}")
             transport.written.clear()
+
+    def steps(self, requests: Sequence[bytes]) -> Counter[str]:
+        """How many instructions of the interpreter each function takes for one request from every client."""
+        steps: Counter[str] = Counter()
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+            if event == "opcode" and frame.f_code.co_filename != __file__:
+                steps[frame.f_code.co_qualname] += 1
+            return trace
+
+        sys.settrace(trace)
+        try:
+            self.play(requests)
+        finally:
+            sys.settrace(None)
+        return steps
 
     def answered(self, request: bytes) -> tuple[bytes, bytes]:
         """What the service gets of one request, and the client of its response."""

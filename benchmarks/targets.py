@@ -127,6 +127,19 @@ TARGETS: tuple[Target, ...] = (
     ),
     Target("routes, CPU: 10,000 ÷ 10", "routes", _between(metrics.CPU, "10,000 routes", "10 routes"), 1.05),
     Target("patterns, CPU: 1,000 ÷ 1", "patterns", _between(metrics.CPU, "1,000 patterns", "1 pattern"), 1.1),
+    Target("64 KiB of JSON with gzip, CPU: Portico ÷ nginx", "compress", _over(metrics.CPU, "nginx"), 1.1),
+    Target(
+        "64 KiB of JSON, CPU: Portico with zstd ÷ nginx with gzip",
+        "compress",
+        _quotient(metrics.CPU, ("portico, zstd", ""), ("nginx", "")),
+        0.6,
+    ),
+    Target(
+        "p99 of other requests: beside 50 MiB that are compressed ÷ alone",
+        "beside-compression",
+        _between(metrics.P99, "beside 50 MiB", "alone"),
+        1.2,
+    ),
     Target("headers, CPU: 40 ÷ 5", "headers", _between(metrics.CPU, "40 headers", "5 headers"), 1.6),
     Target(
         "1 GiB, bytes per CPU second: Portico ÷ nginx", "gibibyte", _over(metrics.PER_CPU, "nginx"), 0.7, at_least=True

@@ -6,12 +6,14 @@ import select
 import socket
 import sys
 from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
 from benchmarks.address import Address
 from benchmarks.load import Outcome, first_number, generate, module, report, template_file
+from benchmarks.loads.large import over_and_over
 from benchmarks.loads.response import status_of
 from benchmarks.request import SEQUENCE, Request
 
@@ -20,17 +22,21 @@ _TIMEOUT = 5.0  # seconds for the last responses
 
 @dataclass(frozen=True)
 class Paced:
-    """`rate` requests per second, evenly spaced, over so many connections."""
+    """`rate` requests per second, evenly spaced, over so many connections; `beside` is asked for over and over."""
 
     request: Request
     rate: int = 1000
     connections: int = 16
+    beside: Request | None = None
 
     def run(self, address: Address, seconds: float, directory: Path) -> Outcome:
         template = template_file(self.request, directory)
         count = max(1, round(self.rate * seconds))
         command = module("paced", address.port, self.rate, count, self.connections, template, first_number())
-        return generate(command, seconds)
+        with ExitStack() as stack:
+            if self.beside is not None:
+                stack.enter_context(over_and_over(self.beside, address, directory))
+            return generate(command, seconds)
 
 
 class _Pacer:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from benchmarks.certificate import certificate
 from benchmarks.nginx_parts import CACHE as CACHING
 from benchmarks.nginx_parts import FORWARDED, LIMIT, LOG
-from benchmarks.peer import BULK, CACHE, PATTERNS, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer
+from benchmarks.peer import BULK, CACHE, COMPRESS, PATTERNS, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer
+from benchmarks.request import GZIP_LEVEL
 from support.nginx import NO_LOG, UPSTREAM, command, version
 from support.site import Site
 
@@ -21,6 +22,13 @@ _BIG_BUFFERS = """\
     proxy_buffer_size 64k;
     proxy_buffers 16 64k;
     proxy_busy_buffers_size 128k;
+"""
+_GZIP = """\
+    gzip on;
+    gzip_comp_level {level};
+    gzip_min_length 1024;
+    gzip_types application/json;
+    gzip_vary on;
 """
 _TLS = """\
     ssl_certificate {path};
@@ -71,6 +79,10 @@ def _tls(site: Site) -> list[str]:
     return command(site, _passing_on(site) + _TLS.format(path=certificate(site)) + _server(site, listen=" ssl"))
 
 
+def _compressing(site: Site) -> list[str]:
+    return command(site, _passing_on(site) + _BIG_BUFFERS + _GZIP.format(level=GZIP_LEVEL) + _server(site))
+
+
 def _websocket(site: Site) -> list[str]:
     upstream = _passing_on(site).replace('    proxy_set_header Connection "";\n', _UPGRADE)
     return command(site, upstream + _server(site))
@@ -104,6 +116,7 @@ PEERS = (
         _describing,
         duties=frozenset({Duty.REUSE, Duty.DESCRIBE}),
     ),
+    Peer("nginx", COMPRESS, version, _INSTALL, _compressing, duties=frozenset({Duty.REUSE, Duty.COMPRESS})),
     *(
         Peer("nginx", stack, version, _INSTALL, configure)
         for stack, configure in (

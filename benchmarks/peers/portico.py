@@ -11,6 +11,7 @@ from benchmarks.peer import (
     BULK,
     CACHE,
     CACHED_POLICIES,
+    COMPRESS,
     PATTERNS,
     PLAIN,
     POLICIES,
@@ -21,7 +22,7 @@ from benchmarks.peer import (
     Duty,
     Peer,
 )
-from benchmarks.request import SECRET
+from benchmarks.request import GZIP_LEVEL, SECRET
 from portico.net.redis.server import find_server
 from support import portico
 from support.site import Site
@@ -71,6 +72,18 @@ def _patterns(site: Site) -> list[str]:
     return _command(site, {}, routes=routes)
 
 
+def _gzip(site: Site) -> list[str]:
+    return _compressing(site, "gzip", GZIP_LEVEL)
+
+
+def _zstd(site: Site) -> list[str]:
+    return _compressing(site, "zstd", 3)
+
+
+def _compressing(site: Site, coding: str, level: int) -> list[str]:
+    return _command(site, {}, policies={"compress": {"encodings": [coding], "levels": {coding: level}}})
+
+
 def _tls(site: Site) -> list[str]:
     path = str(certificate(site))
     return _command(site, {"tls": {"certificate": path, "key": path}})
@@ -104,9 +117,11 @@ def _peer(
 ) -> Peer:
     """One that has policies has all their duties; `no cache` in its name says that it has none."""
     has_policies = stack in (POLICIES, SHARED, CACHED_POLICIES)
-    duties = frozenset(Duty) - {Duty.CACHE} if has_policies else frozenset({Duty.REUSE})
+    duties = frozenset(Duty) - {Duty.CACHE, Duty.COMPRESS} if has_policies else frozenset({Duty.REUSE})
     if stack in (CACHE, CACHED_POLICIES) and "no cache" not in name:
         duties |= {Duty.CACHE}
+    if stack == COMPRESS:
+        duties |= {Duty.COMPRESS}
     log = "access.log" if has_policies else ""
     return Peer(name, stack, find, install, configure, ready="/readyz", duties=duties, access_log=log)
 
@@ -125,6 +140,8 @@ PEERS = (
     _peer("portico, no cache", CACHED_POLICIES, _with_policies),
     _peer("portico", ROUTES, _routes),
     _peer("portico", PATTERNS, _patterns),
+    _peer("portico", COMPRESS, _gzip),
+    _peer("portico, zstd", COMPRESS, _zstd),
     _peer("portico", TLS, _tls),
     _peer("portico", WEBSOCKET, _plain),
 )

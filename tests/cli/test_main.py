@@ -127,6 +127,17 @@ def test_routes_shows_each_version_and_check_counts_paths(tmp_path: Path) -> Non
     assert portico("check").stdout.startswith("portico.yaml: ok: 1 service, 1 route")
 
 
+def test_routes_shows_who_gets_copies(tmp_path: Path) -> None:
+    mirror = "[b, {service: a, version: v2, share: 2.5%}]"
+    (tmp_path / "portico.yaml").write_text(
+        "services: {a: {url: http://a:1, versions: {v2: {url: http://a:2}}}, b: {url: http://b:1}}\n"
+        f"routes: [{{service: a, path: /m, mirror: {mirror}}}]\npolicies: {{rate_limit: false}}\n"
+    )
+    line = portico("routes").stdout.splitlines()[1]
+    assert line.split()[:3] == ["a", "/m", "a"]
+    assert line.endswith("mirror=b mirror=a@v2:2.5%")
+
+
 def test_routes_shows_each_side_of_a_split(tmp_path: Path) -> None:
     split = "{path: /s, split: [{service: a, weight: 3}, {service: a, version: v2, weight: 1}]}"
     service = "{url: http://a:1, default_routes: false, versions: {v2: {}}}"
@@ -332,3 +343,30 @@ def test_services_says_which_gateway_answered(tmp_path: Path, admin_api: dict[st
     admin_api["config"] = "/srv/portico.yaml"
     done = portico("services")
     assert done.stdout.endswith("generation 2, workers: 0, the gateway at 127.0.0.1:9000 (/srv/portico.yaml)\n")
+
+
+def test_check_and_routes_know_several_listeners(tmp_path: Path) -> None:
+    text = """\
+    gateway: {listen: [{name: public, port: 8080, host: 127.0.0.1, routes: [a]}, {port: 8081, host: 127.0.0.1}]}
+    services: {a: {url: http://a}, b: {url: http://b}}
+    policies: {rate_limit: false}
+    """
+    (tmp_path / "portico.yaml").write_text(textwrap.dedent(text))
+    assert portico("check").stdout.startswith("portico.yaml: ok: 2 services, 2 routes, 2 listeners\n")
+    lines = portico("routes").stdout.splitlines()
+    assert [re.split(r"  +", line.strip())[:4] for line in lines] == [
+        ["route", "match", "listeners", "service"],
+        ["a", "/api/a", "public 8081", "a"],
+        ["b", "/api/b", "8081", "b"],
+    ]
+
+
+def test_a_listener_whose_port_is_in_use_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        listen = f"[{{port: 0, host: 127.0.0.1}}, {{name: inside, port: {port}, host: 127.0.0.1}}]"
+        (tmp_path / "portico.yaml").write_text(f"gateway: {{listen: {listen}}}\nservices: {{a: {{url: http://a}}}}\n")
+        done = portico("run")
+    assert done.exit_code == 1
+    said = f"portico: cannot listen on 127.0.0.1:{port} (listener inside): Address already in use"
+    assert f"{said}; stop what uses it, or give it another port\n" in done.stderr

@@ -23,8 +23,8 @@ PAGES = (
     *(
         f"docs/{page}.md"
         for page in (
-            *("canary", "compression", "configuration", "errors", "mirror", "routing", "services", "split", "tokens"),
-            "transform",
+            *("canary", "compression", "configuration", "errors", "listeners", "mirror", "routing"),
+            *("services", "split", "tokens", "transform"),
         )
     ),
 )

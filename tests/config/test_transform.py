@@ -56,6 +56,8 @@ FILE = "services: {{a: {{url: 'http://h'}}}}\npolicies: {{transform: {0}}}\n"
         ),
         ("{request: [{json: {remove: [/a~b]}}]}", "a ~ in a name is written ~0, and a slash ~1"),
         ("{request: [{json: {set: {/a: [{b: '{x}'}]}}}]}", "json.set./a: there is no value {x}"),
+        ("{request: [{json: {rename: {/a: /a/b}}}]}", "json: '/a' cannot be moved into itself, to '/a/b'"),
+        ("{request: [{json: {rename: {/a: /b~}}}]}", "a ~ in a name is written ~0, and a slash ~1"),
         ("{request: [{json: {merge: 5}}]}", "a merge patch that is none replaces the whole document"),
         ("{request: [{json: {wrap: ''}}]}", "expected the name of the member that is to hold the whole document"),
         ("{response: [{status: 410}]}", "status: expected old statuses with new ones: write {404: 410}"),

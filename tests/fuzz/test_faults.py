@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from portico.config import Config
+from portico.core.codings import encode
 
 from .case import Answer, Case
 from .injection import check_contained, fault
@@ -44,6 +45,11 @@ _WRITTEN: Final[dict[str, Any]] = {
                 "rate_limit": {"requests_per_minute": 600, "burst": 30, "by": {"header": "X-Key"}},
                 "auth": {"jwt": {"secret": SECRET}},
             },
+        },
+        "coded": {
+            "url": "http://192.0.2.84:84",
+            "health_check": False,
+            "policies": {"compress": {"min_size": 8}, "decompress": True},
         },
     },
 }
@@ -126,6 +132,32 @@ def stale() -> Case:
     same = anonymous("1") + anonymous("2") + anonymous("3")
     schedule = "0C1C2C..ssssssT3C..ssT4C1x.." + "s" * 30 + "T5C..ssssT6C"
     return Case([same, same, same, anonymous("1"), changes, same, anonymous("1")], answers, [9000], schedule)
+
+
+TEXT: Final = "again and " * 40
+TYPE: Final = 'Content-Type: text/plain\r\nETag: "1"\r\n'
+WORDS: Final = Answer(f"HTTP/1.1 200 OK\r\n{TYPE}Content-Length: {len(TEXT)}\r\n\r\n{TEXT}")
+PIECES: Final = Answer(f"HTTP/1.1 200 OK\r\n{TYPE}Transfer-Encoding: chunked\r\n\r\n190\r\n{TEXT}\r\n0\r\n\r\n")
+
+
+def coded() -> Case:
+    """Responses are compressed, and requests decompressed."""
+    asked = 'Host: a\r\nAccept-Encoding: gzip\r\nIf-None-Match: W/"2-gzip"\r\n'
+    gets = f"GET /api/coded/1 HTTP/1.1\r\n{asked}\r\n" * 2
+    body = encode(TEXT.encode(), b"gzip", 6).decode("latin-1")
+    puts = f"PUT /api/coded/1 HTTP/1.1\r\n{asked}Content-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    return Case([gets, puts + gets, puts * 2, gets], [WORDS, PIECES], [30, 1000], "0C1C2C3C..t..")
+
+
+@pytest.mark.parametrize("share", SHARES)
+def test_a_fault_while_bodies_are_coded_costs_one_client_its_answers(share: int) -> None:
+    for at in calls_in(coded(), share):
+        with simulation_of(coded()) as simulation:
+            with fault(at) as injector:
+                simulation.play()
+            missed = [had < wanted for had, wanted in zip(answered(simulation), [2, 3, 2, 2], strict=True)]
+            assert sum(missed) <= 1, f"{injector.where}: clients {missed} missed an answer"
+            check_contained(simulation, injector)
 
 
 def simulation_of(case: Case) -> Simulation:

@@ -207,6 +207,17 @@ def test_what_the_cache_has_is_compressed_and_validated(gateway: Gateway, servic
     assert len(service.seen) == before + 1
 
 
+def test_a_large_page_of_the_cache_is_compressed_once(gateway: Gateway, service: Service) -> None:
+    service.status, service.body, service.lines = "200 OK", LARGE[:300_000], [JSON]
+    before = len(service.seen)
+    answers = [gateway.get("/cached/book", "Accept-Encoding: br") for _ in range(4)]
+    assert [plain(answer) for answer in answers] == [service.body] * 4
+    assert len(service.seen) == before + 1
+    last = answers[-1]
+    assert (last.get("content-length"), last.get("transfer-encoding")) == (str(len(last.body)), None)
+    assert plain(gateway.get("/cached/book")) == service.body
+
+
 def test_it_is_counted(gateway: Gateway) -> None:
     labels = {"service": "shop", "coding": "gzip"}
 

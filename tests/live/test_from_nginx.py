@@ -30,6 +30,7 @@ EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "from-nginx"
 PAGE: Final = EXAMPLE.parents[1] / "docs" / "from-nginx.md"
 APPS: Final = {9001: "catalogue", 9011: "catalogue", 9002: "orders", 9003: "media"}
 """What listens on the ports that both files name; nothing does on the others."""
+WEB: Final = 8080
 COMPARED: Final = (
     *("content-type", "location", "cache-control", "set-cookie"),
     *("content-disposition", "x-frame-options", "x-powered-by"),
@@ -51,6 +52,11 @@ class Row:
     fields: dict[str, str | None] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
     differs: tuple[str, ...] = ()
+
+    @property
+    def port(self) -> int:
+        """Of both files."""
+        return int(self.host.partition(":")[2] or WEB)
 
     @property
     def method(self) -> str:
@@ -81,24 +87,24 @@ def rows() -> Iterator[Any]:
 
 @dataclass
 class Both:
-    """nginx and Portico, by their ports."""
+    """nginx and Portico: where each listens, by the ports of the files."""
 
-    nginx: int
-    portico: int
+    nginx: dict[int, int]
+    portico: dict[int, int]
 
     def ask(self, row: Row) -> tuple[Message, Message]:
-        first, second = (_ask(port, row) for port in (self.nginx, self.portico))
+        first, second = (_ask(ports, row) for ports in self)
         return first, second
 
     def get(self, host: str, target: str) -> tuple[Message, Message]:
         return self.ask(Row(f"GET {target}", 200, host))
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[dict[int, int]]:
         return iter((self.nginx, self.portico))
 
 
-def _ask(port: int, row: Row) -> Message:
-    with Wire(port) as wire:
+def _ask(ports: dict[int, int], row: Row) -> Message:
+    with Wire(ports[row.port]) as wire:
         wire.send(row.bytes())
         return wire.receive(row.method)
 
@@ -109,12 +115,13 @@ def _service(name: str, instance: str, port: int) -> Server:
     return Server(port, sys.executable, "-m", "uvicorn", f"{name}:app", *options, path="/health", env=env)
 
 
-def _nginx(port: int, ports: dict[str, str], directory: Path) -> Server:
+def _nginx(listening: dict[int, int], ports: dict[str, str], directory: Path) -> Server:
     """nginx.conf as it is, but for ports, and the directories that only root may write to."""
     shutil.copytree(EXAMPLE / "pages", directory / "pages")
-    text = _on(ports, (EXAMPLE / "nginx.conf").read_text()).replace("listen 8080", f"listen 127.0.0.1:{port}")
+    text = _on(ports, (EXAMPLE / "nginx.conf").read_text())
+    text = re.sub(r"listen (\d+)", lambda found: f"listen 127.0.0.1:{listening[int(found[1])]}", text)
     temporary = "".join(f"{kind}_temp_path {kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    site = Site(port, 0, directory)
+    site = Site(listening[WEB], 0, directory)
     path = site.write("nginx.conf", text.replace("http {", f"http {{ {temporary}", 1))
     main = "daemon off; pid nginx.pid;" + (" user root;" if os.geteuid() == 0 else "")
     return at(site, [program("nginx") or "", "-p", str(directory), "-c", str(path), "-e", "stderr", "-g", main])
@@ -125,9 +132,13 @@ def _portico(ports: dict[str, str]) -> Gateway:
     gateway = Gateway()
     shutil.copytree(EXAMPLE / "pages", gateway.directory / "pages")
     text = _on(ports, (EXAMPLE / "portico.yaml").read_text())
-    listening = "host: 127.0.0.1\n  port: 0\n  admin: 127.0.0.1:0"
-    gateway.file.write_text(text.replace("port: 8080", listening, 1))
+    text = re.sub(r"port: \d+", "host: 127.0.0.1, port: 0", text)
+    gateway.file.write_text(text.replace("gateway:\n", "gateway:\n  admin: 127.0.0.1:0\n", 1))
     return gateway
+
+
+def _written() -> Any:
+    return yaml.safe_load((EXAMPLE / "portico.yaml").read_text())
 
 
 def _on(ports: dict[str, str], text: str) -> str:
@@ -142,10 +153,12 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         for port, name in APPS.items():
             instance = "canary" if port == 9011 else name
             stack.enter_context(_service(name, instance, int(ports[str(port)])))
-        nginx = stack.enter_context(_nginx(free_port(), ports, tmp_path_factory.mktemp("nginx")))
+        listeners = {listener["port"]: listener["name"] for listener in _written()["gateway"]["listen"]}
+        listening = {port: free_port() for port in listeners}
+        stack.enter_context(_nginx(listening, ports, tmp_path_factory.mktemp("nginx")))
         portico = stack.enter_context(_portico(ports))
         portico.wait_until_ready(lambda: portico.get("/readyz").status == 200)
-        yield Both(nginx.port, portico.port)
+        yield Both(listening, {port: portico.port_of(name) for port, name in listeners.items()})
 
 
 def test_the_table_is_long_enough() -> None:
@@ -164,9 +177,15 @@ def test_the_page_quotes_the_files() -> None:
                     assert quote in text, quote
 
 
+def test_every_server_block_with_a_port_of_its_own_is_a_listener() -> None:
+    listening = {int(port) for port in re.findall(r"listen (\d+)", (EXAMPLE / "nginx.conf").read_text())}
+    assert listening == {listener["port"] for listener in _written()["gateway"]["listen"]}
+    assert len(listening) > 2
+
+
 def test_weights(both: Both) -> None:
-    for port in both:
-        counts = Counter(_ask(port, Row("GET /instance", 200, "www.shop.test")).json()["instance"] for _ in range(9))
+    for ports in both:
+        counts = Counter(_ask(ports, Row("GET /instance", 200, "www.shop.test")).json()["instance"] for _ in range(9))
         assert counts == {"catalogue": 6, "canary": 3}
 
 
@@ -201,21 +220,22 @@ def test_what_differs(both: Both, row: Row, portico: int) -> None:
 
 
 def test_what_a_limit_admits_at_once(both: Both) -> None:
-    for port in both:
-        statuses = [_ask(port, Row("POST /checkout", 200, "www.shop.test", size=0)).status for _ in range(6)]
+    for ports in both:
+        statuses = [_ask(ports, Row("POST /checkout", 200, "www.shop.test", size=0)).status for _ in range(6)]
         assert statuses == [200] * 3 + [429] * 3
 
 
 def test_the_cache_asks_once_for_each_url(both: Both) -> None:
-    for port in both:
-        made = [_ask(port, Row(f"GET /feed{query}", 200, "media.shop.test")).json() for query in ("", "", "?tag=a", "")]
+    for ports in both:
+        rows = (Row(f"GET /feed{query}", 200, "media.shop.test:8082") for query in ("", "", "?tag=a", ""))
+        made = [_ask(ports, row).json() for row in rows]
         assert made[0] == made[1] == made[3] != made[2]
         assert made[2]["tag"] == "a"
 
 
 def test_a_websocket(both: Both) -> None:
-    for port in both:
-        with WebSocket(port, "/live", "Host: media.shop.test") as client:
+    for ports in both:
+        with WebSocket(ports[8082], "/live", "Host: media.shop.test") as client:
             client.say(TEXT, b"hello")
             frame = client.next_frame()
             assert frame is not None

@@ -11,13 +11,12 @@ import pytest
 
 from support.backend import Backend
 from support.client import ask
+from support.documented import is_outcome
 from support.pages import DOCS, played
 from support.world import Gateway
 
 PAGE = [*played("routing.md")]
 _ROW = re.compile(r"\| `(\w+) (\S+)`(?: with `([^`]*)`)? \| (.*) \|")
-_SERVED = re.compile(r"`(\w+)` gets `(\S+)`")
-_ANSWERED = re.compile(r"([0-9]{3})(?: to `(\S+)`)?(?:, `(.*)`)?")
 
 
 @pytest.fixture(scope="module")
@@ -54,15 +53,7 @@ def check(gateway: Gateway, row: str) -> None:
     assert match, row
     method, target, line, outcome = match.groups()
     answer = gateway.ask(method, target, *([line] if line else []))
-    if served := _SERVED.fullmatch(outcome):
-        assert answer.status == 200, (row, answer)
-        assert (answer.json()["backend"], answer.json()["target"]) == served.groups(), row
-        return
-    answered = _ANSWERED.fullmatch(outcome)
-    assert answered, row
-    status, location, body = answered.groups()
-    assert (answer.status, answer.get("location")) == (int(status), location), row
-    assert answer.body.decode().startswith(body or ""), row
+    is_outcome(outcome, answer, row)
 
 
 def test_every_example_is_found() -> None:

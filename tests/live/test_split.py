@@ -71,6 +71,7 @@ class World:
                 "one": one,
                 "two": two,
                 "versioned": {"versions": {"v1": one, "v2": {**two, "deprecated": "2026-12-01"}}},
+                "sessions": {**one, "sticky": {"cookie": "auto", "key": "k" * 32}},
                 "retried": {**unchecked, "instances": [self.refused, self.urls[2]], "retries": 2},
                 "first": {**unchecked, "url": self.tunnels[0].url},
                 "second": {**unchecked, "url": self.tunnels[1].url},
@@ -104,6 +105,7 @@ class World:
                     name="versions",
                     path="/versions",
                 ),
+                split("sessions", "two", name="sessions", path="/sessions", sticky="cookie"),
                 split("one", by_header("retried"), name="retried", path="/retried"),
                 split("first", by_header("second"), name="tunnel", path="/tunnel"),
                 split("one", by_header("two"), name="bare", path="/bare", redirect_slash=True, body_size="1KiB"),
@@ -241,7 +243,7 @@ def test_each_side_has_its_own_cache(gateway: Gateway, route: str) -> None:
 def test_a_purge_is_for_all_sides(gateway: Gateway) -> None:
     for lines in ([], [CANARY]):
         wait_for_hit(gateway, "/shared/y", *lines)
-    assert gateway.ask("PURGE", "/shared/y").status in (200, 202)
+    until(lambda: gateway.ask("PURGE", "/shared/y").status == 200, "every worker has confirmed the purge")
     for lines in ([], [CANARY]):
         assert "hit" not in (gateway.get("/shared/y", *lines).get("cache-status") or "")
 
@@ -256,6 +258,19 @@ def test_versions_as_sides(gateway: Gateway) -> None:
         lambda: metric(gateway, "gateway_split_requests_total", route="versions", service="versioned@v2") == 1,
         "it is counted by its version",
     )
+
+
+def test_sessions_on_a_side(gateway: Gateway) -> None:
+    """A client keeps its side, and on the side that has sessions its instance too."""
+    cookies: list[str] = []
+    while len(cookies) < 2:  # the number of a side without sessions is all that its clients get
+        cookies = [line.partition(";")[0] for line in gateway.get("/sessions/x").all("set-cookie")]
+    upstreams = set()
+    for _ in range(12):
+        answer = gateway.get("/sessions/x", f"Cookie: {'; '.join(cookies)}")
+        assert side(answer) == "one"
+        upstreams.add(gateway.logged(answer.get("x-request-id"))["upstream"])
+    assert len(upstreams) == 1
 
 
 def test_retries_stay_on_their_side(gateway: Gateway) -> None:

@@ -17,12 +17,14 @@ from support.client import request
 from support.messages import Message
 from support.metrics import metric
 from support.waiting import until
+from support.websocket import SWITCHING, WebSocket
 from support.world import Gateway
 
 TEXT = b'{"id": 990000000262240065, "price": 1.10, "old": "a", "a": []}'
 NEW = TEXT.replace(b"old", b"new")
 JSON = "Content-Type: application/json"
 RULE = {"json": {"rename": {"/old": "new"}}}
+QUERY = {"query": {"set": {"by": "{client_ip}"}}}
 BOTH = {"request": [RULE], "response": [RULE]}
 CODERS: dict[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {
     "gzip": (gzip.compress, gzip.decompress),
@@ -94,6 +96,9 @@ def gateway(service: Service) -> Iterator[Gateway]:
         route("/both", BOTH),
         route("/small", {**BOTH, "max_body": 100}),
         route("/strict", {**BOTH, "max_body": 100, "otherwise": "refuse"}),
+        {**route("/limited", BOTH), "body_size": 50},
+        {"path": "/moved", "redirect": {"to": "/new"}, "policies": {"transform": {"request": [QUERY]}}},
+        route("/socket", {"request": [QUERY, {"method": "PUT"}], "response": [RULE]}),
         route("/cached", {"request": [beta], "response": [RULE]}, cache={"ttl": 60}),
         route(
             "/method", {"request": [{"when": {"methods": "POST"}, "method": "GET"}, {"when": {"path": "/"}, **RULE}]}
@@ -171,6 +176,25 @@ def test_a_bomb_is_too_large(gateway: Gateway, service: Service) -> None:
     assert (answer.status, answer.json()["reason"]) == (413, "body_too_large")
 
 
+@pytest.mark.parametrize(
+    ("lines", "accepted"),
+    [
+        (
+            ["Accept-Encoding: gzip, deflate, br, zstd, dcb, dcz", "Available-Dictionary: :eA==:"],
+            "gzip, deflate, br, zstd",
+        ),
+        (["Accept-Encoding: compress, *;q=0.5"], "identity"),
+        (["Accept-Encoding: GZIP;q=0.5, identity"], "GZIP;q=0.5, identity"),
+        ([], None),
+    ],
+)
+def test_a_service_uses_codings_that_can_be_read(gateway: Gateway, lines: list[str], accepted: str | None) -> None:
+    for _ in range(2):
+        fields = fields_of(gateway.get("/both", *lines))
+        assert fields.get("accept-encoding") == accepted
+        assert "available-dictionary" not in fields
+
+
 # ---- requests
 
 
@@ -206,7 +230,7 @@ def test_a_large_request_passes_as_it_comes(gateway: Gateway) -> None:
     [
         ([JSON, "Incremental: ?1"], TEXT),
         (["Content-Type: text/plain"], TEXT),
-        ([], TEXT),
+        ([], b"old: 1"),
         ([JSON], b""),
         (["Content-Type: application/json-seq"], TEXT),
     ],
@@ -322,3 +346,52 @@ def test_a_cache_keeps_apart_what_was_asked_of_the_service(gateway: Gateway, ser
             got = gateway.get("/cached/a", *lines)
             assert (got.body, got.get("etag"), got.get("vary")) == (NEW, 'W/"5"', "X-Beta")
     assert seen == ["/cached/a", "/cached/a?beta=1"]
+
+
+# ---- with other parts of a route
+
+
+def test_a_body_over_the_routes_own_limit(gateway: Gateway) -> None:
+    with gateway.wire() as wire:
+        wire.send(request("POST", "/limited", JSON, "Transfer-Encoding: chunked") + b"%x\r\n%b\r\n" % (len(TEXT), TEXT))
+        wire.send(b"0\r\n\r\n")
+        assert (answer := wire.receive()).status == 413, answer
+    assert gateway.ask("POST", "/limited", JSON, body=TEXT).status == 413
+    assert gateway.ask("POST", "/limited", JSON, body=b'{"old": 1}').body == b'{"new": 1}'
+
+
+def test_a_redirect_has_the_changed_query(gateway: Gateway) -> None:
+    assert gateway.get("/moved?by=me&a=1").get("location") == "/new?by=127.0.0.1&a=1"
+
+
+def test_a_websocket_opens_with_the_changed_query(gateway: Gateway, service: Service) -> None:
+    def accept(connection: Connection, asked: Message) -> None:
+        assert (asked.method, asked.target) == ("GET", "/socket?by=127.0.0.1")
+        connection.send(SWITCHING)
+
+    service.answers["/socket"] = accept
+    with WebSocket(gateway.port, "/socket?by=me"):
+        pass
+
+
+def test_a_client_of_http_1_0_gets_a_whole_message(gateway: Gateway, service: Service) -> None:
+    service.says("/both/old", TEXT, JSON, chunked=True)
+    with gateway.wire() as wire:
+        wire.send(b"GET /both/old HTTP/1.0\r\n\r\n")
+        answer = wire.receive()
+        assert (answer.body, answer.get("content-length")) == (NEW, str(len(NEW)))
+
+
+def test_a_retry_sends_what_was_made(gateway: Gateway, service: Service) -> None:
+    seen: list[bytes] = []
+
+    def answer(connection: Connection, asked: Message) -> None:
+        seen.append(asked.body)
+        if len(seen) == 1:
+            connection.reset()
+        else:
+            connection.answer(asked.body)
+
+    service.answers["/both/again"] = answer
+    assert gateway.ask("PUT", "/both/again", JSON, body=TEXT).body == NEW
+    assert seen == [NEW, NEW]

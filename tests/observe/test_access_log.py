@@ -100,6 +100,11 @@ def test_json(tmp_path: Path) -> None:
             "2026-01-31T12:00:00.123Z 192.0.2.7 GET /api/gemini/health 200 1.25ms gemini localhost:8001 "
             r"in=0 out=126 id=abc user=Jane\x20reason=x",
         ),
+        (
+            {"listener": "public", "host": "a b:80"},
+            "2026-01-31T12:00:00.123Z 192.0.2.7 GET /api/gemini/health 200 1.25ms gemini localhost:8001 "
+            r"in=0 out=126 id=abc listener=public host=a\x20b:80",
+        ),
     ],
 )
 def test_text(tmp_path: Path, given: dict[str, Any], line: str) -> None:
@@ -111,7 +116,7 @@ NASTY = ["a\nb", "a\r\nb", "a\x00b", "a\x1b[2Jb", "a\x85b", "a\u2028b", "a\u2029
 
 @pytest.mark.parametrize("style", ["json", "text"])
 @pytest.mark.parametrize("text", NASTY)
-@pytest.mark.parametrize("key", ["method", "path", "user"])
+@pytest.mark.parametrize("key", ["method", "path", "user", "host"])
 def test_nothing_in_a_record_makes_a_line_of_its_own(tmp_path: Path, style: str, text: str, key: str) -> None:
     lines = written(tmp_path / "log", record(**{key: text}), record(), style=style)
     assert len(lines) == 2

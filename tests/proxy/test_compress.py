@@ -10,6 +10,7 @@ import pytest
 
 from fuzz.readers import Message
 from portico.core.codings import decode
+from portico.policies.compress.counts import CodedForms
 from proxy.cache import scene as cached
 from proxy.hooks.scene import Scene, chunked, get, post, reply, scene
 from proxy.hooks.test_response_bodies import Changing, Filtering
@@ -258,6 +259,19 @@ def test_what_the_cache_has_is_compressed_for_each_client_as_it_likes() -> None:
         assert [answer.all(b"content-encoding") for answer in answers] == [[b"gzip"], [b"br"], [], [b"gzip"]]
         assert [decoded(answer) for answer in answers] == [TEXT.encode()] * 4
         assert (last.status, last.all(b"etag")) == (304, [b'W/"hi-gzip"'])
+
+
+def test_coded_forms_are_bounded_and_forgotten() -> None:
+    forms = CodedForms(most=100)
+    for number in range(50):
+        forms.put(((b"%020d" % number,), b"gzip", 6), b"x" * 5)
+    forms.put(((b"y" * 30,), b"gzip", 6), b"too large")
+    kept = [number for number in range(50) if forms.get(((b"%020d" % number,), b"gzip", 6))]
+    assert kept == [46, 47, 48, 49]
+    forms.age(0.0)
+    forms.get(((b"%020d" % 49,), b"gzip", 6))
+    forms.age(0.0)
+    assert [number for number in range(50) if forms.get(((b"%020d" % number,), b"gzip", 6))] == [49]
 
 
 def test_a_route_below_may_turn_it_off() -> None:

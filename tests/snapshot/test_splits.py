@@ -14,6 +14,7 @@ from portico.core.exchange import Exchange, RouteMatch
 from portico.core.slices import at_once
 from portico.observe.metrics import Metrics
 from portico.proxy.gateway import Snapshot
+from portico.proxy.split import SplitWeights
 from portico.snapshot.builder import SnapshotBuilder
 from portico.wire.deadlines import Deadlines
 from portico.wire.turn import Turn
@@ -132,6 +133,18 @@ def test_weights_that_are_sent_hold_where_they_fit(sent: Any, holds: dict[str, i
     assert (dict(worker.shares(100)) if holds else None) == holds, "until there is another snapshot"
     worker.build(config(TENTH))
     assert 20 <= worker.shares(500)["new"] <= 90
+
+
+@pytest.mark.parametrize(
+    ("weights", "parts"),
+    [
+        ({"a": 0.015, "b": 0.01, "c": 99.975}, [2, 3, 10000]),
+        ({"a": 1, "b": 0, "c": 2}, [3333, 3333, 10000]),
+        ({"a": 0, "b": 7}, [0, 10000]),
+    ],
+)
+def test_every_side_has_its_part(weights: dict[str, float], parts: list[int]) -> None:
+    assert SplitWeights(weights).parts == parts
 
 
 def test_weights_sent_before_their_route_is_there() -> None:

@@ -8,6 +8,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from .messages import Message
+
+_SERVED = re.compile(r"`(\w+)` gets `(\S+)`")
+_ANSWERED = re.compile(r"([0-9]{3})(?: to `(\S+)`)?(?:, `(.*)`)?")
 _DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -32,3 +36,16 @@ def example(page: str, part: str, url: str) -> Example:
             break
         shown.append(text.splitlines())
     return Example(config, shown)
+
+
+def is_outcome(outcome: str, answer: Message, row: str) -> None:
+    """Fail unless an answer is what a table says: which service gets which target; or a status, where to, what body."""
+    if served := _SERVED.fullmatch(outcome):
+        assert answer.status == 200, (row, answer)
+        assert (answer.json()["backend"], answer.json()["target"]) == served.groups(), row
+        return
+    answered = _ANSWERED.fullmatch(outcome)
+    assert answered, row
+    status, location, body = answered.groups()
+    assert (answer.status, answer.get("location")) == (int(status), location), row
+    assert answer.body.decode().startswith(body or ""), row

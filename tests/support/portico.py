@@ -40,7 +40,9 @@ def source() -> Path:
 
 def configuration(config: Mapping[str, Any], port: int) -> str:
     """A configuration file for a gateway on loopback, with an admin API wherever a port is free."""
-    gateway = {"host": "127.0.0.1", "port": port, "admin": "127.0.0.1:0", **config.get("gateway", {})}
+    written = config.get("gateway", {})
+    where = {} if "listen" in written else {"host": "127.0.0.1", "port": port}
+    gateway = {**where, "admin": "127.0.0.1:0", **written}
     return str(yaml.safe_dump({**config, "gateway": gateway}, sort_keys=False))
 
 

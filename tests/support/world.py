@@ -19,7 +19,7 @@ from .waiting import until
 
 __all__ = ["Gateway", "alive", "established", "socket_inodes", "until"]
 
-_LISTENING = re.compile(r"portico \S+ listening on https?://\S+:(\d+)")
+_LISTENING = re.compile(r"portico \S+ listening on (https?)://\S+:(\d+)")
 _REDIRECTING = re.compile(r"redirecting to https from http://\S+:(\d+)")
 _ADMIN = re.compile(r"admin API on http://\S+:(\d+)")
 
@@ -105,7 +105,7 @@ class Gateway(Process):
 
     def _announced_port(self) -> int:
         found = _LISTENING.search(self.err())
-        return int(found[1]) if found else 0
+        return int(found[2]) if found else 0
 
     def is_ready(self) -> bool:
         try:
@@ -123,7 +123,8 @@ class Gateway(Process):
 
     @property
     def speaks_tls(self) -> bool:
-        return "listening on https:" in self.err()
+        found = _LISTENING.search(self.err())
+        return found is not None and found[1] == "https"
 
     # ---- talking to it
 
@@ -142,6 +143,12 @@ class Gateway(Process):
         found = _REDIRECTING.search(self.err())
         assert found, self.err()
         return int(found[1])
+
+    def port_of(self, listener: str) -> int:
+        """The port of one of several listeners."""
+        events = [event for event in self.events() if event.get("listener") == listener]
+        (found,) = filter(None, (_LISTENING.match(event["event"]) for event in events))
+        return int(found[2])
 
     @property
     def admin_port(self) -> int:

@@ -37,7 +37,8 @@ from portico.config import (
     with_code,
 )
 from portico.config.environment import without_newline
-from portico.config.gateway import listening_host, split_address
+from portico.config.gateway import split_address
+from portico.config.listen import listening_host
 from portico.core.printing import printable
 
 if TYPE_CHECKING:
@@ -304,7 +305,8 @@ def check(
         _say(err, f"warning: {warning}")
     count = f", {_count(warnings, 'warning')}" if warnings else ""
     routes = [route for route in loaded.all_routes if not route.is_variant]
-    _say(out, f"{path}: ok: {_count(loaded.services, 'service')}, {_count(routes, 'route')}{count}")
+    listeners = f", {_count(loaded.gateway.listen, 'listener')}" if loaded.gateway.listen else ""
+    _say(out, f"{path}: ok: {_count(loaded.services, 'service')}, {_count(routes, 'route')}{listeners}{count}")
     for note in notes_for(loaded):
         _say(out, note)
 
@@ -325,10 +327,10 @@ def _redis_warnings(config: Config) -> list[str]:
 @app.command()
 def routes(context: typer.Context, file: FileArgument = None, config: ConfigOption = None) -> None:
     """List every route with its service and its policies."""
-    from portico.cli.routes import COLUMNS, rows
+    from portico.cli.routes import columns, rows
 
     loaded, _ = _load(_named_file(context, file, config))
-    table = Table(*COLUMNS, box=None, pad_edge=False)
+    table = Table(*columns(loaded), box=None, pad_edge=False)
     for cells in rows(loaded):
         table.add_row(*map(_cell, cells))
     _print_table(table)
@@ -410,6 +412,9 @@ def status(
         for worker in found["workers"]:
             table.add_row(*(_cell(worker[column]) for column in columns))
         _print_table(table)
+        for listener in found["listeners"]:
+            name = f" ({listener['name']})" if listener["name"] else ""
+            _say(out, f"listening on {listener['url']}{name}")
         for name in found["maintenance"]:
             _say(out, f"in maintenance: {name}")
         for plugin in found["plugins"]:

@@ -9,8 +9,13 @@ from portico.config import Config, RedirectSettings, ResolvedRoute, hosts_in_wor
 from portico.config.versions import kind_of
 from portico.policies import POLICY_SETTINGS
 
-COLUMNS: Final = ("route", "match", "service", "becomes", "host", "policies")
 _NONE: Final = "-"
+
+
+def columns(config: Config) -> tuple[str, ...]:
+    """What the cells of a line are."""
+    listeners = ("listeners",) if config.gateway.listen else ()
+    return "route", "match", *listeners, "service", "becomes", "host", "policies"
 
 
 def rows(config: Config) -> Iterator[tuple[str, ...]]:
@@ -19,9 +24,10 @@ def rows(config: Config) -> Iterator[tuple[str, ...]]:
         yield (
             route.name,
             " ".join(_conditions(route)),
+            *_listeners(config, route),
             *_target(route),
             hosts_in_words(config, route) or _NONE,
-            " ".join(_policies(route)) or "none",
+            " ".join((*_policies(route), *_mirrors(route))) or "none",
         )
 
 
@@ -37,6 +43,12 @@ def _conditions(route: ResolvedRoute) -> Iterator[str]:
         yield f"by={','.join(map(kind_of, route.choice.sources))}"
 
 
+def _listeners(config: Config, route: ResolvedRoute) -> Iterator[str]:
+    """Where several listeners are written, those that serve it."""
+    if config.gateway.listen:
+        yield " ".join(listener.key for listener in config.gateway.listen if listener.serves(route.name)) or _NONE
+
+
 def _target(route: ResolvedRoute) -> tuple[str, str]:
     """Its service and what the path becomes there, or what it answers."""
     answer = route.answer
@@ -50,6 +62,14 @@ def _target(route: ResolvedRoute) -> tuple[str, str]:
     elif route.split is not None and route.side is not None:
         service += f" {100 * route.side.weight / sum(route.split.weights.values()):g}%"
     return service, route.rewrite
+
+
+def _mirrors(route: ResolvedRoute) -> Iterator[str]:
+    """Who gets copies of its requests, and of which part of them."""
+    for mirror in route.mirrors:
+        version = f"@{mirror.version}" if mirror.version is not None else ""
+        share = f":{100 * mirror.share:g}%" if mirror.share < 1 else ""
+        yield f"mirror={mirror.service}{version}{share}"
 
 
 def _policies(route: ResolvedRoute) -> Iterator[str]:

@@ -10,9 +10,10 @@ from portico.config.gateway import CacheBounds, GatewaySettings, LimitSettings, 
 from portico.config.include import included_files
 from portico.config.instances import InstanceSettings, NetworkUrl
 from portico.config.levels import Level, Merged, Policies, merge_policies
+from portico.config.listen import ListenerSettings
 from portico.config.load import load_config, load_text
 from portico.config.mirror import MirrorSettings
-from portico.config.model import Config, dump_config, load_dumped, loading, with_code, with_redis
+from portico.config.model import Config, dump_config, gateway_of, load_dumped, loading, with_code, with_redis
 from portico.config.notes import hosts_in_words, notes_for
 from portico.config.overload import MaxRequests
 from portico.config.plugins import check_plugins, names_plugins, plugin_files
@@ -55,6 +56,7 @@ __all__ = [
     "InstanceSettings",
     "Level",
     "LimitSettings",
+    "ListenerSettings",
     "LogSettings",
     "MaxRequests",
     "Merged",
@@ -79,6 +81,7 @@ __all__ = [
     "dump_config",
     "expired_certificates",
     "file_problems",
+    "gateway_of",
     "hosts_in_words",
     "included_files",
     "json_schema",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import GatewaySettings
+from portico.config.listen_checks import listen_findings, shared_address
 from portico.config.problems import Finding
 from portico.config.resolve import ResolvedRoute, scope_path
 from portico.config.routes import ConsumerSettings, RouteSettings
@@ -20,31 +21,13 @@ def gateway_findings(gateway: GatewaySettings) -> Iterator[Finding]:
     if not gateway.admin_is_local and gateway.admin_token is None:
         message = "other machines can reach this address: set ADMIN_TOKEN or write gateway.admin_token"
         yield Finding(("gateway", "admin"), message)
-    if gateway.proxy_protocol and not gateway.trusted_proxies:
-        message = "needs trusted_proxies: only a peer named there may say where a connection comes from"
-        yield Finding(("gateway", "proxy_protocol"), message)
+    for path, listener in gateway.written_listeners():
+        if listener.proxy_protocol and not gateway.trusted_proxies:
+            message = "needs trusted_proxies: only a peer named there may say where a connection comes from"
+            yield Finding((*path, "proxy_protocol"), message)
     if "admin" in gateway.model_fields_set:
         yield from shared_address(gateway)
-    if gateway.tls is not None and gateway.tls.redirect_from and gateway.tls.redirect_from == gateway.port:
-        yield Finding(("gateway", "tls", "redirect_from"), "has to be another port than gateway.port")
-
-
-def shared_address(gateway: GatewaySettings) -> Iterator[Finding]:
-    """A port on which both clients and the admin API would be served: only one of them can be."""
-    host, port = gateway.admin_address
-    redirect = gateway.tls.redirect_from if gateway.tls is not None else None
-    for key, other in ((("port",), gateway.port), (("tls", "redirect_from"), redirect)):
-        if port and port == other and _meet(host, gateway.host):
-            message = f"gateway.admin, {gateway.admin}, wants the same address: give one of them another port"
-            yield Finding(("gateway", *key), message)
-
-
-def _meet(one: str, other: str) -> bool:
-    """Whether one socket cannot listen at a host while another does at the other one, with the same port."""
-    hosts = {"127.0.0.1" if host.lower() == "localhost" else host.lower() for host in (one, other)}
-    if len(hosts) == 1 or "::" in hosts:
-        return True
-    return "0.0.0.0" in hosts and not any(":" in host for host in hosts)  # noqa: S104
+    yield from listen_findings(gateway)
 
 
 def name_findings(services: Mapping[str, ServiceSettings], routes: Sequence[RouteSettings]) -> Iterator[Finding]:

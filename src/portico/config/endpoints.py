@@ -66,3 +66,6 @@ class EndpointSettings(Section):
     def served(self) -> list[str]:
         """Those of `PATHS` that are answered on the gateway's port."""
         return [path for path in PATHS if self.access(path) in ("public", "internal")]
+
+
+ALL_OFF: Final = EndpointSettings(root="off", health=HealthEndpoint(access="off"), metrics="off", docs="off")

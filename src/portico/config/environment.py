@@ -99,7 +99,7 @@ def complete(tree: dict[str, Any], environ: Mapping[str, str]) -> Completed:
         value = environ.get(variable)
         if not value or (variable in DEFAULTS and _at(tree, path) is not None):
             continue
-        target = _rate_limit_path(tree, path) if path[:2] == ("policies", "rate_limit") else path
+        target = _rate_limit_path(tree, path) if path[:2] == ("policies", "rate_limit") else _listener_path(tree, path)
         if target is not None and (changed := _with(tree, target, value)) is not tree:
             tree = changed
             origins[target] = variable
@@ -124,6 +124,13 @@ def _rate_limit_path(tree: Any, path: KeyPath) -> KeyPath | None:
     if is_word(written, False):
         return None
     return (*path[:2], 0, *path[2:]) if isinstance(written, list) and written else path
+
+
+def _listener_path(tree: Any, path: KeyPath) -> KeyPath:
+    """Host and port of the first listener, where several are written."""
+    written = _at(tree, ("gateway", "listen"))
+    is_first = path in (("gateway", "host"), ("gateway", "port")) and isinstance(written, list) and written
+    return ("gateway", "listen", 0, path[-1]) if is_first else path
 
 
 def _at(tree: Any, path: KeyPath) -> Any:

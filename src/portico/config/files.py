@@ -11,6 +11,7 @@ from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath
 from portico.config.resolve import scope_path
 from portico.config.services import UpstreamTlsSettings
+from portico.config.tls import TlsSettings
 from portico.net.redis.connection import tls_files
 from portico.net.tls.certificates import CertificateError, Pair, days_left, read_certificate
 from portico.net.tls.contexts import client_context, server_context
@@ -34,11 +35,9 @@ def expired_certificates(config: Config) -> list[str]:
 
 def named_files(config: Config) -> list[Path]:
     """Every certificate, key, `ca`, file of an issuer's keys, error page and file of an answer that is named."""
-    tls = config.gateway.tls
     pairs = [pair for _, pair in _pairs(config)]
     authorities = [settings.ca for _, settings in _upstream_tls(config) if settings.ca is not None]
-    if tls is not None and tls.client_certificates is not None:
-        authorities.append(tls.client_certificates.ca)
+    authorities += [tls.client_certificates.ca for _, tls in _own_tls(config) if tls.client_certificates is not None]
     certificates = [file for pair in pairs for file in (pair.certificate, pair.key)]
     pages = [config.directory / name for name in config.page_texts]
     answers = [config.directory / name for name in config.files]
@@ -59,14 +58,24 @@ def lifetimes(config: Config) -> Iterator[tuple[KeyPath, Path, float]]:
 
 
 def _pairs(config: Config) -> Iterator[tuple[KeyPath, Pair]]:
-    tls = config.gateway.tls
-    if tls is not None:
-        yield ("gateway", "tls"), tls.pair
-        for index, more in enumerate(tls.certificates):
-            yield ("gateway", "tls", "certificates", index), more.pair
+    yield from _own_pairs(config)
     for path, settings in _upstream_tls(config):
         if settings.pair is not None:
             yield path, settings.pair
+
+
+def _own_tls(config: Config) -> Iterator[tuple[KeyPath, TlsSettings]]:
+    """Every `tls` section of the gateway's own."""
+    for path, listener in config.gateway.written_listeners():
+        if listener.tls is not None:
+            yield (*path, "tls"), listener.tls
+
+
+def _own_pairs(config: Config) -> Iterator[tuple[KeyPath, Pair]]:
+    for path, tls in _own_tls(config):
+        yield path, tls.pair
+        for index, more in enumerate(tls.certificates):
+            yield (*path, "certificates", index), more.pair
 
 
 def _upstream_tls(config: Config) -> Iterator[tuple[KeyPath, UpstreamTlsSettings]]:
@@ -80,15 +89,12 @@ def _upstream_tls(config: Config) -> Iterator[tuple[KeyPath, UpstreamTlsSettings
 
 
 def _listening(config: Config) -> Iterator[Finding]:
-    tls = config.gateway.tls
-    if tls is None:
-        return
-    for path, pair in _pairs(config):
-        if path[0] == "gateway":
-            yield from _problem(path, lambda pair=pair: server_context(pair), _keys(pair))  # type: ignore[misc]
-    if tls.client_certificates is not None:
-        ca = tls.client_certificates.ca
-        yield from _problem(("gateway", "tls", "client_certificates", "ca"), lambda: client_context(ca=ca))
+    for path, pair in _own_pairs(config):
+        yield from _problem(path, lambda pair=pair: server_context(pair), _keys(pair))  # type: ignore[misc]
+    for path, tls in _own_tls(config):
+        if tls.client_certificates is not None:
+            ca = tls.client_certificates.ca
+            yield from _problem((*path, "client_certificates", "ca"), lambda ca=ca: client_context(ca=ca))  # type: ignore[misc]
 
 
 def _upstreams(config: Config) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final
@@ -11,19 +10,12 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.discovery import AllowField, DiscoverSettings, Source, long_discover
 from portico.config.routes import RouteSettings
-from portico.config.section import NoneIsEmpty, Section, Whole
+from portico.config.section import NoneIsEmpty, Section, Whole, names_like
 from portico.config.services import ServiceDefaults, ServiceSettings
 from portico.core.route_paths import path_prefix
 from portico.core.settings import Duration, NotEmpty
 
-_PATTERN: Final = re.compile(r"[A-Za-z0-9_.*?-]{1,100}")
 _DEFAULT_PATH: Final = "/api/{name}"
-
-
-def _pattern(text: str) -> str:
-    if not _PATTERN.fullmatch(text):
-        raise ValueError("expected the name of a service, in which * and ? may stand for other characters")
-    return text
 
 
 def _path(text: str) -> str:
@@ -44,7 +36,7 @@ class DiscoverySettings(Section):
     """
 
     source: Source
-    services: tuple[Annotated[str, AfterValidator(_pattern)], ...] = ("*",)
+    services: tuple[Annotated[str, names_like("service")], ...] = ("*",)
     path: Annotated[str, AfterValidator(_path)] = _DEFAULT_PATH
     allow: AllowField = None
     max_services: Annotated[Whole, Field(ge=1, le=10_000)] = 100

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from portico.config.endpoints import EndpointSettings
+from portico.config.endpoints import ALL_OFF, EndpointSettings
+from portico.config.listen import Host, ListenerSettings, Port, TlsField, is_loopback, listening_host
+from portico.config.problems import KeyPath
 from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word, no_nul
-from portico.config.tls import TlsSettings
 from portico.core.fields import REQUEST_DROP, plain_name
 from portico.core.networks import NetworkField
 from portico.core.settings import Duration, DurationOrZero, HeaderName, NotEmpty, Size, plain_secret
@@ -29,23 +30,6 @@ def split_address(text: str) -> tuple[str, int]:
     if ":" in host and not bracketed:
         raise ValueError("expected host:port; an IPv6 address goes into brackets: [::1]:9000")
     return listening_host(host), int(port)
-
-
-def listening_host(text: str) -> str:
-    """A host to listen on: a name, or an address, an IPv6 one without its brackets. Raises ValueError."""
-    host = text.removeprefix("[").removesuffix("]")
-    try:
-        if ":" in host:
-            IPv6Address(host)
-        elif re.fullmatch(r"[\d.]+", host):
-            IPv4Address(host)
-        elif not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,253}[A-Za-z0-9_.])?", host):
-            raise ValueError("not a name")
-    except ValueError:
-        raise ValueError(
-            "expected an address or a name of this machine, without scheme and port; 0.0.0.0 and :: are every address"
-        ) from None
-    return host
 
 
 def check_token(token: str) -> str:
@@ -170,9 +154,14 @@ class ProxyStatusSettings(Section):
     next_hop: bool = False
 
 
+LISTENING: Final = ("host", "port", "tls", "proxy_protocol")
+"""The keys that `listen` stands in place of."""
+
+
 class GatewaySettings(Section):
     """The listening side and the process. `workers: auto` is one per core; port 0 picks a free one.
 
+    `listen` names several addresses, in place of `host`, `port`, `tls` and `proxy_protocol`;
     `title` is what the front page at `/` says; `pass_headers` are fields of clients that services get although they
     belong to a gateway; `embedded_redis` says whether a Redis is started for several workers
     without a `redis_url`, or names the valkey-server or redis-server to start.
@@ -180,8 +169,9 @@ class GatewaySettings(Section):
 
     title: Annotated[str, Field(min_length=1, max_length=200)] = "Portico API Gateway"
 
-    host: Annotated[str, AfterValidator(listening_host)] = "0.0.0.0"  # noqa: S104 - a gateway has to be reachable
-    port: Annotated[Whole, Field(ge=0, le=65535)] = 8000
+    host: Host = "0.0.0.0"  # noqa: S104 - a gateway has to be reachable
+    port: Port = 8000
+    listen: Annotated[tuple[ListenerSettings, ...], NotEmpty("write listen: [{port: 8080}], or leave it out")] = ()
     workers: Annotated[Whole, Field(ge=1, le=256)] | Literal["auto"] = 1
     admin: Annotated[str, AfterValidator(_address)] = "127.0.0.1:9000"
     admin_token: Annotated[Secret, AfterValidator(_token)] = None
@@ -198,7 +188,7 @@ class GatewaySettings(Section):
         BeforeValidator(_long_proxy_status, json_schema_input_type=bool | ProxyStatusSettings),
     ] = ProxyStatusSettings()
     pass_headers: tuple[Annotated[HeaderName, AfterValidator(_passed_header)], ...] = ()
-    tls: Annotated[TlsSettings | None, NotEmpty("write tls: {certificate: FILE, key: FILE}, or leave tls out")] = None
+    tls: TlsField = None
     endpoints: Annotated[EndpointSettings, NoneIsEmpty] = EndpointSettings()
     limits: Annotated[LimitSettings, NoneIsEmpty] = LimitSettings()
     log: Annotated[LogSettings, NoneIsEmpty] = LogSettings()
@@ -209,9 +199,19 @@ class GatewaySettings(Section):
     access_token_expire_minutes: Annotated[Whole, Field(ge=1, le=525_600)] = 30
 
     @property
-    def is_local(self) -> bool:
-        """Whether only this machine can connect."""
-        return _is_local(self.host)
+    def listeners(self) -> tuple[ListenerSettings, ...]:
+        """Those of `listen`, or the one address that `host`, `port`, `tls` and `proxy_protocol` say."""
+        own = {key: getattr(self, key) for key in LISTENING}
+        return self.listen or (ListenerSettings.model_construct(name="", **own),)
+
+    def written_listeners(self) -> Iterator[tuple[KeyPath, ListenerSettings]]:
+        """The same, each with where it is written."""
+        for index, listener in enumerate(self.listeners):
+            yield ("gateway", "listen", index) if self.listen else ("gateway",), listener
+
+    def endpoints_of(self, listener: ListenerSettings) -> EndpointSettings:
+        """The endpoints that a listener has."""
+        return ALL_OFF if listener.endpoints == "off" else self.endpoints
 
     @property
     def worker_count(self) -> int:
@@ -228,11 +228,4 @@ class GatewaySettings(Section):
     @property
     def admin_is_local(self) -> bool:
         """Whether only this machine can reach the admin API."""
-        return _is_local(self.admin_address[0])
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
+        return is_loopback(self.admin_address[0])

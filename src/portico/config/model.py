@@ -34,6 +34,8 @@ from portico.config.discovery import DiscoverSettings, networks_of
 from portico.config.found import DiscoveryField
 from portico.config.gateway import GatewaySettings
 from portico.config.levels import Merged, Policies
+from portico.config.listen import ListenerSettings
+from portico.config.listen_checks import route_name_findings
 from portico.config.origin import Origin
 from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.resolve import Resolved, ResolvedRoute, resolve, resolving
@@ -52,6 +54,9 @@ from portico.policies.plugins.settings import PluginSettings
 
 POLICY_DEFAULTS = "policy_defaults"
 """The key of the validation context under which defaults of policies from the environment are passed."""
+
+_CHECKED = "checked"
+"""The key there that says that all fits together: it is not checked again."""
 
 Include = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
@@ -103,7 +108,7 @@ class Config(Section):
         config._resolved = resolve(config.services, config.routes, config.policies, config._policy_defaults)
         if config.discover is not None:  # problems of a service that would be found are reported now
             config._resolved.findings.extend(config.admitting((_ANY,))._resolved.findings)
-        if findings := config._findings():
+        if _CHECKED not in (info.context or {}) and (findings := config._findings()):
             raise ValidationError.from_exception_data(cls.__name__, [_line_error(found) for found in findings])
         return config
 
@@ -111,6 +116,23 @@ class Config(Section):
     def all_routes(self) -> tuple[ResolvedRoute, ...]:
         """The written routes in their order, then the default routes of services."""
         return self._resolved.routes
+
+    def served_by(self, listener: ListenerSettings) -> tuple[ResolvedRoute, ...]:
+        """Those of all routes that a listener serves."""
+        if listener.routes is None:
+            return self.all_routes
+        return tuple(route for route in self.all_routes if listener.serves(route.name))
+
+    def route_sets(self) -> list[tuple[ListenerSettings, tuple[ResolvedRoute, ...]]]:
+        """The distinct sets of routes and endpoints that listeners have, each with the first listener that has it."""
+        first: dict[object, ListenerSettings] = {}
+        for listener in self.gateway.listeners:
+            first.setdefault(listener.kind, listener)
+        return [(listener, self.served_by(listener)) for listener in first.values()]
+
+    def _route_names(self) -> set[str]:
+        """Of all routes, also of those whose service there is not: that is a problem of its own."""
+        return {route.name for route in self.all_routes} | {route.name for route in self.routes if route.name}
 
     @property
     def consumer_rates(self) -> dict[str, dict[str, Any]]:
@@ -261,13 +283,22 @@ class Config(Section):
             *name_findings(self.services, self.routes),
             *route_findings(self.services, self.routes),
             *split_findings(self.services, self.routes),
-            *match_findings(self.all_routes),
+            *(finding for _, routes in self.route_sets() for finding in match_findings(routes)),
             *agreement_findings(self.all_routes),
+            *route_name_findings(self.gateway, self._route_names(), self.discover),
             *consumer_findings(self.consumers),
             *cache_findings(self.gateway, self.all_routes),
             *discovery_findings(self.gateway, self.services, self.discover),
             *self._resolved.findings,
         ]
+
+
+class _Tree(msgspec.Struct):
+    gateway: dict[str, Any] | None = None
+
+
+class _Envelope(msgspec.Struct):
+    tree: _Tree
 
 
 def dump_config(config: Config) -> bytes:
@@ -304,6 +335,12 @@ def load_dumped(data: bytes) -> Config:
     return at_once(loading(data))
 
 
+def gateway_of(data: bytes) -> GatewaySettings:
+    """The `gateway` section of the configuration that `dump_config` dumped."""
+    written = msgspec.json.decode(data, type=_Envelope).tree.gateway
+    return GatewaySettings.model_validate(written or {})
+
+
 def loading(data: bytes) -> Steps[Config]:
     """`load_dumped`, in steps."""
     envelope = msgspec.json.decode(data)
@@ -316,7 +353,7 @@ def loading(data: bytes) -> Steps[Config]:
     for written in tree.get("routes") or ():
         routes.append(RouteSettings.model_validate(written))
         yield
-    whole = Config.model_validate(rest, context={POLICY_DEFAULTS: defaults})
+    whole = Config.model_validate(rest, context={POLICY_DEFAULTS: defaults, _CHECKED: True})
     config = whole.model_copy(update={"services": services, "routes": tuple(routes)})
     config._tree = tree
     config._directory = Path(envelope.get("directory", ""))

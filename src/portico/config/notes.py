@@ -43,10 +43,15 @@ def notes_for(config: Config) -> Iterator[str]:
 def _public_endpoints(gateway: GatewaySettings) -> Iterator[str]:
     endpoints = gateway.endpoints
     public = [path for path, key in PATHS.items() if key not in endpoints.model_fields_set]
-    if gateway.is_local or not public:
+    where = " and ".join(
+        f"{listener.host}:{listener.port}"
+        for listener in gateway.listeners
+        if not (listener.is_local or listener.endpoints == "off")
+    )
+    if not where or not public:
         return
     listed = " and ".join(filter(None, (", ".join(public[:-1]), public[-1])))
     advice = "gateway.endpoints: {NAME: internal | admin | off} says who may"
     if "/health" in public:
         advice += ", and health: {detail: states} leaves out addresses and errors"
-    yield f"everybody who reaches {gateway.host}:{gateway.port} may read {listed}: {advice}"
+    yield f"everybody who reaches {where} may read {listed}: {advice}"

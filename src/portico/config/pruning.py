@@ -50,7 +50,7 @@ def original(path: KeyPath, indexes: Indexes) -> KeyPath:
 
 
 def is_consequence(path: KeyPath, wrong: Set[KeyPath], tree: Any) -> bool:
-    """Whether a path seems wrong only because something below it, or the service it names, was wrong and removed."""
+    """Whether a path seems wrong only because something below it, or what it names, was wrong and removed."""
     if any(removed[: len(path)] == path for removed in wrong):
         return True
     match path:
@@ -58,4 +58,6 @@ def is_consequence(path: KeyPath, wrong: Set[KeyPath], tree: Any) -> bool:
             service = ("services", tree["routes"][index].get("service"))
             needed = ("versions",) if target == "version" else ("url", "instances", "versions")
             return any(removed[:2] == service and (len(removed) == 2 or removed[2] in needed) for removed in wrong)
+        case ("gateway", "listen", _, "routes", _):
+            return any(removed[0] in ("services", "routes") for removed in wrong)
     return False

@@ -46,6 +46,17 @@ def _unset_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
 
+def names_like(kind: str) -> AfterValidator:
+    """Checks the name of some kind of thing, in which `*` and `?` may stand for other characters."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_.*?-]{1,100}", text):
+            raise ValueError(f"expected the name of a {kind}, in which * and ? may stand for other characters")
+        return text
+
+    return AfterValidator(check)
+
+
 Whole = Annotated[int, BeforeValidator(_no_yes_no)]
 """An integer; `yes` is not 1."""
 

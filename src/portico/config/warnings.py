@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from portico.config.canary import AbortConditions
-from portico.config.checks import shared_address
+from portico.config.endpoints import EndpointSettings
 from portico.config.files import lifetimes
 from portico.config.gateway import GatewaySettings
+from portico.config.listen import ListenerSettings
+from portico.config.listen_checks import shared_address
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.reachability import unguarded, unreachable
@@ -53,10 +55,8 @@ def warnings_for(config: Config) -> list[Problem]:
             *_kept_too_long(config),
             *_expiring(config),
             *_unguarded_default_routes(config),
-            *_unguarded_slashes(config),
-            *_hidden_endpoints(config),
-            *unreachable(config.all_routes),
-            *unguarded(config.all_routes),
+            *(found for served in config.route_sets() for found in _between_routes(config, *served)),
+            *_unserved(config),
             *_lone_hedges(config),
             *_blind_canaries(config),
             *_in_maintenance(config),
@@ -266,10 +266,11 @@ def _expiring(config: Config) -> Iterator[Finding]:
 
 def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
     """Routes whose own policies guard a service that the default routes leave open."""
+    served = [route for route in config.all_routes if any(each.serves(route.name) for each in config.gateway.listeners)]
     for index, route in enumerate(config.routes):
         guarded = {"auth", "authorize"} & route.policies.model_fields_set
         services = {service for service, _ in route.targets}
-        for other in config.all_routes:
+        for other in served:
             if other.is_default and other.service in services and guarded - set(other.policies):
                 message = (
                     f"{other.path} leads to {other.service} without these policies; write them into the service, "
@@ -279,12 +280,29 @@ def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
                 break
 
 
-def _unguarded_slashes(config: Config) -> Iterator[Finding]:
+def _between_routes(config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
+    """What the routes of one listener take from each other, and from its endpoints."""
+    yield from _unguarded_slashes(routes)
+    yield from _hidden_endpoints(config.gateway.endpoints_of(listener), routes)
+    yield from unreachable(routes)
+    yield from unguarded(routes)
+
+
+def _unserved(config: Config) -> Iterator[Finding]:
+    """Routes that are named for no listener."""
+    if all(listener.routes is not None for listener in config.gateway.listeners):
+        for route in config.all_routes:
+            if not any(listener.serves(route.name) for listener in config.gateway.listeners):
+                message = f"no listener serves the route {route.name}: name it in routes of one in gateway.listen"
+                yield Finding(route.source, message, at_key=True)
+
+
+def _unguarded_slashes(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     """Routes whose encoded slashes reach, at a service that decodes them, what another route guards."""
-    for route in config.all_routes:
+    for route in routes:
         if not route.encoded_slashes:
             continue
-        for other in config.all_routes:
+        for other in routes:
             missing = {"auth", "authorize"} & set(other.policies) - set(route.policies)
             prefix, guarded = beginning_of(route.path).rstrip("/"), beginning_of(other.path)
             if missing and other.service == route.service and _is_below(guarded, prefix) and _meet(other, route):
@@ -296,16 +314,16 @@ def _unguarded_slashes(config: Config) -> Iterator[Finding]:
                 yield Finding((*route.source, "encoded_slashes"), message)
 
 
-def _hidden_endpoints(config: Config) -> Iterator[Finding]:
+def _hidden_endpoints(endpoints: EndpointSettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     """Routes that lead to a service which may have paths that the gateway answers itself."""
-    served = [path for path in config.gateway.endpoints.served() if path != "/"]
+    served = [path for path in endpoints.served() if path != "/"]
     taken = {
         (literal_of(route.path), host)
-        for route in config.all_routes
+        for route in routes
         for host in route.hosts or ("",)
         if is_exact(route.path) or (route.hosts and route.path in served)
     }
-    for route in config.all_routes:
+    for route in routes:
         hosts = route.hosts or ("",)
         covered = [
             path

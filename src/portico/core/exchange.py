@@ -73,6 +73,10 @@ class Stream(Protocol):
         """Content sent so far."""
 
     @property
+    def request_done(self) -> bool:
+        """Whether all content of the request is here."""
+
+    @property
     def response_started(self) -> bool:
         """Whether something of a final response was sent."""
 

@@ -75,6 +75,8 @@ class Headers:
     def get_all(self, name: str) -> list[str]:
         """The value of each of its lines, in order."""
         wanted = name.lower().encode("latin-1", "replace")
+        if wanted not in self._names:
+            return []
         start = len(wanted) + 1
         pairs = zip(self._names, self._lines, strict=True)
         return [line[start:].strip(b" \t").decode("latin-1") for own, line in pairs if own == wanted]

@@ -208,17 +208,20 @@ class RequestHead:
     def changed(
         self, *, fields: Fields | None = None, method: bytes | None = None, framing: int | None = None
     ) -> RequestHead:
-        """A copy to be sent on, with other fields, another method, or another length of its content."""
+        """A copy to be sent on, with other fields, another method, or another length of its content.
+
+        It has nothing that only the wire reads.
+        """
         changed = RequestHead()
-        changed.received = as_received(self)
+        changed.received = getattr(self, "received", self)
         changed.fields = self.fields if fields is None else fields
-        changed.method, changed.method_name = self.method, self.method_name
-        if method is not None:
-            changed.method, changed.method_name = method, method.decode()
         changed.framing = self.framing if framing is None else framing
-        changed.target, changed.version, changed.host, changed.noted = self.target, self.version, self.host, self.noted
-        changed.keep_alive, changed.expects_continue = self.keep_alive, self.expects_continue
-        changed.hop_by_hop, changed.known_by = self.hop_by_hop, None
+        if method is None:
+            changed.method, changed.method_name = self.method, self.method_name
+        else:
+            changed.method, changed.method_name = method, method.decode()
+        changed.target, changed.version, changed.host = self.target, self.version, self.host
+        changed.noted, changed.hop_by_hop = self.noted, self.hop_by_hop
         return changed
 
     def decide_like(self, previous: RequestHead) -> None:

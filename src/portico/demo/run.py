@@ -44,7 +44,7 @@ def run_demo(config: Config, config_path: Path | None) -> None:
     supervisor = Supervisor(config, config_path, listeners)
     for name, listener in samples.items():
         supervisor.companions.append(Child(name, _Sample(listener, supervisor)))
-    print(introduction(config, listeners.gateway.getsockname()[1]), flush=True)  # noqa: T201
+    print(introduction(config, listeners.gateway[0].own.getsockname()[1]), flush=True)  # noqa: T201
     supervisor.run()
 
 
@@ -85,7 +85,7 @@ class _Sample:
 
 def introduction(config: Config, port: int) -> str:
     """What is where, and what to try: only links that lead somewhere with this configuration."""
-    base = f"{'http' if config.gateway.tls is None else 'https'}://localhost:{port}"
+    base = f"{'http' if config.gateway.listeners[0].tls is None else 'https'}://localhost:{port}"
     paths = {route.path for route in config.all_routes}
     rows = [("WHAT", "WHERE", "DOES"), ("gateway", base, "routes, balances, limits, logs")]
     for name, own in SAMPLES.items():

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -57,6 +57,15 @@ class AccessRecord(msgspec.Struct, gc=False, omit_defaults=True):
     reason: str | None
     shadow: str | None = None
     version: str | None = None
+    listener: str | None = None
+    host: str | None = None
+
+
+class Log(Protocol):
+    """What takes records."""
+
+    def add(self, record: AccessRecord) -> None:
+        """Take one."""
 
 
 class AccessLog:
@@ -203,7 +212,9 @@ def _text_lines(records: list[AccessRecord]) -> bytes:
         f"in={r.bytes_in} out={r.bytes_out} "
         f"id={r.request_id}{'' if r.user is None else ' user=' + _word(r.user)}"
         f"{'' if r.reason is None else ' reason=' + r.reason}{'' if r.shadow is None else ' shadow=' + r.shadow}"
-        f"{'' if r.version is None else ' version=' + r.version}\n"
+        f"{'' if r.version is None else ' version=' + r.version}"
+        f"{'' if r.listener is None else ' listener=' + r.listener}"
+        f"{'' if r.host is None else ' host=' + _word(r.host)}\n"
         for r in records
     ).encode("utf-8", "backslashreplace")
 

@@ -75,6 +75,9 @@ class Metrics:
                 "gateway_compressed_bytes", "Bytes of these, before and after", ("service", "coding", "form")
             ),
         )
+        self.listeners = self.families.own_counter(
+            "gateway_listener_requests", "Exchanges by the listener that they came in by", ("listener", "status")
+        )
         self.log_lines_dropped = 0
         self.failed_handshakes = 0
         self.cache_evictions = 0
@@ -108,6 +111,11 @@ class Metrics:
     def side(self, route: str, service: str) -> SideCounts:
         """What is counted of a side of a split, in all snapshots."""
         return self._sides.setdefault((route, service), SideCounts(route, service))
+
+    def observe_listener(self, listener: str, status: int) -> None:
+        """Count one exchange at one of several listeners."""
+        series, key = self.listeners.series, (listener, str(status))
+        series[key] = series.get(key, 0.0) + 1.0
 
     def observe_tunnel(self, service: str, bytes_in: int, bytes_out: int) -> None:
         """Count the bytes of a tunnel that ended."""

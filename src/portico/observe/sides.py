@@ -13,6 +13,8 @@ SHOWN: Final = 4
 _TOGETHER: Final = 256
 """Durations that are counted at once."""
 _CLIENT_LEFT: Final = 499
+_PATIENCE: Final = 1.0
+"""Seconds after which a client that leaves without an answer had waited in vain."""
 _LOWEST_ERROR: Final = 500
 _NO_ERRORS: Final = frozenset({"not_cached", "policy_failed"})
 """Reasons that say nothing of a service, although their status is one of its faults."""
@@ -21,9 +23,10 @@ _NO_ERRORS: Final = frozenset({"not_cached", "policy_failed"})
 class SideCounts:
     """One side of one route: a service, or a version of it (`service@version`).
 
-    `requests` are all that it was given, unless their clients left before they were answered. `errors` are those of
-    them that ended with a status of 500 or more, or whose response broke off at the service. `buckets` count those
-    for which the service was called, and not the cache, by the seconds until its response began or they failed.
+    `requests` are those for which the service was called, or should have been and could not be; `errors` those of them
+    that ended with a status of 500 or more, whose response broke off at the service, or whose client had waited in vain
+    for a second when it left. `buckets` count those for which it was called, by the seconds until its response began or
+    they failed. What says nothing of the service is not counted: what the cache answered, what clients did not send.
     `diverted` are those that were its own, and went to another side because it had no instance that could be used.
     """
 
@@ -39,16 +42,18 @@ class SideCounts:
 
     def observe(self, exchange: Exchange, seconds: float) -> None:
         """Count an exchange that is over after so long."""
-        status, until_response = exchange.status, exchange.upstream_seconds
-        if until_response is None or status >= _CLIENT_LEFT or exchange.reason is not None:
-            if status == _CLIENT_LEFT:
-                return
-            self.errors += _is_error(status, exchange.reason)
+        until_response = exchange.upstream_seconds
+        if until_response is None or exchange.status >= _CLIENT_LEFT or exchange.reason is not None:
+            failed = _is_error(exchange)
             if not exchange.attempts:
-                self.requests += 1
+                self.requests += failed
+                self.errors += failed
                 return
             if until_response is None:
-                until_response = seconds
+                if not exchange.stream.request_done or (exchange.status == _CLIENT_LEFT and seconds < _PATIENCE):
+                    return
+                until_response, failed = seconds, True
+            self.errors += failed
         self._uncounted.append(until_response)
         if len(self._uncounted) >= _TOGETHER:
             self._count()
@@ -64,10 +69,11 @@ class SideCounts:
         return [self.route, self.service, self.requests, self.errors, self.buckets, self.seconds, self.diverted]
 
 
-def _is_error(status: int, reason: str | None) -> bool:
+def _is_error(exchange: Exchange) -> bool:
+    reason = exchange.reason
     if reason is not None and reason.startswith("upstream_"):
         return True
-    return status >= _LOWEST_ERROR and reason not in _NO_ERRORS
+    return exchange.status >= _LOWEST_ERROR and reason not in _NO_ERRORS
 
 
 def add_up_sides(dumps: Iterable[list[Any]]) -> list[list[Any]]:

@@ -51,7 +51,8 @@ class WholeBody(Pending):
         raise NotImplementedError
 
 
-Policy: TypeAlias = Callable[[Exchange], Answer | Pending | Awaitable[Answer | None] | None]
+Verdict: TypeAlias = Answer | Pending | Awaitable[Answer | None] | None
+Policy: TypeAlias = Callable[[Exchange], Verdict]
 """Looks at an exchange before it is forwarded. None lets it go on, an Answer ends it; a policy that has to wait
 returns a `Pending` of either or, which costs a task, an awaitable. That is cancelled when its verdict is not needed any
 more: what several exchanges wait for together belongs in `asyncio.shield`."""

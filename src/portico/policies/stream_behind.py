@@ -44,6 +44,10 @@ class StreamBehind:
         return self.inner.bytes_out
 
     @property
+    def request_done(self) -> bool:
+        return self.inner.request_done
+
+    @property
     def response_started(self) -> bool:
         return self.inner.response_started
 

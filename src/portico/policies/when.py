@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
+from portico.core.caches import remembered
 from portico.core.claims import claim_path, value_at
 from portico.core.conditions import (
     Condition,
@@ -32,6 +33,12 @@ from portico.core.settings import HeaderName, Method, Settings
 from portico.policies.authorize import Claims, claim_fits
 from portico.policies.consumer_fields import ConsumerName
 from portico.policies.templates import NAMES
+
+T = TypeVar("T")
+
+_REMEMBERED: Final = 256
+_REMEMBERED_SIZE: Final = 256
+"""Paths of which a rule remembers whether it is for them, and characters of one."""
 
 Check: TypeAlias = Callable[[Exchange], bool]
 """Whether a request fits."""
@@ -212,6 +219,15 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
+_CHARSET: Final = re.compile(r';\s*charset="?([^\s;"]+)', re.IGNORECASE)
+
+
+def charset_of(content_type: str) -> str:
+    """The charset in a `Content-Type`; UTF-8 where there is none."""
+    found = _CHARSET.search(content_type)
+    return found[1] if found else "utf-8"
+
+
 def vary_names(whens: Iterable[When]) -> list[str]:
     """The request's fields on which it depends whether rules apply: responses vary on them."""
     names: dict[str, str] = {}
@@ -243,32 +259,43 @@ def _method_check(methods: Sequence[str]) -> Check:
 
 
 def _path_check(path: str) -> Check:
+    fits = by_path(_path_question(path))
+    return lambda exchange: fits(exchange.match.path)
+
+
+def by_path(question: Callable[[str], T]) -> Callable[[str], T]:
+    """The same function of paths, which remembers what it said of those that come again."""
+    known = remembered(_REMEMBERED)(question)
+    return lambda path: known(path) if len(path) <= _REMEMBERED_SIZE else question(path)
+
+
+def _path_question(path: str) -> Callable[[str], bool]:
     if is_pattern(path):
-        return _pattern_check(pattern_of(path))
-    wanted = _segments(literal_of(path).encode())
+        return _pattern_question(pattern_of(path))
+    wanted = _segments(literal_of(path))
     if is_exact(path):
-        return lambda exchange: _segments(exchange.match.path.encode()) == wanted
+        return lambda path: _segments(path) == wanted
     if wanted == (b"",):
-        return lambda exchange: True  # noqa: ARG005
+        return lambda path: True  # noqa: ARG005
     size = len(wanted)
-    return lambda exchange: _segments(exchange.match.path.encode())[:size] == wanted
+    return lambda path: _segments(path)[:size] == wanted
 
 
-def _pattern_check(pattern: Pattern) -> Check:
+def _pattern_question(pattern: Pattern) -> Callable[[str], bool]:
     patterns = PatternSet([pattern])
 
-    def path_fits(exchange: Exchange) -> bool:
+    def fits(path: str) -> bool:
         try:
-            return bool(patterns.matches(path_text(segments_of(exchange.match.path.encode()))))
+            return bool(patterns.matches(path_text(segments_of(path.encode()))))
         except MessageError:  # no end can be foreseen: see `PatternSet`
             return False
 
-    return path_fits
+    return fits
 
 
-def _segments(path: bytes) -> tuple[bytes, ...]:
+def _segments(path: str) -> tuple[bytes, ...]:
     try:
-        return segments_of(path)
+        return segments_of(path.encode())
     except MessageError:  # of a request that takes no route
         return ()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from os import urandom
@@ -15,7 +15,7 @@ from typing import Final
 from portico.core.errors import REASONS, Answer, MessageError, Refusal
 from portico.core.exchange import Exchange, RouteMatch, Stream
 from portico.core.messages import RequestHead
-from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
+from portico.observe.access_log import AccessRecord, Log, Timestamps
 from portico.observe.metrics import Metrics
 from portico.policies import Pending, Policy, awaited
 from portico.policies.error_pages import ErrorPages
@@ -61,6 +61,17 @@ class Snapshot:
     """Whether these report clients by `Forwarded` rather than by `X-Forwarded-*`."""
     pages: ErrorPages | None = None
     """What is answered with where no route is found."""
+    matchers: Mapping[str, Matcher] = field(default_factory=dict)
+    """Those of listeners, by their names, where there are several; `matcher` is that of the first."""
+
+    @property
+    def all_matchers(self) -> list[Matcher]:
+        """The distinct ones, in the order of their listeners."""
+        return list(dict.fromkeys([self.matcher, *self.matchers.values()]))
+
+    def at(self, listener: str) -> Snapshot:
+        """The same for the requests of one listener. Raises KeyError where there are others."""
+        return replace(self, matcher=self.matchers[listener])
 
 
 class Gateway:
@@ -70,7 +81,7 @@ class Gateway:
         self,
         snapshot: Snapshot,
         metrics: Metrics,
-        log: AccessLog | None,
+        log: Log | None,
         log_from: int,
         loop: asyncio.AbstractEventLoop,
         overload: Overload | None = None,

@@ -200,9 +200,9 @@ class Copy(Attempt):
             return
         self.is_over = True
         self.head = self.content = b""
-        self.leave()
         limit, self.limit = self.limit, None
         try:
+            self.leave()
             if limit is not None:
                 limit.leave()
         finally:

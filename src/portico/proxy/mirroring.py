@@ -35,21 +35,22 @@ class Mirroring(Forwarding):
         if self.mirrors is not None:  # an earlier attempt was made
             super().connect(instance, only_once, fresh_only)
             return
-        self.mirrors = self._choose_mirrors()
+        self.mirrors = []
+        if not self.upgrade:
+            self._choose_mirrors(self.mirrors)
         super().connect(instance, only_once, fresh_only)
         if self.mirrors and self.body_done:
-            self._send_copies()
+            self._send_copies(self.mirrors)
 
-    def _choose_mirrors(self) -> list[Mirror]:
-        """By chance, for each request anew."""
-        chosen = [mirror for mirror in self.handling.mirrors if random() < mirror.share]  # noqa: S311
-        if not chosen or self.upgrade:
-            return []
-        self.copied, self.copied_size = [], 0
-        mirrors = [mirror for mirror in chosen if mirror.admits(self.exchange, self.framing)]
-        for data in self.kept if mirrors else ():
-            self._collect(mirrors, data)
-        return mirrors
+    def _choose_mirrors(self, mirrors: list[Mirror]) -> None:
+        """By chance, for each request anew; they are `mirrors` as soon as their room is taken."""
+        for mirror in self.handling.mirrors:
+            if random() < mirror.share and mirror.admits(self.exchange, self.framing):  # noqa: S311
+                mirrors.append(mirror)  # noqa: PERF401 - a fault has to find those that have room
+        if mirrors:
+            self.copied, self.copied_size = [], 0
+            for data in self.kept:
+                self._collect(mirrors, data)
 
     def _collect(self, mirrors: list[Mirror], data: bytes) -> None:
         """Keep a piece of the body for those for which the body is not too large."""
@@ -70,17 +71,17 @@ class Mirroring(Forwarding):
     def body_ended(self) -> None:
         super().body_ended()
         if self.mirrors:
-            self._send_copies()
+            self._send_copies(self.mirrors)
 
-    def _send_copies(self) -> None:
+    def _send_copies(self, mirrors: list[Mirror]) -> None:
         """Send the copies; what goes wrong with them concerns no client."""
         try:
             content, allowed = b"".join(self.copied), self.handling.trailers
             trailers = passed_trailers(self.stream.trailers, allowed) if allowed else ()
-            while self.mirrors:
-                copy = Copy(self.exchange, self.mirrors[-1], self.loop)
-                self.mirrors.pop()
+            while mirrors:
+                copy = Copy(self.exchange, mirrors[-1], self.loop)
                 copy.begin(self.handling.compose, content, chunked=self.framing == CHUNKED, trailers=trailers)
+                mirrors.pop()  # from here on its room is the copy's to give back
             self.copied = []
         except FAULTS:
             logger.exception("a request was not copied", extra={"request_id": self.exchange.request_id})

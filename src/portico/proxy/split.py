@@ -67,7 +67,8 @@ class SplitWeights:
             sent = self.written
         self.weights = tuple(sent.get(name, 0) for name in self.written)
         total = sum(self.weights)
-        self.parts = [round(PARTS * each / total) for each in accumulate(self.weights)]
+        bounds = (PARTS * each / total for each in accumulate(self.weights))
+        self.parts = [int(round(bound, 6) + 0.5) for bound in bounds]  # whoever has a part or more keeps one
 
 
 class Split:

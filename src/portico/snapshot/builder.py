@@ -19,6 +19,7 @@ from portico.config import (
     Upstream,
 )
 from portico.config.endpoints import PATHS
+from portico.config.listen import ListenerSettings
 from portico.core.errors import Answer
 from portico.core.fields import RESPONSE_DROP
 from portico.core.paths import folded_segments
@@ -89,6 +90,8 @@ Waiting costs next to nothing. Clients that are refused retry at once, and each 
 _REWRITE_LOCATION: Final = RewriteLocationSettings()
 _REWRITE_COOKIES: Final = RewriteCookiesSettings()
 """What holds where nothing is written."""
+
+_NO_ROUTE_HERE: Final = "no route of this listener leads from this path to a service"
 
 _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
@@ -177,14 +180,34 @@ class SnapshotBuilder:
         self._page_texts = config.page_texts
         coming = self._coming = Coming()
         self._splits = coming.splits
+        matchers: dict[object, Matcher] = {}
+        for listener, routes in config.route_sets():
+            matchers[listener.kind] = yield from self._matcher(config, listener, routes, coming)
+        yield from self.live.adopting(coming)
+        self._state.sweep()
+        of_listeners = {listener.key: matchers[listener.kind] for listener in config.gateway.listeners}
+        reads_forwarded = config.gateway.trusted_headers == "forwarded"
+        return Snapshot(
+            generation,
+            next(iter(of_listeners.values())),
+            config.gateway.trusted_proxies,
+            reads_forwarded,
+            self._error_pages(config.own_policies),
+            of_listeners,
+        )
+
+    def _matcher(
+        self, config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute], coming: Coming
+    ) -> Steps[Matcher]:
+        """What finds the routes of one listener, and of all that have the same ones."""
         consumers, own_paths = config.consumer_rates, {*PATHS, *self._local_answers}
         router: Routes = Router()
         self._router = router
         folded: Routes | None = None
-        if any(route.case_insensitive for route in config.all_routes):
+        if any(route.case_insensitive for route in routes):
             folded = Router(read=folded_segments, form=Pattern.folded)
-        self._version_paths = paths_of(config.all_routes)
-        for written, variants in with_variants(config.all_routes):
+        self._version_paths = paths_of(routes)
+        for written, variants in with_variants(routes):
             route = self._route(written, self._service_of(written, config, coming), consumers, config)
             if variants or written.side is not None:
                 others = [
@@ -201,14 +224,10 @@ class SnapshotBuilder:
             if rule.path in own_paths and (rule.path == "/" or rule.hosts) and not rule.fallback:
                 router.add(replace(rule, exact=True))  # where it matches, it replaces the gateway's own page
             yield
-        for rule in self._own_rules(config):
+        for rule in self._own_rules(config, listener):
             router.add(rule)
         yield from router.warming()
-        yield from self.live.adopting(coming)
-        self._state.sweep()
-        reads_forwarded = config.gateway.trusted_headers == "forwarded"
-        pages = self._error_pages(config.own_policies)
-        return Snapshot(generation, Matcher(router, folded), config.gateway.trusted_proxies, reads_forwarded, pages)
+        return Matcher(router, folded, _NO_ROUTE_HERE) if config.gateway.listen else Matcher(router, folded)
 
     def _service_of(self, written: ResolvedRoute, config: Config, coming: Coming) -> Service:
         """The service of a route, or what stands for one; each is made once."""
@@ -373,7 +392,7 @@ class SnapshotBuilder:
     def _versioned(self, written: ResolvedRoute, parts: Mapping[str, Any], service: ServiceSettings) -> dict[str, Any]:
         """The same for a version; only what says where its successor is depends on the path."""
         path = written.path if is_ending(written, service) else ""
-        key = ("version", written.service, written.version, written.choice, path)
+        key = ("version", id(self._router), written.service, written.version, written.choice, path)
         versioned: Mapping[str, Any] = self._alike(
             (*key, id(parts["policies"]), id(parts["marks"])),
             lambda: with_version(written, service, parts, self._version_paths),
@@ -402,7 +421,8 @@ class SnapshotBuilder:
         is_public = partial(has_prefix_route, self._router)
 
         rewriting: Rewriting = self._alike(
-            ("rewriting", id(location), id(cookies)), lambda: rewriting_of(location, cookies, is_public)
+            ("rewriting", id(self._router), id(location), id(cookies)),
+            lambda: rewriting_of(location, cookies, is_public),
         )
         return rewriting
 
@@ -472,13 +492,13 @@ class SnapshotBuilder:
             self._shared[key] = make()
         return self._shared[key]
 
-    def _own_rules(self, config: Config) -> list[Rule[Route | LocalRoute]]:
+    def _own_rules(self, config: Config, listener: ListenerSettings) -> list[Rule[Route | LocalRoute]]:
         """The gateway's own endpoints; they come after configured routes for just these paths."""
         rules: list[Rule[Route | LocalRoute]] = [
             Rule(path, LocalRoute(path, answer), methods=_READS, exact=True, fallback=True)
             for path, answer in self._local_answers.items()
         ]
-        endpoints = config.gateway.endpoints
+        endpoints = config.gateway.endpoints_of(listener)
         internal = build_internal(endpoints.networks)
         for path in endpoints.served():
             own = {
@@ -502,7 +522,8 @@ class SnapshotBuilder:
                 trailers=frozenset(),
                 proxy_status=self._proxy_status,
             )
-            route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
+            asked = f"/listeners/{listener.key}" if path == "/" and listener.routes is not None else path
+            route = Route(path, handling, Rewrite(asked.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             rules.append(Rule(path, route, methods=_READS, exact=True, fallback=True))
         return rules
 

@@ -17,7 +17,7 @@ from portico.proxy.cache.redis_cache import RedisCache
 from portico.proxy.cache.rules import Rules
 from portico.proxy.forward import Forwarding
 
-_FOR_CLIENTS: Final = frozenset({"cors", "rate_limit", "rewrite_location", "rewrite_cookies"})
+_FOR_CLIENTS: Final = frozenset({"compress", "cors", "rate_limit", "rewrite_location", "rewrite_cookies"})
 """Policies that change nothing of what a service is asked or of what is stored."""
 
 

@@ -6,12 +6,12 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self, cast
+from typing import Final, Self
 
 from portico.config import Config
 from portico.core.exchange import Handler
 from portico.core.fields import PASSES, REQUEST_DROP
-from portico.observe.access_log import AccessLog, AccessRecord
+from portico.observe.access_log import Log
 from portico.observe.metrics import Metrics
 from portico.policies.plugins.lifecycle import PluginSet
 from portico.proxy.gateway import Gateway
@@ -23,13 +23,6 @@ from portico.wire.turn import Turn
 
 _NO_CONTROL: Final = Path("/nowhere")
 """Where control's socket would be."""
-
-
-class Log(Protocol):
-    """What takes the records of the access log."""
-
-    def add(self, record: AccessRecord) -> None:
-        """Take one."""
 
 
 class Worker:
@@ -58,7 +51,7 @@ class Worker:
         builder = SnapshotBuilder(self.deadlines, self.turn, _NO_CONTROL, {}, self.metrics)
         self.ends.callback(builder.live.close)
         snapshot = builder.build(config, 1, plugins)
-        return Gateway(snapshot, self.metrics, cast(AccessLog, log), 0, self.loop)
+        return Gateway(snapshot, self.metrics, log, 0, self.loop)
 
     async def listen(self, handler: Handler) -> tuple[HttpServer, int]:
         """Have it serve; the server and its port."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import Final
 
-from portico.wire.http1.server import HttpServer
+from portico.wire.http1.server import ServerConnection
 from portico.wire.threshold import Threshold
 
 logger: Final = logging.getLogger("portico.wire")
@@ -24,19 +25,19 @@ class Acceptor:
     All workers are woken for a new connection, and one that accepted all of them would leave the others idle. So each
     accepts one and handles its other events first: the busier it is, the fewer it gets.
 
-    With a `threshold`, connections reach `server` through it.
+    `made` creates the protocol of each, unless they pass a `threshold`.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         listener: socket.socket,
-        server: HttpServer,
+        made: Callable[[], ServerConnection],
         threshold: Threshold | None = None,
     ) -> None:
         self._loop = loop
         self._listener = listener
-        self._server = server
+        self._made = made
         self._threshold = threshold
         self._opening: set[asyncio.Task[None]] = set()
         listener.setblocking(False)
@@ -91,7 +92,7 @@ class Acceptor:
         try:
             connection.setblocking(False)
             if self._threshold is None:
-                await self._loop.connect_accepted_socket(self._server, connection)
+                await self._loop.connect_accepted_socket(self._made, connection)
             else:
                 await self._threshold.admit(connection, peer)
         except OSError:  # a client that left

@@ -6,10 +6,12 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
+from portico.core.exchange import Handler
 from portico.wire.acceptor import Acceptor
-from portico.wire.http1.server import HttpServer
+from portico.wire.http1.server import HttpServer, ServerConnection
 from portico.wire.threshold import Threshold
 
 _TOGETHER: Final = 256
@@ -17,7 +19,10 @@ _TOGETHER: Final = 256
 
 
 class Entrance:
-    """Accepts for `server`. `alone` says that no other process does so; `tls` and `announces` are for `Threshold`."""
+    """Accepts for `server`. `alone` says that no other process does so; `tls` and `announces` are for `Threshold`.
+
+    `handler` receives the requests, in place of the server's own: several entrances may share a server.
+    """
 
     def __init__(
         self,
@@ -28,12 +33,13 @@ class Entrance:
         alone: bool,
         tls: Callable[[], ssl.SSLContext] | None = None,
         announces: Callable[[str], bool] | None = None,
+        handler: Handler | None = None,
     ) -> None:
-        self.server = server
         self._loop = loop
         self._listener = listener
-        self._threshold = Threshold(loop, server, tls, announces) if tls or announces else None
-        self._acceptor = Acceptor(loop, listener, server, self._threshold)
+        self._made = partial(ServerConnection, server, None, handler)
+        self._threshold = Threshold(loop, server, tls, announces, handler) if tls or announces else None
+        self._acceptor = Acceptor(loop, listener, self._made, self._threshold)
         self._is_direct = alone and self._threshold is None
         self._direct: asyncio.Server | None = None
 
@@ -41,7 +47,7 @@ class Entrance:
         """Accept from now on."""
         if self._is_direct:  # not shared and nothing before HTTP: the loop's own server is cheaper
             listener = self._listener.dup()
-            self._direct = await self._loop.create_server(self.server, sock=listener, backlog=4096)
+            self._direct = await self._loop.create_server(self._made, sock=listener, backlog=4096)
         else:
             self._acceptor.start()
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from portico.core.errors import MessageError
+from portico.core.exchange import Handler
 from portico.wire.http1.refused import RefusedConnection
 from portico.wire.http1.server import HttpServer, ServerConnection
 from portico.wire.peeking import peek, take_header
@@ -29,7 +30,7 @@ class Threshold:
     """Admits connections to `server`; `limits.header_timeout` covers everything before HTTP together.
 
     `tls` gives the context for a new connection; None: there is no TLS. `announces` says for which peers, by address,
-    every connection begins with a PROXY header; None: for none.
+    every connection begins with a PROXY header; None: for none. `handler` is theirs in place of the server's.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class Threshold:
         server: HttpServer,
         tls: Callable[[], ssl.SSLContext] | None,
         announces: Callable[[str], bool] | None,
+        handler: Handler | None = None,
     ) -> None:
         self._loop = loop
         self._server = server
+        self._handler = handler
         self._tls = tls
         self._announces = announces
         self._under_way = 0
@@ -82,7 +85,8 @@ class Threshold:
                 return False
             origin = header.origin
         if self._tls is None:
-            await self._loop.connect_accepted_socket(partial(ServerConnection, self._server, origin), connection)
+            made = partial(ServerConnection, self._server, origin, self._handler)
+            await self._loop.connect_accepted_socket(made, connection)
             return True
         return await self._shake_hands(connection, origin, origin.address if origin else peer, end)
 
@@ -94,14 +98,14 @@ class Threshold:
                 first = await peek(self._loop, connection, 1)
                 if first == _TLS_RECORD:
                     await self._loop.connect_accepted_socket(
-                        partial(ServerConnection, self._server, origin),
+                        partial(ServerConnection, self._server, origin, self._handler),
                         connection,
                         ssl=self._tls(),
                         ssl_handshake_timeout=limits.header_timeout,
                         ssl_shutdown_timeout=limits.body_timeout,
                     )
                 elif first:
-                    refused = partial(RefusedConnection, self._server, origin, _NOT_TLS)
+                    refused = partial(RefusedConnection, self._server, origin, self._handler, _NOT_TLS)
                     await self._loop.connect_accepted_socket(refused, connection)
         except OSError as error:  # includes ssl.SSLError and TimeoutError
             reason = "not done in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__

@@ -51,7 +51,7 @@ def test_charsets_of_no_form(charset: str) -> None:
         form_to_json(b"a=b", charset)
 
 
-@pytest.mark.parametrize("charset", CHARSETS)
+@pytest.mark.parametrize("charset", sorted(CHARSETS))
 def test_all_charsets_are_of_python_and_hold_ascii(charset: str) -> None:
     assert form_to_json(b"a=b%20c", charset) == b'{"a":"b c"}'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import select
 import socket
@@ -10,7 +11,7 @@ import sys
 import pytest
 
 from portico.config import GatewaySettings
-from portico.processes.ipc.listeners import ListenError, Listeners, address_of, open_listener, turn_away
+from portico.processes.ipc.listeners import ListenError, Listeners, address_of, open_listener, turn_away, unavailable
 
 
 def settings(**written: object) -> GatewaySettings:
@@ -76,3 +77,37 @@ def test_the_remedy_fits_the_reason() -> None:
     ) as caught:
         open_listener("192.0.2.1", port)
     assert "port" not in str(caught.value).replace("GATEWAY", "")
+
+
+def several(*listen: dict[str, object]) -> GatewaySettings:
+    written = [{"host": "127.0.0.1", **each} for each in listen]
+    return GatewaySettings.model_validate({"listen": written, "admin": "127.0.0.1:0"})
+
+
+def test_what_a_reload_wants_is_listened_on_by_the_sockets_that_are_there() -> None:
+    listeners = Listeners.open(several({"name": "a", "port": 0}, {"name": "b", "port": 0}))
+    a, b = listeners.gateway
+    with contextlib.closing(listeners), socket.create_server(("127.0.0.1", 0)) as other:
+        same, problems = listeners.following(several({"name": "a", "port": 0}, {"name": "b", "port": 0}))
+        assert problems == []
+        assert [each.manner for each in same.gateway] == [a.manner, b.manner]
+        port = b.own.getsockname()[1]
+        renamed, problems = listeners.following(several({"name": "c", "port": port}))
+        assert problems == []
+        assert [(each.key, each.own) for each in renamed.gateway] == [("c", b.own)]
+        taken = other.getsockname()[1]
+        kept, problems = listeners.following(several({"name": "a", "port": taken}, {"name": "d", "port": taken}))
+        assert [each.manner for each in kept.gateway] == [a.manner], "it stays where it is; the new one is left out"
+        said = [problem.partition(": ")[0] for problem in problems]
+        assert said == [f"cannot listen on 127.0.0.1:{taken} (listener {name})" for name in "ad"]
+    listeners.close_admin()
+
+
+def test_what_cannot_be_listened_on_is_known_beforehand() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, socket.create_server(("127.0.0.1", 0)) as own:
+        taken, port = (each.getsockname()[1] for each in (other, own))
+        wanted = several({"name": "a", "port": port}, {"name": "b", "port": taken}, {"name": "c", "port": 0})
+        (problem,) = unavailable(wanted, [("127.0.0.1", port)])
+        assert problem.endswith("Address already in use; stop what uses it, or give it another port")
+        (problem, _) = unavailable(wanted, [("0.0.0.0", port)])
+        assert problem.endswith("or restart the gateway, which listens there at another host now")

@@ -8,7 +8,7 @@ from typing import Any
 from portico.core.json_text.merging import MergeValue
 from portico.core.json_text.pointers import Level, inner_names_of, plain
 from portico.core.json_text.steps import merging, picking, removing, renaming, setting
-from portico.core.json_text.syntax import BYTE_ORDER_MARK, SPACE, check_json
+from portico.core.json_text.syntax import BYTE_ORDER_MARK, SPACE, check_depth, check_syntax, may_be_deep
 from portico.core.json_text.tree import Child, Source
 from portico.core.json_text.tree import Value as Tree
 from portico.core.json_text.values import Value, json_value
@@ -70,11 +70,17 @@ class JsonEdit:
         Raises JsonEditError for a body that is no JSON in UTF-8 (RFC 8259) or is nested more than 500 levels deep, and
         where a callable gives none. A byte order mark stays.
         """
-        mark = BYTE_ORDER_MARK if body.startswith(BYTE_ORDER_MARK) else b""
-        text = body.removeprefix(mark)
-        check_json(text)
-        start, end = len(text) - len(text.lstrip(SPACE)), len(text.rstrip(SPACE))
-        root = Child(b"", b"", b"", Tree(Source(text), start, end))
+        mark, text = b"", body
+        if body.startswith(BYTE_ORDER_MARK):
+            mark, text = BYTE_ORDER_MARK, body.removeprefix(BYTE_ORDER_MARK)
+        source = Source(text)
+        check_syntax(text)
+        if may_be_deep(text):
+            check_depth(source.shape)
+        start, end = 0, len(text)
+        if text[0] in SPACE or text[-1] in SPACE:
+            start, end = end - len(text.lstrip(SPACE)), len(text.rstrip(SPACE))
+        root = Child(b"", b"", b"", Tree(source, start, end))
         for step in self._steps:
             step(root, context)
         out = [mark, self._prefix, text[:start]]

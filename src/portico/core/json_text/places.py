@@ -25,12 +25,15 @@ class Place:
 
     def find(self, root: Child) -> list[Found]:
         """All that it means; nothing for an empty pointer."""
-        holders = [root]
+        holders: Sequence[Child] = (root,)
         found: list[Found] = []
         for name, level in self._steps:
-            containers = [container for child in holders if (container := child.value.container(level))]
-            found = [(container, children) for container in containers if (children := container.find(name))]
-            holders = [child for _, children in found for child in children]
+            found = []
+            for holder in holders:
+                container = holder.value.container(level)
+                if container is not None and (children := container.find(name)):
+                    found.append((container, children))
+            holders = found[0][1] if len(found) == 1 else [child for _, children in found for child in children]
         return found
 
     def put(self, root: Child, text: bytes) -> bool:
@@ -41,7 +44,7 @@ class Place:
         if not self._steps:
             root.value = value_of(text)
             return True
-        holders = [root]
+        holders: Sequence[Child] = (root,)
         is_put = False
         for depth, (name, level) in enumerate(self._steps, 1):
             following: list[Child] = []

@@ -56,14 +56,12 @@ class Level:
     `close` it once all pointers are added.
     """
 
-    __slots__ = ("below", "match_rest", "elements")
+    __slots__ = ("below", "match_rest")
 
     def __init__(self) -> None:
         self.below: dict[bytes, Level] = {}
         self.match_rest = _nothing
         """Matches members, in a shape, that no pointer leads to."""
-        self.elements = 0
-        """How many elements are split off at once."""
 
     def add(self, names: Names) -> tuple[Level, ...]:
         """One more pointer; gives the levels at which its names are looked for."""
@@ -76,7 +74,6 @@ class Level:
         """Compile what reads over the rest."""
         if self.below:
             self.match_rest = members_but(frozenset(self.below)).match
-            self.elements = 1 + max((index for index in map(index_of, self.below) if index is not None), default=-1)
             for level in self.below.values():
                 level.close()
 

@@ -46,6 +46,8 @@ match_name: Final = re.compile(rb"(" + _WS + rb"[{,]" + _WS + rb')("[^"]*+")(' +
 """A member up to its value: the bracket or comma, its name, and the colon, with the white space around them."""
 match_comma: Final = re.compile(_WS + rb"[\[,]" + _WS).match
 """The bracket or comma before an element, with the white space around it."""
+match_element: Final = re.compile(_WS + rb"[\[,]" + _WS + _VALUE).match
+"""The same with the element, unless that is nested very deep."""
 
 _match_value: Final = re.compile(_VALUE).match
 _brackets: Final = re.compile(rb"([\[{]++)|[\]}]++").finditer
@@ -86,6 +88,13 @@ def _spellings_of(character: str) -> bytes:
 
 def check_json(text: bytes, levels: int = LEVELS) -> None:
     """Raise JsonEditError for what is no JSON in UTF-8 (RFC 8259), or nested deeper than `levels`."""
+    check_syntax(text)
+    if may_be_deep(text, levels):
+        check_depth(shape_of(text), levels)
+
+
+def check_syntax(text: bytes) -> None:
+    """Raise JsonEditError for what is no JSON in UTF-8 (RFC 8259)."""
     try:
         if not text.isascii():
             text.decode()
@@ -93,30 +102,42 @@ def check_json(text: bytes, levels: int = LEVELS) -> None:
     except UnicodeDecodeError:
         raise JsonEditError("it is not in UTF-8") from None
     except RecursionError:
-        raise _too_deep(levels) from None
+        raise _too_deep(LEVELS) from None
     except msgspec.DecodeError:
-        _check_without_surrogates(text, levels)
-    if text.count(b"[") + text.count(b"{") > levels and _depth(text) > levels:
-        raise _too_deep(levels)
+        _check_without_surrogates(text)
 
 
-def _check_without_surrogates(text: bytes, levels: int) -> None:
+def _check_without_surrogates(text: bytes) -> None:
     r"""`"\ud800"` is JSON, although no text (RFC 8259, section 8.2): JavaScript writes it; msgspec refuses it."""
     try:
         _skip(_SURROGATE.sub(lambda escape: rb"\u0000" if escape[1] else escape[0], text))
     except RecursionError:
-        raise _too_deep(levels) from None
+        raise _too_deep(LEVELS) from None
     except msgspec.DecodeError:
         raise JsonEditError("it is no JSON") from None
 
 
+def may_be_deep(text: bytes, levels: int = LEVELS) -> bool:
+    """Whether a text has as many brackets as it needs to be nested deeper."""
+    return text.count(b"[") + text.count(b"{") > levels
+
+
+def check_depth(shape: bytes, levels: int = LEVELS) -> None:
+    """Raise JsonEditError for a valid text, by its shape, that is nested deeper than `levels`."""
+    brackets = left = shape.translate(None, _ALL_BUT_MARKS + b'"')
+    for _ in range(levels // 2):
+        shorter = left.replace(b"[]", b"").replace(b"{}", b"")  # one level or two
+        if not shorter:
+            return
+        if len(left) - len(shorter) < len(brackets) // 100:
+            break
+        left = shorter
+    if max(accumulate(map(_DOWN.__getitem__, brackets)), default=0) > levels:
+        raise _too_deep(levels)
+
+
 def _too_deep(levels: int) -> JsonEditError:
     return JsonEditError(f"it is nested more than {levels} levels deep")
-
-
-def _depth(text: bytes) -> int:
-    """How deep a valid text is nested."""
-    return max(accumulate(map(_DOWN.__getitem__, shape_of(text).translate(None, _ALL_BUT_MARKS + b'"'))), default=0)
 
 
 def shape_of(text: bytes) -> bytes:

@@ -7,7 +7,16 @@ from typing import ClassVar, Final, TypeAlias
 
 from portico.core.json_text.errors import JsonEditError
 from portico.core.json_text.pointers import END, EVERY, Level, index_of
-from portico.core.json_text.syntax import SPACE, match_comma, match_name, match_space, name_of, shape_of, value_end
+from portico.core.json_text.syntax import (
+    SPACE,
+    match_comma,
+    match_element,
+    match_name,
+    match_space,
+    name_of,
+    shape_of,
+    value_end,
+)
 
 _MOST_DOUBLED: Final = 1000
 """How many doubled names are looked at in a text: whoever writes one has no more than a few."""
@@ -40,12 +49,14 @@ class Source:
 class Run:
     """Members or elements as they were written, each with the bracket or comma before it."""
 
-    __slots__ = ("source", "start", "end")
+    __slots__ = ("source", "start", "end", "count")
 
-    def __init__(self, source: Source, start: int, end: int) -> None:
+    def __init__(self, source: Source, start: int, end: int, count: int = 0) -> None:
         self.source = source
         self.start = start
         self.end = end
+        self.count = count
+        """How many elements they are, once that is known."""
 
 
 class Child:
@@ -120,12 +131,17 @@ class Container:
 
     def __init__(self, value: Value, level: Level) -> None:
         source, start, end = value.source, value.start, value.end
-        last = start + len(source.text[start : end - 1].rstrip(SPACE))
-        is_empty = last == start + 1
+        text, last = source.text, end - 1
+        if text[last - 1] in SPACE:
+            last = start + len(text[start:last].rstrip(SPACE))
         self._value = value
         self._level = level
-        self._parts: list[Part] = [] if is_empty else [Run(source, start, last)]
-        self._tail = source.text[start:end] if is_empty else source.text[last:end]
+        self._parts: list[Part] = []
+        if last == start + 1:  # it is empty
+            last = start
+        else:
+            self._parts.append(Run(source, start, last))
+        self._tail = text[last:end]
 
     def find(self, name: bytes) -> Sequence[Child]:
         """The members or the element of that name."""
@@ -150,21 +166,20 @@ class Container:
 
     def write(self, out: list[bytes]) -> None:
         """Append the pieces of its text as it is now."""
-        parts = [part for part in self._parts if isinstance(part, Run) or not part.gone]
-        if not parts:
-            is_emptied = not self._tail.startswith(self.opening)
-            out.append(self.opening + self.closing if is_emptied else self._tail)
-            return
         first = len(out)
-        for part in parts:
+        for part in self._parts:
             if isinstance(part, Run):
                 out.append(part.source.text[part.start : part.end])
-            else:
+            elif not part.gone:
                 out += (part.before, part.key, part.colon)
                 part.value.write(out)
-        if not out[first].startswith(self.opening):
+        tail, opening = self._tail, self.opening
+        if len(out) == first:
+            out.append(tail if tail.startswith(opening) else opening + self.closing)
+            return
+        if not out[first].startswith(opening):
             out[first] = self._opening() + out[first].partition(b",")[2].lstrip(SPACE)
-        out.append(self._tail)
+        out.append(tail)
 
     def _opening(self) -> bytes:
         """The bracket and the white space before what was the first, which was removed."""
@@ -234,26 +249,28 @@ class Object(Container):
                 self._parts.append(part)
 
     def _members(self, run: Run) -> Iterator[Part]:
-        shape, at = run.source.shape, run.start
-        while at < run.end:
-            rest = self._level.match_rest(shape, at, run.end)
+        source, at, end = run.source, run.start, run.end
+        shape, match_rest = source.shape, self._level.match_rest
+        while at < end:
+            rest = match_rest(shape, at, end)
             if rest and rest.end() > at:
-                yield Run(run.source, at, rest.end())
+                yield Run(source, at, rest.end())
                 at = rest.end()
             else:
-                part, at = self._member(run.source, at)
+                part, at = self._member(source, shape, at)
                 yield part
 
-    def _member(self, source: Source, at: int) -> tuple[Part, int]:
+    def _member(self, source: Source, shape: bytes, at: int) -> tuple[Part, int]:
         """The member at an index, by itself where it is of interest, and the index behind it."""
-        match = match_name(source.shape, at)
+        match = match_name(shape, at)
         assert match
-        start, end = match.end(), value_end(source.shape, match.end())
-        before, key, colon = (source.text[match.start(group) : match.end(group)] for group in (1, 2, 3))
+        text, key_start, key_end, start = source.text, match.start(2), match.end(2), match.end()
+        end = value_end(shape, start)
+        key = text[key_start:key_end]
         name = name_of(key)
         if not self._level.knows(name):
             return Run(source, at, end), end
-        member = Child(before, key, colon, Value(source, start, end))
+        member = Child(text[at:key_start], key, text[key_end:start], Value(source, start, end))
         if others := self._named.setdefault(name, []):
             source.count_doubled()
         others.append(member)
@@ -276,7 +293,7 @@ class Array(Container):
 
     def find(self, name: bytes) -> Sequence[Child]:
         index = index_of(name)
-        return () if index is None else self._elements(index)[index : index + 1]
+        return () if index is None else self._element(index)
 
     def append(self, name: bytes, key: bytes, value: Value) -> bool:  # noqa: ARG002
         if name == END:
@@ -287,32 +304,46 @@ class Array(Container):
         for child in children:
             child.gone = False
 
-    def _elements(self, most: int) -> list[Child]:
-        """The elements up to that index, and perhaps some more."""
-        found: list[Child] = []
+    def _element(self, index: int) -> Sequence[Child]:
+        """That element, split off now if it is in a run."""
+        before = index
         for at, part in enumerate(self._parts):
-            if len(found) > most:
-                break
-            if isinstance(part, Run):
-                self._parts[at : at + 1] = _split_off(part, max(most + 1 - len(found), self._level.elements))
-                return self._elements(most)
-            if not part.gone:
-                found.append(part)
-        return found
+            if isinstance(part, Child):
+                if not part.gone:
+                    if not before:
+                        return (part,)
+                    before -= 1
+            elif part.count and part.count <= before:
+                before -= part.count
+            else:
+                self._parts[at : at + 1] = _split_off(part, before)
+                return self._element(index)
+        return ()
 
 
-def _split_off(run: Run, count: int) -> Iterator[Part]:
-    """So many elements by themselves, and the rest."""
-    source, at = run.source, run.start
-    while at < run.end and count:
-        match = match_comma(source.shape, at)
-        assert match
-        start, end = match.end(), value_end(source.shape, match.end())
-        yield Child(match[0], b"", b"", Value(source, start, end))
-        at = end
-        count -= 1
-    if at < run.end:
-        yield Run(source, at, run.end)
+def _split_off(run: Run, index: int) -> Iterator[Part]:
+    """The elements before an index of a run, that at the index by itself, and the rest."""
+    source, at, end = run.source, run.start, run.end
+    shape, count = source.shape, 0
+    while at < end and count < index:
+        match = match_element(shape, at)
+        at = match.end() if match else value_end(shape, _value_start(shape, at))
+        count += 1
+    if count:
+        yield Run(source, run.start, at, count)
+    if at < end:
+        start = _value_start(shape, at)
+        value = Value(source, start, value_end(shape, start))
+        yield Child(source.text[at:start], b"", b"", value)
+        if value.end < end:
+            yield Run(source, value.end, end, run.count and run.count - count - 1)
+
+
+def _value_start(shape: bytes, at: int) -> int:
+    """Where the value of the element begins whose bracket or comma is at an index."""
+    match = match_comma(shape, at)
+    assert match
+    return match.end()
 
 
 _CONTAINERS: Final[dict[bytes, type[Object] | type[Array]]] = {b"{": Object, b"[": Array}

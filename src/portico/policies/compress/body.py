@@ -43,13 +43,15 @@ def _stand_back() -> None:
 class CodedBody:
     """The body of one response; `count` is called with the bytes that came and those that were sent of one that ended.
 
+    `keep` gets all of its coded form.
+
     zlib, brotli and zstd work without the interpreter's lock: while a thread compresses, the loop serves others.
     """
 
     # fmt: off
     __slots__ = (
         "_at_once", "_coded", "_count", "_encoder", "_flushes", "_is_busy", "_is_ended", "_is_over", "_is_paused",
-        "_loop", "_queue", "_queued", "_size", "_stream", "_timer", "_trailers", "_wants_flush",
+        "_keep", "_kept", "_loop", "_queue", "_queued", "_size", "_stream", "_timer", "_trailers", "_wants_flush",
     )
     # fmt: on
 
@@ -59,6 +61,7 @@ class CodedBody:
         encoder: Encoder,
         at_once: int,
         count: Callable[[int, int], None],
+        keep: Callable[[bytes], None] | None = None,
         *,
         flushes: bool,
     ) -> None:
@@ -66,6 +69,8 @@ class CodedBody:
         self._encoder = encoder
         self._at_once = at_once
         self._count = count
+        self._keep = keep
+        self._kept: list[bytes] = []
         self._flushes = flushes
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -128,11 +133,15 @@ class CodedBody:
     def _send(self, coded: bytes) -> None:
         if coded:
             self._coded += len(coded)
+            if self._keep is not None:
+                self._kept.append(coded)
             self._stream.send_body(coded)
 
     def _finish(self) -> None:
         self.drop()
         self._count(self._size, self._coded)
+        if self._keep is not None:
+            self._keep(b"".join(self._kept))
         self._stream.end(self._trailers)
 
     def _flush_later(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 from portico.core.caches import ages
 from portico.core.codings import encode
@@ -15,34 +15,49 @@ _OF_CACHE: Final = frozenset({"hit", "stale"})
 """What the cache had for exchanges whose content may well be sent again."""
 
 
+Key: TypeAlias = tuple[tuple[bytes, ...], bytes, int]
+"""The pieces of a content, a coding and its level. The cache has the same objects each time: their hashes are known."""
+
+
 class CodedForms:
-    """The coded forms of contents that the cache has; the content itself is the key, which it has as one object."""
+    """The coded forms of contents that the cache has."""
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
         self._size = 0
-        self._forms: dict[tuple[bytes, bytes, int], bytes] = {}
-        self._used: set[tuple[bytes, bytes, int]] = set()
+        self._forms: dict[Key, bytes] = {}
+        self._used: set[Key] = set()
         ages(self)
 
-    def coded(self, content: bytes, coding: bytes, level: int) -> bytes:
-        """The content with a coding applied."""
-        key = content, coding, level
+    def get(self, key: Key) -> bytes | None:
+        """A coded form; None where it is not known."""
         found = self._forms.get(key)
-        if found is None:
-            found = encode(content, coding, level)
-            size = len(content) + len(found)
-            if size > self._most // 4:
-                return found
-            while self._size + size > self._most:
-                self._forget(next(iter(self._forms)))
-            self._forms[key] = found
-            self._size += size
-        self._used.add(key)
+        if found is not None:
+            self._used.add(key)
         return found
 
-    def _forget(self, key: tuple[bytes, bytes, int]) -> None:
-        self._size -= len(key[0]) + len(self._forms.pop(key))
+    def put(self, key: Key, coded: bytes) -> None:
+        """Remember one, in place of others if need be."""
+        size = _size(key, coded)
+        if key in self._forms or size > self._most // 4:
+            return
+        while self._size + size > self._most:
+            self._forget(next(iter(self._forms)))
+        self._forms[key] = coded
+        self._size += size
+        self._used.add(key)
+
+    def coded(self, content: bytes, coding: bytes, level: int) -> bytes:
+        """A content with a coding applied, now if it is not known."""
+        key = (content,), coding, level
+        found = self.get(key)
+        if found is None:
+            found = encode(content, coding, level)
+            self.put(key, found)
+        return found
+
+    def _forget(self, key: Key) -> None:
+        self._size -= _size(key, self._forms.pop(key))
         self._used.discard(key)
 
     def age(self, now: float) -> None:  # noqa: ARG002
@@ -52,19 +67,25 @@ class CodedForms:
         self._used.clear()
 
 
+def _size(key: Key, coded: bytes) -> int:
+    return sum(map(len, key[0])) + len(coded)
+
+
 class Counts:
     """Counts the compressed responses of a worker, and the bytes before and after."""
 
     def __init__(self, counters: tuple[Counter, Counter] | None, forms: CodedForms) -> None:
         self._counters = counters
-        self._forms = forms
+        self.forms = forms
+
+    def is_stored(self, exchange: Exchange) -> bool:
+        """Whether the cache has the content of an exchange, so that it may well be sent again."""
+        return exchange.cache in _OF_CACHE
 
     def coded(self, exchange: Exchange, content: bytes, coding: bytes, level: int) -> bytes:
         """A whole body with a coding applied; counted, unless that makes it longer: then it is not sent."""
-        if exchange.cache in _OF_CACHE:
-            coded = self._forms.coded(content, coding, level)
-        else:
-            coded = encode(content, coding, level)
+        apply = self.forms.coded if self.is_stored(exchange) else encode
+        coded = apply(content, coding, level)
         if len(coded) < len(content):
             self.count(exchange, coding, len(content), len(coded))
         return coded
@@ -73,8 +94,11 @@ class Counts:
         """A response was compressed: the bytes before and after."""
         if self._counters is None:
             return
-        responses, sizes = self._counters
-        labels = {"service": exchange.match.handling.service_name, "coding": coding.decode()}
-        responses.inc(**labels)
-        sizes.inc(before, form="plain", **labels)
-        sizes.inc(after, form="coded", **labels)
+        service, name = exchange.match.handling.service_name, coding.decode()
+        responses, sizes = (each.series for each in self._counters)  # as `inc` would, for labels that are known: few
+        for series, labels, amount in (
+            (responses, (service, name), 1),
+            (sizes, (service, name, "plain"), before),
+            (sizes, (service, name, "coded"), after),
+        ):
+            series[labels] = series.get(labels, 0.0) + amount

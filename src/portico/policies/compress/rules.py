@@ -58,6 +58,7 @@ class Rules:
         """Bytes that are compressed at once: more of them would keep other requests waiting."""
         self.cookies = settings.cookies
         self.incremental = settings.incremental
+        self.has_events = EVENTS.decode() in settings.types
         self.covers = remembered(1024)(_covering(settings.types))
 
     def head_of(
@@ -69,18 +70,20 @@ class Rules:
         names = [line.partition(b":")[0].lower() for line in lines]
         if not self._is_eligible(names, lines) or (size is not None and size < self.min_size and not always):
             return Head(lines)
-        varied = [*lines, _VARY] if b"vary" not in names or not _varies(values_of(b"vary", names, lines)) else lines
+        added = [] if _varies(values_of(b"vary", names, lines)) else [_VARY]
         if coding is None or status == _PARTIAL or b"content-range" in names:
-            return Head(varied)
-        kept = [line for line in varied if line.partition(b":")[0].lower() not in _UNTRUE]
-        kept += (b"ETag: " + coded_tag(tag, coding) for tag in values_of(b"etag", names, lines))
-        kept.append(b"Content-Encoding: " + coding)
-        flushes = (
+            return Head([*lines, *added])
+        added += [b"ETag: " + coded_tag(tag, coding) for tag in values_of(b"etag", names, lines)]
+        added.append(b"Content-Encoding: " + coding)
+        kept = [line for name, line in zip(names, lines) if name not in _UNTRUE]  # noqa: B905 - equal by construction
+        return Head([*kept, *added], coding, self._flushes(names, lines))
+
+    def _flushes(self, names: Sequence[bytes], lines: Sequence[bytes]) -> bool:
+        return (
             _is_true(values_of(b"incremental", names, lines))
-            or _kind(values_of(b"content-type", names, lines)[0]) == EVENTS
             or values_of(b"x-accel-buffering", names, lines) == [b"no"]
+            or (self.has_events and _kind(values_of(b"content-type", names, lines)[0]) == EVENTS)
         )
-        return Head(kept, coding, flushes)
 
     def _is_eligible(self, names: Sequence[bytes], lines: Sequence[bytes]) -> bool:
         """Whether a response is compressed for those who want that, by what it says of itself."""
@@ -108,7 +111,9 @@ class Rules:
 
 def values_of(name: bytes, names: Sequence[bytes], lines: Sequence[bytes]) -> list[bytes]:
     """The values of all lines with a lower-cased name."""
-    start = len(name) + 1
+    start, count = len(name) + 1, names.count(name)
+    if count < 2:
+        return [lines[names.index(name)][start:].strip(b" \t")] if count else []
     return [line[start:].strip(b" \t") for own, line in zip(names, lines, strict=True) if own == name]
 
 
@@ -118,6 +123,8 @@ def forbids(cache_control: Sequence[bytes]) -> bool:
 
 
 def _varies(values: Sequence[bytes]) -> bool:
+    if not values:
+        return False
     members = {part.strip(b" \t").lower() for value in values for part in value.split(b",")}
     return b"*" in members or b"accept-encoding" in members
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -20,13 +20,40 @@ _OLD: Final = 10
 _HEAD_END: Final = b"\r\n\r\n"
 
 
+_MOST_HELD: Final = 1 << 20
+"""Bytes of a stored response that is held until it is there, since it may well have been compressed before."""
+
+
+class _Held:
+    """A stored response whose coded form may be known, once all of its content is there."""
+
+    __slots__ = ("head", "phrase", "pieces", "status")
+
+    def __init__(self, status: int, phrase: bytes, head: Head) -> None:
+        self.status = status
+        self.phrase = phrase
+        self.head = head
+        self.pieces: list[bytes] = []
+
+
 class CompressingStream(StreamBehind):
     """Compresses what is sent, where the response's head and the client allow it.
 
     It takes the place of an exchange's stream until that is finished.
     """
 
-    __slots__ = ("_body", "_choice", "_counts", "_exchange", "_finish", "_is_head", "_is_old", "_known", "_rules")
+    __slots__ = (
+        "_body",
+        "_choice",
+        "_counts",
+        "_exchange",
+        "_finish",
+        "_held",
+        "_is_head",
+        "_is_old",
+        "_known",
+        "_rules",
+    )
 
     def __init__(
         self, exchange: Exchange, rules: Rules, choice: Choice, known: Mapping[bytes, bytes], counts: Counts
@@ -42,6 +69,7 @@ class CompressingStream(StreamBehind):
         self._is_head = request.method == b"HEAD"
         self._is_old = request.version == _OLD
         self._body: CodedBody | None = None
+        self._held: _Held | None = None
         self._finish = exchange.finish
         exchange.finish = self._finished
         exchange.stream = self
@@ -64,25 +92,35 @@ class CompressingStream(StreamBehind):
         if head.coding is None or self._is_head:
             self.inner.send_head(status, phrase, head.lines, framing)
             return
+        if size is not None and size <= _MOST_HELD and self._counts.is_stored(self._exchange) and not head.flushes:
+            self._held = _Held(status, phrase, head)
+            return
         self.inner.send_head(status, phrase, head.lines, CHUNKED)
         self._begin(head)
 
     def send_body(self, data: bytes) -> None:
-        if self._body is None:
-            self.inner.send_body(data)
-        else:
+        if self._body is not None:
             self._body.feed(data)
+        elif self._held is not None:
+            self._held.pieces.append(data)
+        else:
+            self.inner.send_body(data)
 
     def sink(self) -> Sink | None:
-        return self.inner.sink() if self._body is None else None
+        return self.inner.sink() if self._body is None and self._held is None else None
 
     def end(self, trailers: Sequence[bytes] = ()) -> None:
+        if self._held is not None:
+            self._release(self._held)
         if self._body is None:
             self.inner.end(trailers)
         else:
             self._body.end(trailers)
 
     def take_back(self) -> bool:
+        if self._held is not None:
+            self._held = None
+            return True
         if not self.inner.take_back():
             return False
         if self._body is not None:
@@ -90,11 +128,29 @@ class CompressingStream(StreamBehind):
             self._body = None
         return True
 
-    def _begin(self, head: Head) -> None:
+    def _begin(self, head: Head, keep: Callable[[bytes], None] | None = None) -> None:
         assert head.coding is not None
         level, at_once = self._rules.levels[head.coding], self._rules.at_once[head.coding]
         count = partial(self._counts.count, self._exchange, head.coding)
-        self._body = CodedBody(self.inner, encoder(head.coding, level), at_once, count, flushes=head.flushes)
+        self._body = CodedBody(self.inner, encoder(head.coding, level), at_once, count, keep, flushes=head.flushes)
+
+    def _release(self, held: _Held) -> None:
+        """All of a stored response is there: send its coded form, or begin to make it."""
+        self._held = None
+        head, content = held.head, tuple(held.pieces)
+        assert head.coding is not None
+        key = content, head.coding, self._rules.levels[head.coding]
+        coded = self._counts.forms.get(key)
+        if coded is None:
+            self.inner.send_head(held.status, held.phrase, head.lines, CHUNKED)
+            self._begin(head, partial(self._counts.forms.put, key))
+            for piece in content:
+                self.send_body(piece)
+        else:
+            lines = [*head.lines, b"Content-Length: %d" % len(coded)]
+            self.inner.send_head(held.status, held.phrase, lines, len(coded))
+            self.inner.send_body(coded)
+            self._counts.count(self._exchange, head.coding, sum(map(len, content)), len(coded))
 
     # ---- one that is there as a whole
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from portico.policies.policy import Context, Hooks, Policy
+from collections.abc import Callable
+
+from portico.core.exchange import Exchange
+from portico.policies.policy import Context, Hooks, Policy, Verdict
+from portico.policies.transform.accepting import readable_only
 from portico.policies.transform.rules import ResponseRules, depends_on_more, describe, request_policy, vary_of
 from portico.policies.transform.settings import TransformSettings
 
@@ -14,12 +18,22 @@ def build_transform(settings: TransformSettings, context: Context) -> Policy | H
     if not settings.response:
         return requests
     responses = ResponseRules(settings, context.untransformed)
+    if responses.change_bodies:
+        requests = _behind(readable_only(), requests)
     return Hooks(
         request=requests,
         response=responses.response,
         body=responses.body if responses.change_bodies else None,
         sees=lambda exchange: False,  # noqa: ARG005 - errors have `errors`, and answers of routes say what they say
     )
+
+
+def _behind(first: Callable[[Exchange], None], policy: Policy | None) -> Policy:
+    def both(exchange: Exchange) -> Verdict:
+        first(exchange)
+        return None if policy is None else policy(exchange)
+
+    return both
 
 
 __all__ = ["TransformSettings", "build_transform", "depends_on_more", "describe"]

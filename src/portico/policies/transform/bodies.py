@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from portico.core.codings import ENCODED, CodingError, TooLargeError, UnknownCodingError, codings_of, decode, encode
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.header_map import Headers
-from portico.core.json_text import JsonEdit, JsonEditError, form_to_json
+from portico.core.json_text import JsonEdit, JsonEditError, MergeValue, form_to_json
 from portico.core.messages import RequestHead
 from portico.observe.families import Counter
 from portico.policies.head import Head, ResponseEdit
@@ -20,12 +20,12 @@ from portico.policies.policy import BodyFilter, HookFailedError, WholeBody
 from portico.policies.templates import Read
 from portico.policies.transform.json_values import compiled
 from portico.policies.transform.settings import JsonEdits, TransformSettings
-from portico.policies.when import media_type
+from portico.policies.when import charset_of, media_type
 
 logger: Final = logging.getLogger("portico.policies")
 
 _FORM: Final = "application/x-www-form-urlencoded"
-_LEVELS: Final[Mapping[bytes, int]] = {b"gzip": 5, b"br": 4, b"zstd": 3}
+_LEVELS: Final[Mapping[bytes, int]] = {b"gzip": 5, b"br": 2, b"zstd": 3}
 """How much is done to make a body smaller that has to be coded anew."""
 _NAMES: Final[Mapping[bytes, bytes]] = {b"x-gzip": b"gzip"}
 _OF_BYTES: Final = frozenset(
@@ -33,12 +33,23 @@ _OF_BYTES: Final = frozenset(
 )
 """Fields of a request that are not true of another body; what its framing is, is written where it is sent."""
 
+_BEFORE_JSON: Final = b" \t\n\r\x00\xef\xbb\xbf\xfe\xff"
+_SEVERAL_TYPES: Final = Refusal("body_invalid", "the body has more than one Content-Type, and may be read as another")
+PARTIAL: Final = 206
+PARTS: Final = "multipart/byteranges"
+"""The type of a 206 that has several parts, whatever the type of the whole is (RFC 9110, section 15.3.7.2)."""
+
 Apply: TypeAlias = Callable[[bytes, Exchange], bytes]
 
 
 def is_json(kind: str) -> bool:
     """Whether a media type is that of a JSON document (RFC 8259; RFC 6839, section 3.1)."""
     return kind in ("application/json", "text/json") or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _begins_like_json(body: bytes) -> bool:
+    """Whether Python's `json` may read an object or array, in UTF-16 too, in a body of which nothing is said."""
+    return body.lstrip(_BEFORE_JSON)[:1] in (b"{", b"[")
 
 
 class BodyEdit(NamedTuple):
@@ -61,10 +72,17 @@ def body_edit(takes_form: bool, edits: JsonEdits | None, captures: Mapping[str, 
         remove=edits.remove,
         rename=edits.rename,
         set={pointer: compiled(value, captures) for pointer, value in edits.set.items()},
-        merge=compiled(edits.merge, captures) if edits.merges else None,
+        merge=_patch(edits.merge, captures) if edits.merges else None,
         wrap=edits.wrap,
     )
     return BodyEdit(takes_form, edit.apply)
+
+
+def _patch(written: Any, captures: Mapping[str, Read]) -> MergeValue:
+    """A merge patch, of which the names are known beforehand."""
+    if isinstance(written, Mapping):
+        return {name: _patch(member, captures) for name, member in written.items()}
+    return compiled(written, captures)
 
 
 class _UnchangeableError(Exception):
@@ -86,11 +104,18 @@ class Bodies:
         self._events = Reminders()
 
     def changed(
-        self, body: bytes, codings: Sequence[bytes], kind: str, edits: Sequence[BodyEdit], exchange: Exchange
+        self,
+        body: bytes,
+        codings: Sequence[bytes],
+        kind: str,
+        edits: Sequence[BodyEdit],
+        exchange: Exchange,
+        charset: str = "utf-8",
     ) -> tuple[bytes, Sequence[bytes], str]:
         """The body, the codings that are applied to it, and its media type, once all edits are made.
 
-        Raises _UnchangeableError for one that is too large or in an unknown coding, and JsonEditError.
+        `charset` is that of a form. Raises _UnchangeableError for one that is too large or in an unknown coding, and
+        JsonEditError.
         """
         plain = self._decoded(body, codings) if codings else body
         if len(plain) > self.max_size:
@@ -98,8 +123,8 @@ class Bodies:
         changed = plain
         for each in edits:
             if each.takes_form and kind == _FORM:
-                changed, kind = form_to_json(changed), "application/json"
-            if each.edit is not None and is_json(kind):
+                changed, kind = form_to_json(changed, charset), "application/json"
+            if each.edit is not None and (is_json(kind) or (not kind and _begins_like_json(changed))):
                 changed = each.edit(changed, exchange)
         if changed == plain:
             return body, codings, kind
@@ -147,7 +172,7 @@ class RequestBodies(Bodies):
         if not request.framing:
             return None
         kind = media_type(_value(request, b"content-type"))
-        if not any(each.takes(kind) for each in edits):
+        if not any(each.takes(kind) or (not kind and each.edit is not None) for each in edits):
             return None
         if exchange.content:
             return self.finish(exchange, edits, kind, exchange.content)
@@ -158,13 +183,20 @@ class RequestBodies(Bodies):
             return self.leave(exchange, _UnchangeableError("incremental", detail))
         return _Awaited(self, exchange, edits, kind)
 
+    def refusal(self, exchange: Exchange) -> Answer | None:
+        """What is said to a request that a service may read as another type than rules do (RFC 9110, section 5.3)."""
+        request = exchange.request
+        assert request is not None
+        return _SEVERAL_TYPES if request.framing and request.fields.names.count(b"content-type") > 1 else None
+
     def finish(self, exchange: Exchange, edits: Sequence[BodyEdit], kind: str, body: bytes) -> Answer | None:
         """Put the changed body in the place of a whole one."""
         request = exchange.request
         assert request is not None
         codings = codings_of(request.fields.all(b"content-encoding"))
         try:
-            changed, left, new_kind = self.changed(body, codings, kind, edits, exchange)
+            charset = charset_of(_value(request, b"content-type")) if kind == _FORM else "utf-8"
+            changed, left, new_kind = self.changed(body, codings, kind, edits, exchange, charset)
         except _UnchangeableError as error:
             return self.leave(exchange, error)
         except JsonEditError as error:
@@ -228,7 +260,8 @@ class ResponseBodies(Bodies):
     def filter(self, exchange: Exchange, head: Head, edits: Sequence[BodyEdit]) -> BodyFilter | None:
         """What a response's body passes; None where no rule is for it. Raises HookFailedError."""
         kind = media_type(head.headers.get("Content-Type", ""))
-        edits = [each for each in edits if each.takes(kind)]
+        if not (head.status == PARTIAL and kind == PARTS):  # those are of a type that only the whole says
+            edits = [each for each in edits if each.takes(kind)]
         if not edits or head.headers.get("Content-Length") == "0":
             return None
         length = head.headers.get("Content-Length", "")

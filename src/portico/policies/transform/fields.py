@@ -46,6 +46,10 @@ class _Lines:
     def of(self, exchange: Exchange) -> tuple[_Line, ...]:
         if self._fixed is not None:
             return self._fixed
+        if len(self._made) == 1:
+            name, start, value = self._made[0]
+            text = value.render(exchange)
+            return ((name, (start + text).encode()),) if text else ()
         values = [(name, start, value.render(exchange)) for name, start, value in self._made]
         return tuple([(name, (start + text).encode()) for name, start, text in values if text])
 

@@ -10,7 +10,7 @@ from portico.core.exchange import Exchange
 from portico.observe.families import Counter
 from portico.policies.head import WITHOUT_CONTENT, Head, ResponseEdit
 from portico.policies.policy import BodyFilter, Pending, Policy
-from portico.policies.transform.bodies import RequestBodies, ResponseBodies, body_edit
+from portico.policies.transform.bodies import PARTIAL, PARTS, RequestBodies, ResponseBodies, body_edit
 from portico.policies.transform.fields import ResponseFieldsEdit, fields_edit, response_fields_edit
 from portico.policies.transform.query import query_edit
 from portico.policies.transform.settings import RequestRule, ResponseRule, TransformSettings
@@ -64,9 +64,13 @@ def request_policy(settings: TransformSettings, skipped: Counter | None, vary: t
     if len(rules) == 1 and not vary and not rules[0].body and len(rules[0].edits) == 1:
         return _one_edit(rules[0])
 
+    changes_bodies = any(rule.body is not None for rule in rules)
+
     def transform(exchange: Exchange) -> Answer | Pending | None:
         if vary:
             exchange.response_lines += vary
+        if changes_bodies and (refusal := bodies.refusal(exchange)) is not None:
+            return refusal
         found = None
         for rule in [each for each in rules if each.fits is None or each.fits(exchange)]:
             for edit in rule.edits:
@@ -110,7 +114,7 @@ class _ResponseRule:
         self.body = body_edit(False, rule.json_, captures)
 
 
-_HAS_OTHER_BODY: Final = (*WITHOUT_CONTENT, 206)
+_HAS_OTHER_BODY: Final = (*WITHOUT_CONTENT, PARTIAL)
 
 
 class ResponseRules:
@@ -144,7 +148,9 @@ class ResponseRules:
         if not isinstance(head, ResponseEdit):
             return None
         rules: Sequence[_ResponseRule] | None = head.rules
-        if rules is None:
+        if head.status == PARTIAL:
+            rules = self._applying_to_whole(exchange, head)
+        elif rules is None:
             rules = self._applying(exchange, head)
         edits = [rule.body for rule in rules if rule.body is not None]
         return self._bodies.filter(exchange, head, edits) if edits else None
@@ -161,6 +167,16 @@ class ResponseRules:
             if rule.fits_request is None or rule.fits_request(exchange):
                 found.append(rule)
         return found
+
+    def _applying_to_whole(self, exchange: Exchange, part: ResponseEdit) -> list[_ResponseRule]:
+        """Those that may apply to the 200 of which this is a part: clients must not get around them by a range."""
+        kind = media_type(part.headers.get("Content-Type", ""))
+        return [
+            rule
+            for rule in self._rules
+            if (rule.fits_response is None or kind == PARTS or rule.fits_response(200, kind))
+            and (rule.fits_request is None or rule.fits_request(exchange))
+        ]
 
 
 def vary_of(settings: TransformSettings) -> tuple[bytes, ...]:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from portico.core.conditions import ParameterName
 from portico.core.fields import PASSES
+from portico.core.json_text import JsonEdit
 from portico.core.route_paths import check_characters
 from portico.core.settings import HeaderName, Method, Settings, Size
 from portico.policies.editable import editable, plain_key
@@ -143,13 +144,13 @@ class JsonEdits(Settings):
     """What becomes of a JSON document: `pick`, `remove`, `rename`, `set`, `merge` and `wrap`, in this order.
 
     Its parts are named by JSON Pointers (RFC 6901). `pick` keeps these alone. `rename` gives a member another name or,
-    with a pointer, another place. `merge` is a merge patch (RFC 7396), in which null removes. `wrap` makes the document
-    a member of a new object, by a name or by a pointer to it.
+    with a pointer, another place; an empty one is the whole document. `merge` is a merge patch (RFC 7396), where null
+    removes. `wrap` makes the document a member of a new object, by a name or by a pointer to it.
     """
 
     pick: list[Pointer] = []
     remove: list[Pointer] = []
-    rename: dict[Pointer, Annotated[str, AfterValidator(_new_place)]] = {}
+    rename: dict[Pointer, Annotated[str, AfterValidator(_new_place)] | Literal[""]] = {}
     set: dict[Pointer, JsonValue] = {}
     merge: JsonValue = None
     wrap: Annotated[str, AfterValidator(_new_place)] | None = None
@@ -160,6 +161,7 @@ class JsonEdits(Settings):
             raise ValueError("nothing is changed: write pick, remove, rename, set, merge or wrap")
         if self.merges and not isinstance(self.merge, dict):
             raise ValueError("expected keys and values: a merge patch that is none replaces the whole document")
+        JsonEdit(pick=self.pick, remove=self.remove, rename=self.rename, set=dict.fromkeys(self.set, b"null"))
         return self
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 from urllib.parse import quote
 
+from portico.core.caches import remembered
 from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import Exchange, RouteMatch
 from portico.core.paths import readings, segments_of
@@ -33,16 +34,28 @@ def path_edit(text: Text) -> PathEdit:
         target = _filled(text, exchange)
         if target is None:
             return _UNKNOWN
-        try:
-            readings(segments_of(target))
-        except MessageError as error:
-            return Refusal(error.reason, f"{error.detail}, once a rule of this route has made it")
+        problem = _problem_of(target) if len(target) > _REMEMBERED_SIZE else _remembered(target)
+        if problem is not None:
+            return Refusal(problem.reason, f"{problem.detail}, once a rule of this route has made it")
         exchange.match = RouteMatch(
             match.route, match.handling, match.path, target, match.forwarded, match.pages, match.versions
         )
         return None
 
     return set_path
+
+
+def _problem_of(target: bytes) -> MessageError | None:
+    """Why no service should get a path: it might go upwards in it."""
+    try:
+        readings(segments_of(target))
+    except MessageError as error:
+        return error.with_traceback(None)
+    return None
+
+
+_REMEMBERED_SIZE: Final = 256
+_remembered: Final = remembered(1024)(_problem_of)
 
 
 def _filled(text: Text, exchange: Exchange) -> bytes | None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from portico.core.errors import MessageError
 from portico.core.exchange import Exchange
 from portico.core.patterns.pattern import Pattern
 from portico.policies.templates import NO_OTHERS, Read, Variable, parts_of, plain_text
-from portico.policies.when import When
+from portico.policies.when import When, by_path
+
+_Captures: TypeAlias = Callable[[str], Mapping[str, bytes]]
+"""What the groups of a pattern capture of a path, by their names."""
 
 
 class Captured:
     """What one group of a pattern captured of the client's path."""
 
-    __slots__ = ("_name", "_pattern")
+    __slots__ = ("_captures", "_name")
 
-    def __init__(self, pattern: Pattern, name: str) -> None:
-        self._pattern = pattern
+    def __init__(self, captures: _Captures, name: str) -> None:
+        self._captures = captures
         self._name = name
 
     def __call__(self, exchange: Exchange) -> str:
@@ -31,11 +34,17 @@ class Captured:
 
     def raw(self, exchange: Exchange) -> bytes:
         """Byte for byte as the client sent it."""
+        return self._captures(exchange.match.path).get(self._name, b"")
+
+
+def _captures(pattern: Pattern) -> _Captures:
+    def captured(path: str) -> Mapping[str, bytes]:
         try:
-            captured = self._pattern.captured(exchange.match.path.encode())
+            return pattern.captured(path.encode()) or {}
         except MessageError:
-            return b""
-        return captured[self._name] if captured is not None else b""
+            return {}
+
+    return by_path(captured)
 
 
 class Target:
@@ -54,7 +63,10 @@ class Target:
 def captures_of(when: When | None) -> dict[str, Read]:
     """The names that a rule's path adds to those that its values may have."""
     pattern = None if when is None else when.captures
-    return {} if pattern is None else {name: Captured(pattern, name) for name in pattern.names}
+    if pattern is None:
+        return {}
+    captures = _captures(pattern)
+    return {name: Captured(captures, name) for name in pattern.names}
 
 
 class Text:

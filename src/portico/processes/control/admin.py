@@ -66,6 +66,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
                 {"use": each.use, "scope": scope} for scope, level in state.config.plugins.items() for each in level
             ],
             "issuers": state.issuers.states(),
+            "listeners": [{"name": key or None, "url": url} for key, url in state.listening().urls.items()],
             "maintenance": state.config.in_maintenance,
             "control_uptime": round(time.time() - state.started, 3),
             "workers": workers_overview(await state.workers.running()),

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, FastAPI, Header, Response
 
 from portico import __version__
-from portico.config.endpoints import PATHS
-from portico.core.route_paths import is_prefix
+from portico.processes.control.front_page import front_page
 from portico.processes.control.health_report import states_only
 from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
@@ -18,6 +17,13 @@ def create_app(state: State) -> FastAPI:
     """The application for one control process."""
     app = FastAPI(title="Portico", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(own_endpoints(state))
+
+    @app.api_route("/listeners/{key}", methods=["GET", "HEAD"])
+    async def page_of_listener(key: str) -> dict[str, Any]:
+        """`/` of a listener that serves some of the routes."""
+        listeners = {listener.key: listener for listener in state.config.gateway.listeners}
+        return front_page(state.config, listeners.get(key))
+
     return app
 
 
@@ -27,19 +33,9 @@ def own_endpoints(state: State) -> APIRouter:
     scrapes = Scrapes(state)
 
     @app.api_route("/", methods=["GET", "HEAD"])
-    async def front_page() -> dict[str, Any]:
+    async def root() -> dict[str, Any]:
         """The services and endpoints of this gateway."""
-        own = state.config.gateway.endpoints
-        endpoints: dict[str, str] = {}
-        for route in state.config.all_routes:
-            endpoints.setdefault(route.name, f"{route.path.rstrip('/')}/..." if is_prefix(route.place) else route.place)
-        hidden = {path.strip("/") for path in PATHS} - {path.strip("/") for path in own.served()}
-        shown = {name: f"/{name}" for name in ("health", "livez", "readyz", "metrics") if name not in hidden}
-        return {
-            "message": state.config.gateway.title,
-            "services": list(state.config.services),
-            "endpoints": {**endpoints, **shown},
-        }
+        return front_page(state.config)
 
     @app.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> dict[str, Any]:

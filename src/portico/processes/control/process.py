@@ -100,7 +100,10 @@ class _Control:
         purges = CachePurges(workers)
         issuers = IssuerKeys(workers)
         canaries = Canaries(workers, self.runtime, config_path)
-        self.state = State(config, generation, config_path, workers, health, discovery, purges, issuers, canaries)
+        listening = self.runtime.listening
+        self.state = State(
+            config, generation, config_path, workers, health, discovery, purges, issuers, canaries, listening
+        )
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
         self.tasks = [endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life")]

@@ -9,6 +9,7 @@ from typing import Final
 
 from portico.config import Config, ConfigError, check_plugins, file_problems, load_config, with_code
 from portico.processes.control.state import State
+from portico.processes.ipc.listeners import unavailable
 from portico.processes.ipc.notices import RELOADED, RELOADING, Notices
 from portico.processes.ipc.runtime import Runtime
 
@@ -69,10 +70,7 @@ class Reloading:
             logger.error("the configuration is wrong and was not taken over", extra={"problems": str(error)})
             raise
         if _fixed(config) != _fixed(state.config):
-            logger.warning(
-                "a change of host, port, workers, embedded_redis, admin, proxy_protocol, redirect_from or log, or "
-                "between TLS and none, takes effect after a restart"
-            )
+            logger.warning("a change of workers, embedded_redis, admin or log takes effect after a restart")
         registry = state.discovery.registry
         if config.discover:
             config = config.admitting(registry.admitted(config))
@@ -158,6 +156,7 @@ class Reloading:
             config = with_code(config, code)
         if self._state.config.services and not (config.services or config.discover):
             problems = problems or ["the file names no service: it looks cut short"]
+        problems = problems or unavailable(config.gateway, self._state.listening().places)
         if problems:
             raise ReloadError("\n".join(problems))
         return self._runtime.completed(config)
@@ -166,6 +165,4 @@ class Reloading:
 def _fixed(config: Config) -> tuple[object, ...]:
     """What cannot change while the gateway runs."""
     gateway = config.gateway
-    redirect_from = gateway.tls and gateway.tls.redirect_from
-    listening = (gateway.host, gateway.port, gateway.tls is None, redirect_from, gateway.proxy_protocol)
-    return *listening, gateway.admin, gateway.workers, gateway.embedded_redis, gateway.log
+    return gateway.admin, gateway.workers, gateway.embedded_redis, gateway.log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.workers import Workers
+from portico.processes.ipc.runtime import Listening
 
 
 @dataclass
@@ -28,6 +30,8 @@ class State:
     purges: CachePurges
     issuers: IssuerKeys
     canaries: Canaries
+    listening: Callable[[], Listening] = Listening
+    """Where the gateway listens."""
     started: float = field(default_factory=time.time)
     refused: str | None = None
     """What was wrong with the file when it was last read, if anything."""

@@ -8,10 +8,12 @@ import errno
 import socket
 import struct
 import sys
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from itertools import chain
+from typing import Final, TypeAlias
 
-from portico.config import GatewaySettings
+from portico.config import GatewaySettings, ListenerSettings
 
 ACCEPT_GRACE: Final = 0.5
 """Seconds for which a draining gateway still accepts: connections on their way are not reset."""
@@ -34,15 +36,18 @@ class ListenError(Exception):
 
 
 _ANOTHER_PORT: Final = ", or set GATEWAY_PORT to another port"
+_ANOTHER: Final = ", or give it another port"
+_RESTART: Final = ", or restart the gateway, which listens there at another host now"
 
 
-def open_listener(host: str, port: int, way_out: str = _ANOTHER_PORT) -> socket.socket:
+def open_listener(host: str, port: int, way_out: str = _ANOTHER_PORT, listener_name: str = "") -> socket.socket:
     """A listening socket. Raises ListenError where the address is in use, forbidden or unknown.
 
     Its connections send small pieces at once (TCP_NODELAY is inherited): asyncio does that only for its own sockets.
-    The message says what to do; `way_out` is what else can be done about a port in use.
+    The message says what to do; `way_out` is what else can be done about a port in use. It names the one of several
+    listeners whose socket it is to be.
     """
-    where = f"{host}:{port}"
+    where = f"{host}:{port} (listener {listener_name})" if listener_name else f"{host}:{port}"
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -79,15 +84,79 @@ def address_of(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+Place: TypeAlias = tuple[str, int | str]
+"""Of a socket: host and port; where any port will do, whose it is in place of the port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An address for clients, as its `settings` have it, and the port that redirects to it where there is one."""
+
+    settings: ListenerSettings
+    own: socket.socket
+    redirect: socket.socket | None
+
+    @classmethod
+    def open(cls, settings: ListenerSettings, way_out: str, there: Mapping[Place, socket.socket]) -> Listener:
+        """Listen, by sockets that are `there` or by new ones. Raises ListenError, and then no new one is open."""
+        key, tls = settings.key, settings.tls
+        own = _listening(settings.host, settings.port, key, there, way_out)
+        redirect = None
+        if tls is not None and tls.redirect_from is not None:
+            way_out = f", or set {'' if key else 'gateway.'}tls.redirect_from to another port"
+            try:
+                redirect = _listening(settings.host, tls.redirect_from, key, there, way_out, "redirect")
+            except ListenError:
+                if own not in there.values():
+                    own.close()
+                raise
+        return cls(settings, own, redirect)
+
+    @property
+    def key(self) -> str:
+        """What it is called."""
+        return self.settings.key
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether its own port speaks TLS."""
+        return self.settings.tls is not None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"{'https' if self.speaks_tls else 'http'}://{address_of(self.own)}"
+
+    @property
+    def sockets(self) -> dict[str, socket.socket]:
+        """Its own, and that of the redirecting port."""
+        return {"own": self.own} | ({"redirect": self.redirect} if self.redirect is not None else {})
+
+    @property
+    def places(self) -> Iterator[tuple[Place, socket.socket]]:
+        """Where its sockets are, by the port that each has and as where any port will do."""
+        for kind, each in self.sockets.items():
+            yield (self.settings.host, each.getsockname()[1]), each
+            yield (self.settings.host, f"{kind} {self.key}"), each
+
+    @property
+    def manner(self) -> object:
+        """Equal for what listens by the same sockets in the same way."""
+        return self.key, self.own, self.redirect, self.speaks_tls, self.settings.proxy_protocol
+
+
+def _listening(
+    host: str, port: int, key: str, there: Mapping[Place, socket.socket], way_out: str, kind: str = "own"
+) -> socket.socket:
+    found = there.get((host, port or f"{kind} {key}"))
+    return open_listener(host, port, way_out, key) if found is None else found
+
+
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """The gateway's own port, the one that redirects to it where there is one, and the admin API's.
+    """Those for clients, and the admin API's; `admin_problem` says why the latter is missing."""
 
-    `admin_problem` says why the latter is missing.
-    """
-
-    gateway: socket.socket
-    redirect: socket.socket | None
+    gateway: tuple[Listener, ...]
     admin: socket.socket | None
     admin_problem: str = ""
 
@@ -98,11 +167,11 @@ class Listeners:
         A default admin address that is in use is no reason not to start.
         """
         with contextlib.ExitStack() as opened:
-            gateway = opened.enter_context(open_listener(settings.host, settings.port, way_out))
-            redirect = None
-            if settings.tls is not None and settings.tls.redirect_from is not None:
-                other = ", or set gateway.tls.redirect_from to another port"
-                redirect = opened.enter_context(open_listener(settings.host, settings.tls.redirect_from, other))
+            gateway = []
+            for index, listener in enumerate(settings.listeners):
+                gateway.append(Listener.open(listener, _ANOTHER if index else way_out, {}))
+                for each in gateway[-1].sockets.values():
+                    opened.callback(each.close)
             try:
                 admin = open_listener(*settings.admin_address, ", or set GATEWAY_ADMIN to another address")
             except ListenError as error:
@@ -112,22 +181,52 @@ class Listeners:
             else:
                 problem = ""
             opened.pop_all()
-        return cls(gateway, redirect, admin, problem)
+        return cls(tuple(gateway), admin, problem)
+
+    def following(self, settings: GatewaySettings) -> tuple[Listeners, list[str]]:
+        """Those that other settings want, by the sockets that are there and by new ones; and what stood in the way.
+
+        Where an address cannot be listened on, the listener of that name stays where it is, if there is one.
+        """
+        there = dict(chain.from_iterable(listener.places for listener in self.gateway))
+        current = {listener.key: listener for listener in self.gateway}
+        gateway, problems = [], []
+        for wanted in settings.listeners:
+            try:
+                gateway.append(Listener.open(wanted, _ANOTHER, there))
+            except ListenError as error:
+                problems.append(str(error))
+                gateway += [current[wanted.key]] if wanted.key in current else []
+        return Listeners(tuple(gateway) or self.gateway, self.admin, self.admin_problem), problems
 
     @property
     def public(self) -> list[socket.socket]:
         """Those that clients connect to."""
-        return [self.gateway] if self.redirect is None else [self.gateway, self.redirect]
+        return [each for listener in self.gateway for each in listener.sockets.values()]
 
     def close(self) -> None:
         """Close this process's ends of those that clients connect to."""
-        for listener in self.public:
-            listener.close()
+        for each in self.public:
+            each.close()
 
     def close_admin(self) -> None:
         """Close this process's end of the admin API's."""
         if self.admin is not None:
             self.admin.close()
+
+
+def unavailable(wanted: GatewaySettings, taken: Collection[tuple[str, int]]) -> list[str]:
+    """Why addresses cannot be listened on, one by one; those that are `taken`, host and port, this gateway has."""
+    problems = []
+    for each in wanted.listeners:
+        for port in each.ports.values():
+            if port and (each.host, port) not in taken:
+                instead = _RESTART if any(port == own for _, own in taken) else _ANOTHER
+                try:
+                    open_listener(each.host, port, instead, each.key).close()
+                except ListenError as error:
+                    problems.append(str(error))
+    return problems
 
 
 def turn_away(listener: socket.socket) -> None:

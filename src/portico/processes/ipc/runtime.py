@@ -10,13 +10,20 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from portico.config import Config, dump_config, load_dumped, with_redis
+from portico.config import Config, GatewaySettings, dump_config, gateway_of, load_dumped, with_redis
 from portico.core.found import Found
 from portico.net.tls.tickets import TicketContexts
 from portico.policies.counters.shared_buckets import BucketTable
 
 T = TypeVar("T")
 K = TypeVar("K")
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """The URLs at which clients are served, by the key of each listener, and every host with a port of it."""
+
+    urls: dict[str, str] = {}
+    places: list[tuple[str, int]] = []
 
 
 class _KeptFound(msgspec.Struct):
@@ -31,14 +38,15 @@ class _KeptEntries(msgspec.Struct):
 class Runtime:
     """Paths inside the directory, which only its owner can enter.
 
-    Also the URL of the embedded Redis, if there is one, the table in which several workers count limits, and the
-    contexts whose session tickets all of them accept. `secret` is what they sign with where no key is configured.
+    Also the URL of the embedded Redis, if there is one, the table in which several workers count limits, and for each
+    listener with TLS the contexts whose session tickets all of them accept. `secret` is what they sign with where no
+    key is configured.
     """
 
     directory: Path
     redis_url: str | None = None
     table: BucketTable | None = None
-    tickets: TicketContexts | None = None
+    tickets: Mapping[str, TicketContexts] = field(default_factory=dict)
     secret: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
 
     @property
@@ -61,6 +69,10 @@ class Runtime:
         return self.directory / "config"
 
     @property
+    def _listening_file(self) -> Path:
+        return self.directory / "listening"
+
+    @property
     def _registry_file(self) -> Path:
         return self.directory / "registry"
 
@@ -78,6 +90,14 @@ class Runtime:
             return msgspec.json.decode(self._weights_file.read_bytes(), type=dict[str, dict[str, float]])
         except FileNotFoundError:
             return {}
+
+    def store_listening(self, listening: Listening) -> None:
+        """Store where the gateway listens now."""
+        _replace(self._listening_file, msgspec.json.encode(listening))
+
+    def listening(self) -> Listening:
+        """Where it listens."""
+        return msgspec.json.decode(self._listening_file.read_bytes(), type=Listening)
 
     def store_registry(self, found: Mapping[str, Sequence[Found]], entries: Any) -> None:
         """Store what is registered for processes that start later: `found` for workers, `entries` for control."""
@@ -112,6 +132,10 @@ class Runtime:
         """The configuration that was stored last, and its generation."""
         generation, _, dumped = self._config_file.read_bytes().partition(b"\n")
         return load_dumped(dumped), int(generation)
+
+    def stored_gateway(self) -> GatewaySettings:
+        """The gateway's own settings of the same, without the cost of all the rest."""
+        return gateway_of(self._config_file.read_bytes().partition(b"\n")[2])
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -26,11 +26,12 @@ from portico.policies.counters.shared_buckets import BucketTable
 from portico.processes.control.canary_records import last_weights
 from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners, address_of, turn_away
 from portico.processes.ipc.notices import FAILING, RELOADED, RELOADING, SERVING, UNUSABLE, Notices
-from portico.processes.ipc.runtime import Runtime
+from portico.processes.ipc.runtime import Listening, Runtime
 from portico.processes.supervisor.child import KILL_GRACE, Child
 from portico.processes.supervisor.descriptors import allow_descriptors
 from portico.processes.supervisor.embedded_redis import NAME as REDIS
 from portico.processes.supervisor.embedded_redis import EmbeddedRedis, program_for
+from portico.processes.supervisor.listening import announce, keep_tickets, relisten
 from portico.processes.supervisor.roll import Roll
 from portico.processes.supervisor.systemd import Systemd
 from portico.processes.supervisor.wakeups import leave_wakeups, wakeups
@@ -76,10 +77,12 @@ class Supervisor:
         self.failing: dict[int, Child] = {}
         """Workers that asked to be replaced, by process id."""
         self.redis: EmbeddedRedis | None = None
-        self.tickets: TicketContexts | None = None
+        self.tickets: dict[str, TicketContexts] = {}
         self.looked = time.monotonic()
         self.was_ready = False
         self.reload_requested = False
+        self.was_reloaded = False
+        """Whether the configuration may have other listeners since the last look."""
         self.stopping = False
         self.is_unusable = False
         self.cut_short = False
@@ -97,11 +100,12 @@ class Supervisor:
         program = program_for(self.config)
         self.redis = EmbeddedRedis(program, directory, self.lifeline) if program else None
         table = BucketTable() if self.config.gateway.worker_count > 1 else None
-        self.tickets = TicketContexts() if self.config.gateway.tls is not None else None
+        keep_tickets(self.tickets, self.listeners)
         self.runtime = Runtime(directory, self.redis.url if self.redis else None, table, self.tickets)
         try:
             self.runtime.store(self.runtime.completed(self.config), 1)
             self.runtime.store_weights(last_weights(self.config, self.config_path))
+            self._store_listening()
             self.control_listener = _unix_listener(self.runtime.control_socket)
             self.channel_listener = _unix_listener(self.runtime.channel_socket)
             with wakeups() as self.wakeup:
@@ -129,11 +133,7 @@ class Supervisor:
         self.children += self.companions
         for child in self.children:
             self._start(child)
-        scheme = "https" if self.config.gateway.tls else "http"
-        where = address_of(self.listeners.gateway)
-        logger.info("portico %s listening on %s://%s", __version__, scheme, where, extra={"workers": count})
-        if self.listeners.redirect is not None:
-            logger.info("redirecting to https from http://%s", address_of(self.listeners.redirect))
+        announce(self.listeners.gateway, f"portico {__version__}", workers=count)
         if self.listeners.admin is not None:
             logger.info("admin API on http://%s", address_of(self.listeners.admin))
         else:
@@ -157,8 +157,9 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
-        if self.tickets is not None and child.is_worker:
-            self.tickets.extend()
+        if child.is_worker:
+            for tickets in self.tickets.values():
+                tickets.extend()
         try:
             pid = os.fork()
         except OSError as error:  # too many processes, no memory: the others go on
@@ -201,13 +202,15 @@ class Supervisor:
         self._wait(self._time_to_next_start())
         self._reap()
         self._start_due()
-        if self.tickets is not None:
-            self.tickets.current()  # drops the keys of days that are over
+        for tickets in self.tickets.values():
+            tickets.current()  # drops the keys of days that are over
         if self.redis:
             self.redis.look()
         self._end_hung()
         if self.roll is not None and not self.roll.advance():
             self.roll = None
+        if self.roll is None and self.was_reloaded:
+            self._relisten()
         if self.roll is None and self.failing:
             self._replace_failing()
 
@@ -243,6 +246,23 @@ class Supervisor:
         elif number == signal.SIGUSR1 and not self.stopping:
             self._replace([child for child in self.children if child.is_worker])
 
+    def _relisten(self) -> None:
+        """Listen where the configuration that is in use now says, and have workers that do so take over."""
+        self.was_reloaded = False
+        listeners = relisten(self.listeners, self.runtime.stored_gateway(), f"portico {__version__}")
+        if listeners is self.listeners or self.stopping:
+            return
+        self.listeners = listeners
+        keep_tickets(self.tickets, listeners)
+        self._store_listening()
+        self._replace([child for child in self.children if child.is_worker])
+        self._report_ready()
+
+    def _store_listening(self) -> None:
+        own = self.listeners.gateway
+        hosts = [(each.settings.host, one.getsockname()[1]) for each in own for one in each.sockets.values()]
+        self.runtime.store_listening(Listening({each.key: each.url for each in own}, hosts))
+
     def _replace_failing(self) -> None:
         """Replace the workers that asked for it, unless they have ended or are stopping by now."""
         failing, self.failing = self.failing, {}
@@ -276,6 +296,7 @@ class Supervisor:
             self.systemd.reloading()
         elif word == RELOADED:
             self.reload_requested = False
+            self.was_reloaded = True
             self._report_ready()
 
     def _announce_ready(self) -> None:
@@ -290,7 +311,8 @@ class Supervisor:
 
     def _status(self) -> str:
         workers = sum(child.serves and child.pid != 0 for child in self.children if child.is_worker)
-        return f"serving on {address_of(self.listeners.gateway)}, workers: {workers}"
+        where = ", ".join(address_of(each.own) for each in self.listeners.gateway)
+        return f"serving on {where}, workers: {workers}"
 
     def _reap(self) -> None:
         for child in list(self.children):

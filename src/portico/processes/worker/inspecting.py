@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from portico.core.errors import Answer, MessageError
@@ -27,11 +27,11 @@ _ANY_HOST = "localhost"
 """The host of a request for a URL that names none."""
 
 
-async def inspected(wanted: channel.Inspect, matcher: Matcher, caches: Caches) -> dict[str, Any]:
+async def inspected(wanted: channel.Inspect, matchers: Sequence[Matcher], caches: Caches) -> dict[str, Any]:
     """`notes` are sentences, `keys` what is stored: see `inspection.described`."""
     try:
         request = _request(wanted)
-        match = matcher.find(request, request.target.partition(b"?")[0])
+        match = _match(request, matchers)
     except MessageError as error:
         return {"notes": [f"no client can send this request: {error.detail}"], "keys": []}
     notes = [*_notes(match, request)]
@@ -46,6 +46,12 @@ async def inspected(wanted: channel.Inspect, matcher: Matcher, caches: Caches) -
         else:
             keys += [key for cache in shared for key in await _in_redis(cache, scheme.encode(), request)]
     return {"notes": notes, "keys": keys}
+
+
+def _match(request: RequestHead, matchers: Sequence[Matcher]) -> RouteMatch | Answer:
+    """The match at the first listener with a route for a request. Raises MessageError."""
+    found = [matcher.find(request, request.target.partition(b"?")[0]) for matcher in matchers]
+    return next((match for match in found if not isinstance(match, Answer)), found[0])
 
 
 async def _in_redis(cache: RedisCache, scheme: bytes, request: RequestHead) -> list[dict[str, Any]]:

@@ -7,14 +7,14 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Final
 
 import msgspec
 import uvloop
 
-from portico.config import Config, GatewaySettings, LimitSettings
+from portico.config import Config, GatewaySettings, LimitSettings, ListenerSettings
 from portico.core.caches import age_all
 from portico.core.errors import Answer
 from portico.core.fields import PASSES, REQUEST_DROP, passing
@@ -35,19 +35,18 @@ from portico.processes.ipc.runtime import Runtime
 from portico.processes.worker import memory
 from portico.processes.worker.inspecting import inspected
 from portico.processes.worker.limits import bindings_url, bucket_table, cache_store, shared_bindings, shared_limits
+from portico.processes.worker.listening import WorkerListener
 from portico.processes.worker.preparation import Preparation
 from portico.processes.worker.purging import Purging
-from portico.processes.worker.tls import Termination
 from portico.proxy.cache.caches import Caches
 from portico.proxy.cache.redis_store import RedisStore
-from portico.proxy.gateway import Gateway
+from portico.proxy.gateway import Gateway, Snapshot
 from portico.proxy.headers.forwarded import is_in
+from portico.proxy.listener import ListenerGateway
 from portico.proxy.overload import Overload
-from portico.proxy.redirect import Redirect
 from portico.snapshot.builder import Counting, SnapshotBuilder
 from portico.upstreams.shared_bindings import SharedBindings
 from portico.wire.deadlines import Deadlines
-from portico.wire.entrance import Entrance
 from portico.wire.frontend import Limits
 from portico.wire.http1.server import HttpServer
 from portico.wire.turn import Turn
@@ -104,7 +103,6 @@ class _Worker:
         self.metrics = Metrics()
         self.plugins = Plugins(self.metrics)
         self.preparation = Preparation(self.plugins)
-        self.redirect: Redirect | None = None
         self.began = self.forgot = time.monotonic()
         self.control: asyncio.StreamWriter | None = None
         """The way to the control process, while it is there."""
@@ -151,18 +149,16 @@ class _Worker:
             await self.plugins.close(_CLOSE_TIMEOUT)
             raise SystemExit(UNUSABLE) from error
         self.plugins.adopt(plugins, PluginSet())
-        self.gateway = Gateway(
-            self.builder.build(config, generation, plugins),
-            self.metrics,
-            self.log,
-            _LOG_FROM[config.gateway.log.level],
-            loop,
-            self.overload,
-        )
+        self.snapshot = self.builder.build(config, generation, plugins)
+        self.serving = [*self._listeners(config)]
         limits, passes = _limits(config.gateway), _passing(config.gateway)
-        self.http = HttpServer(self.gateway, limits, deadlines, turn, loop, REQUEST_DROP, passes)
-        self.tls = Termination(config.gateway.tls, self.runtime.tickets) if config.gateway.tls else None
-        self.entrances = self._entrances(loop)
+        self.http = HttpServer(self.serving[0].gateway, limits, deadlines, turn, loop, REQUEST_DROP, passes)
+        alone = config.gateway.workers == 1
+        self.entrances = [
+            entrance
+            for listener in self.serving
+            for entrance in listener.entrances(loop, self.http, self._is_trusted, alone=alone)
+        ]
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         loop.add_signal_handler(signal.SIGUSR1, self._give_way)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
@@ -241,8 +237,7 @@ class _Worker:
 
     def _announce_end(self) -> None:
         """From here on responses say `Connection: close`."""
-        for entrance in self.entrances:
-            entrance.server.draining = True
+        self.http.draining = True
 
     def _admit_waiting(self) -> None:
         for entrance in self.entrances:
@@ -252,30 +247,34 @@ class _Worker:
         for entrance in self.entrances:
             entrance.close(take_waiting=take_waiting)
 
-    def _entrances(self, loop: asyncio.AbstractEventLoop) -> list[Entrance]:
-        """The gateway's own port and, where there is one, the port that redirects to it."""
-        settings = self.config.gateway
-        alone = settings.workers == 1
-        announces = self._is_trusted if settings.proxy_protocol else None
-        tls = self.tls.context if self.tls else None
-        entrances = [
-            Entrance(loop, self.listeners.gateway, self.http, alone=alone, tls=tls, announces=announces),
-        ]
-        if self.listeners.redirect is not None:
-            http = self.http
-            self.redirect = Redirect(self.gateway, self.local_answers, self._public_port(self.config))
-            server = HttpServer(self.redirect, http.limits, http.deadlines, http.turn, loop, REQUEST_DROP, http.passes)
-            server.connections, server.clients = http.connections, http.clients  # one limit holds for both
-            entrances.append(Entrance(loop, self.listeners.redirect, server, alone=alone, announces=announces))
-        return entrances
+    def _listeners(self, config: Config) -> Iterator[WorkerListener]:
+        """Those that are open, each with its gateway, which has its name where there are several.
 
-    def _public_port(self, config: Config) -> int:
-        """Where clients find HTTPS."""
-        own: int = self.listeners.gateway.getsockname()[1]
-        return (config.gateway.tls and config.gateway.tls.redirect_to) or own
+        One that the configuration does not have any more is about to be closed.
+        """
+        shared = self.metrics, self.log, _LOG_FROM[config.gateway.log.level], self.loop, self.overload
+        wanted = _listeners_of(config)
+        for opened in self.listeners.gateway:
+            key = opened.key
+            if key in wanted:
+                snapshot = self.snapshot.at(key)
+                gateway = ListenerGateway(key, snapshot, *shared) if key else Gateway(snapshot, *shared)
+                tickets = self.runtime.tickets.get(key)
+                yield WorkerListener(opened, wanted[key], gateway, self.local_answers, tickets)
+
+    def _use(self, snapshot: Snapshot, config: Config) -> None:
+        """Serve by a snapshot, and by the configuration that it was built from.
+
+        A listener that this does not have goes on by the last one: another worker is about to take over from this one.
+        """
+        wanted = _listeners_of(config)
+        for listener in self.serving:
+            if listener.key in wanted:
+                listener.adopt(wanted[listener.key], snapshot)
+        self.snapshot, self.config = snapshot, config
 
     def _is_trusted(self, address: str) -> bool:
-        return is_in(address, self.gateway.snapshot.trusted_proxies)
+        return is_in(address, self.snapshot.trusted_proxies)
 
     async def _drain(self, timeout: float) -> None:
         """Let running exchanges finish, `timeout` seconds at most."""
@@ -324,11 +323,11 @@ class _Worker:
     async def _refresh_files(self) -> None:
         """Bring certificates into use that were renewed."""
         async with self.changing:
-            if self.tls is not None:
-                self.tls.refresh()
+            for listener in self.serving:
+                listener.refresh()
             if self.builder.live.refresh_files():
-                generation = self.gateway.snapshot.generation
-                self.gateway.snapshot = await in_slices(self.builder.building(self.config, generation))
+                generation = self.snapshot.generation
+                self._use(await in_slices(self.builder.building(self.config, generation)), self.config)
 
     def _hang_up(self) -> None:
         """SIGHUP: logs and certificates are opened anew; the configuration comes from the control process."""
@@ -405,7 +404,7 @@ class _Worker:
                 messages.task_done()
 
     async def _inspect(self, message: channel.Inspect, writer: asyncio.StreamWriter) -> None:
-        report = await inspected(message, self.gateway.snapshot.matcher, self.caches)
+        report = await inspected(message, self.snapshot.all_matchers, self.caches)
         channel.send(writer, channel.Inspected(message.number, msgspec.json.encode(report)))
 
     async def _process(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
@@ -432,7 +431,7 @@ class _Worker:
             case channel.NewSnapshot(generation, dumped, health, found):
                 problem = ""
                 self.builder.live.learn(found)
-                if generation != self.gateway.snapshot.generation:
+                if generation != self.snapshot.generation:
                     problem = await self._adopt(generation, dumped)
                 else:
                     self.builder.live.apply_weights()
@@ -454,7 +453,7 @@ class _Worker:
 
         Raises what nobody foresaw.
         """
-        replaced = letting_go(chain(self.config.parts(), self.gateway.snapshot.matcher.parts()))
+        replaced = letting_go(chain(self.config.parts(), *(matcher.parts() for matcher in self.snapshot.all_matchers)))
         try:
             config, plugins = await self.preparation.take(dumped)
         except PluginError as error:
@@ -482,7 +481,7 @@ class _Worker:
                 raise
             logger.error("a new configuration could not be taken over", extra={"reason": str(error)})
             return str(error)
-        self.gateway.snapshot, self.config = snapshot, config
+        self._use(snapshot, config)
         self._share_bindings(bindings)
         self.plugins.adopt(plugins, replaced_plugins)
         self._share_limits(shared)
@@ -491,12 +490,7 @@ class _Worker:
             stored.retire()
         self.purging.follow(config)
         limits, passes = _limits(config.gateway), _passing(config.gateway)
-        for entrance in self.entrances:
-            entrance.server.change(limits, passes)
-        if self.tls is not None and config.gateway.tls is not None:
-            self.tls.adopt(config.gateway.tls)
-        if self.redirect is not None:
-            self.redirect.port = self._public_port(config)
+        self.http.change(limits, passes)
         await in_slices(replaced)
         return ""
 
@@ -573,7 +567,7 @@ class _Worker:
         self.metrics.cache_evictions = self.caches.memory.evictions
         totals: dict[str, Any] = {
             **self.metrics.dump(),
-            "in_flight": sum(entrance.server.in_flight for entrance in self.entrances),
+            "in_flight": self.http.in_flight,
             "connections": len(self.http.connections),
             "tunnels": self.http.tunnels,
             "breakers": self.builder.live.breaker_states(),
@@ -583,7 +577,7 @@ class _Worker:
             "cache_entries": self.caches.memory.entries,
             "cache_bytes": self.caches.memory.bytes,
             "redis_up": None if self.shared is None else int(self.shared.is_up),
-            "generation": self.gateway.snapshot.generation,
+            "generation": self.snapshot.generation,
         }
         return msgspec.json.encode(totals)
 
@@ -610,6 +604,10 @@ def _names_all_canaries(config: Config, weights: Mapping[str, Mapping[str, float
 def _status_answer(status: int, text: str) -> Answer:
     body = msgspec.json.encode({"status": text})
     return Answer(status, (b"Content-Type: application/json", b"Cache-Control: no-store"), body)
+
+
+def _listeners_of(config: Config) -> dict[str, ListenerSettings]:
+    return {settings.key: settings for settings in config.gateway.listeners}
 
 
 def _passing(gateway: GatewaySettings) -> Callable[[bytes], bool]:

@@ -20,6 +20,7 @@ class NoClient:
 
     bytes_in = bytes_out = body_limit = 0
     writing_paused = False
+    request_done = True
     response_started = False
     body_limit = 0
     server: Final = _NoLoad()

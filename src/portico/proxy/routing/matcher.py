@@ -23,6 +23,7 @@ _MATCH: Final = 350
 
 Routes: TypeAlias = Router[Route | LocalRoute]
 _Entries: TypeAlias = "dict[tuple[bytes, bytes], dict[bytes, RouteMatch]]"
+_NO_ROUTE: Final = "no route leads from this path to a service"
 _NO_FIELDS: Final = Fields([], [])
 _NOTHING: Final[dict[bytes, RouteMatch]] = {}
 
@@ -31,11 +32,13 @@ class Matcher:
     """Finds matches with a router, and caches them: most requests are for a path requested before.
 
     What depends on more than path, host and method (on fields, on the query) is looked up every time. `folded` is the
-    same router with the paths of its rules folded, if there are services that fold paths.
+    same router with the paths of its rules folded, if there are services that fold paths. `no_route` is what clients
+    are told where nothing matches.
     """
 
-    def __init__(self, router: Routes, folded: Routes | None = None) -> None:
+    def __init__(self, router: Routes, folded: Routes | None = None, no_route: str = _NO_ROUTE) -> None:
         self._router = router
+        self._no_route = no_route
         self._decoded = router.decoded()
         self._folded = folded
         self._young: _Entries = {}
@@ -155,7 +158,7 @@ class Matcher:
         query = request.target.partition(b"?")[2]
         allowed = self._router.allowed_methods(segments, request.host, request.fields, query)
         if not allowed:
-            return Refusal("no_route", "no route leads from this path to a service")
+            return Refusal("no_route", self._no_route)
         lines = (b"Allow: " + b", ".join(allowed),)
         return Refusal("method_not_allowed", f"{request.method.decode()} is not offered here", lines)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from portico.core.errors import MessageError
+from portico.core.exchange import Handler
 from portico.wire.http1.server import READING_HEAD, HttpServer, ServerConnection
 from portico.wire.proxy_protocol import Origin
 
@@ -14,8 +15,8 @@ class RefusedConnection(ServerConnection):
 
     __slots__ = ("error",)
 
-    def __init__(self, server: HttpServer, origin: Origin | None, error: MessageError) -> None:
-        super().__init__(server, origin)
+    def __init__(self, server: HttpServer, origin: Origin | None, handler: Handler | None, error: MessageError) -> None:
+        super().__init__(server, origin, handler)
         self.error = error
 
     def begin_connection(self, transport: asyncio.BaseTransport) -> None:

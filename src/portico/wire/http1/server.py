@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Final
 
 from portico.core.errors import MessageError
-from portico.core.exchange import Client, Receiver, Sink
+from portico.core.exchange import Client, Handler, Receiver, Sink
 from portico.core.faults import FAULTS, contain
 from portico.core.messages import CHUNKED, TUNNEL, RequestHead
 from portico.wire.deadlines import NEVER
@@ -98,14 +98,14 @@ class HttpServer(Frontend):
 class ServerConnection(TurnProtocol):
     """One client connection, and the `Stream` of the exchange that runs on it.
 
-    `origin` is its source, if a PROXY header gave one.
+    `origin` is its source, if a PROXY header gave one; `handler` what receives its requests, in place of the server's.
     """
 
     # fmt: off
     __slots__ = (
         # as long as the connection
-        "advancing", "buffer", "client", "deadline", "half_close", "heads", "origin", "planned", "reading_paused",
-        "yielding", "server", "state", "unsent", "wakes", "writing_paused",
+        "advancing", "buffer", "client", "deadline", "half_close", "handler", "heads", "origin", "planned",
+        "reading_paused", "yielding", "server", "state", "unsent", "wakes", "writing_paused",
         # as long as an exchange
         "awaits_continue", "body_limit", "body_since", "bytes_in", "bytes_out", "decoder", "head_begun", "head_start",
         "keep_alive", "left", "mode", "paused_at", "receiver", "request", "request_done", "response_done",
@@ -116,9 +116,10 @@ class ServerConnection(TurnProtocol):
     client: Client
     receiver: Receiver
 
-    def __init__(self, server: HttpServer, origin: Origin | None = None) -> None:
+    def __init__(self, server: HttpServer, origin: Origin | None = None, handler: Handler | None = None) -> None:
         super().__init__(server.turn)
         self.server = server
+        self.handler = handler or server.handler
         self.origin = origin
         self.state = READING_HEAD
         self.buffer = b""
@@ -343,7 +344,7 @@ class ServerConnection(TurnProtocol):
         self.state = _EXCHANGE
         self.keep_alive = request.keep_alive and not server.draining
         server.in_flight += 1
-        server.handler.begin(self, request, b"", now)
+        self.handler.begin(self, request, b"", now)
         return True
 
     def forget_heads(self) -> None:
@@ -431,14 +432,14 @@ class ServerConnection(TurnProtocol):
         server.in_flight += 1
         self.body_limit = limit = server.limits.body_size
         if size > limit:
-            self.body_limit = limit = server.handler.body_limit(request) or limit
+            self.body_limit = limit = self.handler.body_limit(request) or limit
             if size > limit:
                 self._begin_too_large(request, now)
                 return
         if 0 <= size <= len(self.buffer):
             content, self.buffer = self.buffer[:size], self.buffer[size:]
             self.bytes_in = size
-            server.handler.begin(self, request, content, now)  # the idle deadline may pass meanwhile, without effect
+            self.handler.begin(self, request, content, now)  # the idle deadline may pass meanwhile, without effect
             return
         self.request_done = False
         self.body_since = self.paused_at = now
@@ -448,7 +449,7 @@ class ServerConnection(TurnProtocol):
             self.left = request.framing
         self.awaits_continue = request.expects_continue and not self.buffer
         self._expect_body()
-        server.handler.begin(self, request, b"", now)
+        self.handler.begin(self, request, b"", now)
         if self.buffer and not self.request_done and self.state is _EXCHANGE:
             data, self.buffer = self.buffer, b""
             self._take_body(data)
@@ -471,7 +472,7 @@ class ServerConnection(TurnProtocol):
         self.awaits_continue = request.expects_continue and not self.buffer
         self.buffer = b""
         self._expect_body()
-        self.server.handler.begin_refused(self, request, self._too_large(), now)
+        self.handler.begin_refused(self, request, self._too_large(), now)
 
     def _too_large(self) -> MessageError:
         return MessageError("body_too_large", f"the body is larger than {self.body_limit} bytes")
@@ -558,7 +559,7 @@ class ServerConnection(TurnProtocol):
         self.request_done = False
         self.server.in_flight += 1
         self.server.deadlines.set(self, NEVER)
-        self.server.handler.refuse(self, error, seen)
+        self.handler.refuse(self, error, seen)
 
     # ---- the handler's calls: Stream
 

@@ -1,0 +1,93 @@
+"""Where the gateway listens: one address, or several with routes of their own."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from portico.config.section import Section, Whole, is_word, names_like
+from portico.config.tls import TlsSettings
+from portico.core.settings import Name, NotEmpty
+
+
+def listening_host(text: str) -> str:
+    """A host to listen on: a name, or an address, an IPv6 one without its brackets. Raises ValueError."""
+    host = text.removeprefix("[").removesuffix("]")
+    try:
+        if ":" in host:
+            IPv6Address(host)
+        elif re.fullmatch(r"[\d.]+", host):
+            IPv4Address(host)
+        elif not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,253}[A-Za-z0-9_.])?", host):
+            raise ValueError("not a name")
+    except ValueError:
+        raise ValueError(
+            "expected an address or a name of this machine, without scheme and port; 0.0.0.0 and :: are every address"
+        ) from None
+    return host
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to it."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+Host = Annotated[str, AfterValidator(listening_host)]
+Port = Annotated[Whole, Field(ge=0, le=65535)]
+TlsField = Annotated[TlsSettings | None, NotEmpty("write tls: {certificate: FILE, key: FILE}, or leave tls out")]
+_OnlyOff = Annotated[
+    Literal["off"] | None,
+    BeforeValidator(lambda value: "off" if is_word(value, False) else value, json_schema_input_type=bool | str),
+]
+
+
+class ListenerSettings(Section):
+    """One of the addresses on which the gateway listens; port 0 picks a free one.
+
+    `routes` names the routes that it serves, `*` and `?` standing for any characters of their names; it serves all
+    where none are written. `endpoints: off` keeps the gateway's own
+    endpoints away. In the log and in metrics it has its name, or else its port.
+    """
+
+    name: Name | None = None
+    host: Host = "0.0.0.0"  # noqa: S104 - a gateway has to be reachable
+    port: Port
+    tls: TlsField = None
+    proxy_protocol: bool = False
+    routes: Annotated[
+        tuple[Annotated[str, names_like("route")], ...] | None,
+        NotEmpty("write routes: [name], or leave it out to serve them all"),
+    ] = None
+    endpoints: _OnlyOff = None
+
+    @property
+    def key(self) -> str:
+        """What it is called; empty for the one address of a gateway without `listen`."""
+        return str(self.port) if self.name is None else self.name
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can connect."""
+        return is_loopback(self.host)
+
+    @property
+    def ports(self) -> dict[tuple[str, ...], int]:
+        """Every port that it takes, by its key."""
+        redirect = self.tls.redirect_from if self.tls is not None else None
+        return {("port",): self.port} | ({("tls", "redirect_from"): redirect} if redirect is not None else {})
+
+    @property
+    def kind(self) -> object:
+        """Equal for listeners that serve the same routes and endpoints."""
+        return None if self.routes is None else frozenset(self.routes), self.endpoints
+
+    def serves(self, route: str) -> bool:
+        """Whether it serves the route of this name."""
+        return self.routes is None or any(fnmatchcase(route, written) for written in self.routes)

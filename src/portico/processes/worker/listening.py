@@ -1,0 +1,77 @@
+"""A listener in a worker: what accepts for it, its TLS, and the gateway behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+
+from portico.config import ListenerSettings
+from portico.core.errors import Answer
+from portico.net.tls.tickets import TicketContexts
+from portico.processes.ipc.listeners import Listener
+from portico.processes.worker.tls import Termination
+from portico.proxy.gateway import Gateway, Snapshot
+from portico.proxy.redirect import Redirect
+from portico.wire.entrance import Entrance
+from portico.wire.http1.server import HttpServer
+
+
+class WorkerListener:
+    """One of the addresses on which a worker accepts, and the port that redirects to it where there is one."""
+
+    def __init__(
+        self,
+        opened: Listener,
+        settings: ListenerSettings,
+        gateway: Gateway,
+        local_answers: Mapping[str, Callable[[], Answer]],
+        tickets: TicketContexts | None,
+    ) -> None:
+        """Raises CertificateError.
+
+        How it was opened counts as long as it is open: with TLS or without, with PROXY headers or without.
+        """
+        self.key = opened.key
+        self.gateway = gateway
+        self._opened = opened
+        self._settings = settings
+        tls = opened.settings.tls
+        self._tls = Termination(settings.tls or tls, tickets) if tls is not None else None
+        self._redirect = None
+        if opened.redirect is not None:
+            self._redirect = Redirect(gateway, local_answers, self._public_port())
+
+    def entrances(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        server: HttpServer,
+        is_trusted: Callable[[str], bool],
+        *,
+        alone: bool,
+    ) -> Iterator[Entrance]:
+        """What accepts connections, not yet open; `is_trusted` says whose PROXY headers are believed."""
+        announces = is_trusted if self._opened.settings.proxy_protocol else None
+        tls = self._tls.context if self._tls is not None else None
+        own, redirect = self._opened.own, self._opened.redirect
+        yield Entrance(loop, own, server, alone=alone, tls=tls, announces=announces, handler=self.gateway)
+        if redirect is not None:
+            yield Entrance(loop, redirect, server, alone=alone, announces=announces, handler=self._redirect)
+
+    def refresh(self) -> None:
+        """Take over certificates that were renewed."""
+        if self._tls is not None:
+            self._tls.refresh()
+
+    def adopt(self, settings: ListenerSettings, snapshot: Snapshot) -> None:
+        """Use other settings, as far as they can change while it is open, and its own part of a snapshot."""
+        self._settings = settings
+        self.gateway.snapshot = snapshot.at(self.key)
+        if self._tls is not None and settings.tls is not None:
+            self._tls.adopt(settings.tls)
+        if self._redirect is not None:
+            self._redirect.port = self._public_port()
+
+    def _public_port(self) -> int:
+        """Where clients find HTTPS."""
+        own: int = self._opened.own.getsockname()[1]
+        return (self._settings.tls and self._settings.tls.redirect_to) or own
