@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Final, TypeAlias
 
 from portico.config import GatewaySettings, ListenerSettings
+from portico.core.hosts import host_and_port
 
 ACCEPT_GRACE: Final = 0.5
 """Seconds for which a draining gateway still accepts: connections on their way are not reset."""
@@ -47,7 +48,7 @@ def open_listener(host: str, port: int, way_out: str = _ANOTHER_PORT, listener_n
     The message says what to do; `way_out` is what else can be done about a port in use. It names the one of several
     listeners whose socket it is to be.
     """
-    where = f"{host}:{port} (listener {listener_name})" if listener_name else f"{host}:{port}"
+    where = host_and_port(host, port) + (f" (listener {listener_name})" if listener_name else "")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -81,7 +82,7 @@ def _remedy(error: OSError, way_out: str) -> str:
 def address_of(listener: socket.socket) -> str:
     """Where it listens, as `host:port`."""
     host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host_and_port(host, port)
 
 
 Place: TypeAlias = tuple[str, int | str]
