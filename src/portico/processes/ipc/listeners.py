@@ -187,17 +187,20 @@ class Listeners:
     def following(self, settings: GatewaySettings) -> tuple[Listeners, list[str]]:
         """Those that other settings want, by the sockets that are there and by new ones; and what stood in the way.
 
-        Where an address cannot be listened on, the listener of that name stays where it is, if there is one.
+        Where an address cannot be listened on, the listener of that name stays where it is, if there is one and no
+        other comes there.
         """
         there = dict(chain.from_iterable(listener.places for listener in self.gateway))
         current = {listener.key: listener for listener in self.gateway}
-        gateway, problems = [], []
+        gateway, stay, problems = [], [], []
         for wanted in settings.listeners:
             try:
                 gateway.append(Listener.open(wanted, _ANOTHER, there))
             except ListenError as error:
                 problems.append(str(error))
-                gateway += [current[wanted.key]] if wanted.key in current else []
+                stay += [current[wanted.key]] if wanted.key in current else []
+        taken = {each for listener in gateway for each in listener.sockets.values()}
+        gateway += [listener for listener in stay if taken.isdisjoint(listener.sockets.values())]
         return Listeners(tuple(gateway) or self.gateway, self.admin, self.admin_problem), problems
 
     @property
