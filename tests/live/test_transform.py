@@ -235,6 +235,24 @@ def test_a_large_request_passes_as_it_comes(gateway: Gateway) -> None:
     assert (answer.status, answer.json()["reason"]) == (413, "body_too_large")
 
 
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+def test_a_body_that_is_too_large_by_its_last_piece(gateway: Gateway, framing: str) -> None:
+    large = b'{"old": "' + b"x" * 200 + b'"}'
+    for path, status in (("/small", 200), ("/strict", 413)):
+        with gateway.wire() as wire:
+            if framing == "chunked":
+                wire.send(request("POST", path, JSON, "Transfer-Encoding: chunked"))
+                wire.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(large), large))
+            else:
+                coded_large = gzip.compress(large)
+                assert len(coded_large) < 100
+                wire.send(request("POST", path, JSON, "Content-Encoding: gzip", f"Content-Length: {len(coded_large)}"))
+                wire.send(coded_large)
+            answer = wire.receive()
+            assert answer.status == status
+            assert answer.body == (large if framing == "chunked" else coded_large) or status == 413
+
+
 @pytest.mark.parametrize(
     ("lines", "body"),
     [

@@ -175,12 +175,12 @@ class EvenSplit(Split):
 
     def forward(self, exchange: Exchange, handling: Handling, loop: AbstractEventLoop) -> Forward:  # noqa: ARG002
         weights, number = self.weights, next(self._numbers)
-        index = bisect(weights.parts, number)
-        match: RouteMatch = exchange.match.sides[index]
-        if weights.down or not match.handling.service.available:
-            match = self._usable(exchange, index, number)
-        exchange.match = match
+        match: RouteMatch = exchange.match.sides[bisect(weights.parts, number)]
         chosen: Handling = match.handling
+        if weights.down or not chosen.service.available:
+            match = self._usable(exchange, bisect(weights.parts, number), number)
+            chosen = match.handling
+        exchange.match = match
         return chosen.forward(exchange, chosen, loop)
 
 

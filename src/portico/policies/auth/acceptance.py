@@ -8,7 +8,15 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 import jwt
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from portico.core.settings import Duration, DurationOrZero, NotEmpty, Settings, plain_secret
 from portico.policies.auth.key_sets import KeySource
@@ -108,6 +116,21 @@ class AcceptanceSettings(Settings):
         return KeySource(issuer, issuer) if self.discovery and issuer else None
 
 
+_Shown: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.~-]+$", max_length=100)]
+
+
+class InCookie(Settings):
+    """A token in a cookie, which browsers send without being asked: see docs/tokens.md."""
+
+    cookie: _Shown
+
+
+class InQuery(Settings):
+    """A token in a parameter of the query, for clients that cannot set fields; the service does not get it."""
+
+    query: _Shown
+
+
 class IssuerSettings(AcceptanceSettings):
     """One of several issuers of tokens: `issuer` is what `iss` has to be, to the letter."""
 
@@ -132,6 +155,7 @@ class JwtSettings(AcceptanceSettings):
     secret: Annotated[SecretStr | None, AfterValidator(_plain_key)] = None
     issuer: Annotated[str | None, NotEmpty("write the iss that tokens must have, or leave issuer out")] = None
     issuers: Annotated[list[IssuerSettings], Field(max_length=100)] = []
+    from_: Annotated[list[Literal["header"] | InCookie | InQuery], Field(alias="from", min_length=1)] = ["header"]
 
     @property
     def accepted(self) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.messages import Fields
 from portico.policies.counters.generations import Generations
-from portico.policies.policy import Policy
 
 ABSENT: Final = Answer(401)
 """The verdict of a method of several for a request that shows no credentials of its kind. It is never sent."""
@@ -41,7 +40,7 @@ class Identity:
 
 
 class Verified(Generations[bytes, Identity]):
-    """The identities that were found, by the field lines that proved them."""
+    """The identities that were found, by the credentials that proved them: a field line, or a value on its own."""
 
     __slots__ = ("__weakref__", "epoch")
 
@@ -70,19 +69,22 @@ Proved: TypeAlias = Identity | Answer
 """Who it is, or why it is nobody."""
 
 
-def by_line(
-    verified: Verified,
-    line_of: Callable[[Fields], bytes | Answer | None],
-    verify: Callable[[bytes], Proved | Awaitable[Proved]],
-    absent: Answer | None,
-) -> Policy:
-    """The policy of a method whose credentials are one field line: what proved an identity is not verified again.
+Verify: TypeAlias = Callable[[bytes], Proved | Awaitable[Proved]]
+"""Says who credentials name."""
+Verdict: TypeAlias = Answer | Awaitable[Answer | None] | None
 
-    `line_of` finds the line; None where there is none of the kind, for which `absent` is the verdict, and a verdict of
-    its own where there are several. A connection remembers whom its fields name, too: see `Fields.identified_by`.
+
+def by_fields(
+    verified: Verified, shown: Callable[[Fields], bytes | Answer | None], verify: Verify, absent: Answer | None
+) -> Callable[[Exchange], Verdict]:
+    """The policy of a method whose credentials are among the fields: what proved an identity is not verified again.
+
+    `shown` finds them; None where there are none of the kind, for which `absent` is the verdict, and a verdict of its
+    own where there are several. A connection remembers whom its fields name, too: see `Fields.identified_by`.
     """
+    prove = proving(verified, verify)
 
-    def auth(exchange: Exchange) -> Answer | Awaitable[Answer | None] | None:
+    def auth(exchange: Exchange) -> Verdict:
         assert exchange.request is not None
         fields = exchange.request.fields
         if fields.identified_by is verified.epoch and (identity := fields.identity).expires > time.time():
@@ -91,32 +93,44 @@ def by_line(
             exchange.claims_or_token = identity.claims_or_token
             exchange.request_lines += identity.lines
             return None
-        line = line_of(fields)
-        if line is None:
+        credentials = shown(fields)
+        if credentials is None:
             return absent
-        if isinstance(line, Answer):
-            return line
-        known = verified.get(line)
-        if known is not None and known.expires > time.time():
-            return admit(exchange, fields, line, known)
-        verified.discard(line)
-        proved = verify(line)
-        if isinstance(proved, Identity | Answer):
-            return admit(exchange, fields, line, proved)
-        return later(exchange, fields, line, proved)
+        if isinstance(credentials, Answer):
+            return credentials
+        return prove(exchange, credentials, fields)
 
-    def admit(exchange: Exchange, fields: Fields, line: bytes, proved: Proved) -> Answer | None:
+    return auth
+
+
+def proving(verified: Verified, verify: Verify) -> Callable[[Exchange, bytes, Fields | None], Verdict]:
+    """What admits an exchange by its credentials, or says why not; `fields` are those that hold them, if they do."""
+
+    def prove(exchange: Exchange, credentials: bytes, fields: Fields | None) -> Verdict:
+        known = verified.get(credentials)
+        if known is not None and known.expires > time.time():
+            return admit(exchange, fields, credentials, known)
+        verified.discard(credentials)
+        proved = verify(credentials)
+        if isinstance(proved, Identity | Answer):
+            return admit(exchange, fields, credentials, proved)
+        return later(exchange, fields, credentials, proved)
+
+    def admit(exchange: Exchange, fields: Fields | None, credentials: bytes, proved: Proved) -> Answer | None:
         if isinstance(proved, Answer):
             return proved
-        verified.put(line, proved)
-        fields.identity, fields.identified_by = proved, verified.epoch
+        verified.put(credentials, proved)
+        if fields is not None:
+            fields.identity, fields.identified_by = proved, verified.epoch
         exchange.consumer = proved.consumer
         exchange.scopes = proved.scopes
         exchange.claims_or_token = proved.claims_or_token
         exchange.request_lines += proved.lines
         return None
 
-    async def later(exchange: Exchange, fields: Fields, line: bytes, proved: Awaitable[Proved]) -> Answer | None:
-        return admit(exchange, fields, line, await proved)
+    async def later(
+        exchange: Exchange, fields: Fields | None, credentials: bytes, proved: Awaitable[Proved]
+    ) -> Answer | None:
+        return admit(exchange, fields, credentials, await proved)
 
-    return auth
+    return prove
