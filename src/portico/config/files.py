@@ -34,7 +34,7 @@ def expired_certificates(config: Config) -> list[str]:
 
 
 def named_files(config: Config) -> list[Path]:
-    """Every certificate, key, `ca`, file of an issuer's keys, error page and file of an answer that is named."""
+    """Every certificate, key, `ca`, file of an issuer's keys, error page, and file of an answer or a secret's."""
     pairs = [pair for _, pair in _pairs(config)]
     authorities = [settings.ca for _, settings in _upstream_tls(config) if settings.ca is not None]
     authorities += [tls.client_certificates.ca for _, tls in _own_tls(config) if tls.client_certificates is not None]
@@ -42,7 +42,7 @@ def named_files(config: Config) -> list[Path]:
     pages = [config.directory / name for name in config.page_texts]
     answers = [config.directory / name for name in config.files]
     keys = [file for _, file, _ in _key_files(config)]
-    return list(dict.fromkeys([*certificates, *authorities, *pages, *answers, *keys]))
+    return list(dict.fromkeys([*certificates, *authorities, *pages, *answers, *keys, *config.secret_files]))
 
 
 def lifetimes(config: Config) -> Iterator[tuple[KeyPath, Path, float]]:
