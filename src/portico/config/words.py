@@ -56,6 +56,9 @@ _BOUNDS = {
     "too_long": ("max_length", "has to hold {} or fewer"),
 }
 
+_MOST_NAMED = 16
+"""Keys of a section that are all named where one is unknown and like none of them."""
+
 LOCATED = "located"
 """The type of an error that is a finding already: its path is right, and its context holds the other parts."""
 
@@ -136,6 +139,8 @@ class _Reader:
             message = f"unknown policy; there are {', '.join(sorted(known))}"
         elif "with" in known and suggestion is None:  # those of a user's policy
             message = "unknown key; settings of the policy's own stand under with"
+        elif suggestion is None and len(known) <= _MOST_NAMED:
+            message = f"unknown key; there are {', '.join(sorted(known))}"
         return Finding(path, message, suggestion, at_key=True)
 
 
