@@ -41,7 +41,7 @@ _WRITTEN: Final[dict[str, Any]] = {
     ],
 }
 CONFIG: Final = Config.model_validate(_WRITTEN)
-STEP: Final = 23
+STEP: Final = 61
 """Every so many calls one is tried: all of them takes minutes. Who changes how they are contained sets it to 1."""
 
 _TYPE: Final = "Content-Type: application/json\r\n"

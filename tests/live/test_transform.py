@@ -109,7 +109,11 @@ def gateway(service: Service, shadow: Service) -> Iterator[Gateway]:
         {
             "split": [{"service": "api", "weight": 50}, {"service": "next", "weight": 50}],
             "mirror": {"service": "shadow", "share": 1},
-            **{key: value for key, value in route("/split", together, compress=True).items() if key != "service"},
+            **{
+                key: value
+                for key, value in route("/split", together, compress=True, decompress=True).items()
+                if key != "service"
+            },
         },
         route("/cached", {"request": [beta], "response": [RULE]}, cache={"ttl": 60}),
         route(
@@ -435,8 +439,11 @@ def test_rules_beside_a_split_a_mirror_and_compression(gateway: Gateway, service
         connection.answer(b"")
 
     shadow.answers["/sent"] = copied
-    for _ in range(6):
-        answer = gateway.ask("POST", "/split?by=me", JSON, "Accept-Encoding: gzip", body=TEXT)
+    for coding in ["gzip", "br", "identity"] * 2:
+        own = coded(TEXT, [coding] if coding in CODERS else [])
+        answer = gateway.ask(
+            "POST", "/split?by=me", JSON, "Accept-Encoding: gzip", f"Content-Encoding: {coding}", body=own
+        )
         assert (answer.get("content-encoding"), decoded(answer)) == ("gzip", large.replace(b"old", b"new"))
     until(lambda: len(copies) == 6, "all copies have come")
     assert set(copies) == {("/sent?by=127.0.0.1", NEW)}
