@@ -257,7 +257,10 @@ def test_on_is_a_key_and_no_boolean(load: Load) -> None:
         ("sticky: {issued: X Id}", "sticky.issued: not a name of a header field"),
         ("circuit_breaker: {failures: 0}", "circuit_breaker.failures: has to be 1 or more"),
         ("circuit_breaker: {error_rate: 0%}", "circuit_breaker.error_rate: has to be more than 0"),
-        ("circuit_breaker: {max_ejected: 50%}", "circuit_breaker.max_ejected: unknown key"),
+        (
+            "circuit_breaker: {max_ejected: 50%}",
+            "max_ejected: unknown key; there are error_rate, failures, open_for, open_for_most, volume, window",
+        ),
         ("passive_health: {max_ejected: 150%}", "passive_health.max_ejected: has to be 1 or less"),
         ("passive_health: 5", "passive_health: expected keys and values"),
         ("slow_start: -1", "slow_start: has to be 0 or more"),

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from portico.config.canary import CanarySettings
+from portico.config.elsewhere import known_elsewhere
+from portico.config.listen import ListenerSettings
+from portico.config.mirror import MirrorSettings
+from portico.config.routes import RouteSettings
+from portico.config.services import ServiceSettings
+from portico.policies import POLICY_SETTINGS
+
+SERVICE, ROUTE, LISTENER = ServiceSettings.model_fields, RouteSettings.model_fields, ListenerSettings.model_fields
+CANARY, MIRROR = CanarySettings.model_fields, MirrorSettings.model_fields
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("servers", SERVICE, "instances"),
+        ("host", SERVICE, "url"),
+        ("host", ROUTE, None),
+        ("split_clients", ROUTE, "split"),
+        ("strip_path", ROUTE, "rewrite"),
+        ("stripPrefix", ROUTE, "rewrite"),
+        ("middlewares", ROUTE, "policies"),
+        ("ssl", LISTENER, "tls"),
+        ("interval", CANARY, "every"),
+        ("service", CANARY, "to"),
+        ("to", MIRROR, "service"),
+        ("percent", MIRROR, "share"),
+        ("gzip", POLICY_SETTINGS, "compress"),
+        ("IPAllowList", POLICY_SETTINGS, "ip_filter"),
+        ("request-transformer", POLICY_SETTINGS, "transform"),
+        ("nonsense", POLICY_SETTINGS, None),
+    ],
+)
+def test_a_name_of_another_gateway_leads_to_the_key_here(word: str, known: list[str], meant: str | None) -> None:
+    assert known_elsewhere(word, known) == meant
