@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from config.conftest import Report
 from portico.config.canary import CanarySettings
 from portico.config.elsewhere import known_elsewhere
 from portico.config.listen import ListenerSettings
@@ -24,6 +25,7 @@ CANARY, MIRROR = CanarySettings.model_fields, MirrorSettings.model_fields
         ("strip_path", ROUTE, "rewrite"),
         ("stripPrefix", ROUTE, "rewrite"),
         ("middlewares", ROUTE, "policies"),
+        ("proxy_read_timeout", SERVICE, "timeout"),
         ("ssl", LISTENER, "tls"),
         ("interval", CANARY, "every"),
         ("service", CANARY, "to"),
@@ -37,3 +39,20 @@ CANARY, MIRROR = CanarySettings.model_fields, MirrorSettings.model_fields
 )
 def test_a_name_of_another_gateway_leads_to_the_key_here(word: str, known: list[str], meant: str | None) -> None:
     assert known_elsewhere(word, known) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "services: [{name: a, url: http://h}]",
+            "1:11: services: expected keys and values: write services: {NAME: {url: http://host:port}}",
+        ),
+        (
+            "routes: {shop: {rule: PathPrefix(`/x`)}}",
+            "1:9: routes: expected a list: write routes: [{path: /shop, service: shop}]",
+        ),
+    ],
+)
+def test_lists_where_there_are_names_here_and_the_other_way_round(report: Report, text: str, line: str) -> None:
+    assert report(text) == [f"portico.yaml:{line}"]
