@@ -45,6 +45,10 @@ def test_a_name_of_another_gateway_leads_to_the_key_here(word: str, known: list[
     ("text", "line"),
     [
         (
+            "routes: [{path: /x, compress: true}]",
+            "1:21: routes[0].compress: unknown key: it is a policy, write policies: {compress: …}",
+        ),
+        (
             "services: [{name: a, url: http://h}]",
             "1:11: services: expected keys and values: write services: {NAME: {url: http://host:port}}",
         ),
@@ -54,5 +58,5 @@ def test_a_name_of_another_gateway_leads_to_the_key_here(word: str, known: list[
         ),
     ],
 )
-def test_lists_where_there_are_names_here_and_the_other_way_round(report: Report, text: str, line: str) -> None:
-    assert report(text) == [f"portico.yaml:{line}"]
+def test_what_stands_in_another_place_or_form(report: Report, text: str, line: str) -> None:
+    assert f"portico.yaml:{line}" in report(text)

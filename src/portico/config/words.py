@@ -140,6 +140,8 @@ class _Reader:
         message = "unknown policy" if known == POLICIES else "unknown key"
         if suggestion is None and "with" in known:  # those of a user's policy
             message += "; settings of the policy's own stand under with"
+        elif word in POLICIES and "policies" in known:
+            return Finding(path, f"{message}: it is a policy, write policies: {{{word}: …}}", at_key=True)
         elif suggestion is None and (known == POLICIES or 0 < len(known) <= _FEW):
             message += f"; there are {', '.join(sorted(known))}"
         return Finding(path, message, suggestion, at_key=True)
