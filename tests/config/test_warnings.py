@@ -139,6 +139,10 @@ def test_a_guarded_route_with_an_open_way_around_it(load: Load) -> None:
     two = "services: {a: {url: http://h}, b: {url: http://h, default_routes: false}}\n"
     (line,) = warned(load, two + LIMITED + "}\n" + split, key)
     assert "/api/a leads to a without these policies" in line
+    (line,) = warned(
+        load, ONE + LIMITED + "}\nroutes: [{service: a, path: /x, policies: {ip_filter: {deny: [10.0.0.1]}}}]\n"
+    )
+    assert "/api/a leads to a without these policies" in line
     closed = "services: {a: {url: http://h, default_routes: false}}\n"
     assert warned(load, closed + LIMITED + "}\n" + guarded, key) == []
 

@@ -422,7 +422,7 @@ def status(
         for issuer in found["issuers"]:
             name = issuer.get("issuer") or issuer["address"]
             problem = f"; not fetched: {issuer['problem']}" if "problem" in issuer else ""
-            _say(out, f"issuer {name}: {issuer['keys']} keys{problem}")
+            _say(out, f"issuer {name}: {_count(range(issuer['keys']), 'key')}{problem}")
         if found["refused"]:
             _say(out, f"the file was refused when it was last read: {found['refused']}")
         _say(out, f"generation {found['generation']}, {of}")

@@ -41,7 +41,7 @@ from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.resolve import Resolved, ResolvedRoute, resolve, resolving
 from portico.config.route_checks import route_findings
 from portico.config.routes import ConsumerSettings, RouteSettings
-from portico.config.section import NoneIsEmpty, Section
+from portico.config.section import NoneIsEmpty, Section, written_as
 from portico.config.services import ServiceDefaults, ServiceSettings, VersionSettings
 from portico.config.split_checks import agreement_findings, split_findings
 from portico.config.words import LOCATED
@@ -82,8 +82,11 @@ class Config(Section):
 
     include: Include = ()
     gateway: Annotated[GatewaySettings, NoneIsEmpty] = GatewaySettings()
-    services: dict[Name, Annotated[ServiceSettings, NoneIsEmpty]] = Field(default_factory=dict)
-    routes: tuple[RouteSettings, ...] = ()
+    services: Annotated[
+        dict[Name, Annotated[ServiceSettings, NoneIsEmpty]],
+        written_as(dict, "services: {NAME: {url: http://host:port}}"),
+    ] = Field(default_factory=dict)
+    routes: Annotated[tuple[RouteSettings, ...], written_as(list, "routes: [{path: /shop, service: shop}]")] = ()
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
     consumers: tuple[ConsumerSettings, ...] = ()
     discover: DiscoveryField = None

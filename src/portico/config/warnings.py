@@ -13,7 +13,7 @@ from portico.config.listen import ListenerSettings
 from portico.config.listen_checks import shared_address
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, Problem
-from portico.config.reachability import unguarded, unreachable
+from portico.config.reachability import GUARDS, unguarded, unreachable
 from portico.config.resolve import ResolvedRoute, scope_path
 from portico.config.services import ServiceDefaults, VersionSettings
 from portico.config.sticky import StickySettings
@@ -268,7 +268,7 @@ def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
     """Routes whose own policies guard a service that the default routes leave open."""
     served = [route for route in config.all_routes if any(each.serves(route.name) for each in config.gateway.listeners)]
     for index, route in enumerate(config.routes):
-        guarded = {"auth", "authorize"} & route.policies.model_fields_set
+        guarded = GUARDS & route.policies.model_fields_set
         services = {service for service, _ in route.targets}
         for other in served:
             if other.is_default and other.service in services and guarded - set(other.policies):
@@ -303,7 +303,7 @@ def _unguarded_slashes(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
         if not route.encoded_slashes:
             continue
         for other in routes:
-            missing = {"auth", "authorize"} & set(other.policies) - set(route.policies)
+            missing = GUARDS & set(other.policies) - set(route.policies)
             prefix, guarded = beginning_of(route.path).rstrip("/"), beginning_of(other.path)
             if missing and other.service == route.service and _is_below(guarded, prefix) and _meet(other, route):
                 rest = guarded[len(prefix) + 1 :].replace("/", "%2F")

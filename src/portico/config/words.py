@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from portico.config.elsewhere import known_elsewhere
 from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.shapes import keys_at
 from portico.policies import POLICY_SETTINGS
@@ -56,8 +57,8 @@ _BOUNDS = {
     "too_long": ("max_length", "has to hold {} or fewer"),
 }
 
-_MOST_NAMED = 16
-"""Keys of a section that are all named where one is unknown and like none of them."""
+_FEW = 16
+"""The most keys of a section that a message lists."""
 
 LOCATED = "located"
 """The type of an error that is a finding already: its path is right, and its context holds the other parts."""
@@ -134,13 +135,15 @@ class _Reader:
         if any(fnmatchcase(key, pattern) for pattern in NOT_YET):
             return Finding(path, "not supported by this version", at_key=True)
         known = keys_at(self.annotation, path[:-1])
-        message, suggestion = "unknown key", nearest(str(path[-1]), known)
-        if known == POLICIES:
-            message = f"unknown policy; there are {', '.join(sorted(known))}"
-        elif "with" in known and suggestion is None:  # those of a user's policy
-            message = "unknown key; settings of the policy's own stand under with"
-        elif suggestion is None and len(known) <= _MOST_NAMED:
-            message = f"unknown key; there are {', '.join(sorted(known))}"
+        word = str(path[-1])
+        suggestion = known_elsewhere(word, known) or nearest(word, known)
+        message = "unknown policy" if known == POLICIES else "unknown key"
+        if suggestion is None and "with" in known:  # those of a user's policy
+            message += "; settings of the policy's own stand under with"
+        elif word in POLICIES and "policies" in known:
+            return Finding(path, f"{message}: it is a policy, write policies: {{{word}: …}}", at_key=True)
+        elif suggestion is None and (known == POLICIES or 0 < len(known) <= _FEW):
+            message += f"; there are {', '.join(sorted(known))}"
         return Finding(path, message, suggestion, at_key=True)
 
 

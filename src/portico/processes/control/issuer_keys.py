@@ -169,10 +169,11 @@ class _Followed:
         address = self.source.issuer.rstrip("/") + "/.well-known/openid-configuration"
         try:
             said = await _object(client, address)
-        except _FetchError:
-            if (other := _oauth_metadata(self.source.issuer)) == address:
-                raise
-            said = await _object(client, other)
+        except _FetchError as error:
+            try:
+                said = await _object(client, _oauth_metadata(self.source.issuer))
+            except _FetchError as other:
+                raise _FetchError(f"{error}; {other}") from None
         issuer, keys = said.get("issuer"), said.get("jwks_uri")
         if issuer != self.source.issuer:
             hint = "" if not isinstance(issuer, str) else f": write issuer: {issuer} if that is the one"
