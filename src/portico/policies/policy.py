@@ -11,6 +11,7 @@ from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.observe.families import Counter
 from portico.policies.auth.key_sets import KeySets
+from portico.policies.auth.key_table import KeyTable
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.head import AnswerEdit, Head, ResponseEdit
@@ -195,11 +196,12 @@ class Context:
 class State:
     """What policies remember across configuration changes, by key; `sweep` drops what no snapshot uses.
 
-    `key_sets` are the keys that issuers of tokens publish.
+    `key_sets` are the keys that issuers of tokens publish, `api_keys` the API keys that hold.
     """
 
     def __init__(self) -> None:
         self.key_sets = KeySets()
+        self.api_keys = KeyTable()
         self._kept: dict[object, Any] = {}
         self._used: set[object] = set()
 

@@ -82,6 +82,17 @@ def by_line(
     its own where there are several. A connection remembers whom its fields name, too: see `Fields.identified_by`.
     """
 
+    def found(exchange: Exchange) -> bytes | Answer | None:
+        assert exchange.request is not None
+        return line_of(exchange.request.fields)
+
+    def remember(exchange: Exchange, identity: Identity) -> None:
+        assert exchange.request is not None
+        fields = exchange.request.fields
+        fields.identity, fields.identified_by = identity, verified.epoch
+
+    others = by_credentials(verified, found, verify, absent, remember)
+
     def auth(exchange: Exchange) -> Answer | Awaitable[Answer | None] | None:
         assert exchange.request is not None
         fields = exchange.request.fields
@@ -91,32 +102,47 @@ def by_line(
             exchange.claims_or_token = identity.claims_or_token
             exchange.request_lines += identity.lines
             return None
-        line = line_of(fields)
-        if line is None:
-            return absent
-        if isinstance(line, Answer):
-            return line
-        known = verified.get(line)
-        if known is not None and known.expires > time.time():
-            return admit(exchange, fields, line, known)
-        verified.discard(line)
-        proved = verify(line)
-        if isinstance(proved, Identity | Answer):
-            return admit(exchange, fields, line, proved)
-        return later(exchange, fields, line, proved)
+        return others(exchange)
 
-    def admit(exchange: Exchange, fields: Fields, line: bytes, proved: Proved) -> Answer | None:
+    return auth
+
+
+def by_credentials(
+    verified: Verified,
+    credentials_of: Callable[[Exchange], bytes | Answer | None],
+    verify: Callable[[bytes], Proved | Awaitable[Proved]],
+    absent: Answer | None,
+    admitted: Callable[[Exchange, Identity], None] = lambda *_: None,
+) -> Callable[[Exchange], Answer | Awaitable[Answer | None] | None]:
+    """The same for credentials that may be anywhere in a request; `admitted` is called with each that is let in."""
+
+    def auth(exchange: Exchange) -> Answer | Awaitable[Answer | None] | None:
+        credentials = credentials_of(exchange)
+        if credentials is None:
+            return absent
+        if isinstance(credentials, Answer):
+            return credentials
+        known = verified.get(credentials)
+        if known is not None and known.expires > time.time():
+            return admit(exchange, credentials, known)
+        verified.discard(credentials)
+        proved = verify(credentials)
+        if isinstance(proved, Identity | Answer):
+            return admit(exchange, credentials, proved)
+        return later(exchange, credentials, proved)
+
+    def admit(exchange: Exchange, credentials: bytes, proved: Proved) -> Answer | None:
         if isinstance(proved, Answer):
             return proved
-        verified.put(line, proved)
-        fields.identity, fields.identified_by = proved, verified.epoch
+        verified.put(credentials, proved)
         exchange.consumer = proved.consumer
         exchange.scopes = proved.scopes
         exchange.claims_or_token = proved.claims_or_token
         exchange.request_lines += proved.lines
+        admitted(exchange, proved)
         return None
 
-    async def later(exchange: Exchange, fields: Fields, line: bytes, proved: Awaitable[Proved]) -> Answer | None:
-        return admit(exchange, fields, line, await proved)
+    async def later(exchange: Exchange, credentials: bytes, proved: Awaitable[Proved]) -> Answer | None:
+        return admit(exchange, credentials, await proved)
 
     return auth
