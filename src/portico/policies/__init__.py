@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from portico.core.consumers import Consumers
 from portico.observe.families import Counter
 from portico.policies.auth import AuthSettings, build_auth
 from portico.policies.authorize import AuthorizeSettings, build_authorize
@@ -95,6 +96,7 @@ def build_chain(
     untransformed: Counter | None = None,
     compressed: tuple[Counter, Counter] | None = None,
     *,
+    directory: Consumers = Consumers(),  # noqa: B008 - it is immutable
     is_own: bool = False,
 ) -> Chain:
     """The policies of one route, compiled; `settings` maps keys to validated settings and the scope of those.
@@ -114,7 +116,7 @@ def build_chain(
         if step.key in settings:
             written, scope = settings[step.key]
             counted = shadowed, untransformed, compressed
-            policy = step.build(written, Context(scope, state, consumers, shared, table, *counted))
+            policy = step.build(written, Context(scope, state, consumers, shared, table, *counted, directory))
             if policy is not None:
                 chain.append(policy)
                 if step.marks:

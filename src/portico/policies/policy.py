@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+from portico.core.consumers import Consumers
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.observe.families import Counter
@@ -174,10 +175,10 @@ class Context:
 
     `scope` names the level whose settings these are (`gateway`, `service:NAME`, `route:NAME`): state is shared within
     it. `state` outlives snapshots: `keep(key, make)` gives what was made for the same key before. `consumers` maps
-    names to the numbers that replace a rate limit's own. `shared` is set where limits are counted in Redis, `table`
-    where workers have one for those that need none. `shadowed` counts what limits would have refused that are not
-    enforced, `untransformed` bodies that rules are for and that they cannot change, `compressed` responses that are
-    compressed, and bytes of these.
+    names to the numbers that replace a rate limit's own, `directory` has all else that is known of them. `shared` is
+    set where limits are counted in Redis, `table` where workers have one for those that need none. `shadowed` counts
+    what limits would have refused that are not enforced, `untransformed` bodies that rules are for and that they cannot
+    change, `compressed` responses that are compressed, and bytes of these.
     """
 
     scope: str
@@ -188,6 +189,7 @@ class Context:
     shadowed: Counter | None = None
     untransformed: Counter | None = None
     compressed: tuple[Counter, Counter] | None = None
+    directory: Consumers = Consumers()  # noqa: RUF009 - it is immutable
 
 
 class State:
