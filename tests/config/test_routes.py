@@ -319,7 +319,7 @@ def test_the_directory_of_consumers(load: Load, report: Report) -> None:
     assert [each.password for each in config.consumer_directory] == [password, ""]
     assert password not in f"{config!r}{config.consumer_directory.find('ann')!r}"
     assert report(f"consumers: [{{name: a, keys: ['sha256:{other}']}}, {{name: b, keys: ['sha256:{other}']}}]") == [
-        "portico.yaml:1:111: consumers[1].keys[0]: this key is written already"
+        "portico.yaml:1:124: consumers[1].keys[0]: this key is written already"
     ]
     assert report("consumers: [{name: a, keys: [portico_secret]}]") == [
         "portico.yaml:1:30: consumers[0].keys[0]: expected sha256: and 64 hexadecimal digits, never the key itself: "

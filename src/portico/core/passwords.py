@@ -36,9 +36,7 @@ def checked_hash(text: str) -> str:
     """The hash itself. Raises ValueError for what is none, or takes too much to check; it is not repeated."""
     written = _FORM.fullmatch(text)
     if written is None:
-        raise ValueError(
-            "expected an argon2 hash ($argon2id$v=19$…), never the password itself: portico password makes one"
-        )
+        raise ValueError("expected an argon2 hash in quotes, never the password itself: portico password makes one")
     memory, passes, lanes = int(written["memory"]), int(written["passes"]), int(written["lanes"])
     possible = lanes and passes and memory >= 8 * lanes  # RFC 9106, section 3.1
     if not possible or memory > _MOST_MEMORY or memory * passes > _MOST_WORK:
