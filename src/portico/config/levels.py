@@ -178,7 +178,7 @@ class Merger:
         try:
             settings = _ADAPTERS[key].validate_python(data)
         except ValidationError as error:
-            for finding in findings_of(error, data, POLICY_SETTINGS[key], ("policies", key)):
+            for finding in findings_of(error, data, POLICY_SETTINGS[key]):
                 in_list = any(isinstance(part, int) for part in finding.path)  # which is replaced, never completed
                 if complete or in_list or not finding.missing:
                     self._found(key, levels, finding)
