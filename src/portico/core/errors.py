@@ -23,6 +23,7 @@ REASONS: Final[dict[str, int]] = {
     "origin_refused": 403,
     "purge_refused": 403,
     "address_refused": 403,
+    "request_denied": 403,
     "no_route": 404,
     "method_not_allowed": 405,
     "version_not_acceptable": 406,

@@ -179,7 +179,7 @@ class Context:
     names to the numbers that replace a rate limit's own, `directory` has all else that is known of them. `shared` is
     set where limits are counted in Redis, `table` where workers have one for those that need none. `shadowed` counts
     what limits would have refused that are not enforced, `untransformed` bodies that rules are for and that they cannot
-    change, `compressed` responses that are compressed, and bytes of these.
+    change, `compressed` responses that are compressed, and bytes of these, `denied` requests that a rule refuses.
     """
 
     scope: str
@@ -190,6 +190,7 @@ class Context:
     shadowed: Counter | None = None
     untransformed: Counter | None = None
     compressed: tuple[Counter, Counter] | None = None
+    denied: Counter | None = None
     directory: Consumers = Consumers()  # noqa: RUF009 - it is immutable
 
 
