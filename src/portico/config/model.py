@@ -24,6 +24,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from portico.config.checks import (
     RESERVED,
     cache_findings,
+    certificate_findings,
     consumer_findings,
     discovery_findings,
     gateway_findings,
@@ -294,6 +295,7 @@ class Config(Section):
             *agreement_findings(self.all_routes),
             *route_name_findings(self.gateway, self._route_names(), self.discover),
             *consumer_findings(self.consumers),
+            *certificate_findings(self.gateway, self.all_routes),
             *cache_findings(self.gateway, self.all_routes),
             *discovery_findings(self.gateway, self.services, self.discover),
             *self._resolved.findings,

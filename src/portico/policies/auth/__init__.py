@@ -10,9 +10,10 @@ from pydantic import BeforeValidator, model_validator
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.settings import NotEmpty, Settings
-from portico.policies.auth import api_keys, tokens
+from portico.policies.auth import api_keys, client_certificates, tokens
 from portico.policies.auth.acceptance import JwtSettings, jwt_over
 from portico.policies.auth.api_keys import ApiKeySettings, api_key_over, build_api_key
+from portico.policies.auth.client_certificates import ClientCertificateSettings, build_client_certificate
 from portico.policies.auth.identified import ABSENT
 from portico.policies.auth.tokens import build_jwt
 from portico.policies.auth.withheld import withholding
@@ -40,6 +41,11 @@ class AuthSettings(Settings):
         ApiKeySettings | None,
         BeforeValidator(_on_or_off, json_schema_input_type=ApiKeySettings | bool),
         NotEmpty("write api_key: {}"),
+    ] = None
+    client_certificate: Annotated[
+        ClientCertificateSettings | None,
+        BeforeValidator(_on_or_off, json_schema_input_type=ClientCertificateSettings | bool),
+        NotEmpty("write client_certificate: {}"),
     ] = None
     optional: bool = False
     name_encoding: NameEncoding = "percent"
@@ -90,9 +96,15 @@ def _build_api_key(settings: AuthSettings, context: Context, absent: Answer | No
     return build_api_key(settings.api_key, settings.name_encoding, context, absent)
 
 
+def _build_client_certificate(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
+    assert settings.client_certificate is not None
+    return build_client_certificate(settings.client_certificate, settings.name_encoding, context, absent)
+
+
 _METHODS: Final = {
     "jwt": _Method(_build_jwt, tokens.HOW, tokens.CHALLENGE),
     "api_key": _Method(_build_api_key, api_keys.HOW, api_keys.CHALLENGE),
+    "client_certificate": _Method(_build_client_certificate, client_certificates.HOW, client_certificates.CHALLENGE),
 }
 """In the order in which they are asked."""
 
@@ -139,4 +151,4 @@ def auth_over(own: Any, base: Any, over: Callable[[Any, Any], Any]) -> Any:
     return over(own, base)
 
 
-__all__ = ["ApiKeySettings", "AuthSettings", "JwtSettings", "auth_over", "build_auth"]
+__all__ = ["ApiKeySettings", "AuthSettings", "ClientCertificateSettings", "JwtSettings", "auth_over", "build_auth"]
