@@ -279,6 +279,8 @@ def test_a_client_that_leaves_leaves_no_question_behind(setting: Setting) -> Non
 
 
 def test_operators_see_why_there_was_no_answer(setting: Setting) -> None:
+    setting.guard.say("")
+    assert [setting.get("/api/s/x", fresh()).status for _ in "12"] == [503, 503]
     events = [each for each in setting.gateway.events() if "gave no answer" in each["event"]]
     assert {(each["level"], each["url"]) for each in events} == {("ERROR", f"{setting.guard.url}/check")}
     assert len(events) == 1  # the next one comes a minute later

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from portico.config.consumers import ConsumerSettings
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import GatewaySettings
 from portico.config.listen_checks import listen_findings, shared_address
 from portico.config.problems import Finding
 from portico.config.resolve import ResolvedRoute, scope_path
-from portico.config.routes import ConsumerSettings, RouteSettings
+from portico.config.routes import RouteSettings
 from portico.config.services import ServiceSettings
 
 RESERVED = ("gateway", "none")
@@ -56,12 +57,17 @@ def match_findings(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
 
 
 def consumer_findings(consumers: Sequence[ConsumerSettings]) -> Iterator[Finding]:
-    """A consumer is written once."""
+    """A consumer is written once, and a key is that of one."""
     seen: set[str] = set()
+    keys: set[str] = set()
     for index, consumer in enumerate(consumers):
         if consumer.name in seen:
             yield Finding(("consumers", index, "name"), "a consumer above has this name already")
         seen.add(consumer.name)
+        for place, key in enumerate(consumer.keys):
+            if key in keys:
+                yield Finding(("consumers", index, "keys", place), "this key is written already")
+            keys.add(key)
 
 
 def cache_findings(gateway: GatewaySettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:

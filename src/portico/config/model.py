@@ -30,6 +30,7 @@ from portico.config.checks import (
     match_findings,
     name_findings,
 )
+from portico.config.consumers import ConsumerSettings
 from portico.config.discovery import DiscoverSettings, networks_of
 from portico.config.found import DiscoveryField
 from portico.config.gateway import GatewaySettings
@@ -40,11 +41,12 @@ from portico.config.origin import Origin
 from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.resolve import Resolved, ResolvedRoute, resolve, resolving
 from portico.config.route_checks import route_findings
-from portico.config.routes import ConsumerSettings, RouteSettings
+from portico.config.routes import RouteSettings
 from portico.config.section import NoneIsEmpty, Section
 from portico.config.services import ServiceDefaults, ServiceSettings, VersionSettings
 from portico.config.split_checks import agreement_findings, split_findings
 from portico.config.words import LOCATED
+from portico.core.consumers import Consumers
 from portico.core.settings import Name
 from portico.core.slices import Steps, at_once
 from portico.net.addresses import Network
@@ -142,6 +144,11 @@ class Config(Section):
             for consumer in self.consumers
             if consumer.rate_limit is not None
         }
+
+    @property
+    def consumer_directory(self) -> Consumers:
+        """All consumers, with what they may prove themselves by."""
+        return Consumers(consumer.compiled() for consumer in self.consumers)
 
     @property
     def own_policies(self) -> Merged:

@@ -20,6 +20,7 @@ from portico.config import (
 )
 from portico.config.endpoints import PATHS
 from portico.config.listen import ListenerSettings
+from portico.core.consumers import Consumers
 from portico.core.errors import Answer
 from portico.core.fields import RESPONSE_DROP
 from portico.core.paths import folded_segments
@@ -139,6 +140,7 @@ class SnapshotBuilder:
         self._shared: dict[object, Any] = {}
         self._proxy_status: ProxyStatus | None = None
         self._page_texts: Mapping[str, str] = {}
+        self._directory = Consumers()
         self._version_paths: frozenset[PathVersion] = frozenset()
         self._splits: dict[SplitKey, SplitWeights] = {}
         """The weights of the routes of the snapshot that is being built."""
@@ -179,6 +181,7 @@ class SnapshotBuilder:
         self._shared = {}
         self._proxy_status = _proxy_status(config)
         self._page_texts = config.page_texts
+        self._directory = config.consumer_directory
         coming = self._coming = Coming()
         self._splits = coming.splits
         matchers: dict[object, Matcher] = {}
@@ -478,7 +481,8 @@ class SnapshotBuilder:
         metrics = self._metrics
         counters = metrics.shadowed, pages, metrics.untransformed, metrics.compressed
         surroundings = self._state, consumers, shared, table, self.plugins, *counters
-        return parts_of(build_chain(written, *surroundings, is_own=is_own), written, pages, is_own=is_own)
+        chain = build_chain(written, *surroundings, denied=metrics.denied, directory=self._directory, is_own=is_own)
+        return parts_of(chain, written, pages, is_own=is_own)
 
     def _error_pages(self, written: Mapping[str, tuple[Any, str]]) -> ErrorPages | None:
         settings, _ = written.get("errors", (None, ""))

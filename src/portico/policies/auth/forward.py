@@ -168,26 +168,6 @@ def build_forward(settings: ForwardSettings, encoding: NameEncoding, context: Co
     return forward
 
 
-def without_clients(names: Collection[str], policy: Policy) -> Policy:
-    """The same, and what clients send under these names, in any spelling, goes no further: it was not proved."""
-    gone = frozenset(plain_name(name.lower().encode()) for name in names)
-
-    def drops(name: bytes) -> bool:
-        return plain_name(name) in gone
-
-    known = remembered(4096)(drops)
-
-    def auth(exchange: Exchange) -> Any:
-        verdict = policy(exchange)  # it has read what it is asked with by now
-        request = exchange.request
-        assert request is not None
-        if any(map(known, request.fields.names)):
-            exchange.request = request.changed(fields=request.fields.changed(known, ()))
-        return verdict
-
-    return auth
-
-
 # ---- what is asked
 
 

@@ -166,8 +166,6 @@ class _Reading:
             claims_of(line)
             if settings.issuer is not None and claims.get("iss") != settings.issuer:
                 raise ValueError("its issuer is not the one that is accepted")
-            if "cnf" in claims:
-                raise ValueError("it is bound to a key, of which there is no proof")
             ends = check_claims(claims, settings, now)
             consumer = consumer_of(claims) or _client_of(claims)
             scopes = scopes_of(claims)
