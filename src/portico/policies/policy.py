@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from portico.core.consumers import Consumers
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
+from portico.core.questions import Asker
 from portico.observe.families import Counter
+from portico.policies.asking import AskedSettings
 from portico.policies.auth.key_sets import KeySets
 from portico.policies.auth.key_table import KeyTable
 from portico.policies.counters.shared_buckets import BucketTable
@@ -197,12 +200,14 @@ class Context:
 class State:
     """What policies remember across configuration changes, by key; `sweep` drops what no snapshot uses.
 
-    `key_sets` are the keys that issuers of tokens publish, `api_keys` the API keys that hold.
+    `key_sets` are the keys that issuers of tokens publish, `api_keys` the API keys that hold. `make_asker` is needed
+    where a policy asks a service.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, make_asker: Callable[[AskedSettings], Asker] | None = None) -> None:
         self.key_sets = KeySets()
         self.api_keys = KeyTable()
+        self._make_asker = make_asker
         self._kept: dict[object, Any] = {}
         self._used: set[object] = set()
 
@@ -212,6 +217,14 @@ class State:
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
+
+    def asker(self, settings: AskedSettings) -> Asker:
+        """What asks the service at an address. Raises CertificateError or OSError for the file of its authorities."""
+        assert self._make_asker is not None
+        make = partial(self._make_asker, settings)
+        authorities = settings.ca.read_bytes() if settings.ca is not None else b""
+        asker: Asker = self.keep(("asker", settings.url, settings.timeout, authorities), make)
+        return asker
 
     def sweep(self) -> None:
         """Drop what was not asked for since the last sweep."""

@@ -50,6 +50,7 @@ from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Rewriting
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
 from portico.proxy.split import SplitWeights, forward_chosen
+from portico.snapshot.askers import asking
 from portico.snapshot.caching import cache_of, cache_scope
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
 from portico.snapshot.handling import in_maintenance, parts_of, rewriting_of, sticking
@@ -136,9 +137,6 @@ class SnapshotBuilder:
         self._metrics = metrics
         self.caches = caches or Caches(CacheBounds().memory, metrics)
         """What the caches of all routes share, and of all snapshots."""
-        self._state = State()
-        self.key_sets = self._state.key_sets
-        """The keys of issuers of tokens, as control fetches them."""
         self._shared: dict[object, Any] = {}
         self._proxy_status: ProxyStatus | None = None
         self._page_texts: Mapping[str, str] = {}
@@ -149,6 +147,9 @@ class SnapshotBuilder:
         control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
         self.live = LiveServices(deadlines, turn, metrics.openings, control, ejected)
         """The live state that goes from one snapshot to the next."""
+        self._state = State(asking(deadlines, turn, self.live.asked.add))
+        self.key_sets = self._state.key_sets
+        """The keys of issuers of tokens, as control fetches them."""
         self._answering = Service("gateway", [], Timeouts(), Retry(attempts=1), deadlines)
         """What routes that answer themselves have in place of a service."""
         self._own_services = {path: _own_service(control, deadlines) for path in PATHS}

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, model_validator
 
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.settings import NotEmpty, Settings
-from portico.policies.auth import api_keys, client_certificates, tokens
+from portico.policies.auth import api_keys, client_certificates, forward, introspection, tokens
 from portico.policies.auth.acceptance import JwtSettings, jwt_over
 from portico.policies.auth.api_keys import ApiKeySettings, api_key_over, build_api_key
 from portico.policies.auth.client_certificates import ClientCertificateSettings, build_client_certificate
+from portico.policies.auth.forward import ForwardSettings, build_forward
 from portico.policies.auth.identified import ABSENT
+from portico.policies.auth.introspection import IntrospectionSettings, build_introspection
 from portico.policies.auth.tokens import build_jwt
 from portico.policies.auth.withheld import withholding
 from portico.policies.consumer_fields import NameEncoding
@@ -23,6 +25,10 @@ from portico.policies.policy import Context, Pending, Policy
 
 def _on_or_off(value: Any) -> Any:
     return None if value is False else {} if value is True else value
+
+
+def _unless_off(value: Any) -> Any:
+    return None if value is False else value
 
 
 class AuthSettings(Settings):
@@ -42,10 +48,20 @@ class AuthSettings(Settings):
         BeforeValidator(_on_or_off, json_schema_input_type=ApiKeySettings | bool),
         NotEmpty("write api_key: {}"),
     ] = None
+    introspection: Annotated[
+        IntrospectionSettings | None,
+        BeforeValidator(_unless_off, json_schema_input_type=IntrospectionSettings | Literal[False]),
+        NotEmpty("write introspection: {url: https://id.example/introspect, client_id: …, client_secret: …}"),
+    ] = None
     client_certificate: Annotated[
         ClientCertificateSettings | None,
         BeforeValidator(_on_or_off, json_schema_input_type=ClientCertificateSettings | bool),
         NotEmpty("write client_certificate: {}"),
+    ] = None
+    forward: Annotated[
+        ForwardSettings | None,
+        BeforeValidator(_unless_off, json_schema_input_type=ForwardSettings | Literal[False]),
+        NotEmpty("write forward: {url: http://auth:9000/check}"),
     ] = None
     optional: bool = False
     name_encoding: NameEncoding = "percent"
@@ -54,7 +70,13 @@ class AuthSettings(Settings):
     def _has_a_method(self) -> Self:
         if not self.methods:
             raise ValueError(
-                f"no way to prove who asks is on: write {' or '.join(f'{name}: {{}}' for name in _METHODS)}"
+                "no way to prove who asks is on: write "
+                + " or ".join(f"{name}: {method.settings}" for name, method in _METHODS.items())
+            )
+        if self.optional and self.forward is not None:
+            raise ValueError(
+                "optional has no meaning beside forward, whose service decides on every request: have it answer 200 to "
+                "those that may pass without credentials"
             )
         return self
 
@@ -65,8 +87,9 @@ class AuthSettings(Settings):
 
     @property
     def withheld_fields(self) -> tuple[str, ...]:
-        """The header fields with credentials that do not go on to the service."""
-        return (self.api_key.field,) if self.api_key is not None and self.api_key.field is not None else ()
+        """The header fields of clients that do not go on to the service: credentials, and what only others may say."""
+        key = (self.api_key.field,) if self.api_key is not None and self.api_key.field is not None else ()
+        return (*key, *self.forward.pass_headers) if self.forward is not None else key
 
     @property
     def withheld_parameters(self) -> tuple[str, ...]:
@@ -84,11 +107,25 @@ class _Method(NamedTuple):
     build: Callable[[AuthSettings, Context, Answer | None], Policy]
     how: str
     challenge: bytes
+    settings: str = "{}"
+    """The least that turns it on."""
 
 
 def _build_jwt(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
     assert settings.jwt is not None
-    return build_jwt(settings.jwt, settings.name_encoding, context, absent)
+    leaves_opaque = settings.introspection is not None
+    return build_jwt(settings.jwt, settings.name_encoding, context, absent, leaves_opaque=leaves_opaque)
+
+
+def _build_introspection(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
+    assert settings.introspection is not None
+    return build_introspection(settings.introspection, settings.name_encoding, context, absent)
+
+
+def _build_forward(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:  # noqa: ARG001
+    """Nothing is absent: the service decides on every request."""
+    assert settings.forward is not None
+    return build_forward(settings.forward, settings.name_encoding, context)
 
 
 def _build_api_key(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
@@ -104,7 +141,9 @@ def _build_client_certificate(settings: AuthSettings, context: Context, absent: 
 _METHODS: Final = {
     "jwt": _Method(_build_jwt, tokens.HOW, tokens.CHALLENGE),
     "api_key": _Method(_build_api_key, api_keys.HOW, api_keys.CHALLENGE),
+    "introspection": _Method(_build_introspection, introspection.HOW, introspection.CHALLENGE, "{url: …}"),
     "client_certificate": _Method(_build_client_certificate, client_certificates.HOW, client_certificates.CHALLENGE),
+    "forward": _Method(_build_forward, forward.HOW, b"", "{url: …}"),
 }
 """In the order in which they are asked."""
 

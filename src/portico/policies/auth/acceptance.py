@@ -51,7 +51,18 @@ def _plain_key(secret: SecretStr | None) -> SecretStr | None:
     return secret
 
 
-class AcceptanceSettings(Settings):
+class ClaimSettings(Settings):
+    """What the claims of a token have to be, whoever vouches for them."""
+
+    audience: Annotated[
+        str | list[str] | None, NotEmpty("write the aud that tokens must have, or leave audience out")
+    ] = None
+    leeway: DurationOrZero = 0.0
+    required_claims: list[str] = []
+    require_expiry: bool = False
+
+
+class AcceptanceSettings(ClaimSettings):
     """Where the keys are that sign tokens, and what else those have to be.
 
     `types` are the values of `typ` that are accepted, beside none: tokens that are made for another purpose say so
@@ -64,13 +75,7 @@ class AcceptanceSettings(Settings):
     public_key_file: Annotated[Path | None, _NOT_EMPTY] = None
     refresh: Duration = 300.0
     algorithms: Annotated[list[Algorithm] | None, Field(min_length=1)] = None
-    audience: Annotated[
-        str | list[str] | None, NotEmpty("write the aud that tokens must have, or leave audience out")
-    ] = None
     types: list[str] = ["JWT", "at+jwt"]
-    leeway: DurationOrZero = 0.0
-    required_claims: list[str] = []
-    require_expiry: bool = False
 
     @property
     def lets_tokens_end(self) -> bool:
@@ -202,7 +207,7 @@ def jwt_over(own: Any, base: Any) -> Any:
     return base
 
 
-def check_claims(claims: dict[str, Any], settings: AcceptanceSettings, now: float) -> float:
+def check_claims(claims: dict[str, Any], settings: ClaimSettings, now: float) -> float:
     """When a token with these claims ends. Raises ValueError, or jwt.ExpiredSignatureError where it has ended."""
     for name in settings.required_claims:
         if claims.get(name) is None:
