@@ -20,3 +20,21 @@ def test_certificates_are_asked_for_by_somebody(load: Load, report: Report) -> N
     ]
     proxies = "gateway: {trusted_proxies: [10.0.0.0/8]}\n"
     load(policies("{client_certificate: {from_proxies: true}}") + proxies)
+
+
+def test_a_resource_says_who_issues_tokens(load: Load, report: Report) -> None:
+    named = "resource: {url: 'https://gw.example/api/s'}"
+    for written, message in (
+        (f"api_key: true, {named}", "resource says where tokens are issued, and none are accepted: leave it out"),
+        (
+            f"jwt: {{issuer: s, jwks_url: 'https://id.example/k'}}, {named}",
+            "resource does not say who issues tokens: write authorization_servers in it",
+        ),
+        ("jwt: {secret: x}, resource: {url: 'https://gw.example/a?b'}", "expected the address that clients use"),
+        ("jwt: {secret: x}, resource: {url: 'https://gw.example/a%22'}", "its path may have letters"),
+    ):
+        (problem,) = report(policies(f"{{{written}}}"))
+        assert message in problem
+    issued = "jwt: {issuer: 'https://id.example', jwks_url: 'https://id.example/k'}"
+    config = load(policies(f"{{{issued}, {named}}}"))
+    assert list(config.resources_of(config.gateway.listeners[0])) == ["/.well-known/oauth-protected-resource/api/s"]

@@ -126,6 +126,11 @@ class Config(Section):
             return self.all_routes
         return tuple(route for route in self.all_routes if listener.serves(route.name))
 
+    def resources_of(self, listener: ListenerSettings) -> dict[str, bytes]:
+        """The metadata of the resources that a listener serves (RFC 9728), by the paths that it is read at."""
+        auths = [route.policies["auth"][0] for route in self.served_by(listener) if "auth" in route.policies]
+        return {auth.resource.path: auth.resource.document(auth.issuers) for auth in auths if auth.resource is not None}
+
     def route_sets(self) -> list[tuple[ListenerSettings, tuple[ResolvedRoute, ...]]]:
         """The distinct sets of routes and endpoints that listeners have, each with the first listener that has it."""
         first: dict[object, ListenerSettings] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,7 @@ from portico.proxy.cache.purge_method import purge_policy
 from portico.proxy.gateway import Snapshot
 from portico.proxy.mirror import Mirror
 from portico.proxy.mirroring import mirrored
+from portico.proxy.routing.answers import responding
 from portico.proxy.routing.matcher import Matcher, Routes, has_prefix_route
 from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Rewriting, Route, VersionedRoutes
 from portico.proxy.routing.router import Router, Rule
@@ -530,7 +531,28 @@ class SnapshotBuilder:
             asked = f"/listeners/{listener.key}" if path == "/" and listener.routes is not None else path
             route = Route(path, handling, Rewrite(asked.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             rules.append(Rule(path, route, methods=_READS, exact=True, fallback=True))
+        rules += self._metadata_rules(config, listener)
         return rules
+
+    def _metadata_rules(self, config: Config, listener: ListenerSettings) -> Iterator[Rule[Route | LocalRoute]]:
+        """What is said to clients without a token of the routes that a listener serves (RFC 9728)."""
+        parts = self._parts(config.own_policies, {}, is_own=True)
+        for path, document in config.resources_of(listener).items():
+            lines = (b"Content-Type: application/json", b"Cache-Control: max-age=300")
+            handling = Handling(
+                service=self._answering,
+                service_name=self._answering.name,
+                **{**parts, "policies": (*parts["policies"], responding(200, lines, document))},
+                timeouts=self._answering.timeouts,
+                retry=self._answering.retry,
+                preserve_host=True,
+                answers_preflights="cors" in config.own_policies,
+                upgrades=frozenset(),
+                trailers=frozenset(),
+                proxy_status=self._proxy_status,
+            )
+            route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
+            yield Rule(path, route, methods=_READS, exact=True, fallback=True)
 
 
 def _proxy_status(config: Config) -> ProxyStatus | None:

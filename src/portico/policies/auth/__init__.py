@@ -17,6 +17,7 @@ from portico.policies.auth.client_certificates import ClientCertificateSettings,
 from portico.policies.auth.forward import ForwardSettings, build_forward
 from portico.policies.auth.identified import ABSENT
 from portico.policies.auth.introspection import IntrospectionSettings, build_introspection
+from portico.policies.auth.resource import ResourceSettings, pointing, with_metadata
 from portico.policies.auth.tokens import build_jwt
 from portico.policies.auth.withheld import withholding
 from portico.policies.consumer_fields import NameEncoding
@@ -35,7 +36,8 @@ class AuthSettings(Settings):
     """The authentication methods: the first for which a request shows credentials decides, in the order of these keys.
 
     With `optional` a request without any goes on as nobody's; one with bad ones never does. `name_encoding` is how
-    names beyond visible ASCII stand in `X-Consumer-Username` and `X-Consumer-Scopes`.
+    names beyond visible ASCII stand in `X-Consumer-Username` and `X-Consumer-Scopes`. `resource` is what clients
+    without a token are told of who issues some.
     """
 
     jwt: Annotated[
@@ -63,6 +65,7 @@ class AuthSettings(Settings):
         BeforeValidator(_unless_off, json_schema_input_type=ForwardSettings | Literal[False]),
         NotEmpty("write forward: {url: http://auth:9000/check}"),
     ] = None
+    resource: Annotated[ResourceSettings | None, NotEmpty("write resource: {url: https://gw.example/api/mcp}")] = None
     optional: bool = False
     name_encoding: NameEncoding = "percent"
 
@@ -79,6 +82,24 @@ class AuthSettings(Settings):
                 "those that may pass without credentials"
             )
         return self
+
+    @model_validator(mode="after")
+    def _says_who_issues_tokens(self) -> Self:
+        if self.resource is None:
+            return self
+        if self.jwt is None and self.introspection is None:
+            raise ValueError("resource says where tokens are issued, and none are accepted: leave it out")
+        if not self.resource.authorization_servers and not self.issuers:
+            raise ValueError("resource does not say who issues tokens: write authorization_servers in it")
+        return self
+
+    @property
+    def issuers(self) -> list[str]:
+        """The issuers of tokens whose addresses are known."""
+        jwt, introspection = self.jwt, self.introspection
+        own = [] if jwt is None else [jwt.issuer, *(each.issuer for each in jwt.issuers)]
+        own += [] if introspection is None else [introspection.issuer]
+        return [each for each in dict.fromkeys(own) if each is not None and each.startswith(("https://", "http://"))]
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -114,12 +135,14 @@ class _Method(NamedTuple):
 def _build_jwt(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
     assert settings.jwt is not None
     leaves_opaque = settings.introspection is not None
-    return build_jwt(settings.jwt, settings.name_encoding, context, absent, leaves_opaque=leaves_opaque)
+    method = build_jwt(settings.jwt, settings.name_encoding, context, absent, leaves_opaque=leaves_opaque)
+    return pointing(method, settings.resource, absent)
 
 
 def _build_introspection(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
     assert settings.introspection is not None
-    return build_introspection(settings.introspection, settings.name_encoding, context, absent)
+    method = build_introspection(settings.introspection, settings.name_encoding, context, absent)
+    return pointing(method, settings.resource, absent)
 
 
 def _build_forward(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:  # noqa: ARG001
@@ -174,7 +197,8 @@ def _methods(settings: AuthSettings, context: Context) -> Policy:
 
 
 def _missing(methods: Sequence[_Method], settings: AuthSettings) -> Refusal:
-    challenges = dict.fromkeys(each.challenge for each in methods if each.challenge)
+    own = dict.fromkeys(each.challenge for each in methods if each.challenge)
+    challenges = [with_metadata(each, settings.resource) for each in own]
     how = "; or ".join(each.how.format(auth=settings) for each in methods)
     return Refusal("credentials_missing", how, challenges)
 
