@@ -18,7 +18,7 @@ from portico.config import (
     StickySettings,
     Upstream,
 )
-from portico.config.endpoints import PATHS
+from portico.config.endpoints import PATHS, TOKEN_PATHS
 from portico.config.listen import ListenerSettings
 from portico.core.consumers import Consumers
 from portico.core.errors import Answer
@@ -95,6 +95,7 @@ _REWRITE_COOKIES: Final = RewriteCookiesSettings()
 _NO_ROUTE_HERE: Final = "no route of this listener leads from this path to a service"
 
 _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+"""The methods of endpoints that are read."""
 
 
 class Counting(NamedTuple):
@@ -151,7 +152,7 @@ class SnapshotBuilder:
         """The live state that goes from one snapshot to the next."""
         self._answering = Service("gateway", [], Timeouts(), Retry(attempts=1), deadlines)
         """What routes that answer themselves have in place of a service."""
-        self._own_services = {path: _own_service(control, deadlines) for path in PATHS}
+        self._own_services = {path: _own_service(control, deadlines) for path in (*PATHS, *TOKEN_PATHS)}
 
     def build(self, config: Config, generation: int, plugins: PluginSet | None = None) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
@@ -203,7 +204,7 @@ class SnapshotBuilder:
         self, config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute], coming: Coming
     ) -> Steps[Matcher]:
         """What finds the routes of one listener, and of all that have the same ones."""
-        consumers, own_paths = config.consumer_rates, {*PATHS, *self._local_answers}
+        consumers, own_paths = config.consumer_rates, {*PATHS, *TOKEN_PATHS, *self._local_answers}
         router: Routes = Router()
         self._router = router
         folded: Routes | None = None
@@ -504,12 +505,14 @@ class SnapshotBuilder:
         ]
         endpoints = config.gateway.endpoints_of(listener)
         internal = build_internal(endpoints.networks)
-        for path in endpoints.served():
+        for path in endpoints.served(issues_tokens=config.issues_tokens):
             own = {
                 key: settings
                 for key, settings in config.own_policies.items()
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
+            if path == "/auth/me":
+                own["auth"] = config.own_auth, "gateway"
             parts = self._parts(own, {}, is_own=True)
             if endpoints.access(path) == "internal":
                 parts["policies"] = (*parts["policies"], internal)
@@ -528,8 +531,13 @@ class SnapshotBuilder:
             )
             asked = f"/listeners/{listener.key}" if path == "/" and listener.routes is not None else path
             route = Route(path, handling, Rewrite(asked.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
-            rules.append(Rule(path, route, methods=_READS, exact=True, fallback=True))
+            methods = _methods(TOKEN_PATHS[path]) if path in TOKEN_PATHS else _READS
+            rules.append(Rule(path, route, methods=methods, exact=True, fallback=True))
         return rules
+
+
+def _methods(names: Sequence[str]) -> frozenset[bytes]:
+    return frozenset({b"OPTIONS", *(name.encode() for name in names)})
 
 
 def _proxy_status(config: Config) -> ProxyStatus | None:

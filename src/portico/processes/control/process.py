@@ -102,7 +102,7 @@ class _Control:
         canaries = Canaries(workers, self.runtime, config_path)
         listening = self.runtime.listening
         self.state = State(
-            config, generation, config_path, workers, health, discovery, purges, issuers, canaries, listening
+            config, generation, config_path, workers, health, discovery, purges, issuers, canaries, listening=listening
         )
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
@@ -115,6 +115,7 @@ class _Control:
         await purges.follow(config)
         await issuers.follow(config)
         await canaries.follow(config)
+        self.state.tokens.follow(config)
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)
         self.tasks.append(endless(self.reloading.keep_admitting(), "admission of services"))
