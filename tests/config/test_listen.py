@@ -193,7 +193,7 @@ policies: {rate_limit: false}
 @pytest.mark.parametrize(
     ("listen", "where"),
     [
-        ("{port: 80, endpoints: off}, {port: 81, host: '::'}, {port: 82, host: 10.0.0.1}", ":::81 and 10.0.0.1:82"),
+        ("{port: 80, endpoints: off}, {port: 81, host: '::'}, {port: 82, host: 10.0.0.1}", "[::]:81 and 10.0.0.1:82"),
         ("{port: 80, endpoints: off}, {port: 81, host: 127.0.0.1}", None),
     ],
 )

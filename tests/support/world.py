@@ -147,7 +147,7 @@ class Gateway(Process):
     def port_of(self, listener: str) -> int:
         """The port of one of several listeners."""
         events = [event for event in self.events() if event.get("listener") == listener]
-        (found,) = filter(None, (_LISTENING.match(event["event"]) for event in events))
+        *_, found = filter(None, (_LISTENING.match(event["event"]) for event in events))
         return int(found[2])
 
     @property

@@ -13,6 +13,7 @@ import httpx
 
 from portico.config import GatewaySettings
 from portico.config.gateway import check_token
+from portico.core.hosts import host_and_port
 
 _DONE: Final = (200, 202)
 _TIMEOUT: Final = 60.0
@@ -43,7 +44,7 @@ class AdminClient:
     @property
     def where(self) -> str:
         """The address as `host:port`."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
 
     def file(self) -> Path | None:
         """The configuration file of the gateway that answers, None where it runs without one. Raises AdminError."""

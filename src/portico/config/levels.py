@@ -39,6 +39,7 @@ _EXAMPLES = {
     "compress": "true",
     "decompress": "true",
     "cors": "{allow_origins: [https://app.example.com]}",
+    "deny": '[{when: {headers: {User-Agent: "~* badbot"}}}]',
     "errors": "{5xx: {html: error.html}}",
     "headers": "{response: {remove: [Server]}}",
     "ip_filter": "{allow: [10.0.0.0/8]}",
@@ -152,7 +153,7 @@ class Merger:
         for key, naming in by_key.items():
             if naming[-1].policies.said[key] is not False:
                 settings = self._settings(key, naming, complete)
-                if settings is not None and settings != []:  # a list of no plugins
+                if settings is not None and settings != []:  # a list of no plugins, or of no rules
                     merged[key] = (settings, naming[-1].scope)
             elif key in ON_BY_DEFAULT:
                 merged[key] = (None, naming[-1].scope)

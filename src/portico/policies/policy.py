@@ -11,6 +11,7 @@ from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.observe.families import Counter
 from portico.policies.auth.key_sets import KeySets
+from portico.policies.auth.key_table import KeyTable
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.head import AnswerEdit, Head, ResponseEdit
@@ -178,7 +179,7 @@ class Context:
     names to the numbers that replace a rate limit's own, `directory` has all else that is known of them. `shared` is
     set where limits are counted in Redis, `table` where workers have one for those that need none. `shadowed` counts
     what limits would have refused that are not enforced, `untransformed` bodies that rules are for and that they cannot
-    change, `compressed` responses that are compressed, and bytes of these.
+    change, `compressed` responses that are compressed, and bytes of these, `denied` requests that a rule refuses.
     """
 
     scope: str
@@ -189,17 +190,19 @@ class Context:
     shadowed: Counter | None = None
     untransformed: Counter | None = None
     compressed: tuple[Counter, Counter] | None = None
+    denied: Counter | None = None
     directory: Consumers = Consumers()  # noqa: RUF009 - it is immutable
 
 
 class State:
     """What policies remember across configuration changes, by key; `sweep` drops what no snapshot uses.
 
-    `key_sets` are the keys that issuers of tokens publish.
+    `key_sets` are the keys that issuers of tokens publish, `api_keys` the API keys that hold.
     """
 
     def __init__(self) -> None:
         self.key_sets = KeySets()
+        self.api_keys = KeyTable()
         self._kept: dict[object, Any] = {}
         self._used: set[object] = set()
 

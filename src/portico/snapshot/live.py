@@ -153,9 +153,12 @@ class LiveServices:
         return limit
 
     def weights(self, route: str, written: Mapping[str, float], coming: dict[SplitKey, SplitWeights]) -> SplitWeights:
-        """The weights of a split route's sides: those that it has now, unless the file has others by now."""
+        """The weights of a split route's sides: those that it has now, unless the file has others by now.
+
+        The same at every listener.
+        """
         key = route, tuple(written.items())
-        weights = coming[key] = self._current.splits.get(key) or SplitWeights(written)
+        weights = coming[key] = coming.get(key) or self._current.splits.get(key) or SplitWeights(written)
         return weights
 
     def add(self, service: Service) -> None:

@@ -10,10 +10,12 @@ from pydantic import BeforeValidator, model_validator
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.settings import NotEmpty, Settings
-from portico.policies.auth import tokens
-from portico.policies.auth.acceptance import JwtSettings, auth_over
+from portico.policies.auth import api_keys, tokens
+from portico.policies.auth.acceptance import JwtSettings, jwt_over
+from portico.policies.auth.api_keys import ApiKeySettings, api_key_over, build_api_key
 from portico.policies.auth.identified import ABSENT
 from portico.policies.auth.tokens import build_jwt
+from portico.policies.auth.withheld import withholding
 from portico.policies.consumer_fields import NameEncoding
 from portico.policies.policy import Context, Pending, Policy
 
@@ -34,6 +36,11 @@ class AuthSettings(Settings):
         BeforeValidator(_on_or_off, json_schema_input_type=JwtSettings | bool),
         NotEmpty("write jwt: {}"),
     ] = None
+    api_key: Annotated[
+        ApiKeySettings | None,
+        BeforeValidator(_on_or_off, json_schema_input_type=ApiKeySettings | bool),
+        NotEmpty("write api_key: {}"),
+    ] = None
     optional: bool = False
     name_encoding: NameEncoding = "percent"
 
@@ -50,11 +57,22 @@ class AuthSettings(Settings):
         """The methods that are on, in the order in which they are asked."""
         return tuple(name for name in _METHODS if getattr(self, name) is not None)
 
+    @property
+    def withheld_fields(self) -> tuple[str, ...]:
+        """The header fields with credentials that do not go on to the service."""
+        return (self.api_key.field,) if self.api_key is not None and self.api_key.field is not None else ()
+
+    @property
+    def withheld_parameters(self) -> tuple[str, ...]:
+        """The same of the query."""
+        return (self.api_key.query,) if self.api_key is not None and self.api_key.query is not None else ()
+
 
 class _Method(NamedTuple):
     """How a method is built, and how its credentials are asked for: in a sentence, and in `WWW-Authenticate`.
 
-    It is built with the verdict for requests that show none of its credentials.
+    It is built with the verdict for requests that show none of its credentials. The sentence may name parts of the
+    settings, which are `auth` there.
     """
 
     build: Callable[[AuthSettings, Context, Answer | None], Policy]
@@ -67,16 +85,29 @@ def _build_jwt(settings: AuthSettings, context: Context, absent: Answer | None) 
     return build_jwt(settings.jwt, settings.name_encoding, context, absent)
 
 
+def _build_api_key(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
+    assert settings.api_key is not None
+    return build_api_key(settings.api_key, settings.name_encoding, context, absent)
+
+
 _METHODS: Final = {
     "jwt": _Method(_build_jwt, tokens.HOW, tokens.CHALLENGE),
+    "api_key": _Method(_build_api_key, api_keys.HOW, api_keys.CHALLENGE),
 }
 """In the order in which they are asked."""
 
 
 def build_auth(settings: AuthSettings, context: Context) -> Policy:
     """The policy: refuses with 401 who proves nothing, or what is not true."""
+    policy = _methods(settings, context)
+    if settings.withheld_fields or settings.withheld_parameters:
+        return withholding(policy, settings.withheld_fields, settings.withheld_parameters)
+    return policy
+
+
+def _methods(settings: AuthSettings, context: Context) -> Policy:
     methods = [_METHODS[name] for name in settings.methods]
-    missing = None if settings.optional else _missing(methods)
+    missing = None if settings.optional else _missing(methods, settings)
     if len(methods) == 1:
         return methods[0].build(settings, context, missing)
     policies = [each.build(settings, context, ABSENT) for each in methods]
@@ -91,9 +122,21 @@ def build_auth(settings: AuthSettings, context: Context) -> Policy:
     return auth
 
 
-def _missing(methods: Sequence[_Method]) -> Refusal:
+def _missing(methods: Sequence[_Method], settings: AuthSettings) -> Refusal:
     challenges = dict.fromkeys(each.challenge for each in methods if each.challenge)
-    return Refusal("credentials_missing", "; or ".join(each.how for each in methods), challenges)
+    how = "; or ".join(each.how.format(auth=settings) for each in methods)
+    return Refusal("credentials_missing", how, challenges)
 
 
-__all__ = ["AuthSettings", "JwtSettings", "auth_over", "build_auth"]
+def auth_over(own: Any, base: Any, over: Callable[[Any, Any], Any]) -> Any:
+    """`auth` of one level laid by `over` on that of the levels above: what says where something is replaces theirs."""
+    if isinstance(own, dict) and isinstance(base, dict):
+        own_parts = {"jwt": jwt_over, "api_key": api_key_over}
+        base = {
+            **base,
+            **{key: part(own[key], base[key]) for key, part in own_parts.items() if key in own and key in base},
+        }
+    return over(own, base)
+
+
+__all__ = ["ApiKeySettings", "AuthSettings", "JwtSettings", "auth_over", "build_auth"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
@@ -195,13 +194,12 @@ class JwtSettings(AcceptanceSettings):
         return self
 
 
-def auth_over(own: Any, base: Any, over: Callable[[Any, Any], Any]) -> Any:
-    """`auth` of one level laid by `over` on that of the levels above: one that says where keys are replaces theirs."""
-    said, above = (value.get("jwt") if isinstance(value, dict) else None for value in (own, base))
-    if isinstance(said, dict) and isinstance(above, dict) and not said.keys().isdisjoint(_KEYS):
-        others = set(_KEYS) if "secret" in said and above.keys().isdisjoint(_PUBLIC_KEYS) else {*_KEYS, "algorithms"}
-        base = {**base, "jwt": {name: value for name, value in above.items() if name not in others}}
-    return over(own, base)
+def jwt_over(own: Any, base: Any) -> Any:
+    """What is left of `jwt` of the levels above where one level says where keys are."""
+    if isinstance(own, dict) and isinstance(base, dict) and not own.keys().isdisjoint(_KEYS):
+        others = set(_KEYS) if "secret" in own and base.keys().isdisjoint(_PUBLIC_KEYS) else {*_KEYS, "algorithms"}
+        return {name: value for name, value in base.items() if name not in others}
+    return base
 
 
 def check_claims(claims: dict[str, Any], settings: AcceptanceSettings, now: float) -> float:
@@ -209,6 +207,8 @@ def check_claims(claims: dict[str, Any], settings: AcceptanceSettings, now: floa
     for name in settings.required_claims:
         if claims.get(name) is None:
             raise ValueError(f"it has no {name} claim")
+    if "cnf" in claims:  # RFC 7800: whoever sends it has to hold a key
+        raise ValueError("it is bound to a key, of which there is no proof here")
     if settings.require_expiry and "exp" not in claims:
         raise ValueError("it has no exp claim, so it would never end")
     _check_audience(claims.get("aud"), settings.audience)

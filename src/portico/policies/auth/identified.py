@@ -134,3 +134,21 @@ def proving(verified: Verified, verify: Verify) -> Callable[[Exchange, bytes, Fi
         return admit(exchange, fields, credentials, await proved)
 
     return prove
+
+
+def by_credentials(
+    verified: Verified,
+    credentials_of: Callable[[Exchange], bytes | Answer | None],
+    verify: Verify,
+    absent: Answer | None,
+) -> Callable[[Exchange], Verdict]:
+    """The same as `by_fields` for credentials that may be anywhere in a request."""
+    prove = proving(verified, verify)
+
+    def auth(exchange: Exchange) -> Verdict:
+        credentials = credentials_of(exchange)
+        if credentials is None or isinstance(credentials, Answer):
+            return absent if credentials is None else credentials
+        return prove(exchange, credentials, None)
+
+    return auth

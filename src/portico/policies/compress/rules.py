@@ -56,6 +56,8 @@ class Rules:
             for coding, level in self.levels.items()
         }
         """Bytes that are compressed at once: more of them would keep other requests waiting."""
+        self.pieces = {coding: size * 2 if coding == b"zstd" else size // 2 for coding, size in self.at_once.items()}
+        """Bytes that a thread compresses without a pause."""
         self.cookies = settings.cookies
         self.incremental = settings.incremental
         self.has_events = EVENTS.decode() in settings.types

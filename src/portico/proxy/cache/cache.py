@@ -59,6 +59,7 @@ from portico.proxy.cache.refresh import without_client
 from portico.proxy.cache.replay import (
     FilteredReplay,
     HookedReplay,
+    InMemory,
     PlainReplay,
     Replay,
     Source,
@@ -546,7 +547,7 @@ class Cache:
         head, ranged = stored.head, None
         if asked.is_conditional:
             if precondition(stored, asked) is Precondition.NOT_MODIFIED:
-                send_bodiless(lookup, not_modified_head(stored))
+                self._send_bodiless(lookup, exchange, not_modified_head(stored))
                 return
             ranged = parts_of(stored, asked, method)
             if ranged is not None:
@@ -556,12 +557,19 @@ class Cache:
     def _send(self, lookup: Lookup, stored: Stored, head: ResponseHead, ranged: Ranged | None) -> None:
         exchange, handling = lookup.exchange, lookup.handling
         if lookup.asking.method == b"HEAD" or (ranged is not None and not ranged.parts):
-            send_bodiless(lookup, head)
+            self._send_bodiless(lookup, exchange, head)
         elif not self.is_filtered and head.framing <= PIECE and is_here(stored.body):
             send_whole(exchange, handling, head, b"".join(in_memory(stored.body, ranged)))
         else:
             source = source_of(stored.body, ranged)
             self._replay(lookup, exchange).begin(head, source, partial(_whole, stored))
+
+    def _send_bodiless(self, lookup: Lookup, exchange: Exchange, head: ResponseHead) -> None:
+        """Send a response without content, which says of itself what it would with content that is filtered."""
+        if self.is_filtered:
+            self._replay(lookup, exchange).begin(head, InMemory(iter(())))
+        else:
+            send_whole(exchange, lookup.handling, head, b"")
 
     def respond_stale(self, failure: Failure, lookup: Lookup) -> None:
         """Serve what is stale in place of an error."""
@@ -622,7 +630,7 @@ class Cache:
         """Serve a client from what is arriving."""
         asked = lookup.asking.asked
         if asked.is_conditional and precondition(recording.stored, asked) is Precondition.NOT_MODIFIED:
-            send_bodiless_to(exchange, lookup.handling, not_modified_head(recording.stored))
+            self._send_bodiless(lookup, exchange, not_modified_head(recording.stored))
             return
         self._replay(lookup, exchange).begin(head, recording)
 
@@ -699,16 +707,6 @@ class Cache:
 
 _UNKNOWN: Final = Stored(head=_empty_head(), since=0.0, lifetime=0.0)
 """A response that has not begun: by its URL it may be purged."""
-
-
-def send_bodiless(lookup: Lookup, head: ResponseHead) -> None:
-    """Send a response without content."""
-    send_bodiless_to(lookup.exchange, lookup.handling, head)
-
-
-def send_bodiless_to(exchange: Exchange, handling: Handling, head: ResponseHead) -> None:
-    """The same."""
-    send_whole(exchange, handling, head, b"")
 
 
 def _whole(stored: Stored) -> tuple[ResponseHead, Source]:
