@@ -293,7 +293,7 @@ def test_a_service_that_has_a_path_where_tokens_are_issued(load: Load) -> None:
     assert warned(load, text) == []
     text += f"consumers: [{{name: ann, password: '{password}'}}]\n"
     (line,) = warned(load, text)
-    assert "/auth/token, /auth/me of its service cannot be reached" in line
+    assert "/auth/token, /auth/revoke, /auth/me of its service cannot be reached" in line
     assert warned(load, text + "gateway: {endpoints: {auth: off}}") == []
 
 

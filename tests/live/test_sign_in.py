@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -177,3 +178,72 @@ def test_guessing_is_slowed_down(gateway: Gateway) -> None:
     events = [event for event in gateway.events() if event["event"] == "somebody failed to sign in"]
     assert events
     assert not any("guess" in json.dumps(event) for event in events)
+
+
+def refresh(gateway: Gateway, token: str, *lines: str, **form: str) -> Message:
+    return sign_in(gateway, *lines, grant_type="refresh_token", refresh_token=token, **form)
+
+
+def revoke(gateway: Gateway, *lines: str, **form: str) -> Message:
+    return gateway.ask("POST", "/auth/revoke", FORM, *lines, body=urlencode(form).encode())
+
+
+def test_a_token_is_refreshed(gateway: Gateway) -> None:
+    first = said(by_password(gateway))["refresh_token"]
+    answer = refresh(gateway, first, scope="orders:read")
+    assert answer.status == 200
+    document = said(answer)
+    assert document["scope"] == "orders:read"
+    assert document["refresh_token"] != first
+    assert said(gateway.get("/auth/me", bearer(document["access_token"])))["username"] == "alice"
+    again = said(refresh(gateway, document["refresh_token"]))
+    assert again["scope"] == "orders:read orders:write"
+    assert (said(refresh(gateway, again["refresh_token"], scope="jobs"))["error"]) == "invalid_scope"
+    assert refresh(gateway, again["refresh_token"]).status == 200
+
+
+def test_two_tabs_refresh_at_once(gateway: Gateway) -> None:
+    token = said(by_password(gateway))["refresh_token"]
+    with ThreadPoolExecutor(3) as tabs:
+        answers = [*tabs.map(lambda _: said(refresh(gateway, token)), range(3))]
+    assert len({each["refresh_token"] for each in answers}) == 1
+    assert refresh(gateway, answers[0]["refresh_token"]).status == 200
+
+
+def test_a_token_that_was_used_before_ends_all(gateway: Gateway) -> None:
+    stolen = said(by_password(gateway))["refresh_token"]
+    token = stolen
+    for _ in range(2):
+        token = said(refresh(gateway, token))["refresh_token"]
+    assert said(refresh(gateway, stolen))["error"] == "invalid_grant"
+    assert said(refresh(gateway, token))["error"] == "invalid_grant"
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t[:-1], lambda t: t.replace(".0.", ".1."), lambda t: "", lambda t: t.upper()]
+)
+def test_a_token_that_was_never_issued(gateway: Gateway, change: Callable[[str], str]) -> None:
+    token = said(by_password(gateway))["refresh_token"]
+    assert refresh(gateway, change(token)).status == 400
+    assert refresh(gateway, token).status == 200
+
+
+def test_a_token_is_its_clients_own(gateway: Gateway) -> None:
+    token = said(by_password(gateway, client_id="app", client_secret="abc"))["refresh_token"]
+    assert said(refresh(gateway, token))["error"] == "invalid_grant"
+    assert said(refresh(gateway, token, basic("my app", ODD)))["error"] == "invalid_grant"
+    assert said(revoke(gateway, basic("my app", ODD), token=token))["error"] == "invalid_grant"
+    assert refresh(gateway, token, basic("app", "abc")).status == 200
+
+
+def test_signing_out(gateway: Gateway) -> None:
+    first = said(by_password(gateway))
+    second = said(refresh(gateway, first["refresh_token"]))
+    answer = revoke(gateway, token=first["refresh_token"], token_type_hint="refresh_token")
+    assert (answer.status, answer.body) == (200, b"")
+    for document in (first, second):
+        assert said(refresh(gateway, document["refresh_token"]))["error"] == "invalid_grant"
+    assert revoke(gateway, token=first["refresh_token"]).status == 200
+    assert revoke(gateway, token="unknown").status == 200
+    assert said(revoke(gateway, token=first["access_token"]))["error"] == "unsupported_token_type"
+    assert said(revoke(gateway))["error"] == "invalid_request"

@@ -11,7 +11,7 @@ from portico.core.networks import NetworkField
 
 PATHS: Final = {"/": "root", "/health": "health", "/metrics": "metrics"}
 """The endpoints that the control process answers, and their keys."""
-TOKEN_PATHS: Final = {"/auth/token": ("POST",), "/auth/me": ("GET", "HEAD")}
+TOKEN_PATHS: Final = {"/auth/token": ("POST",), "/auth/revoke": ("POST",), "/auth/me": ("GET", "HEAD")}
 """Those at which tokens are issued, where they are, with their methods. Their key is `auth`."""
 
 

@@ -15,6 +15,8 @@ from portico.processes.control.tokens.errors import OAuthError
 _LARGEST: Final = 64 << 10
 _FIELDS: Final = 50
 _KIND: Final = "application/x-www-form-urlencoded"
+CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="portico"'}
+"""What goes with the 401 for a client that shows itself in `Authorization` (RFC 6749, section 5.2)."""
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -80,4 +82,4 @@ def _basic(encoded: str) -> list[Shown]:
 
 
 def _refused(description: str) -> OAuthError:
-    return OAuthError("invalid_client", description, 401, {"WWW-Authenticate": 'Basic realm="portico"'})
+    return OAuthError("invalid_client", description, 401, CHALLENGE)
