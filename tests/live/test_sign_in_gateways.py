@@ -68,9 +68,8 @@ def test_two_gateways_with_one_redis() -> None:
         assert {each["client_ip"] for each in one.events() if "refresh token came" in each["event"]} == {"127.0.0.1"}
         redis.kill()
         one.clean = other.clean = False
-        assert token(one, grant_type="password", username="alice", password="wonderland")["error"] == (
-            "temporarily_unavailable"
-        )
+        assert "refresh_token" not in token(one, grant_type="password", username="alice", password="wonderland")
+        assert refresh(one, second)["error"] == "temporarily_unavailable"
 
 
 def test_a_change_of_the_consumer() -> None:

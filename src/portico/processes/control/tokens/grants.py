@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -10,10 +11,12 @@ from fastapi.responses import JSONResponse
 from portico.core.consumers import Consumer
 from portico.processes.control.tokens.access import AccessTokens
 from portico.processes.control.tokens.errors import NO_STORE, OAuthError
-from portico.processes.control.tokens.families import Family
+from portico.processes.control.tokens.families import Family, StoreError
 from portico.processes.control.tokens.forms import CHALLENGE, Shown
 from portico.processes.control.tokens.issuing import Issuing, granted_scopes
 from portico.processes.control.tokens.refreshing import RefreshTokens, check_client, password_mark
+
+logger: Final = logging.getLogger("portico.auth")
 
 _NOT_GOOD: Final = "the refresh token is not good, or not any more: sign in again"
 
@@ -60,9 +63,7 @@ class Grant:
         if consumer is None:
             raise OAuthError("invalid_grant", "the name or the password is wrong")
         scopes = granted_scopes(consumer.scopes, self._form.get("scope"))
-        refresh = self._issuing.refresh
-        following = await refresh.issue(consumer, scopes, client) if refresh is not None else None
-        return _answer(access, consumer.name, scopes, client, following)
+        return _answer(access, consumer.name, scopes, client, await self._first(consumer, scopes, client))
 
     async def _by_client(self, access: AccessTokens) -> JSONResponse:
         """RFC 6749, section 4.4: a program that is a consumer itself."""
@@ -90,6 +91,16 @@ class Grant:
         if following is None:
             raise OAuthError("invalid_grant", _NOT_GOOD)
         return _answer(access, consumer.name, scopes, client, following)
+
+    async def _first(self, consumer: Consumer, scopes: Sequence[str], client: Consumer | None) -> str | None:
+        """A refresh token; None where there are none, or none can be had now: signing in does not depend on it."""
+        if self._issuing.refresh is None:
+            return None
+        try:
+            return await self._issuing.refresh.issue(consumer, scopes, client)
+        except StoreError as error:
+            logger.error("a token is issued that cannot be refreshed", extra={"reason": str(error)})
+            return None
 
     async def _client(self) -> Consumer | None:
         """The consumer that the client proves to be, None where it shows no secret."""
