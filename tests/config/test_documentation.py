@@ -24,7 +24,7 @@ PAGES = (
         f"docs/{page}.md"
         for page in (
             *("canary", "compression", "configuration", "errors", "listeners", "mirror", "routing"),
-            *("services", "split", "tokens", "transform"),
+            *("services", "sign-in", "split", "tokens", "transform"),
         )
     ),
 )

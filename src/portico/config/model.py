@@ -51,7 +51,7 @@ from portico.core.consumers import Consumers
 from portico.core.settings import Name
 from portico.core.slices import Steps, at_once
 from portico.net.addresses import Network
-from portico.policies.auth import JwtSettings
+from portico.policies.auth import AuthSettings, JwtSettings
 from portico.policies.plugins.imports import Code
 from portico.policies.plugins.settings import PluginSettings
 
@@ -188,7 +188,19 @@ class Config(Section):
 
         None where there is no secret.
         """
-        return self._resolved.token_settings
+        auth = self._resolved.own_auth
+        return auth.jwt if auth is not None and auth.jwt is not None and auth.jwt.secret is not None else None
+
+    @property
+    def issues_tokens(self) -> bool:
+        """Whether consumers can sign in: one has a password, and there is a secret to sign tokens with."""
+        return self.token_settings is not None and any(each.password is not None for each in self.consumers)
+
+    @property
+    def own_auth(self) -> AuthSettings | None:
+        """How callers of `/auth/me` prove who they are: as the gateway level says, or by a token of its own."""
+        auth = self._resolved.own_auth
+        return auth and auth.model_copy(update={"optional": False, "name_encoding": "percent"})
 
     @property
     def admitted(self) -> tuple[str, ...]:

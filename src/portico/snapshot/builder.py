@@ -18,7 +18,7 @@ from portico.config import (
     StickySettings,
     Upstream,
 )
-from portico.config.endpoints import PATHS
+from portico.config.endpoints import PATHS, TOKEN_PATHS
 from portico.config.listen import ListenerSettings
 from portico.core.consumers import Consumers
 from portico.core.errors import Answer
@@ -97,6 +97,7 @@ _REWRITE_COOKIES: Final = RewriteCookiesSettings()
 _NO_ROUTE_HERE: Final = "no route of this listener leads from this path to a service"
 
 _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+"""The methods of endpoints that are read."""
 
 
 class Counting(NamedTuple):
@@ -153,7 +154,7 @@ class SnapshotBuilder:
         """The keys of issuers of tokens, as control fetches them."""
         self._answering = Service("gateway", [], Timeouts(), Retry(attempts=1), deadlines)
         """What routes that answer themselves have in place of a service."""
-        self._own_services = {path: _own_service(control, deadlines) for path in PATHS}
+        self._own_services = {path: _own_service(control, deadlines) for path in (*PATHS, *TOKEN_PATHS)}
 
     def build(self, config: Config, generation: int, plugins: PluginSet | None = None) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
@@ -205,7 +206,7 @@ class SnapshotBuilder:
         self, config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute], coming: Coming
     ) -> Steps[Matcher]:
         """What finds the routes of one listener, and of all that have the same ones."""
-        consumers, own_paths = config.consumer_rates, {*PATHS, *self._local_answers}
+        consumers, own_paths = config.consumer_rates, {*PATHS, *TOKEN_PATHS, *self._local_answers}
         router: Routes = Router()
         self._router = router
         folded: Routes | None = None
@@ -506,12 +507,14 @@ class SnapshotBuilder:
         ]
         endpoints = config.gateway.endpoints_of(listener)
         internal = build_internal(endpoints.networks)
-        for path in endpoints.served():
+        for path in endpoints.served(issues_tokens=config.issues_tokens):
             own = {
                 key: settings
                 for key, settings in config.own_policies.items()
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
+            if path == "/auth/me":
+                own["auth"] = config.own_auth, "gateway"
             parts = self._parts(own, {}, is_own=True)
             if endpoints.access(path) == "internal":
                 parts["policies"] = (*parts["policies"], internal)
@@ -530,7 +533,8 @@ class SnapshotBuilder:
             )
             asked = f"/listeners/{listener.key}" if path == "/" and listener.routes is not None else path
             route = Route(path, handling, Rewrite(asked.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
-            rules.append(Rule(path, route, methods=_READS, exact=True, fallback=True))
+            methods = _methods(TOKEN_PATHS[path]) if path in TOKEN_PATHS else _READS
+            rules.append(Rule(path, route, methods=methods, exact=True, fallback=True))
         rules += self._metadata_rules(config, listener)
         return rules
 
@@ -553,6 +557,10 @@ class SnapshotBuilder:
             )
             route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             yield Rule(path, route, methods=_READS, exact=True, fallback=True)
+
+
+def _methods(names: Sequence[str]) -> frozenset[bytes]:
+    return frozenset({b"OPTIONS", *(name.encode() for name in names)})
 
 
 def _proxy_status(config: Config) -> ProxyStatus | None:
