@@ -38,3 +38,8 @@ def test_a_resource_says_who_issues_tokens(load: Load, report: Report) -> None:
     issued = "jwt: {issuer: 'https://id.example', jwks_url: 'https://id.example/k'}"
     config = load(policies(f"{{{issued}, {named}}}"))
     assert list(config.resources_of(config.gateway.listeners[0])) == ["/.well-known/oauth-protected-resource/api/s"]
+
+
+def test_passwords_are_asked_for_where_somebody_has_one(report: Report) -> None:
+    (problem,) = report(policies("{basic: true}"))
+    assert "services.s.policies.auth.basic: no consumer has a password: write consumers" in problem

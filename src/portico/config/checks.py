@@ -72,6 +72,17 @@ def consumer_findings(consumers: Sequence[ConsumerSettings]) -> Iterator[Finding
                 taken.add(own)
 
 
+def password_findings(consumers: Sequence[ConsumerSettings], routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
+    """Passwords are asked for where somebody has one."""
+    if any(consumer.password is not None for consumer in consumers):
+        return
+    message = "no consumer has a password: write consumers: [{name: ann, password: HASH}]; portico password makes it"
+    methods = ((route, *route.policies["auth"]) for route in routes if "auth" in route.policies)
+    asking = [scope_path(route, scope) for route, auth, scope in methods if auth.basic is not None]
+    for path in dict.fromkeys(asking):
+        yield Finding((*path, "auth", "basic"), message)
+
+
 def certificate_findings(gateway: GatewaySettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     """Certificates of clients are asked for in handshakes, or come from a proxy."""
     asks = any(each.tls is not None and each.tls.client_certificates is not None for each in gateway.listeners)

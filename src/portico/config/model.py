@@ -30,6 +30,7 @@ from portico.config.checks import (
     gateway_findings,
     match_findings,
     name_findings,
+    password_findings,
 )
 from portico.config.consumers import ConsumerSettings
 from portico.config.discovery import DiscoverSettings, networks_of
@@ -312,6 +313,7 @@ class Config(Section):
             *agreement_findings(self.all_routes),
             *route_name_findings(self.gateway, self._route_names(), self.discover),
             *consumer_findings(self.consumers),
+            *password_findings(self.consumers, self.all_routes),
             *certificate_findings(self.gateway, self.all_routes),
             *cache_findings(self.gateway, self.all_routes),
             *discovery_findings(self.gateway, self.services, self.discover),

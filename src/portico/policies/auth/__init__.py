@@ -10,9 +10,10 @@ from pydantic import BeforeValidator, model_validator
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.settings import NotEmpty, Settings
-from portico.policies.auth import api_keys, client_certificates, forward, introspection, tokens
+from portico.policies.auth import api_keys, basic, client_certificates, forward, introspection, tokens
 from portico.policies.auth.acceptance import JwtSettings, jwt_over
 from portico.policies.auth.api_keys import ApiKeySettings, api_key_over, build_api_key
+from portico.policies.auth.basic import BasicSettings, build_basic, without_passwords
 from portico.policies.auth.client_certificates import ClientCertificateSettings, build_client_certificate
 from portico.policies.auth.forward import ForwardSettings, build_forward
 from portico.policies.auth.identified import ABSENT
@@ -49,6 +50,11 @@ class AuthSettings(Settings):
         ApiKeySettings | None,
         BeforeValidator(_on_or_off, json_schema_input_type=ApiKeySettings | bool),
         NotEmpty("write api_key: {}"),
+    ] = None
+    basic: Annotated[
+        BasicSettings | None,
+        BeforeValidator(_on_or_off, json_schema_input_type=BasicSettings | bool),
+        NotEmpty("write basic: {}"),
     ] = None
     introspection: Annotated[
         IntrospectionSettings | None,
@@ -156,6 +162,11 @@ def _build_api_key(settings: AuthSettings, context: Context, absent: Answer | No
     return build_api_key(settings.api_key, settings.name_encoding, context, absent)
 
 
+def _build_basic(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
+    assert settings.basic is not None
+    return build_basic(settings.basic, settings.name_encoding, context, absent)
+
+
 def _build_client_certificate(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
     assert settings.client_certificate is not None
     return build_client_certificate(settings.client_certificate, settings.name_encoding, context, absent)
@@ -164,6 +175,7 @@ def _build_client_certificate(settings: AuthSettings, context: Context, absent: 
 _METHODS: Final = {
     "jwt": _Method(_build_jwt, tokens.HOW, tokens.CHALLENGE),
     "api_key": _Method(_build_api_key, api_keys.HOW, api_keys.CHALLENGE),
+    "basic": _Method(_build_basic, basic.HOW, basic.CHALLENGE),
     "introspection": _Method(_build_introspection, introspection.HOW, introspection.CHALLENGE, "{url: …}"),
     "client_certificate": _Method(_build_client_certificate, client_certificates.HOW, client_certificates.CHALLENGE),
     "forward": _Method(_build_forward, forward.HOW, b"", "{url: …}"),
@@ -174,6 +186,8 @@ _METHODS: Final = {
 def build_auth(settings: AuthSettings, context: Context) -> Policy:
     """The policy: refuses with 401 who proves nothing, or what is not true."""
     policy = _methods(settings, context)
+    if settings.basic is not None:
+        policy = without_passwords(policy)
     if settings.withheld_fields or settings.withheld_parameters:
         return withholding(policy, settings.withheld_fields, settings.withheld_parameters)
     return policy

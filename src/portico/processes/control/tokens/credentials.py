@@ -12,8 +12,8 @@ from typing import Final
 from portico.core.consumers import Consumer, Consumers
 from portico.core.passwords import TooManyError, hashed, nobodys, verified
 from portico.policies.consumer_fields import consumer_name
+from portico.policies.counters.guessing import Guessing
 from portico.processes.control.tokens.errors import OAuthError
-from portico.processes.control.tokens.guessing import Guessing
 
 logger: Final = logging.getLogger("portico.auth")
 

@@ -9,12 +9,12 @@ from typing import Final
 
 from portico.config import Config
 from portico.core.consumers import Consumers
+from portico.policies.counters.guessing import Guessing
 from portico.processes.control.state_file import state_path
 from portico.processes.control.tokens.access import AccessTokens
 from portico.processes.control.tokens.credentials import Credentials
 from portico.processes.control.tokens.errors import OAuthError
 from portico.processes.control.tokens.families import Families, FileFamilies, StoreError
-from portico.processes.control.tokens.guessing import Guessing
 from portico.processes.control.tokens.refreshing import RefreshTokens
 from portico.processes.control.tokens.shared_families import SharedFamilies
 

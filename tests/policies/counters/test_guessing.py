@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portico.processes.control.tokens.guessing import Guessing
+from portico.policies.counters.guessing import Guessing
 
 
 class Clock:
