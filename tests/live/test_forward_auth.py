@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import count
+from threading import Event
 from typing import Any, NamedTuple
 
 import pytest
 
-from support.backend import Backend, Connection
+from support.backend import Backend, Connection, described
 from support.client import Wire, ask, request
 from support.guard import HANGS, Guard
 from support.messages import Message
@@ -26,10 +27,24 @@ def fresh() -> str:
     return f"Cookie: session=s{next(_numbers)}"
 
 
+class Slow(Backend):
+    """Describes requests, once it goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(self._waits)
+        self.goes_on = Event()
+
+    def _waits(self, connection: Connection) -> None:
+        while (asked := connection.next_request()) is not None:
+            self.goes_on.wait(60)
+            connection.answer(described(asked, self), "200 OK", "Content-Type: application/json")
+
+
 class Setting(NamedTuple):
     gateway: Gateway
     guard: Guard
     service: Backend
+    slow: Slow
 
     def get(self, target: str, *lines: str, method: str = "GET", body: bytes | None = None) -> Message:
         return ask(self.gateway.port, method, target, *lines, body=body)
@@ -53,9 +68,14 @@ def world() -> Iterator[Setting]:
     with ExitStack() as stack:
         guard = stack.enter_context(Guard())
         service = stack.enter_context(Backend(in_cart))
-        plain = stack.enter_context(Backend())
+        plain, slow = stack.enter_context(Backend()), stack.enter_context(Slow())
         forward = {"url": f"{guard.url}/check?from=gateway", "pass_headers": ["X-User", "X-Role"]}
         url = {"url": service.url, "health_check": False}
+
+        def stored(backend: Backend) -> dict[str, Any]:
+            returned = {**forward, "pass_headers": [], "response_headers": ["Set-Cookie"]}
+            policies = {"auth": {"forward": returned}, "cache": {"ttl": 60}}
+            return {"url": backend.url, "health_check": False, "policies": policies}
 
         def protected(more: dict[str, Any], **others: Any) -> dict[str, Any]:
             return {**url, "policies": {"auth": {"forward": {**forward, **more}, **others}}}
@@ -75,20 +95,14 @@ def world() -> Iterator[Setting]:
                 },
                 "both": protected({}, jwt={"secret": SECRET}),
                 "hands": protected({"pass_headers": ["Authorization"]}),
-                "cached": {
-                    "url": plain.url,
-                    "health_check": False,
-                    "policies": {
-                        "auth": {"forward": {**forward, "pass_headers": [], "response_headers": ["Set-Cookie"]}},
-                        "cache": {"ttl": 60},
-                    },
-                },
+                "cached": stored(plain),
+                "joined": stored(slow),
                 "open": url,
             },
         }
         gateway = stack.enter_context(Gateway(config))
         gateway.clean = False  # it reports what gave no answer
-        yield Setting(gateway, guard, service)
+        yield Setting(gateway, guard, service, slow)
 
 
 @pytest.fixture
@@ -236,6 +250,16 @@ def test_what_one_gets_is_not_stored_for_others(setting: Setting) -> None:
     answers = [setting.get("/api/cached/x", f"X-Key: {number}") for number in "12"]
     assert [dict(fields(answer))["x-key"] for answer in answers] == ["1", "2"]
     assert [answer.all("set-cookie") for answer in answers] == [["session=new"]] * 2
+
+
+def test_who_has_no_name_does_not_join_in_what_another_one_fetches(setting: Setting) -> None:
+    setting.guard.say("200 OK")
+    setting.slow.goes_on.clear()
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(setting.get, "/api/joined/x", f"X-Key: {number}") for number in range(4)]
+        until(lambda: len(setting.slow.requests) == 4)
+        setting.slow.goes_on.set()
+        assert [dict(fields(each.result()))["x-key"] for each in answers] == list("0123")
 
 
 @pytest.mark.parametrize(
