@@ -12,11 +12,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from support.authority import Authority
 from support.backend import Backend, Connection, described
 from support.client import Wire, ask, request
+from support.frames import TEXT
 from support.guard import HANGS, Guard
 from support.messages import Message
 from support.tokens import SECRET, bearer, token
+from support.websocket import OFFER, WebSocket, echo
 from support.world import Gateway, until
 
 _numbers = count()
@@ -64,8 +67,11 @@ def in_cart(connection: Connection) -> None:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[Setting]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    authority = Authority(tmp_path_factory.mktemp("authority"))
     with ExitStack() as stack:
+        secure = stack.enter_context(Guard(authority.server_context(authority.leaf("guard", "localhost"))))
+        sockets = stack.enter_context(Backend(echo))
         guard = stack.enter_context(Guard())
         service = stack.enter_context(Backend(in_cart))
         plain, slow = stack.enter_context(Backend()), stack.enter_context(Slow())
@@ -82,6 +88,7 @@ def world() -> Iterator[Setting]:
 
         config = {
             "gateway": {"workers": 1, "proxy_status": {"name": "gw"}},
+            "policies": {"auth": {"forward": {"url": f"{guard.url}/for-all"}}},
             "services": {
                 "s": protected({"timeout": 1}),
                 "c20": protected({"response_headers": ["Set-Cookie", "X-Policy"], "cache": 60}),
@@ -97,7 +104,10 @@ def world() -> Iterator[Setting]:
                 "hands": protected({"pass_headers": ["Authorization"]}),
                 "cached": stored(plain),
                 "joined": stored(slow),
-                "open": url,
+                "secure": protected({"url": f"https://localhost:{secure.port}", "ca": str(authority.ca)}),
+                "untrusted": protected({"url": f"https://localhost:{secure.port}"}),
+                "socket": {**protected({}), "url": sockets.url},
+                "open": {**url, "policies": {"auth": False}},
             },
         }
         gateway = stack.enter_context(Gateway(config))
@@ -260,6 +270,32 @@ def test_who_has_no_name_does_not_join_in_what_another_one_fetches(setting: Sett
         until(lambda: len(setting.slow.requests) == 4)
         setting.slow.goes_on.set()
         assert [dict(fields(each.result()))["x-key"] for each in answers] == list("0123")
+
+
+def test_a_service_with_a_name_and_a_certificate_may_be_asked(setting: Setting) -> None:
+    for _ in "12":
+        assert setting.get("/api/secure/x").status == 200
+    assert setting.get("/api/untrusted/x").json()["reason"] == "auth_unavailable"
+    reasons = [each["reason"] for each in setting.gateway.events() if each.get("url", "").startswith("https")]
+    assert len(reasons) == 1
+    assert "the TLS handshake failed" in reasons[0]
+
+
+def test_a_websocket_opens_once_the_service_has_let_it_in(setting: Setting) -> None:
+    with WebSocket(setting.gateway.port, "/api/socket/x", "X-User: root") as client:
+        assert not setting.guard.last().all("sec-websocket-key")
+        client.say(TEXT, b"hello")
+        frame = client.next_frame()
+        assert frame is not None
+        assert frame.payload == b"hello"
+    setting.guard.say("401 Unauthorized")
+    assert setting.get("/api/socket/x", *OFFER).status == 401
+
+
+def test_a_service_that_is_open_to_all_asks_nobody(setting: Setting) -> None:
+    before = setting.guard.asked()
+    assert setting.get("/api/open/x").status == 200
+    assert setting.guard.asked() == before
 
 
 @pytest.mark.parametrize(
