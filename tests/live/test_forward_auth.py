@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import count
+from threading import Event
 from typing import Any, NamedTuple
 
 import pytest
 
-from support.backend import Backend, Connection
+from support.authority import Authority
+from support.backend import Backend, Connection, described
 from support.client import Wire, ask, request
+from support.frames import TEXT
 from support.guard import HANGS, Guard
 from support.messages import Message
 from support.tokens import SECRET, bearer, token
+from support.websocket import OFFER, WebSocket, echo
 from support.world import Gateway, until
 
 _numbers = count()
@@ -26,10 +30,24 @@ def fresh() -> str:
     return f"Cookie: session=s{next(_numbers)}"
 
 
+class Slow(Backend):
+    """Describes requests, once it goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(self._waits)
+        self.goes_on = Event()
+
+    def _waits(self, connection: Connection) -> None:
+        while (asked := connection.next_request()) is not None:
+            self.goes_on.wait(60)
+            connection.answer(described(asked, self), "200 OK", "Content-Type: application/json")
+
+
 class Setting(NamedTuple):
     gateway: Gateway
     guard: Guard
     service: Backend
+    slow: Slow
 
     def get(self, target: str, *lines: str, method: str = "GET", body: bytes | None = None) -> Message:
         return ask(self.gateway.port, method, target, *lines, body=body)
@@ -49,19 +67,28 @@ def in_cart(connection: Connection) -> None:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[Setting]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
+    authority = Authority(tmp_path_factory.mktemp("authority"))
     with ExitStack() as stack:
+        secure = stack.enter_context(Guard(authority.server_context(authority.leaf("guard", "localhost"))))
+        sockets = stack.enter_context(Backend(echo))
         guard = stack.enter_context(Guard())
         service = stack.enter_context(Backend(in_cart))
-        plain = stack.enter_context(Backend())
+        plain, slow = stack.enter_context(Backend()), stack.enter_context(Slow())
         forward = {"url": f"{guard.url}/check?from=gateway", "pass_headers": ["X-User", "X-Role"]}
         url = {"url": service.url, "health_check": False}
+
+        def stored(backend: Backend) -> dict[str, Any]:
+            returned = {**forward, "pass_headers": [], "response_headers": ["Set-Cookie"]}
+            policies = {"auth": {"forward": returned}, "cache": {"ttl": 60}}
+            return {"url": backend.url, "health_check": False, "policies": policies}
 
         def protected(more: dict[str, Any], **others: Any) -> dict[str, Any]:
             return {**url, "policies": {"auth": {"forward": {**forward, **more}, **others}}}
 
         config = {
             "gateway": {"workers": 1, "proxy_status": {"name": "gw"}},
+            "policies": {"auth": {"forward": {"url": f"{guard.url}/for-all"}}},
             "services": {
                 "s": protected({"timeout": 1}),
                 "c20": protected({"response_headers": ["Set-Cookie", "X-Policy"], "cache": 60}),
@@ -75,20 +102,17 @@ def world() -> Iterator[Setting]:
                 },
                 "both": protected({}, jwt={"secret": SECRET}),
                 "hands": protected({"pass_headers": ["Authorization"]}),
-                "cached": {
-                    "url": plain.url,
-                    "health_check": False,
-                    "policies": {
-                        "auth": {"forward": {**forward, "pass_headers": [], "response_headers": ["Set-Cookie"]}},
-                        "cache": {"ttl": 60},
-                    },
-                },
-                "open": url,
+                "cached": stored(plain),
+                "joined": stored(slow),
+                "secure": protected({"url": f"https://localhost:{secure.port}", "ca": str(authority.ca)}),
+                "untrusted": protected({"url": f"https://localhost:{secure.port}"}),
+                "socket": {**protected({}), "url": sockets.url},
+                "open": {**url, "policies": {"auth": False}},
             },
         }
         gateway = stack.enter_context(Gateway(config))
         gateway.clean = False  # it reports what gave no answer
-        yield Setting(gateway, guard, service)
+        yield Setting(gateway, guard, service, slow)
 
 
 @pytest.fixture
@@ -236,6 +260,42 @@ def test_what_one_gets_is_not_stored_for_others(setting: Setting) -> None:
     answers = [setting.get("/api/cached/x", f"X-Key: {number}") for number in "12"]
     assert [dict(fields(answer))["x-key"] for answer in answers] == ["1", "2"]
     assert [answer.all("set-cookie") for answer in answers] == [["session=new"]] * 2
+
+
+def test_who_has_no_name_does_not_join_in_what_another_one_fetches(setting: Setting) -> None:
+    setting.guard.say("200 OK")
+    setting.slow.goes_on.clear()
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(setting.get, "/api/joined/x", f"X-Key: {number}") for number in range(4)]
+        until(lambda: len(setting.slow.requests) == 4)
+        setting.slow.goes_on.set()
+        assert [dict(fields(each.result()))["x-key"] for each in answers] == list("0123")
+
+
+def test_a_service_with_a_name_and_a_certificate_may_be_asked(setting: Setting) -> None:
+    for _ in "12":
+        assert setting.get("/api/secure/x").status == 200
+    assert setting.get("/api/untrusted/x").json()["reason"] == "auth_unavailable"
+    reasons = [each["reason"] for each in setting.gateway.events() if each.get("url", "").startswith("https")]
+    assert len(reasons) == 1
+    assert "the TLS handshake failed" in reasons[0]
+
+
+def test_a_websocket_opens_once_the_service_has_let_it_in(setting: Setting) -> None:
+    with WebSocket(setting.gateway.port, "/api/socket/x", "X-User: root") as client:
+        assert not setting.guard.last().all("sec-websocket-key")
+        client.say(TEXT, b"hello")
+        frame = client.next_frame()
+        assert frame is not None
+        assert frame.payload == b"hello"
+    setting.guard.say("401 Unauthorized")
+    assert setting.get("/api/socket/x", *OFFER).status == 401
+
+
+def test_a_service_that_is_open_to_all_asks_nobody(setting: Setting) -> None:
+    before = setting.guard.asked()
+    assert setting.get("/api/open/x").status == 200
+    assert setting.guard.asked() == before
 
 
 @pytest.mark.parametrize(

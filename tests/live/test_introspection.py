@@ -169,7 +169,13 @@ def test_who_asks_at_the_same_time_gets_the_same_answer(setting: Setting) -> Non
 
 
 def test_what_else_a_token_has_to_be(setting: Setting) -> None:
-    good = {"iss": "https://id.example", "aud": ["x", "api"], "exp": int(time.time()) + 60}
+    good = {
+        "iss": "https://id.example",
+        "aud": ["x", "api"],
+        "token_type": "Bearer",
+        "typ": "Bearer",
+        "exp": int(time.time()) + 60,
+    }
     assert setting.get("strict", setting.issuer.issue(**good)).status == 200
     for change in (
         {"iss": "https://id.example/"},
@@ -180,6 +186,8 @@ def test_what_else_a_token_has_to_be(setting: Setting) -> None:
         {"scope": 5},
         {"sub": 5, "username": None},
         {"cnf": {"jkt": "x"}},
+        {"typ": "Refresh"},
+        {"token_use": "refresh_token"},
     ):
         assert setting.reason("strict", setting.issuer.issue(**{**good, **change})) == (401, "credentials_invalid")
     assert setting.reason("strict", setting.issuer.issue(**{**good, "exp": 1})) == (401, "credentials_expired")

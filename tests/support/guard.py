@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 
 from .backend import Backend, Connection
@@ -16,8 +17,8 @@ class Guard(Backend):
     With `HANGS` it waits until the gateway closes it, and counts it in `left`.
     """
 
-    def __init__(self) -> None:
-        super().__init__(self._answers)
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(self._answers, tls=tls)
         self.left = 0
         self.say()
 

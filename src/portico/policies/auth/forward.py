@@ -133,12 +133,11 @@ def build_forward(settings: ForwardSettings, encoding: NameEncoding, context: Co
 
     def forward(exchange: Exchange) -> Answer | Awaitable[Answer | None] | None:
         lines = _question_lines(exchange, shown)
-        digest = b""
+        digest = blake2b(b"\n".join(lines), digest_size=20).digest()
         if remembers:
-            digest = blake2b(b"\n".join(lines), digest_size=20).digest()
             known = decisions.get(digest)
             if known is not None and known.until > time.monotonic():
-                return follow(exchange, known.said)
+                return follow(exchange, digest, known.said)
         lines.append(b"X-Request-ID: " + exchange.request_id.encode())
         return ask(exchange, Question(b"GET", target, lines), digest)
 
@@ -150,13 +149,15 @@ def build_forward(settings: ForwardSettings, encoding: NameEncoding, context: Co
             return outages.refusal(error, exchange.request_id)
         if remembers and (span := _span(settings, reply)):
             decisions.put(digest, _Known(time.monotonic() + span, said))
-        return follow(exchange, said, reading.cookies(reply))
+        return follow(exchange, digest, said, reading.cookies(reply))
 
-    def follow(exchange: Exchange, decision: _Decision | Answer, cookies: tuple[bytes, ...] = ()) -> Answer | None:
+    def follow(
+        exchange: Exchange, digest: bytes, decision: _Decision | Answer, cookies: tuple[bytes, ...] = ()
+    ) -> Answer | None:
         if isinstance(decision, Answer):
             return decision
         exchange.consumer, exchange.scopes = decision.consumer, decision.scopes
-        exchange.claims_or_token = _NO_CLAIMS
+        exchange.claims_or_token = _NO_CLAIMS if decision.consumer else _asker_of(digest)
         exchange.request_lines += decision.request_lines
         if reading.replaced:
             exchange.response_drop = (exchange.response_drop or frozenset()) | reading.replaced
@@ -166,6 +167,11 @@ def build_forward(settings: ForwardSettings, encoding: NameEncoding, context: Co
         return None
 
     return forward
+
+
+def _asker_of(digest: bytes) -> Mapping[str, Any]:
+    """What tells one without a name apart from others: a cache must not take two of these for the same."""
+    return MappingProxyType({"asked": digest.hex()})
 
 
 # ---- what is asked

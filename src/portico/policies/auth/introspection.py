@@ -7,7 +7,7 @@ import json
 import re
 import time
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from hashlib import blake2b
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote_plus, urlencode
@@ -36,6 +36,7 @@ _LONGEST: Final = 8192
 _MOST_CLAIMS: Final = 32 * 1024
 """Bytes of a token, and of what its issuer says of it."""
 _MOST: Final = 10_000
+_OTHER_KINDS: Final = frozenset({"refresh", "refresh_token", "offline", "id", "id_token"})
 _NOT_ACTIVE: Final = Refusal(
     "credentials_invalid", "the token is not active: it has ended, or was never issued", INVALID
 )
@@ -166,6 +167,8 @@ class _Reading:
             claims_of(line)
             if settings.issuer is not None and claims.get("iss") != settings.issuer:
                 raise ValueError("its issuer is not the one that is accepted")
+            if not _OTHER_KINDS.isdisjoint(_kinds_of(claims)):
+                raise ValueError("it is a token, and none that gives access")
             ends = check_claims(claims, settings, now)
             consumer = consumer_of(claims) or _client_of(claims)
             scopes = scopes_of(claims)
@@ -175,6 +178,11 @@ class _Reading:
             return Refusal("credentials_invalid", f"the token is not accepted: {error}", INVALID)
         lines = consumer_lines(consumer, scopes, self._encoding)
         return Identity(min(ends, now + settings.cache), consumer, scopes, lines, line)
+
+
+def _kinds_of(claims: dict[str, Any]) -> Iterator[str]:
+    """What kind of token it is, in the words of Keycloak, Hydra and others: they know their refresh tokens, too."""
+    return (value.lower() for name in ("typ", "token_use", "token_type") if isinstance(value := claims.get(name), str))
 
 
 def _client_of(claims: dict[str, Any]) -> str:
