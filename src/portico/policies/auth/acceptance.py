@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
@@ -52,7 +51,18 @@ def _plain_key(secret: SecretStr | None) -> SecretStr | None:
     return secret
 
 
-class AcceptanceSettings(Settings):
+class ClaimSettings(Settings):
+    """What the claims of a token have to be, whoever vouches for them."""
+
+    audience: Annotated[
+        str | list[str] | None, NotEmpty("write the aud that tokens must have, or leave audience out")
+    ] = None
+    leeway: DurationOrZero = 0.0
+    required_claims: list[str] = []
+    require_expiry: bool = False
+
+
+class AcceptanceSettings(ClaimSettings):
     """Where the keys are that sign tokens, and what else those have to be.
 
     `types` are the values of `typ` that are accepted, beside none: tokens that are made for another purpose say so
@@ -65,13 +75,7 @@ class AcceptanceSettings(Settings):
     public_key_file: Annotated[Path | None, _NOT_EMPTY] = None
     refresh: Duration = 300.0
     algorithms: Annotated[list[Algorithm] | None, Field(min_length=1)] = None
-    audience: Annotated[
-        str | list[str] | None, NotEmpty("write the aud that tokens must have, or leave audience out")
-    ] = None
     types: list[str] = ["JWT", "at+jwt"]
-    leeway: DurationOrZero = 0.0
-    required_claims: list[str] = []
-    require_expiry: bool = False
 
     @property
     def lets_tokens_end(self) -> bool:
@@ -195,20 +199,21 @@ class JwtSettings(AcceptanceSettings):
         return self
 
 
-def auth_over(own: Any, base: Any, over: Callable[[Any, Any], Any]) -> Any:
-    """`auth` of one level laid by `over` on that of the levels above: one that says where keys are replaces theirs."""
-    said, above = (value.get("jwt") if isinstance(value, dict) else None for value in (own, base))
-    if isinstance(said, dict) and isinstance(above, dict) and not said.keys().isdisjoint(_KEYS):
-        others = set(_KEYS) if "secret" in said and above.keys().isdisjoint(_PUBLIC_KEYS) else {*_KEYS, "algorithms"}
-        base = {**base, "jwt": {name: value for name, value in above.items() if name not in others}}
-    return over(own, base)
+def jwt_over(own: Any, base: Any) -> Any:
+    """What is left of `jwt` of the levels above where one level says where keys are."""
+    if isinstance(own, dict) and isinstance(base, dict) and not own.keys().isdisjoint(_KEYS):
+        others = set(_KEYS) if "secret" in own and base.keys().isdisjoint(_PUBLIC_KEYS) else {*_KEYS, "algorithms"}
+        return {name: value for name, value in base.items() if name not in others}
+    return base
 
 
-def check_claims(claims: dict[str, Any], settings: AcceptanceSettings, now: float) -> float:
+def check_claims(claims: dict[str, Any], settings: ClaimSettings, now: float) -> float:
     """When a token with these claims ends. Raises ValueError, or jwt.ExpiredSignatureError where it has ended."""
     for name in settings.required_claims:
         if claims.get(name) is None:
             raise ValueError(f"it has no {name} claim")
+    if "cnf" in claims:  # RFC 7800: whoever sends it has to hold a key
+        raise ValueError("it is bound to a key, of which there is no proof here")
     if settings.require_expiry and "exp" not in claims:
         raise ValueError("it has no exp claim, so it would never end")
     _check_audience(claims.get("aud"), settings.audience)
