@@ -107,6 +107,11 @@ class Gateway(Process):
         found = _LISTENING.search(self.err())
         return int(found[2]) if found else 0
 
+    def reload(self) -> None:
+        """Have it read its file, until every worker uses what is there."""
+        answer = ask(self.admin_port, "POST", "/admin/reload", "Host: localhost")
+        assert answer.status == 200, answer.body
+
     def is_ready(self) -> bool:
         try:
             with Wire(self.port) as wire:

@@ -24,6 +24,7 @@ from portico.cli.cache import cache
 from portico.cli.canary import canary
 from portico.cli.options import DEFAULT_CONFIG, AdminOption, ConfigOption
 from portico.cli.password import password
+from portico.cli.token import token
 from portico.config import (
     Config,
     ConfigError,
@@ -71,6 +72,7 @@ plugin = typer.Typer(help="Policies of your own, in Python.", no_args_is_help=Tr
 app.add_typer(plugin, name="plugin")
 app.add_typer(cache, name="cache")
 app.add_typer(canary, name="canary")
+app.add_typer(token, name="token")
 app.command("password")(password)
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -231,7 +231,7 @@ def _unshared_sessions(config: Config) -> Iterator[Finding]:
 
 
 def _passing_cookies(config: Config) -> Iterator[Finding]:
-    for path, settings in _sticky(config) if config.token_settings is None else ():
+    for path, settings in _sticky(config) if config.secret is None else ():
         if settings.issued is None and settings.key is None:
             message = (
                 "its cookies hold until the gateway is started again, and no other gateway knows them: set SECRET_KEY, "
@@ -281,7 +281,7 @@ def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
 def _between_routes(config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     """What the routes of one listener take from each other, and from its endpoints."""
     yield from _unguarded_slashes(routes)
-    served = config.gateway.endpoints_of(listener).served(issues_tokens=config.issues_tokens)
+    served = config.gateway.endpoints_of(listener).served(config.token_paths)
     yield from _hidden_endpoints([path for path in served if path != "/"], routes)
     yield from unreachable(routes)
     yield from unguarded(routes)

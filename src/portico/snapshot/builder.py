@@ -507,7 +507,7 @@ class SnapshotBuilder:
         ]
         endpoints = config.gateway.endpoints_of(listener)
         internal = build_internal(endpoints.networks)
-        for path in endpoints.served(issues_tokens=config.issues_tokens):
+        for path in endpoints.served(config.token_paths):
             own = {
                 key: settings
                 for key, settings in config.own_policies.items()

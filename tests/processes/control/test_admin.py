@@ -18,6 +18,7 @@ from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.reloading import Reloading
 from portico.processes.control.state import State
+from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.runtime import Runtime
 
@@ -46,7 +47,8 @@ def test_the_number_of_pending_worker_reports_is_bounded(tmp_path: Path) -> None
         discovery = Discovery(config, Runtime(tmp_path), workers, health)
         unused: Any = None
         canaries = Canaries(workers, Runtime(tmp_path), None)
-        state = State(config, 1, None, workers, health, discovery, CachePurges(workers), IssuerKeys(workers), canaries)
+        purges, issuers, tokens = CachePurges(workers), IssuerKeys(workers), Issuing(workers, Runtime(tmp_path))
+        state = State(config, 1, None, workers, health, discovery, purges, issuers, canaries, tokens)
         app = create_admin(state, Reloading(state, unused, unused), is_local=True)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             targets = ["/admin/services", "/admin/status"] * (admin_module._AT_ONCE // 2)

@@ -17,6 +17,7 @@ from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
+from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.runtime import Runtime
 
@@ -43,7 +44,8 @@ def test_concurrent_callers_share_one_page_of_a_kind(tmp_path: Path, monkeypatch
         runtime = Runtime(tmp_path)
         discovery, purges = Discovery(config, runtime, workers, health), CachePurges(workers)
         canaries = Canaries(workers, runtime, None)
-        scrapes = Scrapes(State(config, 1, None, workers, health, discovery, purges, IssuerKeys(workers), canaries))
+        issuers, tokens = IssuerKeys(workers), Issuing(workers, runtime)
+        scrapes = Scrapes(State(config, 1, None, workers, health, discovery, purges, issuers, canaries, tokens))
         pages = await asyncio.gather(*(scrapes.page(accept) for accept in accepted))
         for accept, (page, content_type) in zip(accepted, pages, strict=True):
             kind = OPEN_METRICS if accept.startswith(OPEN_METRICS) else "text/plain"

@@ -101,7 +101,7 @@ class _Control:
         purges = CachePurges(workers)
         issuers = IssuerKeys(workers)
         canaries = Canaries(workers, self.runtime, config_path)
-        tokens = Issuing(config_path, self.runtime.redis_url)
+        tokens = Issuing(workers, self.runtime, config_path)
         listening = self.runtime.listening
         self.state = State(
             config, generation, config_path, workers, health, discovery, purges, issuers, canaries, tokens, listening

@@ -31,7 +31,7 @@ class State:
     purges: CachePurges
     issuers: IssuerKeys
     canaries: Canaries
-    tokens: Issuing = field(default_factory=Issuing)
+    tokens: Issuing
     listening: Callable[[], Listening] = Listening
     """Where the gateway listens."""
     started: float = field(default_factory=time.time)
