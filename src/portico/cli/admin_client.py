@@ -85,6 +85,14 @@ class AdminClient:
         asked = {"who": who, "why": why}
         return self._request("POST", f"/admin/canaries/{quote(route, safe='')}/{action}", json=asked)
 
+    def api_keys(self) -> Any:
+        """The document at `/admin/keys`. Raises AdminError."""
+        return self._request("GET", "/admin/keys")
+
+    def change_keys(self, path: str, asked: Mapping[str, Any]) -> Any:
+        """What `POST` to a path below `/admin/keys` does; what came of it. Raises AdminError."""
+        return self._request("POST", f"/admin/keys{path}", json=asked)
+
     def _request(self, method: str, path: str, **more: Any) -> Any:
         where = self.where
         try:

@@ -139,6 +139,8 @@ class SnapshotBuilder:
         self._state = State()
         self.key_sets = self._state.key_sets
         """The keys of issuers of tokens, as control fetches them."""
+        self.api_keys = self._state.api_keys
+        """The API keys that hold, as control says."""
         self._shared: dict[object, Any] = {}
         self._proxy_status: ProxyStatus | None = None
         self._page_texts: Mapping[str, str] = {}

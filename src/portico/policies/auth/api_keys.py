@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, model_validator
 
-from portico.core.api_keys import digest_of, is_mistyped
+from portico.core.api_keys import digest_of, filed_name, is_mistyped
 from portico.core.conditions import ParameterName
 from portico.core.consumers import Consumers
 from portico.core.errors import Answer, Refusal
@@ -136,7 +136,7 @@ def _looking_up(
         found, now = table.find(digest), time.time()
         if found is None:
             consumer = directory.with_key(digest)
-            name, scopes, expires = f"sha256:{digest.hex()[:8]}", None, 0
+            name, scopes, expires = filed_name(digest), None, 0
         else:
             consumer = directory.find(found.consumer)
             name, scopes, expires = found.id, found.scopes, found.expires
