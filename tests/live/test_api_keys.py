@@ -16,11 +16,12 @@ from portico.core.api_keys import PATTERN, digest_of
 from support.backend import Backend
 from support.messages import Message
 from support.portico import run_portico
+from support.process import free_port
 from support.tokens import SECRET, bearer, token
 from support.world import Gateway, until
 
 FILED = "a key of another system"
-CONSUMERS = [
+CONSUMERS: list[dict[str, Any]] = [
     {"name": "ann", "scopes": ["orders:read", "orders:write"]},
     {"name": "Łukasz", "keys": ["sha256:" + digest_of(FILED.encode()).hex()]},
     {"name": "gone"},
@@ -28,7 +29,7 @@ CONSUMERS = [
 
 
 def config(service: Backend, consumers: list[dict[str, Any]] = CONSUMERS) -> dict[str, Any]:
-    key = {"api_key": {}}
+    key: dict[str, Any] = {"api_key": {}}
     return {
         "gateway": {"workers": 2},
         "services": {"s": service},
@@ -146,7 +147,7 @@ def test_beside_tokens_the_first_that_is_shown_decides(gateway: Gateway) -> None
         assert "x-api-key" not in fields
     assert gateway.get("/both/x", bearer(token()) + "x", f"X-API-Key: {key}").status == 401
     missing = gateway.get("/both/x")
-    assert [value.partition(" ")[0] for value in missing.get_all("www-authenticate")] == ["Bearer", "ApiKey"]
+    assert [value.partition(" ")[0] for value in missing.all("www-authenticate")] == ["Bearer", "ApiKey"]
     assert "x-consumer-username" not in seen(gateway.get("/open/x"))
     assert gateway.get("/open/x", "X-API-Key: a").status == 401
 
@@ -259,7 +260,7 @@ def test_the_hash_for_the_file_needs_no_gateway() -> None:
 
 
 def test_keys_outlast_a_restart_and_follow_their_consumers(service: Backend) -> None:
-    with Gateway(config(service)) as one:
+    with Gateway(config(service), port=free_port()) as one:
         one.wait_for_control()
         kept, revoked, orphan = made(one), made(one), made(one, "gone")
         one.get("/keys/x", f"X-API-Key: {kept}")
@@ -270,7 +271,7 @@ def test_keys_outlast_a_restart_and_follow_their_consumers(service: Backend) -> 
         assert file.stat().st_mode & 0o077 == 0
         assert not any(key in file.read_text() for key in (kept, revoked, orphan)), "only hashes"
         one.stop()
-        one.restart()
+        one.start()
         one.wait_for_control()
         lines = {key: f"X-API-Key: {key}" for key in (kept, revoked, orphan)}
         assert [one.get("/keys/x", line).status for line in lines.values()] == [200, 401, 200]
@@ -288,14 +289,14 @@ def test_keys_outlast_a_restart_and_follow_their_consumers(service: Backend) -> 
 
 
 def test_a_file_that_cannot_be_read_is_said_and_refuses_nobody_for_good(service: Backend) -> None:
-    with Gateway(config(service)) as one:
+    with Gateway(config(service), port=free_port()) as one:
         one.wait_for_control()
         key = made(one)
         (file,) = one.directory.glob("portico/*.keys.json")
         one.stop()
         content = file.read_text()
         file.write_text("{")
-        one.restart()
+        one.start()
         one.clean = False
         one.wait_for_control()
         refused = one.get("/keys/x", f"X-API-Key: {key}")

@@ -16,7 +16,9 @@ import msgspec
 from portico.net.redis.connection import connect, failures
 from portico.processes.control.api_key_records import KeyRecord
 
-_TIMEOUT: Final = 1.0
+_TIMEOUT: Final = 3.0
+"""Seconds: a Redis that is slow is late, but not away."""
+_CONNECTIONS: Final = 16
 _PREFIX: Final = "portico:{keys}:"
 
 _EXCHANGE: Final = """
@@ -88,7 +90,7 @@ class SharedKeys:
     """The keys in one Redis. What it does may raise one of the `problems()`."""
 
     def __init__(self, url: str) -> None:
-        self._redis: Any = connect(url, timeout=_TIMEOUT, connections=2)
+        self._redis: Any = connect(url, timeout=_TIMEOUT, connections=_CONNECTIONS)
 
     async def exchange(self, seen: Seen, changed: Sequence[KeyRecord]) -> News:
         """Write these keys; read what has changed since something was `seen`, these among them."""

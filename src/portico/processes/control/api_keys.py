@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,6 +21,7 @@ from portico.config import Config
 from portico.config.problems import nearest
 from portico.core.api_keys import digest_of, filed_name, new_key
 from portico.core.consumers import Consumer, Consumers
+from portico.core.tasks import background, cancelled
 from portico.net.redis.connection import masked, reason
 from portico.policies.auth import AuthSettings
 from portico.processes.control.api_key_records import ApiKeyFile, KeyRecord, merged
@@ -31,8 +33,12 @@ from portico.processes.ipc.runtime import Runtime
 
 logger: Final = logging.getLogger("portico.keys")
 
-_PAUSE: Final = 0.3
-"""Seconds between two questions for what other gateways have changed."""
+_PAUSE: Final = 0.25
+"""Seconds between two questions for what other gateways have changed; one does not wait for the answer to another."""
+_QUESTIONS: Final = 12
+"""Those that may be without an answer."""
+_FIRST: Final = 1.0
+"""Seconds for the answer to the first one, before this gateway goes by what it has in its file."""
 _BATCH: Final = 200
 """Keys that are written to Redis at once."""
 _CONFIRMED: Final = 2.0
@@ -71,7 +77,8 @@ class ApiKeys:
         self._runtime = runtime
         self._config_path = config_path
         self._turn = asyncio.Lock()
-        """Held while Redis is asked, opened and closed."""
+        """Held while the file and Redis are opened and closed."""
+        self._questions: set[asyncio.Task[None]] = set()
         self._directory = Consumers()
         self._records: dict[str, KeyRecord] = {}
         self._used: dict[str, int] = {}
@@ -132,12 +139,13 @@ class ApiKeys:
         url = secret.get_secret_value() if secret is not None else None
         url = None if url == self._runtime.redis_url else url
         if url != self._url:
-            if self._redis is not None:
-                await self._redis.close()
+            await self._close_redis()
             self._url, self.up, self._seen = url, None, Seen()
             self._redis = SharedKeys(url) if url is not None else None
         if self._redis is not None and not self.up:
-            await self._exchange()  # before the copy here is believed: it may be an old one
+            with suppress(TimeoutError):  # the copy here may be an old one: it is believed where there is no other
+                async with asyncio.timeout(_FIRST):
+                    await self._exchange(self._redis)
         if not self._problem:
             self._is_known = self._is_known or bool(self._records) or self._redis is None
 
@@ -146,14 +154,19 @@ class ApiKeys:
         async with self._turn:
             await self._close()
 
+    async def _close_redis(self) -> None:
+        redis, self._redis = self._redis, None
+        if redis is not None:
+            await cancelled(self._questions)
+            await redis.close()
+
     async def _close(self) -> None:
-        if self._redis is not None:
-            await self._redis.close()
+        await self._close_redis()
         if self._file is not None:
             self._store_used()
             self._file.close()
         self._records, self._used, self._unsent, self._unsent_used = {}, {}, set(), {}
-        self._path = self._file = self._url = self._redis = self.up = None
+        self._path = self._file = self._url = self.up = None
         self._seen, self._is_known, self._problem = Seen(), False, ""
 
     # ---- what is done with them
@@ -261,9 +274,10 @@ class ApiKeys:
         while True:
             await asyncio.sleep(_PAUSE)
             try:
-                async with self._turn:
-                    if self._redis is not None:
-                        await self._exchange()
+                if self._redis is not None and len(self._questions) < _QUESTIONS:
+                    question = background(self._exchange(self._redis), "a question about API keys")
+                    self._questions.add(question)
+                    question.add_done_callback(self._questions.discard)
                 if time.monotonic() - self._used_stored >= _USED_STORED:
                     self._store_used()
             except Exception:
@@ -271,33 +285,35 @@ class ApiKeys:
 
     async def _share(self, keys: Iterable[str]) -> bool | None:
         """Whether Redis knows all of these keys; None where there is none."""
-        async with self._turn:
-            if self._redis is None:
-                return None
-            await self._exchange()
-            return self._unsent.isdisjoint(keys)
+        if self._redis is None:
+            return None
+        await self._exchange(self._redis)
+        return self._unsent.isdisjoint(keys)
 
-    async def _exchange(self) -> None:
-        assert self._redis is not None
+    async def _exchange(self, redis: SharedKeys) -> None:
+        """Write what Redis may not know, and take over what is news here. Several may be under way at once."""
         try:
-            while True:
+            while redis is self._redis:
                 sent = [self._records[name] for name in islice(self._unsent, _BATCH)]
-                news = await self._redis.exchange(self._seen, sent)
+                news = await redis.exchange(self._seen, sent)
+                if redis is not self._redis:
+                    return
                 self._unsent.difference_update(each.id for each in sent if self._records[each.id] == each)
                 self._take_over(news)
                 if not self._unsent:
                     break
             used, self._unsent_used = self._unsent_used, {}
             if used:
-                await self._redis.note_used(used)
+                await redis.note_used(used)
             self._note(True)
         except problems() as error:
-            self._seen = Seen()  # Redis may be another one when it comes back, or have lost what came last
-            self._note(False, reason(error))
+            if redis is self._redis:
+                self._seen = Seen()  # Redis may be another one when it comes back, or have lost what came last
+                self._note(False, reason(error))
 
     def _take_over(self, news: News) -> None:
         was_known, self._is_known = self._is_known, True
-        self._seen = news.seen
+        self._seen = max(self._seen, news.seen) if self._seen.data == news.seen.data else news.seen
         changed = self._take(news.keys)
         if news.are_all:
             self._unsent |= self._records.keys() - {each.id for each in news.keys}
