@@ -23,7 +23,7 @@ PAGES = (
     *(
         f"docs/{page}.md"
         for page in (
-            *("canary", "compression", "configuration", "errors", "listeners", "mirror", "routing"),
+            *("canary", "compression", "configuration", "errors", "keys", "listeners", "mirror", "routing"),
             *("services", "split", "tokens", "transform"),
         )
     ),
