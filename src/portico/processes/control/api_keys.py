@@ -85,7 +85,8 @@ class ApiKeys:
         self._unsent: set[str] = set()
         """Keys of which Redis may not know all."""
         self._unsent_used: dict[str, int] = {}
-        self._used_stored = time.monotonic()
+        self._used_stored, self._used_at = time.monotonic(), 0
+        """When that was stored last, and the latest use that was."""
         self._path: Path | None = None
         self._file: ApiKeyFile | None = None
         self._problem = ""
@@ -302,14 +303,21 @@ class ApiKeys:
                 self._take_over(news)
                 if not self._unsent:
                     break
-            used, self._unsent_used = self._unsent_used, {}
-            if used:
-                await redis.note_used(used)
+            await self._write_used(redis)
             self._note(True)
         except problems() as error:
             if redis is self._redis:
                 self._seen = Seen()  # Redis may be another one when it comes back, or have lost what came last
                 self._note(False, reason(error))
+
+    async def _write_used(self, redis: SharedKeys) -> None:
+        used, self._unsent_used = self._unsent_used, {}
+        if used:
+            try:
+                await redis.note_used(used)
+            except BaseException:
+                self._unsent_used = used | self._unsent_used
+                raise
 
     def _take_over(self, news: News) -> None:
         was_known, self._is_known = self._is_known, True
@@ -370,7 +378,9 @@ class ApiKeys:
 
     def _store_used(self) -> None:
         self._used_stored = time.monotonic()
-        if self._file is not None and self._used and not self._problem:
+        latest = max(self._used.values(), default=0)
+        if self._file is not None and latest > self._used_at and not self._problem:
+            self._used_at = latest
             self._file.store(self._records.values(), self._used)
 
     async def all_used(self) -> dict[str, int]:
