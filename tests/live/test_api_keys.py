@@ -14,10 +14,13 @@ import pytest
 from live.test_canary import admin
 from portico.core.api_keys import PATTERN, digest_of
 from support.backend import Backend
+from support.client import request
+from support.frames import TEXT
 from support.messages import Message
 from support.portico import run_portico
 from support.process import free_port
 from support.tokens import SECRET, bearer, token
+from support.websocket import OFFER, WebSocket, echo
 from support.world import Gateway, until
 
 FILED = "a key of another system"
@@ -113,6 +116,34 @@ def test_a_key_in_the_query_does_not_reach_the_service_nor_the_log(gateway: Gate
     assert (missing.status, missing.json()["detail"]) == (401, "send one API key, as '?key=KEY'")
     until(lambda: "/query/x" in gateway.out(), "it is in the log")
     assert key not in gateway.out() + gateway.err()
+
+
+def test_requests_with_a_key_are_otherwise_as_they_were(gateway: Gateway) -> None:
+    """Those that wait for 100, that have a long body, and those that change the protocol."""
+    key = made(gateway)
+    line, long = f"X-API-Key: {key}", b"x" * 300_000
+    for lines, target in (([line], "/keys/x"), ([], f"/query/x?key={key}")):
+        answer = gateway.ask("POST", target, *lines, body=long)
+        assert (answer.status, answer.json()["length"]) == (200, len(long))
+        with gateway.wire() as wire:
+            length = f"Content-Length: {len(long)}"
+            wire.send(request("POST", target, *lines, "Expect: 100-continue", length))
+            assert wire.receive().status == 100
+            wire.send(long)
+            assert wire.receive().status == 200
+
+
+def test_a_websocket_with_a_key() -> None:
+    with Backend(echo) as service, Gateway(config(service)) as own:
+        own.wait_for_control()
+        key = made(own)
+        assert own.get("/keys/x", *OFFER).status == 401
+        for target, lines in (("/keys/x", [f"X-API-Key: {key}"]), (f"/query/x?key={key}", [])):
+            with WebSocket(own.port, target, *lines) as client:
+                client.say(TEXT, b"hello")
+                frame = client.next_frame()
+                assert frame is not None
+                assert frame.payload == b"hello"
 
 
 @pytest.mark.parametrize(
