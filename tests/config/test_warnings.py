@@ -206,6 +206,15 @@ def test_a_path_that_no_request_can_have(load: Load) -> None:
             load(ONE + f"routes: [{{service: a, path: {path}}}]\n")
 
 
+def test_keys_without_anybody_whose_they_may_be(load: Load) -> None:
+    text = ONE + LIMITED + ", auth: {api_key: {}}}\n"
+    (line,) = warned(load, text)
+    assert line.endswith(
+        "policies.auth.api_key: no key can be made, for there are no consumers: write consumers: [{name: shop}]"
+    )
+    assert warned(load, text + "consumers: [{name: shop}]\n") == []
+
+
 def test_workers_that_do_not_share_counts(load: Load) -> None:
     (line,) = warned(load, ONE + QUOTA + "}\ngateway: {workers: 2, embedded_redis: false}")
     assert line.startswith("portico.yaml:3:20: gateway.workers: without a Redis each worker counts quotas, and limits")

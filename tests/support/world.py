@@ -84,6 +84,7 @@ class Gateway(Process):
             self.end()
 
     def start(self) -> None:
+        self._told_to_stop = False
         self.launch()
         if not self._wait:
             return

@@ -94,6 +94,14 @@ class AdminClient:
         """Have another key sign tokens; the keys that there are then. Raises AdminError."""
         return self._request("POST", "/admin/tokens/rotate", json={"withdraw": withdraw})
 
+    def api_keys(self) -> Any:
+        """The document at `/admin/keys`. Raises AdminError."""
+        return self._request("GET", "/admin/keys")
+
+    def change_keys(self, path: str, asked: Mapping[str, Any]) -> Any:
+        """What `POST` to a path below `/admin/keys` does; what came of it. Raises AdminError."""
+        return self._request("POST", f"/admin/keys{path}", json=asked)
+
     def _request(self, method: str, path: str, **more: Any) -> Any:
         where = self.where
         try:

@@ -41,6 +41,7 @@ def warnings_for(config: Config) -> list[Problem]:
         [
             *config.ignored,
             *_endless_tokens(config),
+            *_keyless(config),
             *_open_credentials(config),
             *_open_origins(config),
             *_unlimited(config),
@@ -82,6 +83,15 @@ def _endless_tokens(config: Config) -> Iterator[Finding]:
         if jwt is not None and "require_expiry" not in jwt.model_fields_set and not jwt.lets_tokens_end:
             message = "a token without exp is valid for ever: require_expiry: true refuses those, false accepts them"
             yield Finding((*scope_path(route, scope), "auth", "jwt"), message, at_key=True)
+
+
+def _keyless(config: Config) -> Iterator[Finding]:
+    """API keys are those of consumers: without one nobody is admitted by them."""
+    for route in config.all_routes if not config.consumers else ():
+        settings, scope = route.policies.get("auth", (None, ""))
+        if isinstance(settings, AuthSettings) and settings.api_key is not None:
+            message = "no key can be made, for there are no consumers: write consumers: [{name: shop}]"
+            yield Finding((*scope_path(route, scope), "auth", "api_key"), message, at_key=True)
 
 
 def _open_credentials(config: Config) -> Iterator[Finding]:

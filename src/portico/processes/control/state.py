@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from portico.config import Config
+from portico.processes.control.api_keys import ApiKeys
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
@@ -30,6 +31,7 @@ class State:
     discovery: Discovery
     purges: CachePurges
     issuers: IssuerKeys
+    api_keys: ApiKeys
     canaries: Canaries
     tokens: Issuing
     listening: Callable[[], Listening] = Listening
