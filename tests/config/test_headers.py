@@ -191,6 +191,7 @@ def test_what_the_gateway_says_of_the_client_may_be_kept_from_a_service(load: Lo
     [
         'headers: {request: {set: {x_role: "{claim.role}"}}}',
         "headers: {request: {set: {X-Role: admin}}}",
+        "auth: {forward: {url: http://auth/check, pass_headers: [x-role]}}",
         'headers: {request: {add: {X-Role: "{consumer:-nobody}"}}}',
         'transform: {request: [{when: {methods: [GET]}, headers: {set: {X-Role: "{claim.role}"}}}]}',
     ],

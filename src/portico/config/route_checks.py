@@ -13,6 +13,7 @@ from portico.config.routes import ABOUT_SERVICES, RouteSettings
 from portico.config.services import ServiceSettings
 from portico.core.placeholders import PATH, names_in
 from portico.core.route_paths import is_pattern, names_of
+from portico.policies.auth import AuthSettings
 from portico.policies.editable import plain_key
 from portico.policies.headers import HeadersSettings, about_consumers
 from portico.policies.transform import TransformSettings, consumer_fields
@@ -42,6 +43,9 @@ def trailer_findings(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
 
 
 def _written_for_service(route: ResolvedRoute) -> Iterator[str]:
+    auth, _ = route.policies.get("auth", (None, ""))
+    if isinstance(auth, AuthSettings) and auth.forward is not None:
+        yield from auth.forward.pass_headers
     headers, _ = route.policies.get("headers", (None, ""))
     if isinstance(headers, HeadersSettings):
         yield from (*headers.request.set, *about_consumers(headers.request.add))
