@@ -121,7 +121,11 @@ class _Asking:
 
     def __init__(self, settings: IntrospectionSettings, asker: Asker) -> None:
         self._asker, self._target = asker, settings.target
-        self._lines = [b"Content-Type: application/x-www-form-urlencoded", b"Accept: application/json"]
+        self._lines = [
+            b"Content-Type: application/x-www-form-urlencoded",
+            b"Accept: application/json",
+            b"User-Agent: portico",  # without one, some firewalls refuse
+        ]
         self._form = {"token_type_hint": "access_token"}
         name, secret = settings.client_id, settings.client_secret.get_secret_value()
         if settings.client_auth == "body":
