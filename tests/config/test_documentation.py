@@ -28,7 +28,7 @@ PAGES = (
         f"docs/{page}.md"
         for page in (
             *("canary", "compression", "configuration", "errors", "forward-auth", "listeners", "mirror", "routing"),
-            *("services", "split", "tokens", "transform"),
+            *("services", "sign-in", "split", "tokens", "transform"),
         )
     ),
 )

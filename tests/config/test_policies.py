@@ -145,7 +145,8 @@ def test_what_is_missing_is_reported_where_the_policy_was_turned_on(report: Repo
         "portico.yaml:3:40: services.b.policies.auth.jwt: jwt needs a key: set SECRET_KEY or write secret in it, or "
         "name the issuer with discovery, jwks_url, jwks_file or public_key_file",
         "portico.yaml:4:39: services.c.policies.auth: no way to prove who asks is on: write jwt: {} or "
-        "api_key: {} or introspection: {url: …} or forward: {url: …}",
+        "api_key: {} or basic: {} or introspection: {url: …} or "
+        "client_certificate: {} or forward: {url: …}",
     ]
 
 

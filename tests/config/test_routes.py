@@ -321,6 +321,10 @@ def test_the_directory_of_consumers(load: Load, report: Report) -> None:
     assert report(f"consumers: [{{name: a, keys: ['sha256:{other}']}}, {{name: b, keys: ['sha256:{other}']}}]") == [
         "portico.yaml:1:124: consumers[1].keys[0]: this key is written already"
     ]
+    named = "certificates: ['DNS:a.example']"
+    assert report(f"consumers: [{{name: a, {named}}}, {{name: b, {named}}}]") == [
+        "portico.yaml:1:82: consumers[1].certificates[0]: this name is written already"
+    ]
     assert report("consumers: [{name: a, keys: [portico_secret]}]") == [
         "portico.yaml:1:30: consumers[0].keys[0]: expected sha256: and 64 hexadecimal digits, never the key itself: "
         "portico keys hash makes it"

@@ -23,6 +23,7 @@ from portico import __version__
 from portico.cli.cache import cache
 from portico.cli.canary import canary
 from portico.cli.options import DEFAULT_CONFIG, AdminOption, ConfigOption
+from portico.cli.password import password
 from portico.config import (
     Config,
     ConfigError,
@@ -70,6 +71,7 @@ plugin = typer.Typer(help="Policies of your own, in Python.", no_args_is_help=Tr
 app.add_typer(plugin, name="plugin")
 app.add_typer(cache, name="cache")
 app.add_typer(canary, name="canary")
+app.command("password")(password)
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 

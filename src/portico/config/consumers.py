@@ -11,6 +11,7 @@ from portico.config.section import Secret, Section, Whole
 from portico.core.consumers import Consumer
 from portico.core.passwords import checked_hash
 from portico.core.settings import NotEmpty
+from portico.net.tls.client_names import checked_certificate_name
 from portico.policies.consumer_fields import ConsumerName, ScopeName
 
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})", re.IGNORECASE)
@@ -45,7 +46,8 @@ class ConsumerSettings(Section):
     """A caller, identified by the `username` of a token, or else its `preferred_username` or `sub`, or by an API key.
 
     `password` is the argon2 hash of its password, or of its client secret; `keys` are the SHA-256 hashes of its API
-    keys, beside those that `portico keys` makes; `scopes` are what it has where it shows one.
+    keys, beside those that `portico keys` makes, `certificates` subjects and other names of its certificates; `scopes`
+    are what it has where it shows one of these.
     """
 
     name: ConsumerName
@@ -56,8 +58,10 @@ class ConsumerSettings(Section):
     password: Annotated[Secret, AfterValidator(_password)] = None
     keys: tuple[Annotated[str, AfterValidator(_digest)], ...] = ()
 
+    certificates: tuple[Annotated[str, AfterValidator(checked_certificate_name)], ...] = ()
+
     def compiled(self) -> Consumer:
         """The same for whoever asks the directory of consumers."""
         digests = tuple(bytes.fromhex(each.removeprefix("sha256:")) for each in self.keys)
         password = self.password.get_secret_value() if self.password is not None else ""
-        return Consumer(self.name, self.scopes, digests, password)
+        return Consumer(self.name, self.scopes, digests, password, self.certificates)

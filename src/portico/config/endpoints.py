@@ -11,6 +11,8 @@ from portico.core.networks import NetworkField
 
 PATHS: Final = {"/": "root", "/health": "health", "/metrics": "metrics"}
 """The endpoints that the control process answers, and their keys."""
+TOKEN_PATHS: Final = {"/auth/token": ("POST",), "/auth/revoke": ("POST",), "/auth/me": ("GET", "HEAD")}
+"""Those at which tokens are issued, where they are, with their methods. Their key is `auth`."""
 
 
 def _access(value: Any) -> Any:
@@ -21,6 +23,10 @@ Access = Annotated[
     Literal["public", "internal", "admin", "off"], BeforeValidator(_access, json_schema_input_type=str | bool)
 ]
 """Everybody, or clients in named networks, on the gateway's port; the admin API's alone; or nobody."""
+OpenAccess = Annotated[
+    Literal["public", "internal", "off"], BeforeValidator(_access, json_schema_input_type=str | bool)
+]
+"""The same for what the admin API does not have."""
 
 
 class HealthEndpoint(Section):
@@ -42,30 +48,35 @@ HealthField = Annotated[
 class EndpointSettings(Section):
     """Who gets an answer at `/`, `/health`, `/metrics` and `/docs`; `networks` are the ones that count as internal.
 
-    The admin API has `/health` and `/metrics`, too, for whoever may use it. A path that is not public is a service's
-    like any other where a route leads to one.
+    `auth` is for `/auth/token` and what belongs to it, where tokens are issued. The admin API has `/health` and
+    `/metrics`, too, for whoever may use it. A path that is not public is a service's like any other where a route
+    leads to one.
     """
 
     root: Access = "public"
     health: HealthField = HealthEndpoint()
     metrics: Access = "public"
     docs: Access = "public"
+    auth: OpenAccess = "public"
     networks: tuple[NetworkField, ...] = ()
 
     @model_validator(mode="after")
     def _names_networks(self) -> Self:
-        if not self.networks and "internal" in (self.root, self.health.access, self.metrics, self.docs):
+        if not self.networks and "internal" in (self.root, self.health.access, self.metrics, self.docs, self.auth):
             raise ValueError("internal needs networks: name those of your own, such as networks: [10.0.0.0/8]")
         return self
 
     def access(self, path: str) -> str:
-        """That of one of `PATHS`."""
-        value = getattr(self, PATHS[path])
+        """That of one of `PATHS` or `TOKEN_PATHS`."""
+        value = getattr(self, PATHS.get(path, "auth"))
         return value.access if isinstance(value, HealthEndpoint) else str(value)
 
-    def served(self) -> list[str]:
-        """Those of `PATHS` that are answered on the gateway's port."""
-        return [path for path in PATHS if self.access(path) in ("public", "internal")]
+    def served(self, *, issues_tokens: bool = False) -> list[str]:
+        """Those of `PATHS`, and of `TOKEN_PATHS` where tokens are issued, that are answered on the gateway's port."""
+        paths = (*PATHS, *TOKEN_PATHS) if issues_tokens else PATHS
+        return [path for path in paths if self.access(path) in ("public", "internal")]
 
 
-ALL_OFF: Final = EndpointSettings(root="off", health=HealthEndpoint(access="off"), metrics="off", docs="off")
+ALL_OFF: Final = EndpointSettings(
+    root="off", health=HealthEndpoint(access="off"), metrics="off", docs="off", auth="off"
+)

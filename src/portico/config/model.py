@@ -24,11 +24,13 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from portico.config.checks import (
     RESERVED,
     cache_findings,
+    certificate_findings,
     consumer_findings,
     discovery_findings,
     gateway_findings,
     match_findings,
     name_findings,
+    password_findings,
 )
 from portico.config.consumers import ConsumerSettings
 from portico.config.discovery import DiscoverSettings, networks_of
@@ -50,7 +52,7 @@ from portico.core.consumers import Consumers
 from portico.core.settings import Name
 from portico.core.slices import Steps, at_once
 from portico.net.addresses import Network
-from portico.policies.auth import JwtSettings
+from portico.policies.auth import AuthSettings, JwtSettings
 from portico.policies.plugins.imports import Code
 from portico.policies.plugins.settings import PluginSettings
 
@@ -125,6 +127,11 @@ class Config(Section):
             return self.all_routes
         return tuple(route for route in self.all_routes if listener.serves(route.name))
 
+    def resources_of(self, listener: ListenerSettings) -> dict[str, bytes]:
+        """The metadata of the resources that a listener serves (RFC 9728), by the paths that it is read at."""
+        auths = [route.policies["auth"][0] for route in self.served_by(listener) if "auth" in route.policies]
+        return {auth.resource.path: auth.resource.document(auth.issuers) for auth in auths if auth.resource is not None}
+
     def route_sets(self) -> list[tuple[ListenerSettings, tuple[ResolvedRoute, ...]]]:
         """The distinct sets of routes and endpoints that listeners have, each with the first listener that has it."""
         first: dict[object, ListenerSettings] = {}
@@ -182,7 +189,19 @@ class Config(Section):
 
         None where there is no secret.
         """
-        return self._resolved.token_settings
+        auth = self._resolved.own_auth
+        return auth.jwt if auth is not None and auth.jwt is not None and auth.jwt.secret is not None else None
+
+    @property
+    def issues_tokens(self) -> bool:
+        """Whether consumers can sign in: one has a password, and there is a secret to sign tokens with."""
+        return self.token_settings is not None and any(each.password is not None for each in self.consumers)
+
+    @property
+    def own_auth(self) -> AuthSettings | None:
+        """How callers of `/auth/me` prove who they are: as the gateway level says, or by a token of its own."""
+        auth = self._resolved.own_auth
+        return auth and auth.model_copy(update={"optional": False, "name_encoding": "percent"})
 
     @property
     def admitted(self) -> tuple[str, ...]:
@@ -295,6 +314,8 @@ class Config(Section):
             *agreement_findings(self.all_routes),
             *route_name_findings(self.gateway, self._route_names(), self.discover),
             *consumer_findings(self.consumers),
+            *password_findings(self.consumers, self.all_routes),
+            *certificate_findings(self.gateway, self.all_routes),
             *cache_findings(self.gateway, self.all_routes),
             *discovery_findings(self.gateway, self.services, self.discover),
             *self._resolved.findings,

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from portico.config.canary import AbortConditions
-from portico.config.endpoints import EndpointSettings
 from portico.config.files import lifetimes
 from portico.config.gateway import GatewaySettings
 from portico.config.listen import ListenerSettings
@@ -70,7 +69,6 @@ def warnings_for(config: Config) -> list[Problem]:
             ),
             *_open_registries(config),
             *(shared_address(config.gateway) if "admin" not in config.gateway.model_fields_set else ()),
-            *_not_used_yet(config.gateway),
         ]
     )
     return sorted(map(config.problem, findings), key=lambda p: (p.line or 0, p.column or 0))
@@ -283,7 +281,8 @@ def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
 def _between_routes(config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     """What the routes of one listener take from each other, and from its endpoints."""
     yield from _unguarded_slashes(routes)
-    yield from _hidden_endpoints(config.gateway.endpoints_of(listener), routes)
+    served = config.gateway.endpoints_of(listener).served(issues_tokens=config.issues_tokens)
+    yield from _hidden_endpoints([path for path in served if path != "/"], routes)
     yield from unreachable(routes)
     yield from unguarded(routes)
 
@@ -314,9 +313,8 @@ def _unguarded_slashes(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
                 yield Finding((*route.source, "encoded_slashes"), message)
 
 
-def _hidden_endpoints(endpoints: EndpointSettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
+def _hidden_endpoints(served: Sequence[str], routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     """Routes that lead to a service which may have paths that the gateway answers itself."""
-    served = [path for path in endpoints.served() if path != "/"]
     taken = {
         (literal_of(route.path), host)
         for route in routes
@@ -342,8 +340,12 @@ def _hidden_endpoints(endpoints: EndpointSettings, routes: Sequence[ResolvedRout
 
 
 def _takes(written: str, path: str) -> bool:
-    """Whether a route that is written for a prefix or a pattern would take a path of one segment."""
-    return written in ("/", path) or (is_pattern(written) and bool(PatternSet([pattern_of(written)]).matches(path)))
+    """Whether a route that is written for a prefix or a pattern would take a path."""
+    return (
+        written in ("/", path)
+        or path.startswith(f"{written}/")
+        or (is_pattern(written) and bool(PatternSet([pattern_of(written)]).matches(path)))
+    )
 
 
 def _is_below(path: str, prefix: str) -> bool:
@@ -428,9 +430,3 @@ def _open_registries(config: Config) -> Iterator[Finding]:
         settings = config.discovery(name) if service.discover is not None else None
         if settings is not None and settings.source == "redis" and settings.allow is None and top is None:
             yield Finding(("services", name, "discover"), message, at_key=True)
-
-
-def _not_used_yet(gateway: GatewaySettings) -> Iterator[Finding]:
-    default = GatewaySettings()
-    if gateway.access_token_expire_minutes != default.access_token_expire_minutes:
-        yield Finding(("gateway", "access_token_expire_minutes"), "accepted, but not used by this version")

@@ -29,6 +29,7 @@ from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.reloading import Reloading
 from portico.processes.control.state import State
+from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.watch import watch
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.notices import SERVING, Notices
@@ -100,9 +101,10 @@ class _Control:
         purges = CachePurges(workers)
         issuers = IssuerKeys(workers)
         canaries = Canaries(workers, self.runtime, config_path)
+        tokens = Issuing(config_path, self.runtime.redis_url)
         listening = self.runtime.listening
         self.state = State(
-            config, generation, config_path, workers, health, discovery, purges, issuers, canaries, listening
+            config, generation, config_path, workers, health, discovery, purges, issuers, canaries, tokens, listening
         )
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
@@ -115,6 +117,7 @@ class _Control:
         await purges.follow(config)
         await issuers.follow(config)
         await canaries.follow(config)
+        await self.state.tokens.follow(config)
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)
         self.tasks.append(endless(self.reloading.keep_admitting(), "admission of services"))
@@ -132,6 +135,7 @@ class _Control:
         await purges.close()
         await issuers.close()
         await canaries.close()
+        await tokens.close()
         await health.close()
 
     def _servers(self) -> Iterator[tuple[_Server, socket.socket]]:

@@ -130,6 +130,7 @@ class Reloading:
         await state.purges.follow(config)
         await state.issuers.follow(config)
         await state.canaries.follow(config)
+        await state.tokens.follow(config)
         state.workers.keep_health(state.health.states())
         state.workers.publish(config, state.generation)
         return await state.workers.adoption(state.generation, _TIMEOUT)

@@ -13,6 +13,7 @@ from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
+from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.runtime import Listening
 
@@ -30,6 +31,7 @@ class State:
     purges: CachePurges
     issuers: IssuerKeys
     canaries: Canaries
+    tokens: Issuing = field(default_factory=Issuing)
     listening: Callable[[], Listening] = Listening
     """Where the gateway listens."""
     started: float = field(default_factory=time.time)
