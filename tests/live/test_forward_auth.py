@@ -93,6 +93,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
                 "s": protected({"timeout": 1}),
                 "c20": protected({"response_headers": ["Set-Cookie", "X-Policy"], "cache": 60}),
                 "few": protected({"request_headers": ["Cookie"], "cache": 60, "cache_refused": 60}),
+                "foreign": {
+                    **url,
+                    "policies": {
+                        "auth": {"forward": forward},
+                        "cors": {"allow_origins": ["https://app.example"]},
+                        "headers": {"response": {"remove": ["Server"]}},
+                    },
+                },
                 "scoped": {
                     **url,
                     "policies": {
@@ -214,6 +222,18 @@ def test_refusals_are_remembered_where_that_is_wanted_and_they_set_nothing(setti
         answer = setting.get("/api/few/x", cookie)
         assert (answer.status, answer.get("location")) == (302, "https://login.example/?state=1")
     assert setting.guard.asked() == before + 2
+
+
+def test_a_refusal_has_what_policies_make_of_responses(setting: Setting) -> None:
+    setting.guard.say("401 Unauthorized", "Access-Control-Allow-Origin: *", "Server: guard", "X-Other: 1")
+    answer = setting.get("/api/foreign/x", fresh(), "Origin: https://app.example")
+    assert answer.status == 401
+    assert answer.all("access-control-allow-origin") == ["https://app.example"]
+    assert (answer.all("server"), answer.all("x-other")) == ([], ["1"])
+    before = setting.guard.asked()
+    asked = ("Origin: https://app.example", "Access-Control-Request-Method: PUT")
+    assert setting.get("/api/foreign/x", *asked, method="OPTIONS").status in (200, 204)
+    assert setting.guard.asked() == before
 
 
 def test_answers_of_many_clients_at_once_are_not_mixed_up(setting: Setting) -> None:

@@ -164,7 +164,7 @@ def build_forward(settings: ForwardSettings, encoding: NameEncoding, context: Co
         exchange: Exchange, digest: bytes, decision: _Decision | Answer, cookies: tuple[bytes, ...] = ()
     ) -> Answer | None:
         if isinstance(decision, Answer):
-            return decision
+            return _without(decision, exchange.response_drop)
         exchange.consumer, exchange.scopes = decision.consumer, decision.scopes
         exchange.claims_or_token = _NO_CLAIMS if decision.consumer else _asker_of(digest)
         exchange.request_lines += decision.request_lines
@@ -278,6 +278,14 @@ def _refusal(reply: Reply) -> Answer:
     if b"cache-control" not in reply.fields.names:
         lines.append(b"Cache-Control: no-store")
     return Answer(reply.status, lines, reply.content, "access_denied")
+
+
+def _without(answer: Answer, names: Collection[bytes] | None) -> Answer:
+    """The same without the fields that policies drop, which may have others of the same names to add."""
+    if not names:
+        return answer
+    lines = [line for line in answer.lines if line.partition(b":")[0].lower() not in names]
+    return Answer(answer.status, lines, answer.body, answer.reason)
 
 
 def _span(settings: ForwardSettings, reply: Reply) -> float:
