@@ -218,7 +218,7 @@ def test_on_is_a_key_and_no_boolean(load: Load) -> None:
         ("retries: yes", "retries: expected a whole number"),
         ("retries: {on: [conect]}", 'did you mean "connect"?'),
         ("retries: {on: [500]}", "retries.on[0]: expected one of connect, reset, timeout, 429, 502, 503, 504"),
-        ("retries: {budget: 20}", "retries.budget: has to be 1 or less: 20 per cent is 20%"),
+        ("retries: {budget: 20}", "retries.budget: has to be 1 or less: write 20% or 0.2"),
         ("timeout: -1", "timeout: has to be more than 0"),
         ("timeout: {tunnel: 0}", "timeout.tunnel: has to be more than 0"),
         ("upgrades: websocket", 'upgrades: expected a list: put brackets around it, ["…"]'),

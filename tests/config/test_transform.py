@@ -24,6 +24,7 @@ FILE = "services: {{a: {{url: 'http://h'}}}}\npolicies: {{transform: {0}}}\n"
         ("{request: [{when: {}, method: PUT}]}", "when: nothing is asked: leave when out for a rule that always"),
         ("{request: [{when: {method: GET}, method: PUT}]}", 'when.method: unknown key; did you mean "methods"?'),
         ("{request: [{when: {status: 200}, method: PUT}]}", "when.status: unknown key"),
+        ("{response: [{query: {}}]}", "query: unknown key; there are headers, json, status, when"),
         ("{request: [{when: {content_type: json}, method: PUT}]}", "expected a media type without parameters"),
         ("{request: [{when: {path: users}, method: PUT}]}", "when.path: expected a path that starts with /"),
         ("{request: [{when: {headers: {A: 5}}, method: PUT}]}", "when.headers.A: expected text, in quotes where it is"),

@@ -40,7 +40,7 @@ def _share(value: Any) -> Any:
     if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*", value)):
         return float(match[1]) / 100
     if isinstance(value, (int, float)) and 1 < value <= 100:
-        raise ValueError(f"has to be 1 or less: {value:.15g} per cent is {value:.15g}%")
+        raise ValueError(f"has to be 1 or less: write {value:g}% or {value / 100:g}")
     return value
 
 
