@@ -64,7 +64,6 @@ def test_several_and_none(load: Load) -> None:
         ),
         ("{service: shadow, remove_headers: [Host]}", "mirror.remove_headers[0]: Host"),
         ("{service: shadow, remove_headers: [Content-Length]}", "mirror.remove_headers[0]: Content-Length"),
-        ("{service: shadow, share: 10}", "mirror.share: has to be 1 or less: write 10% or 0.1"),
         ("{service: shadow, bodies: 1}", "mirror.bodies: unknown key"),
         ("true", "mirror: expected keys and values or a list"),
     ],
