@@ -206,6 +206,15 @@ def test_a_path_that_no_request_can_have(load: Load) -> None:
             load(ONE + f"routes: [{{service: a, path: {path}}}]\n")
 
 
+def test_keys_without_anybody_whose_they_may_be(load: Load) -> None:
+    text = ONE + LIMITED + ", auth: {api_key: {}}}\n"
+    (line,) = warned(load, text)
+    assert line.endswith(
+        "policies.auth.api_key: no key can be made, for there are no consumers: write consumers: [{name: shop}]"
+    )
+    assert warned(load, text + "consumers: [{name: shop}]\n") == []
+
+
 def test_workers_that_do_not_share_counts(load: Load) -> None:
     (line,) = warned(load, ONE + QUOTA + "}\ngateway: {workers: 2, embedded_redis: false}")
     assert line.startswith("portico.yaml:3:20: gateway.workers: without a Redis each worker counts quotas, and limits")
@@ -290,11 +299,15 @@ def test_versions_and_instances_without_a_route(load: Load) -> None:
     ]
 
 
-def test_what_this_version_does_not_use(load: Load) -> None:
-    text = ONE + LIMITED + "}\ngateway: {access_token_expire_minutes: 5}"
-    assert warned(load, text) == [
-        "portico.yaml:3:40: gateway.access_token_expire_minutes: accepted, but not used by this version",
-    ]
+def test_a_service_that_has_a_path_where_tokens_are_issued(load: Load) -> None:
+    password = "$argon2id$v=19$m=8,t=1,p=1$Wv6rIeV193CW4cHHvmIcXw$K4KvPymVZjTkxN3VCeZOn/Ltvb6kK45jQTI1m33H/TM"
+    text = ONE + LIMITED + ", auth: {jwt: {secret: 0123456789abcdef0123456789abcdef, require_expiry: true}}}\n"
+    text += "routes: [{service: a, path: /auth, rewrite: keep}]\n"
+    assert warned(load, text) == []
+    text += f"consumers: [{{name: ann, password: '{password}'}}]\n"
+    (line,) = warned(load, text)
+    assert "/auth/token, /auth/revoke, /auth/me of its service cannot be reached" in line
+    assert warned(load, text + "gateway: {endpoints: {auth: off}}") == []
 
 
 def test_a_hedge_without_a_second_instance(load: Load) -> None:

@@ -13,6 +13,7 @@ from portico.config.endpoints import ALL_OFF, EndpointSettings
 from portico.config.listen import Host, ListenerSettings, Port, TlsField, is_loopback, listening_host
 from portico.config.problems import KeyPath
 from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word, no_nul, written_as
+from portico.config.tokens import TokenSettings
 from portico.core.fields import REQUEST_DROP, plain_name
 from portico.core.networks import NetworkField
 from portico.core.settings import Duration, DurationOrZero, HeaderName, NotEmpty, Size, plain_secret
@@ -198,9 +199,14 @@ class GatewaySettings(Section):
     log: Annotated[LogSettings, NoneIsEmpty] = LogSettings()
     cache: Annotated[CacheBounds, NoneIsEmpty] = CacheBounds()
     state_dir: Annotated[
-        FilePath | None, Field(description="Where what has to outlast a restart is kept: the steps of canaries.")
+        FilePath | None,
+        Field(description="Where what has to outlast a restart is kept: the steps of canaries, and who is signed in."),
     ] = None
+    allow_sample_secret_key: Annotated[
+        bool, Field(description="Whether tokens may be signed with a key that stands in documentation.")
+    ] = False
     access_token_expire_minutes: Annotated[Whole, Field(ge=1, le=525_600)] = 30
+    tokens: Annotated[TokenSettings, NoneIsEmpty] = TokenSettings()
 
     @property
     def listeners(self) -> tuple[ListenerSettings, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,13 +12,6 @@ from portico.config.elsewhere import known_elsewhere
 from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.shapes import keys_at
 from portico.policies import POLICY_SETTINGS
-
-NOT_YET = (
-    "consumers.*.keys",
-    "consumers.*.password",
-    "consumers.*.scopes",
-)
-"""Keys that a later version will support."""
 
 POLICIES = POLICY_SETTINGS.keys()
 _WRONG_KIND = re.compile(r"(\w+_(type|parsing)|literal_error|is_instance_of|none_required)")
@@ -67,9 +59,9 @@ Error = Any
 _Items = list[tuple[KeyPath, Error]]
 
 
-def findings_of(error: ValidationError, tree: Any, annotation: Any, prefix: KeyPath = ()) -> list[Finding]:
-    """What `error` says about `tree`, which should be an `annotation`; `prefix` is the path of `tree` itself."""
-    reader = _Reader(annotation, prefix)
+def findings_of(error: ValidationError, tree: Any, annotation: Any) -> list[Finding]:
+    """What `error` says about `tree`, which should be an `annotation`."""
+    reader = _Reader(annotation)
     items: _Items = []
     located: list[Finding] = []
     for entry in error.errors(include_url=False):
@@ -81,9 +73,8 @@ def findings_of(error: ValidationError, tree: Any, annotation: Any, prefix: KeyP
 
 
 class _Reader:
-    def __init__(self, annotation: Any, prefix: KeyPath) -> None:
+    def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
-        self.prefix = prefix
 
     def read(self, items: _Items, value: Any, path: KeyPath) -> Iterator[Finding]:
         """Follow the errors into the value. A step that the value does not have names a member of a union."""
@@ -131,9 +122,6 @@ class _Reader:
         return Finding(path, _message(error, context, value), suggestion, at_key=at_key)
 
     def _unknown(self, path: KeyPath) -> Finding:
-        key = ".".join(str(part) for part in (*self.prefix, *path))
-        if any(fnmatchcase(key, pattern) for pattern in NOT_YET):
-            return Finding(path, "not supported by this version", at_key=True)
         known = keys_at(self.annotation, path[:-1])
         word = str(path[-1])
         suggestion = known_elsewhere(word, known) or nearest(word, known)

@@ -16,7 +16,7 @@ from portico import __version__
 from portico.config import Config
 from portico.core.tasks import cancelled, endless
 from portico.policies.auth import AuthSettings
-from portico.policies.auth.key_sets import KeySource
+from portico.policies.auth.key_sets import OWN_KEYS, KeySource
 from portico.policies.auth.keys import KeySet, key_set
 from portico.processes.control.workers import Workers
 
@@ -65,6 +65,8 @@ class IssuerKeys:
     def _wanted(self, source: KeySource) -> None:
         if source in self._followed:
             self._followed[source].wanted.set()
+        else:
+            self._workers.send_keys(source)
 
 
 def _sources(config: Config) -> Iterator[tuple[KeySource, float]]:
@@ -75,7 +77,7 @@ def _sources(config: Config) -> Iterator[tuple[KeySource, float]]:
             continue
         for acceptance, issuer in ((jwt, jwt.issuer), *((each, each.issuer) for each in jwt.issuers)):
             source = acceptance.source(issuer)
-            if source is not None:
+            if source not in (None, OWN_KEYS):
                 yield source, acceptance.refresh
 
 
