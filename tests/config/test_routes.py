@@ -4,6 +4,7 @@ import pytest
 
 from config.conftest import Load, Report
 from portico.config import Timeouts, load_config
+from portico.core.consumers import Consumer
 
 SERVICES = """\
 services:
@@ -295,9 +296,38 @@ def test_consumers(load: Load, report: Report) -> None:
     assert report('consumers: [{name: "a\\x85"}]') == [
         "portico.yaml:1:20: consumers[0].name: a name or scope has no control characters"
     ]
-    assert report("consumers: [{name: a, password: x, keys: []}]") == [
-        "portico.yaml:1:23: consumers[0].password: not supported by this version",
-        "portico.yaml:1:36: consumers[0].keys: not supported by this version",
+    assert report("consumers: [{name: a, password: hunter2}]") == [
+        "portico.yaml:1:33: consumers[0].password: expected an argon2 hash in quotes, never the password itself: "
+        "portico password makes one"
+    ]
+
+
+def test_the_directory_of_consumers(load: Load, report: Report) -> None:
+    key, other = "aB" * 32, "0" * 64
+    text = f"consumers: [{{name: ann, keys: ['SHA256:{key}'], scopes: [orders:read]}}, {{name: bob, keys: , scopes: }}]"
+    directory = load(text).consumer_directory
+    ann, bob = directory
+    assert (ann, bob) == (Consumer("ann", ("orders:read",), (bytes.fromhex(key),)), Consumer("bob"))
+    assert (directory.find("ann"), directory.find("eve")) == (ann, None)
+    assert (directory.with_key(bytes.fromhex(key)), directory.with_key(bytes.fromhex(other))) == (ann, None)
+    assert directory == load(text).consumer_directory
+    assert hash(directory) == hash(load(text).consumer_directory)
+    assert directory != load(text.replace("read", "write")).consumer_directory
+    assert key.lower() not in repr(ann).lower()
+    password = "$argon2id$v=19$m=8,t=1,p=1$Wv6rIeV193CW4cHHvmIcXw$K4KvPymVZjTkxN3VCeZOn/Ltvb6kK45jQTI1m33H/TM"
+    config = load(f"consumers: [{{name: ann, password: '{password}'}}, {{name: bob, password: }}]")
+    assert [each.password for each in config.consumer_directory] == [password, ""]
+    assert password not in f"{config!r}{config.consumer_directory.find('ann')!r}"
+    assert report(f"consumers: [{{name: a, keys: ['sha256:{other}']}}, {{name: b, keys: ['sha256:{other}']}}]") == [
+        "portico.yaml:1:124: consumers[1].keys[0]: this key is written already"
+    ]
+    named = "certificates: ['DNS:a.example']"
+    assert report(f"consumers: [{{name: a, {named}}}, {{name: b, {named}}}]") == [
+        "portico.yaml:1:82: consumers[1].certificates[0]: this name is written already"
+    ]
+    assert report("consumers: [{name: a, keys: [portico_secret]}]") == [
+        "portico.yaml:1:30: consumers[0].keys[0]: expected sha256: and 64 hexadecimal digits, never the key itself: "
+        "portico keys hash makes it"
     ]
 
 

@@ -3,6 +3,7 @@
 from portico.config.answers import RedirectSettings, RespondSettings
 from portico.config.balancing import ConsistentHashSettings, CookieKey, HeaderKey
 from portico.config.breakers import CircuitBreakerSettings, PassiveHealthSettings
+from portico.config.consumers import ConsumerLimit, ConsumerSettings
 from portico.config.discovery import DiscoverSettings, refusal
 from portico.config.files import expired_certificates, file_problems, named_files
 from portico.config.found import DiscoverySettings
@@ -21,7 +22,7 @@ from portico.config.problems import ConfigError, Problem
 from portico.config.resolve import ResolvedRoute
 from portico.config.retries import HedgeSettings, RetrySettings
 from portico.config.rewrites import KEEP
-from portico.config.routes import ConsumerLimit, ConsumerSettings, RouteSettings
+from portico.config.routes import RouteSettings
 from portico.config.schema import json_schema
 from portico.config.services import (
     HealthCheckSettings,

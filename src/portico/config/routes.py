@@ -1,4 +1,4 @@
-"""Routes and consumers as they are written."""
+"""Routes as they are written."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from portico.config.levels import Policies
 from portico.config.mirror import MirrorField
 from portico.config.retries import RetryField
 from portico.config.rewrites import KEEP, Rewrite
-from portico.config.section import NoneIsEmpty, Section, Whole
+from portico.config.section import NoneIsEmpty, Section
 from portico.config.services import MaintenanceField, PreserveHost, TimeoutField, Trailers, Upgrades
 from portico.config.split import OtherwiseField, SideSettings, SideStickyField, SplitChoice, SplitField
 from portico.core.conditions import FieldCondition, ParameterCondition, ParameterName
 from portico.core.hosts import host_name
 from portico.core.route_paths import is_prefix, route_path
 from portico.core.settings import HeaderName, Method, Name, NotEmpty, Size
-from portico.policies.consumer_fields import ConsumerName
 
 
 def _host(text: str) -> str:
@@ -119,25 +118,3 @@ ABOUT_SERVICES: Final = (
     *("upgrades", "trailers", "mirror"),
 )
 """The keys that mean nothing on a route that answers itself."""
-
-
-class ConsumerLimit(Section):
-    """What replaces the numbers of rate limits counted by consumer; what is not written stays.
-
-    Numbers that none of those limits has are added to the first of them for this consumer.
-    """
-
-    requests_per_minute: Annotated[float, Field(gt=0, le=1e9)] | None = None
-    burst: Annotated[Whole, Field(ge=1, le=10**9)] | None = None
-    requests_per_hour: Annotated[Whole, Field(ge=1, le=10**12)] | None = None
-    requests_per_day: Annotated[Whole, Field(ge=1, le=10**12)] | None = None
-    requests_per_month: Annotated[Whole, Field(ge=1, le=10**12)] | None = None
-
-
-class ConsumerSettings(Section):
-    """A caller, identified by the `username` of a token, or else its `preferred_username` or `sub`."""
-
-    name: ConsumerName
-    rate_limit: Annotated[
-        ConsumerLimit | None, NotEmpty("write rate_limit: {requests_per_minute: 60}, or leave it out")
-    ] = None

@@ -44,6 +44,18 @@ def _share(value: Any) -> Any:
     return value
 
 
+def written_as(kind: type[dict[Any, Any]] | type[list[Any]], form: str) -> BeforeValidator:
+    """Refuses a value that is written as something else than this kind, and shows the `form` in which it is right."""
+    what = "a list" if kind is list else "keys and values"
+
+    def check(value: Any) -> Any:
+        if isinstance(value, (str, int, float, dict, list)) and not isinstance(value, kind):
+            raise ValueError(f"expected {what}: write {form}")
+        return value
+
+    return BeforeValidator(check)
+
+
 def _unset_if_empty(value: Any) -> Any:
     return None if value == "" else value
 

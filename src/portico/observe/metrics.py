@@ -59,6 +59,9 @@ class Metrics:
         self.shadowed = self.families.own_counter(
             "gateway_rate_limit_shadow", "Requests that a limit with enforce: false would refuse", ("service", "limit")
         )
+        self.denied = self.families.own_counter(
+            "gateway_denied", "Requests that a rule of deny refuses", ("service", "rule")
+        )
         self.untransformed = self.families.own_counter(
             "gateway_transform_skipped",
             "Bodies that a rule of transform is for and could not change",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+from weakref import WeakSet
 
 from portico.config import Config, MaxRequests, ServiceSettings, Upstream
 from portico.core.fields import RESPONSE_NOTED
@@ -85,6 +86,8 @@ class LiveServices:
         self._sent_weights: Mapping[str, Mapping[str, float]] = {}
         self._by_url: dict[tuple[str, str], list[Instance]] | None = None
         """The current instances by upstream key and URL; None from a change until they are next needed."""
+        self.asked: WeakSet[Instance] = WeakSet()
+        """What policies ask, at addresses of their own, for as long as one of them does."""
 
     # ---- a new snapshot
 
@@ -299,8 +302,8 @@ class LiveServices:
     # ---- views
 
     def instances(self) -> list[Instance]:
-        """Every instance, that of the control process last."""
-        return [*self._current.instances.values(), self._control]
+        """Every instance, what policies ask and the control process last."""
+        return [*self._current.instances.values(), *self.asked, self._control]
 
     def ejected(self) -> list[tuple[str, str, bool]]:
         """The instances whose breakers are open: upstream key, URL, `doubts_checks`."""

@@ -15,8 +15,8 @@ from portico.processes.control.canary_records import (
     Record,
     last_weights,
     records_file,
-    state_directory,
 )
+from portico.processes.control.state_file import state_directory
 
 RECORD = Record(begun(("shop", "next", (5.0, 100.0)), 1_800_000_000.0), Sides(Counts(10, 1), Counts(2)))
 

@@ -62,7 +62,9 @@ class Verified(Generations[bytes, Identity]):
 
 
 def _size_of(identity: Identity) -> int:
-    return _IDENTITY + 2 * sum(map(len, identity.lines)) + _SCOPE * len(identity.scopes)
+    claims = identity.claims_or_token
+    told = len(claims) if isinstance(claims, bytes) and claims.startswith(b".") else 0  # else they are the key
+    return _IDENTITY + 2 * sum(map(len, identity.lines)) + _SCOPE * len(identity.scopes) + told
 
 
 Proved: TypeAlias = Identity | Answer
@@ -82,7 +84,13 @@ def by_fields(
     `shown` finds them; None where there are none of the kind, for which `absent` is the verdict, and a verdict of its
     own where there are several. A connection remembers whom its fields name, too: see `Fields.identified_by`.
     """
-    prove = proving(verified, verify)
+    return remembering(verified, shown, proving(verified, verify), absent)
+
+
+def remembering(
+    verified: Verified, shown: Callable[[Fields], bytes | Answer | None], prove: Prove, absent: Answer | None
+) -> Callable[[Exchange], Verdict]:
+    """The same where `prove` is all that becomes of credentials that are not remembered with the fields."""
 
     def auth(exchange: Exchange) -> Verdict:
         assert exchange.request is not None
@@ -103,34 +111,58 @@ def by_fields(
     return auth
 
 
-def proving(verified: Verified, verify: Verify) -> Callable[[Exchange, bytes, Fields | None], Verdict]:
-    """What admits an exchange by its credentials, or says why not; `fields` are those that hold them, if they do."""
+Prove: TypeAlias = Callable[[Exchange, bytes, "Fields | None"], Verdict]
+"""Admits an exchange by its credentials, or says why not; the fields are those that hold them, if they do."""
+
+
+def proving(verified: Verified, verify: Verify) -> Prove:
+    """The usual way: what was verified before is not verified again."""
 
     def prove(exchange: Exchange, credentials: bytes, fields: Fields | None) -> Verdict:
         known = verified.get(credentials)
         if known is not None and known.expires > time.time():
-            return admit(exchange, fields, credentials, known)
+            return admit(verified, exchange, fields, credentials, known)
         verified.discard(credentials)
         proved = verify(credentials)
         if isinstance(proved, Identity | Answer):
-            return admit(exchange, fields, credentials, proved)
+            return admit(verified, exchange, fields, credentials, proved)
         return later(exchange, fields, credentials, proved)
-
-    def admit(exchange: Exchange, fields: Fields | None, credentials: bytes, proved: Proved) -> Answer | None:
-        if isinstance(proved, Answer):
-            return proved
-        verified.put(credentials, proved)
-        if fields is not None:
-            fields.identity, fields.identified_by = proved, verified.epoch
-        exchange.consumer = proved.consumer
-        exchange.scopes = proved.scopes
-        exchange.claims_or_token = proved.claims_or_token
-        exchange.request_lines += proved.lines
-        return None
 
     async def later(
         exchange: Exchange, fields: Fields | None, credentials: bytes, proved: Awaitable[Proved]
     ) -> Answer | None:
-        return admit(exchange, fields, credentials, await proved)
+        return admit(verified, exchange, fields, credentials, await proved)
 
     return prove
+
+
+def admit(verified: Verified, exchange: Exchange, fields: Fields | None, key: bytes, proved: Proved) -> Answer | None:
+    """Let an exchange in as whom its credentials name, and remember that under `key`; or not."""
+    if isinstance(proved, Answer):
+        return proved
+    verified.put(key, proved)
+    if fields is not None:
+        fields.identity, fields.identified_by = proved, verified.epoch
+    exchange.consumer = proved.consumer
+    exchange.scopes = proved.scopes
+    exchange.claims_or_token = proved.claims_or_token
+    exchange.request_lines += proved.lines
+    return None
+
+
+def by_credentials(
+    verified: Verified,
+    credentials_of: Callable[[Exchange], bytes | Answer | None],
+    verify: Verify,
+    absent: Answer | None,
+) -> Callable[[Exchange], Verdict]:
+    """The same as `by_fields` for credentials that may be anywhere in a request."""
+    prove = proving(verified, verify)
+
+    def auth(exchange: Exchange) -> Verdict:
+        credentials = credentials_of(exchange)
+        if credentials is None or isinstance(credentials, Answer):
+            return absent if credentials is None else credentials
+        return prove(exchange, credentials, None)
+
+    return auth

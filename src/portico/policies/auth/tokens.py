@@ -36,7 +36,7 @@ HOW: Final = "send one token, as 'Authorization: Bearer TOKEN'"
 CHALLENGE: Final = b'WWW-Authenticate: Bearer realm="portico"'
 MISSING: Final = Refusal("credentials_missing", HOW, (CHALLENGE,))
 _TWICE: Final = Refusal("credentials_missing", "send one token, in one place", (CHALLENGE,))
-_INVALID: Final = (b'WWW-Authenticate: Bearer realm="portico", error="invalid_token"',)
+INVALID: Final = (b'WWW-Authenticate: Bearer realm="portico", error="invalid_token"',)
 _UNVERIFIABLE: Final = (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError)
 """What a token that is not valid raises, here or in a library below."""
 _NO_KEYS: Final = Refusal(
@@ -45,10 +45,16 @@ _NO_KEYS: Final = Refusal(
 
 
 def build_jwt(
-    settings: JwtSettings, encoding: NameEncoding, context: Context, absent: Answer | None = MISSING
+    settings: JwtSettings,
+    encoding: NameEncoding,
+    context: Context,
+    absent: Answer | None = MISSING,
+    *,
+    leaves_opaque: bool = False,
 ) -> Policy:
     """The method: a valid token identifies its owner, a bad one gets 401, and none `absent`.
 
+    With `leaves_opaque` what does not look like a JWT counts as none.
     Raises ValueError where a file of keys cannot be used.
     """
     verifier = _Verifier(settings, encoding, context.state.key_sets)
@@ -61,7 +67,7 @@ def build_jwt(
     def verify(line: bytes) -> Proved | Awaitable[Proved]:
         """`line` is the field line of the token, or the token alone."""
         try:
-            token = signed(line[len(b"authorization:") :].strip().partition(b" ")[2].strip() if b":" in line else line)
+            token = signed(token_of(line) if b":" in line else line)
             issuer = verifier.issuer_of(token)
             if verifier.knows_key(token, issuer) or not isinstance(issuer.keys, RemoteKeys):
                 return verifier.verify(token, issuer, line)
@@ -83,8 +89,9 @@ def build_jwt(
         except _UNVERIFIABLE as error:
             return _invalid(error)
 
+    in_field = _bearer_of_three_parts if leaves_opaque else bearer
     finders = [
-        _bearer if each == "header" else in_cookie(each.cookie, _TWICE)
+        in_field if each == "header" else in_cookie(each.cookie, _TWICE)
         for each in settings.from_
         if not isinstance(each, InQuery)
     ]
@@ -111,14 +118,14 @@ def _by_query_too(
 
 
 def _expired() -> Refusal:
-    return Refusal("credentials_expired", "the token has expired", _INVALID)
+    return Refusal("credentials_expired", "the token has expired", INVALID)
 
 
 def _invalid(error: BaseException) -> Refusal:
-    return Refusal("credentials_invalid", f"the token is not valid: {_plain(error)}", _INVALID)
+    return Refusal("credentials_invalid", f"the token is not valid: {_plain(error)}", INVALID)
 
 
-def _bearer(fields: Fields) -> bytes | Answer | None:
+def bearer(fields: Fields) -> bytes | Answer | None:
     """The line of the one token of a request; of several fields a service may read another than the gateway."""
     names = fields.names
     count = names.count(b"authorization")
@@ -126,6 +133,17 @@ def _bearer(fields: Fields) -> bytes | Answer | None:
         return MISSING if count else None
     line = fields.lines[names.index(b"authorization")]
     return line if line[len(b"authorization:") :].lstrip()[:7].lower() in (b"bearer", b"bearer ") else None
+
+
+def _bearer_of_three_parts(fields: Fields) -> bytes | Answer | None:
+    """The same where it looks like a JWT: all others are left to their issuer."""
+    line = bearer(fields)
+    return line if not isinstance(line, bytes) or line.count(b".") == 2 else None
+
+
+def token_of(line: bytes) -> bytes:
+    """The token in a field line."""
+    return line[len(b"authorization:") :].strip().partition(b" ")[2].strip()
 
 
 class _Issuer(NamedTuple):

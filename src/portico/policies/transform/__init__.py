@@ -5,7 +5,14 @@ from __future__ import annotations
 from portico.core.exchange import Exchange
 from portico.policies.policy import Context, Hooks, Policy, Verdict
 from portico.policies.transform.accepting import accept_readable
-from portico.policies.transform.rules import ResponseRules, depends_on_more, describe, request_policy, vary_of
+from portico.policies.transform.rules import (
+    ResponseRules,
+    consumer_fields,
+    depends_on_more,
+    describe,
+    request_policy,
+    vary_of,
+)
 from portico.policies.transform.settings import TransformSettings
 
 
@@ -38,4 +45,4 @@ def _reading(policy: Policy | None) -> Policy | None:
     return transform
 
 
-__all__ = ["TransformSettings", "build_transform", "depends_on_more", "describe"]
+__all__ = ["TransformSettings", "build_transform", "consumer_fields", "depends_on_more", "describe"]

@@ -6,9 +6,10 @@ repeat from request to request are one object, which remembers what became of it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeAlias
 
+from portico.core.caches import remembered
 from portico.core.exchange import Exchange
 from portico.core.fields import plain_name
 from portico.core.messages import Fields
@@ -94,6 +95,21 @@ def fields_edit(edits: FieldEdits, captures: Mapping[str, Read]) -> FieldsEdit:
         exchange.request = request.with_fields(fields.edited)
 
     return edit if fixed is None else edit_alike
+
+
+def without_clients(names: Collection[str]) -> FieldsEdit:
+    """What drops the fields that clients sent under these names, in any spelling."""
+    gone = _plain(names)
+    is_gone = remembered(4096)(lambda name: plain_name(name) in gone)
+
+    def edit(exchange: Exchange) -> None:
+        request = exchange.request
+        assert request is not None
+        fields = request.fields
+        if any(map(is_gone, fields.names)):
+            exchange.request = request.with_fields(fields.changed(is_gone, ()))
+
+    return edit
 
 
 # ---- of responses

@@ -1,8 +1,4 @@
-"""Queries edited as text: what no rule names stays byte for byte, in its order.
-
-Names are compared decoded, as forms send them (WHATWG URL, application/x-www-form-urlencoded): the expressions match
-every spelling of a name, so that nothing has to be decoded.
-"""
+"""Queries edited as text: what no rule names stays byte for byte, in its order."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from typing import Final, TypeAlias
 from urllib.parse import quote
 
 from portico.core.exchange import Exchange
+from portico.core.query_names import BEFORE, END, VALUE, removing, spelled
 from portico.policies.templates import Read
 from portico.policies.transform.settings import QueryEdits
 from portico.policies.transform.values import Text
@@ -54,43 +51,13 @@ def encoded(text: str) -> str:
     return text if _PLAIN(text) else quote(text, safe=_SAFE)
 
 
-def _spelled(name: str) -> bytes:
-    """An expression for a name in every spelling."""
-    return b"".join(_byte(byte) for byte in name.encode())
-
-
-def _byte(byte: int) -> bytes:
-    escape = b"%" + b"".join(
-        b"[%c%c]" % (digit, digit + 32) if digit > 64 else b"%c" % digit for digit in b"%02X" % byte
-    )
-    if byte == 0x20:
-        return b"(?:\\+|%b| )" % escape
-    if byte == 0x25:
-        return b"(?:%25|%(?![0-9A-Fa-f]{2}))"
-    if byte == 0x2B:  # as it stands it is a space
-        return escape
-    return b"(?:%b|%b)" % (re.escape(bytes((byte,))), escape)
-
-
-_BEFORE: Final = rb"(?:(?<=\A\?)|(?<=&))"  # a question mark may stand in a value too
-_END: Final = rb"(?=&|\Z)"
-_VALUE: Final = rb"(?:=[^&]*)?"
-
-
 def _removing(names: Sequence[str]) -> QueryEdit:
-    all_of = re.compile(rb"(?:\A\?|&)(?:%b)" % b"|".join(map(_spelled, names)) + _VALUE + _END).sub
-
-    def remove(query: bytes, exchange: Exchange) -> bytes:  # noqa: ARG001
-        rest = all_of(b"", query)
-        if len(rest) == len(query):
-            return query
-        return b"?" + rest[1:] if rest else b""
-
-    return remove
+    without = removing(names)
+    return lambda query, exchange: without(query)  # noqa: ARG005
 
 
 def _renaming(old: str, new: str) -> QueryEdit:
-    all_of = re.compile(_BEFORE + _spelled(old) + rb"(?=[=&]|\Z)").sub
+    all_of = re.compile(BEFORE + spelled(old) + rb"(?=[=&]|\Z)").sub
     name = encoded(new).encode()
 
     def rename(query: bytes, exchange: Exchange) -> bytes:  # noqa: ARG001
@@ -100,8 +67,8 @@ def _renaming(old: str, new: str) -> QueryEdit:
 
 
 def _setting(name: str, values: Sequence[Text]) -> QueryEdit:
-    first = re.compile(_BEFORE + _spelled(name) + _VALUE + _END).search
-    others = re.compile(rb"&" + _spelled(name) + _VALUE + _END)
+    first = re.compile(BEFORE + spelled(name) + VALUE + END).search
+    others = re.compile(rb"&" + spelled(name) + VALUE + END)
     has_others, without_others = others.search, others.sub
     remove = _removing([name])
     pairs_of = _pairs(name, values)

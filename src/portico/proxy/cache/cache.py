@@ -135,6 +135,15 @@ class _Ready:
     """The last purge when it was made."""
 
 
+def _only_claims_tell(exchange: Exchange) -> bool:
+    """Whether a token proved who asks that is not in the request as it goes on: a policy took it out.
+
+    Tokens of one consumer may differ in what rules tell the service.
+    """
+    assert exchange.request is not None
+    return exchange.claims_or_token is not None and b"authorization" not in exchange.request.fields.names
+
+
 class Cache:
     """The cache of one route, or of several that are configured alike.
 
@@ -222,7 +231,8 @@ class Cache:
     ) -> Forward:
         """Nothing is stored for a plain GET: fetch it as simply as can be, unless somebody does."""
         told = exchange.request_lines
-        if not self._is_usual or exchange.view is not None or exchange.stream.client.certificate is not None:
+        is_plain = exchange.view is None and exchange.stream.client.certificate is None
+        if not (self._is_usual and is_plain) or _only_claims_tell(exchange):
             return self._look_closely(exchange, handling, loop)
         asker, flight_key = None, key  # type: bytes | None, FlightKey
         if told or asked.authorization is not None or asked.cookie is not None or exchange.consumer is not None:
@@ -362,6 +372,8 @@ class Cache:
         """What the service gets about this very request from the gateway, beside what is in the key."""
         told = exchange.request_lines
         view, client = exchange.view, exchange.stream.client
+        if _only_claims_tell(exchange):
+            told = (*told, repr(exchange.claims).encode())
         if view is not None and view.upstream is not None:
             told = (*told, *view.upstream.added, *sorted(view.upstream.dropped))
         if self._changes is not None:

@@ -1,0 +1,88 @@
+"""Files in which a gateway keeps what outlasts its processes: one for each configuration and each kind of state."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from portico.config import Config
+
+
+def state_directory(written: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """Where state is kept: as written, where systemd says, or where programs of this user keep theirs (the XDG base
+    directories). None where this user has no home.
+    """
+    if written is not None:
+        return written
+    if given := environ.get("STATE_DIRECTORY"):
+        return Path(given.partition(":")[0])
+    if base := environ.get("XDG_STATE_HOME"):
+        return Path(base) / "portico"
+    with suppress(RuntimeError):
+        return Path.home() / ".local" / "state" / "portico"
+    return None
+
+
+def state_path(config: Config, config_path: Path | None, kind: str) -> Path | None:
+    """The file of a configuration for state of this kind: several gateways may share the directory.
+
+    None: there is no place.
+    """
+    directory = state_directory(config.gateway.state_dir, os.environ)
+    if directory is None:
+        return None
+    path = config_path.absolute() if config_path is not None else Path("demo")
+    return directory / f"{path.stem}-{hashlib.sha256(bytes(path)).hexdigest()[:12]}.{kind}.json"
+
+
+class StateFile:
+    """The file at `path`, which no other process has meanwhile. Where that cannot be used, it is at `other`.
+
+    `problem` then says why; what is at `other` lasts as long as this gateway runs.
+    """
+
+    def __init__(self, path: Path | None, other: Path) -> None:
+        self._lock: int | None = None
+        self.path = other
+        self.problem = "this user has no home"
+        if path is not None:
+            self.problem = self._open(path)
+
+    def _open(self, path: Path) -> str:
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.close()
+            is_taken = isinstance(error, BlockingIOError)
+            return "another gateway with the same configuration uses it" if is_taken else error.strerror or str(error)
+        self.path = path
+        return ""
+
+    def store(self, data: bytes, *, safely: bool) -> None:
+        """Replace what is there as a whole or not at all; `safely` also where the machine loses its power.
+
+        Empty data removes the file. Raises OSError.
+        """
+        partial = self.path.with_suffix(".new")
+        if not data:
+            self.path.unlink(missing_ok=True)
+            return  # what remains is the lock
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+            if safely:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(self.path)
+
+    def close(self) -> None:
+        """Let another process have it."""
+        if self._lock is not None:
+            with suppress(OSError):
+                os.close(self._lock)
+        self._lock = None
