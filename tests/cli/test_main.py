@@ -15,6 +15,7 @@ from portico import __version__
 from portico.cli.admin_client import AdminClient
 from portico.cli.main import app
 from portico.config import Config
+from portico.core.passwords import verify
 from portico.processes.ipc.listeners import Listeners
 from portico.processes.supervisor import main as supervisor
 
@@ -370,3 +371,10 @@ def test_a_listener_whose_port_is_in_use_is_named(tmp_path: Path) -> None:
     assert done.exit_code == 1
     said = f"portico: cannot listen on 127.0.0.1:{port} (listener inside): Address already in use"
     assert f"{said}; stop what uses it, or give it another port\n" in done.stderr
+
+
+def test_the_hash_of_a_password() -> None:
+    done = CliRunner().invoke(app, ["password"], input="wonderland\n")
+    assert done.exit_code == 0
+    assert verify(done.output.strip(), "wonderland")
+    assert CliRunner().invoke(app, ["password"], input="\n").exit_code == 1

@@ -16,15 +16,19 @@ from portico.observe.access_log import AccessRecord
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-ENVIRON = {"SECRET_KEY": "0123456789abcdef0123456789abcdef", "IDENTITY_KEYS": "fedcba9876543210fedcba9876543210"}
+ENVIRON = {
+    "SECRET_KEY": "0123456789abcdef0123456789abcdef",
+    "IDENTITY_KEYS": "fedcba9876543210fedcba9876543210",
+    "INTROSPECTION_SECRET": "what the issuer gave the gateway",
+}
 
 PAGES = (
     "README.md",
     *(
         f"docs/{page}.md"
         for page in (
-            *("canary", "compression", "configuration", "errors", "keys", "listeners", "mirror", "routing"),
-            *("services", "split", "tokens", "transform"),
+            *("access", "canary", "compression", "configuration", "errors", "forward-auth", "keys", "listeners"),
+            *("mirror", "routing", "services", "sign-in", "split", "tokens", "transform"),
         )
     ),
 )

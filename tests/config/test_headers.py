@@ -184,3 +184,18 @@ def test_no_secret_is_in_a_message(report: Report) -> None:
 def test_what_the_gateway_says_of_the_client_may_be_kept_from_a_service(load: Load, allowed: str) -> None:
     config = load(f"policies: {{headers: {{request: {{remove: [{allowed}]}}}}}}\nservices: {{a: {{url: 'http://h'}}}}")
     assert config.all_routes[0].policies["headers"][0].request.remove == [allowed]
+
+
+@pytest.mark.parametrize(
+    "policies",
+    [
+        'headers: {request: {set: {x_role: "{claim.role}"}}}',
+        "headers: {request: {set: {X-Role: admin}}}",
+        "auth: {forward: {url: http://auth/check, pass_headers: [x-role]}}",
+        'headers: {request: {add: {X-Role: "{consumer:-nobody}"}}}',
+        'transform: {request: [{when: {methods: [GET]}, headers: {set: {X-Role: "{claim.role}"}}}]}',
+    ],
+)
+def test_what_is_said_of_consumers_cannot_come_as_a_trailer(report: Report, policies: str) -> None:
+    (line,) = report(f"services: {{a: {{url: http://h, trailers: [X-Sum, X-Role], policies: {{{policies}}}}}}}")
+    assert line.endswith("X-Role is set by the route's policies, and a client could send it too: leave it out")

@@ -144,7 +144,9 @@ def test_what_is_missing_is_reported_where_the_policy_was_turned_on(report: Repo
         "any_scopes, roles, claims, methods or times",
         "portico.yaml:3:40: services.b.policies.auth.jwt: jwt needs a key: set SECRET_KEY or write secret in it, or "
         "name the issuer with discovery, jwks_url, jwks_file or public_key_file",
-        "portico.yaml:4:39: services.c.policies.auth: no way to prove who asks is on: write jwt: {} or api_key: {}",
+        "portico.yaml:4:39: services.c.policies.auth: no way to prove who asks is on: write jwt: {} or "
+        "api_key: {} or basic: {} or introspection: {url: …} or "
+        "client_certificate: {} or forward: {url: …}",
     ]
 
 
@@ -175,16 +177,19 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("cors: {allow_headers: ['X-*']}", "a header field is named in full: its name is not a pattern"),
         ("cors: {expose_headers: [X A]}", "cors.expose_headers[0]: not a name of a header field"),
         ("rate_limit: {by: {header: 'X-*'}}", "a header field is named in full: its name is not a pattern"),
+        ("rate_limt: {}", 'rate_limt: unknown policy; did you mean "rate_limit"?'),
         (
-            "rate_limt: {}",
-            "rate_limt: unknown policy; there are auth, authorize, cache, compress, cors, decompress, errors, headers, "
-            "identity, ip_filter, plugins, rate_limit, rewrite_cookies, rewrite_location, transform; "
-            'did you mean "rate_limit"?',
+            "basic_auth: {}",
+            "basic_auth: unknown policy; there are auth, authorize, cache, compress, cors, decompress, deny, errors, "
+            "headers, identity, ip_filter, plugins, rate_limit, rewrite_cookies, rewrite_location, transform",
         ),
+        ("ip-restriction: {}", 'ip-restriction: unknown policy; did you mean "ip_filter"?'),
+        ("ip_filter: {sourceRange: []}", 'ip_filter.sourceRange: unknown key; did you mean "allow"?'),
+        ("decompress: {gzip: on}", "decompress.gzip: unknown key; there are encodings, max_ratio, max_size"),
         (
             "squeeze: {}",
-            "squeeze: unknown policy; there are auth, authorize, cache, compress, cors, decompress, errors, headers, "
-            "identity, ip_filter, plugins, rate_limit, rewrite_cookies, rewrite_location, transform",
+            "squeeze: unknown policy; there are auth, authorize, cache, compress, cors, decompress, deny, errors, "
+            "headers, identity, ip_filter, plugins, rate_limit, rewrite_cookies, rewrite_location, transform",
         ),
         ("rewrite_location: 5", "rewrite_location: expected keys and values, true or false"),
         ("rewrite_location: ", "write rewrite_location: true, or rewrite_location: false to turn it off"),
@@ -239,8 +244,8 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("plugins: [{use: 'a:B', with: 5}]", "plugins[0].with: expected keys and values"),
         (
             "plugins: [{use: 'a:B', after: auht}]",
-            "plugins[0].after: expected one of compress, headers, ip_filter, cors, rate_limit, auth, authorize, "
-            'identity, decompress, transform; did you mean "auth"?',
+            "plugins[0].after: expected one of compress, headers, ip_filter, deny, cors, rate_limit, auth, "
+            'authorize, identity, decompress, transform; did you mean "auth"?',
         ),
         (
             "plugins: [{use: 'a:B', after: auth, before: auth}]",

@@ -296,8 +296,9 @@ def test_consumers(load: Load, report: Report) -> None:
     assert report('consumers: [{name: "a\\x85"}]') == [
         "portico.yaml:1:20: consumers[0].name: a name or scope has no control characters"
     ]
-    assert report("consumers: [{name: a, password: x}]") == [
-        "portico.yaml:1:23: consumers[0].password: not supported by this version",
+    assert report("consumers: [{name: a, password: hunter2}]") == [
+        "portico.yaml:1:33: consumers[0].password: expected an argon2 hash in quotes, never the password itself: "
+        "portico password makes one"
     ]
 
 
@@ -313,8 +314,16 @@ def test_the_directory_of_consumers(load: Load, report: Report) -> None:
     assert hash(directory) == hash(load(text).consumer_directory)
     assert directory != load(text.replace("read", "write")).consumer_directory
     assert key.lower() not in repr(ann).lower()
+    password = "$argon2id$v=19$m=8,t=1,p=1$Wv6rIeV193CW4cHHvmIcXw$K4KvPymVZjTkxN3VCeZOn/Ltvb6kK45jQTI1m33H/TM"
+    config = load(f"consumers: [{{name: ann, password: '{password}'}}, {{name: bob, password: }}]")
+    assert [each.password for each in config.consumer_directory] == [password, ""]
+    assert password not in f"{config!r}{config.consumer_directory.find('ann')!r}"
     assert report(f"consumers: [{{name: a, keys: ['sha256:{other}']}}, {{name: b, keys: ['sha256:{other}']}}]") == [
         "portico.yaml:1:124: consumers[1].keys[0]: this key is written already"
+    ]
+    named = "certificates: ['DNS:a.example']"
+    assert report(f"consumers: [{{name: a, {named}}}, {{name: b, {named}}}]") == [
+        "portico.yaml:1:82: consumers[1].certificates[0]: this name is written already"
     ]
     assert report("consumers: [{name: a, keys: [portico_secret]}]") == [
         "portico.yaml:1:30: consumers[0].keys[0]: expected sha256: and 64 hexadecimal digits, never the key itself: "

@@ -139,6 +139,10 @@ def test_a_guarded_route_with_an_open_way_around_it(load: Load) -> None:
     two = "services: {a: {url: http://h}, b: {url: http://h, default_routes: false}}\n"
     (line,) = warned(load, two + LIMITED + "}\n" + split, key)
     assert "/api/a leads to a without these policies" in line
+    (line,) = warned(
+        load, ONE + LIMITED + "}\nroutes: [{service: a, path: /x, policies: {ip_filter: {deny: [10.0.0.1]}}}]\n"
+    )
+    assert "/api/a leads to a without these policies" in line
     closed = "services: {a: {url: http://h, default_routes: false}}\n"
     assert warned(load, closed + LIMITED + "}\n" + guarded, key) == []
 
@@ -295,11 +299,15 @@ def test_versions_and_instances_without_a_route(load: Load) -> None:
     ]
 
 
-def test_what_this_version_does_not_use(load: Load) -> None:
-    text = ONE + LIMITED + "}\ngateway: {access_token_expire_minutes: 5}"
-    assert warned(load, text) == [
-        "portico.yaml:3:40: gateway.access_token_expire_minutes: accepted, but not used by this version",
-    ]
+def test_a_service_that_has_a_path_where_tokens_are_issued(load: Load) -> None:
+    password = "$argon2id$v=19$m=8,t=1,p=1$Wv6rIeV193CW4cHHvmIcXw$K4KvPymVZjTkxN3VCeZOn/Ltvb6kK45jQTI1m33H/TM"
+    text = ONE + LIMITED + ", auth: {jwt: {secret: 0123456789abcdef0123456789abcdef, require_expiry: true}}}\n"
+    text += "routes: [{service: a, path: /auth, rewrite: keep}]\n"
+    assert warned(load, text) == []
+    text += f"consumers: [{{name: ann, password: '{password}'}}]\n"
+    (line,) = warned(load, text)
+    assert "/auth/token, /auth/revoke, /auth/me of its service cannot be reached" in line
+    assert warned(load, text + "gateway: {endpoints: {auth: off}}") == []
 
 
 def test_a_hedge_without_a_second_instance(load: Load) -> None:

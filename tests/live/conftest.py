@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from support.backend import Backend
+from support.browser import chromium
 from support.websocket import EchoServers
 from support.world import Gateway
 
@@ -30,4 +32,11 @@ def servers() -> Iterator[EchoServers]:
 def echoing(servers: EchoServers) -> Iterator[Gateway]:
     """A gateway before them."""
     with Gateway({"services": servers.services}) as own:
+        yield own
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, for pages of which each test has its own."""
+    with chromium() as own:
         yield own

@@ -9,16 +9,17 @@ import tempfile
 import time
 import wave
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support import nginx
 from support.backend import content
-from support.browser import browser_page, needs_chromium
+from support.browser import needs_chromium
 from support.messages import Message
 from support.process import free_port
 from support.redis_servers import RedisServer
@@ -330,10 +331,10 @@ async ([source, times]) => {
 """
 
 
-def seek(files: Files, name: str) -> list[int]:
-    """Have a browser's player seek to and fro in a file; the statuses of what it asked for."""
+def seek(browser: Any, files: Files, name: str) -> list[int]:
+    """Have a player in a new page seek to and fro in a file; the statuses of what it asked for."""
     times = [50, 5, 30.5, 59]
-    with browser_page() as page:
+    with closing(browser.new_page()) as page:
         page.set_default_timeout(30_000)
         page.goto(f"{files.gateway.url}{files.prefix}{files.place}/page.html")
         statuses: list[int] = []
@@ -346,20 +347,20 @@ def seek(files: Files, name: str) -> list[int]:
 
 @needs_chromium
 @each_place("file", "zip")
-def test_a_browser_seeks_in_a_stored_file(files: Files) -> None:
+def test_a_browser_seeks_in_a_stored_file(files: Files, browser: Any) -> None:
     files.kept("sound.wav", f"Host: 127.0.0.1:{files.gateway.port}")
     before = files.cost("sound.wav")
-    assert set(seek(files, "sound.wav")) == {206}
+    assert set(seek(browser, files, "sound.wav")) == {206}
     assert files.cost("sound.wav") == before
 
 
 @needs_chromium
 @each_place("file", "zip", "nginx")
-def test_a_player_alone_has_a_file_stored(files: Files) -> None:
+def test_a_player_alone_has_a_file_stored(files: Files, browser: Any) -> None:
     """It asks for nothing but ranges, the first of which is all of it, and leaves before it has come."""
     host = f"Host: 127.0.0.1:{files.gateway.port}"
-    assert set(seek(files, "song.wav")) == {206}
+    assert set(seek(browser, files, "song.wav")) == {206}
     until(lambda: files.get("song.wav", host, "Cache-Control: only-if-cached").status == 200, "the song is stored")
     before = files.cost("song.wav")
-    assert set(seek(files, "song.wav")) == {206}
+    assert set(seek(browser, files, "song.wav")) == {206}
     assert files.cost("song.wav") == before

@@ -115,3 +115,16 @@ def test_a_gateway_that_comes_later_goes_by_what_is_decided(
         assert served(late) == {"next": 100}
         told = [event["event"] for event in late.events() if "the canary has" in event["event"]]
     assert told == ["the canary has been promoted: all requests go to the new service"]
+
+
+def test_an_abort_does_not_wait_for_redis(
+    gateways: list[Gateway], sides: dict[str, Backend], redis: RedisServer
+) -> None:
+    begin_at_both(gateways, sides, redis, "urgent")
+    one, other = gateways
+    with redis.stopped():
+        assert steer(one, "urgent", "abort", why="now")["share"] == 0
+        assert served(one) == {"shop": 100}
+        assert seen(other)["share"] == 25
+    until(lambda: seen(other)["share"] == 0, "it is told once Redis answers")
+    assert seen(other)["history"][-1]["why"] == "now"

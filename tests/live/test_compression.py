@@ -7,6 +7,7 @@ import subprocess
 import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,10 @@ def service() -> Service:
 @pytest.fixture(scope="module")
 def gateway(service: Service) -> Iterator[Gateway]:
     with Backend(service) as backend:
-        config = example("compression.md", "compress: true", backend.url).config
+        config = example("compression.md", "{compress: true}", backend.url).config
+        stripping = example("compression.md", "remove: [Accept-Encoding]", backend.url).config
+        config["services"]["stripped"] = stripping["services"]["shop"]
+        config["policies"] = {"compress": True}
         config["routes"] = [
             {"path": "/page", "service": "shop", "rewrite": "keep"},
             {"path": "/decompressed", "service": "shop", "policies": {"decompress": True, "compress": False}},
@@ -216,6 +220,27 @@ def test_a_large_page_of_the_cache_is_compressed_once(gateway: Gateway, service:
     last = answers[-1]
     assert (last.get("content-length"), last.get("transfer-encoding")) == (str(len(last.body)), None)
     assert plain(gateway.get("/cached/book")) == service.body
+
+
+def test_clients_that_wait_for_one_response_each_get_it_as_they_like(gateway: Gateway) -> None:
+    codings = ["gzip", "br", "zstd", "", "gzip", "br"]
+    with ExitStack() as stack:
+        wires = [stack.enter_context(gateway.wire()) for _ in codings]
+        for wire, coding in zip(wires, codings, strict=True):
+            wire.send(request("GET", "/cached/chunked", f"Accept-Encoding: {coding}"))
+        assert [plain(wire.receive()) == LARGE for wire in wires] == [True] * len(codings)
+
+
+def test_a_service_need_not_know_what_clients_accept(gateway: Gateway, service: Service) -> None:
+    page = gateway.get("/api/stripped/page", "Accept-Encoding: gzip")
+    assert page.get("content-encoding") == "gzip"
+    assert service.seen[-1].all("accept-encoding") == []
+
+
+def test_the_gateways_own_pages_are_compressed_where_all_are(gateway: Gateway) -> None:
+    metrics = gateway.get("/metrics", "Accept-Encoding: gzip")
+    assert metrics.get("content-encoding") == "gzip"
+    assert b"gateway_requests_total" in plain(metrics)
 
 
 def test_it_is_counted(gateway: Gateway) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.browser import browser_page, needs_chromium
+from support.browser import needs_chromium
 from support.service import UvicornService
 from support.world import Gateway
 
@@ -46,10 +46,11 @@ def gateway() -> Iterator[Gateway]:
 
 
 @pytest.fixture
-def page() -> Iterator[Any]:
-    with browser_page() as own:
-        own.set_default_timeout(15_000)
-        yield own
+def page(browser: Any) -> Iterator[Any]:
+    own = browser.new_page()
+    own.set_default_timeout(15_000)
+    yield own
+    own.close()
 
 
 def places(gateway: Gateway) -> list[str]:

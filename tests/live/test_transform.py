@@ -90,7 +90,14 @@ def route(path: str, transform: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def gateway(service: Service) -> Iterator[Gateway]:
+def shadow() -> Service:
+    """What gets copies of requests."""
+    return Service()
+
+
+@pytest.fixture(scope="module")
+def gateway(service: Service, shadow: Service) -> Iterator[Gateway]:
+    together = {"request": [QUERY, RULE, {"path": "/sent"}], "response": [RULE]}
     beta = {"when": {"headers": {"X-Beta": "1"}}, "query": {"set": {"beta": "1"}}}
     routes = [
         route("/both", BOTH),
@@ -99,19 +106,26 @@ def gateway(service: Service) -> Iterator[Gateway]:
         {**route("/limited", BOTH), "body_size": 50},
         {"path": "/moved", "redirect": {"to": "/new"}, "policies": {"transform": {"request": [QUERY]}}},
         route("/socket", {"request": [QUERY, {"method": "PUT"}], "response": [RULE]}),
+        {
+            "split": [{"service": "api", "weight": 50}, {"service": "next", "weight": 50}],
+            "mirror": {"service": "shadow", "share": 1},
+            **{
+                key: value
+                for key, value in route("/split", together, compress=True, decompress=True).items()
+                if key != "service"
+            },
+        },
         route("/cached", {"request": [beta], "response": [RULE]}, cache={"ttl": 60}),
         route(
             "/method", {"request": [{"when": {"methods": "POST"}, "method": "GET"}, {"when": {"path": "/"}, **RULE}]}
         ),
     ]
-    with Backend(service) as backend:
-        config = {
-            "services": {"api": {"url": backend.url, "health_check": False, "default_routes": False}},
-            "routes": routes,
-        }
-        with Gateway(config) as own:
-            own.wait_for_control()
-            yield own
+    with Backend(service) as backend, Backend(shadow) as mirrored:
+        own = {"url": backend.url, "health_check": False, "default_routes": False}
+        services = {"api": own, "next": own, "shadow": {**own, "url": mirrored.url}}
+        with Gateway({"services": services, "routes": routes}) as gateway:
+            gateway.wait_for_control()
+            yield gateway
 
 
 def fields_of(answer: Message) -> dict[str, str]:
@@ -223,6 +237,24 @@ def test_a_large_request_passes_as_it_comes(gateway: Gateway) -> None:
         assert fields_of(answer)["transfer-encoding"] == "chunked"
     answer = gateway.ask("POST", "/strict", JSON, body=large)
     assert (answer.status, answer.json()["reason"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+def test_a_body_that_is_too_large_by_its_last_piece(gateway: Gateway, framing: str) -> None:
+    large = b'{"old": "' + b"x" * 200 + b'"}'
+    for path, status in (("/small", 200), ("/strict", 413)):
+        with gateway.wire() as wire:
+            if framing == "chunked":
+                wire.send(request("POST", path, JSON, "Transfer-Encoding: chunked"))
+                wire.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(large), large))
+            else:
+                coded_large = gzip.compress(large)
+                assert len(coded_large) < 100
+                wire.send(request("POST", path, JSON, "Content-Encoding: gzip", f"Content-Length: {len(coded_large)}"))
+                wire.send(coded_large)
+            answer = wire.receive()
+            assert answer.status == status
+            assert answer.body == (large if framing == "chunked" else coded_large) or status == 413
 
 
 @pytest.mark.parametrize(
@@ -395,3 +427,23 @@ def test_a_retry_sends_what_was_made(gateway: Gateway, service: Service) -> None
     service.answers["/both/again"] = answer
     assert gateway.ask("PUT", "/both/again", JSON, body=TEXT).body == NEW
     assert seen == [NEW, NEW]
+
+
+def test_rules_beside_a_split_a_mirror_and_compression(gateway: Gateway, service: Service, shadow: Service) -> None:
+    copies: list[tuple[str, bytes]] = []
+    large = json.dumps({"old": "x" * 4000}).encode()
+    service.says("/sent", large, JSON, 'ETag: "5"')
+
+    def copied(connection: Connection, asked: Message) -> None:
+        copies.append((asked.target, asked.body))
+        connection.answer(b"")
+
+    shadow.answers["/sent"] = copied
+    for coding in ["gzip", "br", "identity"] * 2:
+        own = coded(TEXT, [coding] if coding in CODERS else [])
+        answer = gateway.ask(
+            "POST", "/split?by=me", JSON, "Accept-Encoding: gzip", f"Content-Encoding: {coding}", body=own
+        )
+        assert (answer.get("content-encoding"), decoded(answer)) == ("gzip", large.replace(b"old", b"new"))
+    until(lambda: len(copies) == 6, "all copies have come")
+    assert set(copies) == {("/sent?by=127.0.0.1", NEW)}

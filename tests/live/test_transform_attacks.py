@@ -30,7 +30,7 @@ def serve(connection: Connection) -> None:
             types = [value for name, value in asked.fields if name.lower() == "content-type"]
             connection.answer(asked.body, "200 OK", f"X-Types: {', '.join(types)}")
         elif ranges is None:
-            connection.answer(TEXT, "200 OK", JSON)
+            connection.answer(TEXT, "200 OK", JSON, 'ETag: "5"')
         elif "," in ranges:
             connection.answer(PARTS, "206 Partial Content", "Content-Type: multipart/byteranges; boundary=x")
         else:
@@ -66,6 +66,24 @@ def test_parts_of_a_response(gateway: Gateway, path: str, ranges: str) -> None:
     for _ in range(2):
         answer = gateway.get(path, f"Range: {ranges}")
         assert (answer.status, answer.body) == (200, OPEN)
+
+
+def test_a_part_that_there_is_not(gateway: Gateway) -> None:
+    for path in ("/any", "/cached"):
+        gateway.get(path)
+        answer = gateway.get(path, "Range: bytes=5000-")
+        assert (answer.status, b"secret" in answer.body) in ((416, False), (200, False))
+
+
+def test_a_stored_response_has_one_tag(gateway: Gateway) -> None:
+    whole = gateway.get("/cached")
+    assert whole.get("etag") == 'W/"5"'
+    for tag in ('W/"5"', '"5"'):
+        answer = gateway.get("/cached", f"If-None-Match: {tag}")
+        assert (answer.status, answer.get("etag"), answer.body) == (304, 'W/"5"', b"")
+    head = gateway.ask("HEAD", "/cached")
+    assert (head.status, head.get("etag"), head.get("content-length")) == (200, 'W/"5"', None)
+    assert "hit" in (head.get("cache-status") or "")
 
 
 @pytest.mark.parametrize("path", ["/any", "/strict"])

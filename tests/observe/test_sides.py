@@ -58,7 +58,7 @@ def counted(seconds: float, *, is_whole: bool = True, **outcome: Any) -> tuple[i
     """Requests, errors and durations of a side that had one exchange."""
     side, made = SideCounts("shop", "new"), exchange(**outcome)
     vars(made.stream)["request_done"] = is_whole
-    side.observe(made, seconds)
+    side.observe(made, made.status, seconds, made.upstream_seconds)
     _, _, requests, errors, buckets, total, _ = side.dump()
     durations = [total] if total else []
     assert [index for index, count in enumerate(buckets) if count] == [
@@ -70,6 +70,6 @@ def counted(seconds: float, *, is_whole: bool = True, **outcome: Any) -> tuple[i
 def test_many_are_counted_together() -> None:
     side = SideCounts("shop", "new")
     for _ in range(1000):
-        side.observe(exchange(status=200, attempts=1, upstream_seconds=100.0), 100.0)
+        side.observe(exchange(status=200, attempts=1), 200, 101.0, 100.0)
     *_, requests, _, buckets, seconds, _ = side.dump()
     assert (requests, buckets[-1], seconds) == (1000, 1000, 100_000.0)

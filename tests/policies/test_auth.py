@@ -106,6 +106,9 @@ GOOD = token()
         ([f"Authorization: Bearer {token({'scope': ['a b']})}"], "credentials_invalid"),
         ([f"Authorization: Bearer {token({'scope': ['a', True]})}"], "credentials_invalid"),
         ([f"Authorization: Bearer {token({'scope': ['a', ['b']]})}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token({'cnf': {'jkt': 'x' * 43}})}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token({'cnf': {}})}"], "credentials_invalid"),
+        ([f"Authorization: Bearer {token({'cnf': None})}"], "credentials_invalid"),
     ],
 )
 def test_tokens_that_are_accepted(lines: list[str], expected: str | None) -> None:

@@ -176,7 +176,7 @@ def test_what_is_changed_of_a_request() -> None:
     )
     changes = request_changes(settings)
     assert changes is not None
-    assert changes.drops == {b"x_tenant", b"x-tenant", b"x-fixed", b"cookie"}
+    assert changes.drops == {b"x_tenant", b"x-tenant", b"x-fixed", b"cookie", b"accept"}
     assert changes.lines.of(exchange()) == (b"X-Fixed: 1", b"Accept: a")
     assert changes.lines.of(exchange(claims_or_token={"tenant": "t", "no": 1}))[0] == b"X_Tenant: t"
     assert request_changes(HeadersSettings()) is None

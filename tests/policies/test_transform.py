@@ -70,7 +70,8 @@ SPELLINGS = st.sampled_from(
         "%5b",
     ]
 )
-PAIRS = st.lists(st.tuples(SPELLINGS, st.sampled_from(["", "=", "=1", "=x%20y", "=a=b", "=?"])), max_size=6)
+VALUES = st.sampled_from(["", "=", "=1", "=x%20y", "=a=b", "=?", "=?a=1", "=/?b"])
+PAIRS = st.lists(st.tuples(SPELLINGS, VALUES), max_size=6)
 
 
 def written(pairs: list[tuple[str, str]]) -> str:
@@ -113,6 +114,10 @@ def test_set(pairs: list[tuple[str, str]], name: str, values: list[str]) -> None
         ("?", {"add": {"a": "1"}}, "?a=1"),
         ("?x", {"add": {"a": ["1", 2]}}, "?x&a=1&a=2"),
         ("?a=1", {"set": {"a": ""}}, "?a="),
+        ("?next=/x?a=1", {"remove": ["a"]}, "?next=/x?a=1"),
+        ("?next=/x?a=1", {"rename": {"a": "b"}}, "?next=/x?a=1"),
+        ("?next=?a=1", {"set": {"a": "2"}}, "?next=?a=1&a=2"),
+        ("??a=1&a=2", {"remove": ["a"]}, "??a=1"),
         ("?%zz=1&a", {"set": {"a": "1"}}, "?%zz=1&a=1"),
         ("?a=1", {"set": {"a": "{consumer}"}}, ""),
         ("?a=1&b", {"set": {"a": ["{consumer}", "x"]}}, "?a=x&b"),

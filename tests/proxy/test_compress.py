@@ -8,12 +8,15 @@ from typing import Any
 import brotli
 import pytest
 
+from fuzz.case import Answer as Reply
 from fuzz.readers import Message
-from portico.core.codings import decode
+from portico.core.codings import decode, encode
+from portico.policies.compress import counts as counts_module
 from portico.policies.compress.counts import CodedForms
 from proxy.cache import scene as cached
 from proxy.hooks.scene import Scene, chunked, get, post, reply, scene
 from proxy.hooks.test_response_bodies import Changing, Filtering
+from support.websocket import OFFER, SWITCHING
 
 JSON = "Content-Type: application/json"
 TEXT = '{"word": "%s"}' % ("again and " * 20)
@@ -141,6 +144,29 @@ def test_a_part_is_no_compressed_part_of_the_whole() -> None:
     assert (answer.all(b"etag"), answer.all(b"vary")) == ([b'"hi"'], [b"Accept-Encoding"])
 
 
+DATE = "Mon, 01 Jan 2024 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("lines", "passes"),
+    [
+        ([GZIP, f"If-Range: {DATE}"], False),
+        ([f"If-Range: {DATE}"], True),
+        (["Accept-Encoding: gzip;q=0", f"If-Range: {DATE}"], True),
+        ([GZIP, 'If-Range: "hi"'], True),
+        ([GZIP, 'If-Range: W/"hi-gzip"'], True),
+        ([GZIP], True),
+    ],
+)
+def test_what_is_compressed_does_not_go_on_from_a_part_of_what_is_not(lines: list[str], passes: bool) -> None:
+    with scene(answers=[RESPONSES["whole"]], config=config()) as own:
+        own.ask(get("/api/open/x", "Range: bytes=9-", *lines) + get("/api/open/x", "Range: bytes=9-"))
+        first, second = own.requests
+        assert first.all(b"range") == [b"bytes=9-"] * passes
+        assert len(first.all(b"if-range")) == (passes and "If-Range" in "".join(lines))
+        assert second.all(b"range") == [b"bytes=9-"], "the next request on the connection is its own"
+
+
 @pytest.mark.parametrize("kind", ["whole", "stream"])
 def test_head_says_what_get_would(kind: str) -> None:
     lines = [f"Content-Length: {len(TEXT)}"] if kind == "whole" else ["Transfer-Encoding: chunked"]
@@ -181,6 +207,14 @@ def test_a_tag_that_comes_back_leads_to_a_304_with_that_tag() -> None:
         assert own.requests[1].all(b"if-none-match") == [], "the next request on the connection is its own"
 
 
+def test_a_304_that_a_filter_made_weak_has_the_tag_of_its_client() -> None:
+    upper = Filtering(lambda: Changing(bytes.upper, b"!"))
+    with scene(upper, answers=[reply("", 'ETag: "hi"', status="304 Not Modified")], config=config()) as own:
+        own.ask(get("/api/open/x", GZIP, 'If-None-Match: W/"hi-gzip"'))
+        assert own.requests[0].all(b"if-none-match") == [b'"hi"']
+        assert own.response().all(b"etag") == [b'W/"hi-gzip"']
+
+
 def test_a_change_under_a_condition_gets_the_tag_that_the_service_knows() -> None:
     with scene(answers=[reply("", status="204 No Content")], config=config()) as own:
         own.ask(post("new", 'If-Match: W/"hi-gzip"', 'If-Range: W/"hi-gzip"', method="PUT"))
@@ -201,9 +235,16 @@ def test_what_trickles_is_sent_within_a_moment() -> None:
         own.reset()
 
 
-def test_what_says_that_it_is_not_to_be_kept_is_not() -> None:
-    head = reply("", JSON, "X-Accel-Buffering: no", "Transfer-Encoding: chunked")
-    with scene(answers=[head], config=config()) as own:
+@pytest.mark.parametrize(
+    ("lines", "settings"),
+    [
+        ([JSON, "X-Accel-Buffering: no"], {}),
+        ([JSON, "Incremental: ?1"], {"incremental": True}),
+        (["Content-Type: text/event-stream"], {"types": ["text/event-stream"]}),
+    ],
+)
+def test_what_says_that_it_is_not_to_be_kept_is_not(lines: list[str], settings: dict[str, Any]) -> None:
+    with scene(answers=[reply("", *lines, "Transfer-Encoding: chunked")], config=config(**settings)) as own:
         own.say(get("/api/open/x", GZIP))
         own.service.say()
         own.service.line.say(b"3\r\nnow\r\n")
@@ -227,6 +268,27 @@ def test_a_response_that_breaks_off_is_seen_to() -> None:
     with scene(answers=[broken], config=config(), sizes=[40]) as own:
         own.ask(get("/api/open/x", GZIP))
         assert not own.response().complete
+
+
+def test_one_that_breaks_off_before_anything_was_sent_is_an_error() -> None:
+    broken = reply("5\r\nhello\r\nno size\r\n", "Transfer-Encoding: chunked", JSON)
+    with scene(answers=[broken], config=config()) as own:
+        own.ask(get("/api/open/x", GZIP))
+        answer = own.response()
+        assert (answer.status, answer.complete) == (502, True)
+        assert b"upstream_malformed" in decoded(answer)
+
+
+def test_a_websocket_passes_as_it_is() -> None:
+    with scene(answers=[Reply(SWITCHING.decode())], config=config()) as own:
+        own.ask(get("/api/open/x", GZIP, *OFFER))
+        assert own.received().startswith(b"HTTP/1.1 101 ")
+        own.service.line.say(b"from the service")
+        own.simulation.turn()
+        assert own.received().endswith(b"\r\n\r\nfrom the service")
+        own.service.line.say(None)
+        own.simulation.clients[0].line.say(None)
+        own.simulation.turn()
 
 
 def test_answers_of_the_gateways_own_are_compressed_too() -> None:
@@ -259,6 +321,25 @@ def test_what_the_cache_has_is_compressed_for_each_client_as_it_likes() -> None:
         assert [answer.all(b"content-encoding") for answer in answers] == [[b"gzip"], [b"br"], [], [b"gzip"]]
         assert [decoded(answer) for answer in answers] == [TEXT.encode()] * 4
         assert (last.status, last.all(b"etag")) == (304, [b'W/"hi-gzip"'])
+
+
+def test_what_many_wait_for_is_compressed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+
+    def counted(body: bytes, coding: bytes, level: int) -> bytes:
+        done.append(len(body))
+        return encode(body, coding, level)
+
+    monkeypatch.setattr(counts_module, "encode", counted)
+    stored = cached.reply(TEXT, *FIELDS)
+    with cached.scene(stored, policies={"compress": {"min_size": 64}}, clients=4) as own:
+        for client in range(4):
+            own.say(cached.get("/x", GZIP), client)
+        own.simulation.settle()
+        own.ask(cached.get("/x", GZIP))
+        assert len(own.requests) == 1
+        assert [decoded(own.responses(client)[0]) for client in range(4)] == [TEXT.encode()] * 4
+    assert len(done) == 2, "for the one who asked, and for all others"
 
 
 def test_coded_forms_are_bounded_and_forgotten() -> None:

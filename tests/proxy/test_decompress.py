@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import brotli
 import pytest
 
+from portico import policies as policies_module
 from portico.core.codings import encode
-from portico.policies import Hooks
+from portico.plugin import Exchange, Policy
+from portico.policies import Hooks, Step
+from portico.policies.plugins.hooks import PluginHooks
 from proxy.cache import scene as cached
 from proxy.hooks.scene import Scene, chunked, get, reply, scene
 from proxy.hooks.test_response_bodies import Changing
@@ -156,6 +161,56 @@ def test_a_response_may_come_before_the_body_is_there() -> None:
         assert own.outcome() == (200, b"early")
         own.ask(asked[-10:] + posted("gzip", CODED["gzip"]))
         assert [answer.status for answer in own.responses()] == [200, 200]
+
+
+class Waiting(Policy):
+    """Takes a moment before it lets a request pass."""
+
+    async def request(self, exchange: Exchange) -> None:
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("in_chunks", [False, True])
+@pytest.mark.parametrize("place", ["before", "behind", "both"])
+@pytest.mark.parametrize("step", [1 << 20, 40])
+def test_a_body_that_comes_while_others_wait(place: str, in_chunks: bool, step: int) -> None:
+    asked = posted("gzip", CODED["gzip"], in_chunks=in_chunks)
+    steps = [asked[at : at + step] for at in range(0, len(asked), step)]
+    own_config = config()
+    policies = own_config["services"]["open"]["policies"]
+    if place != "behind":
+        policies["rate_limit"] = {"requests_per_minute": 600}
+    if place != "before":
+        policies["transform"] = {"request": [{"query": {"set": {"a": "b"}}}]}
+    waits = mock.patch.object(policies_module, "STEPS", around(policies_module.STEPS, place))
+    with waits, scene(config=own_config) as own:
+        for piece in steps:
+            own.say(piece)
+        own.pass_time(0.3)
+        own.pass_time(0.3)
+        own.simulation.settle()
+        assert own.outcome() == (200, b"ok")
+        assert body_of(own) == TEXT
+
+
+def around(steps: Any, place: str) -> Any:
+    """The steps with one that waits before `decompress`, behind it, or both."""
+    index = [step.key for step in steps].index("decompress")
+    waiting = PluginHooks(Waiting(), "Waiting", 1.0, False, lambda *report: None).as_hooks()
+    step = Step("decompress", None, lambda settings, context: waiting)
+    first, last = [step] * (place != "behind"), [step] * (place != "before")
+    return (*steps[:index], *first, steps[index], *last, *steps[index + 1 :])
+
+
+def test_rules_for_json_see_it_undone() -> None:
+    own_config = config()
+    rule = {"json": {"remove": ["/word"]}}
+    own_config["services"]["open"]["policies"]["transform"] = {"request": [rule]}
+    for in_chunks in (False, True):
+        with scene(config=own_config) as own:
+            own.ask(posted("gzip", CODED["gzip"], "Content-Type: application/json", in_chunks=in_chunks))
+            assert own.outcome() == (200, b"ok")
+            assert body_of(own) == b"{}"
 
 
 def test_a_client_that_leaves_is_let_go() -> None:

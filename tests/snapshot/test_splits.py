@@ -289,3 +289,15 @@ def test_what_happens_to_a_side_is_said_once(caplog: pytest.LogCaptureFixture) -
         ("WARNING", "a side of a split has no instance that can be used", "new"),
         ("INFO", "a side of a split has an instance again", "new"),
     ]
+
+
+def test_the_weights_of_a_route_are_the_same_at_every_listener() -> None:
+    written = config(HALVES).model_dump(mode="json", exclude_unset=True)
+    listen = [{"name": "all", "port": 1}, {"name": "shops", "port": 2, "routes": ["shop"]}]
+    worker = Worker(Config.model_validate({**written, "gateway": {"listen": listen}}))
+    snapshot = worker.snapshot
+    for weights, expected in (({"old": 0, "new": 100}, "new"), ({"old": 100, "new": 0}, "old")):
+        worker.live.set_weights({"shop": weights})
+        for listener in ("all", "shops"):
+            worker.snapshot = snapshot.at(listener)
+            assert set(worker.shares(20)) == {expected}, listener

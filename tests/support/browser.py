@@ -20,15 +20,25 @@ _FLAGS = [
 
 
 @contextmanager
-def browser_page() -> Iterator[Any]:
-    """A new page of Playwright's; the test is skipped where that is not installed."""
+def chromium() -> Iterator[Any]:
+    """A browser of Playwright's; the test is skipped where that is not installed.
+
+    Its pages know nothing of each other, neither cookies nor caches. It takes a second to start.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=_FLAGS)
         try:
-            yield browser.new_page()
+            yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def browser_page() -> Iterator[Any]:
+    """A new page of a browser of its own."""
+    with chromium() as browser:
+        yield browser.new_page()
 
 
 def page_server(connection: Connection) -> None:

@@ -108,6 +108,11 @@ class Gateway(Process):
         found = _LISTENING.search(self.err())
         return int(found[2]) if found else 0
 
+    def reload(self) -> None:
+        """Have it read its file, until every worker uses what is there."""
+        answer = ask(self.admin_port, "POST", "/admin/reload", "Host: localhost")
+        assert answer.status == 200, answer.body
+
     def is_ready(self) -> bool:
         try:
             with Wire(self.port) as wire:
@@ -148,7 +153,7 @@ class Gateway(Process):
     def port_of(self, listener: str) -> int:
         """The port of one of several listeners."""
         events = [event for event in self.events() if event.get("listener") == listener]
-        (found,) = filter(None, (_LISTENING.match(event["event"]) for event in events))
+        *_, found = filter(None, (_LISTENING.match(event["event"]) for event in events))
         return int(found[2])
 
     @property

@@ -13,6 +13,7 @@ import httpx
 
 from portico.config import GatewaySettings
 from portico.config.gateway import check_token
+from portico.core.hosts import host_and_port
 
 _DONE: Final = (200, 202)
 _TIMEOUT: Final = 60.0
@@ -43,7 +44,7 @@ class AdminClient:
     @property
     def where(self) -> str:
         """The address as `host:port`."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
 
     def file(self) -> Path | None:
         """The configuration file of the gateway that answers, None where it runs without one. Raises AdminError."""
@@ -92,6 +93,14 @@ class AdminClient:
     def change_keys(self, path: str, asked: Mapping[str, Any]) -> Any:
         """What `POST` to a path below `/admin/keys` does; what came of it. Raises AdminError."""
         return self._request("POST", f"/admin/keys{path}", json=asked)
+
+    def issue_token(self, wanted: Mapping[str, Any]) -> Any:
+        """The token that `POST /admin/tokens` issues. Raises AdminError."""
+        return self._request("POST", "/admin/tokens", json=wanted)
+
+    def rotate_token_keys(self, *, withdraw: bool) -> Any:
+        """Have another key sign tokens; the keys that there are then. Raises AdminError."""
+        return self._request("POST", "/admin/tokens/rotate", json={"withdraw": withdraw})
 
     def _request(self, method: str, path: str, **more: Any) -> Any:
         where = self.where

@@ -24,6 +24,8 @@ from portico.cli.cache import cache
 from portico.cli.canary import canary
 from portico.cli.keys import keys
 from portico.cli.options import DEFAULT_CONFIG, AdminOption, ConfigOption
+from portico.cli.password import password
+from portico.cli.token import token
 from portico.config import (
     Config,
     ConfigError,
@@ -72,6 +74,8 @@ app.add_typer(plugin, name="plugin")
 app.add_typer(cache, name="cache")
 app.add_typer(canary, name="canary")
 app.add_typer(keys, name="keys")
+app.add_typer(token, name="token")
+app.command("password")(password)
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -424,7 +428,7 @@ def status(
         for issuer in found["issuers"]:
             name = issuer.get("issuer") or issuer["address"]
             problem = f"; not fetched: {issuer['problem']}" if "problem" in issuer else ""
-            _say(out, f"issuer {name}: {issuer['keys']} keys{problem}")
+            _say(out, f"issuer {name}: {_count(range(issuer['keys']), 'key')}{problem}")
         if found["api_keys"] and "problem" in found["api_keys"]:
             _say(out, f"API keys: {found['api_keys']['problem']}")
         if found["refused"]:

@@ -8,10 +8,11 @@ from portico.config.consumers import ConsumerSettings
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import GatewaySettings
 from portico.config.listen_checks import listen_findings, shared_address
-from portico.config.problems import Finding
+from portico.config.problems import Finding, KeyPath
 from portico.config.resolve import ResolvedRoute, scope_path
 from portico.config.routes import RouteSettings
 from portico.config.services import ServiceSettings
+from portico.policies.auth import AuthSettings, ClientCertificateSettings
 
 RESERVED = ("gateway", "none")
 """Names of services that metrics use for requests that reached no service."""
@@ -29,6 +30,23 @@ def gateway_findings(gateway: GatewaySettings) -> Iterator[Finding]:
     if "admin" in gateway.model_fields_set:
         yield from shared_address(gateway)
     yield from listen_findings(gateway)
+
+
+def token_findings(gateway: GatewaySettings, routes: Sequence[ResolvedRoute], *, has_secret: bool) -> Iterator[Finding]:
+    """Tokens are signed with something, and with what routes accept."""
+    if gateway.tokens.algorithm is None:
+        paths = (scope_path(route, route.policies["auth"][1]) for route in routes if _accepts_own(route))
+        message = "the gateway has no keys of its own: write gateway.tokens.algorithm, such as Ed25519"
+        yield from (Finding((*path, "auth"), message, at_key=True) for path in dict.fromkeys(paths))
+    if "tokens" in gateway.model_fields_set and gateway.tokens.algorithm is None and not has_secret:
+        message = "tokens need a key to be signed with: set SECRET_KEY, or write algorithm: Ed25519 here"
+        yield Finding(("gateway", "tokens"), message, at_key=True)
+
+
+def _accepts_own(route: ResolvedRoute) -> bool:
+    settings, _ = route.policies.get("auth", (None, ""))
+    jwt = settings.jwt if isinstance(settings, AuthSettings) else None
+    return jwt is not None and (jwt.own or any(each.own for each in jwt.issuers))
 
 
 def name_findings(services: Mapping[str, ServiceSettings], routes: Sequence[RouteSettings]) -> Iterator[Finding]:
@@ -57,17 +75,48 @@ def match_findings(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
 
 
 def consumer_findings(consumers: Sequence[ConsumerSettings]) -> Iterator[Finding]:
-    """A consumer is written once, and a key is that of one."""
+    """A consumer is written once, and a key or a certificate's name is that of one."""
     seen: set[str] = set()
-    keys: set[str] = set()
+    taken: set[str] = set()
     for index, consumer in enumerate(consumers):
         if consumer.name in seen:
             yield Finding(("consumers", index, "name"), "a consumer above has this name already")
         seen.add(consumer.name)
-        for place, key in enumerate(consumer.keys):
-            if key in keys:
-                yield Finding(("consumers", index, "keys", place), "this key is written already")
-            keys.add(key)
+        for part, what in (("keys", "key"), ("certificates", "name")):
+            for place, own in enumerate(getattr(consumer, part)):
+                if own in taken:
+                    yield Finding(("consumers", index, part, place), f"this {what} is written already")
+                taken.add(own)
+
+
+def password_findings(consumers: Sequence[ConsumerSettings], routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
+    """Passwords are asked for where somebody has one."""
+    if any(consumer.password is not None for consumer in consumers):
+        return
+    message = "no consumer has a password: write consumers: [{name: ann, password: HASH}]; portico password makes it"
+    methods = ((route, *route.policies["auth"]) for route in routes if "auth" in route.policies)
+    asking = [scope_path(route, scope) for route, auth, scope in methods if auth.basic is not None]
+    for path in dict.fromkeys(asking):
+        yield Finding((*path, "auth", "basic"), message)
+
+
+def certificate_findings(gateway: GatewaySettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
+    """Certificates of clients are asked for in handshakes, or come from a proxy."""
+    asks = any(each.tls is not None and each.tls.client_certificates is not None for each in gateway.listeners)
+    for path, settings in _certificate_methods(routes).items():
+        if settings.from_proxies and not gateway.trusted_proxies:
+            message = "needs gateway.trusted_proxies: only a peer named there may say what its client has shown"
+            yield Finding((*path, "auth", "client_certificate", "from_proxies"), message)
+        if not settings.from_proxies and not asks:
+            message = "no client is asked for a certificate: write gateway.tls.client_certificates: {ca: FILE}"
+            yield Finding((*path, "auth", "client_certificate"), message)
+
+
+def _certificate_methods(routes: Sequence[ResolvedRoute]) -> dict[KeyPath, ClientCertificateSettings]:
+    methods = ((route, *route.policies["auth"]) for route in routes if "auth" in route.policies)
+    return {
+        scope_path(route, scope): auth.client_certificate for route, auth, scope in methods if auth.client_certificate
+    }
 
 
 def cache_findings(gateway: GatewaySettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
@@ -11,6 +12,16 @@ from portico.core.networks import NetworkField
 
 PATHS: Final = {"/": "root", "/health": "health", "/metrics": "metrics"}
 """The endpoints that the control process answers, and their keys."""
+KEYS: Final = "/.well-known/jwks.json"
+METADATA: Final = "/.well-known/oauth-authorization-server"
+TOKEN_PATHS: Final = {
+    "/auth/token": ("POST",),
+    "/auth/revoke": ("POST",),
+    "/auth/me": ("GET", "HEAD"),
+    KEYS: ("GET", "HEAD"),
+    METADATA: ("GET", "HEAD"),
+}
+"""Those at which tokens are issued, where they are, with their methods. Their key is `auth`."""
 
 
 def _access(value: Any) -> Any:
@@ -21,6 +32,10 @@ Access = Annotated[
     Literal["public", "internal", "admin", "off"], BeforeValidator(_access, json_schema_input_type=str | bool)
 ]
 """Everybody, or clients in named networks, on the gateway's port; the admin API's alone; or nobody."""
+OpenAccess = Annotated[
+    Literal["public", "internal", "off"], BeforeValidator(_access, json_schema_input_type=str | bool)
+]
+"""The same for what the admin API does not have."""
 
 
 class HealthEndpoint(Section):
@@ -42,30 +57,34 @@ HealthField = Annotated[
 class EndpointSettings(Section):
     """Who gets an answer at `/`, `/health`, `/metrics` and `/docs`; `networks` are the ones that count as internal.
 
-    The admin API has `/health` and `/metrics`, too, for whoever may use it. A path that is not public is a service's
-    like any other where a route leads to one.
+    `auth` is for `/auth/token` and what belongs to it, where tokens are issued. The admin API has `/health` and
+    `/metrics`, too, for whoever may use it. A path that is not public is a service's like any other where a route
+    leads to one.
     """
 
     root: Access = "public"
     health: HealthField = HealthEndpoint()
     metrics: Access = "public"
     docs: Access = "public"
+    auth: OpenAccess = "public"
     networks: tuple[NetworkField, ...] = ()
 
     @model_validator(mode="after")
     def _names_networks(self) -> Self:
-        if not self.networks and "internal" in (self.root, self.health.access, self.metrics, self.docs):
+        if not self.networks and "internal" in (self.root, self.health.access, self.metrics, self.docs, self.auth):
             raise ValueError("internal needs networks: name those of your own, such as networks: [10.0.0.0/8]")
         return self
 
     def access(self, path: str) -> str:
-        """That of one of `PATHS`."""
-        value = getattr(self, PATHS[path])
+        """That of one of `PATHS` or `TOKEN_PATHS`."""
+        value = getattr(self, PATHS.get(path, "auth"))
         return value.access if isinstance(value, HealthEndpoint) else str(value)
 
-    def served(self) -> list[str]:
-        """Those of `PATHS` that are answered on the gateway's port."""
-        return [path for path in PATHS if self.access(path) in ("public", "internal")]
+    def served(self, token_paths: Sequence[str] = ()) -> list[str]:
+        """Those of `PATHS`, and of `TOKEN_PATHS` these, that are answered on the gateway's port."""
+        return [path for path in (*PATHS, *token_paths) if self.access(path) in ("public", "internal")]
 
 
-ALL_OFF: Final = EndpointSettings(root="off", health=HealthEndpoint(access="off"), metrics="off", docs="off")
+ALL_OFF: Final = EndpointSettings(
+    root="off", health=HealthEndpoint(access="off"), metrics="off", docs="off", auth="off"
+)

@@ -15,6 +15,7 @@ from portico.config.tls import TlsSettings
 from portico.net.redis.connection import tls_files
 from portico.net.tls.certificates import CertificateError, Pair, days_left, read_certificate
 from portico.net.tls.contexts import client_context, server_context
+from portico.policies.asking import AskedSettings
 from portico.policies.auth import AuthSettings
 from portico.policies.auth.acceptance import AcceptanceSettings
 from portico.policies.auth.keys import key_set, public_key
@@ -23,6 +24,7 @@ from portico.policies.auth.keys import key_set, public_key
 def file_problems(config: Config) -> list[str]:
     """What is wrong with the named files and the path of the access log, a line each; empty where nothing is."""
     findings = [*_listening(config), *_upstreams(config), *_redis(config), *_keys_of_issuers(config)]
+    findings += _authorities_of_asked(config)
     findings += [*_access_log(config), *_state(config)]
     return [str(config.problem(finding)) for finding in findings]
 
@@ -42,7 +44,8 @@ def named_files(config: Config) -> list[Path]:
     pages = [config.directory / name for name in config.page_texts]
     answers = [config.directory / name for name in config.files]
     keys = [file for _, file, _ in _key_files(config)]
-    return list(dict.fromkeys([*certificates, *authorities, *pages, *answers, *keys]))
+    asked = [settings.ca for _, settings in _asked(config) if settings.ca is not None]
+    return list(dict.fromkeys([*certificates, *authorities, *pages, *answers, *keys, *asked]))
 
 
 def lifetimes(config: Config) -> Iterator[tuple[KeyPath, Path, float]]:
@@ -115,19 +118,37 @@ def _redis(config: Config) -> Iterator[Finding]:
         yield Finding(("gateway", "embedded_redis"), message)
 
 
-def _acceptances(config: Config) -> Iterator[tuple[KeyPath, AcceptanceSettings]]:
-    """Where the keys of tokens are, each level once."""
+def _auths(config: Config) -> Iterator[tuple[KeyPath, AuthSettings]]:
+    """What says who may come in, each level once."""
     seen = set()
     for route in config.all_routes:
         settings, scope = route.policies.get("auth", (None, ""))
-        jwt = settings.jwt if isinstance(settings, AuthSettings) else None
-        if jwt is None or (scope, id(jwt)) in seen:
-            continue
-        seen.add((scope, id(jwt)))
-        path = (*scope_path(route, scope), "auth", "jwt")
-        yield path, jwt
-        for index, each in enumerate(jwt.issuers):
-            yield (*path, "issuers", index), each
+        if isinstance(settings, AuthSettings) and (scope, id(settings)) not in seen:
+            seen.add((scope, id(settings)))
+            yield (*scope_path(route, scope), "auth"), settings
+
+
+def _acceptances(config: Config) -> Iterator[tuple[KeyPath, AcceptanceSettings]]:
+    """Where the keys of tokens are."""
+    for path, settings in _auths(config):
+        if settings.jwt is not None:
+            yield (*path, "jwt"), settings.jwt
+            for index, each in enumerate(settings.jwt.issuers):
+                yield (*path, "jwt", "issuers", index), each
+
+
+def _asked(config: Config) -> Iterator[tuple[KeyPath, AskedSettings]]:
+    """The services that are asked who may come in."""
+    for path, settings in _auths(config):
+        for name, each in (("introspection", settings.introspection), ("forward", settings.forward)):
+            if each is not None:
+                yield (*path, name), each
+
+
+def _authorities_of_asked(config: Config) -> Iterator[Finding]:
+    for path, settings in _asked(config):
+        if settings.ca is not None:
+            yield from _problem((*path, "ca"), lambda ca=settings.ca: client_context(ca=ca))  # type: ignore[misc]
 
 
 def _key_files(config: Config) -> Iterator[tuple[KeyPath, Path, Callable[[bytes], object]]]:

@@ -39,6 +39,7 @@ _EXAMPLES = {
     "compress": "true",
     "decompress": "true",
     "cors": "{allow_origins: [https://app.example.com]}",
+    "deny": '[{when: {headers: {User-Agent: "~* badbot"}}}]',
     "errors": "{5xx: {html: error.html}}",
     "headers": "{response: {remove: [Server]}}",
     "ip_filter": "{allow: [10.0.0.0/8]}",
@@ -152,7 +153,7 @@ class Merger:
         for key, naming in by_key.items():
             if naming[-1].policies.said[key] is not False:
                 settings = self._settings(key, naming, complete)
-                if settings is not None and settings != []:  # a list of no plugins
+                if settings is not None and settings != []:  # a list of no plugins, or of no rules
                     merged[key] = (settings, naming[-1].scope)
             elif key in ON_BY_DEFAULT:
                 merged[key] = (None, naming[-1].scope)
@@ -178,7 +179,7 @@ class Merger:
         try:
             settings = _ADAPTERS[key].validate_python(data)
         except ValidationError as error:
-            for finding in findings_of(error, data, POLICY_SETTINGS[key], ("policies", key)):
+            for finding in findings_of(error, data, POLICY_SETTINGS[key]):
                 in_list = any(isinstance(part, int) for part in finding.path)  # which is replaced, never completed
                 if complete or in_list or not finding.missing:
                     self._found(key, levels, finding)

@@ -24,14 +24,18 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from portico.config.checks import (
     RESERVED,
     cache_findings,
+    certificate_findings,
     consumer_findings,
     discovery_findings,
     gateway_findings,
     match_findings,
     name_findings,
+    password_findings,
+    token_findings,
 )
 from portico.config.consumers import ConsumerSettings
 from portico.config.discovery import DiscoverSettings, networks_of
+from portico.config.endpoints import KEYS, METADATA
 from portico.config.found import DiscoveryField
 from portico.config.gateway import GatewaySettings
 from portico.config.levels import Merged, Policies
@@ -40,17 +44,18 @@ from portico.config.listen_checks import route_name_findings
 from portico.config.origin import Origin
 from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.resolve import Resolved, ResolvedRoute, resolve, resolving
-from portico.config.route_checks import route_findings
+from portico.config.route_checks import route_findings, trailer_findings
 from portico.config.routes import RouteSettings
-from portico.config.section import NoneIsEmpty, Section
+from portico.config.section import NoneIsEmpty, Section, written_as
 from portico.config.services import ServiceDefaults, ServiceSettings, VersionSettings
 from portico.config.split_checks import agreement_findings, split_findings
+from portico.config.tokens import is_origin
 from portico.config.words import LOCATED
 from portico.core.consumers import Consumers
 from portico.core.settings import Name
 from portico.core.slices import Steps, at_once
 from portico.net.addresses import Network
-from portico.policies.auth import JwtSettings
+from portico.policies.auth import AuthSettings, JwtSettings
 from portico.policies.plugins.imports import Code
 from portico.policies.plugins.settings import PluginSettings
 
@@ -84,8 +89,11 @@ class Config(Section):
 
     include: Include = ()
     gateway: Annotated[GatewaySettings, NoneIsEmpty] = GatewaySettings()
-    services: dict[Name, Annotated[ServiceSettings, NoneIsEmpty]] = Field(default_factory=dict)
-    routes: tuple[RouteSettings, ...] = ()
+    services: Annotated[
+        dict[Name, Annotated[ServiceSettings, NoneIsEmpty]],
+        written_as(dict, "services: {NAME: {url: http://host:port}}"),
+    ] = Field(default_factory=dict)
+    routes: Annotated[tuple[RouteSettings, ...], written_as(list, "routes: [{path: /shop, service: shop}]")] = ()
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
     consumers: tuple[ConsumerSettings, ...] = ()
     discover: DiscoveryField = None
@@ -107,7 +115,7 @@ class Config(Section):
         config = handler(data)
         config._tree = data
         config._policy_defaults = (info.context or {}).get(POLICY_DEFAULTS, {})
-        config._resolved = resolve(config.services, config.routes, config.policies, config._policy_defaults)
+        config._resolved = resolve(config.services, config.routes, config.policies, config._defaults)
         if config.discover is not None:  # problems of a service that would be found are reported now
             config._resolved.findings.extend(config.admitting((_ANY,))._resolved.findings)
         if _CHECKED not in (info.context or {}) and (findings := config._findings()):
@@ -124,6 +132,11 @@ class Config(Section):
         if listener.routes is None:
             return self.all_routes
         return tuple(route for route in self.all_routes if listener.serves(route.name))
+
+    def resources_of(self, listener: ListenerSettings) -> dict[str, bytes]:
+        """The metadata of the resources that a listener serves (RFC 9728), by the paths that it is read at."""
+        auths = [route.policies["auth"][0] for route in self.served_by(listener) if "auth" in route.policies]
+        return {auth.resource.path: auth.resource.document(auth.issuers) for auth in auths if auth.resource is not None}
 
     def route_sets(self) -> list[tuple[ListenerSettings, tuple[ResolvedRoute, ...]]]:
         """The distinct sets of routes and endpoints that listeners have, each with the first listener that has it."""
@@ -182,7 +195,60 @@ class Config(Section):
 
         None where there is no secret.
         """
-        return self._resolved.token_settings
+        auth = self._resolved.own_auth
+        return auth.jwt if auth is not None and auth.jwt is not None and auth.jwt.secret is not None else None
+
+    @property
+    def secret(self) -> SecretStr | None:
+        """What the gateway signs with where nothing else is written: the gateway level's secret, or SECRET_KEY."""
+        if self.token_settings is not None:
+            return self.token_settings.secret
+        auth = self._policy_defaults.get("auth") or {}
+        secret = (auth.get("jwt") or {}).get("secret")
+        return SecretStr(secret) if secret else None
+
+    @property
+    def issues_tokens(self) -> bool:
+        """Whether tokens are issued: there is a key, and a consumer has a password, or `tokens` is written."""
+        tokens = self.gateway.tokens
+        if tokens.algorithm is None and self.token_settings is None:
+            return False
+        return "tokens" in self.gateway.model_fields_set or any(each.password is not None for each in self.consumers)
+
+    @property
+    def token_issuer(self) -> str | None:
+        """What `iss` says in the tokens that it issues."""
+        auth = self.token_settings
+        return self.gateway.tokens.issuer or (auth.issuer if auth is not None else None)
+
+    @property
+    def token_paths(self) -> tuple[str, ...]:
+        """The endpoints that it has because it issues tokens."""
+        if not self.issues_tokens:
+            return ()
+        paths = ["/auth/token", "/auth/revoke", "/auth/me"]
+        if self.gateway.tokens.algorithm is not None:
+            paths.append(KEYS)
+        if self.token_issuer is not None and is_origin(self.token_issuer):
+            paths.append(METADATA)
+        return tuple(paths)
+
+    @property
+    def own_auth(self) -> AuthSettings:
+        """How callers of `/auth/me` prove who they are: as the gateway level says, or by a token of its own."""
+        changed: dict[str, Any] = {"optional": False, "name_encoding": "percent"}
+        auth = self._resolved.own_auth
+        if self.gateway.tokens.algorithm is not None and (auth is None or auth.jwt is None or not auth.jwt.own):
+            changed["jwt"] = JwtSettings(own=True)
+        return (auth or AuthSettings(jwt=JwtSettings())).model_copy(update=changed)
+
+    @property
+    def _defaults(self) -> Mapping[str, Any]:
+        """What completes policies: what the environment says; tokens with keys of its own need no secret."""
+        if self.gateway.tokens.algorithm is None:
+            return self._policy_defaults
+        auth = self._policy_defaults.get("auth") or {}
+        return {**self._policy_defaults, "auth": {**auth, "jwt": {"own": True}}}
 
     @property
     def admitted(self) -> tuple[str, ...]:
@@ -204,7 +270,7 @@ class Config(Section):
             written |= dict.fromkeys(found, service)
         config = self.model_copy(update={"services": written, "routes": routes})
         config._admitted = found
-        config._resolved = yield from resolving(written, routes, self.policies, self._policy_defaults, found)
+        config._resolved = yield from resolving(written, routes, self.policies, self._defaults, found)
         return config
 
     def _found_routes(self) -> int:
@@ -287,13 +353,17 @@ class Config(Section):
     def _findings(self) -> list[Finding]:
         return [
             *gateway_findings(self.gateway),
+            *token_findings(self.gateway, self.all_routes, has_secret=self.token_settings is not None),
             *name_findings(self.services, self.routes),
             *route_findings(self.services, self.routes),
+            *trailer_findings(self.all_routes),
             *split_findings(self.services, self.routes),
             *(finding for _, routes in self.route_sets() for finding in match_findings(routes)),
             *agreement_findings(self.all_routes),
             *route_name_findings(self.gateway, self._route_names(), self.discover),
             *consumer_findings(self.consumers),
+            *password_findings(self.consumers, self.all_routes),
+            *certificate_findings(self.gateway, self.all_routes),
             *cache_findings(self.gateway, self.all_routes),
             *discovery_findings(self.gateway, self.services, self.discover),
             *self._resolved.findings,
@@ -370,7 +440,7 @@ def loading(data: bytes) -> Steps[Config]:
     admitted = envelope.get("admitted")
     if admitted:
         return (yield from config._admitting(admitted))
-    config._resolved = yield from resolving(services, config.routes, config.policies, defaults)
+    config._resolved = yield from resolving(services, config.routes, config.policies, config._defaults)
     return config
 
 

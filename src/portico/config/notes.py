@@ -9,6 +9,7 @@ from portico.config.gateway import GatewaySettings
 from portico.config.model import Config
 from portico.config.resolve import ResolvedRoute
 from portico.config.services import preserved
+from portico.core.hosts import host_and_port
 
 CLIENTS = "client's"
 SERVICES = "service's"
@@ -44,7 +45,7 @@ def _public_endpoints(gateway: GatewaySettings) -> Iterator[str]:
     endpoints = gateway.endpoints
     public = [path for path, key in PATHS.items() if key not in endpoints.model_fields_set]
     where = " and ".join(
-        f"{listener.host}:{listener.port}"
+        host_and_port(listener.host, listener.port)
         for listener in gateway.listeners
         if not (listener.is_local or listener.endpoints == "off")
     )

@@ -51,7 +51,7 @@ def _settings_findings(kind: type[Policy], entry: PluginSettings, path: KeyPath)
     try:
         kind.Settings.model_validate(entry.written)
     except ValidationError as error:
-        for finding in findings_of(error, entry.written, kind.Settings, path):
+        for finding in findings_of(error, entry.written, kind.Settings):
             yield replace(finding, path=(*path, *finding.path))
     except BaseException as error:  # a validator of theirs
         yield Finding(path, f"{kind.__name__}.Settings failed: {described(error)}")

@@ -21,7 +21,7 @@ from portico.config.sticky import StickySettings
 from portico.config.versions import VersionChoice
 from portico.core.slices import Steps, at_once
 from portico.policies import GATEWAY_KEYS
-from portico.policies.auth import AuthSettings, JwtSettings
+from portico.policies.auth import AuthSettings
 from portico.policies.maintenance import MaintenanceSettings
 
 _NOWHERE: Final = ServiceSettings(url="http://localhost").upstream()
@@ -98,7 +98,8 @@ class Resolved:
 
     routes: tuple[ResolvedRoute, ...]
     own_policies: Merged
-    token_settings: JwtSettings | None
+    own_auth: AuthSettings | None
+    """How callers of the gateway's own endpoints prove who they are, where those ask for it."""
     findings: list[Finding]
 
 
@@ -128,9 +129,8 @@ def resolving(
     gateway = resolver.merger.merge([resolver.gateway], complete=False)
     own = {key: policy for key, policy in gateway.items() if key in GATEWAY_KEYS}
     auth = resolver.merger.alone("auth", resolver.gateway)
-    jwt = auth.jwt if isinstance(auth, AuthSettings) else None
-    signing = jwt if jwt is not None and jwt.secret is not None else None
-    return Resolved(tuple(resolved), own, signing, resolver.merger.findings)
+    own_auth = auth if isinstance(auth, AuthSettings) else None
+    return Resolved(tuple(resolved), own, own_auth, resolver.merger.findings)
 
 
 class _Resolver:

@@ -7,11 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from portico.config.answers import redirect_target
 from portico.config.mirror import mirror_findings
 from portico.config.problems import Finding, KeyPath, nearest
+from portico.config.resolve import ResolvedRoute
 from portico.config.rewrites import KEEP, strips
 from portico.config.routes import ABOUT_SERVICES, RouteSettings
 from portico.config.services import ServiceSettings
 from portico.core.placeholders import PATH, names_in
 from portico.core.route_paths import is_pattern, names_of
+from portico.policies.auth import AuthSettings
+from portico.policies.editable import plain_key
+from portico.policies.headers import HeadersSettings, about_consumers
+from portico.policies.transform import TransformSettings, consumer_fields
 
 
 def route_findings(services: Mapping[str, ServiceSettings], routes: Sequence[RouteSettings]) -> Iterator[Finding]:
@@ -25,6 +30,28 @@ def route_findings(services: Mapping[str, ServiceSettings], routes: Sequence[Rou
         if route.redirect_slash and (route.fallback or not strips(route.place, route.becomes)):
             message = "needs a path other than / and a rewrite that ends with /{path}; leave it out"
             yield Finding((*at, "redirect_slash"), message)
+
+
+def trailer_findings(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
+    """Fields that the gateway writes for a service, and that clients could send once more behind their content."""
+    for route in routes:
+        written = {plain_key(name) for name in _written_for_service(route)}
+        for name in route.trailers:
+            if plain_key(name) in written:
+                message = f"{name} is set by the route's policies, and a client could send it too: leave it out"
+                yield Finding((*route.source, "trailers"), message)
+
+
+def _written_for_service(route: ResolvedRoute) -> Iterator[str]:
+    auth, _ = route.policies.get("auth", (None, ""))
+    if isinstance(auth, AuthSettings) and auth.forward is not None:
+        yield from auth.forward.pass_headers
+    headers, _ = route.policies.get("headers", (None, ""))
+    if isinstance(headers, HeadersSettings):
+        yield from (*headers.request.set, *about_consumers(headers.request.add))
+    transform, _ = route.policies.get("transform", (None, ""))
+    if isinstance(transform, TransformSettings):
+        yield from consumer_fields(transform)
 
 
 def _path_findings(at: KeyPath, route: RouteSettings) -> Iterator[Finding]:

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from portico.config.canary import AbortConditions
-from portico.config.endpoints import EndpointSettings
 from portico.config.files import lifetimes
 from portico.config.gateway import GatewaySettings
 from portico.config.listen import ListenerSettings
 from portico.config.listen_checks import shared_address
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, Problem
-from portico.config.reachability import unguarded, unreachable
+from portico.config.reachability import GUARDS, unguarded, unreachable
 from portico.config.resolve import ResolvedRoute, scope_path
 from portico.config.services import ServiceDefaults, VersionSettings
 from portico.config.sticky import StickySettings
@@ -71,7 +70,6 @@ def warnings_for(config: Config) -> list[Problem]:
             ),
             *_open_registries(config),
             *(shared_address(config.gateway) if "admin" not in config.gateway.model_fields_set else ()),
-            *_not_used_yet(config.gateway),
         ]
     )
     return sorted(map(config.problem, findings), key=lambda p: (p.line or 0, p.column or 0))
@@ -243,7 +241,7 @@ def _unshared_sessions(config: Config) -> Iterator[Finding]:
 
 
 def _passing_cookies(config: Config) -> Iterator[Finding]:
-    for path, settings in _sticky(config) if config.token_settings is None else ():
+    for path, settings in _sticky(config) if config.secret is None else ():
         if settings.issued is None and settings.key is None:
             message = (
                 "its cookies hold until the gateway is started again, and no other gateway knows them: set SECRET_KEY, "
@@ -278,7 +276,7 @@ def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
     """Routes whose own policies guard a service that the default routes leave open."""
     served = [route for route in config.all_routes if any(each.serves(route.name) for each in config.gateway.listeners)]
     for index, route in enumerate(config.routes):
-        guarded = {"auth", "authorize"} & route.policies.model_fields_set
+        guarded = GUARDS & route.policies.model_fields_set
         services = {service for service, _ in route.targets}
         for other in served:
             if other.is_default and other.service in services and guarded - set(other.policies):
@@ -293,7 +291,8 @@ def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
 def _between_routes(config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     """What the routes of one listener take from each other, and from its endpoints."""
     yield from _unguarded_slashes(routes)
-    yield from _hidden_endpoints(config.gateway.endpoints_of(listener), routes)
+    served = config.gateway.endpoints_of(listener).served(config.token_paths)
+    yield from _hidden_endpoints([path for path in served if path != "/"], routes)
     yield from unreachable(routes)
     yield from unguarded(routes)
 
@@ -313,7 +312,7 @@ def _unguarded_slashes(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
         if not route.encoded_slashes:
             continue
         for other in routes:
-            missing = {"auth", "authorize"} & set(other.policies) - set(route.policies)
+            missing = GUARDS & set(other.policies) - set(route.policies)
             prefix, guarded = beginning_of(route.path).rstrip("/"), beginning_of(other.path)
             if missing and other.service == route.service and _is_below(guarded, prefix) and _meet(other, route):
                 rest = guarded[len(prefix) + 1 :].replace("/", "%2F")
@@ -324,9 +323,8 @@ def _unguarded_slashes(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
                 yield Finding((*route.source, "encoded_slashes"), message)
 
 
-def _hidden_endpoints(endpoints: EndpointSettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
+def _hidden_endpoints(served: Sequence[str], routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     """Routes that lead to a service which may have paths that the gateway answers itself."""
-    served = [path for path in endpoints.served() if path != "/"]
     taken = {
         (literal_of(route.path), host)
         for route in routes
@@ -352,8 +350,12 @@ def _hidden_endpoints(endpoints: EndpointSettings, routes: Sequence[ResolvedRout
 
 
 def _takes(written: str, path: str) -> bool:
-    """Whether a route that is written for a prefix or a pattern would take a path of one segment."""
-    return written in ("/", path) or (is_pattern(written) and bool(PatternSet([pattern_of(written)]).matches(path)))
+    """Whether a route that is written for a prefix or a pattern would take a path."""
+    return (
+        written in ("/", path)
+        or path.startswith(f"{written}/")
+        or (is_pattern(written) and bool(PatternSet([pattern_of(written)]).matches(path)))
+    )
 
 
 def _is_below(path: str, prefix: str) -> bool:
@@ -438,9 +440,3 @@ def _open_registries(config: Config) -> Iterator[Finding]:
         settings = config.discovery(name) if service.discover is not None else None
         if settings is not None and settings.source == "redis" and settings.allow is None and top is None:
             yield Finding(("services", name, "discover"), message, at_key=True)
-
-
-def _not_used_yet(gateway: GatewaySettings) -> Iterator[Finding]:
-    default = GatewaySettings()
-    if gateway.access_token_expire_minutes != default.access_token_expire_minutes:
-        yield Finding(("gateway", "access_token_expire_minutes"), "accepted, but not used by this version")

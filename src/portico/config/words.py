@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from typing import Any
 
 from pydantic import ValidationError
 
+from portico.config.elsewhere import known_elsewhere
 from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.shapes import keys_at
 from portico.policies import POLICY_SETTINGS
-
-NOT_YET = ("consumers.*.password",)
-"""Keys that a later version will support."""
 
 POLICIES = POLICY_SETTINGS.keys()
 _WRONG_KIND = re.compile(r"(\w+_(type|parsing)|literal_error|is_instance_of|none_required)")
@@ -52,6 +49,9 @@ _BOUNDS = {
     "too_long": ("max_length", "has to hold {} or fewer"),
 }
 
+_FEW = 16
+"""The most keys of a section that a message lists."""
+
 LOCATED = "located"
 """The type of an error that is a finding already: its path is right, and its context holds the other parts."""
 
@@ -59,9 +59,9 @@ Error = Any
 _Items = list[tuple[KeyPath, Error]]
 
 
-def findings_of(error: ValidationError, tree: Any, annotation: Any, prefix: KeyPath = ()) -> list[Finding]:
-    """What `error` says about `tree`, which should be an `annotation`; `prefix` is the path of `tree` itself."""
-    reader = _Reader(annotation, prefix)
+def findings_of(error: ValidationError, tree: Any, annotation: Any) -> list[Finding]:
+    """What `error` says about `tree`, which should be an `annotation`."""
+    reader = _Reader(annotation)
     items: _Items = []
     located: list[Finding] = []
     for entry in error.errors(include_url=False):
@@ -73,9 +73,8 @@ def findings_of(error: ValidationError, tree: Any, annotation: Any, prefix: KeyP
 
 
 class _Reader:
-    def __init__(self, annotation: Any, prefix: KeyPath) -> None:
+    def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
-        self.prefix = prefix
 
     def read(self, items: _Items, value: Any, path: KeyPath) -> Iterator[Finding]:
         """Follow the errors into the value. A step that the value does not have names a member of a union."""
@@ -123,15 +122,16 @@ class _Reader:
         return Finding(path, _message(error, context, value), suggestion, at_key=at_key)
 
     def _unknown(self, path: KeyPath) -> Finding:
-        key = ".".join(str(part) for part in (*self.prefix, *path))
-        if any(fnmatchcase(key, pattern) for pattern in NOT_YET):
-            return Finding(path, "not supported by this version", at_key=True)
         known = keys_at(self.annotation, path[:-1])
-        message, suggestion = "unknown key", nearest(str(path[-1]), known)
-        if known == POLICIES:
-            message = f"unknown policy; there are {', '.join(sorted(known))}"
-        elif "with" in known and suggestion is None:  # those of a user's policy
-            message = "unknown key; settings of the policy's own stand under with"
+        word = str(path[-1])
+        suggestion = known_elsewhere(word, known) or nearest(word, known)
+        message = "unknown policy" if known == POLICIES else "unknown key"
+        if suggestion is None and "with" in known:  # those of a user's policy
+            message += "; settings of the policy's own stand under with"
+        elif word in POLICIES and "policies" in known:
+            return Finding(path, f"{message}: it is a policy, write policies: {{{word}: …}}", at_key=True)
+        elif suggestion is None and (known == POLICIES or 0 < len(known) <= _FEW):
+            message += f"; there are {', '.join(sorted(known))}"
         return Finding(path, message, suggestion, at_key=True)
 
 

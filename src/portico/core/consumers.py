@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 class Consumer:
     """One consumer: its `scopes`, and what it may prove itself by.
 
-    `keys` are SHA-256 digests of API keys, `password` is a hash in PHC form or empty, `certificates` are subjects and
-    alternative names.
+    `keys` are SHA-256 digests of API keys, `password` is a hash in PHC form or empty, `certificates` are names as
+    `net/tls/client_names.py` has them.
     """
 
     name: str
@@ -27,11 +27,12 @@ class Consumers:
     Names are compared in Unicode NFC, in which a configuration has them.
     """
 
-    __slots__ = ("_by_key", "_by_name", "_hash")
+    __slots__ = ("_by_certificate", "_by_key", "_by_name", "_hash")
 
     def __init__(self, consumers: Iterable[Consumer] = ()) -> None:
         self._by_name = {each.name: each for each in consumers}
         self._by_key = {key: each for each in self._by_name.values() for key in each.keys}
+        self._by_certificate = {name: each for each in self._by_name.values() for name in each.certificates}
         self._hash = hash(tuple(self._by_name.values()))
 
     def find(self, name: str) -> Consumer | None:
@@ -41,6 +42,11 @@ class Consumers:
     def with_key(self, digest: bytes) -> Consumer | None:
         """The consumer whose file names the API key with this SHA-256 digest."""
         return self._by_key.get(digest)
+
+    def with_certificate(self, names: Iterable[str]) -> list[Consumer]:
+        """The consumers, each once, who have one of these names of a certificate."""
+        found = {each.name: each for name in names if (each := self._by_certificate.get(name)) is not None}
+        return list(found.values())
 
     def __iter__(self) -> Iterator[Consumer]:
         return iter(self._by_name.values())

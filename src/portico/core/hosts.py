@@ -26,6 +26,11 @@ _INTERNAL: Final = frozenset(
 _NO_ORIGIN: Final = "expected an origin such as https://app.example.com or https://*.example.com"
 
 
+def host_and_port(host: str, port: int) -> str:
+    """Both in one, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def host_name(text: str, *, wildcard: bool = False) -> str:
     """A host name or address in its shortest form, an IPv6 address in brackets; with `wildcard` `*.example.com` too.
 

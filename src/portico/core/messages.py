@@ -203,25 +203,32 @@ class RequestHead:
     hop_by_hop: frozenset[bytes]
     """Further field names that `Connection` declares as meant for this hop only."""
     received: RequestHead
-    """The head as its client sent it, where this one was `changed`; see `as_received`."""
+    """The head as its client sent it, where this one is a copy; see `as_received`."""
+
+    def with_fields(self, fields: Fields) -> RequestHead:
+        """A copy with other fields, to be sent on. It has nothing that only the wire reads."""
+        changed = RequestHead()
+        changed.received = getattr(self, "received", self)
+        changed.fields = fields
+        changed.framing = self.framing
+        changed.method = self.method
+        changed.method_name = self.method_name
+        changed.target = self.target
+        changed.version = self.version
+        changed.host = self.host
+        changed.noted = self.noted
+        changed.hop_by_hop = self.hop_by_hop
+        return changed
 
     def changed(
         self, *, fields: Fields | None = None, method: bytes | None = None, framing: int | None = None
     ) -> RequestHead:
-        """A copy to be sent on, with other fields, another method, or another length of its content.
-
-        It has nothing that only the wire reads.
-        """
-        changed = RequestHead()
-        changed.received = getattr(self, "received", self)
-        changed.fields = self.fields if fields is None else fields
-        changed.framing = self.framing if framing is None else framing
-        if method is None:
-            changed.method, changed.method_name = self.method, self.method_name
-        else:
+        """The same with another method or another length of its content, too."""
+        changed = self.with_fields(self.fields if fields is None else fields)
+        if method is not None:
             changed.method, changed.method_name = method, method.decode()
-        changed.target, changed.version, changed.host = self.target, self.version, self.host
-        changed.noted, changed.hop_by_hop = self.noted, self.hop_by_hop
+        if framing is not None:
+            changed.framing = framing
         return changed
 
     def decide_like(self, previous: RequestHead) -> None:

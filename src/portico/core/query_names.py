@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+BEFORE: Final = rb"(?:(?<=\A\?)|(?<=&))"
+"""Where a parameter begins: a question mark may stand in a value too."""
 END: Final = rb"(?=&|\Z)"
 """Where a parameter ends."""
 VALUE: Final = rb"(?:=[^&]*)?"
@@ -36,7 +38,7 @@ def _byte(byte: int) -> bytes:
 
 def removing(names: Sequence[str]) -> Callable[[bytes], bytes]:
     """What gives a query, with its question mark, without the parameters of these names; both may be empty."""
-    all_of = re.compile(rb"[?&](?:%b)" % b"|".join(map(spelled, names)) + VALUE + END).sub
+    all_of = re.compile(rb"(?:\A\?|&)(?:%b)" % b"|".join(map(spelled, names)) + VALUE + END).sub
 
     def remove(query: bytes) -> bytes:
         rest = all_of(b"", query)
@@ -49,4 +51,4 @@ def removing(names: Sequence[str]) -> Callable[[bytes], bytes]:
 
 def values_of(name: str) -> Callable[[bytes], list[bytes]]:
     """What gives every value of a parameter in a query, in order, as it was sent; one without a value is empty."""
-    return re.compile(rb"[?&]" + spelled(name) + rb"(?:=([^&]*))?" + END).findall
+    return re.compile(BEFORE + spelled(name) + rb"(?:=([^&]*))?" + END).findall

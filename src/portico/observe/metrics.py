@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
 from portico.observe.families import DURATION_BOUNDS, Families, fill
+from portico.observe.families import Counter as CounterFamily
 from portico.observe.sides import SideCounts
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY"})
@@ -57,6 +59,9 @@ class Metrics:
         self.shadowed = self.families.own_counter(
             "gateway_rate_limit_shadow", "Requests that a limit with enforce: false would refuse", ("service", "limit")
         )
+        self.denied = self.families.own_counter(
+            "gateway_denied", "Requests that a rule of deny refuses", ("service", "rule")
+        )
         self.untransformed = self.families.own_counter(
             "gateway_transform_skipped",
             "Bodies that a rule of transform is for and could not change",
@@ -74,9 +79,6 @@ class Metrics:
             self.families.own_counter(
                 "gateway_compressed_bytes", "Bytes of these, before and after", ("service", "coding", "form")
             ),
-        )
-        self.listeners = self.families.own_counter(
-            "gateway_listener_requests", "Exchanges by the listener that they came in by", ("listener", "status")
         )
         self.log_lines_dropped = 0
         self.failed_handshakes = 0
@@ -111,6 +113,12 @@ class Metrics:
     def side(self, route: str, service: str) -> SideCounts:
         """What is counted of a side of a split, in all snapshots."""
         return self._sides.setdefault((route, service), SideCounts(route, service))
+
+    @cached_property
+    def listeners(self) -> CounterFamily:
+        """Exchanges by listener: it is shown where there are several, so once there was one."""
+        text = "Exchanges by the listener that they came in by"
+        return self.families.own_counter("gateway_listener_requests", text, ("listener", "status"))
 
     def observe_listener(self, listener: str, status: int) -> None:
         """Count one exchange at one of several listeners."""

@@ -40,22 +40,22 @@ class SideCounts:
         self.buckets = [0] * (len(SIDE_BOUNDS) + 1)
         self._uncounted: list[float] = []
 
-    def observe(self, exchange: Exchange, seconds: float) -> None:
-        """Count an exchange that is over after so long."""
-        until_response = exchange.upstream_seconds
-        if until_response is None or exchange.status >= _CLIENT_LEFT or exchange.reason is not None:
+    def observe(self, exchange: Exchange, status: int, seconds: float, until_response: float | None) -> None:
+        """Count an exchange that is over after so long, if need be, and after how long its response began."""
+        if until_response is None or status >= _CLIENT_LEFT or exchange.reason is not None:
             failed = _is_error(exchange)
             if not exchange.attempts:
                 self.requests += failed
                 self.errors += failed
                 return
             if until_response is None:
-                if not exchange.stream.request_done or (exchange.status == _CLIENT_LEFT and seconds < _PATIENCE):
+                if not exchange.stream.request_done or (status == _CLIENT_LEFT and seconds < _PATIENCE):
                     return
                 until_response, failed = seconds, True
             self.errors += failed
-        self._uncounted.append(until_response)
-        if len(self._uncounted) >= _TOGETHER:
+        uncounted = self._uncounted
+        uncounted.append(until_response)
+        if len(uncounted) >= _TOGETHER:
             self._count()
 
     def _count(self) -> None:

@@ -16,6 +16,7 @@ from portico.policies.cors import CorsSettings, build_cors
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.decompress import DecompressSettings, build_decompress
+from portico.policies.deny import DenyRules, build_deny, build_deny_behind_auth
 from portico.policies.error_pages import ErrorPages, ErrorsSettings
 from portico.policies.headers import HeadersSettings, build_before_all, build_behind_auth
 from portico.policies.identity import IdentitySettings, build_identity
@@ -51,10 +52,12 @@ STEPS: Final = (
     Step("compress", CompressSettings, build_compress, marks=True),
     Step("headers", HeadersSettings, build_before_all, marks=True),
     Step("ip_filter", IpFilterSettings, build_ip_filter),
+    Step("deny", DenyRules, build_deny),
     Step("cors", CorsSettings, build_cors, marks=True),
     Step("rate_limit", RateLimitSettings, build_before_auth),
     Step("rate_limit", RateLimitSettings, build_shadow_before_auth),
     Step("auth", AuthSettings, build_auth),
+    Step("deny", DenyRules, build_deny_behind_auth),
     Step("headers", HeadersSettings, build_behind_auth),
     Step("authorize", AuthorizeSettings, build_authorize),
     Step("rate_limit", RateLimitSettings, build_after_auth),
@@ -77,7 +80,7 @@ POLICY_SETTINGS: Final[dict[str, Any]] = {
 ON_BY_DEFAULT: Final = frozenset({"rewrite_location", "rewrite_cookies"})
 """The policies that are on where nothing is said about them."""
 
-GATEWAY_KEYS: Final = frozenset({"compress", "cors", "errors", "headers", "ip_filter", "plugins", "rate_limit"})
+GATEWAY_KEYS: Final = frozenset({"compress", "cors", "deny", "errors", "headers", "ip_filter", "plugins", "rate_limit"})
 """The policies that also hold for the gateway's own endpoints, which must stay reachable without a token.
 
 Of plugins these are the ones that say so themselves.
@@ -96,6 +99,7 @@ def build_chain(
     untransformed: Counter | None = None,
     compressed: tuple[Counter, Counter] | None = None,
     *,
+    denied: Counter | None = None,
     directory: Consumers = Consumers(),  # noqa: B008 - it is immutable
     is_own: bool = False,
 ) -> Chain:
@@ -116,7 +120,7 @@ def build_chain(
         if step.key in settings:
             written, scope = settings[step.key]
             counted = shadowed, untransformed, compressed
-            policy = step.build(written, Context(scope, state, consumers, shared, table, *counted, directory))
+            policy = step.build(written, Context(scope, state, consumers, shared, table, *counted, denied, directory))
             if policy is not None:
                 chain.append(policy)
                 if step.marks:

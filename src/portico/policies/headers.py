@@ -20,7 +20,7 @@ from portico.core.messages import IfAbsent
 from portico.core.settings import Settings
 from portico.policies.editable import editable, is_editable, plain_key
 from portico.policies.policy import Context, Policy
-from portico.policies.templates import Template
+from portico.policies.templates import NO_OTHERS, Read, Template
 
 # ---- settings
 
@@ -62,7 +62,10 @@ def _name(direction: str, verb: str) -> AfterValidator:
 
 
 class FieldEdits(Settings):
-    """`set` replaces a field, `add` adds lines to what is there, `remove` drops a field."""
+    """`set` replaces a field, `add` adds lines to what is there, `remove` drops a field.
+
+    What is added about the consumer to a request replaces what its client sent: only the gateway knows consumers.
+    """
 
     set: dict[str, Values] = Field(default_factory=dict)
     add: dict[str, Values] = Field(default_factory=dict)
@@ -189,6 +192,13 @@ def names_consumers(settings: HeadersSettings) -> str | None:
     return next((name for name, value in fields if value.needs_consumer), None)
 
 
+def about_consumers(fields: Mapping[str, Any], others: Mapping[str, Read] = NO_OTHERS) -> list[str]:
+    """The names of those fields of which a value says something of the consumer: no client may say it instead."""
+    return [
+        name for name, values in fields.items() if values and any(Template(each, others).needs_auth for each in values)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class RequestChanges:
     """What is changed of the heads that are sent to a service: fields that are dropped, and lines that are added."""
@@ -202,7 +212,8 @@ class RequestChanges:
 def request_changes(settings: HeadersSettings) -> RequestChanges | None:
     """None where nothing is changed."""
     edits = settings.request
-    drops = frozenset(form for name in _dropped(edits) for form in (name.encode(), plain_key(name).encode()))
+    gone = (*_dropped(edits), *about_consumers(edits.add))
+    drops = frozenset(form for name in gone for form in (name.lower().encode(), plain_key(name).encode()))
     fields = _fields(edits)
     lines, names = Lines(fields), frozenset(name.lower().encode() for name, _ in fields)
     return RequestChanges(drops, lines, drops | names) if drops or lines else None
@@ -314,6 +325,7 @@ __all__ = [
     "Lines",
     "RequestChanges",
     "ResponseChanges",
+    "about_consumers",
     "build_before_all",
     "build_behind_auth",
     "headers_over",

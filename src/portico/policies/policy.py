@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from portico.core.consumers import Consumers
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
+from portico.core.questions import Asker
 from portico.observe.families import Counter
+from portico.policies.asking import AskedSettings
 from portico.policies.auth.key_sets import KeySets
 from portico.policies.auth.key_table import KeyTable
 from portico.policies.counters.shared_buckets import BucketTable
@@ -179,7 +182,7 @@ class Context:
     names to the numbers that replace a rate limit's own, `directory` has all else that is known of them. `shared` is
     set where limits are counted in Redis, `table` where workers have one for those that need none. `shadowed` counts
     what limits would have refused that are not enforced, `untransformed` bodies that rules are for and that they cannot
-    change, `compressed` responses that are compressed, and bytes of these.
+    change, `compressed` responses that are compressed, and bytes of these, `denied` requests that a rule refuses.
     """
 
     scope: str
@@ -190,18 +193,21 @@ class Context:
     shadowed: Counter | None = None
     untransformed: Counter | None = None
     compressed: tuple[Counter, Counter] | None = None
+    denied: Counter | None = None
     directory: Consumers = Consumers()  # noqa: RUF009 - it is immutable
 
 
 class State:
     """What policies remember across configuration changes, by key; `sweep` drops what no snapshot uses.
 
-    `key_sets` are the keys that issuers of tokens publish, `api_keys` the API keys that hold.
+    `key_sets` are the keys that issuers of tokens publish, `api_keys` the API keys that hold. `make_asker` is needed
+    where a policy asks a service.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, make_asker: Callable[[AskedSettings], Asker] | None = None) -> None:
         self.key_sets = KeySets()
         self.api_keys = KeyTable()
+        self._make_asker = make_asker
         self._kept: dict[object, Any] = {}
         self._used: set[object] = set()
 
@@ -211,6 +217,14 @@ class State:
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
+
+    def asker(self, settings: AskedSettings) -> Asker:
+        """What asks the service at an address. Raises CertificateError or OSError for the file of its authorities."""
+        assert self._make_asker is not None
+        make = partial(self._make_asker, settings)
+        authorities = settings.ca.read_bytes() if settings.ca is not None else b""
+        asker: Asker = self.keep(("asker", settings.url, settings.timeout, authorities), make)
+        return asker
 
     def sweep(self) -> None:
         """Drop what was not asked for since the last sweep."""

@@ -232,7 +232,7 @@ class Gateway:
             if version is not None:
                 self.metrics.observe_version(service, version)
             if handling.side is not None:
-                handling.side.observe(exchange, seconds)
+                handling.side.observe(exchange, status, seconds, upstream_seconds)
         if status != 101:
             self.metrics.observe(service, exchange.method, status, seconds, upstream_seconds)
         else:  # the duration of a tunnel is no latency

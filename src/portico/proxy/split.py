@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 from portico.core.caches import remembered
 from portico.core.conditions import Condition, meets
 from portico.core.exchange import Exchange, RouteMatch
-from portico.core.messages import Fields
+from portico.core.messages import Fields, as_received
 from portico.policies.policy import Policy
 from portico.proxy.headers.forwarded import Peer
 from portico.proxy.routing.route import Forward, Handling
@@ -122,8 +122,9 @@ class Split:
     def _ruled(self, exchange: Exchange) -> int | None:
         request = exchange.request
         assert request is not None
+        fields = as_received(request).fields
         for side, is_met in self._rules:
-            if is_met(request.fields):
+            if is_met(fields):
                 return side
         return None
 
@@ -174,12 +175,12 @@ class EvenSplit(Split):
 
     def forward(self, exchange: Exchange, handling: Handling, loop: AbstractEventLoop) -> Forward:  # noqa: ARG002
         weights, number = self.weights, next(self._numbers)
-        index = bisect(weights.parts, number)
-        match: RouteMatch = exchange.match.sides[index]
-        if weights.down or not match.handling.service.available:
-            match = self._usable(exchange, index, number)
-        exchange.match = match
+        match: RouteMatch = exchange.match.sides[bisect(weights.parts, number)]
         chosen: Handling = match.handling
+        if weights.down or not chosen.service.available:
+            match = self._usable(exchange, bisect(weights.parts, number), number)
+            chosen = match.handling
+        exchange.match = match
         return chosen.forward(exchange, chosen, loop)
 
 
@@ -263,7 +264,7 @@ def by_number_cookie(cookie: NumberCookie) -> NumberOf:
     def number(exchange: Exchange) -> float:
         request = exchange.request
         assert request is not None
-        written = request.fields.get(b"cookie")
+        written = as_received(request).fields.get(b"cookie")
         found = pair.search(written) if written is not None else None
         if found is not None:
             return int(found[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from portico.config import (
     StickySettings,
     Upstream,
 )
-from portico.config.endpoints import PATHS
+from portico.config.endpoints import PATHS, TOKEN_PATHS
 from portico.config.listen import ListenerSettings
 from portico.core.consumers import Consumers
 from portico.core.errors import Answer
@@ -45,11 +45,13 @@ from portico.proxy.cache.purge_method import purge_policy
 from portico.proxy.gateway import Snapshot
 from portico.proxy.mirror import Mirror
 from portico.proxy.mirroring import mirrored
+from portico.proxy.routing.answers import responding
 from portico.proxy.routing.matcher import Matcher, Routes, has_prefix_route
 from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Rewriting, Route, VersionedRoutes
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
 from portico.proxy.split import SplitWeights, forward_chosen
+from portico.snapshot.askers import asking
 from portico.snapshot.caching import cache_of, cache_scope
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
 from portico.snapshot.handling import in_maintenance, parts_of, rewriting_of, sticking
@@ -95,6 +97,7 @@ _REWRITE_COOKIES: Final = RewriteCookiesSettings()
 _NO_ROUTE_HERE: Final = "no route of this listener leads from this path to a service"
 
 _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+"""The methods of endpoints that are read."""
 
 
 class Counting(NamedTuple):
@@ -136,11 +139,6 @@ class SnapshotBuilder:
         self._metrics = metrics
         self.caches = caches or Caches(CacheBounds().memory, metrics)
         """What the caches of all routes share, and of all snapshots."""
-        self._state = State()
-        self.key_sets = self._state.key_sets
-        """The keys of issuers of tokens, as control fetches them."""
-        self.api_keys = self._state.api_keys
-        """The API keys that hold, as control says."""
         self._shared: dict[object, Any] = {}
         self._proxy_status: ProxyStatus | None = None
         self._page_texts: Mapping[str, str] = {}
@@ -151,9 +149,14 @@ class SnapshotBuilder:
         control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
         self.live = LiveServices(deadlines, turn, metrics.openings, control, ejected)
         """The live state that goes from one snapshot to the next."""
+        self._state = State(asking(deadlines, turn, self.live.asked.add))
+        self.key_sets = self._state.key_sets
+        """The keys of issuers of tokens, as control fetches them."""
+        self.api_keys = self._state.api_keys
+        """The API keys that hold, as control says."""
         self._answering = Service("gateway", [], Timeouts(), Retry(attempts=1), deadlines)
         """What routes that answer themselves have in place of a service."""
-        self._own_services = {path: _own_service(control, deadlines) for path in PATHS}
+        self._own_services = {path: _own_service(control, deadlines) for path in (*PATHS, *TOKEN_PATHS)}
 
     def build(self, config: Config, generation: int, plugins: PluginSet | None = None) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
@@ -205,7 +208,7 @@ class SnapshotBuilder:
         self, config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute], coming: Coming
     ) -> Steps[Matcher]:
         """What finds the routes of one listener, and of all that have the same ones."""
-        consumers, own_paths = config.consumer_rates, {*PATHS, *self._local_answers}
+        consumers, own_paths = config.consumer_rates, {*PATHS, *TOKEN_PATHS, *self._local_answers}
         router: Routes = Router()
         self._router = router
         folded: Routes | None = None
@@ -482,7 +485,7 @@ class SnapshotBuilder:
         metrics = self._metrics
         counters = metrics.shadowed, pages, metrics.untransformed, metrics.compressed
         surroundings = self._state, consumers, shared, table, self.plugins, *counters
-        chain = build_chain(written, *surroundings, directory=self._directory, is_own=is_own)
+        chain = build_chain(written, *surroundings, denied=metrics.denied, directory=self._directory, is_own=is_own)
         return parts_of(chain, written, pages, is_own=is_own)
 
     def _error_pages(self, written: Mapping[str, tuple[Any, str]]) -> ErrorPages | None:
@@ -506,12 +509,14 @@ class SnapshotBuilder:
         ]
         endpoints = config.gateway.endpoints_of(listener)
         internal = build_internal(endpoints.networks)
-        for path in endpoints.served():
+        for path in endpoints.served(config.token_paths):
             own = {
                 key: settings
                 for key, settings in config.own_policies.items()
                 if key != "rate_limit" or path not in UNLIMITED_PATHS
             }
+            if path == "/auth/me":
+                own["auth"] = config.own_auth, "gateway"
             parts = self._parts(own, {}, is_own=True)
             if endpoints.access(path) == "internal":
                 parts["policies"] = (*parts["policies"], internal)
@@ -530,8 +535,34 @@ class SnapshotBuilder:
             )
             asked = f"/listeners/{listener.key}" if path == "/" and listener.routes is not None else path
             route = Route(path, handling, Rewrite(asked.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
-            rules.append(Rule(path, route, methods=_READS, exact=True, fallback=True))
+            methods = _methods(TOKEN_PATHS[path]) if path in TOKEN_PATHS else _READS
+            rules.append(Rule(path, route, methods=methods, exact=True, fallback=True))
+        rules += self._metadata_rules(config, listener)
         return rules
+
+    def _metadata_rules(self, config: Config, listener: ListenerSettings) -> Iterator[Rule[Route | LocalRoute]]:
+        """What is said to clients without a token of the routes that a listener serves (RFC 9728)."""
+        parts = self._parts(config.own_policies, {}, is_own=True)
+        for path, document in config.resources_of(listener).items():
+            lines = (b"Content-Type: application/json", b"Cache-Control: max-age=300")
+            handling = Handling(
+                service=self._answering,
+                service_name=self._answering.name,
+                **{**parts, "policies": (*parts["policies"], responding(200, lines, document))},
+                timeouts=self._answering.timeouts,
+                retry=self._answering.retry,
+                preserve_host=True,
+                answers_preflights="cors" in config.own_policies,
+                upgrades=frozenset(),
+                trailers=frozenset(),
+                proxy_status=self._proxy_status,
+            )
+            route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
+            yield Rule(path, route, methods=_READS, exact=True, fallback=True)
+
+
+def _methods(names: Sequence[str]) -> frozenset[bytes]:
+    return frozenset({b"OPTIONS", *(name.encode() for name in names)})
 
 
 def _proxy_status(config: Config) -> ProxyStatus | None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+from weakref import WeakSet
 
 from portico.config import Config, MaxRequests, ServiceSettings, Upstream
 from portico.core.fields import RESPONSE_NOTED
@@ -85,6 +86,8 @@ class LiveServices:
         self._sent_weights: Mapping[str, Mapping[str, float]] = {}
         self._by_url: dict[tuple[str, str], list[Instance]] | None = None
         """The current instances by upstream key and URL; None from a change until they are next needed."""
+        self.asked: WeakSet[Instance] = WeakSet()
+        """What policies ask, at addresses of their own, for as long as one of them does."""
 
     # ---- a new snapshot
 
@@ -153,9 +156,12 @@ class LiveServices:
         return limit
 
     def weights(self, route: str, written: Mapping[str, float], coming: dict[SplitKey, SplitWeights]) -> SplitWeights:
-        """The weights of a split route's sides: those that it has now, unless the file has others by now."""
+        """The weights of a split route's sides: those that it has now, unless the file has others by now.
+
+        The same at every listener.
+        """
         key = route, tuple(written.items())
-        weights = coming[key] = self._current.splits.get(key) or SplitWeights(written)
+        weights = coming[key] = coming.get(key) or self._current.splits.get(key) or SplitWeights(written)
         return weights
 
     def add(self, service: Service) -> None:
@@ -296,8 +302,8 @@ class LiveServices:
     # ---- views
 
     def instances(self) -> list[Instance]:
-        """Every instance, that of the control process last."""
-        return [*self._current.instances.values(), self._control]
+        """Every instance, what policies ask and the control process last."""
+        return [*self._current.instances.values(), *self.asked, self._control]
 
     def ejected(self) -> list[tuple[str, str, bool]]:
         """The instances whose breakers are open: upstream key, URL, `doubts_checks`."""

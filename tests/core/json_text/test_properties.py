@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.json_text import reference
@@ -33,6 +33,7 @@ def spelled(name: str) -> st.SearchStrategy[str]:
     return st.tuples(*characters).map(lambda each: '"' + "".join(each) + '"')
 
 
+EXAMPLES = 30
 KEYS = st.sampled_from(NAMES).flatmap(spelled)
 
 
@@ -64,6 +65,7 @@ RENAMINGS = st.tuples(POINTERS, st.one_of(POINTERS, st.sampled_from(["", "a", "b
 )
 
 
+@settings(max_examples=EXAMPLES)
 @given(
     st.one_of(TEXTS, OBJECTS),
     SOME,
@@ -104,6 +106,7 @@ def test_an_edit_does_what_the_reference_does(
     assert reference.tokens_of(edited) == reference.written(root.node)
 
 
+@settings(max_examples=EXAMPLES)
 @given(st.one_of(TEXTS, OBJECTS), SOME, st.dictionaries(POINTERS, POINTERS, max_size=3))
 def test_what_no_pointer_finds_is_the_same_byte_for_byte(
     text: bytes, removes: Sequence[str], renames: Mapping[str, str]
@@ -114,6 +117,7 @@ def test_what_no_pointer_finds_is_the_same_byte_for_byte(
     assert edit.apply(text) == text
 
 
+@settings(max_examples=EXAMPLES)
 @given(st.lists(st.tuples(st.sampled_from("abcd"), VALUES), min_size=1, max_size=6), st.sampled_from("abcd"), SPACE)
 def test_members_beside_those_removed_are_the_same_byte_for_byte(
     members: Sequence[tuple[str, str]], name: str, space: str
@@ -125,6 +129,7 @@ def test_members_beside_those_removed_are_the_same_byte_for_byte(
     assert edited == text([member for member in members if member[0] != name])
 
 
+@settings(max_examples=EXAMPLES)
 @given(
     st.one_of(TEXTS, OBJECTS),
     st.dictionaries(POINTERS, st.one_of(POINTERS, st.sampled_from(["", "a", "b"])), max_size=5),
@@ -158,6 +163,7 @@ def strictly(text: str) -> object:
     return json.loads(text, parse_constant=refused)
 
 
+@settings(max_examples=EXAMPLES)
 @given(st.one_of(JUNK.map("".join), VALUES.flatmap(lambda text: changed(text))))
 def test_what_is_json_is_what_python_reads(text: str) -> None:
     try:
@@ -181,6 +187,7 @@ def changed(text: str) -> st.SearchStrategy[str]:
     )
 
 
+@settings(max_examples=EXAMPLES)
 @given(st.binary(max_size=8).map(lambda inner: b'"' + inner + b'"'))
 def test_bytes_that_are_no_utf_8_are_refused(text: bytes) -> None:
     try:

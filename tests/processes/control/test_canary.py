@@ -159,6 +159,17 @@ def test_the_slowest(p99: str, old: Counts, new: Counts, aborts: bool) -> None:
     assert (game.passes(1, Sides(old, new)).phase == "aborted") is aborts
 
 
+def test_when_nobody_asks_the_old_side_any_more_the_step_before_is_compared_with() -> None:
+    game = Game(abort_if={"p99": "2x"})
+    game.passes(2 * EVERY, Sides(counts(1000, took=0.01), counts(200, took=0.01)))
+    assert game.decision.share == 100
+    assert game.passes(1, Sides(Counts(), counts(200, took=0.015))).phase == "running"
+    assert game.passes(1, Sides(Counts(), counts(200, took=0.2))).phase == "aborted"
+    assert game.decision.history[-1].why == "p99: 197 ms of 200 requests at next, 10.4 ms in the step before at shop"
+    game.asks("retry")
+    assert game.decision.old_p99 is None, "which says nothing of another time"
+
+
 def test_a_long_good_time_does_not_outweigh_a_bad_moment() -> None:
     game = Game(every="24h")
     good = Sides(counts(10**7), counts(10**6))

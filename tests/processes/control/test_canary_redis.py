@@ -50,6 +50,7 @@ async def _agree(one: SharedCanaries, other: SharedCanaries) -> None:
     assert (first.decision, first.counted, first.leads) == (BEGUN, TWO.counted, True)
     second = await other.exchange("r", Record(begun(("shop", "next", (5.0, 100.0)), 5.0), TWO.counted))
     assert second.decision == BEGUN, "the first one began it"
+    second = await other.exchange("r", TWO)
     assert (second.counted.old.requests, second.counted.old.errors, second.counted.new.requests) == (20, 2, 4)
     assert not second.leads
     promoted = commanded(BEGUN, "promote", "anna", "", 6.0)
@@ -88,6 +89,24 @@ def test_what_redis_has_lost_is_written_again(store: RedisProcess) -> None:
         assert (await other.exchange("r", TWO)).decision == BEGUN
         assert (await one.exchange("r", Record(later))).decision == later
         assert (await other.exchange("r", TWO)).decision == later
+
+    play(store.url, scene)
+
+
+def test_what_a_gateway_knows_of_an_earlier_run_is_over(store: RedisProcess) -> None:
+    """It was away while the canary was taken out of the file, and written again for the next release."""
+    old = begun(BEGUN.of, 1.0)
+    for action in ("promote", "abort"):
+        old = commanded(old, action, "anna", "", 2.0)
+    assert old.version > BEGUN.version
+
+    async def scene(one: SharedCanaries, other: SharedCanaries) -> None:
+        await one.exchange("r", TWO)
+        found = await other.exchange("r", Record(old, TWO.counted))
+        assert (found.decision, found.counted) == (BEGUN, TWO.counted)
+        same_version = commanded(begun(BEGUN.of, 1.0), "pause", "anna", "", 2.0)
+        assert not await other.replace("r", begun(BEGUN.of, 1.0), same_version)
+        assert (await one.exchange("r", TWO)).decision == BEGUN
 
     play(store.url, scene)
 

@@ -18,6 +18,7 @@ from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
+from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.runtime import Runtime
 
@@ -45,7 +46,8 @@ def test_concurrent_callers_share_one_page_of_a_kind(tmp_path: Path, monkeypatch
         discovery, purges = Discovery(config, runtime, workers, health), CachePurges(workers)
         api_keys = ApiKeys(workers, Runtime(tmp_path), None)
         canaries = Canaries(workers, runtime, None)
-        others = purges, IssuerKeys(workers), api_keys, canaries
+        issuers, tokens = IssuerKeys(workers), Issuing(workers, runtime)
+        others = purges, issuers, api_keys, canaries, tokens
         scrapes = Scrapes(State(config, 1, None, workers, health, discovery, *others))
         pages = await asyncio.gather(*(scrapes.page(accept) for accept in accepted))
         for accept, (page, content_type) in zip(accepted, pages, strict=True):

@@ -84,6 +84,11 @@ def several(*listen: dict[str, object]) -> GatewaySettings:
     return GatewaySettings.model_validate({"listen": written, "admin": "127.0.0.1:0"})
 
 
+def port_of(listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
+    return port
+
+
 def test_what_a_reload_wants_is_listened_on_by_the_sockets_that_are_there() -> None:
     listeners = Listeners.open(several({"name": "a", "port": 0}, {"name": "b", "port": 0}))
     a, b = listeners.gateway
@@ -91,13 +96,15 @@ def test_what_a_reload_wants_is_listened_on_by_the_sockets_that_are_there() -> N
         same, problems = listeners.following(several({"name": "a", "port": 0}, {"name": "b", "port": 0}))
         assert problems == []
         assert [each.manner for each in same.gateway] == [a.manner, b.manner]
-        port = b.own.getsockname()[1]
+        port = port_of(b.own)
         renamed, problems = listeners.following(several({"name": "c", "port": port}))
         assert problems == []
         assert [(each.key, each.own) for each in renamed.gateway] == [("c", b.own)]
         taken = other.getsockname()[1]
         kept, problems = listeners.following(several({"name": "a", "port": taken}, {"name": "d", "port": taken}))
         assert [each.manner for each in kept.gateway] == [a.manner], "it stays where it is; the new one is left out"
+        moved, _ = listeners.following(several({"name": "a", "port": taken}, {"name": "b", "port": port_of(a.own)}))
+        assert [(each.key, each.own) for each in moved.gateway] == [("b", a.own)], "no two at one socket"
         said = [problem.partition(": ")[0] for problem in problems]
         assert said == [f"cannot listen on 127.0.0.1:{taken} (listener {name})" for name in "ad"]
     listeners.close_admin()

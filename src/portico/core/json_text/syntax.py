@@ -29,13 +29,16 @@ BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _WS: Final = rb"[ \t\n\r]*+"
 _BETWEEN: Final = rb"[^\[\]{}]*+"
 _LEVELS_AT_ONCE: Final = 10
+_MANY: Final = rb"{0,200000}"
+"""How often something is repeated that takes memory each time, some 60 bytes."""
+_STRINGS_AT_ONCE: Final = 200_000
 
 
 def _value() -> bytes:
     """A value of a shape in which not too many others are nested; one that is nested deeper does not match."""
     container = rb"[\[{]" + _BETWEEN + rb"[\]}]"
     for _ in range(_LEVELS_AT_ONCE):
-        container = rb"[\[{]" + _BETWEEN + rb"(?:(?>" + container + _BETWEEN + rb"))*[\]}]"
+        container = rb"[\[{]" + _BETWEEN + rb"(?:(?>" + container + _BETWEEN + rb"))" + _MANY + rb"[\]}]"
     return rb'(?:"[^"]*+"|[-+.0-9A-Za-z]++|' + container + rb")"
 
 
@@ -70,7 +73,7 @@ def members_but(names: frozenset[bytes]) -> re.Pattern[bytes]:
     """
     named = rb"|".join(_spellings(name) for name in sorted(names))
     name = rb'"(?!(?:' + named + rb')")[^"]*+"'
-    return re.compile(rb"(?:(?>" + _WS + rb"[{,]" + _WS + name + _WS + rb":" + _WS + _VALUE + rb"))*")
+    return re.compile(rb"(?:(?>" + _WS + rb"[{,]" + _WS + name + _WS + rb":" + _WS + _VALUE + rb"))" + _MANY)
 
 
 def _spellings(name: bytes) -> bytes:
@@ -147,10 +150,21 @@ def shape_of(text: bytes) -> bytes:
     """
     shape = text.replace(rb"\\", rb"\.").replace(rb"\"", rb"\.") if b"\\" in text else text
     if b'"' in shape.translate(None, _ALL_BUT_MARKS).replace(b'""', b""):  # a bracket stands between two quotes
-        parts = shape.split(b'"')
-        parts[1::2] = b'"'.join(parts[1::2]).translate(_WITHOUT_BRACKETS).split(b'"')
-        shape = b'"'.join(parts)
+        shape = _without_brackets(shape)
     return shape
+
+
+def _without_brackets(shape: bytes) -> bytes:
+    """The same without the brackets that are in strings, of which so many are looked at once as memory allows."""
+    done: list[bytes] = []
+    rest = shape
+    while rest:
+        *parts, rest = rest.split(b'"', 2 * _STRINGS_AT_ONCE)
+        if not parts:
+            return b"".join((*done, rest))
+        parts[1::2] = b'"'.join(parts[1::2]).translate(_WITHOUT_BRACKETS).split(b'"')
+        done += (b'"'.join(parts), b'"')
+    return b"".join(done)
 
 
 def value_end(shape: bytes, at: int) -> int:

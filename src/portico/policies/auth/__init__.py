@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, model_validator
 
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.settings import NotEmpty, Settings
-from portico.policies.auth import api_keys, tokens
+from portico.policies.auth import api_keys, basic, client_certificates, forward, introspection, tokens
 from portico.policies.auth.acceptance import JwtSettings, jwt_over
 from portico.policies.auth.api_keys import ApiKeySettings, api_key_over, build_api_key
+from portico.policies.auth.basic import BasicSettings, build_basic, without_passwords
+from portico.policies.auth.client_certificates import ClientCertificateSettings, build_client_certificate
+from portico.policies.auth.forward import ForwardSettings, build_forward
 from portico.policies.auth.identified import ABSENT
+from portico.policies.auth.introspection import IntrospectionSettings, build_introspection
+from portico.policies.auth.resource import ResourceSettings, pointing, with_metadata
 from portico.policies.auth.tokens import build_jwt
 from portico.policies.auth.withheld import withholding
 from portico.policies.consumer_fields import NameEncoding
@@ -24,11 +29,16 @@ def _on_or_off(value: Any) -> Any:
     return None if value is False else {} if value is True else value
 
 
+def _unless_off(value: Any) -> Any:
+    return None if value is False else value
+
+
 class AuthSettings(Settings):
     """The authentication methods: the first for which a request shows credentials decides, in the order of these keys.
 
     With `optional` a request without any goes on as nobody's; one with bad ones never does. `name_encoding` is how
-    names beyond visible ASCII stand in `X-Consumer-Username` and `X-Consumer-Scopes`.
+    names beyond visible ASCII stand in `X-Consumer-Username` and `X-Consumer-Scopes`. `resource` is what clients
+    without a token are told of who issues some.
     """
 
     jwt: Annotated[
@@ -41,6 +51,27 @@ class AuthSettings(Settings):
         BeforeValidator(_on_or_off, json_schema_input_type=ApiKeySettings | bool),
         NotEmpty("write api_key: {}"),
     ] = None
+    basic: Annotated[
+        BasicSettings | None,
+        BeforeValidator(_on_or_off, json_schema_input_type=BasicSettings | bool),
+        NotEmpty("write basic: {}"),
+    ] = None
+    introspection: Annotated[
+        IntrospectionSettings | None,
+        BeforeValidator(_unless_off, json_schema_input_type=IntrospectionSettings | Literal[False]),
+        NotEmpty("write introspection: {url: https://id.example/introspect, client_id: …, client_secret: …}"),
+    ] = None
+    client_certificate: Annotated[
+        ClientCertificateSettings | None,
+        BeforeValidator(_on_or_off, json_schema_input_type=ClientCertificateSettings | bool),
+        NotEmpty("write client_certificate: {}"),
+    ] = None
+    forward: Annotated[
+        ForwardSettings | None,
+        BeforeValidator(_unless_off, json_schema_input_type=ForwardSettings | Literal[False]),
+        NotEmpty("write forward: {url: http://auth:9000/check}"),
+    ] = None
+    resource: Annotated[ResourceSettings | None, NotEmpty("write resource: {url: https://gw.example/api/mcp}")] = None
     optional: bool = False
     name_encoding: NameEncoding = "percent"
 
@@ -48,9 +79,33 @@ class AuthSettings(Settings):
     def _has_a_method(self) -> Self:
         if not self.methods:
             raise ValueError(
-                f"no way to prove who asks is on: write {' or '.join(f'{name}: {{}}' for name in _METHODS)}"
+                "no way to prove who asks is on: write "
+                + " or ".join(f"{name}: {method.settings}" for name, method in _METHODS.items())
+            )
+        if self.optional and self.forward is not None:
+            raise ValueError(
+                "optional has no meaning beside forward, whose service decides on every request: have it answer 200 to "
+                "those that may pass without credentials"
             )
         return self
+
+    @model_validator(mode="after")
+    def _says_who_issues_tokens(self) -> Self:
+        if self.resource is None:
+            return self
+        if self.jwt is None and self.introspection is None:
+            raise ValueError("resource says where tokens are issued, and none are accepted: leave it out")
+        if not self.resource.authorization_servers and not self.issuers:
+            raise ValueError("resource does not say who issues tokens: write authorization_servers in it")
+        return self
+
+    @property
+    def issuers(self) -> list[str]:
+        """The issuers of tokens whose addresses are known."""
+        jwt, introspection = self.jwt, self.introspection
+        own = [] if jwt is None else [jwt.issuer, *(each.issuer for each in jwt.issuers)]
+        own += [] if introspection is None else [introspection.issuer]
+        return [each for each in dict.fromkeys(own) if each is not None and each.startswith(("https://", "http://"))]
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -59,8 +114,9 @@ class AuthSettings(Settings):
 
     @property
     def withheld_fields(self) -> tuple[str, ...]:
-        """The header fields with credentials that do not go on to the service."""
-        return (self.api_key.field,) if self.api_key is not None and self.api_key.field is not None else ()
+        """The header fields of clients that do not go on to the service: credentials, and what only others may say."""
+        key = (self.api_key.field,) if self.api_key is not None and self.api_key.field is not None else ()
+        return (*key, *self.forward.pass_headers) if self.forward is not None else key
 
     @property
     def withheld_parameters(self) -> tuple[str, ...]:
@@ -78,11 +134,27 @@ class _Method(NamedTuple):
     build: Callable[[AuthSettings, Context, Answer | None], Policy]
     how: str
     challenge: bytes
+    settings: str = "{}"
+    """The least that turns it on."""
 
 
 def _build_jwt(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
     assert settings.jwt is not None
-    return build_jwt(settings.jwt, settings.name_encoding, context, absent)
+    leaves_opaque = settings.introspection is not None
+    method = build_jwt(settings.jwt, settings.name_encoding, context, absent, leaves_opaque=leaves_opaque)
+    return pointing(method, settings.resource, absent)
+
+
+def _build_introspection(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
+    assert settings.introspection is not None
+    method = build_introspection(settings.introspection, settings.name_encoding, context, absent)
+    return pointing(method, settings.resource, absent)
+
+
+def _build_forward(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:  # noqa: ARG001
+    """Nothing is absent: the service decides on every request."""
+    assert settings.forward is not None
+    return build_forward(settings.forward, settings.name_encoding, context)
 
 
 def _build_api_key(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
@@ -90,9 +162,23 @@ def _build_api_key(settings: AuthSettings, context: Context, absent: Answer | No
     return build_api_key(settings.api_key, settings.name_encoding, context, absent)
 
 
+def _build_basic(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
+    assert settings.basic is not None
+    return build_basic(settings.basic, settings.name_encoding, context, absent)
+
+
+def _build_client_certificate(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
+    assert settings.client_certificate is not None
+    return build_client_certificate(settings.client_certificate, settings.name_encoding, context, absent)
+
+
 _METHODS: Final = {
     "jwt": _Method(_build_jwt, tokens.HOW, tokens.CHALLENGE),
     "api_key": _Method(_build_api_key, api_keys.HOW, api_keys.CHALLENGE),
+    "basic": _Method(_build_basic, basic.HOW, basic.CHALLENGE),
+    "introspection": _Method(_build_introspection, introspection.HOW, introspection.CHALLENGE, "{url: …}"),
+    "client_certificate": _Method(_build_client_certificate, client_certificates.HOW, client_certificates.CHALLENGE),
+    "forward": _Method(_build_forward, forward.HOW, b"", "{url: …}"),
 }
 """In the order in which they are asked."""
 
@@ -100,6 +186,8 @@ _METHODS: Final = {
 def build_auth(settings: AuthSettings, context: Context) -> Policy:
     """The policy: refuses with 401 who proves nothing, or what is not true."""
     policy = _methods(settings, context)
+    if settings.basic is not None:
+        policy = without_passwords(policy)
     if settings.withheld_fields or settings.withheld_parameters:
         return withholding(policy, settings.withheld_fields, settings.withheld_parameters)
     return policy
@@ -123,7 +211,8 @@ def _methods(settings: AuthSettings, context: Context) -> Policy:
 
 
 def _missing(methods: Sequence[_Method], settings: AuthSettings) -> Refusal:
-    challenges = dict.fromkeys(each.challenge for each in methods if each.challenge)
+    own = dict.fromkeys(each.challenge for each in methods if each.challenge)
+    challenges = [with_metadata(each, settings.resource) for each in own]
     how = "; or ".join(each.how.format(auth=settings) for each in methods)
     return Refusal("credentials_missing", how, challenges)
 
@@ -139,4 +228,4 @@ def auth_over(own: Any, base: Any, over: Callable[[Any, Any], Any]) -> Any:
     return over(own, base)
 
 
-__all__ = ["ApiKeySettings", "AuthSettings", "JwtSettings", "auth_over", "build_auth"]
+__all__ = ["ApiKeySettings", "AuthSettings", "ClientCertificateSettings", "JwtSettings", "auth_over", "build_auth"]

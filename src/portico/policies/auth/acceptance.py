@@ -7,10 +7,18 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 import jwt
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from portico.core.settings import Duration, DurationOrZero, NotEmpty, Settings, plain_secret
-from portico.policies.auth.key_sets import KeySource
+from portico.policies.auth.key_sets import OWN_KEYS, KeySource
 from portico.policies.auth.keys import PUBLIC, SHARED
 from portico.policies.consumer_fields import consumer_name
 
@@ -23,7 +31,7 @@ LATEST: Final = 2**53
 """The latest time that a claim may name: JSON has no exact whole numbers beyond it (RFC 8259, section 6)."""
 _SECRET_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 """The least size of a key: that of the hash (RFC 7518, section 3.2)."""
-_SOURCES: Final = ("jwks_url", "discovery", "jwks_file", "public_key_file")
+_SOURCES: Final = ("jwks_url", "discovery", "jwks_file", "public_key_file", "own")
 _PUBLIC_KEYS: Final = (*_SOURCES, "issuers")
 _KEYS: Final = (*_PUBLIC_KEYS, "secret")
 """What says by which keys tokens are verified."""
@@ -43,9 +51,21 @@ def _plain_key(secret: SecretStr | None) -> SecretStr | None:
     return secret
 
 
-class AcceptanceSettings(Settings):
+class ClaimSettings(Settings):
+    """What the claims of a token have to be, whoever vouches for them."""
+
+    audience: Annotated[
+        str | list[str] | None, NotEmpty("write the aud that tokens must have, or leave audience out")
+    ] = None
+    leeway: DurationOrZero = 0.0
+    required_claims: list[str] = []
+    require_expiry: bool = False
+
+
+class AcceptanceSettings(ClaimSettings):
     """Where the keys are that sign tokens, and what else those have to be.
 
+    With `own` they are those of the gateway itself, which issues tokens by `gateway.tokens.algorithm`.
     `types` are the values of `typ` that are accepted, beside none: tokens that are made for another purpose say so
     there (RFC 8725, section 3.11).
     """
@@ -54,15 +74,10 @@ class AcceptanceSettings(Settings):
     discovery: Annotated[bool, NotEmpty("write true, or leave it out")] = False
     jwks_file: Annotated[Path | None, _NOT_EMPTY] = None
     public_key_file: Annotated[Path | None, _NOT_EMPTY] = None
+    own: Annotated[bool, NotEmpty("write true, or leave it out")] = False
     refresh: Duration = 300.0
     algorithms: Annotated[list[Algorithm] | None, Field(min_length=1)] = None
-    audience: Annotated[
-        str | list[str] | None, NotEmpty("write the aud that tokens must have, or leave audience out")
-    ] = None
     types: list[str] = ["JWT", "at+jwt"]
-    leeway: DurationOrZero = 0.0
-    required_claims: list[str] = []
-    require_expiry: bool = False
 
     @property
     def lets_tokens_end(self) -> bool:
@@ -102,9 +117,26 @@ class AcceptanceSettings(Settings):
 
     def source(self, issuer: str | None) -> KeySource | None:
         """Where the keys are fetched; None where they are a file."""
+        if self.own:
+            return OWN_KEYS
         if self.jwks_url is not None:
             return KeySource(self.jwks_url)
         return KeySource(issuer, issuer) if self.discovery and issuer else None
+
+
+_Shown: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.~-]+$", max_length=100)]
+
+
+class InCookie(Settings):
+    """A token in a cookie, which browsers send without being asked: see docs/tokens.md."""
+
+    cookie: _Shown
+
+
+class InQuery(Settings):
+    """A token in a parameter of the query, for clients that cannot set fields; the service does not get it."""
+
+    query: _Shown
 
 
 class IssuerSettings(AcceptanceSettings):
@@ -131,6 +163,7 @@ class JwtSettings(AcceptanceSettings):
     secret: Annotated[SecretStr | None, AfterValidator(_plain_key)] = None
     issuer: Annotated[str | None, NotEmpty("write the iss that tokens must have, or leave issuer out")] = None
     issuers: Annotated[list[IssuerSettings], Field(max_length=100)] = []
+    from_: Annotated[list[Literal["header"] | InCookie | InQuery], Field(alias="from", min_length=1)] = ["header"]
 
     @property
     def accepted(self) -> tuple[str, ...]:
@@ -178,11 +211,13 @@ def jwt_over(own: Any, base: Any) -> Any:
     return base
 
 
-def check_claims(claims: dict[str, Any], settings: AcceptanceSettings, now: float) -> float:
+def check_claims(claims: dict[str, Any], settings: ClaimSettings, now: float) -> float:
     """When a token with these claims ends. Raises ValueError, or jwt.ExpiredSignatureError where it has ended."""
     for name in settings.required_claims:
         if claims.get(name) is None:
             raise ValueError(f"it has no {name} claim")
+    if "cnf" in claims:  # RFC 7800: whoever sends it has to hold a key
+        raise ValueError("it is bound to a key, of which there is no proof here")
     if settings.require_expiry and "exp" not in claims:
         raise ValueError("it has no exp claim, so it would never end")
     _check_audience(claims.get("aud"), settings.audience)

@@ -16,7 +16,7 @@ from portico.core.exchange import Exchange
 from portico.core.messages import Fields
 from portico.core.query_names import values_of
 from portico.core.settings import HeaderName, Settings
-from portico.policies.auth.identified import Identity, Proved, Verified, by_credentials, by_line
+from portico.policies.auth.identified import Identity, Proved, Verified, by_credentials, by_fields
 from portico.policies.auth.key_table import KeyTable
 from portico.policies.consumer_fields import NameEncoding, consumer_lines
 from portico.policies.editable import editable
@@ -84,7 +84,7 @@ def build_api_key(settings: ApiKeySettings, encoding: NameEncoding, context: Con
     if settings.query is not None:
         return by_credentials(verified, _parameter(settings.query, several), look_up, absent)
     name = str(settings.field).lower().encode()
-    return by_line(verified, _line(name, several), lambda line: look_up(line[len(name) + 1 :].strip()), absent)
+    return by_fields(verified, _line(name, several), lambda line: look_up(line[len(name) + 1 :].strip()), absent)
 
 
 def _line(name: bytes, several: Answer) -> Callable[[Fields], bytes | Answer | None]:

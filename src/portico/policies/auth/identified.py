@@ -12,7 +12,6 @@ from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.core.messages import Fields
 from portico.policies.counters.generations import Generations
-from portico.policies.policy import Policy
 
 ABSENT: Final = Answer(401)
 """The verdict of a method of several for a request that shows no credentials of its kind. It is never sent."""
@@ -41,7 +40,7 @@ class Identity:
 
 
 class Verified(Generations[bytes, Identity]):
-    """The identities that were found, by the field lines that proved them."""
+    """The identities that were found, by the credentials that proved them: a field line, or a value on its own."""
 
     __slots__ = ("__weakref__", "epoch")
 
@@ -63,37 +62,37 @@ class Verified(Generations[bytes, Identity]):
 
 
 def _size_of(identity: Identity) -> int:
-    return _IDENTITY + 2 * sum(map(len, identity.lines)) + _SCOPE * len(identity.scopes)
+    claims = identity.claims_or_token
+    told = len(claims) if isinstance(claims, bytes) and claims.startswith(b".") else 0  # else they are the key
+    return _IDENTITY + 2 * sum(map(len, identity.lines)) + _SCOPE * len(identity.scopes) + told
 
 
 Proved: TypeAlias = Identity | Answer
 """Who it is, or why it is nobody."""
 
 
-def by_line(
-    verified: Verified,
-    line_of: Callable[[Fields], bytes | Answer | None],
-    verify: Callable[[bytes], Proved | Awaitable[Proved]],
-    absent: Answer | None,
-) -> Policy:
-    """The policy of a method whose credentials are one field line: what proved an identity is not verified again.
+Verify: TypeAlias = Callable[[bytes], Proved | Awaitable[Proved]]
+"""Says who credentials name."""
+Verdict: TypeAlias = Answer | Awaitable[Answer | None] | None
 
-    `line_of` finds the line; None where there is none of the kind, for which `absent` is the verdict, and a verdict of
-    its own where there are several. A connection remembers whom its fields name, too: see `Fields.identified_by`.
+
+def by_fields(
+    verified: Verified, shown: Callable[[Fields], bytes | Answer | None], verify: Verify, absent: Answer | None
+) -> Callable[[Exchange], Verdict]:
+    """The policy of a method whose credentials are among the fields: what proved an identity is not verified again.
+
+    `shown` finds them; None where there are none of the kind, for which `absent` is the verdict, and a verdict of its
+    own where there are several. A connection remembers whom its fields name, too: see `Fields.identified_by`.
     """
+    return remembering(verified, shown, proving(verified, verify), absent)
 
-    def found(exchange: Exchange) -> bytes | Answer | None:
-        assert exchange.request is not None
-        return line_of(exchange.request.fields)
 
-    def remember(exchange: Exchange, identity: Identity) -> None:
-        assert exchange.request is not None
-        fields = exchange.request.fields
-        fields.identity, fields.identified_by = identity, verified.epoch
+def remembering(
+    verified: Verified, shown: Callable[[Fields], bytes | Answer | None], prove: Prove, absent: Answer | None
+) -> Callable[[Exchange], Verdict]:
+    """The same where `prove` is all that becomes of credentials that are not remembered with the fields."""
 
-    others = by_credentials(verified, found, verify, absent, remember)
-
-    def auth(exchange: Exchange) -> Answer | Awaitable[Answer | None] | None:
+    def auth(exchange: Exchange) -> Verdict:
         assert exchange.request is not None
         fields = exchange.request.fields
         if fields.identified_by is verified.epoch and (identity := fields.identity).expires > time.time():
@@ -102,47 +101,68 @@ def by_line(
             exchange.claims_or_token = identity.claims_or_token
             exchange.request_lines += identity.lines
             return None
-        return others(exchange)
+        credentials = shown(fields)
+        if credentials is None:
+            return absent
+        if isinstance(credentials, Answer):
+            return credentials
+        return prove(exchange, credentials, fields)
 
     return auth
+
+
+Prove: TypeAlias = Callable[[Exchange, bytes, "Fields | None"], Verdict]
+"""Admits an exchange by its credentials, or says why not; the fields are those that hold them, if they do."""
+
+
+def proving(verified: Verified, verify: Verify) -> Prove:
+    """The usual way: what was verified before is not verified again."""
+
+    def prove(exchange: Exchange, credentials: bytes, fields: Fields | None) -> Verdict:
+        known = verified.get(credentials)
+        if known is not None and known.expires > time.time():
+            return admit(verified, exchange, fields, credentials, known)
+        verified.discard(credentials)
+        proved = verify(credentials)
+        if isinstance(proved, Identity | Answer):
+            return admit(verified, exchange, fields, credentials, proved)
+        return later(exchange, fields, credentials, proved)
+
+    async def later(
+        exchange: Exchange, fields: Fields | None, credentials: bytes, proved: Awaitable[Proved]
+    ) -> Answer | None:
+        return admit(verified, exchange, fields, credentials, await proved)
+
+    return prove
+
+
+def admit(verified: Verified, exchange: Exchange, fields: Fields | None, key: bytes, proved: Proved) -> Answer | None:
+    """Let an exchange in as whom its credentials name, and remember that under `key`; or not."""
+    if isinstance(proved, Answer):
+        return proved
+    verified.put(key, proved)
+    if fields is not None:
+        fields.identity, fields.identified_by = proved, verified.epoch
+    exchange.consumer = proved.consumer
+    exchange.scopes = proved.scopes
+    exchange.claims_or_token = proved.claims_or_token
+    exchange.request_lines += proved.lines
+    return None
 
 
 def by_credentials(
     verified: Verified,
     credentials_of: Callable[[Exchange], bytes | Answer | None],
-    verify: Callable[[bytes], Proved | Awaitable[Proved]],
+    verify: Verify,
     absent: Answer | None,
-    admitted: Callable[[Exchange, Identity], None] = lambda *_: None,
-) -> Callable[[Exchange], Answer | Awaitable[Answer | None] | None]:
-    """The same for credentials that may be anywhere in a request; `admitted` is called with each that is let in."""
+) -> Callable[[Exchange], Verdict]:
+    """The same as `by_fields` for credentials that may be anywhere in a request."""
+    prove = proving(verified, verify)
 
-    def auth(exchange: Exchange) -> Answer | Awaitable[Answer | None] | None:
+    def auth(exchange: Exchange) -> Verdict:
         credentials = credentials_of(exchange)
-        if credentials is None:
-            return absent
-        if isinstance(credentials, Answer):
-            return credentials
-        known = verified.get(credentials)
-        if known is not None and known.expires > time.time():
-            return admit(exchange, credentials, known)
-        verified.discard(credentials)
-        proved = verify(credentials)
-        if isinstance(proved, Identity | Answer):
-            return admit(exchange, credentials, proved)
-        return later(exchange, credentials, proved)
-
-    def admit(exchange: Exchange, credentials: bytes, proved: Proved) -> Answer | None:
-        if isinstance(proved, Answer):
-            return proved
-        verified.put(credentials, proved)
-        exchange.consumer = proved.consumer
-        exchange.scopes = proved.scopes
-        exchange.claims_or_token = proved.claims_or_token
-        exchange.request_lines += proved.lines
-        admitted(exchange, proved)
-        return None
-
-    async def later(exchange: Exchange, credentials: bytes, proved: Awaitable[Proved]) -> Answer | None:
-        return admit(exchange, credentials, await proved)
+        if credentials is None or isinstance(credentials, Answer):
+            return absent if credentials is None else credentials
+        return prove(exchange, credentials, None)
 
     return auth

@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, NamedTuple
 
 import jwt
 
 from portico.core.claims import claims_of
 from portico.core.errors import Answer, Refusal
+from portico.core.exchange import Exchange
 from portico.core.messages import Fields
 from portico.core.printing import printable
 from portico.policies.auth.acceptance import (
     AcceptanceSettings,
+    InQuery,
     JwtSettings,
     check_claims,
     check_kind,
     consumer_of,
     scopes_of,
 )
-from portico.policies.auth.identified import Identity, Proved, Verified, by_line
+from portico.policies.auth.identified import Identity, Proved, Verdict, Verified, by_fields, proving
 from portico.policies.auth.key_sets import KeySets, RemoteKeys
 from portico.policies.auth.keys import Key, KeySet, key_set, public_key
+from portico.policies.auth.showing import first_of, in_cookie, taken_parameter
 from portico.policies.auth.signed import Signed, signed
 from portico.policies.consumer_fields import NameEncoding, consumer_lines
-from portico.policies.policy import Context, Policy
+from portico.policies.policy import Context, Pending, Policy
 
 _BELIEVED: Final = 300.0
 """Seconds after which a token is verified again: one that never expires would be trusted for ever."""
 HOW: Final = "send one token, as 'Authorization: Bearer TOKEN'"
 CHALLENGE: Final = b'WWW-Authenticate: Bearer realm="portico"'
 MISSING: Final = Refusal("credentials_missing", HOW, (CHALLENGE,))
-_INVALID: Final = (b'WWW-Authenticate: Bearer realm="portico", error="invalid_token"',)
+_TWICE: Final = Refusal("credentials_missing", "send one token, in one place", (CHALLENGE,))
+INVALID: Final = (b'WWW-Authenticate: Bearer realm="portico", error="invalid_token"',)
 _UNVERIFIABLE: Final = (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError)
 """What a token that is not valid raises, here or in a library below."""
 _NO_KEYS: Final = Refusal(
@@ -41,10 +45,16 @@ _NO_KEYS: Final = Refusal(
 
 
 def build_jwt(
-    settings: JwtSettings, encoding: NameEncoding, context: Context, absent: Answer | None = MISSING
+    settings: JwtSettings,
+    encoding: NameEncoding,
+    context: Context,
+    absent: Answer | None = MISSING,
+    *,
+    leaves_opaque: bool = False,
 ) -> Policy:
     """The method: a valid token identifies its owner, a bad one gets 401, and none `absent`.
 
+    With `leaves_opaque` what does not look like a JWT counts as none.
     Raises ValueError where a file of keys cannot be used.
     """
     verifier = _Verifier(settings, encoding, context.state.key_sets)
@@ -55,8 +65,9 @@ def build_jwt(
         each.dependent.add(verified)
 
     def verify(line: bytes) -> Proved | Awaitable[Proved]:
+        """`line` is the field line of the token, or the token alone."""
         try:
-            token = signed(line[len(b"authorization:") :].strip().partition(b" ")[2].strip())
+            token = signed(token_of(line) if b":" in line else line)
             issuer = verifier.issuer_of(token)
             if verifier.knows_key(token, issuer) or not isinstance(issuer.keys, RemoteKeys):
                 return verifier.verify(token, issuer, line)
@@ -78,18 +89,43 @@ def build_jwt(
         except _UNVERIFIABLE as error:
             return _invalid(error)
 
-    return by_line(verified, _bearer, verify, absent)
+    in_field = _bearer_of_three_parts if leaves_opaque else bearer
+    finders = [
+        in_field if each == "header" else in_cookie(each.cookie, _TWICE)
+        for each in settings.from_
+        if not isinstance(each, InQuery)
+    ]
+    by_field = by_fields(verified, first_of(finders), verify, absent)
+    parameters = [each.query.encode() for each in settings.from_ if isinstance(each, InQuery)]
+    return by_field if not parameters else _by_query_too(parameters, by_field, proving(verified, verify))
+
+
+def _by_query_too(
+    parameters: list[bytes], by_field: Policy, prove: Callable[[Exchange, bytes, Fields | None], Verdict]
+) -> Policy:
+    """The same for routes that take tokens in the query, from clients that cannot set fields."""
+
+    def auth(exchange: Exchange) -> Verdict | Pending:
+        tokens = [token for name in parameters for token in taken_parameter(exchange, name)]
+        if not tokens:
+            return by_field(exchange)
+        assert exchange.request is not None
+        if len(tokens) > 1 or b"authorization" in exchange.request.fields.names:
+            return _TWICE  # RFC 6750, section 2
+        return prove(exchange, tokens[0], None)
+
+    return auth
 
 
 def _expired() -> Refusal:
-    return Refusal("credentials_expired", "the token has expired", _INVALID)
+    return Refusal("credentials_expired", "the token has expired", INVALID)
 
 
 def _invalid(error: BaseException) -> Refusal:
-    return Refusal("credentials_invalid", f"the token is not valid: {_plain(error)}", _INVALID)
+    return Refusal("credentials_invalid", f"the token is not valid: {_plain(error)}", INVALID)
 
 
-def _bearer(fields: Fields) -> bytes | Answer | None:
+def bearer(fields: Fields) -> bytes | Answer | None:
     """The line of the one token of a request; of several fields a service may read another than the gateway."""
     names = fields.names
     count = names.count(b"authorization")
@@ -97,6 +133,17 @@ def _bearer(fields: Fields) -> bytes | Answer | None:
         return MISSING if count else None
     line = fields.lines[names.index(b"authorization")]
     return line if line[len(b"authorization:") :].lstrip()[:7].lower() in (b"bearer", b"bearer ") else None
+
+
+def _bearer_of_three_parts(fields: Fields) -> bytes | Answer | None:
+    """The same where it looks like a JWT: all others are left to their issuer."""
+    line = bearer(fields)
+    return line if not isinstance(line, bytes) or line.count(b".") == 2 else None
+
+
+def token_of(line: bytes) -> bytes:
+    """The token in a field line."""
+    return line[len(b"authorization:") :].strip().partition(b" ")[2].strip()
 
 
 class _Issuer(NamedTuple):

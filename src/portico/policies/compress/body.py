@@ -6,8 +6,10 @@ import asyncio
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from typing import Final
 
@@ -37,7 +39,8 @@ def _threads() -> ThreadPoolExecutor:
 def _stand_back() -> None:
     """Leave the processor to the loop where both want it: on Linux each thread has a niceness of its own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
+        with suppress(OSError):  # where it is forbidden, the loop gets its share all the same
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICENESS)
 
 
 class CodedBody:
@@ -45,13 +48,16 @@ class CodedBody:
 
     `keep` gets all of its coded form.
 
-    zlib, brotli and zstd work without the interpreter's lock: while a thread compresses, the loop serves others.
+    zlib, brotli and zstd work without the interpreter's lock: while a thread compresses, the loop serves others. It
+    gets one `piece` at a time: where there is but one processor, the loop has it again after a fraction of a
+    millisecond, not after the share of time that the kernel gives to threads.
     """
 
     # fmt: off
     __slots__ = (
         "_at_once", "_coded", "_count", "_encoder", "_flushes", "_is_busy", "_is_ended", "_is_over", "_is_paused",
-        "_keep", "_kept", "_loop", "_queue", "_queued", "_size", "_stream", "_timer", "_trailers", "_wants_flush",
+        "_keep", "_kept", "_loop", "_piece", "_queue", "_queued", "_size", "_stream", "_timer", "_trailers",
+        "_wants_flush",
     )
     # fmt: on
 
@@ -60,6 +66,7 @@ class CodedBody:
         stream: Stream,
         encoder: Encoder,
         at_once: int,
+        piece: int,
         count: Callable[[int, int], None],
         keep: Callable[[bytes], None] | None = None,
         *,
@@ -68,6 +75,7 @@ class CodedBody:
         self._stream = stream
         self._encoder = encoder
         self._at_once = at_once
+        self._piece = piece
         self._count = count
         self._keep = keep
         self._kept: list[bytes] = []
@@ -75,7 +83,7 @@ class CodedBody:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._size = self._coded = 0
-        self._queue: list[bytes] = []
+        self._queue: deque[bytes] = deque()
         self._queued = 0
         """Bytes that the thread has, or will get."""
         self._is_busy = self._is_paused = self._wants_flush = self._is_ended = self._is_over = False
@@ -88,9 +96,9 @@ class CodedBody:
         self._size += len(data)
         if self._size > self._at_once or self._is_busy:
             self._wants_flush = self._wants_flush or self._flushes
-            self._queue.append(data)
+            self._queue += (data[at : at + self._piece] for at in range(0, len(data), self._piece))
             self._queued += len(data)
-            if self._queued > _HIGH and not self._is_paused:
+            if self._queued > _HIGH:  # also where it was paused: a client that has caught up had it go on
                 self._is_paused = True
                 self._loop.call_soon(self._pause)
             self._go_on()
@@ -117,7 +125,7 @@ class CodedBody:
     def drop(self) -> None:
         """No more of it is sent."""
         self._is_over = True
-        self._queue = []
+        self._queue.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -165,10 +173,19 @@ class CodedBody:
         """Have the thread do what there is to be done, unless it does something already."""
         if self._is_busy or not (self._queue or self._wants_flush or self._is_ended):
             return
-        data, self._queue = b"".join(self._queue), []
-        flushes, self._wants_flush = self._wants_flush, False
+        data = self._next()
+        flushes, ends = self._wants_flush and not self._queue, self._is_ended and not self._queue
+        self._wants_flush = self._wants_flush and not flushes
         self._is_busy = True
-        _threads().submit(self._work, data, flushes, self._is_ended)
+        _threads().submit(self._work, data, flushes, ends)
+
+    def _next(self) -> bytes:
+        """What is compressed next: as much of what there is as a piece may have."""
+        taken, size = [], 0
+        while self._queue and size + len(self._queue[0]) <= self._piece:
+            taken.append(self._queue.popleft())
+            size += len(taken[-1])
+        return b"".join(taken)
 
     def _work(self, data: bytes, flushes: bool, ends: bool) -> None:
         """In the thread: compress, and report to the loop."""

@@ -11,8 +11,10 @@ from portico.observe.families import Counter
 
 _MOST: Final = 16 << 20
 """Bytes of coded forms that a worker keeps, with the content that they belong to."""
-_OF_CACHE: Final = frozenset({"hit", "stale"})
-"""What the cache had for exchanges whose content may well be sent again."""
+_STORED: Final = frozenset({"hit", "stale", "revalidated"})
+"""What the cache had for exchanges whose content it has."""
+_SHARED: Final = _STORED | {"collapsed"}
+"""The same for those whose content others get, too."""
 
 
 Key: TypeAlias = tuple[tuple[bytes, ...], bytes, int]
@@ -79,12 +81,12 @@ class Counts:
         self.forms = forms
 
     def is_stored(self, exchange: Exchange) -> bool:
-        """Whether the cache has the content of an exchange, so that it may well be sent again."""
-        return exchange.cache in _OF_CACHE
+        """Whether the cache has all of an exchange's content, so that it may well have been sent before."""
+        return exchange.cache in _STORED
 
     def coded(self, exchange: Exchange, content: bytes, coding: bytes, level: int) -> bytes:
         """A whole body with a coding applied; counted, unless that makes it longer: then it is not sent."""
-        apply = self.forms.coded if self.is_stored(exchange) else encode
+        apply = self.forms.coded if exchange.cache in _SHARED else encode
         coded = apply(content, coding, level)
         if len(coded) < len(content):
             self.count(exchange, coding, len(content), len(coded))

@@ -26,7 +26,9 @@ class Choice(NamedTuple):
 NOTHING: Final = Choice(None)
 
 
-@remembered(512)
+_REMEMBERED_SIZE: Final = 128
+
+
 def choose(accepted: bytes | None, offered: Sequence[bytes]) -> Choice:
     """The coding, of those offered, that an `Accept-Encoding` likes best; of equal ones the first offered.
 
@@ -34,6 +36,10 @@ def choose(accepted: bytes | None, offered: Sequence[bytes]) -> Choice:
     """
     if not accepted:
         return NOTHING
+    return _remembered(accepted, offered) if len(accepted) <= _REMEMBERED_SIZE else _choose(accepted, offered)
+
+
+def _choose(accepted: bytes, offered: Sequence[bytes]) -> Choice:
     weights = weights_of(accepted)
     others = weights.get(b"*", 0.0)
     own = weights.get(_IDENTITY)
@@ -43,6 +49,9 @@ def choose(accepted: bytes | None, offered: Sequence[bytes]) -> Choice:
     if best == 0.0 or (own is not None and own > best):
         return Choice(None, refuses)
     return Choice(offered[-index], refuses)
+
+
+_remembered: Final = remembered(512)(_choose)
 
 
 def weights_of(accepted: bytes) -> Mapping[bytes, float]:

@@ -130,9 +130,11 @@ class CompressingStream(StreamBehind):
 
     def _begin(self, head: Head, keep: Callable[[bytes], None] | None = None) -> None:
         assert head.coding is not None
-        level, at_once = self._rules.levels[head.coding], self._rules.at_once[head.coding]
-        count = partial(self._counts.count, self._exchange, head.coding)
-        self._body = CodedBody(self.inner, encoder(head.coding, level), at_once, count, keep, flushes=head.flushes)
+        rules, coding = self._rules, head.coding
+        coder = encoder(coding, rules.levels[coding])
+        count = partial(self._counts.count, self._exchange, coding)
+        sizes = rules.at_once[coding], rules.pieces[coding]
+        self._body = CodedBody(self.inner, coder, *sizes, count, keep, flushes=head.flushes)
 
     def _release(self, held: _Held) -> None:
         """All of a stored response is there: send its coded form, or begin to make it."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from portico.core.exchange import Exchange
 from portico.policies.policy import Context, Hooks, Policy, Verdict
-from portico.policies.transform.accepting import readable_only
-from portico.policies.transform.rules import ResponseRules, depends_on_more, describe, request_policy, vary_of
+from portico.policies.transform.accepting import accept_readable
+from portico.policies.transform.rules import (
+    ResponseRules,
+    consumer_fields,
+    depends_on_more,
+    describe,
+    request_policy,
+    vary_of,
+)
 from portico.policies.transform.settings import TransformSettings
 
 
@@ -19,7 +24,7 @@ def build_transform(settings: TransformSettings, context: Context) -> Policy | H
         return requests
     responses = ResponseRules(settings, context.untransformed)
     if responses.change_bodies:
-        requests = _behind(readable_only(), requests)
+        requests = _reading(requests)
     return Hooks(
         request=requests,
         response=responses.response,
@@ -28,12 +33,16 @@ def build_transform(settings: TransformSettings, context: Context) -> Policy | H
     )
 
 
-def _behind(first: Callable[[Exchange], None], policy: Policy | None) -> Policy:
-    def both(exchange: Exchange) -> Verdict:
-        first(exchange)
-        return None if policy is None else policy(exchange)
+def _reading(policy: Policy | None) -> Policy | None:
+    """The same policy, for a route whose rules read responses."""
+    if policy is None:
+        return accept_readable
 
-    return both
+    def transform(exchange: Exchange) -> Verdict:
+        accept_readable(exchange)
+        return policy(exchange)
+
+    return transform
 
 
-__all__ = ["TransformSettings", "build_transform", "depends_on_more", "describe"]
+__all__ = ["TransformSettings", "build_transform", "consumer_fields", "depends_on_more", "describe"]

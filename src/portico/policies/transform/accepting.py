@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
+from portico.core.caches import remembered
 from portico.core.codings import DECODED
 from portico.core.exchange import Exchange
-from portico.core.messages import Fields
 
 _ACCEPT: Final = b"accept-encoding"
 _OTHERS: Final = frozenset({b"available-dictionary", b"dictionary-id", b"a-im"})
@@ -15,29 +14,31 @@ _OTHERS: Final = frozenset({b"available-dictionary", b"dictionary-id", b"a-im"})
 _READABLE: Final = frozenset({*DECODED, b"identity"})
 
 
-def readable_only() -> Callable[[Exchange], None]:
-    """What leaves out of `Accept-Encoding` the codings that cannot be undone, and `*` (RFC 9110, section 12.5.3)."""
-
-    def accept_readable(exchange: Exchange) -> None:
-        request = exchange.request
-        assert request is not None
-        fields = request.fields
-        if fields.edited_by is not accept_readable:
-            kept = _changed(fields)
-            if kept is None:
-                return
-            fields.edited, fields.edited_by = kept, accept_readable
-        exchange.request = request.changed(fields=fields.edited)
-
-    return accept_readable
-
-
-def _changed(fields: Fields) -> Fields | None:
-    """The fields without what asks for other codings; None where nothing does."""
+def accept_readable(exchange: Exchange) -> None:
+    """Leave out of `Accept-Encoding` the codings that cannot be undone, and `*` (RFC 9110, section 12.5.3)."""
+    request = exchange.request
+    assert request is not None
+    fields = request.fields
     asked = fields.get(_ACCEPT)
-    members = [] if asked is None else [member.strip() for member in asked.split(b",")]
+    readable = b"" if asked is None else _readable(asked) if len(asked) > _REMEMBERED_SIZE else _remembered(asked)
+    if not readable and _OTHERS.isdisjoint(fields.names):
+        return
+    if fields.edited_by is not accept_readable:
+        lines = [b"Accept-Encoding: " + (readable or asked or b"identity")]
+        drops = {_ACCEPT, *_OTHERS}
+        fields.edited = fields.changed(drops.__contains__, [] if asked is None else lines)
+        fields.edited_by = accept_readable
+    exchange.request = request.with_fields(fields.edited)
+
+
+def _readable(asked: bytes) -> bytes:
+    """What is left of an `Accept-Encoding`; nothing where all of it may stay."""
+    members = [member.strip() for member in asked.split(b",")]
     readable = [member for member in members if member.partition(b";")[0].strip().lower() in _READABLE]
-    if len(readable) == len(members) and _OTHERS.isdisjoint(fields.names):
-        return None
-    lines = [] if asked is None else [b"Accept-Encoding: " + (b", ".join(readable) or b"identity")]
-    return fields.changed(lambda name: name == _ACCEPT or name in _OTHERS, lines)
+    if len(readable) == len(members):
+        return b""
+    return b", ".join(readable) or b"identity"
+
+
+_REMEMBERED_SIZE: Final = 128
+_remembered: Final = remembered(256)(_readable)

@@ -212,9 +212,8 @@ class RequestBodies(Bodies):
             drops |= {b"content-type"}
             lines.append(b"Content-Type: " + new_kind.encode())
         exchange.content = changed
-        exchange.request = request.changed(
-            fields=request.fields.changed(drops.__contains__, lines), framing=len(changed)
-        )
+        fields = request.fields.changed(drops.__contains__, lines)
+        exchange.request = request.changed(fields=fields, framing=len(changed))
         return None
 
     def leave(self, exchange: Exchange, error: _UnchangeableError) -> Answer | None:
@@ -259,16 +258,19 @@ class ResponseBodies(Bodies):
 
     def filter(self, exchange: Exchange, head: Head, edits: Sequence[BodyEdit]) -> BodyFilter | None:
         """What a response's body passes; None where no rule is for it. Raises HookFailedError."""
-        kind = media_type(head.headers.get("Content-Type", ""))
+        headers = head.headers
+        kind = media_type(headers.get("Content-Type", ""))
         if not (head.status == PARTIAL and kind == PARTS):  # those are of a type that only the whole says
             edits = [each for each in edits if each.takes(kind)]
-        if not edits or head.headers.get("Content-Length") == "0":
+        if not edits:
             return None
-        length = head.headers.get("Content-Length", "")
+        length = headers.get("Content-Length", "")
+        if length == "0":
+            return None
         if length.isascii() and length.isdecimal() and int(length) > self.max_size:
             self.leave(exchange, self.too_large())
             return None
-        if is_incremental(head.headers):
+        if is_incremental(headers):
             detail = "its sender wants it to be passed on piece by piece"
             self.leave(exchange, _UnchangeableError("incremental", detail))
             return None

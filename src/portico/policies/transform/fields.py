@@ -6,9 +6,10 @@ repeat from request to request are one object, which remembers what became of it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeAlias
 
+from portico.core.caches import remembered
 from portico.core.exchange import Exchange
 from portico.core.fields import plain_name
 from portico.core.messages import Fields
@@ -32,20 +33,21 @@ def _plain(names: Iterable[str]) -> frozenset[bytes]:
 class _Lines:
     """The lines that are set and added; a value that comes out empty has none."""
 
-    __slots__ = ("_fixed", "_made")
+    __slots__ = ("_made", "fixed")
 
     def __init__(self, edits: FieldEdits, captures: Mapping[str, Read]) -> None:
         fields = [*edits.set.items(), *edits.add.items()]
         self._made = tuple(
             (name.lower().encode(), f"{name}: ", Template(text, captures)) for name, texts in fields for text in texts
         )
-        self._fixed: tuple[_Line, ...] | None = None
+        self.fixed: tuple[_Line, ...] | None = None
         if all(value.fixed is not None for _, _, value in self._made):
-            self._fixed = tuple((name, f"{start}{value.fixed}".encode()) for name, start, value in self._made)
+            self.fixed = tuple((name, f"{start}{value.fixed}".encode()) for name, start, value in self._made)
+            """The same for every exchange."""
 
     def of(self, exchange: Exchange) -> tuple[_Line, ...]:
-        if self._fixed is not None:
-            return self._fixed
+        if self.fixed is not None:
+            return self.fixed
         if len(self._made) == 1:
             name, start, value = self._made[0]
             text = value.render(exchange)
@@ -73,6 +75,16 @@ def fields_edit(edits: FieldEdits, captures: Mapping[str, Read]) -> FieldsEdit:
         gone = {*removed, *replaced, *renamed, *(plain_name(line.partition(b":")[0].lower()) for line in moved)}
         return fields.changed(lambda name: plain_name(name) in gone, [*moved, *(line for _, line in added)])
 
+    fixed = lines.fixed
+
+    def edit_alike(exchange: Exchange) -> None:
+        request = exchange.request
+        assert request is not None
+        fields = request.fields
+        if fields.edited_by is not edit_alike:
+            fields.edited, fields.edited_by = edited(fields, fixed or ()), edit_alike
+        exchange.request = request.with_fields(fields.edited)
+
     def edit(exchange: Exchange) -> None:
         request = exchange.request
         assert request is not None
@@ -80,7 +92,22 @@ def fields_edit(edits: FieldEdits, captures: Mapping[str, Read]) -> FieldsEdit:
         key = (edit, added)
         if fields.edited_by != key:
             fields.edited, fields.edited_by = edited(fields, added), key
-        exchange.request = request.changed(fields=fields.edited)
+        exchange.request = request.with_fields(fields.edited)
+
+    return edit if fixed is None else edit_alike
+
+
+def without_clients(names: Collection[str]) -> FieldsEdit:
+    """What drops the fields that clients sent under these names, in any spelling."""
+    gone = _plain(names)
+    is_gone = remembered(4096)(lambda name: plain_name(name) in gone)
+
+    def edit(exchange: Exchange) -> None:
+        request = exchange.request
+        assert request is not None
+        fields = request.fields
+        if any(map(is_gone, fields.names)):
+            exchange.request = request.with_fields(fields.changed(is_gone, ()))
 
     return edit
 

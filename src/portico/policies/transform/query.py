@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from urllib.parse import quote
 
 from portico.core.exchange import Exchange
-from portico.core.query_names import END, VALUE, removing, spelled
+from portico.core.query_names import BEFORE, END, VALUE, removing, spelled
 from portico.policies.templates import Read
 from portico.policies.transform.settings import QueryEdits
 from portico.policies.transform.values import Text
@@ -57,7 +57,7 @@ def _removing(names: Sequence[str]) -> QueryEdit:
 
 
 def _renaming(old: str, new: str) -> QueryEdit:
-    all_of = re.compile(rb"(?<=[?&])" + spelled(old) + rb"(?=[=&]|\Z)").sub
+    all_of = re.compile(BEFORE + spelled(old) + rb"(?=[=&]|\Z)").sub
     name = encoded(new).encode()
 
     def rename(query: bytes, exchange: Exchange) -> bytes:  # noqa: ARG001
@@ -67,8 +67,9 @@ def _renaming(old: str, new: str) -> QueryEdit:
 
 
 def _setting(name: str, values: Sequence[Text]) -> QueryEdit:
-    first = re.compile(rb"(?<=[?&])" + spelled(name) + VALUE + END).search
-    others = re.compile(rb"&" + spelled(name) + VALUE + END).sub
+    first = re.compile(BEFORE + spelled(name) + VALUE + END).search
+    others = re.compile(rb"&" + spelled(name) + VALUE + END)
+    has_others, without_others = others.search, others.sub
     remove = _removing([name])
     pairs_of = _pairs(name, values)
 
@@ -79,7 +80,11 @@ def _setting(name: str, values: Sequence[Text]) -> QueryEdit:
         found = first(query)
         if found is None:
             return _appended(query, pairs)
-        return query[: found.start()] + pairs + others(b"", query[found.end() :])
+        start, end = found.span()
+        rest = query[end:]
+        if has_others(query, end):
+            rest = without_others(b"", rest)
+        return query[:start] + pairs + rest
 
     return set_parameter
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from portico.core.errors import Answer
 from portico.core.exchange import Exchange
 from portico.observe.families import Counter
 from portico.policies.head import WITHOUT_CONTENT, Head, ResponseEdit
+from portico.policies.headers import about_consumers
 from portico.policies.policy import BodyFilter, Pending, Policy
 from portico.policies.transform.bodies import PARTIAL, PARTS, RequestBodies, ResponseBodies, body_edit
-from portico.policies.transform.fields import ResponseFieldsEdit, fields_edit, response_fields_edit
+from portico.policies.transform.fields import ResponseFieldsEdit, fields_edit, response_fields_edit, without_clients
 from portico.policies.transform.query import query_edit
 from portico.policies.transform.settings import RequestRule, ResponseRule, TransformSettings
 from portico.policies.transform.target import path_edit, path_text_of
@@ -55,8 +56,34 @@ def _method_edit(method: bytes) -> Edit:
 def request_policy(settings: TransformSettings, skipped: Counter | None, vary: tuple[bytes, ...]) -> Policy | None:
     """What changes requests by all rules that apply to them as their clients sent them; None where nothing does.
 
-    `vary` is the field that says on which others of the request responses depend.
+    `vary` is the field that says on which others of the request responses depend. Fields that rules make of what is
+    known of the consumer are never a client's own, on any request.
     """
+    names = consumer_fields(settings)
+    policy = _request_policy(settings, skipped, vary)
+    if not names or policy is None:
+        return policy
+    withhold = without_clients(names)
+
+    def transform(exchange: Exchange) -> Answer | Pending | Awaitable[Answer | None] | None:
+        withhold(exchange)
+        return policy(exchange)
+
+    return transform
+
+
+def consumer_fields(settings: TransformSettings) -> list[str]:
+    """The fields of requests by which a rule says something of the consumer, whether or not it applies to a request."""
+    return [
+        name
+        for rule in settings.request
+        if rule.headers is not None
+        for fields in (rule.headers.set, rule.headers.add)
+        for name in about_consumers(fields, captures_of(rule.when))
+    ]
+
+
+def _request_policy(settings: TransformSettings, skipped: Counter | None, vary: tuple[bytes, ...]) -> Policy | None:
     rules = tuple(map(_RequestRule, settings.request))
     bodies = RequestBodies(settings, skipped)
     if not rules and not vary:

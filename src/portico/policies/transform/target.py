@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, TypeAlias
 from urllib.parse import quote
 
@@ -31,15 +32,18 @@ def path_edit(text: Text) -> PathEdit:
         match = exchange.match
         if not match.target.startswith(b"/"):  # of OPTIONS *
             return None
-        target = _filled(text, exchange)
-        if target is None:
-            return _UNKNOWN
-        problem = _problem_of(target) if len(target) > _REMEMBERED_SIZE else _remembered(target)
-        if problem is not None:
-            return Refusal(problem.reason, f"{problem.detail}, once a rule of this route has made it")
-        exchange.match = RouteMatch(
-            match.route, match.handling, match.path, target, match.forwarded, match.pages, match.versions
-        )
+        made: list[RouteMatch] = []
+        for each in (match, *match.sides):  # which of them it takes is not known yet
+            target = _filled(text, exchange, each.target)
+            if target is None:
+                return _UNKNOWN
+            problem = _problem_of(target) if len(target) > _REMEMBERED_SIZE else _remembered(target)
+            if problem is not None:
+                return Refusal(problem.reason, f"{problem.detail}, once a rule of this route has made it")
+            made.append(replace(each, target=target))
+        exchange.match, *sides = made
+        if sides:
+            exchange.match = replace(exchange.match, sides=tuple(sides))
         return None
 
     return set_path
@@ -58,11 +62,12 @@ _REMEMBERED_SIZE: Final = 256
 _remembered: Final = remembered(1024)(_problem_of)
 
 
-def _filled(text: Text, exchange: Exchange) -> bytes | None:
+def _filled(text: Text, exchange: Exchange, old: bytes) -> bytes | None:
+    """The new path; None where a name in it has no value. `old` is the one that the service would get."""
     pieces = []
     for part in text.parts:
         if isinstance(part, Variable):
-            piece = _piece(part, exchange)
+            piece = _piece(part, exchange, old)
             if piece is None:
                 return None
             pieces.append(piece)
@@ -71,10 +76,12 @@ def _filled(text: Text, exchange: Exchange) -> bytes | None:
     return b"".join(pieces)
 
 
-def _piece(part: Variable, exchange: Exchange) -> bytes | None:
+def _piece(part: Variable, exchange: Exchange, old: bytes) -> bytes | None:
     """What stands for a name: one segment, or as much of the path as was captured."""
     read = part.read
-    if isinstance(read, Captured | Target):
+    if isinstance(read, Target):
+        return old[1:] or (part.default or "").encode()
+    if isinstance(read, Captured):
         return read.raw(exchange) or (part.default or "").encode()
     value = plain_text(read(exchange)) or part.default
     return quote(value, safe="").encode() if value else None

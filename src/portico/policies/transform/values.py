@@ -53,11 +53,7 @@ class Target:
     NAME: Final = "path"
 
     def __call__(self, exchange: Exchange) -> str:
-        return self.raw(exchange).decode("latin-1")
-
-    def raw(self, exchange: Exchange) -> bytes:
-        """As it is sent."""
-        return exchange.match.target[1:]
+        return exchange.match.target[1:].decode("latin-1")
 
 
 def captures_of(when: When | None) -> dict[str, Read]:

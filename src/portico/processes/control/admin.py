@@ -23,6 +23,7 @@ from portico.processes.control.problems import problem
 from portico.processes.control.registry_api import registry_routes
 from portico.processes.control.reloading import AdoptionError, ReloadError, Reloading
 from portico.processes.control.state import State
+from portico.processes.control.tokens.api import token_routes
 
 _AT_ONCE: Final = 64
 """Concurrent requests to the endpoints that ask the workers."""
@@ -78,6 +79,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     app.include_router(cache_routes(state))
     app.include_router(canary_routes(state))
     app.include_router(api_key_routes(state))
+    app.include_router(token_routes(state))
     app.include_router(own_endpoints(state), dependencies=bounded)
 
     @app.exception_handler(HTTPException)

@@ -11,12 +11,14 @@ from portico.processes.control.front_page import front_page
 from portico.processes.control.health_report import states_only
 from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
+from portico.processes.control.tokens.endpoints import token_endpoints
 
 
 def create_app(state: State) -> FastAPI:
     """The application for one control process."""
     app = FastAPI(title="Portico", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(own_endpoints(state))
+    app.include_router(token_endpoints(state.tokens))
 
     @app.api_route("/listeners/{key}", methods=["GET", "HEAD"])
     async def page_of_listener(key: str) -> dict[str, Any]:

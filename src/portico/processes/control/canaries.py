@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from portico.config import Config
 from portico.config.canary import CanarySettings
@@ -80,7 +80,7 @@ class Canary:
 
     def adopt(self, decision: Decision) -> None:
         """Go on from there; what was counted belongs to its epoch."""
-        if decision.epoch != self.decision.epoch:
+        if decision.part != self.decision.part:
             self.counted, self.of_all, self.recent = Sides(), Sides(), Recent()
         self.decision = decision
 
@@ -158,6 +158,7 @@ class Canaries:
             before.settings = settings
             return before
         if record is not None and record.decision.of == of:
+            _say_where(name, record.decision)
             return Canary(name, settings, record.decision, record.counted, is_unsent=record.is_unsent)
         return Canary(name, settings, begun(of, time.time(), _in_place_of(record)), is_new=True)
 
@@ -251,14 +252,14 @@ class Canaries:
         if shared is None:
             return self._redis is None
         before = canary.decision
-        if canary.is_unsent and shared.decision.phase != "aborted":
+        if canary.is_unsent and shared.decision.run == before.run and shared.decision.phase != "aborted":
             await self._send_abort(canary, shared.decision)
             return False
         canary.is_unsent = False
         canary.adopt(shared.decision)
-        if shared.decision.epoch == before.epoch:
+        if shared.decision.part == before.part:
             canary.of_all = shared.counted
-        if shared.decision.version != before.version and not canary.is_new:
+        if shared.decision.history[-1] != before.history[-1] and not canary.is_new:
             self._report(canary)
         return shared.leads
 
@@ -299,19 +300,21 @@ class Canaries:
 
     async def _replace(self, canary: Canary, new: Decision) -> None:
         """Make a decision, which counts for all gateways where they can be asked."""
+        before = canary.decision
         if self._redis is not None and self.up:
             try:
-                if not await self._redis.replace(canary.route, canary.decision, new):
+                if not await self._redis.replace(canary.route, before, new):
                     return  # somebody else has decided; the next look takes it over
             except problems() as error:
                 self._set_up(False, reason(error))
+        if canary.decision is not before:
+            return  # it was aborted here meanwhile; the next look has all others know
         if self._redis is not None and not self.up:
             if new.phase != "aborted":
                 return
             canary.is_unsent = True
-        said = new.version != canary.decision.version
         canary.adopt(new)
-        if said:
+        if new.version != before.version:
             self._report(canary)
 
     def _spread(self, spread: Spread) -> None:
@@ -333,13 +336,7 @@ class Canaries:
         canary.is_new = False
         decision, entry = canary.decision, canary.decision.history[-1]
         self.changes[canary.route, entry.what] += 1
-        extra = {
-            "route": canary.route,
-            "to": decision.to,
-            "step": entry.step,
-            "share": f"{entry.share:g} %",
-            "who": entry.who,
-        }
+        extra = _whereabouts(canary.route, decision) | {"who": entry.who}
         if entry.why:
             extra["why"] = entry.why
         level = logging.WARNING if entry.what == "aborted" else logging.INFO
@@ -351,6 +348,10 @@ class Canaries:
 
     async def command(self, route: str, action: Action, who: str, why: str) -> Canary:
         """Do as somebody asks. Raises KeyError, RefusedError or UnavailableError."""
+        if action == "abort":
+            self._abort(self._canaries[route], who, why)
+            if self._redis is not None and not self.up:
+                return self._canaries[route]
         async with self._turn:
             self._count(await self._workers.running())  # what came before is not of the step that may begin
             for _ in range(_ATTEMPTS):
@@ -366,6 +367,15 @@ class Canaries:
                     return canary
             raise UnavailableError("other decisions came between: try again")
 
+    def _abort(self, canary: Canary, who: str, why: str) -> None:
+        """It holds here at once, whatever is being waited for; others are told with the next exchange."""
+        new = commanded(canary.decision, "abort", who, why, time.time())
+        if new is not canary.decision:
+            canary.is_unsent = self._redis is not None
+            canary.adopt(new)
+            self._report(canary)
+            self._spread(self._workers.set_weights)
+
 
 _EVENTS: Final[Mapping[str, str]] = {
     "began": "begun",
@@ -376,6 +386,19 @@ _EVENTS: Final[Mapping[str, str]] = {
     "paused": "been paused",
     "resumed": "been resumed",
 }
+
+
+def _whereabouts(route: str, decision: Decision) -> dict[str, Any]:
+    entry = decision.history[-1]
+    return {"route": route, "to": decision.to, "step": entry.step, "share": f"{entry.share:g} %"}
+
+
+def _say_where(route: str, decision: Decision) -> None:
+    """For who restarts a gateway, and would not look for a share of 0 or 100 % in a file that says otherwise."""
+    extra = _whereabouts(route, decision) | {"phase": decision.phase}
+    logger.info("the canary goes on where it was", extra=extra)
+    if said := advice(decision):
+        logger.info(said, extra={"route": route})
 
 
 def advice(decision: Decision) -> str:

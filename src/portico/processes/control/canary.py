@@ -6,6 +6,7 @@ Nothing here waits, counts or stores: a `Decision` goes in with what happened si
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, TypeAlias
 
@@ -46,7 +47,8 @@ class Decision(msgspec.Struct, frozen=True):
 
     `step` is the index in `steps`, `elapsed` the seconds for which this step was watched, paused ones not counted.
     Requests are counted per `epoch`, which changes with the share; every change but that of `elapsed` has a `version`
-    of its own.
+    of its own. Both count within one `run`: a canary that begins anew is another one, and says nothing of the last.
+    `old_p99` is that of the old side in the step before, in seconds, for when hardly anybody asks it any more.
     """
 
     service: str
@@ -55,8 +57,10 @@ class Decision(msgspec.Struct, frozen=True):
     phase: Phase = "running"
     step: int = 0
     elapsed: float = 0.0
+    run: str = ""
     epoch: int = 1
     version: int = 1
+    old_p99: float | None = None
     history: tuple[Entry, ...] = ()
 
     @property
@@ -74,6 +78,11 @@ class Decision(msgspec.Struct, frozen=True):
     def weights(self) -> dict[str, float]:
         """The per cent of either side, by service."""
         return {self.service: 100.0 - self.share, self.to: self.share}
+
+    @property
+    def part(self) -> tuple[str, int]:
+        """What requests are counted for: this share, in this run."""
+        return self.run, self.epoch
 
     @property
     def is_watched(self) -> bool:
@@ -105,7 +114,7 @@ def canary_of(split: SplitChoice) -> Identity:
 
 def begun(of: Identity, now: float, why: str = "") -> Decision:
     """A new canary, at its first step; `now` is in seconds since 1970."""
-    decision = Decision(*of)
+    decision = Decision(*of, run=secrets.token_hex(8))
     return replace(decision, history=(Entry(now, GATEWAY, "began", 1, decision.share, why),))
 
 
@@ -135,8 +144,8 @@ def watched(
         return decision
     if decision.share >= 100:
         return _changed(decision, now, GATEWAY, "promoted", "all steps are done", phase="promoted")
-    why = _impression(counted, decision)
-    return _changed(decision, now, GATEWAY, "stepped up", why, step=decision.step + 1)
+    why, old_p99 = _impression(counted, decision), _old_p99(decision, counted, settings.min_requests)
+    return _changed(decision, now, GATEWAY, "stepped up", why, step=decision.step + 1, old_p99=old_p99)
 
 
 def waits_for(decision: Decision, settings: CanarySettings, counted: Sides) -> str:
@@ -184,7 +193,7 @@ def _too_slow(decision: Decision, limits: AbortConditions, judged: Sides, enough
     new, old = judged.new, judged.old
     if limits.p99 is None or new.measured < max(enough, 1):
         return ""
-    beside = old.quantile(0.99) if old.measured >= max(enough, 1) else None
+    beside = _old_p99(decision, judged, enough)
     if not limits.p99.is_factor:
         limit = _limit_beside(limits.p99.value, beside or 0.0)
     elif beside is not None:
@@ -193,8 +202,16 @@ def _too_slow(decision: Decision, limits: AbortConditions, judged: Sides, enough
         return ""
     if new.slower_than(limit) <= _by_chance(new.measured / 100):
         return ""
-    at_old = f", {_time(beside)} of {old.measured} at {decision.service}" if beside is not None else ""
-    return f"p99: {_time(new.quantile(0.99))} of {new.measured} requests at {decision.to}{at_old}"
+    said = f"p99: {_time(new.quantile(0.99))} of {new.measured} requests at {decision.to}"
+    if beside is None:
+        return said
+    of = f"of {old.measured}" if old.measured >= max(enough, 1) else "in the step before"
+    return f"{said}, {_time(beside)} {of} at {decision.service}"
+
+
+def _old_p99(decision: Decision, judged: Sides, enough: int) -> float | None:
+    """What the old side takes now or, where too few ask it, what it took in the step before."""
+    return judged.old.quantile(0.99) if judged.old.measured >= max(enough, 1) else decision.old_p99
 
 
 def _by_chance(expected: float) -> float:
@@ -289,6 +306,7 @@ def _changed(
     *,
     phase: Phase | None = None,
     step: int | None = None,
+    old_p99: float | None = None,
 ) -> Decision:
     """With another share: time and counts begin anew."""
     moved = replace(
@@ -297,6 +315,7 @@ def _changed(
         step=decision.step if step is None else step,
         elapsed=0.0,
         epoch=decision.epoch + 1,
+        old_p99=old_p99,
     )
     return _noted(moved, now, who, what, why)
 

@@ -52,6 +52,8 @@ def canary_routes(state: State) -> APIRouter:
             canary = await state.canaries.command(route, action, asked.who, asked.why)
         except ValueError as error:
             return problem(422, str(error))
+        except KeyError:  # a reload came between
+            return problem(404, _unknown(route, state.canaries))
         except RefusedError as error:
             return problem(409, f"the canary of {route} cannot {action}: {error}")
         except UnavailableError as error:

@@ -18,7 +18,7 @@ from portico.processes.control.canary import Decision
 from portico.processes.control.canary_counts import Sides
 from portico.processes.control.canary_records import Record
 
-_TIMEOUT: Final = 1.0
+_TIMEOUT: Final = 0.5
 _LEASE: Final = 5000
 """Milliseconds for which one gateway decides unless it asks again: it does so every second."""
 _KEPT: Final = 600_000
@@ -29,26 +29,28 @@ next release would get all requests at once.
 """
 
 _EXCHANGE: Final = """
-local version = tonumber(redis.call('HGET', KEYS[1], 'version') or '0')
-if version < tonumber(ARGV[2]) then
-  redis.call('HSET', KEYS[1], 'version', ARGV[2], 'decision', ARGV[3])
+local run = redis.call('HGET', KEYS[1], 'run')
+if not run or (run == ARGV[2] and tonumber(redis.call('HGET', KEYS[1], 'version')) < tonumber(ARGV[3])) then
+  redis.call('HSET', KEYS[1], 'run', ARGV[2], 'version', ARGV[3], 'decision', ARGV[4])
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[6])
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
-redis.call('PEXPIRE', KEYS[2], ARGV[6])
+redis.call('PEXPIRE', KEYS[1], ARGV[7])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[5])
+redis.call('PEXPIRE', KEYS[2], ARGV[7])
 local holder = redis.call('GET', KEYS[3])
 if not holder or holder == ARGV[1] then
-  redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[5])
+  redis.call('SET', KEYS[3], ARGV[1], 'PX', ARGV[6])
   holder = ARGV[1]
 end
 return {redis.call('HGET', KEYS[1], 'decision'), holder, redis.call('HVALS', KEYS[2])}
 """
-"""Write what this gateway counted, and its decision if that is newer; read the decision, who decides, all counts."""
+"""Write what this gateway counted, and its decision where there is none or an earlier one of the same run; read the
+decision, who decides, and all counts. A run of which a gateway alone still knows is over.
+"""
 
 _REPLACE: Final = """
-if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'version', ARGV[2], 'decision', ARGV[3])
-if ARGV[4] == '1' then redis.call('DEL', KEYS[2]) end
+if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] or redis.call('HGET', KEYS[1], 'version') ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'run', ARGV[1], 'version', ARGV[3], 'decision', ARGV[4])
+if ARGV[5] == '1' then redis.call('DEL', KEYS[2]) end
 return 1
 """
 """Compare and set; what was counted goes with the epoch to which it belongs."""
@@ -63,6 +65,7 @@ class Shared(msgspec.Struct, frozen=True):
 
 
 class _Counted(msgspec.Struct, frozen=True):
+    run: str
     epoch: int
     sides: Sides
 
@@ -91,9 +94,10 @@ class SharedCanaries:
             3,
             *self._keys(route, decision),
             self._gateway,
+            decision.run,
             decision.version,
             msgspec.json.encode(decision),
-            msgspec.json.encode(_Counted(decision.epoch, own.counted)),
+            msgspec.json.encode(_Counted(*decision.part, own.counted)),
             _LEASE,
             _KEPT,
         )
@@ -102,16 +106,16 @@ class SharedCanaries:
         for each in counted:
             with suppress(msgspec.DecodeError):
                 of_gateway = _counted(each)
-                if of_gateway.epoch == shared.epoch:
+                if (of_gateway.run, of_gateway.epoch) == shared.part:
                     sides += of_gateway.sides
         return Shared(shared, sides, _text(holder) == self._gateway)
 
     async def replace(self, route: str, expected: Decision, new: Decision) -> bool:
         """Write a decision in place of the expected one; False where that is not there any more."""
         keys = self._keys(route, new)[:2]
-        is_other = int(new.epoch != expected.epoch)
-        encoded = msgspec.json.encode(new)
-        return bool(await self._redis.eval(_REPLACE, 2, *keys, expected.version, new.version, encoded, is_other))
+        is_other = int(new.part != expected.part)
+        arguments = (expected.run, expected.version, new.version, msgspec.json.encode(new), is_other)
+        return bool(await self._redis.eval(_REPLACE, 2, *keys, *arguments))
 
     async def forget(self, route: str, decision: Decision) -> None:
         """It is not in the file any more; a gateway that has it there still writes it again."""

@@ -30,6 +30,7 @@ from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
 from portico.processes.control.reloading import Reloading
 from portico.processes.control.state import State
+from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.watch import watch
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.notices import SERVING, Notices
@@ -102,9 +103,21 @@ class _Control:
         issuers = IssuerKeys(workers)
         api_keys = ApiKeys(workers, self.runtime, config_path)
         canaries = Canaries(workers, self.runtime, config_path)
+        tokens = Issuing(workers, self.runtime, config_path)
         listening = self.runtime.listening
         self.state = State(
-            config, generation, config_path, workers, health, discovery, purges, issuers, api_keys, canaries, listening
+            config,
+            generation,
+            config_path,
+            workers,
+            health,
+            discovery,
+            purges,
+            issuers,
+            api_keys,
+            canaries,
+            tokens,
+            listening,
         )
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
@@ -118,6 +131,7 @@ class _Control:
         await issuers.follow(config)
         await api_keys.follow(config)
         await canaries.follow(config)
+        await self.state.tokens.follow(config)
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)
         self.tasks.append(endless(self.reloading.keep_admitting(), "admission of services"))
@@ -137,6 +151,7 @@ class _Control:
         await issuers.close()
         await api_keys.close()
         await canaries.close()
+        await tokens.close()
         await health.close()
 
     def _servers(self) -> Iterator[tuple[_Server, socket.socket]]:

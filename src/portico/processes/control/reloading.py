@@ -131,6 +131,7 @@ class Reloading:
         await state.issuers.follow(config)
         await state.api_keys.follow(config)
         await state.canaries.follow(config)
+        await state.tokens.follow(config)
         state.workers.keep_health(state.health.states())
         state.workers.publish(config, state.generation)
         return await state.workers.adoption(state.generation, _TIMEOUT)

@@ -14,6 +14,7 @@ from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
+from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.runtime import Listening
 
@@ -32,6 +33,7 @@ class State:
     issuers: IssuerKeys
     api_keys: ApiKeys
     canaries: Canaries
+    tokens: Issuing
     listening: Callable[[], Listening] = Listening
     """Where the gateway listens."""
     started: float = field(default_factory=time.time)

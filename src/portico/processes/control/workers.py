@@ -117,6 +117,10 @@ class Workers:
         self._keys[source] = document
         self.send(channel.NewKeys(*source, document))
 
+    def send_keys(self, source: KeySource) -> None:
+        """Send every worker the keys of an issuer as they are, or that there are none."""
+        self.send(channel.NewKeys(*source, self._keys.get(source, b"")))
+
     def no_keys(self, source: KeySource) -> None:
         """Notify every worker that the keys of an issuer could not be fetched."""
         self.send(channel.NewKeys(*source, b""))

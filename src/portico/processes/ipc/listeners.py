@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Final, TypeAlias
 
 from portico.config import GatewaySettings, ListenerSettings
+from portico.core.hosts import host_and_port
 
 ACCEPT_GRACE: Final = 0.5
 """Seconds for which a draining gateway still accepts: connections on their way are not reset."""
@@ -47,7 +48,7 @@ def open_listener(host: str, port: int, way_out: str = _ANOTHER_PORT, listener_n
     The message says what to do; `way_out` is what else can be done about a port in use. It names the one of several
     listeners whose socket it is to be.
     """
-    where = f"{host}:{port} (listener {listener_name})" if listener_name else f"{host}:{port}"
+    where = host_and_port(host, port) + (f" (listener {listener_name})" if listener_name else "")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -81,7 +82,7 @@ def _remedy(error: OSError, way_out: str) -> str:
 def address_of(listener: socket.socket) -> str:
     """Where it listens, as `host:port`."""
     host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host_and_port(host, port)
 
 
 Place: TypeAlias = tuple[str, int | str]
@@ -186,17 +187,20 @@ class Listeners:
     def following(self, settings: GatewaySettings) -> tuple[Listeners, list[str]]:
         """Those that other settings want, by the sockets that are there and by new ones; and what stood in the way.
 
-        Where an address cannot be listened on, the listener of that name stays where it is, if there is one.
+        Where an address cannot be listened on, the listener of that name stays where it is, if there is one and no
+        other comes there.
         """
         there = dict(chain.from_iterable(listener.places for listener in self.gateway))
         current = {listener.key: listener for listener in self.gateway}
-        gateway, problems = [], []
+        gateway, stay, problems = [], [], []
         for wanted in settings.listeners:
             try:
                 gateway.append(Listener.open(wanted, _ANOTHER, there))
             except ListenError as error:
                 problems.append(str(error))
-                gateway += [current[wanted.key]] if wanted.key in current else []
+                stay += [current[wanted.key]] if wanted.key in current else []
+        taken = {each for listener in gateway for each in listener.sockets.values()}
+        gateway += [listener for listener in stay if taken.isdisjoint(listener.sockets.values())]
         return Listeners(tuple(gateway) or self.gateway, self.admin, self.admin_problem), problems
 
     @property

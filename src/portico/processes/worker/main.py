@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Final
 
@@ -60,7 +60,10 @@ _DRAIN_STEP: Final = 0.05
 _LAST_HANDSHAKES: Final = 0.2
 """Seconds from when the supervisor turns new connections away until those that had begun have come in."""
 _STATE_TIMEOUT: Final = 1.0
-"""Seconds that a worker waits for control before it serves: for the states of instances, and which are registered."""
+"""Seconds that a worker waits for control before it serves.
+
+For the states of instances, which are registered, and where canaries are that other gateways have, too.
+"""
 _REPORT_PAUSE: Final = 10.0
 """Seconds without a report of totals after one that failed."""
 _TRIAL: Final = 5.0
@@ -134,7 +137,8 @@ class _Worker:
         )
         self.builder.live.learn(self.runtime.found())
         self.builder.key_sets.ask = self._ask_for_keys
-        self.builder.live.learn_weights(self.runtime.weights())
+        weights = self.runtime.weights()
+        self.builder.live.learn_weights(weights)
         self.log = self._open_log(config, loop)
         self.overload = Overload()
         self.overload.limit(config.gateway.limits.requests, config.gateway.limits.lag)
@@ -165,7 +169,7 @@ class _Worker:
         for redis in (self.shared, self.bindings, self.caches.redis):
             if redis is not None:
                 await redis.start()
-        if joins or config.sources:
+        if joins or config.sources or not _names_all_canaries(config, weights):
             await self._wait_for_state()
         for entrance in self.entrances:
             await entrance.open()
@@ -594,6 +598,12 @@ class _Worker:
 
     def _readyz(self) -> Answer:
         return _status_answer(200, "ready") if self.ready else _status_answer(503, "draining")
+
+
+def _names_all_canaries(config: Config, weights: Mapping[str, Mapping[str, float]]) -> bool:
+    """Whether there are weights for every canary of a configuration: without them, the old service gets everything."""
+    splits = {route.name: route.split for route in config.all_routes if route.split is not None}
+    return weights.keys() >= {name for name, split in splits.items() if split.canary is not None}
 
 
 def _status_answer(status: int, text: str) -> Answer:

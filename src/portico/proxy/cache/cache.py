@@ -59,6 +59,7 @@ from portico.proxy.cache.refresh import without_client
 from portico.proxy.cache.replay import (
     FilteredReplay,
     HookedReplay,
+    InMemory,
     PlainReplay,
     Replay,
     Source,
@@ -132,6 +133,15 @@ class _Ready:
     """The monotonic moment from which on it says another age, or is stale."""
     purged: int
     """The last purge when it was made."""
+
+
+def _only_claims_tell(exchange: Exchange) -> bool:
+    """Whether a token proved who asks that is not in the request as it goes on: a policy took it out.
+
+    Tokens of one consumer may differ in what rules tell the service.
+    """
+    assert exchange.request is not None
+    return exchange.claims_or_token is not None and b"authorization" not in exchange.request.fields.names
 
 
 class Cache:
@@ -221,7 +231,8 @@ class Cache:
     ) -> Forward:
         """Nothing is stored for a plain GET: fetch it as simply as can be, unless somebody does."""
         told = exchange.request_lines
-        if not self._is_usual or exchange.view is not None or exchange.stream.client.certificate is not None:
+        is_plain = exchange.view is None and exchange.stream.client.certificate is None
+        if not (self._is_usual and is_plain) or _only_claims_tell(exchange):
             return self._look_closely(exchange, handling, loop)
         asker, flight_key = None, key  # type: bytes | None, FlightKey
         if told or asked.authorization is not None or asked.cookie is not None or exchange.consumer is not None:
@@ -361,6 +372,8 @@ class Cache:
         """What the service gets about this very request from the gateway, beside what is in the key."""
         told = exchange.request_lines
         view, client = exchange.view, exchange.stream.client
+        if _only_claims_tell(exchange):
+            told = (*told, repr(exchange.claims).encode())
         if view is not None and view.upstream is not None:
             told = (*told, *view.upstream.added, *sorted(view.upstream.dropped))
         if self._changes is not None:
@@ -546,7 +559,7 @@ class Cache:
         head, ranged = stored.head, None
         if asked.is_conditional:
             if precondition(stored, asked) is Precondition.NOT_MODIFIED:
-                send_bodiless(lookup, not_modified_head(stored))
+                self._send_bodiless(lookup, exchange, not_modified_head(stored))
                 return
             ranged = parts_of(stored, asked, method)
             if ranged is not None:
@@ -556,12 +569,19 @@ class Cache:
     def _send(self, lookup: Lookup, stored: Stored, head: ResponseHead, ranged: Ranged | None) -> None:
         exchange, handling = lookup.exchange, lookup.handling
         if lookup.asking.method == b"HEAD" or (ranged is not None and not ranged.parts):
-            send_bodiless(lookup, head)
+            self._send_bodiless(lookup, exchange, head)
         elif not self.is_filtered and head.framing <= PIECE and is_here(stored.body):
             send_whole(exchange, handling, head, b"".join(in_memory(stored.body, ranged)))
         else:
             source = source_of(stored.body, ranged)
             self._replay(lookup, exchange).begin(head, source, partial(_whole, stored))
+
+    def _send_bodiless(self, lookup: Lookup, exchange: Exchange, head: ResponseHead) -> None:
+        """Send a response without content, which says of itself what it would with content that is filtered."""
+        if self.is_filtered:
+            self._replay(lookup, exchange).begin(head, InMemory(iter(())))
+        else:
+            send_whole(exchange, lookup.handling, head, b"")
 
     def respond_stale(self, failure: Failure, lookup: Lookup) -> None:
         """Serve what is stale in place of an error."""
@@ -622,7 +642,7 @@ class Cache:
         """Serve a client from what is arriving."""
         asked = lookup.asking.asked
         if asked.is_conditional and precondition(recording.stored, asked) is Precondition.NOT_MODIFIED:
-            send_bodiless_to(exchange, lookup.handling, not_modified_head(recording.stored))
+            self._send_bodiless(lookup, exchange, not_modified_head(recording.stored))
             return
         self._replay(lookup, exchange).begin(head, recording)
 
@@ -699,16 +719,6 @@ class Cache:
 
 _UNKNOWN: Final = Stored(head=_empty_head(), since=0.0, lifetime=0.0)
 """A response that has not begun: by its URL it may be purged."""
-
-
-def send_bodiless(lookup: Lookup, head: ResponseHead) -> None:
-    """Send a response without content."""
-    send_bodiless_to(lookup.exchange, lookup.handling, head)
-
-
-def send_bodiless_to(exchange: Exchange, handling: Handling, head: ResponseHead) -> None:
-    """The same."""
-    send_whole(exchange, handling, head, b"")
 
 
 def _whole(stored: Stored) -> tuple[ResponseHead, Source]:

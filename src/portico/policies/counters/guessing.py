@@ -1,0 +1,70 @@
+"""Guessing of passwords, slowed down: by who is named, by where it comes from, and by both together.
+
+Only what failed is counted, so that whoever knows a password is never made to wait for having used it often. A name
+that is guessed at from everywhere still lets those in who have signed in from their address before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeAlias
+
+from portico.core.clients import client_of
+from portico.policies.counters.generations import Generations
+
+_MOST: Final = 50_000
+"""Names and addresses that are remembered."""
+
+
+class _Pace(NamedTuple):
+    """So many failures at once, then one in so many seconds."""
+
+    burst: int
+    interval: float
+
+
+_NAME_AND_ADDRESS: Final = _Pace(5, 15.0)
+_ADDRESS: Final = _Pace(30, 5.0)
+_NAME: Final = _Pace(50, 60.0)
+
+_Key: TypeAlias = tuple[str, str]
+"""A name and an address, either of which may be empty: then it is all of them."""
+
+
+class Guessing:
+    """Who has to wait before the next attempt. Names that there are not count as others do."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._free_at: Generations[_Key, float] = Generations(_MOST)
+        """When all failures of each will have been worn off."""
+        self._known: Generations[_Key, bool] = Generations(_MOST)
+
+    def wait(self, name: str, address: str) -> float:
+        """Seconds until the next attempt is looked at; 0: this one is."""
+        now = self._clock()
+        waits = [
+            (self._free_at.get(key) or 0.0) - (pace.burst - 1) * pace.interval - now
+            for key, pace in self._counted(name, address)
+        ]
+        return max(0.0, *waits)
+
+    def failed(self, name: str, address: str) -> None:
+        """Count an attempt that failed."""
+        now = self._clock()
+        for key, pace in self._counted(name, address):
+            self._free_at.put(key, max(self._free_at.get(key) or 0.0, now) + pace.interval)
+
+    def succeeded(self, name: str, address: str) -> None:
+        """Forget what failed before from this address with this name, and know it from now on."""
+        pair = (name, client_of(address))
+        self._free_at.discard(pair)
+        self._known.put(pair, True)
+
+    def _counted(self, name: str, address: str) -> list[tuple[_Key, _Pace]]:
+        client = client_of(address)
+        counted = [((name, client), _NAME_AND_ADDRESS), (("", client), _ADDRESS)]
+        if self._known.get((name, client)) is None:
+            counted.append(((name, ""), _NAME))
+        return counted

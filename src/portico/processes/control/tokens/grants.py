@@ -1,0 +1,139 @@
+"""The grants of the token endpoint: each proves a consumer in a way of its own, and gets a token for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from fastapi.responses import JSONResponse
+
+from portico.core.consumers import Consumer
+from portico.processes.control.tokens.access import AccessTokens
+from portico.processes.control.tokens.errors import NO_STORE, OAuthError
+from portico.processes.control.tokens.families import Family, StoreError
+from portico.processes.control.tokens.forms import CHALLENGE, Shown
+from portico.processes.control.tokens.issuing import Issuing, granted_scopes
+from portico.processes.control.tokens.refreshing import RefreshTokens, check_client, password_mark
+
+logger: Final = logging.getLogger("portico.auth")
+
+_NOT_GOOD: Final = "the refresh token is not good, or not any more: sign in again"
+
+
+class Grant:
+    """One request to the token endpoint or to the one that revokes. All may raise OAuthError and StoreError."""
+
+    def __init__(self, issuing: Issuing, form: Mapping[str, str], shown: list[Shown], address: str) -> None:
+        self._issuing = issuing
+        self._form = form
+        self._shown = shown
+        self._address = address
+
+    async def token(self) -> JSONResponse:
+        """The answer with a token."""
+        access = self._access()
+        grant = self._parameter("grant_type")
+        if grant == "password":
+            return await self._by_password(access)
+        if grant == "client_credentials":
+            return await self._by_client(access)
+        if grant == "refresh_token" and self._issuing.refresh is not None:
+            return await self._by_refresh(access, self._issuing.refresh)
+        raise OAuthError("unsupported_grant_type", "grant_type is password, client_credentials or refresh_token")
+
+    async def revoke(self) -> None:
+        """RFC 7009: a refresh token ends with all that came from the same sign-in. An unknown one has ended already."""
+        self._access()
+        token, refresh = self._parameter("token"), self._issuing.refresh
+        client = await self._client()
+        found = await refresh.find(token) if refresh is not None else None
+        if refresh is not None and found is not None:
+            name, _, family = found
+            check_client(family, client)
+            await refresh.end(name)
+        elif token.count(".") == 2 and token.startswith("ey"):
+            raise OAuthError("unsupported_token_type", "an access token ends by itself: revoke the refresh token")
+
+    async def _by_password(self, access: AccessTokens) -> JSONResponse:
+        """RFC 6749, section 4.3: a consumer's own name and password."""
+        reading = self._parameter("username"), self._parameter("password")
+        client = await self._client()
+        consumer = await self._issuing.credentials.check([reading], self._address)
+        if consumer is None:
+            raise OAuthError("invalid_grant", "the name or the password is wrong")
+        scopes = granted_scopes(consumer.scopes, self._form.get("scope"))
+        return _answer(access, consumer.name, scopes, client, await self._first(consumer, scopes, client))
+
+    async def _by_client(self, access: AccessTokens) -> JSONResponse:
+        """RFC 6749, section 4.4: a program that is a consumer itself."""
+        client = await self._client()
+        if client is None:
+            raise OAuthError("invalid_client", "send client_id and client_secret, with Basic or in the form")
+        return _answer(access, client.name, granted_scopes(client.scopes, self._form.get("scope")), client)
+
+    async def _by_refresh(self, access: AccessTokens, refresh: RefreshTokens) -> JSONResponse:
+        """RFC 6749, section 6: what an earlier answer gave for this."""
+        token = self._parameter("refresh_token")
+        client = await self._client()
+        found = await refresh.find(token)
+        if found is None:
+            raise OAuthError("invalid_grant", _NOT_GOOD)
+        name, number, family = found
+        check_client(family, client)
+        consumer = self._issuing.consumers.find(family.consumer)
+        if consumer is None or not _is_same(consumer, family):
+            await refresh.end(name)
+            raise OAuthError("invalid_grant", _NOT_GOOD)
+        had = [scope for scope in family.scopes if scope in consumer.scopes]
+        scopes = granted_scopes(had, self._form.get("scope"))
+        following = await refresh.turn(name, number, self._address)
+        if following is None:
+            raise OAuthError("invalid_grant", _NOT_GOOD)
+        return _answer(access, consumer.name, scopes, client, following)
+
+    async def _first(self, consumer: Consumer, scopes: Sequence[str], client: Consumer | None) -> str | None:
+        """A refresh token; None where there are none, or none can be had now: signing in does not depend on it."""
+        if self._issuing.refresh is None:
+            return None
+        try:
+            return await self._issuing.refresh.issue(consumer, scopes, client)
+        except StoreError as error:
+            logger.error("a token is issued that cannot be refreshed", extra={"reason": str(error)})
+            return None
+
+    async def _client(self) -> Consumer | None:
+        """The consumer that the client proves to be, None where it shows no secret."""
+        if not self._shown:
+            return None
+        readings = [(each.name, each.secret) for each in self._shown]
+        found = await self._issuing.credentials.check(readings, self._address)
+        if found is None:
+            in_header = self._shown[0].in_header
+            status, fields = (401, CHALLENGE) if in_header else (400, None)
+            raise OAuthError("invalid_client", "the client or its secret is wrong", status, fields)
+        return found
+
+    def _access(self) -> AccessTokens:
+        if self._issuing.access is None:
+            raise OAuthError("temporarily_unavailable", "this gateway issues no tokens", 503)
+        return self._issuing.access
+
+    def _parameter(self, name: str) -> str:
+        if name not in self._form:
+            raise OAuthError("invalid_request", f"{name} is missing")
+        return self._form[name]
+
+
+def _is_same(consumer: Consumer, family: Family) -> bool:
+    return bool(consumer.password) and password_mark(consumer) == family.password
+
+
+def _answer(
+    access: AccessTokens, consumer: str, scopes: Sequence[str], client: Consumer | None, refresh: str | None = None
+) -> JSONResponse:
+    token = access.issue(consumer, scopes, client.name if client is not None else None)
+    document: dict[str, Any] = {"access_token": token, "token_type": "bearer", "expires_in": access.life}
+    if refresh is not None:
+        document["refresh_token"] = refresh
+    return JSONResponse({**document, "scope": " ".join(scopes)}, headers=NO_STORE)
