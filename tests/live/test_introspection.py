@@ -58,7 +58,7 @@ class TokenIssuer(Backend):
                 connection.answer(b'{"error": "invalid_client"}', "401 Unauthorized")
             else:
                 said = self.tokens.get(form["token"][0], {"active": False})
-                connection.answer(json.dumps(said).encode(), "200 OK", "Content-Type: application/json")
+                connection.answer(json.dumps(said).encode(), "200 OK", "Content-Type: application/json", chunked=True)
 
 
 def is_known(request: Message, form: dict[str, list[str]]) -> bool:

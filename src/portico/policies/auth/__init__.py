@@ -18,7 +18,7 @@ from portico.policies.auth.binding import Bindings
 from portico.policies.auth.client_certificates import ClientCertificateSettings, build_client_certificate
 from portico.policies.auth.forward import ForwardSettings, build_forward
 from portico.policies.auth.identified import ABSENT
-from portico.policies.auth.introspection import IntrospectionSettings, build_introspection
+from portico.policies.auth.introspection import IntrospectionSettings, build_introspection, introspection_over
 from portico.policies.auth.resource import ResourceSettings, pointing, with_metadata
 from portico.policies.auth.tokens import build_jwt
 from portico.policies.auth.withheld import withholding
@@ -228,7 +228,7 @@ def _missing(methods: Sequence[_Method], settings: AuthSettings) -> Refusal:
 def auth_over(own: Any, base: Any, over: Callable[[Any, Any], Any]) -> Any:
     """`auth` of one level laid by `over` on that of the levels above: what says where something is replaces theirs."""
     if isinstance(own, dict) and isinstance(base, dict):
-        own_parts = {"jwt": jwt_over, "api_key": api_key_over}
+        own_parts = {"jwt": jwt_over, "api_key": api_key_over, "introspection": introspection_over}
         base = {
             **base,
             **{key: part(own[key], base[key]) for key, part in own_parts.items() if key in own and key in base},

@@ -29,7 +29,7 @@ from portico.policies.consumer_fields import NameEncoding, consumer_lines, consu
 from portico.policies.counters.generations import Generations
 from portico.policies.policy import Context, Policy
 
-__all__ = ["CHALLENGE", "HOW", "IntrospectionSettings", "build_introspection"]
+__all__ = ["CHALLENGE", "HOW", "IntrospectionSettings", "build_introspection", "introspection_over"]
 
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 """RFC 6750, section 2.1."""
@@ -62,6 +62,13 @@ class IntrospectionSettings(AskedSettings, ClaimSettings):
     issuer: Annotated[str | None, NotEmpty("write the iss that tokens must have, or leave issuer out")] = None
     cache: DurationOrZero = 30.0
     cache_inactive: DurationOrZero = 10.0
+
+
+def introspection_over(own: Any, base: Any) -> Any:
+    """What is left of `base`, the settings of the levels above: a secret is shown to nobody but whom it was for."""
+    if isinstance(own, dict) and isinstance(base, dict) and "url" in own:
+        return {name: value for name, value in base.items() if name not in ("client_id", "client_secret")}
+    return base
 
 
 def build_introspection(
@@ -128,7 +135,11 @@ class _Asking:
 
     def __init__(self, settings: IntrospectionSettings, asker: Asker) -> None:
         self._asker, self._target = asker, settings.target
-        self._lines = [b"Content-Type: application/x-www-form-urlencoded", b"Accept: application/json"]
+        self._lines = [
+            b"Content-Type: application/x-www-form-urlencoded",
+            b"Accept: application/json",
+            b"User-Agent: portico",  # without one, some firewalls refuse
+        ]
         self._form = {"token_type_hint": "access_token"}
         name, secret = settings.client_id, settings.client_secret.get_secret_value()
         if settings.client_auth == "body":
