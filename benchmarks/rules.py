@@ -19,6 +19,7 @@ from typing import Any, Final
 from benchmarks.documents import document
 from benchmarks.request import BROWSER_HEADERS
 from benchmarks.simulation import CONNECTIONS, RESPONSE, Simulation
+from portico.core.api_keys import digest_of
 from support import cores
 from support.commands import python
 from support.markdown import markdown
@@ -33,8 +34,8 @@ _TIMEOUT: Final = 120.0
 class Rule:
     """A rule, as the configuration has it: what is measured is the difference to a route without it.
 
-    `policies`, `service` and `route` are its keys there; `services` are others that it names. Every request has
-    `fields` beside a browser's, with the rule and without, and with `varied` one more that no other has. At most
+    `policies`, `service` and `route` are its keys there; `services` and `consumers` are what it names. Every request
+    has `fields` beside a browser's, with the rule and without, and with `varied` one more that no other has. At most
     `bound` microseconds are its target.
     """
 
@@ -45,6 +46,7 @@ class Rule:
     service: Mapping[str, Any] = field(default_factory=dict)
     route: Mapping[str, Any] = field(default_factory=dict)
     services: Mapping[str, Any] = field(default_factory=dict)
+    consumers: Sequence[Mapping[str, Any]] = ()
     fields: Mapping[str, str] = field(default_factory=dict)
     varied: bool = False
     response: bytes = RESPONSE
@@ -56,6 +58,7 @@ class Rule:
             "services": {"bench": {**_SERVICE, **self.service}, **self.services},
             "routes": [{**named, "path": "/api/bench", **self.route}],
             "policies": self.policies,
+            "consumers": self.consumers,
         }
 
 
@@ -81,6 +84,9 @@ class Cost:
 _SERVICE: Final = {"url": "http://127.0.0.1:9", "health_check": False}
 _VERSIONS: Final = {"version_by": "header", "versions": {"v1": {}, "v2": {}}}
 _SPLIT: Final = {"split": [{"service": "bench", "weight": 95}, {"service": "next", "weight": 5}]}
+
+_KEY: Final = "portico_AAAAAAAA_" + 38 * "B"
+_HOLDER: Final = {"name": "ann", "scopes": ["read"], "keys": [f"sha256:{digest_of(_KEY.encode()).hex()}"]}
 
 RULES: Final = (
     Rule("version", "a version by header", 1, service=_VERSIONS, fields={"API-Version": "v2"}),
@@ -117,6 +123,22 @@ RULES: Final = (
         "a split that is sticky by address",
         route={**_SPLIT, "sticky": "client_ip"},
         services={"next": _SERVICE},
+    ),
+    Rule(
+        "api-key",
+        "an API key",
+        1.5,
+        policies={"auth": {"api_key": {}}},
+        consumers=[_HOLDER],
+        fields={"X-API-Key": _KEY},
+    ),
+    Rule(
+        "api-key-varied",
+        "the same with a header that always differs",
+        policies={"auth": {"api_key": {}}},
+        consumers=[_HOLDER],
+        fields={"X-API-Key": _KEY},
+        varied=True,
     ),
 )
 

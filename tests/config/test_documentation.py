@@ -27,8 +27,8 @@ PAGES = (
     *(
         f"docs/{page}.md"
         for page in (
-            *("canary", "compression", "configuration", "errors", "forward-auth", "listeners", "mirror", "routing"),
-            *("services", "sign-in", "split", "tokens", "transform"),
+            *("access", "canary", "compression", "configuration", "errors", "forward-auth", "keys", "listeners"),
+            *("mirror", "routing", "services", "sign-in", "split", "tokens", "transform"),
         )
     ),
 )

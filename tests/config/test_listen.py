@@ -85,6 +85,7 @@ def test_host_and_port_of_the_environment_are_the_first_ones(load: Load, report:
         (PUBLIC, ", tls: {certificate: a, key: b}", "{certificate", "tls: gateway.listen says where"),
         ("", "", "[]", "listen: names no address: write [{port: 8080}], or leave it out"),
         ("{name: x}", "", "{name: x}", 'listen[0]: the key "port" has to be written'),
+        ("8080", "", "8080", "listen[0]: expected keys and values: write {port: 8080}"),
         ("{port: 70000}", "", "70000", "listen[0].port: has to be 65535 or less"),
         ("{port: 1, hosts: a}", "", "hosts", 'listen[0].hosts: unknown key; did you mean "host"?'),
         ("{port: 1, name: a b}", "", "a b", "listen[0].name: "),

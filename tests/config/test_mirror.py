@@ -54,6 +54,8 @@ def test_several_and_none(load: Load) -> None:
         ("", "mirror: nothing is written after the colon: write mirror: SERVICE, or mirror: {service: SERVICE"),
         ("{share: 10%}", 'mirror: the key "service" has to be written'),
         ("{service: shadow, share: 200%}", "mirror.share: has to be 1 or less"),
+        ("{service: shadow, share: 10}", "mirror.share: has to be 1 or less: write 10% or 0.1"),
+        ("http://h", "mirror: expected the name of a service: write its url under services"),
         ("{service: shadow, max_in_flight: 0}", "mirror.max_in_flight: has to be 1 or more"),
         ("{service: shadow, timeout: 0}", "mirror.timeout: has to be more than 0"),
         (

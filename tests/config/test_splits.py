@@ -26,6 +26,7 @@ def split(sides: str = SIDES, more: str = "") -> str:
     [
         ("", "", "split: has to hold 1 or more"),
         ("{service: shop}", "", 'split[0]: the key "weight" has to be written'),
+        ("{service: shop, weight: 90%}", "", "weight: expected a number, in proportion to the other weights"),
         ("{service: shop, weight: true}", "", "split[0].weight: expected a number"),
         ("{service: shop, weight: -1}", "", "split[0].weight: has to be 0 or more"),
         ("{service: shop, weight: 0}, {service: next, weight: 0}", "", "split: the weights are all 0"),

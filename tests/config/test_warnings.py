@@ -139,6 +139,10 @@ def test_a_guarded_route_with_an_open_way_around_it(load: Load) -> None:
     two = "services: {a: {url: http://h}, b: {url: http://h, default_routes: false}}\n"
     (line,) = warned(load, two + LIMITED + "}\n" + split, key)
     assert "/api/a leads to a without these policies" in line
+    (line,) = warned(
+        load, ONE + LIMITED + "}\nroutes: [{service: a, path: /x, policies: {ip_filter: {deny: [10.0.0.1]}}}]\n"
+    )
+    assert "/api/a leads to a without these policies" in line
     closed = "services: {a: {url: http://h, default_routes: false}}\n"
     assert warned(load, closed + LIMITED + "}\n" + guarded, key) == []
 
@@ -200,6 +204,15 @@ def test_a_path_that_no_request_can_have(load: Load) -> None:
     for path in ("/x%zz", "/y/%2e%2e/b"):
         with pytest.raises(ConfigError, match="not a path that a request could have"):
             load(ONE + f"routes: [{{service: a, path: {path}}}]\n")
+
+
+def test_keys_without_anybody_whose_they_may_be(load: Load) -> None:
+    text = ONE + LIMITED + ", auth: {api_key: {}}}\n"
+    (line,) = warned(load, text)
+    assert line.endswith(
+        "policies.auth.api_key: no key can be made, for there are no consumers: write consumers: [{name: shop}]"
+    )
+    assert warned(load, text + "consumers: [{name: shop}]\n") == []
 
 
 def test_workers_that_do_not_share_counts(load: Load) -> None:

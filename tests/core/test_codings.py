@@ -95,12 +95,28 @@ def test_what_is_not_flushed_comes_with_the_end(coding: bytes) -> None:
 
 @pytest.mark.parametrize("coding", [b"gzip", b"zstd"])
 def test_joined_members_are_one_body(coding: bytes) -> None:
-    coded = ENCODED[coding] + codings.encode(b"", coding, 1) * 3000 + ENCODED[coding]
+    coded = ENCODED[coding] + codings.encode(b"", coding, 1) * 90 + ENCODED[coding]
     assert codings.decode(coded, [coding], 2 * len(TEXT)) == 2 * TEXT
     for size in (1, 1000):
         assert decoded_piecewise(coded, coding, size) == 2 * TEXT
     with pytest.raises(TooLargeError):
         codings.decode(coded, [coding], 2 * len(TEXT) - 1)
+
+
+SKIPPED = b"\x50\x2a\x4d\x18\0\0\0\0"
+"""A frame of zstd that has nothing in it (RFC 8878, section 3.1.2)."""
+
+
+@pytest.mark.parametrize(
+    ("coding", "unit"),
+    [(b"gzip", codings.encode(b"", b"gzip", 1)), (b"zstd", codings.encode(b"", b"zstd", 1)), (b"zstd", SKIPPED)],
+)
+@pytest.mark.parametrize("size", [1, 1000, 1 << 16])
+def test_a_body_of_thousands_of_empty_members_is_an_error(coding: bytes, unit: bytes, size: int) -> None:
+    with pytest.raises(CodingError, match="too many parts"):
+        decoded_piecewise(unit * 3000, coding, size)
+    large = codings.encode(NOISE[:1000], coding, 1)
+    assert len(decoded_piecewise(large * 300, coding, 1 << 16)) == 300_000
 
 
 @pytest.mark.parametrize("coding", codings.DECODED)

@@ -320,6 +320,9 @@ def test_kept_over_a_restart(sides: dict[str, Backend]) -> None:
             assert served(again) == {"next": 100}, "from the first request on"
             again.wait_for_control()
             assert seen(again)["history"] == before["history"]
+            told = {event["event"]: event for event in again.events()}
+            assert told["the canary goes on where it was"].items() >= {"share": "100 %", "phase": "promoted"}.items()
+            assert "write service: next in the route, in place of service: shop and canary" in told
 
 
 def test_clients_stay_on_the_new_side(gateway: Gateway, sides: dict[str, Backend]) -> None:

@@ -200,7 +200,8 @@ def test_issuers_that_are_away_misnamed_or_late(alone: Callable[[Any], Gateway],
         assert problems[right.issuer] is None
         assert f"'{slash.name}'" in str(problems[slash.issuer])
         assert f"'{slash.issuer}'" in str(problems[slash.issuer])
-        assert "answers 503" in str(problems[late.issuer])
+        for place in ("openid-configuration", "oauth-authorization-server"):
+            assert f"{late.issuer}/.well-known/{place} answers 503" in str(problems[late.issuer])
         assert "//.well-known" not in "".join(request.target for request in slash.requests)
         late.status, late.keys = 200, [public_jwk("RS256", 2)]
         until(lambda: answers(signed("RS256", {"iss": late.issuer}, 2)) == (200, ""), "the keys have come")

@@ -129,6 +129,13 @@ def test_a_redirect_is_one_for_the_client_of_a_proxy(gateway: Gateway) -> None:
     assert gateway.get("/host/", "Host: [::1]:80").get("location") == "https://[::1]/"
 
 
+def test_a_redirect_to_the_same_host_needs_one(gateway: Gateway) -> None:
+    with gateway.wire() as wire:
+        wire.send(b"GET /host/x HTTP/1.0\r\n\r\n")
+        answer = wire.receive()
+    assert (answer.status, answer.json()["reason"]) == (400, "malformed_request")
+
+
 @pytest.mark.parametrize("host", ["evil.example/", "a b", "a@b", "a?b", "a#b", "a\\b", "a,b"])
 def test_no_host_field_makes_another_url(gateway: Gateway, host: str) -> None:
     answer = gateway.get("/host/x", f"Host: {host}")

@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 
 from portico.core.passwords import hashed
 from support.backend import Backend
-from support.client import ask
 from support.redis_process import RedisProcess
 from support.tokens import SECRET
 from support.world import Gateway, until
@@ -76,14 +75,9 @@ def test_a_change_of_the_consumer() -> None:
     with Backend() as service, Gateway(configuration(service, alice("read", "write"))) as gateway:
         kept, ended = sign_in(gateway), sign_in(gateway)
         gateway.write(configuration(service, alice("read")))
-        reload(gateway)
+        gateway.reload()
         answer = refresh(gateway, kept)
         assert answer["scope"] == "read"
         gateway.write(configuration(service, alice("read", password=hashed("another"))))
-        reload(gateway)
+        gateway.reload()
         assert refresh(gateway, ended)["error"] == refresh(gateway, answer["refresh_token"])["error"] == "invalid_grant"
-
-
-def reload(gateway: Gateway) -> None:
-    answer = ask(gateway.admin_port, "POST", "/admin/reload", "Host: localhost")
-    assert answer.status == 200, answer.body

@@ -21,7 +21,7 @@ _TAKEN = ("access_token", "refresh_token")
 
 def test_the_page() -> None:
     blocks = [(block[1], block[2]) for block in _BLOCK.finditer(PAGE)]
-    (config,) = (yaml.safe_load(text) for kind, text in blocks if kind == "yaml")
+    config = next(yaml.safe_load(text) for kind, text in blocks if kind == "yaml")
     taken: dict[str, str] = {}
     with Backend() as service:
         config["services"]["orders"] |= {"url": service.url, "health_check": False}

@@ -84,6 +84,7 @@ class World:
                 split("one", "two", name="sticky", path="/sticky", sticky="cookie"),
                 split("one", by_header("two"), name="rule", path="/rule", rewrite="/deep/{path}"),
                 split("one", by_header("two"), name="cached", path="/cached", policies={"cache": {}}),
+                split("one", "two", name="numbered", path="/numbered", sticky="cookie", policies={"cache": {}}),
                 split(
                     "one",
                     by_header("two"),
@@ -238,6 +239,16 @@ def test_each_side_has_its_own_cache(gateway: Gateway, route: str) -> None:
         assert (side(answer), answer.get("vary")) == (name, "X-Canary")
         assert gateway.logged(answer.get("x-request-id"))["service"] == name
         wait_for_hit(gateway, url, *lines, 'If-None-Match: "x"', status=304)
+
+
+def test_the_number_of_a_client_is_no_credential(gateway: Gateway) -> None:
+    for number, name in (("17", "one"), ("4999", "one"), ("5000", "two"), ("9999", "two")):
+        cookie = f"Cookie: portico_split_numbered={number}"
+        wait_for_hit(gateway, "/numbered/x", cookie)
+        assert side(gateway.get("/numbered/x", cookie)) == name
+    for cookie in ("portico_split_numbered=17; session=1", "portico_split_numbered=17x", "portico_split_cached=17"):
+        answer = gateway.get("/numbered/y", f"Cookie: {cookie}")
+        assert "detail=credentials" in (answer.get("cache-status") or "")
 
 
 def test_a_purge_is_for_all_sides(gateway: Gateway) -> None:

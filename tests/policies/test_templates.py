@@ -42,6 +42,7 @@ def rendered(written: str, **given: Any) -> str:
     [
         ("plain text; q=1", "plain text; q=1"),
         ("", ""),
+        ("Basic pa$host-$1 $5", "Basic pa$host-$1 $5"),
         ("{{{client_ip}}}", "{192.0.2.7}"),
         ("{{client_ip}}", "{client_ip}"),
         ("{route} of {service}, {request_id}", "orders of shop, id-1"),
@@ -90,6 +91,8 @@ def test_what_is_no_address_is_not_sent(client_ip: str) -> None:
     [
         ("{clientip}", r'there is no value \{clientip\}, but client_ip, .* did you mean "\{client_ip\}"\?'),
         ("{client-ip}", r'did you mean "\{client_ip\}"\?'),
+        ("$remote_addr", r"^\$remote_addr is nginx's, and would be sent as it stands: write \{client_ip\}$"),
+        ("by $http_x_user", r"^\$http_x_user is nginx's, .*: there are client_ip, .* in braces$"),
         ("{Claim.tenant}", "there is no value"),
         ("{claim.}", "there is no value"),
         ("{env.9}", "there is no value between"),

@@ -144,6 +144,29 @@ def test_a_part_is_no_compressed_part_of_the_whole() -> None:
     assert (answer.all(b"etag"), answer.all(b"vary")) == ([b'"hi"'], [b"Accept-Encoding"])
 
 
+DATE = "Mon, 01 Jan 2024 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("lines", "passes"),
+    [
+        ([GZIP, f"If-Range: {DATE}"], False),
+        ([f"If-Range: {DATE}"], True),
+        (["Accept-Encoding: gzip;q=0", f"If-Range: {DATE}"], True),
+        ([GZIP, 'If-Range: "hi"'], True),
+        ([GZIP, 'If-Range: W/"hi-gzip"'], True),
+        ([GZIP], True),
+    ],
+)
+def test_what_is_compressed_does_not_go_on_from_a_part_of_what_is_not(lines: list[str], passes: bool) -> None:
+    with scene(answers=[RESPONSES["whole"]], config=config()) as own:
+        own.ask(get("/api/open/x", "Range: bytes=9-", *lines) + get("/api/open/x", "Range: bytes=9-"))
+        first, second = own.requests
+        assert first.all(b"range") == [b"bytes=9-"] * passes
+        assert len(first.all(b"if-range")) == (passes and "If-Range" in "".join(lines))
+        assert second.all(b"range") == [b"bytes=9-"], "the next request on the connection is its own"
+
+
 @pytest.mark.parametrize("kind", ["whole", "stream"])
 def test_head_says_what_get_would(kind: str) -> None:
     lines = [f"Content-Length: {len(TEXT)}"] if kind == "whole" else ["Transfer-Encoding: chunked"]
@@ -182,6 +205,14 @@ def test_a_tag_that_comes_back_leads_to_a_304_with_that_tag() -> None:
         assert (first.status, first.all(b"etag"), first.all(b"vary")) == (304, [b'W/"hi-br"'], [b"Accept-Encoding"])
         assert (second.all(b"etag"), second.all(b"vary")) == ([b'"hi"'], [])
         assert own.requests[1].all(b"if-none-match") == [], "the next request on the connection is its own"
+
+
+def test_a_304_that_a_filter_made_weak_has_the_tag_of_its_client() -> None:
+    upper = Filtering(lambda: Changing(bytes.upper, b"!"))
+    with scene(upper, answers=[reply("", 'ETag: "hi"', status="304 Not Modified")], config=config()) as own:
+        own.ask(get("/api/open/x", GZIP, 'If-None-Match: W/"hi-gzip"'))
+        assert own.requests[0].all(b"if-none-match") == [b'"hi"']
+        assert own.response().all(b"etag") == [b'W/"hi-gzip"']
 
 
 def test_a_change_under_a_condition_gets_the_tag_that_the_service_knows() -> None:

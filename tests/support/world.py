@@ -84,6 +84,7 @@ class Gateway(Process):
             self.end()
 
     def start(self) -> None:
+        self._told_to_stop = False
         self.launch()
         if not self._wait:
             return
@@ -106,6 +107,11 @@ class Gateway(Process):
     def _announced_port(self) -> int:
         found = _LISTENING.search(self.err())
         return int(found[2]) if found else 0
+
+    def reload(self) -> None:
+        """Have it read its file, until every worker uses what is there."""
+        answer = ask(self.admin_port, "POST", "/admin/reload", "Host: localhost")
+        assert answer.status == 200, answer.body
 
     def is_ready(self) -> bool:
         try:

@@ -194,12 +194,12 @@ class Recorded:
 
 
 def decided(recorded: Recorded) -> object:
-    """All that was found in a request's head, or why it was refused."""
+    """All that was found in a request's head as its client sent it, or why it was refused."""
     request = recorded.request
     if request is None:
         assert recorded.refused is not None
         return str(recorded.refused)
-    fields, others = request.fields, ("fields", "known", "known_by", "tail")
+    fields, others = request.fields, ("fields", "known", "known_by", "received", "tail")
     assert fields.shape is not None
     return [
         *(getattr(request, name) for name in RequestHead.__slots__ if name not in others),

@@ -22,8 +22,10 @@ from rich.table import Table
 from portico import __version__
 from portico.cli.cache import cache
 from portico.cli.canary import canary
+from portico.cli.keys import keys
 from portico.cli.options import DEFAULT_CONFIG, AdminOption, ConfigOption
 from portico.cli.password import password
+from portico.cli.token import token
 from portico.config import (
     Config,
     ConfigError,
@@ -71,6 +73,8 @@ plugin = typer.Typer(help="Policies of your own, in Python.", no_args_is_help=Tr
 app.add_typer(plugin, name="plugin")
 app.add_typer(cache, name="cache")
 app.add_typer(canary, name="canary")
+app.add_typer(keys, name="keys")
+app.add_typer(token, name="token")
 app.command("password")(password)
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -424,7 +428,9 @@ def status(
         for issuer in found["issuers"]:
             name = issuer.get("issuer") or issuer["address"]
             problem = f"; not fetched: {issuer['problem']}" if "problem" in issuer else ""
-            _say(out, f"issuer {name}: {issuer['keys']} keys{problem}")
+            _say(out, f"issuer {name}: {_count(range(issuer['keys']), 'key')}{problem}")
+        if found["api_keys"] and "problem" in found["api_keys"]:
+            _say(out, f"API keys: {found['api_keys']['problem']}")
         if found["refused"]:
             _say(out, f"the file was refused when it was last read: {found['refused']}")
         _say(out, f"generation {found['generation']}, {of}")

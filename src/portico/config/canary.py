@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
-from portico.config.section import Section, Share, Whole
+from portico.config.section import Section, Share, Whole, written_as
 from portico.core.settings import Duration, NotEmpty, parse_duration
 
 _PERCENT: Final = re.compile(r"\s*(\d{1,3}(?:\.\d+)?)\s*%?\s*")
@@ -40,13 +40,15 @@ def _latency(value: Any) -> LatencyLimit:
             raise ValueError("expected more than 1x: the new side is as slow as the old one then")
         return LatencyLimit(factor, is_factor=True)
     expected = "expected a multiple of the old side's, such as 2x, or a duration, such as 500ms"
+    if not isinstance(value, str) or not value.strip()[-1:].isalpha():  # 2 may be meant as either
+        raise ValueError(expected)
     try:
         seconds = parse_duration(value)
     except ValueError:
         raise ValueError(expected) from None
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= _YEAR:
+    if not 0 < seconds <= _YEAR:
         raise ValueError(expected)
-    return LatencyLimit(float(seconds), is_factor=False)
+    return LatencyLimit(seconds, is_factor=False)
 
 
 def _climbing(steps: tuple[float, ...]) -> tuple[float, ...]:
@@ -76,7 +78,7 @@ class AbortConditions(Section):
     p99: Annotated[
         LatencyLimit | None,
         PlainValidator(lambda value: None if value is None else _latency(value)),
-        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}]}),
+        WithJsonSchema({"type": "string"}),
         Field(description="A multiple of the old service's p99, such as 2x, or a time, such as 500ms."),
     ] = None
 
@@ -109,4 +111,8 @@ class CanarySettings(Section):
     ] = "wait"
 
 
-CanaryField = Annotated[CanarySettings | None, NotEmpty("write canary: {to: SERVICE}, or leave it out")]
+CanaryField = Annotated[
+    CanarySettings | None,
+    written_as(dict, "canary: {to: SERVICE}"),
+    NotEmpty("write canary: {to: SERVICE}, or leave it out"),
+]

@@ -12,7 +12,7 @@ from portico.config.problems import Finding, KeyPath
 from portico.config.resolve import ResolvedRoute, scope_path
 from portico.config.routes import RouteSettings
 from portico.config.services import ServiceSettings
-from portico.policies.auth import ClientCertificateSettings
+from portico.policies.auth import AuthSettings, ClientCertificateSettings
 
 RESERVED = ("gateway", "none")
 """Names of services that metrics use for requests that reached no service."""
@@ -30,6 +30,23 @@ def gateway_findings(gateway: GatewaySettings) -> Iterator[Finding]:
     if "admin" in gateway.model_fields_set:
         yield from shared_address(gateway)
     yield from listen_findings(gateway)
+
+
+def token_findings(gateway: GatewaySettings, routes: Sequence[ResolvedRoute], *, has_secret: bool) -> Iterator[Finding]:
+    """Tokens are signed with something, and with what routes accept."""
+    if gateway.tokens.algorithm is None:
+        paths = (scope_path(route, route.policies["auth"][1]) for route in routes if _accepts_own(route))
+        message = "the gateway has no keys of its own: write gateway.tokens.algorithm, such as Ed25519"
+        yield from (Finding((*path, "auth"), message, at_key=True) for path in dict.fromkeys(paths))
+    if "tokens" in gateway.model_fields_set and gateway.tokens.algorithm is None and not has_secret:
+        message = "tokens need a key to be signed with: set SECRET_KEY, or write algorithm: Ed25519 here"
+        yield Finding(("gateway", "tokens"), message, at_key=True)
+
+
+def _accepts_own(route: ResolvedRoute) -> bool:
+    settings, _ = route.policies.get("auth", (None, ""))
+    jwt = settings.jwt if isinstance(settings, AuthSettings) else None
+    return jwt is not None and (jwt.own or any(each.own for each in jwt.issuers))
 
 
 def name_findings(services: Mapping[str, ServiceSettings], routes: Sequence[RouteSettings]) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
@@ -11,7 +12,15 @@ from portico.core.networks import NetworkField
 
 PATHS: Final = {"/": "root", "/health": "health", "/metrics": "metrics"}
 """The endpoints that the control process answers, and their keys."""
-TOKEN_PATHS: Final = {"/auth/token": ("POST",), "/auth/revoke": ("POST",), "/auth/me": ("GET", "HEAD")}
+KEYS: Final = "/.well-known/jwks.json"
+METADATA: Final = "/.well-known/oauth-authorization-server"
+TOKEN_PATHS: Final = {
+    "/auth/token": ("POST",),
+    "/auth/revoke": ("POST",),
+    "/auth/me": ("GET", "HEAD"),
+    KEYS: ("GET", "HEAD"),
+    METADATA: ("GET", "HEAD"),
+}
 """Those at which tokens are issued, where they are, with their methods. Their key is `auth`."""
 
 
@@ -71,10 +80,9 @@ class EndpointSettings(Section):
         value = getattr(self, PATHS.get(path, "auth"))
         return value.access if isinstance(value, HealthEndpoint) else str(value)
 
-    def served(self, *, issues_tokens: bool = False) -> list[str]:
-        """Those of `PATHS`, and of `TOKEN_PATHS` where tokens are issued, that are answered on the gateway's port."""
-        paths = (*PATHS, *TOKEN_PATHS) if issues_tokens else PATHS
-        return [path for path in paths if self.access(path) in ("public", "internal")]
+    def served(self, token_paths: Sequence[str] = ()) -> list[str]:
+        """Those of `PATHS`, and of `TOKEN_PATHS` these, that are answered on the gateway's port."""
+        return [path for path in (*PATHS, *token_paths) if self.access(path) in ("public", "internal")]
 
 
 ALL_OFF: Final = EndpointSettings(

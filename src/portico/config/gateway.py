@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from portico.config.endpoints import ALL_OFF, EndpointSettings
 from portico.config.listen import Host, ListenerSettings, Port, TlsField, is_loopback, listening_host
 from portico.config.problems import KeyPath
-from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word, no_nul
+from portico.config.section import FilePath, NoneIsEmpty, Secret, Section, Whole, is_word, no_nul, written_as
 from portico.config.tokens import TokenSettings
 from portico.core.fields import REQUEST_DROP, plain_name
 from portico.core.networks import NetworkField
@@ -172,7 +172,11 @@ class GatewaySettings(Section):
 
     host: Host = "0.0.0.0"  # noqa: S104 - a gateway has to be reachable
     port: Port = 8000
-    listen: Annotated[tuple[ListenerSettings, ...], NotEmpty("write listen: [{port: 8080}], or leave it out")] = ()
+    listen: Annotated[
+        tuple[Annotated[ListenerSettings, written_as(dict, "{port: 8080}")], ...],
+        written_as(list, "listen: [{port: 8080}]"),
+        NotEmpty("write listen: [{port: 8080}], or leave it out"),
+    ] = ()
     workers: Annotated[Whole, Field(ge=1, le=256)] | Literal["auto"] = 1
     admin: Annotated[str, AfterValidator(_address)] = "127.0.0.1:9000"
     admin_token: Annotated[Secret, AfterValidator(_token)] = None
@@ -198,6 +202,9 @@ class GatewaySettings(Section):
         FilePath | None,
         Field(description="Where what has to outlast a restart is kept: the steps of canaries, and who is signed in."),
     ] = None
+    allow_sample_secret_key: Annotated[
+        bool, Field(description="Whether tokens may be signed with a key that stands in documentation.")
+    ] = False
     access_token_expire_minutes: Annotated[Whole, Field(ge=1, le=525_600)] = 30
     tokens: Annotated[TokenSettings, NoneIsEmpty] = TokenSettings()
 

@@ -38,6 +38,8 @@ class MirrorSettings(Section):
 
 
 def _long_mirror(value: Any) -> Any:
+    if isinstance(value, str) and "://" in value:
+        raise ValueError("expected the name of a service: write its url under services")
     return {"service": value} if isinstance(value, str) else value
 
 

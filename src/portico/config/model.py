@@ -31,9 +31,11 @@ from portico.config.checks import (
     match_findings,
     name_findings,
     password_findings,
+    token_findings,
 )
 from portico.config.consumers import ConsumerSettings
 from portico.config.discovery import DiscoverSettings, networks_of
+from portico.config.endpoints import KEYS, METADATA
 from portico.config.found import DiscoveryField
 from portico.config.gateway import GatewaySettings
 from portico.config.levels import Merged, Policies
@@ -44,9 +46,11 @@ from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.resolve import Resolved, ResolvedRoute, resolve, resolving
 from portico.config.route_checks import route_findings, trailer_findings
 from portico.config.routes import RouteSettings
-from portico.config.section import NoneIsEmpty, Section
+from portico.config.sample_keys import sample_key_findings
+from portico.config.section import NoneIsEmpty, Section, written_as
 from portico.config.services import ServiceDefaults, ServiceSettings, VersionSettings
 from portico.config.split_checks import agreement_findings, split_findings
+from portico.config.tokens import is_origin
 from portico.config.words import LOCATED
 from portico.core.consumers import Consumers
 from portico.core.settings import Name
@@ -86,8 +90,11 @@ class Config(Section):
 
     include: Include = ()
     gateway: Annotated[GatewaySettings, NoneIsEmpty] = GatewaySettings()
-    services: dict[Name, Annotated[ServiceSettings, NoneIsEmpty]] = Field(default_factory=dict)
-    routes: tuple[RouteSettings, ...] = ()
+    services: Annotated[
+        dict[Name, Annotated[ServiceSettings, NoneIsEmpty]],
+        written_as(dict, "services: {NAME: {url: http://host:port}}"),
+    ] = Field(default_factory=dict)
+    routes: Annotated[tuple[RouteSettings, ...], written_as(list, "routes: [{path: /shop, service: shop}]")] = ()
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
     consumers: tuple[ConsumerSettings, ...] = ()
     discover: DiscoveryField = None
@@ -102,6 +109,7 @@ class Config(Section):
     _code: Code = PrivateAttr(default_factory=dict)
     _pages: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _files: Mapping[Path, bytes] = PrivateAttr(default_factory=dict)
+    _secret_files: tuple[Path, ...] = PrivateAttr(default=())
 
     @model_validator(mode="wrap")
     @classmethod
@@ -109,7 +117,7 @@ class Config(Section):
         config = handler(data)
         config._tree = data
         config._policy_defaults = (info.context or {}).get(POLICY_DEFAULTS, {})
-        config._resolved = resolve(config.services, config.routes, config.policies, config._policy_defaults)
+        config._resolved = resolve(config.services, config.routes, config.policies, config._defaults)
         if config.discover is not None:  # problems of a service that would be found are reported now
             config._resolved.findings.extend(config.admitting((_ANY,))._resolved.findings)
         if _CHECKED not in (info.context or {}) and (findings := config._findings()):
@@ -184,6 +192,11 @@ class Config(Section):
         return self._files
 
     @property
+    def secret_files(self) -> tuple[Path, ...]:
+        """The files that values were from (`${file:PATH}`)."""
+        return self._secret_files
+
+    @property
     def token_settings(self) -> JwtSettings | None:
         """The key and claims of tokens that the gateway itself issues: the gateway level's, or SECRET_KEY alone.
 
@@ -193,15 +206,56 @@ class Config(Section):
         return auth.jwt if auth is not None and auth.jwt is not None and auth.jwt.secret is not None else None
 
     @property
-    def issues_tokens(self) -> bool:
-        """Whether consumers can sign in: one has a password, and there is a secret to sign tokens with."""
-        return self.token_settings is not None and any(each.password is not None for each in self.consumers)
+    def secret(self) -> SecretStr | None:
+        """What the gateway signs with where nothing else is written: the gateway level's secret, or SECRET_KEY."""
+        if self.token_settings is not None:
+            return self.token_settings.secret
+        auth = self._policy_defaults.get("auth") or {}
+        secret = (auth.get("jwt") or {}).get("secret")
+        return SecretStr(secret) if secret else None
 
     @property
-    def own_auth(self) -> AuthSettings | None:
+    def issues_tokens(self) -> bool:
+        """Whether tokens are issued: there is a key, and a consumer has a password, or `tokens` is written."""
+        tokens = self.gateway.tokens
+        if tokens.algorithm is None and self.token_settings is None:
+            return False
+        return "tokens" in self.gateway.model_fields_set or any(each.password is not None for each in self.consumers)
+
+    @property
+    def token_issuer(self) -> str | None:
+        """What `iss` says in the tokens that it issues."""
+        auth = self.token_settings
+        return self.gateway.tokens.issuer or (auth.issuer if auth is not None else None)
+
+    @property
+    def token_paths(self) -> tuple[str, ...]:
+        """The endpoints that it has because it issues tokens."""
+        if not self.issues_tokens:
+            return ()
+        paths = ["/auth/token", "/auth/revoke", "/auth/me"]
+        if self.gateway.tokens.algorithm is not None:
+            paths.append(KEYS)
+        if self.token_issuer is not None and is_origin(self.token_issuer):
+            paths.append(METADATA)
+        return tuple(paths)
+
+    @property
+    def own_auth(self) -> AuthSettings:
         """How callers of `/auth/me` prove who they are: as the gateway level says, or by a token of its own."""
+        changed: dict[str, Any] = {"optional": False, "name_encoding": "percent"}
         auth = self._resolved.own_auth
-        return auth and auth.model_copy(update={"optional": False, "name_encoding": "percent"})
+        if self.gateway.tokens.algorithm is not None and (auth is None or auth.jwt is None or not auth.jwt.own):
+            changed["jwt"] = JwtSettings(own=True)
+        return (auth or AuthSettings(jwt=JwtSettings())).model_copy(update=changed)
+
+    @property
+    def _defaults(self) -> Mapping[str, Any]:
+        """What completes policies: what the environment says; tokens with keys of its own need no secret."""
+        if self.gateway.tokens.algorithm is None:
+            return self._policy_defaults
+        auth = self._policy_defaults.get("auth") or {}
+        return {**self._policy_defaults, "auth": {**auth, "jwt": {"own": True}}}
 
     @property
     def admitted(self) -> tuple[str, ...]:
@@ -223,7 +277,7 @@ class Config(Section):
             written |= dict.fromkeys(found, service)
         config = self.model_copy(update={"services": written, "routes": routes})
         config._admitted = found
-        config._resolved = yield from resolving(written, routes, self.policies, self._policy_defaults, found)
+        config._resolved = yield from resolving(written, routes, self.policies, self._defaults, found)
         return config
 
     def _found_routes(self) -> int:
@@ -306,6 +360,7 @@ class Config(Section):
     def _findings(self) -> list[Finding]:
         return [
             *gateway_findings(self.gateway),
+            *token_findings(self.gateway, self.all_routes, has_secret=self.token_settings is not None),
             *name_findings(self.services, self.routes),
             *route_findings(self.services, self.routes),
             *trailer_findings(self.all_routes),
@@ -318,6 +373,7 @@ class Config(Section):
             *certificate_findings(self.gateway, self.all_routes),
             *cache_findings(self.gateway, self.all_routes),
             *discovery_findings(self.gateway, self.services, self.discover),
+            *sample_key_findings(self.gateway, self.all_routes, self._policy_defaults),
             *self._resolved.findings,
         ]
 
@@ -339,6 +395,7 @@ def dump_config(config: Config) -> bytes:
         "directory": str(config._directory),
         "code": {file: text.decode("latin-1") for file, text in config._code.items()},
         "pages": dict(config._pages),
+        "secret_files": [str(file) for file in config._secret_files],
         "files": {str(file): content.decode("latin-1") for file, content in config._files.items()},
     }
     return json.dumps(envelope, default=_plain).encode()
@@ -388,11 +445,12 @@ def loading(data: bytes) -> Steps[Config]:
     config._directory = Path(envelope.get("directory", ""))
     config._code = {file: text.encode("latin-1") for file, text in envelope.get("code", {}).items()}
     config._pages = envelope.get("pages", {})
+    config._secret_files = tuple(map(Path, envelope.get("secret_files", ())))
     config._files = {Path(file): content.encode("latin-1") for file, content in envelope.get("files", {}).items()}
     admitted = envelope.get("admitted")
     if admitted:
         return (yield from config._admitting(admitted))
-    config._resolved = yield from resolving(services, config.routes, config.policies, defaults)
+    config._resolved = yield from resolving(services, config.routes, config.policies, config._defaults)
     return config
 
 

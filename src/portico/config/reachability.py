@@ -16,6 +16,9 @@ from portico.core.patterns.pattern import Pattern, path_pattern, path_text
 from portico.core.patterns.pattern_set import PatternSet, State
 from portico.core.route_paths import beginning_of, is_exact, is_pattern, is_prefix, literal_of, pattern_of
 
+GUARDS: Final = frozenset({"auth", "authorize", "ip_filter"})
+"""The policies that say who may come: a way around them is worth a warning."""
+
 _MOST_STATES: Final = 1000
 """States that are looked at for one route: where they do not suffice, nothing is said."""
 _MOST_ROUTES: Final = 5000
@@ -99,7 +102,7 @@ def unguarded(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     One that is written for paths below that prefix is an exception from it, as a longer prefix would be.
     """
     prefixes = [route for route in routes if is_prefix(route.place) and len(route.path) <= _LONGEST]
-    guards = [(route, {"auth", "authorize"} & set(route.policies)) for route in prefixes]
+    guards = [(route, GUARDS & set(route.policies)) for route in prefixes]
     guarded = [(route, guard, f"{route.path.rstrip('/')}/") for route, guard in guards if guard]
     for route in filter(lambda route: is_pattern(route.path), routes):
         own, beginning = set(route.policies), f"{beginning_of(route.path).rstrip('/')}/"

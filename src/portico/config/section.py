@@ -39,7 +39,21 @@ def _empty_as_mapping(value: Any) -> Any:
 def _share(value: Any) -> Any:
     if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*", value)):
         return float(match[1]) / 100
+    if isinstance(value, (int, float)) and 1 < value <= 100:
+        raise ValueError(f"has to be 1 or less: write {value:g}% or {value / 100:g}")
     return value
+
+
+def written_as(kind: type[dict[Any, Any]] | type[list[Any]], form: str) -> BeforeValidator:
+    """Refuses a value that is written as something else than this kind, and shows the `form` in which it is right."""
+    what = "a list" if kind is list else "keys and values"
+
+    def check(value: Any) -> Any:
+        if isinstance(value, (str, int, float, dict, list)) and not isinstance(value, kind):
+            raise ValueError(f"expected {what}: write {form}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _unset_if_empty(value: Any) -> Any:

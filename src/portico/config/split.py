@@ -9,17 +9,19 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from portico.config.balancing import CookieName
 from portico.config.canary import CanarySettings
-from portico.config.section import Section, is_word
+from portico.config.section import Section, is_word, written_as
 from portico.core.conditions import ParameterCondition
 from portico.core.settings import Duration, HeaderName, NotEmpty
 
-_SPLIT_FORM = "write split: [{service: a, weight: 95}, {service: b, weight: 5}]"
+_SPLIT_FORM = "split: [{service: a, weight: 95}, {service: b, weight: 5}]"
 _STICKY_FORMS = "consumer, cookie, client_ip, {cookie: NAME}, {header: NAME} or false"
 
 
 def _number(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("expected a number")
+    if isinstance(value, str) and value.strip().endswith("%"):
+        raise ValueError("expected a number, in proportion to the other weights: write it without %")
     return value
 
 
@@ -95,7 +97,8 @@ def _long_sticky(value: Any) -> Any:
 SplitField = Annotated[
     Annotated[tuple[SideSettings, ...], Field(min_length=1)] | None,
     Field(description="Services that share the requests of the route, in place of one service."),
-    NotEmpty(_SPLIT_FORM),
+    written_as(list, _SPLIT_FORM),
+    NotEmpty(f"write {_SPLIT_FORM}"),
 ]
 SideStickyField = Annotated[
     SideStickySettings | None,

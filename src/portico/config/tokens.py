@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from portico.config.section import Section
-from portico.core.settings import DurationOrZero
+from portico.core.settings import DurationOrZero, NotEmpty
+
+
+def is_origin(text: str) -> bool:
+    """Whether this is the address of a gateway as its clients have it: without a path."""
+    parts = urlsplit(text)
+    return parts.scheme in ("https", "http") and bool(parts.netloc) and text == f"{parts.scheme}://{parts.netloc}"
+
+
+def _origin(text: str | None) -> str | None:
+    if text is not None and not is_origin(text):
+        raise ValueError("expected where clients find the gateway, without a slash at the end: https://api.example.com")
+    return text
 
 
 class TokenSettings(Section):
@@ -15,7 +28,16 @@ class TokenSettings(Section):
 
     `refresh` is how long a refresh token is good for if it is not used; 0: there are none. `refresh_grace` is how long
     one that was used may come again, as it does from two tabs of a browser; 0: never.
+
+    With `algorithm` they are signed with keys of the gateway's own, which it makes, replaces every `rotate` (0: only
+    when it is told to) and publishes; without, with the secret of `auth.jwt`. `issuer` is what `iss` says.
     """
+
+    algorithm: Literal["Ed25519", "EdDSA", "ES256", "ES384", "ES512", "RS256", "PS256"] | None = None
+    issuer: Annotated[
+        str | None, NotEmpty("write issuer: https://api.example.com, or leave it out"), AfterValidator(_origin)
+    ] = None
+    rotate: DurationOrZero = 30 * 86_400.0
 
     refresh: DurationOrZero = 14 * 86_400.0
     refresh_grace: Annotated[DurationOrZero, Field(le=60)] = 10.0

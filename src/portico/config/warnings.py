@@ -12,7 +12,7 @@ from portico.config.listen import ListenerSettings
 from portico.config.listen_checks import shared_address
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath, Problem
-from portico.config.reachability import unguarded, unreachable
+from portico.config.reachability import GUARDS, unguarded, unreachable
 from portico.config.resolve import ResolvedRoute, scope_path
 from portico.config.services import ServiceDefaults, VersionSettings
 from portico.config.sticky import StickySettings
@@ -41,6 +41,7 @@ def warnings_for(config: Config) -> list[Problem]:
         [
             *config.ignored,
             *_endless_tokens(config),
+            *_keyless(config),
             *_open_credentials(config),
             *_open_origins(config),
             *_unlimited(config),
@@ -82,6 +83,15 @@ def _endless_tokens(config: Config) -> Iterator[Finding]:
         if jwt is not None and "require_expiry" not in jwt.model_fields_set and not jwt.lets_tokens_end:
             message = "a token without exp is valid for ever: require_expiry: true refuses those, false accepts them"
             yield Finding((*scope_path(route, scope), "auth", "jwt"), message, at_key=True)
+
+
+def _keyless(config: Config) -> Iterator[Finding]:
+    """API keys are those of consumers: without one nobody is admitted by them."""
+    for route in config.all_routes if not config.consumers else ():
+        settings, scope = route.policies.get("auth", (None, ""))
+        if isinstance(settings, AuthSettings) and settings.api_key is not None:
+            message = "no key can be made, for there are no consumers: write consumers: [{name: shop}]"
+            yield Finding((*scope_path(route, scope), "auth", "api_key"), message, at_key=True)
 
 
 def _open_credentials(config: Config) -> Iterator[Finding]:
@@ -231,7 +241,7 @@ def _unshared_sessions(config: Config) -> Iterator[Finding]:
 
 
 def _passing_cookies(config: Config) -> Iterator[Finding]:
-    for path, settings in _sticky(config) if config.token_settings is None else ():
+    for path, settings in _sticky(config) if config.secret is None else ():
         if settings.issued is None and settings.key is None:
             message = (
                 "its cookies hold until the gateway is started again, and no other gateway knows them: set SECRET_KEY, "
@@ -266,7 +276,7 @@ def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
     """Routes whose own policies guard a service that the default routes leave open."""
     served = [route for route in config.all_routes if any(each.serves(route.name) for each in config.gateway.listeners)]
     for index, route in enumerate(config.routes):
-        guarded = {"auth", "authorize"} & route.policies.model_fields_set
+        guarded = GUARDS & route.policies.model_fields_set
         services = {service for service, _ in route.targets}
         for other in served:
             if other.is_default and other.service in services and guarded - set(other.policies):
@@ -281,7 +291,7 @@ def _unguarded_default_routes(config: Config) -> Iterator[Finding]:
 def _between_routes(config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
     """What the routes of one listener take from each other, and from its endpoints."""
     yield from _unguarded_slashes(routes)
-    served = config.gateway.endpoints_of(listener).served(issues_tokens=config.issues_tokens)
+    served = config.gateway.endpoints_of(listener).served(config.token_paths)
     yield from _hidden_endpoints([path for path in served if path != "/"], routes)
     yield from unreachable(routes)
     yield from unguarded(routes)
@@ -302,7 +312,7 @@ def _unguarded_slashes(routes: Sequence[ResolvedRoute]) -> Iterator[Finding]:
         if not route.encoded_slashes:
             continue
         for other in routes:
-            missing = {"auth", "authorize"} & set(other.policies) - set(route.policies)
+            missing = GUARDS & set(other.policies) - set(route.policies)
             prefix, guarded = beginning_of(route.path).rstrip("/"), beginning_of(other.path)
             if missing and other.service == route.service and _is_below(guarded, prefix) and _meet(other, route):
                 rest = guarded[len(prefix) + 1 :].replace("/", "%2F")

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from portico.config.elsewhere import known_elsewhere
 from portico.config.problems import Finding, KeyPath, nearest
 from portico.config.shapes import keys_at
 from portico.policies import POLICY_SETTINGS
@@ -47,6 +48,9 @@ _BOUNDS = {
     "too_short": ("min_length", "has to hold {} or more"),
     "too_long": ("max_length", "has to hold {} or fewer"),
 }
+
+_FEW = 16
+"""The most keys of a section that a message lists."""
 
 LOCATED = "located"
 """The type of an error that is a finding already: its path is right, and its context holds the other parts."""
@@ -119,11 +123,15 @@ class _Reader:
 
     def _unknown(self, path: KeyPath) -> Finding:
         known = keys_at(self.annotation, path[:-1])
-        message, suggestion = "unknown key", nearest(str(path[-1]), known)
-        if known == POLICIES:
-            message = f"unknown policy; there are {', '.join(sorted(known))}"
-        elif "with" in known and suggestion is None:  # those of a user's policy
-            message = "unknown key; settings of the policy's own stand under with"
+        word = str(path[-1])
+        suggestion = known_elsewhere(word, known) or nearest(word, known)
+        message = "unknown policy" if known == POLICIES else "unknown key"
+        if suggestion is None and "with" in known:  # those of a user's policy
+            message += "; settings of the policy's own stand under with"
+        elif word in POLICIES and "policies" in known:
+            return Finding(path, f"{message}: it is a policy, write policies: {{{word}: …}}", at_key=True)
+        elif suggestion is None and (known == POLICIES or 0 < len(known) <= _FEW):
+            message += f"; there are {', '.join(sorted(known))}"
         return Finding(path, message, suggestion, at_key=True)
 
 

@@ -50,6 +50,11 @@ def shown(identifier: str) -> str:
     return f"{_START}{identifier}"
 
 
+def filed_name(digest: bytes) -> str:
+    """What names a key of which only the hash is known, as a file of configuration has it."""
+    return f"sha256:{digest.hex()[:8]}"
+
+
 def named_by(text: str) -> str | None:
     """The id in what names a key: the id itself, the beginning of the key, or all of it. None: it is none of these."""
     found = _named(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from itertools import product
 from typing import Final
 
@@ -129,6 +129,12 @@ def passing(allowed: Collection[bytes] = ()) -> Callable[[bytes], bool]:
     """Which fields of a client go on to services, by lower-cased name; `allowed` ones do, whatever they report."""
     known = frozenset(allowed)
     return _Answers(lambda name: name in known or not (is_owned(name) or is_reported(name))).__getitem__
+
+
+def naming(names: Iterable[str]) -> Callable[[bytes], bool]:
+    """Which fields have one of these names, in any spelling that servers do not distinguish; by lower-cased name."""
+    plain = frozenset(plain_name(name.lower().encode()) for name in names)
+    return _Answers(lambda name: plain_name(name) in plain).__getitem__
 
 
 PASSES: Final = passing()

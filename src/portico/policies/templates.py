@@ -25,6 +25,12 @@ _PART: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _ASCII: Final = re.compile(r"[ -~]*")
 _SHOWN: Final = re.compile(r"[a-z_.-]{1,40}", re.IGNORECASE)
 """What an error repeats of a name: text between braces may also be a part of a secret."""
+_NGINX: Final = re.compile(
+    r"(?<!\S)\$(host|scheme|(?:request_)?uri|remote_(?:addr|user)|request_id|"
+    r"proxy_add_x_forwarded_for|(?:http|arg)_\w{1,40})(?!\S)"
+)
+"""One of nginx's variables that stands by itself: within a word it may be a part of a secret."""
+_OF_NGINX: Final = {"remote_addr": "client_ip", "remote_user": "consumer", "request_id": "request_id"}
 _CLAIM: Final = "claim."
 _LIMIT: Final = 8192
 """Bytes of a value; a longer one is not sent, since servers refuse requests for it."""
@@ -91,8 +97,14 @@ class Template:
 def parts_of(written: str, others: Mapping[str, Read] = NO_OTHERS) -> tuple[str | Variable, ...]:
     """The literal parts of a value and the names between them; `others` are names that only it has.
 
-    Raises ValueError for a name that there is not, and for a brace that belongs to none.
+    Raises ValueError for a name that there is not, for one as nginx writes it, and for a brace that belongs to none.
     """
+    if match := _NGINX.search(written):
+        here = _OF_NGINX.get(match[1])
+        advice = (
+            f"write {{{here}}}" if here else f"there are {', '.join(_VARIABLES)}, claim.NAME and env.NAME in braces"
+        )
+        raise ValueError(f"{match[0]} is nginx's, and would be sent as it stands: {advice}")
     return tuple(_parts(written, others))
 
 

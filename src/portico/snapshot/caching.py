@@ -16,6 +16,7 @@ from portico.proxy.cache.query import QuerySelection
 from portico.proxy.cache.redis_cache import RedisCache
 from portico.proxy.cache.rules import Rules
 from portico.proxy.forward import Forwarding
+from portico.snapshot.split import number_cookie_of
 
 _FOR_CLIENTS: Final = frozenset({"compress", "cors", "rate_limit", "rewrite_location", "rewrite_cookies"})
 """Policies that change nothing of what a service is asked or of what is stored."""
@@ -31,6 +32,8 @@ def cache_scope(written: ResolvedRoute) -> bytes:
     for name, (settings, _) in sorted(written.policies.items()):
         if name not in _FOR_CLIENTS:
             said += [name, _text_of(settings)]
+    if (cookie := _number_cookie(written)) is not None:
+        said += ["number cookie", cookie.decode()]
     digest = blake2b(repr(said).encode(), digest_size=6).hexdigest()
     return f"{written.service}.{digest}".encode()
 
@@ -50,7 +53,14 @@ def cache_of(caches: Caches, written: ResolvedRoute, scope: bytes, kind: type[Fo
     changes = request_changes(headers) if headers is not None else None
     transform, _ = written.policies.get("transform", (None, ""))
     is_transformed = transform is not None and depends_on_more(transform)
-    rules = Rules.of(settings, scope, str(written.service), _names(changes), is_transformed=is_transformed)
+    rules = Rules.of(
+        settings,
+        scope,
+        str(written.service),
+        _names(changes),
+        number_cookie=_number_cookie(written),
+        is_transformed=is_transformed,
+    )
     lines = changes.lines if changes and not changes.lines.is_fixed else None
     if settings.store == "redis" and caches.redis is not None:
         return RedisCache(caches, rules, kind, lines, caches.redis, mirrors=bool(written.mirrors))
@@ -61,6 +71,11 @@ def query_selections(routes: Iterable[ResolvedRoute]) -> dict[bytes, QuerySelect
     """What belongs to keys of a query, by the scope of those routes where not all of it does: purges have to know."""
     caches = ((route, route.policies["cache"][0].key.query) for route in routes if "cache" in route.policies)
     return {cache_scope(route): QuerySelection.written(query) for route, query in caches if query != "all"}
+
+
+def _number_cookie(written: ResolvedRoute) -> bytes | None:
+    cookie = number_cookie_of(written)
+    return None if cookie is None else cookie.name.encode()
 
 
 def _names(changes: RequestChanges | None) -> frozenset[bytes]:

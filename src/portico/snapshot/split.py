@@ -54,12 +54,22 @@ def split_vary_lines(choice: SplitChoice) -> list[bytes]:
     return [b"Vary: " + ", ".join(names).encode()] if names else []
 
 
+def number_cookie_of(written: ResolvedRoute) -> NumberCookie | None:
+    """The cookie in which clients of a split have their number; None where they are known by something else."""
+    sticky = written.split.sticky if written.split is not None else None
+    if sticky is None or sticky.cookie is None:
+        return None
+    if sticky.cookie == "auto":
+        return NumberCookie(f"portico_split_{written.name}", _cookie_path(written), sticky.max_age)
+    return NumberCookie(sticky.cookie, "/", sticky.max_age)
+
+
 def _number_of(written: ResolvedRoute, sticky: SideStickySettings | None) -> NumberOf | None:
     if sticky is None:
         return None
-    if sticky.cookie is not None:
-        own = NumberCookie(f"portico_split_{written.name}", _cookie_path(written), sticky.max_age)
-        return by_number_cookie(own if sticky.cookie == "auto" else NumberCookie(sticky.cookie, "/", sticky.max_age))
+    cookie = number_cookie_of(written)
+    if cookie is not None:
+        return by_number_cookie(cookie)
     if sticky.header is not None:
         return by_key(written.name, by_header(sticky.header))
     return by_key(written.name, by_consumer if sticky.by == "consumer" else by_client)

@@ -16,8 +16,8 @@ from portico.upstreams.sticky_issued import Bindings, IssuedSticky
 def cookie_key(config: Config, upstream: Upstream, secret: bytes) -> bytes:
     """What a service's cookie is signed with, made of its own key, of SECRET_KEY, or of the gateway's `secret`."""
     written = upstream.sticky.key if upstream.sticky is not None else None
-    if written is None and config.token_settings is not None:
-        written = config.token_settings.secret
+    if written is None:
+        written = config.secret
     return hmac.digest(secret if written is None else written.get_secret_value().encode(), b"portico sticky", "sha256")
 
 

@@ -32,6 +32,12 @@ def test_fields(form: bytes, text: str) -> None:
     assert form_to_json(form).decode() == text
 
 
+def test_a_form_has_ten_thousand_fields_at_most() -> None:
+    assert json.loads(form_to_json(b"&".join([b"a"] * 10_000))) == {"a": [""] * 10_000}
+    with pytest.raises(JsonEditError, match="more than 10,000 fields"):
+        form_to_json(b"&".join([b"a"] * 10_001))
+
+
 @pytest.mark.parametrize(
     ("form", "charset"),
     [

@@ -84,6 +84,11 @@ _FIRST_STEP: Final = 1024
 """Bytes of a further unit that are tried first: what is not of it is copied, and there may be thousands."""
 
 
+_UNITS: Final = 100
+_UNIT_SIZE: Final = 256
+"""Bytes of the coded body for each further unit that it may have: to begin one takes 10 µs, and there are some of 8."""
+
+
 class JoinedDecoder(Bounded):
     """Decodes units that follow each other.
 
@@ -105,11 +110,14 @@ class JoinedDecoder(Bounded):
         self._unit = make()
         self._fed = False
         """Whether the unit has got anything."""
+        self._received = 0
+        self._further_units = 0
 
     def feed(self, data: bytes) -> bytes:
         """What a further piece becomes. Raises CodingError and TooLargeError."""
         if not data:
             return b""
+        self._received += len(data)
         try:
             if not self._unit.eof:
                 self._fed = True
@@ -126,11 +134,17 @@ class JoinedDecoder(Bounded):
         found, step = [], _FIRST_STEP
         while data:
             if self._unit.eof:
-                self._unit, step = self._make(), _FIRST_STEP
+                self._unit, step = self._next(), _FIRST_STEP
             found.append(self._piece(data[:step]))
             data = data[min(step, len(data)) - len(self._unit.unused_data) :]
             step *= 2
         return found
+
+    def _next(self) -> Unit:
+        self._further_units += 1
+        if self._further_units > _UNITS + self._received // _UNIT_SIZE:
+            raise CodingError("it has too many parts")
+        return self._make()
 
     def _piece(self, data: bytes | memoryview) -> bytes:
         return self._counted(self._decode(self._unit, data, self._most()))

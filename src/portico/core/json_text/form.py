@@ -18,15 +18,22 @@ CHARSETS: Final = frozenset(
 """What forms are read in. Of all that Python knows, some take quadratic time, and any name makes it look for files."""
 
 
+_MOST: Final = 10_000
+"""Fields of a form: half a million of them, which fit into 1 MiB, would take as long as 10 MiB of JSON."""
+
+
 def form_to_json(body: bytes, charset: str = "utf-8") -> bytes:
     """The fields of a form as an object of strings, in the order of their first appearance.
 
     A name that comes again has an array of its values. Names are taken as they are, `a[]` and `a.b` too; a field
-    without `=` is empty. Raises JsonEditError for a charset that is not in `CHARSETS`, and bytes that are none of it.
+    without `=` is empty. Raises JsonEditError for a charset that is not in `CHARSETS`, bytes that are none of it, and
+    more than 10,000 fields.
     """
     charset = charset.lower()
     if charset not in CHARSETS:
         raise JsonEditError("forms are not read in its charset")
+    if body.count(b"&") >= _MOST:
+        raise JsonEditError(f"it has more than {_MOST:,} fields")
     fields: dict[str, list[str]] = {}
     for field in body.split(b"&"):
         if field:

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from portico.core.settings import Duration, DurationOrZero, NotEmpty, Settings, plain_secret
-from portico.policies.auth.key_sets import KeySource
+from portico.policies.auth.key_sets import OWN_KEYS, KeySource
 from portico.policies.auth.keys import PUBLIC, SHARED
 from portico.policies.consumer_fields import consumer_name
 
@@ -31,7 +31,7 @@ LATEST: Final = 2**53
 """The latest time that a claim may name: JSON has no exact whole numbers beyond it (RFC 8259, section 6)."""
 _SECRET_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 """The least size of a key: that of the hash (RFC 7518, section 3.2)."""
-_SOURCES: Final = ("jwks_url", "discovery", "jwks_file", "public_key_file")
+_SOURCES: Final = ("jwks_url", "discovery", "jwks_file", "public_key_file", "own")
 _PUBLIC_KEYS: Final = (*_SOURCES, "issuers")
 _KEYS: Final = (*_PUBLIC_KEYS, "secret")
 """What says by which keys tokens are verified."""
@@ -65,6 +65,7 @@ class ClaimSettings(Settings):
 class AcceptanceSettings(ClaimSettings):
     """Where the keys are that sign tokens, and what else those have to be.
 
+    With `own` they are those of the gateway itself, which issues tokens by `gateway.tokens.algorithm`.
     `types` are the values of `typ` that are accepted, beside none: tokens that are made for another purpose say so
     there (RFC 8725, section 3.11).
     """
@@ -73,6 +74,7 @@ class AcceptanceSettings(ClaimSettings):
     discovery: Annotated[bool, NotEmpty("write true, or leave it out")] = False
     jwks_file: Annotated[Path | None, _NOT_EMPTY] = None
     public_key_file: Annotated[Path | None, _NOT_EMPTY] = None
+    own: Annotated[bool, NotEmpty("write true, or leave it out")] = False
     refresh: Duration = 300.0
     algorithms: Annotated[list[Algorithm] | None, Field(min_length=1)] = None
     types: list[str] = ["JWT", "at+jwt"]
@@ -115,6 +117,8 @@ class AcceptanceSettings(ClaimSettings):
 
     def source(self, issuer: str | None) -> KeySource | None:
         """Where the keys are fetched; None where they are a file."""
+        if self.own:
+            return OWN_KEYS
         if self.jwks_url is not None:
             return KeySource(self.jwks_url)
         return KeySource(issuer, issuer) if self.discovery and issuer else None

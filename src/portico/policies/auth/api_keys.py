@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import AfterValidator, model_validator
 
-from portico.core.api_keys import digest_of, is_mistyped
+from portico.core.api_keys import digest_of, filed_name, is_mistyped
 from portico.core.conditions import ParameterName
 from portico.core.consumers import Consumers
 from portico.core.errors import Answer, Refusal
@@ -25,8 +25,7 @@ from portico.policies.policy import Context, Policy
 DEFAULT_HEADER: Final = "X-API-Key"
 _BELIEVED: Final = 60.0
 """Seconds after which a key is looked up again: by that, and no more often, is known when it was last used."""
-HOW: Final = "send one API key, as '{auth.api_key.shown}'"
-"""The `shown` of the settings stands in it."""
+HOW: Final = "{auth.api_key.how}"
 CHALLENGE: Final = b'WWW-Authenticate: ApiKey realm="portico"'
 _INVALID: Final = (b'WWW-Authenticate: ApiKey realm="portico", error="invalid_key"',)
 _UNKNOWN: Final = Refusal("credentials_invalid", "the API key is unknown or revoked", _INVALID)
@@ -62,9 +61,9 @@ class ApiKeySettings(Settings):
         return None if self.query is not None else self.header or DEFAULT_HEADER
 
     @property
-    def shown(self) -> str:
+    def how(self) -> str:
         """How a key is sent, for who has not sent one."""
-        return f"?{self.query}=KEY" if self.query is not None else f"{self.field}: KEY"
+        return f"send one API key, as '{f'?{self.query}=' if self.query is not None else f'{self.field}: '}KEY'"
 
 
 def api_key_over(own: Any, base: Any) -> Any:
@@ -80,19 +79,12 @@ def build_api_key(settings: ApiKeySettings, encoding: NameEncoding, context: Con
     key = ("api_key", context.scope, settings.model_dump_json(), encoding, directory)
     verified: Verified = context.state.keep(key, Verified)
     table.dependent.add(verified)
-    several = Refusal("credentials_missing", HOW.format(auth=_Named(settings)), (CHALLENGE,))
+    several = Refusal("credentials_missing", settings.how, (CHALLENGE,))
     look_up = _looking_up(table, directory, encoding)
     if settings.query is not None:
         return by_credentials(verified, _parameter(settings.query, several), look_up, absent)
     name = str(settings.field).lower().encode()
     return by_fields(verified, _line(name, several), lambda line: look_up(line[len(name) + 1 :].strip()), absent)
-
-
-class _Named:
-    """The settings under the name by which `HOW` has them."""
-
-    def __init__(self, settings: ApiKeySettings) -> None:
-        self.api_key = settings
 
 
 def _line(name: bytes, several: Answer) -> Callable[[Fields], bytes | Answer | None]:
@@ -136,7 +128,7 @@ def _looking_up(
         found, now = table.find(digest), time.time()
         if found is None:
             consumer = directory.with_key(digest)
-            name, scopes, expires = f"sha256:{digest.hex()[:8]}", None, 0
+            name, scopes, expires = filed_name(digest), None, 0
         else:
             consumer = directory.find(found.consumer)
             name, scopes, expires = found.id, found.scopes, found.expires

@@ -39,6 +39,10 @@ class KeySource(NamedTuple):
         return bool(self.issuer)
 
 
+OWN_KEYS: Final = KeySource("gateway.tokens")
+"""Those that the gateway itself signs tokens with."""
+
+
 class Dependent(Protocol):
     """What is remembered because of keys, and has to be forgotten when one of them is withdrawn."""
 

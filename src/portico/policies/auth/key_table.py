@@ -52,15 +52,14 @@ class KeyTable:
 
     def learn(self, keys: Iterable[ApiKey], *, are_all: bool) -> None:
         """Go by these keys from now on, and with `are_all` by no others."""
-        before = self._keys
-        self._keys = {} if are_all else dict(before)
-        for key in keys:
-            if key.holds:
-                self._keys[key.digest] = key
-            else:
-                self._keys.pop(key.digest, None)
-        self.is_known = self.is_known or are_all
-        if any(self._keys.get(digest) != key for digest, key in before.items()):
+        if are_all:
+            before, self._keys = self._keys, {key.digest: key for key in keys if key.holds}
+            ends = any(self._keys.get(digest) != key for digest, key in before.items())
+            self.is_known = True
+        else:
+            changes = [self._changes(key) for key in keys]
+            ends = any(changes)
+        if ends:
             for each in list(self.dependent):
                 each.forget()
         if self.is_known:
@@ -68,6 +67,13 @@ class KeyTable:
                 if not coming.done():
                     coming.set_result(None)
             self._waiting = set()
+
+    def _changes(self, key: ApiKey) -> bool:
+        """Go by this key; whether that ends what was remembered of it."""
+        before = self._keys.pop(key.digest, None)
+        if key.holds:
+            self._keys[key.digest] = key
+        return before is not None and before != key
 
     async def arrival(self) -> None:
         """Wait until the keys have come, if that may be expected."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from portico.core.exchange import Exchange
-from portico.core.fields import plain_name
-from portico.core.messages import Fields
+from portico.core.fields import naming
 from portico.core.query_names import removing
 from portico.policies.policy import Policy, Verdict
 
@@ -16,25 +15,22 @@ def withholding(policy: Policy, names: Sequence[str], parameters: Sequence[str])
 
     They go whatever it was that proved who asks, and fields in every spelling that a service may take for theirs.
     """
-    gone = frozenset(plain_name(name.lower().encode()) for name in names)
+    is_gone = naming(names) if names else None
     without = removing(parameters) if parameters else None
     mark = object()
-
-    def rest(fields: Fields) -> Fields:
-        if not any(plain_name(name) in gone for name in fields.names):
-            return fields
-        return fields.changed(lambda name: plain_name(name) in gone, ())
 
     def auth(exchange: Exchange) -> Verdict:
         verdict = policy(exchange)
         if without is not None and exchange.query:
             exchange.query = without(exchange.query)
-        if gone:
+        if is_gone is not None:
             request = exchange.request
             assert request is not None
             fields = request.fields
             if fields.edited_by is not mark:
-                fields.edited, fields.edited_by = rest(fields), mark
+                fields.edited, fields.edited_by = fields, mark
+                if any(map(is_gone, fields.names)):
+                    fields.edited = fields.changed(is_gone, ())
             if fields.edited is not fields:
                 exchange.request = request.changed(fields=fields.edited)
         return verdict

@@ -98,7 +98,7 @@ class CodedBody:
             self._wants_flush = self._wants_flush or self._flushes
             self._queue += (data[at : at + self._piece] for at in range(0, len(data), self._piece))
             self._queued += len(data)
-            if self._queued > _HIGH and not self._is_paused:
+            if self._queued > _HIGH:  # also where it was paused: a client that has caught up had it go on
                 self._is_paused = True
                 self._loop.call_soon(self._pause)
             self._go_on()

@@ -8,7 +8,7 @@ from portico.policies.compress.negotiation import NOTHING, choose
 from portico.policies.compress.rules import Rules, forbids
 from portico.policies.compress.settings import CompressSettings
 from portico.policies.compress.stream import CompressingStream
-from portico.policies.compress.tags import CONDITIONS, with_known_tags
+from portico.policies.compress.tags import CONDITIONS, with_known_tags, without_dated_range
 from portico.policies.policy import Context, Policy
 
 
@@ -26,6 +26,8 @@ def build_compress(settings: CompressSettings, context: Context) -> Policy:
         if b"cache-control" in fields.names and forbids(fields.all(b"cache-control")):
             choice = NOTHING
         request_seen, known = with_known_tags(request) if not CONDITIONS.isdisjoint(fields.names) else (request, {})
+        if choice.coding is not None and b"if-range" in fields.names:
+            request_seen = without_dated_range(request_seen)
         exchange.request = request_seen
         CompressingStream(exchange, rules, choice, known, counts)
 

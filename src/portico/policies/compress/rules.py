@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from portico.core.caches import remembered
 from portico.policies.compress.settings import DEFAULT, CompressSettings
-from portico.policies.compress.tags import coded_tag
+from portico.policies.compress.tags import coded_tag, known_tag
 
 DEFAULT_TYPES: Final = (
     *("text/*", "*+json", "*+xml", "*+yaml", "application/json", "application/javascript", "application/x-javascript"),
@@ -103,7 +103,7 @@ class Rules:
         """The field lines of a 304, with the tags that its client knows (RFC 9110, section 15.4.5)."""
         names = [line.partition(b":")[0].lower() for line in lines]
         changed = [
-            b"ETag: " + known.get(line[5:].strip(), line[5:].strip()) if name == b"etag" else line
+            b"ETag: " + known_tag(line[5:].strip(), known) if name == b"etag" else line
             for name, line in zip(names, lines, strict=True)
         ]
         if changed != lines and not _varies(values_of(b"vary", names, lines)):

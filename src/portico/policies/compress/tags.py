@@ -18,6 +18,7 @@ _STRONG: Final = re.compile(rb'"[^"]*"')
 CONDITIONS: Final = frozenset({b"if-none-match", b"if-match"})
 """The fields in which services compare tags. In If-Range only a strong one counts: what has been compressed does not go
 on from a part (section 13.1.5)."""
+_PARTS: Final = frozenset({b"range", b"if-range"})
 _NONE: Final[Mapping[bytes, bytes]] = {}
 
 
@@ -42,6 +43,23 @@ def with_known_tags(request: RequestHead) -> tuple[RequestHead, Mapping[bytes, b
     changed = Fields(fields.names, lines)
     changed.shape = fields.shape
     return request.changed(fields=changed), known
+
+
+def known_tag(tag: bytes, known: Mapping[bytes, bytes]) -> bytes:
+    """The tag that a client knows in place of one in a 304, which a policy behind may have made weak."""
+    return known.get(tag.removeprefix(b"W/"), tag)
+
+
+def without_dated_range(request: RequestHead) -> RequestHead:
+    """The request without a range that its client wants if nothing has changed since a date.
+
+    The date does not say whether what it has of the response was compressed: a part of a plain one would not go on
+    from there.
+    """
+    condition = request.fields.get(b"if-range")
+    if condition is None or condition.endswith(b'"'):
+        return request
+    return request.changed(fields=request.fields.changed(_PARTS.__contains__, ()))
 
 
 def _lines(fields: Fields) -> zip[tuple[bytes, bytes]]:

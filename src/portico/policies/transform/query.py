@@ -68,7 +68,8 @@ def _renaming(old: str, new: str) -> QueryEdit:
 
 def _setting(name: str, values: Sequence[Text]) -> QueryEdit:
     first = re.compile(BEFORE + spelled(name) + VALUE + END).search
-    others = re.compile(rb"&" + spelled(name) + VALUE + END).sub
+    others = re.compile(rb"&" + spelled(name) + VALUE + END)
+    has_others, without_others = others.search, others.sub
     remove = _removing([name])
     pairs_of = _pairs(name, values)
 
@@ -79,7 +80,11 @@ def _setting(name: str, values: Sequence[Text]) -> QueryEdit:
         found = first(query)
         if found is None:
             return _appended(query, pairs)
-        return query[: found.start()] + pairs + others(b"", query[found.end() :])
+        start, end = found.span()
+        rest = query[end:]
+        if has_others(query, end):
+            rest = without_others(b"", rest)
+        return query[:start] + pairs + rest
 
     return set_parameter
 

@@ -120,8 +120,9 @@ _TILDE: Final = re.compile("~(?![01])")
 
 def _pointer(text: str) -> str:
     if not text.startswith("/"):
-        hint = f"/{text.replace('.', '/')}" if text else "/name"
-        raise ValueError(f"expected a JSON Pointer (RFC 6901), which begins with a slash: {hint}")
+        names = text.removeprefix("$").removeprefix(".") or "name"  # a JSONPath, as jq and Kong have it
+        hint = names.replace(".", "/")
+        raise ValueError(f"expected a JSON Pointer (RFC 6901), which begins with a slash: /{hint}")
     if _TILDE.search(text):
         raise ValueError("in a JSON Pointer (RFC 6901) a ~ in a name is written ~0, and a slash ~1")
     return text
@@ -199,7 +200,7 @@ def _has_a_body(status: int) -> int:
 def _statuses(value: Any) -> Any:
     if not isinstance(value, dict):
         raise ValueError(
-            f"expected old statuses with new ones: write {{404: {value if isinstance(value, int) else 410}}}"
+            f"expected old statuses with new ones: write {{OLD: {value if isinstance(value, int) else 410}}}"
         )
     return value
 

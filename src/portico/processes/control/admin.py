@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from portico import __version__
 from portico.net.redis.connection import masked
+from portico.processes.control.api_keys_api import api_key_routes
 from portico.processes.control.app import own_endpoints
 from portico.processes.control.bound import Bound
 from portico.processes.control.cache_api import cache_routes
@@ -22,6 +23,7 @@ from portico.processes.control.problems import problem
 from portico.processes.control.registry_api import registry_routes
 from portico.processes.control.reloading import AdoptionError, ReloadError, Reloading
 from portico.processes.control.state import State
+from portico.processes.control.tokens.api import token_routes
 
 _AT_ONCE: Final = 64
 """Concurrent requests to the endpoints that ask the workers."""
@@ -66,6 +68,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
                 {"use": each.use, "scope": scope} for scope, level in state.config.plugins.items() for each in level
             ],
             "issuers": state.issuers.states(),
+            "api_keys": state.api_keys.state(),
             "listeners": [{"name": key or None, "url": url} for key, url in state.listening().urls.items()],
             "maintenance": state.config.in_maintenance,
             "control_uptime": round(time.time() - state.started, 3),
@@ -75,6 +78,8 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     app.include_router(registry_routes(state.discovery))
     app.include_router(cache_routes(state))
     app.include_router(canary_routes(state))
+    app.include_router(token_routes(state))
+    app.include_router(api_key_routes(state))
     app.include_router(own_endpoints(state), dependencies=bounded)
 
     @app.exception_handler(HTTPException)

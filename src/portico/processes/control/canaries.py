@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from portico.config import Config
 from portico.config.canary import CanarySettings
@@ -158,6 +158,7 @@ class Canaries:
             before.settings = settings
             return before
         if record is not None and record.decision.of == of:
+            _say_where(name, record.decision)
             return Canary(name, settings, record.decision, record.counted, is_unsent=record.is_unsent)
         return Canary(name, settings, begun(of, time.time(), _in_place_of(record)), is_new=True)
 
@@ -335,13 +336,7 @@ class Canaries:
         canary.is_new = False
         decision, entry = canary.decision, canary.decision.history[-1]
         self.changes[canary.route, entry.what] += 1
-        extra = {
-            "route": canary.route,
-            "to": decision.to,
-            "step": entry.step,
-            "share": f"{entry.share:g} %",
-            "who": entry.who,
-        }
+        extra = _whereabouts(canary.route, decision) | {"who": entry.who}
         if entry.why:
             extra["why"] = entry.why
         level = logging.WARNING if entry.what == "aborted" else logging.INFO
@@ -391,6 +386,19 @@ _EVENTS: Final[Mapping[str, str]] = {
     "paused": "been paused",
     "resumed": "been resumed",
 }
+
+
+def _whereabouts(route: str, decision: Decision) -> dict[str, Any]:
+    entry = decision.history[-1]
+    return {"route": route, "to": decision.to, "step": entry.step, "share": f"{entry.share:g} %"}
+
+
+def _say_where(route: str, decision: Decision) -> None:
+    """For who restarts a gateway, and would not look for a share of 0 or 100 % in a file that says otherwise."""
+    extra = _whereabouts(route, decision) | {"phase": decision.phase}
+    logger.info("the canary goes on where it was", extra=extra)
+    if said := advice(decision):
+        logger.info(said, extra={"route": route})
 
 
 def advice(decision: Decision) -> str:

@@ -16,7 +16,7 @@ from portico import __version__
 from portico.config import Config
 from portico.core.tasks import cancelled, endless
 from portico.policies.auth import AuthSettings
-from portico.policies.auth.key_sets import KeySource
+from portico.policies.auth.key_sets import OWN_KEYS, KeySource
 from portico.policies.auth.keys import KeySet, key_set
 from portico.processes.control.workers import Workers
 
@@ -65,6 +65,8 @@ class IssuerKeys:
     def _wanted(self, source: KeySource) -> None:
         if source in self._followed:
             self._followed[source].wanted.set()
+        else:
+            self._workers.send_keys(source)
 
 
 def _sources(config: Config) -> Iterator[tuple[KeySource, float]]:
@@ -75,7 +77,7 @@ def _sources(config: Config) -> Iterator[tuple[KeySource, float]]:
             continue
         for acceptance, issuer in ((jwt, jwt.issuer), *((each, each.issuer) for each in jwt.issuers)):
             source = acceptance.source(issuer)
-            if source is not None:
+            if source not in (None, OWN_KEYS):
                 yield source, acceptance.refresh
 
 
@@ -169,10 +171,11 @@ class _Followed:
         address = self.source.issuer.rstrip("/") + "/.well-known/openid-configuration"
         try:
             said = await _object(client, address)
-        except _FetchError:
-            if (other := _oauth_metadata(self.source.issuer)) == address:
-                raise
-            said = await _object(client, other)
+        except _FetchError as error:
+            try:
+                said = await _object(client, _oauth_metadata(self.source.issuer))
+            except _FetchError as other:
+                raise _FetchError(f"{error}; {other}") from None
         issuer, keys = said.get("issuer"), said.get("jwks_uri")
         if issuer != self.source.issuer:
             hint = "" if not isinstance(issuer, str) else f": write issuer: {issuer} if that is the one"

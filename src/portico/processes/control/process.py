@@ -21,6 +21,7 @@ from portico.config import check_plugins, included_files, named_files, plugin_fi
 from portico.core.tasks import ENDED, background, endless
 from portico.observe.events import configure_events
 from portico.processes.control.admin import create_admin
+from portico.processes.control.api_keys import ApiKeys
 from portico.processes.control.app import create_app
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
@@ -100,12 +101,12 @@ class _Control:
         discovery = Discovery(config, self.runtime, workers, health)
         purges = CachePurges(workers)
         issuers = IssuerKeys(workers)
+        api_keys = ApiKeys(workers, self.runtime, config_path)
         canaries = Canaries(workers, self.runtime, config_path)
-        tokens = Issuing(config_path, self.runtime.redis_url)
+        tokens = Issuing(workers, self.runtime, config_path)
         listening = self.runtime.listening
-        self.state = State(
-            config, generation, config_path, workers, health, discovery, purges, issuers, canaries, tokens, listening
-        )
+        others = discovery, purges, issuers, api_keys, canaries, tokens, listening
+        self.state = State(config, generation, config_path, workers, health, *others)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
         self.tasks = [endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life")]
@@ -116,11 +117,13 @@ class _Control:
         await discovery.start()
         await purges.follow(config)
         await issuers.follow(config)
+        await api_keys.follow(config)
         await canaries.follow(config)
         await self.state.tokens.follow(config)
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)
         self.tasks.append(endless(self.reloading.keep_admitting(), "admission of services"))
+        self.tasks.append(endless(api_keys.keep_sharing(), "the sharing of API keys"))
         self.tasks.append(endless(canaries.keep_watching(), "the watch of canaries"))
         if watched:
             await asyncio.to_thread(check_plugins, config)  # it was right before: this finds the files to watch
@@ -134,6 +137,7 @@ class _Control:
         await discovery.close()
         await purges.close()
         await issuers.close()
+        await api_keys.close()
         await canaries.close()
         await tokens.close()
         await health.close()

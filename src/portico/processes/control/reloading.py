@@ -129,6 +129,7 @@ class Reloading:
         await state.discovery.follow(config)
         await state.purges.follow(config)
         await state.issuers.follow(config)
+        await state.api_keys.follow(config)
         await state.canaries.follow(config)
         await state.tokens.follow(config)
         state.workers.keep_health(state.health.states())

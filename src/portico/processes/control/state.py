@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from portico.config import Config
+from portico.processes.control.api_keys import ApiKeys
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
@@ -30,8 +31,9 @@ class State:
     discovery: Discovery
     purges: CachePurges
     issuers: IssuerKeys
+    api_keys: ApiKeys
     canaries: Canaries
-    tokens: Issuing = field(default_factory=Issuing)
+    tokens: Issuing
     listening: Callable[[], Listening] = Listening
     """Where the gateway listens."""
     started: float = field(default_factory=time.time)

@@ -60,6 +60,10 @@ class Workers:
         self._keys: dict[KeySource, bytes] = {}
         self.keys_wanted: Callable[[KeySource], None] = lambda _: None
         """Called with each source of keys of which a worker knows too few."""
+        self.api_keys: Callable[[], channel.NewApiKeys | None] = lambda: None
+        """Gives the API keys for a worker that connects now."""
+        self.keys_used: Callable[[dict[str, int]], None] = lambda _: None
+        """Called with when API keys were used."""
         self.invalidated: Callable[[str, channel.NewPurges], None] = lambda *_: None
         """Called with each worker that has purges for all others."""
 
@@ -112,6 +116,10 @@ class Workers:
         """Send every worker the keys of an issuer, now and when one connects."""
         self._keys[source] = document
         self.send(channel.NewKeys(*source, document))
+
+    def send_keys(self, source: KeySource) -> None:
+        """Send every worker the keys of an issuer as they are, or that there are none."""
+        self.send(channel.NewKeys(*source, self._keys.get(source, b"")))
 
     def no_keys(self, source: KeySource) -> None:
         """Notify every worker that the keys of an issuer could not be fetched."""
@@ -246,10 +254,10 @@ class Workers:
                     case channel.Report(metrics, answers):
                         self._totals[worker] = msgspec.json.decode(metrics)
                         self._answered(worker, answers, message)
-                    case channel.Purged(number) | channel.Inspected(number):
+                    case channel.Purged(number) | channel.Inspected(number) | channel.ApiKeysLearnt(number):
                         self._answered(worker, number, message)
-                    case channel.NewPurges() | channel.KeysWanted():
-                        self._ask_for(worker, message)
+                    case channel.NewPurges() | channel.KeysWanted() | channel.KeysUsed():
+                        self._pass_on(worker, message)
         except asyncio.CancelledError:
             pass  # the process ends
         except ValueError:
@@ -258,16 +266,22 @@ class Workers:
             self._has_left(worker)
             writer.close()
 
-    def _ask_for(self, worker: str, message: channel.NewPurges | channel.KeysWanted) -> None:
-        if isinstance(message, channel.KeysWanted):
-            self.keys_wanted(KeySource(message.address, message.issuer))
-        else:
-            self.invalidated(worker, message)
+    def _pass_on(self, worker: str, message: channel.NewPurges | channel.KeysWanted | channel.KeysUsed) -> None:
+        match message:
+            case channel.KeysWanted(address, issuer):
+                self.keys_wanted(KeySource(address, issuer))
+            case channel.KeysUsed(used):
+                self.keys_used(used)
+            case channel.NewPurges():
+                self.invalidated(worker, message)
 
     def _has_come(self, worker: str, writer: asyncio.StreamWriter) -> None:
         self._writers[worker] = writer
         for source, document in self._keys.items():
             channel.send(writer, channel.NewKeys(*source, document))
+        api_keys = self.api_keys()
+        if api_keys is not None:
+            channel.send(writer, api_keys)
         self._send_snapshot(writer)
         for message in self.welcome():
             channel.send(writer, message)

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from portico.core.found import Found
+from portico.policies.auth.key_table import ApiKey
 from portico.proxy.cache.purges import Purge
 
 _FRAME_LIMIT: Final = 1 << 30
@@ -161,6 +162,29 @@ class KeysWanted(msgspec.Struct, tag=True):
     issuer: str
 
 
+class NewApiKeys(msgspec.Struct, tag=True):
+    """API keys that hold, or hold no more: all there are, or those that have changed.
+
+    With a `number`, `ApiKeysLearnt` confirms it.
+    """
+
+    keys: list[ApiKey]
+    are_all: bool = False
+    number: int = 0
+
+
+class ApiKeysLearnt(msgspec.Struct, tag=True):
+    """A worker goes by the API keys of that number."""
+
+    number: int
+
+
+class KeysUsed(msgspec.Struct, tag=True):
+    """When API keys were last used, in seconds since the epoch, by their ids: since a worker said so last."""
+
+    used: dict[str, int]
+
+
 Message: TypeAlias = (
     Hello
     | Report
@@ -182,6 +206,9 @@ Message: TypeAlias = (
     | Inspected
     | NewKeys
     | KeysWanted
+    | NewApiKeys
+    | ApiKeysLearnt
+    | KeysUsed
 )
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -16,10 +16,14 @@ logger: Final = logging.getLogger("portico.supervisor")
 def announce(listeners: Iterable[Listener], what: str, **extra: object) -> None:
     """An event for each address; `what` is who listens."""
     for listener in listeners:
-        named = {"listener": listener.key} if listener.key else {}
+        named = _named(listener)
         logger.info("%s listening on %s", what, listener.url, extra={**extra, **named})
         if listener.redirect is not None:
             logger.info("redirecting to https from http://%s", address_of(listener.redirect), extra=named)
+
+
+def _named(listener: Listener) -> dict[str, str]:
+    return {"listener": listener.key} if listener.key else {}
 
 
 def keep_tickets(tickets: dict[str, TicketContexts], listeners: Listeners) -> None:
@@ -46,7 +50,7 @@ def relisten(current: Listeners, settings: GatewaySettings, what: str) -> Listen
     kept = following.public
     for listener in current.gateway:
         if gone := [each for each in listener.sockets.values() if each not in kept]:
-            logger.info("no longer listening on %s", " and ".join(map(address_of, gone)))
+            logger.info("no longer listening on %s", " and ".join(map(address_of, gone)), extra=_named(listener))
         for each in gone:
             turn_away(each)
             each.close()

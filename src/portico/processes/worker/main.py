@@ -372,7 +372,7 @@ class _Worker:
     def _process_now(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
         """Whether it was a message that does not wait until a configuration is taken over.
 
-        Purges may not be late, nor may the end of a canary.
+        Purges may not be late, nor may the end of a canary or of an API key.
         """
         match message:
             case channel.NewPurges():
@@ -383,6 +383,9 @@ class _Worker:
                 self.purging.swept_before = before
             case channel.NewKeys(address, issuer, document):
                 self.builder.key_sets.learn(KeySource(address, issuer), document)
+            case channel.NewApiKeys(keys, are_all, number):
+                self.builder.api_keys.learn(keys, are_all=are_all)
+                channel.send(writer, channel.ApiKeysLearnt(number))
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
             case channel.Weights(weights):
@@ -556,6 +559,8 @@ class _Worker:
             pause = _REPORT_INTERVAL
             try:
                 channel.send(writer, channel.Report(self._totals()))
+                if used := self.builder.api_keys.take_used():
+                    channel.send(writer, channel.KeysUsed(used))
             except Exception:
                 logger.exception("this worker's totals could not be reported")
                 pause = _REPORT_PAUSE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import Final
 
@@ -75,19 +76,22 @@ def key_part(rules: Rules, asked: Asked) -> bytes:
 
 
 def _cookie_lines(rules: Rules, cookie: bytes | None) -> tuple[list[bytes], bool]:
-    """The cookies that the key names, and whether these are all; what is not plain is read differently by servers."""
+    """The cookies that the key names, and whether these are all but the gateway's own.
+
+    What is not plain is read differently by servers.
+    """
     if cookie is None:
         return [], True
-    if not rules.cookies or b'"' in cookie:
+    if not (rules.cookies or rules.number_cookie) or b'"' in cookie:
         return [], False
     found: dict[bytes, list[bytes]] = {name: [] for name in rules.cookies}
     is_all = True
     for part in cookie.split(b";"):
         text = part.strip()
-        name = text.partition(b"=")[0]
+        name, _, value = text.partition(b"=")
         if name in found:
             found[name].append(text)
-        elif text:
+        elif text and not (name == rules.number_cookie and _NUMBER.fullmatch(value)):
             is_all = False
     return [b"cookie " + text for texts in found.values() for text in texts], is_all
 
@@ -100,5 +104,6 @@ def _query_part(asked: Asked, content: bytes) -> bytes:
     return b"\nQUERY " + digest.hexdigest().encode()
 
 
+_NUMBER: Final = re.compile(rb"\d{1,4}")
 _DEFAULT_PORTS: Final = {b"http": (b":80",), b"https": (b":443",)}
 _NO_PORT: Final = ()

@@ -36,6 +36,8 @@ class Rules:
     """Lower-cased names."""
     changes: frozenset[bytes] = frozenset()
     """Lower-cased names of request fields that the configuration sets or removes: a client's own do not count."""
+    number_cookie: bytes | None = None
+    """The cookie in which a split keeps a client's number: the gateway's own, so that it is no credential."""
     is_transformed: bool = False
     """Whether rules of `transform` may make different requests of those for one URL."""
 
@@ -46,6 +48,7 @@ class Rules:
         service: str,
         changes: frozenset[bytes] = frozenset(),
         *,
+        number_cookie: bytes | None = None,
         is_transformed: bool = False,
     ) -> Rules:
         """The rules that settings mean, for the service and route that `scope` names."""
@@ -66,6 +69,7 @@ class Rules:
             stale_if_error=settings.stale_if_error,
             targets=_names(settings.targets),
             changes=changes,
+            number_cookie=number_cookie,
             is_transformed=is_transformed,
         )
 

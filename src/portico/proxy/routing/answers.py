@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from portico.core.errors import Answer
+from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.patterns.pattern import Pattern
 from portico.core.placeholders import PATH, QUERY
@@ -41,7 +41,10 @@ def redirecting(status: int, origin: bytes, *, keeps_query: bool = True) -> Poli
         elif keeps_query and b"?" not in target:
             path, mark, fragment = target.partition(b"#")
             target = path + exchange.query + mark + fragment
-        return Answer(status, (b"Location: " + _start(origin, exchange) + target,))
+        start = _start(origin, exchange)
+        if start is None:
+            return Refusal("malformed_request", "without Host there is nowhere to redirect to")
+        return Answer(status, (b"Location: " + start + target,))
 
     return redirect
 
@@ -55,15 +58,18 @@ def _with_query(target: bytes, query: bytes) -> bytes:
     )
 
 
-def _start(origin: bytes, exchange: Exchange) -> bytes:
+def _start(origin: bytes, exchange: Exchange) -> bytes | None:
+    """What stands before the target; None where that needs a host, and the request has none, as HTTP/1.0 allows."""
     request, peer = exchange.request, exchange.stream.client.peer
     assert request is not None
     assert isinstance(peer, Peer)
     asked = peer.asked_at(request)
     if not origin:
         return asked.prefix
+    if _HOST not in origin:
+        return origin
     name = _HOST_NAME.fullmatch(asked.host)
-    return origin.replace(_HOST, name[1]) if name else origin
+    return origin.replace(_HOST, name[1]) if name else None
 
 
 @dataclass(frozen=True, slots=True)

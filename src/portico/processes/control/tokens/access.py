@@ -1,4 +1,4 @@
-"""Access tokens: what is in them, and their signature."""
+"""Access tokens: what is in them."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import jwt
+import msgspec
 
 from portico.policies.auth import JwtSettings
+from portico.processes.control.tokens.signing import Signing
 
 
 class AccessTokens:
-    """Makes tokens that routes with `auth: {jwt: {}}` accept: signed with the same secret, for the same audience."""
+    """Makes tokens that routes with `auth: {jwt: {}}` accept: for their audience, and of a type that they take."""
 
-    def __init__(self, settings: JwtSettings, life: int) -> None:
-        assert settings.secret is not None
-        self._key = settings.secret.get_secret_value()
-        self._algorithm = settings.accepted[0]
-        self._kind = next((kind for kind in ("JWT", *settings.types) if kind in settings.types), "JWT")
-        audience = settings.audience
+    def __init__(self, signing: Signing, issuer: str | None, settings: JwtSettings | None, life: int) -> None:
+        self._signing = signing
+        accepted = settings or JwtSettings()
+        self._kind = "JWT" if "JWT" in accepted.types else next(iter(accepted.types), "JWT")
+        audience = accepted.audience
         self._named: dict[str, Any] = {
-            "iss": settings.issuer,
+            "iss": issuer,
             "aud": audience[0] if isinstance(audience, list) else audience,
         }
         self.life = life
         """Seconds that a token lives."""
 
-    def issue(self, consumer: str, scopes: Sequence[str], client: str | None = None) -> str:
+    def issue(self, consumer: str, scopes: Sequence[str], client: str | None = None, life: float | None = None) -> str:
         """A token for a consumer, with these scopes; `client` is the program that acts for it, where that is known."""
         now = int(time.time())
         claims = {
@@ -37,8 +37,8 @@ class AccessTokens:
             "client_id": client,
             "scope": " ".join(scopes),
             "iat": now,
-            "exp": now + self.life,
+            "exp": now + int(life or self.life),
             "jti": secrets.token_urlsafe(12),
         }
         said = {name: value for name, value in claims.items() if value is not None}
-        return jwt.encode(said, self._key, self._algorithm, {"typ": self._kind})
+        return self._signing.signed(msgspec.json.encode(said), self._kind)

@@ -10,6 +10,8 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
 
+from portico.config.endpoints import KEYS, METADATA
+from portico.processes.control.problems import problem
 from portico.processes.control.tokens.errors import NO_STORE, OAuthError
 from portico.processes.control.tokens.families import StoreError
 from portico.processes.control.tokens.forms import clients_shown, read_form
@@ -21,14 +23,14 @@ logger: Final = logging.getLogger("portico.auth")
 
 def token_endpoints(issuing: Issuing) -> APIRouter:
     """The endpoints. Workers lead to them where tokens are issued, and prove who asks at `/auth/me`."""
-    router = APIRouter(prefix="/auth")
+    router = APIRouter()
 
-    @router.post("/token")
+    @router.post("/auth/token")
     async def token(request: Request) -> Response:
         """A token for whoever proves to be a consumer."""
         return await _answered(issuing, request, Grant.token)
 
-    @router.post("/revoke")
+    @router.post("/auth/revoke")
     async def revoke(request: Request) -> Response:
         """The end of a refresh token."""
 
@@ -38,13 +40,28 @@ def token_endpoints(issuing: Issuing) -> APIRouter:
 
         return await _answered(issuing, request, revoked)
 
-    @router.api_route("/me", methods=["GET", "HEAD"])
+    @router.api_route("/auth/me", methods=["GET", "HEAD"])
     async def me(
         x_consumer_username: Annotated[str, Header()] = "", x_consumer_scopes: Annotated[str, Header()] = ""
     ) -> Response:
         """Who asks, as a worker has proved it."""
         scopes = [unquote(each) for each in x_consumer_scopes.split()]
         return JSONResponse({"username": unquote(x_consumer_username), "scopes": scopes}, headers=NO_STORE)
+
+    @router.api_route(KEYS, methods=["GET", "HEAD"])
+    async def keys() -> Response:
+        """The keys that tokens are signed with (RFC 7517)."""
+        if issuing.keys is None:
+            return problem(404, "no tokens are signed with keys here")
+        fields = {"Cache-Control": "public, max-age=300"}
+        return Response(issuing.keys.document, headers=fields, media_type="application/jwk-set+json")
+
+    @router.api_route(METADATA, methods=["GET", "HEAD"])
+    async def metadata() -> Response:
+        """Where clients find what (RFC 8414)."""
+        if issuing.metadata is None:
+            return problem(404, "no tokens are issued here under an address: gateway.tokens.issuer says it")
+        return JSONResponse(issuing.metadata)
 
     return router
 

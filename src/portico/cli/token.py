@@ -1,0 +1,57 @@
+"""`portico token`: tokens of a running gateway, and the keys that sign them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from portico.cli.options import AdminOption, ConfigOption
+from portico.core.settings import parse_duration
+
+token = typer.Typer(help="Tokens that a running gateway issues.", no_args_is_help=True)
+
+
+def _life(text: str) -> float:
+    try:
+        return float(parse_duration(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@token.command("issue")
+def issue(
+    consumer: Annotated[str, typer.Argument(metavar="CONSUMER", help="A consumer of the file.")],
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", help="Only this scope; may be repeated.  [default: all it has]")
+    ] = None,
+    life: Annotated[
+        float | None,
+        typer.Option("--life", parser=_life, metavar="DURATION", help="Such as 12h.  [default: that of all tokens]"),
+    ] = None,
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+) -> None:
+    """Print a token for a consumer."""
+    from portico.cli.main import _ask
+
+    wanted: dict[str, Any] = {"consumer": consumer, "scopes": scope or None, "life": life}
+    found, _ = _ask(config, admin, lambda client: client.issue_token(wanted))
+    typer.echo(found["access_token"])
+
+
+@token.command("rotate")
+def rotate(
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="At once, and no token that was signed before is accepted any more.")
+    ] = False,
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+) -> None:
+    """Have another key sign tokens: in ten minutes, once it is known everywhere."""
+    from portico.cli.main import _ask, _say, out
+
+    found, of = _ask(config, admin, lambda client: client.rotate_token_keys(withdraw=withdraw))
+    kid = found["keys"][-1]["kid"]
+    when = "now, and alone" if withdraw else "in ten minutes"
+    _say(out, f"{of}: the key {kid} signs tokens {when}")
