@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 
 from portico.config import load_text
+from portico.net.redis.connection import connect
 from portico.processes.control.api_keys import ApiKeys, RefusedError, UnavailableError, UnknownKeyError
 from portico.processes.control.workers import Workers
 from portico.processes.ipc import channel
 from portico.processes.ipc.runtime import Runtime
+from support.redis_servers import RedisServer
 
 TEXT = """
 gateway: {{state_dir: {directory}}}
 services: {{s: {{url: http://h, policies: {auth}}}}}
-consumers: [{{name: ann, scopes: [a, b]}}]
+consumers: [{{name: ann, scopes: [a, b]{more}}}]
 """
 
 
@@ -36,8 +38,10 @@ class Setting:
         assert not but
         self.sent.append(message)
 
-    async def follow(self, auth: str = "{auth: {api_key: {}}}") -> None:
-        await self.keys.follow(load_text(TEXT.format(directory=self.directory, auth=auth), "portico.yaml", {}))
+    async def follow(self, auth: str = "{auth: {api_key: {}}}", more: str = "", url: str = "") -> None:
+        written = {"directory": self.directory, "auth": auth, "more": f", {more}" if more else ""}
+        environ = {"REDIS_URL": url} if url else {}
+        await self.keys.follow(load_text(TEXT.format(**written), "portico.yaml", environ))
 
     def fail(self) -> None:
         """Have the disk fail."""
@@ -115,6 +119,56 @@ def test_a_key_that_there_is_not(key: str, play: Any) -> None:
             await setting.keys.revoke(key)
 
     play(story)
+
+
+def test_a_key_that_the_file_has_too_is_not_said_to_be_revoked(play: Any, tmp_path: Path) -> None:
+    async def story(setting: Setting) -> None:
+        record, _, _ = await setting.keys.create("ann", None, None, "")
+        await setting.follow("{auth: {api_key: {}}}", f"keys: ['sha256:{record.digest}']")
+        with pytest.raises(RefusedError, match="is in the file"):
+            await setting.keys.revoke(record.id)
+        await setting.follow()
+        assert (await setting.keys.revoke(record.id))[0].revoked
+
+    play(story)
+
+
+def test_what_is_wrong_in_redis_does_not_keep_keys_from_being_shared(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody deleted a key there, and wrote something else in place of another."""
+
+    async def story(url: str) -> None:
+        settings = [Setting(tmp_path / name) for name in ("one", "other")]
+        for each in settings:
+            await each.follow(url=url)
+        one, other = (each.keys for each in settings)
+        kept, deleted, broken = [(await one.create("ann", None, None, ""))[0] for _ in range(3)]
+        async with connect(url, timeout=5.0) as redis:
+            records = "portico:{keys}:records"
+            await redis.hdel(records, deleted.id)
+            await redis.hset(records, broken.id, '{"id": "x", "digest": "../.."}')
+            assert other._redis is not None
+            await other._exchange(other._redis)
+            assert [each.id for each in other.records()] == [kept.id]
+            await one.revoke(deleted.id)
+            await other._exchange(other._redis)
+            assert {each.id: bool(each.revoked) for each in other.records()} == {kept.id: False, deleted.id: True}
+            await redis.flushall()
+        for keys in (one, other):
+            assert keys._redis is not None
+            await keys._exchange(keys._redis)
+            await keys.close()
+        third = Setting(tmp_path / "third")
+        await third.follow(url=url)
+        assert {each.id for each in third.keys.records()} == {kept.id, deleted.id, broken.id}
+        await third.keys.close()
+
+    with RedisServer() as server:
+        asyncio.run(story(server.url))
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "something in Redis is no API key"
+    ]
 
 
 def test_rotating_never_makes_a_key_hold_for_longer(play: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -15,6 +15,10 @@ from portico.processes.control.state_file import StateFile
 logger: Final = logging.getLogger("portico.keys")
 
 
+_Id: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9A-Za-z]+$")]
+_Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
 class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One key. Times are whole seconds since the epoch, and 0 is never; `digest` is its SHA-256 in hexadecimal.
 
@@ -22,8 +26,8 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     which order gateways learn of changes, or how late: see `merged`.
     """
 
-    id: str
-    digest: str
+    id: _Id
+    digest: _Digest
     consumer: str
     created: int
     scopes: tuple[str, ...] | None = None

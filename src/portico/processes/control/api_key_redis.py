@@ -6,6 +6,7 @@ harm, and a gateway may at any time write again what Redis has lost. All names a
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +16,8 @@ import msgspec
 
 from portico.net.redis.connection import connect, failures
 from portico.processes.control.api_key_records import KeyRecord
+
+logger: Final = logging.getLogger("portico.keys")
 
 _TIMEOUT: Final = 3.0
 """Seconds: a Redis that is slow is late, but not away."""
@@ -82,8 +85,8 @@ class News(NamedTuple):
 
 
 def problems() -> tuple[type[Exception], ...]:
-    """What `SharedKeys` may raise: Redis is away, or what it has is not of this release."""
-    return *failures(), msgspec.DecodeError, msgspec.ValidationError
+    """What `SharedKeys` may raise: Redis is away, or has something else under these names."""
+    return failures()
 
 
 class SharedKeys:
@@ -91,6 +94,7 @@ class SharedKeys:
 
     def __init__(self, url: str) -> None:
         self._redis: Any = connect(url, timeout=_TIMEOUT, connections=_CONNECTIONS)
+        self._has_warned = False
 
     async def exchange(self, seen: Seen, changed: Sequence[KeyRecord]) -> News:
         """Write these keys; read what has changed since something was `seen`, these among them."""
@@ -102,10 +106,21 @@ class SharedKeys:
         found = await self._redis.eval(_EXCHANGE, len(names), *names, secrets.token_hex(8), *seen, *written)
         data, version, since, keys = found
         records = [
-            msgspec.structs.replace(_decode(record), revoked=int(revoked), expires=int(expires))
-            for record, revoked, expires in keys
+            msgspec.structs.replace(record, revoked=int(revoked), expires=int(expires))
+            for written, revoked, expires in keys
+            if (record := self._read(written)) is not None
         ]
         return News(Seen(_text(data), version), records, are_all=not since)
+
+    def _read(self, written: bytes | None) -> KeyRecord | None:
+        """None for what is no key: one that somebody has deleted there, or whatever else is in its place."""
+        try:
+            return _decode(written or b"")
+        except msgspec.DecodeError as error:
+            if not self._has_warned:
+                self._has_warned = True
+                logger.warning("something in Redis is no API key", extra={"reason": str(error)})
+            return None
 
     async def note_used(self, used: Mapping[str, int]) -> None:
         """Write when keys were used, by their ids."""

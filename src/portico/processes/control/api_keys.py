@@ -222,11 +222,12 @@ class ApiKeys:
     def _found(self, key: str) -> KeyRecord:
         self._check_ready()
         record = self._records.get(key)
-        if record is not None:
-            return record
-        if any(key == name for name, _ in self._filed()):
+        name = key if record is None else filed_name(bytes.fromhex(record.digest))
+        if any(name == other for other, _ in self._filed()):
             raise RefusedError(f"the key {key} is in the file: take it out of keys of its consumer, and reload")
-        raise UnknownKeyError(f"there is no key {key}")
+        if record is None:
+            raise UnknownKeyError(f"there is no key {key}")
+        return record
 
     def _made(
         self, consumer: str, scopes: Sequence[str] | None, lifetime: float | None, note: str
