@@ -7,12 +7,15 @@ service marks all that it says with whom it was told about.
 from __future__ import annotations
 
 import random
+from base64 import b64encode
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import pytest
 
+from portico.core.api_keys import digest_of, new_key
+from portico.core.passwords import hashed
 from support.backend import Backend, Connection
 from support.client import Wire, request
 from support.messages import Message
@@ -25,6 +28,12 @@ MARK: Final = "content-of-"
 """What is behind the gateway says this before the name of the consumer that it was told of."""
 OTHER: Final = "another secret of the many bytes that HS256 wants to have"
 Written: TypeAlias = dict[str, Any]
+PASSWORD: Final = "wonderland"
+KEYS: Final = {name: new_key().text for name in ("alice", "bob")}
+CONSUMERS: Final = [
+    {"name": name, "password": hashed(PASSWORD), "keys": [f"sha256:{digest_of(key.encode()).hex()}"]}
+    for name, key in KEYS.items()
+]
 
 PLUGINS: Final = f'''
 import asyncio
@@ -66,7 +75,7 @@ class Breaks(Policy):
 
 def _auth(chosen: random.Random) -> Written:
     """What one level says of `auth`, which may be nothing."""
-    kind = chosen.choice(["nothing", "nothing", "off", "on", "on", "optional", "more"])
+    kind = chosen.choice(["nothing", "nothing", "off", "on", "on", "optional", "more", "several"])
     if kind == "nothing":
         return {}
     if kind == "off":
@@ -74,6 +83,8 @@ def _auth(chosen: random.Random) -> Written:
     own: Written = {"jwt": {"secret": SECRET}, "optional": kind == "optional"}
     if kind == "more":
         own["jwt"]["from"] = ["header", {"cookie": "token"}, {"query": "token"}]
+    if kind == "several":
+        own |= {"api_key": {"header": "X-API-Key"}, "basic": {}}
     return {"auth": own}
 
 
@@ -115,6 +126,8 @@ class Place:
     """`on`, `optional` or `off`."""
     in_query: bool
     answers: bool = False
+    several: bool = False
+    """Whether keys and passwords are accepted, too."""
 
 
 @dataclass
@@ -130,14 +143,16 @@ def _effective(path: str, *levels: Written, answers: bool = False) -> Place:
     said = [level["auth"] for level in levels if "auth" in level]
     if not said or said[-1] is False:
         return Place(path, "off", in_query=False, answers=answers)
-    return Place(path, "optional" if said[-1]["optional"] else "on", "from" in said[-1]["jwt"], answers)
+    return Place(
+        path, "optional" if said[-1]["optional"] else "on", "from" in said[-1]["jwt"], answers, "basic" in said[-1]
+    )
 
 
 def draw(seed: int, backend: Backend) -> Town:
     chosen = random.Random(seed)
     own = {"url": backend.url, "health_check": False, "upgrades": ["echo"], "retries": 1}
     top = _policies(chosen, plugins=False)
-    town = Town({"policies": top, "services": {}, "routes": []})
+    town = Town({"policies": top, "services": {}, "routes": [], "consumers": CONSUMERS})
     for number in range(SERVICES):
         name, said = f"s{number}", _policies(chosen)
         versions: Written = {
@@ -233,6 +248,8 @@ def _credentials(chosen: random.Random, who: str | None, place: Place) -> tuple[
             "X_Consumer_Username: a",
         ]
         return "", chosen.sample(pretended, chosen.randint(0, 2))
+    if place.several and chosen.random() < 0.5:
+        return "", [_key_or_password(chosen, who)]
     good = token(sub=who, plan=who) if who else ""
     bad = [token(OTHER), token(algorithm="HS512"), token(exp=1), "x.y.z", token()[:-3], "a.b.", token() + "."]
     shown = good or chosen.choice(bad)
@@ -241,6 +258,13 @@ def _credentials(chosen: random.Random, who: str | None, place: Place) -> tuple[
     if place.in_query and chosen.random() < 0.5:
         return "", [f"Cookie: token={shown}"]
     return "", [bearer(shown)]
+
+
+def _key_or_password(chosen: random.Random, who: str) -> str:
+    if chosen.random() < 0.7:  # a password is checked slowly, on purpose
+        return f"X-API-Key: {KEYS[who] if who else chosen.choice([KEYS['bob'][:-1], 'x', 'ptk_a_b'])}"
+    pair = f"{who or 'bob'}:{PASSWORD if who else 'guessed'}"
+    return f"Authorization: Basic {b64encode(pair.encode()).decode()}"
 
 
 def ask(chosen: random.Random, gateway: Gateway, place: Place, number: str) -> Asked:
