@@ -14,6 +14,7 @@ from portico.policies.auth import api_keys, basic, client_certificates, forward,
 from portico.policies.auth.acceptance import JwtSettings, jwt_over
 from portico.policies.auth.api_keys import ApiKeySettings, api_key_over, build_api_key
 from portico.policies.auth.basic import BasicSettings, build_basic, without_passwords
+from portico.policies.auth.binding import Bindings
 from portico.policies.auth.client_certificates import ClientCertificateSettings, build_client_certificate
 from portico.policies.auth.forward import ForwardSettings, build_forward
 from portico.policies.auth.identified import ABSENT
@@ -113,6 +114,12 @@ class AuthSettings(Settings):
         return tuple(name for name in _METHODS if getattr(self, name) is not None)
 
     @property
+    def bindings(self) -> Bindings:
+        """How tokens are checked that are bound to a key."""
+        from_proxies = self.client_certificate is not None and self.client_certificate.from_proxies
+        return Bindings(from_proxies, self.resource.origin.encode() if self.resource is not None else b"")
+
+    @property
     def withheld_fields(self) -> tuple[str, ...]:
         """The header fields of clients that do not go on to the service: credentials, and what only others may say."""
         key = (self.api_key.field,) if self.api_key is not None and self.api_key.field is not None else ()
@@ -141,13 +148,14 @@ class _Method(NamedTuple):
 def _build_jwt(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
     assert settings.jwt is not None
     leaves_opaque = settings.introspection is not None
-    method = build_jwt(settings.jwt, settings.name_encoding, context, absent, leaves_opaque=leaves_opaque)
+    own = settings.jwt, settings.name_encoding, context, absent
+    method = build_jwt(*own, leaves_opaque=leaves_opaque, bindings=settings.bindings)
     return pointing(method, settings.resource, absent)
 
 
 def _build_introspection(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
     assert settings.introspection is not None
-    method = build_introspection(settings.introspection, settings.name_encoding, context, absent)
+    method = build_introspection(settings.introspection, settings.name_encoding, context, absent, settings.bindings)
     return pointing(method, settings.resource, absent)
 
 
