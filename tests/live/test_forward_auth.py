@@ -90,7 +90,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
             "gateway": {"workers": 1, "proxy_status": {"name": "gw"}},
             "policies": {"auth": {"forward": {"url": f"{guard.url}/for-all"}}},
             "services": {
-                "s": protected({"timeout": 1}),
+                "s": protected({"timeout": 20}),
+                "hasty": protected({"timeout": 0.2}),
                 "c20": protected({"response_headers": ["Set-Cookie", "X-Policy"], "cache": 60}),
                 "few": protected({"request_headers": ["Cookie"], "cache": 60, "cache_refused": 60}),
                 "foreign": {
@@ -326,23 +327,30 @@ def test_a_service_that_is_open_to_all_asks_nobody(setting: Setting) -> None:
         pytest.param(("500 Oops",), id="fails"),
         pytest.param(("304 Not Modified",), id="says nothing"),
         pytest.param(("",), id="closes"),
-        pytest.param((HANGS,), id="takes too long"),
         pytest.param(("200 OK", "X-User: a", "X-User: b"), id="names two"),
         pytest.param(("200 OK", "X-User: \xff"), id="is no text"),
         pytest.param(("200 OK", "Content-Length: 99999999"), id="says too much"),
-        pytest.param(("200 OK", "Content-Length: 9"), id="says less than it promised"),
     ],
 )
 def test_without_a_decision_nobody_is_let_in(setting: Setting, answer: tuple[str, ...]) -> None:
     setting.guard.say(*answer)
     before = len(setting.service.requests)
-    refused = setting.get("/api/s/x", fresh())
-    problem = refused.json()
-    assert (refused.status, problem["reason"], refused.get("retry-after")) == (503, "auth_unavailable", "5")
-    assert "proxy_internal_error" in str(refused.get("proxy-status"))
+    is_refused(setting.get("/api/s/x", fresh()))
     assert len(setting.service.requests) == before
     setting.guard.say("200 OK", "X-User: u")
     assert setting.get("/api/s/x", fresh()).status == 200
+
+
+@pytest.mark.parametrize("answer", [(HANGS,), ("200 OK", "Content-Length: 9")], ids=["no answer", "not all of it"])
+def test_nobody_waits_for_a_decision_for_ever(setting: Setting, answer: tuple[str, ...]) -> None:
+    setting.guard.say(*answer)
+    is_refused(setting.get("/api/hasty/x", fresh()))
+
+
+def is_refused(refused: Message) -> None:
+    problem = refused.json()
+    assert (refused.status, problem["reason"], refused.get("retry-after")) == (503, "auth_unavailable", "5")
+    assert "proxy_internal_error" in str(refused.get("proxy-status"))
 
 
 def test_a_connection_that_was_closed_meanwhile_is_replaced(setting: Setting) -> None:

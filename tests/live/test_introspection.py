@@ -89,7 +89,7 @@ class Setting(NamedTuple):
 def world() -> Iterator[Setting]:
     with ExitStack() as stack:
         issuer, service = stack.enter_context(TokenIssuer()), stack.enter_context(Backend())
-        asked = {"url": f"{issuer.url}/introspect", "client_id": NAME, "client_secret": PASSWORD, "timeout": 2}
+        asked = {"url": f"{issuer.url}/introspect", "client_id": NAME, "client_secret": PASSWORD, "timeout": 20}
 
         def protected(more: dict[str, Any], **others: Any) -> dict[str, Any]:
             policies = {"auth": {"introspection": {**asked, **more}, **others}}
