@@ -154,6 +154,8 @@ class SnapshotBuilder:
         """The API keys that hold, as control says."""
         self.key_sets = self._state.key_sets
         """The keys of issuers of tokens, as control fetches them."""
+        self.api_keys = self._state.api_keys
+        """The API keys that hold, as control says."""
         self._answering = Service("gateway", [], Timeouts(), Retry(attempts=1), deadlines)
         """What routes that answer themselves have in place of a service."""
         self._own_services = {path: _own_service(control, deadlines) for path in (*PATHS, *TOKEN_PATHS)}

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import AfterValidator, model_validator
 
 from portico.core.api_keys import digest_of, filed_name, is_mistyped
+from portico.core.caches import remembered
 from portico.core.conditions import ParameterName
 from portico.core.consumers import Consumers
 from portico.core.errors import Answer, Refusal
@@ -28,6 +29,7 @@ _BELIEVED: Final = 60.0
 HOW: Final = "{auth.api_key.how}"
 CHALLENGE: Final = b'WWW-Authenticate: ApiKey realm="portico"'
 _INVALID: Final = (b'WWW-Authenticate: ApiKey realm="portico", error="invalid_key"',)
+_lines: Final = remembered(4096)(consumer_lines)
 _UNKNOWN: Final = Refusal("credentials_invalid", "the API key is unknown or revoked", _INVALID)
 _MISTYPED: Final = Refusal("credentials_invalid", "the API key is cut or mistyped: its checksum is not right", _INVALID)
 _EXPIRED: Final = Refusal("credentials_expired", "the API key has expired", _INVALID)
@@ -138,7 +140,7 @@ def _looking_up(
             return _EXPIRED
         held = consumer.scopes if scopes is None else tuple(scope for scope in scopes if scope in consumer.scopes)
         table.used[name] = int(now)
-        lines = consumer_lines(consumer.name, held, encoding)
+        lines = _lines(consumer.name, held, encoding)
         ends = now + _BELIEVED
         return Identity(min(ends, expires or ends), consumer.name, held, lines, {})
 
