@@ -156,6 +156,22 @@ def test_a_new_key_is_known_at_once_and_a_withdrawn_one_is_refused(setting: Sett
     assert any(event.get("withdrawn") == "ES256-0" for event in gateway.events())
 
 
+def test_a_new_key_that_tokens_do_not_name_is_known_at_once(setting: Setting) -> None:
+    """An issuer with one key need not name it (OpenID Connect Core, section 10.1)."""
+    issuer = setting.issuer
+    published = issuer.keys
+
+    def token(number: int, sub: str) -> str:
+        return signed("ES384", {"iss": issuer.issuer, "aud": "api", "sub": sub}, number, kid=None)
+
+    issuer.keys = [public_jwk("ES384", 3)]
+    assert setting.ask(setting.token("ES384", 3)).status == 200
+    issuer.keys = [public_jwk("ES384", 4)]
+    assert [setting.ask(token(4, f"user-{number}")).status for number in range(8)] == [200] * 8
+    issuer.keys = published
+    until(lambda: setting.ask(setting.token("ES256", sub="back")).status == 200, "the keys are back")
+
+
 def test_invented_keys_are_no_load_for_the_issuer(setting: Setting) -> None:
     fetches = len(setting.issuer.requests)
     began = time.monotonic()

@@ -76,7 +76,7 @@ class RemoteKeys:
         """Wait until the issuer was asked for its keys once more, or that failed."""
         if not self._waiting and not self._ask() and self.keys is not None:
             return
-        coming = asyncio.get_running_loop().create_future()
+        before, coming = self.keys, asyncio.get_running_loop().create_future()
         self._waiting.add(coming)
         try:
             async with asyncio.timeout(_TIMEOUT):
@@ -85,7 +85,7 @@ class RemoteKeys:
             return
         finally:
             self._waiting.discard(coming)
-        if self.keys is not None:
+        if self.keys is not None and self.keys is before:
             self._unknown.put(kid, time.monotonic())
 
     def learn(self, keys: KeySet | None) -> None:

@@ -218,10 +218,16 @@ class _Verifier:
         return ""
 
     def knows_key(self, token: Signed, issuer: _Issuer) -> bool:
-        """Whether the token's key is there, or is known to be none of the issuer's."""
-        return bool(issuer.keys.matching(token.kid, token.algorithm)) or not (
-            isinstance(issuer.keys, RemoteKeys) and issuer.keys.may_come(token.kid)
-        )
+        """Whether the token's key is there, or is known to be none of the issuer's.
+
+        A token need not name its key where its issuer has one (OpenID Connect Core, section 10.1): then its signature
+        says whether that key is still the one.
+        """
+        keys = issuer.keys
+        if not (isinstance(keys, RemoteKeys) and keys.may_come(token.kid)):
+            return True
+        found = keys.matching(token.kid, token.algorithm)
+        return bool(found) and (token.kid is not None or token.is_by(found))
 
     def verify(self, token: Signed, issuer: _Issuer, line: bytes) -> Identity:
         """Who a token names. Raises one of `_UNVERIFIABLE`; jwt.ExpiredSignatureError where the token has ended."""
