@@ -62,7 +62,7 @@ stress: $(VENV)/dev ## Hold one worker under slow, endless, greedy, vanishing an
 chaos: $(VENV)/dev ## Break instances, workers and gateways under load and count what clients see; 14 minutes
 	@PYTHONPATH=tests $(BIN)/python -m chaos
 
-conformance: $(VENV)/dev ## Play the cases of HTTP and its caching to Portico and peers; writes docs/security.md, docs/caching.md
+conformance: $(VENV)/dev ## Play the cases of HTTP and its caching to Portico and peers; writes docs/conformance.md, docs/caching.md
 	@PYTHONPATH=tests $(BIN)/python -m conformance
 
 outdated: $(VENV)/bench ## List the pins in constraints.txt that have a newer release

@@ -75,6 +75,19 @@ def test_the_secret_is_not_shown(load: Load, report: Report) -> None:
     assert "client_secret" in line
 
 
+def test_a_secret_is_not_sent_to_an_address_of_another_level(report: Report) -> None:
+    text = """
+        policies: {auth: {introspection: {url: "http://one", client_id: me, client_secret: hush-hush}}}
+        services:
+          a: {url: http://h, policies: {auth: {introspection: {cache: 5}}}}
+          b: {url: http://h, policies: {auth: {introspection: {url: "http://two"}}}}
+        """
+    first, second = report(text)
+    assert "services.b.policies.auth.introspection" in first
+    assert 'the key "client_id" has to be written' in first
+    assert 'the key "client_secret" has to be written' in second
+
+
 def test_the_file_of_authorities_is_looked_at(load: Load, tmp_path: Path) -> None:
     (tmp_path / "none.pem").write_text("no certificate")
     config = load(forward(f"{{url: https://auth, ca: {tmp_path}/none.pem}}"))

@@ -178,11 +178,8 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         ("cors: {expose_headers: [X A]}", "cors.expose_headers[0]: not a name of a header field"),
         ("rate_limit: {by: {header: 'X-*'}}", "a header field is named in full: its name is not a pattern"),
         ("rate_limt: {}", 'rate_limt: unknown policy; did you mean "rate_limit"?'),
-        (
-            "basic_auth: {}",
-            "basic_auth: unknown policy; there are auth, authorize, cache, compress, cors, decompress, deny, errors, "
-            "headers, identity, ip_filter, plugins, rate_limit, rewrite_cookies, rewrite_location, transform",
-        ),
+        ("basic_auth: {}", 'basic_auth: unknown policy; did you mean "auth"?'),
+        ("auth: {key_auth: {}}", 'auth.key_auth: unknown key; did you mean "api_key"?'),
         ("ip-restriction: {}", 'ip-restriction: unknown policy; did you mean "ip_filter"?'),
         ("ip_filter: {sourceRange: []}", 'ip_filter.sourceRange: unknown key; did you mean "allow"?'),
         ("decompress: {gzip: on}", "decompress.gzip: unknown key; there are encodings, max_ratio, max_size"),

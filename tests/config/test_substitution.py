@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from config.conftest import Load, Report
+from portico.config import dump_config, load_dumped, named_files
 from portico.config.document import parse_document
+from portico.config.secret_files import SecretFiles
 from portico.config.substitution import plain_data
+from portico.policies.templates import Template
 
 
 def substituted(text: str, **environ: str) -> object:
@@ -55,11 +62,11 @@ def test_a_missing_variable_is_reported_with_its_position(report: Report) -> Non
     assert report(text, {"URL": ""}) == report(text)
 
 
-@pytest.mark.parametrize("text", ["${", "${1}", "${A", "${A-b}", "${A:-${B}}", "x ${} y"])
+@pytest.mark.parametrize("text", ["${", "${1}", "${A", "${A-b}", "${A:-${B}}", "x ${} y", "${file:"])
 def test_what_is_no_variable(text: str) -> None:
     _, findings = plain_data(parse_document(f'k: "{text}"', "f"), {"A": "a"})
     assert [finding.message for finding in findings] == [
-        "`${` starts a variable: write ${NAME} or ${NAME:-default}, and $$ for a dollar sign"
+        "`${` starts a variable: write ${NAME}, ${NAME:-default} or ${file:PATH}, and $$ for a dollar sign"
     ]
 
 
@@ -92,3 +99,67 @@ def test_a_secret_that_looks_like_a_number_stays_as_it_is(load: Load) -> None:
     for secret in ("12345" * 7, "0" * 31 + "1", "1" * 31 + "e5", "1." + "10" * 16):
         settings, _ = load(text, {"KEY": secret}).all_routes[0].policies["auth"]
         assert settings.jwt.secret.get_secret_value() == secret
+
+
+# ---- files
+
+
+KEY = "k" * 31 + "{1}"
+
+
+def test_a_value_from_a_file(load: Load, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(f"{KEY}\n")
+    text = f"""\
+    services: {{a: {{url: http://h}}}}
+    policies:
+      auth: {{jwt: {{secret: ${{file:{secret}}}}}}}
+      headers: {{request: {{set: {{Authorization: "Bearer ${{file:{secret}}}"}}}}}}
+    """
+    config = load(text)
+    settings, _ = config.all_routes[0].policies["auth"]
+    assert settings.jwt.secret.get_secret_value() == KEY
+    headers, _ = config.all_routes[0].policies["headers"]
+    assert Template(headers.request.set["Authorization"][0]).fixed == f"Bearer {KEY}", "its braces are no name"
+    assert config.secret_files == (secret,)
+    assert secret in named_files(config), "run --reload sees it change"
+    assert load_dumped(dump_config(config)).secret_files == (secret,)
+
+
+def test_a_file_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("0123\r\n")
+    data, findings = plain_data(parse_document("k: ${file:secret}", "f"), {}, SecretFiles(tmp_path))
+    assert (data, findings) == ({"k": "0123"}, [])
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "there is no file {path}"),
+        (Path.mkdir, "{path} is not a regular file"),
+        (_fifo, "{path} is not a regular file"),
+        (lambda path: path.write_bytes(b"\n"), "the file {path} is empty"),
+        (lambda path: path.write_bytes(b"\xff\xfe"), "the file {path} is not UTF-8 text"),
+        (
+            lambda path: path.write_bytes(b"x" * 65537),
+            "the file {path} is larger than 64 KiB: it holds more than a value",
+        ),
+    ],
+)
+def test_a_file_that_is_no_value(report: Report, tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
+    file = tmp_path / "secret"
+    make(file)
+    (line,) = report(f"services: {{a: {{url: http://h}}}}\npolicies: {{auth: {{jwt: {{secret: ${{file:{file}}}}}}}}}")
+    assert line == f"portico.yaml:2:33: policies.auth.jwt.secret: {message.format(path=file)}"
+
+
+def test_what_is_wrong_with_a_file_says_which_and_nothing_of_it(report: Report, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("first\nsecond\n")
+    (line,) = report(f"services: {{a: {{url: http://h}}}}\npolicies: {{auth: {{jwt: {{secret: ${{file:{file}}}}}}}}}")
+    assert line.endswith(f"which belongs to no secret (from the file {file})")
+    assert "second" not in line

@@ -36,7 +36,7 @@ def test_an_issuer_is_where_the_gateway_is(report: Report) -> None:
     message = "expected where clients find the gateway, without a slash at the end: https://api.example.com"
     for issuer in ("https://api.example.com/", "https://api.example.com/x", "api.example.com", "https://a?b"):
         text = ONE + f"gateway: {{tokens: {{algorithm: ES256, issuer: '{issuer}'}}}}"
-        assert report(text) == [f"portico.yaml:2:48: gateway.tokens.issuer: {message}"]
+        assert report(text) == [f"portico.yaml:2:46: gateway.tokens.issuer: {message}"]
 
 
 def test_routes_accept_the_keys_of_the_gateway_unless_they_say_otherwise(load: Load) -> None:

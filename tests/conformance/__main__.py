@@ -1,4 +1,4 @@
-"""`make conformance`: the corpus through Portico, nginx and HAProxy, written into `docs/security.md`, and caching."""
+"""`make conformance`: the corpus through Portico, nginx and HAProxy, into `docs/conformance.md`, and caching."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .player import address_of, play_all
 from .recorder import Recorder
 from .responder import by_script, see_all
 
-PAGE = Path(__file__).parents[2] / "docs" / "security.md"
+PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
 QUIET = 1.0
 """Seconds after which a gateway that has not answered is taken to wait for more."""
 

@@ -1,4 +1,4 @@
-"""The part of `docs/security.md` that is measured: counts, and a row per case."""
+"""The part of `docs/conformance.md` that is measured: counts, and a row per case."""
 
 from __future__ import annotations
 

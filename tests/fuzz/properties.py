@@ -15,6 +15,7 @@ from .left_over import check_bounds, check_end, check_faults
 from .oracles import check_all
 from .sent_back import responses_of
 from .simulation import Simulation
+from .tokens import check_tokens, make_tokens
 
 
 @dataclass(frozen=True)
@@ -219,4 +220,5 @@ PROPERTIES: Final = (
     Property("fault", make_fault, check_fault),
     Property("flood", make_flood, check_flood),
     Property("hooks", make_hooks, check_hooks),
+    Property("tokens", make_tokens, check_tokens),
 )

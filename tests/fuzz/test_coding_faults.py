@@ -24,7 +24,8 @@ _WRITTEN: Final[dict[str, Any]] = {
             "split": [{"service": "plain", "weight": 99.99}, {"service": "next", "weight": 0, "headers": {"X-N": "1"}}],
             "sticky": {"header": "X-User"},
             "policies": {"compress": {"min_size": 1}, "decompress": True, "cache": {"ttl": 60}},
-        }
+        },
+        {"path": "/api/split", "split": [{"service": "plain", "weight": 1}, {"service": "next", "weight": 1}]},
     ],
 }
 CONFIG: Final = Config.model_validate(_WRITTEN)
@@ -59,7 +60,8 @@ def post(number: int) -> str:
 
 def clients() -> list[str]:
     tagged = get(1, 'If-None-Match: W/"b-br"', "If-Range: Mon, 01 Jan 2024 00:00:00 GMT", "Range: bytes=9-")
-    return [get(1) + put(2) + post(3), post(4) + tagged + get(5), get(1) + get(7), put(8) + post(9)]
+    split = get(7).replace("plain", "split")
+    return [get(1) + put(2) + post(3), post(4) + tagged + get(5), get(1) + split, put(8) + post(9)]
 
 
 def smooth() -> Case:

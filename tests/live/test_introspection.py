@@ -58,7 +58,7 @@ class TokenIssuer(Backend):
                 connection.answer(b'{"error": "invalid_client"}', "401 Unauthorized")
             else:
                 said = self.tokens.get(form["token"][0], {"active": False})
-                connection.answer(json.dumps(said).encode(), "200 OK", "Content-Type: application/json")
+                connection.answer(json.dumps(said).encode(), "200 OK", "Content-Type: application/json", chunked=True)
 
 
 def is_known(request: Message, form: dict[str, list[str]]) -> bool:
@@ -89,7 +89,7 @@ class Setting(NamedTuple):
 def world() -> Iterator[Setting]:
     with ExitStack() as stack:
         issuer, service = stack.enter_context(TokenIssuer()), stack.enter_context(Backend())
-        asked = {"url": f"{issuer.url}/introspect", "client_id": NAME, "client_secret": PASSWORD, "timeout": 2}
+        asked = {"url": f"{issuer.url}/introspect", "client_id": NAME, "client_secret": PASSWORD, "timeout": 20}
 
         def protected(more: dict[str, Any], **others: Any) -> dict[str, Any]:
             policies = {"auth": {"introspection": {**asked, **more}, **others}}
@@ -244,3 +244,14 @@ def test_a_wrong_secret_is_the_operators_matter_and_shown_to_nobody(setting: Set
     assert "does it know this client_id and client_secret?" in said or "gave no answer" in said
     for secret in ("no-such-secret-4711", PASSWORD, name):
         assert secret not in said
+
+
+def test_a_token_that_is_bound_to_a_key_is_not_accepted_without_it(setting: Setting) -> None:
+    """Its proofs: `test_bound_tokens.py`."""
+    name = setting.issuer.issue(cnf={"jkt": "x" * 43})
+    for shown in (bearer(name), f"Authorization: DPoP {name}"):
+        answer = setting.gateway.get("/api/s/x", shown)
+        assert (answer.status, answer.json()["reason"]) == (401, "credentials_invalid")
+    free = setting.issuer.issue()
+    assert setting.gateway.get("/api/s/x", f"Authorization: DPoP {free}").status == 401
+    assert setting.get("s", free).status == 200

@@ -93,7 +93,7 @@ def test_metadata_for_clients(gateway: Gateway) -> None:
     assert document["issuer"] == ISSUER
     assert document["token_endpoint"] == f"{ISSUER}/auth/token"
     assert document["jwks_uri"] == f"{ISSUER}/.well-known/jwks.json"
-    assert document["response_types_supported"] == []
+    assert document["grant_types_supported"] == ["password", "client_credentials", "refresh_token"]
 
 
 def test_a_key_follows_and_all_others_are_withdrawn(gateway: Gateway) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from portico.core.passwords import hashed
 from support.backend import Backend
+from support.client import ask
 from support.messages import Message
 from support.tokens import SECRET, bearer
 from support.world import Gateway
@@ -247,3 +248,17 @@ def test_signing_out(gateway: Gateway) -> None:
     assert revoke(gateway, token="unknown").status == 200
     assert said(revoke(gateway, token=first["access_token"]))["error"] == "unsupported_token_type"
     assert said(revoke(gateway))["error"] == "invalid_request"
+
+
+def test_what_is_secret_is_in_no_log(gateway: Gateway) -> None:
+    by_password(gateway, client_id="app", client_secret="abc-not-right")
+    first = said(by_password(gateway))
+    second = said(refresh(gateway, first["refresh_token"]))
+    by_password(gateway, "alice", "tOp-sEcReT")
+    revoke(gateway, token=second["refresh_token"])
+    secrets = ["wonderland", "abc-not-right", "tOp-sEcReT", "$argon2", SECRET]
+    secrets += [each[name] for each in (first, second) for name in ("access_token", "refresh_token")]
+    text = gateway.out() + gateway.err() + gateway.get("/metrics").body.decode()
+    text += ask(gateway.admin_port, "GET", "/admin/status", "Host: localhost").body.decode()
+    assert "/auth/token" in text
+    assert [each for each in secrets if each in text] == []

@@ -67,12 +67,13 @@ def test_behind_a_proxy_the_address_is_the_one_that_the_client_used() -> None:
     for line in (
         b"X-Forwarded-Proto: https",
         b"X-Forwarded-Host: shop.example",
+        b"X-Forwarded-Port: 443",
         b"X-Forwarded-Uri: /eu/",
         b"X-Forwarded-For: 192.0.2.9",
         b"X-Original-URL: https://shop.example/eu/",
     ):
         assert got.count(line) == 1, line
-    assert len([line for line in got if line.lower().startswith((b"x-forwarded-", b"x-original-"))]) == 8
+    assert len([line for line in got if line.lower().startswith((b"x-forwarded-", b"x-original-"))]) == 9
 
 
 @pytest.mark.parametrize("status", [0, 304, 500, 502, 503, 599])

@@ -86,14 +86,6 @@ class AdminClient:
         asked = {"who": who, "why": why}
         return self._request("POST", f"/admin/canaries/{quote(route, safe='')}/{action}", json=asked)
 
-    def api_keys(self) -> Any:
-        """The document at `/admin/keys`. Raises AdminError."""
-        return self._request("GET", "/admin/keys")
-
-    def change_keys(self, path: str, asked: Mapping[str, Any]) -> Any:
-        """What `POST` to a path below `/admin/keys` does; what came of it. Raises AdminError."""
-        return self._request("POST", f"/admin/keys{path}", json=asked)
-
     def issue_token(self, wanted: Mapping[str, Any]) -> Any:
         """The token that `POST /admin/tokens` issues. Raises AdminError."""
         return self._request("POST", "/admin/tokens", json=wanted)
@@ -101,6 +93,14 @@ class AdminClient:
     def rotate_token_keys(self, *, withdraw: bool) -> Any:
         """Have another key sign tokens; the keys that there are then. Raises AdminError."""
         return self._request("POST", "/admin/tokens/rotate", json={"withdraw": withdraw})
+
+    def api_keys(self) -> Any:
+        """The document at `/admin/keys`. Raises AdminError."""
+        return self._request("GET", "/admin/keys")
+
+    def change_keys(self, path: str, asked: Mapping[str, Any]) -> Any:
+        """What `POST` to a path below `/admin/keys` does; what came of it. Raises AdminError."""
+        return self._request("POST", f"/admin/keys{path}", json=asked)
 
     def _request(self, method: str, path: str, **more: Any) -> Any:
         where = self.where

@@ -202,6 +202,9 @@ class GatewaySettings(Section):
         FilePath | None,
         Field(description="Where what has to outlast a restart is kept: the steps of canaries, and who is signed in."),
     ] = None
+    allow_sample_secret_key: Annotated[
+        bool, Field(description="Whether tokens may be signed with a key that stands in documentation.")
+    ] = False
     access_token_expire_minutes: Annotated[Whole, Field(ge=1, le=525_600)] = 30
     tokens: Annotated[TokenSettings, NoneIsEmpty] = TokenSettings()
 

@@ -20,6 +20,7 @@ from portico.config.problems import ConfigError, Finding, Problem, nearest
 from portico.config.pruning import Indexes, is_consequence, original, removable, without
 from portico.config.reading import STREAMS, read_text
 from portico.config.sample import SAMPLE
+from portico.config.secret_files import SecretFiles
 from portico.config.substitution import plain_data
 from portico.config.words import LOCATED, findings_of
 
@@ -42,7 +43,8 @@ def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
     environment = read_environment(environ)
     directory = Path.cwd() / ("" if filename.startswith(STREAMS) else Path(filename).parent)
     add_included(document, directory, environment.values)
-    tree, wrong = plain_data(document, environment.values)
+    secrets = SecretFiles(directory)
+    tree, wrong = plain_data(document, environment.values, secrets)
     if not tree and not wrong:
         raise ConfigError([document.problem(Finding((), "nothing is written in it: at least services: is needed"))])
     if not isinstance(tree, dict):
@@ -52,7 +54,9 @@ def load_text(text: str, filename: str, environ: Mapping[str, str]) -> Config:
         raise ConfigError([document.problem(Finding((), message))])
     completed = complete(tree, environment.values)
     origin = Origin(document, completed.origins, environment.values)
-    return _Loading(completed, origin, directory, [*wrong, *environment.wrong], environment.ignored).config()
+    config = _Loading(completed, origin, directory, [*wrong, *environment.wrong], environment.ignored).config()
+    config._secret_files = secrets.paths
+    return config
 
 
 class _Loading:

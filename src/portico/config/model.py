@@ -46,6 +46,7 @@ from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.resolve import Resolved, ResolvedRoute, resolve, resolving
 from portico.config.route_checks import route_findings, trailer_findings
 from portico.config.routes import RouteSettings
+from portico.config.sample_keys import sample_key_findings
 from portico.config.section import NoneIsEmpty, Section, written_as
 from portico.config.services import ServiceDefaults, ServiceSettings, VersionSettings
 from portico.config.split_checks import agreement_findings, split_findings
@@ -108,6 +109,7 @@ class Config(Section):
     _code: Code = PrivateAttr(default_factory=dict)
     _pages: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _files: Mapping[Path, bytes] = PrivateAttr(default_factory=dict)
+    _secret_files: tuple[Path, ...] = PrivateAttr(default=())
 
     @model_validator(mode="wrap")
     @classmethod
@@ -188,6 +190,11 @@ class Config(Section):
     def files(self) -> Mapping[Path, bytes]:
         """What was in the files that routes answer with when the configuration was read."""
         return self._files
+
+    @property
+    def secret_files(self) -> tuple[Path, ...]:
+        """The files that values were from (`${file:PATH}`)."""
+        return self._secret_files
 
     @property
     def token_settings(self) -> JwtSettings | None:
@@ -366,6 +373,7 @@ class Config(Section):
             *certificate_findings(self.gateway, self.all_routes),
             *cache_findings(self.gateway, self.all_routes),
             *discovery_findings(self.gateway, self.services, self.discover),
+            *sample_key_findings(self.gateway, self.all_routes, self._policy_defaults),
             *self._resolved.findings,
         ]
 
@@ -387,6 +395,7 @@ def dump_config(config: Config) -> bytes:
         "directory": str(config._directory),
         "code": {file: text.decode("latin-1") for file, text in config._code.items()},
         "pages": dict(config._pages),
+        "secret_files": [str(file) for file in config._secret_files],
         "files": {str(file): content.decode("latin-1") for file, content in config._files.items()},
     }
     return json.dumps(envelope, default=_plain).encode()
@@ -436,6 +445,7 @@ def loading(data: bytes) -> Steps[Config]:
     config._directory = Path(envelope.get("directory", ""))
     config._code = {file: text.encode("latin-1") for file, text in envelope.get("code", {}).items()}
     config._pages = envelope.get("pages", {})
+    config._secret_files = tuple(map(Path, envelope.get("secret_files", ())))
     config._files = {Path(file): content.encode("latin-1") for file, content in envelope.get("files", {}).items()}
     admitted = envelope.get("admitted")
     if admitted:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from portico.config.document import Document
 from portico.config.problems import ENVIRONMENT, Finding, KeyPath, Problem, dotted
-from portico.config.substitution import variables_at
+from portico.config.substitution import files_at, variables_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,10 @@ class Origin:
         problem = self.document.problem(finding)
         names = variables_at(self.document, finding.path, self.environ)
         names = [] if "environment variable" in problem.message else names
-        return (
-            replace(problem, message=f"{problem.message} (from the environment: {', '.join(names)})")
-            if names
-            else problem
-        )
+        sources = [f"the environment: {', '.join(names)}"] if names else []
+        files = [file for file in files_at(self.document, finding.path) if file not in problem.message]
+        sources += [f"the file {file}" for file in files]
+        return replace(problem, message=f"{problem.message} (from {' and '.join(sources)})") if sources else problem
 
 
 def _of_variable(variable: str, finding: Finding) -> Problem:

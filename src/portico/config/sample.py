@@ -16,7 +16,7 @@ def _service(port: int) -> dict[str, Any]:
 
 
 SAMPLE: dict[str, Any] = {
-    "gateway": {"title": "Crypto Probability API Gateway"},
+    "gateway": {"title": "Crypto Probability API Gateway", "allow_sample_secret_key": True},
     "services": {"gemini": _service(8001), "atc": _service(8002), "portfolio": _service(8003)},
     "policies": {
         "cors": {"allow_origins": ["*"], "allow_methods": ["*"], "allow_headers": ["*"]},

@@ -4,9 +4,12 @@ Only values are replaced, never keys, and a replacement is never read as YAML: i
 just one `${NAME}` stays text, so that a secret such as 0123 is not turned into a number; settings that want
 a number or a yes/no read it from text. Empty counts as unset, as `:-` has it in a shell.
 
+`${file:PATH}` is what is in a file, without the newline at its end.
+
 Values of header fields and query parameters are text as it is written (`X-Accel-Buffering: no`), but for `false`,
 which is no value. In them, and in other templates, `{env.NAME}` and `{env.NAME:-default}` are replaced as well, and
-nothing in such a variable is taken for one of the names in braces that stand for what is known of a request.
+nothing in such a variable, or in a file, is taken for one of the names in braces that stand for what is known of a
+request.
 """
 
 from __future__ import annotations
@@ -14,13 +17,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from portico.config.document import Document, Node, scalar
 from portico.config.environment import is_text
 from portico.config.problems import Finding, KeyPath
+from portico.config.secret_files import SecretFiles
 
-_REFERENCE = re.compile(r"\$\$|\{\{|(\$\{|\{env\.)(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\})?")
+_REFERENCE = re.compile(
+    r"\$\$|\{\{|\$\{file:(?P<file>[^{}]*)\}"
+    r"|(?P<start>\$\{|\{env\.)(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\})?"
+)
 _IN_TEMPLATE = "{env."
 """How a variable begins in a template."""
 _WAYS, _VERBS = ("request", "response"), ("set", "add")
@@ -39,12 +47,14 @@ _NO_VALUE = {"false": False, "": None, "null": None, "~": None}
 
 
 class _UnsetError(LookupError):
-    """A variable without a value and without a default, or with one that cannot be used."""
+    """A variable or file without a value and without a default, or with one that cannot be used."""
 
 
-def plain_data(document: Document, environ: Mapping[str, str]) -> tuple[Any, list[Finding]]:
-    """Mappings, lists and scalars as YAML means them, and a finding for each variable that is not set."""
-    reader = _Reader(environ)
+def plain_data(
+    document: Document, environ: Mapping[str, str], files: SecretFiles | None = None
+) -> tuple[Any, list[Finding]]:
+    """Mappings, lists and scalars as YAML means them, and a finding for each variable or file that has no value."""
+    reader = _Reader(environ, files or SecretFiles(Path()))
     return reader.read(document.root, ()), reader.findings
 
 
@@ -53,8 +63,17 @@ def variables_at(document: Document, path: KeyPath, environ: Mapping[str, str]) 
     node = document.at(path)
     if node is None or not isinstance(node.content, str):
         return []
-    found = [match[2] for match in _REFERENCE.finditer(node.content) if match[1] != _IN_TEMPLATE or _is_template(path)]
+    matches = _REFERENCE.finditer(node.content)
+    found = [match["name"] for match in matches if match["start"] != _IN_TEMPLATE or _is_template(path)]
     return [name for name in found if name and environ.get(name)]
+
+
+def files_at(document: Document, path: KeyPath) -> list[str]:
+    """The files, as written, whose contents are part of the text at `path`."""
+    node = document.at(path)
+    if node is None or not isinstance(node.content, str):
+        return []
+    return [match["file"] for match in _REFERENCE.finditer(node.content) if match["file"]]
 
 
 def _is_template(path: KeyPath) -> bool:
@@ -72,8 +91,9 @@ def _is_below(places: set[tuple[str, ...]], path: KeyPath) -> bool:
 
 
 class _Reader:
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], files: SecretFiles) -> None:
         self.environ = environ
+        self.files = files
         self.findings: list[Finding] = []
         self.done: dict[int, Any] = {}
 
@@ -101,17 +121,34 @@ class _Reader:
         return text or (None if node.plain and not is_as_written else "")
 
     def _value(self, is_template: bool, match: re.Match[str]) -> str:
-        start, name, default = match.groups()
+        file, start, name, default = match.group("file", "start", "name", "default")
         if match[0] == "$$":
             return "$"
+        if file is not None:
+            return self._from_file(is_template, file.strip())
         if start is None or (start == _IN_TEMPLATE and (name is None or not is_template)):
             return match[0]
         if name is None:
-            raise _UnsetError("`${` starts a variable: write ${NAME} or ${NAME:-default}, and $$ for a dollar sign")
+            raise _UnsetError(
+                "`${` starts a variable: write ${NAME}, ${NAME:-default} or ${file:PATH}, and $$ for a dollar sign"
+            )
         value = self.environ.get(name) or default
         if value is None:
             remedy = f"set it or write {start}{name}:-default}}"
             raise _UnsetError(f"the environment variable {name} is not set; {remedy}")
         if not is_text(value):
             raise _UnsetError(f"the environment variable {name} is not UTF-8 text")
-        return value.replace("{", "{{").replace("}", "}}") if start == _IN_TEMPLATE else value
+        return _without_names(value) if start == _IN_TEMPLATE else value
+
+    def _from_file(self, is_template: bool, path: str) -> str:
+        if not path:
+            raise _UnsetError("name a file: ${file:/run/secrets/NAME}")
+        try:
+            value = self.files.value(path)
+        except ValueError as error:
+            raise _UnsetError(str(error)) from None
+        return _without_names(value) if is_template else value
+
+
+def _without_names(value: str) -> str:
+    return value.replace("{", "{{").replace("}", "}}")

@@ -9,10 +9,11 @@ import secrets
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from unicodedata import normalize
 
-from pwdlib.hashers.argon2 import Argon2Hasher
+if TYPE_CHECKING:
+    from pwdlib.hashers.argon2 import Argon2Hasher
 
 _FORM: Final = re.compile(
     r"(?P<cost>\$argon2(?:id|i|d)\$v=19\$m=(?P<memory>\d{1,8}),t=(?P<passes>\d{1,4}),p=(?P<lanes>\d{1,3})\$)"
@@ -44,17 +45,21 @@ def checked_hash(text: str) -> str:
     return text
 
 
+_USUAL: Final = f"$argon2id$v=19$m=65536,t=3,p=4${'A' * 22}${'A' * 43}"
+"""What `hashed` makes is checked in the same time."""
+
+
 def hashed(password: str) -> str:
     """A hash of a password with a salt of its own, in PHC form. It takes tens of milliseconds and 64 MiB."""
-    return Argon2Hasher().hash(_prepared(password))
+    return _hasher().hash(_prepared(password))
 
 
 def verify(password_hash: str, password: str) -> bool:
     """Whether a hash is one of this password. It takes as long as the hash says: `verified` does it in a thread."""
-    return Argon2Hasher().verify(_prepared(password), password_hash)
+    return _hasher().verify(_prepared(password), password_hash)
 
 
-def nobodys(password_hash: str) -> str:
+def nobodys(password_hash: str = _USUAL) -> str:
     """A hash that no password has, and that takes as long to check as the given one: for names that nobody has."""
     written = _FORM.fullmatch(password_hash)
     assert written is not None
@@ -67,6 +72,13 @@ async def verified(password_hash: str, password: str) -> bool:
     if threads._work_queue.qsize() >= _WAITING:
         raise TooManyError
     return await asyncio.get_running_loop().run_in_executor(threads, verify, password_hash, password)
+
+
+@cache
+def _hasher() -> Argon2Hasher:
+    from pwdlib.hashers.argon2 import Argon2Hasher  # most processes of a gateway check no password
+
+    return Argon2Hasher()
 
 
 @cache

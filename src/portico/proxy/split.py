@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
-from itertools import accumulate
+from itertools import accumulate, count, repeat
+from operator import mod
 from random import random
 from typing import Any, Final, TypeAlias
 
@@ -206,12 +207,9 @@ def evenly() -> Iterator[float]:
     """Numbers for requests that are shared out each by itself: of a hundred a side of 10 % gets ten, give or take two.
 
     They are the multiples of the golden section, which fill a range more evenly than any other's (Weyl's theorem), from
-    a random one on.
+    a random one on. No generator: that would be over for all requests to come once anything was raised in it.
     """
-    number = random() * PARTS  # noqa: S311 - it need not be unpredictable
-    while True:
-        number = (number + _GOLDEN) % PARTS
-        yield number
+    return map(mod, count(random() * PARTS, _GOLDEN), repeat(PARTS))  # noqa: S311 - it need not be unpredictable
 
 
 def number_of(salt: str, key: bytes) -> int:

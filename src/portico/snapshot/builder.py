@@ -150,6 +150,8 @@ class SnapshotBuilder:
         self.live = LiveServices(deadlines, turn, metrics.openings, control, ejected)
         """The live state that goes from one snapshot to the next."""
         self._state = State(asking(deadlines, turn, self.live.asked.add))
+        self.api_keys = self._state.api_keys
+        """The API keys that hold, as control says."""
         self.key_sets = self._state.key_sets
         """The keys of issuers of tokens, as control fetches them."""
         self.api_keys = self._state.api_keys

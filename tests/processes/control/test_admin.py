@@ -49,8 +49,8 @@ def test_the_number_of_pending_worker_reports_is_bounded(tmp_path: Path) -> None
         unused: Any = None
         api_keys = ApiKeys(workers, Runtime(tmp_path), None)
         canaries = Canaries(workers, Runtime(tmp_path), None)
-        purges, issuers, tokens = CachePurges(workers), IssuerKeys(workers), Issuing(workers, Runtime(tmp_path))
-        others = purges, issuers, api_keys, canaries, tokens
+        tokens = Issuing(workers, Runtime(tmp_path))
+        others = CachePurges(workers), IssuerKeys(workers), api_keys, canaries, tokens
         state = State(config, 1, None, workers, health, discovery, *others)
         app = create_admin(state, Reloading(state, unused, unused), is_local=True)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:

@@ -46,8 +46,7 @@ def test_concurrent_callers_share_one_page_of_a_kind(tmp_path: Path, monkeypatch
         discovery, purges = Discovery(config, runtime, workers, health), CachePurges(workers)
         api_keys = ApiKeys(workers, Runtime(tmp_path), None)
         canaries = Canaries(workers, runtime, None)
-        issuers, tokens = IssuerKeys(workers), Issuing(workers, runtime)
-        others = purges, issuers, api_keys, canaries, tokens
+        others = purges, IssuerKeys(workers), api_keys, canaries, Issuing(workers, runtime)
         scrapes = Scrapes(State(config, 1, None, workers, health, discovery, *others))
         pages = await asyncio.gather(*(scrapes.page(accept) for accept in accepted))
         for accept, (page, content_type) in zip(accepted, pages, strict=True):

@@ -14,10 +14,11 @@ from portico.policies.auth import api_keys, basic, client_certificates, forward,
 from portico.policies.auth.acceptance import JwtSettings, jwt_over
 from portico.policies.auth.api_keys import ApiKeySettings, api_key_over, build_api_key
 from portico.policies.auth.basic import BasicSettings, build_basic, without_passwords
+from portico.policies.auth.binding import Bindings
 from portico.policies.auth.client_certificates import ClientCertificateSettings, build_client_certificate
 from portico.policies.auth.forward import ForwardSettings, build_forward
 from portico.policies.auth.identified import ABSENT
-from portico.policies.auth.introspection import IntrospectionSettings, build_introspection
+from portico.policies.auth.introspection import IntrospectionSettings, build_introspection, introspection_over
 from portico.policies.auth.resource import ResourceSettings, pointing, with_metadata
 from portico.policies.auth.tokens import build_jwt
 from portico.policies.auth.withheld import withholding
@@ -113,6 +114,12 @@ class AuthSettings(Settings):
         return tuple(name for name in _METHODS if getattr(self, name) is not None)
 
     @property
+    def bindings(self) -> Bindings:
+        """How tokens are checked that are bound to a key."""
+        from_proxies = self.client_certificate is not None and self.client_certificate.from_proxies
+        return Bindings(from_proxies, self.resource.origin.encode() if self.resource is not None else b"")
+
+    @property
     def withheld_fields(self) -> tuple[str, ...]:
         """The header fields of clients that do not go on to the service: credentials, and what only others may say."""
         key = (self.api_key.field,) if self.api_key is not None and self.api_key.field is not None else ()
@@ -141,13 +148,14 @@ class _Method(NamedTuple):
 def _build_jwt(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
     assert settings.jwt is not None
     leaves_opaque = settings.introspection is not None
-    method = build_jwt(settings.jwt, settings.name_encoding, context, absent, leaves_opaque=leaves_opaque)
+    own = settings.jwt, settings.name_encoding, context, absent
+    method = build_jwt(*own, leaves_opaque=leaves_opaque, bindings=settings.bindings)
     return pointing(method, settings.resource, absent)
 
 
 def _build_introspection(settings: AuthSettings, context: Context, absent: Answer | None) -> Policy:
     assert settings.introspection is not None
-    method = build_introspection(settings.introspection, settings.name_encoding, context, absent)
+    method = build_introspection(settings.introspection, settings.name_encoding, context, absent, settings.bindings)
     return pointing(method, settings.resource, absent)
 
 
@@ -220,7 +228,7 @@ def _missing(methods: Sequence[_Method], settings: AuthSettings) -> Refusal:
 def auth_over(own: Any, base: Any, over: Callable[[Any, Any], Any]) -> Any:
     """`auth` of one level laid by `over` on that of the levels above: what says where something is replaces theirs."""
     if isinstance(own, dict) and isinstance(base, dict):
-        own_parts = {"jwt": jwt_over, "api_key": api_key_over}
+        own_parts = {"jwt": jwt_over, "api_key": api_key_over, "introspection": introspection_over}
         base = {
             **base,
             **{key: part(own[key], base[key]) for key, part in own_parts.items() if key in own and key in base},

@@ -216,8 +216,6 @@ def check_claims(claims: dict[str, Any], settings: ClaimSettings, now: float) ->
     for name in settings.required_claims:
         if claims.get(name) is None:
             raise ValueError(f"it has no {name} claim")
-    if "cnf" in claims:  # RFC 7800: whoever sends it has to hold a key
-        raise ValueError("it is bound to a key, of which there is no proof here")
     if settings.require_expiry and "exp" not in claims:
         raise ValueError("it has no exp claim, so it would never end")
     _check_audience(claims.get("aud"), settings.audience)

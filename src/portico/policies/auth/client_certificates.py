@@ -47,7 +47,7 @@ def build_client_certificate(
     """The method: a certificate identifies the one consumer who has a name of it, others get 401, and none `absent`."""
     directory = context.directory
     verified: Verified = context.state.keep(("client_certificate", context.scope, encoding, directory), Verified)
-    shown = shown_certificate if settings.from_proxies else own_certificate
+    shown = reported_certificate if settings.from_proxies else own_certificate
     return by_credentials(verified, shown, _identifying(directory, encoding), absent)
 
 
@@ -56,7 +56,7 @@ def own_certificate(exchange: Exchange) -> bytes | None:
     return exchange.stream.client.certificate
 
 
-def shown_certificate(exchange: Exchange) -> bytes | Answer | None:
+def reported_certificate(exchange: Exchange) -> bytes | Answer | None:
     """The same; behind a trusted proxy the one that it reports, whose own certificate is not its clients'."""
     if not exchange.trusted:
         return own_certificate(exchange)

@@ -46,6 +46,7 @@ _NOT_ASKED: Final = _OF_CONTENT | _CONDITIONS | OF_HANDSHAKES | _OWN
 with dashes."""
 _NOT_ANSWERED: Final = RESPONSE_DROP | FRAMING | {b"date"}
 """Fields of a refusal that the client does not get: they end here, or the gateway writes them."""
+_USUAL_PORTS: Final = {b"http": b"80", b"https": b"443"}
 _SET_COOKIE: Final = b"set-cookie"
 _MOST: Final = 10_000
 _MOST_BYTES: Final = 4 * 1024 * 1024
@@ -70,9 +71,8 @@ class ForwardSettings(AskedSettings):
 
     `pass_headers` of its answer go on to the service, whose clients cannot send these themselves; `response_headers` go
     to the client. `request_headers` are all fields of the client that it is asked with; without it, it gets all.
-    `consumer` is the field of its answer that names who it is: the first of `pass_headers`, unless it is written;
-    `scopes` the one that has the scopes. `cache` and `cache_refused` are how long a decision holds for the same
-    question.
+    `consumer` is the field of its answer that names who it is, `scopes` the one that has the scopes. `cache` and
+    `cache_refused` are how long a decision holds for the same question.
     """
 
     pass_headers: list[Annotated[HeaderName, AfterValidator(_passed)]] = []
@@ -82,6 +82,15 @@ class ForwardSettings(AskedSettings):
     scopes: HeaderName | None = None
     cache: DurationOrZero = 0.0
     cache_refused: DurationOrZero = 0.0
+
+    @property
+    def consumer_field(self) -> str:
+        """The field that names the consumer: unless it is written, the first that is called so; empty for none.
+
+        Other fields that are passed on may be credentials, which are no name.
+        """
+        names = (name for name in self.pass_headers if name.lower().endswith(("user", "username")))
+        return self.consumer or next(names, "")
 
 
 class _Decision(NamedTuple):
@@ -155,7 +164,7 @@ def build_forward(settings: ForwardSettings, encoding: NameEncoding, context: Co
         exchange: Exchange, digest: bytes, decision: _Decision | Answer, cookies: tuple[bytes, ...] = ()
     ) -> Answer | None:
         if isinstance(decision, Answer):
-            return decision
+            return _without(decision, exchange.response_drop)
         exchange.consumer, exchange.scopes = decision.consumer, decision.scopes
         exchange.claims_or_token = _NO_CLAIMS if decision.consumer else _asker_of(digest)
         exchange.request_lines += decision.request_lines
@@ -181,7 +190,9 @@ def _question_lines(exchange: Exchange, shown: Collection[bytes] | None) -> list
     """The field lines by which the service decides: those of the client, and where it wanted to go."""
     request = exchange.request
     assert request is not None
-    outer = exchange.stream.client.peer.asked_at(request)
+    client = exchange.stream.client
+    outer = client.peer.asked_at(request)
+    port = (outer.port or _USUAL_PORTS[outer.scheme]) if exchange.trusted else b"%d" % client.local_port
     uri = outer.prefix + request.target.partition(b"?")[0] + exchange.query
     client_ip = exchange.client_ip.encode()
     return [
@@ -189,6 +200,7 @@ def _question_lines(exchange: Exchange, shown: Collection[bytes] | None) -> list
         b"X-Forwarded-Method: " + request.method,
         b"X-Forwarded-Proto: " + outer.scheme,
         b"X-Forwarded-Host: " + outer.host,
+        b"X-Forwarded-Port: " + port,
         b"X-Forwarded-Uri: " + uri,
         b"X-Forwarded-For: " + client_ip,
         b"X-Real-IP: " + client_ip,
@@ -226,8 +238,8 @@ class _Reading:
         self._returns_cookies = _SET_COOKIE in returned
         self.replaced = returned - {_SET_COOKIE}
         """Fields of responses that are the service's word, not the one of what is behind the gateway."""
-        named = settings.consumer or next(iter(settings.pass_headers), "")
-        self._consumer, self._scopes = named.lower().encode(), (settings.scopes or "").lower().encode()
+        self._consumer = settings.consumer_field.lower().encode()
+        self._scopes = (settings.scopes or "").lower().encode()
 
     def of(self, reply: Reply) -> _Decision | Answer:
         """What a service has decided. Raises UnansweredError where it has not."""
@@ -266,6 +278,14 @@ def _refusal(reply: Reply) -> Answer:
     if b"cache-control" not in reply.fields.names:
         lines.append(b"Cache-Control: no-store")
     return Answer(reply.status, lines, reply.content, "access_denied")
+
+
+def _without(answer: Answer, names: Collection[bytes] | None) -> Answer:
+    """The same without the fields that policies drop, which may have others of the same names to add."""
+    if not names:
+        return answer
+    lines = [line for line in answer.lines if line.partition(b":")[0].lower() not in names]
+    return Answer(answer.status, lines, answer.body, answer.reason)
 
 
 def _span(settings: ForwardSettings, reply: Reply) -> float:

@@ -37,6 +37,8 @@ class Identity:
     scopes: tuple[str, ...]
     lines: tuple[bytes, ...]
     claims_or_token: Mapping[str, Any] | bytes
+    proof: Callable[[Exchange, bytes], Answer | None] | None = None
+    """Says of each request why its client does not hold the key that its token is bound to."""
 
 
 class Verified(Generations[bytes, Identity]):
@@ -141,7 +143,10 @@ def admit(verified: Verified, exchange: Exchange, fields: Fields | None, key: by
     if isinstance(proved, Answer):
         return proved
     verified.put(key, proved)
-    if fields is not None:
+    if proved.proof is not None:
+        if (refusal := proved.proof(exchange, key)) is not None:
+            return refusal
+    elif fields is not None:
         fields.identity, fields.identified_by = proved, verified.epoch
     exchange.consumer = proved.consumer
     exchange.scopes = proved.scopes

@@ -22,13 +22,14 @@ from portico.core.questions import Asker, Question, Reply, UnansweredError
 from portico.core.settings import DurationOrZero, NotEmpty, plain_secret
 from portico.policies.asking import AskedSettings, Outages
 from portico.policies.auth.acceptance import ClaimSettings, check_claims, consumer_of, scopes_of
+from portico.policies.auth.binding import Bindings, is_dpop
 from portico.policies.auth.identified import Identity, Proved, Verified, by_fields
 from portico.policies.auth.tokens import CHALLENGE, HOW, INVALID, bearer, token_of
 from portico.policies.consumer_fields import NameEncoding, consumer_lines, consumer_name
 from portico.policies.counters.generations import Generations
 from portico.policies.policy import Context, Policy
 
-__all__ = ["CHALLENGE", "HOW", "IntrospectionSettings", "build_introspection"]
+__all__ = ["CHALLENGE", "HOW", "IntrospectionSettings", "build_introspection", "introspection_over"]
 
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 """RFC 6750, section 2.1."""
@@ -63,17 +64,29 @@ class IntrospectionSettings(AskedSettings, ClaimSettings):
     cache_inactive: DurationOrZero = 10.0
 
 
+def introspection_over(own: Any, base: Any) -> Any:
+    """What is left of `base`, the settings of the levels above: a secret is shown to nobody but whom it was for."""
+    if isinstance(own, dict) and isinstance(base, dict) and "url" in own:
+        return {name: value for name, value in base.items() if name not in ("client_id", "client_secret")}
+    return base
+
+
 def build_introspection(
-    settings: IntrospectionSettings, encoding: NameEncoding, context: Context, absent: Answer | None
+    settings: IntrospectionSettings,
+    encoding: NameEncoding,
+    context: Context,
+    absent: Answer | None,
+    bindings: Bindings = Bindings(),  # noqa: B008 - they only remember what is to be used once
 ) -> Policy:
     """The method: an active bearer token identifies its owner, another one gets 401, and none `absent`."""
     secret = settings.client_secret.get_secret_value()
-    key = ("introspection", context.scope, settings.model_dump_json(), encoding, secret)
+    bindings = context.state.keep(("bindings", bindings), lambda: bindings)
+    key = ("introspection", context.scope, settings.model_dump_json(), encoding, secret, bindings)
     verified: Verified = context.state.keep(key, Verified)
     inactive: _Inactive = context.state.keep(("inactive", *key), _Inactive)
     outages: Outages = context.state.keep(("introspection outages", settings.url), lambda: Outages(settings.url))
-    reading, asking = _Reading(settings, encoding), _Asking(settings, context.state.asker(settings))
-    under_way: dict[bytes, asyncio.Task[Proved]] = {}
+    reading, asking = _Reading(settings, encoding, bindings), _Asking(settings, context.state.asker(settings))
+    under_way: dict[tuple[bytes, bool], asyncio.Task[Proved]] = {}
     """Who asks for a token that is asked about already gets the same answer."""
 
     def verify(line: bytes) -> Proved | Awaitable[Proved]:
@@ -83,13 +96,14 @@ def build_introspection(
         digest = blake2b(token, digest_size=20).digest()
         if (inactive.get(digest) or 0.0) > time.monotonic():
             return _NOT_ACTIVE
-        task = under_way.get(digest)
+        asked = digest, is_dpop(line)
+        task = under_way.get(asked)
         if task is None:
-            task = under_way[digest] = asyncio.get_running_loop().create_task(found(token, digest))
-            task.add_done_callback(lambda _: under_way.pop(digest, None))
+            task = under_way[asked] = asyncio.get_running_loop().create_task(found(line, token, digest))
+            task.add_done_callback(lambda _: under_way.pop(asked, None))
         return asyncio.shield(task)
 
-    async def found(token: bytes, digest: bytes) -> Proved:
+    async def found(line: bytes, token: bytes, digest: bytes) -> Proved:
         try:
             claims = await asking.about(token)
         except UnansweredError as error:
@@ -97,7 +111,7 @@ def build_introspection(
         if claims is None:
             inactive.put(digest, time.monotonic() + settings.cache_inactive)
             return _NOT_ACTIVE
-        return reading.of(claims)
+        return reading.of(claims, line)
 
     return by_fields(verified, bearer, verify, absent)
 
@@ -121,7 +135,11 @@ class _Asking:
 
     def __init__(self, settings: IntrospectionSettings, asker: Asker) -> None:
         self._asker, self._target = asker, settings.target
-        self._lines = [b"Content-Type: application/x-www-form-urlencoded", b"Accept: application/json"]
+        self._lines = [
+            b"Content-Type: application/x-www-form-urlencoded",
+            b"Accept: application/json",
+            b"User-Agent: portico",  # without one, some firewalls refuse
+        ]
         self._form = {"token_type_hint": "access_token"}
         name, secret = settings.client_id, settings.client_secret.get_secret_value()
         if settings.client_auth == "body":
@@ -155,11 +173,11 @@ def _active(reply: Reply) -> bytes | None:
 class _Reading:
     """Reads what an issuer says of an active token."""
 
-    def __init__(self, settings: IntrospectionSettings, encoding: NameEncoding) -> None:
-        self._settings, self._encoding = settings, encoding
+    def __init__(self, settings: IntrospectionSettings, encoding: NameEncoding, bindings: Bindings) -> None:
+        self._settings, self._encoding, self._bindings = settings, encoding, bindings
 
-    def of(self, text: bytes) -> Proved:
-        """Who it names, or why it is not accepted."""
+    def of(self, text: bytes, shown: bytes) -> Proved:
+        """Who it names, or why it is not accepted, in the field line in which it was `shown`."""
         settings, now = self._settings, time.time()
         line = b".%b." % urlsafe_b64encode(text).rstrip(b"=")  # as a token has it: decoded where it is read
         try:
@@ -172,12 +190,13 @@ class _Reading:
             ends = check_claims(claims, settings, now)
             consumer = consumer_of(claims) or _client_of(claims)
             scopes = scopes_of(claims)
+            proof = self._bindings.proof_for(claims, shown)
         except jwt.ExpiredSignatureError:
             return Refusal("credentials_expired", "the token has expired", INVALID)
         except (ValueError, RecursionError) as error:
             return Refusal("credentials_invalid", f"the token is not accepted: {error}", INVALID)
         lines = consumer_lines(consumer, scopes, self._encoding)
-        return Identity(min(ends, now + settings.cache), consumer, scopes, lines, line)
+        return Identity(min(ends, now + settings.cache), consumer, scopes, lines, line, proof)
 
 
 def _kinds_of(claims: dict[str, Any]) -> Iterator[str]:

@@ -32,6 +32,9 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
 }
 _SMALLEST_RSA: Final = 2048
 """Bits of a modulus (RFC 7518, section 3.3)."""
+_LARGEST_RSA: Final = 4096
+_LARGEST_EXPONENT: Final = 32
+"""Bits, of keys that clients choose."""
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _READERS: Final = {"RSA": RSAAlgorithm.from_jwk, "EC": ECAlgorithm.from_jwk, "OKP": OKPAlgorithm.from_jwk}
 _TRIED: Final = 8
@@ -87,6 +90,21 @@ def key_set(document: bytes | str) -> KeySet:
     if not keys:
         raise ValueError("; ".join(["it has no key that verifies signatures", *left_out]))
     return KeySet(keys, left_out)
+
+
+def public_jwk(written: Any) -> Key:
+    """The key of one JSON Web Key that a client sends. Raises ValueError for what is none, or is private, or too large.
+
+    Verifying by a large key takes long, and a client chooses it.
+    """
+    if isinstance(written, dict) and not _PRIVATE.isdisjoint(written):
+        raise ValueError("its jwk is a private key")
+    key = _key_of(written)
+    if isinstance(key.material, RSAPublicKey):
+        exponent = key.material.public_numbers().e.bit_length()
+        if key.material.key_size > _LARGEST_RSA or exponent > _LARGEST_EXPONENT:
+            raise ValueError(f"its jwk is an RSA key of more than {_LARGEST_RSA} bits, or with a large exponent")
+    return key
 
 
 def public_key(pem: bytes) -> KeySet:

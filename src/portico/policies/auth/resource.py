@@ -13,11 +13,12 @@ from pydantic import AfterValidator, Field
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.settings import Settings
+from portico.policies.auth.keys import PUBLIC
 from portico.policies.consumer_fields import ScopeName
 from portico.policies.policy import Pending, Policy
 
 WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
-_BEARER: Final = b"WWW-Authenticate: Bearer "
+_SCHEMES: Final = (b"WWW-Authenticate: Bearer ", b"WWW-Authenticate: DPoP ")
 _PATH: Final = re.compile(r"(?:/[A-Za-z0-9._~-]*)*")
 
 
@@ -58,10 +59,15 @@ class ResourceSettings(Settings):
         return WELL_KNOWN + (path if path != "/" else "")
 
     @property
+    def origin(self) -> str:
+        """Its scheme and host."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    @property
     def metadata(self) -> str:
         """The address of its metadata."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc}{self.path}"
+        return self.origin + self.path
 
     def document(self, issuers: Sequence[str]) -> bytes:
         """Its metadata, as JSON text (RFC 9728, section 2); `issuers` are those that are named elsewhere."""
@@ -69,6 +75,7 @@ class ResourceSettings(Settings):
             "resource": self.url,
             "authorization_servers": self.authorization_servers or list(issuers),
             "bearer_methods_supported": ["header"],
+            "dpop_signing_alg_values_supported": PUBLIC,
             "scopes_supported": self.scopes,
             "resource_name": self.name,
             "resource_documentation": self.documentation,
@@ -78,7 +85,7 @@ class ResourceSettings(Settings):
 
 def with_metadata(challenge: bytes, settings: ResourceSettings | None) -> bytes:
     """A challenge for bearer tokens that says where the metadata is (RFC 9728, section 5.1); others as they are."""
-    if settings is None or not challenge.startswith(_BEARER):
+    if settings is None or not challenge.startswith(_SCHEMES):
         return challenge
     return b'%b, resource_metadata="%b"' % (challenge, settings.metadata.encode())
 

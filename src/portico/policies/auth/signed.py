@@ -25,6 +25,8 @@ class Signed(NamedTuple):
     claims: dict[str, Any]
     signed: bytes
     signature: bytes
+    jwk: Any = None
+    """The key that its header brings along: it means nothing, except where it is compared with one that is known."""
 
     def is_by(self, keys: Iterable[Key]) -> bool:
         """Whether one of the keys made its signature."""
@@ -52,7 +54,8 @@ def signed(token: bytes, limit: int = TOKEN_LIMIT) -> Signed:
     algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ")
     if not isinstance(algorithm, str) or not _is_text(kid) or not _is_text(kind):
         raise ValueError("its alg, kid or typ is no text")
-    return Signed(algorithm, kid, kind, claims, token[: len(parts[0]) + 1 + len(parts[1])], signature)
+    size = len(parts[0]) + 1 + len(parts[1])
+    return Signed(algorithm, kid, kind, claims, token[:size], signature, header.get("jwk"))
 
 
 def _is_text(value: Any) -> bool:

@@ -22,6 +22,7 @@ from portico.policies.auth.acceptance import (
     consumer_of,
     scopes_of,
 )
+from portico.policies.auth.binding import Bindings
 from portico.policies.auth.identified import Identity, Proved, Verdict, Verified, by_fields, proving
 from portico.policies.auth.key_sets import KeySets, RemoteKeys
 from portico.policies.auth.keys import Key, KeySet, key_set, public_key
@@ -51,15 +52,17 @@ def build_jwt(
     absent: Answer | None = MISSING,
     *,
     leaves_opaque: bool = False,
+    bindings: Bindings = Bindings(),  # noqa: B008 - they only remember what is to be used once
 ) -> Policy:
     """The method: a valid token identifies its owner, a bad one gets 401, and none `absent`.
 
     With `leaves_opaque` what does not look like a JWT counts as none.
     Raises ValueError where a file of keys cannot be used.
     """
-    verifier = _Verifier(settings, encoding, context.state.key_sets)
+    bindings = context.state.keep(("bindings", bindings), lambda: bindings)
+    verifier = _Verifier(settings, encoding, context.state.key_sets, bindings)
     secret = settings.secret.get_secret_value() if settings.secret is not None else ""
-    key = ("jwt", context.scope, settings.model_dump_json(), encoding, secret, verifier.files)
+    key = ("jwt", context.scope, settings.model_dump_json(), encoding, secret, verifier.files, bindings)
     verified: Verified = context.state.keep(key, Verified)
     for each in verifier.remote:
         each.dependent.add(verified)
@@ -132,7 +135,8 @@ def bearer(fields: Fields) -> bytes | Answer | None:
     if count != 1:
         return MISSING if count else None
     line = fields.lines[names.index(b"authorization")]
-    return line if line[len(b"authorization:") :].lstrip()[:7].lower() in (b"bearer", b"bearer ") else None
+    value = line[len(b"authorization:") :].lstrip()[:7].lower()
+    return line if value in (b"bearer", b"bearer ") or value[:5] in (b"dpop", b"dpop ") else None
 
 
 def _bearer_of_three_parts(fields: Fields) -> bytes | Answer | None:
@@ -157,8 +161,9 @@ class _Issuer(NamedTuple):
 class _Verifier:
     """Checks a token's signature and claims; this is costly, so its results are cached for a while."""
 
-    def __init__(self, settings: JwtSettings, encoding: NameEncoding, sets: KeySets) -> None:
+    def __init__(self, settings: JwtSettings, encoding: NameEncoding, sets: KeySets, bindings: Bindings) -> None:
         self.name_encoding = encoding
+        self.bindings = bindings
         self.files: tuple[bytes, ...] = ()
         """What is in the files of keys."""
         self.remote: list[RemoteKeys] = []
@@ -231,7 +236,8 @@ class _Verifier:
         ends = check_claims(token.claims, issuer.settings, now)
         consumer, scopes = consumer_of(token.claims), scopes_of(token.claims)
         lines = consumer_lines(consumer, scopes, self.name_encoding)
-        return Identity(min(ends, now + _BELIEVED), consumer, scopes, lines, line)
+        proof = self.bindings.proof_for(token.claims, line)
+        return Identity(min(ends, now + _BELIEVED), consumer, scopes, lines, line, proof)
 
 
 def _plain(error: BaseException) -> str:

@@ -6,6 +6,7 @@ that is guessed at from everywhere still lets those in who have signed in from t
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
@@ -15,6 +16,8 @@ from portico.policies.counters.generations import Generations
 
 _MOST: Final = 50_000
 """Names and addresses that are remembered."""
+_LONGEST: Final = 100
+"""Characters of a name that is kept as it is."""
 
 
 class _Pace(NamedTuple):
@@ -58,13 +61,20 @@ class Guessing:
 
     def succeeded(self, name: str, address: str) -> None:
         """Forget what failed before from this address with this name, and know it from now on."""
-        pair = (name, client_of(address))
+        pair = (_short(name), client_of(address))
         self._free_at.discard(pair)
         self._known.put(pair, True)
 
     def _counted(self, name: str, address: str) -> list[tuple[_Key, _Pace]]:
-        client = client_of(address)
+        name, client = _short(name), client_of(address)
         counted = [((name, client), _NAME_AND_ADDRESS), (("", client), _ADDRESS)]
         if self._known.get((name, client)) is None:
             counted.append(((name, ""), _NAME))
         return counted
+
+
+def _short(name: str) -> str:
+    """The same for a name that is no longer than names are; of others not all is kept."""
+    if len(name) <= _LONGEST:
+        return name
+    return hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -78,8 +78,8 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
     app.include_router(registry_routes(state.discovery))
     app.include_router(cache_routes(state))
     app.include_router(canary_routes(state))
-    app.include_router(api_key_routes(state))
     app.include_router(token_routes(state))
+    app.include_router(api_key_routes(state))
     app.include_router(own_endpoints(state), dependencies=bounded)
 
     @app.exception_handler(HTTPException)

@@ -105,20 +105,8 @@ class _Control:
         canaries = Canaries(workers, self.runtime, config_path)
         tokens = Issuing(workers, self.runtime, config_path)
         listening = self.runtime.listening
-        self.state = State(
-            config,
-            generation,
-            config_path,
-            workers,
-            health,
-            discovery,
-            purges,
-            issuers,
-            api_keys,
-            canaries,
-            tokens,
-            listening,
-        )
+        others = discovery, purges, issuers, api_keys, canaries, tokens, listening
+        self.state = State(config, generation, config_path, workers, health, *others)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
         self.tasks = [endless(self.notices.keep_saying_alive(config.gateway.limits.hang_timeout), "signs of life")]

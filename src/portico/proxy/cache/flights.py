@@ -93,10 +93,10 @@ class Flight:
     def join(self, lookup: Lookup) -> Follower:
         """Have a request wait."""
         follower = Follower(lookup, self)
-        self.followers[follower] = None
         lookup.waits += 1
         lookup.purged = lookup.cache.purges.number
         lookup.exchange.stream.receiver = follower
+        self.followers[follower] = None  # last: one that could not join is answered, and is not to be let go on
         return follower
 
     def release(self, act: Act) -> None:

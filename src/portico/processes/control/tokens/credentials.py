@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from portico.core.consumers import Consumer, Consumers
-from portico.core.passwords import TooManyError, hashed, nobodys, verified
+from portico.core.passwords import TooManyError, nobodys, verified
 from portico.policies.consumer_fields import consumer_name
 from portico.policies.counters.guessing import Guessing
 from portico.processes.control.tokens.errors import OAuthError
@@ -62,7 +62,7 @@ class Credentials:
     def _hash_of_nobody(self, name: str) -> str:
         """Takes as long as that of a consumer, always the same one for a name: else time would tell them apart."""
         if not self._hashes:
-            return nobodys(hashed(""))
+            return nobodys()
         digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), key=self._salt, digest_size=8).digest()
         return nobodys(self._hashes[int.from_bytes(digest) % len(self._hashes)])
 

@@ -73,17 +73,26 @@ create index if not exists families_expire on families (expires);
 """
 
 
+def _opened(path: Path | None) -> sqlite3.Connection:
+    if path is not None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    database = sqlite3.connect(path or ":memory:", timeout=2.0, isolation_level=None)
+    try:
+        database.executescript("pragma journal_mode = wal; pragma synchronous = normal;" + _SCHEMA)
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
+
+
 class FileFamilies:
     """Families in a SQLite database: a file that this user alone may read, or, without one, this process's memory."""
 
     def __init__(self, path: Path | None, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         try:
-            if path is not None:
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                path.touch(mode=0o600)
-            self._database = sqlite3.connect(path or ":memory:", timeout=2.0, isolation_level=None)
-            self._database.executescript("pragma journal_mode = wal; pragma synchronous = normal;" + _SCHEMA)
+            self._database = _opened(path)
         except (sqlite3.Error, OSError) as error:
             raise StoreError(str(error)) from None
 

@@ -124,7 +124,7 @@ def _metadata(issuer: str, *, has_keys: bool) -> dict[str, Any]:
         "revocation_endpoint": f"{issuer}/auth/revoke",
         "revocation_endpoint_auth_methods_supported": methods,
         "grant_types_supported": ["password", "client_credentials", "refresh_token"],
-        "response_types_supported": [],
+        "response_types_supported": ["token"],  # one has to be there; without an authorization_endpoint it has no use
         **({"jwks_uri": f"{issuer}/.well-known/jwks.json"} if has_keys else {}),
     }
 
