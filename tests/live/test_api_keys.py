@@ -341,6 +341,52 @@ def test_a_file_that_cannot_be_read_is_said_and_refuses_nobody_for_good(service:
         assert json.loads(file.read_text())["keys"]
 
 
+BREAKS = """
+from portico.plugin import Policy
+
+
+class Breaks(Policy):
+    def request(self, exchange):
+        if exchange.path.endswith("/breaks"):
+            raise RuntimeError(f"{exchange.headers.get_all('X-API-Key')} {exchange.query}")
+"""
+
+
+def test_a_key_is_nowhere_in_what_a_gateway_says_or_keeps(service: Backend) -> None:
+    """Nor do users' policies get to see it: what they say of a request is theirs."""
+    written = config(service)
+    written["gateway"]["log"] = {"level": "DEBUG"}
+    written["policies"] = {"plugins": [{"use": "./breaks.py:Breaks"}], "cache": {}}
+    written["services"]["dead"] = {"url": "http://127.0.0.1:9", "health_check": False, "retries": 0}
+    for path, where in (("/dead", {}), ("/dead-query", {"query": "key"})):
+        written["routes"].append({"service": "dead", "path": path, "policies": {"auth": {"api_key": where}}})
+    own = Gateway(written)
+    own.clean = False  # a policy that raises is reported
+    (own.directory / "breaks.py").write_text(BREAKS)
+    with own:
+        own.wait_for_control()
+        key = made(own, note="a job")
+        revoked = made(own)
+        assert revoke(own, revoked).status == 200
+        said = []
+        for each in (key, revoked, key[:-1] + "!", FILED):
+            fields, parameter = f"X-API-Key: {each}", f"?key={each.replace(' ', '%20')}&a=b"
+            said += [own.get(path, fields) for path in ("/keys/x", "/keys/breaks", "/dead/x", "/nowhere")]
+            for path in ("/query/x", "/query/breaks", "/dead-query/x", "/nowhere"):
+                said += [own.get(path + parameter)]
+        assert {answer.status for answer in said} >= {200, 401, 404, 500, 502}
+        said += [own.get("/metrics"), *(admin(own, "GET", f"/admin/{path}") for path in ("keys", "status", "services"))]
+        said.append(admin(own, "GET", f"/admin/cache/show?url=/query/x?key={key}"))
+        shown_by_commands = keys(own, "list", "--all").stdout + keys(own, "revoke", key).stdout
+        own.stop()
+        kept = [path.read_bytes() for path in own.directory.rglob("*") if path.is_file()]
+        everything = b"\n".join([*kept, *(answer.head + answer.body for answer in said[:-1])])
+        everything += shown_by_commands.encode()
+        assert b"a policy that raises" in everything or b"RuntimeError" in everything
+        for secret in (key[17:40], revoked[17:40], FILED, FILED.replace(" ", "%20")):
+            assert secret.encode() not in everything
+
+
 def test_where_no_route_takes_keys_there_are_none(service: Backend) -> None:
     with Gateway({"services": {"s": service}}) as one:
         one.wait_for_control()
