@@ -13,7 +13,7 @@ import pytest
 
 from live.test_canary import admin
 from portico.core.api_keys import PATTERN, digest_of
-from support.backend import Backend
+from support.backend import Backend, Connection
 from support.client import request
 from support.frames import TEXT
 from support.messages import Message
@@ -339,6 +339,37 @@ def test_a_file_that_cannot_be_read_is_said_and_refuses_nobody_for_good(service:
         assert admin(one, "POST", "/admin/reload").status == 200
         assert one.get("/keys/x", f"X-API-Key: {key}").status == 200
         assert json.loads(file.read_text())["keys"]
+
+
+def _stored_for(connection: Connection) -> None:
+    """Answers that may be stored, each with whom it is for."""
+    while (asked := connection.next_request()) is not None:
+        who = f"{asked.get('x-consumer-username')} {asked.get('x-consumer-scopes')}"
+        connection.answer(who.encode(), "200 OK", "Cache-Control: max-age=60")
+
+
+@pytest.mark.parametrize("target", ["/keys/x", "/query/x"])
+def test_what_is_stored_for_one_key_is_for_none_with_less(target: str) -> None:
+    with Backend(_stored_for) as service:
+        written = config(service)
+        written["policies"] = {"cache": {}}
+        with Gateway(written) as own:
+            own.wait_for_control()
+            held = {
+                "ann orders:read orders:write": made(own),
+                "ann orders:read": made(own, scopes=["orders:read"]),
+                "ann None": made(own, scopes=[]),
+                "gone None": made(own, "gone"),
+            }
+            for _ in range(3):
+                for who, key in held.items():
+                    lines, query = ([f"X-API-Key: {key}"], "") if target == "/keys/x" else ([], f"?key={key}")
+                    answer = own.get(target + query, *lines)
+                    assert (answer.status, answer.body.decode()) == (200, who)
+                assert own.get(target).status == 401
+            key = held["ann None"]
+            assert revoke(own, key).status == 200
+            assert own.get(f"{target}?key={key}", f"X-API-Key: {key}").status == 401
 
 
 BREAKS = """
