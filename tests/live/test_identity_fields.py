@@ -16,7 +16,9 @@ from support.tokens import SECRET, bearer, token
 from support.world import Gateway, until
 
 FORGED: Final = "forged-by-a-client"
-NAMES: Final = ("X-Consumer-Username", "X-Consumer-Scopes", "X-Consumer-Identity", "X-Tenant", "X-Role", "X-Plan")
+NAMES: Final = (*("X-Consumer-Username", "X-Consumer-Scopes", "X-Consumer-Identity", "X-Tenant", "X-Role", "X-Plan"),)
+ASKED: Final = ("X-Auth-User", "X-Auth-Groups")
+"""What a service that is asked says of consumers."""
 POLICIES: Final[dict[str, Any]] = {
     "headers": {"request": {"set": {"X-Tenant": "{claim.tenant}"}, "add": {"X-Role": "{claim.role:-nobody}"}}},
     "transform": {"request": [{"when": {"methods": ["GET"]}, "headers": {"set": {"X-Plan": "{claim.plan}"}}}]},
@@ -26,7 +28,7 @@ AUTH: Final[dict[str, Any]] = {
     "guarded": {"jwt": {"secret": SECRET}},
     "optional": {"jwt": {"secret": SECRET}, "optional": True},
 }
-ROUTES: Final = ("guarded", "optional", "open", "cached")
+ROUTES: Final = ("guarded", "optional", "open", "cached", "asking")
 
 
 def spellings(name: str) -> set[str]:
@@ -43,6 +45,9 @@ def lines() -> list[str]:
 
 def serve(connection: Connection) -> None:
     while (asked := connection.next_request()) is not None:
+        if asked.target == "/check":
+            connection.answer(b"", "200 OK", f"{ASKED[0]}: carol")
+            continue
         if asked.get("upgrade"):
             connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
             connection.wait_for_end()
@@ -73,8 +78,9 @@ def gateway(services: tuple[Backend, Backend]) -> Iterator[Gateway]:
         }
         for name in ROUTES
     ]
+    routes[-1]["policies"] = {**POLICIES, "auth": {"forward": {"url": f"{own.url}/check", "pass_headers": [*ASKED]}}}
     in_query = {"jwt": {"secret": SECRET, "from": [{"query": "token"}]}}
-    routes[-1]["policies"] = {**POLICIES, "auth": in_query, "cache": {"ttl": 60}}
+    routes[-2]["policies"] = {**POLICIES, "auth": in_query, "cache": {"ttl": 60}}
     limits = {"limits": {"header_count": 1000, "header_size": "128KiB"}}
     with Gateway({"gateway": limits, "services": {"own": own, "shadow": shadow}, "routes": routes}) as running:
         yield running
@@ -202,3 +208,20 @@ def test_tokens_of_one_consumer_that_differ_in_claims_share_no_answer(gateway: G
         for tenant in ("acme", "evil", "acme")
     }
     assert seen == {tenant: [("x-plan", tenant), ("x-tenant", tenant)] for tenant in seen}
+
+
+def test_a_service_that_is_asked_names_consumers_and_nobody_else_does(
+    gateway: Gateway, services: tuple[Backend, Backend]
+) -> None:
+    own, shadow = services
+    forged = [f"{form}: {FORGED}" for name in ASKED for form in sorted(spellings(name))]
+    answer = gateway.get("/asking/get", *forged, "X-Consumer-Username: mallory", "Authorization: Bearer a")
+    assert said(answer, "x-auth-user", "x-auth-groups", "x-consumer-username") == [
+        ("x-consumer-username", "carol"),
+        ("x-auth-user", "carol"),
+    ]
+    assert until(partial(_has, shadow, "/get HTTP"))
+    reached = [each for backend in (own, shadow) for each in backend.requests if each.target in ("/get", "/check")]
+    assert [each.get("authorization") for each in reached if each.target == "/check"] == ["Bearer a"]
+    assert len(reached) >= 3, "that which is asked does not see it, either"
+    assert not any(value in (FORGED, "mallory") for each in reached for _, value in each.fields)

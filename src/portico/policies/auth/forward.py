@@ -7,7 +7,7 @@ any other answer is the client's. Without an answer nobody is let in.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from hashlib import blake2b
 from itertools import compress
 from types import MappingProxyType
@@ -44,6 +44,7 @@ _OWN: Final = frozenset({b"x-original-method", b"x-original-uri", b"x-original-u
 _NOT_ASKED: Final = _OF_CONTENT | _CONDITIONS | OF_HANDSHAKES | _OWN
 """Fields of a request that the service does not get: about the content and the answer, or written here. In lower case,
 with dashes."""
+_CREDENTIALS: Final = frozenset({b"authorization", b"cookie"})
 _NOT_ANSWERED: Final = RESPONSE_DROP | FRAMING | {b"date"}
 """Fields of a refusal that the client does not get: they end here, or the gateway writes them."""
 _USUAL_PORTS: Final = {b"http": b"80", b"https": b"443"}
@@ -137,11 +138,11 @@ def build_forward(settings: ForwardSettings, encoding: NameEncoding, context: Co
     decisions: _Decisions = context.state.keep(key, _Decisions)
     outages: Outages = context.state.keep(("forward outages", settings.url), lambda: Outages(settings.url))
     reading, target = _Reading(settings, encoding), settings.target
-    shown = None if settings.request_headers is None else {name.lower().encode() for name in settings.request_headers}
+    asks_with = _asking_with(settings)
     remembers = bool(settings.cache or settings.cache_refused)
 
     def forward(exchange: Exchange) -> Answer | Awaitable[Answer | None] | None:
-        lines = _question_lines(exchange, shown)
+        lines = _question_lines(exchange, asks_with)
         digest = blake2b(b"\n".join(lines), digest_size=20).digest()
         if remembers:
             known = decisions.get(digest)
@@ -186,7 +187,7 @@ def _asker_of(digest: bytes) -> Mapping[str, Any]:
 # ---- what is asked
 
 
-def _question_lines(exchange: Exchange, shown: Collection[bytes] | None) -> list[bytes]:
+def _question_lines(exchange: Exchange, asks_with: Callable[[bytes], bool]) -> list[bytes]:
     """The field lines by which the service decides: those of the client, and where it wanted to go."""
     request = exchange.request
     assert request is not None
@@ -196,7 +197,7 @@ def _question_lines(exchange: Exchange, shown: Collection[bytes] | None) -> list
     uri = outer.prefix + request.target.partition(b"?")[0] + exchange.query
     client_ip = exchange.client_ip.encode()
     return [
-        *_of_client(request, shown),
+        *_of_client(request, asks_with),
         b"X-Forwarded-Method: " + request.method,
         b"X-Forwarded-Proto: " + outer.scheme,
         b"X-Forwarded-Host: " + outer.host,
@@ -210,19 +211,26 @@ def _question_lines(exchange: Exchange, shown: Collection[bytes] | None) -> list
     ]
 
 
-def _of_client(request: RequestHead, shown: Collection[bytes] | None) -> list[bytes]:
+def _of_client(request: RequestHead, asks_with: Callable[[bytes], bool]) -> list[bytes]:
     """Those lines of the client's that go on, without what is about its content."""
     fields, hop_by_hop = request.fields, request.hop_by_hop
     assert fields.shape is not None
     pairs = compress(zip(fields.names, fields.lines, strict=True), fields.shape.unnoted)
-    if shown is None:
-        return [line for name, line in pairs if _is_asked(name) and name not in hop_by_hop]
-    return [line for name, line in pairs if name in shown and _is_asked(name) and name not in hop_by_hop]
+    return [line for name, line in pairs if asks_with(name) and name not in hop_by_hop]
 
 
-@remembered(4096)
-def _is_asked(name: bytes) -> bool:
-    return plain_name(name) not in _NOT_ASKED
+def _asking_with(settings: ForwardSettings) -> Callable[[bytes], bool]:
+    """Which fields of clients a service is asked with, by lower-cased name.
+
+    Without a list, all but those in which it says itself who somebody is: it might take them for its own. Credentials
+    are no such word.
+    """
+    if settings.request_headers is not None:
+        shown = frozenset(name.lower().encode() for name in settings.request_headers)
+        return remembered(4096)(lambda name: name in shown and plain_name(name) not in _NOT_ASKED)
+    said = (*settings.pass_headers, settings.consumer or "", settings.scopes or "")
+    withheld = _NOT_ASKED | {plain_name(name.lower().encode()) for name in said} - _CREDENTIALS
+    return remembered(4096)(lambda name: plain_name(name) not in withheld)
 
 
 # ---- what is answered
