@@ -50,7 +50,7 @@ format: $(VENV)/dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/bench ## Measure Portico beside the peers that are installed (8 minutes)
+bench: $(VENV)/bench ## Measure Portico beside the peers that are installed (9 minutes)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks
 
 flame: $(VENV)/bench ## Draw where the CPU of a request goes; writes docs/performance.md

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.address import Address
 from benchmarks.peer import Duty, Peer
 from benchmarks.readiness import Answer, ask
-from benchmarks.request import REPORT, SECRET, SEEN, STAMPED, Request
+from benchmarks.request import REPORT, SEEN, STAMPED, Request
 from support.waiting import comes_true
 
 _LOG_WITHIN = 5.0  # seconds: logs are written in batches
@@ -66,7 +66,7 @@ def check_duties(peer: Peer, address: Address, directory: Path, request: Request
     again = [ask(address, replace(seen, path=STAMPED)) for _ in range(2)] if Duty.CACHE in peer.duties else []
     coded = Duty.COMPRESS in peer.duties and "content-encoding" in ask(address, replace(seen, path=REPORT)).fields
     facts = [_facts(ask(address, seen)) for _ in range(_ASKED)]
-    found = _Evidence(facts, answer, ask(address, seen, SECRET[::-1]), again, coded)
+    found = _Evidence(facts, answer, ask(address, seen, forged=True), again, coded)
     for duty in peer.duties:
         is_done, failing = _EVIDENCE[duty]
         if not is_done(found):

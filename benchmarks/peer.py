@@ -18,6 +18,7 @@ SHARED = "shared limit"  # as policies, with the limit in Redis
 WEBSOCKET = "websocket"  # as plain, and switching to WebSocket
 CACHE = "cache"  # as plain, with a cache
 COMPRESS = "compress"  # as plain, and compressing
+TOKENS = "tokens"  # as plain, and verifying tokens
 CACHED_POLICIES = "cached policies"  # as policies, with a cache behind them
 
 

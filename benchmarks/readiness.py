@@ -7,7 +7,8 @@ import ssl
 from dataclasses import dataclass
 
 from benchmarks.address import Address
-from benchmarks.request import SECRET, Request, token
+from benchmarks.request import Request, token
+from benchmarks.tokens import authorization
 from portico.core.codings import codings_of, decode
 from support.process import Process
 
@@ -23,9 +24,9 @@ class Answer:
     fields: frozenset[str]
 
 
-def ask(address: Address, request: Request, secret: str = SECRET) -> Answer:
-    """Sends a scenario's request once, with a token signed by `secret`."""
-    headers = request.fields(token(secret), sequence="0")
+def ask(address: Address, request: Request, *, forged: bool = False) -> Answer:
+    """Sends a scenario's request once, with its token or a forged one."""
+    headers = request.fields(authorization(request, forged=forged), sequence="0")
     target = request.target("0", route="0")
     return _exchange(address, request.method, target, headers, request.payload().encode() or None)
 

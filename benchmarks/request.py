@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jwt
 
@@ -11,6 +12,8 @@ SEQUENCE = "@SEQ@"
 """Stands for the number of the request; the load generator puts it in."""
 ROUTE = "@ROUTE@"
 """Stands for the number of a route, which loads/wrk.lua puts in."""
+TOKEN = "@TOKEN@"
+"""Stands for a token of the request's own, which it puts in too."""
 
 CACHEABLE = "/cacheable"
 """The backend's path whose answer says that anybody may have it for an hour."""
@@ -48,10 +51,12 @@ BROWSER_HEADERS = {
 }
 
 
-def token(secret: str = SECRET) -> str:
+CLAIMS = {"sub": "alice", "iat": 1700000000, "exp": _FAR_FUTURE, "scope": "bench:read"}
+
+
+def token(secret: str = SECRET, **more: Any) -> str:
     """A JSON Web Token (HS256) that stays valid for as long as anyone will run this."""
-    claims = {"sub": "alice", "iat": 1700000000, "exp": _FAR_FUTURE, "scope": "bench:read"}
-    return jwt.encode(claims, secret, algorithm="HS256")
+    return jwt.encode({**CLAIMS, **more}, secret, algorithm="HS256")
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Request:
     `path` follows the gateway's prefix; `body` is in bytes; `headers` are sent beside the Authorization header: the
     first of a browser's, then made-up ones. With `varied` one more differs in every request. With `routes` requests
     spread over so many of them, with `urls` over so many URLs of one route, again and again; with `ids` the number of
-    each is in its path, which no other request has.
+    each is in its path, which no other request has. With `tokens`, the algorithm, each has a token of its own.
     """
 
     path: str
@@ -72,6 +77,7 @@ class Request:
     routes: int = 0
     ids: bool = False
     urls: int = 0
+    tokens: str = ""
 
     @property
     def spread(self) -> int:
@@ -101,5 +107,5 @@ class Request:
 
     def template(self) -> str:
         """The whole request as it goes over the wire, with SEQUENCE and ROUTE where the numbers belong."""
-        head = "".join(f"{name}: {value}\r\n" for name, value in self.fields(token()).items())
+        head = "".join(f"{name}: {value}\r\n" for name, value in self.fields(TOKEN if self.tokens else token()).items())
         return f"{self.method} {self.target()} HTTP/1.1\r\n{head}\r\n{self.payload()}"

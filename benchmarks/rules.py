@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any, Final
 
 from benchmarks.documents import document
-from benchmarks.request import BROWSER_HEADERS
+from benchmarks.request import BROWSER_HEADERS, SECRET, token
 from benchmarks.simulation import CONNECTIONS, RESPONSE, Simulation
 from portico.core.api_keys import digest_of
 from support import cores
@@ -85,6 +85,8 @@ _SERVICE: Final = {"url": "http://127.0.0.1:9", "health_check": False}
 _VERSIONS: Final = {"version_by": "header", "versions": {"v1": {}, "v2": {}}}
 _SPLIT: Final = {"split": [{"service": "bench", "weight": 95}, {"service": "next", "weight": 5}]}
 
+_TOKENS: Final = {"auth": {"jwt": {"secret": SECRET, "algorithms": ["HS256"]}}}
+_TOKEN: Final = {"Authorization": f"Bearer {token()}"}
 _KEY: Final = "portico_AAAAAAAA_" + 38 * "B"
 _HOLDER: Final = {"name": "ann", "scopes": ["read"], "keys": [f"sha256:{digest_of(_KEY.encode()).hex()}"]}
 
@@ -123,6 +125,14 @@ RULES: Final = (
         "a split that is sticky by address",
         route={**_SPLIT, "sticky": "client_ip"},
         services={"next": _SERVICE},
+    ),
+    Rule("token", "a token that was verified before", 2, _TOKENS, fields=_TOKEN),
+    Rule(
+        "token-varied",
+        "the same with a header that always differs",
+        policies=_TOKENS,
+        fields=_TOKEN,
+        varied=True,
     ),
     Rule(
         "api-key",

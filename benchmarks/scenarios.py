@@ -23,6 +23,7 @@ from benchmarks.peer import (
     ROUTES,
     SHARED,
     TLS,
+    TOKENS,
     WEBSOCKET,
 )
 from benchmarks.request import CACHEABLE, EXPORT, MEBIBYTE, REPORT, Request
@@ -75,6 +76,10 @@ def _patterns(count: int) -> Variant:
     return Variant(Wrk(Request("/items", routes=count, ids=True)), title, routes=count)
 
 
+def _tokens(algorithm: str, name: str = "") -> Variant:
+    return Variant(Wrk(Request("/items", tokens=algorithm)), name or algorithm)
+
+
 def _headers(count: int) -> Variant:
     return Variant(Wrk(Request("/items", headers=count)), f"{count} headers")
 
@@ -87,6 +92,7 @@ def _workers(count: int) -> Variant:
 _GET = Request("/items")
 _HIT = Variant(Wrk(Request(CACHEABLE, urls=1_000)), "hit")
 _MISS = Variant(Wrk(Request(CACHEABLE)), "miss")
+_SEEN = Variant(Wrk(_GET), "seen before")
 _COMPRESSING = frozenset({"nginx", "portico", "portico, zstd"})
 _BASIC = frozenset({"nginx", "portico"})
 _PROXIES = frozenset({"nginx", "haproxy", "portico"})
@@ -134,6 +140,22 @@ SCENARIOS: tuple[Scenario, ...] = (
         rounds=3,
         seconds=2,
         only=frozenset({"portico"}),
+    ),
+    Scenario(
+        "new-tokens",
+        "tokens that were never seen before",
+        TOKENS,
+        (_SEEN, _tokens("HS256"), _tokens("RS256"), _tokens("ES256"), _tokens("EdDSA", "Ed25519")),
+    ),
+    Scenario(
+        "beside-bad-tokens",
+        "1,000 requests/s, alone and while others send bad tokens",
+        TOKENS,
+        (Variant(Paced(_GET), "alone"), Variant(Paced(_GET, flood=True), "beside bad tokens")),
+        metrics.OF_LATENCY,
+        rounds=3,
+        seconds=2,
+        only=frozenset({"envoy", "portico"}),
     ),
     Scenario("headers", "many header fields", PLAIN, (_headers(5), _headers(13), _headers(40)), only=_BASIC),
     Scenario(

@@ -72,6 +72,15 @@ def _quotient(metric: Metric, above: tuple[str, str], below: tuple[str, str]) ->
     return measure
 
 
+def _slowed_by_bad_tokens(peer: str) -> Measure:
+    return _quotient(metrics.P99, (peer, "beside bad tokens"), (peer, "alone"))
+
+
+def _slowed_beside_envoy(result: Result) -> float | None:
+    own, envoys = (_slowed_by_bad_tokens(peer)(result) for peer in ("portico", "envoy"))
+    return own / envoys if own is not None and envoys else None
+
+
 TARGETS: tuple[Target, ...] = (
     Target("all policies, CPU: Portico ÷ nginx+lua", "all-policies", _over(metrics.CPU, "nginx+lua"), 1.25),
     Target("all policies, CPU: Portico ÷ Envoy", "all-policies", _over(metrics.CPU, "envoy"), 0.6),
@@ -140,6 +149,13 @@ TARGETS: tuple[Target, ...] = (
         _between(metrics.P99, "beside 50 MiB", "alone"),
         1.2,
     ),
+    Target(
+        "p99 of other requests: beside a flood of bad tokens ÷ alone",
+        "beside-bad-tokens",
+        _slowed_by_bad_tokens("portico"),
+        1.5,
+    ),
+    Target("the same: Portico's ÷ Envoy's", "beside-bad-tokens", _slowed_beside_envoy, 1.0),
     Target("headers, CPU: 40 ÷ 5", "headers", _between(metrics.CPU, "40 headers", "5 headers"), 1.6),
     Target(
         "1 GiB, bytes per CPU second: Portico ÷ nginx", "gibibyte", _over(metrics.PER_CPU, "nginx"), 0.7, at_least=True

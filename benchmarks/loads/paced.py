@@ -13,6 +13,7 @@ from time import perf_counter
 
 from benchmarks.address import Address
 from benchmarks.load import Outcome, first_number, generate, module, report, template_file
+from benchmarks.loads.flood import flood_of_bad_tokens
 from benchmarks.loads.large import over_and_over
 from benchmarks.loads.response import status_of
 from benchmarks.request import SEQUENCE, Request
@@ -22,12 +23,16 @@ _TIMEOUT = 5.0  # seconds for the last responses
 
 @dataclass(frozen=True)
 class Paced:
-    """`rate` requests per second, evenly spaced, over so many connections; `beside` is asked for over and over."""
+    """`rate` requests per second, evenly spaced, over so many connections.
+
+    Meanwhile `beside` is asked for over and over, or a `flood` of bad tokens comes.
+    """
 
     request: Request
     rate: int = 1000
     connections: int = 16
     beside: Request | None = None
+    flood: bool = False
 
     def run(self, address: Address, seconds: float, directory: Path) -> Outcome:
         template = template_file(self.request, directory)
@@ -36,6 +41,8 @@ class Paced:
         with ExitStack() as stack:
             if self.beside is not None:
                 stack.enter_context(over_and_over(self.beside, address, directory))
+            if self.flood:
+                stack.enter_context(flood_of_bad_tokens(address, directory))
             return generate(command, seconds)
 
 

@@ -1,6 +1,7 @@
 -- wrk script: sends the template named in its first argument, numbered from its second argument on and spread over as
--- many routes or URLs as the third says, and prints what was measured as one line of JSON.
-local parts, number, before, routes = {}, 0, nil, 0
+-- many routes or URLs as the third says, each with the next of the tokens in the file that the fourth names (from the
+-- fifth on), and prints what was measured as one line of JSON.
+local parts, number, before, routes, tokens, token = {}, 0, nil, 0, nil, 0
 
 function init(args)
   local file = assert(io.open(args[1], "rb"))
@@ -20,10 +21,18 @@ function init(args)
   end
   parts[#parts + 1] = template:sub(from)
   assert(#parts > 1 or before, "the template has a place for its number")
+  if args[4] then
+    tokens, token = {}, tonumber(args[5])
+    for line in io.lines(args[4]) do tokens[#tokens + 1] = line end
+  end
 end
 
 function request()
   number = number + 1
+  if tokens then
+    token = token % #tokens + 1
+    return (table.concat(parts, number):gsub("@TOKEN@", tokens[token], 1))
+  end
   if not before then return table.concat(parts, number) end
   return before .. number % routes * 7919 % routes .. table.concat(parts, number) -- a prime: all of them, not in turn
 end

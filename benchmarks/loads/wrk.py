@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.address import Address
 from benchmarks.load import Outcome, first_number, generate, template_file
 from benchmarks.request import Request
+from benchmarks.tokens import token_file
 
 _SCRIPT = Path(__file__).with_suffix(".lua")
+_sent: Counter[Path] = Counter()
+"""How many requests a gateway has had, by its directory."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +26,17 @@ class Wrk:
     options: tuple[str, ...] = ("-t1", "--timeout", "10s")
 
     def run(self, address: Address, seconds: float, directory: Path) -> Outcome:
-        template = template_file(self.request, directory)
+        outcome = generate(self.command(address, seconds, directory), seconds)
+        _sent[directory] += outcome.requests + self.connections
+        return outcome
+
+    def command(self, address: Address, seconds: float, directory: Path) -> list[str]:
+        """The generator's, with its files in `directory`; it goes on with the tokens that it has not sent lately."""
         load = [*self.options, f"-c{self.connections}", f"-d{max(1, round(seconds))}s", "-s", str(_SCRIPT)]
-        script = [str(template), str(first_number()), str(self.request.spread)]
-        return generate(["wrk", *load, address.url, "--", *script], seconds)
+        script = [str(template_file(self.request, directory)), str(first_number()), str(self.request.spread)]
+        if self.request.tokens:
+            script += [str(token_file(self.request.tokens, directory)), str(_sent[directory])]
+        return ["wrk", *load, address.url, "--", *script]
 
 
 def missing_generator() -> str | None:

@@ -9,8 +9,9 @@ import re
 from typing import Any
 
 from benchmarks.certificate import certificate
-from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, TLS, WEBSOCKET, Duty, Peer
+from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, TLS, TOKENS, WEBSOCKET, Duty, Peer
 from benchmarks.request import SECRET
+from benchmarks.tokens import key_set
 from support.site import Site, output_of, program
 
 _Section = dict[str, Any]
@@ -53,7 +54,7 @@ def _with_policies(site: Site) -> list[str]:
         "append_x_forwarded_port": True,
         "always_set_request_id_in_response": True,
         "access_log": [_access_log(site)],
-        "http_filters": [_limit(), _jwt(), _router()],
+        "http_filters": [_limit(), _jwt(_provider(_SHARED_KEY)), _router()],
     }
     route = _route("/api/bench/") | {"request_headers_to_add": [_field(*each) for each in _FORWARDED.items()]}
     return _command(site, [route], manager)
@@ -61,6 +62,11 @@ def _with_policies(site: Site) -> list[str]:
 
 def _plain(site: Site) -> list[str]:
     return _command(site, [_route("/api/bench/")])
+
+
+def _tokens(site: Site) -> list[str]:
+    provider = _provider(_SHARED_KEY, *key_set()["keys"])
+    return _command(site, [_route("/api/bench/")], {"http_filters": [_jwt(provider), _router()]})
 
 
 def _routes(site: Site) -> list[str]:
@@ -119,11 +125,16 @@ def _cluster(site: Site) -> _Section:
     }
 
 
-def _jwt() -> _Section:
-    """With the cache of verified tokens that is off by default."""
-    key = {"kty": "oct", "alg": "HS256", "k": base64.urlsafe_b64encode(SECRET.encode()).decode().rstrip("=")}
-    provider = {
-        "local_jwks": {"inline_string": json.dumps({"keys": [key]})},
+_SHARED_KEY = {"kty": "oct", "alg": "HS256", "k": base64.urlsafe_b64encode(SECRET.encode()).decode().rstrip("=")}
+
+
+def _provider(*keys: _Section) -> _Section:
+    """Whose tokens are accepted: of whoever signs with one of these keys.
+
+    With the cache of verified tokens that is off by default.
+    """
+    return {
+        "local_jwks": {"inline_string": json.dumps({"keys": keys})},
         "forward": True,
         "jwt_cache_config": {"jwt_cache_size": 4096},
         "claim_to_headers": [
@@ -131,6 +142,9 @@ def _jwt() -> _Section:
             {"header_name": "X-Consumer-Scopes", "claim_name": "scope"},
         ],
     }
+
+
+def _jwt(provider: _Section) -> _Section:
     rule = {"match": {"prefix": "/"}, "requires": {"provider_name": "bench"}}
     return _filter("jwt_authn", "JwtAuthentication", {"providers": {"bench": provider}, "rules": [rule]})
 
@@ -200,6 +214,14 @@ PEERS = (
         _with_policies,
         duties=frozenset(Duty) - {Duty.CACHE},
         access_log="access.log",
+    ),
+    Peer(
+        "envoy",
+        TOKENS,
+        _version,
+        _INSTALL,
+        _tokens,
+        duties=frozenset({Duty.REUSE, Duty.VERIFY, Duty.NAME}),
     ),
     *(
         Peer("envoy", stack, _version, _INSTALL, configure)

@@ -1,4 +1,4 @@
--- What Portico does per request and nginx does not by itself: JWT (HS256) with a cache of verified tokens, a token
+-- What Portico does per request and nginx does not by itself: JWT with a cache of verified tokens, a token
 -- bucket per client whose state the client receives, counters and histograms, the times in the response.
 -- Written for speed: no table per request, ngx.var where a copy of all headers is not needed.
 local base64 = require "ngx.base64"
@@ -11,6 +11,14 @@ ffi.cdef [[
   unsigned char *HMAC(const EVP_MD *md, const void *key, int key_len, const unsigned char *data, size_t data_len,
                       unsigned char *digest, unsigned int *digest_len);
   int CRYPTO_memcmp(const void *a, const void *b, size_t len);
+  typedef struct evp_pkey_st EVP_PKEY;
+  typedef struct evp_md_ctx_st EVP_MD_CTX;
+  EVP_PKEY *d2i_PUBKEY(EVP_PKEY **made, const unsigned char **der, long len);
+  EVP_MD_CTX *EVP_MD_CTX_new(void);
+  int EVP_MD_CTX_reset(EVP_MD_CTX *context);
+  int EVP_DigestVerifyInit(EVP_MD_CTX *context, void *, const EVP_MD *md, void *, EVP_PKEY *key);
+  int EVP_DigestVerify(EVP_MD_CTX *context, const unsigned char *signature, size_t signature_len,
+                       const unsigned char *data, size_t data_len);
 ]]
 
 local M = {}
@@ -51,7 +59,38 @@ function M.limit()
   ngx.header["RateLimit"] = string.format('"client_ip";r=%d;t=%d', bucket.tokens, until_full)
 end
 
-local function signature_holds(signed, signature)
+local context = crypto.EVP_MD_CTX_new()
+local public_keys = {}
+
+-- As tokens name the algorithm, and the key in DER and Base64.
+function M.use_key(algorithm, text)
+  local der = ngx.decode_base64(text)
+  public_keys[algorithm] = crypto.d2i_PUBKEY(nil, ffi.new("const unsigned char *[1]", ffi.cast("const unsigned char *", der)), #der)
+  assert(public_keys[algorithm] ~= nil)
+end
+
+local function integer(bytes)
+  bytes = bytes:gsub("^%z+", "")
+  if bytes == "" or bytes:byte() >= 128 then bytes = "\0" .. bytes end
+  return "\2" .. string.char(#bytes) .. bytes
+end
+
+-- Of ECDSA tokens have two numbers of 32 bytes, and OpenSSL takes them in DER.
+local function in_der(signature)
+  local numbers = integer(signature:sub(1, 32)) .. integer(signature:sub(33))
+  return "\48" .. string.char(#numbers) .. numbers
+end
+
+local function signature_holds(algorithm, signed, signature)
+  local key = public_keys[algorithm]
+  if key then
+    if algorithm == "ES256" then signature = in_der(signature) end
+    crypto.EVP_MD_CTX_reset(context)
+    local hash = algorithm ~= "EdDSA" and crypto.EVP_sha256() or nil
+    return crypto.EVP_DigestVerifyInit(context, nil, hash, nil, key) == 1
+      and crypto.EVP_DigestVerify(context, signature, #signature, signed, #signed) == 1
+  end
+  if algorithm ~= "HS256" then return false end
   crypto.HMAC(crypto.EVP_sha256(), secret, #secret, signed, #signed, digest, digest_len)
   return #signature == 32 and crypto.CRYPTO_memcmp(digest, signature, 32) == 0
 end
@@ -65,8 +104,8 @@ local function verify(token)
   local claims_text = base64.decode_base64url(claims)
   local signature_bytes = base64.decode_base64url(signature)
   if not (head_text and claims_text and signature_bytes) then return nil end
-  if not head_text:find('"alg"%s*:%s*"HS256"') then return nil end
-  if not signature_holds(head .. "." .. claims, signature_bytes) then return nil end
+  local algorithm = head_text:match('"alg"%s*:%s*"(%w+)"')
+  if not signature_holds(algorithm, head .. "." .. claims, signature_bytes) then return nil end
   local exp = tonumber(claims_text:match('"exp"%s*:%s*(%d+)'))
   return exp and {
     sub = claims_text:match('"sub"%s*:%s*"([^"\\]*)"') or "",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 
 from benchmarks.nginx_parts import CACHE, FORWARDED, LOG
-from benchmarks.peer import CACHED_POLICIES, POLICIES, Duty, Peer
+from benchmarks.peer import CACHED_POLICIES, POLICIES, TOKENS, Duty, Peer
 from benchmarks.request import SECRET
-from support.nginx import UPSTREAM, command, module, version
+from benchmarks.tokens import PUBLIC, public_key
+from support.nginx import NO_LOG, UPSTREAM, command, module, version
 from support.site import Site
 
 _SCRIPT = Path(__file__).with_suffix(".lua")
@@ -45,6 +47,26 @@ _HTTP = """\
         location = /counters {{ content_by_lua_block {{ gateway.report() }} }}
     }}
 """
+_TOKENS = """\
+    lua_package_path "/usr/share/lua/5.1/?.lua;;";
+    lua_shared_dict counters 1m;
+    init_by_lua_block {{
+        gateway = assert(loadfile("{script}"))()
+        gateway.use_secret("{secret}")
+        {keys}
+    }}
+    proxy_set_header X-Consumer-Username $consumer;
+    proxy_set_header X-Consumer-Scopes $scopes;
+    server {{
+        listen 127.0.0.1:{port};
+        location /api/bench/ {{
+            set $consumer "";
+            set $scopes "";
+            access_by_lua_block {{ gateway.authenticate() }}
+            proxy_pass http://backend/;
+        }}
+    }}
+"""
 
 
 def _configure(site: Site) -> list[str]:
@@ -56,12 +78,27 @@ def _cached(site: Site) -> list[str]:
 
 
 def _command(site: Site, cache: str, more: str = "") -> list[str]:
-    script = site.write("gateway.lua", _SCRIPT.read_text())
     http = (UPSTREAM + FORWARDED + LOG + _HTTP).format(
-        backend=site.backend, port=site.port, user="$consumer", cache=cache, script=script, secret=SECRET
+        backend=site.backend, port=site.port, user="$consumer", cache=cache, script=_script(site), secret=SECRET
     )
+    return _with_lua(site, more + http)
+
+
+def _tokens(site: Site) -> list[str]:
+    keys = " ".join(f'gateway.use_key("{name}", "{b64encode(public_key(name)).decode()}")' for name in PUBLIC)
+    http = (UPSTREAM + _TOKENS).format(
+        backend=site.backend, port=site.port, script=_script(site), secret=SECRET, keys=keys
+    )
+    return _with_lua(site, NO_LOG + http)
+
+
+def _script(site: Site) -> Path:
+    return site.write("gateway.lua", _SCRIPT.read_text())
+
+
+def _with_lua(site: Site, http: str) -> list[str]:
     paths = [module("ndk_http_module"), module("ngx_http_lua_module")]  # in this order: Lua's needs the kit
-    return command(site, more + http, "\n".join(f"load_module {path};" for path in paths if path))
+    return command(site, http, "\n".join(f"load_module {path};" for path in paths if path))
 
 
 def _version() -> str | None:
@@ -87,5 +124,13 @@ PEERS = (
         _cached,
         duties=frozenset(Duty),
         access_log="access.log",
+    ),
+    Peer(
+        "nginx+lua",
+        TOKENS,
+        _version,
+        _INSTALL,
+        _tokens,
+        duties=frozenset({Duty.REUSE, Duty.VERIFY, Duty.NAME}),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -18,11 +19,13 @@ from benchmarks.peer import (
     ROUTES,
     SHARED,
     TLS,
+    TOKENS,
     WEBSOCKET,
     Duty,
     Peer,
 )
 from benchmarks.request import GZIP_LEVEL, SECRET
+from benchmarks.tokens import ISSUER, PUBLIC, key_set
 from portico.net.redis.server import find_server
 from support import portico
 from support.site import Site
@@ -48,6 +51,12 @@ def _limited(site: Site, limit: dict[str, Any], **more: Any) -> list[str]:
 
 def _plain(site: Site) -> list[str]:
     return _command(site, {})
+
+
+def _tokens(site: Site) -> list[str]:
+    keys = site.write("keys.json", json.dumps(key_set()))
+    issuer = {"issuer": ISSUER, "jwks_file": str(keys), "algorithms": list(PUBLIC)}
+    return _command(site, {}, policies={"auth": {"jwt": {**_JWT, "issuers": [issuer]}}})
 
 
 def _cached(site: Site) -> list[str]:
@@ -120,6 +129,8 @@ def _peer(
     duties = frozenset(Duty) - {Duty.CACHE, Duty.COMPRESS} if has_policies else frozenset({Duty.REUSE})
     if stack in (CACHE, CACHED_POLICIES) and "no cache" not in name:
         duties |= {Duty.CACHE}
+    if stack == TOKENS:
+        duties |= {Duty.VERIFY, Duty.NAME}
     if stack == COMPRESS:
         duties |= {Duty.COMPRESS}
     log = "access.log" if has_policies else ""
@@ -140,6 +151,7 @@ PEERS = (
     _peer("portico, no cache", CACHED_POLICIES, _with_policies),
     _peer("portico", ROUTES, _routes),
     _peer("portico", PATTERNS, _patterns),
+    _peer("portico", TOKENS, _tokens),
     _peer("portico", COMPRESS, _gzip),
     _peer("portico, zstd", COMPRESS, _zstd),
     _peer("portico", TLS, _tls),

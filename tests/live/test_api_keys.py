@@ -13,7 +13,7 @@ import pytest
 
 from live.test_canary import admin
 from portico.core.api_keys import PATTERN, digest_of
-from support.backend import Backend
+from support.backend import Backend, Connection
 from support.client import request
 from support.frames import TEXT
 from support.messages import Message
@@ -339,6 +339,83 @@ def test_a_file_that_cannot_be_read_is_said_and_refuses_nobody_for_good(service:
         assert admin(one, "POST", "/admin/reload").status == 200
         assert one.get("/keys/x", f"X-API-Key: {key}").status == 200
         assert json.loads(file.read_text())["keys"]
+
+
+def _stored_for(connection: Connection) -> None:
+    """Answers that may be stored, each with whom it is for."""
+    while (asked := connection.next_request()) is not None:
+        who = f"{asked.get('x-consumer-username')} {asked.get('x-consumer-scopes')}"
+        connection.answer(who.encode(), "200 OK", "Cache-Control: max-age=60")
+
+
+@pytest.mark.parametrize("target", ["/keys/x", "/query/x"])
+def test_what_is_stored_for_one_key_is_for_none_with_less(target: str) -> None:
+    with Backend(_stored_for) as service:
+        written = config(service)
+        written["policies"] = {"cache": {}}
+        with Gateway(written) as own:
+            own.wait_for_control()
+            held = {
+                "ann orders:read orders:write": made(own),
+                "ann orders:read": made(own, scopes=["orders:read"]),
+                "ann None": made(own, scopes=[]),
+                "gone None": made(own, "gone"),
+            }
+            for _ in range(3):
+                for who, key in held.items():
+                    lines, query = ([f"X-API-Key: {key}"], "") if target == "/keys/x" else ([], f"?key={key}")
+                    answer = own.get(target + query, *lines)
+                    assert (answer.status, answer.body.decode()) == (200, who)
+                assert own.get(target).status == 401
+            key = held["ann None"]
+            assert revoke(own, key).status == 200
+            assert own.get(f"{target}?key={key}", f"X-API-Key: {key}").status == 401
+
+
+BREAKS = """
+from portico.plugin import Policy
+
+
+class Breaks(Policy):
+    def request(self, exchange):
+        if exchange.path.endswith("/breaks"):
+            raise RuntimeError(f"{exchange.headers.get_all('X-API-Key')} {exchange.query}")
+"""
+
+
+def test_a_key_is_nowhere_in_what_a_gateway_says_or_keeps(service: Backend) -> None:
+    """Nor do users' policies get to see it: what they say of a request is theirs."""
+    written = config(service)
+    written["gateway"]["log"] = {"level": "DEBUG"}
+    written["policies"] = {"plugins": [{"use": "./breaks.py:Breaks"}], "cache": {}}
+    written["services"]["dead"] = {"url": "http://127.0.0.1:9", "health_check": False, "retries": 0}
+    for path, where in (("/dead", {}), ("/dead-query", {"query": "key"})):
+        written["routes"].append({"service": "dead", "path": path, "policies": {"auth": {"api_key": where}}})
+    own = Gateway(written)
+    own.clean = False  # a policy that raises is reported
+    (own.directory / "breaks.py").write_text(BREAKS)
+    with own:
+        own.wait_for_control()
+        key = made(own, note="a job")
+        revoked = made(own)
+        assert revoke(own, revoked).status == 200
+        said = []
+        for each in (key, revoked, key[:-1] + "!", FILED):
+            fields, parameter = f"X-API-Key: {each}", f"?key={each.replace(' ', '%20')}&a=b"
+            said += [own.get(path, fields) for path in ("/keys/x", "/keys/breaks", "/dead/x", "/nowhere")]
+            for path in ("/query/x", "/query/breaks", "/dead-query/x", "/nowhere"):
+                said += [own.get(path + parameter)]
+        assert {answer.status for answer in said} >= {200, 401, 404, 500, 502}
+        said += [own.get("/metrics"), *(admin(own, "GET", f"/admin/{path}") for path in ("keys", "status", "services"))]
+        said.append(admin(own, "GET", f"/admin/cache/show?url=/query/x?key={key}"))
+        shown_by_commands = keys(own, "list", "--all").stdout + keys(own, "revoke", key).stdout
+        own.stop()
+        kept = [path.read_bytes() for path in own.directory.rglob("*") if path.is_file()]
+        everything = b"\n".join([*kept, *(answer.head + answer.body for answer in said[:-1])])
+        everything += shown_by_commands.encode()
+        assert b"a policy that raises" in everything or b"RuntimeError" in everything
+        for secret in (key[17:40], revoked[17:40], FILED, FILED.replace(" ", "%20")):
+            assert secret.encode() not in everything
 
 
 def test_where_no_route_takes_keys_there_are_none(service: Backend) -> None:

@@ -125,7 +125,7 @@ def test_a_slow_answer_does_not_bring_a_revoked_key_back(gateways: list[Gateway]
     """What the other gateway asked just before is answered after it has heard of the end."""
     one, other = gateways
     key = held(gateways, made(one))
-    way.delay = 0.6
+    way.delay = 0.4
     try:
         assert not comes_true(lambda: statuses(gateways, key) != [200, 200], 3 * _PAUSE), "slow is not away"
         ended_within_a_second(gateways, key, lambda: revoke(one, key))

@@ -32,6 +32,11 @@ def configuration(service: Backend, **gateway: Any) -> dict[str, Any]:
             "s": guarded(basic=True),
             "both": guarded(basic=True, jwt={"secret": SECRET}, api_key={}),
             "open": guarded(basic=True, optional=True),
+            "cached": {
+                "url": service.url,
+                "health_check": False,
+                "policies": {"auth": {"basic": True, "optional": True}, "cache": {"ttl": 60}},
+            },
         },
         "consumers": [
             {"name": "ann", "scopes": ["a"], "password": hashed("Zażółć: gęślą")},
@@ -87,6 +92,7 @@ def test_who_is_let_in(gateway: Gateway) -> None:
         basic("eve", "x"),
         "Authorization: Basic",
         "Authorization: Basic !",
+        "Authorization: Basic\tYTpi",
         f"Authorization: Basic {b64encode(b'ann').decode()}",
         basic("łukasz", "two words", "iso-8859-2"),
         basic("an\n", "x"),
@@ -132,6 +138,16 @@ def test_guessing_is_slowed_down(gateway: Gateway) -> None:
     assert (refused.status, told(refused)) == (429, "rate_limited"), "the right one tells nothing now"
     assert int(refused.get("retry-after") or 0) > 0
     assert told(gateway.get("/api/s/", ANN)) == "ann a", "others are not concerned"
+
+
+def test_nobody_gets_what_the_cache_keeps_for_another(gateway: Gateway) -> None:
+    other = basic("łukasz", "two words")
+    for _ in range(2):
+        assert told(gateway.get("/api/cached/x", ANN)) == "ann a"
+        assert told(gateway.get("/api/cached/x")) == "- -"
+        assert told(gateway.get("/api/cached/x", other)) == "%C5%82ukasz -"
+        guess = gateway.get("/api/cached/x", basic("ann", "x"), "X-Forwarded-For: 192.0.2.77")
+        assert told(guess) == "credentials_invalid"
 
 
 def test_a_client_library_of_others(gateway: Gateway) -> None:

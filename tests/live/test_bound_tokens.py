@@ -8,6 +8,7 @@ import time
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from random import Random
 from typing import Any
 
 import jwt
@@ -89,6 +90,11 @@ def gateway(service: Backend) -> Iterator[Gateway]:
         "gateway": {"workers": 1},
         "services": {
             "s": {"url": service.url, "health_check": False, "policies": {"auth": auth}},
+            "cached": {
+                "url": service.url,
+                "health_check": False,
+                "policies": {"auth": auth, "cache": {"ttl": 60}},
+            },
             "r": {"url": service.url, "health_check": False, "policies": {"auth": {**auth, "resource": resource}}},
         },
     }
@@ -97,6 +103,8 @@ def gateway(service: Backend) -> Iterator[Gateway]:
 
 
 ALICE = bound()
+_ONE = proof(ALICE)
+"""A proof that nobody sends as it is."""
 
 
 def test_whoever_holds_the_key_is_let_in(gateway: Gateway) -> None:
@@ -192,6 +200,39 @@ def test_a_binding_that_cannot_be_checked_is_refused(gateway: Gateway, cnf: Any)
     own = token(cnf=cnf)
     assert told(gateway.get("/api/s/x", bearer(own))) == "invalid_token"
     assert told(gateway.get("/api/s/x", *lines(own, proof(own)))) == "invalid_token"
+
+
+def test_what_the_cache_keeps_is_for_whoever_proves_it(gateway: Gateway) -> None:
+    url = "http://gateway.test/api/cached/x"
+    for outcome in ("stored", "hit"):
+        answer = gateway.get("/api/cached/x", *lines(ALICE, proof(ALICE, url=url)))
+        assert told(answer) == "alice"
+        assert outcome in (answer.get("cache-status") or "")
+    assert told(gateway.get("/api/cached/x", *lines(ALICE))) == "invalid_dpop_proof"
+    assert told(gateway.get("/api/cached/x", bearer(ALICE))) == "invalid_token"
+    assert gateway.get("/api/cached/x").status == 401
+
+
+def test_mutated_proofs(gateway: Gateway, service: Backend) -> None:
+    """None of 2,000 is one, and none is a fault of the gateway's."""
+    chance = Random(9449)
+    reached = len(service.requests)
+    with gateway.wire() as wire:
+        for _ in range(2000):
+            whole = proof(ALICE) if chance.random() < 0.2 else _ONE
+            text = list(whole)
+            for _ in range(chance.randint(1, 3)):
+                place, sign = chance.randrange(len(text)), chance.choice("ABab01-_.=~")
+                if chance.random() < 0.5:
+                    text[place] = sign if text[place] != sign else "!"
+                elif chance.random() < 0.5:
+                    text.insert(place, sign)
+                else:
+                    del text[place]
+            mutated = "".join(text)
+            if mutated != whole:  # several changes may come to nothing
+                assert told(wire.ask("GET", "/api/s/x", *lines(ALICE, mutated))) == "invalid_dpop_proof"
+    assert len(service.requests) == reached
 
 
 def test_where_the_address_is_written_the_request_does_not_choose_it(gateway: Gateway) -> None:

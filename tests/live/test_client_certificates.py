@@ -55,6 +55,11 @@ def configuration(service: Backend, leaves: dict[str, Leaf], **method: Any) -> d
     return {
         "services": {
             "s": {"url": service.url, "health_check": False, "policies": {"auth": {"client_certificate": method}}},
+            "cached": {
+                "url": service.url,
+                "health_check": False,
+                "policies": {"auth": {"client_certificate": method, "optional": True}, "cache": {"ttl": 60}},
+            },
             "both": {"url": service.url, "health_check": False, "policies": {"auth": both}},
         },
         "consumers": [
@@ -143,6 +148,17 @@ def test_equal_requests_on_several_connections_are_those_of_their_clients(
         for _ in range(3):
             assert told(bob.ask("GET", "/api/s/x", "X: y")) == "bob"
             assert told(carol.ask("GET", "/api/s/x", "X: y")) == "carol"
+
+
+def test_nobody_gets_what_the_cache_keeps_for_another(
+    gateway: tuple[Gateway, Authority], leaves: dict[str, Leaf]
+) -> None:
+    own, other = leaves["dns"], leaves["uri"]
+    with connected(gateway, own) as bob, connected(gateway, other) as carol, connected(gateway, None) as nobody:
+        for _ in range(2):
+            assert told(bob.ask("GET", "/api/cached/x")) == "bob"
+            assert told(carol.ask("GET", "/api/cached/x")) == "carol"
+            assert "X-Consumer-Username" not in dict(nobody.ask("GET", "/api/cached/x").json()["fields"])
 
 
 def test_a_token_comes_first(gateway: tuple[Gateway, Authority], leaves: dict[str, Leaf]) -> None:

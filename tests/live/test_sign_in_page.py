@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from support.backend import Backend
@@ -39,6 +41,23 @@ def test_the_page() -> None:
                     taken |= {name.upper(): document[name] for name in _TAKEN if name in document}
                 else:
                     assert answer.body == b""
+
+
+def test_the_service_of_the_page() -> None:
+    (code,) = (block[2] for block in _BLOCK.finditer(PAGE) if block[1] == "python")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    app = names["app"]
+    schemes = app.openapi()["components"]["securitySchemes"]
+    assert schemes["OAuth2PasswordBearer"]["flows"]["password"]["tokenUrl"] == "/auth/token"
+
+    async def ask(**fields: str) -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://orders") as client:
+            return await client.get("/mine", headers=fields)
+
+    assert asyncio.run(ask()).status_code == 401
+    asked = {"Authorization": "Bearer x", "X-Consumer-Username": "alice"}
+    assert asyncio.run(ask(**asked)).json() == "orders of alice"
 
 
 def play(gateway: Gateway, request: str, taken: dict[str, str]) -> Message:

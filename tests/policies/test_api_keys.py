@@ -23,7 +23,7 @@ KEY, OTHER, FILED = (new_key().text for _ in range(3))
 CONSUMERS = Consumers(
     [
         Consumer("ann", ("orders:read", "orders:write")),
-        Consumer("bob", ("x",), (digest_of(b"from elsewhere"), digest_of(FILED.encode()))),
+        Consumer("bob", ("x",), tuple(map(digest_of, (b"from elsewhere", b"base64+/=", FILED.encode())))),
     ]
 )
 
@@ -107,6 +107,12 @@ def test_keys_in_a_field(lines: list[str], expected: Any) -> None:
         ("?a=1&key={KEY}&b=2", "ann", "?a=1&b=2"),
         ("?%6Bey={KEY}&a", "ann", "?a"),
         ("?key={OTHER}", "credentials_invalid", ""),
+        ("?key=from%20elsewhere", "bob", ""),
+        ("?key=from+elsewhere", "credentials_invalid", ""),
+        ("?key=base64+/%3D", "bob", ""),
+        ("?key=base64%2b%2F=", "bob", ""),
+        ("?key=%", "credentials_invalid", ""),
+        ("?key=%zz%00%0a", "credentials_invalid", ""),
         ("?key={KEY}&key={KEY}", "credentials_missing", ""),
         ("?key", "credentials_invalid", ""),
         ("?Key={KEY}", "credentials_missing", "?Key={KEY}"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from itertools import compress
-from operator import itemgetter
+from operator import itemgetter, not_
 from typing import Any, Final, Self
 
 CHUNKED: Final = -1
@@ -90,7 +90,7 @@ class Fields:
     def changed(self, drops: Callable[[bytes], bool], lines: Sequence[bytes]) -> Fields:
         """Those of a request without the lines whose lower-cased names `drops` takes, and with others, which pass."""
         assert self.shape is not None
-        kept = [not drops(name) for name in self.names]
+        kept = [*map(not_, map(drops, self.names))]
         names = [*compress(self.names, kept), *(line.partition(b":")[0].lower() for line in lines)]
         changed = Fields(names, [*compress(self.lines, kept), *lines])
         changed.shape = self.shape.changed([*compress(self.shape.unnoted, kept), *(True for _ in lines)])

@@ -523,18 +523,7 @@ class SnapshotBuilder:
             if endpoints.access(path) == "internal":
                 parts["policies"] = (*parts["policies"], internal)
             service = self._own_services[path]
-            handling = Handling(
-                service=service,
-                service_name=service.name,
-                **parts,
-                timeouts=service.timeouts,
-                retry=service.retry,
-                preserve_host=True,
-                answers_preflights="cors" in own,
-                upgrades=frozenset(),
-                trailers=frozenset(),
-                proxy_status=self._proxy_status,
-            )
+            handling = self._own_handling(service, parts, config)
             asked = f"/listeners/{listener.key}" if path == "/" and listener.routes is not None else path
             route = Route(path, handling, Rewrite(asked.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             methods = _methods(TOKEN_PATHS[path]) if path in TOKEN_PATHS else _READS
@@ -542,23 +531,27 @@ class SnapshotBuilder:
         rules += self._metadata_rules(config, listener)
         return rules
 
+    def _own_handling(self, service: Service, parts: dict[str, Any], config: Config) -> Handling:
+        return Handling(
+            service=service,
+            service_name=service.name,
+            **parts,
+            timeouts=service.timeouts,
+            retry=service.retry,
+            preserve_host=True,
+            answers_preflights="cors" in config.own_policies,
+            upgrades=frozenset(),
+            trailers=frozenset(),
+            proxy_status=self._proxy_status,
+        )
+
     def _metadata_rules(self, config: Config, listener: ListenerSettings) -> Iterator[Rule[Route | LocalRoute]]:
         """What is said to clients without a token of the routes that a listener serves (RFC 9728)."""
         parts = self._parts(config.own_policies, {}, is_own=True)
         for path, document in config.resources_of(listener).items():
             lines = (b"Content-Type: application/json", b"Cache-Control: max-age=300")
-            handling = Handling(
-                service=self._answering,
-                service_name=self._answering.name,
-                **{**parts, "policies": (*parts["policies"], responding(200, lines, document))},
-                timeouts=self._answering.timeouts,
-                retry=self._answering.retry,
-                preserve_host=True,
-                answers_preflights="cors" in config.own_policies,
-                upgrades=frozenset(),
-                trailers=frozenset(),
-                proxy_status=self._proxy_status,
-            )
+            policies = (*parts["policies"], responding(200, lines, document))
+            handling = self._own_handling(self._answering, {**parts, "policies": policies}, config)
             route = Route(path, handling, Rewrite(path.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             yield Rule(path, route, methods=_READS, exact=True, fallback=True)
 

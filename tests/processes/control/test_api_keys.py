@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import pytest
 
 from portico.config import load_text
-from portico.net.redis.connection import connect
+from portico.net.redis.connection import connect, connect_sync
 from portico.processes.control.api_keys import ApiKeys, RefusedError, UnavailableError, UnknownKeyError
 from portico.processes.control.workers import Workers
 from portico.processes.ipc import channel
 from portico.processes.ipc.runtime import Runtime
-from support.redis_servers import RedisServer
+from support.redis_servers import RedisServer, cluster
 
 TEXT = """
 gateway: {{state_dir: {directory}}}
@@ -169,6 +170,35 @@ def test_what_is_wrong_in_redis_does_not_keep_keys_from_being_shared(
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
         "something in Redis is no API key"
     ]
+
+
+@pytest.mark.parametrize("kind", ["a Cluster", "a user of its own"])
+def test_other_kinds_of_redis(kind: str, tmp_path: Path) -> None:
+    async def story(url: str) -> None:
+        settings = [Setting(tmp_path / name) for name in ("one", "other")]
+        for each in settings:
+            await each.follow(url=url)
+        one, other = (each.keys for each in settings)
+        record, _, outcome = await one.create("ann", None, None, "")
+        assert outcome.shared
+        one._note_used({record.id: 5})
+        assert (await one.revoke(record.id))[1].shared
+        assert other._redis is not None
+        await other._exchange(other._redis)
+        assert [bool(each.revoked) for each in other.records()] == [True]
+        assert await other.all_used() == {record.id: 5}
+        for keys in (one, other):
+            await keys.close()
+
+    if kind == "a Cluster":
+        with cluster() as nodes:
+            asyncio.run(story("redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)))
+        return
+    with RedisServer() as server, connect_sync(server.url, timeout=5.0) as redis:
+        page = (Path(__file__).parents[3] / "docs" / "redis.md").read_text(encoding="utf-8")
+        (rules,) = re.findall(r"Its ACL: `(~portico:{keys}[^`]*)`", page)
+        redis.execute_command("ACL", "SETUSER", "keys", "on", ">secret", *rules.split())
+        asyncio.run(story(server.url.replace("redis://", "redis://keys:secret@")))
 
 
 def test_rotating_never_makes_a_key_hold_for_longer(play: Any) -> None:

@@ -41,7 +41,9 @@ def test_a_key_is_published_before_it_signs_and_after() -> None:
 def test_keys_do_not_become_old_where_they_are_not_to() -> None:
     ring = begun("Ed25519", 0)
     assert kept_up(ring, "Ed25519", 9000 * DAY, 0, LIFE) is ring
-    assert [key.algorithm for key in kept_up(ring, "ES256", 1, 0, LIFE).keys] == ["Ed25519", "ES256"]
+    ring = kept_up(ring, "ES256", 1, 0, LIFE)
+    assert [key.algorithm for key in ring.keys] == ["Ed25519", "ES256"]
+    assert kept_up(ring, "Ed25519", 2, 0, LIFE) is ring  # as a gateway does that has another configuration
 
 
 def test_rotation_on_demand() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, Self
+from urllib.parse import unquote_to_bytes
 
 from pydantic import AfterValidator, model_validator
 
@@ -110,7 +111,7 @@ def _parameter(name: str, several: Answer) -> Callable[[Exchange], bytes | Answe
         values = find(query) if query else ()
         if len(values) == 1:
             value: bytes = values[0]
-            return value
+            return unquote_to_bytes(value) if b"%" in value else value  # a plus is one: keys in base64 have some
         return several if values else None
 
     return value_of

@@ -96,7 +96,7 @@ def without_passwords(policy: Policy) -> Policy:
 
 def _is_basic(line: bytes) -> bool:
     name, _, value = line.partition(b":")
-    return plain_name(name.lower()) == b"authorization" and value.lstrip()[:6].lower() in (b"basic", b"basic ")
+    return plain_name(name.lower()) == b"authorization" and value.lstrip()[:6].lower().rstrip() == b"basic"
 
 
 def _line(fields: Fields) -> bytes | Answer | None:

@@ -32,7 +32,7 @@ def withholding(policy: Policy, names: Sequence[str], parameters: Sequence[str])
                 if any(map(is_gone, fields.names)):
                     fields.edited = fields.changed(is_gone, ())
             if fields.edited is not fields:
-                exchange.request = request.changed(fields=fields.edited)
+                exchange.request = request.with_fields(fields.edited)
         return verdict
 
     return auth

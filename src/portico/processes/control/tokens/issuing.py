@@ -38,7 +38,7 @@ class Issuing:
         self._config_path = config_path
         self._guessing = Guessing()
         self._place: str | Path | None = None
-        self._key_place: tuple[str | None, Path | None] | None = None
+        self._key_place: tuple[str | None, Path | None, str] | None = None
         self.keys: ByOwnKeys | None = None
         self.metadata: dict[str, Any] | None = None
         self._families: Families | None = None
@@ -71,15 +71,15 @@ class Issuing:
             if not config.issues_tokens or settings is None or settings.secret is None:
                 return None
             return BySecret(settings.secret, settings.accepted[0])
-        place = self._redis_url(config), state_path(config, self._config_path, "token-keys")
+        place = self._redis_url(config), state_path(config, self._config_path, "token-keys"), config.token_issuer or ""
         if self.keys is None or place != self._key_place:
             await self._close_keys()
-            url, path = self._key_place = place
+            url, path, issuer = self._key_place = place
             file = StateFile(path, self._runtime.directory / "token-keys.json")
             if file.problem:
                 extra = {"file": str(path), "reason": file.problem}
                 logger.warning("keys of tokens are not kept: they end with this gateway", extra=extra)
-            self.keys = ByOwnKeys(KeyStore(file, url), self._workers)
+            self.keys = ByOwnKeys(KeyStore(file, path, url, issuer), self._workers)
         await self.keys.follow(tokens.algorithm, tokens.rotate, config.gateway.access_token_expire_minutes * 60)
         return self.keys
 

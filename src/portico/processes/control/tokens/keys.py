@@ -71,7 +71,8 @@ def kept_up(ring: Ring, algorithm: str, now: float, rotate: float, life: float) 
     """
     last = ring.keys[-1]
     is_old = bool(rotate) and now >= last.signs_from + rotate - AHEAD
-    if last.algorithm != algorithm or is_old:
+    is_another = all(key.algorithm != algorithm for key in ring.keys)  # gateways that differ do not outdo each other
+    if is_another or is_old:
         ring = rotated(ring, algorithm, now)
     following = [*ring.keys[1:], None]
     kept = [
