@@ -34,6 +34,10 @@ class Duty(Enum):
     CACHE = auto()  # answers from its cache what the service lets it
 
 
+DUTIES_OF_POLICIES = frozenset({Duty.REUSE, Duty.DESCRIBE, Duty.VERIFY, Duty.NAME, Duty.SHOW})
+DUTIES_OF_TOKENS = frozenset({Duty.REUSE, Duty.VERIFY, Duty.NAME})
+
+
 @dataclass(frozen=True)
 class Peer:
     """One gateway in one stack.

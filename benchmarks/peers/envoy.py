@@ -9,7 +9,18 @@ import re
 from typing import Any
 
 from benchmarks.certificate import certificate
-from benchmarks.peer import BULK, PLAIN, POLICIES, ROUTES, TLS, TOKENS, WEBSOCKET, Duty, Peer
+from benchmarks.peer import (
+    BULK,
+    DUTIES_OF_POLICIES,
+    DUTIES_OF_TOKENS,
+    PLAIN,
+    POLICIES,
+    ROUTES,
+    TLS,
+    TOKENS,
+    WEBSOCKET,
+    Peer,
+)
 from benchmarks.request import SECRET
 from benchmarks.tokens import key_set
 from support.site import Site, output_of, program
@@ -212,7 +223,7 @@ PEERS = (
         _version,
         _INSTALL,
         _with_policies,
-        duties=frozenset(Duty) - {Duty.CACHE},
+        duties=DUTIES_OF_POLICIES,
         access_log="access.log",
     ),
     Peer(
@@ -221,7 +232,7 @@ PEERS = (
         _version,
         _INSTALL,
         _tokens,
-        duties=frozenset({Duty.REUSE, Duty.VERIFY, Duty.NAME}),
+        duties=DUTIES_OF_TOKENS,
     ),
     *(
         Peer("envoy", stack, _version, _INSTALL, configure)

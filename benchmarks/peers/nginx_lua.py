@@ -6,7 +6,7 @@ from base64 import b64encode
 from pathlib import Path
 
 from benchmarks.nginx_parts import CACHE, FORWARDED, LOG
-from benchmarks.peer import CACHED_POLICIES, POLICIES, TOKENS, Duty, Peer
+from benchmarks.peer import CACHED_POLICIES, DUTIES_OF_POLICIES, DUTIES_OF_TOKENS, POLICIES, TOKENS, Duty, Peer
 from benchmarks.request import SECRET
 from benchmarks.tokens import PUBLIC, public_key
 from support.nginx import NO_LOG, UPSTREAM, command, module, version
@@ -113,7 +113,7 @@ PEERS = (
         _version,
         _INSTALL,
         _configure,
-        duties=frozenset(Duty) - {Duty.CACHE},
+        duties=DUTIES_OF_POLICIES,
         access_log="access.log",
     ),
     Peer(
@@ -122,7 +122,7 @@ PEERS = (
         _version,
         _INSTALL,
         _cached,
-        duties=frozenset(Duty),
+        duties=DUTIES_OF_POLICIES | {Duty.CACHE},
         access_log="access.log",
     ),
     Peer(
@@ -131,6 +131,6 @@ PEERS = (
         _version,
         _INSTALL,
         _tokens,
-        duties=frozenset({Duty.REUSE, Duty.VERIFY, Duty.NAME}),
+        duties=DUTIES_OF_TOKENS,
     ),
 )

@@ -13,6 +13,8 @@ from benchmarks.peer import (
     CACHE,
     CACHED_POLICIES,
     COMPRESS,
+    DUTIES_OF_POLICIES,
+    DUTIES_OF_TOKENS,
     PATTERNS,
     PLAIN,
     POLICIES,
@@ -126,11 +128,11 @@ def _peer(
 ) -> Peer:
     """One that has policies has all their duties; `no cache` in its name says that it has none."""
     has_policies = stack in (POLICIES, SHARED, CACHED_POLICIES)
-    duties = frozenset(Duty) - {Duty.CACHE, Duty.COMPRESS} if has_policies else frozenset({Duty.REUSE})
+    duties = DUTIES_OF_POLICIES if has_policies else frozenset({Duty.REUSE})
     if stack in (CACHE, CACHED_POLICIES) and "no cache" not in name:
         duties |= {Duty.CACHE}
     if stack == TOKENS:
-        duties |= {Duty.VERIFY, Duty.NAME}
+        duties = DUTIES_OF_TOKENS
     if stack == COMPRESS:
         duties |= {Duty.COMPRESS}
     log = "access.log" if has_policies else ""
