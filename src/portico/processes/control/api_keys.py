@@ -398,7 +398,7 @@ class ApiKeys:
     def records(self) -> list[KeyRecord]:
         """All keys, the oldest first. Raises RefusedError, UnavailableError."""
         self._check_ready()
-        return sorted(self._records.values(), key=lambda each: (each.created, each.id))
+        return sorted(self._records.values(), key=lambda each: (each.created, each.revoked == 0, each.id))
 
     def filed(self) -> list[tuple[str, Consumer]]:
         """The keys that the file of the configuration has, each by what names it here, and whose it is."""
