@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import jwt
@@ -69,8 +69,9 @@ def build_jwt(
         try:
             token = signed(token_of(line) if b":" in line else line)
             issuer = verifier.issuer_of(token)
-            if verifier.knows_key(token, issuer) or not isinstance(issuer.keys, RemoteKeys):
-                return verifier.verify(token, issuer, line)
+            keys = issuer.keys.matching(token.kid, token.algorithm)
+            if keys or not (isinstance(issuer.keys, RemoteKeys) and issuer.keys.may_come(token.kid)):
+                return verifier.verify(token, issuer, keys, line)
         except jwt.ExpiredSignatureError:
             return _expired()
         except _UNVERIFIABLE as error:
@@ -83,7 +84,7 @@ def build_jwt(
         if keys.keys is None:
             return _NO_KEYS
         try:
-            return verifier.verify(token, issuer, line)
+            return verifier.verify(token, issuer, keys.matching(token.kid, token.algorithm), line)
         except jwt.ExpiredSignatureError:
             return _expired()
         except _UNVERIFIABLE as error:
@@ -212,15 +213,11 @@ class _Verifier:
             return ": its iss differs from the configured one by a slash at its end"
         return ""
 
-    def knows_key(self, token: Signed, issuer: _Issuer) -> bool:
-        """Whether the token's key is there, or is known to be none of the issuer's."""
-        return bool(issuer.keys.matching(token.kid, token.algorithm)) or not (
-            isinstance(issuer.keys, RemoteKeys) and issuer.keys.may_come(token.kid)
-        )
+    def verify(self, token: Signed, issuer: _Issuer, keys: Sequence[Key], line: bytes) -> Identity:
+        """Who a token names that one of these keys may have signed.
 
-    def verify(self, token: Signed, issuer: _Issuer, line: bytes) -> Identity:
-        """Who a token names. Raises one of `_UNVERIFIABLE`; jwt.ExpiredSignatureError where the token has ended."""
-        keys = issuer.keys.matching(token.kid, token.algorithm)
+        Raises one of `_UNVERIFIABLE`; jwt.ExpiredSignatureError where the token has ended.
+        """
         if not keys:
             raise ValueError("its key is none of the issuer's")
         if not token.is_by(keys):
