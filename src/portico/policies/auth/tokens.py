@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import jwt
@@ -72,13 +72,15 @@ def build_jwt(
         try:
             token = signed(token_of(line) if b":" in line else line)
             issuer = verifier.issuer_of(token)
-            if verifier.knows_key(token, issuer) or not isinstance(issuer.keys, RemoteKeys):
-                return verifier.verify(token, issuer, line)
+            keys = issuer.keys.matching(token.kid, token.algorithm)
+            remote = issuer.keys if isinstance(issuer.keys, RemoteKeys) else None
+            if remote is None or not _may_be_by_another(token, keys, remote):
+                return verifier.verify(token, issuer, keys, line)
         except jwt.ExpiredSignatureError:
             return _expired()
         except _UNVERIFIABLE as error:
             return _invalid(error)
-        return later(token, issuer, issuer.keys, line)
+        return later(token, issuer, remote, line)
 
     async def later(token: Signed, issuer: _Issuer, keys: RemoteKeys, line: bytes) -> Proved:
         """The same, once the issuer was asked for a key that it may have published since."""
@@ -86,7 +88,7 @@ def build_jwt(
         if keys.keys is None:
             return _NO_KEYS
         try:
-            return verifier.verify(token, issuer, line)
+            return verifier.verify(token, issuer, keys.matching(token.kid, token.algorithm), line)
         except jwt.ExpiredSignatureError:
             return _expired()
         except _UNVERIFIABLE as error:
@@ -118,6 +120,16 @@ def _by_query_too(
         return prove(exchange, tokens[0], None)
 
     return auth
+
+
+def _may_be_by_another(token: Signed, keys: Sequence[Key], remote: RemoteKeys) -> bool:
+    """Whether the issuer may have signed a token with a key that is none of these, which match it.
+
+    A token need not name its key where its issuer has one (OpenID Connect Core, section 10.1): then its signature says
+    whether that key is still the one.
+    """
+    is_missing = not keys or (token.kid is None and not token.is_by(keys))
+    return is_missing and remote.may_come(token.kid)
 
 
 def _expired() -> Refusal:
@@ -217,21 +229,11 @@ class _Verifier:
             return ": its iss differs from the configured one by a slash at its end"
         return ""
 
-    def knows_key(self, token: Signed, issuer: _Issuer) -> bool:
-        """Whether the token's key is there, or is known to be none of the issuer's.
+    def verify(self, token: Signed, issuer: _Issuer, keys: Sequence[Key], line: bytes) -> Identity:
+        """Who a token names that one of these keys may have signed.
 
-        A token need not name its key where its issuer has one (OpenID Connect Core, section 10.1): then its signature
-        says whether that key is still the one.
+        Raises one of `_UNVERIFIABLE`; jwt.ExpiredSignatureError where the token has ended.
         """
-        keys = issuer.keys
-        if not (isinstance(keys, RemoteKeys) and keys.may_come(token.kid)):
-            return True
-        found = keys.matching(token.kid, token.algorithm)
-        return bool(found) and (token.kid is not None or token.is_by(found))
-
-    def verify(self, token: Signed, issuer: _Issuer, line: bytes) -> Identity:
-        """Who a token names. Raises one of `_UNVERIFIABLE`; jwt.ExpiredSignatureError where the token has ended."""
-        keys = issuer.keys.matching(token.kid, token.algorithm)
         if not keys:
             raise ValueError("its key is none of the issuer's")
         if not token.is_by(keys):
