@@ -89,6 +89,7 @@ class _Control:
         self.sockets = sockets
         self.lifeline = lifeline
         self.notices = notices
+        self.is_orphaned = False
 
     async def run(self, config_path: Path | None, watched: bool) -> None:
         self.loop = loop = asyncio.get_running_loop()
@@ -141,6 +142,8 @@ class _Control:
         await canaries.close()
         await tokens.close()
         await health.close()
+        if self.is_orphaned:
+            self._remove_runtime()  # workers that were still starting may have written files
 
     def _servers(self) -> Iterator[tuple[_Server, socket.socket]]:
         yield _server(create_app(self.state)), self.sockets.http
@@ -171,5 +174,10 @@ class _Control:
             server.should_exit = True
 
     def _stop_orphaned(self) -> None:
+        self.is_orphaned = True
         self._stop()
-        shutil.rmtree(self.runtime.directory, ignore_errors=True)  # the supervisor cannot do it any more
+        self._remove_runtime()
+
+    def _remove_runtime(self) -> None:
+        """What the supervisor cannot do any more."""
+        shutil.rmtree(self.runtime.directory, ignore_errors=True)

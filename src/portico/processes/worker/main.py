@@ -84,7 +84,12 @@ def run_worker(
     After SIGUSR1 others serve on: it accepts no more, and readiness is not its concern. `joins` says that the gateway
     has been serving for a while: control knows by now which instances are down.
     """
-    uvloop.run(_Worker(listeners, runtime, lifeline, notices, worker).run(joins))
+    try:
+        uvloop.run(_Worker(listeners, runtime, lifeline, notices, worker).run(joins))
+    except FileNotFoundError:
+        if runtime.directory.exists():
+            raise
+        # the supervisor was killed while this worker started: there is nothing left to serve
 
 
 class _Worker:
