@@ -18,7 +18,7 @@ NEEDS := Portico needs Python 3.11 or newer, and is tested on 3.11 to 3.13; name
 .PHONY: help run test unit package fuzz check format bench flame stress chaos conformance outdated debian clean other
 MINUTES ?= 10
 # More than there are cores: most tests wait for something most of the time.
-JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 5 / 2 )))
+JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 4 )))
 # Without compiled files each of these would compile all tests anew, which takes it seven seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
