@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
 from typing import Any, Final
-
-import pytest
 
 from portico.config import Config
 
-from .case import Answer, Case
-from .injection import check_contained, fault
-from .simulation import Simulation
-from .test_faults import BUSY
+from .body_faults import check_faults, rough, smooth
+from .case import Answer
 
 _SERVICE: Final = {"url": "http://plain.test:81", "health_check": False, "retries": {"on": ["connect", 503]}}
 _WRITTEN: Final[dict[str, Any]] = {
@@ -64,35 +59,9 @@ def clients() -> list[str]:
     return [get(1) + put(2) + post(3), post(4) + tagged + get(5), get(1) + split, put(8) + post(9)]
 
 
-def smooth() -> Case:
-    return Case(clients(), [OK, PIECES, NOTHING, PIECES], [40, 1000], "0C1C2C3C..t..")
+def test_a_fault_beside_codings() -> None:
+    check_faults(smooth(clients(), [OK, PIECES, NOTHING, PIECES]), CONFIG, STEP, b"\r\nContent-Encoding: ")
 
 
-def rough() -> Case:
-    """The service refuses, breaks off in the middle and closes; a client breaks off, too."""
-    cut = Answer(OK.raw[:-3], end="close")
-    answers = [OK, BUSY, PIECES, cut, Answer("", end="reset")]
-    return Case([*clients(), post(11)], answers, [40, 1000], "0C1C2C3C4C..4x.tT..", dials="olro")
-
-
-def calls_in(make: Callable[[], Case]) -> int:
-    with Simulation(make(), config=CONFIG) as simulation, fault(0) as injector:
-        simulation.play()
-    if make is smooth:
-        received = b"".join(bytes(client.line.received) for client in simulation.clients)
-        assert received.count(b"HTTP/1.1 200") == 10
-        assert received.count(b"\r\nContent-Encoding: ") >= 5
-    return injector.calls
-
-
-@pytest.mark.parametrize("make", [smooth, rough])
-def test_a_fault_beside_codings(make: Callable[[], Case]) -> None:
-    for at in range(1, calls_in(make), STEP):
-        with Simulation(make(), config=CONFIG) as simulation:
-            with fault(at) as injector:
-                simulation.play()
-            if make is smooth:
-                had = [bytes(client.line.received).count(b"HTTP/1.1 200") for client in simulation.clients]
-                missed = [count < wanted for count, wanted in zip(had, [3, 3, 2, 2], strict=True)]
-                assert sum(missed) <= 1, f"{injector.where}: clients {missed} missed an answer"
-            check_contained(simulation, injector)
+def test_a_fault_beside_codings_and_failing_services() -> None:
+    check_faults(rough([*clients(), post(11)], OK, PIECES), CONFIG, STEP)

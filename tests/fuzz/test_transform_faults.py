@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
 from typing import Any, Final
-
-import pytest
 
 from portico.config import Config
 
-from .case import Answer, Case
-from .injection import check_contained, fault
-from .simulation import Simulation
-from .test_faults import BUSY
+from .body_faults import check_faults, rough, smooth
+from .case import Answer
 
 _RULE: Final = {"json": {"rename": {"/a": "b"}, "set": {"/ip": "{client_ip}"}}}
 _WRITTEN: Final[dict[str, Any]] = {
@@ -71,35 +66,9 @@ def clients() -> list[str]:
     return [get(1) + put(2) + post(3), post(4, " " * 80) + get(5) + post(6), get(7) + get(8), post(9) + put(10)]
 
 
-def smooth() -> Case:
-    return Case(clients(), [OK, PIECES, CODED, LARGE], [40, 1000], "0C1C2C3C..t..")
+def test_a_fault_beside_rules() -> None:
+    check_faults(smooth(clients(), [OK, PIECES, CODED, LARGE]), CONFIG, STEP, b'{"b":1')
 
 
-def rough() -> Case:
-    """The service refuses, breaks off in the middle and closes; a client breaks off, too."""
-    cut = Answer(OK.raw[:-3], end="close")
-    answers = [OK, BUSY, PIECES, cut, Answer("", end="reset")]
-    return Case([*clients(), post(11)], answers, [40, 1000], "0C1C2C3C4C..4x.tT..", dials="olro")
-
-
-def calls_in(make: Callable[[], Case]) -> int:
-    with Simulation(make(), config=CONFIG) as simulation, fault(0) as injector:
-        simulation.play()
-    if make is smooth:
-        received = b"".join(bytes(client.line.received) for client in simulation.clients)
-        assert received.count(b"HTTP/1.1 200") == 10
-        assert received.count(b'{"b":1') >= 5
-    return injector.calls
-
-
-@pytest.mark.parametrize("make", [smooth, rough])
-def test_a_fault_beside_rules(make: Callable[[], Case]) -> None:
-    for at in range(1, calls_in(make), STEP):
-        with Simulation(make(), config=CONFIG) as simulation:
-            with fault(at) as injector:
-                simulation.play()
-            if make is smooth:
-                had = [bytes(client.line.received).count(b"HTTP/1.1 200") for client in simulation.clients]
-                missed = [count < wanted for count, wanted in zip(had, [3, 3, 2, 2], strict=True)]
-                assert sum(missed) <= 1, f"{injector.where}: clients {missed} missed an answer"
-            check_contained(simulation, injector)
+def test_a_fault_beside_rules_and_failing_services() -> None:
+    check_faults(rough([*clients(), post(11)], OK, PIECES), CONFIG, STEP)
