@@ -21,7 +21,7 @@ def build() -> bool:
     shutil.rmtree(FOLDER, ignore_errors=True)
     stage(FOLDER / "docs")
     shutil.copyfile(ROOT / "mkdocs.yml", FOLDER / "mkdocs.yml")
-    command = [Path(sys.executable).with_name("zensical"), "build", "--strict"]
+    command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict"]
     done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
     if done.returncode:
         said = _COLOR.sub("", done.stdout + done.stderr)
