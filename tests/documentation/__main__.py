@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 
 from .build import SITE, build
+from .examples import summary
 from .stage import ROOT
 
 if __name__ == "__main__":
     if not build():
         sys.exit("The documentation has links that lead nowhere")
-    print(f"The documentation is in {SITE.relative_to(ROOT)}")
+    print(f"The documentation is in {SITE.relative_to(ROOT)}; {summary()}")
