@@ -124,10 +124,10 @@ class Player:
         lines = []
         for line in self._shell.stdout:
             if line.rstrip() == _END:
-                break
+                timer.cancel()
+                return "".join(lines)
             lines.append(line)
-        timer.cancel()
-        return "".join(lines)
+        raise AssertionError(f"these did not end within {WITHIN:.0f} s:\n{text}{''.join(lines)}")
 
     def _own(self, text: str) -> str:
         """The same with ports that are free."""

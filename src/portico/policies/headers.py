@@ -86,8 +86,12 @@ class RequestEdits(FieldEdits):
     """What is changed of a request on its way to the service."""
 
     set: dict[Annotated[str, _name("request", "set")], Values] = Field(default_factory=dict)
+    """Fields that have this value, whatever the client sent; placeholders such as `{consumer}` stand for what is known.
+    """
     add: dict[Annotated[str, _name("request", "add")], Values] = Field(default_factory=dict)
+    """Fields that are added beside what the client sent."""
     remove: list[Annotated[str, _name("request", "remove")]] = []
+    """Fields that do not go on."""
 
     @model_validator(mode="after")
     def _host_is_one(self) -> RequestEdits:
@@ -109,8 +113,11 @@ class ResponseEdits(FieldEdits):
     """What is changed of a response on its way to the client."""
 
     set: dict[Annotated[str, _name("response", "set")], Values] = Field(default_factory=dict)
+    """Fields that have this value, whatever the service sent."""
     add: dict[Annotated[str, _name("response", "add")], Values] = Field(default_factory=dict)
+    """Fields that are added beside what the service sent."""
     remove: list[Annotated[str, _name("response", "remove")]] = []
+    """Fields that do not go on."""
 
 
 class HeadersSettings(Settings):
@@ -120,8 +127,13 @@ class HeadersSettings(Settings):
     """
 
     request: RequestEdits = RequestEdits()
+    """What is changed of a request on its way to the service."""
     response: ResponseEdits = ResponseEdits()
+    """What is changed of a response on its way to the client."""
     security: bool = False
+    """Adds the fields that browsers take as instructions to be careful: `true` for usual values, or names with values
+    of your own.
+    """
 
 
 def headers_over(own: Any, base: Any) -> Any:
