@@ -121,7 +121,7 @@ class Player:
         self._shell.stdin.flush()
         timer = threading.Timer(WITHIN, self._shell.kill)
         timer.start()
-        lines = []
+        lines: list[str] = []
         for line in self._shell.stdout:
             if line.rstrip() == _END:
                 timer.cancel()

@@ -86,12 +86,13 @@ class RequestEdits(FieldEdits):
     """What is changed of a request on its way to the service."""
 
     set: dict[Annotated[str, _name("request", "set")], Values] = Field(default_factory=dict)
-    """Fields that have this value, whatever the client sent; placeholders such as `{consumer}` stand for what is known.
-    """
+    """Fields that are replaced, or added where there was none; `{consumer}` and its like stand for what is known."""
     add: dict[Annotated[str, _name("request", "add")], Values] = Field(default_factory=dict)
-    """Fields that are added beside what the client sent."""
+    """Fields that get a further line. One that says something of the consumer (`{consumer}`, `{claim.NAME}`) stands
+    alone: what a client sent under its name goes.
+    """
     remove: list[Annotated[str, _name("request", "remove")]] = []
-    """Fields that do not go on."""
+    """Fields that are dropped."""
 
     @model_validator(mode="after")
     def _host_is_one(self) -> RequestEdits:
@@ -113,11 +114,11 @@ class ResponseEdits(FieldEdits):
     """What is changed of a response on its way to the client."""
 
     set: dict[Annotated[str, _name("response", "set")], Values] = Field(default_factory=dict)
-    """Fields that have this value, whatever the service sent."""
+    """Fields that are replaced, or added where there was none."""
     add: dict[Annotated[str, _name("response", "add")], Values] = Field(default_factory=dict)
-    """Fields that are added beside what the service sent."""
+    """Fields that get a further line."""
     remove: list[Annotated[str, _name("response", "remove")]] = []
-    """Fields that do not go on."""
+    """Fields that are dropped."""
 
 
 class HeadersSettings(Settings):
@@ -131,9 +132,7 @@ class HeadersSettings(Settings):
     response: ResponseEdits = ResponseEdits()
     """What is changed of a response on its way to the client."""
     security: bool = False
-    """Adds the fields that browsers take as instructions to be careful: `true` for usual values, or names with values
-    of your own.
-    """
+    """Adds to responses the fields that browsers take as instructions to be careful."""
 
 
 def headers_over(own: Any, base: Any) -> Any:

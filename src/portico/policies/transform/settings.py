@@ -62,7 +62,7 @@ class QueryEdits(Settings):
     """What becomes of the parameters of a query: `remove`, `rename`, `set` and `add`, in this order."""
 
     remove: list[ParameterName] = []
-    """Parameters that go; `utm_*` is all that begin so."""
+    """Parameters that go."""
     rename: dict[ParameterName, ParameterName] = {}
     """Parameters by their old names, with the new ones."""
     set: dict[ParameterName, Texts] = {}
