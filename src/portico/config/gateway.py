@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from portico.config.acme import AcmeSettings
 from portico.config.endpoints import ALL_OFF, EndpointSettings
 from portico.config.listen import Host, ListenerSettings, Port, TlsField, is_loopback, listening_host
 from portico.config.problems import KeyPath
@@ -200,7 +201,7 @@ class GatewaySettings(Section):
     cache: Annotated[CacheBounds, NoneIsEmpty] = CacheBounds()
     state_dir: Annotated[
         FilePath | None,
-        Field(description="Where what has to outlast a restart is kept: the steps of canaries, and who is signed in."),
+        Field(description="Where what has to outlast a restart is kept: canaries, keys, certificates, sign-ins."),
     ] = None
     allow_sample_secret_key: Annotated[
         bool, Field(description="Whether tokens may be signed with a key that stands in documentation.")
@@ -218,6 +219,12 @@ class GatewaySettings(Section):
         """The same, each with where it is written."""
         for index, listener in enumerate(self.listeners):
             yield ("gateway", "listen", index) if self.listen else ("gateway",), listener
+
+    @property
+    def ordered_certificates(self) -> dict[str, AcmeSettings]:
+        """The certificates that are ordered from authorities, by what they are kept under."""
+        sections = [each.tls.acme for each in self.listeners if each.tls is not None and each.tls.acme is not None]
+        return {acme.name: acme for acme in reversed(sections)}
 
     def endpoints_of(self, listener: ListenerSettings) -> EndpointSettings:
         """The endpoints that a listener has."""
