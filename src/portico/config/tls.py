@@ -71,9 +71,11 @@ class TlsSettings(Section):
 
     @model_validator(mode="after")
     def _has_a_certificate(self) -> Self:
-        for own, other in (("certificate", "key"), ("key", "certificate")):
-            if getattr(self, own) is None and (getattr(self, other) is not None or self.acme is None):
-                raise ValueError(f'the key "{own}" has to be written' + (", or acme" if self.acme is None else ""))
+        if self.certificate is None and self.key is None and self.acme is None:
+            raise ValueError('the key "certificate" has to be written, or acme')
+        if (self.certificate is None) != (self.key is None):
+            missing = "certificate" if self.certificate is None else "key"
+            raise ValueError(f'the key "{missing}" has to be written')
         return self
 
     @model_validator(mode="after")

@@ -64,7 +64,7 @@ class Workers:
         """Gives the API keys for a worker that connects now."""
         self.keys_used: Callable[[dict[str, int]], None] = lambda _: None
         """Called with when API keys were used."""
-        self.challenges: Callable[[], channel.NewChallenges] = lambda: channel.NewChallenges({})
+        self.challenges: Callable[[], channel.NewChallenges | None] = lambda: None
         """Gives what a worker that connects now has to answer authorities."""
         self.invalidated: Callable[[str, channel.NewPurges], None] = lambda *_: None
         """Called with each worker that has purges for all others."""
@@ -289,7 +289,8 @@ class Workers:
         api_keys = self.api_keys()
         if api_keys is not None:
             channel.send(writer, api_keys)
-        channel.send(writer, self.challenges())
+        if (challenges := self.challenges()) is not None:
+            channel.send(writer, challenges)
         self._send_snapshot(writer)
         for message in self.welcome():
             channel.send(writer, message)

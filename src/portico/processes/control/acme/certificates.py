@@ -31,7 +31,7 @@ class Certificates:
         self._place: tuple[Path | None, str | None] | None = None
         self._ordered: dict[str, OrderedCertificate] = {}
         self._answers: dict[str, str] = {}
-        workers.challenges = lambda: channel.NewChallenges(self._answers)
+        workers.challenges = self._all_answers
 
     def prepare(self, config: Config) -> None:
         """Have files of all certificates ready, before a worker uses this configuration."""
@@ -93,6 +93,9 @@ class Certificates:
         if answers != self._answers:
             self._answers = answers
             await self._workers.ask(lambda number: channel.NewChallenges(answers, number), _CONFIRMED)
+
+    def _all_answers(self) -> channel.NewChallenges | None:
+        return channel.NewChallenges(self._answers) if self._store is not None else None
 
     def _records(self) -> dict[str, Any]:
         return {name: each.record for name, each in self._ordered.items()}
