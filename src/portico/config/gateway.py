@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from portico.config.directories import ApiServerSettings
 from portico.config.endpoints import ALL_OFF, EndpointSettings
 from portico.config.listen import Host, ListenerSettings, Port, TlsField, is_loopback, listening_host
 from portico.config.problems import KeyPath
@@ -207,6 +208,7 @@ class GatewaySettings(Section):
     ] = False
     access_token_expire_minutes: Annotated[Whole, Field(ge=1, le=525_600)] = 30
     tokens: Annotated[TokenSettings, NoneIsEmpty] = TokenSettings()
+    kubernetes: Annotated[ApiServerSettings, NoneIsEmpty] = ApiServerSettings()
 
     @property
     def listeners(self) -> tuple[ListenerSettings, ...]:

@@ -463,7 +463,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
             named = instance.version if self.versions else None
             if (named == version or (shared and named is None)) and instance.url not in urls:
                 urls.add(instance.url)
-                yield InstanceSettings(url=instance.url, weight=instance.weight)
+                yield InstanceSettings(url=instance.url, weight=instance.weight, backup=instance.backup)
 
 
 @dataclass(frozen=True, slots=True)

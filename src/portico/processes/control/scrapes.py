@@ -47,7 +47,7 @@ class Scrapes:
 
 def _gauges(state: State) -> RegistryGauges | None:
     """The metrics of the registry; nothing where there is none."""
-    if not state.config.sources:
+    if not state.config.directories:
         return None
     registry = state.discovery.registry
     names = [name for name in state.config.services if registry.wanted(name) is not None]
