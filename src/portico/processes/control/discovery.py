@@ -24,6 +24,8 @@ logger: Final = logging.getLogger("portico.registry")
 _TICK: Final = 0.25
 _FIRST_LOOK: Final = 0.8
 """Seconds for which workers wait for the first read of Redis, when the gateway starts."""
+_FIRST_ANSWER: Final = 5.0
+"""The same for the first answer, or failure, of Kubernetes and DNS: a pod is not to be ready without them."""
 
 
 class Discovery:
@@ -46,15 +48,15 @@ class Discovery:
         """Start, and wait briefly for the first results."""
         await self.follow(self.registry.config)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_LOOK):
-                await self._first_look()
+            async with asyncio.timeout(_FIRST_ANSWER):
+                await asyncio.gather(self._first_look(), *(directory.first_look() for directory in self._asked))
         self.registry.report_now()
 
     async def _first_look(self) -> None:
         if self._watch is not None:
-            await self._watch.first_look.wait()
-        for directory in self._asked:
-            await directory.first_look()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_FIRST_LOOK):
+                    await self._watch.first_look.wait()
 
     async def follow(self, config: Config) -> None:
         """Use this configuration from now on."""
