@@ -110,16 +110,18 @@ class KubernetesService(Section):
 
 
 class DnsRecords(Section):
-    """Records of a name: `A` and `AAAA` are addresses, of which each has the `port`; `SRV` have ports of their own.
-
-    `server` is the name server to ask, as address or address:port; the system's by default.
-    """
+    """Records of a name: each is an instance of its own."""
 
     name: Annotated[str, AfterValidator(_dns_name)]
+    """The name that is looked up. A short one is searched for as by the system, unless it ends with a dot."""
     server: Annotated[str, AfterValidator(_name_server)] | None = None
+    """The name server to ask, as address or address:port; the system's by default."""
     type: Annotated[Literal["A", "AAAA", "SRV"], BeforeValidator(_upper)] = "A"
+    """`A` and `AAAA` are addresses, of which each has the `port`; `SRV` have ports, weights and priorities."""
     port: Annotated[Whole, Field(ge=1, le=_LAST_PORT)] | None = None
+    """The port at each address. Records of type SRV have their own."""
     scheme: Scheme = "http"
+    """How the instances are spoken to."""
 
     @model_validator(mode="after")
     def _has_ports(self) -> Self:

@@ -98,9 +98,18 @@ class DiscoverSettings(Section):
     """
 
     source: Source | None = None
+    """Where they register: in the Redis of `gateway.redis_url`, or over the admin API of this gateway, which keeps them
+    in memory.
+    """
     kubernetes: Annotated[KubernetesService, named("service")] | None = None
+    """A Service of Kubernetes, whose pods are the instances."""
     dns: Annotated[DnsRecords, named("name")] | None = None
+    """A name in DNS, whose records are the instances."""
     allow: AllowField = None
+    """Where instances may be; those elsewhere get no requests. In a service: what the top says, where nothing is
+    written. Link-local addresses and those of a cloud's metadata have to be named here one by one, or as a network of
+    nothing else.
+    """
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
