@@ -121,6 +121,17 @@ def test_pods_come_and_go_by_their_conditions(cluster: Cluster) -> None:
     assert cluster.shown() == []
 
 
+def test_nobody_registers_what_kubernetes_knows(cluster: Cluster) -> None:
+    (instance, *_) = cluster.shown()
+    path = f"/admin/registry/orders/{instance['id']}"
+    for method, more in (("PUT", ""), ("POST", "/heartbeat"), ("DELETE", "")):
+        body = b'{"url": "http://127.0.0.9:1"}'
+        answer = ask(cluster.gateway.admin_port, method, path + more, "Host: localhost", body=body)
+        assert answer.status == 422, answer.body
+        assert "kubernetes knows the instances of orders" in answer.json()["detail"]
+    assert len(cluster.shown()) == 3
+
+
 def test_several_slices_are_one_service_and_a_pod_in_two_counts_once(cluster: Cluster) -> None:
     a, b, c = PODS
     cluster.server.put(
@@ -151,6 +162,9 @@ def test_two_applications_of_one_service_have_their_own_ports(cluster: Cluster) 
         cluster.answer(b, "six", service="second")
         cluster.answer("503", service="wrong")
         until(lambda: "app1" in cluster.problem("wrong"), "the page says which ports there are")
+        page = cluster.gateway.get("/metrics").body.decode()
+        assert 'gateway_discovery_up{service="wrong"} 0.0' in page
+        assert 'gateway_discovery_up{service="first"} 1.0' in page
         (event,) = cluster.events("the port of a service in Kubernetes is wrong")[-1:]
         assert (event["level"], event["service"]) == ("ERROR", "wrong")
         assert event["reason"].startswith("it has no port app3: write one of app1 (")

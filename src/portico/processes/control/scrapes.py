@@ -55,4 +55,6 @@ def _gauges(state: State) -> RegistryGauges | None:
     for entry in registry.entries.values():
         if entry.service in counts:
             counts[entry.service] += 1
-    return RegistryGauges(registry.up if state.discovery.uses_redis else None, counts)
+    problems = state.discovery.problems()
+    asked = {name: name not in problems for name in names if registry.wanted(name) in ("kubernetes", "dns")}
+    return RegistryGauges(registry.up if state.discovery.uses_redis else None, counts, asked)

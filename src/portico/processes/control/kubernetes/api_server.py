@@ -154,7 +154,7 @@ class Session:
     async def list(self, namespace: str, service: str) -> SliceList:
         """All slices of a Service as they are now: without a resource version, which some server may not have yet."""
         async with self._stream(namespace, _selected(service), _TIMEOUT) as answer:
-            body = b""
+            body = bytearray()
             async for piece in answer.aiter_bytes():
                 body += piece
                 if len(body) > _LARGEST_LIST:
@@ -234,7 +234,7 @@ def _error_of(status: Status) -> ApiError:
     return StaleError(text) if status.code in _GONE or status.reason in ("Expired", "Gone") else ApiError(text)
 
 
-def _decoded(text: bytes | msgspec.Raw, kind: Any) -> Any:
+def _decoded(text: bytes | bytearray | msgspec.Raw, kind: Any) -> Any:
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
