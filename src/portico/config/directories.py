@@ -137,12 +137,10 @@ class DnsRecords(Section):
         return name_server(self.server) if self.server is not None else None
 
 
-def named(key: str) -> BeforeValidator:
-    """A text alone is short for the section with this key; a key with nothing after its colon is an empty section."""
+def named(key: str, kind: type[Section]) -> BeforeValidator:
+    """A text alone is short for the section with this key."""
 
     def long(value: Any) -> Any:
-        if value is None:
-            return {}
         return {key: value} if isinstance(value, str) else value
 
-    return BeforeValidator(long)
+    return BeforeValidator(long, json_schema_input_type=str | kind)

@@ -101,9 +101,9 @@ class DiscoverSettings(Section):
     """Where they register: in the Redis of `gateway.redis_url`, or over the admin API of this gateway, which keeps them
     in memory.
     """
-    kubernetes: Annotated[KubernetesService, named("service")] | None = None
+    kubernetes: Annotated[KubernetesService, named("service", KubernetesService)] | None = None
     """A Service of Kubernetes, whose pods are the instances."""
-    dns: Annotated[DnsRecords, named("name")] | None = None
+    dns: Annotated[DnsRecords, named("name", DnsRecords)] | None = None
     """A name in DNS, whose records are the instances."""
     allow: AllowField = None
     """Where instances may be; those elsewhere get no requests. In a service: what the top says, where nothing is

@@ -386,7 +386,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
     """
 
     discover: DiscoverField = None
-    """Instances register themselves, beside `url` or `instances` or instead."""
+    """Instances register themselves, or Kubernetes or DNS knows them, beside `url` or `instances` or instead."""
     default_routes: bool = True
     """Whether it has `/api/NAME` and `/VERSION/NAME` beside written routes."""
     versions: dict[Name, Annotated[VersionSettings, NoneIsEmpty]] = Field(default_factory=dict)
