@@ -82,8 +82,9 @@ class Pod(Process):
         named = {each["name"]: each["value"] for each in self.container["env"]}
         kubelets = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api_port)}
         path = os.pathsep.join([_PROGRAMS if self.isolated else str(self._programs()), "/usr/bin", "/bin"])
-        # GATEWAY_PORT is all that no pod has: here it shares its addresses with others
-        self._environment = {"PATH": path, "HOME": "/", **kubelets, **named, "GATEWAY_PORT": str(port)}
+        # The ports are all that no pod has: here it shares its addresses with others
+        ports = {"GATEWAY_PORT": str(port), "GATEWAY_ADMIN": "127.0.0.1:0"}
+        self._environment = {"PATH": path, "HOME": "/", **kubelets, **named, **ports}
 
     # ---- what it has
 
