@@ -302,7 +302,7 @@ class Config(Section):
             own = service.discover
             if own is None or own.allow is not None or top is None:
                 return own
-            return DiscoverSettings.model_construct(source=own.source, allow=top.allow)
+            return own.model_copy(update={"allow": top.allow})
         if top is None or name in RESERVED or not top.admits(name):
             return None
         return DiscoverSettings.model_construct(source=top.source, allow=top.allow)
@@ -313,10 +313,10 @@ class Config(Section):
         return networks_of(settings.allow) if settings is not None else ()
 
     @property
-    def sources(self) -> frozenset[str]:
-        """The sources that instances may come from."""
-        settings = (self.discover, *(service.discover for service in self.services.values()))
-        return frozenset(each.source for each in settings if each is not None)
+    def directories(self) -> frozenset[str]:
+        """What instances are found in."""
+        own = {service.discover.directory for service in self.services.values() if service.discover is not None}
+        return frozenset(own if self.discover is None else {*own, self.discover.source})
 
     def parts(self) -> Iterator[object]:
         """All its services and routes."""

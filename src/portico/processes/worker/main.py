@@ -174,7 +174,7 @@ class _Worker:
         for redis in (self.shared, self.bindings, self.caches.redis):
             if redis is not None:
                 await redis.start()
-        if joins or config.sources or not _names_all_canaries(config, weights):
+        if joins or config.directories or not _names_all_canaries(config, weights):
             await self._wait_for_state()
         for entrance in self.entrances:
             await entrance.open()
