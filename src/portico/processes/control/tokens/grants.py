@@ -33,6 +33,8 @@ class Grant:
     async def token(self) -> JSONResponse:
         """The answer with a token."""
         access = self._access()
+        if "grant_type" not in self._form and "username" in self._form:
+            return await self._by_password(access)  # as FastAPI's own OAuth2PasswordRequestForm takes it
         grant = self._parameter("grant_type")
         if grant == "password":
             return await self._by_password(access)
