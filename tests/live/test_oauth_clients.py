@@ -124,8 +124,15 @@ def test_authlib_stays_signed_in(world: World) -> None:
 def test_authlib_signs_out(world: World) -> None:
     client = world.authlib()
     token = client.fetch_token(username="alice", password="wonder&land")
-    answer = client.revoke_token(f"{world.url}/auth/revoke", token_type_hint="refresh_token")
+    first, address = token["access_token"], f"{world.url}/auth/revoke"
+    assert client.revoke_token(address, first, token_type_hint="access_token").status_code == 200
+    assert client.get(f"{world.url}/auth/me").status_code == 401
+    client.refresh_token()
+    assert client.get(f"{world.url}/auth/me").status_code == 200
+    token = client.token
+    answer = client.revoke_token(address, token_type_hint="refresh_token")
     assert (answer.status_code, answer.content) == (200, b"")
+    assert client.get(f"{world.url}/auth/me").status_code == 401
     with pytest.raises(OAuthError, match="invalid_grant"):
         client.refresh_token(refresh_token=token["refresh_token"])
 

@@ -62,6 +62,8 @@ class Workers:
         """Called with each source of keys of which a worker knows too few."""
         self.api_keys: Callable[[], channel.NewApiKeys | None] = lambda: None
         """Gives the API keys for a worker that connects now."""
+        self.revocations: Callable[[], channel.NewRevocations | None] = lambda: None
+        """Gives the tokens that were revoked for a worker that connects now."""
         self.keys_used: Callable[[dict[str, int]], None] = lambda _: None
         """Called with when API keys were used."""
         self.invalidated: Callable[[str, channel.NewPurges], None] = lambda *_: None
@@ -254,7 +256,7 @@ class Workers:
                     case channel.Report(metrics, answers):
                         self._totals[worker] = msgspec.json.decode(metrics)
                         self._answered(worker, answers, message)
-                    case channel.Purged(number) | channel.Inspected(number) | channel.ApiKeysLearnt(number):
+                    case channel.Purged(number) | channel.Inspected(number) | channel.Learnt(number):
                         self._answered(worker, number, message)
                     case channel.NewPurges() | channel.KeysWanted() | channel.KeysUsed():
                         self._pass_on(worker, message)
@@ -277,6 +279,9 @@ class Workers:
 
     def _has_come(self, worker: str, writer: asyncio.StreamWriter) -> None:
         self._writers[worker] = writer
+        revocations = self.revocations()
+        if revocations is not None:
+            channel.send(writer, revocations)
         for source, document in self._keys.items():
             channel.send(writer, channel.NewKeys(*source, document))
         api_keys = self.api_keys()

@@ -142,6 +142,7 @@ class _Worker:
         )
         self.builder.live.learn(self.runtime.found())
         self.builder.key_sets.ask = self._ask_for_keys
+        self.builder.revoked.is_known = False
         weights = self.runtime.weights()
         self.builder.live.learn_weights(weights)
         self.log = self._open_log(config, loop)
@@ -377,7 +378,7 @@ class _Worker:
     def _process_now(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
         """Whether it was a message that does not wait until a configuration is taken over.
 
-        Purges may not be late, nor may the end of a canary or of an API key.
+        Purges may not be late, nor may the end of a canary, of an API key or of a token.
         """
         match message:
             case channel.NewPurges():
@@ -390,7 +391,10 @@ class _Worker:
                 self.builder.key_sets.learn(KeySource(address, issuer), document)
             case channel.NewApiKeys(keys, are_all, number):
                 self.builder.api_keys.learn(keys, are_all=are_all)
-                channel.send(writer, channel.ApiKeysLearnt(number))
+                channel.send(writer, channel.Learnt(number))
+            case channel.NewRevocations(revocations, number):
+                self.builder.revoked.learn(revocations)
+                channel.send(writer, channel.Learnt(number))
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
             case channel.Weights(weights):

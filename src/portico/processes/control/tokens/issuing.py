@@ -18,6 +18,7 @@ from portico.processes.control.tokens.errors import OAuthError
 from portico.processes.control.tokens.families import Families, FileFamilies, StoreError
 from portico.processes.control.tokens.key_store import KeyStore
 from portico.processes.control.tokens.refreshing import RefreshTokens
+from portico.processes.control.tokens.revocations import LONGEST, Revocations
 from portico.processes.control.tokens.shared_families import SharedFamilies
 from portico.processes.control.tokens.signing import ByOwnKeys, BySecret, Signing
 from portico.processes.control.workers import Workers
@@ -46,6 +47,7 @@ class Issuing:
         self.access: AccessTokens | None = None
         self.refresh: RefreshTokens | None = None
         self.credentials = Credentials(self.consumers, self._guessing)
+        self.revocations = Revocations(workers)
 
     async def follow(self, config: Config) -> None:
         """Issue tokens to these consumers from now on."""
@@ -54,7 +56,12 @@ class Issuing:
         self.access = self.refresh = self.metadata = None
         signing, tokens = await self._signing(config), config.gateway.tokens
         if signing is None:
+            await self.revocations.close()
             return
+        path = state_path(config, self._config_path, "revoked-tokens")
+        self.revocations.longest = int(max(LONGEST, tokens.refresh))
+        database = path.with_suffix(".sqlite") if path is not None else None
+        await self.revocations.open(database, self._redis_url(config), config.token_issuer or "")
         life = config.gateway.access_token_expire_minutes * 60
         self.access = AccessTokens(signing, config.token_issuer, config.own_auth.jwt, life)
         if METADATA in config.token_paths:
@@ -98,10 +105,15 @@ class Issuing:
             self._families, self._place = _opened(place), place
         return self._families
 
+    def state(self) -> dict[str, Any] | None:
+        """For the admin API; None where no tokens are issued."""
+        return self.revocations.state() if self.access is not None else None
+
     async def close(self) -> None:
         """Stop."""
         await self._close_families()
         await self._close_keys()
+        await self.revocations.close()
 
     async def _close_families(self) -> None:
         if self._families is not None:
