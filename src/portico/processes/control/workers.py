@@ -114,10 +114,10 @@ class Workers:
             del self._found[service]
         self.send(channel.Discovered(service, found))
 
-    def publish_keys(self, source: KeySource, document: bytes) -> None:
-        """Send every worker the keys of an issuer, now and when one connects."""
+    def publish_keys(self, source: KeySource, document: bytes, *, asked_for: bool = True) -> None:
+        """Send every worker the keys of an issuer, now and when one connects; `asked_for` is as in `NewKeys`."""
         self._keys[source] = document
-        self.send(channel.NewKeys(*source, document))
+        self.send(channel.NewKeys(*source, document, asked_for))
 
     def send_keys(self, source: KeySource) -> None:
         """Send every worker the keys of an issuer as they are, or that there are none."""

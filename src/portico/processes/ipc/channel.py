@@ -149,11 +149,15 @@ class SharedSwept(msgspec.Struct, tag=True):
 
 
 class NewKeys(msgspec.Struct, tag=True):
-    """What an issuer of tokens publishes at that address now; with an empty document it could not be fetched."""
+    """What an issuer of tokens publishes at that address now; with an empty document it could not be fetched.
+
+    Unless they are `asked_for`, the fetch had begun before they were wanted last: another one follows.
+    """
 
     address: str
     issuer: str
     document: bytes
+    asked_for: bool = True
 
 
 class KeysWanted(msgspec.Struct, tag=True):

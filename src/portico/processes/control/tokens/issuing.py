@@ -11,7 +11,7 @@ from portico.config import Config
 from portico.config.endpoints import METADATA
 from portico.core.consumers import Consumers
 from portico.policies.counters.guessing import Guessing
-from portico.processes.control.state_file import StateFile, state_path
+from portico.processes.control.state_file import StateFile, state_path, warn_not_kept
 from portico.processes.control.tokens.access import AccessTokens
 from portico.processes.control.tokens.credentials import Credentials
 from portico.processes.control.tokens.errors import OAuthError
@@ -82,10 +82,7 @@ class Issuing:
         if self.keys is None or place != self._key_place:
             await self._close_keys()
             url, path, issuer = self._key_place = place
-            file = StateFile(path, self._runtime.directory / "token-keys.json")
-            if file.problem:
-                extra = {"file": str(path), "reason": file.problem}
-                logger.warning("keys of tokens are not kept: they end with this gateway", extra=extra)
+            file = StateFile(path, self._runtime.directory / "token-keys.json", "keys of tokens are")
             self.keys = ByOwnKeys(KeyStore(file, path, url, issuer), self._workers)
         await self.keys.follow(tokens.algorithm, tokens.rotate, config.gateway.access_token_expire_minutes * 60)
         return self.keys
@@ -147,8 +144,7 @@ def _opened(place: str | Path | None) -> Families:
     try:
         return FileFamilies(place)
     except StoreError as error:
-        extra = {"file": str(place), "reason": str(error)}
-        logger.warning("who is signed in is not kept: refresh tokens end with this gateway", extra=extra)
+        warn_not_kept("who is signed in is", place, str(error))
         return FileFamilies(None)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from portico.policies.auth.revoked import Revocation
+from portico.processes.control.state_file import NO_HOME
 from portico.processes.control.tokens.database import open_database
 
 _SCHEMA: Final = """
@@ -27,7 +28,7 @@ class RevocationFile:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self.problem = "" if path is not None else "this user has no home"
+        self.problem = "" if path is not None else NO_HOME
         try:
             self._database = open_database(path, _SCHEMA)
         except (sqlite3.Error, OSError) as error:

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 from portico.core.tasks import cancelled, endless
 from portico.net.redis.connection import failures, reason
 from portico.policies.auth.revoked import Revocation
+from portico.processes.control.state_file import warn_not_kept
 from portico.processes.control.tokens.revocation_file import RevocationFile
 from portico.processes.control.tokens.shared_revocations import News, Seen, SharedRevocations
 from portico.processes.control.workers import Workers
@@ -94,8 +95,7 @@ class Revocations:
         self._place = path, url, issuer
         self._file = RevocationFile(path)
         if self._file.problem:
-            extra = {"file": str(path or ""), "reason": self._file.problem}
-            logger.warning("which tokens are revoked is not kept over a restart of the gateway", extra=extra)
+            warn_not_kept("which tokens are revoked is", path, self._file.problem)
         try:
             before = [*self._known.values()]
             added = self._add(self._file.load())
