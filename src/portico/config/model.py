@@ -234,6 +234,14 @@ class Config(Section):
         return "tokens" in self.gateway.model_fields_set or any(each.password is not None for each in self.consumers)
 
     @property
+    def issuing_secret(self) -> str | None:
+        """The secret that issued tokens are signed with; None where they are signed with keys, or there are none."""
+        settings = self.token_settings
+        if not self.issues_tokens or self.gateway.tokens.algorithm is not None:
+            return None
+        return settings.secret.get_secret_value() if settings is not None and settings.secret is not None else None
+
+    @property
     def token_issuer(self) -> str | None:
         """What `iss` says in the tokens that it issues."""
         auth = self.token_settings
