@@ -1,15 +1,17 @@
 """Configuration: one YAML file and the environment, validated as a whole and immutable afterwards."""
 
+from portico.config.acme import AcmeSettings
 from portico.config.answers import RedirectSettings, RespondSettings
 from portico.config.balancing import ConsistentHashSettings, CookieKey, HeaderKey
 from portico.config.breakers import CircuitBreakerSettings, PassiveHealthSettings
 from portico.config.consumers import ConsumerLimit, ConsumerSettings
+from portico.config.directories import ApiServerSettings, DnsRecords, KubernetesService
 from portico.config.discovery import DiscoverSettings, refusal
 from portico.config.files import expired_certificates, file_problems, named_files
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import CacheBounds, GatewaySettings, LimitSettings, LogSettings
 from portico.config.include import included_files
-from portico.config.instances import InstanceSettings, NetworkUrl
+from portico.config.instances import InstanceSettings, NetworkUrl, network_url
 from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.listen import ListenerSettings
 from portico.config.load import load_config, load_text
@@ -33,11 +35,13 @@ from portico.config.services import (
     VersionSettings,
 )
 from portico.config.sticky import StickySettings
-from portico.config.tls import CertificateSettings, ClientCertificateSettings, TlsSettings
+from portico.config.tls import CertificateSettings, ClientCertificateSettings, TlsSettings, ordered_file
 from portico.config.warnings import warnings_for
 
 __all__ = [
     "KEEP",
+    "AcmeSettings",
+    "ApiServerSettings",
     "CacheBounds",
     "CertificateSettings",
     "CircuitBreakerSettings",
@@ -50,11 +54,13 @@ __all__ = [
     "CookieKey",
     "DiscoverSettings",
     "DiscoverySettings",
+    "DnsRecords",
     "GatewaySettings",
     "HeaderKey",
     "HealthCheckSettings",
     "HedgeSettings",
     "InstanceSettings",
+    "KubernetesService",
     "Level",
     "LimitSettings",
     "ListenerSettings",
@@ -93,7 +99,9 @@ __all__ = [
     "merge_policies",
     "named_files",
     "names_plugins",
+    "network_url",
     "notes_for",
+    "ordered_file",
     "plugin_files",
     "refusal",
     "warnings_for",
