@@ -10,7 +10,7 @@ FOLDER = pathlib.Path(os.environ["SHARED"])
 settings.configure(
     SECRET_KEY="the same in all instances",
     DEBUG=True,  # so that it serves its static files
-    ALLOWED_HOSTS=os.environ["ALLOWED_HOSTS"].split(","),
+    ALLOWED_HOSTS=os.environ.get("ALLOWED_HOSTS", "").split(","),
     FORCE_SCRIPT_NAME=os.environ.get("FORCE_SCRIPT_NAME"),
     SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https") if "BEHIND_TLS" in os.environ else None,
     ROOT_URLCONF=__name__,
