@@ -68,10 +68,12 @@ class Application:
     """What the command has in every situation."""
     ready: str = "/"
     """A path that is answered once the application serves."""
+    remark: str = ""
+    """What else is to be said of it, such as why a situation is not among those."""
 
     def bare(self) -> Application:
-        """It with nothing beyond the least in any situation: what breaks is what the lines are for."""
-        return replace(self, situations={each: Lines("") for each in self.situations})
+        """It with nothing but `body_size` in any situation: what breaks then is what the lines are for."""
+        return replace(self, situations={each: _bare(lines) for each, lines in self.situations.items()})
 
     def host(self, situation: Situation) -> str:
         """The public name."""
@@ -132,6 +134,10 @@ class Application:
         if len(urls) > 1:
             return f"  {self.name}:\n" + "".join(f"    {each}\n" for each in [addresses, *more])
         return f"  {self.name}: {{{', '.join([addresses, *more])}}}\n"
+
+
+def _bare(lines: Lines) -> Lines:
+    return Lines("", service="".join(each for each in lines.service.splitlines() if each.startswith("body_size")))
 
 
 def at_ports(configuration: str, ports: Mapping[int, int]) -> dict[str, Any]:
