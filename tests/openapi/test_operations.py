@@ -193,3 +193,13 @@ def test_methods_of_openapi_3_2_are_operations() -> None:
     known = operations({"/a": {"query": {}, "additionalOperations": {"COPY": {**OK}}}})
     assert found(known, "QUERY /a") == {"QUERY /a"}
     assert found(known, "COPY /a") == {"COPY /a"}
+
+
+def test_paths_are_at_the_service_with_or_without_the_path_of_a_server() -> None:
+    servers = [{"url": "https://api.example/v1/"}, {"url": "/root"}, {"url": "//h"}, {"url": "http://h"}, {}]
+    known = operations({"/users": {"get": {}}, "/v1/{x}": {"get": {}}}, servers=servers)
+    assert found(known, "GET /users") == {"GET /users"}
+    assert found(known, "GET /root/users") == {"GET /users"}
+    assert found(known, "GET /v1/users") == {"GET /users", "GET /v1/{x}"}
+    assert found(known, "GET /v2/users") == found(known, "GET /v1") == {None}
+    assert found(known, "GET /v1;a/users") == {None, "GET /users", "GET /v1/{x}"}

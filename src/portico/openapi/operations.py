@@ -21,6 +21,7 @@ _REMEMBERED_SIZE: Final = 256
 """Requests of which a document remembers what they are, and bytes of the path of one."""
 _LONGEST_CHAIN: Final = 20
 """References that lead to one another."""
+_SERVER: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?]*")
 _EXPRESSION: Final = re.compile(r"\{[^{}/]*\}")
 
 Security: TypeAlias = tuple[frozenset[str] | None, ...]
@@ -60,6 +61,7 @@ class Operations:
             for name in (each.id, _nameless(each.name)):
                 if name is not None:
                     self._names.setdefault(name, []).append(each)
+        self._bases = _bases(document)
         self._templates = _compiled(self.all, lambda segment: segment)
         self._folded: Templates[Operation] | None = None
         self._known: dict[tuple[bytes, bytes, bool, bool], tuple[Operation | None, ...]] = {}
@@ -109,10 +111,20 @@ class Operations:
         found: dict[Operation | None, None] = {}
         for reading in paths:
             decoded = tuple(map(unquote_to_bytes, reading))
-            found |= dict.fromkeys(_at(self._templates, decoded, names))
+            found |= dict.fromkeys(self._at(self._templates, decoded, names))
             if case_insensitive:
-                found |= dict.fromkeys(_at(self._folding(), folded(decoded), names))
+                found |= dict.fromkeys(self._at(self._folding(), folded(decoded), names))
         return tuple(found)
+
+    def _at(
+        self, templates: Templates[Operation], segments: Segments, names: Sequence[str]
+    ) -> Sequence[Operation | None]:
+        """The operations at a path, which may begin with that of a server, as may the service's own paths."""
+        found = _at(templates, segments, names)
+        for base in self._bases:
+            if segments[: len(base)] == base and len(segments) > len(base):
+                found += _at(templates, segments[len(base) :], names)
+        return found or (None,)
 
     def _folding(self) -> Templates[Operation]:
         if self._folded is None:
@@ -142,6 +154,14 @@ def _methods(method: str) -> tuple[str, ...]:
     return (method, capitals, "GET") if capitals == "HEAD" else (method, capitals)
 
 
+def _bases(document: Document) -> tuple[Segments, ...]:
+    """The paths of the document's servers."""
+    servers = document.content.get("servers")
+    urls = [each.get("url") for each in servers if isinstance(each, dict)] if isinstance(servers, list) else []
+    paths = [_SERVER.sub("", url).partition("?")[0].strip("/") for url in urls if isinstance(url, str)]
+    return tuple(dict.fromkeys(tuple(map(unquote_to_bytes, path.split("/"))) for path in paths if path))
+
+
 def _at(templates: Templates[Operation], segments: Segments, methods: Sequence[str]) -> list[Operation | None]:
     """The operations at a path: one, unless it cannot be told which of several templates is the more concrete."""
     other = segments[:-1] if segments[-1] == b"" and len(segments) > 1 else (*segments, b"")
@@ -158,7 +178,7 @@ def _at(templates: Templates[Operation], segments: Segments, methods: Sequence[s
                     if kinds == first or any(own < its for own, its in zip(kinds, first, strict=True))
                     for each in values
                 ]
-    return [None]
+    return []
 
 
 def _nameless(path: str) -> str:
