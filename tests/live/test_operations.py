@@ -20,7 +20,11 @@ DOCUMENT = {
     "security": [{"oauth": ["read"]}],
     "paths": {
         "/users": {"get": OK, "post": {**OK, "operationId": "create", "security": [{"oauth": ["write"]}]}},
-        "/users/{id}": {"get": OK, "delete": {**OK, "operationId": "delete_user", "security": [{"oauth": ["admin"]}]}},
+        "/users/{id}": {
+            "parameters": [{"name": "id", "in": "path", "required": True, "schema": {}}],
+            "get": OK,
+            "delete": {**OK, "operationId": "delete_user", "security": [{"oauth": ["admin"]}]},
+        },
         "/health": {"get": {**OK, "security": []}},
     },
 }
