@@ -8,7 +8,16 @@ from textwrap import dedent
 
 import pytest
 
-from portico.config import Config, ConfigError, dump_config, load_dumped, load_text, named_files
+from portico.config import (
+    Config,
+    ConfigError,
+    documents_of_files,
+    documents_wanted,
+    dump_config,
+    load_dumped,
+    load_text,
+    named_files,
+)
 from portico.config.openapi import OpenApiSettings
 
 from .conftest import Load, Report
@@ -107,3 +116,49 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, name: str, content: s
         load_in(tmp_path, "services:\n  a:\n    url: http://h\n    openapi: {file: orders.yaml}\n")
     line = str(caught.value).replace(f"{tmp_path}/", "")
     assert line.startswith(f"portico.yaml:4:21: services.a.openapi.file: {message}")
+
+
+def test_operations_that_a_file_lacks_are_errors_with_the_one_that_may_be_meant(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(DOCUMENT.replace("{responses", "{operationId: list_orders, responses"))
+    (tmp_path / "portico.yaml").touch()
+    text = """
+        services:
+          a:
+            url: http://h
+            openapi: {file: a.yaml}
+            policies: {auth: {api_key: {}}, authorize: {operations: {list_order: {}, GET /order: {}, GET /orders: {}}}}
+        routes: [{path: /b, service: a}]
+    """
+    with pytest.raises(ConfigError) as error:
+        load_in(tmp_path, text)
+    assert [(each.key, each.message, each.suggestion) for each in error.value.problems] == [
+        ("services.a.policies.authorize.operations.list_order", 'a.yaml has no operation "list_order"', "list_orders"),
+        ("services.a.policies.authorize.operations.GET /order", 'a.yaml has no operation "GET /order"', "GET /orders"),
+    ]
+    assert load_in(tmp_path, text.replace("list_order: {}, GET /order: {}, ", ""))
+
+
+def test_who_reads_a_document_needs_one(tmp_path: Path) -> None:
+    text = """
+        services: {a: {url: http://h, openapi: false, policies: {auth: {api_key: {}}, authorize: {openapi: true}}}}
+    """
+    with pytest.raises(ConfigError, match="needs the OpenAPI document of the service a, which is off"):
+        load_in(tmp_path, text)
+
+
+def test_documents_that_policies_read_are_known(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(DOCUMENT)
+    config = load_in(
+        tmp_path,
+        """
+        services:
+          a:
+            url: http://h
+            openapi: {file: a.yaml}
+            versions: {v1: {url: http://i, policies: {auth: {api_key: {}}, authorize: {openapi: true}}}}
+          b: {url: http://j, policies: {auth: {api_key: {}}, authorize: {operations: {x: {}}}}}
+          c: {url: http://k, policies: {auth: {api_key: {}}, authorize: {scopes: [a]}}}
+        """,
+    )
+    assert documents_wanted(config) == {("a", "v1"), ("b", None)}
+    assert documents_of_files(config).keys() == {("a", "v1")}

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from portico.config.answer_files import read_answers
 from portico.config.document import parse_document
+from portico.config.documents_wanted import document_findings
 from portico.config.environment import Completed, complete, read_environment
 from portico.config.include import add_included
 from portico.config.model import POLICY_DEFAULTS, Config
@@ -97,6 +98,8 @@ class _Loading:
         config._files, wrong = read_answers(config)
         config._documents, unread = read_documents(config)
         if findings := [*findings, *wrong, *unread]:
+            raise ConfigError(sorted({self.origin.problem(finding): None for finding in findings}, key=_order))
+        if findings := list(document_findings(config)):
             raise ConfigError(sorted({self.origin.problem(finding): None for finding in findings}, key=_order))
         return config
 

@@ -17,6 +17,8 @@ from portico.config import (
     ServiceSettings,
     StickySettings,
     Upstream,
+    documents_of_files,
+    documents_wanted,
 )
 from portico.config.endpoints import PATHS, TOKEN_PATHS
 from portico.config.listen import ListenerSettings
@@ -154,8 +156,8 @@ class SnapshotBuilder:
         """The API keys that hold, as control says."""
         self.key_sets = self._state.key_sets
         """The keys of issuers of tokens, as control fetches them."""
-        self.api_keys = self._state.api_keys
-        """The API keys that hold, as control says."""
+        self.documents = self._state.documents
+        """The OpenAPI documents that policies read: those of files, and those that control fetches."""
         self._answering = Service("gateway", [], Timeouts(), Retry(attempts=1), deadlines)
         """What routes that answer themselves have in place of a service."""
         self._own_services = {path: _own_service(control, deadlines) for path in (*PATHS, *TOKEN_PATHS)}
@@ -195,6 +197,9 @@ class SnapshotBuilder:
             matchers[listener.kind] = yield from self._matcher(config, listener, routes, coming)
         yield from self.live.adopting(coming)
         self._state.sweep()
+        self.documents.keep(documents_wanted(config))
+        for key, document in documents_of_files(config).items():
+            yield from self.documents.learning(key, document)
         of_listeners = {listener.key: matchers[listener.kind] for listener in config.gateway.listeners}
         reads_forwarded = config.gateway.trusted_headers == "forwarded"
         return Snapshot(
