@@ -14,6 +14,7 @@ from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
+from portico.processes.control.openapi.documents import Documents
 from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.runtime import Listening
@@ -34,6 +35,7 @@ class State:
     api_keys: ApiKeys
     canaries: Canaries
     tokens: Issuing
+    documents: Documents
     listening: Callable[[], Listening] = Listening
     """Where the gateway listens."""
     started: float = field(default_factory=time.time)
