@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from portico.core.passwords import hash_password
+from portico.core.passwords import hashed
 from support.apps import serving
 from support.backend import Backend, Connection, Refusing
+from support.browser import needs_chromium
 from support.client import ask
 from support.documented_apps import OLD, orders, pages, users
 from support.scripts import hung
@@ -53,7 +54,7 @@ class World:
         own = {"health_check": False, "openapi": OFTEN}
         self.config: dict[str, Any] = {
             "gateway": {"endpoints": {"docs": "public"}, "title": "Shop <API>"},
-            "consumers": [{"name": "ann", "password": hash_password("correct horse"), "scopes": ["orders:read"]}],
+            "consumers": [{"name": "ann", "password": hashed("correct horse"), "scopes": ["orders:read"]}],
             "services": {
                 "orders": {"url": stack.enter_context(serving(self.orders)), **own},
                 "users": {"url": self.users.enter_context(serving(users())), **own},
@@ -198,8 +199,74 @@ def test_the_page_and_its_files(world: World) -> None:
     redirect = world.gateway.get("/docs/oauth2-redirect.html")
     assert "script-src 'sha256-" in (redirect.get("content-security-policy") or "")
     assert world.gateway.get("/docs/redoc.standalone.js").status == 404
-    endpoints = world.gateway.get("/").json()["endpoints"]
+    endpoints = world.admin("/")["endpoints"]  # on the gateway's port `/` is that of `pages`
     assert (endpoints["docs"], endpoints["openapi"]) == ("/docs", "/openapi.json")
+
+
+@needs_chromium
+def test_swagger_ui_tries_operations_out(world: World, browser: Any) -> None:
+    page, said = opened(browser, world.gateway.url)
+    status = tried_out(page, "orders_health_health_get")
+    assert (status, said) == ("200", [])
+
+
+@needs_chromium
+def test_swagger_ui_authorizes_by_the_tokens_of_the_gateway(world: World, browser: Any) -> None:
+    page, said = opened(browser, world.gateway.url)
+    assert tried_out(page, "guarded_health_health_get") == "401"
+    page.click(".auth-wrapper .authorize")
+    form = page.locator(".auth-container", has_text="gateway_token")
+    form.locator("#oauth_username").fill("ann")
+    form.locator("#oauth_password").fill("correct horse")
+    form.locator("label", has_text="orders:read").click()
+    form.locator(".auth-btn-wrapper .authorize").click()
+    form.locator("text=Logout").wait_for()
+    form.locator(".btn-done").click()
+    page.click(f"{block('guarded_health_health_get')} .execute")
+    page.wait_for_function(
+        "document.querySelector('.live-responses-table tbody .response-col_status').innerText.startsWith('200')"
+    )
+    assert [each for each in said if "401" not in each] == []
+
+
+@needs_chromium
+def test_the_page_works_behind_a_prefix(world: World, browser: Any) -> None:
+    """Another proxy before the gateway takes one off: all that the page loads and asks for is relative to it."""
+    services = {"inner": {"url": world.gateway.url, "health_check": False, "openapi": False}}
+    route = {"service": "inner", "path": "/outer"}
+    with Gateway({"services": services, "routes": [route]}) as outer:
+        page, said = opened(browser, f"{outer.url}/outer")
+        assert tried_out(page, "orders_health_health_get") == "200"
+        assert page.locator(".request-url pre").inner_text() == f"{outer.url}/outer/api/orders/health"
+    assert said == []
+
+
+def opened(browser: Any, base: str) -> tuple[Any, list[str]]:
+    """The page, and what its console says: violations of its policy among it."""
+    page = browser.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on(
+        "request", lambda request: said.append(request.url) if not request.url.startswith((base, "data:")) else None
+    )
+    page.goto(f"{base}/docs")
+    page.wait_for_selector(".opblock")
+    return page, said
+
+
+def block(operation: str) -> str:
+    """An operation on the page."""
+    return f".opblock[id$='-{operation}']"
+
+
+def tried_out(page: Any, operation: str) -> str:
+    """The status of an operation that is tried out."""
+    page.click(f"{block(operation)} .opblock-summary-control")
+    page.click(f"{block(operation)} .try-out__btn")
+    page.click(f"{block(operation)} .execute")
+    status = page.wait_for_selector(f"{block(operation)} .live-responses-table tbody .response-col_status")
+    return str(status.inner_text().split()[0])
 
 
 def test_one_that_is_away_keeps_its_last_document(world: World) -> None:
@@ -255,7 +322,7 @@ def test_who_may_read_them(world: World, word: str, status: int, admin: int) -> 
             assert answers[2].status == 404
         for path in ("/docs", "/openapi.json"):
             assert ask(gateway.admin_port, "GET", path, "Host: localhost").status == admin
-        assert ("docs" in gateway.get("/").json()["endpoints"]) == (status == 200)
+        assert ("docs" in world.admin("/")["endpoints"]) == (status == 200)
     finally:
         gateway.write(world.config)
         gateway.reload()

@@ -1,7 +1,5 @@
 """Services that document themselves: three of FastAPI's, with what usually collides, and a document of OpenAPI 3.0."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI

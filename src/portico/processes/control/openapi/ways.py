@@ -90,7 +90,7 @@ class _Parts:
 
         yield Way(
             route=route.name,
-            label=service if version is None else f"{service}_{version}",
+            label=f"{route.name}_{version or service}" if route.is_variant else route.name,
             tag=service if version is None else f"{service} {version}",
             public=public,
             servers=tuple(map(_server, route.hosts)),
