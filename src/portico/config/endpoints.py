@@ -47,7 +47,9 @@ class HealthEndpoint(Section):
     """`/health`: with `detail: states` it leaves out addresses and errors of instances."""
 
     access: Access = "public"
+    """Who gets `/health`."""
     detail: Literal["full", "states"] = "full"
+    """With `states` it has the status of services and instances, and neither addresses nor the texts of errors."""
 
 
 HealthField = Annotated[
@@ -62,17 +64,24 @@ HealthField = Annotated[
 class EndpointSettings(Section):
     """Who gets an answer at `/`, `/health`, `/metrics` and `/docs`; `networks` are the ones that count as internal.
 
-    `docs` is for `/openapi.json` too, the documents of all services in one. `auth` is for `/auth/token` and what
-    belongs to it, where tokens are issued. The admin API has all but the last, too, for whoever may use it. A path that
-    is not public is a service's like any other where a route leads to one.
+    `auth` is for `/auth/token` and what belongs to it, where tokens are issued. The admin API has the others, too, for
+    whoever may use it. A path that is not public is a service's like any other where a route leads to one.
     """
 
     root: Access = "public"
+    """Who gets `/`, which lists the services."""
     health: HealthField = HealthEndpoint()
+    """Who gets `/health`, and how much it says."""
     metrics: Access = "public"
+    """Who gets `/metrics`."""
     docs: Access = "public"
+    """Who gets `/docs` and `/openapi.json`, the documents of all services in one."""
     auth: OpenAccess = "public"
+    """Who gets `/auth/token`, `/auth/revoke`, `/auth/me`, `/.well-known/jwks.json` and
+    `/.well-known/oauth-authorization-server`, as far as they are there where tokens are issued.
+    """
     networks: tuple[NetworkField, ...] = ()
+    """Those whose clients are `internal`. Behind trusted proxies it is the client's address that counts."""
 
     @model_validator(mode="after")
     def _names_networks(self) -> Self:
