@@ -429,6 +429,8 @@ def status(
             name = issuer.get("issuer") or issuer["address"]
             problem = f"; not fetched: {issuer['problem']}" if "problem" in issuer else ""
             _say(out, f"issuer {name}: {_count(range(issuer['keys']), 'key')}{problem}")
+        for certificate in found["certificates"]:
+            _say(out, _certificate_in_words(certificate))
         if found["api_keys"] and "problem" in found["api_keys"]:
             _say(out, f"API keys: {found['api_keys']['problem']}")
         if found["refused"]:
@@ -436,6 +438,15 @@ def status(
         _say(out, f"generation {found['generation']}, {of}")
     if any(worker["generation"] != found["generation"] for worker in found["workers"]):
         raise typer.Exit(1)
+
+
+def _certificate_in_words(certificate: dict[str, Any]) -> str:
+    until = f"{certificate['state']} until {certificate['expires']}" if "expires" in certificate else "not there yet"
+    doing = "being ordered" if certificate["ordering"] else f"next try {certificate['next_try']}"
+    if certificate["state"] == "valid" and not certificate["ordering"]:
+        doing = f"renewed from {certificate['next_try']} on"
+    problem = f"; {certificate['problem']}" if "problem" in certificate else ""
+    return f"certificate for {', '.join(certificate['names'])}: {until}, {doing}{problem}"
 
 
 @app.command()

@@ -23,8 +23,11 @@ class OpenApiSettings(Section):
     """
 
     path: Annotated[str, AfterValidator(_path)] = "/openapi.json"
+    """Where the service has it."""
     file: FilePath | None = None
+    """A file beside the configuration that holds it, JSON or YAML, in place of `path`."""
     every: Annotated[Duration, Field(ge=1)] = 60.0
+    """How often it is fetched again."""
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> Self:

@@ -45,8 +45,11 @@ class ValidateSettings(Settings):
     """
 
     request: bool = True
+    """Whether parameters and bodies of requests are checked."""
     max_body: Annotated[Size, Field(gt=0, le=16 << 20)] = 1 << 20
+    """Bytes of a body that is checked, decoded."""
     otherwise: Literal["pass", "refuse"] = "pass"
+    """What becomes of requests that cannot be checked: without a document, too large, in an unknown coding."""
 
 
 class _Check(NamedTuple):

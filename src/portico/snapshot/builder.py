@@ -20,7 +20,7 @@ from portico.config import (
     documents_of_files,
     documents_wanted,
 )
-from portico.config.endpoints import PATHS, TOKEN_PATHS
+from portico.config.endpoints import PAGE_FILES, PATHS, TOKEN_PATHS
 from portico.config.listen import ListenerSettings
 from portico.core.consumers import Consumers
 from portico.core.errors import Answer
@@ -48,7 +48,8 @@ from portico.proxy.gateway import Snapshot
 from portico.proxy.mirror import Mirror
 from portico.proxy.mirroring import mirrored
 from portico.proxy.routing.answers import responding
-from portico.proxy.routing.matcher import Matcher, Routes, has_prefix_route
+from portico.proxy.routing.challenges import Challenges
+from portico.proxy.routing.matcher import NO_ROUTE, Matcher, Routes, has_prefix_route
 from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Rewriting, Route, VersionedRoutes
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
@@ -98,6 +99,8 @@ _REWRITE_COOKIES: Final = RewriteCookiesSettings()
 
 _NO_ROUTE_HERE: Final = "no route of this listener leads from this path to a service"
 
+OF_LISTENER: Final = frozenset({"/", "/openapi.json"})
+"""The endpoints that name routes: a listener that serves some of them has its own."""
 _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """The methods of endpoints that are read."""
 
@@ -151,6 +154,8 @@ class SnapshotBuilder:
         control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
         self.live = LiveServices(deadlines, turn, metrics.openings, control, ejected)
         """The live state that goes from one snapshot to the next."""
+        self.challenges = Challenges()
+        """What authorities are answered, as control says."""
         self._state = State(asking(deadlines, turn, self.live.asked.add))
         self.api_keys = self._state.api_keys
         """The API keys that hold, as control says."""
@@ -161,6 +166,7 @@ class SnapshotBuilder:
         self._answering = Service("gateway", [], Timeouts(), Retry(attempts=1), deadlines)
         """What routes that answer themselves have in place of a service."""
         self._own_services = {path: _own_service(control, deadlines) for path in (*PATHS, *TOKEN_PATHS)}
+        self._own_services |= dict.fromkeys(PAGE_FILES, self._own_services["/docs"])
 
     def build(self, config: Config, generation: int, plugins: PluginSet | None = None) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
@@ -215,7 +221,7 @@ class SnapshotBuilder:
         self, config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute], coming: Coming
     ) -> Steps[Matcher]:
         """What finds the routes of one listener, and of all that have the same ones."""
-        consumers, own_paths = config.consumer_rates, {*PATHS, *TOKEN_PATHS, *self._local_answers}
+        consumers, own_paths = config.consumer_rates, {*PATHS, *PAGE_FILES, *TOKEN_PATHS, *self._local_answers}
         router: Routes = Router()
         self._router = router
         folded: Routes | None = None
@@ -232,7 +238,7 @@ class SnapshotBuilder:
                     route = self._choosing(written, [route, *others], consumers, config)
                 else:
                     route = self._splitting([written, *variants], [route, *others], consumers)
-            rule = rule_of(written, route)
+            rule: Rule[Route | LocalRoute] = rule_of(written, route)
             router.add(rule)
             if folded is not None:
                 folded.add(rule)
@@ -242,7 +248,8 @@ class SnapshotBuilder:
         for rule in self._own_rules(config, listener):
             router.add(rule)
         yield from router.warming()
-        return Matcher(router, folded, _NO_ROUTE_HERE) if config.gateway.listen else Matcher(router, folded)
+        challenges = self.challenges if config.gateway.ordered_certificates else None
+        return Matcher(router, folded, _NO_ROUTE_HERE if config.gateway.listen else NO_ROUTE, challenges)
 
     def _service_of(self, written: ResolvedRoute, config: Config, coming: Coming) -> Service:
         """The service of a route, or what stands for one; each is made once."""
@@ -516,7 +523,7 @@ class SnapshotBuilder:
         ]
         endpoints = config.gateway.endpoints_of(listener)
         internal = build_internal(endpoints.networks)
-        for path in endpoints.served(config.token_paths):
+        for path in (*endpoints.served(config.token_paths), *endpoints.page_files):
             own = {
                 key: settings
                 for key, settings in config.own_policies.items()
@@ -529,7 +536,9 @@ class SnapshotBuilder:
                 parts["policies"] = (*parts["policies"], internal)
             service = self._own_services[path]
             handling = self._own_handling(service, parts, config)
-            asked = f"/listeners/{listener.key}" if path == "/" and listener.routes is not None else path
+            asked = path
+            if listener.routes is not None and path in OF_LISTENER:
+                asked = f"/listeners/{listener.key}{path.rstrip('/')}"
             route = Route(path, handling, Rewrite(asked.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             methods = _methods(TOKEN_PATHS[path]) if path in TOKEN_PATHS else _READS
             rules.append(Rule(path, route, methods=methods, exact=True, fallback=True))

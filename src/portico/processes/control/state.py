@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from portico.config import Config
+from portico.processes.control.acme.certificates import Certificates
 from portico.processes.control.api_keys import ApiKeys
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
+from portico.processes.control.openapi.documents import Documents
 from portico.processes.control.tokens.issuing import Issuing
 from portico.processes.control.workers import Workers
 from portico.processes.ipc.runtime import Listening
@@ -34,6 +36,8 @@ class State:
     api_keys: ApiKeys
     canaries: Canaries
     tokens: Issuing
+    certificates: Certificates
+    documents: Documents
     listening: Callable[[], Listening] = Listening
     """Where the gateway listens."""
     started: float = field(default_factory=time.time)
