@@ -22,6 +22,7 @@ from rich.table import Table
 from portico import __version__
 from portico.cli.cache import cache
 from portico.cli.canary import canary
+from portico.cli.documents import lines_about
 from portico.cli.keys import keys
 from portico.cli.options import DEFAULT_CONFIG, AdminOption, ConfigOption
 from portico.cli.password import password
@@ -431,6 +432,8 @@ def status(
             _say(out, f"issuer {name}: {_count(range(issuer['keys']), 'key')}{problem}")
         for certificate in found["certificates"]:
             _say(out, _certificate_in_words(certificate))
+        for line in lines_about(found["documents"]):
+            _say(out, line)
         if found["api_keys"] and "problem" in found["api_keys"]:
             _say(out, f"API keys: {found['api_keys']['problem']}")
         if found["refused"]:
