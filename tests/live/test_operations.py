@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -15,7 +16,7 @@ from support.waiting import until
 from support.world import Gateway
 
 OK = {"responses": {"200": {"description": "OK"}}}
-DOCUMENT = {
+DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",
     "info": {"title": "users", "version": "1"},
     "security": [{"oauth": ["read"]}],
