@@ -42,7 +42,7 @@ def gateway_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.skipif("PORTICO_FRESH" not in os.environ, reason="make package runs it: its extra brings the schema")
 def test_it_is_what_compose_files_are() -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE]
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
