@@ -36,7 +36,7 @@ def test_everything_written(load: Load) -> None:
     tls = config.gateway.tls
     assert tls is not None
     assert config.gateway.proxy_protocol
-    assert [(pair.certificate.name, pair.key.name) for pair in tls.pairs] == [
+    assert [(pair.certificate.name, pair.key.name) for pair in tls.pairs(Path())] == [
         ("cert.pem", "key.pem"),
         ("b.pem", "b.key"),
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 
@@ -83,6 +83,17 @@ class Authority:
         put(made.key, key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
         return made
 
+    def sign(self, public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, names: Sequence[str], life: float) -> str:
+        """A certificate for somebody else's key, good for so many seconds from now on, with the chain, in PEM."""
+        now = datetime.datetime.now(datetime.UTC)
+        builder = self._named(x509.Name([]), public)
+        builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(seconds=life))
+        alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
+        signer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier)
+        builder = builder.add_extension(alternatives, critical=True).add_extension(signer, critical=False)
+        pem = builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        return (pem + self.ca.read_bytes()).decode()
+
     def client_context(self, leaf: Leaf | None = None) -> ssl.SSLContext:
         """A client that believes this authority, and shows `leaf` where it is asked to."""
         context = ssl.create_default_context(cafile=str(self.ca))
@@ -97,9 +108,12 @@ class Authority:
 
     def _builder(self, name: x509.Name, public: ec.EllipticCurvePublicKey, days: float) -> x509.CertificateBuilder:
         end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(self._name).public_key(public)
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_after(end)
+        builder = self._named(name, public).not_valid_after(end)
         return builder.not_valid_before(end - datetime.timedelta(days=abs(days) + 1))
+
+    def _named(self, name: x509.Name, public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> x509.CertificateBuilder:
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(self._name).public_key(public)
+        return builder.serial_number(x509.random_serial_number())
 
 
 def _alternative(name: str) -> x509.GeneralName:

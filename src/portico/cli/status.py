@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import typer
 from rich.table import Table
@@ -39,6 +40,8 @@ def status(
             name = issuer.get("issuer") or issuer["address"]
             problem = f"; not fetched: {issuer['problem']}" if "problem" in issuer else ""
             say(out, f"issuer {name}: {count(range(issuer['keys']), 'key')}{problem}")
+        for certificate in found["certificates"]:
+            say(out, _certificate_in_words(certificate))
         if found["api_keys"] and "problem" in found["api_keys"]:
             say(out, f"API keys: {found['api_keys']['problem']}")
         if found["refused"]:
@@ -46,6 +49,15 @@ def status(
         say(out, f"generation {found['generation']}, {of}")
     if any(worker["generation"] != found["generation"] for worker in found["workers"]):
         raise typer.Exit(1)
+
+
+def _certificate_in_words(certificate: dict[str, Any]) -> str:
+    until = f"{certificate['state']} until {certificate['expires']}" if "expires" in certificate else "not there yet"
+    doing = "being ordered" if certificate["ordering"] else f"next try {certificate['next_try']}"
+    if certificate["state"] == "valid" and not certificate["ordering"]:
+        doing = f"renewed from {certificate['next_try']} on"
+    problem = f"; {certificate['problem']}" if "problem" in certificate else ""
+    return f"certificate for {', '.join(certificate['names'])}: {until}, {doing}{problem}"
 
 
 def reload(config: ConfigOption = None, admin: AdminOption = None) -> None:

@@ -1,5 +1,6 @@
 """Configuration: one YAML file and the environment, validated as a whole and immutable afterwards."""
 
+from portico.config.acme import AcmeSettings
 from portico.config.answers import RedirectSettings, RespondSettings
 from portico.config.balancing import ConsistentHashSettings, CookieKey, HeaderKey
 from portico.config.breakers import CircuitBreakerSettings, PassiveHealthSettings
@@ -33,11 +34,12 @@ from portico.config.services import (
     VersionSettings,
 )
 from portico.config.sticky import StickySettings
-from portico.config.tls import CertificateSettings, ClientCertificateSettings, TlsSettings
+from portico.config.tls import CertificateSettings, ClientCertificateSettings, TlsSettings, ordered_file
 from portico.config.warnings import warnings_for
 
 __all__ = [
     "KEEP",
+    "AcmeSettings",
     "CacheBounds",
     "CertificateSettings",
     "CircuitBreakerSettings",
@@ -94,6 +96,7 @@ __all__ = [
     "named_files",
     "names_plugins",
     "notes_for",
+    "ordered_file",
     "plugin_files",
     "refusal",
     "warnings_for",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
+from portico.config.acme import AcmeSettings
 from portico.config.model import Config
 from portico.config.problems import Finding, KeyPath
 from portico.config.resolve import scope_path
@@ -24,7 +26,7 @@ from portico.policies.auth.keys import key_set, public_key
 def file_problems(config: Config) -> list[str]:
     """What is wrong with the named files and the path of the access log, a line each; empty where nothing is."""
     findings = [*_listening(config), *_upstreams(config), *_redis(config), *_keys_of_issuers(config)]
-    findings += _authorities_of_asked(config)
+    findings += [*_authorities_of_asked(config), *_acme(config)]
     findings += [*_access_log(config), *_state(config)]
     return [str(config.problem(finding)) for finding in findings]
 
@@ -36,10 +38,11 @@ def expired_certificates(config: Config) -> list[str]:
 
 
 def named_files(config: Config) -> list[Path]:
-    """Every certificate, key, `ca`, file of an issuer's keys, error page, and file of an answer or a secret's."""
+    """Every certificate, key and file of authorities, of an issuer's keys, an error page, an answer or a secret."""
     pairs = [pair for _, pair in _pairs(config)]
     authorities = [settings.ca for _, settings in _upstream_tls(config) if settings.ca is not None]
     authorities += [tls.client_certificates.ca for _, tls in _own_tls(config) if tls.client_certificates is not None]
+    authorities += [acme.ca_file for _, acme in _orders(config) if acme.ca_file is not None]
     certificates = [file for pair in pairs for file in (pair.certificate, pair.key)]
     pages = [config.directory / name for name in config.page_texts]
     answers = [config.directory / name for name in config.files]
@@ -49,7 +52,8 @@ def named_files(config: Config) -> list[Path]:
 
 
 def lifetimes(config: Config) -> Iterator[tuple[KeyPath, Path, float]]:
-    """Every certificate that the gateway presents: its key in the configuration, its file, the days until it expires.
+    """Every certificate of a file that the gateway presents: its key in the configuration, its file, the days until it
+    expires.
 
     One that cannot be read is left out.
     """
@@ -76,9 +80,17 @@ def _own_tls(config: Config) -> Iterator[tuple[KeyPath, TlsSettings]]:
 
 def _own_pairs(config: Config) -> Iterator[tuple[KeyPath, Pair]]:
     for path, tls in _own_tls(config):
-        yield path, tls.pair
+        if tls.pair is not None:
+            yield path, tls.pair
         for index, more in enumerate(tls.certificates):
             yield (*path, "certificates", index), more.pair
+
+
+def _orders(config: Config) -> Iterator[tuple[KeyPath, AcmeSettings]]:
+    """Every `acme` section."""
+    for path, tls in _own_tls(config):
+        if tls.acme is not None:
+            yield (*path, "acme"), tls.acme
 
 
 def _upstream_tls(config: Config) -> Iterator[tuple[KeyPath, UpstreamTlsSettings]]:
@@ -98,6 +110,14 @@ def _listening(config: Config) -> Iterator[Finding]:
         if tls.client_certificates is not None:
             ca = tls.client_certificates.ca
             yield from _problem((*path, "client_certificates", "ca"), lambda ca=ca: client_context(ca=ca))  # type: ignore[misc]
+
+
+def _acme(config: Config) -> Iterator[Finding]:
+    for path, acme in _orders(config):
+        if find_spec("acme") is None:
+            yield Finding(path, "needs what is not installed: pip install 'portico-gateway[acme]'", at_key=True)
+        if acme.ca_file is not None:
+            yield from _problem((*path, "ca_file"), lambda ca=acme.ca_file: client_context(ca=ca))  # type: ignore[misc]
 
 
 def _upstreams(config: Config) -> Iterator[Finding]:

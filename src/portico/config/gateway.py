@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from portico.config.acme import AcmeSettings
 from portico.config.endpoints import ALL_OFF, EndpointSettings
 from portico.config.listen import Host, ListenerSettings, Port, TlsField, is_loopback, listening_host
 from portico.config.problems import KeyPath
@@ -260,8 +261,8 @@ class GatewaySettings(Section):
         FilePath | None,
         Field(),
     ] = None
-    """Where what has to outlast a restart is kept: the steps of canaries, API keys, who is signed in, and keys of
-    tokens. It is made where it is not there, and only used where there is something to keep.
+    """Where what has to outlast a restart is kept: the steps of canaries, API keys, certificates that were ordered, who
+    is signed in, and keys of tokens. It is made where it is not there, and only used where there is something to keep.
     """
     allow_sample_secret_key: Annotated[bool, Field()] = False
     """Whether a key may be used that stands in documentation to be copied, such as `SECRET_KEY=your-secret-key-here`,
@@ -282,6 +283,12 @@ class GatewaySettings(Section):
         """The same, each with where it is written."""
         for index, listener in enumerate(self.listeners):
             yield ("gateway", "listen", index) if self.listen else ("gateway",), listener
+
+    @property
+    def ordered_certificates(self) -> dict[str, AcmeSettings]:
+        """The certificates that are ordered from authorities, by what they are kept under."""
+        sections = [each.tls.acme for each in self.listeners if each.tls is not None and each.tls.acme is not None]
+        return {acme.name: acme for acme in reversed(sections)}
 
     def endpoints_of(self, listener: ListenerSettings) -> EndpointSettings:
         """The endpoints that a listener has."""

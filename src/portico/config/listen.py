@@ -94,6 +94,11 @@ class ListenerSettings(Section):
         return {("port",): self.port} | ({("tls", "redirect_from"): redirect} if redirect is not None else {})
 
     @property
+    def plain_ports(self) -> list[int]:
+        """Those of them at which clients speak HTTP without TLS."""
+        return [port for key, port in self.ports.items() if self.tls is None or key != ("port",)]
+
+    @property
     def kind(self) -> object:
         """Equal for listeners that serve the same routes and endpoints."""
         return None if self.routes is None else frozenset(self.routes), self.endpoints

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
+import sys
+from functools import cache
 from itertools import pairwise
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -26,11 +26,7 @@ def meanings(section: type[BaseModel]) -> dict[str, str]:
 
 
 def _written_in(kind: type[BaseModel]) -> dict[str, str]:
-    try:
-        source = inspect.getsource(kind)
-    except (OSError, TypeError):  # made by a function, or installed without its source
-        return {}
-    body: list[Any] = getattr(ast.parse(textwrap.dedent(source)).body[0], "body", [])
+    body = _classes(kind.__module__).get(kind.__name__, [])
     return {
         field.target.id: " ".join(text.value.value.split())
         for field, text in pairwise(body)
@@ -40,6 +36,16 @@ def _written_in(kind: type[BaseModel]) -> dict[str, str]:
         and isinstance(text.value, ast.Constant)
         and isinstance(text.value.value, str)
     }
+
+
+@cache
+def _classes(module: str) -> dict[str, list[ast.stmt]]:
+    """The bodies of the classes of a module; none where it is installed without its source."""
+    try:
+        source = inspect.getsource(sys.modules[module])
+    except (OSError, TypeError):
+        return {}
+    return {each.name: each.body for each in ast.parse(source).body if isinstance(each, ast.ClassDef)}
 
 
 class DescribedSchema(GenerateJsonSchema):

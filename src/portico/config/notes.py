@@ -27,8 +27,11 @@ def hosts_in_words(config: Config, route: ResolvedRoute) -> str:
 
 
 def notes_for(config: Config) -> Iterator[str]:
-    """Endpoints that everybody reaches unsaid, and services that `preserve_host: auto` keeps the client's Host from."""
+    """Endpoints that everybody reaches unsaid, the port that authorities ask, and services that `preserve_host: auto`
+    keeps the client's Host from.
+    """
     yield from _public_endpoints(config.gateway)
+    yield from _forwarded_challenges(config.gateway)
     own: dict[str, None] = {}
     for route in config.all_routes:
         if route.service is not None and route.preserve_host == "auto":
@@ -39,6 +42,15 @@ def notes_for(config: Config) -> Iterator[str]:
                 if not preserved("auto", each)
             )
     yield from own
+
+
+def _forwarded_challenges(gateway: GatewaySettings) -> Iterator[str]:
+    """Authorities ask at port 80, whatever port something maps it to."""
+    ports = sorted({port for listener in gateway.listeners for port in listener.plain_ports})
+    names = [name for acme in gateway.ordered_certificates.values() for name in acme.domains]
+    if names and ports and 80 not in ports:
+        listed = " or ".join(map(str, ports))
+        yield f"{', '.join(names)}: the authority asks at port 80, which has to lead to port {listed} here"
 
 
 def _public_endpoints(gateway: GatewaySettings) -> Iterator[str]:

@@ -16,7 +16,7 @@ from portico.config.reachability import GUARDS, unguarded, unreachable
 from portico.config.resolve import ResolvedRoute, scope_path
 from portico.config.services import ServiceDefaults, VersionSettings
 from portico.config.sticky import StickySettings
-from portico.core.hosts import is_open_pattern
+from portico.core.hosts import is_internal, is_open_pattern
 from portico.core.patterns.pattern_set import PatternSet
 from portico.core.route_paths import beginning_of, is_exact, is_pattern, literal_of, pattern_of
 from portico.net.redis.server import bundled_server
@@ -54,6 +54,8 @@ def warnings_for(config: Config) -> list[Problem]:
             *_passing_cookies(config),
             *_kept_too_long(config),
             *_expiring(config),
+            *_unasked(config.gateway),
+            *_unsigned(config.gateway),
             *_unguarded_default_routes(config),
             *(found for served in config.route_sets() for found in _between_routes(config, *served)),
             *_unserved(config),
@@ -270,6 +272,29 @@ def _expiring(config: Config) -> Iterator[Finding]:
     for path, file, days in lifetimes(config):
         if 0 <= days < RENEWAL_DAYS:
             yield Finding(path, f"{file} expires in {int(days)} days: renew it")
+
+
+def _unasked(gateway: GatewaySettings) -> Iterator[Finding]:
+    """Authorities ask over plain HTTP, at port 80 (RFC 8555, section 8.3)."""
+    if any(each.plain_ports for each in gateway.listeners):
+        return
+    message = (
+        "an authority asks for its proof at port 80 over plain HTTP, and no port here speaks that: write "
+        "redirect_from: 80 beside acme"
+    )
+    for path, listener in gateway.written_listeners():
+        if listener.tls is not None and listener.tls.acme is not None:
+            yield Finding((*path, "tls", "acme"), message, at_key=True)
+
+
+def _unsigned(gateway: GatewaySettings) -> Iterator[Finding]:
+    """Names that mean something on a network of one's own only; an authority of one's own may sign them."""
+    for path, listener in gateway.written_listeners():
+        acme = listener.tls.acme if listener.tls is not None else None
+        for index, name in enumerate(acme.domains if acme is not None and acme.ca_file is None else ()):
+            if is_internal(name):
+                message = f"no public authority signs {name}, a name for a network of one's own"
+                yield Finding((*path, "tls", "acme", "domains", index), message)
 
 
 def _unguarded_default_routes(config: Config) -> Iterator[Finding]:

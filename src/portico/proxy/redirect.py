@@ -11,6 +11,7 @@ from portico.core.messages import RequestHead
 from portico.core.paths import segments_of, split_target
 from portico.proxy.answer import send_answer
 from portico.proxy.gateway import Gateway
+from portico.proxy.routing.challenges import Challenges
 from portico.proxy.routing.route import LocalRoute
 
 _HTTPS: Final = 443
@@ -18,13 +19,16 @@ _READS: Final = ("GET", "HEAD")
 
 
 class Redirect:
-    """Answers 308 to everything but `local_answers`; clients are identified, and exchanges observed, as in the gateway.
+    """Answers 308 to everything but `local_answers` and `challenges`.
 
-    `port` is the HTTPS port, as clients see it.
+    Clients are identified, and exchanges observed, as in the gateway. `port` is the HTTPS port, as clients see it.
     """
 
-    def __init__(self, gateway: Gateway, local_answers: Mapping[str, Callable[[], Answer]], port: int) -> None:
+    def __init__(
+        self, gateway: Gateway, local_answers: Mapping[str, Callable[[], Answer]], challenges: Challenges, port: int
+    ) -> None:
         self.port = port
+        self._challenges = challenges
         self._gateway = gateway
         self._local = {path: LocalRoute(path, answer) for path, answer in local_answers.items()}
 
@@ -54,7 +58,9 @@ class Redirect:
         path, exchange.query = split_target(request.target)
         exchange.match = RouteMatch.nowhere(path)
         segments_of(path)  # an ambiguous path is refused here as in the gateway
-        local = self._local.get(exchange.path) if exchange.method in _READS else None
+        local = self._challenges.find(request.method, path)
+        if local is None and exchange.method in _READS:
+            local = self._local.get(exchange.path)
         if local is not None:
             exchange.match = RouteMatch(local, None, exchange.path, path)
             return local.answer()

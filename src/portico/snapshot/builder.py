@@ -46,7 +46,8 @@ from portico.proxy.gateway import Snapshot
 from portico.proxy.mirror import Mirror
 from portico.proxy.mirroring import mirrored
 from portico.proxy.routing.answers import responding
-from portico.proxy.routing.matcher import Matcher, Routes, has_prefix_route
+from portico.proxy.routing.challenges import Challenges
+from portico.proxy.routing.matcher import NO_ROUTE, Matcher, Routes, has_prefix_route
 from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Rewriting, Route, VersionedRoutes
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
@@ -149,6 +150,8 @@ class SnapshotBuilder:
         control = Instance(Address("portico", path=str(control_socket)), deadlines, turn, RESPONSE_DROP)
         self.live = LiveServices(deadlines, turn, metrics.openings, control, ejected)
         """The live state that goes from one snapshot to the next."""
+        self.challenges = Challenges()
+        """What authorities are answered, as control says."""
         self._state = State(asking(deadlines, turn, self.live.asked.add))
         self.api_keys = self._state.api_keys
         """The API keys that hold, as control says."""
@@ -237,7 +240,8 @@ class SnapshotBuilder:
         for rule in self._own_rules(config, listener):
             router.add(rule)
         yield from router.warming()
-        return Matcher(router, folded, _NO_ROUTE_HERE) if config.gateway.listen else Matcher(router, folded)
+        challenges = self.challenges if config.gateway.ordered_certificates else None
+        return Matcher(router, folded, _NO_ROUTE_HERE if config.gateway.listen else NO_ROUTE, challenges)
 
     def _service_of(self, written: ResolvedRoute, config: Config, coming: Coming) -> Service:
         """The service of a route, or what stands for one; each is made once."""

@@ -10,6 +10,7 @@ import httpx
 
 from portico.config import load_text
 from portico.processes.control import admin as admin_module
+from portico.processes.control.acme.certificates import Certificates
 from portico.processes.control.admin import create_admin
 from portico.processes.control.api_keys import ApiKeys
 from portico.processes.control.cache_purges import CachePurges
@@ -50,7 +51,14 @@ def test_the_number_of_pending_worker_reports_is_bounded(tmp_path: Path) -> None
         api_keys = ApiKeys(workers, Runtime(tmp_path), None)
         canaries = Canaries(workers, Runtime(tmp_path), None)
         tokens = Issuing(workers, Runtime(tmp_path))
-        others = CachePurges(workers), IssuerKeys(workers), api_keys, canaries, tokens
+        others = (
+            CachePurges(workers),
+            IssuerKeys(workers),
+            api_keys,
+            canaries,
+            tokens,
+            Certificates(workers, Runtime(tmp_path)),
+        )
         state = State(config, 1, None, workers, health, discovery, *others)
         app = create_admin(state, Reloading(state, unused, unused), is_local=True)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:

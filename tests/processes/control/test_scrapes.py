@@ -10,6 +10,7 @@ import pytest
 
 from portico.config import load_text
 from portico.processes.control import scrapes as scrapes_module
+from portico.processes.control.acme.certificates import Certificates
 from portico.processes.control.api_keys import ApiKeys
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
@@ -46,7 +47,14 @@ def test_concurrent_callers_share_one_page_of_a_kind(tmp_path: Path, monkeypatch
         discovery, purges = Discovery(config, runtime, workers, health), CachePurges(workers)
         api_keys = ApiKeys(workers, Runtime(tmp_path), None)
         canaries = Canaries(workers, runtime, None)
-        others = purges, IssuerKeys(workers), api_keys, canaries, Issuing(workers, runtime)
+        others = (
+            purges,
+            IssuerKeys(workers),
+            api_keys,
+            canaries,
+            Issuing(workers, runtime),
+            Certificates(workers, runtime),
+        )
         scrapes = Scrapes(State(config, 1, None, workers, health, discovery, *others))
         pages = await asyncio.gather(*(scrapes.page(accept) for accept in accepted))
         for accept, (page, content_type) in zip(accepted, pages, strict=True):

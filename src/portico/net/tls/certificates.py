@@ -32,6 +32,11 @@ class Pair:
     key: Path
 
 
+def in_one_file(path: Path) -> Pair:
+    """A certificate with its chain and its key in the same file, which changes as a whole."""
+    return Pair(path, path)
+
+
 def read_certificate(path: Path) -> x509.Certificate:
     """The first certificate of a file. Raises CertificateError."""
     try:

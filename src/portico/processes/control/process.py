@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from portico.config import check_plugins, included_files, named_files, plugin_files
 from portico.core.tasks import ENDED, background, endless
 from portico.observe.events import configure_events
+from portico.processes.control.acme.certificates import Certificates
 from portico.processes.control.admin import create_admin
 from portico.processes.control.api_keys import ApiKeys
 from portico.processes.control.app import create_app
@@ -106,7 +107,8 @@ class _Control:
         canaries = Canaries(workers, self.runtime, config_path)
         tokens = Issuing(workers, self.runtime, config_path)
         listening = self.runtime.listening
-        others = discovery, purges, issuers, api_keys, canaries, tokens, listening
+        certificates = Certificates(workers, self.runtime, config_path)
+        others = discovery, purges, issuers, api_keys, canaries, tokens, certificates, listening
         self.state = State(config, generation, config_path, workers, health, *others)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
@@ -121,6 +123,8 @@ class _Control:
         await api_keys.follow(config)
         await canaries.follow(config)
         await self.state.tokens.follow(config)
+        certificates.prepare(config)
+        await certificates.follow(config)
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)
         self.tasks.append(endless(self.reloading.keep_admitting(), "admission of services"))
@@ -141,6 +145,7 @@ class _Control:
         await api_keys.close()
         await canaries.close()
         await tokens.close()
+        await certificates.close()
         await health.close()
         if self.is_orphaned:
             self._remove_runtime()  # workers that were still starting may have written files

@@ -124,6 +124,7 @@ class Reloading:
         state = self._state
         state.config = config
         state.generation += 1
+        state.certificates.prepare(config)
         self._runtime.store(config, state.generation)
         state.health.watch(config)
         await state.discovery.follow(config)
@@ -132,6 +133,7 @@ class Reloading:
         await state.api_keys.follow(config)
         await state.canaries.follow(config)
         await state.tokens.follow(config)
+        await state.certificates.follow(config)
         state.workers.keep_health(state.health.states())
         state.workers.publish(config, state.generation)
         return await state.workers.adoption(state.generation, _TIMEOUT)

@@ -8,6 +8,7 @@ from typing import Final
 
 from prometheus_client.exposition import choose_encoder
 
+from portico.processes.control.acme.metrics import certificate_metrics
 from portico.processes.control.canary_metrics import canary_metrics
 from portico.processes.control.exposition import RegistryGauges, render_metrics
 from portico.processes.control.rounds import Rounds
@@ -38,11 +39,13 @@ class Scrapes:
         state = self._state
         live, ended = await state.workers.totals()
         # With thousands of series this takes seconds; health checks and other work must not wait for it.
-        gauges, canaries = _gauges(state), canary_metrics(state.canaries)
-        page, _ = await asyncio.to_thread(
-            render_metrics, live, ended, state.health.states(), accepted, gauges, canaries
-        )
-        return page
+        gauges, canaries, ordered = _gauges(state), canary_metrics(state.canaries), state.certificates.expiries()
+
+        def render() -> bytes:
+            more = [*canaries, *certificate_metrics(state.config, ordered)]
+            return render_metrics(live, ended, state.health.states(), accepted, gauges, more)[0]
+
+        return await asyncio.to_thread(render)
 
 
 def _gauges(state: State) -> RegistryGauges | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from portico.config import Config
+from portico.processes.control.acme.certificates import Certificates
 from portico.processes.control.api_keys import ApiKeys
 from portico.processes.control.cache_purges import CachePurges
 from portico.processes.control.canaries import Canaries
@@ -34,6 +35,7 @@ class State:
     api_keys: ApiKeys
     canaries: Canaries
     tokens: Issuing
+    certificates: Certificates
     listening: Callable[[], Listening] = Listening
     """Where the gateway listens."""
     started: float = field(default_factory=time.time)

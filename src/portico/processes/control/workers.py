@@ -64,6 +64,8 @@ class Workers:
         """Gives the API keys for a worker that connects now."""
         self.keys_used: Callable[[dict[str, int]], None] = lambda _: None
         """Called with when API keys were used."""
+        self.challenges: Callable[[], channel.NewChallenges | None] = lambda: None
+        """Gives what a worker that connects now has to answer authorities."""
         self.invalidated: Callable[[str, channel.NewPurges], None] = lambda *_: None
         """Called with each worker that has purges for all others."""
 
@@ -254,7 +256,12 @@ class Workers:
                     case channel.Report(metrics, answers):
                         self._totals[worker] = msgspec.json.decode(metrics)
                         self._answered(worker, answers, message)
-                    case channel.Purged(number) | channel.Inspected(number) | channel.ApiKeysLearnt(number):
+                    case (
+                        channel.Purged(number)
+                        | channel.Inspected(number)
+                        | channel.ApiKeysLearnt(number)
+                        | channel.ChallengesLearnt(number)
+                    ):
                         self._answered(worker, number, message)
                     case channel.NewPurges() | channel.KeysWanted() | channel.KeysUsed():
                         self._pass_on(worker, message)
@@ -282,6 +289,8 @@ class Workers:
         api_keys = self.api_keys()
         if api_keys is not None:
             channel.send(writer, api_keys)
+        if (challenges := self.challenges()) is not None:
+            channel.send(writer, challenges)
         self._send_snapshot(writer)
         for message in self.welcome():
             channel.send(writer, message)

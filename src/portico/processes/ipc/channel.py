@@ -185,6 +185,22 @@ class KeysUsed(msgspec.Struct, tag=True):
     used: dict[str, int]
 
 
+class NewChallenges(msgspec.Struct, tag=True):
+    """All that authorities have to get when they ask whether a name is ours, by token (RFC 8555, section 8.3).
+
+    With a `number`, `ChallengesLearnt` confirms it.
+    """
+
+    answers: dict[str, str]
+    number: int = 0
+
+
+class ChallengesLearnt(msgspec.Struct, tag=True):
+    """A worker answers by the challenges of that number."""
+
+    number: int
+
+
 Message: TypeAlias = (
     Hello
     | Report
@@ -209,6 +225,8 @@ Message: TypeAlias = (
     | NewApiKeys
     | ApiKeysLearnt
     | KeysUsed
+    | NewChallenges
+    | ChallengesLearnt
 )
 
 _encode = msgspec.msgpack.Encoder().encode

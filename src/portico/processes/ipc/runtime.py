@@ -10,7 +10,16 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from portico.config import Config, GatewaySettings, dump_config, gateway_of, load_dumped, with_redis
+from portico.config import (
+    AcmeSettings,
+    Config,
+    GatewaySettings,
+    dump_config,
+    gateway_of,
+    load_dumped,
+    ordered_file,
+    with_redis,
+)
 from portico.core.found import Found
 from portico.net.tls.tickets import TicketContexts
 from portico.policies.counters.shared_buckets import BucketTable
@@ -79,6 +88,16 @@ class Runtime:
     @property
     def _weights_file(self) -> Path:
         return self.directory / "weights"
+
+    def has_certificate(self, acme: AcmeSettings) -> bool:
+        """Whether there is a file with a certificate of that section, whoever signed it."""
+        return ordered_file(self.directory, acme).exists()
+
+    def store_certificate(self, acme: AcmeSettings, pem: bytes) -> None:
+        """Store a certificate with its chain and key, for workers, unless it is there already."""
+        path = ordered_file(self.directory, acme)
+        if not path.exists() or path.read_bytes() != pem:
+            _replace(path, pem)
 
     def store_weights(self, weights: Mapping[str, Mapping[str, float]]) -> None:
         """Store the weights of canaries for workers that start later."""

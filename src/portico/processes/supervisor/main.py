@@ -23,6 +23,7 @@ from portico.config import Config
 from portico.net.tls.tickets import TicketContexts
 from portico.observe.events import configure_events
 from portico.policies.counters.shared_buckets import BucketTable
+from portico.processes.control.acme.served import serve_last
 from portico.processes.control.canary_records import last_weights
 from portico.processes.ipc.listeners import ACCEPT_GRACE, Listeners, address_of, turn_away
 from portico.processes.ipc.notices import FAILING, RELOADED, RELOADING, SERVING, UNUSABLE, Notices
@@ -104,6 +105,7 @@ class Supervisor:
         self.runtime = Runtime(directory, self.redis.url if self.redis else None, table, self.tickets)
         try:
             self.runtime.store(self.runtime.completed(self.config), 1)
+            serve_last(self.config, self.config_path, self.runtime)
             self.runtime.store_weights(last_weights(self.config, self.config_path))
             self._store_listening()
             self.control_listener = _unix_listener(self.runtime.control_socket)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from portico.config import ListenerSettings
 from portico.core.errors import Answer
@@ -12,6 +13,7 @@ from portico.processes.ipc.listeners import Listener
 from portico.processes.worker.tls import Termination
 from portico.proxy.gateway import Gateway, Snapshot
 from portico.proxy.redirect import Redirect
+from portico.proxy.routing.challenges import Challenges
 from portico.wire.entrance import Entrance
 from portico.wire.http1.server import HttpServer
 
@@ -25,9 +27,11 @@ class WorkerListener:
         settings: ListenerSettings,
         gateway: Gateway,
         local_answers: Mapping[str, Callable[[], Answer]],
+        challenges: Challenges,
+        directory: Path,
         tickets: TicketContexts | None,
     ) -> None:
-        """Raises CertificateError.
+        """Certificates that are ordered are in the `directory`. Raises CertificateError.
 
         How it was opened counts as long as it is open: with TLS or without, with PROXY headers or without.
         """
@@ -36,10 +40,10 @@ class WorkerListener:
         self._opened = opened
         self._settings = settings
         tls = opened.settings.tls
-        self._tls = Termination(settings.tls or tls, tickets) if tls is not None else None
+        self._tls = Termination(settings.tls or tls, directory, tickets) if tls is not None else None
         self._redirect = None
         if opened.redirect is not None:
-            self._redirect = Redirect(gateway, local_answers, self._public_port())
+            self._redirect = Redirect(gateway, local_answers, challenges, self._public_port())
 
     def entrances(
         self,

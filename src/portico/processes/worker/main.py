@@ -265,7 +265,8 @@ class _Worker:
                 snapshot = self.snapshot.at(key)
                 gateway = ListenerGateway(key, snapshot, *shared) if key else Gateway(snapshot, *shared)
                 tickets = self.runtime.tickets.get(key)
-                yield WorkerListener(opened, wanted[key], gateway, self.local_answers, tickets)
+                local = self.local_answers, self.builder.challenges
+                yield WorkerListener(opened, wanted[key], gateway, *local, self.runtime.directory, tickets)
 
     def _use(self, snapshot: Snapshot, config: Config) -> None:
         """Serve by a snapshot, and by the configuration that it was built from.
@@ -391,6 +392,9 @@ class _Worker:
             case channel.NewApiKeys(keys, are_all, number):
                 self.builder.api_keys.learn(keys, are_all=are_all)
                 channel.send(writer, channel.ApiKeysLearnt(number))
+            case channel.NewChallenges(answers, number):
+                self.builder.challenges.learn(answers)
+                channel.send(writer, channel.ChallengesLearnt(number))
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
             case channel.Weights(weights):

@@ -7,6 +7,7 @@ import ssl
 import sys
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from portico.config import TlsSettings
@@ -28,14 +29,15 @@ class Termination:
     for certificates: a session is resumed without one, so it must not outlive a change of the authorities.
     """
 
-    def __init__(self, settings: TlsSettings, tickets: TicketContexts | None = None) -> None:
-        """Raises CertificateError."""
+    def __init__(self, settings: TlsSettings, directory: Path, tickets: TicketContexts | None = None) -> None:
+        """Certificates that are ordered are in the `directory`. Raises CertificateError."""
         _ignore_odd_names()
         self._settings = settings
+        self._directory = directory
         self._tickets = tickets
         self._shared: ssl.SSLContext | None = None
         """The current context of `tickets`."""
-        self._pairs = _made(settings)
+        self._pairs = _made(settings, directory)
         self._arrange()
 
     def context(self) -> ssl.SSLContext:
@@ -54,7 +56,7 @@ class Termination:
             self.refresh()
             return
         try:
-            self._pairs = _made(settings)
+            self._pairs = _made(settings, self._directory)
         except CertificateError as error:
             logger.error("changed TLS settings could not be taken over", extra={"reason": str(error)})
             return
@@ -87,13 +89,13 @@ class _Chooser:
         connection.context = self._contexts.get(asked) or self._contexts.get(wildcard) or self._default
 
 
-def _made(settings: TlsSettings) -> list[Renewed[Certified]]:
-    return [_renewed(pair, settings) for pair in settings.pairs]
+def _made(settings: TlsSettings, directory: Path) -> list[Renewed[Certified]]:
+    return [_renewed(pair, settings) for pair in settings.pairs(directory)]
 
 
 def _renewed(pair: Pair, settings: TlsSettings) -> Renewed[Certified]:
     clients = settings.client_certificates
-    files = [pair.certificate, pair.key, *([clients.ca] if clients else [])]
+    files = list(dict.fromkeys([pair.certificate, pair.key, *([clients.ca] if clients else [])]))
     return Renewed(partial(_certified, pair, settings), files)
 
 

@@ -10,6 +10,7 @@ from portico.core.errors import Answer, MessageError, Refusal
 from portico.core.exchange import RouteMatch
 from portico.core.messages import Fields, RequestHead
 from portico.core.paths import decoded_segments, folded, readings, segments_of
+from portico.proxy.routing.challenges import PREFIX, Challenges
 from portico.proxy.routing.route import LocalRoute, Route
 from portico.proxy.routing.router import Router
 from portico.proxy.routing.versions import VersionMatches
@@ -23,7 +24,7 @@ _MATCH: Final = 350
 
 Routes: TypeAlias = Router[Route | LocalRoute]
 _Entries: TypeAlias = "dict[tuple[bytes, bytes], dict[bytes, RouteMatch]]"
-_NO_ROUTE: Final = "no route leads from this path to a service"
+NO_ROUTE: Final = "no route leads from this path to a service"
 _NO_FIELDS: Final = Fields([], [])
 _NOTHING: Final[dict[bytes, RouteMatch]] = {}
 
@@ -33,10 +34,17 @@ class Matcher:
 
     What depends on more than path, host and method (on fields, on the query) is looked up every time. `folded` is the
     same router with the paths of its rules folded, if there are services that fold paths. `no_route` is what clients
-    are told where nothing matches.
+    are told where nothing matches. `challenges` come before all routes, where there may be some.
     """
 
-    def __init__(self, router: Routes, folded: Routes | None = None, no_route: str = _NO_ROUTE) -> None:
+    def __init__(
+        self,
+        router: Routes,
+        folded: Routes | None = None,
+        no_route: str = NO_ROUTE,
+        challenges: Challenges | None = None,
+    ) -> None:
+        self._challenges = challenges
         self._router = router
         self._no_route = no_route
         self._decoded = router.decoded()
@@ -73,6 +81,12 @@ class Matcher:
             return found
         if path == b"*":
             return Answer(204)
+        is_lasting = True
+        if self._challenges is not None and path.startswith(PREFIX):
+            is_lasting = False  # the token may be known soon
+            challenge = self._challenges.find(request.method, path)
+            if challenge is not None:
+                return RouteMatch(challenge, None, path.decode(), path)
         segments = segments_of(path)
         match = self._match(request, segments)
         if match is None:
@@ -89,7 +103,7 @@ class Matcher:
             found = self._found(route, path, depth, is_bare=depth == len(segments))
         else:
             found = RouteMatch(route, None, path.decode(), path)
-        if len(path) <= _ENTRY_SIZE and request.method != b"OPTIONS" and not reads_fields:
+        if is_lasting and len(path) <= _ENTRY_SIZE and request.method != b"OPTIONS" and not reads_fields:
             self._remember(request, path, found)
         return found
 
