@@ -178,7 +178,7 @@ def test_only_tokens_on_order_are_answered(gateway: Gateway, shop: Backend, acme
 
 
 def test_a_renewal_is_no_failed_handshake(gateway: Gateway, shop: Backend, acme: AcmeServer) -> None:
-    acme.life = 12.0
+    acme.life = 8.0
     order(gateway, shop, acme, "c.test")
     until(lambda: is_trusted(gateway, acme.authority, "c.test"), "the first one is used")
     first = presented(gateway, "c.test").serial_number

@@ -32,6 +32,8 @@ logger: Final = logging.getLogger("portico.acme")
 
 T = TypeVar("T")
 
+QUESTION: Final = "a question to an authority"
+"""The name of the threads that ask."""
 _LOOK: Final = 1.0
 """Seconds between two looks: at the clock, and at what other gateways have done."""
 _SPREAD: Final = 2.5
@@ -67,6 +69,7 @@ class OrderedCertificate:
         self.away = ""
         """Why it is not known what other gateways do."""
         self._has_warned = False
+        self._began = time.monotonic()
         self.task = endless(self._keep(), f"the certificate for {settings.domains[0]}")
 
     @property
@@ -112,6 +115,8 @@ class OrderedCertificate:
             await self._store.release(self.name)
 
     def _has_to_act(self) -> bool:
+        if self._store.is_shared and self.record == Record(self.names) and time.monotonic() < self._began + _SPREAD:
+            return False  # where Redis has lost what others have, they write it again
         now = time.time()
         asks = self.record.certificate is not None and now >= max(self.record.ask_at, self.record.next_try)
         return now >= self.record.due or asks
@@ -394,7 +399,7 @@ async def in_thread(work: Callable[[], T], timeout: float) -> T:
         with suppress(RuntimeError):  # the loop is closed: the process ends
             loop.call_soon_threadsafe(settle, result, failure)
 
-    threading.Thread(target=run, daemon=True).start()
+    threading.Thread(target=run, name=QUESTION, daemon=True).start()
     async with asyncio.timeout(timeout):
         return await future
 
