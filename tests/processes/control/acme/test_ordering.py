@@ -198,6 +198,38 @@ def test_an_account_that_is_there_is_found_by_its_key(acme: AcmeServer, tmp_path
     play(story)
 
 
+def test_names_that_lead_elsewhere(acme: AcmeServer, tmp_path: Path) -> None:
+    async def story() -> None:
+        place = Place(tmp_path)
+        with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:
+            threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            acme.asks_at = [other.server_address[1]]
+            async with place.following(place.config(acme, "elsewhere.test")):
+                await until(failed(place), "the proof fails")
+            other.shutdown()
+        words = f"port {acme.asks_at[0]} answered 501 and not the key authorization"
+        assert state(place)["problem"] == f"elsewhere.test: {words}"
+        assert not state(place)["ordering"], "that order is over"
+
+    play(story)
+
+
+def test_what_an_authority_said_is_not_forgotten_with_the_names(acme: AcmeServer, tmp_path: Path) -> None:
+    async def story() -> None:
+        place = Place(tmp_path)
+        acme.limited = "3600"
+        async with place.following(place.config(acme, "a.test"), acme) as made:
+            await until(failed(place), "it is told to wait")
+            acme.limited = None
+            await made.follow(place.config(acme, "b.test"))
+            await until(issued(place), "the other names have nothing to do with that")
+            await made.follow(place.config(acme, "a.test"))
+            assert state(place)["problem"] == "too many certificates already"
+        assert acme.attempts == 2
+
+    play(story)
+
+
 @pytest.mark.parametrize(
     ("sent", "problem"),
     [
