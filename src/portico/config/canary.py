@@ -72,15 +72,17 @@ class AbortConditions(Section):
     a multiple of the old side's, such as `2x`, or a time, such as `500ms`.
     """
 
-    errors: Annotated[Share, Field(gt=0, lt=1, description="The part of them that may fail: 2%, or 0.02.")] | None = (
-        None
-    )
+    errors: Annotated[Share, Field(gt=0, lt=1)] | None = None
+    """The part of the new side's requests that may fail: `2%`, or 0.02."""
     p99: Annotated[
         LatencyLimit | None,
         PlainValidator(lambda value: None if value is None else _latency(value)),
         WithJsonSchema({"type": "string"}),
-        Field(description="A multiple of the old service's p99, such as 2x, or a time, such as 500ms."),
+        Field(),
     ] = None
+    """What 99 of 100 of them may take until their response begins: a multiple of the old side's, such as `2x`, or a
+    time, such as `500ms`.
+    """
 
 
 class CanarySettings(Section):
@@ -90,25 +92,28 @@ class CanarySettings(Section):
     `continue`. As soon as a condition of `abort_if` is met, the new side gets nothing any more.
     """
 
-    to: Annotated[str, Field(description="The service that is new.")]
-    version: Annotated[str | None, Field(description="Its version, where it has several.")] = None
+    to: str
+    """The new service; its `version`, where it has several. Both may be versions of one service."""
+    version: str | None = None
+    """Its version, where it has several."""
     steps: Annotated[
         tuple[Step, ...],
-        Field(min_length=1, max_length=100, description="Per cent of the traffic, growing."),
+        Field(min_length=1, max_length=100),
         AfterValidator(_climbing),
     ] = (1.0, 5.0, 25.0, 100.0)
-    every: Annotated[Duration, Field(description="How long a step lasts.")] = 600.0
+    """The shares of the requests that it gets, one after the other: `5` or `5%`, from 0.01 to 100."""
+    every: Duration = 600.0
+    """How long a step lasts, at least."""
     abort_if: Annotated[
         AbortConditions,
         NotEmpty("write abort_if: {errors: 2%, p99: 2x}, or leave it out"),
-        Field(description="When it gets nothing any more."),
+        Field(),
     ] = AbortConditions()
-    min_requests: Annotated[
-        Whole, Field(ge=0, le=10**9, description="Requests to the new side before it is judged.")
-    ] = 100
-    if_fewer: Annotated[
-        Literal["wait", "continue"], Field(description="What a step does at its end that had fewer of them.")
-    ] = "wait"
+    """When it gets nothing any more."""
+    min_requests: Annotated[Whole, Field(ge=0, le=10**9)] = 100
+    """Requests that it has to have had in a step before that is over."""
+    if_fewer: Annotated[Literal["wait", "continue"], Field()] = "wait"
+    """Whether a step that had fewer of them at its end lasts on."""
 
 
 CanaryField = Annotated[

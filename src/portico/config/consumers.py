@@ -36,10 +36,15 @@ class ConsumerLimit(Section):
     """
 
     requests_per_minute: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    """In place of that of every limit `by: consumer` that has one."""
     burst: Annotated[Whole, Field(ge=1, le=10**9)] | None = None
+    """In place of that of every limit `by: consumer` that has one."""
     requests_per_hour: Annotated[Whole, Field(ge=1, le=10**12)] | None = None
+    """In place of that of every limit `by: consumer` that has one."""
     requests_per_day: Annotated[Whole, Field(ge=1, le=10**12)] | None = None
+    """In place of that of every limit `by: consumer` that has one."""
     requests_per_month: Annotated[Whole, Field(ge=1, le=10**12)] | None = None
+    """In place of that of every limit `by: consumer` that has one."""
 
 
 class ConsumerSettings(Section):
@@ -51,14 +56,28 @@ class ConsumerSettings(Section):
     """
 
     name: ConsumerName
+    """The consumer, as `auth` finds it, without control characters; unique."""
     rate_limit: Annotated[
         ConsumerLimit | None, NotEmpty("write rate_limit: {requests_per_minute: 60}, or leave it out")
     ] = None
+    """Numbers for this consumer in place of those of limits `by: consumer`; those that no limit has hold beside the
+    first.
+    """
     scopes: tuple[ScopeName, ...] = ()
+    """What the consumer may do where it shows no token that says so itself: with an API key."""
     password: Annotated[Secret, AfterValidator(_password)] = None
+    """The argon2 hash of its password, or of the secret of a client, never that itself: `portico password` makes it.
+    With it the consumer can sign in.
+    """
     keys: tuple[Annotated[str, AfterValidator(_digest)], ...] = ()
+    """SHA-256 hashes of its API keys, `sha256:` and 64 hexadecimal digits, beside the keys that `portico keys` makes;
+    never a key itself.
+    """
 
     certificates: tuple[Annotated[str, AfterValidator(checked_certificate_name)], ...] = ()
+    """Names of certificates that are its own: a subject as `CN=alice,O=Example` (RFC 4514), or `DNS:`, `URI:`,
+    `email:`, `IP:` and `sha256:` with what follows. No two consumers have the same.
+    """
 
     def compiled(self) -> Consumer:
         """The same for whoever asks the directory of consumers."""

@@ -91,7 +91,14 @@ class DiscoverSettings(Section):
     """Where a service's instances register, and where they may be; without `allow`, the top-level one holds."""
 
     source: Source
+    """Where they register: in the Redis of `gateway.redis_url`, or over the admin API of this gateway, which keeps them
+    in memory.
+    """
     allow: AllowField = None
+    """Where instances may be; those elsewhere get no requests. In a service: what the top says, where nothing is
+    written. Link-local addresses and those of a cloud's metadata have to be named here one by one, or as a network of
+    nothing else.
+    """
 
 
 def long_discover(value: Any) -> Any:

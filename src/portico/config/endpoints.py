@@ -42,7 +42,9 @@ class HealthEndpoint(Section):
     """`/health`: with `detail: states` it leaves out addresses and errors of instances."""
 
     access: Access = "public"
+    """Who gets `/health`."""
     detail: Literal["full", "states"] = "full"
+    """With `states` it has the status of services and instances, and neither addresses nor the texts of errors."""
 
 
 HealthField = Annotated[
@@ -63,11 +65,19 @@ class EndpointSettings(Section):
     """
 
     root: Access = "public"
+    """Who gets `/`, which lists the services."""
     health: HealthField = HealthEndpoint()
+    """Who gets `/health`, and how much it says."""
     metrics: Access = "public"
+    """Who gets `/metrics`."""
     docs: Access = "public"
+    """Who gets `/docs`, once there are merged documents."""
     auth: OpenAccess = "public"
+    """Who gets `/auth/token`, `/auth/revoke`, `/auth/me`, `/.well-known/jwks.json` and
+    `/.well-known/oauth-authorization-server`, as far as they are there where tokens are issued.
+    """
     networks: tuple[NetworkField, ...] = ()
+    """Those whose clients are `internal`. Behind trusted proxies it is the client's address that counts."""
 
     @model_validator(mode="after")
     def _names_networks(self) -> Self:

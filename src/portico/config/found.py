@@ -36,12 +36,26 @@ class DiscoverySettings(Section):
     """
 
     source: Source
+    """Where they register: in the Redis of `gateway.redis_url`, or over the admin API of this gateway, which keeps them
+    in memory.
+    """
     services: tuple[Annotated[str, names_like("service")], ...] = ("*",)
+    """Names that are admitted; `*` and `?` stand for other characters."""
     path: Annotated[str, AfterValidator(_path)] = _DEFAULT_PATH
+    """Their route, with `{name}` as one whole segment; the rewrite is `/{path}`."""
     allow: AllowField = None
+    """Where instances may be; those elsewhere get no requests. In a service: what the top says, where nothing is
+    written. Link-local addresses and those of a cloud's metadata have to be named here one by one, or as a network of
+    nothing else.
+    """
     max_services: Annotated[Whole, Field(ge=1, le=10_000)] = 100
+    """How many there are at most; those that come first stay."""
     forget_after: Duration = 300.0
+    """How long one without instances is answered for, with 503, before its route goes."""
     service: Annotated[ServiceDefaults, NoneIsEmpty] = ServiceDefaults()
+    """What each of them is configured as: the keys of a service but for `url`, `instances`, `discover`, `versions` and
+    `default_routes`.
+    """
 
     def admits(self, name: str) -> bool:
         """Whether a service of this name is accepted."""

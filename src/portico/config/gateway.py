@@ -94,44 +94,77 @@ def _yes_no_or_path(value: Any) -> Any:
 class LimitSettings(Section):
     """What one client may use of the gateway: sizes in bytes, times in seconds."""
 
-    header_size: Annotated[Size, Field(ge=1024, le=1 << 20, description="Bytes of all header lines together.")] = (
-        32 << 10
-    )
+    header_size: Annotated[Size, Field(ge=1024, le=1 << 20)] = 32 << 10
+    """Bytes of all header lines together; more is a 431."""
     header_count: Annotated[Whole, Field(ge=10, le=10_000)] = 100
+    """Number of header lines; more is a 431."""
     url_length: Annotated[Size, Field(ge=256, le=1 << 20)] = 16 << 10
-    body_size: Annotated[Size, Field(description="Bytes of a request body; 0 allows none.")] = 10 << 20
-    body_rate: Annotated[Size, Field(description="Bytes a second that a body must make on average; 0: any.")] = 0
-    connections: Annotated[Whole, Field(ge=1, le=1_000_000, description="Open client connections per worker.")] = 10_000
-    connections_per_client: Annotated[
-        Whole, Field(ge=0, le=1_000_000, description="Of them from one address, trusted proxies aside; 0: any number.")
-    ] = 0
-    requests: Annotated[Whole, Field(ge=1, le=1_000_000, description="Requests in flight per worker.")] | None = None
-    lag: Annotated[DurationOrZero, Field(description="How late the event loop may be; 0: any.")] = 0.2
+    """Bytes of path and query; more is a 414."""
+    body_size: Size = 10 << 20
+    """Bytes of a request's body, also of a chunked one; more is a 413. 0 allows none. A service or route may say
+    otherwise.
+    """
+    body_rate: Size = 0
+    """Bytes a second that a request's body must make on average, after the first `body_timeout` and while the service
+    takes them; 408. 0 asks for none: a slow body then costs its connection for as long as its pauses are short.
+    """
+    connections: Annotated[Whole, Field(ge=1, le=1_000_000)] = 10_000
+    """Open client connections of each worker; one more gets 503 and is closed. With TLS or `proxy_protocol` it is
+    closed at once. The limit of open files is raised to suit, as far as the system lets it.
+    """
+    connections_per_client: Annotated[Whole, Field(ge=0, le=1_000_000)] = 0
+    """How many of them may come from one address (IPv6: a /64, as for rate limits), in each worker; one more gets 429
+    and is closed. 0: any number. Does not hold for `trusted_proxies`, which bring many clients.
+    """
+    requests: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None
+    """Requests under way in each worker; one more gets 503 at once, before any policy. Open WebSockets do not count,
+    event streams do. Without it `connections` is the bound: a connection has one request under way.
+    """
+    lag: DurationOrZero = 0.2
+    """How late a worker may process what it has received; beyond it a part of the requests gets 503. 0: any time."""
     header_timeout: Duration = 10.0
-    body_timeout: Annotated[Duration, Field(description="The longest pause between two pieces of a body.")] = 30.0
-    idle_timeout: Annotated[Duration, Field(description="How long a connection may be idle between requests.")] = 75.0
-    drain_delay: Annotated[DurationOrZero, Field(description="How long only /readyz fails after SIGTERM.")] = 0.0
-    drain_timeout: Annotated[Duration, Field(description="How long running requests may take after that.")] = 30.0
-    hang_timeout: Annotated[
-        Duration, Field(ge=1, description="How long a process may give no heartbeat before it is replaced.")
-    ] = 30.0
+    """For a whole request head, from its first bytes; 408. A new connection that says nothing for this long is closed.
+    Before that, for a TLS handshake and a PROXY header together.
+    """
+    body_timeout: Duration = 30.0
+    """The longest pause between two pieces of a request's body; 408. Also how long a client may take less than 4 KiB of
+    a response while more is waiting for it.
+    """
+    idle_timeout: Duration = 75.0
+    """How long a connection may be idle between two requests. More than a balancer before the gateway keeps its
+    connections: one that closes them no sooner, such as AWS's ALB after 60 s, may send a request on a connection that
+    is just being closed, and answers 502.
+    """
+    drain_delay: DurationOrZero = 0.0
+    """How long only `/readyz` fails after SIGTERM, before the drain begins."""
+    drain_timeout: Duration = 30.0
+    """How long running requests may take after that."""
+    hang_timeout: Annotated[Duration, Field(ge=1)] = 30.0
+    """After how long a silence a process counts as hung and is replaced."""
     forget_after: Annotated[
         Duration,
-        Field(ge=1, description="How long a worker remembers clients, tokens and paths that do not come back."),
+        Field(ge=1),
     ] = 1800.0
+    """A worker remembers tokens that it has verified, paths, field lines and clients, to be faster or to count them.
+    Each store is bounded, and what does not come back for this long is forgotten, except what limits still need:
+    buckets that are not full, quotas of the current period.
+    """
 
 
 class LogSettings(Section):
     """What is logged and where; `access` is stdout, stderr, off or the path of a file."""
 
     level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
+    """The least important event that is logged; also thins out the access log."""
     format: Annotated[Literal["json", "text"], BeforeValidator(_lower)] = "json"
+    """How both logs are written, the access log and events."""
     access: Annotated[
         str,
         BeforeValidator(_access, json_schema_input_type=str | bool),
         Field(min_length=1),
         AfterValidator(no_nul),
     ] = "stdout"
+    """Where the access log goes: `stdout`, `stderr`, `off`, or the path of a file."""
 
 
 class CacheBounds(Section):
@@ -139,11 +172,12 @@ class CacheBounds(Section):
     a request may wait for Redis to look for a stored response.
     """
 
-    memory: Annotated[Size, Field(ge=1 << 20, description="Bytes in the memory of each worker.")] = 256 << 20
-    redis: Annotated[Size, Field(ge=1 << 20, description="Bytes in Redis, of all gateways together.")] = 1 << 30
-    redis_timeout: Annotated[
-        Duration, Field(ge=0.001, le=1, description="How long a request may wait for Redis to look for a response.")
-    ] = 0.01
+    memory: Annotated[Size, Field(ge=1 << 20)] = 256 << 20
+    """Bytes of stored responses in the memory of each worker: four workers may hold four times as much."""
+    redis: Annotated[Size, Field(ge=1 << 20)] = 1 << 30
+    """Bytes of stored responses in Redis, of all gateways that share it."""
+    redis_timeout: Annotated[Duration, Field(ge=0.001, le=1)] = 0.01
+    """How long a request may wait until Redis has looked for a stored response; then its service is asked."""
 
 
 class ProxyStatusSettings(Section):
@@ -153,7 +187,9 @@ class ProxyStatusSettings(Section):
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_visible)] = "portico"
+    """What the gateway is called."""
     next_hop: bool = False
+    """Whether it names the instance that was asked, which clients otherwise do not see."""
 
 
 LISTENING: Final = ("host", "port", "tls", "proxy_protocol")
@@ -170,44 +206,72 @@ class GatewaySettings(Section):
     """
 
     title: Annotated[str, Field(min_length=1, max_length=200)] = "Portico API Gateway"
+    """The `message` on the page at `/`."""
 
     host: Host = "0.0.0.0"  # noqa: S104 - a gateway has to be reachable
+    """Where to listen; `::` is IPv6 and IPv4."""
     port: Port = 8000
+    """Where to listen; 0 picks a free port."""
     listen: Annotated[
         tuple[Annotated[ListenerSettings, written_as(dict, "{port: 8080}")], ...],
         written_as(list, "listen: [{port: 8080}]"),
         NotEmpty("write listen: [{port: 8080}], or leave it out"),
     ] = ()
+    """Several addresses, in place of `host`, `port`, `tls` and `proxy_protocol`."""
     workers: Annotated[Whole, Field(ge=1, le=256)] | Literal["auto"] = 1
+    """Processes that serve requests; `auto` is one per core."""
     admin: Annotated[str, AfterValidator(_address)] = "127.0.0.1:9000"
+    """Where the admin API listens; port 0 picks a free one. An address that is not loopback demands `admin_token`."""
     admin_token: Annotated[Secret, AfterValidator(_token)] = None
+    """What the admin API asks for; without control characters, and white space at its ends."""
     redis_url: Annotated[Secret, AfterValidator(_redis_url)] = None
-    redis_timeout: Annotated[
-        Duration, Field(ge=0.001, le=1, description="How long a request may wait for Redis to check its limits.")
-    ] = 0.02
+    """The Redis or Valkey that workers and gateways share."""
+    redis_timeout: Annotated[Duration, Field(ge=0.001, le=1)] = 0.02
+    """How long a request may wait for Redis to check its limits; then their `fallback` holds."""
     embedded_redis: Annotated[bool | FilePath, BeforeValidator(_yes_no_or_path)] = True
+    """Whether several workers without a `redis_url` are given one of their own, or which valkey-server or redis-server
+    is started for them.
+    """
     trusted_proxies: tuple[NetworkField, ...] = ()
+    """Peers whose forwarded fields are trusted."""
     trusted_headers: Annotated[Literal["x-forwarded", "forwarded"], BeforeValidator(_lower)] = "x-forwarded"
+    """By which fields they describe clients: `X-Forwarded-*`, or `Forwarded` (RFC 7239). The other kind is dropped: a
+    proxy that sets one forwards a client's own in the other.
+    """
     proxy_protocol: bool = False
+    """Whether `trusted_proxies` begin each connection with a PROXY header."""
     proxy_status: Annotated[
         ProxyStatusSettings | None,
         BeforeValidator(_long_proxy_status, json_schema_input_type=bool | ProxyStatusSettings),
     ] = ProxyStatusSettings()
+    """What `Proxy-Status` (RFC 9209) says where a service could not answer."""
     pass_headers: tuple[Annotated[HeaderName, AfterValidator(_passed_header)], ...] = ()
+    """Fields of clients that services get although they belong to a gateway, exactly as spelt here."""
     tls: TlsField = None
+    """Certificates; with it the port speaks HTTPS only."""
     endpoints: Annotated[EndpointSettings, NoneIsEmpty] = EndpointSettings()
+    """Who gets the gateway's own paths."""
     limits: Annotated[LimitSettings, NoneIsEmpty] = LimitSettings()
+    """What clients may use, and how long everything may take."""
     log: Annotated[LogSettings, NoneIsEmpty] = LogSettings()
+    """What is logged, and where."""
     cache: Annotated[CacheBounds, NoneIsEmpty] = CacheBounds()
+    """What all caches use together."""
     state_dir: Annotated[
         FilePath | None,
-        Field(description="Where what has to outlast a restart is kept: canaries, keys, certificates, sign-ins."),
+        Field(),
     ] = None
-    allow_sample_secret_key: Annotated[
-        bool, Field(description="Whether tokens may be signed with a key that stands in documentation.")
-    ] = False
+    """Where what has to outlast a restart is kept: the steps of canaries, API keys, certificates that were ordered, who
+    is signed in, and keys of tokens. It is made where it is not there, and only used where there is something to keep.
+    """
+    allow_sample_secret_key: Annotated[bool, Field()] = False
+    """Whether a key may be used that stands in documentation to be copied, such as `SECRET_KEY=your-secret-key-here`,
+    which is refused outside `portico demo`. One that is too short for its algorithm is refused all the same.
+    """
     access_token_expire_minutes: Annotated[Whole, Field(ge=1, le=525_600)] = 30
+    """How long the tokens live that `/auth/token` issues."""
     tokens: Annotated[TokenSettings, NoneIsEmpty] = TokenSettings()
+    """The tokens that the gateway issues, and the keys that sign them."""
 
     @property
     def listeners(self) -> tuple[ListenerSettings, ...]:

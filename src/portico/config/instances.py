@@ -101,8 +101,15 @@ class InstanceSettings(Section):
     """
 
     url: InstanceUrl
+    """Its address: `http://host[:port]`, `https://…` or `unix:///path`, without path, user or query."""
     weight: Annotated[Whole, Field(ge=0, le=1000)] = 1
+    """Its share of the requests, in proportion to the others'. One of 0 gets none, and is checked as the others: what
+    is under way there goes on, such as WebSockets.
+    """
     backup: bool = False
+    """Whether it gets requests only while none of the others can, or so few that ejected ones would be used all the
+    same; and what is retried once all others were tried.
+    """
 
     @property
     def scheme(self) -> str:

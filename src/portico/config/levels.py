@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_origin
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError, create_model
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, create_model
 
 from portico.config.environment import variable_for
 from portico.config.problems import ENVIRONMENT, ConfigError, Finding, KeyPath, Problem, dotted
@@ -48,6 +48,25 @@ _EXAMPLES = {
     "rewrite_cookies": "{path: auto}",
     "rewrite_location": "true",
     "transform": "{request: [{query: {remove: [debug]}}]}",
+}
+
+_MEANINGS = {
+    "auth": "How callers show who they are.",
+    "authorize": "What a consumer has to have: scopes, roles, claims, or the right time.",
+    "cache": "Responses that are stored, and served again without asking the service.",
+    "compress": "Responses in zstd, br or gzip, for clients that ask for that.",
+    "cors": "Which pages of other origins may call the services.",
+    "decompress": "Takes the coding off requests' bodies, for services that cannot read it.",
+    "deny": "Requests that are refused by rules.",
+    "errors": "Pages and documents of your own for errors, by status (`404`, `4xx`, `5xx`).",
+    "headers": "Fields that are set, added and removed, in requests and responses.",
+    "identity": "Tells services who the caller is, signed.",
+    "ip_filter": "Which networks clients may come from.",
+    "plugins": "Policies of your own, in Python.",
+    "rate_limit": "How many requests one client may make: one limit, or a list.",
+    "rewrite_cookies": "Whether cookies of services fit the path and host that clients use.",
+    "rewrite_location": "Whether redirects and links of services lead through the gateway.",
+    "transform": "Rules that change query, path, method, status, fields and JSON bodies.",
 }
 
 _ADAPTERS = {key: TypeAdapter[Any](kind) for key, kind in POLICY_SETTINGS.items()}
@@ -100,7 +119,7 @@ else:
                 Annotated[
                     Any, BeforeValidator(_Written(kind), json_schema_input_type=bool | kind), NotEmpty(_advice(key))
                 ],
-                None,
+                Field(None, description=_MEANINGS.get(key)),
             )
             for key, kind in POLICY_SETTINGS.items()
         },

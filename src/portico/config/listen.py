@@ -57,15 +57,25 @@ class ListenerSettings(Section):
     """
 
     name: Name | None = None
+    """What it is called in the log, in metrics and in messages."""
     host: Host = "0.0.0.0"  # noqa: S104 - a gateway has to be reachable
+    """Where this one listens."""
     port: Port
+    """Where this one listens; 0 picks a free port."""
     tls: TlsField = None
+    """Certificates of its own, as `gateway.tls`."""
     proxy_protocol: bool = False
+    """Whether `trusted_proxies` begin each connection with a PROXY header."""
     routes: Annotated[
         tuple[Annotated[str, names_like("route")], ...] | None,
         NotEmpty("write routes: [name], or leave it out to serve them all"),
     ] = None
+    """The routes that it serves, as `portico routes` names them; `*` and `?` stand for other characters: `["api-*"]`.
+    Of a service without `routes` of its own that is the service's name. With `[]` it has the gateway's own endpoints
+    alone.
+    """
     endpoints: _OnlyOff = None
+    """Keeps the gateway's own endpoints away from it, whoever else may read them."""
 
     @property
     def key(self) -> str:

@@ -26,15 +26,25 @@ class MirrorSettings(Section):
     """
 
     service: Name
+    """Who gets copies; `mirror: NAME` is short for it. Its instances, `load_balancing`, `tls`, `preserve_host`, health
+    checks and limits are its own.
+    """
     version: str | None = None
+    """A version of that service."""
     share: Share = 1.0
+    """The part of the requests that is copied."""
     methods: Annotated[tuple[Method, ...], NotEmpty("write methods: [GET, HEAD], or leave it out to copy all")] = ()
+    """The only ones that are copied."""
     max_body: Size = 64 * 1024
+    """Longer bodies are not copied; 0: only requests without one."""
     max_in_flight: Annotated[Whole, Field(ge=1, le=100_000)] = 100
+    """Copies of the route's requests that may be under way at once, in each worker; those beyond are dropped."""
     timeout: Duration | None = None
+    """How long a copy may take, from the end of the request to the end of its answer."""
     remove_headers: tuple[
         Annotated[HeaderName, AfterValidator(partial(editable, where=("request", "remove")))], ...
     ] = ()
+    """Fields of the request that copies do not have."""
 
 
 def _long_mirror(value: Any) -> Any:

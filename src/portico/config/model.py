@@ -89,15 +89,26 @@ class Config(Section):
     model_config = ConfigDict(title="Portico configuration", hide_input_in_errors=True)
 
     include: Include = ()
+    """Files with more services, routes and consumers, relative to the one that includes them; `*`, `?` and `[…]` may
+    stand for other characters.
+    """
     gateway: Annotated[GatewaySettings, NoneIsEmpty] = GatewaySettings()
+    """Where the gateway listens, what it accepts, what it logs."""
     services: Annotated[
         dict[Name, Annotated[ServiceSettings, NoneIsEmpty]],
         written_as(dict, "services: {NAME: {url: http://host:port}}"),
     ] = Field(default_factory=dict)
+    """The services by name, which stands in paths, metrics and log lines; `gateway` and `none` are taken."""
     routes: Annotated[tuple[RouteSettings, ...], written_as(list, "routes: [{path: /shop, service: shop}]")] = ()
+    """Written routes, of which the most specific one takes a request; every service has default ones besides."""
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
+    """Policies of all routes; services, versions and routes override them key by key."""
     consumers: tuple[ConsumerSettings, ...] = ()
+    """Callers that are known by name. None has to be listed to be admitted by a token; keys and passwords are those of
+    consumers that are.
+    """
     discover: DiscoveryField = None
+    """Services that are in no file: they register under a name that is admitted here."""
 
     _admitted: tuple[str, ...] = PrivateAttr(default=())
     _resolved: Resolved = PrivateAttr()

@@ -32,11 +32,19 @@ class RetrySettings(Section):
     """
 
     attempts: Annotated[Whole, Field(ge=0, le=10)] = 2
+    """Attempts after the first one. A number instead of the section is short for this."""
     on: tuple[Annotated[Cause, BeforeValidator(_cause)], ...] = ("connect", "reset")
+    """The failures that are retried."""
     budget: Share = 0.2
+    """The share of retries among requests beyond which none are made."""
     methods: tuple[Method, ...] = ("GET", "HEAD", "OPTIONS", "QUERY", "PUT", "DELETE")
+    """Methods that may be sent again although the service may have seen them."""
     per_try_timeout: Duration | None = None
+    """Shortens `timeout.connect` and `timeout.response` for every attempt, and adds `timeout` to `on`: an instance that
+    hangs leaves time for another.
+    """
     silence: DurationOrZero = 1.0
+    """After how long another instance is asked beside one that has not begun to answer while others do. 0: never."""
 
 
 RetryField = Annotated[RetrySettings, BeforeValidator(_long_retries, json_schema_input_type=int | RetrySettings)]
@@ -49,4 +57,8 @@ class HedgeSettings(Section):
     """
 
     after: Duration
+    """How long the first attempt has to begin its response. A good value is the time in which 95 of 100 responses have
+    begun.
+    """
     budget: Share = 0.1
+    """The share of requests that are sent a second time; counted as that of retries is."""

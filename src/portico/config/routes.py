@@ -47,36 +47,76 @@ class RouteSettings(Section):
     """
 
     name: Name | None = None
+    """For logs; unique. Where the default is taken, a number is added."""
     service: str | None = None
+    """Where requests go."""
     split: SplitField = None
+    """In place of a service: several, each of which gets a share of the requests."""
     canary: CanaryField = None
+    """Beside the service: a new one, whose share of the requests grows step by step, or falls to nothing."""
     sticky: SideStickyField = None
+    """How a client is known, who then stays on one side of the split, in all workers and gateways; `{cookie: auto,
+    max_age: 30d}` has clients keep the cookie. Without it, each request is shared out by itself.
+    """
     otherwise: OtherwiseField = "others"
+    """What becomes of the share of a side none of whose instances can be used: the other sides have it, or it gets 503.
+    """
     respond: Annotated[RespondField, NotEmpty("write respond: {status: 200, body: text}")] = None
+    """In place of a service: what is written is sent."""
     redirect: Annotated[RedirectField, NotEmpty("write redirect: {to: /new/{path}}")] = None
+    """In place of a service: clients are sent elsewhere."""
     version: str | None = None
+    """A version of the service."""
     mirror: MirrorField = None
+    """Services that get copies of the route's requests, whose answers are dropped."""
     path: Annotated[str, AfterValidator(route_path)] | None = None
+    """A prefix (`/users`), an exact path (`= /users`) or a pattern (`~ ^/users/(?P<id>[0-9]+)$`, `~*` where case means
+    nothing), in ASCII, others as `%XX`. A slash at the end of a prefix means nothing. What is written as a pattern but
+    as a prefix (`/users/[0-9]+`, `/users/:id`) is an error.
+    """
     fallback: bool = False
+    """In place of a path: the route takes what no other route takes."""
     hosts: Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], _matches_all("hosts: [api.example.com]")] = ()
+    """`api.example.com`, or `*.example.com` for everything below it, without scheme and port. Case and port of a
+    request do not count. A name beyond ASCII is written as it is.
+    """
     methods: Annotated[tuple[Method, ...], _matches_all("methods: [GET]")] = ()
+    """Named in full; `GET` brings `HEAD` with it."""
     headers: Annotated[dict[HeaderName, FieldCondition], _matches_all("headers: {X-Name: value}")] = Field(
         default_factory=dict
     )
+    """Each has to have this value, or match this pattern (`~ ^v[12]$`); what only looks like a pattern (`v*`, `^v`) is
+    an error. A field on several lines is one value; where one line alone has that of a route, the request is refused
+    with 400.
+    """
     query: Annotated[dict[ParameterName, ParameterCondition], _matches_all("query: {name: value}")] = Field(
         default_factory=dict
     )
+    """The same of query parameters, decoded; `true` for any value."""
     rewrite: Rewrite | None = None
+    """The path that the service sees, with `{path}` and what a pattern captured (`/u/{id}`); `keep`: the path as the
+    client sent it.
+    """
     timeout: TimeoutField | None = None
+    """In place of the service's, key by key."""
     retries: RetryField | None = None
+    """In place of the service's, key by key."""
     redirect_slash: bool | None = None
+    """In place of the service's."""
     encoded_slashes: bool = False
+    """The service takes `%2F` in this route's paths for data, not for a slash."""
     preserve_host: PreserveHost | None = None
+    """In place of the service's."""
     body_size: Size | None = None
+    """In place of the service's."""
     upgrades: Upgrades | None = None
+    """In place of the service's."""
     trailers: Trailers | None = None
+    """In place of the service's."""
     maintenance: MaintenanceField = None
+    """All requests of the route get 503 for now."""
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
+    """Policies for this route."""
 
     @property
     def place(self) -> str:

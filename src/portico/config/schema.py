@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from portico.config.meanings import DescribedSchema
 from portico.config.model import Config
 from portico.config.shapes import alternatives
 from portico.policies import POLICY_SETTINGS
@@ -14,12 +15,17 @@ _SCALARS = ("integer", "number", "boolean")
 
 def json_schema() -> dict[str, Any]:
     """A schema of draft 2020-12. Numbers and yes/no also allow `${NAME}`; policies may be written in part."""
-    schema = Config.model_json_schema()
+    body: dict[str, Any] = _with_variables(plain_schema())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **body}
+
+
+def plain_schema() -> dict[str, Any]:
+    """The same without `${NAME}`."""
+    schema = Config.model_json_schema(schema_generator=DescribedSchema)
     for kind in POLICY_SETTINGS.values():
         for member in alternatives(kind):
             schema["$defs"].get(getattr(member, "__name__", ""), {}).pop("required", None)
-    body: dict[str, Any] = _with_variables(schema)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **body}
+    return schema
 
 
 def _with_variables(schema: Any) -> Any:

@@ -116,15 +116,21 @@ class HealthCheckSettings(Section):
     """
 
     path: Annotated[str, AfterValidator(_health_path)] | None = None
+    """What is asked for; a query is allowed."""
     interval: Duration = 5.0
+    """Between two checks, ±10 %. While an instance is down, 1 s at most."""
     timeout: Duration = 5.0
+    """For one check, the connection included."""
     healthy_after: Annotated[Whole, Field(ge=1, le=100)] = 1
+    """Passed checks in a row that bring it back."""
     unhealthy_after: Annotated[Whole, Field(ge=1, le=100)] = 3
+    """Failed checks in a row that eject it."""
     expect: Annotated[
         tuple[StatusRange, ...],
         BeforeValidator(_listed, json_schema_input_type=int | str | list[int | str]),
         Field(min_length=1),
     ] = ((200, 299),)
+    """Statuses that pass."""
 
     def expects(self, status: int) -> bool:
         """Whether a response with this status means healthy."""
@@ -139,10 +145,15 @@ class Timeouts(Section):
     """
 
     connect: Duration = 5.0
+    """Opening a connection, the TLS handshake included."""
     response: Duration = 30.0
+    """From the last piece of the request that was sent to the whole head of the response."""
     idle: Duration = 60.0
+    """Between two pieces of the response's body. Stands still while the client reads slowly."""
     total: Duration | None = None
+    """From the arrival of the request's head to the end of the response, all attempts together."""
     tunnel: Duration = 600.0
+    """Silence on both sides of a WebSocket, after which it is closed. The other timeouts hold until it is open."""
 
 
 def _long_maintenance(value: Any) -> Any:
@@ -167,12 +178,17 @@ class UpstreamTlsSettings(Section):
     """
 
     verify: bool = True
+    """Whether the certificate of an `https` instance has to be valid."""
     ca: Annotated[
         FilePath | None, NotEmpty("write the file of the authorities, or leave ca out to trust the system's")
     ] = None
+    """The file of the only authorities to trust, in place of the system's."""
     server_name: Annotated[str, AfterValidator(_server_name)] | None = None
+    """The name to ask for (SNI) and to find in the certificate."""
     certificate: FilePath | None = None
+    """What the gateway shows to an instance that asks for a client certificate, also in health checks."""
     key: FilePath | None = None
+    """The key of that certificate; both or neither."""
 
     @model_validator(mode="after")
     def _has_both_or_neither(self) -> Self:
@@ -224,24 +240,48 @@ class _Treated(Section):
     """How requests to a service, or to a version of it, are treated."""
 
     redirect_slash: bool = True
+    """Whether a browser at the bare prefix of a route is redirected to its slash."""
     case_insensitive: bool = False
+    """Whether the service takes `/Admin` and `/admin.` for `/admin`, so that routes and policies have to as well."""
     preserve_host: PreserveHost = "auto"
-    body_size: Annotated[Size | None, Field(description="Bytes of a request body, in place of the gateway's.")] = None
+    """Whether the service gets the client's `Host` instead of the instance's own; `auto`: where the instance's name is
+    one of a network of one's own.
+    """
+    body_size: Size | None = None
+    """Body of a request, in place of `gateway.limits.body_size`: more for uploads, less for what takes none."""
     upgrades: Upgrades = ("websocket",)
+    """The protocols to which a client may switch; `false` for none."""
     trailers: Trailers = ()
+    """Fields that may come behind a chunked body, in both directions; to a client only if it says `TE: trailers`. All
+    others are dropped. A field that the route's policies set is none.
+    """
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
+    """How an `https` instance is verified."""
     max_requests: MaxRequests | None = None
+    """Requests under way at the service's instances together, from the first attempt to the end of the response; in
+    each worker.
+    """
     max_connections: Permits | None = None
+    """Connections of requests under way to each instance, WebSockets among them. A full instance is passed over; with
+    all of them full a request gets 503.
+    """
     queue: QueueField = QueueSettings()
+    """How many requests wait for a permit beyond `max_requests`, and for how long."""
     maintenance: MaintenanceField = None
+    """All requests get 503 for now."""
     policies: Annotated[Policies, NoneIsEmpty] = Policies()
+    """Policies for all of its routes."""
 
 
 class _Addressed(_Treated):
     """What a service and a version of it have in common: instances of their own, one `url` or a list."""
 
     url: InstanceUrl | None = None
+    """The one instance: `http://host[:port]`, `https://…` or `unix:///path`, without path, user or query. One behind a
+    unix socket gets `Host: localhost` where it does not get the client's, and cannot register itself.
+    """
     instances: Annotated[tuple[InstanceField, ...], Field(min_length=1)] | None = None
+    """Several instances, in place of `url`: each a URL, or a section."""
 
     @model_validator(mode="before")
     @classmethod
@@ -276,11 +316,19 @@ class VersionSettings(_Addressed):
     """
 
     health_check: HealthCheckField = None
+    """In place of the service's."""
     timeout: TimeoutField | None = None
+    """In place of the service's, key by key."""
     retries: RetryField | None = None
+    """In place of the service's."""
     rewrite: VersionRewrite | None = None
+    """The path that the service gets, on all routes to this version that have no `rewrite` of their own."""
     deprecated: DeprecationField = None
+    """Since when it is deprecated, or from when on; `url` is a page about that."""
     sunset: SunsetField = None
+    """When it ends: from then on its requests get 410, `version_gone`, unless `keep_serving: true`. Not before
+    `deprecated`.
+    """
 
     @model_validator(mode="after")
     def _ends_after_it_is_deprecated(self) -> Self:
@@ -299,16 +347,28 @@ class ServiceDefaults(_Treated):
     """
 
     health_check: HealthCheckField = HealthCheckSettings()
+    """How instances are checked: a path, or a section; `true` for a TCP connection, `false` for no checks."""
     timeout: TimeoutField = Timeouts()
+    """How long each wait for the service may take."""
     retries: RetryField = RetrySettings()
+    """When a request that failed is sent again: a number of attempts, or a section."""
     load_balancing: LoadBalancing = "round_robin"
+    """Which instance a request goes to."""
     sticky: StickyField = None
+    """Clients stay with the instance that has their session."""
     passive_health: PassiveHealthField = PassiveHealthSettings()
+    """Instances that fail requests are ejected for a while, as long as enough are left."""
     circuit_breaker: CircuitBreakerField = None
+    """Instances that fail requests are ejected for a while, even if none is left; in place of `passive_health`."""
     slow_start: DurationOrZero = 0.0
+    """Over how long an instance that comes back gets its full share; it begins with a tenth."""
     hedge: Annotated[HedgeSettings | None, NotEmpty("write hedge: {after: 100ms}, or leave it out")] = None
+    """A second attempt beside a slow first one, for reads."""
     idle_connection_timeout: Duration = 4.0
+    """How long an unused connection to an instance is kept. A service's `Keep-Alive: timeout=N` shortens this to N - 1.
+    """
     dns_refresh: Duration = 10.0
+    """How long the addresses of a host name hold."""
 
     @model_validator(mode="after")
     def _one_way_to_eject(self) -> Self:
@@ -326,10 +386,15 @@ class ServiceSettings(ServiceDefaults, _Addressed):
     """
 
     discover: DiscoverField = None
+    """Instances register themselves, beside `url` or `instances` or instead."""
     default_routes: bool = True
+    """Whether it has `/api/NAME` and `/VERSION/NAME` beside written routes."""
     versions: dict[Name, Annotated[VersionSettings, NoneIsEmpty]] = Field(default_factory=dict)
+    """Versions by name; what one does not say is as in the service."""
     version_by: VersionBy = ("path",)
+    """What names the version of a request: `path`, `header`, `media_type` or `query`, the first that does."""
     default_version: Annotated[str | Literal[False] | None, BeforeValidator(_default_version)] = None
+    """The version of requests that name none; `latest` is the last that is written, with `false` they get 400."""
 
     @model_validator(mode="after")
     def _versions_fit(self) -> Self:

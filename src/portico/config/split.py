@@ -37,14 +37,19 @@ class SideSettings(Section):
     """
 
     service: str
-    version: Annotated[str | None, Field(description="One of its versions, where it has several.")] = None
-    weight: Annotated[Weight, Field(description="Its share, in proportion to the other weights; 0 for none.")]
+    """The service."""
+    version: str | None = None
+    """One of its versions, where it has several."""
+    weight: Weight
+    """Its share, in proportion to the other weights; 0 for none."""
     headers: Annotated[dict[HeaderName, ParameterCondition], NotEmpty('write headers: {X-Canary: "1"}')] = Field(
-        default_factory=dict, description="Fields with which a request takes this side before any weight counts."
+        default_factory=dict
     )
+    """Fields with which a request takes this side before any weight counts: a value, `~ pattern`, or `true` for any."""
     cookies: Annotated[dict[CookieName, ParameterCondition], NotEmpty('write cookies: {beta: "1"}')] = Field(
-        default_factory=dict, description="The same of cookies."
+        default_factory=dict
     )
+    """Cookies with which a request takes this side before any weight counts."""
 
     @property
     def label(self) -> str:
@@ -66,9 +71,13 @@ class SideStickySettings(Section):
     """
 
     by: Literal["consumer", "client_ip"] | None = None
+    """By whom the side is chosen: the consumer, or the client's address."""
     cookie: Literal["auto"] | CookieName | None = None
+    """A cookie of the gateway's that keeps the side; `auto` calls it `portico_split_ROUTE`."""
     header: HeaderName | None = None
+    """The field by whose value the side is chosen."""
     max_age: Duration | None = None
+    """How long clients keep the cookie; without it until they end."""
 
     @model_validator(mode="after")
     def _has_one_way(self) -> Self:

@@ -42,8 +42,13 @@ class StickySettings(Section):
     """
 
     cookie: Literal["auto"] | CookieName | None = None
+    """The gateway sets a cookie that leads back to the instance; `auto` names it `portico_SERVICE`. A version with
+    instances of its own has `_VERSION` behind the name.
+    """
     key: Annotated[SecretStr, AfterValidator(_key)] | None = None
+    """What the cookie is signed with; for `cookie`."""
     max_age: Duration | None = None
+    """How long clients keep the cookie; without it until they end. For `cookie`."""
     issued: (
         Annotated[
             HeaderKey | CookieKey,
@@ -51,7 +56,11 @@ class StickySettings(Section):
         ]
         | None
     ) = None
+    """A value that the service issues in that field of a response, or in that cookie, leads requests that bring it to
+    the instance that issued it.
+    """
     ttl: Duration = 3600.0
+    """How long a value is remembered that nobody uses; for `issued`."""
 
     @model_validator(mode="after")
     def _has_one_way(self) -> Self:

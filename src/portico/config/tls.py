@@ -21,7 +21,9 @@ class CertificateSettings(Section):
     """A certificate and its key: PEM files, the chain in `certificate`."""
 
     certificate: FilePath
+    """The certificate, with the chain behind it, as a PEM file."""
     key: FilePath
+    """Its key, as a PEM file that is not encrypted."""
 
     @property
     def pair(self) -> Pair:
@@ -32,7 +34,11 @@ class ClientCertificateSettings(Section):
     """The authorities that sign certificates of clients; whether each client has to have one."""
 
     ca: FilePath
+    """The authorities that sign clients' certificates."""
     required: bool = True
+    """Whether each client has to have one. With `false` they are asked; a client whose certificate does not verify is
+    refused all the same.
+    """
 
 
 class TlsSettings(Section):
@@ -45,6 +51,7 @@ class TlsSettings(Section):
     certificate: FilePath | None = None
     key: FilePath | None = None
     certificates: tuple[CertificateSettings, ...] = ()
+    """More pairs of `certificate` and `key`."""
     acme: Annotated[
         AcmeSettings | None, NotEmpty("write acme: {domains: [www.example.com], terms_agreed: true}, or leave it out")
     ] = None
@@ -52,11 +59,15 @@ class TlsSettings(Section):
     min_version: Annotated[
         Literal["1.2", "1.3"], BeforeValidator(_version, json_schema_input_type=Literal["1.2", "1.3"] | float)
     ] = "1.2"
+    """The oldest TLS. Of 1.2 only ECDHE with AES-GCM or ChaCha20 is spoken, without renegotiation and compression."""
     client_certificates: Annotated[
         ClientCertificateSettings | None, NotEmpty("write client_certificates: {ca: FILE}, or leave it out")
     ] = None
+    """Certificates of clients, which are asked for them."""
     redirect_from: Annotated[Whole, Field(ge=0, le=65535)] | None = None
+    """A second port, of plain HTTP, that answers 308 to HTTPS. 0 picks a free one."""
     redirect_to: Annotated[Whole, Field(ge=1, le=65535)] | None = None
+    """The port that it sends clients to, where they see another one than `port`. 443 is left out of the URL."""
 
     @model_validator(mode="after")
     def _has_a_certificate(self) -> Self:

@@ -34,10 +34,19 @@ class TokenSettings(Section):
     """
 
     algorithm: Literal["Ed25519", "EdDSA", "ES256", "ES384", "ES512", "RS256", "PS256"] | None = None
+    """Signs with keys of the gateway's own. `Ed25519` is what RFC 9864 calls `EdDSA` with that curve; ask your
+    services' libraries which they know.
+    """
     issuer: Annotated[
         str | None, NotEmpty("write issuer: https://api.example.com, or leave it out"), AfterValidator(_origin)
     ] = None
+    """Where clients find the gateway; `iss` of its tokens. With it there is `/.well-known/oauth-authorization-server`
+    (RFC 8414), from which OAuth clients learn the rest.
+    """
     rotate: DurationOrZero = 30 * 86_400.0
+    """How long a key signs; 0: until you say so."""
 
     refresh: DurationOrZero = 14 * 86_400.0
+    """How long a refresh token is good for if it is not used; 0: there are none."""
     refresh_grace: Annotated[DurationOrZero, Field(le=60)] = 10.0
+    """How long one that was used may come again; 0: never."""

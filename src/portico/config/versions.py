@@ -51,15 +51,20 @@ class DeprecationSettings(Section):
     """Since when a version is deprecated, or from when on; `url` is a page about it for those who still use it."""
 
     at: Moment
+    """The moment, as a date or a date with time."""
     url: PageUrl | None = None
+    """A page about it for those who still use it."""
 
 
 class SunsetSettings(Section):
     """When a version ends: from then on its requests get 410, unless `keep_serving`; `url` is a page about it."""
 
     at: Moment
+    """The moment, as a date or a date with time."""
     url: PageUrl | None = None
+    """A page about it."""
     keep_serving: bool = False
+    """Whether its requests are served all the same."""
 
 
 def _long(value: Any) -> Any:
@@ -85,18 +90,21 @@ class HeaderSource(Section):
     """The version is the value of a field."""
 
     header: HeaderName
+    """The field that names the version."""
 
 
 class MediaTypeSource(Section):
     """The version is in a media type of `Accept`: `application/vnd.NAME.VERSION+json`."""
 
     media_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    """The `NAME` in `application/vnd.NAME.VERSION+json`."""
 
 
 class QuerySource(Section):
     """The version is the value of a parameter."""
 
     query: ParameterName
+    """The parameter that names the version."""
 
 
 Source: TypeAlias = Literal["path", "header", "media_type", "query"] | HeaderSource | MediaTypeSource | QuerySource

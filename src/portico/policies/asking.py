@@ -44,10 +44,13 @@ class AskedSettings(Settings):
     """
 
     url: Annotated[str, AfterValidator(_address)]
+    """Where the service is asked."""
     timeout: Annotated[Duration, Field(le=LONGEST)] = 5.0
+    """How long it has for all of its answer."""
     ca: Annotated[Path | None, NotEmpty("write the file of the authorities, or leave ca out to trust the system's")] = (
         None
     )
+    """A file of authorities that replaces the system's, for https; it is read when the configuration is."""
 
     @property
     def target(self) -> bytes:

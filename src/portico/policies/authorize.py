@@ -64,9 +64,13 @@ class TimeSettings(Settings):
     """A part of the week: `days` from `start` to before `end`, which are times of day in `zone`; over midnight too."""
 
     days: Annotated[list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]], Field(min_length=1)] = list(DAYS)
+    """The days of the week."""
     start: TimeOfDay = "00:00"  # type: ignore[assignment]
+    """When it begins, as `HH:MM`."""
     end: TimeOfDay = "24:00"  # type: ignore[assignment]
+    """Before when it ends; earlier than `start`, it is on the next day."""
     zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    """The time zone of both, by its name in the tz database."""
 
     @model_validator(mode="after")
     def _is_some_time(self) -> Self:
@@ -91,9 +95,13 @@ class Requirements(Settings):
     """
 
     scopes: list[ScopeName] = []
+    """Scopes of which the consumer needs all; else `scope_missing`."""
     any_scopes: list[ScopeName] = []
+    """Scopes of which the consumer needs one; else `scope_missing`."""
     roles: list[str] = []
+    """Roles of which it needs one; else `access_denied`."""
     claims: Claims = {}
+    """What claims have to be; else `access_denied`."""
 
     @property
     def ask_something(self) -> bool:
@@ -108,8 +116,13 @@ class AuthorizeSettings(Requirements):
     """
 
     roles_claim: Annotated[str, AfterValidator(_claim_name)] = "roles"
+    """Where its roles are: `/realm_access/roles` for Keycloak."""
     methods: dict[Method, Requirements] = {}
+    """What requests with a method need beside that."""
     times: list[TimeSettings] = []
+    """When requests are accepted; at other times `access_denied`. From `"22:00"` to `"06:00"` is a night that belongs
+    to the day on which it begins.
+    """
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:

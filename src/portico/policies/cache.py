@@ -89,6 +89,7 @@ class AllBut(Settings):
     """All parameters of the query but these: names, or beginnings of names such as `utm_*`."""
 
     all_but: Annotated[list[IgnoredQueryName], Field(min_length=1)]
+    """Names of parameters, or beginnings such as `utm_*`."""
 
 
 class KeySettings(Settings):
@@ -100,18 +101,28 @@ class KeySettings(Settings):
     """
 
     query: Literal["all", "none"] | list[QueryName] | AllBut = "all"
+    """Which parameters of the query belong to the key. `[id, page]`: these two, in whatever order they come; what a
+    service might take for one of them (`ID`, `%69d`, `id[]`) belongs to it as it is written. `{all_but: [gclid,
+    "utm_*"]}`: all others, as they are sent. A query with `;`, half an escape or other bytes, which services read
+    differently, belongs to it as a whole. The service gets the query as it came.
+    """
     headers: list[KeyHeader] = []
+    """Fields of requests on which the responses depend without saying so by `Vary`."""
     cookies: list[CookieName] = []
+    """Cookies that responses depend on. A request whose cookies are all named has no credentials."""
     consumer: Annotated[
         Literal["auto", "off"], BeforeValidator(_consumer, json_schema_input_type=Literal["auto", "off", False])
     ] = "auto"
+    """Whether what a consumer gets may be stored for that consumer alone."""
 
 
 class PurgeSettings(Settings):
     """Who may purge by the method PURGE: a consumer of these, from one of these networks; either may be left out."""
 
     consumers: Annotated[list[ConsumerName], Field(min_length=1)] | None = None
+    """Only these consumers may; at least one of the two is written."""
     networks: Annotated[list[NetworkField], Field(min_length=1)] | None = None
+    """Only clients in these networks may."""
 
     @model_validator(mode="after")
     def _names_somebody(self) -> Self:
@@ -129,12 +140,30 @@ class CacheSettings(Settings):
     """
 
     ttl: DurationOrZero | None = None
+    """For how long a response is fresh that says nothing about it: no `max-age`, `s-maxage` or `Expires`. It holds for
+    the statuses 200, 203, 300, 301, 308, 404 and 410, or those in `statuses`. Without it a part of the time since
+    `Last-Modified` counts, a tenth, a day at most (RFC 9111, section 4.2.2). `no-store`, `private`, `no-cache` and
+    every number of seconds that the service writes come before it.
+    """
     methods: Annotated[list[CachedMethod], Field(min_length=1)] = list(METHODS)
+    """HEAD is answered from what GET got; QUERY is told apart by its content too, which may have 64 KiB (RFC 10008)."""
     statuses: Annotated[list[Status], Field(min_length=1)] | None = None
+    """Only responses with one of these are stored. 206 and 304 never are."""
     key: KeySettings = KeySettings()
+    """What tells stored responses apart, beside scheme, host and path."""
     max_object: Annotated[Size, Field(ge=1)] = 10 << 20
+    """A larger response is not stored."""
     stale_while_revalidate: DurationOrZero = 0.0
+    """For how long a stale response is still served while a new one is fetched in the background, where the service
+    does not say (RFC 5861).
+    """
     stale_if_error: DurationOrZero = 0.0
+    """For how long one takes the place of a 500, 502, 503 or 504, of the service's or the gateway's own."""
     targets: list[Target] = list(DEFAULT_TARGETS)
+    """Fields like `Cache-Control` that the service means for this cache, the most specific first (RFC 9213): the first
+    that a response has counts instead of `Cache-Control` and `Expires`.
+    """
     store: Literal["memory", "redis"] = "memory"
+    """Where responses are: in each worker's memory, or in the `redis_url` that gateways share."""
     purge: bool | PurgeSettings = False
+    """Who may purge by a request with the method `PURGE`. `true`: every consumer that has signed in."""

@@ -34,11 +34,21 @@ class CorsSettings(Settings):
     """
 
     allow_origins: list[Annotated[str, AfterValidator(web_origin)]] = ["*"]
+    """Origins as `https://app.example.com`, with the port where it is not the scheme's own; patterns such as
+    `https://*.example.com`; or `*`.
+    """
     allow_methods: list[Annotated[str, AfterValidator(_method)]] = ["*"]
+    """Methods that a page may use, each named in full; `*` allows what it asks for."""
     allow_headers: _Headers = ["*"]
+    """Fields that a page may send, each named in full; `*` allows what it asks for."""
     expose_headers: _Headers = []
+    """Response fields that a page may read, beside `Retry-After`, `RateLimit`, `RateLimit-Policy` and `X-Request-ID`,
+    which it always may.
+    """
     allow_credentials: bool = False
-    max_age: DurationOrZero = Field(default=600.0, description="How long a browser may keep a preflight's answer.")
+    """Never in effect while `allow_origins` holds `*`."""
+    max_age: DurationOrZero = Field(default=600.0)
+    """How long a browser may keep a preflight's answer."""
 
 
 RESPONSE_FIELDS: Final = frozenset(

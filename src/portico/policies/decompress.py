@@ -42,8 +42,12 @@ class DecompressSettings(Settings):
     encodings: Annotated[list[Literal["gzip", "deflate", "br", "zstd"]], Field(min_length=1)] = [
         *("gzip", "deflate", "br", "zstd"),
     ]
+    """Those that are taken off. A body in another one gets 415, `coding_unsupported`, with those in `Accept-Encoding`.
+    """
     max_size: Annotated[Size, Field(ge=1)] | None = None
+    """Bytes that a body may become; more is a 413."""
     max_ratio: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """How many times its size a body may become, beyond 64 KiB; more is a 413."""
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

@@ -21,7 +21,9 @@ class DenyRule(Settings):
     """Requests that are refused: those that `when` is for. `name` is what metrics call them, else the rule's index."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)] | None = None
+    """What `gateway_denied_total` calls it; clients are not told."""
     when: When
+    """Which requests are refused."""
 
     @property
     def needs_identity(self) -> bool:

@@ -51,7 +51,9 @@ class Content(Settings):
     """The text of a page: that of a `file`, relative to the configuration's, or `body` itself."""
 
     file: str | None = Field(default=None, min_length=1)
+    """A file with the text, relative to the configuration's."""
     body: str | None = None
+    """The text itself."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -70,13 +72,16 @@ class Representations(Settings):
     """
 
     html: Annotated[ContentField | None, _NOT_EMPTY] = None
+    """The page for clients that prefer HTML: its text, or `{file: …}`."""
     text: Annotated[ContentField | None, _NOT_EMPTY] = None
+    """The same as plain text."""
     json_: Annotated[
         Annotated[str, Field(min_length=1)] | Annotated[dict[str, Any], Field(min_length=1)] | None,
         BeforeValidator(_as_object, json_schema_input_type=str | dict[str, Any]),
         Field(alias="json"),
         _NOT_EMPTY,
     ] = None
+    """The same as JSON: an object, or `{file: …}`."""
 
     @property
     def forms(self) -> dict[str, Any]:
@@ -88,6 +93,7 @@ class PageSettings(Representations):
     """What is sent with one status, or with all of a class; with `intercept` also in place of a service's own."""
 
     intercept: bool = False
+    """Whether it also takes the place of services' own errors."""
 
 
 def _status(text: str) -> str:

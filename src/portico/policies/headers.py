@@ -86,8 +86,13 @@ class RequestEdits(FieldEdits):
     """What is changed of a request on its way to the service."""
 
     set: dict[Annotated[str, _name("request", "set")], Values] = Field(default_factory=dict)
+    """Fields that are replaced, or added where there was none; `{consumer}` and its like stand for what is known."""
     add: dict[Annotated[str, _name("request", "add")], Values] = Field(default_factory=dict)
+    """Fields that get a further line. One that says something of the consumer (`{consumer}`, `{claim.NAME}`) stands
+    alone: what a client sent under its name goes.
+    """
     remove: list[Annotated[str, _name("request", "remove")]] = []
+    """Fields that are dropped."""
 
     @model_validator(mode="after")
     def _host_is_one(self) -> RequestEdits:
@@ -109,8 +114,11 @@ class ResponseEdits(FieldEdits):
     """What is changed of a response on its way to the client."""
 
     set: dict[Annotated[str, _name("response", "set")], Values] = Field(default_factory=dict)
+    """Fields that are replaced, or added where there was none."""
     add: dict[Annotated[str, _name("response", "add")], Values] = Field(default_factory=dict)
+    """Fields that get a further line."""
     remove: list[Annotated[str, _name("response", "remove")]] = []
+    """Fields that are dropped."""
 
 
 class HeadersSettings(Settings):
@@ -120,8 +128,11 @@ class HeadersSettings(Settings):
     """
 
     request: RequestEdits = RequestEdits()
+    """What is changed of a request on its way to the service."""
     response: ResponseEdits = ResponseEdits()
+    """What is changed of a response on its way to the client."""
     security: bool = False
+    """Adds to responses the fields that browsers take as instructions to be careful."""
 
 
 def headers_over(own: Any, base: Any) -> Any:

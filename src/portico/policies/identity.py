@@ -39,7 +39,11 @@ class IdentitySettings(Settings):
     """
 
     keys: list[Annotated[SecretStr, AfterValidator(_long_enough)]] = []
+    """Of 32 bytes or more each, without commas. The first signs; the others are there so that gateway and services may
+    have the same list while keys change.
+    """
     lifetime: Annotated[Duration, Field(le=300)] = 30.0
+    """How long a signature is good for, from when the request is sent."""
 
 
 def build_identity(settings: IdentitySettings, context: Context) -> Hooks:  # noqa: ARG001

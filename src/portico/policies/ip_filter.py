@@ -21,7 +21,9 @@ class IpFilterSettings(Settings):
     """
 
     allow: tuple[NetworkField, ...] = ()
+    """Clients in none of them are refused."""
     deny: tuple[NetworkField, ...] = ()
+    """Clients in one of them are refused, whatever `allow` says."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:

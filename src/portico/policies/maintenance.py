@@ -23,7 +23,9 @@ class MaintenanceSettings(Representations):
     drops_empty: ClassVar[bool] = True
 
     retry_after: Duration = 300.0
+    """What `Retry-After` says."""
     detail: Annotated[str, Field(min_length=1, max_length=1000)] = "this service is in maintenance; try again later"
+    """What the problem document and pages say."""
 
 
 def refuse_in_maintenance(settings: MaintenanceSettings) -> Policy:

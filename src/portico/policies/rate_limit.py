@@ -34,6 +34,7 @@ class ByHeader(Settings):
     """
 
     header: HeaderName
+    """The field whose value is counted by; requests without it share one bucket."""
 
 
 Allowance: TypeAlias = Annotated[int, Field(ge=1, le=10**12)]
@@ -49,14 +50,32 @@ class RateLimit(Settings):
     """
 
     requests_per_minute: Annotated[float, Field(gt=0, le=1e9)] = 60
+    """The steady rate; fractions are allowed."""
     burst: Annotated[int, Field(ge=1, le=10**9)] = 20
+    """How many may come at once."""
     requests_per_hour: Allowance | None = None
+    """A quota that begins anew with each hour of UTC. A limit that names quotas and neither of the numbers above has no
+    bucket.
+    """
     requests_per_day: Allowance | None = None
+    """A quota that begins anew with each day of UTC."""
     requests_per_month: Allowance | None = None
+    """A quota that begins anew with each month of UTC."""
     by: Literal["client_ip", "consumer"] | ByHeader = "client_ip"
+    """What a bucket is for: an address (IPv6: a /64), the consumer that `auth` found, or the value of the request
+    header that `header` names. Requests without the header, or without a consumer, share one bucket; those that have it
+    twice are refused with 400.
+    """
     fallback: Literal["local", "allow", "deny"] = "local"
+    """What holds while limits are counted in Redis and it does not answer: each worker counts by itself, every request
+    is admitted, or every one gets 503, `limits_unavailable`.
+    """
     enforce: bool = True
+    """`false`: it counts and reports, and refuses nothing."""
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)] | None = None
+    """What clients, the log and metrics call it: `client_ip`, `consumer`, the header's name. A quota appends its period
+    (`consumer-day`), and the second of two with one name is `NAME-2`.
+    """
 
     @property
     def numbers(self) -> dict[str, Any]:

@@ -37,4 +37,14 @@ class RewriteCookiesSettings(Settings):
     """
 
     path: Word = "auto"
+    """On routes that change the path, `Path` of a `Set-Cookie` goes the same way back: `/login` becomes
+    `/api/shop/login`, and `/`, or whatever is above all that the route leads to, `/api/shop`. Otherwise the browser
+    would not send the first one back, and services under one host would overwrite each other's cookies. `off` is for
+    services that share cookies.
+    """
     domain: Domain = "auto"
+    """A `Domain` that covers a host of the service's instances and not the one that the client asked, so that browsers
+    would refuse the cookie, goes: the cookie is that of the host alone. So does an address, `localhost`, or a name
+    under `.internal` and its like, whose ever it is: no browser asks such a host from outside. With a host it becomes
+    that one.
+    """

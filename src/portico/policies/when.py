@@ -110,11 +110,15 @@ class When(Settings):
     methods: (
         Annotated[list[Method], BeforeValidator(_one_or_more), Field(min_length=1), WithJsonSchema(_SOME_SCHEMA)] | None
     ) = None
+    """One or several methods; GET stands for HEAD too."""
     path: Annotated[str, AfterValidator(route_path)] | None = None
+    """A prefix, `= /exact` or `~ pattern`, as in routes, of the path that the client sent."""
     headers: dict[HeaderName, Annotated[Literal[True] | FieldCondition, BeforeValidator(_field_condition)]] = Field(
         default_factory=dict
     )
+    """Fields by name: a value, `~ pattern`, or `true` for any."""
     query: dict[ParameterName, ParameterCondition] = Field(default_factory=dict)
+    """Parameters by name: a value, `~ pattern`, or `true` for any."""
     consumer: (
         Annotated[
             Literal[True] | list[ConsumerName],
@@ -123,7 +127,9 @@ class When(Settings):
         ]
         | None
     ) = None
+    """One or several consumers, or `true` for anybody who is known."""
     claims: Claims = {}
+    """Claims of the token, by name or JSON Pointer, as in `authorize`."""
     content_type: (
         Annotated[
             list[Annotated[str, AfterValidator(_media_range)]],
@@ -133,6 +139,7 @@ class When(Settings):
         ]
         | None
     ) = None
+    """One or several media types; `text/*` and `application/*+json` work."""
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
@@ -168,6 +175,7 @@ class ResponseWhen(When):
         ]
         | None
     ) = None
+    """One or several statuses, or classes such as `5xx`."""
 
     def describe(self) -> dict[str, Any]:
         plain = super().describe()

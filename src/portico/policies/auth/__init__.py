@@ -47,34 +47,45 @@ class AuthSettings(Settings):
         BeforeValidator(_on_or_off, json_schema_input_type=JwtSettings | bool),
         NotEmpty("write jwt: {}"),
     ] = None
+    """JSON Web Tokens: signed with a secret, or by issuers that publish their keys."""
     api_key: Annotated[
         ApiKeySettings | None,
         BeforeValidator(_on_or_off, json_schema_input_type=ApiKeySettings | bool),
         NotEmpty("write api_key: {}"),
     ] = None
+    """API keys of consumers, by a field or a parameter of the query."""
     basic: Annotated[
         BasicSettings | None,
         BeforeValidator(_on_or_off, json_schema_input_type=BasicSettings | bool),
         NotEmpty("write basic: {}"),
     ] = None
+    """Names and passwords of consumers (RFC 7617)."""
     introspection: Annotated[
         IntrospectionSettings | None,
         BeforeValidator(_unless_off, json_schema_input_type=IntrospectionSettings | Literal[False]),
         NotEmpty("write introspection: {url: https://id.example/introspect, client_id: …, client_secret: …}"),
     ] = None
+    """Tokens that only their issuer can read: it is asked (RFC 7662)."""
     client_certificate: Annotated[
         ClientCertificateSettings | None,
         BeforeValidator(_on_or_off, json_schema_input_type=ClientCertificateSettings | bool),
         NotEmpty("write client_certificate: {}"),
     ] = None
+    """Certificates of clients, by their names in `consumers`."""
     forward: Annotated[
         ForwardSettings | None,
         BeforeValidator(_unless_off, json_schema_input_type=ForwardSettings | Literal[False]),
         NotEmpty("write forward: {url: http://auth:9000/check}"),
     ] = None
+    """A service that is asked who may come in."""
     resource: Annotated[ResourceSettings | None, NotEmpty("write resource: {url: https://gw.example/api/mcp}")] = None
+    """What clients without a token are told of who issues some (RFC 9728)."""
     optional: bool = False
+    """Whether a request without credentials goes on, with no consumer. One with credentials that are not valid gets 401
+    all the same. Not beside `forward`.
+    """
     name_encoding: NameEncoding = "percent"
+    """How names beyond visible ASCII are written in `X-Consumer-Username` and `X-Consumer-Scopes`."""
 
     @model_validator(mode="after")
     def _has_a_method(self) -> Self:

@@ -57,9 +57,13 @@ class ClaimSettings(Settings):
     audience: Annotated[
         str | list[str] | None, NotEmpty("write the aud that tokens must have, or leave audience out")
     ] = None
+    """What `aud` has to contain: one of these."""
     leeway: DurationOrZero = 0.0
+    """Tolerance for `exp`, `nbf` and `iat`."""
     required_claims: list[str] = []
+    """Claims that must be there."""
     require_expiry: bool = False
+    """Whether a token without `exp`, which never ends, is refused: 401, `credentials_invalid`."""
 
 
 class AcceptanceSettings(ClaimSettings):
@@ -71,13 +75,26 @@ class AcceptanceSettings(ClaimSettings):
     """
 
     jwks_url: Annotated[str | None, _NOT_EMPTY, AfterValidator(lambda url: url and _web_address(url))] = None
+    """Where the public keys of the one issuer are, as a JWK Set, in place of `secret`."""
     discovery: Annotated[bool, NotEmpty("write true, or leave it out")] = False
+    """Whether the issuer's metadata says where its keys are (OpenID Connect Discovery, RFC 8414), in place of `secret`.
+    """
     jwks_file: Annotated[Path | None, _NOT_EMPTY] = None
+    """A file with the issuer's public keys as a JWK Set, in place of `secret`."""
     public_key_file: Annotated[Path | None, _NOT_EMPTY] = None
+    """A PEM file with the issuer's public key or certificate, in place of `secret`."""
     own: Annotated[bool, NotEmpty("write true, or leave it out")] = False
+    """The keys are the gateway's own, which is the default where it has some."""
     refresh: Duration = 300.0
+    """How often the keys at a `jwks_url` or by `discovery` are fetched anew."""
     algorithms: Annotated[list[Algorithm] | None, Field(min_length=1)] = None
+    """With a secret of `HS256`, `HS384`, `HS512`; with public keys of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`,
+    `PS512`, `ES256`, `ES384`, `ES512`, `Ed25519`, `Ed448`, `EdDSA`. No other is accepted.
+    """
     types: list[str] = ["JWT", "at+jwt"]
+    """The values of `typ` that are accepted, beside none at all: a token that was made for another purpose says so
+    there (RFC 8725, section 3.11).
+    """
 
     @property
     def lets_tokens_end(self) -> bool:
@@ -131,18 +148,21 @@ class InCookie(Settings):
     """A token in a cookie, which browsers send without being asked: see docs/tokens.md."""
 
     cookie: _Shown
+    """The cookie that has the token."""
 
 
 class InQuery(Settings):
     """A token in a parameter of the query, for clients that cannot set fields; the service does not get it."""
 
     query: _Shown
+    """The parameter that has the token."""
 
 
 class IssuerSettings(AcceptanceSettings):
     """One of several issuers of tokens: `issuer` is what `iss` has to be, to the letter."""
 
     issuer: str
+    """What `iss` of its tokens has to be, to the letter."""
 
     @model_validator(mode="after")
     def _has_keys(self) -> Self:
@@ -161,9 +181,17 @@ class JwtSettings(AcceptanceSettings):
     """
 
     secret: Annotated[SecretStr | None, AfterValidator(_plain_key)] = None
+    """The shared key, without white space around it, control characters and line ends; as long as the hash of the
+    strongest of `algorithms`: 32, 48 or 64 bytes (RFC 7518, section 3.2). Needed where no public keys are named.
+    """
     issuer: Annotated[str | None, NotEmpty("write the iss that tokens must have, or leave issuer out")] = None
+    """What `iss` has to be, to the letter."""
     issuers: Annotated[list[IssuerSettings], Field(max_length=100)] = []
+    """Several issuers, side by side, each with its keys and with what its tokens have to be."""
     from_: Annotated[list[Literal["header"] | InCookie | InQuery], Field(alias="from", min_length=1)] = ["header"]
+    """Where the token is, the first place that has one: `header` (`Authorization`), a cookie, a parameter of the query,
+    which does not go on to the service.
+    """
 
     @property
     def accepted(self) -> tuple[str, ...]:

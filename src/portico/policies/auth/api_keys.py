@@ -50,7 +50,9 @@ class ApiKeySettings(Settings):
     """
 
     header: Annotated[HeaderName, AfterValidator(_own_field)] | None = None
+    """The field that holds the key, and nothing else."""
     query: ParameterName | None = None
+    """The parameter that holds it, in place of a field."""
 
     @model_validator(mode="after")
     def _has_one_place(self) -> Self:

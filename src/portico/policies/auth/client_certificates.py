@@ -39,6 +39,7 @@ class ClientCertificateSettings(Settings):
     """Whether certificates count that trusted proxies report in `Client-Cert` (RFC 9440), in place of their own."""
 
     from_proxies: bool = False
+    """Whether `gateway.trusted_proxies` report the certificates of their clients in `Client-Cert` (RFC 9440)."""
 
 
 def build_client_certificate(

@@ -77,12 +77,21 @@ class ForwardSettings(AskedSettings):
     """
 
     pass_headers: list[Annotated[HeaderName, AfterValidator(_passed)]] = []
+    """Fields of its answer that go on to the service behind the gateway; clients cannot send these themselves."""
     response_headers: list[Annotated[HeaderName, AfterValidator(_returned)]] = []
+    """Fields of its answer that go to the client: cookies beside the service's own, others in their place."""
     request_headers: list[HeaderName] | None = None
+    """The only fields of clients that it is shown; unless written, all."""
     consumer: HeaderName | None = None
+    """The field of its answer that names the consumer; unless written, the first of `pass_headers` that ends in `User`
+    or `Username`.
+    """
     scopes: HeaderName | None = None
+    """The field of its answer that has the consumer's scopes, with spaces or commas between."""
     cache: DurationOrZero = 0.0
+    """How long a 2xx holds for the same question."""
     cache_refused: DurationOrZero = 0.0
+    """How long a 401 or 403 holds for the same question."""
 
     @property
     def consumer_field(self) -> str:

@@ -57,11 +57,21 @@ class IntrospectionSettings(AskedSettings, ClaimSettings):
     """
 
     client_id: Annotated[str, Field(min_length=1)]
+    """As whom the gateway asks. A level that writes another `url` writes its own."""
     client_secret: Annotated[SecretStr, AfterValidator(_plain)]
+    """The secret of that client."""
     client_auth: Literal["basic", "body"] = "basic"
+    """Where `client_id` and `client_secret` stand: form-encoded in `Authorization: Basic` (RFC 6749, section 2.3.1), or
+    in the body.
+    """
     issuer: Annotated[str | None, NotEmpty("write the iss that tokens must have, or leave issuer out")] = None
+    """What `iss` in the answer has to be."""
     cache: DurationOrZero = 30.0
+    """How long it holds that a token is active, but no longer than its `exp`; 0 asks each time. A token that is revoked
+    is accepted for as long.
+    """
     cache_inactive: DurationOrZero = 10.0
+    """How long it holds that a token is not active; 0 asks each time."""
 
 
 def introspection_over(own: Any, base: Any) -> Any:

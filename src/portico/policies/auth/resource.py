@@ -47,10 +47,17 @@ class ResourceSettings(Settings):
     """
 
     url: Annotated[str, AfterValidator(_resource)]
+    """The address as clients use it, to the letter: they compare it, and ask for a token for it (RFC 8707), whose
+    `audience` it usually is.
+    """
     authorization_servers: Annotated[list[Annotated[str, AfterValidator(_server)]], Field(max_length=100)] = []
+    """Who issues tokens for it."""
     scopes: list[ScopeName] = []
+    """Scopes that a client may ask for."""
     name: str | None = None
+    """What people call it."""
     documentation: str | None = None
+    """A page about it for people."""
 
     @property
     def path(self) -> str:

@@ -29,8 +29,11 @@ class LevelSettings(Settings):
     """How much work each coding is given; the highest levels take many times as long for little."""
 
     zstd: Annotated[int, Field(ge=1, le=19)] = 3
+    """The level of zstd."""
     br: Annotated[int, Field(ge=0, le=11)] = 4
+    """The level of br."""
     gzip: Annotated[int, Field(ge=1, le=9)] = 6
+    """The level of gzip."""
 
 
 class CompressSettings(Settings):
@@ -40,11 +43,21 @@ class CompressSettings(Settings):
     """
 
     encodings: Annotated[list[CodingName], Field(min_length=1)] = ["zstd", "br", "gzip"]
+    """Those that are offered. A client gets the one to which its `Accept-Encoding` gives the highest weight, and of
+    several the first of this list.
+    """
     min_size: Annotated[Size, Field(ge=0)] = 1 << 10
+    """Smaller responses are not worth it."""
     types: Annotated[list[TypePattern], Field(min_length=1)] = [DEFAULT]
+    """What is compressed. `default` stands for text in the wide sense: `text/*`, JSON, XML, YAML and what is written in
+    them, JavaScript, WebAssembly, uncompressed fonts and images. `text/event-stream` has to be named itself.
+    """
     levels: LevelSettings = LevelSettings()
+    """How hard each tries."""
     cookies: bool = False
+    """Whether responses with `Set-Cookie` are compressed, too."""
     incremental: bool = False
+    """Whether those that say `Incremental: ?1` are, too: each piece as it comes."""
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

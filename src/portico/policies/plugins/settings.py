@@ -48,13 +48,26 @@ class PluginSettings(Settings):
     drops_empty: ClassVar[bool] = True
 
     use: Annotated[str, AfterValidator(_use)]
+    """The class: `./policies/block.py:BlockOldClients`, a file, relative to that of the configuration;
+    `my_package.policies:BlockOldClients`, what is installed where the gateway runs; or the name of an entry point in
+    the group `portico.policies`.
+    """
     with_: Annotated[
         Secret[dict[str, Any]], BeforeValidator(_nothing), Field(alias="with", default_factory=lambda: Secret({}))
     ]
+    """For the class's `Settings`, which says what may stand here; what is wrong with it is reported with its line and
+    column as anywhere else. It is never shown, as only the class knows what of it is secret.
+    """
     before: Step | None = None
+    """The built-in policy before which it stands, whether or not a route has that. Before `rate_limit` is before both
+    of its places.
+    """
     after: Step | None = None
+    """The built-in policy after which it stands; one of the two. Without either it follows them all."""
     timeout: Duration = 1.0
+    """How long its `request` may take where that is `async`."""
     on_error: Literal["refuse", "skip"] = "refuse"
+    """What follows if it fails: the client gets 500, `policy_failed`, or the request goes on without it."""
 
     @model_validator(mode="before")
     @classmethod

@@ -62,9 +62,13 @@ class QueryEdits(Settings):
     """What becomes of the parameters of a query: `remove`, `rename`, `set` and `add`, in this order."""
 
     remove: list[ParameterName] = []
+    """Parameters that go."""
     rename: dict[ParameterName, ParameterName] = {}
+    """Parameters by their old names, with the new ones."""
     set: dict[ParameterName, Texts] = {}
+    """Parameters that have this value, whatever was there."""
     add: dict[ParameterName, Texts] = {}
+    """Parameters that are added at the end."""
 
 
 def _request_field(name: str, verb: str) -> str:
@@ -101,18 +105,26 @@ class RequestFieldEdits(FieldEdits):
     """What becomes of header fields of a request: `remove`, `rename`, `set` and `add`, in this order."""
 
     remove: list[_field(_request_field, "remove")] = []  # type: ignore[valid-type]
+    """Fields that go."""
     rename: dict[_field(_request_field, "remove"), _field(_request_field, "set")] = {}  # type: ignore[valid-type]
+    """Fields by their old names, with the new ones."""
     set: dict[_field(_request_field, "set"), Texts] = {}  # type: ignore[valid-type]
+    """Fields that have this value, whatever was there."""
     add: dict[_field(_request_field, "add"), Texts] = {}  # type: ignore[valid-type]
+    """Fields that are added."""
 
 
 class ResponseFieldEdits(FieldEdits):
     """What becomes of header fields of a response: `remove`, `rename`, `set` and `add`, in this order."""
 
     remove: list[_field(_response_field, "remove")] = []  # type: ignore[valid-type]
+    """Fields that go."""
     rename: dict[_field(_response_field, "remove"), _field(_response_field, "set")] = {}  # type: ignore[valid-type]
+    """Fields by their old names, with the new ones."""
     set: dict[_field(_response_field, "set"), Texts] = {}  # type: ignore[valid-type]
+    """Fields that have this value, whatever was there."""
     add: dict[_field(_response_field, "add"), Texts] = {}  # type: ignore[valid-type]
+    """Fields that are added."""
 
 
 _TILDE: Final = re.compile("~(?![01])")
@@ -150,11 +162,17 @@ class JsonEdits(Settings):
     """
 
     pick: list[Pointer] = []
+    """Pointers (RFC 6901) to the only parts that stay."""
     remove: list[Pointer] = []
+    """Pointers to parts that go."""
     rename: dict[Pointer, Annotated[str, AfterValidator(_new_place)] | Literal[""]] = {}
+    """Members by pointer, with a new name or, as a pointer, another place."""
     set: dict[Pointer, JsonValue] = {}
+    """Parts by pointer, with their new values."""
     merge: JsonValue = None
+    """A merge patch (RFC 7396), in which null removes."""
     wrap: Annotated[str, AfterValidator(_new_place)] | None = None
+    """The member of a new object that the document becomes, by name or pointer."""
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
@@ -216,12 +234,21 @@ class RequestRule(Settings):
     """
 
     when: When | None = None
+    """When it applies: `methods`, `path`, `headers`, `query`, `consumer`, `claims`, `content_type`, and `status` of a
+    response. Without it: always.
+    """
     method: Annotated[Method, AfterValidator(_sent_method)] | None = None
+    """The method that the service gets."""
     path: Annotated[str, AfterValidator(_path)] | None = None
+    """The path that the service gets, with `{path}` and what `when` captures."""
     query: QueryEdits | None = None
+    """Parameters to `remove`, `rename`, `set` and `add`."""
     headers: RequestFieldEdits | None = None
+    """Fields to `remove`, `rename`, `set` and `add`."""
     form_to_json: bool = False
+    """Makes JSON of a form."""
     json_: Annotated[JsonEdits | None, Field(alias="json")] = None
+    """What becomes of a JSON body: `pick`, `remove`, `rename`, `set`, `merge`, `wrap`."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -241,6 +268,9 @@ class ResponseRule(Settings):
     """
 
     when: ResponseWhen | None = None
+    """When it applies: `methods`, `path`, `headers`, `query`, `consumer`, `claims`, `content_type`, and `status` of a
+    response. Without it: always.
+    """
     status: (
         Annotated[
             dict[StatusRange, _NewStatus],
@@ -249,8 +279,11 @@ class ResponseRule(Settings):
         ]
         | None
     ) = None
+    """New statuses by old ones: `{404: 410, 5xx: 503}`."""
     headers: ResponseFieldEdits | None = None
+    """Fields to `remove`, `rename`, `set` and `add`."""
     json_: Annotated[JsonEdits | None, Field(alias="json")] = None
+    """What becomes of a JSON body: `pick`, `remove`, `rename`, `set`, `merge`, `wrap`."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -293,9 +326,14 @@ class TransformSettings(Settings):
     """
 
     request: list[RequestRule] = []
+    """Rules for requests, which apply one after the other. A level's list takes the place of that of the levels above.
+    """
     response: list[ResponseRule] = []
+    """Rules for responses, which apply one after the other."""
     max_body: Annotated[Size, Field(gt=0, le=64 << 20)] = 1 << 20
+    """Bytes of a body, decoded, up to which rules change it; up to 64 MiB."""
     otherwise: Literal["pass", "refuse"] = "pass"
+    """What becomes of a body that a rule is for and cannot change: it passes as it is, or the client gets an error."""
 
     @model_validator(mode="after")
     def _has_rules(self) -> Self:
