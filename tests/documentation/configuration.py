@@ -24,6 +24,7 @@ MORE: Final = {
     "gateway.limits": "overload.md",
     "gateway.listen": "listeners.md",
     "gateway.tls": "tls.md",
+    "gateway.tls.acme": "acme.md",
     "gateway.tokens": "sign-in.md",
     "gateway.cache": "caching.md",
     "gateway.log": "reference/log.md",
