@@ -81,13 +81,8 @@ def _made(config: Any, admin: Any, path: str, asked: Mapping[str, Any], *, as_js
     say(err, f"a key of {new['consumer']}{ends}, with {_scopes(new)}, in {of}: it is not shown again")
     if old is not None:
         now = "is revoked" if old["revoked"] else f"holds until {_when(old['expires'])}"
-<<<<<<< HEAD
-        _say(err, f"{old['key']} {now}")
-    check_outcome(found)
-=======
         say(err, f"{old['key']} {now}")
     check_outcome(found)
->>>>>>> w-pack
 
 
 @keys.command()
@@ -100,13 +95,8 @@ def revoke(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-<<<<<<< HEAD
-        _say(out, f"{found['key']['key']} of {found['key']['consumer']} is revoked, in {of}")
-    check_outcome(found)
-=======
         say(out, f"{found['key']['key']} of {found['key']['consumer']} is revoked, in {of}")
     check_outcome(found)
->>>>>>> w-pack
 
 
 @keys.command("list")

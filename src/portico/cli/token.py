@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from portico.cli.completion import consumer_names
-from portico.cli.console import out, say
+from portico.cli.console import err, out, say
+from portico.cli.keys import check_outcome
 from portico.cli.options import AdminOption, ConfigOption, examples
 from portico.cli.running import ask
 from portico.core.settings import parse_duration
@@ -59,18 +60,15 @@ def revoke(
     admin: AdminOption = None,
 ) -> None:
     """End a token before its time, everywhere; exit code 1 if it may still be good somewhere."""
-    from portico.cli.keys import check_outcome
-    from portico.cli.main import _ask, _say, err, out
-
     if (named is None) == (consumer is None):
         raise typer.BadParameter("write a token, or --consumer NAME")
     text = sys.stdin.readline().strip() if named == "-" else named
     wanted = {"consumer": consumer} if consumer else {"token" if "." in (text or "") else "jti": text}
-    found, of = _ask(config, admin, lambda client: client.revoke_tokens(wanted))
+    found, of = ask(config, admin, lambda client: client.revoke_tokens(wanted))
     what = f"the token {found['jti']}" if "jti" in found else f"every token that {found['consumer']} has had"
-    _say(out, f"{what} is revoked, in {of}")
+    say(out, f"{what} is revoked, in {of}")
     if not found["known"]:
-        _say(err, f"there is no consumer {consumer} in the file: these are tokens from before, if there are any")
+        say(err, f"there is no consumer {consumer} in the file: these are tokens from before, if there are any")
     check_outcome(found)
 
 
