@@ -85,7 +85,7 @@ def gateway(service: Backend, fetched: Backend, tmp_path_factory: pytest.TempPat
     config = {
         "services": {
             "users": users,
-            "away": {**users, "openapi": "/nothing.json"},
+            "away": {**users, "url": fetched.url, "openapi": "/nothing.json"},
             "fetched": {**users, "url": fetched.url, "openapi": {"every": 1}},
         },
         "routes": [
