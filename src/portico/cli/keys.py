@@ -68,7 +68,7 @@ def _made(config: Any, admin: Any, path: str, asked: Mapping[str, Any], *, as_js
     found, of = _ask(config, admin, lambda client: client.change_keys(path, asked))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
-        _check_outcome(found)
+        check_outcome(found)
         return
     typer.echo(found["secret"])  # alone on stdout: it can be piped to where secrets are
     new, old = found["key"], found.get("replaces")
@@ -77,7 +77,7 @@ def _made(config: Any, admin: Any, path: str, asked: Mapping[str, Any], *, as_js
     if old is not None:
         now = "is revoked" if old["revoked"] else f"holds until {_when(old['expires'])}"
         _say(err, f"{old['key']} {now}")
-    _check_outcome(found)
+    check_outcome(found)
 
 
 @keys.command()
@@ -93,7 +93,7 @@ def revoke(
         typer.echo(json.dumps(found, indent=2))
     else:
         _say(out, f"{found['key']['key']} of {found['key']['consumer']} is revoked, in {of}")
-    _check_outcome(found)
+    check_outcome(found)
 
 
 @keys.command("list")
@@ -156,7 +156,7 @@ def _seconds(written: str | None, option: str) -> float | None:
         raise typer.BadParameter(str(error), param_hint=option) from error
 
 
-def _check_outcome(found: Mapping[str, Any]) -> None:
+def check_outcome(found: Mapping[str, Any]) -> None:
     """Say where a change is not in force yet; that is exit code 1 where it may not come by itself."""
     from portico.cli.main import _say, err
 

@@ -234,6 +234,14 @@ class Config(Section):
         return "tokens" in self.gateway.model_fields_set or any(each.password is not None for each in self.consumers)
 
     @property
+    def issuing_secret(self) -> str | None:
+        """The secret that issued tokens are signed with; None where they are signed with keys, or there are none."""
+        settings = self.token_settings
+        if not self.issues_tokens or self.gateway.tokens.algorithm is not None:
+            return None
+        return settings.secret.get_secret_value() if settings is not None and settings.secret is not None else None
+
+    @property
     def token_issuer(self) -> str | None:
         """What `iss` says in the tokens that it issues."""
         auth = self.token_settings
@@ -302,7 +310,7 @@ class Config(Section):
             own = service.discover
             if own is None or own.allow is not None or top is None:
                 return own
-            return DiscoverSettings.model_construct(source=own.source, allow=top.allow)
+            return own.model_copy(update={"allow": top.allow})
         if top is None or name in RESERVED or not top.admits(name):
             return None
         return DiscoverSettings.model_construct(source=top.source, allow=top.allow)
@@ -313,10 +321,10 @@ class Config(Section):
         return networks_of(settings.allow) if settings is not None else ()
 
     @property
-    def sources(self) -> frozenset[str]:
-        """The sources that instances may come from."""
-        settings = (self.discover, *(service.discover for service in self.services.values()))
-        return frozenset(each.source for each in settings if each is not None)
+    def directories(self) -> frozenset[str]:
+        """What instances are found in."""
+        own = {service.discover.directory for service in self.services.values() if service.discover is not None}
+        return frozenset(own if self.discover is None else {*own, self.discover.source})
 
     def parts(self) -> Iterator[object]:
         """All its services and routes."""

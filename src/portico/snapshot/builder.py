@@ -153,8 +153,8 @@ class SnapshotBuilder:
         self.challenges = Challenges()
         """What authorities are answered, as control says."""
         self._state = State(asking(deadlines, turn, self.live.asked.add))
-        self.api_keys = self._state.api_keys
-        """The API keys that hold, as control says."""
+        self.revoked = self._state.revoked
+        """The gateway's own tokens that were revoked, as control says."""
         self.key_sets = self._state.key_sets
         """The keys of issuers of tokens, as control fetches them."""
         self.api_keys = self._state.api_keys
@@ -191,6 +191,7 @@ class SnapshotBuilder:
         self._proxy_status = _proxy_status(config)
         self._page_texts = config.page_texts
         self._directory = config.consumer_directory
+        self.revoked.secret = config.issuing_secret
         coming = self._coming = Coming()
         self._splits = coming.splits
         matchers: dict[object, Matcher] = {}

@@ -46,6 +46,8 @@ class HealthChecks:
     seen_by_workers: Callable[[], Awaitable[InstanceStates]]
     passed: Callable[[str, str, str], None]
     checks: dict[tuple[str, str], Check] = field(default_factory=dict)
+    directory_problems: Callable[[], Mapping[str, str]] = dict
+    """Gives what is wrong with where the instances of services are found."""
     _services: Mapping[str, ServiceSettings] = field(default_factory=dict)
     _allowed: Callable[[str], Sequence[Network]] = lambda _: ()
     _found: dict[str, Sequence[Found]] = field(default_factory=dict)
@@ -177,7 +179,9 @@ class HealthChecks:
         checks = list(self.checks.values())
         probes = asyncio.gather(*(self._shared_probe(check) for check in checks))
         states, findings = await asyncio.gather(self.seen_by_workers(), probes)
-        return health_report(self._services, list(zip(checks, findings, strict=True)), states)
+        return health_report(
+            self._services, list(zip(checks, findings, strict=True)), states, self.directory_problems()
+        )
 
     def _shared_probe(self, check: Check) -> Awaitable[Finding]:
         """One check at a time, however many reports are pending because an instance does not answer."""

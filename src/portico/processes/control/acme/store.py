@@ -76,13 +76,7 @@ class Store:
     """
 
     def __init__(self, path: Path | None, other: Path, url: str | None, gateway: bytes) -> None:
-        self._file = StateFile(path, other)
-        if self._file.problem:
-            extra = {"file": str(path or ""), "reason": self._file.problem}
-            logger.warning(
-                "certificates are not kept over a restart of the gateway: name a directory in gateway.state_dir",
-                extra=extra,
-            )
+        self._file = StateFile(path, other, "certificates are")
         self.kept = self._read()
         self.is_shared = url is not None
         self._redis: Any = connect(url, timeout=_TIMEOUT, connections=2) if url is not None else None
