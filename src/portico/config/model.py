@@ -120,6 +120,7 @@ class Config(Section):
     _code: Code = PrivateAttr(default_factory=dict)
     _pages: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _files: Mapping[Path, bytes] = PrivateAttr(default_factory=dict)
+    _documents: Mapping[Path, bytes] = PrivateAttr(default_factory=dict)
     _secret_files: tuple[Path, ...] = PrivateAttr(default=())
 
     @model_validator(mode="wrap")
@@ -201,6 +202,11 @@ class Config(Section):
     def files(self) -> Mapping[Path, bytes]:
         """What was in the files that routes answer with when the configuration was read."""
         return self._files
+
+    @property
+    def documents(self) -> Mapping[Path, bytes]:
+        """The OpenAPI documents in the files that services name, as JSON, when the configuration was read."""
+        return self._documents
 
     @property
     def secret_files(self) -> tuple[Path, ...]:
@@ -416,6 +422,7 @@ def dump_config(config: Config) -> bytes:
         "pages": dict(config._pages),
         "secret_files": [str(file) for file in config._secret_files],
         "files": {str(file): content.decode("latin-1") for file, content in config._files.items()},
+        "documents": {str(file): content.decode() for file, content in config._documents.items()},
     }
     return json.dumps(envelope, default=_plain).encode()
 
@@ -466,6 +473,7 @@ def loading(data: bytes) -> Steps[Config]:
     config._pages = envelope.get("pages", {})
     config._secret_files = tuple(map(Path, envelope.get("secret_files", ())))
     config._files = {Path(file): content.encode("latin-1") for file, content in envelope.get("files", {}).items()}
+    config._documents = {Path(file): text.encode() for file, text in envelope.get("documents", {}).items()}
     admitted = envelope.get("admitted")
     if admitted:
         return (yield from config._admitting(admitted))

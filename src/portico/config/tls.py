@@ -49,7 +49,7 @@ class TlsSettings(Section):
     """
 
     certificate: FilePath | None = None
-    """The default certificate, with the chain behind it, as a PEM file. Needed where `acme` orders none."""
+    """The default certificate, with the chain behind it, as a PEM file; has to be written unless there is `acme`."""
     key: FilePath | None = None
     """Its key, as a PEM file that is not encrypted."""
     certificates: tuple[CertificateSettings, ...] = ()

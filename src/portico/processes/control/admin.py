@@ -77,6 +77,11 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
             "workers": workers_overview(await state.workers.running()),
         }
 
+    @app.get("/admin/openapi")
+    async def openapi() -> dict[str, Any]:
+        """The documents of services, what changed in them, and what has no room in the merged one."""
+        return state.documents.states()
+
     app.include_router(registry_routes(state.discovery))
     app.include_router(cache_routes(state))
     app.include_router(canary_routes(state))

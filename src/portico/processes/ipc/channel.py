@@ -167,6 +167,14 @@ class KeysWanted(msgspec.Struct, tag=True):
     issuer: str
 
 
+class NewDocument(msgspec.Struct, tag=True):
+    """The OpenAPI document of a service, or of a version of it, as JSON: policies of its routes read it."""
+
+    service: str
+    version: str | None
+    document: bytes
+
+
 class NewApiKeys(msgspec.Struct, tag=True):
     """API keys that hold, or hold no more: all there are, or those that have changed.
 
@@ -237,6 +245,7 @@ Message: TypeAlias = (
     | Inspected
     | NewKeys
     | KeysWanted
+    | NewDocument
     | NewApiKeys
     | NewRevocations
     | Learnt
