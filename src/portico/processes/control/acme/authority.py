@@ -69,9 +69,8 @@ class Problem(msgspec.Struct):
     @property
     def kind(self) -> str:
         """The word behind the prefix of ACME's."""
-        return (
-            self.type.removeprefix(messages.ERROR_PREFIX) if self.type.startswith(messages.ERROR_PREFIX) else UNUSABLE
-        )
+        word = self.type.removeprefix(messages.ERROR_PREFIX)
+        return word if word != self.type else UNUSABLE
 
     def __str__(self) -> str:
         name = f"{self.identifier.value}: " if self.identifier is not None else ""
