@@ -296,6 +296,7 @@ def test_a_directory_that_is_none(acme: AcmeServer, tmp_path: Path, caplog: pyte
 
     with caplog.at_level(logging.WARNING, "portico.acme"):
         play(story)
+    assert sum("there is no certificate yet" in each for each in caplog.messages) == 3, "each of them says so once"
     kinds = [getattr(each, "kind", None) for each in caplog.records if "could not be had" in each.message]
     assert kinds == ["unreachable", "unreachable"]
 

@@ -313,7 +313,6 @@ class OrderedCertificate:
         if record != self.record:
             came_from_elsewhere = record.certificate != self.record.certificate and not self.is_ordering
             self.record = record
-            self._has_warned = self._has_warned and record.certificate is not None
             await self._learned()
             if came_from_elsewhere and record.certificate is not None:
                 expires = moment(record.certificate.life.end)
