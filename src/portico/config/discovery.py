@@ -141,10 +141,8 @@ def _long(value: Any) -> Any:
     """The same in a service, where Kubernetes and DNS may be asked too."""
     if value == "kubernetes" or (isinstance(value, dict) and value.get("kubernetes", value) is None):
         return {**(value if isinstance(value, dict) else {}), "kubernetes": {}}
-    if isinstance(value, str) and value not in (*get_args(Source), "false", "no", "off"):
-        raise ValueError(
-            "expected redis, admin, kubernetes, or a section such as {dns: {name: orders.internal, port: 8000}}"
-        )
+    if isinstance(value, str) and value not in get_args(Source) and not is_word(value, False):
+        raise ValueError("expected redis, admin, kubernetes or a section such as {dns: {name: a.internal, port: 8000}}")
     return long_discover(value)
 
 
