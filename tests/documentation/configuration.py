@@ -24,6 +24,7 @@ MORE: Final = {
     "gateway.limits": "overload.md",
     "gateway.listen": "listeners.md",
     "gateway.tls": "tls.md",
+    "gateway.tls.acme": "acme.md",
     "gateway.tokens": "sign-in.md",
     "gateway.cache": "caching.md",
     "gateway.log": "reference/log.md",
@@ -142,9 +143,9 @@ class Reference:
 
     def _type(self, schema: dict[str, Any]) -> str:
         if _is_duration(schema):
-            return "duration"
+            return "duration" + _between(schema, 1000, _DURATIONS)
         if _is_size(schema):
-            return "size"
+            return "size" + _between(schema, 1, _SIZES)
         if "anyOf" in schema:
             words = [word for each in _alternatives(schema) if (word := self._type(each))]
             return ", ".join(dict.fromkeys(words))
@@ -229,6 +230,13 @@ def _number(schema: dict[str, Any]) -> str:
     if low is None:
         return kind if high is None else f"{kind}, to {_written(high)}"
     return f"{kind}, from {_written(low)}" if high is None else f"{kind}, {_written(low)} to {_written(high)}"
+
+
+def _between(schema: dict[str, Any], scale: int, units: Sequence[tuple[int, str]]) -> str:
+    low, high = (
+        _scaled(round(schema[bound] * scale), units) if schema.get(bound) else "" for bound in ("minimum", "maximum")
+    )
+    return f", {low} to {high}" if low and high else f", from {low}" if low else f", to {high}" if high else ""
 
 
 def _default(schema: dict[str, Any]) -> str:

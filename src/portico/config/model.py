@@ -120,6 +120,7 @@ class Config(Section):
     _code: Code = PrivateAttr(default_factory=dict)
     _pages: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _files: Mapping[Path, bytes] = PrivateAttr(default_factory=dict)
+    _documents: Mapping[Path, bytes] = PrivateAttr(default_factory=dict)
     _secret_files: tuple[Path, ...] = PrivateAttr(default=())
 
     @model_validator(mode="wrap")
@@ -203,6 +204,11 @@ class Config(Section):
         return self._files
 
     @property
+    def documents(self) -> Mapping[Path, bytes]:
+        """The OpenAPI documents in the files that services name, as JSON, when the configuration was read."""
+        return self._documents
+
+    @property
     def secret_files(self) -> tuple[Path, ...]:
         """The files that values were from (`${file:PATH}`)."""
         return self._secret_files
@@ -232,6 +238,14 @@ class Config(Section):
         if tokens.algorithm is None and self.token_settings is None:
             return False
         return "tokens" in self.gateway.model_fields_set or any(each.password is not None for each in self.consumers)
+
+    @property
+    def issuing_secret(self) -> str | None:
+        """The secret that issued tokens are signed with; None where they are signed with keys, or there are none."""
+        settings = self.token_settings
+        if not self.issues_tokens or self.gateway.tokens.algorithm is not None:
+            return None
+        return settings.secret.get_secret_value() if settings is not None and settings.secret is not None else None
 
     @property
     def token_issuer(self) -> str | None:
@@ -408,6 +422,7 @@ def dump_config(config: Config) -> bytes:
         "pages": dict(config._pages),
         "secret_files": [str(file) for file in config._secret_files],
         "files": {str(file): content.decode("latin-1") for file, content in config._files.items()},
+        "documents": {str(file): content.decode() for file, content in config._documents.items()},
     }
     return json.dumps(envelope, default=_plain).encode()
 
@@ -458,6 +473,7 @@ def loading(data: bytes) -> Steps[Config]:
     config._pages = envelope.get("pages", {})
     config._secret_files = tuple(map(Path, envelope.get("secret_files", ())))
     config._files = {Path(file): content.encode("latin-1") for file, content in envelope.get("files", {}).items()}
+    config._documents = {Path(file): text.encode() for file, text in envelope.get("documents", {}).items()}
     admitted = envelope.get("admitted")
     if admitted:
         return (yield from config._admitting(admitted))

@@ -184,7 +184,10 @@ class Authority:
             response = self._posted(where, _NewOrder(replaces=replaces, **common))
         except _ThereAlreadyError:  # somebody has renewed it already
             response = self._posted(where, _NewOrder(**common))
-        return response.headers.get("Location", ""), _read(response, OrderState)
+        url = response.headers.get("Location")
+        if not url:
+            raise TroubleError(UNUSABLE, "the authority does not say where the order is")
+        return url, _read(response, OrderState)
 
     def look(self, url: str) -> Answered:
         """An order as it is now."""

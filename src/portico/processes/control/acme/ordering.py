@@ -19,6 +19,7 @@ from portico.processes.control.acme.troubles import (
     FAULT,
     GONE,
     NO_ACCOUNT,
+    PASSING,
     UNREACHABLE,
     UNUSABLE,
     TroubleError,
@@ -32,6 +33,8 @@ logger: Final = logging.getLogger("portico.acme")
 
 T = TypeVar("T")
 
+QUESTION: Final = "a question to an authority"
+"""The name of the threads that ask."""
 _LOOK: Final = 1.0
 """Seconds between two looks: at the clock, and at what other gateways have done."""
 _SPREAD: Final = 2.5
@@ -67,6 +70,7 @@ class OrderedCertificate:
         self.away = ""
         """Why it is not known what other gateways do."""
         self._has_warned = False
+        self._began = time.monotonic()
         self.task = endless(self._keep(), f"the certificate for {settings.domains[0]}")
 
     @property
@@ -112,6 +116,8 @@ class OrderedCertificate:
             await self._store.release(self.name)
 
     def _has_to_act(self) -> bool:
+        if self._store.is_shared and self.record == Record(self.names) and time.monotonic() < self._began + _SPREAD:
+            return False  # where Redis has lost what others have, they write it again
         now = time.time()
         asks = self.record.certificate is not None and now >= max(self.record.ask_at, self.record.next_try)
         return now >= self.record.due or asks
@@ -148,7 +154,7 @@ class OrderedCertificate:
     async def _obtain(self) -> None:
         authority = await self._open()
         await self._register(authority)
-        if self.record.order is None:
+        if self.record.order is None or _is_old(self.record.order):
             await self._begin(authority)
         order = self.record.order
         assert order is not None
@@ -164,7 +170,7 @@ class OrderedCertificate:
 
     async def _advance(self, authority: Authority, order: Order, state: OrderState) -> Answered:
         """Do what the order waits for (RFC 8555, section 7.1.6)."""
-        if time.time() > order.begun + _LONGEST_ORDER:
+        if _is_old(order):
             raise TroubleError(UNUSABLE, f"the order is {state.status} for a day", ends_order=True)
         match state.status:
             case "pending":
@@ -183,7 +189,7 @@ class OrderedCertificate:
         while answered.order.status == status:
             await self._pause(answered.retry_after if answered.retry_after is not None else pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
-            if time.time() > order.begun + _LONGEST_ORDER:
+            if _is_old(order):
                 break
             if status == "pending":
                 await self._fail_early(authority, answered.order)
@@ -234,9 +240,10 @@ class OrderedCertificate:
         try:
             return await self._call(lambda: authority.finalize(state, order.key, names))
         except TroubleError as trouble:
-            if trouble.kind != "orderNotReady":
-                raise
-            return await self._look(authority, order.url)  # another gateway, or this one before it ended, has done it
+            if trouble.kind == "orderNotReady":  # this gateway before it ended, or another one, has done it
+                return await self._look(authority, order.url)
+            ends = trouble.kind not in PASSING
+            raise TroubleError(trouble.kind, str(trouble), trouble.retry_after, ends_order=ends) from None
 
     async def _refuse(self, authority: Authority, state: OrderState) -> None:
         """The order has failed: say why."""
@@ -249,7 +256,7 @@ class OrderedCertificate:
         try:
             return await self._call(lambda: authority.look(url))
         except TroubleError as trouble:
-            if trouble.kind in ("malformed", "unauthorized"):
+            if trouble.kind in ("malformed", "unauthorized", GONE):
                 raise TroubleError(GONE, f"the order is not there any more: {trouble}", ends_order=True) from None
             raise
 
@@ -292,7 +299,7 @@ class OrderedCertificate:
         next_try = time.time() + pause_after(trouble, failures)
         if trouble.kind == NO_ACCOUNT:
             await self._forget_account()
-        ends = trouble.ends_order or trouble.kind in (GONE, NO_ACCOUNT)
+        ends = trouble.ends_order or trouble.kind == NO_ACCOUNT
         order = None if ends else record.order
         failed = {"failures": failures, "problem": str(trouble), "kind": trouble.kind, "next_try": next_try}
         await self._write(changed(record, order=order, **failed))
@@ -394,9 +401,14 @@ async def in_thread(work: Callable[[], T], timeout: float) -> T:
         with suppress(RuntimeError):  # the loop is closed: the process ends
             loop.call_soon_threadsafe(settle, result, failure)
 
-    threading.Thread(target=run, daemon=True).start()
+    threading.Thread(target=run, name=QUESTION, daemon=True).start()
     async with asyncio.timeout(timeout):
         return await future
+
+
+def _is_old(order: Order) -> bool:
+    """Whether it is given up."""
+    return time.time() > order.begun + _LONGEST_ORDER
 
 
 def moment(seconds: float) -> str:
