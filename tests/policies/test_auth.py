@@ -338,7 +338,7 @@ def test_a_token_is_verified_once_until_it_expires(monkeypatch: pytest.MonkeyPat
     def expired(*_: Any, **__: Any) -> None:
         raise jwt.ExpiredSignatureError
 
-    monkeypatch.setattr("portico.policies.auth.tokens.signed", expired)
+    monkeypatch.setattr("portico.policies.auth.tokens.check_claims", expired)
     assert reason(policy, line) is None
     monkeypatch.setattr("portico.policies.auth.identified.time.time", lambda: NOW + 3601.0)
     assert reason(policy, line) == "credentials_expired"

@@ -14,7 +14,7 @@ from portico.config.problems import Finding, KeyPath
 from portico.config.resolve import scope_path
 from portico.config.services import UpstreamTlsSettings
 from portico.config.tls import TlsSettings
-from portico.net.redis.connection import tls_files
+from portico.net.redis.connection import missing_library, tls_files
 from portico.net.tls.certificates import CertificateError, Pair, days_left, read_certificate
 from portico.net.tls.contexts import client_context, server_context
 from portico.policies.asking import AskedSettings
@@ -128,6 +128,9 @@ def _upstreams(config: Config) -> Iterator[Finding]:
 
 def _redis(config: Config) -> Iterator[Finding]:
     url, program = config.gateway.redis_url, config.gateway.embedded_redis
+    for key in [*(["redis_url"] if url else []), *(["embedded_redis"] if isinstance(program, Path) else [])]:
+        if message := missing_library():
+            yield Finding(("gateway", key), message)
     if url is not None:
         files = {name: Path(file) for name, file in tls_files(url.get_secret_value()).items()}
         certificate = files.get("certificate")

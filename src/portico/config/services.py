@@ -394,7 +394,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
     """
 
     discover: DiscoverField = None
-    """Instances register themselves, beside `url` or `instances` or instead."""
+    """Instances register themselves, or Kubernetes or DNS knows them, beside `url` or `instances` or instead."""
     default_routes: bool = True
     """Whether it has `/api/NAME` and `/VERSION/NAME` beside written routes."""
     versions: dict[Name, Annotated[VersionSettings, NoneIsEmpty]] = Field(default_factory=dict)
@@ -537,7 +537,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
             named = instance.version if self.versions else None
             if (named == version or (shared and named is None)) and instance.url not in urls:
                 urls.add(instance.url)
-                yield InstanceSettings(url=instance.url, weight=instance.weight)
+                yield InstanceSettings(url=instance.url, weight=instance.weight, backup=instance.backup)
 
 
 @dataclass(frozen=True, slots=True)

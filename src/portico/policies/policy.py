@@ -15,6 +15,7 @@ from portico.observe.families import Counter
 from portico.policies.asking import AskedSettings
 from portico.policies.auth.key_sets import KeySets
 from portico.policies.auth.key_table import KeyTable
+from portico.policies.auth.revoked import RevokedTokens
 from portico.policies.counters.shared_buckets import BucketTable
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.documents import Documents
@@ -203,13 +204,15 @@ class Context:
 class State:
     """What policies remember across configuration changes, by key; `sweep` drops what no snapshot uses.
 
-    `key_sets` are the keys that issuers of tokens publish, `api_keys` the API keys that hold, `documents` the OpenAPI
-    documents of services that policies read. `make_asker` is needed where a policy asks a service.
+    `key_sets` are the keys that issuers of tokens publish, `api_keys` the API keys that hold, `revoked` the gateway's
+    own tokens that hold no more, `documents` the OpenAPI documents of services that policies read. `make_asker` is
+    needed where a policy asks a service.
     """
 
     def __init__(self, make_asker: Callable[[AskedSettings], Asker] | None = None) -> None:
         self.key_sets = KeySets()
         self.api_keys = KeyTable()
+        self.revoked = RevokedTokens()
         self.documents = Documents()
         self._make_asker = make_asker
         self._kept: dict[object, Any] = {}

@@ -159,6 +159,8 @@ class SnapshotBuilder:
         self._state = State(asking(deadlines, turn, self.live.asked.add))
         self.api_keys = self._state.api_keys
         """The API keys that hold, as control says."""
+        self.revoked = self._state.revoked
+        """The gateway's own tokens that were revoked, as control says."""
         self.key_sets = self._state.key_sets
         """The keys of issuers of tokens, as control fetches them."""
         self.documents = self._state.documents
@@ -196,6 +198,7 @@ class SnapshotBuilder:
         self._proxy_status = _proxy_status(config)
         self._page_texts = config.page_texts
         self._directory = config.consumer_directory
+        self.revoked.secret = config.issuing_secret
         coming = self._coming = Coming()
         self._splits = coming.splits
         matchers: dict[object, Matcher] = {}

@@ -69,6 +69,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
             ],
             "issuers": state.issuers.states(),
             "api_keys": state.api_keys.state(),
+            "tokens": state.tokens.state(),
             "certificates": state.certificates.states(),
             "listeners": [{"name": key or None, "url": url} for key, url in state.listening().urls.items()],
             "documents": state.documents.states()["documents"],

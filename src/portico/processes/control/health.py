@@ -48,6 +48,8 @@ class HealthChecks:
     passed: Callable[[str, str, str], None]
     came: Callable[[str], None] = lambda _: None
     checks: dict[tuple[str, str], Check] = field(default_factory=dict)
+    directory_problems: Callable[[], Mapping[str, str]] = dict
+    """Gives what is wrong with where the instances of services are found."""
     _services: Mapping[str, ServiceSettings] = field(default_factory=dict)
     _allowed: Callable[[str], Sequence[Network]] = lambda _: ()
     _found: dict[str, Sequence[Found]] = field(default_factory=dict)
@@ -184,7 +186,9 @@ class HealthChecks:
         checks = list(self.checks.values())
         probes = asyncio.gather(*(self._shared_probe(check) for check in checks))
         states, findings = await asyncio.gather(self.seen_by_workers(), probes)
-        return health_report(self._services, list(zip(checks, findings, strict=True)), states)
+        return health_report(
+            self._services, list(zip(checks, findings, strict=True)), states, self.directory_problems()
+        )
 
     def _shared_probe(self, check: Check) -> Awaitable[Finding]:
         """One check at a time, however many reports are pending because an instance does not answer."""

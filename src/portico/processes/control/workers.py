@@ -64,6 +64,8 @@ class Workers:
         self._documents_wanted: frozenset[tuple[str, str | None]] = frozenset()
         self.api_keys: Callable[[], channel.NewApiKeys | None] = lambda: None
         """Gives the API keys for a worker that connects now."""
+        self.revocations: Callable[[], channel.NewRevocations | None] = lambda: None
+        """Gives the tokens that were revoked for a worker that connects now."""
         self.keys_used: Callable[[dict[str, int]], None] = lambda _: None
         """Called with when API keys were used."""
         self.challenges: Callable[[], channel.NewChallenges | None] = lambda: None
@@ -120,10 +122,10 @@ class Workers:
             del self._found[service]
         self.send(channel.Discovered(service, found))
 
-    def publish_keys(self, source: KeySource, document: bytes) -> None:
-        """Send every worker the keys of an issuer, now and when one connects."""
+    def publish_keys(self, source: KeySource, document: bytes, *, asked_for: bool = True) -> None:
+        """Send every worker the keys of an issuer, now and when one connects; `asked_for` is as in `NewKeys`."""
         self._keys[source] = document
-        self.send(channel.NewKeys(*source, document))
+        self.send(channel.NewKeys(*source, document, asked_for))
 
     def send_keys(self, source: KeySource) -> None:
         """Send every worker the keys of an issuer as they are, or that there are none."""
@@ -272,12 +274,7 @@ class Workers:
                     case channel.Report(metrics, answers):
                         self._totals[worker] = msgspec.json.decode(metrics)
                         self._answered(worker, answers, message)
-                    case (
-                        channel.Purged(number)
-                        | channel.Inspected(number)
-                        | channel.ApiKeysLearnt(number)
-                        | channel.ChallengesLearnt(number)
-                    ):
+                    case channel.Purged(number) | channel.Inspected(number) | channel.Learnt(number):
                         self._answered(worker, number, message)
                     case channel.NewPurges() | channel.KeysWanted() | channel.KeysUsed():
                         self._pass_on(worker, message)
@@ -300,6 +297,9 @@ class Workers:
 
     def _has_come(self, worker: str, writer: asyncio.StreamWriter) -> None:
         self._writers[worker] = writer
+        revocations = self.revocations()
+        if revocations is not None:
+            channel.send(writer, revocations)
         for source, document in self._keys.items():
             channel.send(writer, channel.NewKeys(*source, document))
         api_keys = self.api_keys()
