@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -280,8 +281,13 @@ def test_one_that_is_away_keeps_its_last_document(world: World) -> None:
     assert reason["service"] == "users"
     world.gateway.reload()
     assert world.document()["paths"] == before
-    stored = [*Path(world.gateway.directory).glob("portico/*.documents.json")]
-    assert len(stored) == 1
+    os.kill(world.gateway.control(), signal.SIGKILL)
+    world.gateway.wait_for_control()
+    until(lambda: world.states()["orders"] == "current")
+    assert world.states()["users"] == "last known", "it was kept in a file"
+    assert {path for path in world.document()["paths"] if "users" in path} == {
+        path for path in before if "users" in path
+    }
     port = int(world.config["services"]["users"]["url"].rpartition(":")[2])
     with serving(users(), port):
         until(lambda: world.states()["users"] == "current")
