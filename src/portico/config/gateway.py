@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.acme import AcmeSettings
+from portico.config.directories import ApiServerSettings
 from portico.config.endpoints import ALL_OFF, EndpointSettings
 from portico.config.listen import Host, ListenerSettings, Port, TlsField, is_loopback, listening_host
 from portico.config.problems import KeyPath
@@ -273,6 +274,8 @@ class GatewaySettings(Section):
     """How long the tokens live that `/auth/token` issues."""
     tokens: Annotated[TokenSettings, NoneIsEmpty] = TokenSettings()
     """The tokens that the gateway issues, and the keys that sign them."""
+    kubernetes: Annotated[ApiServerSettings, NoneIsEmpty] = ApiServerSettings()
+    """The API server of Kubernetes for services with `discover: kubernetes`."""
 
     @property
     def listeners(self) -> tuple[ListenerSettings, ...]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 import uvloop
 
-from portico.config import Config, GatewaySettings, LimitSettings, ListenerSettings
+from portico.config import Config, GatewaySettings, LimitSettings, ListenerSettings, documents_wanted
 from portico.core.caches import age_all
 from portico.core.errors import Answer
 from portico.core.fields import PASSES, REQUEST_DROP, passing
@@ -62,7 +62,7 @@ _LAST_HANDSHAKES: Final = 0.2
 _STATE_TIMEOUT: Final = 1.0
 """Seconds that a worker waits for control before it serves.
 
-For the states of instances, which are registered, and where canaries are that other gateways have, too.
+For the states of instances, which are registered, where canaries are that other gateways have, too, and documents.
 """
 _REPORT_PAUSE: Final = 10.0
 """Seconds without a report of totals after one that failed."""
@@ -175,7 +175,8 @@ class _Worker:
         for redis in (self.shared, self.bindings, self.caches.redis):
             if redis is not None:
                 await redis.start()
-        if joins or config.sources or not _names_all_canaries(config, weights):
+        waits = joins or config.directories or documents_wanted(config) or not _names_all_canaries(config, weights)
+        if waits:
             await self._wait_for_state()
         for entrance in self.entrances:
             await entrance.open()
@@ -398,7 +399,7 @@ class _Worker:
                 channel.send(writer, channel.Learnt(number))
             case channel.NewChallenges(answers, number):
                 self.builder.challenges.learn(answers)
-                channel.send(writer, channel.ChallengesLearnt(number))
+                channel.send(writer, channel.Learnt(number))
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
             case channel.Weights(weights):
@@ -458,6 +459,8 @@ class _Worker:
                 self.builder.live.set_health(states)
             case channel.CheckPassed(upstream, url):
                 self.builder.live.check_passed(upstream, url)
+            case channel.NewDocument(service, version, document):
+                await in_slices(self.builder.documents.learning((service, version), document))
             case channel.Discovered(service, found):
                 self.builder.live.discover(service, found)
             case channel.Collect(number):
