@@ -40,6 +40,22 @@ _OF_FAULT: Final[dict[str, dict[str, Any]]] = {
         ],
     },
     "cache-stampede": {"gateway": {"workers": 1}, "policies": {"cache": {"ttl": 60}}},
+    "revoked": {
+        "gateway": {
+            "log": {"level": "INFO"},  # it says where the admin API is
+            "tokens": {"algorithm": "ES256", "issuer": "https://chaos.example"},
+        },
+        "consumers": [{"name": "shop"}],
+        "routes": [
+            {"service": "chaos", "path": "/"},
+            {
+                "service": "chaos",
+                "path": "/guarded",
+                "rewrite": "/small/guarded",
+                "policies": {"auth": {"jwt": {}, "api_key": {}}},
+            },
+        ],
+    },
     "overload": {"gateway": {"workers": 1}},
     "overload-open": {"gateway": {"workers": 1, "limits": {"requests": 16}}},
 }

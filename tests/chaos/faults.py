@@ -28,10 +28,12 @@ from .gateways import (
     portico_mirroring,
     portico_with_redis,
     two_porticos,
+    two_porticos_with_redis,
 )
 from .overload import OPEN, WAITING, ten_times
 from .raising import SERVERS, raising
 from .registering import TTL
+from .revoking import revoke_often
 from .row import Promise
 from .scene import Scene, under_load
 from .stampede import stampede
@@ -274,6 +276,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("cache-service-gone", under_load(lose_service, URLS), (portico,), Promise.STORED),
     Fault("cache-stampede", stampede, (portico,), Promise.ALL),
     Fault("drain", under_load(_drain_gateway), (two_porticos, *_FRONTS), Promise.ALL),
+    Fault("revoked", under_load(revoke_often), (two_porticos_with_redis,), Promise.ALL),
     Fault("gateway-killed", under_load(_kill_gateway), _FRONTS, Promise.RUNNING),
     *(Fault(f"raising-{server}", raising(server), (portico, nginx, haproxy), Promise.ALL) for server in SERVERS),
     Fault("overload", ten_times(WAITING), (portico, nginx, haproxy), Promise.REFUSED),

@@ -175,6 +175,16 @@ def two_porticos(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
 
 
 @contextmanager
+def two_porticos_with_redis(fault: str, instances: Sequence[int]) -> Iterator[Subject]:
+    """The same with one Redis, by which they know which keys and tokens are revoked."""
+    with RedisProcess() as server:
+        config = merged(config_of(fault, instances), {"gateway": {"redis_url": server.url}})
+        with _gateway(config) as one, _gateway(config) as two:
+            name, ports = "two porticos with redis", [one.port, two.port]
+            yield Subject(name, ports, gateways=[one, two], config=config)
+
+
+@contextmanager
 def _gateway(config: Mapping[str, Any]) -> Iterator[Gateway]:
     """Ended in any state: what became of it is the fault's to judge."""
     gateway = Gateway(config, port=free_port())

@@ -40,6 +40,7 @@ class Scene:
     spans: list[Span] = field(default_factory=list)
     back: float | None = None
     broken: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def victim(self) -> InstanceProcess:
@@ -102,6 +103,7 @@ def under_load(play: Callable[[Scene], None], urls: int = 0) -> Callable[[Fault,
 def _judged(fault: Fault, scene: Scene, outcomes: Sequence[Outcome]) -> Row:
     row = Row(
         *(fault.name, scene.subject.name, fault.promise, outcomes, scene.began, scene.during, scene.spans, scene.back),
+        notes=scene.notes,
         broken=scene.broken,
         is_judged=scene.subject.is_judged,
     )

@@ -194,3 +194,56 @@ def test_which_instances_serve_which_version(load: Load) -> None:
     assert members(None) == [("http://own", 1), ("http://any", 1)]
     assert members("v1") == [("http://own", 1), ("http://any", 1), ("http://1", 2)]
     assert members("v2") == [("http://two", 1), ("http://2", 1)]
+
+
+@pytest.mark.parametrize(
+    ("written", "directory"),
+    [
+        ("redis", "redis"),
+        ("kubernetes", "kubernetes"),
+        ("{kubernetes: {}}", "kubernetes"),
+        ("{kubernetes: }", "kubernetes"),
+        ("{kubernetes: orders, allow: [10.0.0.0/8]}", "kubernetes"),
+        ('{kubernetes: {service: orders, namespace: shop, port: "8000", scheme: https}}', "kubernetes"),
+        ("{dns: {name: _http._tcp.orders.internal, type: srv}}", "dns"),
+        ("{dns: {name: orders.internal, port: 8000}}", "dns"),
+        ("{dns: {name: orders.internal, port: 8000, server: '[fd00::10]:5353'}}", "dns"),
+    ],
+)
+def test_where_instances_are_found(load: Load, written: str, directory: str) -> None:
+    config = load(REDIS + f"services: {{a: {{discover: {written}}}}}")
+    again = load_dumped(dump_config(config))
+    for each in (config, again):
+        settings = each.discovery("a")
+        assert settings is not None
+        assert settings.directory == directory
+        assert each.directories == {directory}
+        if settings.kubernetes is not None and settings.kubernetes.port is not None:
+            assert settings.kubernetes.port == 8000
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{kubernetes: {service: Orders}}", "small letters"),
+        ("{kubernetes: {port: 0}}", "a number from 1 to 65535"),
+        ("{kubernetes: {port: true}}", "the name of a port"),
+        ("{kubernetes: {}, source: redis}", "not source and kubernetes"),
+        ("{allow: [10.0.0.0/8]}", "and has none"),
+        ("{dns: orders.internal}", "write port: 8000, or type: SRV"),
+        ("{dns: {name: orders.internal, type: SRV, port: 80}}", "leave port out"),
+        ("{dns: {name: a, port: 80, server: ns.internal}}", "the address of a name server"),
+        ("{dns: {name: http://orders, port: 80}}", "expected a name such as"),
+        ("{dns: {name: a, type: MX, port: 80}}", "SRV"),
+        ("{kubernetes: {servce: orders}}", "service"),
+        ("kubernets", "redis, admin, kubernetes"),
+    ],
+)
+def test_where_instances_cannot_be_found(report: Report, written: str, said: str) -> None:
+    assert said in "".join(report(REDIS + f"services: {{a: {{discover: {written}}}}}"))
+
+
+@pytest.mark.parametrize("url", ["api.internal", "ftp://api", "https://", "https://user@api", "https://api?x"])
+def test_an_address_that_is_no_api_server(report: Report, url: str) -> None:
+    said = "".join(report(f"gateway: {{kubernetes: {{url: '{url}'}}}}\nservices: {{a: {{url: http://h}}}}"))
+    assert "https://HOST:PORT" in said

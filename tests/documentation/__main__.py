@@ -14,5 +14,5 @@ if __name__ == "__main__":
         for name, text in PAGES.items():
             (ROOT / name).write_text(text(), encoding="utf-8")
     if not build():
-        sys.exit("The documentation has links that lead nowhere")
+        sys.exit("The documentation is not built: what is above has to be right first")
     print(f"The documentation is in {SITE.relative_to(ROOT)}; {summary()}")

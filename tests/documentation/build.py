@@ -12,12 +12,13 @@ from .stage import ROOT, stage
 
 FOLDER = ROOT / "build" / "documentation"
 SITE = FOLDER / "site"
+_ELSEWHERE = re.compile(r"<(?:script|link|img)\b[^>]*?\b(?:src|href)=[\"']?((?:https?:)?//[^\"'\s>]+)")
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _WARNING = re.compile(r"(?:Warning|Error): (.+)\n.*\[ (\S+) \]")
 
 
 def build() -> bool:
-    """Whether it could be built without a warning; if not, what Zensical warns of goes to standard error."""
+    """Whether it could be built without a warning; if not, what is wrong goes to standard error."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     stage(FOLDER / "docs")
     shutil.copyfile(ROOT / "mkdocs.yml", FOLDER / "mkdocs.yml")
@@ -27,4 +28,8 @@ def build() -> bool:
         said = _COLOR.sub("", done.stdout + done.stderr)
         warnings = [f"docs/{place}: {what}" for what, place in _WARNING.findall(said)]
         print("\n".join(warnings) or said, file=sys.stderr)
-    return done.returncode == 0
+        return False
+    loads = sorted({found for page in SITE.rglob("*.html") for found in _ELSEWHERE.findall(page.read_text("utf-8"))})
+    if loads:
+        print(f"Pages load {', '.join(loads)}: all that they need is to be in the site", file=sys.stderr)
+    return not loads

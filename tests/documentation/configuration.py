@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ MORE: Final = {
     "gateway.limits": "overload.md",
     "gateway.listen": "listeners.md",
     "gateway.tls": "tls.md",
+    "gateway.tls.acme": "acme.md",
     "gateway.tokens": "sign-in.md",
     "gateway.cache": "caching.md",
     "gateway.log": "reference/log.md",
@@ -39,6 +39,9 @@ MORE: Final = {
     "services.NAME.load_balancing": "balancing.md",
     "services.NAME.versions.NAME": "configuration.md#versions",
     "services.NAME.discover": "discovery.md",
+    "services.NAME.discover.kubernetes": "discovery.md#services-of-kubernetes",
+    "services.NAME.discover.dns": "discovery.md#services-in-dns",
+    "gateway.kubernetes": "discovery.md#services-of-kubernetes",
     "services.NAME.maintenance": "errors.md#maintenance",
     "routes": "routing.md",
     "routes.split": "split.md",
@@ -139,9 +142,9 @@ class Reference:
 
     def _type(self, schema: dict[str, Any]) -> str:
         if _is_duration(schema):
-            return "duration"
+            return "duration" + _between(schema, 1000, _DURATIONS)
         if _is_size(schema):
-            return "size"
+            return "size" + _between(schema, 1, _SIZES)
         if "anyOf" in schema:
             words = [word for each in _alternatives(schema) if (word := self._type(each))]
             return ", ".join(dict.fromkeys(words))
@@ -228,6 +231,13 @@ def _number(schema: dict[str, Any]) -> str:
     return f"{kind}, from {_written(low)}" if high is None else f"{kind}, {_written(low)} to {_written(high)}"
 
 
+def _between(schema: dict[str, Any], scale: int, units: Sequence[tuple[int, str]]) -> str:
+    low, high = (
+        _scaled(round(schema[bound] * scale), units) if schema.get(bound) else "" for bound in ("minimum", "maximum")
+    )
+    return f", {low} to {high}" if low and high else f", from {low}" if low else f", to {high}" if high else ""
+
+
 def _default(schema: dict[str, Any]) -> str:
     value = schema.get("default")
     if value is None or isinstance(value, dict) or value == []:
@@ -253,4 +263,4 @@ def _written(value: Any) -> str:
         pairs = all(isinstance(each, list) and len(each) == 2 for each in value)
         parts = [f"{each[0]}-{each[1]}" if pairs else _written(each) for each in value]
         return f"[{', '.join(parts)}]"
-    return re.sub(r"\s+", " ", str(value))
+    return " ".join(str(value).split()) or '""'

@@ -78,8 +78,8 @@ def test_pages_that_show_more_are_for_sections_that_there_are() -> None:
     ("value", "described"),
     [
         ("gateway.workers", "| whole number, 1 to 256, `auto` | `1` |"),
-        ("gateway.redis_timeout", "| duration | `20ms` |"),
-        ("gateway.limits.header_size", "| size | `32KiB` |"),
+        ("gateway.redis_timeout", "| duration, 1ms to 1s | `20ms` |"),
+        ("gateway.limits.header_size", "| size, 1KiB to 1MiB | `32KiB` |"),
         ("gateway.listen.port", "| whole number, 0 to 65535 | required |"),
         ("services.NAME.health_check.expect", "| whole number, text, list of whole number, text | `[200-299]` |"),
         ("policies.auth.name_encoding", "| `percent`, `rfc8187` | `percent` |"),

@@ -166,6 +166,7 @@ def test_a_new_key_that_tokens_do_not_name_is_known_at_once(setting: Setting) ->
 
     issuer.keys = [public_jwk("ES384", 3)]
     assert setting.ask(setting.token("ES384", 3)).status == 200
+    assert setting.ask(token(5, "forger")).status == 401
     issuer.keys = [public_jwk("ES384", 4)]
     assert [setting.ask(token(4, f"user-{number}")).status for number in range(8)] == [200] * 8
     issuer.keys = published

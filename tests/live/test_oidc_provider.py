@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,9 +19,6 @@ from support.redis_servers import free_port
 from support.tokens import bearer
 from support.world import Gateway, until
 
-pytestmark = pytest.mark.skipif(
-    find_spec("oidc_provider_mock") is None, reason="no provider of OpenID Connect: pip install oidc-provider-mock"
-)
 CLIENT: Final = "an-application"
 CALLBACK: Final = "https://app.example/callback"
 
@@ -143,7 +139,7 @@ def test_keys_change_under_load(gateway: Gateway, provider: Provider) -> None:
             (admitted if is_admitted else refused).append(key)
 
     with Load(visit) as load:
-        for _ in range(5):
+        for _ in range(3):
             key = provider.keys()[0]["n"]
             old = provider.sign_in("bob")
             until(lambda key=key: key in admitted or load.faults, "users of this key come in")  # type: ignore[misc]
@@ -151,20 +147,23 @@ def test_keys_change_under_load(gateway: Gateway, provider: Provider) -> None:
             until(lambda old=old: status(gateway, old) == 401, "the withdrawn key is refused")  # type: ignore[misc]
     assert load.faults == []
     assert refused == []
-    assert len(set(admitted)) >= 5
+    assert len(set(admitted)) >= 3
 
 
 def test_a_provider_that_is_away_costs_nobody_anything(gateway: Gateway, provider: Provider) -> None:
+    """Neither those who came before nor those who come for the first time while it is away."""
     token = provider.sign_in("carol")
     assert status(gateway, token) == 200
+    others = [provider.sign_in(f"visitor-{number}") for number in range(20)]
     answers: list[int] = []
     with Load(lambda: answers.append(status(gateway, token))) as load:
         provider.end()
         until(lambda: _complains(gateway), "the gateway has asked it in vain")
         so_far = len(answers)
-        until(lambda: len(answers) > so_far + 200)
+        first_visits = [status(gateway, each) for each in others]
+        until(lambda: len(answers) > so_far + 50)
     assert load.faults == []
-    assert set(answers) == {200}
+    assert set(answers) == set(first_visits) == {200}
     with Provider(provider.port) as again:
         again.wait_until_ready(again.is_ready)
         again.rotate()

@@ -246,7 +246,7 @@ def test_signing_out(gateway: Gateway) -> None:
         assert said(refresh(gateway, document["refresh_token"]))["error"] == "invalid_grant"
     assert revoke(gateway, token=first["refresh_token"]).status == 200
     assert revoke(gateway, token="unknown").status == 200
-    assert said(revoke(gateway, token=first["access_token"]))["error"] == "unsupported_token_type"
+    assert revoke(gateway, token=first["access_token"]).status == 200
     assert said(revoke(gateway))["error"] == "invalid_request"
 
 
@@ -255,6 +255,7 @@ def test_what_is_secret_is_in_no_log(gateway: Gateway) -> None:
     first = said(by_password(gateway))
     second = said(refresh(gateway, first["refresh_token"]))
     by_password(gateway, "alice", "tOp-sEcReT")
+    revoke(gateway, token=first["access_token"])
     revoke(gateway, token=second["refresh_token"])
     secrets = ["wonderland", "abc-not-right", "tOp-sEcReT", "$argon2", SECRET]
     secrets += [each[name] for each in (first, second) for name in ("access_token", "refresh_token")]

@@ -338,7 +338,7 @@ def test_a_token_is_verified_once_until_it_expires(monkeypatch: pytest.MonkeyPat
     def expired(*_: Any, **__: Any) -> None:
         raise jwt.ExpiredSignatureError
 
-    monkeypatch.setattr("portico.policies.auth.tokens.signed", expired)
+    monkeypatch.setattr("portico.policies.auth.tokens.check_claims", expired)
     assert reason(policy, line) is None
     monkeypatch.setattr("portico.policies.auth.identified.time.time", lambda: NOW + 3601.0)
     assert reason(policy, line) == "credentials_expired"
@@ -445,7 +445,9 @@ def test_a_secret_is_needed() -> None:
     ],
 )
 def test_scopes(needed: list[str], held: tuple[str, ...], allowed: bool) -> None:
-    answer = build_authorize(AuthorizeSettings(scopes=needed), Context("gateway", State()))(exchange(scopes=held))
+    policy = build_authorize(AuthorizeSettings(scopes=needed), Context("gateway", State()))
+    assert policy is not None
+    answer = policy(exchange(scopes=held))
     assert (answer is None) == allowed
     if not allowed:
         assert isinstance(answer, Refusal)

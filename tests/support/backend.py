@@ -174,7 +174,8 @@ class Backend(Closing):
         self.connections: list[Connection] = []
         self.errors: list[BaseException] = []
         self.ended = False
-        self._listener = socket.create_server((host, port), backlog=1024)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=1024)
         self.port: int = self._listener.getsockname()[1]
 
     @property

@@ -14,11 +14,11 @@ from typing import Any
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # authlib.jose is deprecated, and the provider uses it
-    import flask  # type: ignore[import-not-found]
-    import oidc_provider_mock  # type: ignore[import-not-found]
+    import flask
+    import oidc_provider_mock  # type: ignore[import-untyped]
     from authlib import jose  # type: ignore[import-untyped]
-    from oidc_provider_mock._app import OpenIDCode  # type: ignore[import-not-found]
-    from werkzeug.serving import make_server  # type: ignore[import-not-found]
+    from oidc_provider_mock._app import OpenIDCode  # type: ignore[import-untyped]
+    from werkzeug.serving import make_server
 
 
 def main(port: int) -> None:

@@ -90,6 +90,10 @@ class AdminClient:
         """The token that `POST /admin/tokens` issues. Raises AdminError."""
         return self._request("POST", "/admin/tokens", json=wanted)
 
+    def revoke_tokens(self, wanted: Mapping[str, Any]) -> Any:
+        """Revoke what `POST /admin/tokens/revoke` takes; what came of it. Raises AdminError."""
+        return self._request("POST", "/admin/tokens/revoke", json=wanted)
+
     def rotate_token_keys(self, *, withdraw: bool) -> Any:
         """Have another key sign tokens; the keys that there are then. Raises AdminError."""
         return self._request("POST", "/admin/tokens/rotate", json={"withdraw": withdraw})

@@ -73,7 +73,7 @@ def _made(config: Any, admin: Any, path: str, asked: Mapping[str, Any], *, as_js
     found, of = ask(config, admin, lambda client: client.change_keys(path, asked))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
-        _check_outcome(found)
+        check_outcome(found)
         return
     typer.echo(found["secret"])  # alone on stdout: it can be piped to where secrets are
     new, old = found["key"], found.get("replaces")
@@ -82,7 +82,7 @@ def _made(config: Any, admin: Any, path: str, asked: Mapping[str, Any], *, as_js
     if old is not None:
         now = "is revoked" if old["revoked"] else f"holds until {_when(old['expires'])}"
         say(err, f"{old['key']} {now}")
-    _check_outcome(found)
+    check_outcome(found)
 
 
 @keys.command()
@@ -96,7 +96,7 @@ def revoke(
         typer.echo(json.dumps(found, indent=2))
     else:
         say(out, f"{found['key']['key']} of {found['key']['consumer']} is revoked, in {of}")
-    _check_outcome(found)
+    check_outcome(found)
 
 
 @keys.command("list")
@@ -160,7 +160,7 @@ def _seconds(written: str | None, option: str) -> float | None:
         raise typer.BadParameter(str(error), param_hint=option) from error
 
 
-def _check_outcome(found: Mapping[str, Any]) -> None:
+def check_outcome(found: Mapping[str, Any]) -> None:
     """Say where a change is not in force yet; that is exit code 1 where it may not come by itself."""
     if found["shared"] is False:
         say(err, "other gateways will know of it once Redis is back: it does not answer now")

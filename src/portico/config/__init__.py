@@ -5,12 +5,14 @@ from portico.config.answers import RedirectSettings, RespondSettings
 from portico.config.balancing import ConsistentHashSettings, CookieKey, HeaderKey
 from portico.config.breakers import CircuitBreakerSettings, PassiveHealthSettings
 from portico.config.consumers import ConsumerLimit, ConsumerSettings
+from portico.config.directories import ApiServerSettings, DnsRecords, KubernetesService
 from portico.config.discovery import DiscoverSettings, refusal
+from portico.config.documents_wanted import documents_of_files, documents_wanted
 from portico.config.files import expired_certificates, file_problems, named_files
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import CacheBounds, GatewaySettings, LimitSettings, LogSettings
 from portico.config.include import included_files
-from portico.config.instances import InstanceSettings, NetworkUrl
+from portico.config.instances import InstanceSettings, NetworkUrl, network_url
 from portico.config.levels import Level, Merged, Policies, merge_policies
 from portico.config.listen import ListenerSettings
 from portico.config.load import load_config, load_text
@@ -40,6 +42,7 @@ from portico.config.warnings import warnings_for
 __all__ = [
     "KEEP",
     "AcmeSettings",
+    "ApiServerSettings",
     "CacheBounds",
     "CertificateSettings",
     "CircuitBreakerSettings",
@@ -52,11 +55,13 @@ __all__ = [
     "CookieKey",
     "DiscoverSettings",
     "DiscoverySettings",
+    "DnsRecords",
     "GatewaySettings",
     "HeaderKey",
     "HealthCheckSettings",
     "HedgeSettings",
     "InstanceSettings",
+    "KubernetesService",
     "Level",
     "LimitSettings",
     "ListenerSettings",
@@ -81,6 +86,8 @@ __all__ = [
     "UpstreamTlsSettings",
     "VersionSettings",
     "check_plugins",
+    "documents_of_files",
+    "documents_wanted",
     "dump_config",
     "expired_certificates",
     "file_problems",
@@ -95,6 +102,7 @@ __all__ = [
     "merge_policies",
     "named_files",
     "names_plugins",
+    "network_url",
     "notes_for",
     "ordered_file",
     "plugin_files",

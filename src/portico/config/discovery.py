@@ -1,15 +1,16 @@
-"""Where the instances of a service register, and which addresses are accepted."""
+"""Where the instances of a service are found, and which addresses are accepted."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from ipaddress import ip_network
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from portico.config.directories import DnsRecords, KubernetesService, named
 from portico.config.section import Section, is_word
 from portico.core.hosts import host_name
 from portico.core.settings import NotEmpty
@@ -17,6 +18,9 @@ from portico.net.addresses import HOSTS, Network, is_special, parse
 
 Source: TypeAlias = Literal["redis", "admin"]
 """Where instances register: in Redis, or over the admin API of this gateway, which then keeps the registry itself."""
+
+Directory: TypeAlias = Literal["redis", "admin", "kubernetes", "dns"]
+"""What knows the instances of a service beside the file."""
 
 _NUMBER: Final = re.compile(r"0x[0-9a-f]*|\d+")
 _NO_SERVICE: Final = "no service has such an address, unless allow names it"
@@ -88,17 +92,42 @@ def _is_number(host: str) -> bool:
 
 
 class DiscoverSettings(Section):
-    """Where a service's instances register, and where they may be; without `allow`, the top-level one holds."""
+    """Which directory knows a service's instances, and where they may be; without `allow`, the top-level one holds.
 
-    source: Source
+    Either they register (`source`), or Kubernetes or DNS is asked for them.
+    """
+
+    source: Source | None = None
     """Where they register: in the Redis of `gateway.redis_url`, or over the admin API of this gateway, which keeps them
     in memory.
     """
+    kubernetes: Annotated[KubernetesService, named("service", KubernetesService)] | None = None
+    """A Service of Kubernetes, whose pods are the instances."""
+    dns: Annotated[DnsRecords, named("name", DnsRecords)] | None = None
+    """A name in DNS, whose records are the instances."""
     allow: AllowField = None
     """Where instances may be; those elsewhere get no requests. In a service: what the top says, where nothing is
     written. Link-local addresses and those of a cloud's metadata have to be named here one by one, or as a network of
     nothing else.
     """
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        written = [key for key in ("source", "kubernetes", "dns") if getattr(self, key) is not None]
+        if len(written) != 1:
+            had = f"not {' and '.join(written)}" if written else "and has none"
+            raise ValueError(f"needs one of source (redis or admin), kubernetes and dns, {had}")
+        return self
+
+    @property
+    def directory(self) -> Directory:
+        """What knows the instances."""
+        if self.kubernetes is not None:
+            return "kubernetes"
+        if self.dns is not None:
+            return "dns"
+        assert self.source is not None
+        return self.source
 
 
 def long_discover(value: Any) -> Any:
@@ -108,8 +137,17 @@ def long_discover(value: Any) -> Any:
     return {"source": value} if isinstance(value, str) else value
 
 
+def _long(value: Any) -> Any:
+    """The same in a service, where Kubernetes and DNS may be asked too."""
+    if value == "kubernetes" or (isinstance(value, dict) and value.get("kubernetes", value) is None):
+        return {**(value if isinstance(value, dict) else {}), "kubernetes": {}}
+    if isinstance(value, str) and value not in get_args(Source) and not is_word(value, False):
+        raise ValueError("expected redis, admin, kubernetes or a section such as {dns: {name: a.internal, port: 8000}}")
+    return long_discover(value)
+
+
 DiscoverField = Annotated[
     DiscoverSettings | None,
-    BeforeValidator(long_discover, json_schema_input_type=bool | Source | DiscoverSettings),
-    NotEmpty("write discover: redis or discover: admin, or leave it out"),
+    BeforeValidator(_long, json_schema_input_type=bool | Source | Literal["kubernetes"] | DiscoverSettings),
+    NotEmpty("write discover: redis, admin or kubernetes, or leave it out"),
 ]

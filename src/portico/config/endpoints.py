@@ -10,8 +10,13 @@ from pydantic import BeforeValidator, model_validator
 from portico.config.section import Section, is_word
 from portico.core.networks import NetworkField
 
-PATHS: Final = {"/": "root", "/health": "health", "/metrics": "metrics"}
+PATHS: Final = {"/": "root", "/health": "health", "/metrics": "metrics", "/docs": "docs", "/openapi.json": "docs"}
 """The endpoints that the control process answers, and their keys."""
+PAGE_FILES: Final = tuple(
+    f"/docs/{name}"
+    for name in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js", "favicon.png", "oauth2-redirect.html")
+)
+"""What the page at `/docs` is made of. They are where it is."""
 KEYS: Final = "/.well-known/jwks.json"
 METADATA: Final = "/.well-known/oauth-authorization-server"
 TOKEN_PATHS: Final = {
@@ -59,9 +64,8 @@ HealthField = Annotated[
 class EndpointSettings(Section):
     """Who gets an answer at `/`, `/health`, `/metrics` and `/docs`; `networks` are the ones that count as internal.
 
-    `auth` is for `/auth/token` and what belongs to it, where tokens are issued. The admin API has `/health` and
-    `/metrics`, too, for whoever may use it. A path that is not public is a service's like any other where a route
-    leads to one.
+    `auth` is for `/auth/token` and what belongs to it, where tokens are issued. The admin API has the others, too, for
+    whoever may use it. A path that is not public is a service's like any other where a route leads to one.
     """
 
     root: Access = "public"
@@ -71,7 +75,7 @@ class EndpointSettings(Section):
     metrics: Access = "public"
     """Who gets `/metrics`."""
     docs: Access = "public"
-    """Who gets `/docs`, once there are merged documents."""
+    """Who gets `/docs` and `/openapi.json`, the documents of all services in one."""
     auth: OpenAccess = "public"
     """Who gets `/auth/token`, `/auth/revoke`, `/auth/me`, `/.well-known/jwks.json` and
     `/.well-known/oauth-authorization-server`, as far as they are there where tokens are issued.
@@ -86,13 +90,18 @@ class EndpointSettings(Section):
         return self
 
     def access(self, path: str) -> str:
-        """That of one of `PATHS` or `TOKEN_PATHS`."""
-        value = getattr(self, PATHS.get(path, "auth"))
+        """That of one of `PATHS`, `PAGE_FILES` or `TOKEN_PATHS`."""
+        value = getattr(self, "docs" if path in PAGE_FILES else PATHS.get(path, "auth"))
         return value.access if isinstance(value, HealthEndpoint) else str(value)
 
     def served(self, token_paths: Sequence[str] = ()) -> list[str]:
         """Those of `PATHS`, and of `TOKEN_PATHS` these, that are answered on the gateway's port."""
         return [path for path in (*PATHS, *token_paths) if self.access(path) in ("public", "internal")]
+
+    @property
+    def page_files(self) -> tuple[str, ...]:
+        """Those of `PAGE_FILES` that are answered there."""
+        return PAGE_FILES if self.docs in ("public", "internal") else ()
 
 
 ALL_OFF: Final = EndpointSettings(

@@ -38,14 +38,14 @@ def expired_certificates(config: Config) -> list[str]:
 
 
 def named_files(config: Config) -> list[Path]:
-    """Every certificate, key and file of authorities, of an issuer's keys, an error page, an answer or a secret."""
+    """Every file of certificates, keys, authorities, an issuer's keys, a page, a document, an answer or a secret."""
     pairs = [pair for _, pair in _pairs(config)]
     authorities = [settings.ca for _, settings in _upstream_tls(config) if settings.ca is not None]
     authorities += [tls.client_certificates.ca for _, tls in _own_tls(config) if tls.client_certificates is not None]
     authorities += [acme.ca_file for _, acme in _orders(config) if acme.ca_file is not None]
     certificates = [file for pair in pairs for file in (pair.certificate, pair.key)]
     pages = [config.directory / name for name in config.page_texts]
-    answers = [config.directory / name for name in config.files]
+    answers = [config.directory / name for name in (*config.files, *config.documents)]
     keys = [file for _, file, _ in _key_files(config)]
     asked = [settings.ca for _, settings in _asked(config) if settings.ca is not None]
     return list(dict.fromkeys([*certificates, *authorities, *pages, *answers, *keys, *asked, *config.secret_files]))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from portico.config.acme import AcmeSettings
+from portico.config.directories import ApiServerSettings
 from portico.config.endpoints import ALL_OFF, EndpointSettings
 from portico.config.listen import Host, ListenerSettings, Port, TlsField, is_loopback, listening_host
 from portico.config.problems import KeyPath
@@ -262,7 +263,8 @@ class GatewaySettings(Section):
         Field(),
     ] = None
     """Where what has to outlast a restart is kept: the steps of canaries, API keys, certificates that were ordered, who
-    is signed in, and keys of tokens. It is made where it is not there, and only used where there is something to keep.
+    is signed in, which tokens are revoked, and keys of tokens. It is made where it is not there, and only used where
+    there is something to keep.
     """
     allow_sample_secret_key: Annotated[bool, Field()] = False
     """Whether a key may be used that stands in documentation to be copied, such as `SECRET_KEY=your-secret-key-here`,
@@ -272,6 +274,8 @@ class GatewaySettings(Section):
     """How long the tokens live that `/auth/token` issues."""
     tokens: Annotated[TokenSettings, NoneIsEmpty] = TokenSettings()
     """The tokens that the gateway issues, and the keys that sign them."""
+    kubernetes: Annotated[ApiServerSettings, NoneIsEmpty] = ApiServerSettings()
+    """The API server of Kubernetes for services with `discover: kubernetes`."""
 
     @property
     def listeners(self) -> tuple[ListenerSettings, ...]:

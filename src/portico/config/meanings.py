@@ -11,7 +11,8 @@ import sys
 from functools import cache
 from itertools import pairwise
 
-from pydantic import BaseModel
+from pydantic import BaseModel, WithJsonSchema
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -49,13 +50,29 @@ def _classes(module: str) -> dict[str, list[ast.stmt]]:
 
 
 class DescribedSchema(GenerateJsonSchema):
-    """A schema in which every key has its meaning as `description`."""
+    """A schema in which every key has its meaning as `description`, and durations and sizes have their bounds."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         """That of one section."""
         made = super().model_schema(schema)
         section = schema["cls"]
-        for name, text in meanings(section).items():
-            if name in section.model_fields:
-                made["properties"][section.model_fields[name].alias or name]["description"] = text
+        texts = meanings(section)
+        for name, field in section.model_fields.items():
+            described = made["properties"][field.alias or name]
+            described.update(_bounds(field))
+            if name in texts:
+                described["description"] = texts[name]
         return made
+
+
+def _bounds(field: FieldInfo) -> dict[str, float]:
+    """Those that a field of a type with a schema of its own adds, in seconds or bytes: they hold for numbers."""
+    own: dict[str, float] = {}
+    has_schema = False
+    for mark in field.metadata:
+        if isinstance(mark, WithJsonSchema):
+            own, has_schema = {}, True
+        for word, bound in (("minimum", getattr(mark, "ge", None)), ("maximum", getattr(mark, "le", None))):
+            if bound is not None:
+                own[word] = bound
+    return own if has_schema else {}

@@ -120,7 +120,9 @@ class Config(Section):
     _code: Code = PrivateAttr(default_factory=dict)
     _pages: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _files: Mapping[Path, bytes] = PrivateAttr(default_factory=dict)
+    _documents: Mapping[Path, bytes] = PrivateAttr(default_factory=dict)
     _secret_files: tuple[Path, ...] = PrivateAttr(default=())
+    _read_at: float = PrivateAttr(default=0.0)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -203,9 +205,19 @@ class Config(Section):
         return self._files
 
     @property
+    def documents(self) -> Mapping[Path, bytes]:
+        """The OpenAPI documents in the files that services name, as JSON, when the configuration was read."""
+        return self._documents
+
+    @property
     def secret_files(self) -> tuple[Path, ...]:
         """The files that values were from (`${file:PATH}`)."""
         return self._secret_files
+
+    @property
+    def read_at(self) -> float:
+        """When its file began to be read, in seconds since 1970; 0 where it was read from no file."""
+        return self._read_at
 
     @property
     def token_settings(self) -> JwtSettings | None:
@@ -232,6 +244,14 @@ class Config(Section):
         if tokens.algorithm is None and self.token_settings is None:
             return False
         return "tokens" in self.gateway.model_fields_set or any(each.password is not None for each in self.consumers)
+
+    @property
+    def issuing_secret(self) -> str | None:
+        """The secret that issued tokens are signed with; None where they are signed with keys, or there are none."""
+        settings = self.token_settings
+        if not self.issues_tokens or self.gateway.tokens.algorithm is not None:
+            return None
+        return settings.secret.get_secret_value() if settings is not None and settings.secret is not None else None
 
     @property
     def token_issuer(self) -> str | None:
@@ -302,7 +322,7 @@ class Config(Section):
             own = service.discover
             if own is None or own.allow is not None or top is None:
                 return own
-            return DiscoverSettings.model_construct(source=own.source, allow=top.allow)
+            return own.model_copy(update={"allow": top.allow})
         if top is None or name in RESERVED or not top.admits(name):
             return None
         return DiscoverSettings.model_construct(source=top.source, allow=top.allow)
@@ -313,10 +333,10 @@ class Config(Section):
         return networks_of(settings.allow) if settings is not None else ()
 
     @property
-    def sources(self) -> frozenset[str]:
-        """The sources that instances may come from."""
-        settings = (self.discover, *(service.discover for service in self.services.values()))
-        return frozenset(each.source for each in settings if each is not None)
+    def directories(self) -> frozenset[str]:
+        """What instances are found in."""
+        own = {service.discover.directory for service in self.services.values() if service.discover is not None}
+        return frozenset(own if self.discover is None else {*own, self.discover.source})
 
     def parts(self) -> Iterator[object]:
         """All its services and routes."""
@@ -407,7 +427,9 @@ def dump_config(config: Config) -> bytes:
         "code": {file: text.decode("latin-1") for file, text in config._code.items()},
         "pages": dict(config._pages),
         "secret_files": [str(file) for file in config._secret_files],
+        "read_at": config._read_at,
         "files": {str(file): content.decode("latin-1") for file, content in config._files.items()},
+        "documents": {str(file): content.decode() for file, content in config._documents.items()},
     }
     return json.dumps(envelope, default=_plain).encode()
 
@@ -457,7 +479,9 @@ def loading(data: bytes) -> Steps[Config]:
     config._code = {file: text.encode("latin-1") for file, text in envelope.get("code", {}).items()}
     config._pages = envelope.get("pages", {})
     config._secret_files = tuple(map(Path, envelope.get("secret_files", ())))
+    config._read_at = envelope.get("read_at", 0.0)
     config._files = {Path(file): content.encode("latin-1") for file, content in envelope.get("files", {}).items()}
+    config._documents = {Path(file): text.encode() for file, text in envelope.get("documents", {}).items()}
     admitted = envelope.get("admitted")
     if admitted:
         return (yield from config._admitting(admitted))

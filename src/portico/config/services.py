@@ -21,6 +21,7 @@ from portico.config.breakers import (
 from portico.config.discovery import DiscoverField
 from portico.config.instances import InstanceField, InstanceSettings, InstanceUrl
 from portico.config.levels import Policies
+from portico.config.openapi import OpenApiField, OpenApiSettings
 from portico.config.overload import MaxRequests, Permits, QueueField, QueueSettings
 from portico.config.retries import HedgeSettings, RetryField, RetrySettings
 from portico.config.rewrites import VersionRewrite
@@ -329,6 +330,8 @@ class VersionSettings(_Addressed):
     """When it ends: from then on its requests get 410, `version_gone`, unless `keep_serving: true`. Not before
     `deprecated`.
     """
+    openapi: OpenApiField = None
+    """In place of the service's: where it has instances of its own it may have a document of its own, too."""
 
     @model_validator(mode="after")
     def _ends_after_it_is_deprecated(self) -> Self:
@@ -343,7 +346,8 @@ class ServiceDefaults(_Treated):
     Without `health_check` instances are checked by a TCP connection; `false` turns checks off. Beside that, instances
     that fail requests are ejected by `passive_health`, or by `circuit_breaker` even if none is left. One that comes
     back gets its full share after `slow_start` seconds. `idle_connection_timeout` is how long an unused connection to
-    an instance is kept, and `dns_refresh` how long the addresses of its name are, in seconds.
+    an instance is kept, and `dns_refresh` how long the addresses of its name are, in seconds. `openapi` is where its
+    document is, which becomes part of the gateway's.
     """
 
     health_check: HealthCheckField = HealthCheckSettings()
@@ -369,6 +373,10 @@ class ServiceDefaults(_Treated):
     """
     dns_refresh: Duration = 10.0
     """How long the addresses of a host name hold."""
+    openapi: OpenApiField = OpenApiSettings()
+    """Where its OpenAPI document is: a path of the service, a section, or `{file: NAME}` beside the configuration;
+    `false` for none.
+    """
 
     @model_validator(mode="after")
     def _one_way_to_eject(self) -> Self:
@@ -386,7 +394,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
     """
 
     discover: DiscoverField = None
-    """Instances register themselves, beside `url` or `instances` or instead."""
+    """Instances register themselves, or Kubernetes or DNS knows them, beside `url` or `instances` or instead."""
     default_routes: bool = True
     """Whether it has `/api/NAME` and `/VERSION/NAME` beside written routes."""
     versions: dict[Name, Annotated[VersionSettings, NoneIsEmpty]] = Field(default_factory=dict)
@@ -500,6 +508,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
             maintenance=either("maintenance"),
             upgrades=either("upgrades"),
             tls=either("tls"),
+            openapi=either("openapi"),
             load_balancing=self.load_balancing,
             sticky=self.sticky,
             passive_health=self.passive_health,
@@ -528,7 +537,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
             named = instance.version if self.versions else None
             if (named == version or (shared and named is None)) and instance.url not in urls:
                 urls.add(instance.url)
-                yield InstanceSettings(url=instance.url, weight=instance.weight)
+                yield InstanceSettings(url=instance.url, weight=instance.weight, backup=instance.backup)
 
 
 @dataclass(frozen=True, slots=True)
@@ -554,6 +563,7 @@ class Upstream:
     trailers: tuple[str, ...]
     maintenance: MaintenanceSettings | None
     tls: UpstreamTlsSettings
+    openapi: OpenApiSettings | None
     load_balancing: LoadBalancing
     sticky: StickySettings | None
     passive_health: PassiveHealthSettings | None

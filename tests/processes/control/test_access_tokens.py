@@ -29,9 +29,9 @@ def test_a_token_is_for_the_audience_of_the_type_and_by_the_algorithm_that_route
 
 def test_a_gateway_that_comes_before_the_last_has_gone_has_its_keys(tmp_path: Path) -> None:
     path, other = tmp_path / "keys.json", tmp_path / "other.json"
-    first = StateFile(path, other)
+    first = StateFile(path, other, "this is")
     first.store(b"keys", safely=False)
-    second = StateFile(path, other)
+    second = StateFile(path, other, "this is")
     assert second.problem
     assert KeyStore(second, path, None, "").last() == b"keys"
     first.close()

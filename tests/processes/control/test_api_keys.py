@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import re
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 
 from portico.config import load_text
 from portico.net.redis.connection import connect, connect_sync
+from portico.processes.control import api_key_records
 from portico.processes.control.api_keys import ApiKeys, RefusedError, UnavailableError, UnknownKeyError
 from portico.processes.control.workers import Workers
 from portico.processes.ipc import channel
@@ -187,6 +191,9 @@ def test_other_kinds_of_redis(kind: str, tmp_path: Path) -> None:
         await other._exchange(other._redis)
         assert [bool(each.revoked) for each in other.records()] == [True]
         assert await other.all_used() == {record.id: 5}
+        assert one._redis is not None
+        await one._redis.forget([record.id])
+        assert await other.all_used() == {}
         for keys in (one, other):
             await keys.close()
 
@@ -199,6 +206,57 @@ def test_other_kinds_of_redis(kind: str, tmp_path: Path) -> None:
         (rules,) = re.findall(r"Its ACL: `(~portico:{keys}[^`]*)`", page)
         redis.execute_command("ACL", "SETUSER", "keys", "on", ">secret", *rules.split())
         asyncio.run(story(server.url.replace("redis://", "redis://keys:secret@")))
+
+
+def test_what_ended_long_ago_is_forgotten_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(url: str) -> None:
+        settings = [Setting(tmp_path / name) for name in ("one", "other")]
+        for each in settings:
+            await each.follow(url=url)
+        one, other = (each.keys for each in settings)
+        kept, ended = [(await one.create("ann", None, None, ""))[0] for _ in range(2)]
+        await one.revoke(ended.id)
+        await one._forget_old()
+        assert len(one.records()) == 2, "it is needed while others may believe in it"
+        assert other._redis is not None
+        await other._exchange(other._redis)
+        monkeypatch.setattr(api_key_records, "KEPT_FOR", -10)
+        await one._forget_old()
+        await other._exchange(other._redis)
+        await other._forget_old()
+        for keys in (one, other):
+            assert keys._redis is not None
+            await keys._exchange(keys._redis)
+            assert [each.id for each in keys.records()] == [kept.id]
+            await keys.close()
+        third = Setting(tmp_path / "third")
+        await third.follow(url=url)
+        assert [each.id for each in third.keys.records()] == [kept.id]
+        await third.keys.close()
+        file = next((tmp_path / "one" / "state").glob("*.keys.json"))
+        assert [each["id"] for each in json.loads(file.read_bytes())["keys"]] == [kept.id]
+
+    with RedisServer() as server:
+        asyncio.run(story(server.url))
+
+
+def test_an_old_file_is_not_believed_where_there_are_other_gateways(tmp_path: Path) -> None:
+    async def story(url: str) -> None:
+        one = Setting(tmp_path / "one")
+        await one.follow()
+        await one.keys.create("ann", None, None, "")
+        await one.keys.close()
+        file = next(one.directory.glob("*.keys.json"))
+        os.utime(file, (0, time.time() - 301 * 86_400))
+        await one.follow(url=url)
+        assert one.keys.records() == []
+        await one.keys.close()
+        await one.follow()
+        assert len(one.keys.records()) == 1
+        await one.keys.close()
+
+    with RedisServer() as server:
+        asyncio.run(story(server.url))
 
 
 def test_rotating_never_makes_a_key_hold_for_longer(play: Any) -> None:

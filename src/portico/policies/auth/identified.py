@@ -20,8 +20,11 @@ _MOST: Final = 10_000
 _MOST_BYTES: Final = 4 * 1024 * 1024
 """Bytes of one generation of identities: 4,000 of the usual size."""
 _IDENTITY: Final = 400
+_ASKED: Final = 300
 _SCOPE: Final = 60
-"""Bytes of an identity and of each of its scopes, without their text, which is there twice."""
+"""Bytes of an identity, of what says that its token was revoked, and of each of its scopes without their text, which is
+there twice.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,12 @@ class Identity:
     claims_or_token: Mapping[str, Any] | bytes
     proof: Callable[[Exchange, bytes], Answer | None] | None = None
     """Says of each request why its client does not hold the key that its token is bound to."""
+    is_revoked: Callable[[], bool] | None = None
+    """Says whether the token was revoked; None for tokens that others issued."""
+
+    def holds(self, now: float) -> bool:
+        """Whether what proved it is still good."""
+        return self.expires > now and (self.is_revoked is None or not self.is_revoked())
 
 
 class Verified(Generations[bytes, Identity]):
@@ -58,6 +67,10 @@ class Verified(Generations[bytes, Identity]):
         self.rotate()
         self.epoch = object()
 
+    def ask_again(self) -> None:
+        """Have each identity asked once more whether it holds, also those that connections remember."""
+        self.epoch = object()
+
     def age(self, now: float) -> None:  # noqa: ARG002
         """Drop those that have not come lately."""
         self.rotate()
@@ -66,7 +79,8 @@ class Verified(Generations[bytes, Identity]):
 def _size_of(identity: Identity) -> int:
     claims = identity.claims_or_token
     told = len(claims) if isinstance(claims, bytes) and claims.startswith(b".") else 0  # else they are the key
-    return _IDENTITY + 2 * sum(map(len, identity.lines)) + _SCOPE * len(identity.scopes) + told
+    asked = _ASKED if identity.is_revoked is not None else 0
+    return _IDENTITY + asked + 2 * sum(map(len, identity.lines)) + _SCOPE * len(identity.scopes) + told
 
 
 Proved: TypeAlias = Identity | Answer
@@ -122,7 +136,7 @@ def proving(verified: Verified, verify: Verify) -> Prove:
 
     def prove(exchange: Exchange, credentials: bytes, fields: Fields | None) -> Verdict:
         known = verified.get(credentials)
-        if known is not None and known.expires > time.time():
+        if known is not None and known.holds(time.time()):
             return admit(verified, exchange, fields, credentials, known)
         verified.discard(credentials)
         proved = verify(credentials)

@@ -58,17 +58,17 @@ class RemoteKeys:
         self.keys: KeySet | None = None
         self.dependent: WeakSet[Dependent] = WeakSet()
         self._waiting: set[asyncio.Future[None]] = set()
-        self._unknown: Generations[str | None, float] = Generations(_UNKNOWN)
+        self._unknown: Generations[str, float] = Generations(_UNKNOWN)
 
     def matching(self, kid: str | None, algorithm: str) -> list[Key]:
         """The keys that may have signed a token with this header, as far as is known."""
         return self.keys.matching(kid, algorithm) if self.keys is not None else []
 
     def may_come(self, kid: str | None) -> bool:
-        """Whether it is worth waiting for a key of this name."""
-        return len(self._waiting) < _WAITING and (self.keys is None or not self._is_unknown(kid))
+        """Whether it is worth waiting for a key of this name; for one without a name it always is."""
+        return len(self._waiting) < _WAITING and (self.keys is None or kid is None or not self._is_unknown(kid))
 
-    def _is_unknown(self, kid: str | None) -> bool:
+    def _is_unknown(self, kid: str) -> bool:
         since = self._unknown.get(kid)
         return since is not None and time.monotonic() - since < _UNKNOWN_FOR
 
@@ -85,11 +85,14 @@ class RemoteKeys:
             return
         finally:
             self._waiting.discard(coming)
-        if self.keys is not None and self.keys is before:
+        if kid is not None and before is not None and self.keys is before:
             self._unknown.put(kid, time.monotonic())
 
-    def learn(self, keys: KeySet | None) -> None:
-        """Use these keys from now on; None: those that are there, for no others could be had."""
+    def learn(self, keys: KeySet | None, *, are_asked_for: bool = True) -> None:
+        """Use these keys from now on; None: those that are there, for no others could be had.
+
+        Where they are not what was asked for last, because they were fetched before, who waits waits on.
+        """
         if keys is not None and keys != self.keys:
             withdrawn = self.keys is not None and any(key not in keys.keys for key in self.keys.keys)
             self.keys = keys
@@ -97,6 +100,8 @@ class RemoteKeys:
             if withdrawn:
                 for each in list(self.dependent):
                     each.forget()
+        elif not are_asked_for:
+            return
         for coming in self._waiting:
             if not coming.done():
                 coming.set_result(None)
@@ -119,7 +124,7 @@ class KeySets:
             self._sets[source] = RemoteKeys(lambda: self.ask(source))
         return self._sets[source]
 
-    def learn(self, source: KeySource, document: bytes) -> None:
+    def learn(self, source: KeySource, document: bytes, *, are_asked_for: bool = True) -> None:
         """A source publishes this now; empty: it could not be fetched."""
         keys = None
         if document:
@@ -127,4 +132,4 @@ class KeySets:
                 keys = key_set(document)
             except ValueError:
                 logger.exception("the keys of an issuer cannot be used", extra={"address": source.address})
-        self.of(source).learn(keys)
+        self.of(source).learn(keys, are_asked_for=are_asked_for)

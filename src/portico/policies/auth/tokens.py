@@ -26,6 +26,7 @@ from portico.policies.auth.binding import Bindings
 from portico.policies.auth.identified import Identity, Proved, Verdict, Verified, by_fields, proving
 from portico.policies.auth.key_sets import KeySets, RemoteKeys
 from portico.policies.auth.keys import Key, KeySet, key_set, public_key
+from portico.policies.auth.revoked import RevokedTokens
 from portico.policies.auth.showing import first_of, in_cookie, taken_parameter
 from portico.policies.auth.signed import Signed, signed
 from portico.policies.consumer_fields import NameEncoding, consumer_lines
@@ -40,6 +41,11 @@ _TWICE: Final = Refusal("credentials_missing", "send one token, in one place", (
 INVALID: Final = (b'WWW-Authenticate: Bearer realm="portico", error="invalid_token"',)
 _UNVERIFIABLE: Final = (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError)
 """What a token that is not valid raises, here or in a library below."""
+_EXPIRED: Final = Refusal("credentials_expired", "the token has expired", INVALID)
+_REVOKED: Final = Refusal("credentials_invalid", "the token was revoked", INVALID)
+_NOT_KNOWN_YET: Final = Refusal(
+    "issuer_unavailable", "it is not known yet which tokens were revoked", (b"Retry-After: 1",)
+)
 _NO_KEYS: Final = Refusal(
     "issuer_unavailable", "the keys of the token's issuer could not be fetched", (b"Retry-After: 5",)
 )
@@ -60,10 +66,13 @@ def build_jwt(
     Raises ValueError where a file of keys cannot be used.
     """
     bindings = context.state.keep(("bindings", bindings), lambda: bindings)
-    verifier = _Verifier(settings, encoding, context.state.key_sets, bindings)
+    revoked = context.state.revoked
+    verifier = _Verifier(settings, encoding, context.state.key_sets, bindings, revoked)
     secret = settings.secret.get_secret_value() if settings.secret is not None else ""
-    key = ("jwt", context.scope, settings.model_dump_json(), encoding, secret, verifier.files, bindings)
+    own = verifier.other is not None and verifier.other.is_own
+    key = ("jwt", context.scope, settings.model_dump_json(), encoding, secret, verifier.files, bindings, own)
     verified: Verified = context.state.keep(key, Verified)
+    revoked.dependent.add(verified)
     for each in verifier.remote:
         each.dependent.add(verified)
 
@@ -74,12 +83,11 @@ def build_jwt(
             issuer = verifier.issuer_of(token)
             keys = issuer.keys.matching(token.kid, token.algorithm)
             remote = issuer.keys if isinstance(issuer.keys, RemoteKeys) else None
-            if remote is None or not _may_be_by_another(token, keys, remote):
-                return verifier.verify(token, issuer, keys, line)
-        except jwt.ExpiredSignatureError:
-            return _expired()
+            may_be_later = remote is not None and _may_be_by_another(token, keys, remote)
         except _UNVERIFIABLE as error:
             return _invalid(error)
+        if remote is None or not may_be_later:
+            return _unless_revoked(verifier.proved(token, issuer, keys, line), revoked)
         return later(token, issuer, remote, line)
 
     async def later(token: Signed, issuer: _Issuer, keys: RemoteKeys, line: bytes) -> Proved:
@@ -87,12 +95,8 @@ def build_jwt(
         await keys.news(token.kid)
         if keys.keys is None:
             return _NO_KEYS
-        try:
-            return verifier.verify(token, issuer, keys.matching(token.kid, token.algorithm), line)
-        except jwt.ExpiredSignatureError:
-            return _expired()
-        except _UNVERIFIABLE as error:
-            return _invalid(error)
+        proved = verifier.proved(token, issuer, keys.matching(token.kid, token.algorithm), line)
+        return await _once_known(proved, revoked)
 
     in_field = _bearer_of_three_parts if leaves_opaque else bearer
     finders = [
@@ -132,8 +136,23 @@ def _may_be_by_another(token: Signed, keys: Sequence[Key], remote: RemoteKeys) -
     return is_missing and remote.may_come(token.kid)
 
 
-def _expired() -> Refusal:
-    return Refusal("credentials_expired", "the token has expired", INVALID)
+def _unless_revoked(proved: Proved, revoked: RevokedTokens) -> Proved | Awaitable[Proved]:
+    """The same, unless it was by a token of the gateway's own that was revoked."""
+    if not isinstance(proved, Identity) or proved.is_revoked is None:
+        return proved
+    if not revoked.is_known:
+        return _once_known(proved, revoked)
+    return _REVOKED if proved.is_revoked() else proved
+
+
+async def _once_known(proved: Proved, revoked: RevokedTokens) -> Proved:
+    """The same where it may not be known yet what was revoked."""
+    if not isinstance(proved, Identity) or proved.is_revoked is None:
+        return proved
+    await revoked.arrival()
+    if not revoked.is_known:
+        return _NOT_KNOWN_YET
+    return _REVOKED if proved.is_revoked() else proved
 
 
 def _invalid(error: BaseException) -> Refusal:
@@ -168,14 +187,19 @@ class _Issuer(NamedTuple):
     settings: AcceptanceSettings
     algorithms: tuple[str, ...]
     keys: KeySet | RemoteKeys
+    is_own: bool = False
+    """Whether the gateway itself issues them, and knows which it has revoked."""
 
 
 class _Verifier:
     """Checks a token's signature and claims; this is costly, so its results are cached for a while."""
 
-    def __init__(self, settings: JwtSettings, encoding: NameEncoding, sets: KeySets, bindings: Bindings) -> None:
+    def __init__(
+        self, settings: JwtSettings, encoding: NameEncoding, sets: KeySets, bindings: Bindings, revoked: RevokedTokens
+    ) -> None:
         self.name_encoding = encoding
         self.bindings = bindings
+        self.revoked = revoked
         self.files: tuple[bytes, ...] = ()
         """What is in the files of keys."""
         self.remote: list[RemoteKeys] = []
@@ -188,8 +212,9 @@ class _Verifier:
         if settings.secret is not None:
             if (problem := settings.short_secret) is not None:
                 raise ValueError(f"auth.jwt: {problem}")
-            shared = Key(settings.secret.get_secret_value().encode(), settings.accepted)
-            self.other = _Issuer(settings, settings.accepted, KeySet([shared]))
+            secret = settings.secret.get_secret_value()
+            shared = KeySet([Key(secret.encode(), settings.accepted)])
+            self.other = _Issuer(settings, settings.accepted, shared, is_own=secret == revoked.secret)
         elif settings.written_sources:
             self.other = self._issuer(settings, settings.issuer, sets)
         elif not settings.issuers:
@@ -200,7 +225,7 @@ class _Verifier:
         if source is not None:
             keys = sets.of(source)
             self.remote.append(keys)
-            return _Issuer(settings, settings.accepted, keys)
+            return _Issuer(settings, settings.accepted, keys, is_own=settings.own)
         if settings.jwks_file is not None:
             document = settings.jwks_file.read_bytes()
             self.files += (document,)
@@ -229,11 +254,16 @@ class _Verifier:
             return ": its iss differs from the configured one by a slash at its end"
         return ""
 
-    def verify(self, token: Signed, issuer: _Issuer, keys: Sequence[Key], line: bytes) -> Identity:
-        """Who a token names that one of these keys may have signed.
+    def proved(self, token: Signed, issuer: _Issuer, keys: Sequence[Key], line: bytes) -> Proved:
+        """Who a token names that one of these keys may have signed, or why it is refused."""
+        try:
+            return self._verified(token, issuer, keys, line)
+        except jwt.ExpiredSignatureError:
+            return _EXPIRED
+        except _UNVERIFIABLE as error:
+            return _invalid(error)
 
-        Raises one of `_UNVERIFIABLE`; jwt.ExpiredSignatureError where the token has ended.
-        """
+    def _verified(self, token: Signed, issuer: _Issuer, keys: Sequence[Key], line: bytes) -> Identity:
         if not keys:
             raise ValueError("its key is none of the issuer's")
         if not token.is_by(keys):
@@ -245,7 +275,8 @@ class _Verifier:
         consumer, scopes = consumer_of(token.claims), scopes_of(token.claims)
         lines = consumer_lines(consumer, scopes, self.name_encoding)
         proof = self.bindings.proof_for(token.claims, line)
-        return Identity(min(ends, now + _BELIEVED), consumer, scopes, lines, line, proof)
+        is_revoked = self.revoked.check_of(token.claims, consumer) if issuer.is_own else None
+        return Identity(min(ends, now + _BELIEVED), consumer, scopes, lines, line, proof, is_revoked)
 
 
 def _plain(error: BaseException) -> str:

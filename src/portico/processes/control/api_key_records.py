@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
@@ -15,6 +16,10 @@ from portico.processes.control.state_file import StateFile
 logger: Final = logging.getLogger("portico.keys")
 
 
+KEPT_FOR: Final = 366 * 86_400
+"""Seconds for which what has ended is kept: a gateway that was away may believe in it until it hears of its end."""
+_BELIEVED_FOR: Final = 300 * 86_400
+"""Seconds after which a file that nobody wrote meanwhile is not believed where there are other gateways."""
 _Id: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9A-Za-z]+$")]
 _Digest: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
@@ -38,6 +43,11 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     def holds(self, now: float) -> bool:
         """Whether it is accepted at this time, as far as it goes by the key."""
         return not self.revoked and not (self.expires and self.expires <= now)
+
+    def is_over(self, now: float) -> bool:
+        """Whether it ended so long ago that nobody has to know of it any more."""
+        ended = _sooner(self.expires, self.revoked)
+        return bool(ended) and ended + KEPT_FOR <= now
 
     def for_workers(self) -> ApiKey:
         """What workers have to know of it."""
@@ -71,24 +81,25 @@ class ApiKeyFile:
     """The file at `path`. Where that cannot be used, it is at `other`, which lasts as long as this gateway runs."""
 
     def __init__(self, path: Path | None, other: Path) -> None:
-        self._file = StateFile(path, other)
+        self._file = StateFile(path, other, "API keys that are made are")
         self._is_failing = False
-        if self._file.problem:
-            logger.warning(
-                "API keys that are made are not kept over a restart of the gateway: name a directory in "
-                "gateway.state_dir",
-                extra={"file": str(path or ""), "reason": self._file.problem},
-            )
 
     @property
     def is_lasting(self) -> bool:
         """Whether what is there outlasts this gateway."""
         return not self._file.problem
 
-    def load(self) -> Kept | None:
-        """What is there; None where there is no file. Raises ValueError where it cannot be read."""
+    def load(self, *, is_shared: bool = False) -> Kept | None:
+        """What is there; None where there is no file. Raises ValueError where it cannot be read.
+
+        With `is_shared` a file so old that the end of its keys may be forgotten by others counts as none.
+        """
+        path = self._file.path
         try:
-            return _decode(self._file.path.read_bytes())
+            if is_shared and time.time() - path.stat().st_mtime > _BELIEVED_FOR:
+                logger.warning("API keys of an old file are not used: those in Redis are", extra={"file": str(path)})
+                return None
+            return _decode(path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as error:

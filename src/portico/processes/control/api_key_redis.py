@@ -66,6 +66,14 @@ end
 """
 """Write when keys were used."""
 
+_FORGET: Final = """
+for _, id in ipairs(ARGV) do
+  for number = 1, 4 do redis.call('HDEL', KEYS[number], id) end
+  redis.call('ZREM', KEYS[5], id)
+end
+"""
+"""Remove keys that are over, with all that is known of them."""
+
 _decode: Final = msgspec.json.Decoder(KeyRecord).decode
 
 
@@ -126,6 +134,11 @@ class SharedKeys:
         """Write when keys were used, by their ids."""
         written = [part for each in used.items() for part in each]
         await self._redis.eval(_USE, 1, f"{_PREFIX}used", *written)
+
+    async def forget(self, ids: Sequence[str]) -> None:
+        """Remove keys, by their ids."""
+        names = [_PREFIX + name for name in ("records", "revoked", "expires", "used", "changes")]
+        await self._redis.eval(_FORGET, len(names), *names, *ids)
 
     async def used(self) -> dict[str, int]:
         """When keys were last used, by any gateway."""

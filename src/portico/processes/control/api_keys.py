@@ -111,12 +111,19 @@ class ApiKeys:
                 await self._close()
                 return
             was_known = self._is_known
-            self._open_file(config)
-            await self._open_redis(config)
+            url = self._redis_url(config)
+            self._open_file(config, is_shared=url is not None)
+            await self._open_redis(url)
             if self._is_known and not was_known:
                 self._workers.send(self._all_known())
 
-    def _open_file(self, config: Config) -> None:
+    def _redis_url(self, config: Config) -> str | None:
+        """The Redis of a configuration; not an embedded one, which ends with its gateway."""
+        secret = config.gateway.redis_url
+        url = secret.get_secret_value() if secret is not None else None
+        return None if url == self._runtime.redis_url else url
+
+    def _open_file(self, config: Config, *, is_shared: bool) -> None:
         path = state_path(config, self._config_path, "keys")
         if self._file is not None and path == self._path and not self._problem:
             return
@@ -125,7 +132,7 @@ class ApiKeys:
         self._path, self._problem = path, ""
         self._file = ApiKeyFile(path, self._runtime.directory / "api_keys.json")
         try:
-            kept = self._file.load()
+            kept = self._file.load(is_shared=is_shared)
         except ValueError as error:
             self._problem = str(error)
             return
@@ -134,11 +141,7 @@ class ApiKeys:
             for name, at in kept.used.items():
                 self._used[name] = max(at, self._used.get(name, 0))
 
-    async def _open_redis(self, config: Config) -> None:
-        """Connect to the Redis of this configuration; not to an embedded one, which ends with its gateway."""
-        secret = config.gateway.redis_url
-        url = secret.get_secret_value() if secret is not None else None
-        url = None if url == self._runtime.redis_url else url
+    async def _open_redis(self, url: str | None) -> None:
         if url != self._url:
             await self._close_redis()
             self._url, self.up, self._seen = url, None, Seen()
@@ -282,6 +285,7 @@ class ApiKeys:
                     question.add_done_callback(self._questions.discard)
                 if time.monotonic() - self._used_stored >= _USED_STORED:
                     self._store_used()
+                    await self._forget_old()
             except Exception:
                 logger.exception("API keys could not be shared with other gateways")
 
@@ -300,7 +304,7 @@ class ApiKeys:
                 news = await redis.exchange(self._seen, sent)
                 if redis is not self._redis:
                     return
-                self._unsent.difference_update(each.id for each in sent if self._records[each.id] == each)
+                self._unsent.difference_update(each.id for each in sent if self._records.get(each.id) == each)
                 self._take_over(news)
                 if not self._unsent:
                     break
@@ -335,10 +339,27 @@ class ApiKeys:
         elif changed:
             self._workers.send(channel.NewApiKeys([each.for_workers() for each in changed]))
 
+    async def _forget_old(self) -> None:
+        """Drop keys that are over, here and in Redis."""
+        now = time.time()
+        over = [name for name, each in self._records.items() if each.is_over(now)]
+        if not over or self._file is None or self._problem:
+            return
+        for name in over:
+            del self._records[name]
+            self._used.pop(name, None)
+        self._unsent.difference_update(over)
+        self._file.store(self._records.values(), self._used)
+        if self._redis is not None:
+            with suppress(*problems()):  # another gateway will, or this one when it hears of them again
+                await self._redis.forget(over)
+
     def _take(self, found: Iterable[KeyRecord]) -> list[KeyRecord]:
-        """Join what was found to what is known here; what has changed by that."""
-        changed = []
+        """Join what was found to what is known here; what has changed by that. What is over by now is left out."""
+        changed, now = [], time.time()
         for each in found:
+            if each.is_over(now):
+                continue
             known = self._records.get(each.id)
             joined = each if known is None else merged(known, each)
             if joined != known:

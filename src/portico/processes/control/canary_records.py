@@ -53,14 +53,8 @@ class CanaryRecords:
     """The file at `path`. Where that cannot be used, it is at `other`, which lasts as long as this gateway runs."""
 
     def __init__(self, path: Path | None, other: Path) -> None:
-        self._file = StateFile(path, other)
+        self._file = StateFile(path, other, "what becomes of canaries is")
         self._is_failing = False
-        if self._file.problem:
-            logger.warning(
-                "what becomes of canaries is not kept over a restart of the gateway: name a directory in "
-                "gateway.state_dir",
-                extra={"file": str(path or ""), "reason": self._file.problem},
-            )
 
     @property
     def path(self) -> Path:

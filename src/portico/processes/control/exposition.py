@@ -19,10 +19,14 @@ from portico.processes.control.workers import add_up
 
 @dataclass(frozen=True, slots=True)
 class RegistryGauges:
-    """Whether Redis is reachable (None: it is not used), and how many instances of each service are registered."""
+    """Whether Redis is reachable (None: it is not used), and how many instances of each service are registered.
+
+    `asked` says of services that Kubernetes or DNS is asked for whether they answer.
+    """
 
     up: bool | None
     instances: dict[str, int]
+    asked: dict[str, bool]
 
 
 class _Page(Collector):
@@ -90,6 +94,12 @@ class _Page(Collector):
         for service, count in registry.instances.items():
             instances.add_metric([service], count)
         yield instances
+        if registry.asked:
+            text = "Whether Kubernetes or DNS says where the instances of a service are"
+            asked = GaugeMetricFamily("gateway_discovery_up", text, labels=["service"])
+            for service, is_up in registry.asked.items():
+                asked.add_metric([service], float(is_up))
+            yield asked
 
     def _families(self) -> Iterator[Metric]:
         """What is counted of users' policies, and by them."""

@@ -12,9 +12,15 @@ from portico.processes.control.prober import Finding
 
 
 def health_report(
-    services: Mapping[str, ServiceSettings], found: Sequence[tuple[Check, Finding]], states: InstanceStates
+    services: Mapping[str, ServiceSettings],
+    found: Sequence[tuple[Check, Finding]],
+    states: InstanceStates,
+    directory_problems: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The state of every service, from one check of each of its instances."""
+    """The state of every service, from one check of each of its instances.
+
+    `directory_problems` say what is wrong with where the instances of a service are found.
+    """
     report: dict[str, dict[str, Any]] = {}
     upstreams: dict[str, dict[str, list[str]]] = {}
     for check, finding in found:
@@ -29,7 +35,8 @@ def health_report(
         if service.maintenance is not None and name in report:
             report[name]["maintenance"] = True
         if service.discover is not None and name not in report:
-            report[name] = {"status": "unhealthy", "instances": [], "error": "no instance is registered"}
+            problem = directory_problems.get(name, "no instance is registered")
+            report[name] = {"status": "unhealthy", "instances": [], "error": problem}
     return report
 
 

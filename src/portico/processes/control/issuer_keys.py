@@ -136,7 +136,7 @@ class _Followed:
         if self._problem or self._keys is None or keys != self._keys:
             self._say_news(keys)
         self._keys, self._problem, self._failures, self._fetched = keys, "", 0, time.time()
-        self._workers.publish_keys(self.source, document)
+        self._workers.publish_keys(self.source, document, asked_for=not self.wanted.is_set())
 
     def _say_news(self, keys: KeySet) -> None:
         known = {key.kid for key in self._keys.keys} if self._keys is not None else set()

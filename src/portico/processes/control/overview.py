@@ -34,6 +34,9 @@ def services_overview(state: State, states: InstanceStates) -> list[dict[str, An
     for name, service in state.config.services.items():
         if service.discover is not None and name not in services:
             services[name] = {"name": name, "status": "unhealthy", "instances": []}
+    for name, problem in state.discovery.problems().items():
+        if name in services:
+            services[name].setdefault("warning", problem)
     return list(services.values())
 
 

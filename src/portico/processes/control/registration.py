@@ -61,6 +61,8 @@ class Entry(msgspec.Struct):
     """In which of its lives Redis last had it; see `Registry`."""
     kept_until: float = 0.0
     """Where Redis has lost it: until when at least it is still used; 0: it was not lost."""
+    backup: bool = False
+    """Whether it gets requests only while no other instance is there."""
 
     @property
     def key(self) -> str:
@@ -73,12 +75,13 @@ class Entry(msgspec.Struct):
 
     def describes(self, other: Entry) -> bool:
         """Whether the other is the same, times aside."""
-        return (self.url, self.weight, self.version, self.metadata, self.openapi) == (
+        return (self.url, self.weight, self.version, self.metadata, self.openapi, self.backup) == (
             other.url,
             other.weight,
             other.version,
             other.metadata,
             other.openapi,
+            other.backup,
         )
 
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -77,14 +77,14 @@ class Registry:
     def wanted(self, name: str) -> str | None:
         """The source that instances of a service may come from; None where none are discovered."""
         settings = self.config.discovery(name)
-        return settings.source if settings is not None else None
+        return settings.directory if settings is not None else None
 
     def found(self) -> dict[str, list[Found]]:
         """The instances by service, as they are sent to workers."""
         found: dict[str, list[Found]] = {}
         for key in sorted(self.entries, key=lambda key: (key.count(":") < 2, key)):  # per URL, the more specific first
             entry = self.entries[key]
-            found.setdefault(entry.service, []).append(Found(entry.url, entry.weight, entry.version))
+            found.setdefault(entry.service, []).append(Found(entry.url, entry.weight, entry.version, entry.backup))
         return found
 
     def admitted(self, config: Config | None = None) -> list[str]:
@@ -166,6 +166,22 @@ class Registry:
         """Keep an instance here; it passed `check`."""
         entry.expires_at = time.monotonic() + entry.ttl
         self._put(entry)
+
+    def replace(self, service: str, entries: Sequence[Entry]) -> None:
+        """Another directory than Redis has these instances of a service, and no others. Of one key the first counts."""
+        fresh: dict[str, Entry] = {}
+        for entry in entries:
+            if self.wanted(service) != entry.source:
+                continue
+            if (objection := self._objection(entry)) is not None:
+                self._complain(entry.key, objection)
+                continue
+            self._complaints.pop(entry.key, None)
+            fresh.setdefault(entry.key, entry)
+        for key in [key for key, known in self.entries.items() if known.service == service and key not in fresh]:
+            self._drop(key, f"gone from {self.entries[key].source}")
+        for entry in fresh.values():
+            self._put(entry)
 
     def check(self, entry: Entry) -> None:
         """Raises UnknownServiceError or ValueError where an instance would not be accepted."""

@@ -62,7 +62,7 @@ class _Desk:
 
     async def register(self, name: str, instance: str, request: Request) -> Response:
         key = key_of(name, instance)
-        source = self._registry.wanted(name)
+        source = self._source(name)
         if source is None:
             raise UnknownServiceError(name)
         entry = entry_of(name, instance, source, read_document(await _body(request), SentRegistration))
@@ -76,18 +76,26 @@ class _Desk:
 
     async def heartbeat(self, name: str, instance: str) -> Response:
         key = key_of(name, instance)
+        source = self._source(name)
         lives = self._registry.heartbeat(key)
-        if not lives and self._registry.wanted(name) == "redis":
+        if not lives and source == "redis":
             lives = await self._discovery.watch.keep_alive(key)
         return Response(status_code=204) if lives else problem(404, f"{name}/{instance} is not registered (any more)")
 
     async def deregister(self, name: str, instance: str) -> Response:
         key = key_of(name, instance)
-        if self._registry.wanted(name) == "redis":
+        if self._source(name) == "redis":
             await self._discovery.watch.delete(key)
         else:
             self._registry.deregister(key)
         return Response(status_code=204)
+
+    def _source(self, name: str) -> str | None:
+        """Where instances of a service register, if it discovers any. Raises ValueError where they do not register."""
+        source = self._registry.wanted(name)
+        if source in ("kubernetes", "dns"):
+            raise ValueError(f"{source} knows the instances of {name}: none of them registers")
+        return source
 
 
 async def _in_words(doing: Awaitable[Response]) -> Response:

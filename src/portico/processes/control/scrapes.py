@@ -56,7 +56,7 @@ def _refused(state: State) -> Metric:
 
 def _gauges(state: State) -> RegistryGauges | None:
     """The metrics of the registry; nothing where there is none."""
-    if not state.config.sources:
+    if not state.config.directories:
         return None
     registry = state.discovery.registry
     names = [name for name in state.config.services if registry.wanted(name) is not None]
@@ -64,4 +64,6 @@ def _gauges(state: State) -> RegistryGauges | None:
     for entry in registry.entries.values():
         if entry.service in counts:
             counts[entry.service] += 1
-    return RegistryGauges(registry.up if state.discovery.uses_redis else None, counts)
+    problems = state.discovery.problems()
+    asked = {name: name not in problems for name in names if registry.wanted(name) in ("kubernetes", "dns")}
+    return RegistryGauges(registry.up if state.discovery.uses_redis else None, counts, asked)

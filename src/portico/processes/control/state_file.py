@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from portico.config import Config
+
+logger: Final = logging.getLogger("portico.control")
+
+NO_HOME: Final = "this user has no home"
 
 
 def state_directory(written: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -39,18 +45,25 @@ def state_path(config: Config, config_path: Path | None, kind: str) -> Path | No
     return directory / f"{path.stem}-{hashlib.sha256(bytes(path)).hexdigest()[:12]}.{kind}.json"
 
 
+def warn_not_kept(what: str, path: Path | None, problem: str) -> None:
+    """Say that something ends with this gateway, and what to do about it; `what` is the sentence's beginning."""
+    message = f"{what} not kept over a restart of the gateway: name a directory in gateway.state_dir"
+    logger.warning(message, extra={"file": str(path or ""), "reason": problem})
+
+
 class StateFile:
     """The file at `path`, which no other process has meanwhile. Where that cannot be used, it is at `other`.
 
-    `problem` then says why; what is at `other` lasts as long as this gateway runs.
+    `problem` then says why, and so does a warning that `what` is or are not kept; what is at `other` lasts as long as
+    this gateway runs. Without `what` there is no warning: it is state that can be had again.
     """
 
-    def __init__(self, path: Path | None, other: Path) -> None:
+    def __init__(self, path: Path | None, other: Path, what: str = "") -> None:
         self._lock: int | None = None
         self.path = other
-        self.problem = "this user has no home"
-        if path is not None:
-            self.problem = self._open(path)
+        self.problem = NO_HOME if path is None else self._open(path)
+        if self.problem and what:
+            warn_not_kept(what, path, self.problem)
 
     def _open(self, path: Path) -> str:
         try:

@@ -10,6 +10,7 @@ import msgspec
 
 from portico.core.found import Found
 from portico.policies.auth.key_table import ApiKey
+from portico.policies.auth.revoked import Revocation
 from portico.proxy.cache.purges import Purge
 
 _FRAME_LIMIT: Final = 1 << 30
@@ -148,11 +149,15 @@ class SharedSwept(msgspec.Struct, tag=True):
 
 
 class NewKeys(msgspec.Struct, tag=True):
-    """What an issuer of tokens publishes at that address now; with an empty document it could not be fetched."""
+    """What an issuer of tokens publishes at that address now; with an empty document it could not be fetched.
+
+    Unless they are `asked_for`, the fetch had begun before they were wanted last: another one follows.
+    """
 
     address: str
     issuer: str
     document: bytes
+    asked_for: bool = True
 
 
 class KeysWanted(msgspec.Struct, tag=True):
@@ -162,10 +167,18 @@ class KeysWanted(msgspec.Struct, tag=True):
     issuer: str
 
 
+class NewDocument(msgspec.Struct, tag=True):
+    """The OpenAPI document of a service, or of a version of it, as JSON: policies of its routes read it."""
+
+    service: str
+    version: str | None
+    document: bytes
+
+
 class NewApiKeys(msgspec.Struct, tag=True):
     """API keys that hold, or hold no more: all there are, or those that have changed.
 
-    With a `number`, `ApiKeysLearnt` confirms it.
+    With a `number`, `Learnt` confirms it.
     """
 
     keys: list[ApiKey]
@@ -173,8 +186,18 @@ class NewApiKeys(msgspec.Struct, tag=True):
     number: int = 0
 
 
-class ApiKeysLearnt(msgspec.Struct, tag=True):
-    """A worker goes by the API keys of that number."""
+class NewRevocations(msgspec.Struct, tag=True):
+    """Tokens of the gateway's own that hold no more, beside those that did not before.
+
+    With a `number`, `Learnt` confirms it.
+    """
+
+    revocations: list[Revocation]
+    number: int = 0
+
+
+class Learnt(msgspec.Struct, tag=True):
+    """A worker goes by the API keys, revocations or challenges of that number."""
 
     number: int
 
@@ -188,17 +211,11 @@ class KeysUsed(msgspec.Struct, tag=True):
 class NewChallenges(msgspec.Struct, tag=True):
     """All that authorities have to get when they ask whether a name is ours, by token (RFC 8555, section 8.3).
 
-    With a `number`, `ChallengesLearnt` confirms it.
+    With a `number`, `Learnt` confirms it.
     """
 
     answers: dict[str, str]
     number: int = 0
-
-
-class ChallengesLearnt(msgspec.Struct, tag=True):
-    """A worker answers by the challenges of that number."""
-
-    number: int
 
 
 Message: TypeAlias = (
@@ -222,11 +239,12 @@ Message: TypeAlias = (
     | Inspected
     | NewKeys
     | KeysWanted
+    | NewDocument
     | NewApiKeys
-    | ApiKeysLearnt
+    | NewRevocations
+    | Learnt
     | KeysUsed
     | NewChallenges
-    | ChallengesLearnt
 )
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 import uvloop
 
-from portico.config import Config, GatewaySettings, LimitSettings, ListenerSettings
+from portico.config import Config, GatewaySettings, LimitSettings, ListenerSettings, documents_wanted
 from portico.core.caches import age_all
 from portico.core.errors import Answer
 from portico.core.fields import PASSES, REQUEST_DROP, passing
@@ -62,7 +62,7 @@ _LAST_HANDSHAKES: Final = 0.2
 _STATE_TIMEOUT: Final = 1.0
 """Seconds that a worker waits for control before it serves.
 
-For the states of instances, which are registered, and where canaries are that other gateways have, too.
+For the states of instances, which are registered, where canaries are that other gateways have, too, and documents.
 """
 _REPORT_PAUSE: Final = 10.0
 """Seconds without a report of totals after one that failed."""
@@ -142,6 +142,7 @@ class _Worker:
         )
         self.builder.live.learn(self.runtime.found())
         self.builder.key_sets.ask = self._ask_for_keys
+        self.builder.revoked.is_known = False
         weights = self.runtime.weights()
         self.builder.live.learn_weights(weights)
         self.log = self._open_log(config, loop)
@@ -174,7 +175,8 @@ class _Worker:
         for redis in (self.shared, self.bindings, self.caches.redis):
             if redis is not None:
                 await redis.start()
-        if joins or config.sources or not _names_all_canaries(config, weights):
+        waits = joins or config.directories or documents_wanted(config) or not _names_all_canaries(config, weights)
+        if waits:
             await self._wait_for_state()
         for entrance in self.entrances:
             await entrance.open()
@@ -378,7 +380,7 @@ class _Worker:
     def _process_now(self, message: channel.Message, writer: asyncio.StreamWriter) -> bool:
         """Whether it was a message that does not wait until a configuration is taken over.
 
-        Purges may not be late, nor may the end of a canary or of an API key.
+        Purges may not be late, nor may the end of a canary, of an API key or of a token.
         """
         match message:
             case channel.NewPurges():
@@ -387,14 +389,17 @@ class _Worker:
                 self.purging.answered(message)
             case channel.SharedSwept(before):
                 self.purging.swept_before = before
-            case channel.NewKeys(address, issuer, document):
-                self.builder.key_sets.learn(KeySource(address, issuer), document)
+            case channel.NewKeys(address, issuer, document, asked_for):
+                self.builder.key_sets.learn(KeySource(address, issuer), document, are_asked_for=asked_for)
             case channel.NewApiKeys(keys, are_all, number):
                 self.builder.api_keys.learn(keys, are_all=are_all)
-                channel.send(writer, channel.ApiKeysLearnt(number))
+                channel.send(writer, channel.Learnt(number))
+            case channel.NewRevocations(revocations, number):
+                self.builder.revoked.learn(revocations)
+                channel.send(writer, channel.Learnt(number))
             case channel.NewChallenges(answers, number):
                 self.builder.challenges.learn(answers)
-                channel.send(writer, channel.ChallengesLearnt(number))
+                channel.send(writer, channel.Learnt(number))
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
             case channel.Weights(weights):
@@ -454,6 +459,8 @@ class _Worker:
                 self.builder.live.set_health(states)
             case channel.CheckPassed(upstream, url):
                 self.builder.live.check_passed(upstream, url)
+            case channel.NewDocument(service, version, document):
+                await in_slices(self.builder.documents.learning((service, version), document))
             case channel.Discovered(service, found):
                 self.builder.live.discover(service, found)
             case channel.Collect(number):

@@ -76,13 +76,7 @@ class Store:
     """
 
     def __init__(self, path: Path | None, other: Path, url: str | None, gateway: bytes) -> None:
-        self._file = StateFile(path, other)
-        if self._file.problem:
-            extra = {"file": str(path or ""), "reason": self._file.problem}
-            logger.warning(
-                "certificates are not kept over a restart of the gateway: name a directory in gateway.state_dir",
-                extra=extra,
-            )
+        self._file = StateFile(path, other, "certificates are")
         self.kept = self._read()
         self.is_shared = url is not None
         self._redis: Any = connect(url, timeout=_TIMEOUT, connections=2) if url is not None else None
@@ -133,10 +127,10 @@ class Store:
         self._keep(name, record)
 
     def forget(self, wanted: set[str], now: float) -> None:
-        """Drop the certificates that are not wanted any more and have ended."""
+        """Drop the certificates that are not wanted any more and have ended, but not what an authority has said."""
         for name, record in list(self.kept.records.items()):
             ended = record.certificate is None or record.certificate.life.end < now
-            if name not in wanted and ended:
+            if name not in wanted and ended and record.order is None and record.next_try < now:
                 del self.kept.records[name]
 
     # ---- accounts

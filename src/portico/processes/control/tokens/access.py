@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from portico.policies.auth import JwtSettings
+from portico.policies.auth.acceptance import LATEST
+from portico.policies.auth.signed import signed
 from portico.processes.control.tokens.signing import Signing
 
 
@@ -28,8 +30,18 @@ class AccessTokens:
         self.life = life
         """Seconds that a token lives."""
 
-    def issue(self, consumer: str, scopes: Sequence[str], client: str | None = None, life: float | None = None) -> str:
-        """A token for a consumer, with these scopes; `client` is the program that acts for it, where that is known."""
+    def issue(
+        self,
+        consumer: str,
+        scopes: Sequence[str],
+        client: str | None = None,
+        life: float | None = None,
+        sign_in: str | None = None,
+    ) -> str:
+        """A token for a consumer, with these scopes; `client` is the program that acts for it, where that is known.
+
+        `sign_in` names that which it came from: tokens can be revoked by it.
+        """
         now = int(time.time())
         claims = {
             **self._named,
@@ -38,7 +50,19 @@ class AccessTokens:
             "scope": " ".join(scopes),
             "iat": now,
             "exp": now + int(life or self.life),
+            "sid": sign_in,
             "jti": secrets.token_urlsafe(12),
         }
         said = {name: value for name, value in claims.items() if value is not None}
         return self._signing.signed(msgspec.json.encode(said), self._kind)
+
+    def read(self, token: str) -> dict[str, Any] | None:
+        """The claims of a token that was signed here and has not ended; None for any other text."""
+        try:
+            taken = signed(token.encode())
+        except (ValueError, RecursionError):
+            return None
+        keys = self._signing.keys.matching(taken.kid, taken.algorithm)
+        ends = taken.claims.get("exp")
+        is_own = bool(keys) and taken.is_by(keys) and isinstance(ends, int | float) and time.time() < ends <= LATEST
+        return taken.claims if is_own else None

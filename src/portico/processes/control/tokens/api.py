@@ -1,8 +1,11 @@
-"""Tokens over the admin API: `/admin/tokens` issues one, `/admin/tokens/rotate` has another key sign."""
+"""Tokens over the admin API: issued, revoked, and `/admin/tokens/rotate` has another key sign."""
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+import math
+import time
+from typing import Any, Final
 
 import msgspec
 from fastapi import APIRouter, Depends, Request, Response
@@ -10,6 +13,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from portico.processes.control.bound import Bound
 from portico.processes.control.problems import problem
 from portico.processes.control.state import State
+from portico.processes.control.tokens.revocations import LONGEST
+
+logger: Final = logging.getLogger("portico.auth")
 
 _BODY_LIMIT = 64 << 10
 _AT_ONCE = 16
@@ -22,6 +28,14 @@ class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
     consumer: str
     scopes: list[str] | None = None
     life: float | None = None
+
+
+class _Revocation(msgspec.Struct, forbid_unknown_fields=True):
+    """What is revoked: one of a token, the `jti` of one, and a consumer."""
+
+    token: str | None = None
+    jti: str | None = None
+    consumer: str | None = None
 
 
 class _Rotation(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,6 +66,12 @@ def token_routes(state: State) -> APIRouter:
         token = access.issue(consumer.name, scopes, life=life)
         return {"generation": state.generation, "access_token": token, "expires_in": life, "scope": " ".join(scopes)}
 
+    @router.post("/revoke", response_model=None)
+    async def revoke(request: Request) -> dict[str, Any] | Response:
+        """The end of a token, or of all that a consumer has."""
+        wanted = await _read(request, _Revocation)
+        return wanted if isinstance(wanted, Response) else await _revoked(state, wanted)
+
     @router.post("/rotate", response_model=None)
     async def rotate(request: Request) -> dict[str, Any] | Response:
         """Another key to sign with: soon, or at once and alone."""
@@ -66,6 +86,29 @@ def token_routes(state: State) -> APIRouter:
         return {"generation": state.generation, "keys": shown}
 
     return router
+
+
+async def _revoked(state: State, wanted: _Revocation) -> dict[str, Any] | Response:
+    access, revocations = state.tokens.access, state.tokens.revocations
+    if access is None:
+        return problem(409, "this gateway issues no tokens: there are none to revoke")
+    if [wanted.token, wanted.jti, wanted.consumer].count(None) != 2:
+        return problem(422, "name one of token, jti and consumer")
+    if wanted.consumer is not None:
+        outcome, what = await revocations.revoke_consumer(wanted.consumer), {"consumer": wanted.consumer}
+    elif wanted.jti is not None:
+        outcome = await revocations.revoke_token(wanted.jti, int(time.time()) + LONGEST)
+        what = {"jti": wanted.jti}
+    else:
+        claims = access.read(wanted.token or "")
+        if claims is None or not isinstance(claims.get("jti"), str):
+            return problem(404, "it is no token that this gateway has issued, or it has ended")
+        outcome = await revocations.revoke_token(claims["jti"], math.ceil(claims["exp"]))
+        what = {"jti": claims["jti"], "consumer": str(claims.get("sub", ""))}
+    logger.info("tokens were revoked by the admin API", extra=what)
+    is_known = wanted.consumer is None or state.tokens.consumers.find(wanted.consumer) is not None
+    found = {"shared": outcome.shared, "kept": outcome.is_kept, "late": outcome.late, "known": is_known}
+    return {"generation": state.generation, **what, **found}
 
 
 async def _read(request: Request, kind: type[Any]) -> Any:

@@ -32,7 +32,7 @@ def token_endpoints(issuing: Issuing) -> APIRouter:
 
     @router.post("/auth/revoke")
     async def revoke(request: Request) -> Response:
-        """The end of a refresh token."""
+        """The end of a token."""
 
         async def revoked(grant: Grant) -> Response:
             await grant.revoke()

@@ -15,17 +15,20 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from portico.processes.control.tokens.database import open_database
+
 
 class Family(msgspec.Struct, frozen=True):
     """To whom the first token of a family was issued, and for what; `client` is empty where no client was proved.
 
-    `password` tells whether the consumer still has the same one.
+    `password` tells whether the consumer still has the same one; `since` is when it signed in, in whole seconds.
     """
 
     consumer: str
     scopes: list[str]
     client: str
     password: str
+    since: int = 0
 
 
 encode: Final = msgspec.json.Encoder().encode
@@ -73,26 +76,13 @@ create index if not exists families_expire on families (expires);
 """
 
 
-def _opened(path: Path | None) -> sqlite3.Connection:
-    if path is not None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-    database = sqlite3.connect(path or ":memory:", timeout=2.0, isolation_level=None)
-    try:
-        database.executescript("pragma journal_mode = wal; pragma synchronous = normal;" + _SCHEMA)
-    except sqlite3.Error:
-        database.close()
-        raise
-    return database
-
-
 class FileFamilies:
     """Families in a SQLite database: a file that this user alone may read, or, without one, this process's memory."""
 
     def __init__(self, path: Path | None, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         try:
-            self._database = _opened(path)
+            self._database = open_database(path, _SCHEMA)
         except (sqlite3.Error, OSError) as error:
             raise StoreError(str(error)) from None
 

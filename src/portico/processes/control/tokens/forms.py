@@ -69,9 +69,13 @@ def clients_shown(authorization: str | None, form: dict[str, str]) -> list[Shown
 
 def _basic(encoded: str) -> list[Shown]:
     try:
-        text = b64decode(encoded, validate=True).decode()
+        shown = b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
-        raise _refused("what follows Basic is no base64 of UTF-8") from None
+        raise _refused("what follows Basic is no base64") from None
+    try:
+        text = shown.decode()
+    except UnicodeDecodeError:
+        text = shown.decode("latin-1")  # as Authlib and requests write it, where it is not ASCII
     name, colon, secret = text.partition(":")
     if not colon:
         raise _refused("what follows Basic has no colon between name and secret")

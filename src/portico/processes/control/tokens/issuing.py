@@ -11,13 +11,14 @@ from portico.config import Config
 from portico.config.endpoints import METADATA
 from portico.core.consumers import Consumers
 from portico.policies.counters.guessing import Guessing
-from portico.processes.control.state_file import StateFile, state_path
+from portico.processes.control.state_file import StateFile, state_path, warn_not_kept
 from portico.processes.control.tokens.access import AccessTokens
 from portico.processes.control.tokens.credentials import Credentials
 from portico.processes.control.tokens.errors import OAuthError
 from portico.processes.control.tokens.families import Families, FileFamilies, StoreError
 from portico.processes.control.tokens.key_store import KeyStore
 from portico.processes.control.tokens.refreshing import RefreshTokens
+from portico.processes.control.tokens.revocations import LONGEST, Revocations
 from portico.processes.control.tokens.shared_families import SharedFamilies
 from portico.processes.control.tokens.signing import ByOwnKeys, BySecret, Signing
 from portico.processes.control.workers import Workers
@@ -46,6 +47,7 @@ class Issuing:
         self.access: AccessTokens | None = None
         self.refresh: RefreshTokens | None = None
         self.credentials = Credentials(self.consumers, self._guessing)
+        self.revocations = Revocations(workers)
 
     async def follow(self, config: Config) -> None:
         """Issue tokens to these consumers from now on."""
@@ -54,7 +56,12 @@ class Issuing:
         self.access = self.refresh = self.metadata = None
         signing, tokens = await self._signing(config), config.gateway.tokens
         if signing is None:
+            await self.revocations.close()
             return
+        path = state_path(config, self._config_path, "revoked-tokens")
+        self.revocations.longest = int(max(LONGEST, tokens.refresh))
+        database = path.with_suffix(".sqlite") if path is not None else None
+        await self.revocations.open(database, self._redis_url(config), config.token_issuer or "")
         life = config.gateway.access_token_expire_minutes * 60
         self.access = AccessTokens(signing, config.token_issuer, config.own_auth.jwt, life)
         if METADATA in config.token_paths:
@@ -75,10 +82,7 @@ class Issuing:
         if self.keys is None or place != self._key_place:
             await self._close_keys()
             url, path, issuer = self._key_place = place
-            file = StateFile(path, self._runtime.directory / "token-keys.json")
-            if file.problem:
-                extra = {"file": str(path), "reason": file.problem}
-                logger.warning("keys of tokens are not kept: they end with this gateway", extra=extra)
+            file = StateFile(path, self._runtime.directory / "token-keys.json", "keys of tokens are")
             self.keys = ByOwnKeys(KeyStore(file, path, url, issuer), self._workers)
         await self.keys.follow(tokens.algorithm, tokens.rotate, config.gateway.access_token_expire_minutes * 60)
         return self.keys
@@ -98,10 +102,15 @@ class Issuing:
             self._families, self._place = _opened(place), place
         return self._families
 
+    def state(self) -> dict[str, Any] | None:
+        """For the admin API; None where no tokens are issued."""
+        return self.revocations.state() if self.access is not None else None
+
     async def close(self) -> None:
         """Stop."""
         await self._close_families()
         await self._close_keys()
+        await self.revocations.close()
 
     async def _close_families(self) -> None:
         if self._families is not None:
@@ -135,8 +144,7 @@ def _opened(place: str | Path | None) -> Families:
     try:
         return FileFamilies(place)
     except StoreError as error:
-        extra = {"file": str(place), "reason": str(error)}
-        logger.warning("who is signed in is not kept: refresh tokens end with this gateway", extra=extra)
+        warn_not_kept("who is signed in is", place, str(error))
         return FileFamilies(None)
 
 

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from portico.core.tasks import cancelled, endless
 from portico.policies.auth.key_sets import OWN_KEYS
+from portico.policies.auth.keys import Key, KeySet, key_set
 from portico.processes.control.tokens.key_store import KeyStore
 from portico.processes.control.tokens.keys import (
     JWS,
@@ -41,6 +42,10 @@ class Signing(Protocol):
     def secret(self) -> bytes:
         """The same one, whatever becomes of keys."""
 
+    @property
+    def keys(self) -> KeySet:
+        """What verifies the tokens."""
+
     def signed(self, claims: bytes, kind: str) -> str:
         """A token with these claims, of this `typ`."""
 
@@ -50,6 +55,7 @@ class BySecret:
 
     def __init__(self, secret: SecretStr, algorithm: str) -> None:
         self.secret = secret.get_secret_value().encode()
+        self.keys = KeySet([Key(self.secret, (algorithm,))])
         self._algorithm = algorithm
 
     def signed(self, claims: bytes, kind: str) -> str:
@@ -68,6 +74,8 @@ class ByOwnKeys:
         self._ring: Ring | None = None
         self._algorithm = ""
         self._rotate = self._life = 0.0
+        self.document = b""
+        """What is published: a JSON Web Key Set."""
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -81,9 +89,8 @@ class ByOwnKeys:
         return self.ring.secret.encode()
 
     @property
-    def document(self) -> bytes:
-        """What is published: a JSON Web Key Set."""
-        return published(self.ring)
+    def keys(self) -> KeySet:
+        return key_set(self.document)
 
     def signed(self, claims: bytes, kind: str) -> str:
         key = self.ring.signing(self._clock())
@@ -146,4 +153,5 @@ class ByOwnKeys:
             names = [key.kid for key in ring.keys]
             logger.info("keys that tokens are signed with", extra={"keys": ", ".join(names)})
             self._ring = ring
+            self.document = published(ring)
             self._workers.publish_keys(OWN_KEYS, self.document)

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from documentation.examples import examples
+from documentation.markdown import Block
+from documentation.played import Player
 from portico.config.sample import SAMPLE
 from support.backend import Backend
 from support.scripts import says
-
-from .examples import examples
-from .markdown import Block
-from .played import Player
 
 TUTORIAL = "docs/tutorial.md"
 """It has a test of its own, as it is one story."""

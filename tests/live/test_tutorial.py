@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .markdown import blocks
-from .played import Player, matches
-from .stage import ROOT
+from documentation.markdown import blocks
+from documentation.played import Player, matches
+from documentation.stage import ROOT
 
 PAGE = blocks((ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8"))
 

@@ -1,0 +1,1 @@
+"""Services of Kubernetes: the API server is watched for where their pods are."""

@@ -1,0 +1,92 @@
+"""Revoked tokens in the control process: kept, forgotten, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from portico.policies.auth.revoked import Revocation
+from portico.processes.control.tokens import revocations as module
+from portico.processes.control.tokens.revocation_file import RevocationFile
+from portico.processes.control.tokens.revocations import Revocations
+from portico.processes.control.workers import Workers
+
+NOW = int(time.time())
+LATER = NOW + 1000
+
+
+def play(scene: Callable[[Revocations, Workers], Awaitable[None]], path: Path | None) -> None:
+    async def played() -> None:
+        workers = Workers()
+        own = Revocations(workers)
+        await own.open(path, None, "")
+        try:
+            await scene(own, workers)
+        finally:
+            await own.close()
+
+    asyncio.run(played())
+
+
+def known(workers: Workers) -> list[Revocation]:
+    message = workers.revocations()
+    assert message is not None
+    return message.revocations
+
+
+def test_they_outlast_the_process_until_they_are_over(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "revoked.sqlite"
+
+    async def first(own: Revocations, workers: Workers) -> None:
+        assert (await own.revoke_token("j", LATER)).is_kept
+        await own.revoke_token("over", NOW - 1)
+        await own.revoke_sign_in("s", LATER)
+
+    async def second(own: Revocations, workers: Workers) -> None:
+        assert {each.name for each in known(workers)} == {"j", "s"}
+
+    play(first, path)
+    assert {each.stat().st_mode & 0o777 for each in path.parent.iterdir()} == {0o600}
+    play(second, path)
+
+
+def test_another_place_gets_what_is_known(tmp_path: Path) -> None:
+    async def scene(own: Revocations, workers: Workers) -> None:
+        await own.revoke_token("j", LATER)
+        await own.open(tmp_path / "other.sqlite", None, "")
+
+    play(scene, tmp_path / "one.sqlite")
+    file = RevocationFile(tmp_path / "other.sqlite")
+    assert file.load() == [Revocation("j", LATER)]
+    file.close()
+
+
+def test_one_that_cannot_be_kept_is_in_force_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+
+    async def scene(own: Revocations, workers: Workers) -> None:
+        assert not (await own.revoke_token("j", LATER)).is_kept
+        assert known(workers) == [Revocation("j", LATER)]
+
+    play(scene, tmp_path / "file" / "revoked.sqlite")
+    assert "is not kept over a restart" in caplog.text
+
+
+def test_who_revokes_too_many_one_by_one_loses_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SINGLE", 3)
+
+    async def scene(own: Revocations, workers: Workers) -> None:
+        for number in range(6):
+            await own.revoke_token(f"bob-{number}", LATER, "bob")
+            await own.revoke_token(f"admin-{number}", LATER)
+        names = sorted(each.name for each in known(workers))
+        assert names == [*(f"admin-{number}" for number in range(6)), "bob", "bob-0", "bob-1", "bob-2"]
+        ended = own.find("bob")
+        assert ended is not None
+        assert ended.before >= NOW
+
+    play(scene, None)
