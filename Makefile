@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 NEEDS := Portico needs Python 3.11 or newer, and is tested on 3.11 to 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit package dist sbom cut first fuzz check format bench flame stress chaos conformance docs docs-serve outdated debian clean other
+.PHONY: help run test unit package dist sbom cut first fuzz check format bench flame stress chaos conformance apps docs docs-serve outdated debian clean other
 MINUTES ?= 10
 DOCS_PORT ?= 8090
 # More than there are cores: most tests wait for something most of the time.
@@ -78,6 +78,9 @@ chaos: $(VENV)/dev ## Break instances, workers and gateways under load and count
 
 conformance: $(VENV)/dev ## Play the cases of HTTP and its caching to Portico and peers; writes docs/conformance.md, docs/caching.md
 	@PYTHONPATH=tests $(BIN)/python -m conformance
+
+apps: $(VENV)/dev ## Drive real applications behind Portico (APPS="streamlit dash": these); writes docs/applications.md; 40 minutes
+	@PYTHONPATH=tests $(BIN)/python -m apps $(APPS) $(if $(BARE),--bare)
 
 docs: $(VENV)/dev ## Write docs/reference from the code and build the documentation as a site, into build/documentation/site
 	@PYTHONPATH=tests $(BIN)/python -m documentation

@@ -7,13 +7,13 @@ prepared but pip's cache of downloads. It takes ports 8000 to 8003 and 9000 of t
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -24,75 +24,75 @@ LONGEST: Final = 300.0
 """Seconds after which it is given up."""
 
 
+PORTS: Final = (8000, 8001, 8002, 8003, 9000)
+
+
 def main() -> int:
     """Measure both, and print what each part took."""
+    if taken := [port for port in PORTS if not _is_free(port)]:
+        print(f"ports are taken that this needs: {', '.join(map(str, taken))}", file=sys.stderr)
+        return 1
     with tempfile.TemporaryDirectory(prefix="portico-first-") as name:
-        folder = Path(name)
-        _report("from git clone to the first answer", lambda stamp: clone(folder, stamp))
-        _report("from pip install to the first own route", lambda stamp: install(folder, stamp))
+        clone(Path(name))
+        install(Path(name))
     return 0
 
 
-Stamp = Callable[[str], None]
-"""Called with what has been done."""
+class _Watch:
+    """Prints what each step took, and how long it took altogether."""
 
+    def __init__(self, title: str) -> None:
+        print(f"{title}:", flush=True)
+        self._begin = self._last = time.monotonic()
 
-def _report(title: str, measure: Callable[[Stamp], None]) -> None:
-    begin = last = time.monotonic()
-
-    def stamp(what: str) -> None:
-        nonlocal last
+    def step(self, what: str) -> None:
         now = time.monotonic()
-        print(f"  {now - last:6.1f} s  {what}", flush=True)
-        last = now
+        print(f"  {now - self._last:6.1f} s  {what}", flush=True)
+        self._last = now
 
-    print(f"{title}:", flush=True)
-    measure(stamp)
-    print(f"  {time.monotonic() - begin:6.1f} s  altogether", flush=True)
+    def total(self, what: str) -> None:
+        print(f"  {time.monotonic() - self._begin:6.1f} s  {what}", flush=True)
 
 
-def clone(folder: Path, stamp: Stamp) -> None:
+def clone(folder: Path) -> None:
     """`git clone`, `make run`, and a service that answers through the gateway."""
+    watch = _Watch("from git clone to the first answer")
     _run("git", "clone", "--quiet", str(ROOT), str(folder / "clone"))
-    stamp("git clone")
+    watch.step("git clone")
     _run("make", "-s", ".venv/run", folder=folder / "clone")
-    stamp("make sets up .venv")
+    watch.step("make run sets up .venv")
     with _Running(folder / "clone", "make", "-s", "run"):
         _wait_for(ANSWER)
-        stamp("the demo answers")
+        watch.step("and starts the demo, of which a service answers")
+        watch.total("altogether")
 
 
-def install(folder: Path, stamp: Stamp) -> None:
-    """`pip install` of the checkout into an environment that is there, `portico init`, `portico run`, the first answer
-    of a service of one's own.
+def install(folder: Path) -> None:
+    """`pip install` of the checkout into an environment that is there, and then, for a service that is there,
+    `portico init`, `portico run`, and its first answer.
     """
     venv, own = folder / "venv", folder / "own"
     own.mkdir()
-    _run(sys.executable, "-m", "venv", str(venv))
     (own / "hello").write_text("hello\n", encoding="utf-8")
+    _run(sys.executable, "-m", "venv", str(venv))
+    pip = (venv / "bin/python", "-m", "pip", "-qq", "install", "--constraint", ROOT / "constraints.txt")
     with _Running(own, sys.executable, "-m", "http.server", "8001", "--bind", "127.0.0.1"):
         _wait_for("http://localhost:8001/hello")
-        stamp("(a virtual environment and a service are there before: this does not count)")
-        begin = time.monotonic()
-        _run(
-            venv / "bin/python",
-            "-m",
-            "pip",
-            "-qq",
-            "install",
-            "--constraint",
-            ROOT / "constraints.txt",
-            folder / "clone",
-        )
-        stamp("pip install")
-        installed = time.monotonic()
+        watch = _Watch("pip install")
+        _run(*pip, folder / "clone")
+        watch.total("pip install")
+        watch = _Watch("from pip install to the first own route")
         _run(venv / "bin/portico", "init", "own=http://localhost:8001", folder=own)
-        stamp("portico init")
+        watch.step("portico init")
         with _Running(own, venv / "bin/portico", "run"):
             _wait_for(OWN_ROUTE)
-            stamp("portico run answers")
-            now = time.monotonic()
-            print(f"  {now - begin:6.1f} s  with pip install, {now - installed:.1f} s after it", flush=True)
+            watch.step("portico run, and the service answers")
+            watch.total("altogether")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _run(*command: object, folder: Path | None = None) -> None:

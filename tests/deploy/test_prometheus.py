@@ -73,3 +73,11 @@ def test_the_rules_are_read_from_where_they_are_mounted() -> None:
     jobs = {each["job_name"] for each in config["scrape_configs"]}
     named = {job for rule in alerts() for job in re.findall(r'job="(\w+)"', rule["expr"])}
     assert named <= jobs
+
+
+def test_the_runbook_has_each_alert_and_each_reason() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^### (\w+)$", page, re.MULTILINE)) == {rule["alert"] for rule in alerts()}
+    rows = [line.split("|")[1] for line in page.partition("## By reason")[2].splitlines() if line.startswith("| `")]
+    words = [word for row in rows for word in re.findall(r"`(\w+)`", row)]
+    assert sorted(words) == sorted(REASONS)

@@ -16,6 +16,7 @@ import yaml
 
 from deploy.containers import healthcheck
 from deploy.test_prometheus import FILES, alerts, needs_promtool, promtool
+from support.authority import Authority
 from support.backend import Backend
 from support.process import free_port
 from support.waiting import until
@@ -30,14 +31,17 @@ TARGETS = {"job", "instance"}
 
 
 @pytest.fixture(scope="module")
-def gateway() -> Iterator[Gateway]:
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One with everything that is measured; nothing listens where its Redis should be."""
+    leaf = Authority(tmp_path_factory.mktemp("authority")).leaf("api", "api.test")
+    local = {"host": "127.0.0.1", "port": 0}
+    listen = [{**local, "name": "plain"}, {**local, "name": "secure", "tls": leaf.written}]
     with Backend() as old, Backend() as new:
         away = f"redis://127.0.0.1:{free_port()}"
         canary = {"to": "new", "steps": [50], "every": "1h"}
         split = [{"service": "old", "weight": 1}, {"service": "new", "weight": 1}]
         config: dict[str, Any] = {
-            "gateway": {"redis_url": away},
+            "gateway": {"redis_url": away, "listen": listen},
             "services": {"old": old, "new": new, "found": {"discover": "redis"}},
             "policies": {"cache": True, "compress": {"min_size": 0}, "rate_limit": {"requests_per_minute": 6000}},
             "routes": [

@@ -13,7 +13,7 @@ from .backend import Connection
 
 needs_chromium = pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
 
-_FLAGS = [
+FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
@@ -27,7 +27,7 @@ def chromium() -> Iterator[Any]:
     """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=_FLAGS)
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         try:
             yield browser
         finally:

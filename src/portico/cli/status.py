@@ -10,6 +10,7 @@ from rich.table import Table
 
 from portico.cli.configured import path_of
 from portico.cli.console import cell, count, fail, out, print_table, say
+from portico.cli.documents import lines_about
 from portico.cli.options import AdminOption, ConfigOption, JsonOption
 from portico.cli.running import ask, described, gateway_at
 
@@ -42,6 +43,8 @@ def status(
             say(out, f"issuer {name}: {count(range(issuer['keys']), 'key')}{problem}")
         for certificate in found["certificates"]:
             say(out, _certificate_in_words(certificate))
+        for line in lines_about(found["documents"]):
+            say(out, line)
         if found["api_keys"] and "problem" in found["api_keys"]:
             say(out, f"API keys: {found['api_keys']['problem']}")
         if found["refused"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,13 @@ MOST_ROUNDS = 4
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     """Read `path`; without one, the configuration is that of the demo. Raises ConfigError."""
+    read_at = time.time()
+    config = _read(path, environ)
+    config._read_at = read_at
+    return config
+
+
+def _read(path: Path | None, environ: Mapping[str, str]) -> Config:
     if path is None:
         environment = read_environment(environ)
         completed = complete(SAMPLE, environment.values)

@@ -94,7 +94,8 @@ def introduction(config: Config, port: int) -> str:
     """What is where, and what to try: only links that lead somewhere with this configuration."""
     base = f"{'http' if config.gateway.listeners[0].tls is None else 'https'}://localhost:{port}"
     paths = {route.path for route in config.all_routes}
-    rows = [("WHAT", "WHERE", "DOES"), ("gateway", base, "routes, balances, limits, logs")]
+    documented = f"; {base}/docs" if config.gateway.endpoints.docs == "public" else ""
+    rows = [("WHAT", "WHERE", "DOES"), ("gateway", base, f"routes, balances, limits, logs{documented}")]
     for name, own in SAMPLES.items():
         through = f"; {base}/api/{name}/docs" if f"/api/{name}" in paths else ""
         rows.append((name, f"http://localhost:{own}/docs", _WHAT[name] + through))

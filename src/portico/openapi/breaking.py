@@ -116,10 +116,7 @@ class _Comparing:
 
     def security(self, where: str, old: Object, new: Object) -> Iterator[str]:
         """Each of the old ways to be let in has to be one still: with the schemes and scopes of some new one."""
-        before, after = (
-            [each for each in operation.get("security", content.get("security")) or [{}] if isinstance(each, dict)]
-            for operation, content in ((old, self.old), (new, self.new))
-        )
+        before, after = _needs(old, self.old), _needs(new, self.new)
         for own in before:
             if not any(_suffices(own, other) for other in after):
                 needed = " or ".join(filter(None, map(_shown, after))) or "credentials"
@@ -301,6 +298,12 @@ def _name_of(schema: Any) -> str:
         if isinstance(schema.get("title"), str):
             return str(schema["title"])
     return "something else"
+
+
+def _needs(operation: Object, content: Object) -> list[Object]:
+    written = operation.get("security", content.get("security"))
+    needs = [each for each in written if isinstance(each, dict)] if isinstance(written, list) else []
+    return needs or [{}]
 
 
 def _suffices(own: Object, needed: Object) -> bool:

@@ -131,7 +131,9 @@ class _Merging:
             known = components.setdefault(kind, {})
             if names[kind, name] not in known:
                 own = building_on.get(name, ()) if kind == "schemas" else ()
-                known[names[kind, name]] = renamed(COMPONENTS[kind], value, names, own)
+                known[names[kind, name]] = _titled(
+                    renamed(COMPONENTS[kind], value, names, own), name, names[kind, name]
+                )
 
     def _info(self, parts: Sequence[Part], apart: Mapping[str, Sequence[str]]) -> Object:
         about = {part.name: dict(part.about) for part in parts}
@@ -147,6 +149,12 @@ class _Merging:
             "description": "\n".join(_sentence(name, each) for name, each in about.items()) or "No services.",
             "x-portico": said,
         }
+
+
+def _titled(component: Any, name: str, new: str) -> Any:
+    """A component whose title is as much its own as its name: generators of clients name classes by titles."""
+    is_apart = isinstance(component, dict) and isinstance(component.get("title"), str) and new.endswith(f"_{name}")
+    return {**component, "title": new.removesuffix(name) + component["title"]} if is_apart else component
 
 
 _STATES: Final = {

@@ -72,6 +72,7 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
             "tokens": state.tokens.state(),
             "certificates": state.certificates.states(),
             "listeners": [{"name": key or None, "url": url} for key, url in state.listening().urls.items()],
+            "documents": state.documents.states()["documents"],
             "maintenance": state.config.in_maintenance,
             "control_uptime": round(time.time() - state.started, 3),
             "workers": workers_overview(await state.workers.running()),

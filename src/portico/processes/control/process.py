@@ -136,7 +136,7 @@ class _Control:
         self.tasks.append(endless(canaries.keep_watching(), "the watch of canaries"))
         if watched:
             await asyncio.to_thread(check_plugins, config)  # it was right before: this finds the files to watch
-            watching = watch(self._files, self.reloading.reload_for_nobody)
+            watching = watch(self._files, self.reloading.reload_for_nobody, config.read_at)
             self.tasks.append(endless(watching, "the watch of files"))
         self.notices.say(SERVING)
         await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in self.servers))

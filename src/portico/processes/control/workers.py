@@ -274,12 +274,7 @@ class Workers:
                     case channel.Report(metrics, answers):
                         self._totals[worker] = msgspec.json.decode(metrics)
                         self._answered(worker, answers, message)
-                    case (
-                        channel.Purged(number)
-                        | channel.Inspected(number)
-                        | channel.Learnt(number)
-                        | channel.ChallengesLearnt(number)
-                    ):
+                    case channel.Purged(number) | channel.Inspected(number) | channel.Learnt(number):
                         self._answered(worker, number, message)
                     case channel.NewPurges() | channel.KeysWanted() | channel.KeysUsed():
                         self._pass_on(worker, message)

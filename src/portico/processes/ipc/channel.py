@@ -197,7 +197,7 @@ class NewRevocations(msgspec.Struct, tag=True):
 
 
 class Learnt(msgspec.Struct, tag=True):
-    """A worker goes by the API keys, or the revocations, of that number."""
+    """A worker goes by the API keys, revocations or challenges of that number."""
 
     number: int
 
@@ -211,17 +211,11 @@ class KeysUsed(msgspec.Struct, tag=True):
 class NewChallenges(msgspec.Struct, tag=True):
     """All that authorities have to get when they ask whether a name is ours, by token (RFC 8555, section 8.3).
 
-    With a `number`, `ChallengesLearnt` confirms it.
+    With a `number`, `Learnt` confirms it.
     """
 
     answers: dict[str, str]
     number: int = 0
-
-
-class ChallengesLearnt(msgspec.Struct, tag=True):
-    """A worker answers by the challenges of that number."""
-
-    number: int
 
 
 Message: TypeAlias = (
@@ -251,7 +245,6 @@ Message: TypeAlias = (
     | Learnt
     | KeysUsed
     | NewChallenges
-    | ChallengesLearnt
 )
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -399,7 +399,7 @@ class _Worker:
                 channel.send(writer, channel.Learnt(number))
             case channel.NewChallenges(answers, number):
                 self.builder.challenges.learn(answers)
-                channel.send(writer, channel.ChallengesLearnt(number))
+                channel.send(writer, channel.Learnt(number))
             case channel.Inspect():
                 background(self._inspect(message, writer), "a look into the cache")
             case channel.Weights(weights):

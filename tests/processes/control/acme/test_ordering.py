@@ -51,7 +51,7 @@ class Place:
     def __init__(self, directory: Path, name: str = "one") -> None:
         self.directory = directory / name
         self.runtime = Runtime(self.directory / "run")
-        self.runtime.directory.mkdir(parents=True)
+        self.runtime.directory.mkdir(parents=True, exist_ok=True)
         self.workers = Workers()
         self.file = self.directory / "portico.yaml"
         self.made = Certificates(self.workers, self.runtime, self.file)
@@ -143,6 +143,24 @@ def test_an_account_of_a_customer(acme: AcmeServer, tmp_path: Path) -> None:
         async with place.following(place.config(acme, eab=binding, key_type="rsa2048", profile="shortlived"), acme):
             await until(issued(place), "with it there is one")
         assert [each.profile for each in acme.orders] == ["shortlived"]
+
+    play(story)
+
+
+@pytest.mark.parametrize("moment", ["account", "order", "orders", "proofs", "challenge", "finalize", "certificate"])
+def test_an_order_is_taken_up_where_it_was_left(acme: AcmeServer, tmp_path: Path, moment: str) -> None:
+    """The process ends right after the authority has been asked for that."""
+
+    async def story() -> None:
+        place = Place(tmp_path)
+        async with place.following(place.config(acme), acme):
+            await until(lambda: any(path.split("/")[1] == moment for _, path in acme.asked), "it has come so far")
+        acme.asks_at.clear()
+        again = Place(tmp_path)
+        async with again.following(again.config(acme), acme):
+            await until(issued(again), "the next process ends it")
+        assert len(acme.accounts) == 1
+        assert acme.attempts == 1 or moment == "order", "a process may end before it knows where the order is"
 
     play(story)
 
@@ -278,6 +296,7 @@ def test_a_directory_that_is_none(acme: AcmeServer, tmp_path: Path, caplog: pyte
 
     with caplog.at_level(logging.WARNING, "portico.acme"):
         play(story)
+    assert sum("there is no certificate yet" in each for each in caplog.messages) == 3, "each of them says so once"
     kinds = [getattr(each, "kind", None) for each in caplog.records if "could not be had" in each.message]
     assert kinds == ["unreachable", "unreachable"]
 

@@ -150,7 +150,11 @@ class Followed:
         if self.document is None:
             logger.info("the document of a service is there", extra=self._extra())
         else:
-            self.breaking = tuple(await asyncio.to_thread(breaking_changes, self.document, document))
+            try:
+                self.breaking = tuple(await asyncio.to_thread(breaking_changes, self.document, document))
+            except Exception:  # the new one is used all the same
+                logger.exception("two documents could not be compared", extra=self._extra())
+                self.breaking = ()
             self.turned = time.time()
             if self.breaking:
                 extra = self._extra() | {"changes": "; ".join(self.breaking[:_LOGGED]), "count": len(self.breaking)}

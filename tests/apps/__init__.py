@@ -1,0 +1,1 @@
+"""`make apps`: real applications behind Portico, driven as their users drive them, into `docs/applications.md`."""
