@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 NEEDS := Portico needs Python 3.11 or newer, and is tested on 3.11 to 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit package fuzz check format bench flame stress chaos conformance apps docs docs-serve outdated debian clean other
+.PHONY: help run test unit package dist sbom cut first fuzz check format bench flame stress chaos conformance apps docs docs-serve outdated debian clean other
 MINUTES ?= 10
 DOCS_PORT ?= 8090
 # More than there are cores: most tests wait for something most of the time.
@@ -35,8 +35,20 @@ test: $(VENV)/collected ## Run every test
 unit: $(VENV)/collected ## Run all tests but tests/live, which start gateways and take most of the time
 	@$(BIN)/pytest -n $(JOBS) --dist worksteal --ignore tests/live
 
-package: $(VENV)/dev ## Build the wheel, install it in a fresh environment, and write, test and run a plugin there
-	@PORTICO_FRESH=1 $(BIN)/pytest tests/live/test_new_plugin.py
+package: $(VENV)/release ## Build sdist and wheel, install them in fresh environments and as the image does, and use what is there
+	@PORTICO_FRESH=1 $(BIN)/pytest -n 2 --dist loadfile tests/live/test_package.py tests/live/test_image.py tests/deploy/test_compose.py
+
+dist: $(VENV)/release ## Build sdist and wheel into dist/, byte by byte the same for the same commit
+	@$(BIN)/python -m tools.dist
+
+sbom: dist ## Write dist/*.cdx.json: what an installation with all extras consists of (CycloneDX)
+	@$(BIN)/python -m tools.sbom
+
+cut: $(VENV)/run ## Give what is unreleased a version and a date: make cut VERSION=0.2.0
+	@$(BIN)/python -m tools.cut $(VERSION)
+
+first: ## Measure from git clone to the first answer, and from pip install to the first own route
+	@$(PROGRAM) -m tools.first
 
 fuzz: $(VENV)/dev ## Try random input for MINUTES (10); SEED repeats a run
 	@PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
@@ -84,20 +96,24 @@ outdated: $(VENV)/bench ## List the pins in constraints.txt that have a newer re
 
 debian: ## Install what some tests and the benchmark use beside pip packages (root, Debian)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-lua haproxy varnish caddy wrk chromium
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light libnginx-mod-http-lua haproxy varnish caddy wrk chromium prometheus
 
 clean: ## Remove the virtual environments and all caches
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 
 $(VENV)/run: pyproject.toml constraints.txt $(OTHER)
 	@$(PROGRAM) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(NEEDS)"; exit 1; }
 	@echo "Setting up $(VENV) (once)"
 	@$(if $(OTHER),,$(BIN)/python -c '' 2>/dev/null ||) $(PROGRAM) -m venv --clear $(VENV)
-	@$(PIP) install --constraint constraints.txt --editable .
+	@$(PIP) install --no-compile --constraint constraints.txt --editable .
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run
-	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@$(PIP) install --no-compile --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/release: $(VENV)/dev
+	@$(PIP) install --no-compile --constraint constraints.txt --editable '.[release]'
 	@touch $@
 
 # Each of JOBS processes would compile all tests for itself, as they begin together: that is a fifth of a first run.

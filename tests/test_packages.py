@@ -14,7 +14,7 @@ SOURCE = ROOT / "src" / "portico"
 PAGE = (ROOT / "docs" / "life-of-a-request.md").read_text(encoding="utf-8")
 PACKAGES = (
     *("cli", "demo", "testing", "processes", "snapshot", "config", "proxy", "upstreams"),
-    *("plugin", "policies", "wire", "observe", "client", "net", "core"),
+    *("plugin", "policies", "wire", "observe", "openapi", "client", "net", "core"),
 )
 """From the one that imports most to the one that imports nothing."""
 

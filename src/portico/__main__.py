@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import gc
+from portico.cli.kept import kept
 
 
 def main() -> None:
-    """Entry point of the console script.
-
-    What a program imports it keeps. To search it for garbage, meanwhile and once more at its end, would take a third of
-    what a short command takes altogether.
-    """
-    gc.disable()
-    from portico.cli.main import main as run
-
-    gc.freeze()
-    gc.enable()
+    """Entry point of the console script."""
+    with kept():
+        from portico.cli.main import main as run
     run()
 
 

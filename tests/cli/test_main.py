@@ -44,7 +44,7 @@ def test_without_a_file_nothing_is_served_and_the_way_on_is_named(command: str) 
 
 
 PUBLIC = (
-    "everybody who reaches 0.0.0.0:8000 may read /, /health and /metrics: "
+    "everybody who reaches 0.0.0.0:8000 may read /, /health, /metrics, /docs and /openapi.json: "
     "gateway.endpoints: {NAME: internal | admin | off} says who may, and health: {detail: states} leaves out addresses "
     "and errors\n"
 )
@@ -65,7 +65,7 @@ def test_from_init_to_check(tmp_path: Path) -> None:
 def test_check_and_routes_say_whose_host_a_service_gets(tmp_path: Path) -> None:
     (tmp_path / "portico.yaml").write_text(
         """\
-gateway: {endpoints: {root: public, health: {detail: states}, metrics: off}}
+gateway: {endpoints: {root: public, health: {detail: states}, metrics: off, docs: off}}
 services:
   near: {url: http://10.0.0.5:8000}
   far: {url: https://api.example.com}

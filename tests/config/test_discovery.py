@@ -202,6 +202,7 @@ def test_which_instances_serve_which_version(load: Load) -> None:
         ("redis", "redis"),
         ("kubernetes", "kubernetes"),
         ("{kubernetes: {}}", "kubernetes"),
+        ("{kubernetes: }", "kubernetes"),
         ("{kubernetes: orders, allow: [10.0.0.0/8]}", "kubernetes"),
         ('{kubernetes: {service: orders, namespace: shop, port: "8000", scheme: https}}', "kubernetes"),
         ("{dns: {name: _http._tcp.orders.internal, type: srv}}", "dns"),
@@ -235,6 +236,7 @@ def test_where_instances_are_found(load: Load, written: str, directory: str) -> 
         ("{dns: {name: http://orders, port: 80}}", "expected a name such as"),
         ("{dns: {name: a, type: MX, port: 80}}", "SRV"),
         ("{kubernetes: {servce: orders}}", "service"),
+        ("kubernets", "redis, admin, kubernetes"),
     ],
 )
 def test_where_instances_cannot_be_found(report: Report, written: str, said: str) -> None:

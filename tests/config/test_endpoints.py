@@ -10,8 +10,9 @@ ONE = "services: {a: {url: http://h}}\n"
 
 
 def test_they_are_public_unless_something_else_is_written(load: Load) -> None:
-    assert load(ONE).gateway.endpoints.served() == ["/", "/health", "/metrics"]
-    text = "gateway: {endpoints: {root: off, health: {access: internal}, metrics: Admin, networks: [10.0.0.0/8]}}\n"
+    assert load(ONE).gateway.endpoints.served() == ["/", "/health", "/metrics", "/docs", "/openapi.json"]
+    written = "{root: off, health: {access: internal}, metrics: Admin, docs: no, networks: [10.0.0.0/8]}"
+    text = f"gateway: {{endpoints: {written}}}\n"
     endpoints = load(text + ONE).gateway.endpoints
     assert [endpoints.access(path) for path in ("/", "/health", "/metrics")] == ["off", "internal", "admin"]
     assert endpoints.served() == ["/health"]

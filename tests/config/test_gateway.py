@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import sys
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from config.conftest import Load, Report
-from portico.config import GatewaySettings, LimitSettings, warnings_for
+from portico.config import GatewaySettings, LimitSettings, file_problems, warnings_for
 
 HOST = "expected an address or a name of this machine, without scheme and port; 0.0.0.0 and :: are every address"
 TOKEN = "holds control characters, or white space at an end, which no header field can carry"
@@ -185,3 +186,15 @@ def test_the_default_admin_address_at_the_port_of_the_gateway(load: Load) -> Non
     assert str(warning).startswith("portico.yaml:1:17: gateway.port: gateway.admin, 127.0.0.1:9000, wants the same")
     (warning, *_) = warnings_for(load("gateway: {tls: {certificate: a, key: b, redirect_from: 9000}}" + rest))
     assert str(warning).startswith("portico.yaml:1:56: gateway.tls.redirect_from: gateway.admin, 127.0.0.1:9000")
+
+
+@pytest.mark.parametrize(("key", "value"), [("redis_url", "redis://h"), ("embedded_redis", sys.executable)])
+def test_without_redis_py_an_error_says_how_to_get_it(
+    load: Load, monkeypatch: pytest.MonkeyPatch, key: str, value: str
+) -> None:
+    config = load(f"services: {{a: {{url: http://h}}}}\ngateway: {{{key}: {value}}}\n")
+    assert file_problems(config) == []
+    monkeypatch.setattr("portico.net.redis.connection.find_spec", lambda name: None)
+    (problem,) = file_problems(config)
+    assert f"gateway.{key}: needs redis-py" in problem
+    assert "pip install 'portico-gateway[redis]'" in problem

@@ -182,8 +182,8 @@ routes:
 @pytest.mark.parametrize(
     ("written", "hidden"),
     [
-        ("path: /", ["/health, /metrics, /livez, /readyz"]),
-        ("path: /, hosts: [a.example]", ["/health, /metrics, /livez, /readyz"]),
+        ("path: /", ["/health, /metrics, /docs, /openapi.json, /livez, /readyz"]),
+        ("path: /, hosts: [a.example]", ["/health, /metrics, /docs, /openapi.json, /livez, /readyz"]),
         ("path: /health", ["/health"]),
         ("path: /health, hosts: [a.example]", []),
         ("path: /healthy", []),
@@ -194,7 +194,7 @@ def test_paths_of_a_service_that_the_gateway_answers(load: Load, written: str, h
     text = f"services: {{a: {{url: http://h}}}}\nroutes: [{{service: a, {written}}}]\n{LIMITED}}}\n"
     found = [line.partition(": routes[0].path: ")[2].partition(" of its service")[0] for line in warned(load, text)]
     assert found == hidden
-    gateway = "gateway: {endpoints: {health: off, metrics: admin}}\n"
+    gateway = "gateway: {endpoints: {health: off, metrics: admin, docs: off}}\n"
     left = [each for each in hidden if each == "/livez"]
     found = [line.partition(": routes[0].path: ")[2].partition(" of its")[0] for line in warned(load, gateway + text)]
     assert found == left

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -264,4 +263,4 @@ def _written(value: Any) -> str:
         pairs = all(isinstance(each, list) and len(each) == 2 for each in value)
         parts = [f"{each[0]}-{each[1]}" if pairs else _written(each) for each in value]
         return f"[{', '.join(parts)}]"
-    return re.sub(r"\s+", " ", str(value))
+    return " ".join(str(value).split()) or '""'

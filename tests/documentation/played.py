@@ -27,6 +27,8 @@ WITHIN: Final = 60.0
 """Seconds for a block of commands."""
 _PORT: Final = re.compile(r"(?<=[:= ])(?:80[0-9]{2}|9000)\b")
 _END: Final = "---- the end of a block ----"
+_TERMINAL: Final = Path(__file__).with_name("terminal.py")
+_COLOR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _FAILED: Final = "---- a command failed ----"
 _COMMAND: Final = re.compile(r"^\$ (.+\n)((?:(?!\$ ).*\n)*)", re.MULTILINE)
 
@@ -93,7 +95,8 @@ class Player:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         elif kind == "terminal":
-            terminal = Process("sh", "-c", f"cd {shlex.quote(str(self.folder))}; exec {text}", env=self._environ)
+            there = ["sh", "-c", f"cd {shlex.quote(str(self.folder))}; exec {text}"]
+            terminal = Process(sys.executable, _TERMINAL, *there, env=self._environ)
             self._stack.enter_context(terminal)
             terminal.wait_until_ready(lambda: matches(terminal.output(), shown))
         elif block.language == "sh" and not kind:
@@ -146,7 +149,7 @@ def matches(printed: str, shown: str) -> bool:
 
 
 def _lines(text: str) -> list[str]:
-    return [" ".join(line.split()) for line in text.strip().splitlines()]
+    return [" ".join(line.split()) for line in _COLOR.sub("", text).strip().splitlines()]
 
 
 def _numberless(text: str) -> str:

@@ -122,5 +122,13 @@ def test_every_note_means_something() -> None:
     ), "a comment stands right before its block"
 
 
+@pytest.mark.parametrize("page", pages())
+def test_no_example_is_overlooked(page: str) -> None:
+    """Fences begin a line, and a language has one name."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert re.findall(r"^ +(?:```|~~~).*|^~~~.*|^```(?:bash|shell|console|zsh|yml|py)\b", text, re.MULTILINE) == []
+    assert len(blocks(text)) * 2 == len(re.findall(r"^```", text, re.MULTILINE))
+
+
 def test_their_number_is_told() -> None:
     assert re.fullmatch(r"examples that tests play: \d+ of yaml, .*; \d+ say why not", summary())

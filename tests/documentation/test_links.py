@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 
 import pytest
@@ -48,3 +49,9 @@ def test_a_file_beside_docs_gets_a_place_in_the_site() -> None:
     assert place(PurePosixPath("deploy/ha/README.md")) == PurePosixPath("source/deploy/ha/README.md")
     assert linked(PurePosixPath("docs/names.md"), "../deploy/ha") == PurePosixPath("deploy/ha/README.md")
     assert linked(PurePosixPath("docs/names.md"), "#here") is None
+
+
+def test_the_tests_that_the_readme_names_are_there() -> None:
+    named = re.findall(r"`((?:live|config|deploy)/\w+\.py)`", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / "tests" / name).is_file()] == []

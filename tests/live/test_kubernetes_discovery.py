@@ -23,8 +23,11 @@ TOKEN = "the account's token"
 class Cluster:
     """An API server, three pods that listen on one port each, and a gateway that watches."""
 
-    def __init__(self, server: ApiServer, pods: dict[str, Backend], gateway: Gateway, token_file: Path) -> None:
+    def __init__(
+        self, server: ApiServer, pods: dict[str, Backend], gateway: Gateway, token_file: Path, config: dict[str, Any]
+    ) -> None:
         self.server = server
+        self.config = config
         self.pods = pods
         self.gateway = gateway
         self.token_file = token_file
@@ -92,14 +95,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         config = {"gateway": {"kubernetes": {"url": server.url, **account}}, "services": services}
         with Gateway(config) as gateway:
             gateway.clean = False  # a wrong port is an error
-            yield Cluster(server, {each.name: each for each in (first, *others)}, gateway, token_file)
+            yield Cluster(server, {each.name: each for each in (first, *others)}, gateway, token_file, config)
 
 
 @pytest.fixture(autouse=True)
 def _fresh(cluster: Cluster) -> None:
     """Every test begins with three pods, and with a watch that works."""
     cluster.server.watch_seconds = 3600.0
-    for (namespace, name), own in [*cluster.server._slices.items()]:
+    for (namespace, name), own in [*cluster.server.slices.items()]:
         if own["metadata"]["labels"]["kubernetes.io/service-name"] == "orders" and name != "orders-1":
             cluster.server.delete(name, namespace)
     cluster.has(*map(endpoint, PODS))
@@ -171,6 +174,35 @@ def test_two_applications_of_one_service_have_their_own_ports(cluster: Cluster) 
         assert f"app2 ({cluster.port})" in event["reason"]
 
 
+def test_a_reload_changes_what_is_asked_for(cluster: Cluster) -> None:
+    """Another port of a Service that is watched already, and another Service."""
+    a, b, c = PODS
+    cluster.server.put(
+        endpoint_slice("two-1", "two", [endpoint(a)], {"app1": cluster.port}),
+        endpoint_slice("two-2", "two", [endpoint(b)], {"app2": cluster.port}),
+        endpoint_slice("other-1", "other", [endpoint(c)], {"http": cluster.port}),
+    )
+    for name in ("two-3", "two-4"):
+        if ("shop", name) in cluster.server.slices:
+            cluster.server.delete(name)
+    cluster.answer(a, service="first")
+    services = cluster.config["services"]
+    changed = {
+        "orders": {**services["orders"], "discover": {"kubernetes": "other"}},
+        "first": {**services["first"], "discover": {"kubernetes": {"service": "two", "port": "app2"}}},
+    }
+    watches = len(cluster.server.requests_to("watch", "two"))
+    cluster.gateway.write({**cluster.config, "services": changed})
+    cluster.gateway.reload()
+    cluster.answer(b, service="first")
+    cluster.answer(c)
+    assert len(cluster.server.requests_to("watch", "two")) == watches, "the same watch serves the other port"
+    cluster.gateway.write(cluster.config)
+    cluster.gateway.reload()
+    cluster.answer(a, service="first")
+    cluster.answer(*PODS)
+
+
 def test_a_watch_that_is_too_old_begins_with_a_new_list(cluster: Cluster) -> None:
     """C30: in the body, as a status, and where the version is one that another server had."""
     a, b, c = PODS
@@ -181,7 +213,7 @@ def test_a_watch_that_is_too_old_begins_with_a_new_list(cluster: Cluster) -> Non
         stale = cluster.versions()[-1]
         cluster.server.refuse["watch", "orders"] = [*refused]
         cluster.server.compact()
-        cluster.server._slices["shop", "orders-1"]["endpoints"] = [endpoint(b), endpoint(c)]  # while nobody watched
+        cluster.server.slices["shop", "orders-1"]["endpoints"] = [endpoint(b), endpoint(c)]  # while nobody watched
         cluster.server.end_watches(None if refused else gone)
         cluster.answer(b, c)
         assert not any(target == a for target in cluster.answering())
@@ -203,7 +235,7 @@ def test_watches_that_end_go_on_where_they_were(cluster: Cluster) -> None:
     cluster.has(endpoint(PODS[1]))
     cluster.answer(PODS[1])
     assert len(cluster.asked("list")) == lists, "a bookmark's version, and an ended watch's, need no list"
-    assert int(cluster.versions()[-1]) >= cluster.server._version - 1
+    assert int(cluster.versions()[-1]) >= cluster.server.version - 1
 
 
 def test_what_is_known_outlives_control(cluster: Cluster) -> None:

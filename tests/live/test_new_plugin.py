@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-
-import pytest
 
 from portico.cli.new_plugin import write_plugin
 from support import portico
@@ -18,7 +12,6 @@ from support.backend import Backend
 from support.client import ask
 from support.world import Gateway
 
-ROOT = Path(__file__).parents[2]
 NAME = "block-old-clients"
 
 
@@ -69,48 +62,3 @@ def pretend_installed(package: Path, site: Path) -> None:
         f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in own.items()) for group, own in groups
     )
     (info / "entry_points.txt").write_text(text)
-
-
-@pytest.mark.skipif(
-    "PORTICO_FRESH" not in os.environ, reason="make package runs it: it installs packages, for a minute"
-)
-@pytest.mark.timeout(600)
-def test_all_of_it_from_the_wheel_in_a_fresh_environment(backend: Backend, tmp_path: Path) -> None:
-    venv = tmp_path / "venv"
-    run(tmp_path, sys.executable, "-m", "venv", venv)
-    pip: list[str | Path] = [venv / "bin/python", "-m", "pip", "--disable-pip-version-check", "-q"]
-    install: list[str | Path] = [*pip, "install", "--constraint", ROOT / "constraints.txt"]
-
-    run(tmp_path, *pip, "wheel", "--no-deps", "--wheel-dir", "wheels", copy_of_source(tmp_path))
-    (wheel,) = (tmp_path / "wheels").iterdir()
-    run(tmp_path, *install, wheel)
-    written = run(tmp_path, venv / "bin/portico", "plugin", "new", NAME)
-
-    package = tmp_path / NAME
-    assert f"{NAME} is written" in written
-    run(package, *install, "--editable", ".[dev]")
-    assert "10 passed" in run(package, venv / "bin/pytest", "-q")
-    run(package, venv / "bin/ruff", "check", ".")
-    run(package, venv / "bin/ruff", "format", "--check", ".")
-    run(package, venv / "bin/mypy")
-
-    with PackagesGateway(package, backend, [str(venv / "bin/portico")], {"PYTHONPATH": ""}) as gateway:
-        check_served(gateway, backend)
-
-
-def copy_of_source(folder: Path) -> Path:
-    """What a wheel is built of, apart: building leaves files behind, and takes up what was left before."""
-    copy = folder / "source"
-    shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    return copy
-
-
-def run(folder: Path, *command: str | Path) -> str:
-    """What a command prints. It sees no package of this environment."""
-    env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    arguments = [str(each) for each in command]
-    done = subprocess.run(arguments, cwd=folder, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(arguments)}\n{done.stdout}{done.stderr}"
-    return done.stdout

@@ -58,6 +58,7 @@ def test_a_reload_of_an_invalid_file_reports_why_and_changes_nothing(backend: Ba
         status = ask(gateway.admin_port, "GET", "/admin/status", "Host: localhost").json()
         assert status["generation"] == 1
         assert "services.echo.uri" in status["refused"]
+        assert b"gateway_config_refused 1.0" in gateway.get("/metrics").body
         assert gateway.get("/api/echo/x").status == 200
         gateway.write(config(echo=backend))
         assert reload(gateway).json() == {"generation": 2}

@@ -445,7 +445,9 @@ def test_a_secret_is_needed() -> None:
     ],
 )
 def test_scopes(needed: list[str], held: tuple[str, ...], allowed: bool) -> None:
-    answer = build_authorize(AuthorizeSettings(scopes=needed), Context("gateway", State()))(exchange(scopes=held))
+    policy = build_authorize(AuthorizeSettings(scopes=needed), Context("gateway", State()))
+    assert policy is not None
+    answer = policy(exchange(scopes=held))
     assert (answer is None) == allowed
     if not allowed:
         assert isinstance(answer, Refusal)

@@ -23,6 +23,7 @@ def reason(
 ) -> str | None:
     """Why a request is refused; None where it is not."""
     policy = build_authorize(AuthorizeSettings(**settings), Context("gateway", State()))
+    assert policy is not None
     answer = policy(exchange(method=method, claims_or_token=claims, scopes=scopes))
     assert answer is None or isinstance(answer, Refusal)
     assert answer is None or answer.status == 403
@@ -129,6 +130,7 @@ def test_a_time_that_is_over_ends_requests(monkeypatch: pytest.MonkeyPatch) -> N
     now = datetime(2026, 11, 30, 17, 59, 59, tzinfo=UTC).timestamp()
     monkeypatch.setattr("portico.policies.authorize.time.time", lambda: now)
     policy = build_authorize(AuthorizeSettings(times=[{"end": "18:00"}]), Context("gateway", State()))
+    assert policy is not None
     assert policy(exchange()) is None
     now += 1
     answer = policy(exchange())

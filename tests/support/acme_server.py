@@ -121,6 +121,8 @@ class AcmeServer:
         """Kind and detail of the error that the proof of a name comes to."""
         self.eab: dict[str, bytes] = {}
         """The keys of customers; where there are some, an account has to be one's."""
+        self.sent: Callable[[str], str] = str
+        """What is sent in place of a chain."""
         self.suggests: tuple[float, float] | None = None
         """When certificates should be renewed (RFC 9773)."""
         self.orders: list[Order] = []
@@ -453,7 +455,7 @@ class AcmeServer:
         order = self._find(name, account)
         if self._status(order) != "valid":
             raise self._wrong("there is no certificate yet")
-        return Reply(200, order.chain, {"Content-Type": "application/pem-certificate-chain"})
+        return Reply(200, self.sent(order.chain), {"Content-Type": "application/pem-certificate-chain"})
 
 
 def _bytes(text: str) -> bytes:

@@ -61,9 +61,11 @@ class ApiServer(Backend):
         super().__init__(self._answer_all, name="api server", tls=tls, port=port)
         self._token_file = token_file
         self._news = threading.Condition()
-        self._version = 1000
+        self.version = 1000
+        """The resource version of now."""
+        self.slices: dict[tuple[str, str], dict[str, Any]] = {}
+        """By namespace and name; what is changed here is a change that no watch brings."""
         self._oldest = 1000
-        self._slices: dict[tuple[str, str], dict[str, Any]] = {}
         self._history: list[tuple[int, str, dict[str, Any]]] = []
         self._watch_end: tuple[int, dict[str, Any] | None] = (0, None)
         self.refuse: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -80,24 +82,24 @@ class ApiServer(Backend):
         with self._news:
             for each in slices:
                 key = each["metadata"]["namespace"], each["metadata"]["name"]
-                self._happens("MODIFIED" if key in self._slices else "ADDED", each)
+                self._happens("MODIFIED" if key in self.slices else "ADDED", each)
 
     def delete(self, name: str, namespace: str = "shop") -> None:
         with self._news:
-            self._happens("DELETED", self._slices[namespace, name])
+            self._happens("DELETED", self.slices[namespace, name])
 
     def bookmark(self) -> None:
         """Other objects have changed: watches that want bookmarks are told the version."""
         with self._news:
-            self._version += 10
-            self._history.append((self._version, "BOOKMARK", {}))
+            self.version += 10
+            self._history.append((self.version, "BOOKMARK", {}))
             self._news.notify_all()
 
     def compact(self) -> None:
         """Forget what was before now: who watches from there has come too late."""
         with self._news:
-            self._version += 10
-            self._oldest = self._version
+            self.version += 10
+            self._oldest = self.version
             self._history.clear()
 
     def end_watches(self, last: dict[str, Any] | None = None) -> None:
@@ -111,15 +113,15 @@ class ApiServer(Backend):
         return [wanted for asked, wanted in self.asked if asked == kind and _service(wanted) == service]
 
     def _happens(self, kind: str, each: dict[str, Any]) -> None:
-        self._version += 1
+        self.version += 1
         own = {**each, "kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1"}
-        own["metadata"] = {**each["metadata"], "resourceVersion": str(self._version)}
+        own["metadata"] = {**each["metadata"], "resourceVersion": str(self.version)}
         key = own["metadata"]["namespace"], own["metadata"]["name"]
         if kind == "DELETED":
-            del self._slices[key]
+            del self.slices[key]
         else:
-            self._slices[key] = own
-        self._history.append((self._version, kind, own))
+            self.slices[key] = own
+        self._history.append((self.version, kind, own))
         self._news.notify_all()
 
     # ---- what it answers
@@ -150,8 +152,8 @@ class ApiServer(Backend):
             self._fail(connection, status(504, "Timeout", "Too large resource version"))
             return
         with self._news:
-            items = [each for each in self._slices.values() if _selected(each, namespace, wanted)]
-            version = str(self._version)
+            items = [each for each in self.slices.values() if _selected(each, namespace, wanted)]
+            version = str(self.version)
         kinds = {"kind": "EndpointSliceList", "apiVersion": "discovery.k8s.io/v1"}
         document = {**kinds, "metadata": {"resourceVersion": version}, "items": items or None}
         connection.answer(json.dumps(document).encode(), "200 OK", "Content-Type: application/json")
@@ -163,8 +165,8 @@ class ApiServer(Backend):
             if seen < self._oldest:
                 self._fail(connection, status(410, "Expired", f"too old resource version: {seen} ({self._oldest})"))
                 return True
-            if seen > self._version:
-                too_large = f"Too large resource version: {seen}, current: {self._version}"
+            if seen > self.version:
+                too_large = f"Too large resource version: {seen}, current: {self.version}"
                 self._fail(connection, status(504, "Timeout", too_large))
                 return True
             number = self._watch_end[0]

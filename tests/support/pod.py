@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from deploy.containers import variables
+
 from . import portico
 from .client import Wire
 from .manifests import Cluster, Document, containers, template
@@ -84,7 +86,7 @@ class Pod(Process):
         path = os.pathsep.join([_PROGRAMS if self.isolated else str(self._programs()), "/usr/bin", "/bin"])
         # The ports are all that no pod has: here it shares its addresses with others
         ports = {"GATEWAY_PORT": str(port), "GATEWAY_ADMIN": "127.0.0.1:0"}
-        self._environment = {"PATH": path, "HOME": "/", **kubelets, **named, **ports}
+        self._environment = {**variables(), "PATH": path, "HOME": "/", **kubelets, **named, **ports}
 
     # ---- what it has
 
@@ -161,7 +163,7 @@ class Pod(Process):
     def _mounts(self) -> str:
         """A script that makes a root of what the container has, and runs the rest of its words there."""
         root = self.directory / "root"
-        root.mkdir()
+        root.mkdir(exist_ok=True)
         lines = [f"r={shlex.quote(str(root))}", "mount -t tmpfs -o mode=755 root $r", "mkdir $r/etc $r/run $r/var"]
         lines += ["mkdir $r/proc $r/dev $r/var/lib", "ln -s ../run $r/var/run"]
         for path in map(Path, _OF_SYSTEM):

@@ -27,8 +27,8 @@ _ADMIN = re.compile(r"admin API on http://\S+:(\d+)")
 class Gateway(Process):
     """`portico run` on a free port with a configuration of its own. Stopped with SIGTERM, it has to exit with 0.
 
-    `config` is laid over the least there can be; a service may be a `Backend`. Of this process's environment it sees
-    nothing but paths.
+    `config` is laid over the least there can be; a service may be a `Backend`. Services are asked for their documents
+    only where `gateway.endpoints.docs` is written. Of this process's environment it sees nothing but paths.
     """
 
     STOP_WITHIN = 0.0
@@ -61,6 +61,7 @@ class Gateway(Process):
     def write(self, config: Mapping[str, Any]) -> None:
         """Write the configuration's file (SIGHUP makes a running gateway read it)."""
         gateway = {"embedded_redis": False, **config.get("gateway", {})}
+        gateway["endpoints"] = {"docs": "off", **(gateway.get("endpoints") or {})}
         services = {
             name: {"url": service.url, "health_check": False} if isinstance(service, Backend) else service
             for name, service in config.get("services", {}).items()

@@ -10,16 +10,22 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from portico.cli.options import AdminOption, ConfigOption
+from portico.cli.completion import service_names
+from portico.cli.console import err, out, print_table, say
+from portico.cli.options import AdminOption, ConfigOption, JsonOption, examples
+from portico.cli.running import ask
 from portico.core.printing import printable
 
 cache = typer.Typer(help="The cache of a running gateway.", no_args_is_help=True)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the response of the admin API.")]
 Several = list[str] | None
 
 
-@cache.command()
+@cache.command(
+    epilog=examples(
+        "portico cache purge /news", "portico cache purge --prefix /api/shop --soft", "portico cache purge --all"
+    )
+)
 def purge(
     urls: Annotated[
         Several,
@@ -31,7 +37,9 @@ def purge(
     tag: Annotated[Several, typer.Option("--tag", help="What services tag so: Cache-Tag, Surrogate-Key.")] = None,
     group: Annotated[Several, typer.Option("--group", help="A cache group (RFC 9875); see --origin.")] = None,
     origin: Annotated[str, typer.Option("--origin", help="The groups are of this origin: https://host.")] = "",
-    service: Annotated[Several, typer.Option("--service", help="All of a service.")] = None,
+    service: Annotated[
+        Several, typer.Option("--service", help="All of a service.", autocompletion=service_names)
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything.")] = False,
     soft: Annotated[bool, typer.Option("--soft", help="Not away, but stale.")] = False,
     config: ConfigOption = None,
@@ -42,23 +50,21 @@ def purge(
 
     What is not stored is no error; exit code 1 if a worker has not confirmed it.
     """
-    from portico.cli.main import _ask, _say, err, out
-
     wanted = {"url": urls, "prefix": prefix, "tag": tag, "group": group, "service": service}
     named = {kind: values for kind, values in wanted.items() if values}
     if not named and not everything:
         raise typer.BadParameter("name what is to go: URL, --prefix, --tag, --group, --service or --all")
     _check(named, origin)
     document = {**named, "all": everything, "origin": origin, "soft": soft}
-    found, of = _ask(config, admin, lambda client: client.purge(document))
+    found, of = ask(config, admin, lambda client: client.purge(document))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        _say(out, f"{_went(found['entries'], soft)}, in {_count(found['workers'], 'worker')} of {of}")
+        say(out, f"{_went(found['entries'], soft)}, in {_count(found['workers'], 'worker')} of {of}")
         if found["shared"] is False:
-            _say(err, "other gateways will purge it once Redis is back: it does not answer now")
+            say(err, "other gateways will purge it once Redis is back: it does not answer now")
         if found["late"]:
-            _say(err, f"{_count(found['late'], 'worker')} did not confirm it in time")
+            say(err, f"{_count(found['late'], 'worker')} did not confirm it in time")
     if found["late"]:
         raise typer.Exit(1)
 
@@ -91,9 +97,7 @@ def _count(number: int, name: str) -> str:
 @cache.command()
 def stats(config: ConfigOption = None, admin: AdminOption = None, as_json: JsonOption = False) -> None:
     """Show what is stored and how often it was used, by service and by worker."""
-    from portico.cli.main import _ask, _print_table, _say, out
-
-    found, of = _ask(config, admin, lambda client: client.cache_stats())
+    found, of = ask(config, admin, lambda client: client.cache_stats())
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -106,13 +110,13 @@ def stats(config: ConfigOption = None, admin: AdminOption = None, as_json: JsonO
         numbers = (f"{worker[key]}" for key in ("entries", "bytes", "evictions"))
         workers.add_row(_cell(worker["name"]), *numbers, *_use(worker))
     if found["services"]:
-        _print_table(services)
-    _print_table(workers)
+        print_table(services)
+    print_table(workers)
     stored = (found["redis"] or {}).get("stored")
     if stored is not None:
         said = f"{stored['entries']} entries, {stored['bytes']} bytes, {stored['evictions']} evictions"
-        _say(out, f"in Redis, of all gateways: {said}")
-    _say(out, f"since the workers started, {of}")
+        say(out, f"in Redis, of all gateways: {said}")
+    say(out, f"since the workers started, {of}")
 
 
 def _use(counts: dict[str, Any]) -> Iterator[str]:
@@ -120,7 +124,9 @@ def _use(counts: dict[str, Any]) -> Iterator[str]:
     yield from (str(hits), str(misses), f"{100 * hits / (hits + misses):.1f}%" if hits + misses else "")
 
 
-@cache.command()
+@cache.command(
+    epilog=examples("portico cache show /news", "portico cache show //shop.example/news --header 'Accept: text/html'")
+)
 def show(
     url: Annotated[str, typer.Argument(metavar="URL", help="/news on every host, //host/news, https://host/news.")],
     header: Annotated[
@@ -132,26 +138,24 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show what is stored for a URL, and what would become of a request without credentials."""
-    from portico.cli.main import _ask, _print_table, _say, out
-
     _check({"url": [url]}, "")
-    found, of = _ask(config, admin, lambda client: client.cache_show(url, method, header or ()))
+    found, of = ask(config, admin, lambda client: client.cache_show(url, method, header or ()))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
     for worker in found["workers"]:
         for note in worker["notes"]:
-            _say(out, f"{worker['name']}: {note}")
+            say(out, f"{worker['name']}: {note}")
         for key in worker["keys"]:
             verdict = "would be served" if key["served"] else "would not be served"
             where = worker["name"] if key["store"] == "memory" else "Redis"
-            _say(out, f"{key['url']} in {where}: {verdict}: {key['why']}")
-            _say(out, f"  key {json.dumps(key['key'])}")
+            say(out, f"{key['url']} in {where}: {verdict}: {key['why']}")
+            say(out, f"  key {json.dumps(key['key'])}")
             if key["variants"]:
-                _print_table(_variants(key["variants"]))
+                print_table(_variants(key["variants"]))
     if not any(worker["keys"] for worker in found["workers"]):
-        _say(out, f"nothing is stored for {url}")
-    _say(out, f"{_count(len(found['workers']), 'worker')} of {of}")
+        say(out, f"nothing is stored for {url}")
+    say(out, f"{_count(len(found['workers']), 'worker')} of {of}")
 
 
 def _variants(variants: Iterable[dict[str, Any]]) -> Table:

@@ -11,12 +11,17 @@ from typing import Annotated, Any, Final
 import typer
 from rich.table import Table
 
-from portico.cli.options import AdminOption, ConfigOption
+from portico.cli.completion import canary_names
+from portico.cli.console import cell, err, fail, out, print_table, say
+from portico.cli.options import AdminOption, ConfigOption, JsonOption, examples
+from portico.cli.running import ask
 
 canary = typer.Typer(help="The canaries of a running gateway.", no_args_is_help=True)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the response of the admin API.")]
-RouteArgument = Annotated[str, typer.Argument(metavar="ROUTE", help="The name of the route that has the canary.")]
+RouteArgument = Annotated[
+    str,
+    typer.Argument(metavar="ROUTE", help="The name of the route that has the canary.", autocompletion=canary_names),
+]
 WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for the history.")]
 
 _COMMANDS: Final = {
@@ -28,52 +33,51 @@ _COMMANDS: Final = {
 }
 
 
-@canary.command("list")
+@canary.command("list", epilog=examples("portico canary list", "portico canary list shop --json"))
 def list_canaries(
     route: Annotated[
-        str | None, typer.Argument(metavar="[ROUTE]", help="Only this one, with its history.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[ROUTE]", help="Only this one, with its history.", show_default=False, autocompletion=canary_names
+        ),
     ] = None,
     config: ConfigOption = None,
     admin: AdminOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show all canaries, or one of them with what has happened to it."""
-    from portico.cli.main import _ask, _fail, _print_table, _say, err, out
-
-    found, of = _ask(config, admin, lambda client: client.canaries())
+    found, of = ask(config, admin, lambda client: client.canaries())
     canaries = [each for each in found["canaries"] if route in (None, each["route"])]
     if as_json:
         typer.echo(json.dumps({**found, "canaries": canaries}, indent=2))
     elif canaries:
-        _print_table(_table(canaries))
+        print_table(_table(canaries))
         if route is not None:
-            _print_table(_history(canaries[0]["history"]))
+            print_table(_history(canaries[0]["history"]))
         if found["shared"] is False:
-            _say(err, "Redis does not answer: no canary steps up, and each gateway aborts by itself")
+            say(err, "Redis does not answer: no canary steps up, and each gateway aborts by itself")
     elif route is None:
-        _say(out, f"no route has a canary in {of}")
+        say(out, f"no route has a canary in {of}")
     if route is not None and not canaries:
-        _fail(f"portico: the route {route} has no canary in {of}")
+        fail(f"portico: the route {route} has no canary in {of}")
 
 
 def _table(canaries: Iterable[Mapping[str, Any]]) -> Table:
-    from portico.cli.main import _cell
-
     columns = ("route", "from", "to", "phase", "share", "step", "requests", "errors", "p99", "waits for")
     table = Table(*columns, box=None, pad_edge=False)
     for each in canaries:
         old, new = (each["counted"][each[side]] for side in ("service", "to"))
         table.add_row(
-            _cell(each["route"]),
-            _cell(each["service"]),
-            _cell(each["to"]),
+            cell(each["route"]),
+            cell(each["service"]),
+            cell(each["to"]),
             each["phase"],
             f"{each['share']:g} %",
             f"{each['step']} of {len(each['steps'])}",
             f"{new['requests']} beside {old['requests']}",
             f"{_part(new)} beside {_part(old)}",
             f"{_time(new['p99'])} beside {_time(old['p99'])}",
-            _cell(each["waits_for"]),
+            cell(each["waits_for"]),
         )
     return table
 
@@ -87,13 +91,11 @@ def _time(seconds: float | None) -> str:
 
 
 def _history(history: Iterable[Mapping[str, Any]]) -> Table:
-    from portico.cli.main import _cell
-
     table = Table("when", "who", "what", "step", "share", "why", box=None, pad_edge=False)
     for entry in history:
         when = f"{datetime.fromtimestamp(entry['at']).astimezone():%Y-%m-%d %H:%M:%S}"
-        row = (when, _cell(entry["who"]), entry["what"], str(entry["step"]), f"{entry['share']:g} %")
-        table.add_row(*row, _cell(entry["why"]))
+        row = (when, cell(entry["who"]), entry["what"], str(entry["step"]), f"{entry['share']:g} %")
+        table.add_row(*row, cell(entry["why"]))
     return table
 
 
@@ -105,23 +107,21 @@ def _command(action: str, text: str) -> Callable[..., None]:
         admin: AdminOption = None,
         as_json: JsonOption = False,
     ) -> None:
-        from portico.cli.main import _ask, _say, out
-
-        found, of = _ask(config, admin, lambda client: client.steer_canary(route, action, _user(), why))
+        found, of = ask(config, admin, lambda client: client.steer_canary(route, action, _user(), why))
         if as_json:
             typer.echo(json.dumps(found, indent=2))
             return
         now = found["canary"]
-        _say(out, f"{route} is {now['phase']}: {now['to']} gets {now['share']:g} % of the requests, in {of}")
+        say(out, f"{route} is {now['phase']}: {now['to']} gets {now['share']:g} % of the requests, in {of}")
         if now["advice"]:
-            _say(out, now["advice"])
+            say(out, now["advice"])
 
     command.__doc__ = text
     return command
 
 
 for _name, _text in _COMMANDS.items():
-    canary.command(_name)(_command(_name, _text))
+    canary.command(_name, epilog=examples(f"portico canary {_name} shop --why 'what was seen'"))(_command(_name, _text))
 
 
 def _user() -> str:

@@ -11,16 +11,18 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from portico.cli.options import AdminOption, ConfigOption
+from portico.cli.completion import consumer_names
+from portico.cli.console import cell, err, out, print_table, say
+from portico.cli.options import AdminOption, ConfigOption, JsonOption, examples
+from portico.cli.running import ask
 from portico.core.api_keys import digest_of, named_by, new_key
 from portico.core.settings import parse_duration
 
 keys = typer.Typer(help="The API keys of a running gateway.", no_args_is_help=True)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the response of the admin API.")]
 ScopeOption = Annotated[
     list[str] | None,
-    typer.Option("--scope", metavar="SCOPE", help="A scope of the key, several times for several.  [default: all]"),
+    typer.Option("--scope", metavar="SCOPE", help="A scope of the key, several times for several; else all."),
 ]
 ExpiresOption = Annotated[
     str | None, typer.Option("--expires", metavar="TIME", help="How long it holds, such as 90d or 12h.")
@@ -30,9 +32,14 @@ KeyArgument = Annotated[
 ]
 
 
-@keys.command()
+@keys.command(
+    epilog=examples("portico keys create ada --scope orders:read --expires 90d", "portico keys create ci --note builds")
+)
 def create(
-    consumer: Annotated[str, typer.Argument(metavar="CONSUMER", help="Whose key it is, as under consumers.")],
+    consumer: Annotated[
+        str,
+        typer.Argument(metavar="CONSUMER", help="Whose key it is, as under consumers.", autocompletion=consumer_names),
+    ],
     scope: ScopeOption = None,
     expires: ExpiresOption = None,
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="What it is for, for lists.")] = "",
@@ -45,7 +52,7 @@ def create(
     _made(config, admin, "", asked, as_json=as_json)
 
 
-@keys.command()
+@keys.command(epilog=examples("portico keys rotate KEY --overlap 2h"))
 def rotate(
     key: KeyArgument,
     overlap: Annotated[
@@ -63,9 +70,7 @@ def rotate(
 
 
 def _made(config: Any, admin: Any, path: str, asked: Mapping[str, Any], *, as_json: bool) -> None:
-    from portico.cli.main import _ask, _say, err
-
-    found, of = _ask(config, admin, lambda client: client.change_keys(path, asked))
+    found, of = ask(config, admin, lambda client: client.change_keys(path, asked))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         check_outcome(found)
@@ -73,10 +78,10 @@ def _made(config: Any, admin: Any, path: str, asked: Mapping[str, Any], *, as_js
     typer.echo(found["secret"])  # alone on stdout: it can be piped to where secrets are
     new, old = found["key"], found.get("replaces")
     ends = f", until {_when(new['expires'])}" if new["expires"] else ""
-    _say(err, f"a key of {new['consumer']}{ends}, with {_scopes(new)}, in {of}: it is not shown again")
+    say(err, f"a key of {new['consumer']}{ends}, with {_scopes(new)}, in {of}: it is not shown again")
     if old is not None:
         now = "is revoked" if old["revoked"] else f"holds until {_when(old['expires'])}"
-        _say(err, f"{old['key']} {now}")
+        say(err, f"{old['key']} {now}")
     check_outcome(found)
 
 
@@ -85,21 +90,22 @@ def revoke(
     key: KeyArgument, config: ConfigOption = None, admin: AdminOption = None, as_json: JsonOption = False
 ) -> None:
     """End a key, everywhere; exit code 1 if it may still hold somewhere."""
-    from portico.cli.main import _ask, _say, out
-
     name = _named(key)
-    found, of = _ask(config, admin, lambda client: client.change_keys(f"/{name}/revoke", {}))
+    found, of = ask(config, admin, lambda client: client.change_keys(f"/{name}/revoke", {}))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        _say(out, f"{found['key']['key']} of {found['key']['consumer']} is revoked, in {of}")
+        say(out, f"{found['key']['key']} of {found['key']['consumer']} is revoked, in {of}")
     check_outcome(found)
 
 
 @keys.command("list")
 def list_keys(
     consumer: Annotated[
-        str | None, typer.Argument(metavar="[CONSUMER]", help="Only those of this one.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[CONSUMER]", help="Only those of this one.", show_default=False, autocompletion=consumer_names
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Also those that have ended.")] = False,
     config: ConfigOption = None,
@@ -107,9 +113,7 @@ def list_keys(
     as_json: JsonOption = False,
 ) -> None:
     """Show the keys that hold: whose they are, what they may do, when they end and were last used."""
-    from portico.cli.main import _ask, _print_table, _say, err, out
-
-    found, of = _ask(config, admin, lambda client: client.api_keys())
+    found, of = ask(config, admin, lambda client: client.api_keys())
     shown = [each for each in found["keys"] if consumer in (None, each["consumer"])]
     ended = [each for each in shown if each["state"] in ("revoked", "expired")]
     listed = shown if every else [each for each in shown if each not in ended]
@@ -117,11 +121,11 @@ def list_keys(
         typer.echo(json.dumps({**found, "keys": listed}, indent=2))
         return
     if listed:
-        _print_table(_table(listed))
+        print_table(_table(listed))
     hidden = f"; {len(ended)} that have ended: --all" if ended and not every else ""
-    _say(out, f"{len(listed)} key{'s' * (len(listed) != 1)} in {of}{hidden}")
+    say(out, f"{len(listed)} key{'s' * (len(listed) != 1)} in {of}{hidden}")
     if found["shared"] is False:
-        _say(err, "Redis does not answer: what other gateways change is not known here now")
+        say(err, "Redis does not answer: what other gateways change is not known here now")
 
 
 @keys.command("hash")
@@ -158,31 +162,27 @@ def _seconds(written: str | None, option: str) -> float | None:
 
 def check_outcome(found: Mapping[str, Any]) -> None:
     """Say where a change is not in force yet; that is exit code 1 where it may not come by itself."""
-    from portico.cli.main import _say, err
-
     if found["shared"] is False:
-        _say(err, "other gateways will know of it once Redis is back: it does not answer now")
+        say(err, "other gateways will know of it once Redis is back: it does not answer now")
     if not found["kept"]:
-        _say(err, "it is not kept over a restart of the gateway: name a directory in gateway.state_dir")
+        say(err, "it is not kept over a restart of the gateway: name a directory in gateway.state_dir")
     if found["late"]:
-        _say(err, f"workers that did not confirm it in time: {', '.join(found['late'])}")
+        say(err, f"workers that did not confirm it in time: {', '.join(found['late'])}")
     if found["shared"] is False or found["late"]:
         raise typer.Exit(1)
 
 
 def _table(listed: Iterable[Mapping[str, Any]]) -> Table:
-    from portico.cli.main import _cell
-
     columns = ("key", "consumer", "scopes", "state", "created", "expires", "last used", "from", "note")
     table = Table(*columns, box=None, pad_edge=False)
     for each in listed:
         ends = each["revoked"] or each["expires"]
         times = (each["created"], ends, each["last_used"])
         table.add_row(
-            *map(_cell, (each["key"], each["consumer"], " ".join(each["scopes"]) or "-", each["state"])),
+            *map(cell, (each["key"], each["consumer"], " ".join(each["scopes"]) or "-", each["state"])),
             *(_when(at) if at else "-" for at in times),
-            _cell(each["from"]),
-            _cell(each["note"]),
+            cell(each["from"]),
+            cell(each["note"]),
         )
     return table
 

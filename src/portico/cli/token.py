@@ -7,7 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from portico.cli.options import AdminOption, ConfigOption
+from portico.cli.completion import consumer_names
+from portico.cli.console import err, out, say
+from portico.cli.keys import check_outcome
+from portico.cli.options import AdminOption, ConfigOption, examples
+from portico.cli.running import ask
 from portico.core.settings import parse_duration
 
 token = typer.Typer(help="Tokens that a running gateway issues.", no_args_is_help=True)
@@ -20,24 +24,26 @@ def _life(text: str) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
-@token.command("issue")
+@token.command(
+    "issue", epilog=examples("portico token issue ada", "portico token issue ada --scope orders:read --life 12h")
+)
 def issue(
-    consumer: Annotated[str, typer.Argument(metavar="CONSUMER", help="A consumer of the file.")],
+    consumer: Annotated[
+        str, typer.Argument(metavar="CONSUMER", help="A consumer of the file.", autocompletion=consumer_names)
+    ],
     scope: Annotated[
-        list[str] | None, typer.Option("--scope", help="Only this scope; may be repeated.  [default: all it has]")
+        list[str] | None, typer.Option("--scope", help="Only this scope; may be repeated; else all it has.")
     ] = None,
     life: Annotated[
         float | None,
-        typer.Option("--life", parser=_life, metavar="DURATION", help="Such as 12h.  [default: that of all tokens]"),
+        typer.Option("--life", parser=_life, metavar="DURATION", help="Such as 12h; else that of all tokens."),
     ] = None,
     config: ConfigOption = None,
     admin: AdminOption = None,
 ) -> None:
     """Print a token for a consumer."""
-    from portico.cli.main import _ask
-
     wanted: dict[str, Any] = {"consumer": consumer, "scopes": scope or None, "life": life}
-    found, _ = _ask(config, admin, lambda client: client.issue_token(wanted))
+    found, _ = ask(config, admin, lambda client: client.issue_token(wanted))
     typer.echo(found["access_token"])
 
 
@@ -54,18 +60,15 @@ def revoke(
     admin: AdminOption = None,
 ) -> None:
     """End a token before its time, everywhere; exit code 1 if it may still be good somewhere."""
-    from portico.cli.keys import check_outcome
-    from portico.cli.main import _ask, _say, err, out
-
     if (named is None) == (consumer is None):
         raise typer.BadParameter("write a token, or --consumer NAME")
     text = sys.stdin.readline().strip() if named == "-" else named
     wanted = {"consumer": consumer} if consumer else {"token" if "." in (text or "") else "jti": text}
-    found, of = _ask(config, admin, lambda client: client.revoke_tokens(wanted))
+    found, of = ask(config, admin, lambda client: client.revoke_tokens(wanted))
     what = f"the token {found['jti']}" if "jti" in found else f"every token that {found['consumer']} has had"
-    _say(out, f"{what} is revoked, in {of}")
+    say(out, f"{what} is revoked, in {of}")
     if not found["known"]:
-        _say(err, f"there is no consumer {consumer} in the file: these are tokens from before, if there are any")
+        say(err, f"there is no consumer {consumer} in the file: these are tokens from before, if there are any")
     check_outcome(found)
 
 
@@ -78,9 +81,7 @@ def rotate(
     admin: AdminOption = None,
 ) -> None:
     """Have another key sign tokens: in ten minutes, once it is known everywhere."""
-    from portico.cli.main import _ask, _say, out
-
-    found, of = _ask(config, admin, lambda client: client.rotate_token_keys(withdraw=withdraw))
+    found, of = ask(config, admin, lambda client: client.rotate_token_keys(withdraw=withdraw))
     kid = found["keys"][-1]["kid"]
     when = "now, and alone" if withdraw else "in ten minutes"
-    _say(out, f"{of}: the key {kid} signs tokens {when}")
+    say(out, f"{of}: the key {kid} signs tokens {when}")

@@ -7,6 +7,7 @@ from portico.config.breakers import CircuitBreakerSettings, PassiveHealthSetting
 from portico.config.consumers import ConsumerLimit, ConsumerSettings
 from portico.config.directories import ApiServerSettings, DnsRecords, KubernetesService
 from portico.config.discovery import DiscoverSettings, refusal
+from portico.config.documents_wanted import documents_of_files, documents_wanted
 from portico.config.files import expired_certificates, file_problems, named_files
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import CacheBounds, GatewaySettings, LimitSettings, LogSettings
@@ -85,6 +86,8 @@ __all__ = [
     "UpstreamTlsSettings",
     "VersionSettings",
     "check_plugins",
+    "documents_of_files",
+    "documents_wanted",
     "dump_config",
     "expired_certificates",
     "file_problems",

@@ -8,7 +8,7 @@ from base64 import urlsafe_b64decode
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from portico.config.section import FilePath, Section, is_word, written_as
 from portico.core.hosts import host_name
@@ -96,7 +96,7 @@ class AcmeSettings(Section):
         Literal[True],
         BeforeValidator(_agreed, json_schema_input_type=Literal[True]),
         NotEmpty("write terms_agreed: true once you agree to the terms of service of the authority"),
-    ] = False  # type: ignore[assignment]
+    ]
     """Has to be `true`: you have read the authority's terms of service and agree to them."""
     email: Annotated[str, AfterValidator(_email)] | None = None
     """Where the authority may write to; given to it when the account is made."""
@@ -112,6 +112,12 @@ class AcmeSettings(Section):
     """The kind of the certificate's key, of which each certificate has a new one."""
     profile: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
     """One of the profiles that the directory offers, such as Let's Encrypt's `shortlived`, of six days."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unagreed(cls, data: Any) -> Any:
+        """Where it is not written, the error says what to read first."""
+        return {"terms_agreed": False, **data} if isinstance(data, dict) else data
 
     @property
     def account_name(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from ipaddress import ip_network
-from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -131,16 +131,23 @@ class DiscoverSettings(Section):
 
 
 def long_discover(value: Any) -> Any:
-    """The section that `redis`, `admin`, `kubernetes` and `false` are short for."""
+    """The section that `redis`, `admin` and `false` are short for."""
     if is_word(value, False):
         return None
-    if value == "kubernetes":
-        return {"kubernetes": {}}
     return {"source": value} if isinstance(value, str) else value
+
+
+def _long(value: Any) -> Any:
+    """The same in a service, where Kubernetes and DNS may be asked too."""
+    if value == "kubernetes" or (isinstance(value, dict) and value.get("kubernetes", value) is None):
+        return {**(value if isinstance(value, dict) else {}), "kubernetes": {}}
+    if isinstance(value, str) and value not in get_args(Source) and not is_word(value, False):
+        raise ValueError("expected redis, admin, kubernetes or a section such as {dns: {name: a.internal, port: 8000}}")
+    return long_discover(value)
 
 
 DiscoverField = Annotated[
     DiscoverSettings | None,
-    BeforeValidator(long_discover, json_schema_input_type=bool | Source | Literal["kubernetes"] | DiscoverSettings),
+    BeforeValidator(_long, json_schema_input_type=bool | Source | Literal["kubernetes"] | DiscoverSettings),
     NotEmpty("write discover: redis, admin or kubernetes, or leave it out"),
 ]

@@ -14,7 +14,7 @@ from portico.config.problems import Finding, KeyPath
 from portico.config.resolve import scope_path
 from portico.config.services import UpstreamTlsSettings
 from portico.config.tls import TlsSettings
-from portico.net.redis.connection import tls_files
+from portico.net.redis.connection import missing_library, tls_files
 from portico.net.tls.certificates import CertificateError, Pair, days_left, read_certificate
 from portico.net.tls.contexts import client_context, server_context
 from portico.policies.asking import AskedSettings
@@ -38,14 +38,14 @@ def expired_certificates(config: Config) -> list[str]:
 
 
 def named_files(config: Config) -> list[Path]:
-    """Every certificate, key and file of authorities, of an issuer's keys, an error page, an answer or a secret."""
+    """Every file of certificates, keys, authorities, an issuer's keys, a page, a document, an answer or a secret."""
     pairs = [pair for _, pair in _pairs(config)]
     authorities = [settings.ca for _, settings in _upstream_tls(config) if settings.ca is not None]
     authorities += [tls.client_certificates.ca for _, tls in _own_tls(config) if tls.client_certificates is not None]
     authorities += [acme.ca_file for _, acme in _orders(config) if acme.ca_file is not None]
     certificates = [file for pair in pairs for file in (pair.certificate, pair.key)]
     pages = [config.directory / name for name in config.page_texts]
-    answers = [config.directory / name for name in config.files]
+    answers = [config.directory / name for name in (*config.files, *config.documents)]
     keys = [file for _, file, _ in _key_files(config)]
     asked = [settings.ca for _, settings in _asked(config) if settings.ca is not None]
     return list(dict.fromkeys([*certificates, *authorities, *pages, *answers, *keys, *asked, *config.secret_files]))
@@ -128,6 +128,9 @@ def _upstreams(config: Config) -> Iterator[Finding]:
 
 def _redis(config: Config) -> Iterator[Finding]:
     url, program = config.gateway.redis_url, config.gateway.embedded_redis
+    for key in [*(["redis_url"] if url else []), *(["embedded_redis"] if isinstance(program, Path) else [])]:
+        if message := missing_library():
+            yield Finding(("gateway", key), message)
     if url is not None:
         files = {name: Path(file) for name, file in tls_files(url.get_secret_value()).items()}
         certificate = files.get("certificate")

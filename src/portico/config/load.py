@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ from pydantic import ValidationError
 
 from portico.config.answer_files import read_answers
 from portico.config.document import parse_document
+from portico.config.documents_wanted import document_findings
 from portico.config.environment import Completed, complete, read_environment
 from portico.config.include import add_included
 from portico.config.model import POLICY_DEFAULTS, Config
+from portico.config.openapi_files import read_documents
 from portico.config.origin import Origin
 from portico.config.pages import read_pages
 from portico.config.problems import ConfigError, Finding, Problem, nearest
@@ -29,6 +32,13 @@ MOST_ROUNDS = 4
 
 def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     """Read `path`; without one, the configuration is that of the demo. Raises ConfigError."""
+    read_at = time.time()
+    config = _read(path, environ)
+    config._read_at = read_at
+    return config
+
+
+def _read(path: Path | None, environ: Mapping[str, str]) -> Config:
     if path is None:
         environment = read_environment(environ)
         completed = complete(SAMPLE, environment.values)
@@ -94,7 +104,10 @@ class _Loading:
         config._origin, config._ignored, config._directory = self.origin, self.ignored, self.directory
         config._pages, findings = read_pages(config)
         config._files, wrong = read_answers(config)
-        if findings := [*findings, *wrong]:
+        config._documents, unread = read_documents(config)
+        if findings := [*findings, *wrong, *unread]:
+            raise ConfigError(sorted({self.origin.problem(finding): None for finding in findings}, key=_order))
+        if findings := list(document_findings(config)):
             raise ConfigError(sorted({self.origin.problem(finding): None for finding in findings}, key=_order))
         return config
 

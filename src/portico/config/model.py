@@ -120,7 +120,9 @@ class Config(Section):
     _code: Code = PrivateAttr(default_factory=dict)
     _pages: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _files: Mapping[Path, bytes] = PrivateAttr(default_factory=dict)
+    _documents: Mapping[Path, bytes] = PrivateAttr(default_factory=dict)
     _secret_files: tuple[Path, ...] = PrivateAttr(default=())
+    _read_at: float = PrivateAttr(default=0.0)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -203,9 +205,19 @@ class Config(Section):
         return self._files
 
     @property
+    def documents(self) -> Mapping[Path, bytes]:
+        """The OpenAPI documents in the files that services name, as JSON, when the configuration was read."""
+        return self._documents
+
+    @property
     def secret_files(self) -> tuple[Path, ...]:
         """The files that values were from (`${file:PATH}`)."""
         return self._secret_files
+
+    @property
+    def read_at(self) -> float:
+        """When its file began to be read, in seconds since 1970; 0 where it was read from no file."""
+        return self._read_at
 
     @property
     def token_settings(self) -> JwtSettings | None:
@@ -415,7 +427,9 @@ def dump_config(config: Config) -> bytes:
         "code": {file: text.decode("latin-1") for file, text in config._code.items()},
         "pages": dict(config._pages),
         "secret_files": [str(file) for file in config._secret_files],
+        "read_at": config._read_at,
         "files": {str(file): content.decode("latin-1") for file, content in config._files.items()},
+        "documents": {str(file): content.decode() for file, content in config._documents.items()},
     }
     return json.dumps(envelope, default=_plain).encode()
 
@@ -465,7 +479,9 @@ def loading(data: bytes) -> Steps[Config]:
     config._code = {file: text.encode("latin-1") for file, text in envelope.get("code", {}).items()}
     config._pages = envelope.get("pages", {})
     config._secret_files = tuple(map(Path, envelope.get("secret_files", ())))
+    config._read_at = envelope.get("read_at", 0.0)
     config._files = {Path(file): content.encode("latin-1") for file, content in envelope.get("files", {}).items()}
+    config._documents = {Path(file): text.encode() for file, text in envelope.get("documents", {}).items()}
     admitted = envelope.get("admitted")
     if admitted:
         return (yield from config._admitting(admitted))

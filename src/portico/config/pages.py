@@ -80,7 +80,7 @@ def _read(directory: Path, name: str) -> str:
         with file.open("rb") as opened:
             data = opened.read(MOST + 1)
     except FileNotFoundError:
-        raise _UnreadableError(f"there is no file {file}", _similar(file, name)) from None
+        raise _UnreadableError(f"there is no file {file}", similar_file(file, name)) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _UnreadableError(f"{file} cannot be read: {reason}") from None
@@ -94,8 +94,8 @@ def _read(directory: Path, name: str) -> str:
         ) from None
 
 
-def _similar(file: Path, name: str) -> str | None:
-    """A file beside it that was probably meant, as it would be written."""
+def similar_file(file: Path, name: str) -> str | None:
+    """A file beside the one of this name that was probably meant, as it would be written."""
     try:
         found = nearest(file.name, [each.name for each in file.parent.iterdir()])
     except OSError:

@@ -38,3 +38,14 @@ def _may_be_read(path: Path) -> bool:
 
 def _unreadable(path: Path, message: str) -> ConfigError:
     return ConfigError([Problem(str(path), None, None, "", message)])
+
+
+def read_small(file: Path, most: int) -> bytes:
+    """What is in a file. Raises OSError; ValueError for one that is no regular file, or has more than `most` bytes."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise ValueError("is not a regular file")
+    with file.open("rb") as opened:
+        content = opened.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"has more than {most // 1024} KiB, which is the most that is kept in memory")
+    return content

@@ -14,7 +14,7 @@ from portico.config.retries import RetryField
 from portico.config.rewrites import KEEP, Rewrite
 from portico.config.section import NoneIsEmpty, Section
 from portico.config.services import MaintenanceField, PreserveHost, TimeoutField, Trailers, Upgrades
-from portico.config.split import OtherwiseField, SideSettings, SideStickyField, SplitChoice, SplitField
+from portico.config.split import Otherwise, SideSettings, SideStickyField, SplitChoice, SplitField
 from portico.core.conditions import FieldCondition, ParameterCondition, ParameterName
 from portico.core.hosts import host_name
 from portico.core.route_paths import is_prefix, route_path
@@ -58,7 +58,7 @@ class RouteSettings(Section):
     """How a client is known, who then stays on one side of the split, in all workers and gateways; `{cookie: auto,
     max_age: 30d}` has clients keep the cookie. Without it, each request is shared out by itself.
     """
-    otherwise: OtherwiseField = "others"
+    otherwise: Otherwise = "others"
     """What becomes of the share of a side none of whose instances can be used: the other sides have it, or it gets 503.
     """
     respond: Annotated[RespondField, NotEmpty("write respond: {status: 200, body: text}")] = None

@@ -21,6 +21,7 @@ from portico.config.breakers import (
 from portico.config.discovery import DiscoverField
 from portico.config.instances import InstanceField, InstanceSettings, InstanceUrl
 from portico.config.levels import Policies
+from portico.config.openapi import OpenApiField, OpenApiSettings
 from portico.config.overload import MaxRequests, Permits, QueueField, QueueSettings
 from portico.config.retries import HedgeSettings, RetryField, RetrySettings
 from portico.config.rewrites import VersionRewrite
@@ -258,8 +259,8 @@ class _Treated(Section):
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
     """How an `https` instance is verified."""
     max_requests: MaxRequests | None = None
-    """Requests under way at the service's instances together, from the first attempt to the end of the response; in
-    each worker.
+    """Requests under way at the service's instances together, from the first attempt to the end of the response, in
+    each worker: a number, or `adaptive` for a limit that is found.
     """
     max_connections: Permits | None = None
     """Connections of requests under way to each instance, WebSockets among them. A full instance is passed over; with
@@ -329,6 +330,8 @@ class VersionSettings(_Addressed):
     """When it ends: from then on its requests get 410, `version_gone`, unless `keep_serving: true`. Not before
     `deprecated`.
     """
+    openapi: OpenApiField = None
+    """In place of the service's: where it has instances of its own it may have a document of its own, too."""
 
     @model_validator(mode="after")
     def _ends_after_it_is_deprecated(self) -> Self:
@@ -343,11 +346,14 @@ class ServiceDefaults(_Treated):
     Without `health_check` instances are checked by a TCP connection; `false` turns checks off. Beside that, instances
     that fail requests are ejected by `passive_health`, or by `circuit_breaker` even if none is left. One that comes
     back gets its full share after `slow_start` seconds. `idle_connection_timeout` is how long an unused connection to
-    an instance is kept, and `dns_refresh` how long the addresses of its name are, in seconds.
+    an instance is kept, and `dns_refresh` how long the addresses of its name are, in seconds. `openapi` is where its
+    document is, which becomes part of the gateway's.
     """
 
     health_check: HealthCheckField = HealthCheckSettings()
-    """How instances are checked: a path, or a section; `true` for a TCP connection, `false` for no checks."""
+    """How instances are checked: a path, or a section; `true` for a TCP connection, which is the default, `false` for
+    no checks.
+    """
     timeout: TimeoutField = Timeouts()
     """How long each wait for the service may take."""
     retries: RetryField = RetrySettings()
@@ -357,7 +363,7 @@ class ServiceDefaults(_Treated):
     sticky: StickyField = None
     """Clients stay with the instance that has their session."""
     passive_health: PassiveHealthField = PassiveHealthSettings()
-    """Instances that fail requests are ejected for a while, as long as enough are left."""
+    """Instances that fail requests are ejected for a while, as long as enough are left. On by default."""
     circuit_breaker: CircuitBreakerField = None
     """Instances that fail requests are ejected for a while, even if none is left; in place of `passive_health`."""
     slow_start: DurationOrZero = 0.0
@@ -369,6 +375,10 @@ class ServiceDefaults(_Treated):
     """
     dns_refresh: Duration = 10.0
     """How long the addresses of a host name hold."""
+    openapi: OpenApiField = OpenApiSettings()
+    """Where its OpenAPI document is: a path of the service, a section, or `{file: NAME}` beside the configuration;
+    `false` for none.
+    """
 
     @model_validator(mode="after")
     def _one_way_to_eject(self) -> Self:
@@ -500,6 +510,7 @@ class ServiceSettings(ServiceDefaults, _Addressed):
             maintenance=either("maintenance"),
             upgrades=either("upgrades"),
             tls=either("tls"),
+            openapi=either("openapi"),
             load_balancing=self.load_balancing,
             sticky=self.sticky,
             passive_health=self.passive_health,
@@ -554,6 +565,7 @@ class Upstream:
     trailers: tuple[str, ...]
     maintenance: MaintenanceSettings | None
     tls: UpstreamTlsSettings
+    openapi: OpenApiSettings | None
     load_balancing: LoadBalancing
     sticky: StickySettings | None
     passive_health: PassiveHealthSettings | None

@@ -105,7 +105,6 @@ def _long_sticky(value: Any) -> Any:
 
 SplitField = Annotated[
     Annotated[tuple[SideSettings, ...], Field(min_length=1)] | None,
-    Field(description="Services that share the requests of the route, in place of one service."),
     written_as(list, _SPLIT_FORM),
     NotEmpty(f"write {_SPLIT_FORM}"),
 ]
@@ -115,14 +114,9 @@ SideStickyField = Annotated[
         _long_sticky,
         json_schema_input_type=Literal["consumer", "cookie", "client_ip", False] | SideStickySettings,
     ),
-    Field(description="How a client is known, who then stays on one side of the split."),
     NotEmpty(f"write sticky: {_STICKY_FORMS}"),
 ]
 Otherwise: TypeAlias = Literal["others", "refuse"]
-OtherwiseField = Annotated[
-    Otherwise,
-    Field(description="What becomes of the share of a side without a usable instance: the others have it, or 503."),
-]
 
 
 @dataclass(frozen=True, slots=True)

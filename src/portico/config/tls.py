@@ -49,7 +49,7 @@ class TlsSettings(Section):
     """
 
     certificate: FilePath | None = None
-    """The default certificate, with the chain behind it, as a PEM file. Needed where `acme` orders none."""
+    """The default certificate, with the chain behind it, as a PEM file; has to be written unless there is `acme`."""
     key: FilePath | None = None
     """Its key, as a PEM file that is not encrypted."""
     certificates: tuple[CertificateSettings, ...] = ()
@@ -57,7 +57,7 @@ class TlsSettings(Section):
     acme: Annotated[
         AcmeSettings | None, NotEmpty("write acme: {domains: [www.example.com], terms_agreed: true}, or leave it out")
     ] = None
-    """A certificate that is ordered over ACME and renewed by the gateway."""
+    """A certificate that is ordered from an authority and renewed by the gateway."""
     min_version: Annotated[
         Literal["1.2", "1.3"], BeforeValidator(_version, json_schema_input_type=Literal["1.2", "1.3"] | float)
     ] = "1.2"

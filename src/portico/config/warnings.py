@@ -148,8 +148,11 @@ def _missing_auth(config: Config) -> Iterator[Finding]:
         if "auth" in route.policies:
             continue
         if "authorize" in route.policies:
-            path = (*scope_path(route, route.policies["authorize"][1]), "authorize")
-            yield Finding(path, f"the route {route.name} has no auth: every request to it is refused")
+            authorize, scope = route.policies["authorize"]
+            path = (*scope_path(route, scope), "authorize")
+            is_all = authorize.ask_something or not authorize.reads_document
+            refused = "every request to it is" if is_all else "requests that need somebody are"
+            yield Finding(path, f"the route {route.name} has no auth: {refused} refused")
         _, scope = route.policies.get("identity", (None, "gateway"))
         if scope != "gateway":
             path = (*scope_path(route, scope), "identity")

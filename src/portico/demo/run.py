@@ -45,7 +45,14 @@ def run_demo(config: Config, config_path: Path | None) -> None:
     for name, listener in samples.items():
         supervisor.companions.append(Child(name, _Sample(listener, supervisor)))
     print(introduction(config, listeners.gateway[0].own.getsockname()[1]), flush=True)  # noqa: T201
+    _import_what_all_need()
     supervisor.run()
+
+
+def _import_what_all_need() -> None:
+    """Once, rather than in each of the processes that are forked from this one: on the first start, also compiled."""
+    import fastapi  # noqa: F401
+    import uvicorn  # noqa: F401
 
 
 def _prepare_registering(listeners: Listeners) -> None:
@@ -68,7 +75,7 @@ class _Sample:
         asyncio.run(self._serve(child.name))
 
     async def _serve(self, name: str) -> None:
-        import uvicorn  # not needed by the supervisor, which this process is forked from
+        import uvicorn
 
         os.environ["PORTICO_SERVICE_URL"] = f"http://127.0.0.1:{SAMPLES[name]}"
         server = uvicorn.Server(uvicorn.Config(f"portico.demo.services.{name}:app", log_level="warning"))
@@ -87,7 +94,8 @@ def introduction(config: Config, port: int) -> str:
     """What is where, and what to try: only links that lead somewhere with this configuration."""
     base = f"{'http' if config.gateway.listeners[0].tls is None else 'https'}://localhost:{port}"
     paths = {route.path for route in config.all_routes}
-    rows = [("WHAT", "WHERE", "DOES"), ("gateway", base, "routes, balances, limits, logs")]
+    documented = f"; {base}/docs" if config.gateway.endpoints.docs == "public" else ""
+    rows = [("WHAT", "WHERE", "DOES"), ("gateway", base, f"routes, balances, limits, logs{documented}")]
     for name, own in SAMPLES.items():
         through = f"; {base}/api/{name}/docs" if f"/api/{name}" in paths else ""
         rows.append((name, f"http://localhost:{own}/docs", _WHAT[name] + through))

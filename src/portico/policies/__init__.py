@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from portico.core.consumers import Consumers
 from portico.observe.families import Counter
-from portico.policies.auth import AuthSettings, build_auth
-from portico.policies.authorize import AuthorizeSettings, build_authorize
+from portico.policies.auth import AuthSettings, build_auth, missing_credentials
+from portico.policies.authorize import AuthorizeSettings, build_authorize, build_operations
 from portico.policies.cache import CacheSettings
 from portico.policies.compress import CompressSettings, build_compress
 from portico.policies.cors import CorsSettings, build_cors
@@ -33,19 +33,22 @@ from portico.policies.rate_limit import (
 )
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 from portico.policies.transform import TransformSettings, build_transform
+from portico.policies.validate import ValidateSettings, build_validate
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of the order: its configuration key, its settings, and what builds the policy from them.
 
-    One that `marks` belongs to every response: a refusal that comes before all policies passes it too.
+    One that `marks` belongs to every response: a refusal that comes before all policies passes it too. One that is a
+    `rest` is no place before or behind which plugins stand: that is where the key is first.
     """
 
     key: str
     settings: Any
     build: Callable[[Any, Context], Policy | Hooks | None]
     marks: bool = False
+    rest: bool = False
 
 
 STEPS: Final = (
@@ -65,6 +68,8 @@ STEPS: Final = (
     Step("identity", IdentitySettings, build_identity),
     Step("decompress", DecompressSettings, build_decompress),
     Step("transform", TransformSettings, build_transform),
+    Step("authorize", AuthorizeSettings, build_operations, rest=True),
+    Step("validate", ValidateSettings, build_validate),
 )
 
 POLICY_SETTINGS: Final[dict[str, Any]] = {
@@ -115,12 +120,14 @@ def build_chain(
     intercepting = pages.hooks if pages is not None and not is_own else None
     chain: list[Policy | Hooks] = [] if intercepting is None else [intercepting]
     marks: list[Policy | Hooks] = []
+    missing = missing_credentials(settings["auth"][0]) if "auth" in settings else None
     for step, before in zip(STEPS, slots, strict=False):
         chain += before
         if step.key in settings:
             written, scope = settings[step.key]
             counted = shadowed, untransformed, compressed
-            policy = step.build(written, Context(scope, state, consumers, shared, table, *counted, denied, directory))
+            own = *counted, denied, directory, missing, _added(settings)
+            policy = step.build(written, Context(scope, state, consumers, shared, table, *own))
             if policy is not None:
                 chain.append(policy)
                 if step.marks:
@@ -129,10 +136,21 @@ def build_chain(
     return Chain.of(chain, marks)
 
 
+def _added(settings: Mapping[str, tuple[Any, str]]) -> frozenset[bytes] | None:
+    """The names of the fields that policies add to requests, in lower case; None where nobody knows."""
+    if "plugins" in settings:
+        return None
+    headers, _ = settings.get("headers", (None, ""))
+    auth, _ = settings.get("auth", (None, ""))
+    names = [] if headers is None else [*headers.request.set, *headers.request.add, *headers.request.remove]
+    names += [] if auth is None else auth.withheld_fields
+    return frozenset(name.lower().encode() for name in names)
+
+
 def _slots(placed: Sequence[Placed]) -> list[list[Hooks]]:
     """What comes before each step, and, last, what follows them all; a step in two places has two plugins around it."""
     slots: list[list[Hooks]] = [[] for _ in range(len(STEPS) + 1)]
-    keys = [step.key for step in STEPS]
+    keys = ["" if step.rest else step.key for step in STEPS]
     for settings, hooks in placed:
         index = len(STEPS)
         if settings.before is not None:

@@ -14,6 +14,7 @@ from portico.core.claims import claim_path, value_at
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
 from portico.core.settings import Method, Settings
+from portico.policies.authorize_operations import OperationGuard
 from portico.policies.consumer_fields import ScopeName, percent_encoded
 from portico.policies.counters.generations import Generations
 from portico.policies.policy import Context, Policy
@@ -27,6 +28,13 @@ def _listed(value: Any) -> Any:
 
 def _claim_name(written: str) -> str:
     claim_path(written)
+    return written
+
+
+def _operation_name(written: str) -> str:
+    method, _, path = written.partition(" ")
+    if not written or (path and not (method.isupper() and path.startswith("/"))) or written.startswith("/"):
+        raise ValueError("expected an operationId, or a method and a path of the document: GET /users/{id}")
     return written
 
 
@@ -112,13 +120,24 @@ class Requirements(Settings):
 class AuthorizeSettings(Requirements):
     """What a consumer needs on a route, and in addition for some `methods`; `roles_claim` is where its roles are.
 
-    With `times` requests are accepted at those times only.
+    With `times` requests are accepted at those times only. `operations` is what is needed in addition for those of the
+    service's OpenAPI document, by operationId or as `GET /users/{id}`; with `openapi` its `security` holds as well.
+    Where one of both is written, requests that are none of the document's operations are refused, unless `unknown` is
+    `pass`.
     """
 
     roles_claim: Annotated[str, AfterValidator(_claim_name)] = "roles"
     """Where its roles are: `/realm_access/roles` for Keycloak."""
     methods: dict[Method, Requirements] = {}
     """What requests with a method need beside that."""
+    operations: dict[Annotated[str, AfterValidator(_operation_name)], Requirements] = {}
+    """What operations of the service's OpenAPI document need beside that, by operationId or as `GET /users/{id}`."""
+    openapi: bool = False
+    """Whether the `security` that the document declares is needed, too."""
+    unknown: Literal["refuse", "pass"] = "refuse"
+    """What becomes of requests that are no operation of the document, where one of these two is written: 403,
+    `operation_unknown`, or no more is needed.
+    """
     times: list[TimeSettings] = []
     """When requests are accepted; at other times `access_denied`. From `"22:00"` to `"06:00"` is a night that belongs
     to the day on which it begins.
@@ -126,26 +145,38 @@ class AuthorizeSettings(Requirements):
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
-        if not (self.ask_something or self.times or any(each.ask_something for each in self.methods.values())):
+        by_method = any(each.ask_something for each in self.methods.values())
+        if not (self.ask_something or self.times or by_method or self.reads_document):
             raise ValueError(
-                "nothing is asked for: write scopes: [orders:read], any_scopes, roles, claims, methods or times"
+                "nothing is asked for: write scopes: [orders:read], any_scopes, roles, claims, methods, operations, "
+                "openapi or times"
             )
+        if "unknown" in self.model_fields_set and not self.reads_document:
+            raise ValueError("unknown is about operations, and none are written: write operations, or openapi: true")
         return self
+
+    @property
+    def reads_document(self) -> bool:
+        """Whether it depends on the OpenAPI document of the service."""
+        return self.openapi or bool(self.operations)
 
 
 _Check: TypeAlias = Callable[[Exchange], Answer | None]
 
 _VERDICTS: Final = 4096
+_NOBODY: Final = Refusal(
+    "credentials_missing", "this is for known consumers", (b'WWW-Authenticate: Bearer realm="portico"',)
+)
 
 
-def build_authorize(settings: AuthorizeSettings, context: Context) -> Policy:  # noqa: ARG001
-    """The policy: refuses with 403 a consumer who lacks something."""
+def build_authorize(settings: AuthorizeSettings, context: Context) -> Policy | None:  # noqa: ARG001
+    """The policy: refuses with 403 a consumer who lacks something, whatever the operation."""
     always: list[_Check] = [
         *([_at_times(settings.times)] if settings.times else []),
         *_checks(settings, settings.roles_claim),
     ]
-    if not settings.methods and len(always) == 1:
-        return always[0]
+    if not settings.methods and len(always) <= 1:
+        return always[0] if always else None
     by_method = {method: _checks(each, settings.roles_claim) for method, each in settings.methods.items()}
 
     def authorize(exchange: Exchange) -> Answer | None:
@@ -156,6 +187,22 @@ def build_authorize(settings: AuthorizeSettings, context: Context) -> Policy:  #
         return None
 
     return authorize
+
+
+def build_operations(settings: AuthorizeSettings, context: Context) -> Policy | None:
+    """The policy for operations, behind all that changes requests: what decides is what the service gets."""
+    if not settings.reads_document:
+        return None
+    guard = OperationGuard(
+        context.state.documents,
+        {name: _checks(each, settings.roles_claim) for name, each in settings.operations.items()},
+        context.state.keep(("documents that fit", context.scope, *settings.operations), dict),
+        by_document=settings.openapi,
+        with_scopes=_with_one_of,
+        missing=context.missing or _NOBODY,
+        unknown_pass=settings.unknown == "pass",
+    )
+    return guard.authorize
 
 
 def _checks(needed: Requirements, roles_claim: str) -> list[_Check]:
@@ -178,10 +225,17 @@ def _checks(needed: Requirements, roles_claim: str) -> list[_Check]:
     return checks
 
 
+def _with_one_of(alternatives: Sequence[frozenset[str]]) -> _Check:
+    """All scopes of one of these sets; the first is asked for."""
+    shown = [sorted(each) for each in alternatives]
+    detail = "this needs the scopes: {}" + "".join(f"; or {' '.join(each)}" for each in shown[1:])
+    return _with_scopes(shown[0], lambda held: any(each.issubset(held) for each in alternatives), detail)
+
+
 def _with_scopes(scopes: Sequence[str], suffices: Callable[[Sequence[str]], bool], detail: str) -> _Check:
     shown = " ".join(map(percent_encoded, scopes)).replace("\\", "\\\\").replace('"', '\\"')
     challenge = f'WWW-Authenticate: Bearer realm="portico", error="insufficient_scope", scope="{shown}"'.encode()
-    refusal = Refusal("scope_missing", detail.format(" ".join(scopes)), (challenge,))
+    refusal = Refusal("scope_missing", detail.replace("{}", " ".join(scopes), 1), (challenge,))
 
     def check(exchange: Exchange) -> Answer | None:
         return None if suffices(exchange.scopes) else refusal

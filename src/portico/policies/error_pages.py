@@ -72,16 +72,16 @@ class Representations(Settings):
     """
 
     html: Annotated[ContentField | None, _NOT_EMPTY] = None
-    """The page for clients that prefer HTML: its text, or `{file: …}`."""
+    """The page for clients that prefer HTML: the path of a file, or the text itself as `{body: …}`."""
     text: Annotated[ContentField | None, _NOT_EMPTY] = None
-    """The same as plain text."""
+    """What is sent as plain text, written in the same way."""
     json_: Annotated[
         Annotated[str, Field(min_length=1)] | Annotated[dict[str, Any], Field(min_length=1)] | None,
         BeforeValidator(_as_object, json_schema_input_type=str | dict[str, Any]),
         Field(alias="json"),
         _NOT_EMPTY,
     ] = None
-    """The same as JSON: an object, or `{file: …}`."""
+    """What is sent as JSON: the path of a file, or the object itself."""
 
     @property
     def forms(self) -> dict[str, Any]:

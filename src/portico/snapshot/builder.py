@@ -17,8 +17,10 @@ from portico.config import (
     ServiceSettings,
     StickySettings,
     Upstream,
+    documents_of_files,
+    documents_wanted,
 )
-from portico.config.endpoints import PATHS, TOKEN_PATHS
+from portico.config.endpoints import PAGE_FILES, PATHS, TOKEN_PATHS
 from portico.config.listen import ListenerSettings
 from portico.core.consumers import Consumers
 from portico.core.errors import Answer
@@ -97,6 +99,8 @@ _REWRITE_COOKIES: Final = RewriteCookiesSettings()
 
 _NO_ROUTE_HERE: Final = "no route of this listener leads from this path to a service"
 
+OF_LISTENER: Final = frozenset({"/", "/openapi.json"})
+"""The endpoints that name routes: a listener that serves some of them has its own."""
 _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """The methods of endpoints that are read."""
 
@@ -153,15 +157,18 @@ class SnapshotBuilder:
         self.challenges = Challenges()
         """What authorities are answered, as control says."""
         self._state = State(asking(deadlines, turn, self.live.asked.add))
+        self.api_keys = self._state.api_keys
+        """The API keys that hold, as control says."""
         self.revoked = self._state.revoked
         """The gateway's own tokens that were revoked, as control says."""
         self.key_sets = self._state.key_sets
         """The keys of issuers of tokens, as control fetches them."""
-        self.api_keys = self._state.api_keys
-        """The API keys that hold, as control says."""
+        self.documents = self._state.documents
+        """The OpenAPI documents that policies read: those of files, and those that control fetches."""
         self._answering = Service("gateway", [], Timeouts(), Retry(attempts=1), deadlines)
         """What routes that answer themselves have in place of a service."""
         self._own_services = {path: _own_service(control, deadlines) for path in (*PATHS, *TOKEN_PATHS)}
+        self._own_services |= dict.fromkeys(PAGE_FILES, self._own_services["/docs"])
 
     def build(self, config: Config, generation: int, plugins: PluginSet | None = None) -> Snapshot:
         """Raises CertificateError where a file of a service's TLS cannot be used; nothing has changed then."""
@@ -199,6 +206,9 @@ class SnapshotBuilder:
             matchers[listener.kind] = yield from self._matcher(config, listener, routes, coming)
         yield from self.live.adopting(coming)
         self._state.sweep()
+        self.documents.keep(documents_wanted(config))
+        for key, document in documents_of_files(config).items():
+            yield from self.documents.learning(key, document)
         of_listeners = {listener.key: matchers[listener.kind] for listener in config.gateway.listeners}
         reads_forwarded = config.gateway.trusted_headers == "forwarded"
         return Snapshot(
@@ -214,7 +224,7 @@ class SnapshotBuilder:
         self, config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute], coming: Coming
     ) -> Steps[Matcher]:
         """What finds the routes of one listener, and of all that have the same ones."""
-        consumers, own_paths = config.consumer_rates, {*PATHS, *TOKEN_PATHS, *self._local_answers}
+        consumers, own_paths = config.consumer_rates, {*PATHS, *PAGE_FILES, *TOKEN_PATHS, *self._local_answers}
         router: Routes = Router()
         self._router = router
         folded: Routes | None = None
@@ -231,7 +241,7 @@ class SnapshotBuilder:
                     route = self._choosing(written, [route, *others], consumers, config)
                 else:
                     route = self._splitting([written, *variants], [route, *others], consumers)
-            rule = rule_of(written, route)
+            rule: Rule[Route | LocalRoute] = rule_of(written, route)
             router.add(rule)
             if folded is not None:
                 folded.add(rule)
@@ -516,7 +526,7 @@ class SnapshotBuilder:
         ]
         endpoints = config.gateway.endpoints_of(listener)
         internal = build_internal(endpoints.networks)
-        for path in endpoints.served(config.token_paths):
+        for path in (*endpoints.served(config.token_paths), *endpoints.page_files):
             own = {
                 key: settings
                 for key, settings in config.own_policies.items()
@@ -529,7 +539,9 @@ class SnapshotBuilder:
                 parts["policies"] = (*parts["policies"], internal)
             service = self._own_services[path]
             handling = self._own_handling(service, parts, config)
-            asked = f"/listeners/{listener.key}" if path == "/" and listener.routes is not None else path
+            asked = path
+            if listener.routes is not None and path in OF_LISTENER:
+                asked = f"/listeners/{listener.key}{path.rstrip('/')}"
             route = Route(path, handling, Rewrite(asked.encode(), b"", keeps_path=False), prefix=b"", forwarded=b"")
             methods = _methods(TOKEN_PATHS[path]) if path in TOKEN_PATHS else _READS
             rules.append(Rule(path, route, methods=methods, exact=True, fallback=True))

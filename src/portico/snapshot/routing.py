@@ -5,6 +5,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from portico.config import KEEP, RedirectSettings, ResolvedRoute, RespondSettings
 from portico.config.answers import redirect_target
@@ -16,12 +17,14 @@ from portico.policies.policy import Policy
 from portico.proxy.cache.purge_method import lets_purge
 from portico.proxy.routing.answers import LocationRewrite, redirecting, responding
 from portico.proxy.routing.captured import CapturedRewrite
-from portico.proxy.routing.route import LocalRoute, Rewrite, Route
+from portico.proxy.routing.route import Rewrite
 from portico.proxy.routing.router import Rule
 
+T = TypeVar("T")
 
-def rule_of(written: ResolvedRoute, route: Route) -> Rule[Route | LocalRoute]:
-    """What a request must look like to take a route. One with GET takes HEAD too."""
+
+def rule_of(written: ResolvedRoute, target: T) -> Rule[T]:
+    """What a request must look like to reach the target of a route. One with GET takes HEAD too."""
     methods = frozenset(method.encode() for method in written.methods) or None
     if methods and b"GET" in methods:
         methods |= {b"HEAD"}
@@ -29,7 +32,7 @@ def rule_of(written: ResolvedRoute, route: Route) -> Rule[Route | LocalRoute]:
         methods |= {b"PURGE"}
     return Rule(
         literal_of(written.path),
-        route,
+        target,
         written.hosts,
         methods,
         tuple((name.lower().encode(), condition_of(value)) for name, value in written.headers.items()),

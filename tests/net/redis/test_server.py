@@ -51,6 +51,12 @@ def test_the_package_brings_one_for_this_machine(package: Path, on_path: Path) -
     assert bundled_server() is None, "it cannot be run"
 
 
+def test_without_the_library_it_is_of_no_use(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(package / "_binaries" / f"{sys.platform}-{os.uname().machine}" / "valkey-server")
+    monkeypatch.setattr("portico.net.redis.server.missing_library", lambda: "needs redis-py")
+    assert bundled_server() is None
+
+
 def test_else_one_is_on_the_path_valkey_first(package: Path, on_path: Path) -> None:
     assert find_server() is None
     redis = program(on_path / "redis-server")

@@ -18,6 +18,7 @@ from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
+from portico.processes.control.openapi.documents import Documents
 from portico.processes.control.reloading import Reloading
 from portico.processes.control.state import State
 from portico.processes.control.tokens.issuing import Issuing
@@ -58,6 +59,7 @@ def test_the_number_of_pending_worker_reports_is_bounded(tmp_path: Path) -> None
             canaries,
             tokens,
             Certificates(workers, Runtime(tmp_path)),
+            Documents(workers, health, Runtime(tmp_path), None),
         )
         state = State(config, 1, None, workers, health, discovery, *others)
         app = create_admin(state, Reloading(state, unused, unused), is_local=True)

@@ -17,6 +17,7 @@ from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
+from portico.processes.control.openapi.documents import Documents
 from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
 from portico.processes.control.tokens.issuing import Issuing
@@ -54,6 +55,7 @@ def test_concurrent_callers_share_one_page_of_a_kind(tmp_path: Path, monkeypatch
             canaries,
             Issuing(workers, runtime),
             Certificates(workers, runtime),
+            Documents(workers, health, runtime, None),
         )
         scrapes = Scrapes(State(config, 1, None, workers, health, discovery, *others))
         pages = await asyncio.gather(*(scrapes.page(accept) for accept in accepted))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from portico.processes.control import watch as watch_module
 from portico.processes.control.watch import watch
+from support.pod import mount_volume
+from support.waiting import until
 
 TIMEOUT = 20.0
 
@@ -52,3 +55,35 @@ def test_a_poll_that_fails_is_not_the_last_one(
 
     asyncio.run(play())
     assert caplog.records[0].exc_info
+
+
+def test_what_changed_before_the_first_look_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ConfigMap may change while its pod starts: the link of its folder is turned, to a new file."""
+    monkeypatch.setattr(watch_module, "_INTERVAL", 0.01)
+    volume = tmp_path / "volume"
+    mount_volume(volume, {"portico.yaml": "1"})
+    file = volume / "portico.yaml"
+    until(lambda: time.time() - file.stat().st_ctime > 0.05, "the file is older than the configuration")
+    read_at = time.time()
+
+    async def changes(since: float, count: int) -> int:
+        seen: list[str] = []
+        done = asyncio.Event()
+
+        async def changed() -> None:
+            seen.append(file.read_text())
+            if len(seen) == count:
+                done.set()
+            else:
+                mount_volume(volume, {"portico.yaml": "3"})
+
+        watching = asyncio.create_task(watch(lambda: [file], changed, since))
+        if count == 1:
+            await asyncio.sleep(0)  # it has looked
+            mount_volume(volume, {"portico.yaml": "2"})
+        await asyncio.wait_for(done.wait(), TIMEOUT)
+        watching.cancel()
+        return len(seen)
+
+    assert asyncio.run(changes(read_at, 1)) == 1, "nothing was missed, and what comes is seen"
+    assert asyncio.run(changes(read_at, 2)) == 2, "what was missed is seen, and what comes after it"

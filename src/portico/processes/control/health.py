@@ -39,12 +39,14 @@ class HealthChecks:
     """Runs the checks of one configuration after another; `changed` receives instances whose health changed.
 
     `seen_by_workers` gives the state that workers know, for `/health`. `passed` is called with a worker that has
-    ejected an instance, and the instance's upstream key and URL, once its check has passed.
+    ejected an instance, and the instance's upstream key and URL, once its check has passed. `came` is called with the
+    name of a service of which an instance has come, or come back.
     """
 
     changed: Callable[[list[tuple[str, str, bool]]], None]
     seen_by_workers: Callable[[], Awaitable[InstanceStates]]
     passed: Callable[[str, str, str], None]
+    came: Callable[[str], None] = lambda _: None
     checks: dict[tuple[str, str], Check] = field(default_factory=dict)
     directory_problems: Callable[[], Mapping[str, str]] = dict
     """Gives what is wrong with where the instances of services are found."""
@@ -76,7 +78,10 @@ class HealthChecks:
         others = {identity: check for identity, check in self.checks.items() if check.service != name}
         order = {service: number for number, service in enumerate(self._services)}
         checks = sorted((others | self._wanted(name)).items(), key=lambda each: order[each[1].service])
+        are_more = len(checks) > len(self.checks)
         self._replace(dict(checks))
+        if are_more:
+            self.came(name)
 
     def ejected(self, worker: str, key: str, url: str, after_failure: bool) -> None:
         """A worker has ejected an instance, and waits for a check that begins from now on and passes.
@@ -163,6 +168,8 @@ class HealthChecks:
             extra = {"service": check.service, "instance": check.instance.url, "error": finding.error}
             logger.log(logging.INFO if check.healthy else logging.WARNING, "instance %s", state, extra=extra)
             self.changed([(*check.identity, check.healthy)])
+            if check.healthy:
+                self.came(check.service)
         self._report_to(waiting, check)
 
     def _report_to(self, waiting: Sequence[str], check: Check) -> None:

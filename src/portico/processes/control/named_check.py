@@ -1,4 +1,4 @@
-"""Checks of instances that registered under a name: they connect to its addresses, but only to allowed ones.
+"""Requests to instances that registered under a name: they connect to its addresses, but only to allowed ones.
 
 The client that registered a name decides what it resolves to, and may return another address for each lookup. So the
 name is looked up once, and only an address that was screened is connected to.
@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeVar
 
 import httpx
 
 from portico.net.addresses import Network, screened
 from portico.upstreams.host_name import look_up_few
 
-Ask: TypeAlias = Callable[[str, float], Awaitable[str | None]]
-"""Checks at an address, to which it connects within so many seconds, and returns what was wrong."""
+T = TypeVar("T")
 
 _REFUSED: Final = (OSError, httpx.ConnectError, httpx.ConnectTimeout)
 
 
-async def ask_at_name(host: str, named: Sequence[Network], seconds: float, ask: Ask) -> str | None:
+async def ask_at_name(
+    host: str, named: Sequence[Network], seconds: float, ask: Callable[[str, float], Awaitable[T]]
+) -> T:
     """What `ask` returns for the first address of `host` that accepts a connection, each in its share of the time left.
+
+    `ask` gets an address, to which it connects within so many seconds.
 
     Raises OSError or httpx.HTTPError where none does, or where the name has no allowed address.
     """

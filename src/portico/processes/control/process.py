@@ -29,6 +29,7 @@ from portico.processes.control.canaries import Canaries
 from portico.processes.control.discovery import Discovery
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.issuer_keys import IssuerKeys
+from portico.processes.control.openapi.documents import Documents
 from portico.processes.control.reloading import Reloading
 from portico.processes.control.state import State
 from portico.processes.control.tokens.issuing import Issuing
@@ -106,9 +107,11 @@ class _Control:
         api_keys = ApiKeys(workers, self.runtime, config_path)
         canaries = Canaries(workers, self.runtime, config_path)
         tokens = Issuing(workers, self.runtime, config_path)
+        documents = Documents(workers, health, self.runtime, config_path)
+        health.came = documents.came
         listening = self.runtime.listening
         certificates = Certificates(workers, self.runtime, config_path)
-        others = discovery, purges, issuers, api_keys, canaries, tokens, certificates, listening
+        others = discovery, purges, issuers, api_keys, canaries, tokens, certificates, documents, listening
         self.state = State(config, generation, config_path, workers, health, *others)
         self.reloading = Reloading(self.state, self.runtime, self.notices)
         self.servers = list(self._servers())
@@ -125,6 +128,7 @@ class _Control:
         await self.state.tokens.follow(config)
         certificates.prepare(config)
         await certificates.follow(config)
+        await documents.follow(config)
         channel = await workers.listen(self.sockets.channel)
         workers.publish(config, generation)
         self.tasks.append(endless(self.reloading.keep_admitting(), "admission of services"))
@@ -132,7 +136,7 @@ class _Control:
         self.tasks.append(endless(canaries.keep_watching(), "the watch of canaries"))
         if watched:
             await asyncio.to_thread(check_plugins, config)  # it was right before: this finds the files to watch
-            watching = watch(self._files, self.reloading.reload_for_nobody)
+            watching = watch(self._files, self.reloading.reload_for_nobody, config.read_at)
             self.tasks.append(endless(watching, "the watch of files"))
         self.notices.say(SERVING)
         await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in self.servers))
@@ -146,6 +150,7 @@ class _Control:
         await canaries.close()
         await tokens.close()
         await certificates.close()
+        await documents.close()
         await health.close()
         if self.is_orphaned:
             self._remove_runtime()  # workers that were still starting may have written files

@@ -134,6 +134,7 @@ class Reloading:
         await state.canaries.follow(config)
         await state.tokens.follow(config)
         await state.certificates.follow(config)
+        await state.documents.follow(config)
         state.workers.keep_health(state.health.states())
         state.workers.publish(config, state.generation)
         return await state.workers.adoption(state.generation, _TIMEOUT)

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import Final
 
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
 from portico.processes.control.acme.metrics import certificate_metrics
@@ -42,10 +43,15 @@ class Scrapes:
         gauges, canaries, ordered = _gauges(state), canary_metrics(state.canaries), state.certificates.expiries()
 
         def render() -> bytes:
-            more = [*canaries, *certificate_metrics(state.config, ordered)]
+            more = [_refused(state), *canaries, *certificate_metrics(state.config, ordered)]
             return render_metrics(live, ended, state.health.states(), accepted, gauges, more)[0]
 
         return await asyncio.to_thread(render)
+
+
+def _refused(state: State) -> Metric:
+    text = "Whether the file was refused when it was last read"
+    return GaugeMetricFamily("gateway_config_refused", text, value=float(state.refused is not None))
 
 
 def _gauges(state: State) -> RegistryGauges | None:

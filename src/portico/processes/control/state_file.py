@@ -55,14 +55,14 @@ class StateFile:
     """The file at `path`, which no other process has meanwhile. Where that cannot be used, it is at `other`.
 
     `problem` then says why, and so does a warning that `what` is or are not kept; what is at `other` lasts as long as
-    this gateway runs.
+    this gateway runs. Without `what` there is no warning: it is state that can be had again.
     """
 
-    def __init__(self, path: Path | None, other: Path, what: str) -> None:
+    def __init__(self, path: Path | None, other: Path, what: str = "") -> None:
         self._lock: int | None = None
         self.path = other
         self.problem = NO_HOME if path is None else self._open(path)
-        if self.problem:
+        if self.problem and what:
             warn_not_kept(what, path, self.problem)
 
     def _open(self, path: Path) -> str:

@@ -16,17 +16,26 @@ _PAUSE: Final = 5.0
 """Seconds of backoff after a failed check."""
 _INTERVAL: Final = 0.5
 """Seconds between polls, and for which files must be unchanged before a change counts as complete."""
+_COARSE: Final = 0.02
+"""Seconds by which the clock of files may be behind."""
 
 
-async def watch(files: Callable[[], Sequence[Path]], changed: Callable[[], Awaitable[None]]) -> None:
-    """Call `changed` after each change of `files()`, for ever. A file that does not exist may still be created."""
+async def watch(
+    files: Callable[[], Sequence[Path]], changed: Callable[[], Awaitable[None]], read_at: float = 0.0
+) -> None:
+    """Call `changed` after each change of `files()`, for ever. A file that does not exist may still be created.
+
+    With `read_at`, in seconds since 1970, also after one that came between that and the first look.
+    """
     seen = _look(files())
+    missed = read_at > 0 and any(_changed_after(path, read_at - _COARSE) for path in seen)
     while True:
         await asyncio.sleep(_INTERVAL)
         try:
             now = await _settled(files, seen)
-            changes = _differ(seen, now)
+            changes = _differ(seen, now) or missed
             seen = {**seen, **now}
+            missed = False
             if changes:
                 await changed()
         except Exception:
@@ -44,6 +53,14 @@ async def _settled(files: Callable[[], Sequence[Path]], seen: dict[Path, FileSta
             break
         now = later
     return now
+
+
+def _changed_after(path: Path, moment: float) -> bool:
+    """Whether the file, or what a link leads to, was written or renamed since."""
+    try:
+        return path.stat().st_ctime > moment
+    except OSError:
+        return False
 
 
 def _look(files: Sequence[Path]) -> dict[Path, FileState]:

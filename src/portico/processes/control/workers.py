@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from portico.config import Config, dump_config
+from portico.config import Config, documents_wanted, dump_config
 from portico.core.found import Found
 from portico.observe.families import add_up_families
 from portico.observe.sides import add_up_sides
@@ -60,6 +60,8 @@ class Workers:
         self._keys: dict[KeySource, bytes] = {}
         self.keys_wanted: Callable[[KeySource], None] = lambda _: None
         """Called with each source of keys of which a worker knows too few."""
+        self._documents: dict[tuple[str, str | None], bytes] = {}
+        self._documents_wanted: frozenset[tuple[str, str | None]] = frozenset()
         self.api_keys: Callable[[], channel.NewApiKeys | None] = lambda: None
         """Gives the API keys for a worker that connects now."""
         self.revocations: Callable[[], channel.NewRevocations | None] = lambda: None
@@ -76,8 +78,12 @@ class Workers:
         return await asyncio.start_unix_server(self._serve, sock=listener)
 
     def publish(self, config: Config, generation: int) -> None:
-        """Send a configuration to every worker, now and when one connects."""
+        """Send a configuration to every worker, now and when one connects, and before it the documents it needs."""
         self._snapshot = channel.NewSnapshot(generation, dump_config(config), [])
+        known, self._documents_wanted = self._documents_wanted, documents_wanted(config)
+        for key in self._documents_wanted - known:
+            if key in self._documents:
+                self.send(channel.NewDocument(*key, self._documents[key]))
         for writer in self._writers.values():
             self._send_snapshot(writer)
 
@@ -132,6 +138,16 @@ class Workers:
     def forget_keys(self, source: KeySource) -> None:
         """Send the keys of an issuer to no worker any more."""
         self._keys.pop(source, None)
+
+    def publish_document(self, service: str, version: str | None, document: bytes) -> None:
+        """Send the OpenAPI document of a service, as JSON, to every worker that needs it, now and when one does."""
+        self._documents[service, version] = document
+        if (service, version) in self._documents_wanted:
+            self.send(channel.NewDocument(service, version, document))
+
+    def forget_document(self, service: str, version: str | None) -> None:
+        """Send the document of a service to no worker any more."""
+        self._documents.pop((service, version), None)
 
     def set_weights(self, weights: dict[str, dict[str, float]]) -> None:
         """Send every worker the weights of the canaries, if they are not what they were."""
@@ -258,12 +274,7 @@ class Workers:
                     case channel.Report(metrics, answers):
                         self._totals[worker] = msgspec.json.decode(metrics)
                         self._answered(worker, answers, message)
-                    case (
-                        channel.Purged(number)
-                        | channel.Inspected(number)
-                        | channel.Learnt(number)
-                        | channel.ChallengesLearnt(number)
-                    ):
+                    case channel.Purged(number) | channel.Inspected(number) | channel.Learnt(number):
                         self._answered(worker, number, message)
                     case channel.NewPurges() | channel.KeysWanted() | channel.KeysUsed():
                         self._pass_on(worker, message)
@@ -296,6 +307,8 @@ class Workers:
             channel.send(writer, api_keys)
         if (challenges := self.challenges()) is not None:
             channel.send(writer, challenges)
+        for key in self._documents_wanted & self._documents.keys():
+            channel.send(writer, channel.NewDocument(*key, self._documents[key]))
         self._send_snapshot(writer)
         for message in self.welcome():
             channel.send(writer, message)

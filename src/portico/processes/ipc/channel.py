@@ -167,6 +167,14 @@ class KeysWanted(msgspec.Struct, tag=True):
     issuer: str
 
 
+class NewDocument(msgspec.Struct, tag=True):
+    """The OpenAPI document of a service, or of a version of it, as JSON: policies of its routes read it."""
+
+    service: str
+    version: str | None
+    document: bytes
+
+
 class NewApiKeys(msgspec.Struct, tag=True):
     """API keys that hold, or hold no more: all there are, or those that have changed.
 
@@ -189,7 +197,7 @@ class NewRevocations(msgspec.Struct, tag=True):
 
 
 class Learnt(msgspec.Struct, tag=True):
-    """A worker goes by the API keys, or the revocations, of that number."""
+    """A worker goes by the API keys, revocations or challenges of that number."""
 
     number: int
 
@@ -203,17 +211,11 @@ class KeysUsed(msgspec.Struct, tag=True):
 class NewChallenges(msgspec.Struct, tag=True):
     """All that authorities have to get when they ask whether a name is ours, by token (RFC 8555, section 8.3).
 
-    With a `number`, `ChallengesLearnt` confirms it.
+    With a `number`, `Learnt` confirms it.
     """
 
     answers: dict[str, str]
     number: int = 0
-
-
-class ChallengesLearnt(msgspec.Struct, tag=True):
-    """A worker answers by the challenges of that number."""
-
-    number: int
 
 
 Message: TypeAlias = (
@@ -237,12 +239,12 @@ Message: TypeAlias = (
     | Inspected
     | NewKeys
     | KeysWanted
+    | NewDocument
     | NewApiKeys
     | NewRevocations
     | Learnt
     | KeysUsed
     | NewChallenges
-    | ChallengesLearnt
 )
 
 _encode = msgspec.msgpack.Encoder().encode

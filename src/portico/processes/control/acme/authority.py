@@ -68,8 +68,9 @@ class Problem(msgspec.Struct):
 
     @property
     def kind(self) -> str:
-        """The word behind the prefix."""
-        return self.type.rpartition(":")[2] or UNUSABLE
+        """The word behind the prefix of ACME's."""
+        word = self.type.removeprefix(messages.ERROR_PREFIX)
+        return word if word != self.type else UNUSABLE
 
     def __str__(self) -> str:
         name = f"{self.identifier.value}: " if self.identifier is not None else ""
@@ -106,9 +107,13 @@ class Authorization(msgspec.Struct):
     challenges: list[Challenge] = []
 
     @property
-    def over_http(self) -> Challenge | None:
-        """The challenge that this gateway can answer."""
-        return next((each for each in self.challenges if each.type == "http-01"), None)
+    def over_http(self) -> Challenge:
+        """The challenge that this gateway can answer. Raises TroubleError where there is none."""
+        for each in self.challenges:
+            if each.type == "http-01":
+                return each
+        text = f"{self.identifier.value}: the authority does not ask over HTTP (http-01)"
+        raise TroubleError(UNUSABLE, text, ends_order=True)
 
     @property
     def words(self) -> Problem:
@@ -184,7 +189,10 @@ class Authority:
             response = self._posted(where, _NewOrder(replaces=replaces, **common))
         except _ThereAlreadyError:  # somebody has renewed it already
             response = self._posted(where, _NewOrder(**common))
-        return response.headers.get("Location", ""), _read(response, OrderState)
+        url = response.headers.get("Location")
+        if not url:
+            raise TroubleError(UNUSABLE, "the authority does not say where the order is")
+        return url, _read(response, OrderState)
 
     def look(self, url: str) -> Answered:
         """An order as it is now."""

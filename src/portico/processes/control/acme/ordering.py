@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from portico.config import AcmeSettings
@@ -19,6 +20,7 @@ from portico.processes.control.acme.troubles import (
     FAULT,
     GONE,
     NO_ACCOUNT,
+    PASSING,
     UNREACHABLE,
     UNUSABLE,
     TroubleError,
@@ -26,12 +28,14 @@ from portico.processes.control.acme.troubles import (
 )
 
 if TYPE_CHECKING:
-    from portico.processes.control.acme.authority import Answered, Authority, OrderState
+    from portico.processes.control.acme.authority import Answered, Authority, Authorization, OrderState
 
 logger: Final = logging.getLogger("portico.acme")
 
 T = TypeVar("T")
 
+QUESTION: Final = "a question to an authority"
+"""The name of the threads that ask."""
 _LOOK: Final = 1.0
 """Seconds between two looks: at the clock, and at what other gateways have done."""
 _SPREAD: Final = 2.5
@@ -67,6 +71,7 @@ class OrderedCertificate:
         self.away = ""
         """Why it is not known what other gateways do."""
         self._has_warned = False
+        self._began = time.monotonic()
         self.task = endless(self._keep(), f"the certificate for {settings.domains[0]}")
 
     @property
@@ -112,6 +117,8 @@ class OrderedCertificate:
             await self._store.release(self.name)
 
     def _has_to_act(self) -> bool:
+        if self._store.is_shared and self.record == Record(self.names) and time.monotonic() < self._began + _SPREAD:
+            return False  # where Redis has lost what others have, they write it again
         now = time.time()
         asks = self.record.certificate is not None and now >= max(self.record.ask_at, self.record.next_try)
         return now >= self.record.due or asks
@@ -136,11 +143,10 @@ class OrderedCertificate:
         """Ask the authority when it suggests to renew; without an answer two thirds of the life have to do."""
         record = self.record
         assert record.certificate is not None
-        chain = record.certificate.chain
         suggested, again = None, time.time() + _ASKED_AGAIN
         with suppress(TroubleError):
             authority = await self._open()
-            suggested, again = await self._call(lambda: authority.renewal(chain))
+            suggested, again = await self._call(partial(authority.renewal, record.certificate.chain))
         await self._write(changed(record, renew_at=suggested, ask_at=max(again, time.time() + 60.0)))
 
     # ---- an order, from its beginning or from where it was left
@@ -148,23 +154,21 @@ class OrderedCertificate:
     async def _obtain(self) -> None:
         authority = await self._open()
         await self._register(authority)
-        if self.record.order is None:
+        if self.record.order is None or _is_old(self.record.order):
             await self._begin(authority)
         order = self.record.order
         assert order is not None
         answered = await self._look(authority, order.url)
-        while answered.order.status != "valid":
-            before = answered
-            answered = await self._advance(authority, order, before.order)
-            if answered.order.status == before.order.status:
+        while (status := answered.order.status) != "valid":
+            answered = await self._advance(authority, order, answered.order)
+            if answered.order.status == status:
                 answered = await self._wait(authority, order, answered)
-        key, names = order.key, self.names
-        state = answered.order
-        await self._has_come(Certificate(await self._call(lambda: authority.chain(state, key, names)), key))
+        chain = await self._call(partial(authority.chain, answered.order, order.key, self.names))
+        await self._has_come(Certificate(chain, order.key))
 
     async def _advance(self, authority: Authority, order: Order, state: OrderState) -> Answered:
         """Do what the order waits for (RFC 8555, section 7.1.6)."""
-        if time.time() > order.begun + _LONGEST_ORDER:
+        if _is_old(order):
             raise TroubleError(UNUSABLE, f"the order is {state.status} for a day", ends_order=True)
         match state.status:
             case "pending":
@@ -183,33 +187,25 @@ class OrderedCertificate:
         while answered.order.status == status:
             await self._pause(answered.retry_after if answered.retry_after is not None else pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
-            if time.time() > order.begun + _LONGEST_ORDER:
+            if _is_old(order):
                 break
             if status == "pending":
-                await self._fail_early(authority, answered.order)
+                await self._authorizations(authority, answered.order)
             answered = await self._look(authority, order.url)
         return answered
 
     async def _begin(self, authority: Authority) -> None:
-        certificate, names = self.record.certificate, self.names
+        certificate = self.record.certificate
         replaced = certificate.chain if certificate is not None else ""
-        key = await self._call(lambda: _new_key(self.settings.key_type))
-        url, _ = await self._call(lambda: authority.order(names, replaced))
+        key = await self._call(partial(_new_key, self.settings.key_type))
+        url, _ = await self._call(partial(authority.order, self.names, replaced))
         await self._write(changed(self.record, order=Order(url, key, time.time())))
         logger.info("a certificate is ordered", extra={**self._extra(), "order": url})
 
     async def _prove(self, authority: Authority, state: OrderState) -> None:
         """Have the answers ready everywhere, and then the authority ask for them."""
-        pending = []
-        for url in state.authorizations:
-            found = await self._call(lambda url=url: authority.authorization(url))  # type: ignore[misc]
-            name, challenge = found.identifier.value, found.over_http
-            if found.status in _ENDED:
-                raise TroubleError(found.words.kind, f"{name}: {found.words}", ends_order=True)
-            if found.status == "pending" and challenge is None:
-                raise TroubleError(UNUSABLE, f"{name}: the authority does not ask over HTTP (http-01)", ends_order=True)
-            if found.status == "pending" and challenge is not None:
-                pending.append(challenge)
+        authorizations = await self._authorizations(authority, state)
+        pending = [each.over_http for each in authorizations if each.status == "pending"]
         order = self.record.order
         assert order is not None
         answers = {challenge.token: authority.answer(challenge.token) for challenge in pending}
@@ -219,37 +215,37 @@ class OrderedCertificate:
                 await self._pause(_SPREAD)
         for challenge in pending:
             if challenge.status == "pending":
-                await self._call(lambda challenge=challenge: authority.prove(challenge))  # type: ignore[misc]
+                await self._call(partial(authority.prove, challenge))
 
-    async def _fail_early(self, authority: Authority, state: OrderState) -> None:
-        """An authority may leave an order pending of which one name has failed already."""
-        for url in state.authorizations:
-            found = await self._call(lambda url=url: authority.authorization(url))  # type: ignore[misc]
-            if found.status in _ENDED:
-                text = f"{found.identifier.value}: {found.words}"
-                raise TroubleError(found.words.kind, text, ends_order=True)
+    async def _authorizations(self, authority: Authority, state: OrderState) -> list[Authorization]:
+        """Those of an order. Raises TroubleError where one has failed: the order may be pending all the same."""
+        found = [await self._call(partial(authority.authorization, url)) for url in state.authorizations]
+        for each in found:
+            if each.status in _ENDED:
+                raise TroubleError(each.words.kind, f"{each.identifier.value}: {each.words}", ends_order=True)
+        return found
 
     async def _finalize(self, authority: Authority, order: Order, state: OrderState) -> Answered:
-        names = self.names
         try:
-            return await self._call(lambda: authority.finalize(state, order.key, names))
+            return await self._call(partial(authority.finalize, state, order.key, self.names))
         except TroubleError as trouble:
-            if trouble.kind != "orderNotReady":
-                raise
-            return await self._look(authority, order.url)  # another gateway, or this one before it ended, has done it
+            if trouble.kind == "orderNotReady":  # this gateway before it ended, or another one, has done it
+                return await self._look(authority, order.url)
+            ends = trouble.kind not in PASSING
+            raise TroubleError(trouble.kind, str(trouble), trouble.retry_after, ends_order=ends) from None
 
     async def _refuse(self, authority: Authority, state: OrderState) -> None:
         """The order has failed: say why."""
-        await self._fail_early(authority, state)
+        await self._authorizations(authority, state)
         error = state.error
         words = str(error) if error is not None else f"the order is {state.status}, and the authority does not say why"
         raise TroubleError(error.kind if error is not None else UNUSABLE, words, ends_order=True)
 
     async def _look(self, authority: Authority, url: str) -> Answered:
         try:
-            return await self._call(lambda: authority.look(url))
+            return await self._call(partial(authority.look, url))
         except TroubleError as trouble:
-            if trouble.kind in ("malformed", "unauthorized"):
+            if trouble.kind in ("malformed", "unauthorized", GONE):
                 raise TroubleError(GONE, f"the order is not there any more: {trouble}", ends_order=True) from None
             raise
 
@@ -257,8 +253,8 @@ class OrderedCertificate:
 
     async def _open(self) -> Authority:
         if self._authority is None:
-            account, settings = await self._account(), self.settings
-            self._authority = await self._call(lambda: _opened(settings, account))
+            account = await self._account()
+            self._authority = await self._call(partial(_opened, self.settings, account))
         return self._authority
 
     async def _account(self) -> Account:
@@ -292,7 +288,7 @@ class OrderedCertificate:
         next_try = time.time() + pause_after(trouble, failures)
         if trouble.kind == NO_ACCOUNT:
             await self._forget_account()
-        ends = trouble.ends_order or trouble.kind in (GONE, NO_ACCOUNT)
+        ends = trouble.ends_order or trouble.kind == NO_ACCOUNT
         order = None if ends else record.order
         failed = {"failures": failures, "problem": str(trouble), "kind": trouble.kind, "next_try": next_try}
         await self._write(changed(record, order=order, **failed))
@@ -317,7 +313,6 @@ class OrderedCertificate:
         if record != self.record:
             came_from_elsewhere = record.certificate != self.record.certificate and not self.is_ordering
             self.record = record
-            self._has_warned = self._has_warned and record.certificate is not None
             await self._learned()
             if came_from_elsewhere and record.certificate is not None:
                 expires = moment(record.certificate.life.end)
@@ -394,9 +389,14 @@ async def in_thread(work: Callable[[], T], timeout: float) -> T:
         with suppress(RuntimeError):  # the loop is closed: the process ends
             loop.call_soon_threadsafe(settle, result, failure)
 
-    threading.Thread(target=run, daemon=True).start()
+    threading.Thread(target=run, name=QUESTION, daemon=True).start()
     async with asyncio.timeout(timeout):
         return await future
+
+
+def _is_old(order: Order) -> bool:
+    """Whether it is given up."""
+    return time.time() > order.begun + _LONGEST_ORDER
 
 
 def moment(seconds: float) -> str:

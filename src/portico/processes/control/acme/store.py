@@ -127,10 +127,10 @@ class Store:
         self._keep(name, record)
 
     def forget(self, wanted: set[str], now: float) -> None:
-        """Drop the certificates that are not wanted any more and have ended."""
+        """Drop the certificates that are not wanted any more and have ended, but not what an authority has said."""
         for name, record in list(self.kept.records.items()):
             ended = record.certificate is None or record.certificate.life.end < now
-            if name not in wanted and ended:
+            if name not in wanted and ended and record.order is None and record.next_try < now:
                 del self.kept.records[name]
 
     # ---- accounts

@@ -17,6 +17,8 @@ NO_ACCOUNT: Final = "accountDoesNotExist"
 
 _SOON: Final = frozenset({UNREACHABLE, GONE, NO_ACCOUNT, "badNonce", "serverInternal"})
 """What is likely to pass by itself, and costs the authority little."""
+PASSING: Final = _SOON | {RATE_LIMITED}
+"""What says nothing of the order."""
 _FIRST_SOON, _LONGEST_SOON = 1.0, 300.0
 _FIRST, _LONGEST = 300.0, 6 * 3600.0
 """Seconds after the first failure, and at most, with twice as many after each.

@@ -27,7 +27,7 @@ from portico.processes.control.registry import Registry
 logger: Final = logging.getLogger("portico.registry")
 
 _PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 30.0
+_LONGEST_PAUSE: Final = 10.0
 """Seconds before the first retry, and at most; each up to a half shorter: gateways are not to ask at once."""
 _SETTLED: Final = 1.0
 """Seconds after which a watch without an event counts as one that works."""
@@ -209,7 +209,8 @@ class ServiceWatch:
         self._failures += 1
         is_ordinary = is_stale and self._failures == 1
         if not is_ordinary and not self._is_out_of_reach:
-            kept = "nothing is known of it yet" if self._slices is None else "what is known of it goes on"
+            known = any(entry.service in self._users for entry in self._registry.entries.values())
+            kept = "what is known of it goes on" if known else "it has no instances yet"
             extra = self._extra() | {"reason": problem}
             logger.warning(f"a service of Kubernetes cannot be watched: {kept}", extra=extra)
             self._is_out_of_reach = True

@@ -12,11 +12,11 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
+from deploy.containers import step, variables
 from portico import __version__
 from portico.config import Config, load_text
 from support.manifests import KUBERNETES, OVERLAYS, Cluster, Document, collected, containers, port_names, template
 
-DOCKERFILE = KUBERNETES.parent / "docker" / "Dockerfile"
 NOT_OF_KUBERNETES = {("monitoring.coreos.com/v1", "ServiceMonitor")}
 """Of the Prometheus operator: its rules are below."""
 _END = 5
@@ -233,21 +233,16 @@ def test_services_that_are_named_are_there(tmp_path: Path) -> None:
     assert template(cluster.one("Deployment"))["spec"]["automountServiceAccountToken"] is True
 
 
-@pytest.mark.skipif(not DOCKERFILE.exists(), reason="there is no Dockerfile")
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_image_has_the_user_the_command_and_the_paths(overlay: str) -> None:
-    cluster = Cluster([*collected(KUBERNETES / "overlays" / overlay)])
-    lines = DOCKERFILE.read_text(encoding="utf-8").rpartition("\nFROM ")[2]
-    (user,) = re.findall(r"^USER (\S+)", lines, re.MULTILINE)
-    (entry,) = re.findall(r'^ENTRYPOINT \["(\w+)"\]', lines, re.MULTILINE)
+def test_the_image_has_the_user_the_command_and_the_paths(cluster: Cluster) -> None:
     container = gateway(cluster)
     context = template(cluster.one("Deployment"))["spec"]["securityContext"]
-    assert user == f"{context['runAsUser']}:{context['runAsGroup']}"
-    assert container["command"] == [entry]
+    assert step("USER").text == f"{context['runAsUser']}:{context['runAsGroup']}"
+    assert step("ENTRYPOINT").words == container["command"]
     file = container["args"][container["args"].index("--config") + 1]
-    assert f"PORTICO_CONFIG={file}" in lines, "kubectl exec finds it without an option"
+    assert variables()["PORTICO_CONFIG"] == file, "kubectl exec finds it without an option"
     state = next(each["value"] for each in container["env"] if each["name"] == "XDG_STATE_HOME")
-    assert f"XDG_STATE_HOME={state}" in lines
+    assert variables()["XDG_STATE_HOME"] == state
+    assert f"{state}/portico" in step("VOLUME").words
     images = {each["image"] for workload in cluster.workloads for each in containers(workload)}
     assert {each for each in images if "redis" not in each} == {f"portico:{__version__}"}
 

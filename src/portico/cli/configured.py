@@ -1,0 +1,94 @@
+"""The configuration that a command is for: which file it is, read and checked; what is wrong ends the command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from portico.cli.console import fail
+from portico.cli.kept import kept
+from portico.cli.options import DEFAULT_CONFIG
+
+if TYPE_CHECKING:
+    from portico.config import Config
+
+
+def named_file(context: typer.Context, file: Path | None, config: Path | None) -> Path | None:
+    """The file that is named on the command line, with `--config` or without, else that of PORTICO_CONFIG."""
+    source = context.get_parameter_source("config")
+    if file is not None and source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("name the file once, with --config or without", param_hint="FILE")
+    return file or config
+
+
+def path_of(config: Path | None) -> Path | None:
+    """The file that was named, or the default one if it is there; None where there is neither."""
+    return config or (Path(DEFAULT_CONFIG) if os.access(DEFAULT_CONFIG, os.F_OK) else None)
+
+
+def load(config: Path | None, *, demo: bool = False) -> tuple[Config, Path | None]:
+    """The configuration and its file; without a file it is the demo's where that is meant."""
+    path = path_of(config)
+    if path is None and not demo:
+        fail(
+            f"portico: there is no {DEFAULT_CONFIG} here: portico init writes one, --config FILE names another; "
+            "portico demo shows a gateway without one"
+        )
+    with kept():
+        from portico.config import ConfigError, file_problems, load_config
+    try:
+        loaded = load_config(path, os.environ)
+    except ConfigError as error:
+        named = path is not None and str(path) == os.environ.get("PORTICO_CONFIG")
+        fail(f"{error} (PORTICO_CONFIG names it)" if named and error.problems[0].line is None else str(error))
+    if problems := file_problems(loaded):
+        fail("\n".join(problems))
+    return loaded, path
+
+
+def with_plugins(config: Config) -> Config:
+    """The configuration with the code of users' policies; what is wrong with those ends the command."""
+    from portico.config import names_plugins, with_code
+
+    if not names_plugins(config):
+        return config
+    problems, code = _check_in_child(config)
+    if problems:
+        fail("\n".join(problems))
+    return with_code(config, code)
+
+
+def _check_in_child(config: Config) -> tuple[list[str], Mapping[str, bytes]]:
+    """What users' code does when it is imported stays in a process of its own.
+
+    This one goes on whatever that is, and starts others that are to find nothing of it.
+    """
+    from multiprocessing import get_context
+
+    from portico.config import check_plugins
+
+    context = get_context("fork")
+    reader, writer = context.Pipe(duplex=False)
+
+    def import_and_report() -> None:
+        writer.send(check_plugins(config))
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(0)  # threads that users' code has started would keep it
+
+    child = context.Process(target=import_and_report)
+    child.start()
+    writer.close()
+    try:
+        found: tuple[list[str], Mapping[str, bytes]] = reader.recv()
+    except EOFError:
+        found = ["portico: users' policies ended the process while they were imported, by os._exit() or a crash"], {}
+    child.join()
+    return found

@@ -1,0 +1,74 @@
+"""Commands that start a gateway: `portico run`, and `portico demo`, with services to try it on."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from portico.cli.configured import load, named_file, with_plugins
+from portico.cli.console import err, fail, fail_usage, say
+from portico.cli.kept import kept
+from portico.cli.options import ConfigOption, FileArgument
+
+
+def run(
+    context: typer.Context,
+    file: FileArgument = None,
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option("--host", help="Where to listen, in place of gateway.host.")] = None,
+    port: Annotated[
+        str | None, typer.Option("--port", metavar="PORT", help="The same for gateway.port; 0 picks a free one.")
+    ] = None,
+    reload: Annotated[bool, typer.Option("--reload", help="Reload the file whenever it changes.")] = False,
+) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C."""
+    path = named_file(context, file, config)
+    _check_address(host, port)
+    for variable, value in (("GATEWAY_HOST", host), ("GATEWAY_PORT", port)):  # there, they outlast reloads
+        if value is not None:
+            os.environ[variable] = value
+    loaded, path = load(path)
+    loaded = with_plugins(loaded)
+    with kept():
+        from portico.config import expired_certificates, warnings_for
+        from portico.processes.ipc.listeners import ListenError, Listeners
+        from portico.processes.supervisor.main import Supervisor
+    for warning in [*expired_certificates(loaded), *warnings_for(loaded)]:
+        say(err, f"warning: {warning}")
+    try:
+        listeners = Listeners.open(
+            loaded.gateway, f", or name another port: {'GATEWAY_PORT' if port is None else '--port'}"
+        )
+    except ListenError as error:
+        fail(f"portico: {error}")
+    Supervisor(loaded, path, listeners, watch=reload).run()
+
+
+def _check_address(host: str | None, port: str | None) -> None:
+    """The options of `run`, before they stand for variables: messages would name those."""
+    from portico.config.listen import listening_host
+
+    if host is not None:
+        try:
+            listening_host(host)
+        except ValueError as error:
+            fail_usage(f"portico: --host: {error}")
+    if port is not None and not (port.isascii() and port.isdigit() and int(port[:6]) <= 65535):
+        fail_usage("portico: --port: expected a whole number from 0 to 65535")
+
+
+def demo(config: ConfigOption = None) -> None:
+    """Start three sample services and the gateway in front of them, until Ctrl-C."""
+    loaded, path = load(config, demo=True)
+    loaded = with_plugins(loaded)
+    with kept():
+        from portico.demo.run import run_demo
+        from portico.processes.ipc.listeners import ListenError
+    for finding in loaded.ignored:
+        err.print(f"warning: {loaded.problem(finding)}", markup=False)
+    try:
+        run_demo(loaded, path)
+    except ListenError as error:
+        fail(f"portico: {error}")

@@ -1,0 +1,81 @@
+"""`portico status` and `portico reload`: what configuration a running gateway serves by, and another one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+from rich.table import Table
+
+from portico.cli.configured import path_of
+from portico.cli.console import cell, count, fail, out, print_table, say
+from portico.cli.documents import lines_about
+from portico.cli.options import AdminOption, ConfigOption, JsonOption
+from portico.cli.running import ask, described, gateway_at
+
+
+def status(
+    config: ConfigOption = None,
+    admin: AdminOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a running gateway and its workers; exit code 1 if they do not serve by one configuration."""
+    found, of = ask(config, admin, lambda client: client.status())
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        columns = ("name", "generation", "connections", "in_flight", "tunnels")
+        table = Table("worker", *(column.replace("_", " ") for column in columns[1:]), box=None, pad_edge=False)
+        for worker in found["workers"]:
+            table.add_row(*(cell(worker[column]) for column in columns))
+        print_table(table)
+        for listener in found["listeners"]:
+            name = f" ({listener['name']})" if listener["name"] else ""
+            say(out, f"listening on {listener['url']}{name}")
+        for name in found["maintenance"]:
+            say(out, f"in maintenance: {name}")
+        for plugin in found["plugins"]:
+            say(out, f"policy {plugin['use']} ({plugin['scope']})")
+        for issuer in found["issuers"]:
+            name = issuer.get("issuer") or issuer["address"]
+            problem = f"; not fetched: {issuer['problem']}" if "problem" in issuer else ""
+            say(out, f"issuer {name}: {count(range(issuer['keys']), 'key')}{problem}")
+        for certificate in found["certificates"]:
+            say(out, _certificate_in_words(certificate))
+        for line in lines_about(found["documents"]):
+            say(out, line)
+        if found["api_keys"] and "problem" in found["api_keys"]:
+            say(out, f"API keys: {found['api_keys']['problem']}")
+        if found["refused"]:
+            say(out, f"the file was refused when it was last read: {found['refused']}")
+        say(out, f"generation {found['generation']}, {of}")
+    if any(worker["generation"] != found["generation"] for worker in found["workers"]):
+        raise typer.Exit(1)
+
+
+def _certificate_in_words(certificate: dict[str, Any]) -> str:
+    until = f"{certificate['state']} until {certificate['expires']}" if "expires" in certificate else "not there yet"
+    doing = "being ordered" if certificate["ordering"] else f"next try {certificate['next_try']}"
+    if certificate["state"] == "valid" and not certificate["ordering"]:
+        doing = f"renewed from {certificate['next_try']} on"
+    problem = f"; {certificate['problem']}" if "problem" in certificate else ""
+    return f"certificate for {', '.join(certificate['names'])}: {until}, {doing}{problem}"
+
+
+def reload(config: ConfigOption = None, admin: AdminOption = None) -> None:
+    """Make a running gateway reload its configuration; exit code 1 if it refuses."""
+    from portico.cli.admin_client import AdminError
+
+    try:
+        client = gateway_at(config, admin)
+        served, own = client.file(), path_of(config)
+        if admin is None and own is not None and (served is None or served.resolve() != own.resolve()):
+            fail(
+                f"portico: not reloaded: {own.absolute()} is not the file of {described(client, served)}; "
+                f"--admin HOST:PORT names another gateway, --admin {client.where} reloads this one all the same"
+            )
+        generation = client.reload()
+    except AdminError as error:
+        fail(f"portico: {error}")
+    say(out, f"generation {generation} is in use by {described(client, served)}")

@@ -1,0 +1,53 @@
+"""The OpenAPI documents of services, as far as policies read them: known to a process, compiled, by service."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import Any, Final, TypeAlias
+
+from portico.core.slices import Steps
+from portico.openapi import DocumentError, read_document
+from portico.openapi.operations import Operations, operations_of
+
+logger: Final = logging.getLogger("portico.openapi")
+
+Key: TypeAlias = tuple[str, str | None]
+"""A service, and the version of it that a route leads to, or None for the service itself."""
+
+
+class Documents:
+    """Those that are known now. One that cannot be used does not replace the one before it."""
+
+    def __init__(self) -> None:
+        self.known: dict[Key, Operations] = {}
+        self._texts: dict[Key, bytes] = {}
+
+    def learning(self, key: Key, text: bytes) -> Steps[None]:
+        """Go by this document of a service from now on."""
+        if self._texts.get(key) == text:
+            return
+        try:
+            document = read_document(text)
+            yield
+            operations = yield from operations_of(document)
+        except DocumentError as error:
+            extra = {"service": "@".join(filter(None, key)), "reason": str(error)}
+            logger.error("the OpenAPI document of a service cannot be used: the last one is", extra=extra)
+            return
+        self.known[key], self._texts[key] = operations, text
+
+    def forget(self, key: Key) -> None:
+        """A service has no document any more."""
+        self.known.pop(key, None)
+        self._texts.pop(key, None)
+
+    def keep(self, keys: Collection[Key]) -> None:
+        """Forget all but these."""
+        for key in [key for key in self.known if key not in keys]:
+            self.forget(key)
+
+
+def key_of(handling: Any) -> Key:
+    """The service that a request is for; `handling` is that of its match."""
+    return handling.service_name, handling.version

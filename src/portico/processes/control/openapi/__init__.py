@@ -1,0 +1,1 @@
+"""The documentation of all services: fetched, kept, merged, and shown."""

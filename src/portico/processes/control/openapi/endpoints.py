@@ -1,0 +1,151 @@
+"""`/openapi.json` and `/docs`: the merged document, and Swagger UI for it, whose files are all here."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_oauth2_redirect_html
+from fastapi.responses import FileResponse, HTMLResponse
+from starlette.exceptions import HTTPException
+
+from portico.config import ListenerSettings
+from portico.processes.control.openapi.merging import WHOLE
+from portico.processes.control.state import State
+
+_READS: Final = ["GET", "HEAD"]
+_FILES: Final = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript", "favicon.png": "image/png"}
+_START: Final = """\
+"use strict";
+window.ui = SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  docExpansion: "list",
+  validatorUrl: null,
+  oauth2RedirectUrl: new URL("docs/oauth2-redirect.html", document.baseURI).href,
+  presets: [SwaggerUIBundle.presets.apis],
+  layout: "BaseLayout",
+});
+"""
+_PAGE: Final = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="icon" href="docs/favicon.png?v={v}">
+<link rel="stylesheet" href="docs/swagger-ui.css?v={v}">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="docs/swagger-ui-bundle.js?v={v}"></script>
+<script src="docs/start.js?v={v}"></script>
+</body>
+</html>
+"""
+_POLICY: Final = (
+    "default-src 'none'; script-src {scripts}; style-src 'self'; img-src 'self' data:; "
+    "connect-src {origins}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""All that the page is made of is a file of the gateway's; images may be in the style sheet."""
+_MOST_HOSTS: Final = 50
+_FIELDS: Final = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+
+
+def documentation(state: State) -> APIRouter:
+    """The endpoints: which of them a gateway's port has is decided by its workers' routes."""
+    app = APIRouter()
+
+    @app.api_route("/openapi.json", methods=_READS)
+    async def document(request: Request) -> Response:
+        """The documents of all services in one."""
+        return await _document(state, request, WHOLE)
+
+    @app.api_route("/listeners/{key}/openapi.json", methods=_READS)
+    async def document_of_listener(request: Request, key: str) -> Response:
+        """The same of a listener that serves some of the routes."""
+        listeners = {listener.key: listener for listener in state.config.gateway.listeners}
+        if key not in listeners:
+            raise HTTPException(404)
+        return await _document(state, request, listeners[key])
+
+    @app.api_route("/docs", methods=_READS)
+    async def page() -> Response:
+        """Swagger UI. All addresses in it are relative, for gateways behind a prefix."""
+        _check_is_on(state)
+        text = _PAGE.format(title=html.escape(state.config.gateway.title), v=_version())
+        policy = _POLICY.format(scripts="'self'", origins=" ".join(_origins(state)))
+        return HTMLResponse(text, headers={**_FIELDS, "Content-Security-Policy": policy, "Cache-Control": "no-cache"})
+
+    @app.api_route("/docs/start.js", methods=_READS)
+    async def start() -> Response:
+        """What starts it."""
+        return Response(_START, media_type="text/javascript", headers=_FIELDS)
+
+    @app.api_route("/docs/oauth2-redirect.html", methods=_READS)
+    async def redirected() -> Response:
+        """Where the pages of an issuer of tokens come back to."""
+        text, policy = _redirect_page()
+        return HTMLResponse(text, headers={**_FIELDS, "Content-Security-Policy": policy})
+
+    @app.api_route("/docs/{name}", methods=_READS)
+    async def file(name: str) -> Response:
+        """The files of Swagger UI. Their addresses change with their version."""
+        if name not in _FILES:
+            raise HTTPException(404)
+        path = str(files("fastapi_offline").joinpath("static", name))
+        fields = {**_FIELDS, "Cache-Control": "public, max-age=31536000, immutable"}
+        return FileResponse(path, media_type=_FILES[name], headers=fields)
+
+    return app
+
+
+async def _document(state: State, request: Request, listener: ListenerSettings) -> Response:
+    _check_is_on(state)
+    try:
+        page = await state.documents.page(listener)
+    except TimeoutError:
+        raise HTTPException(503, "the documents are not merged yet", {"Retry-After": "1"}) from None
+    except LookupError:
+        raise HTTPException(404) from None
+    fields = {**_FIELDS, "ETag": page.etag, "Cache-Control": "no-cache"}
+    asked = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
+    if page.etag in asked or "*" in asked:
+        return Response(status_code=304, headers=fields)
+    return Response(page.body, media_type="application/json", headers=fields)
+
+
+def _check_is_on(state: State) -> None:
+    if state.config.gateway.endpoints.docs == "off":
+        raise HTTPException(404, "gateway.endpoints.docs is off")
+
+
+def _origins(state: State) -> list[str]:
+    """Where the page may send requests: to where it is from, and to the hosts of routes."""
+    hosts = dict.fromkeys(host for route in state.config.all_routes for host in route.hosts)
+    return ["'self'", *list(hosts)[:_MOST_HOSTS]]
+
+
+@cache
+def _version() -> str:
+    return version("fastapi-offline")
+
+
+@cache
+def _redirect_page() -> tuple[str, str]:
+    """FastAPI's page, whose script is in it, and the policy that admits just that."""
+    text = bytes(get_swagger_ui_oauth2_redirect_html().body).decode()
+    hashes = [
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    ]
+    return text, f"default-src 'none'; script-src {' '.join(hashes)}; base-uri 'none'; frame-ancestors 'none'"

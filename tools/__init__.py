@@ -1,0 +1,1 @@
+"""Programs for whoever works on Portico; none of them is in the package."""
