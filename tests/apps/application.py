@@ -91,11 +91,15 @@ class Application:
 
     def configuration(self, situation: Situation) -> str:
         """The whole file of a situation."""
-        return (TLS if situation is Situation.TLS else "") + self._routes_and_services(situation)
+        return (TLS if situation is Situation.TLS else "") + self.shown(situation)
 
     def shown(self, situation: Situation) -> str:
         """What the page shows of it: the line about TLS is the same for all, and stands at its top."""
-        return self._routes_and_services(situation)
+        lines = self.situations[situation]
+        path = f"path: /{self.name}" if situation is Situation.PREFIX else f"path: /, hosts: [{self.host(situation)}]"
+        route = ", ".join(filter(None, [f"service: {self.name}", path, lines.route]))
+        more = "".join(f"  - {{service: {self.name}, {each}}}\n" for each in lines.more.splitlines())
+        return f"services:\n{self._service(situation)}routes:\n  - {{{route}}}\n{more}"
 
     def argv(self, situation: Situation, port: int) -> list[str]:
         """The words of the command with the options of a situation."""
@@ -119,13 +123,6 @@ class Application:
         scheme = "https" if situation is Situation.TLS else "http"
         host = self.host(situation)
         return text.replace("{host}", host).replace("{origin}", f"{scheme}://{host}")
-
-    def _routes_and_services(self, situation: Situation) -> str:
-        lines = self.situations[situation]
-        path = f"path: /{self.name}" if situation is Situation.PREFIX else f"path: /, hosts: [{self.host(situation)}]"
-        route = ", ".join(filter(None, [f"service: {self.name}", path, lines.route]))
-        more = "".join(f"  - {{service: {self.name}, {each}}}\n" for each in lines.more.splitlines())
-        return f"services:\n{self._service(situation)}routes:\n  - {{{route}}}\n{more}"
 
     def _service(self, situation: Situation) -> str:
         urls = [f'"http://{ADDRESS}:{port}"' for port in self.ports(situation)]
