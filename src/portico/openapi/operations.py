@@ -80,6 +80,11 @@ class Operations:
         """All that `named` knows."""
         return [known for each in self.all for known in (each.id, each.name) if known is not None]
 
+    @property
+    def declare_security(self) -> bool:
+        """Whether the document says of any of them that somebody is needed."""
+        return any(each.security for each in self.all)
+
     def find(
         self, method: bytes, path: bytes, *, encoded_slashes: bool = False, case_insensitive: bool = False
     ) -> tuple[Operation | None, ...]:
