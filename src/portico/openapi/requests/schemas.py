@@ -31,6 +31,9 @@ _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
+_LEAVE: Final = (KeyboardInterrupt, SystemExit)
+
+
 class Problem(NamedTuple):
     """What is wrong, and where in a value: a JSON pointer (RFC 6901)."""
 
@@ -62,7 +65,9 @@ class Schemas:
             return None
         try:
             return Schema(self, schema)
-        except Exception as error:  # whatever a library raises for what others wrote
+        except _LEAVE:
+            raise
+        except BaseException as error:  # whatever a library raises for what others wrote: its panics are no Exceptions
             extra = {"where": where, "reason": str(error).partition("\n")[0][:_LONGEST]}
             logger.warning("a schema of an OpenAPI document cannot be used: what it is for is not checked", extra=extra)
             return None
@@ -133,7 +138,9 @@ class Schema:
         try:
             if self.fits(value):
                 return []
-        except Exception as error:  # such as text that is not Unicode
+        except _LEAVE:
+            raise
+        except BaseException as error:  # such as text that is not Unicode
             raise UncheckableError(str(error)) from None
         return self._explained(value) or [Problem("", "it does not fit the schema")]
 
@@ -144,7 +151,9 @@ class Schema:
             if self._strict is None:
                 self._strict = self._schemas.validator(self._written, is_lax=False)
             errors = self._strict.iter_errors(value)
-        except Exception:  # the verdict stands without a word on it
+        except _LEAVE:
+            raise
+        except BaseException:  # the verdict stands without a word on it
             return []
         return [_problem(error) for _, error in zip(range(MOST_PROBLEMS), errors, strict=False)]
 
