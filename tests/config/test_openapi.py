@@ -174,3 +174,12 @@ def test_a_file_without_security_is_warned_of(tmp_path: Path) -> None:
     (warning,) = [each for each in warnings_for(config) if "declares no security" in str(each)]
     assert "services.a.policies.authorize" in str(warning)
     assert "the document of the service a declares no security: nothing is asked for" in str(warning)
+
+
+def test_who_checks_requests_needs_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "services: {a: {url: http://h, policies: {validate: true}}}"
+    assert load_in(tmp_path, text).all_routes[0].policies["validate"][0].request
+    monkeypatch.setattr("portico.config.policy_documents.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"services\.a\.policies\.validate: needs jsonschema-rs: pip install"):
+        load_in(tmp_path, text)
+    assert load_in(tmp_path, text.replace("true", "{request: false}"))

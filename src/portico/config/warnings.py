@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from portico.config.canary import AbortConditions
-from portico.config.documents_wanted import open_documents
 from portico.config.files import lifetimes
 from portico.config.gateway import GatewaySettings
 from portico.config.listen import ListenerSettings
 from portico.config.listen_checks import shared_address
 from portico.config.model import Config
+from portico.config.policy_documents import open_documents
 from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.reachability import GUARDS, unguarded, unreachable
 from portico.config.resolve import ResolvedRoute, scope_path
