@@ -343,3 +343,21 @@ def test_a_panic_of_the_library_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(compiled, "fits", panic)
     with pytest.raises(UncheckableError):
         compiled.problems({})
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        {"name": [], "in": "query"},
+        {"name": "a", "in": {}},
+        {"name": "a", "in": "query", "schema": {"type": [[], {}]}},
+        {"name": "a", "in": "query", "schema": {"enum": {}}},
+        {"name": "a", "in": "query", "schema": []},
+        {"name": "a", "in": "query", "style": [], "explode": "no"},
+        {"name": "a", "in": "query", "content": []},
+        {"name": "a", "in": "query", "content": {"application/json": []}},
+        {"name": "a", "in": "query", "schema": {"properties": []}, "style": "deepObject"},
+    ],
+)
+def test_a_parameter_that_makes_no_sense_checks_nothing(parameter: Any) -> None:
+    assert with_parameters(parameter).errors("GET", "/x/1?a=5&a[b]=1") == []

@@ -121,7 +121,10 @@ def _refuses_others(media: _Media) -> bool:
         return False
     if is_json(media.kind):
         return not media.shape.takes_text
-    return not media.schema.fits({})
+    try:
+        return bool(media.schema.problems({}))
+    except UncheckableError:
+        return False
 
 
 def _json(body: bytes) -> Any:
