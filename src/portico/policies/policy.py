@@ -186,7 +186,8 @@ class Context:
     set where limits are counted in Redis, `table` where workers have one for those that need none. `shadowed` counts
     what limits would have refused that are not enforced, `untransformed` bodies that rules are for and that they cannot
     change, `compressed` responses that are compressed, and bytes of these, `denied` requests that a rule refuses.
-    `missing` is what is said to whoever has to prove who asks, where the route has ways for that.
+    `missing` is what is said to whoever has to prove who asks, where the route has ways for that. `added` are the names
+    of fields that services get of other policies, in lower case; None where these may be any.
     """
 
     scope: str
@@ -200,6 +201,7 @@ class Context:
     denied: Counter | None = None
     directory: Consumers = Consumers()  # noqa: RUF009 - it is immutable
     missing: Refusal | None = None
+    added: frozenset[bytes] | None = frozenset()
 
 
 class State:
