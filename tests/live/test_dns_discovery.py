@@ -39,13 +39,18 @@ def gateway(names: NameServer, copies: dict[str, Backend]) -> Iterator[Gateway]:
         yield own
 
 
+@pytest.fixture(autouse=True)
+def _fresh(names: NameServer) -> None:
+    names.records, names.code = {}, 0
+
+
 def answering(gateway: Gateway, service: str, times: int = 6) -> Counter[str]:
     answers = [gateway.get(f"/api/{service}/x") for _ in range(times)]
     return Counter(answer.json()["backend"] if answer.status == 200 else str(answer.status) for answer in answers)
 
 
 def test_addresses_are_instances_and_may_change(gateway: Gateway, names: NameServer) -> None:
-    assert set(answering(gateway, "plain")) == {"503"}
+    until(lambda: set(answering(gateway, "plain")) == {"503"}, "there are none yet")
     names.records["orders.test", "A"] = [*ADDRESSES]
     until(lambda: answering(gateway, "plain") == dict.fromkeys(ADDRESSES, 2), "all have their share")
     names.records["orders.test", "A"] = [ADDRESSES[1], "169.254.169.254"]
@@ -72,14 +77,12 @@ def test_what_is_known_goes_on_while_no_server_answers(gateway: Gateway, names: 
     until(lambda: set(answering(gateway, "plain")) == {"503"}, "a name that is gone has no instances")
 
 
-def test_records_of_services_have_ports_weights_and_priorities(
-    gateway: Gateway, names: NameServer, copies: dict[str, Backend]
-) -> None:
+def test_records_of_services_have_ports_weights_and_priorities(gateway: Gateway, names: NameServer) -> None:
     heavy, light, backup = ADDRESSES
-    port = copies[heavy].port
-    first = [f"10 30000 {port} {heavy}", f"10 10000 {port} {light}"]
-    names.records["_http._tcp.orders.test", "SRV"] = [*first, f"20 0 {port} {backup}"]
-    until(lambda: answering(gateway, "srv", 8) == {heavy: 6, light: 2}, "by their weights")
-    copies[heavy].close()
-    copies[light].close()
-    until(lambda: set(answering(gateway, "srv")) == {backup}, "the next priority, while no other answers")
+    with Backend(name="heavy", host=heavy) as a, Backend(name="light", host=light) as b, Backend(host=backup) as c:
+        first = [f"10 30000 {a.port} {heavy}", f"10 10000 {b.port} {light}"]
+        names.records["_http._tcp.orders.test", "SRV"] = [*first, f"20 0 {c.port} {backup}"]
+        until(lambda: answering(gateway, "srv", 8) == {"heavy": 6, "light": 2}, "by their weights")
+        a.close()
+        b.close()
+        until(lambda: set(answering(gateway, "srv")) == {"backend"}, "the next priority, while no other answers")

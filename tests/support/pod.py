@@ -163,7 +163,7 @@ class Pod(Process):
     def _mounts(self) -> str:
         """A script that makes a root of what the container has, and runs the rest of its words there."""
         root = self.directory / "root"
-        root.mkdir()
+        root.mkdir(exist_ok=True)
         lines = [f"r={shlex.quote(str(root))}", "mount -t tmpfs -o mode=755 root $r", "mkdir $r/etc $r/run $r/var"]
         lines += ["mkdir $r/proc $r/dev $r/var/lib", "ln -s ../run $r/var/run"]
         for path in map(Path, _OF_SYSTEM):

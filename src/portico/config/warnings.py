@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from portico.config.canary import AbortConditions
+from portico.config.documents_wanted import open_documents
 from portico.config.files import lifetimes
 from portico.config.gateway import GatewaySettings
 from portico.config.listen import ListenerSettings
@@ -46,6 +47,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_open_origins(config),
             *_unlimited(config),
             *_missing_auth(config),
+            *open_documents(config),
             *_nameless(config),
             *_never_known(config),
             *_shared_keys(config),

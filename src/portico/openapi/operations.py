@@ -28,7 +28,7 @@ Security: TypeAlias = tuple[frozenset[str] | None, ...]
 """Alternatives, of which one has to be met: all of these scopes, and somebody who has them; None: nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """An operation: its `method`, its `path` as a template, and what the document says of it.
 
@@ -79,6 +79,11 @@ class Operations:
     def names(self) -> list[str]:
         """All that `named` knows."""
         return [known for each in self.all for known in (each.id, each.name) if known is not None]
+
+    @property
+    def declare_security(self) -> bool:
+        """Whether the document says of any of them that somebody is needed."""
+        return any(each.security for each in self.all)
 
     def find(
         self, method: bytes, path: bytes, *, encoded_slashes: bool = False, case_insensitive: bool = False

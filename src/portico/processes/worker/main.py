@@ -14,7 +14,14 @@ from typing import Any, Final
 import msgspec
 import uvloop
 
-from portico.config import Config, GatewaySettings, LimitSettings, ListenerSettings, documents_wanted
+from portico.config import (
+    Config,
+    GatewaySettings,
+    LimitSettings,
+    ListenerSettings,
+    documents_of_files,
+    documents_wanted,
+)
 from portico.core.caches import age_all
 from portico.core.errors import Answer
 from portico.core.fields import PASSES, REQUEST_DROP, passing
@@ -64,6 +71,8 @@ _STATE_TIMEOUT: Final = 1.0
 
 For the states of instances, which are registered, where canaries are that other gateways have, too, and documents.
 """
+_DIRECTORY_TIMEOUT: Final = 10.0
+"""The same where Kubernetes or DNS is asked for instances: a pod is not to be ready before it knows any."""
 _REPORT_PAUSE: Final = 10.0
 """Seconds without a report of totals after one that failed."""
 _TRIAL: Final = 5.0
@@ -175,9 +184,11 @@ class _Worker:
         for redis in (self.shared, self.bindings, self.caches.redis):
             if redis is not None:
                 await redis.start()
-        waits = joins or config.directories or documents_wanted(config) or not _names_all_canaries(config, weights)
+        fetched = documents_wanted(config) - documents_of_files(config).keys()
+        waits = joins or config.directories or fetched or not _names_all_canaries(config, weights)
         if waits:
-            await self._wait_for_state()
+            asks = config.directories & {"kubernetes", "dns"}
+            await self._wait_for_state(_DIRECTORY_TIMEOUT if asks else _STATE_TIMEOUT)
         for entrance in self.entrances:
             await entrance.open()
         self.overload.start(loop, self._admit_waiting)
@@ -215,9 +226,9 @@ class _Worker:
         self.notices.say(FAILING)
         self.loop.call_later(_REPLACEMENT_TIMEOUT, self._say_failing)
 
-    async def _wait_for_state(self) -> None:
+    async def _wait_for_state(self, timeout: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STATE_TIMEOUT):
+            async with asyncio.timeout(timeout):
                 await self.informed.wait()
 
     def _stop(self) -> None:
