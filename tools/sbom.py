@@ -19,21 +19,28 @@ FORMAT: Final = "1.6"
 """The version of CycloneDX: the one that most readers know (ECMA-424)."""
 
 
-def write(wheel: Path, target: Path) -> None:
-    """Describe the installation of a wheel in `target`. Raises CalledProcessError."""
-    with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder, "venv/bin/python")
-        _run("-m", "venv", "--without-pip", program.parents[1])
-        _run(
-            *("-m", "pip", "--python", program, "--disable-pip-version-check", "-qq", "install", "--no-compile"),
-            *("--constraint", ROOT / "constraints.txt", f"{wheel}[all]"),
-        )
-        _run(
-            *("-m", "cyclonedx_py", "environment", "--pyproject", ROOT / "pyproject.toml", "--mc-type", "application"),
-            *("--spec-version", FORMAT, "--output-reproducible", "--validate", "--output-file", target, program),
-        )
+def install(wheel: Path, folder: Path) -> Path:
+    """The Python of a new environment in `folder` that has the wheel with all its extras, and nothing else.
+
+    Raises CalledProcessError.
+    """
+    program = folder / "bin/python"
+    _run("-m", "venv", "--without-pip", folder)
+    _run(
+        *("-m", "pip", "--python", program, "--disable-pip-version-check", "-qq", "install", "--no-compile"),
+        *("--constraint", ROOT / "constraints.txt", f"{wheel}[all]"),
+    )
+    return program
+
+
+def describe(program: Path, version: str, target: Path) -> None:
+    """Write what the environment of a Python consists of to `target`. Raises CalledProcessError."""
+    _run(
+        *("-m", "cyclonedx_py", "environment", "--pyproject", ROOT / "pyproject.toml", "--mc-type", "application"),
+        *("--spec-version", FORMAT, "--output-reproducible", "--validate", "--output-file", target, program),
+    )
     document = json.loads(target.read_text(encoding="utf-8"))
-    document["metadata"]["component"]["version"] = version_of(wheel)  # pyproject.toml says where it is written only
+    document["metadata"]["component"]["version"] = version  # pyproject.toml only says where it is written
     target.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
@@ -54,7 +61,8 @@ def main() -> int:
         print("there is no wheel in dist/: make dist builds it", file=sys.stderr)
         return 1
     target = DIST / f"portico_gateway-{version_of(wheels[0])}.cdx.json"
-    write(wheels[0], target)
+    with tempfile.TemporaryDirectory() as folder:
+        describe(install(wheels[0], Path(folder)), version_of(wheels[0]), target)
     print(target.relative_to(ROOT))
     return 0
 

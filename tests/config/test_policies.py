@@ -141,7 +141,7 @@ def test_what_is_missing_is_reported_where_the_policy_was_turned_on(report: Repo
     """
     assert report(text) == [
         "portico.yaml:2:44: services.a.policies.authorize: nothing is asked for: write scopes: [orders:read], "
-        "any_scopes, roles, claims, methods or times",
+        "any_scopes, roles, claims, methods, operations, openapi or times",
         "portico.yaml:3:40: services.b.policies.auth.jwt: jwt needs a key: set SECRET_KEY or write secret in it, or "
         "name the issuer with discovery, jwks_url, jwks_file or public_key_file",
         "portico.yaml:4:39: services.c.policies.auth: no way to prove who asks is on: write jwt: {} or "
@@ -186,7 +186,7 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         (
             "squeeze: {}",
             "squeeze: unknown policy; there are auth, authorize, cache, compress, cors, decompress, deny, errors, "
-            "headers, identity, ip_filter, plugins, rate_limit, rewrite_cookies, rewrite_location, transform",
+            "headers, identity, ip_filter, plugins, rate_limit, rewrite_cookies, rewrite_location, transform, validate",
         ),
         ("rewrite_location: 5", "rewrite_location: expected keys and values, true or false"),
         ("rewrite_location: ", "write rewrite_location: true, or rewrite_location: false to turn it off"),
@@ -242,7 +242,7 @@ def test_cors_is_compared_as_browsers_send_it(load: Load) -> None:
         (
             "plugins: [{use: 'a:B', after: auht}]",
             "plugins[0].after: expected one of compress, headers, ip_filter, deny, cors, rate_limit, auth, "
-            'authorize, identity, decompress, transform; did you mean "auth"?',
+            'authorize, identity, decompress, transform, validate; did you mean "auth"?',
         ),
         (
             "plugins: [{use: 'a:B', after: auth, before: auth}]",

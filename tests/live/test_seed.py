@@ -98,7 +98,7 @@ def test_the_seeds_four_tests_in_their_order(demo: Gateway) -> None:
     assert sum(line.strip().startswith("curl ") for line in table.splitlines()) == 5
     assert "60 requests a minute, 20 at once" in table
     links = re.findall(r"http://localhost:(\d+)(/[^\s';]*)", table)
-    assert len(links) == 11, table
+    assert len(links) == 12, table
     *others, limiting = SEED
     for written in others:
         asyncio.run(_run(written))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import TypeAlias
 
 from portico.config.model import Config
@@ -13,6 +14,7 @@ from portico.core.slices import at_once
 from portico.openapi import DocumentError, read_document
 from portico.openapi.operations import Operations, operations_of
 from portico.policies.authorize import AuthorizeSettings
+from portico.policies.validate import ValidateSettings
 
 Key: TypeAlias = tuple[str, str | None]
 """A service, and the version of it that a route leads to, or None for the service itself."""
@@ -40,6 +42,9 @@ def document_findings(config: Config) -> Iterator[Finding]:
                 continue
             seen.add((path, key))
             settings = _settings(config, key)
+            if path[-1] == "validate" and find_spec("jsonschema_rs") is None:
+                message = "needs jsonschema-rs: pip install 'portico-gateway[validation]'"
+                yield Finding(path, message, at_key=True)
             if settings is None:
                 message = f"needs the OpenAPI document of {_shown(key)}, which is off: write where it is"
                 yield Finding(path, message, at_key=True)
@@ -58,6 +63,9 @@ def _reading(route: ResolvedRoute) -> Iterator[KeyPath]:
     authorize, scope = route.policies.get("authorize", (None, ""))
     if isinstance(authorize, AuthorizeSettings) and authorize.reads_document:
         yield (*scope_path(route, scope), "authorize")
+    validate, scope = route.policies.get("validate", (None, ""))
+    if isinstance(validate, ValidateSettings) and validate.request:
+        yield (*scope_path(route, scope), "validate")
 
 
 def _unknown_operations(

@@ -47,7 +47,7 @@ class HealthEndpoint(Section):
     """`/health`: with `detail: states` it leaves out addresses and errors of instances."""
 
     access: Access = "public"
-    """Who gets `/health`."""
+    """Who gets `/health`: `public`, `internal`, `admin`, or `off`."""
     detail: Literal["full", "states"] = "full"
     """With `states` it has the status of services and instances, and neither addresses nor the texts of errors."""
 
@@ -69,16 +69,17 @@ class EndpointSettings(Section):
     """
 
     root: Access = "public"
-    """Who gets `/`, which lists the services."""
+    """Who gets `/`, which lists the services: `public`, `internal`, `admin`, or `off`."""
     health: HealthField = HealthEndpoint()
-    """Who gets `/health`, and how much it says."""
+    """Who gets `/health`, by the same words, and how much it says."""
     metrics: Access = "public"
-    """Who gets `/metrics`."""
+    """Who gets `/metrics`, by the same words."""
     docs: Access = "public"
-    """Who gets `/docs` and `/openapi.json`, the documents of all services in one."""
+    """Who gets `/docs` and `/openapi.json`, the documents of all services in one, by the same words."""
     auth: OpenAccess = "public"
     """Who gets `/auth/token`, `/auth/revoke`, `/auth/me`, `/.well-known/jwks.json` and
-    `/.well-known/oauth-authorization-server`, as far as they are there where tokens are issued.
+    `/.well-known/oauth-authorization-server`, as far as they are there where tokens are issued: `public`, `internal`,
+    or `off`.
     """
     networks: tuple[NetworkField, ...] = ()
     """Those whose clients are `internal`. Behind trusted proxies it is the client's address that counts."""

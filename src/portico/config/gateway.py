@@ -245,7 +245,7 @@ class GatewaySettings(Section):
         ProxyStatusSettings | None,
         BeforeValidator(_long_proxy_status, json_schema_input_type=bool | ProxyStatusSettings),
     ] = ProxyStatusSettings()
-    """What `Proxy-Status` (RFC 9209) says where a service could not answer."""
+    """What `Proxy-Status` (RFC 9209) says where a service could not answer. On by default."""
     pass_headers: tuple[Annotated[HeaderName, AfterValidator(_passed_header)], ...] = ()
     """Fields of clients that services get although they belong to a gateway, exactly as spelt here."""
     tls: TlsField = None

@@ -7,6 +7,7 @@ set. Only the result has to be complete, so an override may name a single key.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -47,6 +48,7 @@ _EXAMPLES = {
     "rate_limit": "{requests_per_minute: 60}",
     "rewrite_cookies": "{path: auto}",
     "rewrite_location": "true",
+    "validate": "{request: true}",
     "transform": "{request: [{query: {remove: [debug]}}]}",
 }
 
@@ -67,6 +69,7 @@ _MEANINGS = {
     "rewrite_cookies": "Whether cookies of services fit the path and host that clients use.",
     "rewrite_location": "Whether redirects and links of services lead through the gateway.",
     "transform": "Rules that change query, path, method, status, fields and JSON bodies.",
+    "validate": "Whether requests are checked against the OpenAPI document of their service.",
 }
 
 _ADAPTERS = {key: TypeAdapter[Any](kind) for key, kind in POLICY_SETTINGS.items()}
@@ -110,20 +113,22 @@ if TYPE_CHECKING:
     class Policies(_AnyPolicies):
         """What one level says about policies: a field for each, which holds what was written."""
 else:
-    Policies = create_model(
-        "Policies",
-        __base__=_AnyPolicies,
-        __doc__="What one level says about policies: a field for each, which holds what was written.",
-        **{
-            key: (
-                Annotated[
-                    Any, BeforeValidator(_Written(kind), json_schema_input_type=bool | kind), NotEmpty(_advice(key))
-                ],
-                Field(None, description=_MEANINGS.get(key)),
-            )
-            for key, kind in POLICY_SETTINGS.items()
-        },
-    )
+    with warnings.catch_warnings():  # a policy has the name of a method that Pydantic has given up
+        warnings.filterwarnings("ignore", "Field name .* shadows an attribute")
+        Policies = create_model(
+            "Policies",
+            __base__=_AnyPolicies,
+            __doc__="What one level says about policies: a field for each, which holds what was written.",
+            **{
+                key: (
+                    Annotated[
+                        Any, BeforeValidator(_Written(kind), json_schema_input_type=bool | kind), NotEmpty(_advice(key))
+                    ],
+                    Field(None, description=_MEANINGS.get(key)),
+                )
+                for key, kind in POLICY_SETTINGS.items()
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class ListenerSettings(Section):
     alone.
     """
     endpoints: _OnlyOff = None
-    """Keeps the gateway's own endpoints away from it, whoever else may read them."""
+    """`off` keeps the gateway's own endpoints away from it, whoever else may read them."""
 
     @property
     def key(self) -> str:

@@ -259,8 +259,8 @@ class _Treated(Section):
     tls: UpstreamTlsSettings = UpstreamTlsSettings()
     """How an `https` instance is verified."""
     max_requests: MaxRequests | None = None
-    """Requests under way at the service's instances together, from the first attempt to the end of the response; in
-    each worker.
+    """Requests under way at the service's instances together, from the first attempt to the end of the response, in
+    each worker: a number, or `adaptive` for a limit that is found.
     """
     max_connections: Permits | None = None
     """Connections of requests under way to each instance, WebSockets among them. A full instance is passed over; with
@@ -351,7 +351,9 @@ class ServiceDefaults(_Treated):
     """
 
     health_check: HealthCheckField = HealthCheckSettings()
-    """How instances are checked: a path, or a section; `true` for a TCP connection, `false` for no checks."""
+    """How instances are checked: a path, or a section; `true` for a TCP connection, which is the default, `false` for
+    no checks.
+    """
     timeout: TimeoutField = Timeouts()
     """How long each wait for the service may take."""
     retries: RetryField = RetrySettings()
@@ -361,7 +363,7 @@ class ServiceDefaults(_Treated):
     sticky: StickyField = None
     """Clients stay with the instance that has their session."""
     passive_health: PassiveHealthField = PassiveHealthSettings()
-    """Instances that fail requests are ejected for a while, as long as enough are left."""
+    """Instances that fail requests are ejected for a while, as long as enough are left. On by default."""
     circuit_breaker: CircuitBreakerField = None
     """Instances that fail requests are ejected for a while, even if none is left; in place of `passive_health`."""
     slow_start: DurationOrZero = 0.0

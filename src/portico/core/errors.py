@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -13,6 +13,7 @@ REASONS: Final[dict[str, int]] = {
     "tunnel_idle": 101,
     "body_invalid": 400,
     "malformed_request": 400,
+    "request_invalid": 400,
     "version_missing": 400,
     "version_unknown": 400,
     "credentials_missing": 401,
@@ -33,6 +34,7 @@ REASONS: Final[dict[str, int]] = {
     "body_too_large": 413,
     "url_too_long": 414,
     "coding_unsupported": 415,
+    "type_unsupported": 415,
     "rate_limited": 429,
     "too_many_connections": 429,
     "headers_too_large": 431,
@@ -175,7 +177,7 @@ class Refusal(Answer):
         detail: str,
         lines: Iterable[bytes] = (),
         status: int | None = None,
-        members: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
         proxy_error: str | None = None,
     ) -> None:
         super().__init__(REASONS[reason] if status is None else status, lines, reason=reason)

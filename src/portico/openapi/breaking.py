@@ -37,7 +37,7 @@ class _Comparing:
     def __init__(self, old: Object, new: Object) -> None:
         self.old, self.new = old, new
         self.seen: set[tuple[int, int, bool]] = set()
-        """Pairs of schemas that are compared already, in requests or in responses."""
+        """Pairs of schemas that are compared, in requests or in responses: each is, where it is met first."""
 
     def paths(self) -> Iterator[str]:
         others = {_TEMPLATE.sub("{}", path): item for path, item in _map(self.new, "paths").items()}
@@ -55,7 +55,6 @@ class _Comparing:
                 if not isinstance(other.get(method), dict):
                     yield f"{where}: the operation is gone"
                 else:
-                    self.seen.clear()
                     yield from self.operation(where, own, other, method)
 
     def operation(self, where: str, old: Object, new: Object, method: str) -> Iterator[str]:
@@ -130,8 +129,6 @@ class _Comparing:
         if not isinstance(own, dict) or not isinstance(other, dict) or depth > _DEEPEST:
             return
         pair = id(own), id(other), in_request
-        if own == other and "$ref" not in str(own):
-            return
         if pair in self.seen:
             return
         self.seen.add(pair)
@@ -302,7 +299,7 @@ def _name_of(schema: Any) -> str:
 
 def _needs(operation: Object, content: Object) -> list[Object]:
     written = operation.get("security", content.get("security"))
-    needs = [each for each in written if isinstance(each, dict)] if isinstance(written, list) else []
+    needs: list[Object] = [each for each in written if isinstance(each, dict)] if isinstance(written, list) else []
     return needs or [{}]
 
 

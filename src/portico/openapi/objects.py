@@ -106,8 +106,11 @@ def _inner(kind: str, value: Object) -> Iterator[tuple[tuple[str | int, ...], st
     """The objects that one holds, each with where it is in it, and its kind."""
     if kind == "callback":
         yield from (((name,), "path_item", each) for name, each in value.items() if not name.startswith("x-"))
-    for field, (shape, inner) in PARTS[kind].items():
-        held = value.get(field)
+    parts = PARTS[kind]
+    for field, held in value.items():
+        if field not in parts:
+            continue
+        shape, inner = parts[field]
         if isinstance(held, list) and shape in ("list", "either"):
             yield from (((field, index), inner, each) for index, each in enumerate(held))
         elif isinstance(held, dict) and shape == "map":
@@ -136,9 +139,10 @@ def changed(kind: str, value: Any, change: Callable[[str, Object], Object]) -> A
     value = change(kind, dict(value))
     if kind == "callback":
         return _changed_part(Part("map", "path_item"), value, change)
-    for field, part in PARTS[kind].items():
-        if field in value:
-            value[field] = _changed_part(part, value[field], change)
+    parts = PARTS[kind]
+    for field, held in value.items():
+        if field in parts:
+            value[field] = _changed_part(parts[field], held, change)
     return value
 
 

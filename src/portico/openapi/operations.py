@@ -28,7 +28,7 @@ Security: TypeAlias = tuple[frozenset[str] | None, ...]
 """Alternatives, of which one has to be met: all of these scopes, and somebody who has them; None: nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """An operation: its `method`, its `path` as a template, and what the document says of it.
 

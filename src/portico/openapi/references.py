@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from portico.openapi.document import pointed_at
@@ -16,6 +17,7 @@ _FIELDS: Final = {kind: field for field, kind in COMPONENTS.items()}
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
+@lru_cache(maxsize=4096)
 def component_of(reference: str) -> tuple[Name, Keys] | None:
     """The component that a local reference leads to, or into, and the keys behind that; None for another place."""
     match keys_of(reference):

@@ -33,6 +33,7 @@ from portico.policies.rate_limit import (
 )
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 from portico.policies.transform import TransformSettings, build_transform
+from portico.policies.validate import ValidateSettings, build_validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ STEPS: Final = (
     Step("decompress", DecompressSettings, build_decompress),
     Step("transform", TransformSettings, build_transform),
     Step("authorize", AuthorizeSettings, build_operations, rest=True),
+    Step("validate", ValidateSettings, build_validate),
 )
 
 POLICY_SETTINGS: Final[dict[str, Any]] = {
@@ -124,7 +126,7 @@ def build_chain(
         if step.key in settings:
             written, scope = settings[step.key]
             counted = shadowed, untransformed, compressed
-            own = *counted, denied, directory, missing
+            own = *counted, denied, directory, missing, _added(settings)
             policy = step.build(written, Context(scope, state, consumers, shared, table, *own))
             if policy is not None:
                 chain.append(policy)
@@ -132,6 +134,17 @@ def build_chain(
                     marks.append(policy)
     chain += slots[-1]
     return Chain.of(chain, marks)
+
+
+def _added(settings: Mapping[str, tuple[Any, str]]) -> frozenset[bytes] | None:
+    """The names of the fields that policies add to requests, in lower case; None where nobody knows."""
+    if "plugins" in settings:
+        return None
+    headers, _ = settings.get("headers", (None, ""))
+    auth, _ = settings.get("auth", (None, ""))
+    names = [] if headers is None else [*headers.request.set, *headers.request.add, *headers.request.remove]
+    names += [] if auth is None else auth.withheld_fields
+    return frozenset(name.lower().encode() for name in names)
 
 
 def _slots(placed: Sequence[Placed]) -> list[list[Hooks]]:

@@ -196,6 +196,7 @@ def build_operations(settings: AuthorizeSettings, context: Context) -> Policy | 
     guard = OperationGuard(
         context.state.documents,
         {name: _checks(each, settings.roles_claim) for name, each in settings.operations.items()},
+        context.state.keep(("documents that fit", context.scope, *settings.operations), dict),
         by_document=settings.openapi,
         with_scopes=_with_one_of,
         missing=context.missing or _NOBODY,

@@ -50,13 +50,15 @@ class OperationGuard:
     """Refuses who lacks something for an operation.
 
     `written` are checks by the names of operations. With `by_document` what the document declares holds too, and
-    `missing` is said to whoever has to prove who asks. Requests that are no operation pass if `unknown_pass`.
+    `missing` is said to whoever has to prove who asks. Requests that are no operation pass if `unknown_pass`. `fitting`
+    are the last documents that had all operations that are written; they outlive this.
     """
 
     def __init__(
         self,
         documents: Documents,
         written: Mapping[str, Checks],
+        fitting: dict[Key, Operations],
         *,
         by_document: bool,
         with_scopes: Callable[[Sequence[frozenset[str]]], Check],
@@ -70,6 +72,7 @@ class OperationGuard:
         self._missing = missing
         self._unknown_pass = unknown_pass
         self._tables: dict[Key, _Table] = {}
+        self._fitting = fitting
         self._left_out: dict[Key, Operations] = {}
         """The documents that lack an operation that is written."""
 
@@ -123,20 +126,24 @@ class OperationGuard:
             return None if operations is None else table
         if self._left_out.get(key) is operations:
             return table
-        written: dict[Operation, list[Check]] = {}
-        lacking = []
-        for name, checks in self._written.items():
-            named = operations.named(name)
-            if not named:
-                lacking.append(name)
-            for operation in named:
-                written.setdefault(operation, []).extend(checks)
+        lacking = [name for name in self._written if not operations.named(name)]
         if lacking:
             self._left_out[key] = operations
+            last = self._fitting.get(key)
+            if table is None and last is not None:
+                table = self._tables[key] = self._made(last)
             _report(key, lacking, table)
             return table
-        table = self._tables[key] = _Table(operations, written)
+        self._fitting[key] = operations
+        table = self._tables[key] = self._made(operations)
         return table
+
+    def _made(self, operations: Operations) -> _Table:
+        written: dict[Operation, list[Check]] = {}
+        for name, checks in self._written.items():
+            for operation in operations.named(name):
+                written.setdefault(operation, []).extend(checks)
+        return _Table(operations, written)
 
     def _declared(self, operation: Operation) -> list[Check]:
         security = operation.security if self._by_document else None
@@ -178,5 +185,5 @@ def names_other_method(exchange: Exchange) -> bool:
 
 def _report(key: Key, lacking: Sequence[str], table: _Table | None) -> None:
     kept = "requests are refused" if table is None else "the last one is used"
-    extra: dict[str, Any] = {"service": key[0], "version": key[1], "operations": ", ".join(lacking[:10])}
+    extra: dict[str, Any] = {"service": "@".join(filter(None, key)), "operations": ", ".join(lacking[:10])}
     logger.error(f"the OpenAPI document of a service lacks operations that authorize names: {kept}", extra=extra)

@@ -32,7 +32,7 @@ class Documents:
             yield
             operations = yield from operations_of(document)
         except DocumentError as error:
-            extra = {"service": key[0], "version": key[1], "reason": str(error)}
+            extra = {"service": "@".join(filter(None, key)), "reason": str(error)}
             logger.error("the OpenAPI document of a service cannot be used: the last one is", extra=extra)
             return
         self.known[key], self._texts[key] = operations, text

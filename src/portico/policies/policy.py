@@ -13,6 +13,7 @@ from portico.core.exchange import Exchange
 from portico.core.questions import Asker
 from portico.observe.families import Counter
 from portico.policies.asking import AskedSettings
+from portico.policies.auth.fair_checks import FairChecks
 from portico.policies.auth.key_sets import KeySets
 from portico.policies.auth.key_table import KeyTable
 from portico.policies.auth.revoked import RevokedTokens
@@ -185,7 +186,8 @@ class Context:
     set where limits are counted in Redis, `table` where workers have one for those that need none. `shadowed` counts
     what limits would have refused that are not enforced, `untransformed` bodies that rules are for and that they cannot
     change, `compressed` responses that are compressed, and bytes of these, `denied` requests that a rule refuses.
-    `missing` is what is said to whoever has to prove who asks, where the route has ways for that.
+    `missing` is what is said to whoever has to prove who asks, where the route has ways for that. `added` are the names
+    of fields that services get of other policies, in lower case; None where these may be any.
     """
 
     scope: str
@@ -199,20 +201,22 @@ class Context:
     denied: Counter | None = None
     directory: Consumers = Consumers()  # noqa: RUF009 - it is immutable
     missing: Refusal | None = None
+    added: frozenset[bytes] | None = frozenset()
 
 
 class State:
     """What policies remember across configuration changes, by key; `sweep` drops what no snapshot uses.
 
     `key_sets` are the keys that issuers of tokens publish, `api_keys` the API keys that hold, `revoked` the gateway's
-    own tokens that hold no more, `documents` the OpenAPI documents of services that policies read. `make_asker` is
-    needed where a policy asks a service.
+    own tokens that hold no more, `documents` the OpenAPI documents of services that policies read; by `checks` tokens
+    take turns to be verified. `make_asker` is needed where a policy asks a service.
     """
 
     def __init__(self, make_asker: Callable[[AskedSettings], Asker] | None = None) -> None:
         self.key_sets = KeySets()
         self.api_keys = KeyTable()
         self.revoked = RevokedTokens()
+        self.checks = FairChecks()
         self.documents = Documents()
         self._make_asker = make_asker
         self._kept: dict[object, Any] = {}

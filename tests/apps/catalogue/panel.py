@@ -37,9 +37,7 @@ APPLICATION = Application(
         ),
         Situation.TLS: Lines("As at the root of a host."),
         Situation.TWO: Lines(
-            "The page and its WebSocket are one session in one instance. Without `sticky` the WebSocket may come "
-            "to the other.",
-            service="sticky: {cookie: auto}",
+            "A session begins with the WebSocket, and all that belongs to it goes over that: no lines are needed for it."
         ),
     },
 )

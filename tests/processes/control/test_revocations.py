@@ -17,13 +17,14 @@ from portico.processes.control.workers import Workers
 
 NOW = int(time.time())
 LATER = NOW + 1000
+LIFE = 300
 
 
 def play(scene: Callable[[Revocations, Workers], Awaitable[None]], path: Path | None) -> None:
     async def played() -> None:
         workers = Workers()
         own = Revocations(workers)
-        await own.open(path, None, "")
+        await own.open(path, None, "", LIFE)
         try:
             await scene(own, workers)
         finally:
@@ -44,7 +45,7 @@ def test_they_outlast_the_process_until_they_are_over(tmp_path: Path) -> None:
     async def first(own: Revocations, workers: Workers) -> None:
         assert (await own.revoke_token("j", LATER)).is_kept
         await own.revoke_token("over", NOW - 1)
-        await own.revoke_sign_in("s", LATER)
+        await own.revoke_sign_in("s")
 
     async def second(own: Revocations, workers: Workers) -> None:
         assert {each.name for each in known(workers)} == {"j", "s"}
@@ -57,7 +58,7 @@ def test_they_outlast_the_process_until_they_are_over(tmp_path: Path) -> None:
 def test_another_place_gets_what_is_known(tmp_path: Path) -> None:
     async def scene(own: Revocations, workers: Workers) -> None:
         await own.revoke_token("j", LATER)
-        await own.open(tmp_path / "other.sqlite", None, "")
+        await own.open(tmp_path / "other.sqlite", None, "", LIFE)
 
     play(scene, tmp_path / "one.sqlite")
     file = RevocationFile(tmp_path / "other.sqlite")
@@ -90,3 +91,23 @@ def test_who_revokes_too_many_one_by_one_loses_them_all(monkeypatch: pytest.Monk
         assert ended.before >= NOW
 
     play(scene, None)
+
+
+def test_a_sign_in_is_revoked_until_its_last_token_has_ended(tmp_path: Path) -> None:
+    """Also where tokens had a longer life before, in a process that is not there any more."""
+    path = tmp_path / "revoked.sqlite"
+
+    async def scene(own: Revocations, workers: Workers) -> None:
+        await own.open(path, None, "", 10 * LIFE)
+        await own.revoke_sign_in("long")
+        await own.open(path, None, "", LIFE)
+        await own.revoke_sign_in("short")
+
+    async def afterwards(own: Revocations, workers: Workers) -> None:
+        await own.revoke_sign_in("later")
+        ends = {each.name: each.until - NOW for each in known(workers)}
+        assert min(ends.values()) >= 10 * LIFE
+        assert max(ends.values()) <= 10 * LIFE + 60
+
+    play(scene, path)
+    play(afterwards, path)

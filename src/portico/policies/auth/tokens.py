@@ -23,7 +23,7 @@ from portico.policies.auth.acceptance import (
     scopes_of,
 )
 from portico.policies.auth.binding import Bindings
-from portico.policies.auth.identified import Identity, Proved, Verdict, Verified, by_fields, proving
+from portico.policies.auth.identified import Identity, Proved, Verdict, Verified, proving, remembering
 from portico.policies.auth.key_sets import KeySets, RemoteKeys
 from portico.policies.auth.keys import Key, KeySet, key_set, public_key
 from portico.policies.auth.revoked import RevokedTokens
@@ -104,9 +104,10 @@ def build_jwt(
         for each in settings.from_
         if not isinstance(each, InQuery)
     ]
-    by_field = by_fields(verified, first_of(finders), verify, absent)
+    prove = context.state.checks.fairly(proving(verified, verify), verified)
+    by_field = remembering(verified, first_of(finders), prove, absent)
     parameters = [each.query.encode() for each in settings.from_ if isinstance(each, InQuery)]
-    return by_field if not parameters else _by_query_too(parameters, by_field, proving(verified, verify))
+    return by_field if not parameters else _by_query_too(parameters, by_field, prove)
 
 
 def _by_query_too(

@@ -14,7 +14,14 @@ from typing import Any, Final
 import msgspec
 import uvloop
 
-from portico.config import Config, GatewaySettings, LimitSettings, ListenerSettings, documents_wanted
+from portico.config import (
+    Config,
+    GatewaySettings,
+    LimitSettings,
+    ListenerSettings,
+    documents_of_files,
+    documents_wanted,
+)
 from portico.core.caches import age_all
 from portico.core.errors import Answer
 from portico.core.fields import PASSES, REQUEST_DROP, passing
@@ -177,7 +184,8 @@ class _Worker:
         for redis in (self.shared, self.bindings, self.caches.redis):
             if redis is not None:
                 await redis.start()
-        waits = joins or config.directories or documents_wanted(config) or not _names_all_canaries(config, weights)
+        fetched = documents_wanted(config) - documents_of_files(config).keys()
+        waits = joins or config.directories or fetched or not _names_all_canaries(config, weights)
         if waits:
             asks = config.directories & {"kubernetes", "dns"}
             await self._wait_for_state(_DIRECTORY_TIMEOUT if asks else _STATE_TIMEOUT)

@@ -15,7 +15,7 @@ from portico.processes.control.check import Check
 from portico.processes.control.health import HealthChecks
 from portico.processes.control.instance_clients import InstanceClients
 from portico.processes.control.openapi.followed import Followed, Source
-from portico.processes.control.openapi.merging import Page, merged_pages
+from portico.processes.control.openapi.merging import Page, listeners_shown, merged_pages
 from portico.processes.control.openapi.records import DocumentFile, Record
 from portico.processes.control.openapi.ways import Key, key_of
 from portico.processes.control.state_file import state_path
@@ -72,7 +72,7 @@ class Documents:
             self._publish(self._followed[key], config)
         if _is_shown(config) and self._task is None:
             self._task = endless(self._keep_merging(), "the merging of documents")
-        if not all(listener.kind in self._pages for listener in config.gateway.listeners):
+        if not listeners_shown(config).keys() <= self._pages.keys():
             self._merged.clear()
         self._merge.set()
 
@@ -83,9 +83,12 @@ class Documents:
                 each.wanted.set()
 
     async def page(self, listener: ListenerSettings) -> Page:
-        """The merged document of a listener. Only the first one is waited for. Raises TimeoutError."""
-        async with asyncio.timeout(_FIRST_MERGE):
-            while listener.kind not in self._pages:
+        """The merged document of a listener. Only the first one is waited for.
+
+        Raises TimeoutError, and LookupError for a listener that shows none.
+        """
+        if listener.kind not in self._pages:
+            async with asyncio.timeout(_FIRST_MERGE):
                 await self._merged.wait()
         return self._pages[listener.kind]
 

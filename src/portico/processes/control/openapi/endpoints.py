@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException
 
 from portico.config import ListenerSettings
+from portico.processes.control.openapi.merging import WHOLE
 from portico.processes.control.state import State
 
 _READS: Final = ["GET", "HEAD"]
@@ -67,7 +68,7 @@ def documentation(state: State) -> APIRouter:
     @app.api_route("/openapi.json", methods=_READS)
     async def document(request: Request) -> Response:
         """The documents of all services in one."""
-        return await _document(state, request, state.config.gateway.listeners[0])
+        return await _document(state, request, WHOLE)
 
     @app.api_route("/listeners/{key}/openapi.json", methods=_READS)
     async def document_of_listener(request: Request, key: str) -> Response:
@@ -114,6 +115,8 @@ async def _document(state: State, request: Request, listener: ListenerSettings) 
         page = await state.documents.page(listener)
     except TimeoutError:
         raise HTTPException(503, "the documents are not merged yet", {"Retry-After": "1"}) from None
+    except LookupError:
+        raise HTTPException(404) from None
     fields = {**_FIELDS, "ETag": page.etag, "Cache-Control": "no-cache"}
     asked = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
     if page.etag in asked or "*" in asked:

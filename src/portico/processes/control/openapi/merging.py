@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -29,9 +29,19 @@ class Page:
     failed: Mapping[str, str] = field(default_factory=dict)
 
 
+WHOLE: Final = ListenerSettings(port=0)
+"""What serves all routes: the page of listeners that do, and of the admin API."""
+
+
+def listeners_shown(config: Config) -> dict[object, ListenerSettings]:
+    """A listener for each page that there is, by what kind it is of."""
+    shown = [each for each in config.gateway.listeners if each.endpoints != "off"]
+    return {each.kind: each for each in (WHOLE, *shown)}
+
+
 def merged_pages(config: Config, known: Known) -> dict[object, Page]:
     """A page for each kind of listeners. It takes as long as the documents are large: run it in a thread."""
-    return {listener.kind: _page(config, listener, known) for listener, _ in config.route_sets()}
+    return {kind: _page(config, listener, known) for kind, listener in listeners_shown(config).items()}
 
 
 def _page(config: Config, listener: ListenerSettings, known: Known) -> Page:

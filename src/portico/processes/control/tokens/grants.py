@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -27,8 +26,6 @@ from portico.processes.control.tokens.revocations import Outcome
 
 logger: Final = logging.getLogger("portico.auth")
 
-_LONGER: Final = 86_400
-"""Seconds that the end of a sign-in is kept at least: its tokens may have been issued to live longer than new ones."""
 _NOT_GOOD: Final = "the refresh token is not good, or not any more: sign in again"
 
 
@@ -66,16 +63,15 @@ class Grant:
         if refresh is not None and found is not None:
             name, _, family = found
             check_client(family.client, client)
-            outcome = await self._end(access, refresh, name)
+            outcome = await self._end(refresh, name)
             logger.info("somebody has signed out", extra={"consumer": family.consumer, "client_ip": self._address})
             _check(outcome)
         elif (claims := access.read(token)) is not None:
             await self._end_token(claims, client)
 
-    async def _end(self, access: AccessTokens, refresh: RefreshTokens, name: str) -> Outcome:
+    async def _end(self, refresh: RefreshTokens, name: str) -> Outcome:
         """End a family with all access tokens that came from it; what came of the end of these."""
-        until = int(time.time() + max(access.life, _LONGER))
-        outcome = await self._issuing.revocations.revoke_sign_in(sign_in_of(name), until)
+        outcome = await self._issuing.revocations.revoke_sign_in(sign_in_of(name))
         await refresh.end(name)
         return outcome
 
@@ -120,7 +116,7 @@ class Grant:
         revoked = self._issuing.revocations.find(family.consumer)
         is_revoked = revoked is not None and family.since <= revoked.before
         if consumer is None or not _is_same(consumer, family) or is_revoked:
-            await self._end(access, refresh, name)
+            await self._end(refresh, name)
             raise OAuthError("invalid_grant", _NOT_GOOD)
         had = [scope for scope in family.scopes if scope in consumer.scopes]
         scopes = granted_scopes(had, self._form.get("scope"))
@@ -128,7 +124,7 @@ class Grant:
             following = await refresh.turn(name, number, self._address)
         except ReusedError:
             following = None
-            await self._end(access, refresh, name)
+            await self._end(refresh, name)
         if following is None:
             raise OAuthError("invalid_grant", _NOT_GOOD)
         return _answer(access, consumer.name, scopes, client, following, sign_in_of(name))

@@ -61,8 +61,8 @@ class Issuing:
         path = state_path(config, self._config_path, "revoked-tokens")
         self.revocations.longest = int(max(LONGEST, tokens.refresh))
         database = path.with_suffix(".sqlite") if path is not None else None
-        await self.revocations.open(database, self._redis_url(config), config.token_issuer or "")
         life = config.gateway.access_token_expire_minutes * 60
+        await self.revocations.open(database, self._redis_url(config), config.token_issuer or "", life)
         self.access = AccessTokens(signing, config.token_issuer, config.own_auth.jwt, life)
         if METADATA in config.token_paths:
             self.metadata = _metadata(config.token_issuer or "", has_keys=self.keys is not None)

@@ -18,6 +18,7 @@ create table if not exists revocations (
   kind integer not null, name text not null, until integer not null, before integer not null, primary key (kind, name)
 ) without rowid;
 create index if not exists revocations_until on revocations (until);
+create table if not exists lives (life integer not null, earlier integer not null);
 """
 
 
@@ -40,6 +41,17 @@ class RevocationFile:
         self._database.execute("delete from revocations where until <= ?", (time.time(),))
         rows = self._database.execute("select name, until, before from revocations").fetchall()
         return [Revocation(*row) for row in rows]
+
+    def end_of_earlier(self, life: int) -> int:
+        """When the last token ends that was issued to live longer than new ones, which live for `life` seconds."""
+        row = self._database.execute("select life, earlier from lives").fetchone()
+        before, earlier = row or (life, 0)
+        if before > life:
+            earlier = max(earlier, int(time.time()) + before)
+        if row != (life, earlier):
+            self._database.execute("delete from lives")
+            self._database.execute("insert into lives values (?, ?)", (life, earlier))
+        return int(earlier)
 
     def store(self, revocations: Iterable[Revocation]) -> None:
         """Keep these, each in place of an earlier one of its name."""

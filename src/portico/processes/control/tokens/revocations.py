@@ -35,6 +35,8 @@ _FIRST: Final = 1.0
 """Seconds for the answer to the first one, before this gateway goes by what it has in its file."""
 _BATCH: Final = 200
 """Revocations that are written to Redis at once."""
+_HEARD: Final = 1
+"""Seconds after which all gateways have heard of one."""
 _CONFIRMED: Final = 2.0
 """Seconds in which workers confirm one."""
 _SINGLE: Final = 1_000
@@ -61,6 +63,8 @@ class Revocations:
         self._known: dict[tuple[bool, str], Revocation] = {}
         self._singles: dict[str, list[int]] = {}
         """When those tokens of a consumer would have ended that were revoked one by one, here."""
+        self._life = self._earlier = 0
+        """Seconds that new tokens live, and when the last one ends that was issued to live longer."""
         self.longest = LONGEST
         """Seconds after which nothing is left of what a consumer has now, refresh tokens included."""
         self._unsent: dict[tuple[bool, str], Revocation] = {}
@@ -87,12 +91,20 @@ class Revocations:
         """Up to when all tokens of a consumer are revoked."""
         return self._known.get((True, consumer))
 
-    async def open(self, path: Path | None, url: str | None, issuer: str) -> None:
-        """Keep them there from now on; what is known goes along."""
-        if self._place == (path, url, issuer):
-            return
-        await self.close()
-        self._place = path, url, issuer
+    async def open(self, path: Path | None, url: str | None, issuer: str, life: int) -> None:
+        """Keep them there from now on; what is known goes along. New tokens live for `life` seconds."""
+        if self._place != (path, url, issuer):
+            await self.close()
+            self._place = path, url, issuer
+            await self._open(path, url, issuer)
+        self._life = life
+        if self._file is not None:
+            try:
+                self._earlier = max(self._earlier, self._file.end_of_earlier(life))
+            except sqlite3.Error as error:
+                logger.error("how long tokens live cannot be stored", extra={"reason": str(error)})
+
+    async def _open(self, path: Path | None, url: str | None, issuer: str) -> None:
         self._file = RevocationFile(path)
         if self._file.problem:
             warn_not_kept("which tokens are revoked is", path, self._file.problem)
@@ -143,15 +155,16 @@ class Revocations:
             return False
         return True
 
-    async def revoke_sign_in(self, sid: str, until: int) -> Outcome:
-        """End all tokens that came from one sign-in, the last of which would end by itself at `until`."""
-        return await self._revoke(Revocation(sid, until))
+    async def revoke_sign_in(self, sid: str) -> Outcome:
+        """End all tokens that came from one sign-in."""
+        return await self._revoke(Revocation(sid, max(int(time.time()) + self._life + 1, self._earlier)))
 
     async def revoke_consumer(self, consumer: str) -> Outcome:
         """End all tokens that a consumer has now; one that it gets afterwards is good."""
         now = int(time.time())
-        outcome = await self._revoke(Revocation(consumer, now + self.longest, now))
-        await asyncio.sleep(max(0.0, now + 1 - time.time()))  # a token says to the second when it was issued
+        before = now if self._redis is None else now + _HEARD  # others go on issuing until they have heard of it
+        outcome = await self._revoke(Revocation(consumer, before + self.longest, before))
+        await asyncio.sleep(max(0.0, before + 1 - time.time()))  # a token says to the second when it was issued
         return outcome
 
     async def _revoke(self, revocation: Revocation) -> Outcome:
