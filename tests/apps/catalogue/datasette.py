@@ -40,10 +40,7 @@ APPLICATION = Application(
             "outside the prefix.",
             options="--setting base_url /datasette/",
         ),
-        Situation.TLS: Lines(
-            "Without `force_https_urls` the URLs in its JSON begin with `http://`.",
-            options="--setting force_https_urls 1",
-        ),
+        Situation.TLS: Lines("It needs nothing: it takes the scheme from `X-Forwarded-Proto`, from this machine."),
         Situation.TWO: Lines("Nothing is kept in one instance: no lines are needed for it."),
     },
 )

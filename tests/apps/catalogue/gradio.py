@@ -37,7 +37,8 @@ APPLICATION = Application(
             "Gradio bounds no uploads by itself; over 10 MiB they get 413 without `body_size`.", service=_LARGE
         ),
         Situation.PREFIX: Lines(
-            "It takes its address from `X-Forwarded-Host` and `-Proto`, and its prefix from `GRADIO_ROOT_PATH`. Without "
+            "It takes its address from `X-Forwarded-Host` and `-Proto`, and its prefix from `GRADIO_ROOT_PATH`. "
+            "Without "
             "that the page makes its calls outside the prefix: they get 404, and no button does anything.",
             service=_LARGE,
             environment={"GRADIO_ROOT_PATH": "/gradio"},
