@@ -64,11 +64,12 @@ APPLICATION = Application(
             environment={**_HOST, "FORCE_SCRIPT_NAME": "/django"},
         ),
         Situation.TLS: Lines(
-            '`BEHIND_TLS` stands for the setting `SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", '
-            '"https")`. Without it the origin `https://…` is not what Django takes for its own, and every form '
-            "gets 403.",
+            "As at the root of a host: uvicorn takes the scheme from `X-Forwarded-Proto`, from this machine or "
+            "`--forwarded-allow-ips`. A server that does not needs the setting `SECURE_PROXY_SSL_HEADER`, or "
+            "the origin "
+            "`https://…` is not what Django takes for its own, and every form gets 403.",
             service=_LARGE,
-            environment={**_HOST, "BEHIND_TLS": "1"},
+            environment=_HOST,
         ),
         Situation.TWO: Lines(
             "Sessions are in the database that both share. The layers of Channels need one too (Redis), for "

@@ -12,7 +12,6 @@ settings.configure(
     DEBUG=True,  # so that it serves its static files
     ALLOWED_HOSTS=os.environ.get("ALLOWED_HOSTS", "").split(","),
     FORCE_SCRIPT_NAME=os.environ.get("FORCE_SCRIPT_NAME"),
-    SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https") if "BEHIND_TLS" in os.environ else None,
     ROOT_URLCONF=__name__,
     STATIC_URL="static/",
     INSTALLED_APPS=[
