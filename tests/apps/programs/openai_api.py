@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import os
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
 app = FastAPI()
-stopped = 0
+STOPPED = Path(os.environ["SHARED"], "stopped")
+"""A character for each stream that was, in whichever instance."""
 
 
 def completion(text):
@@ -16,7 +19,6 @@ def completion(text):
 
 
 async def words(request, many):
-    global stopped
     for number in range(many):
         delta = {"index": 0, "finish_reason": None, "delta": {"role": "assistant", "content": f"word{number} "}}
         chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "fake", "choices": [delta]}
@@ -24,7 +26,8 @@ async def words(request, many):
             yield f"data: {json.dumps(chunk)}\n\n"
             await asyncio.sleep(0.05)
         except (asyncio.CancelledError, GeneratorExit):
-            stopped += 1
+            with STOPPED.open("a") as file:
+                file.write("x")
             raise
     yield "data: [DONE]\n\n"
 
@@ -42,4 +45,4 @@ async def chat(request: Request):
 
 @app.get("/stopped")
 def count() -> int:
-    return stopped
+    return STOPPED.stat().st_size if STOPPED.exists() else 0
