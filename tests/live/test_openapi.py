@@ -333,7 +333,7 @@ def test_who_may_read_them(world: World, word: str, status: int, admin: int) -> 
 
 
 def test_listeners_show_what_they_serve() -> None:
-    """Also the one that serves all, whichever stands first; and it is there from the first request on."""
+    """Also the one that serves all, whichever stands first; and a service that registers is there with its document."""
     with Backend(old) as service:
         own = {"url": service.url, "health_check": False}
         listen = [
@@ -342,17 +342,25 @@ def test_listeners_show_what_they_serve() -> None:
             {"port": 0, "host": "127.0.0.1", "name": "none", "endpoints": "off"},
         ]
         gateway = {"listen": listen, "endpoints": {"docs": "public"}}
-        with Gateway({"gateway": gateway, "services": {"one": own, "two": own}}) as running:
+        config = {"services": {"one": own, "two": own}, "discover": "admin"}
+        with Gateway({"gateway": gateway, **config}) as running:
             running.wait_for_control()
 
-            def names(listener: str) -> list[str]:
+            def states(listener: str) -> dict[str, str]:
                 answer = ask(running.port_of(listener), "GET", "/openapi.json")
                 assert answer.status == 200
-                return [*answer.json()["info"]["x-portico"]["services"]]
+                about = answer.json()["info"]["x-portico"]["services"]
+                return {name: each["state"] for name, each in about.items()}
 
-            assert names("part") == ["one"]
-            assert names("all") == ["one", "two"]
+            assert {*states("part")} == {"one"}
+            assert {*states("all")} == {"one", "two"}
             assert ask(running.port_of("none"), "GET", "/openapi.json").status == 404
             assert ask(running.admin_port, "GET", "/openapi.json", "Host: localhost").status == 200
             hidden = ask(running.admin_port, "GET", "/listeners/none/openapi.json", "Host: localhost")
             assert hidden.status == 404
+
+            body = json.dumps({"url": service.url}).encode()
+            answer = ask(running.admin_port, "PUT", "/admin/registry/found/1", "Host: localhost", body=body)
+            assert answer.status == 201
+            until(lambda: states("all").get("found") == "current")
+            assert states("part") == {"one": "current"}

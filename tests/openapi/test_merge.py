@@ -229,7 +229,7 @@ def test_ids_and_tags_are_those_of_one_service() -> None:
     ids = [item["get"].get("operationId") for item in content["paths"].values()]
     assert ids == ["one_read", "one_other", None, "one_v1_read", "one_v1_other", None, "two_read", "two_other", None]
     tags = [item["get"]["tags"] for item in content["paths"].values()]
-    assert tags[:4] == [["one: things"], ["one"], ["one"], ["one v1: things"]]
+    assert tags[:5] == [["one: things"], ["one"], ["one"], ["one v1: things"], ["one v1"]]
     assert content["tags"][:2] == [
         {"name": "one: things", "description": "about things"},
         {"name": "one", "description": "T"},

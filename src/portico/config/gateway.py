@@ -263,8 +263,8 @@ class GatewaySettings(Section):
         Field(),
     ] = None
     """Where what has to outlast a restart is kept: the steps of canaries, API keys, certificates that were ordered, who
-    is signed in, which tokens are revoked, and keys of tokens. It is made where it is not there, and only used where
-    there is something to keep.
+    is signed in, which tokens are revoked, keys of tokens, and the last known documents of services. It is made where
+    it is not there, and only used where there is something to keep.
     """
     allow_sample_secret_key: Annotated[bool, Field()] = False
     """Whether a key may be used that stands in documentation to be copied, such as `SECRET_KEY=your-secret-key-here`,

@@ -29,6 +29,11 @@ class OpenApiSettings(Section):
     every: Annotated[Duration, Field(ge=1)] = 60.0
     """How often it is fetched again."""
 
+    @property
+    def shown_path(self) -> str:
+        """The path without a query, which may hold a secret."""
+        return self.path.partition("?")[0]
+
     @model_validator(mode="after")
     def _is_one_of_both(self) -> Self:
         if self.file is not None and {"path", "every"} & self.model_fields_set:

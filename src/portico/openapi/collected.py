@@ -190,7 +190,8 @@ def _tags_of(own: Object, way: Way) -> list[str]:
 
 
 def _tag(way: str, own: str) -> str:
-    return way if own.lower() == way.lower() else f"{way}: {own}"
+    """A tag of the service's, below that of the way to it; one that only repeats the service's name is the way's."""
+    return way if own.lower() == way.partition(" ")[0].lower() else f"{way}: {own}"
 
 
 def _tags(part: Part, content: Object, operations: Sequence[Operation]) -> list[Object]:

@@ -212,6 +212,20 @@ def test_what_the_policies_of_a_route_ask_for() -> None:
     assert schemes["gateway_token_in_cookie"] == {"type": "apiKey", "in": "cookie", "name": "t"}
 
 
+def test_paths_of_the_gateway_are_no_services() -> None:
+    """A service at `/` has a way in of its own; where the gateway issues tokens, that is hidden."""
+    text = """
+        services: {s: {url: http://h, default_routes: false}}
+        routes: [{service: s, path: /}]
+        """
+    signing = 'consumers: [{name: a, password: "$argon2id$v=19$m=19456,t=2,p=1$MTIzNDU2Nzg$MTIzNDU2Nzg5MDEyMzQ1Ng"}]\n'
+    documents = {("s", None): document("POST /auth/token", "/auth/token", "POST /x", "OPTIONS /health")}
+    secret = "0123456789abcdef0123456789abcdef"
+    assert set(merged(load(text), documents)["paths"]) == {"/auth/token", "/x"}
+    paths = merged(load(dedent(text) + signing, SECRET_KEY=secret), documents)["paths"]
+    assert {path: [*item] for path, item in paths.items()} == {"/auth/token": ["get"], "/x": ["post"]}
+
+
 def test_a_listener_shows_what_it_serves() -> None:
     config = load(
         """

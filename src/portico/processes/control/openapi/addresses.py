@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -28,16 +28,16 @@ _UNRESERVED: Final = "/:@!$&'()*+,;=~-._%"
 
 
 class Addresses:
-    """The routes of one listener, and the paths that the gateway answers itself, which no service gets."""
+    """The routes of one listener, and the paths that the gateway answers itself, each with the methods of that."""
 
-    def __init__(self, routes: Sequence[ResolvedRoute], own: Iterable[str]) -> None:
+    def __init__(self, routes: Sequence[ResolvedRoute], own: Mapping[str, Collection[str]]) -> None:
         self._router: Router[int | None] = Router(self._rules(routes, own))
 
-    def _rules(self, routes: Sequence[ResolvedRoute], own: Iterable[str]) -> Iterator[Rule[int | None]]:
+    def _rules(self, routes: Sequence[ResolvedRoute], own: Mapping[str, Collection[str]]) -> Iterator[Rule[int | None]]:
         """A rule for each route that is no variant of the one before it, whose number it shares."""
         self._numbers: dict[int, int] = {}
         self._rewrites = {id(route): rewrite_of(route) for route in routes}
-        number, own = -1, set(own)
+        number = -1
         for route in routes:
             if not route.is_variant:
                 number += 1
@@ -46,9 +46,9 @@ class Addresses:
                 if rule.path in own and (rule.path == "/" or rule.hosts) and not rule.fallback:
                     yield replace(rule, exact=True)
             self._numbers[id(route)] = number
-        methods = frozenset({b"GET", b"HEAD"})
-        for path in own:
-            yield Rule(path, None, methods=methods, exact=True, fallback=True)
+        for path, methods in own.items():
+            taken = frozenset({b"OPTIONS", *(method.encode() for method in methods)})
+            yield Rule(path, None, methods=taken, exact=True, fallback=True)
 
     def public(self, route: ResolvedRoute, path: str, method: str) -> str | None:
         """The path for clients of what its service has at `path`, in which `{name}` stands for a value.

@@ -55,7 +55,8 @@ class Documents:
         self._task: asyncio.Task[None] | None = None
 
     async def follow(self, config: Config) -> None:
-        """Fetch what is wanted of this configuration from now on."""
+        """Fetch what is wanted of this configuration from now on; at once, where it was read anew."""
+        is_read_anew = self._config is None or config.gateway is not self._config.gateway
         self._config = config
         sources = dict(_sources(config))
         ended = [self._followed.pop(key) for key in [*self._followed] if self._followed[key].source != sources.get(key)]
@@ -69,6 +70,8 @@ class Documents:
             if key not in self._followed:
                 self._followed[key] = each = Followed(source, self._clients, self._instances, self._changed)
                 each.start(self._known.pop(key, None))
+            elif is_read_anew:
+                self._followed[key].wanted.set()
             self._publish(self._followed[key], config)
         if _is_shown(config) and self._task is None:
             self._task = endless(self._keep_merging(), "the merging of documents")

@@ -59,7 +59,7 @@ async def fetch(clients: InstanceClients, instances: Sequence[Check], settings: 
 
 async def _fetch_from(clients: InstanceClients, check: Check, settings: OpenApiSettings, etag: str) -> Fetched:
     fields = {"Accept": _ACCEPT, **({"If-None-Match": etag} if etag else {})}
-    where = f"{check.instance.url.rstrip('/')}{settings.path}"
+    where = f"{check.instance.url.rstrip('/')}{settings.shown_path}"
     try:
         async with asyncio.timeout(TIMEOUT):
             return await clients.get(

@@ -101,7 +101,7 @@ class Followed:
     def report(self) -> dict[str, Any]:
         """For the admin API."""
         service, version = self.source.key
-        report: dict[str, Any] = {"service": service, "version": version, "path": self.source.settings.path}
+        report: dict[str, Any] = {"service": service, "version": version, "path": self.source.settings.shown_path}
         report |= {"state": self.state}
         if self.fetched:
             report["age"] = round(time.time() - self.fetched, 3)
@@ -119,7 +119,9 @@ class Followed:
             except FetchError as error:
                 self._failed(str(error), error.in_short)
             except DocumentError as error:
-                self._failed(f"what is at {self.source.settings.path} cannot be used: {error}", "it cannot be used")
+                self._failed(
+                    f"what is at {self.source.settings.shown_path} cannot be used: {error}", "it cannot be used"
+                )
             except Exception as error:
                 logger.exception("a document could not be fetched", extra=self._extra())
                 self._failed(repr(error), "it cannot be used")

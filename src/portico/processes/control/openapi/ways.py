@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from portico.config import Config, ListenerSettings, ResolvedRoute
+from portico.config.endpoints import TOKEN_PATHS
 from portico.config.versions import HEADERS, PARAMETER, HeaderSource, QuerySource, VersionChoice
 from portico.core.conditions import is_value_pattern
 from portico.core.route_paths import literal_of
@@ -52,7 +53,8 @@ class _Parts:
         self.documents = documents
         self.routes = config.served_by(listener)
         endpoints = config.gateway.endpoints_of(listener)
-        own = (*endpoints.served(config.token_paths), *endpoints.page_files, *LOCAL_PATHS)
+        paths = (*endpoints.served(config.token_paths), *endpoints.page_files, *LOCAL_PATHS)
+        own = {path: TOKEN_PATHS.get(path, ("GET", "HEAD")) for path in paths}
         self.schemes = Schemes(config, has_tokens="/auth/token" in own)
         self.addresses = Addresses(self.routes, own)
 
