@@ -79,7 +79,7 @@ chaos: $(VENV)/dev ## Break instances, workers and gateways under load and count
 conformance: $(VENV)/dev ## Play the cases of HTTP and its caching to Portico and peers; writes docs/conformance.md, docs/caching.md
 	@PYTHONPATH=tests $(BIN)/python -m conformance
 
-apps: $(VENV)/dev ## Drive real applications behind Portico (APPS="streamlit dash": these); writes docs/applications.md; 40 minutes
+apps: $(VENV)/dev ## Drive real applications behind Portico (APPS="streamlit dash": these); writes docs/applications.md; 30 minutes
 	@PYTHONPATH=tests $(BIN)/python -m apps $(APPS) $(if $(BARE),--bare)
 
 docs: $(VENV)/dev ## Write docs/reference from the code and build the documentation as a site, into build/documentation/site

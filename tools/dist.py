@@ -25,11 +25,16 @@ def build(source: Path, target: Path, environ: Mapping[str, str]) -> list[Path]:
 
 
 def environment(source: Path) -> dict[str, str]:
-    """With SOURCE_DATE_EPOCH, the time that files in archives get: as given, else that of the last commit."""
+    """With SOURCE_DATE_EPOCH, the time that files in archives get: as given, else that of the last commit.
+
+    Raises SystemExit where there is neither.
+    """
     environ = {**os.environ}
     if "SOURCE_DATE_EPOCH" not in environ:
         command = ["git", "log", "-1", "--format=%ct"]
-        done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"no commit has a time to take ({done.stderr.strip()}): set SOURCE_DATE_EPOCH")
         environ["SOURCE_DATE_EPOCH"] = done.stdout.strip()
     return environ
 

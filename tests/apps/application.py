@@ -68,10 +68,12 @@ class Application:
     """What the command has in every situation."""
     ready: str = "/"
     """A path that is answered once the application serves."""
+    remark: str = ""
+    """What else is to be said of it, such as why a situation is not among those."""
 
     def bare(self) -> Application:
-        """It with nothing beyond the least in any situation: what breaks is what the lines are for."""
-        return replace(self, situations={each: Lines("") for each in self.situations})
+        """It with nothing but `body_size` in any situation: what breaks then is what the lines are for."""
+        return replace(self, situations={each: _bare(lines) for each, lines in self.situations.items()})
 
     def host(self, situation: Situation) -> str:
         """The public name."""
@@ -89,11 +91,15 @@ class Application:
 
     def configuration(self, situation: Situation) -> str:
         """The whole file of a situation."""
-        return (TLS if situation is Situation.TLS else "") + self._routes_and_services(situation)
+        return (TLS if situation is Situation.TLS else "") + self.shown(situation)
 
     def shown(self, situation: Situation) -> str:
         """What the page shows of it: the line about TLS is the same for all, and stands at its top."""
-        return self._routes_and_services(situation)
+        lines = self.situations[situation]
+        path = f"path: /{self.name}" if situation is Situation.PREFIX else f"path: /, hosts: [{self.host(situation)}]"
+        route = ", ".join(filter(None, [f"service: {self.name}", path, lines.route]))
+        more = "".join(f"  - {{service: {self.name}, {each}}}\n" for each in lines.more.splitlines())
+        return f"services:\n{self._service(situation)}routes:\n  - {{{route}}}\n{more}"
 
     def argv(self, situation: Situation, port: int) -> list[str]:
         """The words of the command with the options of a situation."""
@@ -118,13 +124,6 @@ class Application:
         host = self.host(situation)
         return text.replace("{host}", host).replace("{origin}", f"{scheme}://{host}")
 
-    def _routes_and_services(self, situation: Situation) -> str:
-        lines = self.situations[situation]
-        path = f"path: /{self.name}" if situation is Situation.PREFIX else f"path: /, hosts: [{self.host(situation)}]"
-        route = ", ".join(filter(None, [f"service: {self.name}", path, lines.route]))
-        more = "".join(f"  - {{service: {self.name}, {each}}}\n" for each in lines.more.splitlines())
-        return f"services:\n{self._service(situation)}routes:\n  - {{{route}}}\n{more}"
-
     def _service(self, situation: Situation) -> str:
         urls = [f'"http://{ADDRESS}:{port}"' for port in self.ports(situation)]
         addresses = f"instances: [{', '.join(urls)}]" if len(urls) > 1 else f"url: {urls[0]}"
@@ -132,6 +131,10 @@ class Application:
         if len(urls) > 1:
             return f"  {self.name}:\n" + "".join(f"    {each}\n" for each in [addresses, *more])
         return f"  {self.name}: {{{', '.join([addresses, *more])}}}\n"
+
+
+def _bare(lines: Lines) -> Lines:
+    return Lines("", service="".join(each for each in lines.service.splitlines() if each.startswith("body_size")))
 
 
 def at_ports(configuration: str, ports: Mapping[int, int]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Environment:
         if done.exists() and done.read_text() == wanted:
             return
         shutil.rmtree(self.folder, ignore_errors=True)
-        venv.create(self.folder)
+        venv.create(self.folder, symlinks=True)
         pip = [sys.executable, "-m", "pip", "--python", self.programs / "python", "install", "-q", "--no-compile"]
         with Job(*pip, *self._app.requirements) as job:
             code = job.running.wait(_INSTALL_WITHIN)
@@ -59,6 +59,7 @@ class Environment:
     def versions(self) -> dict[str, str]:
         """Of what is required, by name."""
         names = [each.partition("==")[0].partition("[")[0] for each in self._app.requirements]
-        with Job(self.programs / "python", "-c", _VERSIONS, *names) as job:
+        command = [self.programs / "python", "-c", _VERSIONS, *names]
+        with Job(*command, env=self.variables(self.folder)) as job:
             found: dict[str, str] = json.loads(job.result(30))
         return found

@@ -76,6 +76,8 @@ def _recipe(app: Application) -> Iterator[str]:
         yield f"**{situation[0].upper()}{situation[1:]}.** {lines.why}{and_options}"
         if situation is not Situation.TLS or app.shown(situation) != app.shown(Situation.ROOT):
             yield f"```yaml\n{app.shown(situation)}```"
+    if app.remark:
+        yield app.remark
 
 
 def _by_name() -> dict[str, Application]:

@@ -7,7 +7,7 @@ import re
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -104,7 +104,8 @@ class Visit:
             unexpected = [each for each in failed if not any(re.search(pattern, each) for pattern in expected)]
             assert not unexpected, "; ".join(unexpected[:3])
         except Exception as error:
-            page.screenshot(path=self._environment.folder / f"{self.situation}.png")
+            with suppress(Exception):  # what went wrong before counts
+                page.screenshot(path=self._environment.folder / f"{self.situation}.png")
             if failed:
                 error.add_note("failed: " + "; ".join(failed[:3]))
             raise

@@ -17,6 +17,7 @@ from portico.config import (
     load_dumped,
     load_text,
     named_files,
+    warnings_for,
 )
 from portico.config.openapi import OpenApiSettings
 
@@ -162,3 +163,23 @@ def test_documents_that_policies_read_are_known(tmp_path: Path) -> None:
     )
     assert documents_wanted(config) == {("a", "v1"), ("b", None)}
     assert documents_of_files(config).keys() == {("a", "v1")}
+
+
+def test_a_file_without_security_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(DOCUMENT)
+    (tmp_path / "b.yaml").write_text(DOCUMENT + "security: [{oauth: [read]}]\n")
+    policies = "policies: {auth: {api_key: {}}, authorize: {openapi: true}}"
+    services = [f"{name}: {{url: http://{name}, openapi: {{file: {name}.yaml}}, {policies}}}" for name in "ab"]
+    config = load_in(tmp_path, f"services: {{{', '.join(services)}}}\n")
+    (warning,) = [each for each in warnings_for(config) if "declares no security" in str(each)]
+    assert "services.a.policies.authorize" in str(warning)
+    assert "the document of the service a declares no security: nothing is asked for" in str(warning)
+
+
+def test_who_checks_requests_needs_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "services: {a: {url: http://h, policies: {validate: true}}}"
+    assert load_in(tmp_path, text).all_routes[0].policies["validate"][0].request
+    monkeypatch.setattr("portico.config.policy_documents.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"services\.a\.policies\.validate: needs jsonschema-rs: pip install"):
+        load_in(tmp_path, text)
+    assert load_in(tmp_path, text.replace("true", "{request: false}"))

@@ -268,7 +268,10 @@ def test_on_is_a_key_and_no_boolean(load: Load) -> None:
         ("hedge: {after: 0}", "hedge.after: has to be more than 0"),
         ("retries: {methods: [GET, 'P T']}", "retries.methods[1]: expected a method such as GET"),
         ("retries: {per_try_timeout: 0}", "retries.per_try_timeout: has to be more than 0"),
-        ("discover: kafka", "discover: expected one of redis, admin"),
+        (
+            "discover: kafka",
+            "discover: expected redis, admin, kubernetes or a section such as {dns: {name: a.internal, port: 8000}}",
+        ),
         (
             "trailers: [X-Sum, Content-Length]",
             "trailers[1]: Content-Length is needed before the body; it cannot be a trailer",

@@ -59,7 +59,7 @@ def pod(one_pod: Pod) -> Pod:
 
 def test_probes_pass_once_the_pods_of_services_are_known(pod: Pod) -> None:
     for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert pod.probe(kind)
+        assert pod.passes(kind)
     with Wire(pod.port) as wire:
         assert wire.ask("GET", "/api/gemini/x").status == 200, "a pod that is ready knows where its services are"
         answer = wire.ask("GET", "/api/portfolio/x")
@@ -140,8 +140,8 @@ def test_a_pod_that_ends_fails_no_request(pod: Pod) -> None:
     until(lambda: time.monotonic() - begun > 1.0, "kube-proxy has heard of it everywhere")
     left.set()
     while hook.is_alive():
-        assert pod.probe("readinessProbe"), "the pod serves to the end of its hook"
-        assert pod.probe("livenessProbe")
+        assert pod.passes("readinessProbe"), "the pod serves to the end of its hook"
+        assert pod.passes("livenessProbe")
         hook.join(0.5)
     pod.signal(signal.SIGTERM)
     code = pod.running.wait(pod.spec["terminationGracePeriodSeconds"] - (time.monotonic() - begun))

@@ -267,3 +267,10 @@ def test_the_rest_of_authorize_costs_nothing_where_it_is_not_written() -> None:
 def test_settings_that_mean_nothing_are_errors(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         AuthorizeSettings(**settings)
+
+
+def test_a_document_that_asks_for_nothing_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    text = msgspec.json.encode({"openapi": "3.1.0", "paths": {"/users": {"get": {**OK, "security": []}}}})
+    guarded = Guarded(text, openapi=True)
+    assert guarded.ask("GET /users", consumer=None) is None
+    assert "declares no security" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 
@@ -21,7 +22,7 @@ def document(*numbers: int) -> bytes:
 def sets() -> KeySets:
     own = KeySets()
     own.ask = lambda source: True
-    own.learn(SOURCE, document(1))
+    own.learn(SOURCE, document(1), time.monotonic())
     return own
 
 
@@ -35,12 +36,13 @@ def test_keys_that_were_fetched_before_they_were_asked_for_are_no_answer(sets: K
     keys = sets.of(SOURCE)
 
     async def scene() -> None:
+        before = time.monotonic()
         waiting = asyncio.ensure_future(keys.news("ES256-2"))
         await asyncio.sleep(0)
-        sets.learn(SOURCE, document(1), are_asked_for=False)
+        sets.learn(SOURCE, document(1), before)
         await asyncio.sleep(0)
         assert not waiting.done()
-        sets.learn(SOURCE, document(2))
+        sets.learn(SOURCE, document(2), before)
         await waiting
         assert kids(keys) == {"ES256-2"}
 
@@ -53,11 +55,11 @@ def test_a_name_that_is_not_there_is_not_asked_for_again_but_no_name_is(sets: Ke
     async def asked(kid: str | None) -> bool:
         waiting = asyncio.ensure_future(keys.news(kid))
         await asyncio.sleep(0)
-        sets.learn(SOURCE, document(1))
+        sets.learn(SOURCE, document(1), time.monotonic())
         await waiting
         return keys.may_come(kid)
 
     assert not asyncio.run(asked("invented"))
     assert asyncio.run(asked(None))
-    sets.learn(SOURCE, document(1, 2))
+    sets.learn(SOURCE, document(1, 2), time.monotonic())
     assert keys.may_come("invented")

@@ -15,6 +15,8 @@ from policies.test_validate import FORM, JSON, Checked
 from portico.core.errors import Refusal
 from portico.core.exchange import RouteMatch
 from portico.core.slices import at_once
+from portico.openapi.document import judged
+from portico.openapi.requests.schemas import Schemas, UncheckableError
 from portico.policies.policy import Context, State
 from portico.policies.validate import ValidateSettings, build_validate
 
@@ -327,3 +329,35 @@ def test_only_what_no_side_of_a_split_takes_is_refused() -> None:
 
 def test_it_is_off_where_nothing_is_to_be_checked() -> None:
     assert build_validate(ValidateSettings(request=False), Context("gateway", State())) is None
+
+
+def test_a_panic_of_the_library_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicError(BaseException):
+        pass
+
+    def panic(value: Any) -> bool:
+        raise PanicError
+
+    compiled = Schemas(judged(document({}))).compiled(NAMED, "here")
+    assert compiled is not None
+    monkeypatch.setattr(compiled, "fits", panic)
+    with pytest.raises(UncheckableError):
+        compiled.problems({})
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        {"name": [], "in": "query"},
+        {"name": "a", "in": {}},
+        {"name": "a", "in": "query", "schema": {"type": [[], {}]}},
+        {"name": "a", "in": "query", "schema": {"enum": {}}},
+        {"name": "a", "in": "query", "schema": []},
+        {"name": "a", "in": "query", "style": [], "explode": "no"},
+        {"name": "a", "in": "query", "content": []},
+        {"name": "a", "in": "query", "content": {"application/json": []}},
+        {"name": "a", "in": "query", "schema": {"properties": []}, "style": "deepObject"},
+    ],
+)
+def test_a_parameter_that_makes_no_sense_checks_nothing(parameter: Any) -> None:
+    assert with_parameters(parameter).errors("GET", "/x/1?a=5&a[b]=1") == []

@@ -126,8 +126,8 @@ class AcmeServer:
         self.suggests: tuple[float, float] | None = None
         """When certificates should be renewed (RFC 9773)."""
         self.orders: list[Order] = []
-        self.attempts = 0
-        """How often an order was asked for."""
+        self.attempted: list[float] = []
+        """When an order was asked for, by time.time()."""
         self.accounts: dict[str, Account] = {}
         self.violations: list[str] = []
         self.asked: list[tuple[str, str]] = []
@@ -136,6 +136,11 @@ class AcmeServer:
         self._nonces: set[str] = set()
         self._turn = threading.RLock()
         self._server: ThreadingHTTPServer | None = None
+
+    @property
+    def attempts(self) -> int:
+        """How often an order was asked for."""
+        return len(self.attempted)
 
     # ---- its life
 
@@ -339,7 +344,7 @@ class AcmeServer:
             raise RefusedError(403, "unauthorized", "no customer signed this")
 
     def _new_order(self, wanted: Any, account: Account) -> Reply:
-        self.attempts += 1
+        self.attempted.append(time.time())
         if self.limited is not None:
             raise RefusedError(429, "rateLimited", "too many certificates already", Retry_After=self.limited)
         names = [each["value"] for each in wanted["identifiers"] if each["type"] == "dns"]

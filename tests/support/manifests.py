@@ -19,7 +19,7 @@ def documents(file: Path) -> list[Document]:
 
 
 def collected(folder: Path) -> Iterator[Document]:
-    """Every object that a kustomization has; of generated Secrets only the names of the keys."""
+    """Every object that a kustomization has."""
     (kustomization,) = documents(folder / "kustomization.yaml")
     for name in (*kustomization.get("resources", ()), *kustomization.get("components", ())):
         path = folder / name
@@ -28,7 +28,7 @@ def collected(folder: Path) -> Iterator[Document]:
         data = {file: (folder / file).read_text() for file in each["files"]}
         yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": each["name"]}, "data": data}
     for each in kustomization.get("secretGenerator", ()):
-        data = dict.fromkeys(each["files"], "")
+        data = dict(literal.split("=", 1) for literal in each["literals"])
         yield {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": each["name"]}, "data": data}
 
 

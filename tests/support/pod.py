@@ -211,6 +211,10 @@ class Pod(Process):
         except (TimeoutError, OSError, ValueError, CutShortError):
             return False
 
+    def passes(self, kind: str) -> bool:
+        """Whether it passes before it has failed so often in a row that kubelet would act."""
+        return any(self.probe(kind) for _ in range(self.container[kind]["failureThreshold"]))
+
     def is_ready(self) -> bool:
         return self.probe("startupProbe")
 

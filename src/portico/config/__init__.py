@@ -7,7 +7,6 @@ from portico.config.breakers import CircuitBreakerSettings, PassiveHealthSetting
 from portico.config.consumers import ConsumerLimit, ConsumerSettings
 from portico.config.directories import ApiServerSettings, DnsRecords, KubernetesService
 from portico.config.discovery import DiscoverSettings, refusal
-from portico.config.documents_wanted import documents_of_files, documents_wanted
 from portico.config.files import expired_certificates, file_problems, named_files
 from portico.config.found import DiscoverySettings
 from portico.config.gateway import CacheBounds, GatewaySettings, LimitSettings, LogSettings
@@ -21,6 +20,7 @@ from portico.config.model import Config, dump_config, gateway_of, load_dumped, l
 from portico.config.notes import hosts_in_words, notes_for
 from portico.config.overload import MaxRequests
 from portico.config.plugins import check_plugins, names_plugins, plugin_files
+from portico.config.policy_documents import documents_of_files, documents_wanted
 from portico.config.problems import ConfigError, Problem
 from portico.config.resolve import ResolvedRoute
 from portico.config.retries import HedgeSettings, RetrySettings

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 from portico.config.answer_files import read_answers
 from portico.config.document import parse_document
-from portico.config.documents_wanted import document_findings
 from portico.config.environment import Completed, complete, read_environment
 from portico.config.include import add_included
-from portico.config.model import POLICY_DEFAULTS, Config
+from portico.config.model import POLICY_DEFAULTS, Config, Moment
 from portico.config.openapi_files import read_documents
 from portico.config.origin import Origin
 from portico.config.pages import read_pages
+from portico.config.policy_documents import document_findings
 from portico.config.problems import ConfigError, Finding, Problem, nearest
 from portico.config.pruning import Indexes, is_consequence, original, removable, without
 from portico.config.reading import STREAMS, read_text
@@ -34,7 +34,7 @@ def load_config(path: Path | None, environ: Mapping[str, str]) -> Config:
     """Read `path`; without one, the configuration is that of the demo. Raises ConfigError."""
     read_at = time.time()
     config = _read(path, environ)
-    config._read_at = read_at
+    config._read_at = Moment(read_at)
     return config
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Self, cast
 
@@ -76,6 +77,13 @@ _ANY = "any-service"
 """A name for a service that might be found."""
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When something was, in seconds since 1970: no difference between two configurations."""
+
+    seconds: float = field(default=0.0, compare=False)
+
+
 class Config(Section):
     """One configuration, as written and as resolved.
 
@@ -122,7 +130,7 @@ class Config(Section):
     _files: Mapping[Path, bytes] = PrivateAttr(default_factory=dict)
     _documents: Mapping[Path, bytes] = PrivateAttr(default_factory=dict)
     _secret_files: tuple[Path, ...] = PrivateAttr(default=())
-    _read_at: float = PrivateAttr(default=0.0)
+    _read_at: Moment = PrivateAttr(default=Moment())
 
     @model_validator(mode="wrap")
     @classmethod
@@ -217,7 +225,7 @@ class Config(Section):
     @property
     def read_at(self) -> float:
         """When its file began to be read, in seconds since 1970; 0 where it was read from no file."""
-        return self._read_at
+        return self._read_at.seconds
 
     @property
     def token_settings(self) -> JwtSettings | None:
@@ -427,7 +435,7 @@ def dump_config(config: Config) -> bytes:
         "code": {file: text.decode("latin-1") for file, text in config._code.items()},
         "pages": dict(config._pages),
         "secret_files": [str(file) for file in config._secret_files],
-        "read_at": config._read_at,
+        "read_at": config._read_at.seconds,
         "files": {str(file): content.decode("latin-1") for file, content in config._files.items()},
         "documents": {str(file): content.decode() for file, content in config._documents.items()},
     }
@@ -479,7 +487,7 @@ def loading(data: bytes) -> Steps[Config]:
     config._code = {file: text.encode("latin-1") for file, text in envelope.get("code", {}).items()}
     config._pages = envelope.get("pages", {})
     config._secret_files = tuple(map(Path, envelope.get("secret_files", ())))
-    config._read_at = envelope.get("read_at", 0.0)
+    config._read_at = Moment(envelope.get("read_at", 0.0))
     config._files = {Path(file): content.encode("latin-1") for file, content in envelope.get("files", {}).items()}
     config._documents = {Path(file): text.encode() for file, text in envelope.get("documents", {}).items()}
     admitted = envelope.get("admitted")

@@ -11,6 +11,7 @@ from portico.config.gateway import GatewaySettings
 from portico.config.listen import ListenerSettings
 from portico.config.listen_checks import shared_address
 from portico.config.model import Config
+from portico.config.policy_documents import open_documents
 from portico.config.problems import Finding, KeyPath, Problem
 from portico.config.reachability import GUARDS, unguarded, unreachable
 from portico.config.resolve import ResolvedRoute, scope_path
@@ -46,6 +47,7 @@ def warnings_for(config: Config) -> list[Problem]:
             *_open_origins(config),
             *_unlimited(config),
             *_missing_auth(config),
+            *open_documents(config),
             *_nameless(config),
             *_never_known(config),
             *_shared_keys(config),

@@ -80,6 +80,11 @@ class Operations:
         """All that `named` knows."""
         return [known for each in self.all for known in (each.id, each.name) if known is not None]
 
+    @property
+    def declare_security(self) -> bool:
+        """Whether the document says of any of them that somebody is needed."""
+        return any(each.security for each in self.all)
+
     def find(
         self, method: bytes, path: bytes, *, encoded_slashes: bool = False, case_insensitive: bool = False
     ) -> tuple[Operation | None, ...]:
@@ -207,7 +212,7 @@ def _of_item(document: Document, path: str, item: Object) -> Iterator[Operation]
             raise DocumentError(f"{where} is no object")
         body = operation.get("requestBody")
         yield Operation(
-            id=operation.get("operationId"),
+            id=name if isinstance(name := operation.get("operationId"), str) else None,
             method=method,
             path=path,
             segments=segments,
@@ -219,10 +224,10 @@ def _of_item(document: Document, path: str, item: Object) -> Iterator[Operation]
 
 def _parameters(document: Document, item: Object, operation: Object, where: str) -> tuple[Object, ...]:
     """Those of an operation; one of its own replaces one of its path with the same name and place."""
-    found: dict[tuple[object, object], Object] = {}
+    found: dict[tuple[str, str], Object] = {}
     for each in (*(item.get("parameters") or ()), *(operation.get("parameters") or ())):
         parameter = _resolved(document, each, where)
-        found[parameter.get("in"), parameter.get("name")] = parameter
+        found[str(parameter.get("in")), str(parameter.get("name"))] = parameter
     return tuple(found.values())
 
 

@@ -131,18 +131,21 @@ class OperationGuard:
             self._left_out[key] = operations
             last = self._fitting.get(key)
             if table is None and last is not None:
-                table = self._tables[key] = self._made(last)
+                table = self._tables[key] = self._made(key, last)
             _report(key, lacking, table)
             return table
         self._fitting[key] = operations
-        table = self._tables[key] = self._made(operations)
+        table = self._tables[key] = self._made(key, operations)
         return table
 
-    def _made(self, operations: Operations) -> _Table:
+    def _made(self, key: Key, operations: Operations) -> _Table:
         written: dict[Operation, list[Check]] = {}
         for name, checks in self._written.items():
             for operation in operations.named(name):
                 written.setdefault(operation, []).extend(checks)
+        if self._by_document and not operations.declare_security:
+            extra = {"service": "@".join(filter(None, key))}
+            logger.warning("an OpenAPI document declares no security: authorize.openapi asks for nothing", extra=extra)
         return _Table(operations, written)
 
     def _declared(self, operation: Operation) -> list[Check]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from hashlib import blake2b
 from typing import Any, Final, TypeAlias
 
 from portico.core.slices import Steps
@@ -21,11 +22,12 @@ class Documents:
 
     def __init__(self) -> None:
         self.known: dict[Key, Operations] = {}
-        self._texts: dict[Key, bytes] = {}
+        self._digests: dict[Key, bytes] = {}
 
     def learning(self, key: Key, text: bytes) -> Steps[None]:
         """Go by this document of a service from now on."""
-        if self._texts.get(key) == text:
+        digest = blake2b(text).digest()
+        if self._digests.get(key) == digest:
             return
         try:
             document = read_document(text)
@@ -35,12 +37,12 @@ class Documents:
             extra = {"service": "@".join(filter(None, key)), "reason": str(error)}
             logger.error("the OpenAPI document of a service cannot be used: the last one is", extra=extra)
             return
-        self.known[key], self._texts[key] = operations, text
+        self.known[key], self._digests[key] = operations, digest
 
     def forget(self, key: Key) -> None:
         """A service has no document any more."""
         self.known.pop(key, None)
-        self._texts.pop(key, None)
+        self._digests.pop(key, None)
 
     def keep(self, keys: Collection[Key]) -> None:
         """Forget all but these."""

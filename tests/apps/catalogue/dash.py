@@ -37,8 +37,8 @@ APPLICATION = Application(
         ),
         Situation.PREFIX: Lines(
             "The path arrives without its prefix, which `requests_pathname_prefix` puts into all that the page "
-            "asks for. Without it the page asks outside the prefix, and stays at "
-            '"Loading…". (`url_base_pathname` also moves what is served, and then goes with `rewrite: keep`.)',
+            "asks for. "
+            'Without it the page asks outside the prefix, and stays at "Loading…".',
             service=_LARGE,
             environment={"DASH_REQUESTS_PATHNAME_PREFIX": "/dash/"},
         ),

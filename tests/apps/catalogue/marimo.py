@@ -39,7 +39,8 @@ APPLICATION = Application(
         ),
         Situation.TLS: Lines("As at the root of a host.", service=_LARGE),
         Situation.TWO: Lines(
-            "A page's WebSocket and its requests belong to a session in one instance. Without `sticky` a click that comes "
+            "A page's WebSocket and its requests belong to a session in one instance. Without `sticky` a click "
+            "that comes "
             "to the other one gets 401, and nothing happens.",
             service=f"sticky: {{cookie: auto}}\n{_LARGE}",
         ),

@@ -7,11 +7,11 @@ from apps.visit import Visit
 
 
 def drive(visit: Visit) -> None:
-    visit.client("mlflow_user.py")
-    with visit.page("/favicon") as page:
-        page.goto(f"{visit.url}/#/experiments")
-        page.get_by_role("link", name="from the client").first.click()
+    experiment, run = visit.client("mlflow_user.py").rpartition("run: ")[2].split()
+    with visit.page("/favicon", "/mlflow/users/current") as page:
+        page.goto(f"{visit.url}/#/experiments/{experiment}/runs/{run}")
         page.get_by_text("first", exact=True).first.wait_for()
+        page.get_by_text("loss", exact=True).first.wait_for()
         answer = page.goto(f"{visit.url}/health")
         assert answer is not None
         assert answer.text() == "OK", answer.text()
@@ -30,8 +30,8 @@ APPLICATION = Application(
     environment={"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     port=5000,
     drive=drive,
-    does="with its client: a run, metrics, an artifact of 12 MB up and down; in the browser: the experiment and "
-    "the run; its `/health`",
+    does="with its client: a run, metrics, an artifact of 12 MB up and down; in the browser: the run and its "
+    "metric; its `/health`",
     ready="/version",
     situations={
         Situation.ROOT: Lines(

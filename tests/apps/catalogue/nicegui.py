@@ -40,7 +40,12 @@ APPLICATION = Application(
     does="click a button whose count is the session's, go on with it when workers are replaced, upload 12 MB, "
     "download, a link to another page",
     situations={
-        Situation.ROOT: Lines("Uploads over 10 MiB get 413 without `body_size`.", service=_LARGE),
+        Situation.ROOT: Lines(
+            "Uploads over 10 MiB get 413 without `body_size`. `ui.run(reconnect_timeout=30)` has a session wait "
+            "so long for its page to come back when "
+            "workers are replaced; it is 3 s otherwise, and what the page sends then gets 404.",
+            service=_LARGE,
+        ),
         Situation.PREFIX: Lines(
             "It reads the prefix from `X-Forwarded-Prefix`. Its own `root_path` is to be left out: it would "
             "stand there twice.",

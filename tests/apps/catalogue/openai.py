@@ -10,7 +10,7 @@ def drive(visit: Visit) -> None:
     visit.client("openai_user.py", *(["slow"] if visit.situation is Situation.ROOT else []))
 
 
-_SERVICE = "timeout: {response: 10m, idle: 10m}, body_size: 100MiB"
+_SERVICE = "timeout: {response: 10m, idle: 10m}\nbody_size: 100MiB"
 _WHY = (
     "Models take their time: without `timeout` an answer that begins after 30 s becomes 504, and the client asks twice "
     "more by itself. Pictures are in the request, as base64: over 10 MiB that gets 413 without `body_size`."
@@ -30,5 +30,6 @@ APPLICATION = Application(
         Situation.ROOT: Lines(_WHY, service=_SERVICE),
         Situation.PREFIX: Lines("`base_url` of clients is `http://example.com/openai/v1`.", service=_SERVICE),
         Situation.TLS: Lines("As at the root of a host.", service=_SERVICE),
+        Situation.TWO: Lines("Each request stands alone: no lines are needed for it.", service=_SERVICE),
     },
 )

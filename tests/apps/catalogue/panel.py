@@ -37,7 +37,8 @@ APPLICATION = Application(
         ),
         Situation.TLS: Lines("As at the root of a host."),
         Situation.TWO: Lines(
-            "A session begins with the WebSocket, and all that belongs to it goes over that: no lines are needed for it."
+            "A session begins with the WebSocket, and all that belongs to it goes over that: no lines are "
+            "needed for it."
         ),
     },
 )

@@ -23,6 +23,7 @@ APPLICATION = Application(
     drive=drive,
     does="with its client: a flow with tasks and logs, over HTTP and a WebSocket; in the browser: its run",
     ready="/api/health",
+    remark="Two instances need a PostgreSQL that both share, which was not tried.",
     situations={
         Situation.ROOT: Lines(
             "The page asks `http://127.0.0.1:4200/api` unless `PREFECT_SERVER_UI_API_URL` says otherwise; a path "

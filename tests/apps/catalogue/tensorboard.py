@@ -29,8 +29,8 @@ APPLICATION = Application(
         Situation.ROOT: Lines("It needs nothing."),
         Situation.PREFIX: Lines(
             "As it is, with the prefix taken off: its page goes by the address that the browser shows, and "
-            "browsers that ask for the bare prefix are "
-            "sent to that with a slash. (`--path_prefix=/tensorboard` with `rewrite: keep` does the same.)"
+            "browsers that "
+            "ask for the bare prefix are sent to that with a slash."
         ),
         Situation.TLS: Lines("It needs nothing."),
         Situation.TWO: Lines("Both read the same files: no lines are needed for it."),

@@ -18,3 +18,4 @@ with mlflow.start_run(run_name="first") as run:
 found = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="big.bin")
 assert os.path.getsize(found) == 12_000_000
 assert len(mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")) == 5
+print("run:", run.info.experiment_id, run.info.run_id)

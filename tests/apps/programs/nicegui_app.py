@@ -30,4 +30,11 @@ def second():
     ui.label(f"stored {app.storage.user.get('count', 0)}")
 
 
-ui.run(host="127.0.0.1", port=int(os.environ["PORT"]), show=False, reload=False, storage_secret="the same in all")
+ui.run(
+    host="127.0.0.1",
+    port=int(os.environ["PORT"]),
+    show=False,
+    reload=False,
+    storage_secret="the same in all",
+    reconnect_timeout=30,
+)

@@ -27,6 +27,10 @@ def is_json(kind: str) -> bool:
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
+class _DepthError(Exception):
+    """A value has more levels than are looked at."""
+
+
 class _Media(NamedTuple):
     kind: str
     schema: Schema | None
@@ -70,14 +74,12 @@ class Body:
             return _problems_of_form(media, body)
         try:
             value = _json(body)
-        except RecursionError:
+        except _DepthError:
             return _TOO_DEEP
         except ValueError:
             return _NO_JSON
         if value is None and not self.required:
             return []
-        if is_too_deep(value, body):
-            return _TOO_DEEP
         return media.schema.problems(value)
 
     def _of(self, kind: str) -> _Media | None:
@@ -119,20 +121,39 @@ def _refuses_others(media: _Media) -> bool:
         return False
     if is_json(media.kind):
         return not media.shape.takes_text
-    return not media.schema.fits({})
+    try:
+        return bool(media.schema.problems({}))
+    except UncheckableError:
+        return False
 
 
 def _json(body: bytes) -> Any:
-    """The value of a JSON text. Raises ValueError, RecursionError, or UncheckableError for what only Python reads."""
+    """The value of a JSON text. Raises ValueError, _DepthError, or UncheckableError for what only Python reads."""
     try:
-        return msgspec.json.decode(body)
+        value = msgspec.json.decode(body)
+    except RecursionError:
+        raise _DepthError from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
+        return _json_of_python(body)
+    if is_too_deep(body):
+        raise _DepthError
+    return value
+
+
+def _json_of_python(body: bytes) -> Any:
+    """The same as Python reads it, in UTF-16 and UTF-32 too. Raises ValueError, _DepthError or UncheckableError."""
 
     def constant(name: str) -> Any:
         raise UncheckableError(f"{name} is no number of JSON")
 
-    return json.loads(body, parse_constant=constant)
+    try:
+        text = body.decode(json.detect_encoding(body), "surrogatepass")
+        value = json.loads(text, parse_constant=constant)
+    except RecursionError:
+        raise _DepthError from None
+    if is_too_deep(text.encode("utf-8", "surrogatepass")):
+        raise _DepthError
+    return value
 
 
 def _problems_of_form(media: _Media, body: bytes) -> list[Problem]:

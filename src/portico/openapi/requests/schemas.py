@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -24,6 +25,13 @@ _DEEPEST_EXPLAINED: Final = 5
 each level of alternatives that refer to themselves twice as much again."""
 DEEPEST: Final = 200
 """Levels of a value that is looked at at all: libraries go down in the stack of the process."""
+
+
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+
+
+_LEAVE: Final = (KeyboardInterrupt, SystemExit)
 
 
 class Problem(NamedTuple):
@@ -57,7 +65,9 @@ class Schemas:
             return None
         try:
             return Schema(self, schema)
-        except Exception as error:  # whatever a library raises for what others wrote
+        except _LEAVE:
+            raise
+        except BaseException as error:  # whatever a library raises for what others wrote: its panics are no Exceptions
             extra = {"where": where, "reason": str(error).partition("\n")[0][:_LONGEST]}
             logger.warning("a schema of an OpenAPI document cannot be used: what it is for is not checked", extra=extra)
             return None
@@ -128,18 +138,23 @@ class Schema:
         try:
             if self.fits(value):
                 return []
-        except Exception as error:  # such as text that is not Unicode
+        except _LEAVE:
+            raise
+        except BaseException as error:  # such as text that is not Unicode
             raise UncheckableError(str(error)) from None
         return self._explained(value) or [Problem("", "it does not fit the schema")]
 
     def _explained(self, value: Any) -> list[Problem]:
-        if _deeper_than(value, _DEEPEST_EXPLAINED):
+        if _more_than(value, _MOST_EXPLAINED) or _deeper_than(value, _DEEPEST_EXPLAINED):
             return []
-        if self._strict is None:
-            self._strict = self._schemas.validator(self._written, is_lax=False)
-        if _more_than(value, _MOST_EXPLAINED):
+        try:
+            if self._strict is None:
+                self._strict = self._schemas.validator(self._written, is_lax=False)
+            errors = self._strict.iter_errors(value)
+        except _LEAVE:
+            raise
+        except BaseException:  # the verdict stands without a word on it
             return []
-        errors = self._strict.iter_errors(value)
         return [_problem(error) for _, error in zip(range(MOST_PROBLEMS), errors, strict=False)]
 
 
@@ -148,9 +163,14 @@ def _problem(error: Any) -> Problem:
     return Problem("".join(f"/{part}" for part in path), error.message[:_LONGEST])
 
 
-def is_too_deep(value: Any, text: bytes) -> bool:
-    """Whether a value, of which this is the text, has more levels than are looked at."""
-    return text.count(b"[") + text.count(b"{") > DEEPEST and _deeper_than(value, DEEPEST)
+def is_too_deep(text: bytes) -> bool:
+    """Whether the value of a JSON text has more levels than are looked at. The text has to be one, in UTF-8."""
+    if text.count(b"[") + text.count(b"{") <= DEEPEST:
+        return False
+    brackets = _STRINGS.sub(b"", text).translate(None, _NO_BRACKETS)
+    for _ in range(DEEPEST):  # each round takes the innermost ones, at the speed of C
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return bool(brackets)
 
 
 def _inner(value: Any) -> list[Any]:

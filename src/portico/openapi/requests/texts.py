@@ -50,7 +50,8 @@ def _add(schemas: Schemas, schema: Any, shape: Shape, depth: int) -> None:
     if not isinstance(schema, dict) or depth > _DEEPEST:
         return
     written = schema.get("type")
-    shape.types.update([written] if isinstance(written, str) else written if isinstance(written, list) else ())
+    types = written if isinstance(written, list) else [written]
+    shape.types.update(each for each in types if isinstance(each, str))
     if written is None:
         shape.types.update(_types_of_values(schema))
     if schema.get("nullable") is True:

@@ -57,7 +57,8 @@ class RemoteKeys:
         self._ask = ask
         self.keys: KeySet | None = None
         self.dependent: WeakSet[Dependent] = WeakSet()
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], float] = {}
+        """Who waits, and since when."""
         self._unknown: Generations[str, float] = Generations(_UNKNOWN)
 
     def matching(self, kid: str | None, algorithm: str) -> list[Key]:
@@ -74,25 +75,27 @@ class RemoteKeys:
 
     async def news(self, kid: str | None) -> None:
         """Wait until the issuer was asked for its keys once more, or that failed."""
-        if not self._waiting and not self._ask() and self.keys is not None:
+        asked = time.monotonic()
+        if not self._ask() and self.keys is not None:
             return
         before, coming = self.keys, asyncio.get_running_loop().create_future()
-        self._waiting.add(coming)
+        self._waiting[coming] = asked
         try:
             async with asyncio.timeout(_TIMEOUT):
                 await coming
         except TimeoutError:
             return
         finally:
-            self._waiting.discard(coming)
+            self._waiting.pop(coming, None)
         if kid is not None and before is not None and self.keys is before:
             self._unknown.put(kid, time.monotonic())
 
-    def learn(self, keys: KeySet | None, *, are_asked_for: bool = True) -> None:
+    def learn(self, keys: KeySet | None, as_of: float) -> None:
         """Use these keys from now on; None: those that are there, for no others could be had.
 
-        Where they are not what was asked for last, because they were fetched before, who waits waits on.
+        `as_of` is when the issuer was asked (monotonic): where they are no others, who wants news from later waits on.
         """
+        is_new = keys is not None and keys != self.keys
         if keys is not None and keys != self.keys:
             withdrawn = self.keys is not None and any(key not in keys.keys for key in self.keys.keys)
             self.keys = keys
@@ -100,12 +103,9 @@ class RemoteKeys:
             if withdrawn:
                 for each in list(self.dependent):
                     each.forget()
-        elif not are_asked_for:
-            return
-        for coming in self._waiting:
-            if not coming.done():
+        for coming, since in self._waiting.items():
+            if not coming.done() and (is_new or since <= as_of):
                 coming.set_result(None)
-        self._waiting = set()
 
 
 class KeySets:
@@ -124,12 +124,12 @@ class KeySets:
             self._sets[source] = RemoteKeys(lambda: self.ask(source))
         return self._sets[source]
 
-    def learn(self, source: KeySource, document: bytes, *, are_asked_for: bool = True) -> None:
-        """A source publishes this now; empty: it could not be fetched."""
+    def learn(self, source: KeySource, document: bytes, as_of: float) -> None:
+        """A source published this at that monotonic time, which processes share; empty: it could not be fetched."""
         keys = None
         if document:
             try:
                 keys = key_set(document)
             except ValueError:
                 logger.exception("the keys of an issuer cannot be used", extra={"address": source.address})
-        self.of(source).learn(keys, are_asked_for=are_asked_for)
+        self.of(source).learn(keys, as_of)

@@ -95,6 +95,8 @@ class _Followed:
         self._workers = workers
         self._keys: KeySet | None = None
         self._fetched: float | None = None
+        self._asked = 0.0
+        """When the last fetch began (monotonic)."""
         self._problem = ""
         self._failures = 0
         self.task = endless(self._keep_fetching(), f"keys of {source.issuer or source.address}")
@@ -112,6 +114,7 @@ class _Followed:
     async def _keep_fetching(self) -> None:
         while True:
             self.wanted.clear()
+            self._asked = time.monotonic()
             try:
                 document = await self._fetch()
                 self._has_come(document)
@@ -136,7 +139,7 @@ class _Followed:
         if self._problem or self._keys is None or keys != self._keys:
             self._say_news(keys)
         self._keys, self._problem, self._failures, self._fetched = keys, "", 0, time.time()
-        self._workers.publish_keys(self.source, document, asked_for=not self.wanted.is_set())
+        self._workers.publish_keys(self.source, document, self._asked)
 
     def _say_news(self, keys: KeySet) -> None:
         known = {key.kid for key in self._keys.keys} if self._keys is not None else set()
@@ -154,7 +157,7 @@ class _Followed:
             extra = self._extra() | {"reason": problem}
             logger.error(f"the keys of an issuer could not be fetched: {kept}", extra=extra)
         self._problem, self._failures = problem, self._failures + 1
-        self._workers.no_keys(self.source)
+        self._workers.no_keys(self.source, self._asked)
 
     def _extra(self) -> dict[str, Any]:
         return {"address": self.source.address}

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -57,7 +58,7 @@ class Workers:
         """Called with each worker that has ejected an instance, and whether a check has to fail first."""
         self.welcome: Callable[[], list[channel.Message]] = list
         """Gives what a worker has to know of the cache which connects now."""
-        self._keys: dict[KeySource, bytes] = {}
+        self._keys: dict[KeySource, tuple[bytes, float]] = {}
         self.keys_wanted: Callable[[KeySource], None] = lambda _: None
         """Called with each source of keys of which a worker knows too few."""
         self._documents: dict[tuple[str, str | None], bytes] = {}
@@ -122,18 +123,19 @@ class Workers:
             del self._found[service]
         self.send(channel.Discovered(service, found))
 
-    def publish_keys(self, source: KeySource, document: bytes, *, asked_for: bool = True) -> None:
-        """Send every worker the keys of an issuer, now and when one connects; `asked_for` is as in `NewKeys`."""
-        self._keys[source] = document
-        self.send(channel.NewKeys(*source, document, asked_for))
+    def publish_keys(self, source: KeySource, document: bytes, as_of: float) -> None:
+        """Send every worker the keys of an issuer as they were at that monotonic time, now and when one connects."""
+        self._keys[source] = document, as_of
+        self.send(channel.NewKeys(*source, document, as_of))
 
     def send_keys(self, source: KeySource) -> None:
         """Send every worker the keys of an issuer as they are, or that there are none."""
-        self.send(channel.NewKeys(*source, self._keys.get(source, b"")))
+        document, _ = self._keys.get(source, (b"", 0.0))
+        self.send(channel.NewKeys(*source, document, time.monotonic()))
 
-    def no_keys(self, source: KeySource) -> None:
-        """Notify every worker that the keys of an issuer could not be fetched."""
-        self.send(channel.NewKeys(*source, b""))
+    def no_keys(self, source: KeySource, as_of: float) -> None:
+        """Notify every worker that the keys of an issuer could not be fetched at that monotonic time."""
+        self.send(channel.NewKeys(*source, b"", as_of))
 
     def forget_keys(self, source: KeySource) -> None:
         """Send the keys of an issuer to no worker any more."""
@@ -300,8 +302,8 @@ class Workers:
         revocations = self.revocations()
         if revocations is not None:
             channel.send(writer, revocations)
-        for source, document in self._keys.items():
-            channel.send(writer, channel.NewKeys(*source, document))
+        for source, (document, as_of) in self._keys.items():
+            channel.send(writer, channel.NewKeys(*source, document, as_of))
         api_keys = self.api_keys()
         if api_keys is not None:
             channel.send(writer, api_keys)

@@ -149,15 +149,16 @@ class SharedSwept(msgspec.Struct, tag=True):
 
 
 class NewKeys(msgspec.Struct, tag=True):
-    """What an issuer of tokens publishes at that address now; with an empty document it could not be fetched.
+    """What an issuer of tokens publishes at that address; with an empty document it could not be fetched.
 
-    Unless they are `asked_for`, the fetch had begun before they were wanted last: another one follows.
+    `as_of` is when it was asked, by the monotonic clock, which is the same in all processes: who wanted keys since then
+    has no answer yet.
     """
 
     address: str
     issuer: str
     document: bytes
-    asked_for: bool = True
+    as_of: float
 
 
 class KeysWanted(msgspec.Struct, tag=True):

@@ -400,8 +400,8 @@ class _Worker:
                 self.purging.answered(message)
             case channel.SharedSwept(before):
                 self.purging.swept_before = before
-            case channel.NewKeys(address, issuer, document, asked_for):
-                self.builder.key_sets.learn(KeySource(address, issuer), document, are_asked_for=asked_for)
+            case channel.NewKeys(address, issuer, document, as_of):
+                self.builder.key_sets.learn(KeySource(address, issuer), document, as_of)
             case channel.NewApiKeys(keys, are_all, number):
                 self.builder.api_keys.learn(keys, are_all=are_all)
                 channel.send(writer, channel.Learnt(number))

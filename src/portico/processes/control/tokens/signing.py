@@ -154,4 +154,4 @@ class ByOwnKeys:
             logger.info("keys that tokens are signed with", extra={"keys": ", ".join(names)})
             self._ring = ring
             self.document = published(ring)
-            self._workers.publish_keys(OWN_KEYS, self.document)
+            self._workers.publish_keys(OWN_KEYS, self.document, time.monotonic())

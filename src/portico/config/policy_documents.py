@@ -58,6 +58,20 @@ def document_findings(config: Config) -> Iterator[Finding]:
                 yield from _unknown_operations(route, path, read[key], str(settings.file))
 
 
+def open_documents(config: Config) -> Iterator[Finding]:
+    """Documents of files whose `security` is to be needed, and that have none."""
+    seen: set[tuple[KeyPath, Key]] = set()
+    for route in config.all_routes:
+        authorize, scope = route.policies.get("authorize", (None, ""))
+        key, path = _key(route), (*scope_path(route, scope), "authorize", "openapi")
+        if not isinstance(authorize, AuthorizeSettings) or not authorize.openapi or key is None or (path, key) in seen:
+            continue
+        seen.add((path, key))
+        text = _file(config, key)
+        if text is not None and not at_once(operations_of(read_document(text))).declare_security:
+            yield Finding(path, f"the document of {_shown(key)} declares no security: nothing is asked for")
+
+
 def _reading(route: ResolvedRoute) -> Iterator[KeyPath]:
     """Where the policies of a route are written that read the document of its service."""
     authorize, scope = route.policies.get("authorize", (None, ""))
