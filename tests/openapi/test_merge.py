@@ -161,6 +161,7 @@ def test_all_kinds_of_components_are_told_apart() -> None:
     assert operation["callbacks"] == {"C": {"$ref": "#/components/callbacks/two_C"}}
     assert content["components"]["examples"]["two_E"] == {"value": {"$ref": "two"}}, "an example is data"
     assert "#/components/schemas/one_" not in str(content["components"]["responses"]["two_R"])
+    assert content["components"]["links"]["two_L"]["operationId"] == operation["operationId"] == "two_op"
 
 
 def test_discriminators_still_mean_the_same_schemas() -> None:
@@ -236,6 +237,18 @@ def test_ids_and_tags_are_those_of_one_service() -> None:
     ]
     deprecated = [path for path, item in content["paths"].items() if item["get"].get("deprecated")]
     assert deprecated == ["/v1/one/a", "/v1/one/b", "/v1/one/c"]
+
+
+def test_a_service_that_has_an_id_twice() -> None:
+    """As FastAPI warns of, and allows."""
+    links = {"L": {"operationId": "same"}, "M": {"operationId": "other"}, "N": {"operationRef": "#/paths/~1a/get"}}
+    responses = {"200": {"description": "", "links": links}}
+    content = merged(
+        part("a", document({"/a": get(operationId="same", responses=responses), "/b": get(operationId="same")}))
+    )
+    operations = [item["get"] for item in content.content["paths"].values()]
+    assert [each["operationId"] for each in operations] == ["a_same", "a_same_2"]
+    assert operations[0]["responses"]["200"]["links"] == {"L": {"operationId": "a_same"}}
 
 
 def test_what_is_there_already_is_left_out_aloud() -> None:
@@ -319,10 +332,12 @@ def test_hosts_and_conditions_of_a_way() -> None:
 
 def test_webhooks_have_names_of_their_own() -> None:
     def own(title: str) -> Part:
-        hooks = {"paid": {"post": {"summary": title, "responses": OK}}}
+        hooks = {"paid": {"post": {"operationId": "paid", "summary": title, "responses": OK}}}
         return part(title, document({"/a": get()}, webhooks=hooks))
 
-    assert set(merged(own("a"), own("b")).content["webhooks"]) == {"paid", "b_paid"}
+    content = merged(own("a"), own("b")).content
+    assert set(content["webhooks"]) == {"paid", "b_paid"}
+    assert "operationId" not in content["webhooks"]["paid"]["post"]
 
 
 def test_services_without_a_document_are_named_with_why() -> None:

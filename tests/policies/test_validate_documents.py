@@ -120,6 +120,10 @@ def test_schemas_of_openapi_3_0(schema: Any, value: Any, fits: bool) -> None:
         ({"type": "object", "unevaluatedProperties": False, "allOf": [NAMED]}, {"name": "a", "b": 1}, False),
         ({"type": "object", "properties": {"a": {"$ref": "#/components/schemas/A"}}}, {"a": "x"}, False),
         (False, 1, False),
+        ({"not": {"type": "integer"}}, "5", True),
+        ({"if": {"type": "integer"}, "then": {"minimum": 5}, "else": False}, "5", True),
+        ({"contains": {"type": "integer"}, "maxContains": 1}, [1, "2"], True),
+        ({"contains": {"type": "integer"}}, ["a"], False),
     ],
 )
 def test_schemas_of_later_ones(schema: Any, value: Any, fits: bool) -> None:

@@ -6,12 +6,12 @@ import re
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
 from portico.openapi.document import Document, pointed_at
 from portico.openapi.lifting import OPERATIONS, lifted
-from portico.openapi.objects import COMPONENTS, Object
+from portico.openapi.objects import COMPONENTS, Object, changed
 from portico.openapi.references import Name, heirs, referred, settled
 from portico.openapi.ways import Part, Requirement, Way
 
@@ -81,21 +81,34 @@ def collected(part: Part, document: Document, ids: set[str], in_authorization: C
     security schemes whose credentials are in that field.
     """
     content = settled(lifted(document))
-    operations = list(_operations(part, content, ids, in_authorization)) if part.ways else []
-    webhooks = {name: item for name, item in (content.get("webhooks") or {}).items() if isinstance(item, dict)}
-    if not operations:
-        webhooks = {}
+    named = [_ids(content, way, ids) for way in part.ways]
+    operations = list(_operations(part, content, named, in_authorization))
+    own_webhooks = (content.get("webhooks") or {}).items() if operations else ()
+    webhooks = {name: _nameless("path_item", item) for name, item in own_webhooks if isinstance(item, dict)}
     components = _needed(content, operations, webhooks)
-    for name in [name for name in components if name[0] == "securitySchemes"]:
-        components[name] = _reachable_scheme(components[name], part.ways)
+    by_document = {own_id: new for (own_id, _, _), new in reversed([each for ids in named for each in ids.items()])}
+    for name, value in components.items():
+        match name[0]:
+            case "securitySchemes":
+                components[name] = _reachable_scheme(value, part.ways)
+            case "responses":
+                components[name] = _linked(value, by_document)
+            case "links" if isinstance(value, dict):
+                own_id = by_document.get(str(value.get("operationId")), "unknown")
+                components[name] = {key: each for key, each in value.items() if key != "operationRef"}
+                components[name]["operationId"] = own_id
+            case "callbacks":
+                components[name] = _nameless("callback", value)
     return Collected(part, operations, components, webhooks, _tags(part, content, operations))
 
 
-def _operations(part: Part, content: Object, ids: set[str], in_authorization: Collection[str]) -> Iterator[Operation]:
+def _operations(
+    part: Part, content: Object, ids: Sequence[_Ids], in_authorization: Collection[str]
+) -> Iterator[Operation]:
     schemes = (content.get("components") or {}).get("securitySchemes") or {}
     count = 0
-    for way in part.ways:
-        named = _ids(content, way, ids)
+    for way, named in zip(part.ways, ids, strict=True):
+        links = {own_id: new for (own_id, _, _), new in reversed(named.items())}
         for path, item in (content.get("paths") or {}).items():
             for method in OPERATIONS if path.startswith("/") else ():
                 own = item.get(method)
@@ -105,7 +118,9 @@ def _operations(part: Part, content: Object, ids: set[str], in_authorization: Co
                 count += 1
                 if count > MOST_OPERATIONS:
                     raise ValueError(f"it has more than {MOST_OPERATIONS} operations on all its routes")
-                value = _shown(own, item, way, named)
+                value = _shown(own, item, way, links)
+                if (own_id := named.get((str(own.get("operationId")), path, method))) is not None:
+                    value["operationId"] = own_id
                 if parameters := list(_parameters(own, item, way, content, _TEMPLATE.findall(public))):
                     value["parameters"] = parameters
                 needs = _needs(own.get("security", content.get("security")), schemes)
@@ -113,9 +128,12 @@ def _operations(part: Part, content: Object, ids: set[str], in_authorization: Co
                 yield Operation(public, method, value, way.route, security, way.servers, (part.name, path))
 
 
-def _ids(content: Object, way: Way, taken: set[str]) -> dict[str, str]:
-    """The ids of operations on one way, by those of the document."""
-    named: dict[str, str] = {}
+_Ids: TypeAlias = dict[tuple[str, str, str], str]
+"""The ids of operations on one way, by those of the document, which may have one twice, with paths and methods."""
+
+
+def _ids(content: Object, way: Way, taken: set[str]) -> _Ids:
+    named: _Ids = {}
     for path, item in (content.get("paths") or {}).items():
         for method in OPERATIONS if path.startswith("/") else ():
             own = item.get(method)
@@ -126,19 +144,20 @@ def _ids(content: Object, way: Way, taken: set[str]) -> dict[str, str]:
                     number += 1
                     new = f"{way.label}_{own_id}_{number}"
                 taken.add(new)
-                named[own_id] = new
+                named[own_id, path, method] = new
     return named
 
 
 def _shown(own: Object, item: Object, way: Way, ids: Mapping[str, str]) -> Object:
-    """An operation with what its path item says of all, and what the way says."""
+    """An operation with what its path item says of all, and what the way says, but for its id and parameters."""
     value = {key: each for key, each in own.items() if key not in ("servers", "security", "parameters")}
     for key in ("summary", "description"):
         if key in item:
             value.setdefault(key, item[key])
-    if isinstance(own_id := own.get("operationId"), str):
-        value["operationId"] = ids[own_id]
+    value.pop("operationId", None)
     value["tags"] = _tags_of(own, way)
+    if isinstance(value.get("callbacks"), dict):
+        value["callbacks"] = {name: _nameless("callback", each) for name, each in value["callbacks"].items()}
     if way.deprecated:
         value["deprecated"] = True
     if way.servers:
@@ -166,6 +185,11 @@ def _parameters(own: Object, item: Object, way: Way, content: Object, templates:
     for place, name in found:
         if place != "path" or f"{{{name}}}" in templates:
             yield found[place, name]
+
+
+def _nameless(kind: str, value: Any) -> Any:
+    """What clients receive rather than call, without the ids of operations, which would have to be unique."""
+    return changed(kind, value, lambda _, each: {key: held for key, held in each.items() if key != "operationId"})
 
 
 def _linked(response: Any, ids: Mapping[str, str]) -> Any:

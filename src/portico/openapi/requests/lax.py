@@ -46,6 +46,8 @@ _PATTERNS: Final[Mapping[str, str]] = {
 """What texts of a format look like at least."""
 FORMATS: Final = frozenset(_PATTERNS)
 """The formats that are looked at: all others say what a text means, and are for the service to judge."""
+_NEGATIONS: Final = frozenset({"not", "if", "then", "else", "maxContains"})
+"""Where to take more within would be to take less: they are left to the service."""
 _NOT_KEYWORDS: Final = ("$schema", "$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary")
 """Names by which others could be referred to, or be fetched; references lead to places of the document alone."""
 
@@ -92,7 +94,7 @@ def nulled(schema: Object) -> Object:
 
 def lax(schema: Object, *, is_first: bool) -> Object:
     """A `plain` schema that takes what services take for what it means; `is_first` says that it is of OpenAPI 3.0."""
-    schema = dict(schema)
+    schema = {key: value for key, value in schema.items() if key not in _NEGATIONS}
     if schema.pop("uniqueItems", False):
         schema.pop("maxItems", None)
     if isinstance(schema.get("multipleOf"), float):

@@ -26,11 +26,8 @@ each level of alternatives that refer to themselves twice as much again."""
 DEEPEST: Final = 200
 """Levels of a value that is looked at at all: libraries go down in the stack of the process."""
 
-
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
-
-
 _LEAVE: Final = (KeyboardInterrupt, SystemExit)
 
 

@@ -12,6 +12,8 @@ from portico.openapi.requests.lax import is_whole_number
 from portico.openapi.requests.schemas import Schemas
 
 _DEEPEST: Final = 12
+_LONGEST_NUMBER: Final = 4000
+"""Digits that Python makes a number of; longer ones are for the service to judge."""
 _BOOLEANS: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
     **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
@@ -83,7 +85,7 @@ def values_of(shape: Shape, text: str) -> list[Any]:
     values: list[Any] = []
     types = shape.types or {"integer", "number", "boolean"}
     stripped = text.strip()
-    if "integer" in types and is_whole_number(stripped):
+    if "integer" in types and len(stripped) <= _LONGEST_NUMBER and is_whole_number(stripped):
         values.append(int(stripped.partition(".")[0].replace("_", "")))
     if "number" in types:
         try:

@@ -193,7 +193,7 @@ class Session:
                     raise _error_of(await _status(answer))
                 yield answer
         except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ApiError(str(error) or type(error).__name__) from None
+            raise ApiError(f"{self._client.base_url}: {str(error) or type(error).__name__}") from None
 
 
 def _selected(service: str) -> dict[str, str]:

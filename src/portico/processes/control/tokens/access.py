@@ -51,7 +51,7 @@ class AccessTokens:
             "iat": now,
             "exp": now + int(life or self.life),
             "sid": sign_in,
-            "jti": secrets.token_urlsafe(12),
+            "jti": secrets.token_hex(12),  # it is written in commands, where a dash begins an option
         }
         said = {name: value for name, value in claims.items() if value is not None}
         return self._signing.signed(msgspec.json.encode(said), self._kind)
