@@ -59,7 +59,7 @@ def clone(folder: Path) -> None:
     watch = _Watch("from git clone to the first answer")
     _run("git", "clone", "--quiet", str(ROOT), str(folder / "clone"))
     watch.step("git clone")
-    _run("make", "-s", ".venv/run", folder=folder / "clone")
+    _run("make", "-s", f"{_environment()}/run", folder=folder / "clone")
     watch.step("make run sets up .venv")
     with _Running(folder / "clone", "make", "-s", "run"):
         _wait_for(ANSWER)
@@ -88,6 +88,12 @@ def install(folder: Path) -> None:
             _wait_for(OWN_ROUTE)
             watch.step("portico run, and the service answers")
             watch.total("altogether")
+
+
+def _environment() -> str:
+    """The folder into which `make run` installs: one of its own for a Python that was named, as make passes it on."""
+    version = ".".join(map(str, sys.version_info[:2]))
+    return f".venv-{version}" if "PYTHON" in os.environ else ".venv"
 
 
 def _is_free(port: int) -> bool:
