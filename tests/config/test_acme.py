@@ -146,6 +146,12 @@ def test_names_that_no_public_authority_signs(load: Load, name: str) -> None:
         assert sum(message in str(each) for each in warnings_for(config)) == count
 
 
+@pytest.mark.parametrize("written", ["true", "[a.test]", "a.test"])
+def test_what_is_no_section_is_shown_one(report: Report, written: str) -> None:
+    said = "gateway.tls.acme: expected keys and values: write acme: {domains: [www.example.com], terms_agreed: true}"
+    assert said in "".join(report(f"gateway: {{tls: {{acme: {written}}}}}\nservices: {{a: {{url: http://h}}}}"))
+
+
 def test_what_is_not_there(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing: Any = tmp_path / "none.pem"
     config = load(acme(f"domains: [a.test], terms_agreed: true, ca_file: {missing}"))

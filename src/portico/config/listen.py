@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from portico.config.section import Section, Whole, is_word, names_like
+from portico.config.section import Section, Whole, is_word, names_like, written_as
 from portico.config.tls import TlsSettings
 from portico.core.settings import Name, NotEmpty
 
@@ -41,7 +41,12 @@ def is_loopback(host: str) -> bool:
 
 Host = Annotated[str, AfterValidator(listening_host)]
 Port = Annotated[Whole, Field(ge=0, le=65535)]
-TlsField = Annotated[TlsSettings | None, NotEmpty("write tls: {certificate: FILE, key: FILE}, or leave tls out")]
+_CERTIFIED: Final = "tls: {certificate: FILE, key: FILE}"
+TlsField = Annotated[
+    TlsSettings | None,
+    written_as(dict, f"{_CERTIFIED}, or have one ordered by acme"),
+    NotEmpty(f"write {_CERTIFIED}, or leave tls out"),
+]
 _OnlyOff = Annotated[
     Literal["off"] | None,
     BeforeValidator(lambda value: "off" if is_word(value, False) else value, json_schema_input_type=bool | str),

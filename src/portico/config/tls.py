@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from portico.config.acme import AcmeSettings
-from portico.config.section import FilePath, Section, Whole
+from portico.config.section import FilePath, Section, Whole, written_as
 from portico.core.settings import NotEmpty
 from portico.net.tls.certificates import Pair, in_one_file
 
 
 def _version(value: Any) -> Any:
     return str(value) if isinstance(value, float) else value
+
+
+_ORDERED: Final = "acme: {domains: [www.example.com], terms_agreed: true}"
 
 
 class CertificateSettings(Section):
@@ -54,9 +57,9 @@ class TlsSettings(Section):
     """Its key, as a PEM file that is not encrypted."""
     certificates: tuple[CertificateSettings, ...] = ()
     """More pairs of `certificate` and `key`."""
-    acme: Annotated[
-        AcmeSettings | None, NotEmpty("write acme: {domains: [www.example.com], terms_agreed: true}, or leave it out")
-    ] = None
+    acme: Annotated[AcmeSettings | None, written_as(dict, _ORDERED), NotEmpty(f"write {_ORDERED}, or leave it out")] = (
+        None
+    )
     """A certificate that is ordered from an authority and renewed by the gateway."""
     min_version: Annotated[
         Literal["1.2", "1.3"], BeforeValidator(_version, json_schema_input_type=Literal["1.2", "1.3"] | float)
