@@ -330,6 +330,15 @@ def test_hosts_and_conditions_of_a_way() -> None:
     assert found.left_out == ()
 
 
+def test_what_only_the_gateway_writes_is_no_parameter() -> None:
+    names = ("x-consumer-username", "X_Consumer_Scopes", "X-Request-ID", "x-consumer")
+    parameters = [{"name": name, "in": "header", "schema": {}} for name in names]
+    parameters.append({"name": "x-consumer-id", "in": "query", "schema": {}})
+    content = merged(part("a", document({"/x": get(parameters=parameters)}), way("a"))).content
+    kept = [each["name"] for each in content["paths"]["/api/a/x"]["get"]["parameters"]]
+    assert kept == ["X-Request-ID", "x-consumer", "x-consumer-id"]
+
+
 def test_webhooks_have_names_of_their_own() -> None:
     def own(title: str) -> Part:
         hooks = {"paid": {"post": {"operationId": "paid", "summary": title, "responses": OK}}}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
+from portico.core.fields import OWN_FAMILY, plain_name
 from portico.openapi.document import Document, pointed_at
 from portico.openapi.lifting import OPERATIONS, lifted
 from portico.openapi.objects import COMPONENTS, Object, changed
@@ -171,7 +172,8 @@ def _parameters(own: Object, item: Object, way: Way, content: Object, templates:
     """Those of an operation, of its path, and of the way to it; what comes first in this order holds.
 
     Those in the path, which are the `templates`, are there themselves, so that they can have other names, and all of
-    them: a function of FastAPI's need not take those that stand in its path.
+    them: a function of FastAPI's need not take those that stand in its path. Those that only the gateway writes are
+    left out.
     """
     found: dict[tuple[str, str], Any] = {}
     for each in (*(own.get("parameters") or ()), *(item.get("parameters") or ()), *way.parameters):
@@ -183,7 +185,11 @@ def _parameters(own: Object, item: Object, way: Way, content: Object, templates:
         missing = {"name": template[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
         found.setdefault(("path", template[1:-1]), missing)
     for place, name in found:
-        if place != "path" or f"{{{name}}}" in templates:
+        if place == "path":
+            is_sent = f"{{{name}}}" in templates
+        else:
+            is_sent = place != "header" or not plain_name(name.encode(errors="replace")).startswith(OWN_FAMILY)
+        if is_sent:
             yield found[place, name]
 
 
