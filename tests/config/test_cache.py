@@ -106,5 +106,5 @@ def test_what_all_caches_use_together(load: Load, report: Report) -> None:
     bounds = load("gateway: {cache: {memory: 64MiB, redis: 2GiB, redis_timeout: 5ms}}").gateway.cache
     assert (bounds.memory, bounds.redis, bounds.redis_timeout) == (64 << 20, 2 << 30, 0.005)
     assert load("gateway: {cache: }").gateway.cache == load("services: {}").gateway.cache
-    assert report("gateway: {cache: {memory: 1KiB}}")[0].endswith("cache.memory: has to be 1048576 or more")
+    assert report("gateway: {cache: {memory: 1KiB}}")[0].endswith("cache.memory: has to be 1MiB or more")
     assert report("gateway: {cache: {redis_timeout: 5}}")[0].endswith("cache.redis_timeout: has to be 1 or less")

@@ -127,6 +127,7 @@ def test_aliases_that_nest() -> None:
 
 def test_placeholders_need_no_quotes_in_a_flow_mapping() -> None:
     assert data("{a: /api/{path}, b: '/{path}'}") == {"a": "/api/{path}", "b": "/{path}"}
+    assert data("{GET /users/{id}/{tag:int}: x, b: [/{id}]}") == {"GET /users/{id}/{tag:int}": "x", "b": ["/{id}"]}
     document = parse_document("{secret: ${KEY}, next: ${B:-x}}", "f.yaml")
     assert plain_data(document, {"KEY": "k"})[0] == {"secret": "k", "next": "x"}
     assert document.locate(("next",)) == (1, 24)

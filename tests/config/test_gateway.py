@@ -114,7 +114,7 @@ def test_a_key_with_nothing_after_it_counts_as_not_written(load: Load, text: str
         ('tls: {certificate: "a\\0b", key: k}', "tls.certificate: the path of a file has no NUL character"),
         ("trusted_proxies: [lan]", "trusted_proxies[0]: expected an address or a network such as 10.0.0.0/8"),
         ("tls: {certificate: a}", 'tls: the key "key" has to be written'),
-        ("limits: {header_size: 5}", "limits.header_size: has to be 1024 or more"),
+        ("limits: {header_size: 5}", "limits.header_size: has to be 1KiB or more"),
         (
             "limits: {body_size: big}",
             "limits.body_size: 'big' is not a size; write bytes or text such as 64KiB, 10MiB",

@@ -45,7 +45,7 @@ def test_a_service_may_have_keys_of_its_own(load: Load) -> None:
         ("keys: []", "policies.identity: identity needs a key"),
         ("keys: [short]", "policies.identity.keys[0]: a key has 32 bytes or more"),
         (f"keys: ['{KEY},{KEY}']", "policies.identity.keys[0]: a key has no commas"),
-        (f"keys: [{KEY}], lifetime: 1h", "policies.identity.lifetime: has to be 300 or less"),
+        (f"keys: [{KEY}], lifetime: 1h", "policies.identity.lifetime: has to be 300s or less"),
         (f"key: {KEY}", "policies.identity.key: unknown key"),
     ],
 )

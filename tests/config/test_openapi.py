@@ -67,7 +67,7 @@ def test_versions_have_that_of_their_service_unless_they_say_otherwise(load: Loa
             "expected a path that starts with /, false, or {file: NAME} for a file of this machine",
         ),
         ("openapi: {path: a}", "path: expected a path that starts with /"),
-        ("openapi: {every: 100ms}", "every: has to be 1 or more"),
+        ("openapi: {every: 100ms}", "every: has to be 1s or more"),
         ("openapi: {url: /a}", "unknown key"),
         (
             "openapi: {file: a.json, path: /a}",

@@ -65,7 +65,7 @@ FILE = "services: {{a: {{url: 'http://h'}}}}\npolicies: {{transform: {0}}}\n"
         ("{response: [{status: 410}]}", "status: expected old statuses with new ones: write {OLD: 410}"),
         ("{response: [{status: {404: 204}}]}", "204 says that there is no body, or a part of one"),
         ("{response: [{status: {6xx: 200}}]}", "expected a status from 200 to 599, or a class of them such as 4xx"),
-        ("{max_body: 1GiB, request: [{method: PUT}]}", "max_body: has to be 67108864 or less"),
+        ("{max_body: 1GiB, request: [{method: PUT}]}", "max_body: has to be 64MiB or less"),
         ("{otherwise: drop, request: [{method: PUT}]}", "otherwise: expected one of pass, refuse"),
     ],
 )

@@ -152,7 +152,20 @@ def test_what_prometheus_is_to_scrape_is_there() -> None:
     (endpoint,) = monitor["spec"]["endpoints"]
     assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
     assert endpoint["path"] == "/metrics"
-    assert endpoint.keys() <= {"port", "path", "interval"}
+    assert endpoint.keys() == {"port", "path", "interval", "relabelings"}
+
+
+def test_its_labels_are_those_that_alerts_ask_for() -> None:
+    (monitor,) = Cluster([*collected(KUBERNETES / "overlays" / "production")]).all("ServiceMonitor")
+    labels = {"job": "api-gateway", "service": "api-gateway"}  # as the Prometheus operator gives them
+    for each in monitor["spec"]["endpoints"][0]["relabelings"]:
+        if each.get("action") == "labeldrop":
+            labels = {name: value for name, value in labels.items() if not re.fullmatch(each["regex"], name)}
+        else:
+            labels[each["targetLabel"]] = each["replacement"]
+    rules = (KUBERNETES.parent / "prometheus" / "rules.yml").read_text(encoding="utf-8")
+    (job,) = {*re.findall(r'job="(\w+)"', rules)}
+    assert labels == {"job": job}
 
 
 def test_every_container_has_no_more_rights_than_it_needs(cluster: Cluster) -> None:

@@ -65,8 +65,10 @@ def test_what_is_known_goes_on_while_no_server_answers(gateway: Gateway, names: 
         return sum(what in each["event"] and each.get("service") == "plain" for each in gateway.events())
 
     failed, again = events("cannot be looked up"), events("can be looked up again")
+    assert events("cannot be looked up: it has no instances yet")
     names.code = SERVER_FAILURE
     until(lambda: events("cannot be looked up") == failed + 1, "an event")
+    assert events("cannot be looked up: what is known of it goes on")
     asked = len(names.asked)
     until(lambda: len(names.asked) > asked + 4, "it is asked again")
     assert set(answering(gateway, "plain")) == {ADDRESSES[0]}

@@ -216,6 +216,9 @@ def test_one_that_lacks_an_operation_that_is_written_does_not_either(caplog: pyt
     guarded.learn(document().replace(b"get_user", b"read_user"))
     assert guarded.ask("GET /users/7") == guarded.ask("GET /users/8") == "scope_missing"
     assert caplog.text.count("lacks operations that authorize names: the last one is used") == 1
+    (event,) = [each for each in caplog.records if "lacks" in each.message]
+    assert event.__dict__["operations"] == "get_user"
+    assert "read_user" in event.__dict__["there_are"].split(", ")
     guarded.learn(document(tags=[]))
     assert guarded.ask("GET /users/7", ("a",)) is None
     assert Guarded(document(), operations={"gone": {}}).ask("GET /users/7") == "document_unavailable"

@@ -38,7 +38,7 @@ def list_canaries(
     route: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ROUTE]", help="Only this one, with its history.", show_default=False, autocompletion=canary_names
+            metavar="ROUTE", help="Only this one, with its history.", show_default=False, autocompletion=canary_names
         ),
     ] = None,
     config: ConfigOption = None,

@@ -104,7 +104,7 @@ def list_keys(
     consumer: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CONSUMER]", help="Only those of this one.", show_default=False, autocompletion=consumer_names
+            metavar="CONSUMER", help="Only those of this one.", show_default=False, autocompletion=consumer_names
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Also those that have ended.")] = False,

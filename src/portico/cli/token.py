@@ -51,7 +51,7 @@ def issue(
 def revoke(
     named: Annotated[
         str | None,
-        typer.Argument(metavar="[TOKEN]", help="The token, or its jti; - reads it from stdin.", show_default=False),
+        typer.Argument(metavar="TOKEN", help="The token, or its jti; - reads it from stdin.", show_default=False),
     ] = None,
     consumer: Annotated[
         str | None, typer.Option("--consumer", metavar="NAME", help="All that it has, refresh tokens too.")

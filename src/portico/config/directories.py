@@ -22,7 +22,8 @@ Scheme = Literal["http", "https"]
 
 def _label(text: str) -> str:
     if not _LABEL.fullmatch(text):
-        raise ValueError("expected a name of Kubernetes: small letters, digits and -, 63 at most")
+        advice = "; its namespace is written beside it, as namespace: shop" if re.search("[./]", text) else ""
+        raise ValueError(f"expected a name of Kubernetes: small letters, digits and -, 63 at most{advice}")
     return text
 
 
@@ -47,7 +48,8 @@ def _api_server(text: str) -> str:
 
 def _dns_name(text: str) -> str:
     if not _DNS_NAME.fullmatch(text):
-        raise ValueError("expected a name such as orders.internal, or _http._tcp.orders.internal")
+        advice = "; its port is written beside it, as port: 8000" if ":" in text else ""
+        raise ValueError(f"expected a name such as orders.internal, or _http._tcp.orders.internal{advice}")
     return text
 
 
@@ -128,7 +130,8 @@ class DnsRecords(Section):
         if self.type == "SRV" and self.port is not None:
             raise ValueError("records of type SRV say their ports: leave port out")
         if self.type != "SRV" and self.port is None:
-            raise ValueError(f"records of type {self.type} say no port: write port: 8000, or type: SRV")
+            written = f"{{name: {self.name}, port: 8000}}"
+            raise ValueError(f"records of type {self.type} say no port: write {written}, or type: SRV")
         return self
 
     @property

@@ -1,8 +1,8 @@
 """A YAML file read into nodes that remember where each of them was written.
 
 The reader differs from PyYAML's own where that is surprising: a key written twice is an error, keys are text as written
-(`on:` is no boolean), `012`, `1:30` and `2024-01-01` stay text, `${NAME}` and `/{path}` need no quotes between the
-braces of a mapping, and a file that is small but expands to millions of values through aliases is refused.
+(`on:` is no boolean), `012`, `1:30` and `2024-01-01` stay text, `${NAME}`, `/{path}` and `/{id}` need no quotes
+between the braces of a mapping, and a file that is small but expands to millions of values through aliases is refused.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"[-+]?(?=[0-9]*[.eE])(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
 
 
-_PLACEHOLDER = re.compile(r"(?:\$|(?<=[^\s\[\]{},:])(?=\{path\}))\{([^{}\n]*)\}")
+_PLACEHOLDER = re.compile(r"(?:\$|(?<=[^\s\[\]{},:])(?=\{[A-Za-z_][\w:]*\}))\{([^{}\n]*)\}")
 _UNQUOTED_PLACEHOLDER = re.compile(_PLACEHOLDER.pattern.replace(r"[^{}\n]", r"[^{}\n\"']"))
 
 

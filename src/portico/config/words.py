@@ -38,6 +38,7 @@ _EXPECTED = {
 _PATTERNS = {
     "^[A-Za-z0-9][A-Za-z0-9_.-]*$": "a name has only letters, digits, _ . - and starts with a letter or digit",
 }
+_DURATION = re.compile(r"[\d.]+\s*(ms|s|m|h|d)")
 _BOUNDS = {
     "greater_than": ("gt", "has to be more than {}"),
     "greater_than_equal": ("ge", "has to be {} or more"),
@@ -154,7 +155,7 @@ def _message(error: Error, context: dict[str, Any], value: Any) -> str:
         return _PATTERNS.get(context["pattern"], f"does not match the pattern {context['pattern']}")
     if kind in _BOUNDS:
         name, text = _BOUNDS[kind]
-        return text.format(_number(context[name]))
+        return text.format(_bound(context[name], value))
     if kind == "string_type" and isinstance(value, (bool, int, float)):
         return "expected text; put it into quotes"
     if _EXPECTED.get(kind) == "a list" and isinstance(value, str):
@@ -164,8 +165,13 @@ def _message(error: Error, context: dict[str, Any], value: Any) -> str:
     return str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
 
 
-def _number(value: Any) -> str:
-    return f"{value:.15g}" if isinstance(value, float) else str(value)
+def _bound(limit: Any, written: Any) -> str:
+    """A bound as it could be written in place of `written`: that of a size in MiB, that of a duration in seconds."""
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if isinstance(limit, int) and limit >= unit and limit % unit == 0:
+            return f"{limit // unit}{name}"
+    number = f"{limit:.15g}" if isinstance(limit, float) else str(limit)
+    return f"{number}s" if isinstance(written, str) and _DURATION.fullmatch(written.strip()) else number
 
 
 def _kind(error: Error) -> str:

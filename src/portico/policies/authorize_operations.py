@@ -35,6 +35,8 @@ _OVERRIDES: Final = Refusal(
 _OWN: Final = "gateway"
 """What routes have in place of a service that answer themselves."""
 _METHOD_PARAMETER: Final = b"_method"
+_LISTED: Final = 30
+"""Operations of a document that an event lists."""
 
 
 @dataclass(slots=True)
@@ -132,7 +134,7 @@ class OperationGuard:
             last = self._fitting.get(key)
             if table is None and last is not None:
                 table = self._tables[key] = self._made(key, last)
-            _report(key, lacking, table)
+            _report(key, lacking, operations, table)
             return table
         self._fitting[key] = operations
         table = self._tables[key] = self._made(key, operations)
@@ -186,7 +188,8 @@ def names_other_method(exchange: Exchange) -> bool:
     )
 
 
-def _report(key: Key, lacking: Sequence[str], table: _Table | None) -> None:
+def _report(key: Key, lacking: Sequence[str], operations: Operations, table: _Table | None) -> None:
     kept = "requests are refused" if table is None else "the last one is used"
     extra: dict[str, Any] = {"service": "@".join(filter(None, key)), "operations": ", ".join(lacking[:10])}
+    extra["there_are"] = ", ".join(each.id or each.name for each in operations.all[:_LISTED])
     logger.error(f"the OpenAPI document of a service lacks operations that authorize names: {kept}", extra=extra)

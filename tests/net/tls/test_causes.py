@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
-from portico.net.tls.causes import cause_of
+from portico.net.tls.causes import cause_of, reason_of
 from support.authority import Authority
 
 NAME = "service.test"
@@ -115,3 +117,23 @@ def test_what_is_no_tls(authority: Authority, answer: bytes, cause: str) -> None
 )
 def test_other_errors(error: OSError, cause: str) -> None:
     assert cause_of(error) == cause
+
+
+def test_a_handshake_that_fails_within_another_library(authority: Authority, tmp_path: Path) -> None:
+    other = Authority(tmp_path / "other", "Another")
+
+    async def asked() -> Exception:
+        context = other.server_context(other.leaf("leaf", "localhost"))
+        async with await asyncio.start_server(lambda *_: None, "localhost", 0, ssl=context) as serving:
+            port = serving.sockets[0].getsockname()[1]
+            async with httpx.AsyncClient(verify=authority.client_context(), trust_env=False) as client:
+                with pytest.raises(httpx.ConnectError) as raised:
+                    await client.get(f"https://localhost:{port}/")
+                return raised.value
+
+    assert reason_of(asyncio.run(asked())) == "its certificate is signed by an unknown authority"
+
+
+@pytest.mark.parametrize(("error", "reason"), [(ValueError("no name"), "no name"), (httpx.ReadError(""), "ReadError")])
+def test_errors_that_are_no_handshakes(error: Exception, reason: str) -> None:
+    assert reason_of(error) == reason

@@ -61,3 +61,11 @@ def cause_of(error: OSError) -> str:
         reason = getattr(error, "reason", None) or "unknown error"  # one that Python makes has none
         return _PROTOCOL.get(reason) or reason.replace("_", " ").lower()
     return error.strerror.lower() if error.strerror else "it closed the connection"
+
+
+def reason_of(error: Exception) -> str:
+    """What was wrong, in a few words; for a handshake that failed within a client's own error those of `cause_of`."""
+    inner: BaseException | None = error
+    while inner is not None and not isinstance(inner, ssl.SSLError):
+        inner = inner.__cause__ or inner.__context__
+    return cause_of(inner) if inner is not None else str(error) or type(error).__name__

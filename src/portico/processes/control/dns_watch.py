@@ -84,10 +84,10 @@ class NameWatch:
                 self._learn(found)
                 pause = min(max(_LEAST, min((each.ttl for each in found), default=_LEAST)), self.refresh)
             except LookUpError as error:
-                self._has_failed(str(error), "what is known of it goes on")
+                self._has_failed(str(error))
             except Exception as error:
                 logger.exception("a name could not be looked up", extra=self._extra())
-                self._has_failed(repr(error), "what is known of it goes on")
+                self._has_failed(repr(error))
             self.first_look.set()
             await asyncio.sleep(pause)
 
@@ -105,15 +105,22 @@ class NameWatch:
             self._empty, self.problem = 0, ""
         else:
             self._empty += 1
-            self._has_failed(_NOTHING, f"looked up {_EMPTY} times, it has no instances")
+            self._has_failed(_NOTHING)
         if entries or self._empty >= _EMPTY:
             self._registry.replace(self._service, entries)
 
-    def _has_failed(self, problem: str, consequence: str) -> None:
+    def _has_failed(self, problem: str) -> None:
         if not self.problem:
             extra = self._extra() | {"reason": problem}
-            logger.warning(f"a name of a service cannot be looked up: {consequence}", extra=extra)
+            logger.warning(f"a name of a service cannot be looked up: {self._consequence(problem)}", extra=extra)
         self.problem = problem
+
+    def _consequence(self, problem: str) -> str:
+        if all(entry.service != self._service for entry in self._registry.entries.values()):
+            return "it has no instances yet"
+        if problem == _NOTHING:
+            return "what is known of it goes if the next answer is the same"
+        return "what is known of it goes on"
 
     def _extra(self) -> dict[str, Any]:
         return {"service": self._service, "dns": f"{self.records.name} {self.records.type}"}

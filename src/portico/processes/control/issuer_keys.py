@@ -15,6 +15,7 @@ import httpx
 from portico import __version__
 from portico.config import Config
 from portico.core.tasks import cancelled, endless
+from portico.net.tls.causes import reason_of
 from portico.policies.auth import AuthSettings
 from portico.policies.auth.key_sets import OWN_KEYS, KeySource
 from portico.policies.auth.keys import KeySet, key_set
@@ -224,4 +225,4 @@ async def _body(client: httpx.AsyncClient, address: str) -> bytes:
     except TimeoutError:
         raise _FetchError(f"{address} has not answered within {_TIMEOUT:g} s") from None
     except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _FetchError(f"{address}: {str(error) or type(error).__name__}") from None
+        raise _FetchError(f"{address}: {reason_of(error)}") from None

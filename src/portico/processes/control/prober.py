@@ -11,6 +11,7 @@ import httpx
 
 from portico.config import HealthCheckSettings, InstanceSettings, UpstreamTlsSettings
 from portico.net.addresses import Network
+from portico.net.tls.causes import reason_of
 from portico.net.tls.certificates import CertificateError
 from portico.processes.control.instance_clients import InstanceClients, at_host
 
@@ -44,7 +45,7 @@ class Prober:
         except TimeoutError:
             error = f"no answer within {settings.timeout:g} s"
         except (OSError, ValueError, httpx.HTTPError, CertificateError) as failure:  # ValueError: an invalid name
-            error = str(failure) or type(failure).__name__
+            error = reason_of(failure)
         return Finding(time.monotonic() - started, error)
 
     def keep(self, used: Collection[UpstreamTlsSettings]) -> None:

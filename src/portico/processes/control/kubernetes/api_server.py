@@ -20,6 +20,7 @@ import msgspec
 
 from portico import __version__
 from portico.config import ApiServerSettings
+from portico.net.tls.causes import reason_of
 from portico.net.tls.certificates import CertificateError
 from portico.net.tls.contexts import client_context
 from portico.processes.control.kubernetes.slices import SERVICE_LABEL, Metadata, Slice
@@ -193,7 +194,7 @@ class Session:
                     raise _error_of(await _status(answer))
                 yield answer
         except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ApiError(f"{self._client.base_url}: {str(error) or type(error).__name__}") from None
+            raise ApiError(f"{self._client.base_url}: {reason_of(error)}") from None
 
 
 def _selected(service: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Final
 import httpx
 
 from portico.config.openapi import OpenApiSettings
+from portico.net.tls.causes import reason_of
 from portico.net.tls.certificates import CertificateError
 from portico.openapi.text import MOST_BYTES
 from portico.processes.control.check import Check
@@ -74,7 +75,7 @@ async def _fetch_from(clients: InstanceClients, check: Check, settings: OpenApiS
     except TimeoutError:
         raise FetchError(f"{where} has not answered within {TIMEOUT:g} s", "it does not answer in time") from None
     except (OSError, ValueError, httpx.HTTPError, CertificateError) as failure:
-        raise FetchError(f"{where}: {str(failure) or type(failure).__name__}", "it does not answer") from None
+        raise FetchError(f"{where}: {reason_of(failure)}", "it does not answer") from None
 
 
 async def _take(response: httpx.Response, where: str, etag: str) -> Fetched:
