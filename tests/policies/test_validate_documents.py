@@ -309,6 +309,15 @@ def test_no_depth_is_too_much() -> None:
         assert checked.errors("POST", "/x/1", [JSON], body) == [{"pointer": "#", "detail": expected}]
 
 
+@pytest.mark.parametrize("version", ["3.0.3", "3.1.0"])
+def test_no_text_keeps_a_pattern_busy(version: str) -> None:
+    looking = "(?=.*[0-9])(?=.*[a-z])"  # which takes a quarter of an hour for the last one
+    checked = with_body({"type": "string", "pattern": looking}, version)
+    assert [len(details(checked, text)) for text in ("a1", "a", "a" * 200, "A" * 1_000_000)] == [0, 1, 1, 0]
+    named = {"type": "object", "patternProperties": {looking: {"type": "string"}}, "additionalProperties": False}
+    assert details(with_body(named, version), {"A" * 1_000_000: 1, "a1": 1}) == []
+
+
 def test_only_what_no_side_of_a_split_takes_is_refused() -> None:
     state = State()
     for service, schema in (("a", {"type": "integer"}), ("b", {"type": "boolean"})):
