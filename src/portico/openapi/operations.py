@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from portico.core.caches import ages
@@ -24,6 +24,7 @@ _LONGEST_CHAIN: Final = 20
 _SERVER: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?]*")
 _EXPRESSION: Final = re.compile(r"\{[^{}/]*\}")
 
+T = TypeVar("T")
 Security: TypeAlias = tuple[frozenset[str] | None, ...]
 """Alternatives, of which one has to be met: all of these scopes, and somebody who has them; None: nothing."""
 
@@ -205,7 +206,7 @@ def operations_of(document: Document) -> Steps[Operations]:
 def _of_item(document: Document, path: str, item: Object) -> Iterator[Operation]:
     segments = segments_of_template(path)
     written = {method.upper(): item[method] for method in METHODS if method in item}
-    written |= item.get("additionalOperations") or {}
+    written |= _held(item, "additionalOperations", dict, path)
     for method, operation in written.items():
         where = f"{method} {path}"
         if not isinstance(operation, dict):
@@ -222,10 +223,18 @@ def _of_item(document: Document, path: str, item: Object) -> Iterator[Operation]
         )
 
 
+def _held(value: Object, key: str, kind: type[T], where: str) -> T:
+    """The list or object that a field holds, an empty one where it is not there."""
+    held = value.get(key) or kind()
+    if not isinstance(held, kind):
+        raise DocumentError(f"{key} of {where} is no {'list' if kind is list else 'object'}")
+    return held
+
+
 def _parameters(document: Document, item: Object, operation: Object, where: str) -> tuple[Object, ...]:
     """Those of an operation; one of its own replaces one of its path with the same name and place."""
     found: dict[tuple[str, str], Object] = {}
-    for each in (*(item.get("parameters") or ()), *(operation.get("parameters") or ())):
+    for each in (*_held(item, "parameters", list, where), *_held(operation, "parameters", list, where)):
         parameter = _resolved(document, each, where)
         found[str(parameter.get("in")), str(parameter.get("name"))] = parameter
     return tuple(found.values())
