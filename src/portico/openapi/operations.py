@@ -152,7 +152,7 @@ def _folded_segment(segment: Segment) -> Segment:
 
 
 def _methods(method: str) -> tuple[str, ...]:
-    """The methods of which an operation may be meant, the first that there is: frameworks run GET for HEAD.
+    """The methods of which an operation may be meant, the likeliest first: frameworks run GET for HEAD.
 
     Some take `post` for POST; and where it is refused, it should be for the same reason.
     """
@@ -169,22 +169,34 @@ def _bases(document: Document) -> tuple[Segments, ...]:
 
 
 def _at(templates: Templates[Operation], segments: Segments, methods: Sequence[str]) -> list[Operation | None]:
-    """The operations at a path: one, unless it cannot be told which of several templates is the more concrete."""
+    """The operations at a path: one, unless it cannot be told which of several a service takes.
+
+    For HEAD that may be one of a concrete template's GET, or of a less concrete one's own HEAD.
+    """
     other = segments[:-1] if segments[-1] == b"" and len(segments) > 1 else (*segments, b"")
     for path in (segments, other):
         matches = templates.find(path)
-        for method in methods:
-            fitting = [(kinds, [each for each in values if each.method == method]) for kinds, values in matches]
-            fitting = [(kinds, values) for kinds, values in fitting if values]
-            if fitting:
-                first = fitting[0][0]
-                return [
-                    each
-                    for kinds, values in fitting
-                    if kinds == first or any(own < its for own, its in zip(kinds, first, strict=True))
-                    for each in values
-                ]
+        found: dict[Operation | None, None] = {}
+        for count in range(len(methods)):
+            found |= dict.fromkeys(_most_concrete(matches, methods[: count + 1]))
+        if found:
+            return list(found)
     return []
+
+
+def _most_concrete(
+    matches: Sequence[tuple[tuple[int, ...], list[Operation]]], methods: Sequence[str]
+) -> Iterator[Operation]:
+    """Of each template the operations with the first of these methods that it has; of these the more concrete."""
+    fitting = []
+    for kinds, values in matches:
+        own = next((each for method in methods if (each := [one for one in values if one.method == method])), None)
+        if own is not None:
+            fitting.append((kinds, own))
+    for kinds, values in fitting:
+        first = fitting[0][0]
+        if kinds == first or any(own < its for own, its in zip(kinds, first, strict=True)):
+            yield from values
 
 
 def _nameless(path: str) -> str:
