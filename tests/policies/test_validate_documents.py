@@ -318,6 +318,17 @@ def test_no_text_keeps_a_pattern_busy(version: str) -> None:
     assert details(with_body(named, version), {"A" * 1_000_000: 1, "a1": 1}) == []
 
 
+@pytest.mark.parametrize("text", ["9" * 5000, "-" + "9" * 5000, "9" * 5000 + ".0"])
+def test_an_integer_that_python_makes_none_of_is_for_the_service(text: str) -> None:
+    many = {"type": "array", "items": {"type": "integer"}}
+    checked = with_parameters(
+        {"name": "a", "in": "query", "schema": {"type": "integer"}}, {"name": "b", "in": "query", "schema": many}
+    )
+    assert checked.errors("GET", f"/x/1?a={text}&b=1&b={text}") == []
+    form = with_body({"type": "object", "properties": {"a": {"type": "integer"}, "b": many}}, kind=FORM[1])
+    assert form.errors("POST", "/x/1", [FORM], f"a={text}&b={text}".encode()) == []
+
+
 def test_only_what_no_side_of_a_split_takes_is_refused() -> None:
     state = State()
     for service, schema in (("a", {"type": "integer"}), ("b", {"type": "boolean"})):

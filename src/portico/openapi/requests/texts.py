@@ -12,6 +12,8 @@ from portico.openapi.requests.lax import is_whole_number
 from portico.openapi.requests.schemas import Schemas
 
 _DEEPEST: Final = 12
+_LONGEST_INTEGER: Final = 4000
+"""Digits of an integer that is compared: with 4300, Python makes none of them."""
 _BOOLEANS: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
     **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
@@ -84,7 +86,8 @@ def values_of(shape: Shape, text: str) -> list[Any]:
     types = shape.types or {"integer", "number", "boolean"}
     stripped = text.strip()
     if "integer" in types and is_whole_number(stripped):
-        values.append(int(stripped.partition(".")[0].replace("_", "")))
+        digits = stripped.partition(".")[0].replace("_", "")
+        values.append(int(digits) if len(digits) <= _LONGEST_INTEGER else NOT_SAID)
     if "number" in types:
         try:
             number = float(stripped)
