@@ -329,6 +329,11 @@ def test_an_integer_that_python_makes_none_of_is_for_the_service(text: str) -> N
     assert form.errors("POST", "/x/1", [FORM], f"a={text}&b={text}".encode()) == []
 
 
+def test_a_body_of_fastapi_whose_required_is_no_list_checks_nothing() -> None:
+    body = {"type": "object", "title": "Body_x", "properties": {"a": {"type": "string"}}, "required": 1.5}
+    assert details(with_body(body), {"a": 1}) == []
+
+
 def test_only_what_no_side_of_a_split_takes_is_refused() -> None:
     state = State()
     for service, schema in (("a", {"type": "integer"}), ("b", {"type": "boolean"})):
