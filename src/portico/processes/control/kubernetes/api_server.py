@@ -20,6 +20,7 @@ import msgspec
 
 from portico import __version__
 from portico.config import ApiServerSettings
+from portico.config.gateway import check_token
 from portico.net.tls.certificates import CertificateError
 from portico.net.tls.contexts import client_context
 from portico.processes.control.answers import TooLargeError, whole_body
@@ -136,13 +137,17 @@ class ApiServer:
         """The token as it is now: kubelet replaces it long before it expires."""
         file = self._settings.token_file or self._account / "token"
         try:
-            return {"Authorization": f"Bearer {file.read_text().strip()}"}
+            token = file.read_text().strip()
         except OSError as error:
             if self._settings.token_file is None and self._settings.url is not None:
                 return {}  # kubectl proxy signs in by itself
             raise ApiError(f"the token cannot be read: {file}: {error.strerror or error}") from None
         except ValueError:
             raise ApiError(f"the token cannot be read: {file} is no text") from None
+        try:
+            return {"Authorization": f"Bearer {check_token(token)}"}
+        except ValueError as error:  # httpx would repeat it in its error
+            raise ApiError(f"the token cannot be used: {file} {error}") from None
 
 
 class Session:
