@@ -125,6 +125,13 @@ def test_all_of_several_templates_count_where_none_is_the_more_concrete() -> Non
     assert found(known, "GET /films/me") == {"GET /{kind}/me"}
 
 
+def test_head_may_be_get_of_a_more_concrete_template_that_has_no_head() -> None:
+    known = document("GET /admin", "HEAD /{page}", "GET /{page}", "GET /{page}/x", "HEAD /{page}/x")
+    assert found(known, "HEAD /admin") == {"GET /admin", "HEAD /{page}"}
+    assert found(known, "HEAD /other") == {"HEAD /{page}"}
+    assert found(known, "HEAD /other/x") == {"HEAD /{page}/x"}
+
+
 def test_operations_have_two_names() -> None:
     known = operations({"/users/{id}": {"get": {"operationId": "get_user"}, "delete": {}}})
     (get,) = known.named("get_user")

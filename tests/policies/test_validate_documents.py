@@ -313,6 +313,31 @@ def test_no_depth_is_too_much() -> None:
         assert checked.errors("POST", "/x/1", [JSON], body) == [{"pointer": "#", "detail": expected}]
 
 
+@pytest.mark.parametrize("version", ["3.0.3", "3.1.0"])
+def test_no_text_keeps_a_pattern_busy(version: str) -> None:
+    looking = "(?=.*[0-9])(?=.*[a-z])"  # which takes a quarter of an hour for the last one
+    checked = with_body({"type": "string", "pattern": looking}, version)
+    assert [len(details(checked, text)) for text in ("a1", "a", "a" * 200, "A" * 1_000_000)] == [0, 1, 1, 0]
+    named = {"type": "object", "patternProperties": {looking: {"type": "string"}}, "additionalProperties": False}
+    assert details(with_body(named, version), {"A" * 1_000_000: 1, "a1": 1}) == []
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "-" + "9" * 5000, "9" * 5000 + ".0"])
+def test_an_integer_that_python_makes_none_of_is_for_the_service(text: str) -> None:
+    many = {"type": "array", "items": {"type": "integer"}}
+    checked = with_parameters(
+        {"name": "a", "in": "query", "schema": {"type": "integer"}}, {"name": "b", "in": "query", "schema": many}
+    )
+    assert checked.errors("GET", f"/x/1?a={text}&b=1&b={text}") == []
+    form = with_body({"type": "object", "properties": {"a": {"type": "integer"}, "b": many}}, kind=FORM[1])
+    assert form.errors("POST", "/x/1", [FORM], f"a={text}&b={text}".encode()) == []
+
+
+def test_a_body_of_fastapi_whose_required_is_no_list_checks_nothing() -> None:
+    body = {"type": "object", "title": "Body_x", "properties": {"a": {"type": "string"}}, "required": 1.5}
+    assert details(with_body(body), {"a": 1}) == []
+
+
 def test_only_what_no_side_of_a_split_takes_is_refused() -> None:
     state = State()
     for service, schema in (("a", {"type": "integer"}), ("b", {"type": "boolean"})):

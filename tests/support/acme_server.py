@@ -415,6 +415,11 @@ class AcmeServer:
         shown = next(each for each in proof.shown(self.base)["challenges"] if each["token"] == token)
         return Reply(200, shown, {"Link": f'<{proof.url}>;rel="up"'})
 
+    def is_asking(self) -> bool:
+        """Whether a proof is being asked for."""
+        proofs = [proof for order in [*self.orders] for proof in order.proofs]
+        return any(proof.asked and proof.status == "pending" for proof in proofs)
+
     def _ask(self, proof: Proof) -> None:
         """Fetch the proof, at every place."""
         token = proof.tokens["http-01"]

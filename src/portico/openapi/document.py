@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from portico.core.slices import Steps, at_once
 from portico.openapi.errors import DocumentError
 from portico.openapi.objects import METHODS, Keys, Object, each_object, keys_of, pointer
-from portico.openapi.text import read_data
+from portico.openapi.text import reading
 
-__all__ = ["Document", "DocumentError", "judged", "pointed_at", "read_document"]
+__all__ = ["Document", "DocumentError", "judged", "pointed_at", "read_document", "reading_document"]
 
 _VERSION: Final = re.compile(r"3\.([0-2])(?:\.\d+)?(?:-[\w.-]+)?")
 
@@ -32,11 +33,20 @@ class Document:
 
 def read_document(text: bytes) -> Document:
     """The document that a text, JSON or YAML, is. Raises DocumentError."""
-    return judged(read_data(text))
+    return at_once(reading_document(text))
+
+
+def reading_document(text: bytes) -> Steps[Document]:
+    """The same in steps. Raises DocumentError."""
+    return (yield from _judging((yield from reading(text))))
 
 
 def judged(content: Any) -> Document:
     """The document that plain data is. Raises DocumentError."""
+    return at_once(_judging(content))
+
+
+def _judging(content: Any) -> Steps[Document]:
     if not isinstance(content, dict):
         raise DocumentError("it is no OpenAPI document: an object is expected, with openapi: 3.1.0 in it")
     document = Document(_minor(content), content)
@@ -46,6 +56,7 @@ def judged(content: Any) -> Document:
             _check_path_item(value, where)
         for reference in _references(kind, value):
             _check_reference(content, reference, where)
+        yield
     return document
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from portico.core.caches import ages
@@ -24,6 +24,7 @@ _LONGEST_CHAIN: Final = 20
 _SERVER: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?]*")
 _EXPRESSION: Final = re.compile(r"\{[^{}/]*\}")
 
+T = TypeVar("T")
 Security: TypeAlias = tuple[frozenset[str] | None, ...]
 """Alternatives, of which one has to be met: all of these scopes, and somebody who has them; None: nothing."""
 
@@ -151,7 +152,7 @@ def _folded_segment(segment: Segment) -> Segment:
 
 
 def _methods(method: str) -> tuple[str, ...]:
-    """The methods of which an operation may be meant, the first that there is: frameworks run GET for HEAD.
+    """The methods of which an operation may be meant, the likeliest first: frameworks run GET for HEAD.
 
     Some take `post` for POST; and where it is refused, it should be for the same reason.
     """
@@ -168,22 +169,34 @@ def _bases(document: Document) -> tuple[Segments, ...]:
 
 
 def _at(templates: Templates[Operation], segments: Segments, methods: Sequence[str]) -> list[Operation | None]:
-    """The operations at a path: one, unless it cannot be told which of several templates is the more concrete."""
+    """The operations at a path: one, unless it cannot be told which of several a service takes.
+
+    For HEAD that may be one of a concrete template's GET, or of a less concrete one's own HEAD.
+    """
     other = segments[:-1] if segments[-1] == b"" and len(segments) > 1 else (*segments, b"")
     for path in (segments, other):
         matches = templates.find(path)
-        for method in methods:
-            fitting = [(kinds, [each for each in values if each.method == method]) for kinds, values in matches]
-            fitting = [(kinds, values) for kinds, values in fitting if values]
-            if fitting:
-                first = fitting[0][0]
-                return [
-                    each
-                    for kinds, values in fitting
-                    if kinds == first or any(own < its for own, its in zip(kinds, first, strict=True))
-                    for each in values
-                ]
+        found: dict[Operation | None, None] = {}
+        for count in range(len(methods)):
+            found |= dict.fromkeys(_most_concrete(matches, methods[: count + 1]))
+        if found:
+            return list(found)
     return []
+
+
+def _most_concrete(
+    matches: Sequence[tuple[tuple[int, ...], list[Operation]]], methods: Sequence[str]
+) -> Iterator[Operation]:
+    """Of each template the operations with the first of these methods that it has; of these the more concrete."""
+    fitting = []
+    for kinds, values in matches:
+        own = next((each for method in methods if (each := [one for one in values if one.method == method])), None)
+        if own is not None:
+            fitting.append((kinds, own))
+    for kinds, values in fitting:
+        first = fitting[0][0]
+        if kinds == first or any(own < its for own, its in zip(kinds, first, strict=True)):
+            yield from values
 
 
 def _nameless(path: str) -> str:
@@ -205,7 +218,7 @@ def operations_of(document: Document) -> Steps[Operations]:
 def _of_item(document: Document, path: str, item: Object) -> Iterator[Operation]:
     segments = segments_of_template(path)
     written = {method.upper(): item[method] for method in METHODS if method in item}
-    written |= item.get("additionalOperations") or {}
+    written |= _held(item, "additionalOperations", dict, path)
     for method, operation in written.items():
         where = f"{method} {path}"
         if not isinstance(operation, dict):
@@ -222,10 +235,18 @@ def _of_item(document: Document, path: str, item: Object) -> Iterator[Operation]
         )
 
 
+def _held(value: Object, key: str, kind: type[T], where: str) -> T:
+    """The list or object that a field holds, an empty one where it is not there."""
+    held = value.get(key) or kind()
+    if not isinstance(held, kind):
+        raise DocumentError(f"{key} of {where} is no {'list' if kind is list else 'object'}")
+    return held
+
+
 def _parameters(document: Document, item: Object, operation: Object, where: str) -> tuple[Object, ...]:
     """Those of an operation; one of its own replaces one of its path with the same name and place."""
     found: dict[tuple[str, str], Object] = {}
-    for each in (*(item.get("parameters") or ()), *(operation.get("parameters") or ())):
+    for each in (*_held(item, "parameters", list, where), *_held(operation, "parameters", list, where)):
         parameter = _resolved(document, each, where)
         found[str(parameter.get("in")), str(parameter.get("name"))] = parameter
     return tuple(found.values())

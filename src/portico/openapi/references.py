@@ -152,10 +152,11 @@ def renamed(kind: str, value: Any, names: Mapping[Name, str], heirs: Iterable[st
 
 
 def _discriminator(schema: Object, names: Mapping[Name, str], heirs: Iterable[str]) -> Object:
-    mapping = dict((schema["discriminator"].get("mapping")) or {})
+    written = schema["discriminator"].get("mapping")
+    mapping = dict(written) if isinstance(written, dict) else {}
     for value, (field, name), rest in list(_mapped(schema)):
         mapping[value] = reference_to((field, names.get((field, name), name)), rest)
-    meant = {*mapping.values()}
+    meant = [*mapping.values()]
     for name in (*_alternatives(schema), *heirs):
         new = names.get(("schemas", name), name)
         if new != name and reference_to(("schemas", new)) not in meant:

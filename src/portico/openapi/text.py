@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import yaml
 
+from portico.core.slices import Steps, at_once
 from portico.openapi.errors import DocumentError
 
 MOST_BYTES: Final = 8 << 20
@@ -33,6 +34,11 @@ _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0
 
 def read_data(text: bytes) -> Any:
     """The data that a text is. Raises DocumentError."""
+    return at_once(reading(text))
+
+
+def reading(text: bytes) -> Steps[Any]:
+    """The same in steps. Raises DocumentError."""
     if len(text) > MOST_BYTES:
         raise DocumentError(f"it has more than {MOST_BYTES >> 20} MiB")
     text = text.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -44,7 +50,8 @@ def read_data(text: bytes) -> Any:
         data = _json(text) if text.startswith((b"{", b"[")) else _yaml(text.decode())
     except UnicodeDecodeError as error:
         raise DocumentError(f"it is not UTF-8: the byte {text[error.start]:#04x} does not belong there") from None
-    _check_size(data)
+    yield
+    yield from _checking_size(data)
     return data
 
 
@@ -64,7 +71,7 @@ def _json(text: bytes) -> Any:
     raise DocumentError(f"it is not valid JSON: {reason}")
 
 
-def _check_size(data: Any) -> None:
+def _checking_size(data: Any) -> Steps[None]:
     """Raises DocumentError for more than the bounds."""
     count = 0
     coming = [(data, 1)]
@@ -73,10 +80,15 @@ def _check_size(data: Any) -> None:
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         count += 1 + len(inner)
         if count > MOST_VALUES:
-            raise DocumentError(f"it holds more than {MOST_VALUES:,} values")
+            raise _too_many()
         if depth > MOST_DEPTH:
             raise DocumentError(f"it is nested more than {MOST_DEPTH} deep")
+        yield
         coming.extend((each, depth + 1) for each in inner if isinstance(each, (dict, list)))
+
+
+def _too_many() -> DocumentError:
+    return DocumentError(f"it holds more than {MOST_VALUES:,} values")
 
 
 def _yaml(text: str) -> Any:
@@ -90,6 +102,22 @@ def _yaml(text: str) -> Any:
         raise DocumentError("it is not valid YAML") from None
 
 
+class _Weight(NamedTuple):
+    """What is in a value, with every alias in it written out: a few words may stand for more than any memory holds."""
+
+    values: int
+    characters: int
+
+    def plus(self, other: _Weight) -> _Weight:
+        """Both together. Raises DocumentError for more than the bounds."""
+        both = _Weight(self.values + other.values, self.characters + other.characters)
+        if both.values > MOST_VALUES:
+            raise _too_many()
+        if both.characters > MOST_BYTES:
+            raise DocumentError(f"it has more than {MOST_BYTES >> 20} MiB, with every alias written out")
+        return both
+
+
 @dataclass(slots=True)
 class _Open:
     """A mapping or list whose end has not been read; `key` is that of the value to come."""
@@ -98,12 +126,13 @@ class _Open:
     anchor: str | None
     key: str | None = None
     merged: list[Any] = field(default_factory=list)
+    weight: _Weight = field(default_factory=lambda: _Weight(1, 0))
 
 
 class _Composer:
     def __init__(self) -> None:
         self.open: list[_Open] = []
-        self.anchors: dict[str, Any] = {}
+        self.anchors: dict[str, tuple[Any, _Weight]] = {}
         self.roots: list[Any] = []
 
     def compose(self, text: str) -> Any:
@@ -114,7 +143,7 @@ class _Composer:
                 case yaml.AliasEvent():
                     if event.anchor not in self.anchors:
                         raise _wrong(event, f"*{event.anchor} refers to no anchor above it")
-                    self._add(self.anchors[event.anchor], event)
+                    self._add(*self.anchors[event.anchor], event)
                 case yaml.MappingStartEvent():
                     self.open.append(_Open({}, event.anchor))
                 case yaml.SequenceStartEvent():
@@ -128,9 +157,10 @@ class _Composer:
     def _scalar(self, event: Any) -> None:
         is_key = self.open and isinstance(self.open[-1].value, dict) and self.open[-1].key is None
         value = event.value if is_key or not event.implicit[0] else _plain(event.value)
+        weight = _Weight(1, len(event.value))
         if event.anchor:
-            self.anchors[event.anchor] = value
-        self._add(value, event)
+            self.anchors[event.anchor] = value, weight
+        self._add(value, weight, event)
 
     def _end(self, event: Any) -> None:
         done = self.open.pop()
@@ -140,14 +170,15 @@ class _Composer:
                     raise _wrong(event, "<< takes a mapping, or a list of them")
                 done.value.update({key: each for key, each in other.items() if key not in done.value})
         if done.anchor:
-            self.anchors[done.anchor] = done.value
-        self._add(done.value, event)
+            self.anchors[done.anchor] = done.value, done.weight
+        self._add(done.value, done.weight, event)
 
-    def _add(self, value: Any, event: Any) -> None:
+    def _add(self, value: Any, weight: _Weight, event: Any) -> None:
         if not self.open:
             self.roots.append(value)
             return
         parent = self.open[-1]
+        parent.weight = parent.weight.plus(weight)
         if isinstance(parent.value, list):
             parent.value.append(value)
         elif parent.key is None:

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any, Final, TypeAlias
 
 from portico.core.slices import Steps
-from portico.openapi import DocumentError, read_document
+from portico.openapi import DocumentError, reading_document
 from portico.openapi.operations import Operations, operations_of
 
 logger: Final = logging.getLogger("portico.openapi")
@@ -30,11 +30,11 @@ class Documents:
         if self._digests.get(key) == digest:
             return
         try:
-            document = read_document(text)
-            yield
+            document = yield from reading_document(text)
             operations = yield from operations_of(document)
-        except DocumentError as error:
-            extra = {"service": "@".join(filter(None, key)), "reason": str(error)}
+        except Exception as error:  # whatever others wrote must not end this process
+            reason = str(error) if isinstance(error, DocumentError) else repr(error)
+            extra = {"service": "@".join(filter(None, key)), "reason": reason}
             logger.error("the OpenAPI document of a service cannot be used: the last one is", extra=extra)
             return
         self.known[key], self._digests[key] = operations, digest

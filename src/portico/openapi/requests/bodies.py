@@ -106,8 +106,8 @@ def _with_missing(schemas: Schemas, schema: Any) -> Any:
     target = schemas.look(reference) if isinstance(reference, str) else schema
     if not isinstance(target, dict) or not str(target.get("title", "")).startswith("Body_"):
         return schema
-    properties, required = target.get("properties"), target.get("required") or ()
-    if not isinstance(properties, dict):
+    properties, required = target.get("properties"), target.get("required") or []
+    if not isinstance(properties, dict) or not isinstance(required, list):
         return schema
     taken = {
         name: each if name in required else {"anyOf": [each, {"enum": [None]}]} for name, each in properties.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from portico.openapi.document import Document, pointed_at
@@ -23,6 +24,8 @@ _MOST_EXPLAINED: Final = 4096
 _DEEPEST_EXPLAINED: Final = 5
 """Values in one, and levels, of which all problems are looked for: that costs many times what a verdict does, and with
 each level of alternatives that refer to themselves twice as much again."""
+_LONGEST_TRACED: Final = 200
+"""Characters of a text that is held against a pattern whose time may grow with the square of them."""
 DEEPEST: Final = 200
 """Levels of a value that is looked at at all: libraries go down in the stack of the process."""
 
@@ -88,7 +91,7 @@ class Schemas:
             return value
 
         def after(value: Object) -> Object:
-            value = nulled(value)
+            value = nulled(_bounded(value, is_first=self._is_first))
             return lax(value, is_first=self._is_first) if is_lax else value
 
         whole: Object = {"allOf": [_rebuilt(schema, before, after)]}
@@ -100,6 +103,46 @@ class Schemas:
                 if name not in definitions:
                     definitions[name] = _rebuilt(pointed_at(self._document.content, reference), before, after)
         return {**whole, "definitions": definitions} if definitions else whole
+
+
+@lru_cache(maxsize=1024)
+def _goes_back(pattern: str) -> bool:
+    """Whether the time that a pattern takes may grow with the square of a text, as where it looks around."""
+    import jsonschema_rs
+
+    return not _compiles(pattern, jsonschema_rs.RegexOptions()) and _compiles(
+        pattern, jsonschema_rs.FancyRegexOptions()
+    )
+
+
+def _compiles(pattern: str, engine: Any) -> bool:
+    import jsonschema_rs
+
+    try:
+        jsonschema_rs.Draft202012Validator({"pattern": pattern}, pattern_options=engine)
+    except _LEAVE:
+        raise
+    except BaseException:
+        return False
+    return True
+
+
+def _bounded(schema: Object, *, is_first: bool) -> Object:
+    """A schema that a long text keeps busy for no longer than it takes to read it: some patterns are for short ones."""
+    pattern, named = schema.get("pattern"), schema.get("patternProperties")
+    if isinstance(named, dict) and any(map(_goes_back, named)):
+        kept = {name: each for name, each in named.items() if not _goes_back(name)}
+        others = ("additionalProperties", "unevaluatedProperties")  # of which nobody can tell now which they are
+        schema = {**{key: each for key, each in schema.items() if key not in others}, "patternProperties": kept}
+    if not isinstance(pattern, str) or not _goes_back(pattern):
+        return schema
+    short: Object = (
+        {"anyOf": [{"minLength": _LONGEST_TRACED + 1}, {"pattern": pattern}]}
+        if is_first
+        else {"if": {"maxLength": _LONGEST_TRACED}, "then": {"pattern": pattern}}
+    )
+    schema = {key: each for key, each in schema.items() if key != "pattern"}
+    return {**schema, "allOf": [*schema.get("allOf", ()), short]}
 
 
 Change: TypeAlias = Callable[[Object], Object]

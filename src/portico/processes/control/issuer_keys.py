@@ -19,6 +19,7 @@ from portico.net.tls.causes import reason_of
 from portico.policies.auth import AuthSettings
 from portico.policies.auth.key_sets import OWN_KEYS, KeySource
 from portico.policies.auth.keys import KeySet, key_set
+from portico.processes.control.answers import TooLargeError, whole_body
 from portico.processes.control.workers import Workers
 
 logger: Final = logging.getLogger("portico.auth")
@@ -216,12 +217,9 @@ async def _body(client: httpx.AsyncClient, address: str) -> bytes:
                 raise _FetchError(f"{address} redirects: write the address that it leads to")
             if answer.status_code != httpx.codes.OK:
                 raise _FetchError(f"{address} answers {answer.status_code}")
-            body = b""
-            async for piece in answer.aiter_bytes():
-                body += piece
-                if len(body) > _LARGEST:
-                    raise _FetchError(f"{address} sends more than {_LARGEST} bytes")
-            return body
+            return await whole_body(answer, _LARGEST)
+    except TooLargeError:
+        raise _FetchError(f"{address} sends more than {_LARGEST} bytes") from None
     except TimeoutError:
         raise _FetchError(f"{address} has not answered within {_TIMEOUT:g} s") from None
     except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL) as error:

@@ -155,6 +155,7 @@ def test_an_order_is_taken_up_where_it_was_left(acme: AcmeServer, tmp_path: Path
         place = Place(tmp_path)
         async with place.following(place.config(acme), acme):
             await until(lambda: any(path.split("/")[1] == moment for _, path in acme.asked), "it has come so far")
+            await until(lambda: not acme.is_asking(), "who asks for a proof right then gets it")
         acme.asks_at.clear()
         again = Place(tmp_path)
         async with again.following(again.config(acme), acme):

@@ -74,6 +74,15 @@ def test_ports() -> None:
             urls(one, two, udp, port=port)
 
 
+@pytest.mark.parametrize("port", [-1, 0, 65_536, 1 << 40])
+def test_a_port_that_is_none_is_left_out(port: int) -> None:
+    slices = (
+        endpoint_slice("s", "a", [endpoint("10.0.0.1")], {"": 80}),
+        endpoint_slice("t", "a", [endpoint("10.0.0.2")], {"": port}),
+    )
+    assert urls(*slices) == ["http://10.0.0.1"]
+
+
 @pytest.mark.parametrize("address", ["nowhere", "fe80::1%eth0", "", "10.0.0.1:80"])
 def test_what_is_no_address_is_left_out(address: str) -> None:
     assert urls(endpoint_slice("s", "a", [endpoint(address)], {"http": 80})) == []

@@ -20,9 +20,11 @@ import msgspec
 
 from portico import __version__
 from portico.config import ApiServerSettings
+from portico.config.gateway import check_token
 from portico.net.tls.causes import reason_of
 from portico.net.tls.certificates import CertificateError
 from portico.net.tls.contexts import client_context
+from portico.processes.control.answers import TooLargeError, whole_body
 from portico.processes.control.kubernetes.slices import SERVICE_LABEL, Metadata, Slice
 
 ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -112,7 +114,7 @@ class ApiServer:
         except CertificateError as error:
             raise ApiError(str(error)) from None
         transport = httpx.AsyncHTTPTransport(verify=verify, socket_options=_KEEPALIVE, trust_env=False)
-        headers = {"User-Agent": f"portico/{__version__}", "Accept": "application/json"}
+        headers = {"User-Agent": f"portico/{__version__}", "Accept": "application/json", "Accept-Encoding": "identity"}
         async with httpx.AsyncClient(
             base_url=url, transport=transport, headers=headers, timeout=_TIMEOUT, trust_env=False
         ) as client:
@@ -136,13 +138,17 @@ class ApiServer:
         """The token as it is now: kubelet replaces it long before it expires."""
         file = self._settings.token_file or self._account / "token"
         try:
-            return {"Authorization": f"Bearer {file.read_text().strip()}"}
+            token = file.read_text().strip()
         except OSError as error:
             if self._settings.token_file is None and self._settings.url is not None:
                 return {}  # kubectl proxy signs in by itself
             raise ApiError(f"the token cannot be read: {file}: {error.strerror or error}") from None
         except ValueError:
             raise ApiError(f"the token cannot be read: {file} is no text") from None
+        try:
+            return {"Authorization": f"Bearer {check_token(token)}"}
+        except ValueError as error:  # httpx would repeat it in its error
+            raise ApiError(f"the token cannot be used: {file} {error}") from None
 
 
 class Session:
@@ -155,11 +161,10 @@ class Session:
     async def list(self, namespace: str, service: str) -> SliceList:
         """All slices of a Service as they are now: without a resource version, which some server may not have yet."""
         async with self._stream(namespace, _selected(service), _TIMEOUT) as answer:
-            body = bytearray()
-            async for piece in answer.aiter_bytes():
-                body += piece
-                if len(body) > _LARGEST_LIST:
-                    raise ApiError(f"the list of slices has more than {_LARGEST_LIST} bytes")
+            try:
+                body = await whole_body(answer, _LARGEST_LIST)
+            except TooLargeError:
+                raise ApiError(f"the list of slices has more than {_LARGEST_LIST} bytes") from None
         found: SliceList = _decoded(body, SliceList)
         return found
 
@@ -205,7 +210,7 @@ async def _lines(answer: httpx.Response) -> AsyncIterator[bytes]:
     """The lines of a watch; one that has begun when the connection breaks is not among them."""
     buffered = b""
     try:
-        async for piece in answer.aiter_bytes():
+        async for piece in answer.aiter_raw():
             *lines, buffered = (buffered + piece).split(b"\n")
             for line in filter(None, lines):
                 yield line
@@ -217,12 +222,9 @@ async def _lines(answer: httpx.Response) -> AsyncIterator[bytes]:
 
 async def _status(answer: httpx.Response) -> Status:
     """What a response other than 200 says."""
-    body = b""
-    async for piece in answer.aiter_bytes():
-        body = (body + piece)[:_LARGEST_EVENT]
     try:
-        said = msgspec.json.decode(body, type=Status)
-    except msgspec.DecodeError:
+        said = msgspec.json.decode(await whole_body(answer, _LARGEST_EVENT), type=Status)
+    except (msgspec.DecodeError, TooLargeError):
         said = Status()
     return Status(said.message, said.reason, answer.status_code)
 

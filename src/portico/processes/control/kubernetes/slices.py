@@ -171,7 +171,7 @@ def _entry(name: str, scheme: str, endpoint: Endpoint, port: int) -> Entry | Non
         address = ip_address(endpoint.addresses[0])
     except ValueError:
         return None
-    if getattr(address, "scope_id", None) is not None:
+    if getattr(address, "scope_id", None) is not None or not 0 < port < 1 << 16:
         return None
     host = f"[{address.compressed}]" if address.version == 6 else address.compressed
     instance = f"{address.exploded.replace(':', '-')}-{port}"

@@ -14,6 +14,7 @@ from portico.config.openapi import OpenApiSettings
 from portico.net.tls.causes import reason_of
 from portico.net.tls.certificates import CertificateError
 from portico.openapi.text import MOST_BYTES
+from portico.processes.control.answers import TooLargeError, whole_body
 from portico.processes.control.check import Check
 from portico.processes.control.instance_clients import InstanceClients
 
@@ -90,10 +91,9 @@ async def _take(response: httpx.Response, where: str, etag: str) -> Fetched:
     if status != httpx.codes.OK:
         hint = ": write openapi: PATH for where it is, or false for none" if status == httpx.codes.NOT_FOUND else ""
         raise FetchError(f"{where} answered {status}{hint}", f"it answered {status}")
-    body = bytearray()
-    async for piece in response.aiter_bytes():
-        body += piece
-        if len(body) > MOST_BYTES:
-            raise FetchError(f"{where} has more than {MOST_BYTES >> 20} MiB", "its document is too large")
+    try:
+        body = await whole_body(response, MOST_BYTES)
+    except TooLargeError:
+        raise FetchError(f"{where} has more than {MOST_BYTES >> 20} MiB", "its document is too large") from None
     tag = response.headers.get("ETag", "")
-    return Fetched(bytes(body), tag if _TAG.fullmatch(tag) else "")
+    return Fetched(body, tag if _TAG.fullmatch(tag) else "")

@@ -38,9 +38,13 @@ class RevocationFile:
 
     def load(self) -> list[Revocation]:
         """What was revoked and has not ended by itself."""
-        self._database.execute("delete from revocations where until <= ?", (time.time(),))
-        rows = self._database.execute("select name, until, before from revocations").fetchall()
+        now = time.time()
+        rows = self._database.execute("select name, until, before from revocations where until > ?", (now,)).fetchall()
         return [Revocation(*row) for row in rows]
+
+    def prune(self) -> None:
+        """Drop what has ended by itself."""
+        self._database.execute("delete from revocations where until <= ?", (time.time(),))
 
     def end_of_earlier(self, life: int) -> int:
         """When the last token ends that was issued to live longer than new ones, which live for `life` seconds."""

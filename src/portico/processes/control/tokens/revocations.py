@@ -69,6 +69,8 @@ class Revocations:
         """Seconds after which nothing is left of what a consumer has now, refresh tokens included."""
         self._unsent: dict[tuple[bool, str], Revocation] = {}
         """What Redis may not know."""
+        self._unkept: dict[tuple[bool, str], Revocation] = {}
+        """What the file could not take."""
         self._place: tuple[Path | None, str | None, str] | None = None
         self._file: RevocationFile | None = None
         self._redis: SharedRevocations | None = None
@@ -111,7 +113,7 @@ class Revocations:
         try:
             before = [*self._known.values()]
             added = self._add(self._file.load())
-            self._file.store(before)
+            self._store(before)
         except sqlite3.Error as error:
             added = []
             logger.error("which tokens are revoked cannot be read", extra={"file": str(path), "reason": str(error)})
@@ -186,11 +188,13 @@ class Revocations:
 
     def _store(self, added: list[Revocation]) -> bool:
         """Whether they outlast this gateway."""
+        self._unkept |= {_key(each): each for each in added}
         if self._file is None:
             return False
         try:
-            if added:
-                self._file.store(added)
+            if self._unkept:
+                self._file.store(self._unkept.values())
+            self._unkept = {}
         except sqlite3.Error as error:
             logger.error(
                 "that a token is revoked cannot be stored: a restart would undo it", extra={"reason": str(error)}
@@ -275,8 +279,11 @@ class Revocations:
         self._unsent = {key: each for key, each in self._unsent.items() if each.until > now}
         singles = {name: [each for each in ends if each > now] for name, ends in self._singles.items()}
         self._singles = {name: ends for name, ends in singles.items() if ends}
+        self._unkept = {key: each for key, each in self._unkept.items() if each.until > now}
+        self._store([])
         if self._file is not None:
-            self._file.load()  # which drops them there
+            with suppress(sqlite3.Error):  # they are over: nothing hangs on it
+                self._file.prune()
 
     def state(self) -> dict[str, Any]:
         """For the admin API."""
