@@ -342,7 +342,8 @@ def test_listeners_show_what_they_serve() -> None:
             {"port": 0, "host": "127.0.0.1", "name": "none", "endpoints": "off"},
         ]
         gateway = {"listen": listen, "endpoints": {"docs": "public"}}
-        config = {"services": {"one": own, "two": own}, "discover": "admin"}
+        routes = [{"name": "inside", "service": "two", "path": "/x", "hosts": ["inside.example"]}]
+        config = {"services": {"one": own, "two": own}, "routes": routes, "discover": "admin"}
         with Gateway({"gateway": gateway, **config}) as running:
             running.wait_for_control()
 
@@ -352,6 +353,11 @@ def test_listeners_show_what_they_serve() -> None:
                 about = answer.json()["info"]["x-portico"]["services"]
                 return {name: each["state"] for name, each in about.items()}
 
+            def policy(listener: str) -> str:
+                return ask(running.port_of(listener), "GET", "/docs").get("content-security-policy") or ""
+
+            assert "connect-src 'self';" in policy("part"), "hosts that it does not serve are not its to name"
+            assert "connect-src 'self' inside.example;" in policy("all")
             assert {*states("part")} == {"one"}
             assert {*states("all")} == {"one", "two"}
             assert ask(running.port_of("none"), "GET", "/openapi.json").status == 404

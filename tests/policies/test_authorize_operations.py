@@ -185,7 +185,13 @@ def test_a_request_that_names_another_method_is_refused(lines: tuple[str, ...]) 
     assert guarded.ask("GET /me", (), "X-HTTP-Method-Override: get") is None
 
 
-@pytest.mark.parametrize("query", ["_method=DELETE", "a=b&_method=put", "%5Fmethod=DELETE", "_%6dethod=x"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("_method=DELETE", "a=b&_method=put", "%5Fmethod=DELETE", "_%6dethod=x", "a=b;_method=DELETE"),
+        *(".method=DELETE", "%5Bmethod=DELETE", "[method=DELETE", "+_method=DELETE", "%20method=DELETE"),  # in PHP
+    ],
+)
 def test_so_is_one_that_does_in_its_query(query: str) -> None:
     guarded = Guarded(document(), openapi=True)
     assert guarded.ask(f"GET /me?{query}") == "operation_unknown"

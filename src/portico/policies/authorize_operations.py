@@ -7,6 +7,7 @@ operation that is, nobody may.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -34,9 +35,11 @@ _OVERRIDES: Final = Refusal(
 )
 _OWN: Final = "gateway"
 """What routes have in place of a service that answer themselves."""
-_METHOD_PARAMETER: Final = b"_method"
 _LISTED: Final = 30
 """Operations of a document that an event lists."""
+_SEPARATORS: Final = re.compile(rb"[&;]")
+_METHOD_PARAMETER: Final = re.compile(rb"\s*[_.\[\s]method", re.ASCII)
+"""The parameter by which services may take a request for one with another method, as PHP reads its name, too."""
 
 
 @dataclass(slots=True)
@@ -182,9 +185,10 @@ def names_other_method(exchange: Exchange) -> bool:
         return True
     if b"method" not in exchange.query and b"%" not in exchange.query:
         return False
-    pairs = (pair.partition(b"=") for pair in exchange.query[1:].split(b"&"))
+    pairs = (pair.partition(b"=") for pair in _SEPARATORS.split(exchange.query[1:]))
     return any(
-        unquote_to_bytes(name) == _METHOD_PARAMETER and value.upper() != request.method for name, _, value in pairs
+        value.upper() != request.method and _METHOD_PARAMETER.fullmatch(unquote_to_bytes(name.replace(b"+", b" ")))
+        for name, _, value in pairs
     )
 
 

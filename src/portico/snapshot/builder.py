@@ -99,7 +99,7 @@ _REWRITE_COOKIES: Final = RewriteCookiesSettings()
 
 _NO_ROUTE_HERE: Final = "no route of this listener leads from this path to a service"
 
-OF_LISTENER: Final = frozenset({"/", "/openapi.json"})
+OF_LISTENER: Final = frozenset({"/", "/docs", "/openapi.json"})
 """The endpoints that name routes: a listener that serves some of them has its own."""
 _READS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 """The methods of endpoints that are read."""

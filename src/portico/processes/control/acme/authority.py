@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import requests
+import urllib3
 from acme import challenges, crypto_util, errors, messages
 from acme.client import ClientNetwork, ClientV2
 from cryptography import x509
@@ -31,6 +32,7 @@ from josepy.jwk import JWKEC
 
 from portico import __version__
 from portico.config import AcmeSettings
+from portico.core.codings import CodingError, TooLargeError, UnknownCodingError, codings_of, decode
 from portico.core.printing import printable
 from portico.net.tls.causes import cause_of
 from portico.net.tls.certificates import UNREADABLE
@@ -41,6 +43,8 @@ T = TypeVar("T")
 
 _TIMEOUT: Final = 20
 """Seconds for each part of an answer to come."""
+_LARGEST: Final = 1 << 20
+"""Bytes of an answer."""
 _NONCES: Final = 5
 """How often a question is asked again whose nonce was not accepted (RFC 8555, section 6.5)."""
 _LONGEST_TEXT: Final = 600
@@ -254,7 +258,25 @@ class Authority:
         self._net.account = messages.RegistrationResource(body=messages.Registration(), uri=url)
 
     def _note(self, response: requests.Response, *_: object, **__: object) -> None:
+        """Read the body here: the library would take one without an end, or one that is decoded to many times its size.
+
+        Raises requests.RequestException.
+        """
         self._last = response
+        try:
+            body = response.raw.read(_LARGEST + 1, decode_content=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise requests.ConnectionError(error) from None
+        codings = codings_of(response.headers.get("Content-Encoding", "").encode().split(b","))
+        try:
+            if len(body) > _LARGEST:
+                raise TooLargeError
+            response._content = decode(body, codings, _LARGEST)  # where it looks for what was read
+        except TooLargeError:
+            response.close()
+            raise requests.exceptions.ContentDecodingError(f"it sends more than {_LARGEST} bytes") from None
+        except (CodingError, UnknownCodingError):
+            raise requests.exceptions.ContentDecodingError("it sends a body whose coding cannot be undone") from None
 
     def _posted(self, url: str, body: object = None) -> requests.Response:
         nonces = self._client.directory["newNonce"]

@@ -73,18 +73,17 @@ def documentation(state: State) -> APIRouter:
     @app.api_route("/listeners/{key}/openapi.json", methods=_READS)
     async def document_of_listener(request: Request, key: str) -> Response:
         """The same of a listener that serves some of the routes."""
-        listeners = {listener.key: listener for listener in state.config.gateway.listeners}
-        if key not in listeners:
-            raise HTTPException(404)
-        return await _document(state, request, listeners[key])
+        return await _document(state, request, _listener(state, key))
 
     @app.api_route("/docs", methods=_READS)
     async def page() -> Response:
         """Swagger UI. All addresses in it are relative, for gateways behind a prefix."""
-        _check_is_on(state)
-        text = _PAGE.format(title=html.escape(state.config.gateway.title), v=_version())
-        policy = _POLICY.format(scripts="'self'", origins=" ".join(_origins(state)))
-        return HTMLResponse(text, headers={**_FIELDS, "Content-Security-Policy": policy, "Cache-Control": "no-cache"})
+        return _page(state, WHOLE)
+
+    @app.api_route("/listeners/{key}/docs", methods=_READS)
+    async def page_of_listener(key: str) -> Response:
+        """The same of a listener that serves some of the routes, whose hosts alone it names."""
+        return _page(state, _listener(state, key))
 
     @app.api_route("/docs/start.js", methods=_READS)
     async def start() -> Response:
@@ -109,6 +108,20 @@ def documentation(state: State) -> APIRouter:
     return app
 
 
+def _listener(state: State, key: str) -> ListenerSettings:
+    listeners = {listener.key: listener for listener in state.config.gateway.listeners}
+    if key not in listeners:
+        raise HTTPException(404)
+    return listeners[key]
+
+
+def _page(state: State, listener: ListenerSettings) -> Response:
+    _check_is_on(state)
+    text = _PAGE.format(title=html.escape(state.config.gateway.title), v=_version())
+    policy = _POLICY.format(scripts="'self'", origins=" ".join(_origins(state, listener)))
+    return HTMLResponse(text, headers={**_FIELDS, "Content-Security-Policy": policy, "Cache-Control": "no-cache"})
+
+
 async def _document(state: State, request: Request, listener: ListenerSettings) -> Response:
     _check_is_on(state)
     try:
@@ -129,9 +142,9 @@ def _check_is_on(state: State) -> None:
         raise HTTPException(404, "gateway.endpoints.docs is off")
 
 
-def _origins(state: State) -> list[str]:
-    """Where the page may send requests: to where it is from, and to the hosts of routes."""
-    hosts = dict.fromkeys(host for route in state.config.all_routes for host in route.hosts)
+def _origins(state: State, listener: ListenerSettings) -> list[str]:
+    """Where the page may send requests: to where it is from, and to the hosts of the listener's routes."""
+    hosts = dict.fromkeys(host for route in state.config.served_by(listener) for host in route.hosts)
     return ["'self'", *list(hosts)[:_MOST_HOSTS]]
 
 
