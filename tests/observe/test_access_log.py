@@ -96,6 +96,11 @@ def test_json(tmp_path: Path) -> None:
             "in=0 out=126 id=abc user=alice reason=rate_limited",
         ),
         (
+            {"status_code": 502, "reason": "upstream_refused", "upstream_error": "connection refused"},
+            "2026-01-31T12:00:00.123Z 192.0.2.7 GET /api/gemini/health 502 1.25ms gemini localhost:8001 "
+            r"in=0 out=126 id=abc reason=upstream_refused upstream_error=connection\x20refused",
+        ),
+        (
             {"user": "Jane reason=x"},
             "2026-01-31T12:00:00.123Z 192.0.2.7 GET /api/gemini/health 200 1.25ms gemini localhost:8001 "
             r"in=0 out=126 id=abc user=Jane\x20reason=x",

@@ -57,6 +57,7 @@ class AccessRecord(msgspec.Struct, gc=False, omit_defaults=True):
     reason: str | None
     shadow: str | None = None
     version: str | None = None
+    upstream_error: str | None = None
     listener: str | None = None
     host: str | None = None
 
@@ -211,7 +212,9 @@ def _text_lines(records: list[AccessRecord]) -> bytes:
         f"{r.duration_ms:.2f}ms {r.service}{'' if r.upstream is None else ' ' + r.upstream} "
         f"in={r.bytes_in} out={r.bytes_out} "
         f"id={r.request_id}{'' if r.user is None else ' user=' + _word(r.user)}"
-        f"{'' if r.reason is None else ' reason=' + r.reason}{'' if r.shadow is None else ' shadow=' + r.shadow}"
+        f"{'' if r.reason is None else ' reason=' + r.reason}"
+        f"{'' if r.upstream_error is None else ' upstream_error=' + _word(r.upstream_error)}"
+        f"{'' if r.shadow is None else ' shadow=' + r.shadow}"
         f"{'' if r.version is None else ' version=' + r.version}"
         f"{'' if r.listener is None else ' listener=' + r.listener}"
         f"{'' if r.host is None else ' host=' + _word(r.host)}\n"

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import chain
 from os import urandom
 from random import getrandbits
+from time import time as wall_clock
 from typing import Final
 
 from portico.core.errors import REASONS, Answer, MessageError, Refusal
@@ -88,13 +89,13 @@ class Gateway:
     ) -> None:
         self.snapshot = snapshot
         self.metrics = metrics
-        self.log = log
         self.overload = overload or Overload()
-        self._counted = {"rate_limited": metrics.limited, "overloaded": metrics.overloaded}
+        self._count = metrics.observe
+        self._add_record = log.add if log is not None else None
         self._log_from = log_from
         self._loop = loop
         self._finish = self.finish
-        self._timestamps = Timestamps()
+        self._timestamp_at = Timestamps().at
         self._ids = chain.from_iterable(iter(_some_ids, None))
 
     # ---- the wire's calls: Handler
@@ -223,10 +224,9 @@ class Gateway:
         status = exchange.status
         match = exchange.match
         handling = match.handling
-        route = match.route
         upstream_seconds = exchange.upstream_seconds
         if handling is None:
-            service, version = _OWN_SERVICE if route else _NO_SERVICE, None
+            service, version = _OWN_SERVICE if match.route else _NO_SERVICE, None
         else:
             service, version = handling.service_name, handling.version
             if version is not None:
@@ -234,18 +234,19 @@ class Gateway:
             if handling.side is not None:
                 handling.side.observe(exchange, status, seconds, upstream_seconds)
         if status != 101:
-            self.metrics.observe(service, exchange.method, status, seconds, upstream_seconds)
+            self._count(service, exchange.method, status, seconds, upstream_seconds)
         else:  # the duration of a tunnel is no latency
-            self.metrics.observe(service, exchange.method, status, upstream_seconds or seconds, upstream_seconds)
+            self._count(service, exchange.method, status, upstream_seconds or seconds, upstream_seconds)
             self.metrics.observe_tunnel(service, exchange.stream.bytes_in, exchange.stream.bytes_out)
         if exchange.attempts > 1:
             self.metrics.retries[service] = self.metrics.retries.get(service, 0) + exchange.attempts - 1
-        if exchange.reason is not None and (counts := self._counted.get(exchange.reason)) is not None:
-            counts[service] = counts.get(service, 0) + 1
-        if self.log is not None and status >= self._log_from:
-            self.log.add(
+        if exchange.reason is not None:
+            self.metrics.observe_error(service, exchange.reason)
+        if self._add_record is not None and status >= self._log_from:
+            route = match.route
+            self._add_record(
                 AccessRecord(
-                    self._timestamps.at(time.time()),
+                    self._timestamp_at(wall_clock()),
                     exchange.method,
                     match.path,
                     exchange.client_ip,
@@ -254,7 +255,7 @@ class Gateway:
                     exchange.request_id,
                     exchange.trace_id,
                     service,
-                    route.name if route else None,
+                    route.name if route is not None else None,
                     exchange.upstream,
                     None if upstream_seconds is None else int(upstream_seconds * 1e6) / 1000,
                     exchange.attempts,
@@ -265,6 +266,7 @@ class Gateway:
                     exchange.reason,
                     exchange.shadow,
                     version,
+                    exchange.upstream_error,
                 )
             )
 

@@ -27,11 +27,11 @@ _COLLECT_TIMEOUT: Final = 0.5
 _COLLECT_SHARE: Final = 0.1
 """The share of a worker's time that this may take: requests to control must not stall the traffic of workers."""
 _COUNTERS: Final = (
-    "retries", "limited", "limit_fallbacks", "overloaded", "tunnel_bytes_in", "tunnel_bytes_out", "hedges", "hedges_won"
+    "retries", "limit_fallbacks", "tunnel_bytes_in", "tunnel_bytes_out", "hedges", "hedges_won"
 )  # fmt: skip
 """What is counted for each service."""
-_COUNTERS_OF_PARTS: Final = ("openings", "cached")
-"""What is counted for each instance of a service, or each outcome."""
+_COUNTERS_OF_PARTS: Final = ("openings", "cached", "errors")
+"""What is counted for each instance of a service, or each outcome or reason."""
 _REMEMBERED: Final = 64
 """Ended workers whose totals are kept separately; older ones are added up into one."""
 
