@@ -214,17 +214,17 @@ class _Worker:
         """What the event loop caught, or the end of a task that should have none."""
         loop.default_exception_handler(context)
         if ENDED in context:
-            self._ask_for_successor()
+            self._ask_for_successor(f"it stopped {context[ENDED]}")
 
-    def _ask_for_successor(self) -> None:
+    def _ask_for_successor(self, why: str) -> None:
         """Serve on, and have the supervisor start another worker that takes over before this one leaves."""
         if not self.is_failing:
             self.is_failing = True
-            self.loop.call_later(max(0.0, self.began + _TRIAL - time.monotonic()), self._say_failing)
+            self.loop.call_later(max(0.0, self.began + _TRIAL - time.monotonic()), self._say_failing, why)
 
-    def _say_failing(self) -> None:
-        self.notices.say(FAILING)
-        self.loop.call_later(_REPLACEMENT_TIMEOUT, self._say_failing)
+    def _say_failing(self, why: str) -> None:
+        self.notices.say(FAILING, why)
+        self.loop.call_later(_REPLACEMENT_TIMEOUT, self._say_failing, why)
 
     async def _wait_for_state(self, timeout: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -448,7 +448,7 @@ class _Worker:
                 channel.send(writer, channel.Adopted(message.generation, repr(error)))
             elif isinstance(message, channel.Prepare):
                 channel.send(writer, channel.Prepared(repr(error)))
-            self._ask_for_successor()
+            self._ask_for_successor(f"it could not apply {type(message).__name__}: {error!r}")
 
     async def _apply(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
         match message:
