@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from portico.observe.families import DURATION_BOUNDS
 from portico.observe.metrics import Metrics
 from portico.processes.control.exposition import render_metrics
-from portico.processes.control.workers import add_up
+from portico.processes.control.workers import PARTS, add_up
 
 GAUGES: dict[str, Any] = {
     "in_flight": 1,
@@ -214,7 +214,7 @@ def test_adding_up_is_as_if_one_worker_had_seen_all(
     together = add_up([totals(*(each for seen in workers for each in seen))])
     assert normal(apart) == normal(together)
     assert normal(add_up([apart])) == normal(apart)
-    assert set(apart) == {"series", *Metrics().dump()}
+    assert set(apart) == {"series", *Metrics().dump(), *PARTS}
 
 
 def normal(sums: dict[str, Any]) -> list[Any]:
@@ -253,6 +253,8 @@ def test_counters_add_up() -> None:
         "cached": {"a": {"hit": 5, "miss": 1}},
         "families": totals()["families"],
         "sides": [["shop", "new", 5, 1, [1, 4], 1.0, 4], ["shop", "old", 9, 0, [9, 0], 0.25, 0]],
+        "by_route": [],
+        "by_instance": [],
         "log_lines_dropped": 7,
         "failed_handshakes": 9,
         "cache_evictions": 11,

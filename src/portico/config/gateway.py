@@ -168,6 +168,15 @@ class LogSettings(Section):
     """Where the access log goes: `stdout`, `stderr`, `off`, or the path of a file."""
 
 
+class MetricsSettings(Section):
+    """What `/metrics` counts beyond services and methods; each route and instance has some 20 lines there."""
+
+    routes: bool = False
+    """Whether requests are counted by route, with their durations."""
+    instances: bool = False
+    """Whether requests are counted by instance, with the time until it answered. Instances that are gone vanish."""
+
+
 class CacheBounds(Section):
     """What all caches of the gateway may use together: bytes in the memory of each worker, bytes in Redis, and how long
     a request may wait for Redis to look for a stored response.
@@ -256,6 +265,8 @@ class GatewaySettings(Section):
     """What clients may use, and how long everything may take."""
     log: Annotated[LogSettings, NoneIsEmpty] = LogSettings()
     """What is logged, and where."""
+    metrics: Annotated[MetricsSettings, NoneIsEmpty] = MetricsSettings()
+    """What is counted beyond services and methods."""
     cache: Annotated[CacheBounds, NoneIsEmpty] = CacheBounds()
     """What all caches use together."""
     state_dir: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -95,6 +95,7 @@ class Gateway:
         self._log_from = log_from
         self._loop = loop
         self._finish = self.finish
+        self._watchers: Sequence[Callable[[Exchange], None]] = ()
         self._timestamp_at = Timestamps().at
         self._ids = chain.from_iterable(iter(_some_ids, None))
 
@@ -271,6 +272,16 @@ class Gateway:
             )
 
     # ---- off the main path
+
+    def watch(self, watchers: Sequence[Callable[[Exchange], None]]) -> None:
+        """Have these called with every exchange that has been observed; without any, they cost nothing."""
+        self._watchers = watchers
+        self._finish = self._finish_watched if watchers else self.finish
+
+    def _finish_watched(self, exchange: Exchange, failure: str | None) -> None:
+        self.finish(exchange, failure)
+        for watch in self._watchers:
+            watch(exchange)
 
     def _is_too_much(self, stream: Stream, handling: Handling) -> bool:
         """Whether a request exceeds the limits; tunnels do not count, the gateway's own paths are never refused."""

@@ -48,6 +48,7 @@ class _Page(Collector):
         yield from self._exchanges()
         yield self._counter("gateway_retries", "Requests sent to a service again", self.sums["retries"])
         yield from self._errors()
+        yield from self._parts()
         yield from self._shared_limits()
         yield self._counter("gateway_hedges", "Second tries beside slow first ones", self.sums["hedges"])
         yield self._counter("gateway_hedges_won", "Second tries that answered first", self.sums["hedges_won"])
@@ -145,6 +146,31 @@ class _Page(Collector):
         yield self._counter("gateway_rate_limited", "Requests refused by a rate limit", own["rate_limited"])
         text = "Requests refused because too many were under way"
         yield self._counter("gateway_overloaded", text, own["overloaded"])
+
+    def _parts(self) -> Iterator[Metric]:
+        """Nothing where they are not counted."""
+        requests = CounterMetricFamily(
+            "gateway_route_requests", "Requests by route", labels=["service", "route", "status"]
+        )
+        duration = HistogramMetricFamily(
+            "gateway_route_duration_seconds", "Request duration by route", labels=["service", "route"]
+        )
+        yield from self._of_parts("by_route", requests, duration)
+        requests = CounterMetricFamily(
+            "gateway_instance_requests", "Requests by instance", labels=["service", "instance", "status"]
+        )
+        text = "Time until the response of an instance began"
+        duration = HistogramMetricFamily("gateway_instance_duration_seconds", text, labels=["service", "instance"])
+        yield from self._of_parts("by_instance", requests, duration)
+
+    def _of_parts(self, name: str, requests: CounterMetricFamily, duration: HistogramMetricFamily) -> Iterator[Metric]:
+        for service, part, statuses, buckets, seconds in self.sums[name]:
+            for status, count in statuses:
+                requests.add_metric([service, part, str(status)], count)
+            duration.add_metric([service, part], _cumulated(buckets, DURATION_BOUNDS), seconds)
+        if self.sums[name]:
+            yield requests
+            yield duration
 
     def _shared_limits(self) -> Iterator[Metric]:
         """Nothing where there is no Redis."""

@@ -24,6 +24,7 @@ from portico.config import (
 )
 from portico.core.caches import age_all
 from portico.core.errors import Answer
+from portico.core.exchange import Exchange
 from portico.core.fields import PASSES, REQUEST_DROP, passing
 from portico.core.slices import in_slices, letting_go, without_collections
 from portico.core.tasks import ENDED, background, endless
@@ -31,6 +32,7 @@ from portico.net.tls.certificates import CertificateError
 from portico.observe.access_log import AccessLog
 from portico.observe.events import configure_events
 from portico.observe.metrics import Metrics
+from portico.observe.parts import Parts
 from portico.policies.auth.key_sets import KeySource
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.plugins.lifecycle import CLOSE_TIMEOUT, Plugins, PluginSet
@@ -115,6 +117,7 @@ class _Worker:
         self.changing = asyncio.Lock()
         """Held while a snapshot is built, which takes many turns of the loop: nobody else changes its parts."""
         self.metrics = Metrics()
+        self.parts = Parts()
         self.plugins = Plugins(self.metrics)
         self.preparation = Preparation(self.plugins)
         self.began = self.forgot = time.monotonic()
@@ -277,6 +280,7 @@ class _Worker:
             if key in wanted:
                 snapshot = self.snapshot.at(key)
                 gateway = ListenerGateway(key, snapshot, *shared) if key else Gateway(snapshot, *shared)
+                gateway.watch(self._watchers(config))
                 tickets = self.runtime.tickets.get(key)
                 local = self.local_answers, self.builder.challenges
                 yield WorkerListener(opened, wanted[key], gateway, *local, self.runtime.directory, tickets)
@@ -290,7 +294,14 @@ class _Worker:
         for listener in self.serving:
             if listener.key in wanted:
                 listener.adopt(wanted[listener.key], snapshot)
+            listener.gateway.watch(self._watchers(config))
         self.snapshot, self.config = snapshot, config
+
+    def _watchers(self, config: Config) -> list[Callable[[Exchange], None]]:
+        """What counts exchanges by parts of services, where the configuration asks for that."""
+        wanted = config.gateway.metrics
+        watchers = ((wanted.routes, self.parts.observe_route), (wanted.instances, self.parts.observe_instance))
+        return [watch for is_wanted, watch in watchers if is_wanted]
 
     def _is_trusted(self, address: str) -> bool:
         return is_in(address, self.snapshot.trusted_proxies)
@@ -599,6 +610,7 @@ class _Worker:
         self.metrics.cache_evictions = self.caches.memory.evictions
         totals: dict[str, Any] = {
             **self.metrics.dump(),
+            **self.parts.dump(lambda: [route.name for route in self.config.all_routes], self.builder.live.urls),
             "in_flight": self.http.in_flight,
             "connections": len(self.http.connections),
             "tunnels": self.http.tunnels,
