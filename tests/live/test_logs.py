@@ -178,6 +178,18 @@ def free_port() -> int:
     raise AssertionError("no port is free")
 
 
+def test_fields_that_are_asked_for_and_a_sample(backend: Backend) -> None:
+    fields = ["user_agent", "query", "protocol", "header.X-Tenant", "claim.sub"]
+    with Gateway(config(backend, fields=fields, sample=0)) as gateway:
+        assert gateway.get("/api/echo/well").status == 200
+        refused = gateway.get("/api/guarded/x?page=2&password=x", "User-Agent: me", "X-Tenant: blue")
+        (line,) = [gateway.logged(refused.get("x-request-id"))]
+        said = {"user_agent": "me", "query": "page=2&password=***", "protocol": "HTTP/1.1", "header.X-Tenant": "blue"}
+        assert line["fields"] == said
+        gateway.stop()
+        assert [each["status_code"] for each in gateway.log()] == [401], "what went well is left out"
+
+
 def test_an_access_log_in_a_file_is_reopened(backend: Backend, tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     with Gateway(config(backend, access=str(path))) as gateway:

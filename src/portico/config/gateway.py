@@ -20,6 +20,7 @@ from portico.core.fields import REQUEST_DROP, plain_name
 from portico.core.networks import NetworkField
 from portico.core.settings import Duration, DurationOrZero, HeaderName, NotEmpty, Size, plain_secret
 from portico.net.redis.connection import check_url
+from portico.observe.log_fields import check_field
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -166,6 +167,14 @@ class LogSettings(Section):
         AfterValidator(no_nul),
     ] = "stdout"
     """Where the access log goes: `stdout`, `stderr`, `off`, or the path of a file."""
+    fields: tuple[Annotated[str, AfterValidator(check_field)], ...] = ()
+    """What the access log has beside its own fields: `user_agent`, `referer`, `query`, `protocol`, `header.NAME`,
+    `claim.NAME`. Parameters whose names say that they are secret are masked; fields that prove who asks are refused.
+    """
+    sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The share of exchanges without an error (status below 400, nothing refused or retried) that is logged, chosen at
+    random; errors always are.
+    """
 
 
 class MetricsSettings(Section):

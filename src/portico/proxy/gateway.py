@@ -17,6 +17,7 @@ from portico.core.errors import REASONS, Answer, MessageError, Refusal
 from portico.core.exchange import Exchange, RouteMatch, Stream
 from portico.core.messages import RequestHead
 from portico.observe.access_log import AccessRecord, Log, Timestamps
+from portico.observe.log_fields import Detail
 from portico.observe.metrics import Metrics
 from portico.policies import Pending, Policy, awaited
 from portico.policies.error_pages import ErrorPages
@@ -86,16 +87,20 @@ class Gateway:
         log_from: int,
         loop: asyncio.AbstractEventLoop,
         overload: Overload | None = None,
+        details: Sequence[Detail] = (),
     ) -> None:
+        """`details` add to the records of the `log`."""
         self.snapshot = snapshot
         self.metrics = metrics
         self.overload = overload or Overload()
         self._count = metrics.observe
-        self._add_record = log.add if log is not None else None
+        self._log, self._details = log, details
+        self._ending: Exchange | None = None
+        """The exchange whose record comes next, where there is something to add to it."""
+        self._add_record = None if log is None else self._add_detailed if details else log.add
         self._log_from = log_from
         self._loop = loop
-        self._finish = self.finish
-        self._watchers: Sequence[Callable[[Exchange], None]] = ()
+        self.watch(())
         self._timestamp_at = Timestamps().at
         self._ids = chain.from_iterable(iter(_some_ids, None))
 
@@ -125,7 +130,7 @@ class Gateway:
 
         `refusal` is what the last policy says, where the request cannot be forwarded anyway.
         """
-        exchange = Exchange(stream, request, self._finish, content, now)
+        exchange = Exchange(stream, request, self.on_end, content, now)
         stream.receiver = exchange
         exchange.method = request.method_name
         try:
@@ -158,7 +163,7 @@ class Gateway:
 
     def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
         """Answer bytes that are no request."""
-        exchange = Exchange(stream, None, self.finish)
+        exchange = Exchange(stream, None, self.on_end)
         stream.receiver = exchange
         exchange.trace_id = exchange.request_id = next(self._ids)
         exchange.client_ip = stream.client.address
@@ -276,12 +281,25 @@ class Gateway:
     def watch(self, watchers: Sequence[Callable[[Exchange], None]]) -> None:
         """Have these called with every exchange that has been observed; without any, they cost nothing."""
         self._watchers = watchers
-        self._finish = self._finish_watched if watchers else self.finish
+        self.on_end: Callable[[Exchange, str | None], None] = (
+            self._finish_watched if watchers or self._details else self.finish
+        )
 
     def _finish_watched(self, exchange: Exchange, failure: str | None) -> None:
-        self.finish(exchange, failure)
+        self._ending = exchange
+        try:
+            self.finish(exchange, failure)
+        finally:
+            self._ending = None
         for watch in self._watchers:
             watch(exchange)
+
+    def _add_detailed(self, record: AccessRecord) -> None:
+        assert self._log is not None
+        if self._ending is not None:
+            for add in self._details:
+                add(record, self._ending)
+        self._log.add(record)
 
     def _is_too_much(self, stream: Stream, handling: Handling) -> bool:
         """Whether a request exceeds the limits; tunnels do not count, the gateway's own paths are never refused."""

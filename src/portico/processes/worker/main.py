@@ -31,6 +31,7 @@ from portico.core.tasks import ENDED, background, endless
 from portico.net.tls.certificates import CertificateError
 from portico.observe.access_log import AccessLog
 from portico.observe.events import configure_events
+from portico.observe.log_fields import SampledLog, details_of
 from portico.observe.metrics import Metrics
 from portico.observe.parts import Parts
 from portico.policies.auth.key_sets import KeySource
@@ -273,7 +274,10 @@ class _Worker:
 
         One that the configuration does not have any more is about to be closed.
         """
-        shared = self.metrics, self.log, _LOG_FROM[config.gateway.log.level], self.loop, self.overload
+        written = config.gateway.log
+        log = self.log if self.log is None or written.sample == 1 else SampledLog(self.log, written.sample)
+        details = details_of(written.fields)
+        shared = self.metrics, log, _LOG_FROM[written.level], self.loop, self.overload, details
         wanted = _listeners_of(config)
         for opened in self.listeners.gateway:
             key = opened.key
