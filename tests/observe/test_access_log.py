@@ -17,6 +17,7 @@ import pytest
 
 from portico.observe import access_log
 from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
+from portico.observe.log_targets import _File
 
 FIELDS = [
     *("timestamp", "method", "path", "client_ip", "status_code", "duration_ms", "request_id", "trace_id", "service"),
@@ -324,15 +325,15 @@ def test_a_writer_that_failed_writes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = threading.Event()
-    write = AccessLog._write
+    write = _File.write
 
-    def fail_once(log: AccessLog, batch: bytes) -> None:
+    def fail_once(target: _File, batch: bytes) -> None:
         if not failing.is_set():
             failing.set()
             raise RuntimeError
-        write(log, batch)
+        write(target, batch)
 
-    monkeypatch.setattr(AccessLog, "_write", fail_once)
+    monkeypatch.setattr(_File, "write", fail_once)
     log, _ = open_log(tmp_path / "log")
     log.add(record(request_id="lost"))
     log.flush()

@@ -32,6 +32,7 @@ from portico.net.tls.certificates import CertificateError
 from portico.observe.access_log import AccessLog
 from portico.observe.events import configure_events
 from portico.observe.log_fields import SampledLog, details_of
+from portico.observe.log_targets import Rotation
 from portico.observe.metrics import Metrics
 from portico.observe.parts import Parts
 from portico.policies.auth.key_sets import KeySource
@@ -633,8 +634,9 @@ class _Worker:
         settings = config.gateway.log
         if settings.access == "off":
             return None
-        several = config.gateway.workers != 1
-        return AccessLog(loop, settings.access, settings.format, self.runtime.log_lock if several else None)
+        lock = self.runtime.log_lock if config.gateway.workers != 1 else None
+        rotation = None if settings.rotate is None else Rotation(settings.rotate.size, settings.rotate.keep)
+        return AccessLog(loop, settings.access, settings.format, lock, rotation)
 
     def _livez(self) -> Answer:
         return _status_answer(200, "alive")
