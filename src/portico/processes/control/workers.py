@@ -197,6 +197,11 @@ class Workers:
                 totals["by_route"] = [each for each in totals.get("by_route", ()) if each[1] in routes]
                 found = totals.get("by_instance", ())
                 totals["by_instance"] = [each for each in found if (each[0], each[1]) in instances]
+                totals["openings"] = {
+                    service: kept
+                    for service, counts in totals.get("openings", {}).items()
+                    if (kept := {url: count for url, count in counts.items() if (service, url) in instances})
+                }
 
     async def running(self) -> dict[str, dict[str, Any]]:
         """Totals of the connected workers by name, fresh where they answer in time."""
