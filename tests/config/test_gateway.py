@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from ipaddress import ip_network
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from config.conftest import Load, Report
-from portico.config import GatewaySettings, LimitSettings, file_problems, warnings_for
+from portico.config import ConfigError, GatewaySettings, LimitSettings, file_problems, warnings_for
 
 HOST = "expected an address or a name of this machine, without scheme and port; 0.0.0.0 and :: are every address"
 TOKEN = "holds control characters, or white space at an end, which no header field can carry"
@@ -68,9 +69,32 @@ def test_hosts_to_listen_on(load: Load, host: str) -> None:
     assert load(f"gateway: {{host: {host}}}").gateway.host == host.strip("'")
 
 
-@pytest.mark.parametrize("access", ["stdout", "stderr", "/var/log/access.log", "'off'"])
+@pytest.mark.parametrize(
+    "access", ["stdout", "stderr", "/var/log/access.log", "'off'", "syslog", "syslog://logs.test:1514"]
+)
 def test_where_the_access_log_goes(load: Load, access: str) -> None:
     assert load(f"gateway: {{log: {{access: {access}}}}}").gateway.log.access == access.strip("'")
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("fields: [header.Cookie]", "Cookie lets whoever reads the log in as the client: it is never logged"),
+        ("fields: [agent]", "expected one of user_agent, referer, query, protocol, header.NAME or claim.NAME"),
+        ("access: 'syslog://a/b'", "expected syslog, or syslog://host:port for a server elsewhere"),
+    ],
+)
+def test_what_the_log_cannot_be(load: Load, written: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load(f"gateway: {{log: {{{written}}}}}")
+
+
+def test_only_a_file_is_rotated(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    (found,) = file_problems(load("gateway: {log: {access: stdout, rotate: {}}}"))
+    assert found.endswith("gateway.log.rotate: only a file is rotated, and access is stdout")
+    monkeypatch.setattr("portico.observe.log_targets._LOCAL_SYSLOG", ())
+    (found,) = file_problems(load("gateway: {log: {access: syslog}}"))
+    assert "gateway.log.access: there is no syslog on this machine" in found
 
 
 @pytest.mark.parametrize("text", ["gateway:\n", "gateway: {limits: , log: , port: ~}\n"])

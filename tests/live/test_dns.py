@@ -124,7 +124,7 @@ def test_a_name_that_nobody_knows_yet(zone: Zone, copies: dict[str, Backend]) ->
     zone.write()
     with Gateway(behind(copies[ALL[0]].port), env=zone.env) as gateway:
         answer = gateway.get("/api/a/x")
-        assert (answer.status, answer.json()["reason"]) == (502, "upstream_refused")
+        assert (answer.status, answer.json()["reason"]) == (502, "upstream_dns")
         zone.write(*ALL)
         assert gateway.get("/api/a/x").status == 200
 
@@ -162,7 +162,7 @@ def test_a_registered_name_that_stands_for_no_service_is_not_connected_to(zone: 
     with Backend() as backend, Gateway(registering(), env=zone.env) as gateway:
         gateway.wait_for_control()
         assert register(gateway, f"http://copies.test:{backend.port}") == 201
-        until(lambda: gateway.get("/api/a/x").json()["reason"] == "upstream_refused", "it was tried")
+        until(lambda: gateway.get("/api/a/x").json()["reason"] == "upstream_dns", "it was tried")
         until(lambda: shown(gateway)["in_rotation"] is False, "its checks fail")
         assert "no service has" in shown(gateway)["error"]
         until(lambda: screened(gateway), "an event")

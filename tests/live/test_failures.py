@@ -96,7 +96,7 @@ World = tuple[Gateway, dict[str, Backend]]
     ("name", "status", "reason"),
     [
         ("dead", 502, "upstream_refused"),
-        ("nameless", 502, "upstream_refused"),
+        ("nameless", 502, "upstream_dns"),
         ("reset", 502, "upstream_reset"),
         ("closed", 502, "upstream_reset"),
         ("never", 504, "upstream_timeout"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -178,6 +179,18 @@ def free_port() -> int:
     raise AssertionError("no port is free")
 
 
+def test_fields_that_are_asked_for_and_a_sample(backend: Backend) -> None:
+    fields = ["user_agent", "query", "protocol", "header.X-Tenant", "claim.sub"]
+    with Gateway(config(backend, fields=fields, sample=0)) as gateway:
+        assert gateway.get("/api/echo/well").status == 200
+        refused = gateway.get("/api/guarded/x?page=2&password=x", "User-Agent: me", "X-Tenant: blue")
+        (line,) = [gateway.logged(refused.get("x-request-id"))]
+        said = {"user_agent": "me", "query": "page=2&password=***", "protocol": "HTTP/1.1", "header.X-Tenant": "blue"}
+        assert line["fields"] == said
+        gateway.stop()
+        assert [each["status_code"] for each in gateway.log()] == [401], "what went well is left out"
+
+
 def test_an_access_log_in_a_file_is_reopened(backend: Backend, tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     with Gateway(config(backend, access=str(path))) as gateway:
@@ -190,6 +203,31 @@ def test_an_access_log_in_a_file_is_reopened(backend: Backend, tmp_path: Path) -
         until(lambda: "/api/echo/second" in path.read_text(), "the line is written")
         assert "/api/echo/first" not in path.read_text()
         assert gateway.out() == ""
+
+
+def test_workers_share_a_file_that_is_rotated(backend: Backend, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    given = config(backend, access=str(path), rotate={"size": 4096, "keep": 500})
+    given["gateway"]["workers"] = 2
+    with Gateway(given) as gateway:
+        asked = [gateway.get(f"/api/echo/{number}").get("x-request-id") for number in range(60)]
+        gateway.stop()
+    files = [*tmp_path.glob("access.log*")]
+    assert len(files) > 2
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    assert {line["request_id"] for line in lines} >= {*asked}
+    assert len({line["request_id"] for line in lines}) == len(lines)
+
+
+def test_syslog(backend: Backend) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(10)
+        with Gateway(config(backend, access=f"syslog://127.0.0.1:{server.getsockname()[1]}")) as gateway:
+            name = gateway.get("/api/echo/x").get("x-request-id")
+            lines = iter(lambda: server.recv(70_000).partition(b" access - ")[2], None)
+            line = next(found for found in map(json.loads, lines) if found["request_id"] == name)
+            assert (line["path"], gateway.out()) == ("/api/echo/x", "")
 
 
 def test_an_access_log_that_is_off(backend: Backend) -> None:

@@ -94,6 +94,8 @@ def test_without_the_control_process_traffic_goes_on(backend: Backend) -> None:
         until(lambda: gateway.get("/health").status == 200, "/health is back")
         assert gateway.control() != control
         assert gateway.workers() == worker
+        (back,) = until(lambda: [each for each in gateway.events() if each["event"] == "control serves again"])
+        assert (int(back["pid"]), back["away"][-1]) == (gateway.control(), "s")
         until(
             lambda: b'method="GET",service="echo",status="200"' in gateway.get("/metrics").body, "and so are the counts"
         )

@@ -39,9 +39,9 @@ SCRIPTS = {
 }
 FAILURES = {
     "refused": (502, "upstream_refused", "connection_refused"),
-    "nameless": (502, "upstream_refused", "dns_error"),
-    "distrusted": (502, "upstream_refused", "tls_certificate_error"),
-    "plain": (502, "upstream_refused", "tls_protocol_error"),
+    "nameless": (502, "upstream_dns", "dns_error"),
+    "distrusted": (502, "upstream_tls", "tls_certificate_error"),
+    "plain": (502, "upstream_tls", "tls_protocol_error"),
     "reset": (502, "upstream_reset", "connection_terminated"),
     "cut": (502, "upstream_reset", "http_response_incomplete"),
     "garbage": (502, "upstream_malformed", "http_protocol_error"),

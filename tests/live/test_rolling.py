@@ -29,6 +29,8 @@ def roll(gateway: Gateway) -> None:
     old = set(gateway.workers())
     gateway.signal(signal.SIGUSR1)
     until(lambda: said(gateway, "all workers are new"), "the rolling restart is over")
+    begun = [each for each in gateway.events() if each["event"] == "rolling restart: workers are replaced"]
+    assert begun[-1]["reason"] == "SIGUSR1"
     new = set(gateway.workers())
     assert len(new) == len(old)
     assert not new & old

@@ -70,7 +70,7 @@ def test_an_https_service(authority: Authority, leaf: Leaf) -> None:
                 assert gateway.ask("POST", f"/api/{name}/echo", body=body).body == body, name
             for name in ("unknown", "misnamed"):
                 answer = gateway.get(f"/api/{name}/x")
-                assert (answer.status, answer.json()["reason"]) == (502, "upstream_refused"), name
+                assert (answer.status, answer.json()["reason"]) == (502, "upstream_tls"), name
         # the handshakes that were refused came to nothing
         assert {each.target.split("/")[1] for each in backend.requests} == {"bytes", "echo"}
 
@@ -583,7 +583,7 @@ def test_a_service_that_asks_for_a_client_certificate(authority: Authority, leaf
             gateway.wait_for_control()
             for name in ("known", "named", "unchecked"):
                 assert gateway.get(f"/api/{name}/bytes/1000").body == content(1000), name
-            assert gateway.get("/api/anonymous/x").json()["reason"] in ("upstream_refused", "upstream_reset")
+            assert gateway.get("/api/anonymous/x").json()["reason"] == "upstream_tls"
             services = gateway.get("/health").json()["services"]
             healthy = {name for name, entry in services.items() if entry["status"] == "healthy"}
             assert healthy == {"known", "named", "unchecked"} | ({"anonymous"} & healthy)

@@ -17,6 +17,7 @@ import pytest
 
 from portico.observe import access_log
 from portico.observe.access_log import AccessLog, AccessRecord, Timestamps
+from portico.observe.log_targets import _File
 
 FIELDS = [
     *("timestamp", "method", "path", "client_ip", "status_code", "duration_ms", "request_id", "trace_id", "service"),
@@ -94,6 +95,11 @@ def test_json(tmp_path: Path) -> None:
             {"upstream": None, "user": "alice", "reason": "rate_limited", "status_code": 429},
             "2026-01-31T12:00:00.123Z 192.0.2.7 GET /api/gemini/health 429 1.25ms gemini "
             "in=0 out=126 id=abc user=alice reason=rate_limited",
+        ),
+        (
+            {"status_code": 502, "reason": "upstream_refused", "upstream_error": "connection refused"},
+            "2026-01-31T12:00:00.123Z 192.0.2.7 GET /api/gemini/health 502 1.25ms gemini localhost:8001 "
+            r"in=0 out=126 id=abc reason=upstream_refused upstream_error=connection\x20refused",
         ),
         (
             {"user": "Jane reason=x"},
@@ -319,15 +325,15 @@ def test_a_writer_that_failed_writes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = threading.Event()
-    write = AccessLog._write
+    write = _File.write
 
-    def fail_once(log: AccessLog, batch: bytes) -> None:
+    def fail_once(target: _File, batch: bytes) -> None:
         if not failing.is_set():
             failing.set()
             raise RuntimeError
-        write(log, batch)
+        write(target, batch)
 
-    monkeypatch.setattr(AccessLog, "_write", fail_once)
+    monkeypatch.setattr(_File, "write", fail_once)
     log, _ = open_log(tmp_path / "log")
     log.add(record(request_id="lost"))
     log.flush()

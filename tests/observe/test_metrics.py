@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from portico.observe.families import DURATION_BOUNDS
 from portico.observe.metrics import Metrics
 from portico.processes.control.exposition import render_metrics
-from portico.processes.control.workers import add_up
+from portico.processes.control.workers import PARTS, add_up
 
 GAUGES: dict[str, Any] = {
     "in_flight": 1,
@@ -60,8 +60,7 @@ def labels(**values: str) -> tuple[tuple[str, str], ...]:
 def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
     worker = totals(("gemini", "GET", 200, 0.02, 0.015))
     worker["retries"] = {"gemini": 4}
-    worker["limited"] = {"gemini": 5}
-    worker["overloaded"] = {"gemini": 10}
+    worker["errors"] = {"gemini": {"rate_limited": 5, "overloaded": 10, "upstream_dns": 2}}
     worker["services"] = {"gemini": [3, 20, 2], "free": [4, None, 0]}
     worker["log_lines_dropped"] = 6
     worker["failed_handshakes"] = 9
@@ -80,6 +79,7 @@ def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
         ("gateway_request_duration_seconds_bucket", ("le", "method", "service")),
         ("gateway_upstream_duration_seconds_bucket", ("le", "method", "service")),
         ("gateway_retries_total", ("service",)),
+        ("gateway_errors_total", ("reason", "service")),
         ("gateway_rate_limited_total", ("service",)),
         ("gateway_overloaded_total", ("service",)),
         ("gateway_service_in_flight", ("service",)),
@@ -104,6 +104,8 @@ def test_names_and_labels_are_exactly_those_that_are_promised() -> None:
     assert found["gateway_request_duration_seconds_sum", labels(**at)] == pytest.approx(0.02)
     assert found["gateway_upstream_duration_seconds_sum", labels(**at)] == pytest.approx(0.015)
     assert found["gateway_retries_total", labels(service="gemini")] == 4
+    assert found["gateway_errors_total", labels(service="gemini", reason="upstream_dns")] == 2
+    assert found["gateway_errors_total", labels(service="gemini", reason="rate_limited")] == 5
     assert found["gateway_rate_limited_total", labels(service="gemini")] == 5
     assert found["gateway_overloaded_total", labels(service="gemini")] == 10
     assert found["gateway_log_lines_dropped_total", ()] == 6
@@ -212,7 +214,7 @@ def test_adding_up_is_as_if_one_worker_had_seen_all(
     together = add_up([totals(*(each for seen in workers for each in seen))])
     assert normal(apart) == normal(together)
     assert normal(add_up([apart])) == normal(apart)
-    assert set(apart) == {"series", *Metrics().dump()}
+    assert set(apart) == {"series", *Metrics().dump(), *PARTS}
 
 
 def normal(sums: dict[str, Any]) -> list[Any]:
@@ -224,22 +226,25 @@ def normal(sums: dict[str, Any]) -> list[Any]:
 
 def test_counters_add_up() -> None:
     one, two = totals(), totals()
-    one.update(retries={"a": 1}, limited={"a": 2}, tunnel_bytes_in={"a": 4}, log_lines_dropped=3, failed_handshakes=1)
-    two.update(
-        retries={"a": 10, "b": 5}, limited={}, tunnel_bytes_in={"a": 2}, log_lines_dropped=4, failed_handshakes=8
+    one.update(
+        retries={"a": 1},
+        errors={"a": {"rate_limited": 2}},
+        tunnel_bytes_in={"a": 4},
+        log_lines_dropped=3,
+        failed_handshakes=1,
     )
+    two.update(retries={"a": 10, "b": 5}, tunnel_bytes_in={"a": 2}, log_lines_dropped=4, failed_handshakes=8)
     one.update(hedges={"a": 1}, openings={"a": {"x": 1}}, cached={"a": {"hit": 2, "miss": 1}}, cache_evictions=5)
     two.update(hedges={"a": 2}, hedges_won={"a": 1}, openings={"a": {"x": 2, "y": 3}, "b": {"z": 4}})
-    two["overloaded"] = {"b": 3}
+    two["errors"] = {"b": {"overloaded": 3}, "a": {"rate_limited": 1, "no_route": 4}}
     one["sides"] = [["shop", "new", 2, 1, [0, 2], 0.5, 1]]
     two["sides"] = [["shop", "old", 9, 0, [9, 0], 0.25, 0], ["shop", "new", 3, 0, [1, 2], 0.5, 3]]
     two.update(cached={"a": {"hit": 3}}, cache_evictions=6)
     assert add_up([one, two]) == {
         "series": [],
         "retries": {"a": 11, "b": 5},
-        "limited": {"a": 2},
         "limit_fallbacks": {},
-        "overloaded": {"b": 3},
+        "errors": {"a": {"rate_limited": 3, "no_route": 4}, "b": {"overloaded": 3}},
         "tunnel_bytes_in": {"a": 6},
         "tunnel_bytes_out": {},
         "hedges": {"a": 3},
@@ -248,10 +253,19 @@ def test_counters_add_up() -> None:
         "cached": {"a": {"hit": 5, "miss": 1}},
         "families": totals()["families"],
         "sides": [["shop", "new", 5, 1, [1, 4], 1.0, 4], ["shop", "old", 9, 0, [9, 0], 0.25, 0]],
+        "by_route": [],
+        "by_instance": [],
         "log_lines_dropped": 7,
         "failed_handshakes": 9,
         "cache_evictions": 11,
     }
+
+
+def test_words_of_policies_are_no_labels() -> None:
+    metrics = Metrics()
+    for word in ("too_old", "too_new", "no_route"):
+        metrics.observe_error("a", word)
+    assert metrics.errors == {"a": {"policy": 2, "no_route": 1}}
 
 
 def test_caches_are_shown_where_there_are_any() -> None:

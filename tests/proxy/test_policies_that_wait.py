@@ -446,7 +446,7 @@ def test_a_fault_where_an_exchange_is_observed_is_no_reason_to_answer_it_again(m
         raise RuntimeError("nobody can count this")
 
     with scene(Waiting(), faults=1) as own:
-        monkeypatch.setattr(own.simulation.gateway.metrics, "observe", broken)
+        monkeypatch.setattr(own.simulation.gateway, "_count", broken)
         own.say(NEXT, NEXT)
         assert own.statuses() == [200, 200]
         assert own.simulation.server.in_flight == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -45,13 +46,21 @@ def status(
             say(out, _certificate_in_words(certificate))
         for line in lines_about(found["documents"]):
             say(out, line)
-        if found["api_keys"] and "problem" in found["api_keys"]:
-            say(out, f"API keys: {found['api_keys']['problem']}")
-        if found["refused"]:
-            say(out, f"the file was refused when it was last read: {found['refused']}")
+        for line in _problems(found):
+            say(out, line)
         say(out, f"generation {found['generation']}, {of}")
     if any(worker["generation"] != found["generation"] for worker in found["workers"]):
         raise typer.Exit(1)
+
+
+def _problems(found: dict[str, Any]) -> Iterator[str]:
+    """What is wrong, a line each."""
+    if any(worker.get("redis_up") is False for worker in found["workers"]):
+        yield "Redis does not serve limits: each goes by its fallback"
+    if found["api_keys"] and "problem" in found["api_keys"]:
+        yield f"API keys: {found['api_keys']['problem']}"
+    if found["refused"]:
+        yield f"the file was refused when it was last read: {found['refused']}"
 
 
 def _certificate_in_words(certificate: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from portico.config.tls import TlsSettings
 from portico.net.redis.connection import missing_library, tls_files
 from portico.net.tls.certificates import CertificateError, Pair, days_left, read_certificate
 from portico.net.tls.contexts import client_context, server_context
+from portico.observe.log_targets import has_local_syslog, syslog_address
 from portico.policies.asking import AskedSettings
 from portico.policies.auth import AuthSettings
 from portico.policies.auth.acceptance import AcceptanceSettings
@@ -210,7 +211,12 @@ def _problem(
 
 def _access_log(config: Config) -> Iterator[Finding]:
     target = config.gateway.log.access
-    if target in ("stdout", "stderr", "off"):
+    if target == "syslog" and not has_local_syslog():
+        message = "there is no syslog on this machine (/dev/log); name a server: syslog://host:port"
+        yield Finding(("gateway", "log", "access"), message)
+    if target in ("stdout", "stderr", "off") or syslog_address(target) is not None:
+        if config.gateway.log.rotate is not None:
+            yield Finding(("gateway", "log", "rotate"), f"only a file is rotated, and access is {target}")
         return
     path = Path(target)
     exists = os.access(path, os.F_OK)  # unlike Path.exists it raises nothing where a folder may not be entered

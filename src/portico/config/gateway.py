@@ -20,6 +20,8 @@ from portico.core.fields import REQUEST_DROP, plain_name
 from portico.core.networks import NetworkField
 from portico.core.settings import Duration, DurationOrZero, HeaderName, NotEmpty, Size, plain_secret
 from portico.net.redis.connection import check_url
+from portico.observe.log_fields import check_field
+from portico.observe.log_targets import syslog_address
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -63,6 +65,11 @@ def _lower(value: Any) -> Any:
 
 def _access(value: Any) -> Any:
     return "off" if is_word(value, False) else value
+
+
+def _syslog(text: str) -> str:
+    syslog_address(text)
+    return text
 
 
 def _redis_url(secret: Any) -> Any:
@@ -152,8 +159,17 @@ class LimitSettings(Section):
     """
 
 
+class RotateSettings(Section):
+    """When the file of the access log is moved away: it becomes `FILE.1`, that before it `FILE.2`."""
+
+    size: Annotated[Size, Field(ge=4096)] = 100 << 20
+    """Bytes that it has at most."""
+    keep: Annotated[Whole, Field(ge=1, le=1000)] = 5
+    """How many of those before it are kept."""
+
+
 class LogSettings(Section):
-    """What is logged and where; `access` is stdout, stderr, off or the path of a file."""
+    """What is logged and where; `access` is stdout, stderr, off, syslog or the path of a file."""
 
     level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)] = "INFO"
     """The least important event that is logged; also thins out the access log."""
@@ -164,8 +180,30 @@ class LogSettings(Section):
         BeforeValidator(_access, json_schema_input_type=str | bool),
         Field(min_length=1),
         AfterValidator(no_nul),
+        AfterValidator(_syslog),
     ] = "stdout"
-    """Where the access log goes: `stdout`, `stderr`, `off`, or the path of a file."""
+    """Where the access log goes: `stdout`, `stderr`, `off`, the path of a file, `syslog` (the one of this machine) or
+    `syslog://host:port` (RFC 5424 by UDP).
+    """
+    rotate: RotateSettings | None = None
+    """When a file is moved away by the gateway itself; only for a path, which one gateway alone writes to."""
+    fields: tuple[Annotated[str, AfterValidator(check_field)], ...] = ()
+    """What the access log has beside its own fields: `user_agent`, `referer`, `query`, `protocol`, `header.NAME`,
+    `claim.NAME`. Parameters whose names say that they are secret are masked; fields that prove who asks are refused.
+    """
+    sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The share of exchanges without an error (status below 400, nothing refused or retried) that is logged, chosen at
+    random; errors always are.
+    """
+
+
+class MetricsSettings(Section):
+    """What `/metrics` counts beyond services and methods; each route and instance has some 20 lines there."""
+
+    routes: bool = False
+    """Whether requests are counted by route, with their durations."""
+    instances: bool = False
+    """Whether requests are counted by instance, with the time until it answered. Instances that are gone vanish."""
 
 
 class CacheBounds(Section):
@@ -256,6 +294,8 @@ class GatewaySettings(Section):
     """What clients may use, and how long everything may take."""
     log: Annotated[LogSettings, NoneIsEmpty] = LogSettings()
     """What is logged, and where."""
+    metrics: Annotated[MetricsSettings, NoneIsEmpty] = MetricsSettings()
+    """What is counted beyond services and methods."""
     cache: Annotated[CacheBounds, NoneIsEmpty] = CacheBounds()
     """What all caches use together."""
     state_dir: Annotated[

@@ -44,6 +44,8 @@ REASONS: Final[dict[str, int]] = {
     "policy_failed": 500,
     "incremental_refused": 501,
     "not_implemented": 501,
+    "upstream_dns": 502,
+    "upstream_tls": 502,
     "upstream_refused": 502,
     "upstream_reset": 502,
     "upstream_malformed": 502,
@@ -67,6 +69,8 @@ PROXY_ERRORS: Final = {
     "internal_error": "proxy_internal_error",
     "policy_failed": "proxy_internal_error",
     "incremental_refused": "incremental_refused",
+    "upstream_dns": "dns_error",
+    "upstream_tls": "tls_protocol_error",
     "upstream_refused": "connection_refused",
     "upstream_reset": "connection_terminated",
     "upstream_malformed": "http_protocol_error",
@@ -113,7 +117,8 @@ class UpstreamError(Exception):
 
     Phases: `connect` and `connect_timeout` (nothing was sent), `reset` (the connection ended before a whole response),
     `timeout`, `protocol` (what came back is not HTTP). `detail` is for the client, `cause` for the operator of the
-    gateway: why no connection could be opened. `proxy_error` is a more specific type than the phase has.
+    gateway: why no connection could be opened. `proxy_error` is a more specific type than the phase has, and where it
+    is one of names or TLS, the reason is too.
     """
 
     def __init__(self, phase: str, detail: str, cause: str = "", proxy_error: str | None = None) -> None:
@@ -121,7 +126,7 @@ class UpstreamError(Exception):
         self.phase = phase
         self.detail = detail
         self.cause = cause
-        self.reason = _PHASE_REASONS[phase]
+        self.reason = _TYPE_REASONS.get(proxy_error or "") or _PHASE_REASONS[phase]
         self.proxy_error = proxy_error or ("connection_timeout" if phase == "connect_timeout" else None)
 
 
@@ -131,6 +136,12 @@ _PHASE_REASONS = {
     "reset": "upstream_reset",
     "timeout": "upstream_timeout",
     "protocol": "upstream_malformed",
+}
+_TYPE_REASONS = {
+    "dns_error": "upstream_dns",
+    "tls_certificate_error": "upstream_tls",
+    "tls_alert_received": "upstream_tls",
+    "tls_protocol_error": "upstream_tls",
 }
 
 

@@ -213,7 +213,8 @@ class Exchange:
         # what policies add
         "request_lines", "response_drop", "response_lines",
         # the outcome
-        "attempts", "cache", "ended", "reason", "shadow", "status", "upstream", "upstream_seconds",
+        "attempts", "cache", "ended", "reason", "shadow", "status", "upstream", "upstream_error",
+        "upstream_seconds",
     )
     # fmt: on
 
@@ -265,6 +266,8 @@ class Exchange:
         """What the cache had for it: hit, stale, revalidated, collapsed, miss or bypass; None on routes without one."""
         self.upstream: str | None = None
         self.upstream_seconds: float | None = None
+        self.upstream_error: str | None = None
+        """Why the last attempt that failed did, in words for the operator."""
         self.status = 0
         self.reason: str | None = None
         self.shadow: str | None = None

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import queue
-import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +13,7 @@ from typing import Final, Protocol
 import msgspec
 
 from portico.core.printing import printable
+from portico.observe.log_targets import Rotation, target_of
 
 logger: Final = logging.getLogger("portico.log")
 
@@ -57,8 +55,10 @@ class AccessRecord(msgspec.Struct, gc=False, omit_defaults=True):
     reason: str | None
     shadow: str | None = None
     version: str | None = None
+    upstream_error: str | None = None
     listener: str | None = None
     host: str | None = None
+    fields: dict[str, str] | None = None
 
 
 class Log(Protocol):
@@ -71,22 +71,26 @@ class Log(Protocol):
 class AccessLog:
     """Takes records on the event loop, writes lines in a thread of its own.
 
-    `target` is `stdout`, `stderr` or a file's path; `style` is `json` or `text`. `shared_lock` is a file that workers
-    lock around a write, so that lines of several do not mix; None where there is one worker.
+    `target` is `stdout`, `stderr`, `syslog`, `syslog://host:port` or a file's path; `style` is `json` or `text`.
+    `shared_lock` is a file that workers lock around a write, so that lines of several do not mix; None where there is
+    one worker. Raises OSError where there is no such file and none can be made.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, target: str, style: str, shared_lock: Path | None = None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        target: str,
+        style: str,
+        shared_lock: Path | None = None,
+        rotation: Rotation | None = None,
     ) -> None:
         self._loop = loop
-        self._target = target
+        self._target = target_of(target, shared_lock, rotation)
         self._encode = _json_lines if style == "json" else _text_lines
         self._records: list[AccessRecord] = []
         self._encoded: list[bytes] = []
         self._lines = self._size = 0
         self._flush_planned = False
-        self._lock = os.open(shared_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if shared_lock else -1
-        self._file = self._open()
         self._batches: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._handed_over = self._written = 0
         """Bytes; the writer alone changes the latter."""
@@ -115,8 +119,7 @@ class AccessLog:
     def reopen(self) -> None:
         """Open the file anew, after it was moved away; standard streams stay."""
         self.flush()
-        if self._target not in ("stdout", "stderr"):
-            self._batches.put(_REOPEN)
+        self._batches.put(_REOPEN)
 
     def close(self) -> None:
         """Write what is left and stop the thread."""
@@ -154,48 +157,20 @@ class AccessLog:
         else:
             self.dropped += lines
 
-    def _open(self) -> int:
-        if self._target == "stdout":
-            assert sys.__stdout__ is not None
-            return sys.__stdout__.fileno()  # sys.stdout is where users' policies print
-        if self._target == "stderr":
-            return sys.stderr.fileno()
-        return os.open(self._target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-
     def _write_batches(self) -> None:
-        """The writer's life; the file is its own, so that none is closed while it writes to it."""
+        """The writer's life; the target is its own, so that none is closed while it writes to it."""
         while (batch := self._batches.get()) is not None:
             try:
                 if batch is _REOPEN:
-                    old, self._file = self._file, self._open()
-                    os.close(old)
+                    self._target.reopen()
                 else:
-                    self._write(batch)
+                    self._target.write(batch)
             except OSError:
                 self.dropped += batch.count(b"\n")
             except Exception:  # the next batch has another chance
                 logger.exception("the access log could not be written")
                 self.dropped += batch.count(b"\n")
             self._written += len(batch)
-
-    def _write(self, batch: bytes) -> None:
-        if self._lock < 0:
-            _write_all(self._file, batch)
-            return
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        try:
-            _write_all(self._file, batch)
-        finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
-
-
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(file, view) :]
-        except BlockingIOError:  # another program made the shared stream non-blocking
-            time.sleep(0.005)
 
 
 _encoder = msgspec.json.Encoder()
@@ -211,10 +186,13 @@ def _text_lines(records: list[AccessRecord]) -> bytes:
         f"{r.duration_ms:.2f}ms {r.service}{'' if r.upstream is None else ' ' + r.upstream} "
         f"in={r.bytes_in} out={r.bytes_out} "
         f"id={r.request_id}{'' if r.user is None else ' user=' + _word(r.user)}"
-        f"{'' if r.reason is None else ' reason=' + r.reason}{'' if r.shadow is None else ' shadow=' + r.shadow}"
+        f"{'' if r.reason is None else ' reason=' + r.reason}"
+        f"{'' if r.upstream_error is None else ' upstream_error=' + _word(r.upstream_error)}"
+        f"{'' if r.shadow is None else ' shadow=' + r.shadow}"
         f"{'' if r.version is None else ' version=' + r.version}"
         f"{'' if r.listener is None else ' listener=' + r.listener}"
-        f"{'' if r.host is None else ' host=' + _word(r.host)}\n"
+        f"{'' if r.host is None else ' host=' + _word(r.host)}"
+        f"{'' if r.fields is None else ''.join(f' {name}={_word(value)}' for name, value in r.fields.items())}\n"
         for r in records
     ).encode("utf-8", "backslashreplace")
 

@@ -8,11 +8,14 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
 
+from portico.core.errors import REASONS
 from portico.observe.families import DURATION_BOUNDS, Families, fill
 from portico.observe.families import Counter as CounterFamily
 from portico.observe.sides import SideCounts
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "QUERY"})
+_OF_POLICIES: Final = "policy"
+"""Stands for the reasons of users' policies, which are words of their own."""
 _TOGETHER: Final = 256
 """Exchanges that are counted at once."""
 _series_of: Final = itemgetter(0, 1)
@@ -39,10 +42,10 @@ class Metrics:
         self._series: dict[tuple[str, str], Series] = {}
         self._uncounted: list[tuple[str, str, int, float, float | None]] = []
         self.retries: dict[str, int] = {}
-        self.limited: dict[str, int] = {}
+        self.errors: dict[str, dict[str, int]] = {}
+        """Exchanges with a reason, by service and reason."""
         self.limit_fallbacks: dict[str, int] = {}
         """Requests whose limits were decided without the Redis that holds them."""
-        self.overloaded: dict[str, int] = {}
         self.tunnel_bytes_in: dict[str, int] = {}
         self.tunnel_bytes_out: dict[str, int] = {}
         self.hedges: dict[str, int] = {}
@@ -125,6 +128,13 @@ class Metrics:
         series, key = self.listeners.series, (listener, str(status))
         series[key] = series.get(key, 0.0) + 1.0
 
+    def observe_error(self, service: str, reason: str) -> None:
+        """Count one exchange that was refused, or failed; words of users' policies share one label."""
+        if reason not in REASONS:
+            reason = _OF_POLICIES
+        counts = self.errors.setdefault(service, {})
+        counts[reason] = counts.get(reason, 0) + 1
+
     def observe_tunnel(self, service: str, bytes_in: int, bytes_out: int) -> None:
         """Count the bytes of a tunnel that ended."""
         self.tunnel_bytes_in[service] = self.tunnel_bytes_in.get(service, 0) + bytes_in
@@ -139,9 +149,8 @@ class Metrics:
                 for (service, method), s in self._series.items()
             ],
             "retries": self.retries,
-            "limited": self.limited,
+            "errors": self.errors,
             "limit_fallbacks": self.limit_fallbacks,
-            "overloaded": self.overloaded,
             "tunnel_bytes_in": self.tunnel_bytes_in,
             "tunnel_bytes_out": self.tunnel_bytes_out,
             "hedges": self.hedges,

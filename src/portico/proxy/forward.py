@@ -326,6 +326,7 @@ class Forwarding(Attempt):
         if (breaker is not None and breaker.alert) or status >= _REFUSED or instance.latency is not None:
             self._note_answer(instance, head, now, self.sent_at)
         if status in self.handling.retry.statuses and self._may_ask_another(now):
+            exchange.upstream_error = f"the service answered {status}"
             self.drop_connection()
             self._retry(backs_off=True)
             return
@@ -412,6 +413,7 @@ class Forwarding(Attempt):
         self.connection = None
         self.leave()
         if self.answered:
+            self.exchange.upstream_error = error.cause or error.detail
             detail = f"{self.service.name}: {error.detail}"
             self.break_off(Refusal(error.reason, detail, proxy_error=error.proxy_error))
         elif stale and instance is not None and self.replayable and self.request.method in self.handling.retry.methods:
@@ -424,6 +426,7 @@ class Forwarding(Attempt):
 
     def _go_on(self, error: UpstreamError) -> None:
         """An attempt has failed: wait for the other one, retry, or report the failure."""
+        self.exchange.upstream_error = (error.cause or error.detail) + self._allowed(error.phase)
         if self.hedge is not None and self.hedge.is_under_way:
             return
         if self._may_retry(error.phase):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from os import urandom
 from random import getrandbits
+from time import time as wall_clock
 from typing import Final
 
 from portico.core.errors import REASONS, Answer, MessageError, Refusal
 from portico.core.exchange import Exchange, RouteMatch, Stream
 from portico.core.messages import RequestHead
 from portico.observe.access_log import AccessRecord, Log, Timestamps
+from portico.observe.log_fields import Detail
 from portico.observe.metrics import Metrics
 from portico.policies import Pending, Policy, awaited
 from portico.policies.error_pages import ErrorPages
@@ -85,16 +87,21 @@ class Gateway:
         log_from: int,
         loop: asyncio.AbstractEventLoop,
         overload: Overload | None = None,
+        details: Sequence[Detail] = (),
     ) -> None:
+        """`details` add to the records of the `log`."""
         self.snapshot = snapshot
         self.metrics = metrics
-        self.log = log
         self.overload = overload or Overload()
-        self._counted = {"rate_limited": metrics.limited, "overloaded": metrics.overloaded}
+        self._count = metrics.observe
+        self._log, self._details = log, details
+        self._ending: Exchange | None = None
+        """The exchange whose record comes next, where there is something to add to it."""
+        self._add_record = None if log is None else self._add_detailed if details else log.add
         self._log_from = log_from
         self._loop = loop
-        self._finish = self.finish
-        self._timestamps = Timestamps()
+        self.watch(())
+        self._timestamp_at = Timestamps().at
         self._ids = chain.from_iterable(iter(_some_ids, None))
 
     # ---- the wire's calls: Handler
@@ -123,7 +130,7 @@ class Gateway:
 
         `refusal` is what the last policy says, where the request cannot be forwarded anyway.
         """
-        exchange = Exchange(stream, request, self._finish, content, now)
+        exchange = Exchange(stream, request, self.on_end, content, now)
         stream.receiver = exchange
         exchange.method = request.method_name
         try:
@@ -156,7 +163,7 @@ class Gateway:
 
     def refuse(self, stream: Stream, error: MessageError, seen: bytes) -> None:
         """Answer bytes that are no request."""
-        exchange = Exchange(stream, None, self.finish)
+        exchange = Exchange(stream, None, self.on_end)
         stream.receiver = exchange
         exchange.trace_id = exchange.request_id = next(self._ids)
         exchange.client_ip = stream.client.address
@@ -223,10 +230,9 @@ class Gateway:
         status = exchange.status
         match = exchange.match
         handling = match.handling
-        route = match.route
         upstream_seconds = exchange.upstream_seconds
         if handling is None:
-            service, version = _OWN_SERVICE if route else _NO_SERVICE, None
+            service, version = _OWN_SERVICE if match.route else _NO_SERVICE, None
         else:
             service, version = handling.service_name, handling.version
             if version is not None:
@@ -234,29 +240,30 @@ class Gateway:
             if handling.side is not None:
                 handling.side.observe(exchange, status, seconds, upstream_seconds)
         if status != 101:
-            self.metrics.observe(service, exchange.method, status, seconds, upstream_seconds)
+            self._count(service, exchange.method, status, seconds, upstream_seconds)
         else:  # the duration of a tunnel is no latency
-            self.metrics.observe(service, exchange.method, status, upstream_seconds or seconds, upstream_seconds)
+            self._count(service, exchange.method, status, upstream_seconds or seconds, upstream_seconds)
             self.metrics.observe_tunnel(service, exchange.stream.bytes_in, exchange.stream.bytes_out)
         if exchange.attempts > 1:
             self.metrics.retries[service] = self.metrics.retries.get(service, 0) + exchange.attempts - 1
-        if exchange.reason is not None and (counts := self._counted.get(exchange.reason)) is not None:
-            counts[service] = counts.get(service, 0) + 1
-        if self.log is not None and status >= self._log_from:
-            self.log.add(
+        if exchange.reason is not None:
+            self.metrics.observe_error(service, exchange.reason)
+        if self._add_record is not None and status >= self._log_from:
+            route = match.route
+            self._add_record(
                 AccessRecord(
-                    self._timestamps.at(time.time()),
+                    self._timestamp_at(wall_clock()),
                     exchange.method,
                     match.path,
                     exchange.client_ip,
                     status,
-                    int(seconds * 1e6) / 1000,
+                    seconds * 1e6 // 1 / 1000,
                     exchange.request_id,
                     exchange.trace_id,
                     service,
-                    route.name if route else None,
+                    route.name if route is not None else None,
                     exchange.upstream,
-                    None if upstream_seconds is None else int(upstream_seconds * 1e6) / 1000,
+                    None if upstream_seconds is None else upstream_seconds * 1e6 // 1 / 1000,
                     exchange.attempts,
                     exchange.stream.bytes_in,
                     exchange.stream.bytes_out,
@@ -265,10 +272,34 @@ class Gateway:
                     exchange.reason,
                     exchange.shadow,
                     version,
+                    exchange.upstream_error,
                 )
             )
 
     # ---- off the main path
+
+    def watch(self, watchers: Sequence[Callable[[Exchange], None]]) -> None:
+        """Have these called with every exchange that has been observed; without any, they cost nothing."""
+        self._watchers = watchers
+        self.on_end: Callable[[Exchange, str | None], None] = (
+            self._finish_watched if watchers or self._details else self.finish
+        )
+
+    def _finish_watched(self, exchange: Exchange, failure: str | None) -> None:
+        self._ending = exchange
+        try:
+            self.finish(exchange, failure)
+        finally:
+            self._ending = None
+        for watch in self._watchers:
+            watch(exchange)
+
+    def _add_detailed(self, record: AccessRecord) -> None:
+        assert self._log is not None
+        if self._ending is not None:
+            for add in self._details:
+                add(record, self._ending)
+        self._log.add(record)
 
     def _is_too_much(self, stream: Stream, handling: Handling) -> bool:
         """Whether a request exceeds the limits; tunnels do not count, the gateway's own paths are never refused."""

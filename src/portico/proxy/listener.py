@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from portico.core.exchange import Exchange
 from portico.observe.access_log import AccessRecord, Log
+from portico.observe.log_fields import Detail
 from portico.observe.metrics import Metrics
 from portico.proxy.gateway import Gateway, Snapshot
 from portico.proxy.overload import Overload
 
 _LONGEST_HOST: Final = 255
 """Bytes of a Host field that are logged: names of hosts are no longer (RFC 1035, section 2.3.4)."""
-
-
-class _NamingLog:
-    """Adds to each record the listener, and the host that the client asked for."""
-
-    def __init__(self, listener: str, log: Log) -> None:
-        self._listener = listener
-        self._log = log
-        self.ending: Exchange | None = None
-        """The exchange whose record comes next."""
-
-    def add(self, record: AccessRecord) -> None:
-        request = self.ending.request if self.ending is not None else None
-        record.listener = self._listener
-        if request is not None and request.host:
-            record.host = request.host[:_LONGEST_HOST].decode("latin-1")
-        self._log.add(record)
 
 
 class ListenerGateway(Gateway):
@@ -44,14 +29,21 @@ class ListenerGateway(Gateway):
         log_from: int,
         loop: asyncio.AbstractEventLoop,
         overload: Overload,
+        details: Sequence[Detail] = (),
     ) -> None:
-        self._naming = _NamingLog(listener, log) if log is not None else None
-        super().__init__(snapshot, metrics, self._naming, log_from, loop, overload)
         self._listener = listener
+        super().__init__(snapshot, metrics, log, log_from, loop, overload, (self._name, *details))
 
-    def finish(self, exchange: Exchange, failure: str | None) -> None:
-        """Observe the exchange, and at which listener it was."""
-        if self._naming is not None:
-            self._naming.ending = exchange
-        super().finish(exchange, failure)
+    def watch(self, watchers: Sequence[Callable[[Exchange], None]]) -> None:
+        """Have these called with every exchange, and count it at the listener."""
+        super().watch((*watchers, self._count_here))
+
+    def _name(self, record: AccessRecord, exchange: Exchange) -> None:
+        """Add the listener, and the host that the client asked for."""
+        request = exchange.request
+        record.listener = self._listener
+        if request is not None and request.host:
+            record.host = request.host[:_LONGEST_HOST].decode("latin-1")
+
+    def _count_here(self, exchange: Exchange) -> None:
         self.metrics.observe_listener(self._listener, exchange.status)

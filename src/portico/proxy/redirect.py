@@ -34,7 +34,7 @@ class Redirect:
 
     def begin(self, stream: Stream, request: RequestHead, content: bytes, now: float) -> None:  # noqa: ARG002
         """Answer a request."""
-        exchange = Exchange(stream, request, self._gateway.finish, started=now)
+        exchange = Exchange(stream, request, self._gateway.on_end, started=now)
         stream.receiver = exchange
         exchange.method = request.method_name
         try:

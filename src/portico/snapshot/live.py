@@ -305,6 +305,10 @@ class LiveServices:
         """Every instance, what policies ask and the control process last."""
         return [*self._current.instances.values(), *self.asked, self._control]
 
+    def urls(self) -> dict[tuple[str, str], str]:
+        """The URL of each instance, by its upstream's key and its name in the log."""
+        return {(key, instance.name): url for (key, url, _), instance in self._current.instances.items()}
+
     def ejected(self) -> list[tuple[str, str, bool]]:
         """The instances whose breakers are open: upstream key, URL, `doubts_checks`."""
         return [

@@ -58,6 +58,8 @@ class HostName:
         self._find = find or look_up
         self._known_at = 0.0
         self._failing = False
+        self._problem = ""
+        """What the last look-up that failed was told."""
         self._looking: asyncio.Task[None] | None = None
         self._refusing: set[str] = set()
         self._request_turn = self._connection_turn = 0
@@ -88,7 +90,7 @@ class HostName:
         if not self.addresses and self._looking is not None:
             await asyncio.shield(self._looking)
         if not self.addresses:
-            raise OSError("the name has no address")
+            raise OSError(f"{self.host} has no address{self._problem}")
         at = self._connection_turn % len(self.addresses)
         self._connection_turn += 1
         in_turn = (*self.addresses[at:], *self.addresses[:at])
@@ -124,6 +126,7 @@ class HostName:
                 extra = {"host": self.host, "error": str(error), "addresses": ", ".join(self.addresses) or "none"}
                 logger.warning("a name cannot be looked up; the addresses that were known go on", extra=extra)
             self._failing = True
+            self._problem = f": {getattr(error, 'strerror', None) or error}".lower()
         except Exception:
             logger.exception("a name could not be looked up", extra={"host": self.host})
         finally:

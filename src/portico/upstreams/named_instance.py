@@ -89,8 +89,7 @@ class NamedInstance(Instance):
             cause = f"{self.address.host} was not looked up in time"
             raise UpstreamError("connect_timeout", detail, cause, "dns_timeout") from error
         except OSError as error:
-            cause = f"{self.address.host} has no address"
-            raise UpstreamError("connect", "the service's name has no address", cause, "dns_error") from error
+            raise UpstreamError("connect", "the service's name has no address", str(error), "dns_error") from error
 
 
 def is_literal(host: str) -> bool:

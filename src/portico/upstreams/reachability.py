@@ -12,7 +12,7 @@ _RECENT: Final = 15.0
 """Seconds for which a failure says something about the instance: after that, active checks do."""
 _APART: Final = 1.0
 """Seconds between two events about an instance that comes and goes."""
-_REMINDER: Final = 60.0
+_REMINDER: Final = 10.0
 """Seconds until an instance that stays unreachable is an event again."""
 
 

@@ -191,3 +191,20 @@ def test_workers_get_the_documents_that_policies_read(play: Play) -> None:
         assert isinstance(await channel.receive(worker.reader), channel.NewSnapshot)
 
     play(scene)
+
+
+def test_what_ended_workers_counted_of_the_dead_is_forgotten() -> None:
+    """As after many redeploys, each with other addresses and a route of its own."""
+    workers = Workers()
+    for number in range(100):
+        url = f"http://10.0.0.{number}:80"
+        workers._totals[f"worker-{number}"] = {
+            "by_route": [["s", "kept", [[200, 1]], [1], 0.1], ["s", f"route-{number}", [[200, 1]], [1], 0.1]],
+            "by_instance": [["s", url, [[200, 1]], [1], 0.1]],
+            "openings": {"s": {url: 1}, f"s@{number}": {url: 2}},
+        }
+    workers.keep_parts({"kept"}, {("s", "http://10.0.0.7:80")})
+    ended = [*workers._totals.values()]
+    assert {each[1] for totals in ended for each in totals["by_route"]} == {"kept"}
+    assert [each[1] for totals in ended for each in totals["by_instance"]] == ["http://10.0.0.7:80"]
+    assert [totals["openings"] for totals in ended if totals["openings"]] == [{"s": {"http://10.0.0.7:80": 1}}]

@@ -49,6 +49,16 @@ def test_only_those_that_ask_are_replaced(world: World) -> None:
     assert world.begun == ["worker-1"]
 
 
+def test_why_one_asks_is_in_the_events(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "portico.supervisor")
+    world.supervisor._process(world.children[0], FAILING, "it stopped upkeep")
+    world.look()
+    said = {record.getMessage(): vars(record) for record in caplog.records}
+    assert said["a worker asks to be replaced"]["reason"] == "it stopped upkeep"
+    roll = said["rolling restart: workers are replaced"]
+    assert (roll["workers"], roll["reason"]) == ("worker-0", "asked for: it stopped upkeep")
+
+
 def test_one_that_has_ended_since_or_leaves_needs_no_other(world: World) -> None:
     ended, leaving, _ = world.children
     for child in (ended, leaving):

@@ -23,7 +23,7 @@ class Processes:
             self.start(child)
             child.serves = True
         self.begun.clear()
-        self.roll = Roll(list(self.old), self.start, 1)
+        self.roll = Roll(list(self.old), self.start, 1, "SIGUSR1")
 
     def start(self, child: Child) -> None:
         self.next_pid += 1

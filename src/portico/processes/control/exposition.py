@@ -47,15 +47,14 @@ class _Page(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._exchanges()
         yield self._counter("gateway_retries", "Requests sent to a service again", self.sums["retries"])
-        yield self._counter("gateway_rate_limited", "Requests refused by a rate limit", self.sums["limited"])
+        yield from self._errors()
+        yield from self._parts()
         yield from self._shared_limits()
         yield self._counter("gateway_hedges", "Second tries beside slow first ones", self.sums["hedges"])
         yield self._counter("gateway_hedges_won", "Second tries that answered first", self.sums["hedges_won"])
         yield from self._breakers()
         yield from self._caches()
         yield from self._sides()
-        refused = self.sums["overloaded"]
-        yield self._counter("gateway_overloaded", "Requests refused because too many were under way", refused)
         received, sent = self.sums["tunnel_bytes_in"], self.sums["tunnel_bytes_out"]
         yield self._counter("gateway_tunnel_bytes_in", "Bytes from clients through WebSockets that ended", received)
         yield self._counter("gateway_tunnel_bytes_out", "Bytes to clients through WebSockets that ended", sent)
@@ -132,6 +131,46 @@ class _Page(Collector):
         yield requests
         yield duration
         yield upstream
+
+    def _errors(self) -> Iterator[Metric]:
+        """All refusals and failures, and those that have a metric of their own."""
+        text = "Exchanges that were refused or failed"
+        errors = CounterMetricFamily("gateway_errors", text, labels=["service", "reason"])
+        own: dict[str, dict[str, int]] = {"rate_limited": {}, "overloaded": {}}
+        for service, counts in self.sums["errors"].items():
+            for reason, count in counts.items():
+                errors.add_metric([service, reason], count)
+                if reason in own:
+                    own[reason][service] = count
+        yield errors
+        yield self._counter("gateway_rate_limited", "Requests refused by a rate limit", own["rate_limited"])
+        text = "Requests refused because too many were under way"
+        yield self._counter("gateway_overloaded", text, own["overloaded"])
+
+    def _parts(self) -> Iterator[Metric]:
+        """Nothing where they are not counted."""
+        requests = CounterMetricFamily(
+            "gateway_route_requests", "Requests by route", labels=["service", "route", "status"]
+        )
+        duration = HistogramMetricFamily(
+            "gateway_route_duration_seconds", "Request duration by route", labels=["service", "route"]
+        )
+        yield from self._of_parts("by_route", requests, duration)
+        requests = CounterMetricFamily(
+            "gateway_instance_requests", "Requests by instance", labels=["service", "instance", "status"]
+        )
+        text = "Time until the response of an instance began"
+        duration = HistogramMetricFamily("gateway_instance_duration_seconds", text, labels=["service", "instance"])
+        yield from self._of_parts("by_instance", requests, duration)
+
+    def _of_parts(self, name: str, requests: CounterMetricFamily, duration: HistogramMetricFamily) -> Iterator[Metric]:
+        for service, part, statuses, buckets, seconds in self.sums[name]:
+            for status, count in statuses:
+                requests.add_metric([service, part, str(status)], count)
+            duration.add_metric([service, part], _cumulated(buckets, DURATION_BOUNDS), seconds)
+        if self.sums[name]:
+            yield requests
+            yield duration
 
     def _shared_limits(self) -> Iterator[Metric]:
         """Nothing where there is no Redis."""

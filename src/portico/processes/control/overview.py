@@ -56,6 +56,13 @@ def _instance(check: Check, registered: Entry | None) -> dict[str, Any]:
 
 
 def workers_overview(live: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every worker that is connected, by name; each name ends with the process id."""
+    """Every worker that is connected, by name; each name ends with the process id.
+
+    `redis_up` is there where limits are in Redis.
+    """
     keys = ("generation", "connections", "in_flight", "tunnels")
-    return [{"name": name, **{key: totals[key] for key in keys}} for name, totals in sorted(live.items())]
+    return [
+        {"name": name, **{key: totals[key] for key in keys}}
+        | ({} if totals["redis_up"] is None else {"redis_up": bool(totals["redis_up"])})
+        for name, totals in sorted(live.items())
+    ]

@@ -38,6 +38,7 @@ class Scrapes:
 
     async def _render(self, accepted: str) -> bytes:
         state = self._state
+        state.workers.keep_parts({route.name for route in state.config.all_routes}, state.health.states().keys())
         live, ended = await state.workers.totals()
         # With thousands of series this takes seconds; health checks and other work must not wait for it.
         gauges, canaries, ordered = _gauges(state), canary_metrics(state.canaries), state.certificates.expiries()

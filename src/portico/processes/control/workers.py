@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from portico.config import Config, documents_wanted, dump_config
 from portico.core.found import Found
 from portico.observe.families import add_up_families
+from portico.observe.parts import add_up_parts
 from portico.observe.sides import add_up_sides
 from portico.policies.auth.key_sets import KeySource
 from portico.processes.control.instance_states import InstanceStates
@@ -27,11 +28,13 @@ _COLLECT_TIMEOUT: Final = 0.5
 _COLLECT_SHARE: Final = 0.1
 """The share of a worker's time that this may take: requests to control must not stall the traffic of workers."""
 _COUNTERS: Final = (
-    "retries", "limited", "limit_fallbacks", "overloaded", "tunnel_bytes_in", "tunnel_bytes_out", "hedges", "hedges_won"
+    "retries", "limit_fallbacks", "tunnel_bytes_in", "tunnel_bytes_out", "hedges", "hedges_won"
 )  # fmt: skip
 """What is counted for each service."""
-_COUNTERS_OF_PARTS: Final = ("openings", "cached")
-"""What is counted for each instance of a service, or each outcome."""
+_COUNTERS_OF_PARTS: Final = ("openings", "cached", "errors")
+"""What is counted for each instance of a service, or each outcome or reason."""
+PARTS: Final = ("by_route", "by_instance")
+"""What is counted for parts of services that may be gone by now."""
 _REMEMBERED: Final = 64
 """Ended workers whose totals are kept separately; older ones are added up into one."""
 
@@ -186,6 +189,19 @@ class Workers:
         """Wake the callers that wait for the workers."""
         self._progress.set()
         self._progress = asyncio.Event()
+
+    def keep_parts(self, routes: Set[str], instances: Set[tuple[str, str]]) -> None:
+        """Forget what ended workers counted for routes and instances that are gone; those that run do so themselves."""
+        for worker, totals in self._totals.items():
+            if worker not in self._writers:
+                totals["by_route"] = [each for each in totals.get("by_route", ()) if each[1] in routes]
+                found = totals.get("by_instance", ())
+                totals["by_instance"] = [each for each in found if (each[0], each[1]) in instances]
+                totals["openings"] = {
+                    service: kept
+                    for service, counts in totals.get("openings", {}).items()
+                    if (kept := {url: count for url, count in counts.items() if (service, url) in instances})
+                }
 
     async def running(self) -> dict[str, dict[str, Any]]:
         """Totals of the connected workers by name, fresh where they answer in time."""
@@ -365,5 +381,6 @@ def add_up(totals: list[dict[str, Any]]) -> dict[str, Any]:
         **of_parts,
         "families": add_up_families(total["families"] for total in totals),
         "sides": add_up_sides(side for total in totals for side in total["sides"]),
+        **{name: add_up_parts(part for total in totals for part in total.get(name, ())) for name in PARTS},
         **sums,
     }

@@ -13,7 +13,7 @@ SERVING: Final = "serving"
 ALIVE: Final = "alive"
 """Its event loop runs; sent periodically."""
 FAILING: Final = "failing"
-"""It still serves, but something it needs has failed: another process is to take over from it."""
+"""It still serves, but something it needs has failed, which follows: another process is to take over from it."""
 RELOADING: Final = "reloading"
 RELOADED: Final = "reloaded"
 """A reload is over, whether or not anything was taken over."""
@@ -23,6 +23,8 @@ UNUSABLE: Final = 78
 
 _BEAT: Final = 1.0
 _READ: Final = 65536
+_LONGEST: Final = 400
+"""Characters of a notice: with four bytes each, and the process id, fewer than PIPE_BUF."""
 
 
 class Notices:
@@ -34,19 +36,20 @@ class Notices:
         os.set_blocking(self._writer, False)
         self._partial = b""
 
-    def say(self, word: str) -> None:
+    def say(self, word: str, why: str = "") -> None:
         """Notify the supervisor; does not wait for one that no longer reads."""
+        line = " ".join(f"{word} {why}".split())[:_LONGEST]
         with contextlib.suppress(OSError):
-            os.write(self._writer, b"%d %s\n" % (os.getpid(), word.encode()))
+            os.write(self._writer, b"%d %s\n" % (os.getpid(), line.encode("utf-8", "backslashreplace")))
 
-    def received(self) -> Iterator[tuple[int, str]]:
-        """What was received since: process id and word."""
+    def received(self) -> Iterator[tuple[int, str, str]]:
+        """What was received since: process id, word, and why it was said, if that was too."""
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self.reader, _READ):
                 *lines, self._partial = (self._partial + data).split(b"\n")
                 for line in lines:
-                    pid, _, word = line.partition(b" ")
-                    yield int(pid), word.decode()
+                    pid, word, *why = line.decode().split(" ", 2)
+                    yield int(pid), word, "".join(why)
 
     def only_say(self) -> None:
         """Close the supervisor's end, in a child."""

@@ -27,7 +27,9 @@ class Child:
     """A process that has to run; `main` is all that it runs.
 
     `beats` says that it reports that its event loop runs; `on_trial` that it is not started again if it ends before it
-    serves; `last_words` finds what it logged before it ended, if it cannot log where the gateway's own processes do.
+    serves; `failing_because` is why it asked to be replaced, `away_since` when it ended that is to serve again
+    (monotonic seconds); `last_words` finds what it logged before it ended, if it cannot log where the gateway's own
+    processes do.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Child:
     started: float = 0.0
     last_report: float = 0.0
     serves: bool = False
+    failing_because: str = ""
+    away_since: float | None = None
     is_leaving: bool = False
     is_replacement: bool = False
     deadline: float = math.inf
@@ -64,6 +68,8 @@ class Child:
     def note_end(self) -> float:
         """Plan the next start; seconds until then, a backoff that grows while it ends at once each time."""
         now = time.monotonic()
+        if self.away_since is None:
+            self.away_since = now
         self.pid = 0
         self.is_replacement = True
         self.restarts = 0 if now - self.started > _STEADY else self.restarts + 1

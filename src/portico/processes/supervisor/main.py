@@ -231,9 +231,9 @@ class Supervisor:
                 self._heed(number)
         if self.notices.reader in readable:
             children = {child.pid: child for child in self.children}
-            for pid, word in self.notices.received():
+            for pid, word, why in self.notices.received():
                 if pid in children:
-                    self._process(children[pid], word)
+                    self._process(children[pid], word, why)
 
     def _heed(self, number: int) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
@@ -246,7 +246,7 @@ class Supervisor:
         elif number == signal.SIGUSR1 and self.roll is not None:
             logger.warning("a rolling restart is under way already")
         elif number == signal.SIGUSR1 and not self.stopping:
-            self._replace([child for child in self.children if child.is_worker])
+            self._replace([child for child in self.children if child.is_worker], "SIGUSR1")
 
     def _relisten(self) -> None:
         """Listen where the configuration that is in use now says, and have workers that do so take over."""
@@ -257,7 +257,8 @@ class Supervisor:
         self.listeners = listeners
         keep_tickets(self.tickets, listeners)
         self._store_listening()
-        self._replace([child for child in self.children if child.is_worker])
+        why = "a reload has other addresses to listen on"
+        self._replace([child for child in self.children if child.is_worker], why)
         self._report_ready()
 
     def _store_listening(self) -> None:
@@ -270,29 +271,36 @@ class Supervisor:
         failing, self.failing = self.failing, {}
         workers = [child for pid, child in failing.items() if child.pid == pid and not child.is_leaving]
         for child in workers:
-            logger.warning("a worker asks to be replaced", extra={"child": child.name, "pid": child.pid})
+            extra = {"child": child.name, "pid": child.pid, "reason": child.failing_because}
+            logger.warning("a worker asks to be replaced", extra=extra)
         if workers:
-            self._replace(workers)
+            self._replace(workers, f"asked for: {workers[0].failing_because}")
 
-    def _replace(self, workers: list[Child]) -> None:
-        self.roll = Roll(workers, self._begin, self.limits.drain_timeout + ACCEPT_GRACE)
+    def _replace(self, workers: list[Child], why: str) -> None:
+        self.roll = Roll(workers, self._begin, self.limits.drain_timeout + ACCEPT_GRACE, why)
 
     def _begin(self, child: Child) -> None:
         self.children.append(child)
         self._start(child)
 
-    def _process(self, child: Child, word: str) -> None:
+    def _process(self, child: Child, word: str, why: str = "") -> None:
         child.last_report = time.monotonic()
         if word == SERVING:
             child.serves = True
             if child.is_worker:
                 logger.info("%s serves", child.name, extra={"pid": child.pid})
                 self._announce_ready()
-            elif self.reload_requested:  # while there was no control process to receive it, or it died during it
+                return
+            if child.away_since is not None:
+                extra = {"pid": child.pid, "away": f"{time.monotonic() - child.away_since:.1f}s"}
+                logger.info("%s serves again", child.name, extra=extra)
+                child.away_since = None
+            if self.reload_requested:  # while there was no control process to receive it, or it died during it
                 child.signal(signal.SIGHUP)
             elif self.was_ready:
                 self._report_ready()
         elif word == FAILING and child.is_worker:
+            child.failing_because = why
             self.failing[child.pid] = child
         elif word == RELOADING and not self.stopping:
             self.systemd.reloading()

@@ -13,15 +13,19 @@ logger: Final = logging.getLogger("portico.supervisor")
 
 
 class Roll:
-    """One after the other; `begin` starts a process, `timeout` is how long running requests may take."""
+    """One after the other; `begin` starts a process, `timeout` is how long running requests may take.
 
-    def __init__(self, workers: list[Child], begin: Callable[[Child], None], timeout: float) -> None:
+    `why` is for the event about it.
+    """
+
+    def __init__(self, workers: list[Child], begin: Callable[[Child], None], timeout: float, why: str) -> None:
         self._waiting = workers
         self._begin = begin
         self._timeout = timeout
         self._old: Child | None = None
         self._new: Child | None = None
-        logger.info("rolling restart: every worker is replaced", extra={"workers": len(workers)})
+        names = ", ".join(child.name for child in workers)
+        logger.info("rolling restart: workers are replaced", extra={"workers": names, "reason": why})
 
     def advance(self) -> bool:
         """Do what can be done now; False once it is over."""

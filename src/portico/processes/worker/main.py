@@ -24,13 +24,17 @@ from portico.config import (
 )
 from portico.core.caches import age_all
 from portico.core.errors import Answer
+from portico.core.exchange import Exchange
 from portico.core.fields import PASSES, REQUEST_DROP, passing
 from portico.core.slices import in_slices, letting_go, without_collections
 from portico.core.tasks import ENDED, background, endless
 from portico.net.tls.certificates import CertificateError
 from portico.observe.access_log import AccessLog
 from portico.observe.events import configure_events
+from portico.observe.log_fields import SampledLog, details_of
+from portico.observe.log_targets import Rotation
 from portico.observe.metrics import Metrics
+from portico.observe.parts import Parts
 from portico.policies.auth.key_sets import KeySource
 from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.plugins.lifecycle import CLOSE_TIMEOUT, Plugins, PluginSet
@@ -115,6 +119,7 @@ class _Worker:
         self.changing = asyncio.Lock()
         """Held while a snapshot is built, which takes many turns of the loop: nobody else changes its parts."""
         self.metrics = Metrics()
+        self.parts = Parts()
         self.plugins = Plugins(self.metrics)
         self.preparation = Preparation(self.plugins)
         self.began = self.forgot = time.monotonic()
@@ -214,17 +219,17 @@ class _Worker:
         """What the event loop caught, or the end of a task that should have none."""
         loop.default_exception_handler(context)
         if ENDED in context:
-            self._ask_for_successor()
+            self._ask_for_successor(f"it stopped {context[ENDED]}")
 
-    def _ask_for_successor(self) -> None:
+    def _ask_for_successor(self, why: str) -> None:
         """Serve on, and have the supervisor start another worker that takes over before this one leaves."""
         if not self.is_failing:
             self.is_failing = True
-            self.loop.call_later(max(0.0, self.began + _TRIAL - time.monotonic()), self._say_failing)
+            self.loop.call_later(max(0.0, self.began + _TRIAL - time.monotonic()), self._say_failing, why)
 
-    def _say_failing(self) -> None:
-        self.notices.say(FAILING)
-        self.loop.call_later(_REPLACEMENT_TIMEOUT, self._say_failing)
+    def _say_failing(self, why: str) -> None:
+        self.notices.say(FAILING, why)
+        self.loop.call_later(_REPLACEMENT_TIMEOUT, self._say_failing, why)
 
     async def _wait_for_state(self, timeout: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -270,13 +275,17 @@ class _Worker:
 
         One that the configuration does not have any more is about to be closed.
         """
-        shared = self.metrics, self.log, _LOG_FROM[config.gateway.log.level], self.loop, self.overload
+        written = config.gateway.log
+        log = self.log if self.log is None or written.sample == 1 else SampledLog(self.log, written.sample)
+        details = details_of(written.fields)
+        shared = self.metrics, log, _LOG_FROM[written.level], self.loop, self.overload, details
         wanted = _listeners_of(config)
         for opened in self.listeners.gateway:
             key = opened.key
             if key in wanted:
                 snapshot = self.snapshot.at(key)
                 gateway = ListenerGateway(key, snapshot, *shared) if key else Gateway(snapshot, *shared)
+                gateway.watch(self._watchers(config))
                 tickets = self.runtime.tickets.get(key)
                 local = self.local_answers, self.builder.challenges
                 yield WorkerListener(opened, wanted[key], gateway, *local, self.runtime.directory, tickets)
@@ -290,7 +299,14 @@ class _Worker:
         for listener in self.serving:
             if listener.key in wanted:
                 listener.adopt(wanted[listener.key], snapshot)
+            listener.gateway.watch(self._watchers(config))
         self.snapshot, self.config = snapshot, config
+
+    def _watchers(self, config: Config) -> list[Callable[[Exchange], None]]:
+        """What counts exchanges by parts of services, where the configuration asks for that."""
+        wanted = config.gateway.metrics
+        watchers = ((wanted.routes, self.parts.observe_route), (wanted.instances, self.parts.observe_instance))
+        return [watch for is_wanted, watch in watchers if is_wanted]
 
     def _is_trusted(self, address: str) -> bool:
         return is_in(address, self.snapshot.trusted_proxies)
@@ -448,7 +464,7 @@ class _Worker:
                 channel.send(writer, channel.Adopted(message.generation, repr(error)))
             elif isinstance(message, channel.Prepare):
                 channel.send(writer, channel.Prepared(repr(error)))
-            self._ask_for_successor()
+            self._ask_for_successor(f"it could not apply {type(message).__name__}: {error!r}")
 
     async def _apply(self, message: channel.Message, writer: asyncio.StreamWriter) -> None:
         match message:
@@ -599,6 +615,7 @@ class _Worker:
         self.metrics.cache_evictions = self.caches.memory.evictions
         totals: dict[str, Any] = {
             **self.metrics.dump(),
+            **self.parts.dump(lambda: [route.name for route in self.config.all_routes], self.builder.live.urls),
             "in_flight": self.http.in_flight,
             "connections": len(self.http.connections),
             "tunnels": self.http.tunnels,
@@ -617,8 +634,9 @@ class _Worker:
         settings = config.gateway.log
         if settings.access == "off":
             return None
-        several = config.gateway.workers != 1
-        return AccessLog(loop, settings.access, settings.format, self.runtime.log_lock if several else None)
+        lock = self.runtime.log_lock if config.gateway.workers != 1 else None
+        rotation = None if settings.rotate is None else Rotation(settings.rotate.size, settings.rotate.keep)
+        return AccessLog(loop, settings.access, settings.format, lock, rotation)
 
     def _livez(self) -> Answer:
         return _status_answer(200, "alive")

@@ -18,7 +18,7 @@ from portico.core.errors import MessageError, UpstreamError
 from portico.core.exchange import Sink
 from portico.core.faults import FAULTS, contain
 from portico.core.messages import CHUNKED, TUNNEL, UNTIL_CLOSE, ResponseHead
-from portico.net.tls.causes import cause_of
+from portico.net.tls.causes import cause_of, proxy_error_of
 from portico.wire.deadlines import NEVER, Deadlines
 from portico.wire.http1.chunked import ChunkedDecoder, encode_chunk, last_chunk, whole_body
 from portico.wire.http1.grammar import is_hopeless
@@ -239,10 +239,10 @@ class UpstreamConnection(TurnProtocol):
             self.keep_alive = False
             self._end()
         elif self.state in (_AWAITING, _BODY):
-            when, incomplete = "before it answered", None
+            when, proxy_error = "before it answered", _alert_of(exc)
             if self.received:
-                when, incomplete = "in the middle of its response", "http_response_incomplete"
-            self._fail("reset", f"the service closed the connection {when}", _cause_of(exc), incomplete)
+                when, proxy_error = "in the middle of its response", "http_response_incomplete"
+            self._fail("reset", f"the service closed the connection {when}", _cause_of(exc), proxy_error)
         elif self.state is _TUNNEL:
             self._lose_tunnel(exc)
         self.state = _CLOSED
@@ -655,6 +655,12 @@ class UpstreamConnection(TurnProtocol):
         self.close()
         if receiver is not None:
             receiver.upstream_failed(UpstreamError(phase, detail, cause, proxy_error))
+
+
+def _alert_of(exc: Exception | None) -> str | None:
+    """What `Proxy-Status` says where the service ended TLS with an alert."""
+    found = proxy_error_of(exc) if isinstance(exc, ssl.SSLError) else None
+    return found if found == "tls_alert_received" else None
 
 
 def _cause_of(exc: Exception | None) -> str:
