@@ -152,7 +152,10 @@ CASES: Final = (
     get("/vllm/1", 200, "/1", "X-Forwarded-For: 10.1.1.1", "X-Real-IP: 10.1.1.1", "X-Forwarded-Proto: https"),
     get("/vllm/1", 200, "/1", "X-Forwarded-Host: evil", "X-Forwarded-Prefix: /evil", "Forwarded: for=1.1.1.1"),
     get("/vllm/1", 200, "/1", "X-Request-ID: mine", "X-Consumer-Username: root", "TE: trailers"),
+    get("/vllm/1", 200, "/1", "X-Remote-User: root", "Proxy: evil", "X-Original-URL: /admin", "X-Auth-Request-User: x"),
     get("/users/list/1", 200, "/1", "Authorization: Bearer x"),
+    get("/fields", 307, None, PAGE),
+    get("/fields", 200, "/"),
     # what a service says of itself
     get("/vllm/answer?status=302&Location=/login", 302),
     get("/vllm/answer?status=302&Location=/vllm/login", 302),
@@ -198,7 +201,18 @@ COMPARED: Final = (
 )
 SEEN: Final = (
     *("host", "connection", "upgrade", "via", "x-forwarded-for", "x-real-ip", "x-forwarded-proto", "x-forwarded-host"),
-    *("x-forwarded-prefix", "forwarded", "x-consumer-username", "te", "cookie", "authorization", "origin", "accept"),
+    *(
+        "x-forwarded-prefix",
+        "forwarded",
+        "x-consumer-username",
+        "te",
+        "cookie",
+        "authorization",
+        "proxy",
+        "origin",
+        "accept",
+    ),
+    *("x-remote-user", "x-original-url", "x-auth-request-user", "x-real-ip"),
     *("x-site", "x-client", "x-route", "x-side", "content-length", "transfer-encoding"),
 )
 

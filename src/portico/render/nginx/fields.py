@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from portico.config import ResolvedRoute
@@ -14,6 +13,7 @@ from portico.config.resolve import scope_path
 from portico.core.fields import REQUEST_DROP
 from portico.policies.cors import RESPONSE_FIELDS, CorsSettings
 from portico.policies.headers import FieldEdits, HeadersSettings
+from portico.render.nginx.marks import Marks
 from portico.render.nginx.names import Names
 from portico.render.nginx.text import DOLLAR, literal, mixed, pattern, word
 
@@ -34,10 +34,16 @@ TOLD: Final = {
 """What every service is told, by the names of fields."""
 
 _HOP: Final = ("keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer", "transfer-encoding", "expect")
+_REPORTS: Final = (
+    *("proxy", "script-name", "path-info", "x-script-name", "x-original-url", "x-rewrite-url", "x-portico-mirror"),
+    *("remote-user", "remote-name", "remote-email", "remote-groups", "x-remote-user", "x-webauth-user"),
+    *("x-auth-request-user", "x-auth-request-email", "x-auth-request-groups", "x-authenticated-user"),
+)
+"""Of the families of fields that only a gateway may send, those in use: nginx drops fields by their whole name."""
 DROPPED: Final = tuple(
     sorted(
         name
-        for name in (each.decode() for each in REQUEST_DROP)
+        for name in (*(each.decode() for each in REQUEST_DROP), *_REPORTS)
         if "_" not in name and name not in (*_HOP, "content-length", *(each.lower() for each in TOLD))
     )
 )
@@ -60,41 +66,6 @@ def told_lines() -> list[str]:
     return [*lines, *(f'proxy_set_header {name} "";' for name in DROPPED)]
 
 
-_ALWAYS: Final = {"X-Request-ID": "$request_id", "Retry-After": "$retry_after", "Vary": "$vary_by_page"}
-"""What all responses have. `$wait` and `$bare` say in a location whether the latter two are there."""
-
-
-@dataclass(slots=True)
-class Marks:
-    """What is said of responses in one place."""
-
-    added: list[str] = field(default_factory=list)
-    hidden: list[str] = field(default_factory=list)
-    before: list[str] = field(default_factory=list)
-    """What is answered at once: preflights."""
-
-    def add(self, name: str, value: str) -> None:
-        self.added.append(f"add_header {name} {value} always;")
-
-    def hide(self, name: str) -> None:
-        line = f"proxy_hide_header {name};"
-        if line not in self.hidden:
-            self.hidden.append(line)
-
-    def whole(self) -> list[str]:
-        """All lines, with what all responses have."""
-        own = [f"add_header {name} {value} always;" for name, value in _ALWAYS.items()]
-        return ["proxy_hide_header X-Request-ID;", *self.hidden, *own, *self.added]
-
-    def lines(self, base: list[str]) -> list[str]:
-        """The same, but none where they are those of all locations.
-
-        nginx inherits such lines only where there are none of their kind.
-        """
-        whole = self.whole()
-        return [] if whole == base else whole
-
-
 def policy_path(route: ResolvedRoute | None, scope: str, key: str) -> KeyPath:
     """Where a policy is written, of a route or of the gateway alone."""
     return (*(("policies",) if route is None else scope_path(route, scope)), key)
@@ -105,7 +76,11 @@ def marks_of(names: Names, policies: Merged, route: ResolvedRoute | None) -> Mar
     marks = Marks()
     if "cors" in policies:
         settings, _ = policies["cors"]
-        _cors(names, settings, marks)
+        known = names.marks.get(id(settings))  # most routes have those of one level
+        if known is None:
+            names.marks[id(settings)] = known = Marks()
+            _cors(names, settings, known)
+        marks = Marks([*known.added], [*known.hidden], [*known.before])
     if "headers" in policies:
         settings, scope = policies["headers"]
         _response(names, settings, marks, policy_path(route, scope, "headers"), route)

@@ -9,8 +9,9 @@ from typing import Final
 
 from portico.config import RedirectSettings, ResolvedRoute, RespondSettings
 from portico.render.nginx.conditions import location_of
-from portico.render.nginx.fields import Marks, marks_of, request_lines
+from portico.render.nginx.fields import marks_of, request_lines
 from portico.render.nginx.limits import closing, limiting, networks
+from portico.render.nginx.marks import Marks
 from portico.render.nginx.names import Names
 from portico.render.nginx.paths import prefix_said, redirecting, rewriting, rewritten_back
 from portico.render.nginx.splits import sides, varying
@@ -42,7 +43,14 @@ class Routes:
         """
         if route.split is not None:
             return self._split(route)
-        return [comment(self._title(route)), *self._body(route, bare)]
+        key = (route.name, bare if route.redirect_slash else False)
+        if key not in self.names.bodies:
+            before = len(self.named)
+            lines = [comment(self._title(route)), *self._body(route, bare)]
+            if len(self.named) > before:
+                return lines  # it has a second location, in each server
+            self.names.bodies[key] = lines
+        return self.names.bodies[key]
 
     def named_location(self, route: ResolvedRoute) -> str:
         """The name of the location with a route's lines, which is written once."""

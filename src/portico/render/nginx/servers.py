@@ -18,6 +18,8 @@ from portico.render.nginx.text import block, comment, mixed, name, pattern, word
 from portico.render.sites import Place, Site, is_open, sites_of
 
 _USUAL_HTTPS = 443
+_LONG = 24
+"""Lines of a route beyond which they are written once, for the bare prefix and what is below it."""
 
 
 def server_blocks(names: Names) -> Iterator[list[str]]:
@@ -127,7 +129,7 @@ def _locations(
         mark = place.path.partition(" ")[0]
         head = f"location {mark} {pattern(pattern_text(place.path).replace('(?<in_', '(?<at_'))}"
         yield block(head, _lines(names, routes, place, nowhere, bare=False))
-    for place in sorted(site.prefixes, key=lambda place: place.path):
+    for place in sorted(site.prefixes, key=lambda place: place.path):  # nginx takes the longest, wherever it stands
         path = place.path
         if path != "/" and path not in taken:
             yield block(f"location = {_decoded(path)}", _lines(names, routes, place, nowhere, bare=True))
@@ -143,7 +145,11 @@ def _decoded(path: str) -> str:
 
 def _lines(names: Names, routes: Routes, place: Place, nowhere: list[str], *, bare: bool) -> list[str]:
     if len(place.routes) == 1 and is_open(place.routes[0]):
-        return routes.lines(place.routes[0], bare=bare)
+        route = place.routes[0]
+        lines = routes.lines(route, bare=False)
+        if len(lines) > _LONG and place.path.startswith("/") and place.path != "/":
+            return [lines[0], *jump(routes.named_location(route))]
+        return routes.lines(route, bare=bare)
     for route in place.routes:
         routes.named_location(route)
     otherwise = _otherwise(names, routes, place, nowhere)

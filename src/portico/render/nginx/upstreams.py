@@ -17,7 +17,7 @@ _CAUSES = {"connect": "error", "reset": "error", "timeout": "timeout"}
 
 def upstream_of(names: Names, route: ResolvedRoute) -> Upstream:
     """The service of a route, or the version of it."""
-    return names.config.services[str(route.service)].upstream(route.version)
+    return names.service(str(route.service), route.version)
 
 
 def source_of(route: ResolvedRoute) -> KeyPath:
@@ -80,21 +80,32 @@ def _balancing(names: Names, route: ResolvedRoute, upstream: Upstream) -> list[s
 def forwarding(names: Names, route: ResolvedRoute, path: str) -> Iterator[str]:
     """The lines that send a request on, to `path` (with nginx's variables) and with its query."""
     upstream = upstream_of(names, route)
-    name = group(names, route, upstream)
-    at = source_of(route)
-    schemes = {each.scheme.replace("unix", "http") for each in upstream.instances}
     if not upstream.instances:
         yield "return 503;"
         return
+    key = (route.service, route.version, route.preserve_host, id(route.timeouts), id(route.retry))
+    if key not in names.forwarding:  # routes to one service mostly say the same of it
+        names.forwarding[key] = [*_about(names, route, upstream)]
+    yield from names.forwarding[key]
+    scheme = "https" if "https" in _schemes(upstream) else "http"
+    yield f"proxy_pass {mixed(f'{scheme}://{group(names, route, upstream)}{path}$query')};"
+
+
+def _schemes(upstream: Upstream) -> set[str]:
+    return {each.scheme.replace("unix", "http") for each in upstream.instances}
+
+
+def _about(names: Names, route: ResolvedRoute, upstream: Upstream) -> Iterator[str]:
+    """What is said of a service in a location."""
+    schemes = _schemes(upstream)
     if len(schemes) > 1:
-        names.losses.add((*at, "instances"), "nginx speaks either http or https to all instances; this is https")
-    scheme = "https" if "https" in schemes else "http"
+        at = (*source_of(route), "instances")
+        names.losses.add(at, "nginx speaks either http or https to all instances; this is https")
     yield from _host(names, route, upstream)
-    if scheme == "https":
+    if "https" in schemes:
         yield from _tls(upstream)
     yield from _times(route)
     yield from _retries(route)
-    yield f"proxy_pass {mixed(f'{scheme}://{name}{path}$query')};"
 
 
 def _host(names: Names, route: ResolvedRoute, upstream: Upstream) -> Iterator[str]:
