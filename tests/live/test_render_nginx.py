@@ -174,6 +174,9 @@ CASES: Final = (
     get("/net/1", 403),
     get("/own-net/1", 200, "/1"),
     get("/said-net", 403),
+    get("/said-net", 403, host="a.site.test"),
+    get("/admitted", 200, host="a.site.test"),
+    get("/admitted"),
     get("/later/1", 503),
     # CORS
     get("/cors/1", 200, "/1"),

@@ -44,13 +44,12 @@ class Routes:
         if route.split is not None:
             return self._split(route)
         key = (route.name, bare if route.redirect_slash else False)
-        if key not in self.names.bodies:
-            before = len(self.named)
-            lines = [comment(self._title(route)), *self._body(route, bare)]
-            if len(self.named) > before:
-                return lines  # it has a second location, in each server
-            self.names.bodies[key] = lines
-        return self.names.bodies[key]
+        known = self.names.bodies.get(key)
+        if known is None:
+            known = [comment(self._title(route)), *self._body(route, bare)]
+            if route.answer is None:  # else it may have a second location, which each server needs
+                self.names.bodies[key] = known
+        return known
 
     def named_location(self, route: ResolvedRoute) -> str:
         """The name of the location with a route's lines, which is written once."""
