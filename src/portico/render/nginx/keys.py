@@ -70,6 +70,8 @@ _LOST: Final = {
     "route.canary": "nginx moves no weights: they stay as they begin",
     "discover": "nginx finds no services: those that are not written are not in its file",
     "consumers": "nginx knows no consumers",
+    "listener.tls.acme": "nginx orders no certificates: have the one that was ordered where its file says",
+    "listener.tls.certificates": "nginx has the default certificate for all hosts here",
     "gateway.proxy_status": "nginx has no Proxy-Status",
     "gateway.trusted_proxies": "nginx takes the client's address from them, but not the scheme, host, port and prefix",
     "gateway.redis_url": "nginx counts in one machine's memory",

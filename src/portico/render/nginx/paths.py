@@ -15,6 +15,8 @@ from portico.render.nginx.text import DOLLAR, literal, mixed, pattern
 
 _GROUP: Final = re.compile(r"(?<!\\)\(\?P<([A-Za-z_]\w*)>")
 _REST: Final = "rest"
+_WHOLE: Final = "\0"
+"""Stands for all of the path: no text has it."""
 
 
 def pattern_text(path: str) -> str:
@@ -47,21 +49,26 @@ def rewriting(route: ResolvedRoute) -> tuple[list[str], str]:
         return [], "$path"
     if is_exact(route.path):
         return [], _plain(route.rewrite.replace("{path}", literal_of(route.path).removeprefix("/")))
-    return [matching(route)], _filled(route.rewrite)
+    return [matching(route)], _filled(route.rewrite, route)
 
 
 def _plain(text: str) -> str:
     return text.replace("$", DOLLAR)
 
 
-def _filled(text: str) -> str:
+def _filled(text: str, route: ResolvedRoute) -> str:
+    """A path with names in braces. `{path}` is what follows a prefix, all of the path where a pattern matches it."""
+    if is_pattern(route.path):
+        text = text.replace(f"/{{{PATH}}}", _WHOLE)
+    elif is_exact(route.path):
+        text = text.replace(f"{{{PATH}}}", "")
     parts = []
     for piece in pieces_of(text):
         if isinstance(piece, bytes):
             parts.append(_plain(piece.decode()))
         else:
             parts.append(f"${{{_REST}}}" if piece == PATH else f"${{in_{piece}}}")
-    return "".join(parts)
+    return "".join(parts).replace(_WHOLE, "$path")
 
 
 def prefix_said(route: ResolvedRoute) -> str:
@@ -99,7 +106,7 @@ def redirecting(names: Names, route: ResolvedRoute, answer: RedirectSettings) ->
     expression, ignores_case = as_sent(route)
     yield f"if ($path {'!~*' if ignores_case else '!~'} {pattern(expression)}) {{ return 400; }}"
     target = to.origin.replace("{host}", "$host")
-    target += _filled(to.path) if PATH in to.path or "{" in to.path else _plain(to.path)
+    target += _filled(to.path, route)
     if to.query:
         if QUERY in to.query:
             names.losses.add((*route.source, "redirect"), "nginx leaves a ? or & beside an empty {query}")

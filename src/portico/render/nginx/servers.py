@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from urllib.parse import unquote
 
-from portico.config import Config, ListenerSettings, ResolvedRoute
+from portico.config import Config, ListenerSettings, ResolvedRoute, ordered_file
 from portico.config.endpoints import PATHS
 from portico.core.route_paths import literal_of
 from portico.render.nginx.conditions import choice
@@ -89,6 +90,9 @@ def _tls(listener: ListenerSettings) -> Iterator[str]:
     if pair is not None:
         yield f"ssl_certificate {word(str(pair.certificate))};"
         yield f"ssl_certificate_key {word(str(pair.key))};"
+    elif tls.acme is not None:
+        ordered = word(str(ordered_file(Path(), tls.acme)))
+        yield from (f"ssl_certificate {ordered};", f"ssl_certificate_key {ordered};")
     yield f"ssl_protocols {'TLSv1.3' if tls.min_version == '1.3' else 'TLSv1.2 TLSv1.3'};"
     if tls.client_certificates is not None:
         yield f"ssl_client_certificate {word(str(tls.client_certificates.ca))};"
