@@ -9,8 +9,9 @@ from portico.config import ResolvedRoute
 from portico.core.conditions import is_value_pattern
 from portico.render.nginx.fields import preflight
 from portico.render.nginx.names import Names
+from portico.render.nginx.paths import pattern_text
 from portico.render.nginx.text import literal, pattern
-from portico.render.sites import is_open
+from portico.render.sites import Site, is_open
 
 
 def choice(names: Names, routes: Sequence[ResolvedRoute], otherwise: str) -> str:
@@ -24,6 +25,30 @@ def choice(names: Names, routes: Sequence[ResolvedRoute], otherwise: str) -> str
     last = next((location_of(route) for route in routes if is_open(route)), otherwise)
     source = "".join(f"${{{test.removeprefix('$')}}}" for own in tests for test in own)
     return names.map("chosen", f'"{source}"', [*lines, f"default {last};"])
+
+
+def before_locations(names: Names, site: Site, exact: Sequence[str]) -> str:
+    """The variable with the location of a route by pattern whose conditions are met; nothing for other requests.
+
+    nginx goes to no other location once a pattern matches: so where others may follow, the conditions are looked at
+    before it chooses one. `exact` are the paths that come before all patterns.
+    """
+    lines, sources = [], []
+    if exact:
+        is_exact = [f"{pattern('~^' + literal(path) + '$')} 1;" for path in exact]
+        sources.append(names.map("is_exact", "$path", [*is_exact, "default 0;"]))
+        lines.append('"~^1" "";')
+    last = max(index for index, place in enumerate(site.patterns) if place.may_fall)
+    for place in site.patterns[: last + 1]:
+        mark = place.path.partition(" ")[0]
+        matches = _test(names, "is_like", "$path", mark + pattern_text(place.path).replace("(?<in_", "(?<at_"))
+        for route in place.routes:
+            own = [matches, *_tests(names, route)]
+            target = '""' if is_open(route) and not place.may_fall else location_of(route)
+            lines.append(f"{pattern('~^' + '.' * len(sources) + '1' * len(own))} {target};")
+            sources += own
+    source = "".join(f"${{{test.removeprefix('$')}}}" for test in sources)
+    return names.map("chosen_before", f'"{source}"', [*lines, 'default "";'])
 
 
 def location_of(route: ResolvedRoute) -> str:

@@ -12,7 +12,7 @@ from portico.config.problems import KeyPath
 from portico.config.resolve import scope_path
 from portico.core.fields import REQUEST_DROP
 from portico.policies.cors import RESPONSE_FIELDS, CorsSettings
-from portico.policies.headers import FieldEdits, HeadersSettings
+from portico.policies.headers import OF_CONTENT, FieldEdits, HeadersSettings
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.names import Names
 from portico.render.nginx.text import DOLLAR, literal, mixed, pattern, word
@@ -89,7 +89,10 @@ def marks_of(names: Names, policies: Merged, route: ResolvedRoute | None) -> Mar
 
 def _response(names: Names, settings: HeadersSettings, marks: Marks, at: KeyPath, route: ResolvedRoute | None) -> None:
     edits = settings.response
+    is_own = route is None or route.answer is not None
     for name, values in (*edits.set.items(), *edits.add.items()):
+        if is_own and name.lower() in OF_CONTENT:
+            continue  # it describes what a service says
         if name in edits.set:
             marks.hide(name)
         for value in values or ():

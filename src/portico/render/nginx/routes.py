@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
+from mimetypes import guess_type
 from typing import Final
 
 from portico.config import RedirectSettings, ResolvedRoute, RespondSettings
@@ -132,6 +133,9 @@ class Routes:
             except UnicodeDecodeError:
                 self.names.losses.add((*route.source, "respond", "file"), "nginx's file is text, and this is none")
         kind = "text/plain; charset=utf-8"
+        if answer.file is not None:
+            guessed = guess_type(answer.file.name)[0] or "application/octet-stream"
+            kind = f"{guessed}; charset=utf-8" if guessed.startswith("text/") else guessed
         own = not marks.lines(self.names.base)
         for name, value in answer.headers.items():
             if name.lower() == "content-type":

@@ -10,11 +10,11 @@ from urllib.parse import unquote
 from portico.config import Config, ListenerSettings, ResolvedRoute, ordered_file
 from portico.config.endpoints import PATHS
 from portico.core.route_paths import literal_of
-from portico.render.nginx.conditions import choice
+from portico.render.nginx.conditions import before_locations, choice
 from portico.render.nginx.fields import marks_of
 from portico.render.nginx.names import Names
 from portico.render.nginx.paths import pattern_text
-from portico.render.nginx.routes import Routes, jump
+from portico.render.nginx.routes import JUMP, Routes, jump
 from portico.render.nginx.text import block, comment, mixed, name, pattern, word
 from portico.render.sites import Place, Site, is_open, sites_of
 
@@ -55,6 +55,7 @@ def _server(
         "if ($unclear) { return 400; }",
     ]
     routes = Routes(names, variants)
+    lines += _before(names, listeners[0], site, routes)
     taken: set[str] = set()
     for location in _locations(names, listeners[0], site, routes, taken):
         lines += ["", *location]
@@ -64,6 +65,20 @@ def _server(
         f"hosts {', '.join(site.hosts[:3])}{', …' if len(site.hosts) > 3 else ''}" if site.hosts else "any other host"
     )
     return [comment(title), *block("server", lines)]
+
+
+def _before(names: Names, listener: ListenerSettings, site: Site, routes: Routes) -> list[str]:
+    """What is looked at before a location is chosen: patterns whose conditions may leave a request to others."""
+    falling = [place for place in site.patterns if place.may_fall]
+    if not falling:
+        return []
+    for place in falling:
+        for route in place.routes:
+            routes.named_location(route)
+    exact = [*_own(names, listener), *(literal_of(place.path) for place in site.exact)]
+    chosen = before_locations(names, site, exact)
+    on, back = JUMP
+    return [on, f"error_page 418 = {chosen};", f"if ({chosen}) {{ {back} }}"]
 
 
 def _address(listener: ListenerSettings) -> str:
@@ -128,8 +143,9 @@ def _locations(
             yield block(f"location = {_decoded(path)}", _lines(names, routes, place, nowhere, bare=True))
     for place in site.patterns:
         if place.may_fall:
-            why = "in nginx, what meets its path and not its conditions goes to no other route"
-            names.losses.add(place.routes[0].source, why)
+            continue
+        if "%" in place.path:
+            names.losses.add((*place.routes[0].source, "path"), "nginx compares patterns with the decoded path")
         mark = place.path.partition(" ")[0]
         head = f"location {mark} {pattern(pattern_text(place.path).replace('(?<in_', '(?<at_'))}"
         yield block(head, _lines(names, routes, place, nowhere, bare=False))
