@@ -155,6 +155,8 @@ CASES: Final = (
     get("/away/x?secret=1", 307),
     get("/blog/2024", 302),
     get("/blog/x", 404),
+    *(get(f"{path}{query}", 302) for path in ("/asked/24",) for query in ("", "?x=1&y")),
+    *(get(f"{path}{query}", 307) for path in ("/first", "/alone") for query in ("", "?x=1&y")),
     # fields
     get("/fields/1", 200, "/1", "Cookie: a=b", "X-Site: mine"),
     get("/fields/answer?X-Powered-By=them&X-Removed=1&X-Frame-Options=DENY", 200, None),

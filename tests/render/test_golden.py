@@ -11,7 +11,8 @@ from typing import Final
 
 import pytest
 
-from portico.config import load_text
+from documentation.examples import Example, examples
+from portico.config import ConfigError, load_config, load_text
 from portico.render import Rendering, render_nginx
 from support.site import output_of, program
 
@@ -43,12 +44,32 @@ def test_it_is_the_same_each_time(name: str) -> None:
     assert rendered(name) == rendered(name)
 
 
+def is_taken(rendering: Rendering, directory: Path) -> None:
+    """nginx reads the file without a complaint."""
+    path = directory / "nginx.conf"
+    path.write_text(rendering.files["nginx.conf"])
+    nginx = program("nginx") or ""
+    said = output_of(nginx, "-t", "-p", str(directory), "-c", str(path), "-e", "stderr", "-g", "pid pid;")
+    assert "test is successful" in said, said
+
+
 @pytest.mark.skipif(program("nginx") is None, reason="nginx is not installed")
 @pytest.mark.parametrize("name", WITHOUT_FILES)
 def test_nginx_takes_it(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "nginx.conf"
-    path.write_text(rendered(name).files["nginx.conf"])
-    said = output_of(
-        program("nginx") or "", "-t", "-p", str(tmp_path), "-c", str(path), "-e", "stderr", "-g", "pid pid;"
-    )
-    assert "test is successful" in said, said
+    is_taken(rendered(name), tmp_path)
+
+
+@pytest.mark.skipif(program("nginx") is None, reason="nginx is not installed")
+def test_nginx_takes_the_demo(tmp_path: Path) -> None:
+    is_taken(render_nginx(load_config(None, {})), tmp_path)
+
+
+@pytest.mark.parametrize("block", [*examples("yaml")], ids=lambda block: block.where.replace("/", "|"))
+def test_every_configuration_of_the_documentation_can_be_rendered(block: Example) -> None:
+    try:
+        config = load_text(block.block.text, "portico.yaml", {"SECRET_KEY": "k" * 40})
+    except ConfigError:
+        return  # a part of one, or one that is wrong
+    text = render_nginx(config).files["nginx.conf"]
+    assert text.count("{") == text.count("}")
+    assert "server_name" in text

@@ -50,7 +50,7 @@ DROPPED: Final = tuple(
 """What clients may not say: only a gateway may."""
 
 _TEMPLATE: Final = re.compile(r"\{\{|\}\}|\{([^{}:]*)(:-[^{}]*)?\}|[^{}]+")
-_STANDS: Final = {"client_ip": "$remote_addr", "request_id": "$request_id"}
+_STANDS: Final = {"client_ip": "${remote_addr}", "request_id": "${request_id}"}
 _UNREMOVABLE: Final = frozenset({"server", "date", "content-length", "content-type", "connection"})
 _SECURITY: Final = {
     "X-Content-Type-Options": "nosniff",

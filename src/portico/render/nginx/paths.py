@@ -68,7 +68,7 @@ def _filled(text: str, route: ResolvedRoute) -> str:
             parts.append(_plain(piece.decode()))
         else:
             parts.append(f"${{{_REST}}}" if piece == PATH else f"${{in_{piece}}}")
-    return "".join(parts).replace(_WHOLE, "$path")
+    return "".join(parts).replace(_WHOLE, "${path}")
 
 
 def prefix_said(route: ResolvedRoute) -> str:
@@ -105,17 +105,38 @@ def redirecting(names: Names, route: ResolvedRoute, answer: RedirectSettings) ->
     to = redirect_target(answer.to)
     expression, ignores_case = as_sent(route)
     yield f"if ($path {'!~*' if ignores_case else '!~'} {pattern(expression)}) {{ return 400; }}"
-    target = to.origin.replace("{host}", "$host")
+    target = to.origin.replace("{host}", "${host}")
     target += _filled(to.path, route)
     if to.query:
-        if QUERY in to.query:
-            names.losses.add((*route.source, "redirect"), "nginx leaves a ? or & beside an empty {query}")
-        for piece in pieces_of(to.query):
-            if isinstance(piece, bytes):
-                target += _plain(piece.decode())
-            else:
-                target += "$args" if piece == QUERY else f"${{in_{piece}}}"
+        target += _query(names, to.query)
     elif to.keeps_query:
         target += "$query"
     target += _plain(to.fragment)
     yield f"return {answer.status} {mixed(target)};"
+
+
+def _query(names: Names, text: str) -> str:
+    """A query with names in braces; where the request has none, neither has it the `&` or `?` beside `{query}`."""
+    if text == f"?{{{QUERY}}}":
+        return "$query"
+    mark = f"{{{QUERY}}}"
+    if f"&{mark}" in text:
+        before, _, after = text.partition(f"&{mark}")
+        own = names.map("and_query", "$args", ['"" "";', 'default "&$args";'])
+    elif f"{mark}&" in text:
+        before, _, after = text.partition(f"{mark}&")
+        own = names.map("query_and", "$args", ['"" "";', 'default "$args&";'])
+    else:
+        before, found, after = text.partition(mark)
+        own = "$args" if found else ""
+    return _captured(before) + _named(own) + _captured(after)
+
+
+def _named(variable: str) -> str:
+    """A variable with what may follow it."""
+    return f"${{{variable[1:]}}}" if variable else ""
+
+
+def _captured(text: str) -> str:
+    pieces = pieces_of(text)
+    return "".join(_plain(piece.decode()) if isinstance(piece, bytes) else f"${{in_{piece}}}" for piece in pieces)
