@@ -16,6 +16,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from portico.config import load_text
+from portico.render import render_nginx
 from support.client import Wire, request
 from support.frames import CLOSE, TEXT
 from support.messages import Message
@@ -25,6 +27,8 @@ from support.server import Server, at
 from support.site import Site, program
 from support.websocket import WebSocket
 from support.world import Gateway
+
+from .test_render_nginx import start_nginx
 
 EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "from-nginx"
 PAGE: Final = EXAMPLE.parents[1] / "docs" / "from-nginx.md"
@@ -87,10 +91,11 @@ def rows() -> Iterator[Any]:
 
 @dataclass
 class Both:
-    """nginx and Portico: where each listens, by the ports of the files."""
+    """nginx and Portico: where each listens, by the ports of the files; and nginx again, by what Portico renders."""
 
     nginx: dict[int, int]
     portico: dict[int, int]
+    rendered: dict[int, int]
 
     def ask(self, row: Row) -> tuple[Message, Message]:
         first, second = (_ask(ports, row) for ports in self)
@@ -127,6 +132,17 @@ def _nginx(listening: dict[int, int], ports: dict[str, str], directory: Path) ->
     return at(site, [program("nginx") or "", "-p", str(directory), "-c", str(path), "-e", "stderr", "-g", main])
 
 
+def _rendered(listening: dict[int, int], ports: dict[str, str], directory: Path) -> Server:
+    """What is rendered of portico.yaml, but for ports and directories. Pages and a cache are what nginx has not."""
+    shutil.copytree(EXAMPLE / "pages", directory / "pages")
+    text = _on(ports, (EXAMPLE / "portico.yaml").read_text())
+    text = re.sub(r"port: (\d+)", lambda found: f"host: 127.0.0.1, port: {listening[int(found[1])]}", text)
+    rendering = render_nginx(load_text(text, str(directory / "portico.yaml"), {}))
+    keys = ("errors", "cache", "retries.silence", "timeout.tunnel")
+    assert [loss for loss in rendering.losses if not loss.what.endswith(keys)] == []
+    return start_nginx(rendering.files["nginx.conf"], listening[WEB], directory)
+
+
 def _portico(ports: dict[str, str]) -> Gateway:
     """portico.yaml as it is, but for ports."""
     gateway = Gateway()
@@ -156,9 +172,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         listeners = {listener["port"]: listener["name"] for listener in _written()["gateway"]["listen"]}
         listening = {port: free_port() for port in listeners}
         stack.enter_context(_nginx(listening, ports, tmp_path_factory.mktemp("nginx")))
+        rendered = {port: free_port() for port in listeners}
+        stack.enter_context(_rendered(rendered, ports, tmp_path_factory.mktemp("rendered")))
         portico = stack.enter_context(_portico(ports))
         portico.wait_until_ready(lambda: portico.get("/readyz").status == 200)
-        yield Both(listening, {port: portico.port_of(name) for port, name in listeners.items()})
+        yield Both(listening, {port: portico.port_of(name) for port, name in listeners.items()}, rendered)
 
 
 def test_the_table_is_long_enough() -> None:
@@ -203,6 +221,15 @@ def test_both_answer_the_same(both: Both, row: Row) -> None:
         assert portico.json() == nginx.json()
     elif not own:
         assert portico.body == nginx.body
+
+
+@pytest.mark.parametrize("row", [*rows()])
+def test_nginx_by_what_is_rendered_answers_the_same(both: Both, row: Row) -> None:
+    answer = _ask(both.rendered, row)
+    if row.status in (404, 502, 504):
+        assert answer.status == row.status  # with pages of its own
+    else:
+        row.is_answered_by(answer)
 
 
 @pytest.mark.parametrize(

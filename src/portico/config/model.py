@@ -358,6 +358,11 @@ class Config(Section):
         """What was found in the environment and ignored, in the process that read it."""
         return self._ignored
 
+    @property
+    def written(self) -> Mapping[str, Any]:
+        """The keys and values as they were written, with what the environment adds."""
+        return cast(Mapping[str, Any], self._tree)
+
     def problem(self, finding: Finding) -> Problem:
         """A finding with the place where it was written, in the process that read it."""
         return self._origin.problem(finding)

@@ -244,12 +244,12 @@ class ResponseChanges:
 
 def response_changes(settings: HeadersSettings) -> ResponseChanges | None:
     """None where the steps mark all there is."""
-    lines = Lines((name, value) for name, value in _fields(settings.response) if plain_key(name) in _OF_CONTENT)
+    lines = Lines((name, value) for name, value in _fields(settings.response) if plain_key(name) in OF_CONTENT)
     hidden = _drops(settings.response) & _HIDEABLE
     return ResponseChanges(lines, hidden) if lines or hidden or settings.security else None
 
 
-_OF_CONTENT: Final = frozenset(
+OF_CONTENT: Final = frozenset(
     {
         *("cache-control", "expires", "age", "pragma", "etag", "last-modified", "location", "refresh"),
         *("content-type", "content-encoding", "content-language", "content-location", "content-disposition"),
@@ -312,7 +312,7 @@ def _fields(edits: FieldEdits) -> list[tuple[str, Template]]:
 
 def _marks(edits: FieldEdits) -> list[tuple[str, Template]]:
     """Those of a response that also the gateway's own answers get."""
-    return [(name, value) for name, value in _fields(edits) if plain_key(name) not in _OF_CONTENT]
+    return [(name, value) for name, value in _fields(edits) if plain_key(name) not in OF_CONTENT]
 
 
 def _dropped(edits: FieldEdits) -> list[str]:

@@ -1,0 +1,156 @@
+"""nginx.conf as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from portico.config import Config
+from portico.render.losses import Losses, Rendering
+from portico.render.nginx.fields import marks_of, told_lines
+from portico.render.nginx.keys import TABLE
+from portico.render.nginx.names import Names
+from portico.render.nginx.servers import server_blocks
+from portico.render.nginx.text import block, comment, pattern, word
+from portico.render.written import unsaid
+
+OTHERWISE = (
+    "What nginx does otherwise, whatever is written:",
+    "its error pages are its own, RateLimit and Server-Timing fields are not there, nor /metrics, /docs and",
+    "/openapi.json; instances are not checked, and one alone is not asked again after a failure; one timeout",
+    "(proxy_read_timeout) is for the head, for the body and for WebSockets; redirects that name an instance by its",
+    "address are not rewritten; a percent-encoded letter in a prefix that is taken off is refused with 400.",
+)
+_LOG = (
+    '{"timestamp":"$time_iso8601","client_ip":"$remote_addr","method":"$request_method","path":"$path",'
+    '"status":$status,"bytes":$body_bytes_sent,"seconds":$request_time,"upstream":"$upstream_addr",'
+    '"request_id":"$request_id"}'
+)
+_USED = (
+    *("path", "query", "rest", "prefix", "service_host", "connection_field", "switch_to", "span", "unclear", "dollar"),
+    *("wants_page", "vary_by_page", "portico", "wait", "bare", "nothing", "retry_after"),
+)
+"""Names that no map, zone or upstream may have."""
+
+
+def render_nginx(config: Config) -> Rendering:
+    """`nginx.conf` for this configuration."""
+    losses = Losses(config)
+    names = Names(config, losses)
+    for name in _USED:
+        names.free(name)
+    for path, why in unsaid(config.written, TABLE):
+        losses.add(path, why)
+    names.base = marks_of(names, config.own_policies, None).whole()
+    servers = list(server_blocks(names))
+    lines = [
+        comment("Written by portico render nginx: change portico.yaml instead."),
+        "#",
+        *map(comment, OTHERWISE),
+        "",
+        "worker_processes auto;" if config.gateway.workers == "auto" else f"worker_processes {config.gateway.workers};",
+        *block("events", [f"worker_connections {config.gateway.limits.connections};"]),
+        "",
+        *block("http", _http(names, servers)),
+    ]
+    return Rendering({"nginx.conf": "\n".join(lines) + "\n"}, losses.all())
+
+
+def _http(names: Names, servers: list[list[str]]) -> Iterator[str]:
+    config = names.config
+    yield from _settings(config)
+    yield ""
+    yield from _variables()
+    for lines in names.blocks.values():
+        yield from ("", *lines)
+    if names.zones:
+        yield ""
+        yield comment("Limits")
+        yield from names.zones.values()
+        yield "limit_req_status 429;"
+    for lines in names.upstreams.values():
+        yield from ("", *lines)
+    yield ""
+    yield comment("What services are told")
+    yield from told_lines()
+    yield ""
+    yield comment("What all responses have")
+    yield from names.base
+    for lines in servers:
+        yield from ("", *lines)
+
+
+def _settings(config: Config) -> Iterator[str]:
+    limits, log = config.gateway.limits, config.gateway.log
+    yield "server_tokens off;"
+    yield "absolute_redirect off;"
+    if len(config.all_routes) > 200:
+        yield "variables_hash_max_size 65536;"
+        yield "map_hash_max_size 65536;"
+    yield "variables_hash_bucket_size 256;"
+    yield "map_hash_bucket_size 256;"
+    yield "server_names_hash_max_size 65536;"
+    yield "server_names_hash_bucket_size 256;"
+    yield "proxy_headers_hash_max_size 2048;"
+    yield "proxy_headers_hash_bucket_size 256;"
+    yield "large_client_header_buffers 4 32k;"
+    yield f"client_max_body_size {max(limits.body_size, 1)};"
+    yield f"client_header_timeout {limits.header_timeout:g}s;"
+    yield f"client_body_timeout {limits.body_timeout:g}s;"
+    yield f"send_timeout {limits.body_timeout:g}s;"
+    yield f"keepalive_timeout {limits.idle_timeout:g}s;"
+    yield ""
+    yield comment("Bodies stream both ways, and no response of a service steers nginx.")
+    yield "proxy_http_version 1.1;"
+    yield "proxy_request_buffering off;"
+    yield "proxy_buffering off;"
+    yield "proxy_ignore_headers X-Accel-Redirect X-Accel-Expires X-Accel-Limit-Rate X-Accel-Buffering X-Accel-Charset;"
+    yield "proxy_pass_header Server;"
+    yield "proxy_pass_header Date;"
+    yield "proxy_connect_timeout 5s;"
+    yield "proxy_read_timeout 30s;"
+    yield "proxy_next_upstream error;"
+    yield "proxy_next_upstream_tries 3;"
+    networks = config.gateway.trusted_proxies
+    if networks:
+        yield ""
+        yield comment("Proxies in front")
+        yield from (f"set_real_ip_from {network};" for network in networks)
+        by_protocol = any(listener.proxy_protocol for listener in config.gateway.listeners)
+        yield f"real_ip_header {'proxy_protocol' if by_protocol else 'X-Forwarded-For'};"
+        yield "real_ip_recursive on;"
+    yield ""
+    if log.access == "off":
+        yield "access_log off;"
+    else:
+        yield f"log_format portico escape=json '{_LOG}';"
+        path = {"stdout": "/dev/stdout", "stderr": "/dev/stderr"}.get(log.access, log.access)
+        yield f"access_log {word(path)} portico;"
+
+
+def _variables() -> Iterator[str]:
+    yield comment("A dollar sign: nginx has no other way to write one.")
+    yield 'geo $dollar { default "$"; }'
+    yield 'geo $nothing { default ""; }'
+    yield ""
+    yield comment("Path and query as they were sent; paths with dot segments are refused.")
+    yield f"map $request_uri $path {{ {pattern('~^(?<sent_path>[^?#]*)')} $sent_path; }}"
+    yield f'map $request_uri $query {{ {pattern("~^[^?]*(?<sent_query>[?].*)$")} $sent_query; default ""; }}'
+    slash = r"(?:/|\\|%2f|%5c)"
+    dots = rf"~*^[^?]*{slash}(?:\.|%2e){{1,2}}(?:;|%3b|{slash}|\?|$)"
+    yield f'map $request_uri $unclear {{ {pattern(dots)} 1; {pattern("~#")} 1; default ""; }}'
+    yield ""
+    yield comment("WebSockets are the one protocol to which clients may switch.")
+    yield f'map $http_upgrade $switch_to {{ {pattern("~*^websocket$")} websocket; default ""; }}'
+    yield 'map $switch_to $connection_field { websocket upgrade; default ""; }'
+    yield ""
+    yield comment("The second half of a request's id is its span (W3C Trace Context).")
+    yield f"map $request_id $span {{ {pattern('~^.{16}(?<own_span>.{16})$')} $own_span; }}"
+    yield ""
+    yield comment("Browsers at a prefix are redirected to the slash behind it: a location says whether that may be.")
+    page = pattern(r"~*^1:(?:GET|HEAD):\s*(?:text/html|application/xhtml\+xml)")
+    yield f'map "$bare:$request_method:$http_accept" $wants_page {{ {page} 1; default ""; }}'
+    yield f'map "$bare:$request_method" $vary_by_page {{ {pattern("~^1:(GET|HEAD)$")} Accept; default ""; }}'
+    yield ""
+    yield comment("When to come again, where nginx itself refuses: a location says for which status, and how long.")
+    waits = pattern(r"~^(\d+):\1 (?<seconds>\d+):$")
+    yield f'map "$status:$wait:$upstream_status" $retry_after {{ {waits} $seconds; default ""; }}'

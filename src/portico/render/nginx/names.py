@@ -1,0 +1,69 @@
+"""What several routes have in common, once each and with a name: maps, zones and upstreams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from portico.config import Config, Upstream
+from portico.render.losses import Losses
+from portico.render.nginx.marks import Marks
+from portico.render.nginx.text import block
+
+
+@dataclass(slots=True)
+class Names:
+    """What is written beside the servers, in the order in which it was first asked for."""
+
+    config: Config
+    losses: Losses
+    blocks: dict[str, list[str]] = field(default_factory=dict)
+    """Maps and the like, by their names."""
+    zones: dict[str, str] = field(default_factory=dict)
+    """The lines of zones, by their names."""
+    upstreams: dict[str, list[str]] = field(default_factory=dict)
+    base: list[str] = field(default_factory=list)
+    """What is said of responses everywhere: a location that says just this says nothing."""
+    marks: dict[int, Marks] = field(default_factory=dict)
+    """What each `cors` says of responses, by its identity: the configuration holds it."""
+    bodies: dict[tuple[str, bool | None], list[str]] = field(default_factory=dict)
+    """The lines of routes: one without hosts stands in every server."""
+    forwarding: dict[object, list[str]] = field(default_factory=dict)
+    """What is said of services in locations."""
+    _services: dict[tuple[str, str | None], Upstream] = field(default_factory=dict)
+    _known: dict[object, str] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def service(self, name: str, version: str | None) -> Upstream:
+        """A service, or a version of it."""
+        key = (name, version)
+        if key not in self._services:
+            self._services[key] = self.config.services[name].upstream(version)
+        return self._services[key]
+
+    def map(self, name: str, source: str, lines: Sequence[str]) -> str:
+        """A variable that a map makes; those that are made alike are one. Gives its name, with the dollar."""
+        return self._variable("map", name, source, lines)
+
+    def split(self, name: str, source: str, lines: Sequence[str]) -> str:
+        """The same for a variable that shares requests out."""
+        return self._variable("split_clients", name, source, lines)
+
+    def _variable(self, directive: str, name: str, source: str, lines: Sequence[str]) -> str:
+        own, is_new = self.once((directive, source, *lines), name)
+        if is_new:
+            self.blocks[own] = block(f"{directive} {source} ${own}", lines)
+        return "$" + own
+
+    def once(self, known: object, name: str) -> tuple[str, bool]:
+        """The name of a thing, and whether it is new."""
+        if known in self._known:
+            return self._known[known], False
+        self._known[known] = own = self.free(name)
+        return own, True
+
+    def free(self, name: str) -> str:
+        """`NAME`, or `NAME_2` where that is taken."""
+        plain = "".join(letter if letter.isalnum() and letter.isascii() else "_" for letter in name)
+        self._counts[plain] = number = self._counts.get(plain, 0) + 1
+        return plain if number == 1 else self.free(f"{plain}_{number}")

@@ -1,0 +1,59 @@
+"""What is lost is said where it is written, and opens nothing."""
+
+from __future__ import annotations
+
+from portico.config import load_text
+from portico.render import Rendering, render_nginx
+
+BEGIN = "services: {a: {url: 'http://127.0.0.1:9001', default_routes: false}}\nroutes:\n"
+
+
+def rendered(text: str) -> Rendering:
+    return render_nginx(load_text(text, "edge.yaml", {}))
+
+
+def location(rendering: Rendering, head: str) -> str:
+    """The lines of a location."""
+    return rendering.files["nginx.conf"].partition(f"location {head} {{")[2].partition("        }\n")[0]
+
+
+def test_a_loss_names_file_and_line() -> None:
+    rendering = rendered(
+        BEGIN
+        + "  - {path: /x, service: a}\n  - path: /y\n    service: a\n    mirror: a2\n".replace(
+            "    mirror: a2\n", "    trailers: [X-Sum]\n"
+        )
+    )
+    (loss,) = rendering.losses
+    assert (loss.file, loss.line, loss.what) == ("edge.yaml", 6, "routes[1].trailers")
+    assert str(loss) == "edge.yaml:6: routes[1].trailers: this is not rendered"
+
+
+def test_a_route_whose_guard_is_lost_is_closed() -> None:
+    secret = "a-secret-of-more-than-thirty-two-bytes"
+    rendering = rendered(BEGIN + f"  - {{path: /x, service: a, policies: {{auth: {{jwt: {{secret: {secret}}}}}}}}}\n")
+    assert [loss.what for loss in rendering.losses] == ["routes[0].policies.auth"]
+    assert "closed" in rendering.losses[0].why
+    for head in ("= /x", "/x/"):
+        assert "return 503;" in location(rendering, head)
+        assert "proxy_pass" not in location(rendering, head)
+    assert secret not in rendering.files["nginx.conf"]
+
+
+def test_a_prefix_does_not_take_what_only_begins_like_it() -> None:
+    text = rendered(BEGIN + "  - {path: /x, service: a}\n").files["nginx.conf"]
+    assert "location = /x {" in text
+    assert "location /x/ {" in text
+    assert "location /x {" not in text
+
+
+def test_values_of_variables_are_not_rendered_as_nginx_s() -> None:
+    rendering = rendered(BEGIN + "  - {path: = /x, respond: {body: 'to $host'}}\n")
+    assert 'return 200 "to ${dollar}host";' in location(rendering, "= /x")
+
+
+def test_a_quota_is_lost_and_a_rate_is_not() -> None:
+    limits = "[{requests_per_minute: 30, burst: 1}, {requests_per_day: 5}]"
+    rendering = rendered(BEGIN + f"  - {{path: /x, service: a, policies: {{rate_limit: {limits}}}}}\n")
+    assert "rate=30r/m" in rendering.files["nginx.conf"]
+    assert any("quotas" in loss.why for loss in rendering.losses)
