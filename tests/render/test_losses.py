@@ -57,3 +57,18 @@ def test_a_quota_is_lost_and_a_rate_is_not() -> None:
     rendering = rendered(BEGIN + f"  - {{path: /x, service: a, policies: {{rate_limit: {limits}}}}}\n")
     assert "rate=30r/m" in rendering.files["nginx.conf"]
     assert any("quotas" in loss.why for loss in rendering.losses)
+
+
+def test_a_loss_of_several_routes_is_said_of_each() -> None:
+    routes = "".join(f"  - {{path: /{name}, service: a, upgrades: [websocket, other]}}\n" for name in "xyz")
+    whats = [loss.what for loss in rendered(BEGIN + routes).losses]
+    assert whats == [f"routes[{index}].upgrades" for index in range(3)]
+
+
+def test_a_name_in_a_field_is_that_of_each_route() -> None:
+    text = "policies: {headers: {request: {set: {X-Route: '{route}'}}}}\n" + BEGIN
+    rendering = rendered(
+        text + "  - {name: one, path: = /one, service: a}\n  - {name: two, path: = /two, service: a}\n"
+    )
+    for name in ("one", "two"):
+        assert f"proxy_set_header X-Route {name};" in location(rendering, f"= /{name}")

@@ -122,13 +122,28 @@ def _security(names: Names, edits: FieldEdits, marks: Marks) -> None:
         )
 
 
-def request_lines(names: Names, route: ResolvedRoute) -> Iterator[str]:
+def request_lines(names: Names, route: ResolvedRoute) -> list[str]:
     """What a route changes of requests: nothing, or all that services are told."""
+    if route.upgrades not in ((), ("websocket",)):
+        names.losses.add((*route.source, "upgrades"), "in nginx clients may switch to websocket alone")
+    settings, _ = route.policies.get("headers", (None, ""))
+    if settings is not None and _has_names(settings.request):
+        settings = route  # what is said may depend on it
+    key = (id(settings), route.upgrades)
+    if key not in names.requests:  # most routes have the fields of one level
+        names.requests[key] = [*_request_lines(names, route)]
+    return names.requests[key]
+
+
+def _has_names(edits: FieldEdits) -> bool:
+    """Whether there are names in braces in it."""
+    return any("{" in value for values in (*edits.set.values(), *edits.add.values()) for value in values or ())
+
+
+def _request_lines(names: Names, route: ResolvedRoute) -> Iterator[str]:
     changed = _changed(names, route)
     if not route.upgrades:
         changed |= {"Connection": '""', "Upgrade": '""'}
-    elif route.upgrades != ("websocket",):
-        names.losses.add((*route.source, "upgrades"), "in nginx clients may switch to websocket alone")
     if not changed:
         return
     lowered = {name.lower() for name in changed}
