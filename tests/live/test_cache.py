@@ -336,6 +336,7 @@ def test_what_is_stored_outlives_a_reload_that_does_not_concern_it(service: Serv
 
 
 def _reload(gateway: Gateway, generation: int) -> None:
+    gateway.wait_for_control()  # a signal before it serves is given to it again then
     gateway.signal(signal.SIGHUP)
     until(lambda: metric(gateway, "gateway_config_generation") == generation, "the new configuration is in use")
 
