@@ -99,8 +99,9 @@ def test_one_that_ends_early_is_cut_short(backend: Backend, end: str, sent: int)
 def test_what_a_service_sends_beyond_the_end_reaches_nobody(backend: Backend) -> None:
     def too_much(connection: Connection) -> None:
         while connection.next_request():
-            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LONG + WHOLE)
-            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+            # At once: what comes after the next request was sent would be its response to anybody.
+            evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LONG + WHOLE + evil)
 
     backend.script = too_much
     with Gateway({"services": {"s": backend}}) as gateway, gateway.wire() as wire:
