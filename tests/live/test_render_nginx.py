@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import parse_qsl
+from typing import Any
 
 import pytest
 import yaml
 
+from live.render_cases import CASES, CONFIG, Case, ask, compare, get, service
 from portico.config import load_text
 from portico.render import render_nginx
-from support.backend import Backend, Connection, described
-from support.client import Wire, request
+from support.backend import Backend
 from support.messages import Message
 from support.process import free_port
 from support.server import Server, at
@@ -26,223 +24,6 @@ from support.site import Site, program
 from support.world import Gateway
 
 pytestmark = pytest.mark.skipif(program("nginx") is None, reason="nginx is not installed")
-
-HOST: Final = "gateway.test"
-PAGE: Final = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
-ORIGIN: Final = "Origin: https://app.example.com"
-ELSEWHERE: Final = "Origin: https://evil.example"
-ASKS: Final = "Access-Control-Request-Method: PUT"
-
-CONFIG: Final[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "render_nginx.yaml").read_text())
-
-
-@dataclass(frozen=True)
-class Case:
-    """A request, the status of its answer, and the target that the service gets, where it gets one."""
-
-    method: str
-    target: str
-    status: int
-    sees: str | None = None
-    lines: tuple[str, ...] = ()
-    host: str = HOST
-    size: int | None = None
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.host} {self.target} {' '.join(self.lines)}".replace("/", "|")
-
-
-def get(target: str, status: int = 200, sees: str | None = None, *lines: str, host: str = HOST) -> Case:
-    return Case("GET", target, status, sees, lines, host)
-
-
-CASES: Final = (
-    # C26
-    get("/vllm", 200, "/"),
-    get("/vllm/", 200, "/"),
-    get("/vllm/v1/x", 200, "/v1/x"),
-    get("/vllmx", 404),
-    get("/service/version", 200, "/api/service/version"),
-    get("/service", 200, "/api/service/"),
-    get("/service/", 200, "/api/service/"),
-    get("/test", 200, "/foo/test", host="foo.test"),
-    get("/a?b=c", 200, "/foo/a?b=c", host="foo.test"),
-    # paths as they were sent
-    get("/vllm/a%2Fb", 200, "/a%2Fb"),
-    get("/vllm/a%20b?x=%2F&y", 200, "/a%20b?x=%2F&y"),
-    get("/vllm/a//b", 200, "/a//b"),
-    get("/vllm/x?", 200, "/x?"),
-    get("/vllm/x?a?b", 200, "/x?a?b"),
-    get("/vllm/%E4%BD%A0", 200, "/%E4%BD%A0"),
-    get("/vllm/$host", 200, "/$host"),
-    get("/vllm/../exact", 400),
-    get("/vllm/%2e%2e/exact", 400),
-    get("/vllm/..%2fexact", 400),
-    get("/vllm/a;b", 200, "/a;b"),
-    get("/users/x%2Fy", 200, "/users/x%2Fy"),
-    # the default routes
-    get("/api/shop/x", 200, "/x"),
-    get("/v1/shop/x?y=1", 200, "/api/x?y=1"),
-    get("/v2/shop/", 200, "/api/"),
-    get("/v3/shop/", 404),
-    get("/api/shopping", 404),
-    get("/api/shop", 307, None, PAGE),
-    get("/api/shop?x=1", 307, None, PAGE),
-    get("/api/shop/", 200, "/", PAGE),
-    get("/api/shop", 200, "/"),
-    Case("POST", "/api/shop", 200, "/", (PAGE,), size=3),
-    # exact, pattern, prefix
-    get("/exact", 200, "/was-exact"),
-    get("/exact?q", 200, "/was-exact?q"),
-    get("/exact/", 404),
-    get("/exact/kept", 200, "/exact/kept"),
-    get("/users/7", 200, "/u/7"),
-    get("/users/7?x=/a", 200, "/u/7?x=/a"),
-    get("/users/seven", 200, "/users/seven"),
-    get("/users/7/more", 200, "/users/7/more"),
-    get("/users", 200, "/users"),
-    get("/users/list", 200, "/"),
-    get("/users/list/a", 200, "/a"),
-    get("/users/lists", 200, "/users/lists"),
-    get("/REPORT/abc", 200, "/r/abc"),
-    get("/users/x.php", 410),
-    get("/users/x.php", 403, None, "User-Agent: BadBot/1.0"),
-    get("/vllm/x", 403, None, "User-Agent: BadBot/1.0"),
-    get("/exact", 200, "/was-exact", "User-Agent: BadBot/1.0"),
-    get("/users/7", 200, "/u/7", "User-Agent: BadBot/1.0"),
-    get("/users/7/more", 200, "/more/7", "X-Try: 1"),
-    get("/pages/1/2?x", 200, "/book/pages/1/2?x"),
-    get("/pages", 200, "/book/pages"),
-    get("/old-pages/1?x", 307),
-    get("/old-page?x", 307),
-    get("/money/$x/1", 200, "/cost/$y/1"),
-    get("/caf%C3%A9/1", 200, "/1"),
-    get("/caf%c3%a9/1", 200, "/1"),
-    get("/nothing", 404),
-    # conditions
-    get("/by/1", 200, "/1"),
-    Case("HEAD", "/by/1", 200),
-    Case("POST", "/by/1", 200, "/written/1", size=5),
-    Case("PUT", "/by/1", 200, "/written/1", size=5),
-    Case("DELETE", "/by/1", 405),
-    get("/try/1", 200, "/1"),
-    get("/try/1", 200, "/tried/1", "X-Try: Yes"),
-    get("/try/1", 200, "/1", "X-Try: yes"),
-    get("/try/1", 200, "/like/1", "X-Like: v2"),
-    get("/try/1", 200, "/1", "X-Like: v3"),
-    get("/try/1?beta", 200, "/beta/1?beta"),
-    get("/try/1?v=3", 200, "/v3/1?v=3"),
-    get("/try/1?v=33", 200, "/1?v=33"),
-    get("/only/1", 404),
-    get("/only/1", 200, "/1", "X-Only: 1"),
-    get("/only/below", 200, "/"),
-    Case("POST", "/only/below", 200, "/below", ("X-Only: 1",), size=1),
-    # hosts
-    get("/site/1", 200, "/www/1", host="www.site.test"),
-    get("/site/1", 200, "/www/1", host="WWW.site.test:8080"),
-    get("/site/1", 200, "/wild/1", host="a.b.site.test"),
-    get("/site/1", 200, "/any/1", host="site.test"),
-    get("/site/1", 200, "/any/1"),
-    get("/vllm/1", 200, "/1", host="www.site.test"),
-    # answers of their own
-    get("/robots.txt"),
-    Case("HEAD", "/robots.txt", 200),
-    get("/marks"),
-    get("/nothing.txt"),
-    get("/gone/x", 410),
-    get("/moved/a/b?x=1", 301),
-    get("/moved", 301),
-    get("/away/x?secret=1", 307),
-    get("/blog/2024", 302),
-    get("/blog/x", 404),
-    *(get(f"{path}{query}", 302) for path in ("/asked/24",) for query in ("", "?x=1&y")),
-    *(get(f"{path}{query}", 307) for path in ("/first", "/alone") for query in ("", "?x=1&y")),
-    # fields
-    get("/fields/1", 200, "/1", "Cookie: a=b", "X-Site: mine"),
-    get("/fields/answer?X-Powered-By=them&X-Removed=1&X-Frame-Options=DENY", 200, None),
-    get("/vllm/1", 200, "/1", "X-Forwarded-For: 10.1.1.1", "X-Real-IP: 10.1.1.1", "X-Forwarded-Proto: https"),
-    get("/vllm/1", 200, "/1", "X-Forwarded-Host: evil", "X-Forwarded-Prefix: /evil", "Forwarded: for=1.1.1.1"),
-    get("/vllm/1", 200, "/1", "X-Request-ID: mine", "X-Consumer-Username: root", "TE: trailers"),
-    get("/vllm/1", 200, "/1", "X-Remote-User: root", "Proxy: evil", "X-Original-URL: /admin", "X-Auth-Request-User: x"),
-    get("/users/list/1", 200, "/1", "Authorization: Bearer x"),
-    get("/fields", 307, None, PAGE),
-    get("/fields", 200, "/"),
-    # what a service says of itself
-    get("/vllm/answer?status=302&Location=/login", 302),
-    get("/vllm/answer?status=302&Location=/vllm/login", 302),
-    get("/vllm/answer?status=302&Location=login", 302),
-    get("/vllm/answer?status=302&Location=https://pay.example/now", 302),
-    get("/vllm/answer?status=302&Location=//pay.example/now", 302),
-    get("/service/answer?status=302&Location=/api/service/login", 302),
-    get("/vllm/answer?Set-Cookie=a%3Db;Path%3D/", 200),
-    get("/vllm/answer?Set-Cookie=a%3Db;Path%3D/x", 200),
-    get("/vllm/answer?status=404", 404),
-    get("/vllm/answer?status=500", 500),
-    get("/vllm/answer?status=503&Retry-After=7", 503),
-    # how much, and who
-    Case("POST", "/small/1", 200, "/1", size=10),
-    Case("POST", "/small/1", 413, size=11),
-    get("/net/1", 403),
-    get("/own-net/1", 200, "/1"),
-    get("/said-net", 403),
-    get("/said-net", 403, host="a.site.test"),
-    get("/admitted", 200, host="a.site.test"),
-    get("/admitted"),
-    get("/later/1", 503),
-    # CORS
-    get("/cors/1", 200, "/1"),
-    get("/cors/1", 200, "/1", ORIGIN),
-    get("/cors/1", 200, "/1", "Origin: https://a.b.test.example"),
-    get("/cors/1", 200, "/1", ELSEWHERE),
-    get("/cors/answer?Access-Control-Allow-Origin=x&Vary=Cookie", 200, None, ORIGIN),
-    Case("OPTIONS", "/cors/1", 204, None, (ORIGIN, ASKS, "Access-Control-Request-Headers: X-One, X-Two")),
-    Case("OPTIONS", "/cors/1", 403, None, (ELSEWHERE, ASKS)),
-    Case("OPTIONS", "/cors/1", 405, None, (ORIGIN, "Access-Control-Request-Method: DELETE")),
-    Case("OPTIONS", "/cors/1", 405),
-    get("/cors-any/1", 200, "/1"),
-    get("/cors-any/1", 200, "/1", ORIGIN),
-    Case("OPTIONS", "/cors-any/1", 204, None, (ELSEWHERE, ASKS, "Access-Control-Request-Headers: X-One")),
-    # shares
-    get("/shared/1", 200, "/1"),
-    get("/shared/1", 200, "/1", "X-Side: deep"),
-)
-
-COMPARED: Final = (
-    *("location", "set-cookie", "vary", "allow", "retry-after", "x-powered-by", "x-added", "x-removed", "x-why"),
-    *("x-content-type-options", "x-frame-options", "referrer-policy", "x-permitted-cross-domain-policies"),
-    *("access-control-allow-origin", "access-control-allow-credentials", "access-control-expose-headers"),
-    *("access-control-allow-methods", "access-control-allow-headers", "access-control-max-age"),
-)
-SEEN: Final = (
-    *("host", "connection", "upgrade", "via", "x-forwarded-for", "x-real-ip", "x-forwarded-proto", "x-forwarded-host"),
-    *(
-        "x-forwarded-prefix",
-        "forwarded",
-        "x-consumer-username",
-        "te",
-        "cookie",
-        "authorization",
-        "proxy",
-        "origin",
-        "accept",
-    ),
-    *("x-remote-user", "x-original-url", "x-auth-request-user", "x-real-ip"),
-    *("x-site", "x-client", "x-route", "x-side", "content-length", "transfer-encoding"),
-)
-
-
-def service(connection: Connection) -> None:
-    """Says what it got; below `/answer` it answers with the status and the fields that the query names."""
-    while (asked := connection.next_request()) is not None:
-        path, _, query = asked.target.partition("?")
-        fields = [("Content-Type", "application/json")]
-        status = "200"
-        if path.endswith("/answer"):
-            said = parse_qsl(query)
-            status = dict(said).get("status", status)
-            fields += [each for each in said if each[0] != "status"]
-        body = b"" if asked.method == "HEAD" else described(asked, connection.backend)
-        connection.answer(body, f"{status} Said", *(f"{name}: {value}" for name, value in fields))
 
 
 @dataclass
@@ -253,15 +34,8 @@ class Both:
     portico: int
 
     def ask(self, case: Case) -> tuple[Message, Message]:
-        first, second = (_ask(port, case) for port in (self.nginx, self.portico))
+        first, second = (ask(port, case) for port in (self.nginx, self.portico))
         return first, second
-
-
-def _ask(port: int, case: Case) -> Message:
-    body = None if case.size is None else b"x" * case.size
-    with Wire(port) as wire:
-        wire.send(request(case.method, case.target, *case.lines, host=case.host, body=body))
-        return wire.receive(case.method)
 
 
 def start_nginx(text: str, port: int, directory: Path) -> Server:
@@ -300,34 +74,7 @@ def test_there_are_cases_enough() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_both_answer_the_same(both: Both, case: Case) -> None:
-    nginx, portico = both.ask(case)
-    for answer in (portico, nginx):
-        assert answer.status == case.status, answer
-        assert re.fullmatch("[0-9a-f]{32}", answer.get("x-request-id") or ""), answer
-        if case.sees is not None:
-            assert answer.json()["target"] == case.sees
-    for name in COMPARED:
-        assert _values(nginx, name) == _values(portico, name), name
-    if case.sees is not None:
-        assert _seen(nginx) == _seen(portico)
-    elif case.status in (200, 410):
-        assert nginx.all("content-type") == portico.all("content-type")
-        assert "target" in nginx.body.decode() or nginx.body == portico.body
-
-
-def _values(answer: Message, name: str) -> list[str]:
-    """Those of a field, one by one."""
-    values = answer.all(name)
-    if name == "set-cookie":
-        return [value.replace("; ", ";") for value in values]
-    if name in ("vary", "access-control-expose-headers"):
-        return sorted(part.strip() for value in values for part in value.split(","))
-    return values
-
-
-def _seen(answer: Message) -> dict[str, list[str]]:
-    fields = [(name.lower(), value) for name, value in answer.json()["fields"]]
-    return {name: [value for own, value in fields if own == name] for name in SEEN}
+    compare(case, *both.ask(case))
 
 
 @pytest.mark.parametrize(
