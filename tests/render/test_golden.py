@@ -1,6 +1,6 @@
-"""What is rendered, as files: `golden/NAME.yaml` becomes `NAME.TARGET.EXTENSION` for the main file of each target, other
-files are `NAME.TARGET.FILE`, and `NAME.TARGET.losses` is what they do not say. nginx's are `NAME.conf`, `NAME.losses`.
+"""What is rendered, as files: `golden/NAME.yaml` becomes `NAME.TARGET.EXTENSION` for the main file of each target.
 
+Other files are `NAME.TARGET.FILE`, and `NAME.TARGET.losses` is what they do not say; those of nginx have no `TARGET`.
 `PORTICO_GOLDEN=write` writes them anew: look at the difference before it is committed.
 """
 
