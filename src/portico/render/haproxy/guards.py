@@ -10,7 +10,7 @@ from portico.policies.auth import AuthSettings
 from portico.policies.authorize import AuthorizeSettings
 from portico.policies.consumer_fields import percent_encoded
 from portico.render.expressions import literal
-from portico.render.haproxy.answers import problem
+from portico.render.haproxy.answers import refusal
 from portico.render.haproxy.names import Names, of_policy, policy_path
 from portico.render.haproxy.text import found_in
 from portico.render.haproxy.tokens import TokenError, token_lines
@@ -78,7 +78,6 @@ class Guards:
         scopes = {digest: " ".join(map(percent_encoded, each.scopes)) for digest, each in keys.items() if each.scopes}
         self._names.files[_SCOPES] = "".join(f"{digest} {text}\n" for digest, text in scopes.items())
         challenge = 'ApiKey realm="portico"'
-        asks = ("WWW-Authenticate", challenge)
         if settings.query is not None:
             # What is no plain value of a plain name is none that a client of this gateway sends.
             name = literal(settings.query)
@@ -91,14 +90,14 @@ class Guards:
             source, absent = f"req.fhdr({settings.field})", f"!{{ req.fhdr({settings.field}) -m found }}"
             twice = f"{{ req.fhdr_cnt({settings.field}) gt 1 }}"
         present = f"!{_SHOWN} {absent.removeprefix('!')}"
-        yield f"{problem(401, 'credentials_missing', asks)} if !{_SHOWN} {twice}"
+        yield from refusal(401, "credentials_missing", f"!{_SHOWN} {twice}", challenge=challenge)
         yield f"http-request set-var(txn.digest) {source},sha2(256),hex,lower if {present}"
         yield f"http-request set-var(txn.shown) str(api_key) if {present}"
         digest = "{ var(txn.shown) -m str api_key }"
         yield f"http-request set-var(txn.consumer) var(txn.digest),map_str({_KEYS}) if {digest}"
         yield f"http-request set-var(txn.scopes) var(txn.digest),map_str({_SCOPES}) if {digest}"
-        invalid = ("WWW-Authenticate", f'{challenge}, error="invalid_key"')
-        yield f"{problem(401, 'credentials_invalid', invalid)} if {digest} !{_KNOWN}"
+        invalid = f'{challenge}, error="invalid_key"'
+        yield from refusal(401, "credentials_invalid", f"{digest} !{_KNOWN}", challenge=invalid)
         if settings.query is None:
             yield f"http-request del-header {settings.field}"
         else:
@@ -115,8 +114,8 @@ class Guards:
         if auth.optional:
             return
         schemes = {"jwt": 'Bearer realm="portico"', "api_key": 'ApiKey realm="portico"'}
-        fields = [("WWW-Authenticate", schemes[method]) for method in auth.methods]
-        yield f"{problem(401, 'credentials_missing', *fields)} unless {_SHOWN}"
+        challenge = ", ".join(schemes[method] for method in auth.methods)
+        yield from refusal(401, "credentials_missing", f"!{_SHOWN}", challenge=challenge)
 
     def _authorize(self, settings: AuthorizeSettings, auth: object) -> None:
         written = settings.model_fields_set - {"scopes", "any_scopes"}
@@ -129,10 +128,9 @@ class Guards:
             if "auth" not in self.closed:
                 self._close("authorize", "HAProxy knows no consumer here")
         else:
-            refusal = problem(403, "scope_missing")
-            self.lines += [f"{refusal} unless {_has_one([scope])}" for scope in settings.scopes]
-            if settings.any_scopes:
-                self.lines.append(f"{refusal} unless {_has_one(settings.any_scopes)}")
+            needed = [[scope] for scope in settings.scopes] + ([settings.any_scopes] if settings.any_scopes else [])
+            for one_of in needed:
+                self.lines += refusal(403, "scope_missing", f"!{_has_one(one_of)}")
 
 
 def _has_one(scopes: Sequence[str]) -> str:
@@ -151,8 +149,7 @@ def networks(route: ResolvedRoute) -> Iterator[str]:
     settings: Any = of_policy(route.policies, "ip_filter")
     if settings is None:
         return
-    refusal = problem(403, "address_refused")
     if settings.deny:
-        yield f"{refusal} if {{ src {' '.join(map(str, settings.deny))} }}"
+        yield from refusal(403, "address_refused", f"{{ src {' '.join(map(str, settings.deny))} }}")
     if settings.allow:
-        yield f"{refusal} unless {{ src {' '.join(map(str, settings.allow))} }}"
+        yield from refusal(403, "address_refused", f"!{{ src {' '.join(map(str, settings.allow))} }}")

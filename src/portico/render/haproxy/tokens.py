@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from portico.policies.auth.acceptance import JwtSettings
 from portico.policies.auth.keys import KeySet, key_set, public_key
 from portico.render.expressions import literal
-from portico.render.haproxy.answers import problem
+from portico.render.haproxy.answers import refusal
 from portico.render.haproxy.names import Names
 from portico.render.haproxy.text import equals, found_in
 
@@ -26,8 +26,8 @@ SECRETS: Final = "secrets.map"
 _NO_NUMBER: Final = r'"(exp|nbf|iat)"\s*:\s*[^0-9\s]'
 """A time that is none: HAProxy would take digits in quotes for a number."""
 _SENT: Final = "var(txn.token)"
-_INVALID: Final = ("WWW-Authenticate", 'Bearer realm="portico", error="invalid_token"')
-_MISSING: Final = ("WWW-Authenticate", 'Bearer realm="portico"')
+_MISSING: Final = 'Bearer realm="portico"'
+_INVALID: Final = 'Bearer realm="portico", error="invalid_token"'
 _TIMES: Final = ("exp", "nbf", "iat")
 _NAMES: Final = ("username", "preferred_username", "sub")
 
@@ -51,10 +51,8 @@ def token_lines(names: Names, settings: JwtSettings) -> Iterator[str]:
         raise TokenError("HAProxy verifies HS, RS and ES signatures, and has no such key here")
     shown = "{ var(txn.shown) -m str jwt }"
     bearer = found_in("req.fhdr(Authorization)", "(?i)^bearer +[^ ]")
-    twice = problem(401, "credentials_missing", _MISSING)
-    refused = problem(401, "credentials_invalid", _INVALID)
-    ended = problem(401, "credentials_expired", _INVALID)
-    yield f"{twice} if {bearer} {{ req.fhdr_cnt(Authorization) gt 1 }}"
+    twice = f"{bearer} {{ req.fhdr_cnt(Authorization) gt 1 }}"
+    yield from refusal(401, "credentials_missing", twice, challenge=_MISSING)
     yield f"http-request set-var(txn.shown) str(jwt) if {bearer}"
     yield f"http-request set-var(txn.token) http_auth_bearer if {shown}"
     yield f"http-request set-var(txn.claims) {_SENT},field(2,.),ub64dec if {shown}"
@@ -64,20 +62,24 @@ def token_lines(names: Names, settings: JwtSettings) -> Iterator[str]:
         fits = equals(_header("alg"), algorithm)
         yield f"http-request set-var(txn.verified) {_SENT},jwt_verify({algorithm},{key}) if {shown} {fits}"
         yield "http-request set-var(txn.trusted) bool(true) if { var(txn.verified) -m int 1 }"
-    yield f"{refused} if {shown} !{{ var(txn.trusted) -m found }}"
+    yield from _refused(f"{shown} !{{ var(txn.trusted) -m found }}")
     kinds = [each.lower().removeprefix("application/") for each in settings.types]
     kind = f"{_SENT},jwt_header_query('$.typ'),lower"
     known = equals(kind, *kinds, *(f"application/{each}" for each in kinds)) if kinds else "{ always_false }"
-    yield f"{refused} if {shown} {{ {kind} -m found }} !{known}"
+    yield from _refused(f"{shown} {{ {kind} -m found }} !{known}")
     critical = found_in(f"{_SENT},field(1,.),ub64dec", '"(crit|b64)"')
-    yield f"{refused} if {shown} {critical}"
-    yield from _times(settings, shown, refused, ended)
+    yield from _refused(f"{shown} {critical}")
+    yield from _times(settings, shown)
     for name in settings.required_claims:
-        yield f"{refused} if {shown} !{found_in('var(txn.claims)', _member(name))}"
+        yield from _refused(f"{shown} !{found_in('var(txn.claims)', _member(name))}")
     if settings.issuer is not None:
-        yield f"{refused} if {shown} !{equals(_claim('iss'), settings.issuer)}"
-    yield from _audience(settings, shown, refused)
+        yield from _refused(f"{shown} !{equals(_claim('iss'), settings.issuer)}")
+    yield from _audience(settings, shown)
     yield from _consumer(shown)
+
+
+def _refused(condition: str, reason: str = "credentials_invalid") -> Iterator[str]:
+    return refusal(401, reason, condition, challenge=_INVALID)
 
 
 def _verified(names: Names, settings: JwtSettings) -> Iterator[tuple[str, str]]:
@@ -131,27 +133,27 @@ def _member(name: str) -> str:
     return f'"{literal(name)}"\\s*:\\s*[^\\sn]'
 
 
-def _times(settings: JwtSettings, shown: str, refused: str, ended: str) -> Iterator[str]:
+def _times(settings: JwtSettings, shown: str) -> Iterator[str]:
     leeway = int(settings.leeway)
-    yield f"{refused} if {shown} {found_in('var(txn.claims)', _NO_NUMBER)}"
+    yield from _refused(f"{shown} {found_in('var(txn.claims)', _NO_NUMBER)}")
     if settings.require_expiry:
-        yield f"{refused} if {shown} !{{ {_claim('exp', 'int')} -m found }}"
+        yield from _refused(f"{shown} !{{ {_claim('exp', 'int')} -m found }}")
     yield "http-request set-var(txn.clock) date"
     for name in _TIMES:
         difference = f"{_claim(name, 'int')},sub(txn.clock)"
         if name == "exp":
-            yield f"{ended} if {shown} {{ {difference} -m int le {-leeway} }}"
+            yield from _refused(f"{shown} {{ {difference} -m int le {-leeway} }}", "credentials_expired")
         else:
-            yield f"{refused} if {shown} {{ {difference} -m int gt {leeway} }}"
+            yield from _refused(f"{shown} {{ {difference} -m int gt {leeway} }}")
 
 
-def _audience(settings: JwtSettings, shown: str, refused: str) -> Iterator[str]:
+def _audience(settings: JwtSettings, shown: str) -> Iterator[str]:
     if settings.audience is None:
         return
     wanted = [settings.audience] if isinstance(settings.audience, str) else settings.audience
     for place in ("aud", *(f"aud[{index}]" for index in range(_AUDIENCES))):
         yield f"http-request set-var(txn.meant) bool(true) if {shown} {equals(_claim(place), *wanted)}"
-    yield f"{refused} if {shown} !{{ var(txn.meant) -m found }}"
+    yield from _refused(f"{shown} !{{ var(txn.meant) -m found }}")
 
 
 def _consumer(shown: str) -> Iterator[str]:
