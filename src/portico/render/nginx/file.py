@@ -139,6 +139,10 @@ def _variables() -> Iterator[str]:
     dots = rf"~*^[^?]*{slash}(?:\.|%2e){{1,2}}(?:;|%3b|{slash}|\?|$)"
     yield f'map $request_uri $unclear {{ {pattern(dots)} 1; {pattern("~#")} 1; default ""; }}'
     yield ""
+    yield comment("What locations set. A server cannot begin with it: subrequests would begin anew.")
+    yield "map $http_host $service_host { default $http_host; }"
+    yield from (f'map "" ${name} {{ default ""; }}' for name in ("prefix", "wait", "bare"))
+    yield ""
     yield comment("WebSockets are the one protocol to which clients may switch.")
     yield f'map $http_upgrade $switch_to {{ {pattern("~*^websocket$")} websocket; default ""; }}'
     yield 'map $switch_to $connection_field { websocket upgrade; default ""; }'

@@ -47,13 +47,7 @@ def _server(
     named = [f"listen {_address(each)}{_options(each, not site.hosts)};" for each in listeners]
     hosts = " ".join(map(word, site.hosts)) or "_"
     lines = [*named, f"server_name {hosts};", *_tls(listeners[0]), ""]
-    lines += [
-        "set $service_host $http_host;",
-        'set $prefix "";',
-        'set $wait "";',
-        'set $bare "";',
-        "if ($unclear) { return 400; }",
-    ]
+    lines.append("if ($unclear) { return 400; }")
     routes = Routes(names, variants)
     lines += _before(names, listeners[0], site, routes)
     taken: set[str] = set()
