@@ -264,6 +264,32 @@ CASES: Final = (
     ),
     again("/cached/answer?Cache-Control=max-age%3D60&Vary=X-Turn", "/answer?Cache-Control=max-age%3D60&Vary=X-Turn"),
     again("/cached-always/1", "/1"),
+    # what requests are refused for
+    get("/denied/1", 200, "/1"),
+    get("/denied/1", 403, None, "User-Agent: BadBot/1.0"),
+    Case("DELETE", "/denied/1", 403),
+    Case("HEAD", "/denied/secret/x", 403),
+    get("/denied/%73ecret/x", 403),
+    get("/denied/secrets", 200, "/secrets"),
+    get("/denied/1?debug", 403),
+    get("/denied/1?x=1&%64ebug=2", 403),
+    get("/denied/1?debugger", 200, "/1?debugger"),
+    get("/denied/1?mode=a+b", 403),
+    get("/denied/1?mode=a%20b&x", 403),
+    get("/denied/1?mode=ab", 200, "/1?mode=ab"),
+    get("/denied/7/old", 403),
+    get("/denied/%37/old", 403),
+    Case("POST", "/denied/1", 403, None, ("Content-Type: text/XML; charset=utf-8",), size=3),
+    # a service that decides
+    get("/passes/1", 200, "/1", "Cookie: a=b", "X-User: root", "X-Consumer-Username: root"),
+    get("/passes-named/1", 200, "/1", "Authorization: Basic x"),
+    get("/passes/1", 403, None, "User-Agent: BadBot/1.0"),
+    get("/fails/1", 401),
+    get("/fails-elsewhere/1", 302),
+    get("/fails-hidden/1", 404),
+    # compression
+    get("/small-again/1", 200, "/1", "Accept-Encoding: gzip"),
+    get("/packed/1", 200, "/1"),
 )
 
 COMPARED: Final = (
@@ -310,6 +336,7 @@ def configuration(url: str, directory: Path) -> dict[str, Any]:
     pem = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     (directory / "key.pem").write_bytes(pem)
     text = yaml.safe_dump(CONFIG).replace("KEY_FILE", str(directory / "key.pem")).replace("SECRET_OF_TOKENS", SECRET)
+    text = text.replace("SERVICE_URL", url)
     config: dict[str, Any] = yaml.safe_load(text)
     services = {name: {**own, "url": url} for name, own in config["services"].items()}
     return {**config, "services": services}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from portico.config import Config
 from portico.render.losses import Losses, Rendering
+from portico.render.nginx.compression import compressing
 from portico.render.nginx.fields import marks_of, told_lines
 from portico.render.nginx.keys import TABLE
 from portico.render.nginx.names import Names
@@ -27,7 +28,7 @@ _LOG = (
 )
 _USED = (
     *("path", "query", "rest", "prefix", "service_host", "connection_field", "switch_to", "span", "unclear", "dollar"),
-    *("wants_page", "vary_by_page", "portico", "wait", "bare", "nothing", "retry_after"),
+    *("wants_page", "vary_by_page", "portico", "wait", "bare", "nothing", "retry_after", "cache", "chosen_first"),
 )
 """Names that no map, zone or upstream may have."""
 
@@ -70,6 +71,9 @@ def _http(names: Names, servers: list[list[str]]) -> Iterator[str]:
     for lines in names.upstreams.values():
         yield from ("", *lines)
     yield ""
+    if "compress" in config.own_policies:
+        yield from compressing(names, config.own_policies, ("policies", "compress"))
+        yield ""
     yield comment("What services are told")
     yield from told_lines()
     yield ""

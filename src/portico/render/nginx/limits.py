@@ -8,21 +8,30 @@ from typing import Final
 
 from portico.config import ResolvedRoute
 from portico.policies.rate_limit import ByHeader, RateLimit
+from portico.render.nginx.denying import can_be_denied
 from portico.render.nginx.fields import policy_path
+from portico.render.nginx.forward_auth import is_forward_alone
 from portico.render.nginx.names import Names
 
 GUARDS: Final = ("auth", "authorize", "deny", "plugins", "validate")
-"""Policies that refuse requests, and that nginx cannot check: a route that has one is closed, not open."""
+"""Policies that refuse requests: a route that has one which nginx cannot check is closed, not open."""
 
 
 def closing(names: Names, route: ResolvedRoute) -> list[str]:
     """The keys of the policies for whose sake a route is closed."""
-    found = [key for key in GUARDS if route.policies.get(key, (None, ""))[0]]
+    found = [key for key in GUARDS if route.policies.get(key, (None, ""))[0] and not _is_checked(route, key)]
     for key in found:
         _, scope = route.policies[key]
         why = "nginx cannot check this: the routes that it guards are closed and answer 503"
         names.losses.add(policy_path(route, scope, key), why)
     return found
+
+
+def _is_checked(route: ResolvedRoute, key: str) -> bool:
+    """Whether nginx can check it."""
+    if key == "deny":
+        return can_be_denied(route)
+    return key == "auth" and is_forward_alone(route.policies["auth"][0])
 
 
 def limiting(names: Names, route: ResolvedRoute) -> Iterator[str]:

@@ -22,11 +22,13 @@ class Names:
     zones: dict[str, str] = field(default_factory=dict)
     """The lines of zones, by their names."""
     upstreams: dict[str, list[str]] = field(default_factory=dict)
+    inner: dict[str, list[str]] = field(default_factory=dict)
+    """The lines of locations for subrequests, by their paths; each server has those that its locations name."""
     base: list[str] = field(default_factory=list)
     """What is said of responses everywhere: a location that says just this says nothing."""
     marks: dict[int, Marks] = field(default_factory=dict)
     """What each `cors` says of responses, by its identity: the configuration holds it."""
-    requests: dict[tuple[int, tuple[str, ...]], list[str]] = field(default_factory=dict)
+    requests: dict[object, list[str]] = field(default_factory=dict)
     """What is changed of requests, by the identity of what says so."""
     bodies: dict[tuple[str, bool | None], list[str]] = field(default_factory=dict)
     """The lines of routes: one without hosts stands in every server."""

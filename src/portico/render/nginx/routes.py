@@ -9,15 +9,20 @@ from mimetypes import guess_type
 from typing import Final
 
 from portico.config import RedirectSettings, ResolvedRoute, RespondSettings
+from portico.render.nginx.caching import cache_fields, caching
+from portico.render.nginx.compression import compressing
 from portico.render.nginx.conditions import location_of
-from portico.render.nginx.fields import marks_of, request_lines
+from portico.render.nginx.denying import denying, tested_fields
+from portico.render.nginx.fields import changed_fields, marks_of, policy_path, request_lines
+from portico.render.nginx.forward_auth import Asking, asking
 from portico.render.nginx.limits import closing, limiting, networks
 from portico.render.nginx.marks import Marks
+from portico.render.nginx.mirrors import mirroring
 from portico.render.nginx.names import Names
 from portico.render.nginx.paths import prefix_said, redirecting, rewriting, rewritten_back
 from portico.render.nginx.splits import sides, varying
 from portico.render.nginx.text import DOLLAR, LONGEST, comment, literal, mixed, pattern, word
-from portico.render.nginx.upstreams import forwarding, upstream_of
+from portico.render.nginx.upstreams import forwarding, sticky_cookie, upstream_of
 
 JUMP: Final = ("recursive_error_pages on;", "return 418;")
 """How a request gets to a location with a name: 418 is no error here, and its page is that location."""
@@ -69,24 +74,34 @@ class Routes:
         marks = marks_of(self.names, route.policies, route)
         if route.split is not None and (fields := varying(route.split)):
             marks.add("Vary", word(", ".join(fields)))
-        if route.maintenance is not None:
-            yield f'set $wait "503 {ceil(route.maintenance.retry_after)}";'
-            yield from (*marks.lines(self.names.base), *marks.before, "return 503;")
-            return
-        if closed := closing(self.names, route):
-            yield comment(f"closed: nginx cannot check {', '.join(closed)}")
-            yield from (*marks.lines(self.names.base), *marks.before, "return 503;")
+        if closed := [*self._closed(route)]:
+            yield from (*closed, *marks.lines(self.names.base), *marks.before, "return 503;")
             return
         if route.choice is not None:
             at = ("services", str(route.service), "version_by")
             self.names.losses.add(at, "nginx does not choose versions: all requests get the first one")
-        guards = [*limiting(self.names, route), *networks(route)]
+        who = self._asking(route, marks)
+        marks.before = [*denying(self.names, route), *marks.before]
+        guards = [*limiting(self.names, route), *networks(route), *(who.lines if who is not None else ())]
+        if who is not None:
+            for name, value in who.returned.items():
+                if name.lower() != "set-cookie":
+                    marks.hide(name)
+                marks.add(name, value)
         if route.answer is not None:
             yield from self._answer(route, route.answer, marks, guards)
-            return
-        yield from guards
+        else:
+            told = {**(who.told if who is not None else {}), **tested_fields(route), **cache_fields(route)}
+            yield from (*guards, *self._proxied(route, bare, marks, told))
+
+    def _proxied(self, route: ResolvedRoute, bare: bool | None, marks: Marks, told: Mapping[str, str]) -> Iterator[str]:
+        """The lines of a route to a service, behind what checks its requests; `told` are fields for the service."""
         yield from _size(self.names, route)
-        yield from request_lines(self.names, route)
+        yield from request_lines(self.names, route, told)
+        yield from compressing(self.names, route.policies, policy_path(route, *_scope(route, "compress")))
+        yield from caching(self.names, route, marks)
+        if cookie := sticky_cookie(self.names, route):
+            marks.add("Set-Cookie", cookie)
         if route.redirect_slash and bare is not False:
             yield from self._to_slash(route, marks, bare)
         else:
@@ -96,7 +111,23 @@ class Routes:
         if prefix := prefix_said(route):
             yield f"set $prefix {word(prefix)};"
         yield from rewritten_back(route, (each.authority for each in upstream_of(self.names, route).instances))
+        if route.mirrors:
+            yield from mirroring(self.names, route, path, changed_fields(self.names, route, told))
         yield from forwarding(self.names, route, path)
+
+    def _closed(self, route: ResolvedRoute) -> Iterator[str]:
+        """Lines that say why a route is closed, where it is."""
+        if route.maintenance is not None:
+            yield f'set $wait "503 {ceil(route.maintenance.retry_after)}";'
+        elif found := closing(self.names, route):
+            yield comment(f"closed: nginx cannot check {', '.join(found)}")
+
+    def _asking(self, route: ResolvedRoute, marks: Marks) -> Asking | None:
+        """What the route says for a service that decides who may come in."""
+        settings, scope = route.policies.get("auth", (None, ""))
+        if settings is None or settings.forward is None:
+            return None
+        return asking(self.names, route, settings.forward, scope, marks)
 
     def _to_slash(self, route: ResolvedRoute, marks: Marks, bare: bool | None) -> Iterator[str]:
         """Browsers at the bare prefix are redirected to its slash."""
@@ -165,6 +196,11 @@ class Routes:
             if name not in self.named:
                 self.named[name] = [comment(self._title(each)), *self._body(each, None)]
         return [comment(f"route {route.name}, split"), *jump(sides(self.names, route, targets))]
+
+
+def _scope(route: ResolvedRoute, key: str) -> tuple[str, str]:
+    """The scope of a policy, and its key."""
+    return route.policies.get(key, (None, "gateway"))[1], key
 
 
 def _size(names: Names, route: ResolvedRoute) -> Iterator[str]:
