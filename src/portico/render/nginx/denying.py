@@ -13,16 +13,16 @@ from portico.render.nginx.names import Names
 from portico.render.nginx.text import literal, of_request, pattern
 
 
-def can_be_denied(route: ResolvedRoute) -> bool:
+def can_be_denied(names: Names, route: ResolvedRoute) -> bool:
     """Whether nginx can check all of a route's rules."""
     rules, _ = route.policies.get("deny", ((), ""))
-    return all(_is_said(rule) for rule in rules)
+    return all(_is_said(rule) and (names.lua is not None or not rule.needs_identity) for rule in rules)
 
 
 def _is_said(rule: DenyRule) -> bool:
     when = rule.when
     patterns = [value for value in when.query.values() if value is not True and is_value_pattern(value)]
-    return not (rule.needs_identity or patterns or (when.path is not None and "%" in when.path))
+    return not (patterns or (when.path is not None and "%" in when.path))
 
 
 def denying(names: Names, route: ResolvedRoute) -> Iterator[str]:
@@ -31,6 +31,8 @@ def denying(names: Names, route: ResolvedRoute) -> Iterator[str]:
     lines: list[str] = []
     sources: list[str] = []
     for rule in rules:
+        if rule.needs_identity:
+            continue
         own = [*_tests(names, rule.when)]
         lines.append(f"{pattern('~^' + '.' * len(sources) + '1' * len(own))} 1;")
         sources += own
@@ -38,6 +40,19 @@ def denying(names: Names, route: ResolvedRoute) -> Iterator[str]:
         source = "".join(f"${{{test.removeprefix('$')}}}" for test in sources)
         denied = names.map("denied", f'"{source}"', [*lines, 'default "";'])
         yield f"if ({denied}) {{ return 403; }}"
+
+
+def rules_by_identity(names: Names, route: ResolvedRoute) -> list[tuple[DenyRule, str]]:
+    """The rules that ask who it is, with the variable that is 1 where the rest fits; empty where there is no rest."""
+    rules, _ = route.policies.get("deny", ((), ""))
+    return [(rule, _all_of(names, [*_tests(names, rule.when)])) for rule in rules if rule.needs_identity]
+
+
+def _all_of(names: Names, tests: list[str]) -> str:
+    if not tests:
+        return ""
+    source = "".join(f"${{{test.removeprefix('$')}}}" for test in tests)
+    return names.map("is_denied", f'"{source}"', [f"{'1' * len(tests)} 1;", "default 0;"])
 
 
 def tested_fields(route: ResolvedRoute) -> dict[str, str]:

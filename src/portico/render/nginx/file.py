@@ -8,7 +8,8 @@ from portico.config import Config
 from portico.render.losses import Losses, Rendering
 from portico.render.nginx.compression import compressing
 from portico.render.nginx.fields import marks_of, told_lines
-from portico.render.nginx.keys import TABLE
+from portico.render.nginx.keys import TABLE, WITH_LUA
+from portico.render.nginx.lua import HTTP, MAIN, Lua
 from portico.render.nginx.names import Names
 from portico.render.nginx.servers import server_blocks
 from portico.render.nginx.text import block, comment, pattern, word
@@ -29,17 +30,18 @@ _LOG = (
 _USED = (
     *("path", "query", "rest", "prefix", "service_host", "connection_field", "switch_to", "span", "unclear", "dollar"),
     *("wants_page", "vary_by_page", "portico", "wait", "bare", "nothing", "retry_after", "cache", "chosen_first"),
+    *("consumer", "scopes", "kept_query"),
 )
 """Names that no map, zone or upstream may have."""
 
 
-def render_nginx(config: Config) -> Rendering:
-    """`nginx.conf` for this configuration."""
+def render_nginx(config: Config, *, lua: bool = False) -> Rendering:
+    """`nginx.conf` for this configuration; with `lua` a program beside it checks what nginx cannot."""
     losses = Losses(config)
-    names = Names(config, losses)
+    names = Names(config, losses, Lua(config) if lua else None)
     for name in _USED:
         names.free(name)
-    for path, why in unsaid(config.written, TABLE):
+    for path, why in unsaid(config.written, WITH_LUA if lua else TABLE):
         losses.add(path, why)
     names.base = marks_of(names, config.own_policies, None).whole()
     servers = list(server_blocks(names))
@@ -48,12 +50,19 @@ def render_nginx(config: Config) -> Rendering:
         "#",
         *map(comment, OTHERWISE),
         "",
+        *_main(names),
         "worker_processes auto;" if config.gateway.workers == "auto" else f"worker_processes {config.gateway.workers};",
         *block("events", [f"worker_connections {config.gateway.limits.connections};"]),
         "",
         *block("http", _http(names, servers)),
     ]
-    return Rendering({"nginx.conf": "\n".join(lines) + "\n"}, losses.all())
+    more = names.lua.files() if names.lua is not None else {}
+    return Rendering({"nginx.conf": "\n".join(lines) + "\n", **more}, losses.all())
+
+
+def _main(names: Names) -> Iterator[str]:
+    if names.lua is not None:
+        yield from (*MAIN, *names.lua.environment(), "")
 
 
 def _http(names: Names, servers: list[list[str]]) -> Iterator[str]:
@@ -61,6 +70,8 @@ def _http(names: Names, servers: list[list[str]]) -> Iterator[str]:
     yield from _settings(config)
     yield ""
     yield from _variables()
+    if names.lua is not None:
+        yield from ("", *HTTP)
     for lines in names.blocks.values():
         yield from ("", *lines)
     if names.zones:

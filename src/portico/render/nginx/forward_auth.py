@@ -53,6 +53,8 @@ class Asking:
     """In its location."""
     told: dict[str, str]
     """What the route's service is told, by the names of fields."""
+    named: tuple[str, str]
+    """The variables with the consumer and the scopes that it named."""
     returned: dict[str, str]
     """What clients get of the answer, in place of what the route's service says."""
 
@@ -91,7 +93,8 @@ def asking(names: Names, route: ResolvedRoute, settings: ForwardSettings, scope:
         "recursive_error_pages on;",
         f"error_page 401 403 500 = {refused};",
     ]
-    return Asking(lines, told, returned)
+    named = (told.get("X-Consumer-Username", "$nothing"), told.get("X-Consumer-Scopes", "$nothing"))
+    return Asking(lines, told, (named[0][1:], named[1][1:]), returned)
 
 
 class _Said:

@@ -93,3 +93,20 @@ _LOST: Final = {
 }
 TABLE: Final = {**dict.fromkeys(_RENDERED, RENDERED), **_LOST}
 """By kinds of keys, as `shape_of` says them: `RENDERED`, or why not."""
+
+_OF_CONSUMERS: Final = {
+    **dict.fromkeys(
+        (
+            *("consumers.name", "consumers.keys", "consumers.scopes", "consumers.rate_limit.requests_per_minute"),
+            *("consumers.rate_limit.burst", "consumers.rate_limit.requests_per_hour"),
+            *("consumers.rate_limit.requests_per_day", "consumers.rate_limit.requests_per_month"),
+            *("policies.rate_limit.requests_per_hour", "policies.rate_limit.requests_per_day"),
+            "policies.rate_limit.requests_per_month",
+        ),
+        RENDERED,
+    ),
+    "consumers.password": "nginx reads no argon2",
+    "consumers.certificates": "nginx knows no consumer by a certificate",
+}
+WITH_LUA: Final = {**{key: why for key, why in TABLE.items() if key != "consumers"}, **_OF_CONSUMERS}
+"""The same where a program in Lua checks what nginx cannot."""

@@ -16,7 +16,7 @@ from portico.render.nginx.upstreams import group, tls_lines
 
 
 def mirroring(names: Names, route: ResolvedRoute, path: str, changed: Mapping[str, str]) -> Iterator[str]:
-    """The lines that have a route's requests copied, to `path` (with nginx's variables).
+    """The lines that have a route's requests copied, to `path` with its query (in nginx's variables).
 
     `changed` are the fields of requests that the route sets or removes.
     """
@@ -68,4 +68,4 @@ def _copying(
     seconds = mirror.timeout or times.total or times.response
     yield f"proxy_read_timeout {seconds:g}s;"
     yield "proxy_next_upstream off;"
-    yield f"proxy_pass {mixed(f'{scheme}://{group(names, mirror.service, mirror.version)}{path}$query')};"
+    yield f"proxy_pass {mixed(f'{scheme}://{group(names, mirror.service, mirror.version)}{path}')};"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from portico.config import Config, Upstream
 from portico.render.losses import Losses
+from portico.render.nginx.lua import Lua
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.text import block
 
@@ -17,6 +18,8 @@ class Names:
 
     config: Config
     losses: Losses
+    lua: Lua | None = None
+    """What a program in Lua is told; None where nginx has none."""
     blocks: dict[str, list[str]] = field(default_factory=dict)
     """Maps and the like, by their names."""
     zones: dict[str, str] = field(default_factory=dict)

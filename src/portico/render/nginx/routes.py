@@ -15,14 +15,15 @@ from portico.render.nginx.conditions import location_of
 from portico.render.nginx.denying import denying, tested_fields
 from portico.render.nginx.fields import changed_fields, marks_of, policy_path, request_lines
 from portico.render.nginx.forward_auth import Asking, asking
-from portico.render.nginx.limits import closing, limiting, networks
+from portico.render.nginx.limits import closing, guarding, limiting, networks
+from portico.render.nginx.lua import TOLD
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.mirrors import mirroring
 from portico.render.nginx.names import Names
 from portico.render.nginx.paths import prefix_said, redirecting, rewriting, rewritten_back
 from portico.render.nginx.splits import sides, varying
 from portico.render.nginx.text import DOLLAR, LONGEST, comment, literal, mixed, pattern, word
-from portico.render.nginx.upstreams import forwarding, sticky_cookie, upstream_of
+from portico.render.nginx.upstreams import forwarding, query_sent, sticky_cookie, upstream_of
 
 JUMP: Final = ("recursive_error_pages on;", "return 418;")
 """How a request gets to a location with a name: 418 is no error here, and its page is that location."""
@@ -82,7 +83,8 @@ class Routes:
             self.names.losses.add(at, "nginx does not choose versions: all requests get the first one")
         who = self._asking(route, marks)
         marks.before = [*denying(self.names, route), *marks.before]
-        guards = [*limiting(self.names, route), *networks(route), *(who.lines if who is not None else ())]
+        checks = guarding(self.names, route, who.named if who is not None else None)
+        guards = [*limiting(self.names, route), *networks(route), *(who.lines if who is not None else ()), *checks]
         if who is not None:
             for name, value in who.returned.items():
                 if name.lower() != "set-cookie":
@@ -91,7 +93,12 @@ class Routes:
         if route.answer is not None:
             yield from self._answer(route, route.answer, marks, guards)
         else:
-            told = {**(who.told if who is not None else {}), **tested_fields(route), **cache_fields(route)}
+            told = {**tested_fields(route), **cache_fields(route)}
+            if who is not None:
+                told |= who.told
+            elif checks and "auth" in route.policies:
+                withheld = {each.lower() for each in route.policies["auth"][0].withheld_fields}
+                told = {name: value for name, value in told.items() if name.lower() not in withheld} | TOLD
             yield from (*guards, *self._proxied(route, bare, marks, told))
 
     def _proxied(self, route: ResolvedRoute, bare: bool | None, marks: Marks, told: Mapping[str, str]) -> Iterator[str]:
@@ -107,6 +114,7 @@ class Routes:
         else:
             yield from (*marks.lines(self.names.base), *marks.before)
         before, path = rewriting(route)
+        path += query_sent(self.names, route)
         yield from before
         if prefix := prefix_said(route):
             yield f"set $prefix {word(prefix)};"

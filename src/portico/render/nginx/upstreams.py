@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from portico.config import ConsistentHashSettings, CookieKey, HeaderKey, ResolvedRoute, Upstream
 from portico.config.problems import KeyPath
 from portico.config.services import preserved
+from portico.policies.auth.acceptance import InQuery
 from portico.render.nginx.names import Names
 from portico.render.nginx.text import block, comment, mixed, of_request, pattern, word
 
@@ -125,7 +126,7 @@ def sticky_cookie(names: Names, route: ResolvedRoute) -> str:
 
 
 def forwarding(names: Names, route: ResolvedRoute, path: str) -> Iterator[str]:
-    """The lines that send a request on, to `path` (with nginx's variables) and with its query."""
+    """The lines that send a request on, to `path` (in nginx's variables) and with its query."""
     upstream = upstream_of(names, route)
     if not upstream.instances:
         yield "return 503;"
@@ -135,7 +136,16 @@ def forwarding(names: Names, route: ResolvedRoute, path: str) -> Iterator[str]:
         names.forwarding[key] = [*_about(names, route, upstream)]
     yield from names.forwarding[key]
     scheme = "https" if "https" in _schemes(upstream) else "http"
-    yield f"proxy_pass {mixed(f'{scheme}://{group(names, str(route.service), route.version)}{path}$query')};"
+    yield f"proxy_pass {mixed(f'{scheme}://{group(names, str(route.service), route.version)}{path}')};"
+
+
+def query_sent(names: Names, route: ResolvedRoute) -> str:
+    """The variable with the query that goes on: credentials in it do not."""
+    settings, _ = route.policies.get("auth", (None, ""))
+    if names.lua is None or settings is None:
+        return "$query"
+    of_tokens = settings.jwt is not None and any(isinstance(each, InQuery) for each in settings.jwt.from_)
+    return "$kept_query" if settings.withheld_parameters or of_tokens else "$query"
 
 
 def _schemes(upstream: Upstream) -> set[str]:
