@@ -384,6 +384,11 @@ CASES: Final = (
     Case("DELETE", "/not-for/1", 200, "/1", (key("abracadabra"),)),
     get("/allowed-answer", 401),
     get("/allowed-answer", 200, None, key("open-sesame")),
+    # how much, where conditions choose
+    Case("POST", "/sized/1", 200, "/1", size=10),
+    Case("POST", "/sized/1", 413, size=11),
+    Case("PUT", "/sized/1", 200, "/1", size=11 << 20),
+    Case("PATCH", "/sized/1", 200, "/1", size=11),
 )
 
 COMPARED: Final = (

@@ -9,7 +9,7 @@ from portico.config import Config, Upstream
 from portico.render.losses import Losses
 from portico.render.nginx.lua import Lua
 from portico.render.nginx.marks import Marks
-from portico.render.nginx.text import block
+from portico.render.nginx.text import above, block, pattern
 
 
 @dataclass(slots=True)
@@ -61,6 +61,11 @@ class Names:
         if is_new:
             self.blocks[own] = block(f"{directive} {source} ${own}", lines)
         return "$" + own
+
+    def is_longer(self, size: int) -> str:
+        """The variable that is something for requests whose body is said to be longer."""
+        lines = [f"{pattern(f'~^0*(?:{above(size)})$')} 1;", 'default "";']
+        return self.map("is_too_long", "$content_length", lines)
 
     def once(self, known: object, name: str) -> tuple[str, bool]:
         """The name of a thing, and whether it is new."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from mimetypes import guess_type
@@ -29,10 +29,13 @@ JUMP: Final = ("recursive_error_pages on;", "return 418;")
 """How a request gets to a location with a name: 418 is no error here, and its page is that location."""
 
 
-def jump(target: str) -> list[str]:
-    """The lines that hand a request over to the location that `target` names."""
+def jump(names: Names, target: str, routes: Iterable[ResolvedRoute]) -> list[str]:
+    """The lines that hand a request over to the location that `target` names, which is of one of these routes."""
     on, back = JUMP
-    return [on, f"error_page 418 = {target};", back]
+    most = max((route.body_size or 0 for route in routes), default=0)
+    # The length of a body is checked here alone: a location that a request is handed over to looks for itself.
+    size = [f"client_max_body_size {most};"] if most > names.config.gateway.limits.body_size else []
+    return [*size, on, f"error_page 418 = {target};", back]
 
 
 @dataclass(slots=True)
@@ -50,7 +53,7 @@ class Routes:
         """
         if route.split is not None:
             return self._split(route)
-        key = (route.name, bare if route.redirect_slash else False)
+        key = (route.name, bare if route.redirect_slash or bare is None else False)
         known = self.names.bodies.get(key)
         if known is None:
             known = [comment(self._title(route)), *self._body(route, bare)]
@@ -103,7 +106,7 @@ class Routes:
 
     def _proxied(self, route: ResolvedRoute, bare: bool | None, marks: Marks, told: Mapping[str, str]) -> Iterator[str]:
         """The lines of a route to a service, behind what checks its requests; `told` are fields for the service."""
-        yield from _size(self.names, route)
+        yield from _size(self.names, route, is_named=bare is None)
         yield from request_lines(self.names, route, told)
         yield from compressing(self.names, route.policies, policy_path(route, *_scope(route, "compress")))
         yield from caching(self.names, route, marks)
@@ -203,7 +206,7 @@ class Routes:
             targets[each.side.label] = name
             if name not in self.named:
                 self.named[name] = [comment(self._title(each)), *self._body(each, None)]
-        return [comment(f"route {route.name}, split"), *jump(sides(self.names, route, targets))]
+        return [comment(f"route {route.name}, split"), *jump(self.names, sides(self.names, route, targets), routes)]
 
 
 def _scope(route: ResolvedRoute, key: str) -> tuple[str, str]:
@@ -211,10 +214,12 @@ def _scope(route: ResolvedRoute, key: str) -> tuple[str, str]:
     return route.policies.get(key, (None, "gateway"))[1], key
 
 
-def _size(names: Names, route: ResolvedRoute) -> Iterator[str]:
+def _size(names: Names, route: ResolvedRoute, *, is_named: bool) -> Iterator[str]:
     size = route.body_size
-    if size is None:
-        return
     if size == 0:
         names.losses.add((*route.source, "body_size"), "0 is any size in nginx: 1 byte is allowed")
-    yield f"client_max_body_size {max(size, 1)};"
+    if size is not None:
+        yield f"client_max_body_size {max(size, 1)};"
+    if is_named:
+        most = names.config.gateway.limits.body_size if size is None else size
+        yield f"if ({names.is_longer(max(most, 1))}) {{ return 413; }}"

@@ -201,13 +201,13 @@ def _lines(names: Names, routes: Routes, place: Place, nowhere: list[str], *, ba
         route = place.routes[0]
         lines = routes.lines(route, bare=False)
         if len(lines) > _LONG and place.path.startswith("/") and place.path != "/":
-            return [lines[0], *jump(routes.named_location(route))]
+            return [lines[0], *jump(names, routes.named_location(route), [route])]
         return routes.lines(route, bare=bare)
     for route in place.routes:
         routes.named_location(route)
     otherwise = _otherwise(names, routes, place, nowhere)
     labels = ", ".join(route.name for route in place.routes)
-    return [comment(f"routes {labels}"), *jump(choice(names, place.routes, otherwise))]
+    return [comment(f"routes {labels}"), *jump(names, choice(names, place.routes, otherwise), place.routes)]
 
 
 def _otherwise(names: Names, routes: Routes, place: Place, nowhere: list[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Final
 
 DOLLAR: Final = "${dollar}"
@@ -61,6 +62,7 @@ def of_request(field: str) -> str:
     return "$http_" + field.lower().replace("-", "_")
 
 
+@cache
 def above(number: int) -> str:
     """A regular expression for all larger numbers, without zeros in front."""
     digits = str(number)
