@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from portico.config import ResolvedRoute
+from portico.config.problems import KeyPath
 from portico.policies.auth import AuthSettings
 from portico.policies.authorize import AuthorizeSettings
 from portico.policies.consumer_fields import percent_encoded
@@ -45,11 +46,13 @@ class Guards:
         """Whether it says who asks."""
         return bool(self.lines)
 
-    def _close(self, key: str, why: str) -> None:
+    def _at(self, key: str) -> KeyPath:
         _, scope = self._route.policies[key]
+        return policy_path(self._route, scope, key)
+
+    def _close(self, key: str, why: str) -> None:
         self.closed.append(key)
-        at = policy_path(self._route, scope, key)
-        self._names.losses.add(at, f"{why}: the routes that it guards are closed and answer 503")
+        self._names.losses.add(self._at(key), f"{why}: the routes that it guards are closed and answer 503")
 
     def _authenticate(self, auth: AuthSettings) -> None:
         others = [method for method in auth.methods if method not in ("jwt", "api_key")]
@@ -62,7 +65,7 @@ class Guards:
         lines: list[str] = []
         if auth.jwt is not None:
             try:
-                lines += token_lines(self._names, auth.jwt)
+                lines += token_lines(self._names, auth.jwt, self._at("auth"))
             except TokenError as error:
                 self._close("auth", str(error))
                 return
