@@ -8,15 +8,16 @@ from typing import Any, Final
 from portico.config import ResolvedRoute
 from portico.config.problems import KeyPath
 from portico.policies.auth import AuthSettings
-from portico.policies.authorize import AuthorizeSettings
+from portico.policies.authorize import AuthorizeSettings, Requirements
 from portico.policies.consumer_fields import percent_encoded
 from portico.render.expressions import literal
 from portico.render.haproxy.answers import refusal
+from portico.render.haproxy.denying import denying, is_checked
 from portico.render.haproxy.names import Names, of_policy, policy_path
-from portico.render.haproxy.text import found_in
+from portico.render.haproxy.text import equals, found_in
 from portico.render.haproxy.tokens import TokenError, token_lines
 
-_UNCHECKED: Final = ("deny", "plugins", "validate")
+_UNCHECKED: Final = ("plugins", "validate")
 _KEYS: Final = "api_keys.map"
 _SCOPES: Final = "api_key_scopes.map"
 _KNOWN: Final = "{ var(txn.consumer) -m found }"
@@ -32,19 +33,22 @@ class Guards:
         """The keys of what cannot be checked."""
         self.lines: list[str] = []
         """What checks the others."""
+        self.knows_consumer = False
+        """Whether it says who asks."""
         for key in _UNCHECKED:
             if of_policy(route.policies, key):
                 self._close(key, "HAProxy cannot check this")
         auth, authorize = of_policy(route.policies, "auth"), of_policy(route.policies, "authorize")
+        rules: Any = of_policy(route.policies, "deny") or []
         if isinstance(auth, AuthSettings):
             self._authenticate(auth)
+        if not is_checked(rules, knows_consumer=self.knows_consumer):
+            self._close("deny", "HAProxy cannot tell whom these rules are for")
+        self.before = [*denying(rules, of_consumers=False)]
+        """What is refused before it is asked who it is."""
+        self.lines += denying(rules, of_consumers=True)
         if isinstance(authorize, AuthorizeSettings):
-            self._authorize(authorize, auth)
-
-    @property
-    def knows_consumer(self) -> bool:
-        """Whether it says who asks."""
-        return bool(self.lines)
+            self._authorize(authorize)
 
     def _at(self, key: str) -> KeyPath:
         _, scope = self._route.policies[key]
@@ -72,6 +76,7 @@ class Guards:
         if auth.api_key is not None:
             lines += self._keys(auth.api_key)
         self.lines = [*lines, *self._missing(auth), *_telling()]
+        self.knows_consumer = True
 
     def _keys(self, settings: Any) -> Iterator[str]:
         """API keys that the file names, by their hashes: those that `portico keys` made are nowhere in it."""
@@ -120,20 +125,32 @@ class Guards:
         challenge = ", ".join(schemes[method] for method in auth.methods)
         yield from refusal(401, "credentials_missing", f"!{_SHOWN}", challenge=challenge)
 
-    def _authorize(self, settings: AuthorizeSettings, auth: object) -> None:
-        written = settings.model_fields_set - {"scopes", "any_scopes"}
-        if any(
-            getattr(settings, key) != type(settings).model_fields[key].get_default(call_default_factory=True)
-            for key in written
-        ):
+    def _authorize(self, settings: AuthorizeSettings) -> None:
+        if not all(map(_asks_for_scopes, (settings, *settings.methods.values()))):
             self._close("authorize", "of this, HAProxy checks scopes and any_scopes alone")
-        elif not isinstance(auth, AuthSettings) or not self.lines:
+        elif not self.knows_consumer:
             if "auth" not in self.closed:
                 self._close("authorize", "HAProxy knows no consumer here")
         else:
-            needed = [[scope] for scope in settings.scopes] + ([settings.any_scopes] if settings.any_scopes else [])
-            for one_of in needed:
-                self.lines += refusal(403, "scope_missing", f"!{_has_one(one_of)}")
+            self.lines += _needed(settings, "")
+            for method, needed in settings.methods.items():
+                methods = ["GET", "HEAD"] if method == "GET" else [method]
+                self.lines += _needed(needed, equals("method", *methods) + " ")
+
+
+def _asks_for_scopes(settings: Requirements) -> bool:
+    """Whether it asks for nothing but scopes."""
+    known = ("scopes", "any_scopes", "methods")
+    others = {name: value for name, value in settings.model_dump(exclude_defaults=True).items() if name not in known}
+    return not others
+
+
+def _needed(settings: Requirements, here: str) -> Iterator[str]:
+    """What a consumer needs, of requests that meet a condition."""
+    for one_of in ([scope] for scope in settings.scopes):
+        yield from refusal(403, "scope_missing", f"{here}!{_has_one(one_of)}")
+    if settings.any_scopes:
+        yield from refusal(403, "scope_missing", f"{here}!{_has_one(settings.any_scopes)}")
 
 
 def _has_one(scopes: Sequence[str]) -> str:
