@@ -18,6 +18,7 @@ from portico.cli.check import check, routes, schema
 from portico.cli.keys import keys
 from portico.cli.options import examples
 from portico.cli.password import password
+from portico.cli.plan import plan
 from portico.cli.render import render
 from portico.cli.run import demo, run
 from portico.cli.services import services
@@ -70,6 +71,7 @@ PANELS: Final[dict[str, dict[Command | typer.Typer, tuple[str, ...]]]] = {
         run: ("portico run", "portico run edge.yaml --reload", "portico run --host 127.0.0.1 --port 8080"),
         check: ("portico check", "portico check edge.yaml"),
         routes: ("portico routes",),
+        plan: ("portico plan new.yaml --from portico.yaml", "portico plan new.yaml --from portico.yaml --format json"),
         render: ("portico render nginx > nginx.conf", "portico render nginx edge.yaml --lossy --output rendered"),
         schema: ("portico schema > portico.schema.json",),
         password: ("portico password", "pass show ada | portico password"),
