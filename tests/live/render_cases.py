@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+import jwt
 import yaml
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from support.backend import Connection, described
 from support.client import Wire, request
 from support.messages import Message
+from support.tokens import SECRET, bearer, token
 
 HOST: Final = "gateway.test"
 PAGE: Final = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
@@ -20,6 +25,7 @@ ORIGIN: Final = "Origin: https://app.example.com"
 ELSEWHERE: Final = "Origin: https://evil.example"
 ASKS: Final = "Access-Control-Request-Method: PUT"
 
+RSA: Final = generate_private_key(65537, 2048)
 CONFIG: Final[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "render_routes.yaml").read_text())
 
 
@@ -34,13 +40,29 @@ class Case:
     lines: tuple[str, ...] = ()
     host: str = HOST
     size: int | None = None
+    after: str | None = None
+    """A field with which the same was asked before, where that matters."""
 
     def __str__(self) -> str:
-        return f"{self.method} {self.host} {self.target} {' '.join(self.lines)}".replace("/", "|")
+        text = f"{self.method} {self.host} {self.target} {' '.join(self.lines)}".replace("/", "|")
+        return re.sub(r"[\w.-]{60,}", "TOKEN", text)
 
 
 def get(target: str, status: int = 200, sees: str | None = None, *lines: str, host: str = HOST) -> Case:
     return Case("GET", target, status, sees, lines, host)
+
+
+def key(text: str) -> str:
+    return f"X-API-Key: {text}"
+
+
+def by_rsa(**claims: Any) -> str:
+    return jwt.encode({"sub": "alice", "exp": time.time() + 3600, **claims}, RSA, "RS256")
+
+
+def again(target: str, sees: str, *lines: str) -> Case:
+    """What was asked before, which a cache may answer: the service says which turn it got."""
+    return Case("GET", target, 200, sees, (*lines, "X-Turn: second"), after="X-Turn: first")
 
 
 CASES: Final = (
@@ -192,6 +214,56 @@ CASES: Final = (
     # shares
     get("/shared/1", 200, "/1"),
     get("/shared/1", 200, "/1", "X-Side: deep"),
+    # tokens
+    get("/token/1", 401),
+    get("/token/1", 200, "/1", bearer(token())),
+    get("/token/1", 200, "/1", bearer(token(sub="Zoe", aud="other"))),
+    get("/token/1", 200, "/1", bearer(token()).replace("Bearer", "bearer")),
+    get("/token/1", 401, None, bearer(token(secret=SECRET[::-1]))),
+    get("/token/1", 401, None, bearer(token(algorithm="HS512"))),
+    get("/token/1", 401, None, bearer(token(exp=1))),
+    get("/token/1", 401, None, bearer(token(exp="9999999999"))),
+    get("/token/1", 401, None, bearer(token(nbf=time.time() + 3600))),
+    get("/token/1", 401, None, bearer(token(iat=time.time() + 3600))),
+    get("/token/1", 401, None, bearer(by_rsa())),
+    get("/token/1", 401, None, bearer(jwt.encode({"sub": "alice"}, "", "none"))),
+    get("/token/1", 401, None, bearer(token()[:-4])),
+    get("/token/1", 401, None, bearer("nothing")),
+    get("/token/1", 401, None, "Authorization: Basic YTpi"),
+    get("/token/1", 200, "/1", bearer(token()), "X-Consumer-Username: root", "X-Consumer-Scopes: all"),
+    get("/claims/1", 200, "/1", bearer(token(iss="https://id.example", aud="api"))),
+    get("/claims/1", 200, "/1", bearer(token(iss="https://id.example", aud=["else", "api"]))),
+    get("/claims/1", 401, None, bearer(token(iss="https://id.example"))),
+    get("/claims/1", 401, None, bearer(token(iss="https://id.example", aud="apis"))),
+    get("/claims/1", 401, None, bearer(token(iss="https://id.example.evil", aud="api"))),
+    get("/claims/1", 401, None, bearer(token(aud="api"))),
+    get("/signed/1", 200, "/1", bearer(by_rsa())),
+    get("/signed/1", 401, None, bearer(by_rsa(exp=1))),
+    get("/signed/1", 401, None, bearer(token())),
+    get("/signed/1", 401),
+    # keys
+    get("/keyed/1", 401),
+    get("/keyed/1", 200, "/1", key("open-sesame")),
+    get("/keyed/1", 200, "/1", key("abracadabra")),
+    get("/keyed/1", 401, None, key("Open-Sesame")),
+    get("/keyed/1", 401, None, key("open-sesame "), key("open-sesame")),
+    get("/keyed/1", 401, None, key("")),
+    get("/keyed/1?X-API-Key=open-sesame", 401),
+    get("/keyed-query/1?a=b&key=open-sesame", 200, "/1?a=b"),
+    get("/keyed-query/1?key=open-sesame", 200, "/1"),
+    get("/keyed-query/1?key=wrong", 401),
+    get("/keyed-query/1", 401, None, key("open-sesame")),
+    # a cache
+    get("/cached/1", 200, "/1"),
+    again("/cached/answer?Cache-Control=max-age%3D60", "/answer?Cache-Control=max-age%3D60"),
+    again("/cached/answer?Cache-Control=no-store", "/answer?Cache-Control=no-store"),
+    again("/cached/answer?Cache-Control=private", "/answer?Cache-Control=private"),
+    again("/cached/answer?Cache-Control=max-age%3D60&x=2", "/answer?Cache-Control=max-age%3D60&x=2"),
+    again(
+        "/cached/answer?Cache-Control=max-age%3D61", "/answer?Cache-Control=max-age%3D61", "Authorization: Basic YTpi"
+    ),
+    again("/cached/answer?Cache-Control=max-age%3D60&Vary=X-Turn", "/answer?Cache-Control=max-age%3D60&Vary=X-Turn"),
+    again("/cached-always/1", "/1"),
 )
 
 COMPARED: Final = (
@@ -215,6 +287,7 @@ SEEN: Final = (
     ),
     *("x-remote-user", "x-original-url", "x-auth-request-user", "x-real-ip"),
     *("x-site", "x-client", "x-route", "x-side", "content-length", "transfer-encoding"),
+    *("x-consumer-scopes", "x-api-key", "x-turn"),
 )
 
 
@@ -232,7 +305,19 @@ def service(connection: Connection) -> None:
         connection.answer(body, f"{status} Said", *(f"{name}: {value}" for name, value in fields))
 
 
+def configuration(url: str, directory: Path) -> dict[str, Any]:
+    """The routes before a service at `url`; the files that they name are written to `directory`."""
+    pem = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (directory / "key.pem").write_bytes(pem)
+    text = yaml.safe_dump(CONFIG).replace("KEY_FILE", str(directory / "key.pem")).replace("SECRET_OF_TOKENS", SECRET)
+    config: dict[str, Any] = yaml.safe_load(text)
+    services = {name: {**own, "url": url} for name, own in config["services"].items()}
+    return {**config, "services": services}
+
+
 def ask(port: int, case: Case) -> Message:
+    if case.after is not None:
+        ask(port, replace(case, lines=(*case.lines[:-1], case.after), after=None))
     body = None if case.size is None else b"x" * case.size
     with Wire(port) as wire:
         wire.send(request(case.method, case.target, *case.lines, host=case.host, body=body))

@@ -1,5 +1,6 @@
-"""What is rendered, as files: `golden/NAME.yaml` becomes `NAME.conf`, and `NAME.losses` is what that does not say.
+"""What is rendered, as files: `golden/NAME.yaml` becomes `NAME.TARGET.EXTENSION` for the main file of each target.
 
+Other files are `NAME.TARGET.FILE`, and `NAME.TARGET.losses` is what they do not say; those of nginx have no `TARGET`.
 `PORTICO_GOLDEN=write` writes them anew: look at the difference before it is committed.
 """
 
@@ -13,7 +14,7 @@ import pytest
 
 from documentation.examples import Example, examples
 from portico.config import ConfigError, load_config, load_text
-from portico.render import Rendering, render_nginx
+from portico.render import TARGETS, Rendering, render_nginx
 from support.site import output_of, program
 
 GOLDEN: Final = Path(__file__).parent / "golden"
@@ -22,26 +23,35 @@ WITHOUT_FILES: Final = ("seed", "losses")
 """Those that name no certificates, which nginx would read."""
 
 
-def rendered(name: str) -> Rendering:
-    return render_nginx(load_text((GOLDEN / f"{name}.yaml").read_text(), f"{name}.yaml", {}))
+def rendered(name: str, target: str = "nginx") -> Rendering:
+    return TARGETS[target](load_text((GOLDEN / f"{name}.yaml").read_text(), f"{name}.yaml", {}))
 
 
+def written(target: str, rendering: Rendering) -> dict[str, str]:
+    """What the files are called, without the name in front, and their texts."""
+    first, *others = rendering.files
+    of_target = "" if target == "nginx" else f"{target}."
+    return {
+        of_target + first.rpartition(".")[2]: rendering.files[first],
+        **{of_target + name: rendering.files[name] for name in others},
+        f"{of_target}losses": "".join(f"{loss}\n" for loss in rendering.losses),
+    }
+
+
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_rendered(name: str) -> None:
-    rendering = rendered(name)
-    for suffix, text in (
-        ("conf", rendering.files["nginx.conf"]),
-        ("losses", "".join(f"{loss}\n" for loss in rendering.losses)),
-    ):
+def test_what_is_rendered(name: str, target: str) -> None:
+    for suffix, text in written(target, rendered(name, target)).items():
         path = GOLDEN / f"{name}.{suffix}"
         if os.environ.get("PORTICO_GOLDEN") == "write":
             path.write_text(text)
         assert path.read_text() == text
 
 
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_the_same_each_time(name: str) -> None:
-    assert rendered(name) == rendered(name)
+def test_it_is_the_same_each_time(name: str, target: str) -> None:
+    assert rendered(name, target) == rendered(name, target)
 
 
 def is_taken(rendering: Rendering, directory: Path) -> None:
