@@ -18,7 +18,7 @@ WIDTH: Final = 140
 """Letters of a line, beyond which a value gets lines of its own."""
 
 _BEGINS_VARIABLE: Final = re.compile(r"\$(?=[${])")
-_PLAIN: Final = re.compile(r"[A-Za-z/_][A-Za-z0-9_./+-]*(?: [A-Za-z0-9_./+-]+)*")
+_PLAIN: Final = re.compile(r"[A-Za-z/_][A-Za-z0-9_./+-]*(?: [A-Za-z0-9_./+-]+)*|[0-9]+(?:ms|[smhd]|[KMG]iB)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,8 @@ class _Tree:
             raise SourceError(self._at(mark), f"blocks are nested more than {MAX_DEPTH} deep")
         first = self.words[:1]
         directive = self.statement(mark)
-        directive.block = block = []
+        block: list[Directive] = []
+        directive.block = block
         self.blocks[-1].append(directive)
         self.blocks.append(block)
         self.opened += first
