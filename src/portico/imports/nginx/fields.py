@@ -79,6 +79,8 @@ def request_fields(
             ledger.taken(each, why="Portico sends this by itself")
         elif literal(value) == "":
             _remove(ledger, each, edits, name)
+        elif value == (Var(f"upstream_http_{key.replace('-', '_')}"),):
+            ledger.taken(each, why="pass_headers")
         elif (text := template(value)) is None:
             ledger.left(each, "there is no value for this variable here: the field is not sent")
         elif (why := _refused(name, ("request", "set"))) is not None:

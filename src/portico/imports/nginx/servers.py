@@ -112,7 +112,10 @@ class Reader:
             made = self._made(site, state.variables)
         if not any(each.is_prefix and each.path == "/" for each in site.chooser.locations):
             nothing = Location(server.directive, "", "/", server.scope, as_pattern=in_patterns)
-            made[nothing] = self._walk(nothing, site, state.variables)
+            if server.scope.one("root") is not None:
+                made[nothing] = self._walk(nothing, site, state.variables)
+            elif site.hosts != Hosts() or site.tag:
+                made[nothing] = [_nothing(nothing, state)]
         for branch in first.found:
             self._before(site, branch)
         self._located(site, made, state.narrow, first.last)
@@ -246,6 +249,9 @@ class Reader:
 
     def _data(self, branch: Branch, chooser: Chooser) -> tuple[dict[str, Any], list[str]]:
         """The keys of a route below its conditions."""
+        if branch.closed is not None and self.policies.denies_all(branch.scope):
+            self.policies.networks(branch.scope)
+            branch.closed, branch.keys = None, {"respond": 403}
         if branch.closed is not None:
             return dict(branch.keys), []
         try:
@@ -285,7 +291,7 @@ class Reader:
             self._page(branch, data, status, chooser)
         policies = self.policies.of(branch.scope, branch.variables, proxied=False, cors=branch.cors)
         for key in ("rate_limit", "ip_filter"):
-            if branch.directive.name in ("return", "rewrite"):
+            if branch.directive.name in ("return", "rewrite") or "redirect" in data:
                 policies.pop(key, None)
         headers = policies.get("headers", {}).get("response", {})
         for verb in ("add", "set"):
@@ -351,6 +357,12 @@ def _label(branch: Branch) -> str:
     text = re.sub(r"\\.", "-", text)
     words = [word for word in re.split(r"[^A-Za-z0-9]+", text) if word]
     return "-".join(words)[:60] or "root"
+
+
+def _nothing(location: Location, state: State) -> Branch:
+    """What a server without files does with requests for which it has no location."""
+    path, where = location.route_path(), location.where
+    return Branch(path, Narrow(), {"respond": 404}, location.scope, state.variables, where, location.directive)
 
 
 def _as_patterns(chooser: Chooser, *, in_patterns: bool) -> None:

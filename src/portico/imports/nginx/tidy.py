@@ -21,11 +21,12 @@ def tidied(draft: Draft) -> None:
         for name in names:
             by_service.setdefault(name, []).append(route)
     split = {name for name, routes in by_service.items() if any("split" in route.data for route in routes)}
+    _policies(draft)
     for name, routes in by_service.items():
         if name not in split:
             for key in _OF_SERVICE:
                 _moved(draft.services[name], routes, key)
-    _policies(draft)
+            _policies_of(draft.services[name], routes)
 
 
 def _moved(service: Part, routes: list[Part], key: str) -> None:
@@ -37,6 +38,23 @@ def _moved(service: Part, routes: list[Part], key: str) -> None:
         del route.data[key]
 
 
+def _policies_of(service: Part, routes: list[Part]) -> None:
+    """Policies that all of a service's routes have alike."""
+    if len(routes) < 2:
+        return
+    for key, value in [*routes[0].data.get("policies", {}).items()]:
+        if all(route.data.get("policies", {}).get(key) == value for route in routes):
+            service.data.setdefault("policies", {})[key] = value
+            for route in routes:
+                _dropped(route, key)
+
+
+def _dropped(route: Part, key: str) -> None:
+    del route.data["policies"][key]
+    if not route.data["policies"]:
+        del route.data["policies"]
+
+
 def _policies(draft: Draft) -> None:
     """Policies that every route has alike."""
     if len(draft.routes) < 2:
@@ -46,6 +64,4 @@ def _policies(draft: Draft) -> None:
         if all(route.data.get("policies", {}).get(key) == value for route in draft.routes):
             draft.policies.data[key] = value
             for route in draft.routes:
-                del route.data["policies"][key]
-                if not route.data["policies"]:
-                    del route.data["policies"]
+                _dropped(route, key)

@@ -46,6 +46,9 @@ class Services:
     def name(self, address: Address, scope: Scope, where: Where) -> str | None:
         """The name of the service for an address; None where it cannot be one."""
         tls = _tls(scope) if address.scheme == "https" else {}
+        if address.scheme == "https":
+            names = ("verify", "trusted_certificate", "name", "certificate", "certificate_key")
+            self.ledger.taken(*(scope.one(f"proxy_ssl_{name}") for name in names))
         key = (address, repr(tls))
         if key not in self._made:
             block = self.blocks.get(address.authority)
