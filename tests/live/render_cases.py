@@ -389,6 +389,18 @@ CASES: Final = (
     Case("POST", "/sized/1", 413, size=11),
     Case("PUT", "/sized/1", 200, "/1", size=11 << 20),
     Case("PATCH", "/sized/1", 200, "/1", size=11),
+    # what a path has in it
+    get("/dotted/a.x", 403),
+    get("/dotted/a%0Ab.x", 403),
+    get("/dotted/a%0D.x", 403),
+    get("/dotted/%FF.x", 403),
+    get("/dotted/%C3%A9.x", 403),
+    get("//dotted/a.x", 404),
+    get("/dotted//a.x", 403),
+    get("//vllm/x", 404),
+    get("/vllm//x", 200, "//x"),
+    get("//users/7", 404),
+    get("/VLLM/x", 404),
 )
 
 COMPARED: Final = (

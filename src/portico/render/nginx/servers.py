@@ -180,7 +180,9 @@ def _locations(
         if "%" in place.path:
             names.losses.add((*place.routes[0].source, "path"), "nginx compares patterns with the decoded path")
         mark = place.path.partition(" ")[0]
-        head = f"location {mark} {pattern(pattern_text(place.path).replace('(?<in_', '(?<at_'))}"
+        text = pattern_text(place.path).replace("(?<in_", "(?<at_")
+        # nginx compares the decoded path: an encoded line end is one of the characters that a dot stands for.
+        head = f"location {mark} {pattern('(?s)' + text if '.' in text else text)}"
         yield block(head, _lines(names, routes, place, nowhere, bare=False))
     for place in sorted(site.prefixes, key=lambda place: place.path):  # nginx takes the longest, wherever it stands
         path = place.path
