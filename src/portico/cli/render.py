@@ -16,6 +16,7 @@ from portico.cli.options import ConfigOption, FileArgument
 class Target(StrEnum):
     """Whose words."""
 
+    KONG = "kong"
     NGINX = "nginx"
 
 
