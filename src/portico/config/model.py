@@ -176,7 +176,7 @@ class Config(Section):
     def consumer_rates(self) -> dict[str, dict[str, Any]]:
         """What replaces the numbers of rate limits for consumers, by their names."""
         return {
-            consumer.name: consumer.rate_limit.model_dump(exclude_none=True)
+            consumer.name: consumer.rate_limit.model_dump(exclude_none=True, exclude_defaults=True)
             for consumer in self.consumers
             if consumer.rate_limit is not None
         }

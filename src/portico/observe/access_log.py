@@ -59,6 +59,7 @@ class AccessRecord(msgspec.Struct, gc=False, omit_defaults=True):
     listener: str | None = None
     host: str | None = None
     fields: dict[str, str] | None = None
+    cost: dict[str, int] | None = None
 
 
 class Log(Protocol):

@@ -62,6 +62,9 @@ class Metrics:
         self.shadowed = self.families.own_counter(
             "gateway_rate_limit_shadow", "Requests that a limit with enforce: false would refuse", ("service", "limit")
         )
+        self.costs = self.families.own_counter(
+            "gateway_cost", "What responses cost, as limits with cost count it", ("service", "limit")
+        )
         self.denied = self.families.own_counter(
             "gateway_denied", "Requests that a rule of deny refuses", ("service", "rule")
         )

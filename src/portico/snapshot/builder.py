@@ -502,7 +502,13 @@ class SnapshotBuilder:
         metrics = self._metrics
         counters = metrics.shadowed, pages, metrics.untransformed, metrics.compressed
         surroundings = self._state, consumers, shared, table, self.plugins, *counters
-        chain = build_chain(written, *surroundings, denied=metrics.denied, directory=self._directory, is_own=is_own)
+        chain = build_chain(
+            *(written, *surroundings),
+            denied=metrics.denied,
+            costs=metrics.costs,
+            directory=self._directory,
+            is_own=is_own,
+        )
         return parts_of(chain, written, pages, is_own=is_own)
 
     def _error_pages(self, written: Mapping[str, tuple[Any, str]]) -> ErrorPages | None:
