@@ -76,6 +76,11 @@ class Metrics:
         self.versions = self.families.own_counter(
             "gateway_version_requests", "Exchanges by version of the service", ("service", "version")
         )
+        self.failovers = self.families.own_counter(
+            "gateway_failovers",
+            "Requests for which another service was asked in place of one that failed",
+            ("service", "to", "cause"),
+        )
         self.mirrored = self.families.own_counter(
             "gateway_mirrored_requests", "Copies for mirrors, by what came of them", ("route", "service", "outcome")
         )
