@@ -20,6 +20,7 @@ class Target(StrEnum):
     """Whose words."""
 
     HAPROXY = "haproxy"
+    KONG = "kong"
     NGINX = "nginx"
 
 

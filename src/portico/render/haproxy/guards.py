@@ -17,7 +17,13 @@ from portico.render.haproxy.names import Names, of_policy, policy_path
 from portico.render.haproxy.text import equals, found_in
 from portico.render.haproxy.tokens import TokenError, token_lines
 
-_UNCHECKED: Final = ("plugins", "validate")
+_KNOWN_POLICIES: Final = frozenset(
+    {
+        *("auth", "authorize", "deny", "ip_filter", "rate_limit", "cors", "headers", "cache"),
+        *("compress", "decompress", "errors", "identity", "rewrite_cookies", "rewrite_location", "transform"),
+    }
+)
+"""Those that are rendered, and those that refuse nobody; any other may be a guard."""
 _KEYS: Final = "api_keys.map"
 _SCOPES: Final = "api_key_scopes.map"
 _KNOWN: Final = "{ var(txn.consumer) -m found }"
@@ -35,8 +41,8 @@ class Guards:
         """What checks the others."""
         self.knows_consumer = False
         """Whether it says who asks."""
-        for key in _UNCHECKED:
-            if of_policy(route.policies, key):
+        for key in route.policies:
+            if key not in _KNOWN_POLICIES and of_policy(route.policies, key):
                 self._close(key, "HAProxy cannot check this")
         auth, authorize = of_policy(route.policies, "auth"), of_policy(route.policies, "authorize")
         rules: Any = of_policy(route.policies, "deny") or []
@@ -73,6 +79,9 @@ class Guards:
             except TokenError as error:
                 self._close("auth", str(error))
                 return
+        if auth.api_key is not None and auth.api_key.bearer:
+            self._close("auth", "HAProxy takes what is in Authorization for a token")
+            return
         if auth.api_key is not None:
             lines += self._keys(auth.api_key)
         self.lines = [*lines, *self._missing(auth), *_telling()]
