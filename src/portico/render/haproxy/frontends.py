@@ -19,6 +19,8 @@ from portico.render.haproxy.conditions import methods_of, tests
 from portico.render.haproxy.cors import asked, cors_fields, cors_lines
 from portico.render.haproxy.fields import dropped, response_lines, told
 from portico.render.haproxy.names import Names, of_policy
+from portico.render.haproxy.parameters import reading
+from portico.render.haproxy.servers import key_is_found
 from portico.render.haproxy.splits import sides
 from portico.render.haproxy.text import comment, equals, found_in, section, word
 from portico.render.sites import Place, Site, is_open, sites_of
@@ -96,6 +98,7 @@ class Frontends:
         yield comment("The route: exact paths, then patterns, then the longest prefix.")
         if has_hosts:
             yield from self._hosts(hosts, sites)
+        yield from reading(self._names)
         yield "http-request set-var-fmt(txn.place) " + ("%[var(txn.site)]" if has_hosts else "") + "%[var(txn.at)]"
         yield f"http-request set-var(txn.route) var(txn.place),map_str({exact})"
         chosen: list[str] = []
@@ -246,17 +249,13 @@ def _bind(names: Names, listener: ListenerSettings) -> str:
 
 
 def _certificate(names: Names, listener: ListenerSettings) -> Iterator[str]:
-    """HAProxy reads the key from the certificate's file, or from one beside it that is called alike."""
     pair = listener.tls.pair if listener.tls is not None else None
     if pair is None:
         yield "crt certificate.pem"
         return
     yield f"crt {word(str(pair.certificate))}"
-    if pair.key not in (pair.certificate, pair.certificate.with_suffix(".key")):
-        names.losses.add(
-            ("gateway", "tls", "key") if not names.config.gateway.listen else ("gateway", "listen"),
-            f"HAProxy looks for the key in {pair.certificate} itself, or in {pair.certificate.with_suffix('.key')}",
-        )
+    at = ("gateway", "listen") if names.config.gateway.listen else ("gateway", "tls", "key")
+    key_is_found(names, pair, at)
 
 
 def _address(host: str, port: int) -> str:
