@@ -31,6 +31,9 @@ _UNKNOWN: Final = "!{ var(txn.route) -m found }"
 _SLASH: Final = r"(?:/|\\|%2f|%5c)"
 _UNCLEAR: Final = rf"(?i){_SLASH}(?:\.|%2e){{1,2}}(?:;|%3b|{_SLASH}|$)|%00|%(?![0-9a-f]{{2}})|#"
 """Paths that services may read in several ways."""
+_ODD: Final = r"%|//|;|\\"
+_READING: Final = r"url_dec,url_dec,regsub(;[^/]*,,g),regsub([?#].*,),regsub([\\\\/]+,/,g)"
+"""What services may make of a path that has one of these."""
 _PAGE: Final = r"(?i)^\s*(?:text/html|application/xhtml\+xml)"
 """What browsers ask for first when they go to a page."""
 _HOPS: Final = 4
@@ -46,6 +49,8 @@ class Frontends:
         """The routes that are in use, by the names of their sections."""
         self.own: dict[str, list[str]] = {}
         """The lines of the gateway's own sections, by their names."""
+        self._choices: dict[str, list[str]] = {}
+        """The names of the routes of each choice."""
         self._variants: dict[str, list[ResolvedRoute]] = {}
         for route in names.config.all_routes:
             if route.is_variant and route.split is not None:
@@ -109,7 +114,10 @@ class Frontends:
         self._names.files[prefixes] = self._map(sites, "prefixes", chosen)
         yield from patterns
         yield f"http-request set-var(txn.route) var(txn.place),concat(/),map_beg({prefixes}) if {_UNKNOWN}"
+        if chosen:
+            yield "http-request set-var(txn.found) var(txn.route)"
         yield from chosen
+        yield from self._hidden(sites, name, has_hosts=has_hosts, has_choices=bool(chosen))
         for route in self._names.config.served_by(listener):
             if route.split is not None and not route.is_variant:
                 yield comment(f"the sides of {route.name}")
@@ -152,6 +160,7 @@ class Frontends:
         if is_new:
             is_this = equals("var(txn.route)", f"?{choice}")
             chosen.append(comment(f"{place.path}: {labels}"))
+            self._choices[f"?{choice}"] = [route.name for route in place.routes]
             for route in place.routes:
                 target = f"str({self._section(route)})"
                 chosen.append(
@@ -175,6 +184,38 @@ class Frontends:
             if not place.may_fall and not any(map(is_open, place.routes)):
                 target = self._otherwise(place.routes)
                 yield f"http-request set-var(txn.route) str({target}) if {_UNKNOWN}{here} {matches}"
+
+    def _hidden(self, sites: Sequence[Site], name: str, *, has_hosts: bool, has_choices: bool) -> Iterator[str]:
+        """The lines that refuse a path that services may read as one of a route with a guard, and that has another."""
+        places = [place for site in sites for place in site.places]
+        guarded = {route.name for place in places for route in place.routes if _is_guarded(route)}
+        if not guarded:
+            return
+        exact, prefixes, known = (f"{name}.{kind}.map" for kind in ("exact", "prefixes", "guarded"))
+        lines = [*self._names.files[exact].splitlines(), *self._names.files[prefixes].splitlines()]
+        values = {line.rpartition(" ")[2] for line in lines}
+        choices = self._choices
+        entries = {value: "1" for value in sorted(values) if not guarded.isdisjoint(choices.get(value, (value,)))}
+        self._names.files[known] = _map_file(entries)
+        odd = found_in("var(txn.at)", _ODD)
+        own = "txn.found" if has_choices else "txn.route"
+        yield comment("Paths that services may read as one of a route with a guard are no way around it.")
+        yield f"http-request set-var(txn.read) {word(f'var(txn.at),{_READING}')} if {odd}"
+        yield (
+            "http-request set-var-fmt(txn.place) "
+            + ("%[var(txn.site)]" if has_hosts else "")
+            + f"%[var(txn.read)] if {odd}"
+        )
+        yield f"http-request set-var(txn.other) var(txn.place),map_str({exact}) if {odd}"
+        missing = "!{ var(txn.other) -m found }"
+        yield f"http-request set-var(txn.other) var(txn.place),concat(/),map_beg({prefixes}) if {odd} {missing}"
+        is_another = f"!{{ var(txn.other),strcmp({own}) eq 0 }}"
+        yield f"http-request deny deny_status 400 if {{ var(txn.other),map_str({known}) -m found }} {is_another}"
+        for place in (place for site in sites for place in site.patterns):
+            names = [route.name for route in place.routes]
+            if not guarded.isdisjoint(names):
+                reads = found_in("var(txn.read)", expression_of(place.path))
+                yield f"http-request deny deny_status 400 if {reads} !{equals('var(txn.route)', *names)}"
 
     def _section(self, route: ResolvedRoute) -> str:
         """The name of a route's section; one with a split is there for each side."""
@@ -227,6 +268,10 @@ class Frontends:
                 said = f"content-type application/json string {word(json.dumps(texts[name]))}"
                 self.own[name] = [*self._marks(), f"http-request return status 200 {said}"]
         return found
+
+
+def _is_guarded(route: ResolvedRoute) -> bool:
+    return not {*route.policies}.isdisjoint(("auth", "authorize", "deny", "ip_filter", "plugins", "validate"))
 
 
 def _map_file(entries: dict[str, str]) -> str:
