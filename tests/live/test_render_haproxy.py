@@ -10,6 +10,7 @@ import pytest
 
 from live.render_beside import Both, beside
 from live.render_cases import CASES, HARD, Case, get
+from live.render_odd import ODD, odd_configuration
 from portico.render import Rendering, render_haproxy
 from support.haproxy import run
 from support.server import Server, at
@@ -32,6 +33,12 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         yield both
 
 
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    with beside(render_haproxy, start_haproxy, tmp_path_factory.mktemp("odd"), odd_configuration) as both:
+        yield both
+
+
 def test_there_are_cases_enough(both: Both) -> None:
     assert both.compared() >= 180
 
@@ -39,6 +46,15 @@ def test_there_are_cases_enough(both: Both) -> None:
 @pytest.mark.parametrize("case", [*CASES, *HARD], ids=str)
 def test_both_answer_the_same(both: Both, case: Case) -> None:
     both.compare(case)
+
+
+def test_nothing_of_the_odd_ones_is_lost(odd: Both) -> None:
+    assert not odd.lost
+
+
+@pytest.mark.parametrize("case", ODD, ids=str)
+def test_both_take_odd_characters_alike(odd: Both, case: Case) -> None:
+    odd.compare(case)
 
 
 @pytest.mark.parametrize(
