@@ -18,7 +18,7 @@ from portico.render import TARGETS, Rendering, render_nginx
 from support.site import output_of, program
 
 GOLDEN: Final = Path(__file__).parent / "golden"
-NAMES: Final = sorted(path.stem for path in GOLDEN.glob("*.yaml"))
+NAMES: Final = sorted(path.stem for path in GOLDEN.glob("*.yaml") if "." not in path.stem)
 WITHOUT_FILES: Final = ("seed", "losses")
 """Those that name no certificates, which nginx would read."""
 

@@ -9,9 +9,11 @@ import pytest
 
 from portico.config import json_schema
 from portico.config.problems import KeyPath
-from portico.render.nginx.keys import TABLE
+from portico.render.envoy.keys import TABLE as ENVOY
+from portico.render.nginx.keys import TABLE as NGINX
 from portico.render.written import RENDERED, UNKNOWN, shape_of, unsaid
 
+TABLES: Final = {"nginx": NGINX, "envoy": ENVOY}
 SCHEMA: Final = json_schema()
 DEPTH: Final = 9
 
@@ -55,20 +57,23 @@ def test_the_model_has_many_keys() -> None:
     assert len(SHAPES) > 300
 
 
-def test_each_key_is_rendered_or_listed() -> None:
+@pytest.mark.parametrize("target", TABLES)
+def test_each_key_is_rendered_or_listed(target: str) -> None:
+    table = TABLES[target]
     for path in ALL:
-        listed = [*unsaid(tree_of(path, "x"), TABLE)]
+        listed = [*unsaid(tree_of(path, "x"), table)]
         shape = shape_of(path)
         above = [
             shape[: at if at >= 0 else None] for at in [i for i, letter in enumerate(shape) if letter == "."] + [-1]
         ]
-        is_rendered = any(TABLE.get(each) == RENDERED for each in above)
-        is_short = any(each.startswith(f"{shape}.") for each in TABLE)
+        is_rendered = any(table.get(each) == RENDERED for each in above)
+        is_short = any(each.startswith(f"{shape}.") for each in table)
         assert listed or is_rendered or is_short, path
 
 
-def test_the_table_names_keys_that_there_are() -> None:
-    assert {shape for shape in TABLE if shape not in SHAPES} == set()
+@pytest.mark.parametrize("target", TABLES)
+def test_the_table_names_keys_that_there_are(target: str) -> None:
+    assert {shape for shape in TABLES[target] if shape not in SHAPES} == set()
 
 
 @pytest.mark.parametrize(
@@ -86,10 +91,10 @@ def test_the_table_names_keys_that_there_are() -> None:
 )
 @pytest.mark.parametrize("value", [True, False, 0, "x", [], {}, {"x": 1}])
 def test_a_key_of_which_nobody_has_thought_is_listed(path: KeyPath, value: Any) -> None:
-    ((listed, why),) = unsaid(tree_of(path, value), TABLE)
+    ((listed, why),) = unsaid(tree_of(path, value), NGINX)
     assert listed[: len(path)] == path
     assert why == UNKNOWN
 
 
 def test_what_is_off_anyway_is_not_listed() -> None:
-    assert [*unsaid({"services": {"a": {"health_check": False, "sticky": False}}}, TABLE)] == []
+    assert [*unsaid({"services": {"a": {"health_check": False, "sticky": False}}}, NGINX)] == []

@@ -17,6 +17,7 @@ class Target(StrEnum):
     """Whose words."""
 
     NGINX = "nginx"
+    ENVOY = "envoy"
 
 
 def render(
@@ -29,7 +30,7 @@ def render(
     ] = None,
     lossy: Annotated[bool, typer.Option("--lossy", help="End with 0 although something could not be said.")] = False,
 ) -> None:
-    """Print the same routes as a configuration of nginx; exit code 1 if it cannot say all of them.
+    """Print the same routes as a configuration of nginx or Envoy; exit code 1 if it cannot say all of them.
 
     What it cannot say is listed on stderr, with file and line.
     """
