@@ -23,6 +23,8 @@ def start_nginx(rendering: Rendering, port: int, directory: Path) -> Server:
     text = rendering.files["nginx.conf"]
     temporary = "".join(f"{kind}_temp_path {kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     site = Site(port, 0, directory)
+    for name, other in rendering.files.items():
+        site.write(name, other)
     path = site.write("nginx.conf", text.replace("http {", f"http {{ {temporary} access_log off;", 1))
     main = "daemon off; pid nginx.pid;" + (" user root;" if os.geteuid() == 0 else "")
     return at(site, [program("nginx") or "", "-p", str(directory), "-c", str(path), "-e", "stderr", "-g", main])

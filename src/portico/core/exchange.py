@@ -209,7 +209,7 @@ class Exchange:
     __slots__ = (
         # client and destination
         "claims_or_token", "client_ip", "consumer", "content", "finish", "id", "method", "match", "query", "request",
-        "request_id", "scopes", "started", "stream", "trace_id", "trusted", "view",
+        "request_id", "scopes", "started", "stream", "trace", "trace_id", "trusted", "view",
         # what policies add
         "request_lines", "response_drop", "response_lines",
         # the outcome
@@ -226,6 +226,8 @@ class Exchange:
     """The request id as sent to both sides, once a service is called."""
     trace_id: str
     """32 hexadecimal digits, as in `traceparent` (W3C Trace Context)."""
+    trace: Any
+    """Its spans, or None; only set where the gateway traces: `trace_of` in `observe/tracing.py` reads it."""
     client_ip: str
     claims_or_token: Mapping[str, Any] | bytes | None
     """What `claims` gives or, until it is read, the field line of the verified token; None where there is none."""

@@ -108,6 +108,22 @@ class Metrics:
             upstream = [each[4] for each in counted if each[4] is not None]
             series.upstream_total += fill(series.upstream_buckets, upstream)
 
+    def note_exports(self, sent: dict[str, int], dropped: dict[tuple[str, str], int]) -> None:
+        """Set what was sent to collectors, by signal, and what was dropped, by signal and reason."""
+        if sent:
+            self._exports[0].series.update({(signal,): float(count) for signal, count in sent.items()})
+            self._exports[1].series.update({key: float(count) for key, count in dropped.items()})
+
+    @cached_property
+    def _exports(self) -> tuple[CounterFamily, CounterFamily]:
+        """They are shown once something is exported."""
+        text = "Spans and log records that a collector of OpenTelemetry has taken"
+        lost = "Spans and log records that no collector got, by why"
+        return (
+            self.families.own_counter("gateway_otlp_sent", text, ("signal",)),
+            self.families.own_counter("gateway_otlp_dropped", lost, ("signal", "why")),
+        )
+
     def observe_version(self, service: str, version: str) -> None:
         """Count one exchange of a version: names of both are written in the configuration, so that there are few."""
         series, key = self.versions.series, (service, version)

@@ -117,6 +117,12 @@ def needs_redis(settings: RateLimitSettings, consumers: Mapping[str, Any]) -> bo
     return any(group and not _is_one_rate(group) for group in _groups(settings, consumers))
 
 
+def enforced_limits(settings: RateLimitSettings, consumers: Mapping[str, Any]) -> tuple[_Group, _Group]:
+    """The limits before authentication, and those after it, with the numbers that consumers have of their own."""
+    before, _, after, _ = _groups(settings, consumers)
+    return before, after
+
+
 class _Counted(NamedTuple):
     """One limit of a list. `owns` are the numbers of consumers that have their own."""
 

@@ -539,8 +539,12 @@ class Forwarding(Attempt):
         """Have the request sent to a second instance if the first takes too long."""
         hedging.budget.note_request(self.exchange.started)
         if self._may_be_hedged():
-            self.hedge = Hedge(self, hedging, self.loop)
+            self.hedge = self.new_hedge(hedging)
             self.hedge.wait()
+
+    def new_hedge(self, hedging: Hedging) -> Hedge:
+        """A second attempt, which has not begun."""
+        return Hedge(self, hedging, self.loop)
 
     def _may_be_hedged(self) -> bool:
         is_repeatable = self.request.method in HEDGED and not self.upgrade
@@ -560,7 +564,7 @@ class Forwarding(Attempt):
         if not self._may_be_hedged() or not self.has_whole_body:
             return
         if service.is_outdone(instance, self.sent_at):
-            self.hedge = Hedge(self, failover, self.loop)
+            self.hedge = self.new_hedge(failover)
             self.hedge.begin(is_free=instance not in service.available)
 
     def hedge_answered(self, hedge: Hedge, head: ResponseHead) -> None:

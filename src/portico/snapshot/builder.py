@@ -54,6 +54,7 @@ from portico.proxy.routing.route import Handling, LocalRoute, Rewrite, Rewriting
 from portico.proxy.routing.router import Router, Rule
 from portico.proxy.routing.slash import redirect_to_slash
 from portico.proxy.split import SplitWeights, forward_chosen
+from portico.proxy.traced import traced
 from portico.snapshot.askers import asking
 from portico.snapshot.caching import cache_of, cache_scope
 from portico.snapshot.compiled import balancing_of, retry_of, timeouts_of
@@ -148,6 +149,8 @@ class SnapshotBuilder:
         self._proxy_status: ProxyStatus | None = None
         self._page_texts: Mapping[str, str] = {}
         self._directory = Consumers()
+        self._traces = False
+        """Whether exchanges may have spans."""
         self._version_paths: frozenset[PathVersion] = frozenset()
         self._splits: dict[SplitKey, SplitWeights] = {}
         """The weights of the routes of the snapshot that is being built."""
@@ -198,6 +201,7 @@ class SnapshotBuilder:
         self._proxy_status = _proxy_status(config)
         self._page_texts = config.page_texts
         self._directory = config.consumer_directory
+        self._traces = config.gateway.tracing is not None
         self.revoked.secret = config.issuing_secret
         coming = self._coming = Coming()
         self._splits = coming.splits
@@ -475,12 +479,14 @@ class SnapshotBuilder:
 
     def _cached(self, written: ResolvedRoute, parts: dict[str, Any]) -> dict[str, Any]:
         """The same for a route that has a cache: that stands before its forwarding, which may be mirrored."""
-        kind = parts["forward"]
+        kind, traces = parts["forward"], self._traces
         if "cache" not in written.policies or written.service is None:
-            return {**parts, "forward": mirrored(kind)} if written.mirrors else parts
+            forward = mirrored(kind) if written.mirrors else kind
+            return {**parts, "forward": traced(forward) if traces else forward} if traces or written.mirrors else parts
         scope = cache_scope(written)
         cache: Callable[..., Any] = self._alike(
-            ("cache", scope, kind, bool(written.mirrors)), lambda: cache_of(self.caches, written, scope, kind).forward
+            ("cache", scope, kind, bool(written.mirrors)),
+            lambda: cache_of(self.caches, written, scope, kind, traces=traces).forward,
         )
         return {**parts, "forward": cache}
 
@@ -503,7 +509,7 @@ class SnapshotBuilder:
         counters = metrics.shadowed, pages, metrics.untransformed, metrics.compressed
         surroundings = self._state, consumers, shared, table, self.plugins, *counters
         chain = build_chain(written, *surroundings, denied=metrics.denied, directory=self._directory, is_own=is_own)
-        return parts_of(chain, written, pages, is_own=is_own)
+        return parts_of(chain, written, pages, is_own=is_own, traces=self._traces and not is_own)
 
     def _error_pages(self, written: Mapping[str, tuple[Any, str]]) -> ErrorPages | None:
         settings, _ = written.get("errors", (None, ""))

@@ -13,23 +13,23 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
 from jwt.algorithms import Algorithm
 
 from portico.config import ResolvedRoute
 from portico.config.problems import KeyPath
 from portico.core.claims import claim_path
 from portico.policies.auth import AuthSettings, JwtSettings
-from portico.policies.auth.acceptance import AcceptanceSettings, InCookie
+from portico.policies.auth.acceptance import AcceptanceSettings, InCookie, InQuery
 from portico.policies.auth.forward import ForwardSettings
 from portico.policies.auth.keys import ALGORITHMS, KeySet, key_set, public_key
-from portico.policies.authorize import AuthorizeSettings
+from portico.policies.authorize import AuthorizeSettings, Requirements
 from portico.render.envoy.clusters import other_cluster
-from portico.render.envoy.guards import deny
-from portico.render.envoy.names import HTTP, ON, Filter, Names, Section, duration, policy_path, typed
+from portico.render.envoy.guards import Rule, deny
+from portico.render.envoy.matches import words
+from portico.render.envoy.names import HTTP, ON, CannotError, Filter, Names, Section, duration, typed
+from portico.render.policies import policy_path
 
-GUARDS: Final = ("auth", "authorize", "deny", "plugins", "validate")
-"""Policies that refuse requests: a route that has one that Envoy cannot check is closed, not open."""
-_CLOSED: Final = "Envoy cannot check this: the routes that it guards are closed and answer 503"
 _JWT: Final = "jwt_authn"
 METADATA: Final = "envoy.filters.http.jwt_authn"
 """Where Envoy keeps the claims of tokens, under `token`."""
@@ -37,28 +37,19 @@ _SCOPE_CLAIMS: Final = ("scope", "scopes", "scp")
 """Where scopes are: the first of these that is there."""
 
 
-class CannotError(Exception):
-    """Something that Envoy cannot check: what, and why."""
-
-    def __init__(self, path: KeyPath, why: str = _CLOSED) -> None:
-        super().__init__(why)
-        self.path = path
-        self.why = why
-
-
 def guarding(names: Names, route: ResolvedRoute) -> tuple[dict[str, Section], Section]:
     """What a route says of the filters that guard it, and what is said of that to `portico`.
 
     Raises CannotError.
     """
-    for key in ("deny", "plugins", "validate"):
+    for key in ("plugins", "validate"):
         settings, scope = route.policies.get(key, (None, ""))
         if settings:
             raise CannotError(policy_path(route, scope, key))
     auth, scope = route.policies.get("auth", (None, ""))
     found: dict[str, Section] = {}
     told: Section = {}
-    refused: list[tuple[str, Section]] = []
+    refused: list[Rule] = []
     if auth is not None:
         at = policy_path(route, scope, "auth")
         known = names.known.get(("auth", id(auth)))
@@ -73,15 +64,13 @@ def guarding(names: Names, route: ResolvedRoute) -> tuple[dict[str, Section], Se
         refused += _missing(needs, at)
     if refused:
         names.filter(Filter(125, "authorize", typed(f"{HTTP}rbac.v3.RBAC"), "what tokens have to say"))
-        found["authorize"] = deny("RBACPerRoute", refused)
+        found["authorize"] = deny(refused)
     return found, told
 
 
-def _auth(
-    names: Names, auth: AuthSettings, at: KeyPath, scope: str
-) -> tuple[dict[str, Section], Section, list[tuple[str, Section]]]:
-    if auth.methods == ("forward",) and auth.forward is not None:
-        return _asking(names, auth.forward, (*at, "forward"), scope), {}, []
+def _auth(names: Names, auth: AuthSettings, at: KeyPath, scope: str) -> tuple[dict[str, Section], Section, list[Rule]]:
+    if auth.methods == ("forward",) and auth.forward is not None and auth.name_encoding == "percent":
+        return *_asking(names, auth.forward, (*at, "forward"), scope), []
     jwt = auth.jwt
     if auth.methods != ("jwt",) or jwt is None:
         others = [method for method in auth.methods if method != "jwt"]
@@ -103,17 +92,30 @@ def _auth(
         config["requirement_map"][name] = (
             options[0] if len(options) == 1 else {"requires_any": {"requirements": options}}
         )
-    required = [*jwt.required_claims, *(["exp"] if jwt.require_expiry else [])]
-    for each in jwt.issuers:
-        if each.required_claims or each.require_expiry:
-            raise CannotError((*at, "jwt", "issuers"))
+    required = jwt.required_claims
+    if any(each.required_claims for each in jwt.issuers):
+        raise CannotError((*at, "jwt", "issuers"))
     missing = [_not(_claim([claim], {"present_match": True})) for claim in dict.fromkeys(required)]
     if auth.optional and missing:
         raise CannotError((*at, "jwt", "required_claims"))
-    refused = [(f"credentials_invalid_{index}", who) for index, who in enumerate(missing)]
-    leeway = max([jwt.leeway, *(each.leeway for each in jwt.issuers)])
+    refused: list[Rule] = [(f"credentials_invalid_{index}", who, None) for index, who in enumerate(missing)]
+    said = [*([jwt] if jwt.secret is not None or jwt.written_sources else []), *jwt.issuers]
+    leeways = {each.leeway for each in said}
+    types = {tuple(sorted(kind.lower().removeprefix("application/") for kind in each.types)) for each in said}
+    if len(leeways) > 1 or len(types) > 1:
+        raise CannotError((*at, "jwt", "issuers"), "Envoy has one leeway and types for all issuers here: closed")
     requirement = typed(f"{HTTP}{_JWT}.v3.PerRouteConfig", {"requirement_name": name})
-    return {_JWT: requirement}, {"leeway": leeway}, refused
+    found = {_JWT: requirement}
+    if parameters := [place.query for place in jwt.from_ if isinstance(place, InQuery)]:
+        found[_without(names, parameters, name)] = ON
+    return found, {"leeway": leeways.pop(), "types": [*types.pop()]}, refused
+
+
+def _without(names: Names, parameters: Iterable[str], name: str) -> str:
+    """The filter that takes tokens off the query, behind the one that reads them."""
+    dropped = [{"remove": each} for each in parameters]
+    config = typed(f"{HTTP}header_mutation.v3.HeaderMutation", {"mutations": {"query_parameter_mutations": dropped}})
+    return names.filter(Filter(92, f"{name}_parameters", config, "tokens in the query are for nobody else"))
 
 
 def _jwt_config(names: Names) -> Section:
@@ -127,13 +129,13 @@ def _jwt_config(names: Names) -> Section:
 
 
 def _providers(names: Names, jwt: JwtSettings, at: KeyPath, name: str) -> Iterator[tuple[str, Section]]:
-    places = _places(jwt, at)
+    places = _places(names, jwt, at)
     settings: Iterable[tuple[str, AcceptanceSettings, str | None, KeyPath]] = [
         *([(name, jwt, jwt.issuer, at)] if jwt.secret is not None or jwt.written_sources else []),
         *((f"{name}_{index}", each, each.issuer, (*at, "issuers", index)) for index, each in enumerate(jwt.issuers)),
     ]
     for own, each, issuer, path in settings:
-        if each.types != type(each).model_fields["types"].default and not each.types:
+        if not each.types:
             raise CannotError((*path, "types"))
         audience = [each.audience] if isinstance(each.audience, str) else each.audience or []
         found: Section = {
@@ -141,15 +143,17 @@ def _providers(names: Names, jwt: JwtSettings, at: KeyPath, name: str) -> Iterat
             **({"audiences": audience} if audience else {}),
             **_keys(names, each, path, issuer),
             **places,
+            **({"require_expiration": True} if each.require_expiry else {}),
             "forward": True,
             "payload_in_metadata": "token",
+            "header_in_metadata": "header",
             "normalize_payload_in_metadata": {"space_delimited_claims": [*_SCOPE_CLAIMS]},
             "clock_skew_seconds": max(1, ceil(each.leeway)),
         }
         yield own, found
 
 
-def _places(jwt: JwtSettings, at: KeyPath) -> Section:
+def _places(names: Names, jwt: JwtSettings, at: KeyPath) -> Section:
     """Where tokens are: Envoy's own places hold only where none is written."""
     found: Section = {}
     for place in jwt.from_:
@@ -160,12 +164,15 @@ def _places(jwt: JwtSettings, at: KeyPath) -> Section:
         elif isinstance(place, InCookie):
             found.setdefault("from_cookies", []).append(place.cookie)
         else:
-            raise CannotError((*at, "from"), "Envoy does not take a token off the query: the routes are closed")
+            found.setdefault("from_params", []).append(place.query)
+    if len(jwt.from_) > 1:
+        names.losses.add((*at, "from"), "Envoy tries the tokens of all places, and Portico that of the first one")
     return found
 
 
 def _keys(names: Names, settings: AcceptanceSettings, at: KeyPath, issuer: str | None) -> Section:
     if isinstance(settings, JwtSettings) and settings.secret is not None:
+        names.has_secret = True
         secret = settings.secret.get_secret_value().encode()
         k = base64.urlsafe_b64encode(secret).decode().rstrip("=")
         return _local([{"kty": "oct", "alg": algorithm, "k": k} for algorithm in settings.accepted])
@@ -183,14 +190,14 @@ def _keys(names: Names, settings: AcceptanceSettings, at: KeyPath, issuer: str |
         return {"remote_jwks": {"http_uri": uri, "cache_duration": duration(settings.refresh), "async_fetch": {}}}
     path = settings.jwks_file or settings.public_key_file
     assert path is not None
-    return _local([*_of_file(path, settings, (*at, "jwks_file" if settings.jwks_file else "public_key_file"))])
+    return _local([*_of_file(names, path, settings, (*at, "jwks_file" if settings.jwks_file else "public_key_file"))])
 
 
 def _local(keys: list[Section]) -> Section:
     return {"local_jwks": {"inline_string": json.dumps({"keys": keys})}}
 
 
-def _of_file(path: Path, settings: AcceptanceSettings, at: KeyPath) -> Iterator[Section]:
+def _of_file(names: Names, path: Path, settings: AcceptanceSettings, at: KeyPath) -> Iterator[Section]:
     """The keys in a file, each for the algorithms that are accepted."""
     try:
         content = path.read_bytes()
@@ -200,6 +207,9 @@ def _of_file(path: Path, settings: AcceptanceSettings, at: KeyPath) -> Iterator[
     for key in keys.keys:
         for name in key.algorithms:
             if name in settings.accepted and name != "Ed25519":  # which Envoy knows as EdDSA
+                if isinstance(key.material, Ed448PublicKey):
+                    names.losses.add(at, "Envoy does not know Ed448: tokens that it signed are refused")
+                    continue
                 yield _jwk(key.material, name, key.kid)
 
 
@@ -213,25 +223,37 @@ def _jwk(material: Any, algorithm: str, kid: str | None) -> Section:
 # ---- what is needed
 
 
-def _missing(needs: AuthorizeSettings, at: KeyPath) -> Iterator[tuple[str, Section]]:
+def _missing(needs: AuthorizeSettings, at: KeyPath) -> Iterator[Rule]:
     """Who is refused, and why."""
-    for key in ("methods", "operations", "openapi", "times"):
+    for key in ("operations", "openapi", "times"):
         if getattr(needs, key):
             raise CannotError((*at, key))
+    roles = list(claim_path(needs.roles_claim))
+    yield from _requirements(needs, roles, "", None)
+    for method, own in needs.methods.items():
+        methods = ["GET", "HEAD"] if method == "GET" and "HEAD" not in needs.methods else [method]
+        yield from _requirements(own, roles, f"_{method}", {"header": words(":method", methods)})
+
+
+def _requirements(needs: Requirements, roles: list[str], of: str, which: Section | None) -> Iterator[Rule]:
     for index, scope in enumerate(needs.scopes):
-        yield f"scope_missing_{index}", _not(_has_scope(scope))
+        yield f"scope_missing_{index}{of}", _not(_has_scope(scope)), which
     if needs.any_scopes:
-        yield "scope_missing", _not(_one_of(map(_has_scope, needs.any_scopes)))
+        yield f"scope_missing{of}", _not(_one_of(map(_has_scope, needs.any_scopes))), which
     if needs.roles:
-        roles = list(claim_path(needs.roles_claim))
-        yield "access_denied", _not(_one_of(each for role in needs.roles for each in _is_or_holds(roles, role)))
+        held = _one_of(each for role in needs.roles for each in _is_or_holds(roles, role))
+        yield f"access_denied{of}", _not(held), which
     for index, (name, wanted) in enumerate(needs.claims.items()):
-        path = list(claim_path(name))
-        if isinstance(wanted, bool):
-            raise CannotError((*at, "claims", name))
-        if not all(isinstance(value, str) for value in wanted):
-            raise CannotError((*at, "claims", name))
-        yield f"access_denied_{index}", _not(_one_of(each for value in wanted for each in _is_or_holds(path, value)))
+        yield f"access_denied_{index}{of}", _not(_fits(list(claim_path(name)), wanted)), which
+
+
+def _fits(path: list[str], wanted: list[Any] | bool) -> Section:
+    """That a claim is as `authorize` asks for it."""
+    if not isinstance(wanted, bool):
+        return _one_of(each for value in wanted for each in _is_or_holds(path, value))
+    there = [_claim(path, {"present_match": True}), _not(_claim(path, {"bool_match": False}))]
+    said = {"and_ids": {"ids": [*there, _not(_claim(path, {"null_match": {}}))]}}
+    return said if wanted else _not(said)
 
 
 def _has_scope(scope: str) -> Section:
@@ -244,8 +266,9 @@ def _has_scope(scope: str) -> Section:
 
 
 def _is_or_holds(path: list[str], value: Any) -> Iterator[Section]:
-    yield _claim(path, {"string_match": {"exact": value}})
-    yield _claim(path, {"list_match": {"one_of": {"string_match": {"exact": value}}}})
+    matcher = {"string_match": {"exact": value}} if isinstance(value, str) else {"double_match": {"exact": value}}
+    yield _claim(path, matcher)
+    yield _claim(path, {"list_match": {"one_of": matcher}})
 
 
 def _claim(path: list[str], value: Section) -> Section:
@@ -265,13 +288,18 @@ def _not(who: Section) -> Section:
 # ---- a service that is asked
 
 
-def _asking(names: Names, forward: ForwardSettings, at: KeyPath, scope: str) -> dict[str, Section]:
-    for key in ("consumer", "scopes"):
-        if getattr(forward, key) is not None or (key == "consumer" and forward.consumer_field):
-            names.losses.add((*at, key) if getattr(forward, key) else at, "Envoy makes no X-Consumer fields of answers")
+def _asking(names: Names, forward: ForwardSettings, at: KeyPath, scope: str) -> tuple[dict[str, Section], Section]:
     for key in ("cache", "cache_refused"):
         if getattr(forward, key):
             names.losses.add((*at, key), "Envoy asks again for each request")
+    consumer, scopes = forward.consumer_field.lower(), (forward.scopes or "").lower()
+    passed = [each.lower() for each in forward.pass_headers]
+    named = [each for each in dict.fromkeys((consumer, scopes)) if each]
+    told: Section = {"consumer": consumer} if consumer else {}
+    told |= {"scopes": scopes} if scopes else {}
+    if dropped := [each for each in named if each not in passed]:
+        told["dropped"] = dropped
+    read = [*passed, *dropped]
     name, _ = names.once(("forward", id(forward)), f"forward_{scope}")
     cluster = other_cluster(names, forward.url, "who is asked who may come in")
     address = urlsplit(forward.url)
@@ -285,15 +313,15 @@ def _asking(names: Names, forward: ForwardSettings, at: KeyPath, scope: str) -> 
         "path_override": (address.path or "/") + (f"?{address.query}" if address.query else ""),
         "authorization_request": {"headers_to_add": [*_asked_with()]},
         "authorization_response": {
-            "allowed_upstream_headers": {"patterns": [{"exact": each.lower()} for each in forward.pass_headers]},
+            "allowed_upstream_headers": {"patterns": [{"exact": each} for each in read]},
             "allowed_client_headers_on_success": {
                 "patterns": [{"exact": each.lower()} for each in forward.response_headers]
             },
         },
     }
     found = {}
-    if forward.pass_headers:
-        found[_withheld(names, forward, name)] = ON
+    if read:
+        found[_withheld(names, read, name)] = ON
     else:
         del service["authorization_response"]["allowed_upstream_headers"]
     if not forward.response_headers:
@@ -309,12 +337,12 @@ def _asking(names: Names, forward: ForwardSettings, at: KeyPath, scope: str) -> 
         },
     )
     found[names.filter(Filter(95, name, config, f"{address.hostname} is asked who may come in"))] = ON
-    return found
+    return found, {"answer": told} if told else {}
 
 
-def _withheld(names: Names, forward: ForwardSettings, name: str) -> str:
+def _withheld(names: Names, read: Iterable[str], name: str) -> str:
     """The filter that drops of clients' fields what only the service that is asked may say."""
-    dropped = [{"remove": each.lower()} for each in forward.pass_headers]
+    dropped = [{"remove": each} for each in read]
     config = typed(f"{HTTP}header_mutation.v3.HeaderMutation", {"mutations": {"request_mutations": dropped}})
     return names.filter(Filter(94, f"{name}_fields", config, "what only the answer of it may say"))
 

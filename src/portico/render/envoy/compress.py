@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from portico.config import ResolvedRoute
 from portico.policies.compress.rules import DEFAULT_TYPES
 from portico.policies.compress.settings import DEFAULT, CompressSettings
 from portico.render.envoy.names import HTTP, ON, Filter, Names, Section, typed
+from portico.render.expressions import literal
 
 _COMPRESSORS: Final = {
     "zstd": ("zstd.compressor.v3.Zstd", "compression_level"),
@@ -33,17 +34,17 @@ def compressing(names: Names, route: ResolvedRoute) -> dict[str, Section]:
 
 def _compressors(names: Names, settings: CompressSettings, scope: str) -> Iterator[str]:
     kinds = dict.fromkeys(kind for each in settings.types for kind in (DEFAULT_TYPES if each == DEFAULT else (each,)))
-    exact = [kind for kind in kinds if "*" not in kind]
+    matchers = [{"safe_regex": {"regex": _one_of(kinds)}}]
     for index, coding in enumerate(settings.encodings):
         message, level = _COMPRESSORS[coding]
         own: Section = {level: getattr(settings.levels, coding)} if level else {}
         if coding == "gzip":
             own = {"compression_level": f"COMPRESSION_LEVEL_{settings.levels.gzip}", "window_bits": 15}
         library = {"name": coding, "typed_config": typed(f"envoy.extensions.compression.{message}", own)}
-        matchers = [{"safe_regex": {"regex": _type(kind)}} for kind in kinds if "*" in kind]
-        common: Section = {"min_content_length": max(settings.min_size, _LEAST), "content_type": exact or ["none/none"]}
-        if matchers:
-            common["content_type_matcher"] = matchers
+        common: Section = {
+            "min_content_length": max(settings.min_size, _LEAST),
+            "content_type_matcher": matchers,
+        }
         config = typed(
             f"{HTTP}compressor.v3.Compressor",
             {
@@ -57,7 +58,9 @@ def _compressors(names: Names, settings: CompressSettings, scope: str) -> Iterat
         yield names.filter(Filter(150 - index, name, config, f"responses in {coding}"))
 
 
-def _type(kind: str) -> str:
-    start, _, end = kind.partition("*")
-    text = f"{start.replace('+', chr(92) + '+')}[^;]*{end.replace('+', chr(92) + '+')}"
-    return f"(?i){text}(?:;.*)?"
+def _one_of(kinds: Iterable[str]) -> str:
+    """What matches `Content-Type` of these media types; `text/*` is not for events, which come piece by piece."""
+    words = [literal(kind).replace(r"\*", r"[^;\s]+") for kind in kinds if kind != "text/*"]
+    if "text/*" in kinds:
+        words.append("text/(?:[^e;][^;]*|e[^v;][^;]*)")
+    return rf"(?i)(?:{'|'.join(words)})\s*(?:;.*)?"

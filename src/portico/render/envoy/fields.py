@@ -11,7 +11,8 @@ from portico.config.levels import Merged
 from portico.config.problems import KeyPath
 from portico.core.fields import is_owned, is_reported
 from portico.policies.headers import OF_CONTENT, FieldEdits, HeadersSettings
-from portico.render.envoy.names import ADD, HTTP, Filter, Names, Section, escaped, header, policy_path, typed
+from portico.render.envoy.names import ADD, HTTP, Filter, Names, Section, escaped, header, typed
+from portico.render.policies import SECURITY, policy_path
 
 HEADERS: Final = "headers"
 _MUTATION: Final = f"{HTTP}header_mutation.v3.HeaderMutation"
@@ -35,12 +36,6 @@ _STANDS: Final = {
     "client_ip": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
     "request_id": "%REQ(X-REQUEST-ID)%",
     "consumer": "%REQ(X-CONSUMER-USERNAME)%",
-}
-_SECURITY: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "SAMEORIGIN",
-    "Referrer-Policy": "strict-origin-when-cross-origin",
-    "X-Permitted-Cross-Domain-Policies": "none",
 }
 _UNREMOVABLE: Final = frozenset({"date", "content-length", "connection"})
 
@@ -145,7 +140,7 @@ def _edits(
 def _security(edits: FieldEdits, scheme: str) -> Iterator[Section]:
     written = {name.lower() for name in (*edits.set, *edits.add, *edits.remove)}
     over_tls = {"Strict-Transport-Security": "max-age=31536000"} if scheme == "https" else {}
-    for name, value in {**_SECURITY, **over_tls}.items():
+    for name, value in {**SECURITY, **over_tls}.items():
         if name.lower() not in written:
             yield {"append": header(name, value, "ADD_IF_ABSENT")}
 

@@ -12,12 +12,14 @@ from portico.render.envoy.text import Noted, comment, yaml_text
 from portico.render.losses import Losses, Rendering
 from portico.render.written import unsaid
 
+NAME: Final = "envoy.yaml"
 OTHERWISE: Final = (
     "What Envoy does otherwise, whatever is written:",
     "there are no RateLimit and Server-Timing fields, nor /metrics, /docs and /openapi.json; /health knows nothing of",
     "services; one time (idle_timeout) is for the head, for the body and for WebSockets; a POST is not sent again even",
     "where no connection was made; Link and Refresh are not rewritten; a percent-encoded letter in a path is refused",
-    "with 400; paths that a service might read as others (//, %2F, ;) are not held against other routes.",
+    "with 400; paths that a service might read as others (//, %2F, ;) are not held against other routes;",
+    "responses with Set-Cookie are compressed, too.",
 )
 
 
@@ -54,4 +56,5 @@ def render_envoy(config: Config) -> Rendering:
         },
     }
     head = [comment("Written by portico render envoy: change portico.yaml instead."), "#", *map(comment, OTHERWISE), ""]
-    return Rendering({"envoy.yaml": "\n".join(head) + "\n" + yaml_text(document)}, losses.all())
+    text = "\n".join(head) + "\n" + yaml_text(document)
+    return Rendering({NAME: text}, losses.all(), frozenset({NAME} if names.has_secret else ()))

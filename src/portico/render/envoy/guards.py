@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from portico.config import ResolvedRoute
 from portico.config.levels import Merged
 from portico.config.problems import KeyPath
 from portico.policies.ip_filter import IpFilterSettings
 from portico.policies.rate_limit import ByHeader, RateLimit
-from portico.render.envoy.names import HTTP, ON, Filter, Names, Section, duration, policy_path, typed
+from portico.render.envoy.names import HTTP, ON, Filter, Names, Section, duration, typed
+from portico.render.policies import policy_path
 
 _LEAST_INTERVAL: Final = 0.05
 """Seconds in which Envoy's bucket may be filled at the soonest."""
@@ -20,10 +21,14 @@ _CLIENTS: Final = 10_000
 _ALWAYS: Final = {"default_value": {"numerator": 100}}
 
 
-def deny(names: str, rules: Iterable[tuple[str, Section]]) -> Section:
-    """Rules of RBAC: whoever is one of these is refused, for the reason that is the rule's name."""
-    policies = {reason: {"permissions": [{"any": True}], "principals": [who]} for reason, who in rules}
-    return typed(f"{HTTP}rbac.v3.{names}", {"rbac": {"rules": {"action": "DENY", "policies": policies}}})
+Rule: TypeAlias = tuple[str, Section, Section | None]
+"""The reason for which whoever is the second part is refused, and for which requests, where it is not for all."""
+
+
+def deny(rules: Iterable[Rule]) -> Section:
+    """What a route says of a filter `rbac`: each policy is a rule, by its reason."""
+    policies = {reason: {"permissions": [which or {"any": True}], "principals": [who]} for reason, who, which in rules}
+    return typed(f"{HTTP}rbac.v3.RBACPerRoute", {"rbac": {"rules": {"action": "DENY", "policies": policies}}})
 
 
 def networks(names: Names, policies: Merged) -> dict[str, Section]:
@@ -37,7 +42,7 @@ def networks(names: Names, policies: Merged) -> dict[str, Section]:
         strangers = [{"not_id": _any_of(settings.allow)}] if settings.allow else []
         refused = [*([_any_of(settings.deny)] if settings.deny else []), *strangers]
         who = refused[0] if len(refused) == 1 else {"or_ids": {"ids": refused}}
-        names.known[key] = deny("RBACPerRoute", [("address_refused", who)])
+        names.known[key] = deny([("address_refused", who, None)])
     return {"ip_filter": names.known[key]}
 
 

@@ -55,7 +55,7 @@ _RENDERED: Final = (
     *("policies.rate_limit.requests_per_minute", "policies.rate_limit.burst", "policies.rate_limit.by"),
     *("policies.rate_limit.name", "policies.rate_limit.enforce", "policies.rewrite_location"),
     *("policies.compress.encodings", "policies.compress.min_size", "policies.compress.types"),
-    *("policies.compress.levels", "policies.rewrite_cookies"),
+    *("policies.compress.levels", "policies.compress.cookies", "policies.rewrite_cookies"),
     # listed where a route is closed for their sake
     *("policies.auth", "policies.authorize", "policies.deny", "policies.plugins", "policies.validate"),
     "policies.rate_limit.fallback",  # what holds without a Redis, which Envoy never has here
@@ -85,7 +85,6 @@ _LOST: Final = {
     "policies.cache": "a cache is not rendered: all requests go to the service",
     "policies.errors": "error pages are not rendered: errors are problem documents",
     "policies.transform": "Envoy changes no bodies here, and no fields by rules",
-    "policies.compress.cookies": "Envoy compresses responses with Set-Cookie, too",
     "policies.compress.incremental": "Envoy compresses whatever has the type",
     "gateway.limits.connections_per_client": "Envoy counts no connections of one client",
 }

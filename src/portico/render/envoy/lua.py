@@ -34,35 +34,55 @@ local function lasts(value, otherwise)
   return value
 end
 
--- The claims of a token that is accepted; what Envoy does not look at is looked at here.
-local function is_accepted(claims, leeway)
+-- What Envoy does not look at in a token is looked at here: times that are none, what it was made for, extensions.
+local function is_accepted(claims, header, leeway, types)
   local now = os.time()
   local from, issued = lasts(claims.nbf, 0), lasts(claims.iat, 0)
   local ends = lasts(claims.exp, math.huge)
-  if not from or not issued or not ends then return false end
-  return from <= now + leeway and issued <= now + leeway and ends + leeway > now
+  if not from or not issued or not ends or header.crit or header.b64 ~= nil then return false end
+  if from > now + leeway or issued > now + leeway or ends + leeway <= now then return false end
+  for _, each in ipairs(types) do
+    if header.typ == nil or tostring(header.typ):lower():gsub("^application/", "") == each then return true end
+  end
+  return false
+end
+
+-- Only one spelling of a token is right: base64url without padding, and not too long.
+local function is_spelt(authorization)
+  local token = (authorization or ""):match("^[Bb][Ee][Aa][Rr][Ee][Rr] +(.-) *$")
+  return not token or (#token <= 8192 and not token:find("[^%w%.%-_]"))
 end
 
 local function refuse(handle, reason)
+  local id, path = handle:headers():get("x-request-id"), handle:headers():get(":path"):match("^[^?]*")
   handle:respond({
     [":status"] = "401",
     ["www-authenticate"] = 'Bearer realm="portico", error="invalid_token"',
     ["content-type"] = "application/problem+json",
-  }, ('{"type":"about:blank","title":"Unauthorized","status":401,"reason":"%s"}'):format(reason))
+  }, ('{"type":"about:blank","title":"Unauthorized","status":401,"detail":"the token is not accepted",'
+    .. '"instance":"%s","request_id":"%s","reason":"%s"}'):format(path:gsub('[%c"\\]', "?"), id, reason))
+end
+
+-- A name for a field: nothing for one with control characters or separators of lines.
+local function named(text)
+  if text:find("%c") or text:find("\194[\128-\159]") or text:find("\226\128[\168\169]") then return nil end
+  return encoded(text)
 end
 
 local function scopes_of(claims)
   local said = claims.scope or claims.scopes or claims.scp or {}
   local found = {}
   if type(said) == "string" then
-    for word in said:gmatch("%S+") do found[#found + 1] = encoded(word) end
-  elseif type(said) == "table" then
-    for _, word in ipairs(said) do
-      if type(word) ~= "string" or word:find("%s") then return nil end
-      if word ~= "" then found[#found + 1] = encoded(word) end
-    end
-  else
-    return nil
+    local words = {}
+    for word in said:gmatch("%S+") do words[#words + 1] = word end
+    said = words
+  end
+  if type(said) ~= "table" or (next(said) ~= nil and type(next(said)) ~= "number") then return nil end
+  for _, word in ipairs(said) do
+    if type(word) ~= "string" or word:find("%s") then return nil end
+    local shown = named(word)
+    if not shown then return nil end
+    if word ~= "" then found[#found + 1] = shown end
   end
   return table.concat(found, " ")
 end
@@ -71,30 +91,47 @@ local function consumer_of(claims)
   for _, name in ipairs({"username", "preferred_username", "sub"}) do
     local value = claims[name]
     if value ~= nil and type(value) ~= "string" then return nil end
-    if value and value ~= "" then return value:find("%c") and "" or encoded(value) end
+    if value and value ~= "" then return named(value) end
   end
   return ""
 end
 
-local function identify(handle, leeway)
+local function tell(fields, consumer, scopes)
+  if consumer ~= "" and #consumer <= 1024 then fields:replace("x-consumer-username", consumer) end
+  if scopes ~= "" and #scopes <= 8192 then fields:replace("x-consumer-scopes", scopes) end
+end
+
+local function identify(handle, route)
   local verified = handle:streamInfo():dynamicMetadata():get("envoy.filters.http.jwt_authn")
-  local claims = verified and verified.token
+  local claims, header = verified and verified.token, verified and verified.header
   if not claims then return true end
+  local fields = handle:headers()
   local consumer, scopes = consumer_of(claims), scopes_of(claims)
-  if not consumer or not scopes or not is_accepted(claims, leeway) then
+  local accepted = is_accepted(claims, header or {}, route:get("leeway"), route:get("types"))
+  if not consumer or not scopes or not accepted or not is_spelt(fields:get("authorization")) then
     refuse(handle, "credentials_invalid")
     return false
   end
-  local fields = handle:headers()
-  if consumer ~= "" then fields:replace("x-consumer-username", consumer) end
-  if scopes ~= "" then fields:replace("x-consumer-scopes", scopes) end
+  tell(fields, consumer, scopes)
   return true
+end
+
+-- Whom the service that was asked has named.
+local function introduce(handle, route)
+  local fields, said = handle:headers(), route:get("answer")
+  local consumer = named(said.consumer and fields:get(said.consumer) or "")
+  local words = {}
+  for word in (said.scopes and fields:get(said.scopes) or ""):gsub(",", " "):gmatch("%S+") do
+    words[#words + 1] = named(word) or ""
+  end
+  tell(fields, consumer or "", table.concat(words, " "))
+  for _, name in ipairs(said.dropped or {}) do fields:remove(name) end
 end
 
 function envoy_on_request(handle)
   local fields, route = handle:headers(), handle:metadata()
-  local leeway = route:get("leeway")
-  if leeway and not identify(handle, leeway) then return end
+  if route:get("types") and not identify(handle, route) then return end
+  if route:get("answer") then introduce(handle, route) end
   local prefix = route:get("prefix")
   if prefix then fields:replace("x-forwarded-prefix", prefix) end
   local slash, method = route:get("slash"), fields:get(":method")

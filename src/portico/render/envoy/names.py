@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from portico.config import Config, ResolvedRoute, Upstream
+from portico.config import Config, Upstream
 from portico.config.problems import KeyPath
-from portico.config.resolve import scope_path
 from portico.render.losses import Losses
 
 Section: TypeAlias = dict[str, Any]
@@ -50,6 +49,8 @@ class Names:
     losses: Losses
     scheme: str = "http"
     """That of the listener whose routes are written."""
+    has_secret: bool = False
+    """Whether a secret is written: one that tokens are signed with."""
     clusters: dict[str, Section] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     """Comments of clusters."""
@@ -85,9 +86,13 @@ class Names:
         return plain if number == 1 else self._free(f"{plain}_{number}")
 
 
-def policy_path(route: ResolvedRoute | None, scope: str, key: str) -> KeyPath:
-    """Where a policy is written, of a route or of the gateway alone."""
-    return (*(("policies",) if route is None else scope_path(route, scope)), key)
+class CannotError(Exception):
+    """Something that Envoy cannot check: where it is written, and why."""
+
+    def __init__(self, path: KeyPath, why: str = "") -> None:
+        super().__init__(why)
+        self.path = path
+        self.why = why or "Envoy cannot check this: the routes that it guards are closed and answer 503"
 
 
 def duration(seconds: float) -> str:

@@ -33,6 +33,15 @@ def parameter(value: str) -> str:
     return "".join(map(_sent, value))
 
 
+def hidden(text: str) -> str:
+    """What matches a name or value of the query however it was encoded: for rules that refuse."""
+    return "".join(f"(?:{_encoded(letter)}|{_sent(letter)})" for letter in text)
+
+
+def _encoded(letter: str) -> str:
+    return "".join(_either_case(f"%{byte:02X}") for byte in letter.encode())
+
+
 def beginning(path: str) -> str:
     """What finds a prefix at the beginning of a path, with the slash behind it."""
     return f"^{_either_case(literal(path.rstrip('/')))}/" + ("?" if path != "/" else "")

@@ -33,6 +33,7 @@ _BY_ROUTES: Final = {
     "origin_refused": "this origin may not call this service from a browser",
     "method_not_allowed": "this method is not offered here",
     "no_route": "no route is for this",
+    "request_denied": "requests of this kind are not accepted here",
 }
 _BY_FLAGS: Final = (
     (("NR",), "no_route", "no route is for this"),

@@ -9,14 +9,15 @@ from math import ceil
 from portico.config import RedirectSettings, ResolvedRoute, Upstream
 from portico.core.route_paths import is_exact, is_pattern
 from portico.render.envoy.answers import problem, redirecting, responding
-from portico.render.envoy.auth import CannotError, guarding
+from portico.render.envoy.auth import guarding
 from portico.render.envoy.compress import compressing
 from portico.render.envoy.cors import cors_of, marking, preflights
+from portico.render.envoy.denied import denied
 from portico.render.envoy.fields import headers_of
 from portico.render.envoy.forwarding import forwarding
 from portico.render.envoy.guards import limits, networks, size
 from portico.render.envoy.matches import methods_of, route_match, with_conditions
-from portico.render.envoy.names import FILTERS, PORTICO, Names, Section, header
+from portico.render.envoy.names import FILTERS, PORTICO, CannotError, Names, Section, header
 from portico.render.envoy.splits import split_routes
 
 _ASKS = "access-control-request-method"
@@ -32,6 +33,13 @@ def routes_of(
         asks = with_conditions({**match, "headers": []}, route, methods_of(route), _ASKS)
         for own in preflights(cors, asks):
             yield {**own, FILTERS: {**networks(names, route.policies), **headers_of(names, route.policies, None)}}
+    try:
+        refused = [*denied(route, match)]
+    except CannotError:  # which closes the route
+        refused = []
+    marks = {**marking(names, route.policies), **headers_of(names, route.policies, None)}
+    for own in refused:
+        yield {**own, FILTERS: {**networks(names, route.policies), **marks}}
     if len(sides) > 1:
         yield from split_routes(names, sides, match, partial(_route, names))
     else:
@@ -48,6 +56,7 @@ def _route(names: Names, route: ResolvedRoute, match: Section, cluster: Section 
         found["response_headers_to_add"] = [header("Retry-After", str(ceil(route.maintenance.retry_after)))]
         return {**found, FILTERS: filters}
     try:
+        list(denied(route, match))
         guards, told = guarding(names, route)
     except CannotError as error:
         names.losses.add(error.path, error.why)
