@@ -213,7 +213,7 @@ class Exchange:
         # what policies add
         "request_lines", "response_drop", "response_lines",
         # the outcome
-        "attempts", "cache", "ended", "reason", "shadow", "status", "upstream", "upstream_error",
+        "attempts", "cache", "costs", "ended", "reason", "shadow", "status", "upstream", "upstream_error",
         "upstream_seconds",
     )
     # fmt: on
@@ -266,6 +266,8 @@ class Exchange:
         self.attempts = 0
         self.cache: str | None = None
         """What the cache had for it: hit, stale, revalidated, collapsed, miss or bypass; None on routes without one."""
+        self.costs: Any = None
+        """What reads its cost while it is under way, then what it cost, by limit; None where no limit asks."""
         self.upstream: str | None = None
         self.upstream_seconds: float | None = None
         self.upstream_error: str | None = None

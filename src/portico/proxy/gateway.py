@@ -278,6 +278,7 @@ class Gateway:
                     exchange.shadow,
                     version,
                     exchange.upstream_error,
+                    cost=exchange.costs,
                 )
             )
 
