@@ -436,6 +436,7 @@ def _unused_services(config: Config) -> Iterator[Finding]:
     """A service always has a route, or gets copies; a version may have neither, and then its own instances none."""
     used = {(route.service, route.version) for route in config.all_routes}
     used |= {(mirror.service, mirror.version) for route in config.all_routes for mirror in route.mirrors}
+    used |= {(other.service, other.version) for route in config.all_routes for other, _ in route.failovers}
     for name, service in config.services.items():
         for version in service.versions:
             if (name, version) not in used:

@@ -209,11 +209,11 @@ class Exchange:
     __slots__ = (
         # client and destination
         "claims_or_token", "client_ip", "consumer", "content", "finish", "id", "method", "match", "query", "request",
-        "request_id", "scopes", "started", "stream", "trace_id", "trusted", "view",
+        "request_id", "scopes", "started", "stream", "trace", "trace_id", "trusted", "view",
         # what policies add
         "request_lines", "response_drop", "response_lines",
         # the outcome
-        "attempts", "cache", "ended", "reason", "shadow", "status", "upstream", "upstream_error",
+        "attempts", "cache", "costs", "ended", "reason", "shadow", "status", "upstream", "upstream_error",
         "upstream_seconds",
     )
     # fmt: on
@@ -226,6 +226,8 @@ class Exchange:
     """The request id as sent to both sides, once a service is called."""
     trace_id: str
     """32 hexadecimal digits, as in `traceparent` (W3C Trace Context)."""
+    trace: Any
+    """Its spans, or None; only set where the gateway traces: `trace_of` in `observe/tracing.py` reads it."""
     client_ip: str
     claims_or_token: Mapping[str, Any] | bytes | None
     """What `claims` gives or, until it is read, the field line of the verified token; None where there is none."""
@@ -264,6 +266,8 @@ class Exchange:
         self.attempts = 0
         self.cache: str | None = None
         """What the cache had for it: hit, stale, revalidated, collapsed, miss or bypass; None on routes without one."""
+        self.costs: Any = None
+        """What reads its cost while it is under way, then what it cost, by limit; None where no limit asks."""
         self.upstream: str | None = None
         self.upstream_seconds: float | None = None
         self.upstream_error: str | None = None

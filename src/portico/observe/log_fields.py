@@ -21,6 +21,8 @@ _SECRET: Final = re.compile(
     re.IGNORECASE,
 )
 """Names of parameters and fields whose values let others in."""
+_MAYBE: Final = re.compile(r"%|pass|pwd|secret|token|key|credential|sig|code|session|jwt|auth|assertion", re.IGNORECASE)
+"""What is somewhere in all that has such a name: most queries have nothing of it."""
 _PARAMETER: Final = re.compile(r"([?&;])([^=&;#]*)=([^&;#]*)")
 _MASK: Final = "***"
 
@@ -39,6 +41,8 @@ def check_field(name: str) -> str:
 
 def masked(target: str) -> str:
     """The same with the values of parameters masked whose names say that they are secret, however they are encoded."""
+    if _MAYBE.search(target) is None:
+        return target
     return _PARAMETER.sub(lambda found: f"{found[1]}{found[2]}={_MASK}" if _is_secret(found[2]) else found[0], target)
 
 

@@ -28,8 +28,10 @@ from portico.policies.rate_limit import (
     RateLimitSettings,
     build_after_auth,
     build_before_auth,
+    build_cost_fields,
     build_shadow_after_auth,
     build_shadow_before_auth,
+    without_costs,
 )
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 from portico.policies.transform import TransformSettings, build_transform
@@ -65,6 +67,7 @@ STEPS: Final = (
     Step("authorize", AuthorizeSettings, build_authorize),
     Step("rate_limit", RateLimitSettings, build_after_auth),
     Step("rate_limit", RateLimitSettings, build_shadow_after_auth),
+    Step("rate_limit", RateLimitSettings, build_cost_fields, rest=True),
     Step("identity", IdentitySettings, build_identity),
     Step("decompress", DecompressSettings, build_decompress),
     Step("transform", TransformSettings, build_transform),
@@ -105,6 +108,7 @@ def build_chain(
     compressed: tuple[Counter, Counter] | None = None,
     *,
     denied: Counter | None = None,
+    costs: Counter | None = None,
     directory: Consumers = Consumers(),  # noqa: B008 - it is immutable
     is_own: bool = False,
 ) -> Chain:
@@ -125,8 +129,10 @@ def build_chain(
         chain += before
         if step.key in settings:
             written, scope = settings[step.key]
+            if is_own and step.key == "rate_limit":
+                written = without_costs(written)
             counted = shadowed, untransformed, compressed
-            own = *counted, denied, directory, missing, _added(settings)
+            own = *counted, denied, costs, directory, missing, _added(settings)
             policy = step.build(written, Context(scope, state, consumers, shared, table, *own))
             if policy is not None:
                 chain.append(policy)

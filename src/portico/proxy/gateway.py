@@ -19,6 +19,7 @@ from portico.core.messages import RequestHead
 from portico.observe.access_log import AccessRecord, Log, Timestamps
 from portico.observe.log_fields import Detail
 from portico.observe.metrics import Metrics
+from portico.observe.tracing import Tracer, trace_of
 from portico.policies import Pending, Policy, awaited
 from portico.policies.error_pages import ErrorPages
 from portico.policies.policy import WholeBody
@@ -100,6 +101,8 @@ class Gateway:
         self._add_record = None if log is None else self._add_detailed if details else log.add
         self._log_from = log_from
         self._loop = loop
+        self._tracer: Tracer | None = None
+        self.trace(None)
         self.watch(())
         self._timestamp_at = Timestamps().at
         self._ids = chain.from_iterable(iter(_some_ids, None))
@@ -167,6 +170,8 @@ class Gateway:
         stream.receiver = exchange
         exchange.trace_id = exchange.request_id = next(self._ids)
         exchange.client_ip = stream.client.address
+        if self._tracer is not None:
+            self._begin_trace(exchange, self._tracer)
         words = seen[: seen.find(b"\r\n")][:2048].split(b" ") if b"\r\n" in seen else []
         exchange.method = "-"
         if len(words) == 3:
@@ -177,7 +182,7 @@ class Gateway:
 
     # ---- the steps
 
-    def identify(self, exchange: Exchange, stream: Stream, request: RequestHead) -> None:
+    def _identify(self, exchange: Exchange, stream: Stream, request: RequestHead) -> None:
         """3. Find the client, and the ids of the request."""
         exchange.trace_id = exchange.request_id = next(self._ids)
         networks = self.snapshot.trusted_proxies
@@ -273,6 +278,7 @@ class Gateway:
                     exchange.shadow,
                     version,
                     exchange.upstream_error,
+                    cost=exchange.costs,
                 )
             )
 
@@ -284,6 +290,42 @@ class Gateway:
         self.on_end: Callable[[Exchange, str | None], None] = (
             self._finish_watched if watchers or self._details else self.finish
         )
+
+    def trace(self, tracer: Tracer | None) -> None:
+        """Have exchanges that begin from now on recorded by a tracer; without one, that costs nothing."""
+        self._tracer = tracer
+        self.identify: Callable[[Exchange, Stream, RequestHead], None] = (
+            self._identify if tracer is None else self._identifying(tracer)
+        )
+
+    def _identifying(self, tracer: Tracer) -> Callable[[Exchange, Stream, RequestHead], None]:
+        """3. The same, and whether it is recorded."""
+        identify, begin, threshold, joins = self._identify, self._begin_trace, tracer.threshold, tracer.joins_clients
+
+        def identify_traced(exchange: Exchange, stream: Stream, request: RequestHead) -> None:
+            identify(exchange, stream, request)
+            exchange.trace = None
+            if exchange.trace_id[18:] >= threshold or joins or exchange.trusted:
+                begin(exchange, tracer)
+
+        return identify_traced
+
+    def _begin_trace(self, exchange: Exchange, tracer: Tracer) -> None:
+        trace = exchange.trace = tracer.begin(exchange)
+        if trace is not None and trace.is_recorded:
+            exchange.finish = self._finish_traced
+
+    def _finish_traced(self, exchange: Exchange, failure: str | None) -> None:
+        """9. Observe the exchange; its record in the log names its span."""
+        trace, add = trace_of(exchange), self._add_record
+        assert trace is not None
+        if add is not None:
+            self._add_record = partial(_add_spanned, add, trace.span_id)
+        try:
+            self.on_end(exchange, failure)
+        finally:
+            self._add_record = add
+        trace.tracer.finish(trace, exchange)
 
     def _finish_watched(self, exchange: Exchange, failure: str | None) -> None:
         self._ending = exchange
@@ -309,3 +351,9 @@ class Gateway:
     def _await(self, exchange: Exchange, verdict: Awaitable[Answer | None]) -> Pending:
         """Wait for a policy's verdict in a task."""
         return awaited.Awaited(verdict, self._loop, awaited.TIMEOUT, partial(awaited.refuse_failed, exchange))
+
+
+def _add_spanned(add: Callable[[AccessRecord], None], span_id: str, record: AccessRecord) -> None:
+    """Log an exchange with the id of its span."""
+    record.span_id = span_id
+    add(record)

@@ -1,9 +1,11 @@
 """The configuration in other systems' words."""
 
+from portico.render.haproxy import render_haproxy
+from portico.render.kong import render_kong
 from portico.render.losses import Loss, Rendering
 from portico.render.nginx import render_nginx
 
-TARGETS = {"nginx": render_nginx}
+TARGETS = {"haproxy": render_haproxy, "kong": render_kong, "nginx": render_nginx}
 """What renders for each system: it takes a configuration and gives a `Rendering`."""
 
-__all__ = ["TARGETS", "Loss", "Rendering", "render_nginx"]
+__all__ = ["TARGETS", "Loss", "Rendering", "render_haproxy", "render_kong", "render_nginx"]

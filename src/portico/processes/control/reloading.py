@@ -135,6 +135,8 @@ class Reloading:
         await state.tokens.follow(config)
         await state.certificates.follow(config)
         await state.documents.follow(config)
+        if state.telemetry is not None:
+            state.telemetry.follow(config)
         state.workers.keep_health(state.health.states())
         state.workers.publish(config, state.generation)
         return await state.workers.adoption(state.generation, _TIMEOUT)

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from portico.config import Config
 from portico.render.losses import Losses, Rendering
+from portico.render.nginx.compression import compressing
 from portico.render.nginx.fields import marks_of, told_lines
-from portico.render.nginx.keys import TABLE
+from portico.render.nginx.keys import TABLE, WITH_LUA
+from portico.render.nginx.lua import HTTP, MAIN, Lua
 from portico.render.nginx.names import Names
 from portico.render.nginx.servers import server_blocks
 from portico.render.nginx.text import block, comment, pattern, word
@@ -27,18 +29,19 @@ _LOG = (
 )
 _USED = (
     *("path", "query", "rest", "prefix", "service_host", "connection_field", "switch_to", "span", "unclear", "dollar"),
-    *("wants_page", "vary_by_page", "portico", "wait", "bare", "nothing", "retry_after"),
+    *("wants_page", "vary_by_page", "portico", "wait", "bare", "nothing", "retry_after", "cache", "chosen_first"),
+    *("consumer", "scopes", "kept_query"),
 )
 """Names that no map, zone or upstream may have."""
 
 
-def render_nginx(config: Config) -> Rendering:
-    """`nginx.conf` for this configuration."""
+def render_nginx(config: Config, *, lua: bool = False) -> Rendering:
+    """`nginx.conf` for this configuration; with `lua` a program beside it checks what nginx cannot."""
     losses = Losses(config)
-    names = Names(config, losses)
+    names = Names(config, losses, Lua(config) if lua else None)
     for name in _USED:
         names.free(name)
-    for path, why in unsaid(config.written, TABLE):
+    for path, why in unsaid(config.written, WITH_LUA if lua else TABLE):
         losses.add(path, why)
     names.base = marks_of(names, config.own_policies, None).whole()
     servers = list(server_blocks(names))
@@ -47,12 +50,19 @@ def render_nginx(config: Config) -> Rendering:
         "#",
         *map(comment, OTHERWISE),
         "",
+        *_main(names),
         "worker_processes auto;" if config.gateway.workers == "auto" else f"worker_processes {config.gateway.workers};",
         *block("events", [f"worker_connections {config.gateway.limits.connections};"]),
         "",
         *block("http", _http(names, servers)),
     ]
-    return Rendering({"nginx.conf": "\n".join(lines) + "\n"}, losses.all())
+    more = names.lua.files() if names.lua is not None else {}
+    return Rendering({"nginx.conf": "\n".join(lines) + "\n", **more}, losses.all())
+
+
+def _main(names: Names) -> Iterator[str]:
+    if names.lua is not None:
+        yield from (*MAIN, *names.lua.environment(), "")
 
 
 def _http(names: Names, servers: list[list[str]]) -> Iterator[str]:
@@ -60,6 +70,8 @@ def _http(names: Names, servers: list[list[str]]) -> Iterator[str]:
     yield from _settings(config)
     yield ""
     yield from _variables()
+    if names.lua is not None:
+        yield from ("", *HTTP)
     for lines in names.blocks.values():
         yield from ("", *lines)
     if names.zones:
@@ -70,6 +82,9 @@ def _http(names: Names, servers: list[list[str]]) -> Iterator[str]:
     for lines in names.upstreams.values():
         yield from ("", *lines)
     yield ""
+    if "compress" in config.own_policies:
+        yield from compressing(names, config.own_policies, ("policies", "compress"))
+        yield ""
     yield comment("What services are told")
     yield from told_lines()
     yield ""
@@ -83,6 +98,7 @@ def _settings(config: Config) -> Iterator[str]:
     limits, log = config.gateway.limits, config.gateway.log
     yield "server_tokens off;"
     yield "absolute_redirect off;"
+    yield "merge_slashes off;"
     if len(config.all_routes) > 200:
         yield "variables_hash_max_size 65536;"
         yield "map_hash_max_size 65536;"
@@ -138,6 +154,10 @@ def _variables() -> Iterator[str]:
     slash = r"(?:/|\\|%2f|%5c)"
     dots = rf"~*^[^?]*{slash}(?:\.|%2e){{1,2}}(?:;|%3b|{slash}|\?|$)"
     yield f'map $request_uri $unclear {{ {pattern(dots)} 1; {pattern("~#")} 1; default ""; }}'
+    yield ""
+    yield comment("What locations set. A server cannot begin with it: subrequests would begin anew.")
+    yield "map $http_host $service_host { default $http_host; }"
+    yield from (f'map "" ${name} {{ default ""; }}' for name in ("prefix", "wait", "bare"))
     yield ""
     yield comment("WebSockets are the one protocol to which clients may switch.")
     yield f'map $http_upgrade $switch_to {{ {pattern("~*^websocket$")} websocket; default ""; }}'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from portico.config import ResolvedRoute
+from portico.config.problems import KeyPath
 from portico.config.split import SplitChoice
 from portico.core.conditions import is_value_pattern
 from portico.render.nginx.names import Names
@@ -28,7 +29,7 @@ def sides(names: Names, route: ResolvedRoute, targets: Mapping[str, str]) -> str
         names.losses.add((*at, "canary"), "nginx moves no weights: they stay as they begin")
     total = sum(side.weight for side in split.sides)
     weighted = [side for side in split.sides if side.weight > 0]
-    lines = [f"{100 * side.weight / total:.2f}% {targets[side.label]};" for side in weighted[:-1]]
+    lines = [f"{percent(names, at, side.weight / total)} {targets[side.label]};" for side in weighted[:-1]]
     lines.append(f"* {targets[weighted[-1].label]};")
     shared = names.split(f"side_of_{route.name}", key, lines)
     rules: list[str] = []
@@ -43,6 +44,14 @@ def sides(names: Names, route: ResolvedRoute, targets: Mapping[str, str]) -> str
     if not rules:
         return shared
     return names.map(f"chosen_of_{route.name}", '"' + "".join(sources) + '"', [*rules, f"default {shared};"])
+
+
+def percent(names: Names, at: KeyPath, share: float) -> str:
+    """A share of all requests, which is not 0."""
+    hundredths = round(10_000 * share)
+    if hundredths == 0:
+        names.losses.add(at, "nginx has no smaller share than 0.01 %")
+    return f"{max(hundredths, 1) / 100:.2f}%"
 
 
 def varying(split: SplitChoice) -> list[str]:

@@ -1,0 +1,343 @@
+"""Traces: which exchanges have spans, and those spans, in the words of OpenTelemetry and W3C Trace Context.
+
+An exchange has one server span, and a client span for each try at a service. Whether it has any is decided when it
+begins, by its caller's context or by its trace's id; one that has none pays for that decision only.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from random import getrandbits
+from typing import Any, Final
+
+from portico.core.errors import REASONS
+from portico.core.exchange import Exchange
+from portico.core.trace_context import RANDOM, SAMPLED, TraceContext, trace_context
+from portico.observe.families import DURATION_BOUNDS
+from portico.observe.otlp import spans
+
+_ALL: Final = 1 << 56
+"""Values of the part of a trace's id that is random (W3C Trace Context, level 2)."""
+_MOST_TRIES: Final = 64
+"""Client spans that one exchange has, at most."""
+_MOST_PARTS: Final = 4096
+"""Parts of spans that are remembered."""
+_EXEMPLARS_APART: Final = 0.01
+_SLOW: Final = 0.1
+"""Seconds between two exchanges that become exemplars; slower ones than the second value always do."""
+_LEFT: Final = 499
+"""The status in the log of an exchange whose client left before there was any."""
+_USER_AGENT: Final = b"user-agent"
+_OWN: Final = "gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Which exchanges are recorded.
+
+    `share` is that of those without a context that decides. With `follows_parents` the sampled flag of one that is
+    believed decides. Contexts of clients that are no trusted proxies are left out, or joined, and with
+    `believes_clients` their flags decide, too.
+    """
+
+    share: float = 1.0
+    follows_parents: bool = True
+    joins_clients: bool = False
+    believes_clients: bool = False
+
+    @property
+    def threshold(self) -> str:
+        """The least of the last 14 digits of a trace's id that is recorded (OpenTelemetry, "Probability sampling")."""
+        return f"{round((1 - self.share) * _ALL):014x}" if self.share else "g"
+
+    @property
+    def state(self) -> bytes:
+        """What traces that begin here say of that in `tracestate`; nothing where all or none are recorded."""
+        if self.share in (0, 1):
+            return b""
+        return b"ot=th:" + self.threshold.rstrip("0").encode()
+
+
+@dataclass(slots=True)
+class Exemplars:
+    """The last exchange that was recorded, by service, method and bucket of its duration."""
+
+    last: dict[tuple[str, str], dict[int, tuple[str, str, float, float]]] = field(default_factory=dict)
+
+    def note(self, service: str, method: str, seconds: float, trace_id: str, span_id: str, now: float) -> None:
+        """Remember one; uncommon methods share a label, as in the counters."""
+        key = service, method if method in spans.METHODS else "OTHER"
+        bucket = bisect_left(DURATION_BOUNDS, seconds)
+        self.last.setdefault(key, {})[bucket] = trace_id, span_id, seconds, now
+
+    def dump(self) -> list[list[Any]]:
+        """As plain data: service, method, bucket, ids, seconds, and when (seconds since the epoch)."""
+        return [[*key, bucket, *found] for key, buckets in self.last.items() for bucket, found in buckets.items()]
+
+
+class Tracer:
+    """Begins traces, and hands spans to `export` as bytes. It lasts as long as its process, through all reloads."""
+
+    def __init__(self) -> None:
+        self.export: Callable[[bytes], None] = _nowhere
+        self.routes: Mapping[str, str] = {}
+        """The paths of the routes of the configuration, by their names, as it has them."""
+        self.exemplars = Exemplars()
+        self._exemplar_at = 0.0
+        self._server_parts: dict[tuple[Any, ...], bytes] = {}
+        self.client_parts: dict[tuple[Any, ...], bytes] = {}
+        self.sample(Sampling())
+
+    def sample(self, sampling: Sampling) -> None:
+        """Decide in this way from now on."""
+        self._server_parts.clear()  # routes may have changed
+        self.sampling = sampling
+        self.threshold = sampling.threshold
+        self.joins_clients = sampling.joins_clients or sampling.believes_clients
+        self.state_line = (b"\r\ntracestate: " + sampling.state) if sampling.state else b""
+        """What follows `traceparent` where a trace begins here."""
+
+    def begin(self, exchange: Exchange) -> Trace | None:
+        """The trace of an exchange whose ids are known; None where nothing is recorded, nor has to be said of it."""
+        request = exchange.request
+        context = trace_context(request.fields) if request is not None and self._reads_context(exchange) else None
+        if context is None:
+            return Trace(self, exchange, None) if exchange.trace_id[18:] >= self.threshold else None
+        exchange.trace_id = context.trace_id
+        sampling = self.sampling
+        is_believed = exchange.trusted or sampling.believes_clients
+        if is_believed and sampling.follows_parents:
+            is_recorded = bool(context.flags & SAMPLED)
+        else:  # a client may choose ids that would be recorded
+            is_recorded = f"{getrandbits(56):014x}" >= self.threshold
+        if not is_recorded and exchange.trusted and not context.flags & SAMPLED:
+            return None  # its context passes as it came
+        return Trace(self, exchange, context, is_recorded=is_recorded)
+
+    def _reads_context(self, exchange: Exchange) -> bool:
+        return exchange.trusted or self.joins_clients
+
+    def finish(self, trace: Trace, exchange: Exchange) -> None:
+        """Export the server span of an exchange that is over."""
+        match, request, client = exchange.match, exchange.request, exchange.stream.client
+        context = trace.context
+        route = None if match.route is None else match.route.name
+        if route is not None and context is None and route not in self.routes:
+            return  # monitors ask for the gateway's own paths all the time
+        now = time.monotonic()
+        started, ended = exchange.started, exchange.ended or now
+        then = time.time_ns() - int(now * 1e9)
+        secure = client.secure
+        handling = match.handling
+        service = handling.service_name if handling is not None else _OWN if route is not None else "none"
+        version = 0 if request is None else request.version
+        key = (
+            *(exchange.method, route, service, exchange.status, exchange.reason, exchange.cache, version, secure),
+            None if handling is None else handling.version,
+        )
+        pieces = [
+            spans.ids(
+                trace.raw_id,
+                trace.raw_span,
+                b"" if context is None else bytes.fromhex(context.parent),
+                then + int(started * 1e9),
+                then + int(ended * 1e9),
+                trace.flags,
+                is_remote=context is not None,
+            ),
+            self._server_parts.get(key) or self._server_part(key),
+            spans.url_path(match.path),
+            spans.addresses(exchange.client_ip, client.address),
+        ]
+        if context is not None and context.states:
+            pieces.append(spans.trace_state(context.states))
+        if exchange.request_id != trace.trace_id:
+            pieces.append(spans.request_id(exchange.request_id))
+        if request is not None:
+            pieces.append(spans.server_address(request.host, client.local_port, secure))
+            if len(exchange.query) > 1:
+                pieces.append(spans.url_query(trace.plain_query(exchange.query)))
+            names = request.fields.names
+            if _USER_AGENT in names:
+                pieces.append(spans.user_agent(request.fields.lines[names.index(_USER_AGENT)]))
+        self.export(spans.whole(pieces))
+        seconds = ended - started
+        if now >= self._exemplar_at or seconds > _SLOW:
+            self._exemplar_at = now + _EXEMPLARS_APART
+            self.exemplars.note(service, exchange.method, seconds, trace.trace_id, trace.span_id, time.time())
+
+    def _server_part(self, key: tuple[Any, ...]) -> bytes:
+        """What server spans have in common of exchanges that went alike."""
+        method, route, service, status, reason, cache, version, secure, of_service = key
+        status = status if status != _LEFT else 0
+        is_failed = status >= 500 or (reason is not None and REASONS.get(reason, 0) >= 500)
+        made = spans.server_part(
+            method,
+            self.routes.get(route),
+            route,
+            service,
+            status,
+            reason,
+            is_failed,
+            f"1.{version - 10}" if version else "",
+            "https" if secure else "http",
+            cache,
+            of_service,
+        )
+        if len(self._server_parts) >= _MOST_PARTS:
+            self._server_parts.clear()
+        self._server_parts[key] = made
+        return made
+
+
+def _nowhere(span: bytes) -> None:
+    """Before there is an exporter, and after it."""
+
+
+def trace_of(exchange: Exchange) -> Trace | None:
+    """What was decided about an exchange; None also for one that began before traces were wanted."""
+    return getattr(exchange, "trace", None)
+
+
+class Trace:
+    """What an exchange has to do with its trace; it may outlive the exchange, for what goes on without its client."""
+
+    # fmt: off
+    __slots__ = (
+        "_query", "context", "flags", "is_recorded", "raw_id", "raw_span", "span_id", "trace_id", "tracer", "tries",
+        "trying",
+    )
+    # fmt: on
+
+    def __init__(
+        self, tracer: Tracer, exchange: Exchange, context: TraceContext | None, *, is_recorded: bool = True
+    ) -> None:
+        self.tracer = tracer
+        self.context = context
+        self.is_recorded = is_recorded
+        self.trace_id = trace_id = exchange.trace_id
+        self.raw_id = bytes.fromhex(trace_id)
+        self.raw_span = raw_span = getrandbits(64).to_bytes(8, "big")
+        self.span_id = raw_span.hex()
+        if context is None:
+            self.flags = RANDOM | SAMPLED
+        else:
+            self.flags = context.flags & RANDOM | (SAMPLED if is_recorded else 0)
+        self.tries = 0
+        self.trying: dict[Any, Try] = {}
+        """The tries that are under way, by instance."""
+        self._query: bytes | None = None
+
+    def plain_query(self, query: bytes) -> bytes:
+        """That of the exchange without what is secret, made once for all spans."""
+        if self._query is None:
+            self._query = spans.plain_query(query)
+        return self._query
+
+    def begin_try(self, exchange: Exchange, instance: Any, service: str) -> Try:
+        """The span of a try at an instance: the one that has begun there, or a new one."""
+        found = self.trying.get(instance)
+        if found is None:
+            found = self.trying[instance] = Try(self, exchange, instance, service)
+            self.tries += 1
+        return found
+
+    def end_try(self, instance: Any, ended: float = 0.0) -> None:
+        """A try is over, at that monotonic time or now."""
+        found = self.trying.pop(instance, None)
+        if found is not None and self.tries <= _MOST_TRIES:
+            found.end(ended)
+
+    def lines(self, exchange: Exchange, instance: Any, service: str) -> bytes:
+        """`traceparent` for an instance, and `tracestate` where that is missing; without the last line end."""
+        context = self.context
+        if self.is_recorded:
+            parent = self.begin_try(exchange, instance, service).id.hex()
+        else:
+            parent = context.parent if context is not None else self.span_id
+        line = f"traceparent: 00-{self.trace_id}-{parent}-{self.flags:02x}".encode()
+        if context is None:
+            return line + self.tracer.state_line
+        if exchange.trusted:  # its tracestate passes as it came
+            return line
+        return line + b"".join([b"\r\ntracestate: " + state for state in context.states])
+
+
+class Try:
+    """One client span, from the choice of an instance until that is left."""
+
+    role = ""
+    """What else it is than the one try at a time: a hedge, or a copy for a mirror."""
+    peer: str | None = None
+    """The address to which its connection is, where that is known."""
+    reused: bool | None = None
+    """Whether its connection had carried others before; None: there was none."""
+    status = 0
+    error: str | None = None
+
+    def __init__(self, trace: Trace, exchange: Exchange, instance: Any, service: str) -> None:
+        self.trace = trace
+        self.exchange = exchange
+        self.instance = instance
+        self.service = service
+        self.began = time.monotonic()
+        self.id = getrandbits(64).to_bytes(8, "big")
+        self.resend = trace.tries
+
+    def is_copy(self) -> None:
+        """It is for a mirror: nothing is sent again."""
+        self.role, self.resend = "mirror", 0
+        self.trace.tries -= 1
+
+    def end(self, ended: float) -> None:
+        """Export it; it ended at that monotonic time, or now."""
+        now = time.monotonic()
+        then = time.time_ns() - int(now * 1e9)
+        trace, exchange, instance = self.trace, self.exchange, self.instance
+        tracer, address, query = trace.tracer, instance.address, exchange.query
+        key = (
+            *(exchange.method, instance.name, self.peer, self.service, self.status, self.error),
+            *(self.resend, self.role, self.reused),
+        )
+        pieces = [
+            spans.ids(
+                trace.raw_id,
+                self.id,
+                trace.raw_span,
+                then + int(self.began * 1e9),
+                then + int((ended or now) * 1e9),
+                trace.flags,
+            ),
+            tracer.client_parts.get(key) or self._common_part(key),
+            spans.url_full(
+                spans.origin_of(address.authority, address.tls is not None),
+                exchange.match.target,
+                trace.plain_query(query) if len(query) > 1 else b"",
+            ),
+        ]
+        tracer.export(spans.whole(pieces))
+
+    def _common_part(self, key: tuple[Any, ...]) -> bytes:
+        """What client spans have in common of tries that went alike."""
+        address = self.instance.address
+        method, _, peer, service, status, error, resend, role, reused = key
+        made = spans.client_part(
+            method,
+            address.host or address.path,
+            address.port,
+            peer,
+            service,
+            status,
+            error or (None if status else spans.CANCELLED),
+            resend,
+            role,
+            reused,
+        )
+        parts = self.trace.tracer.client_parts
+        if len(parts) >= _MOST_PARTS:
+            parts.clear()
+        parts[key] = made
+        return made
