@@ -9,8 +9,8 @@ import pytest
 
 from portico.config import json_schema
 from portico.config.problems import KeyPath
-from portico.render.haproxy.keys import TABLE as HAPROXY
 from portico.render.envoy.keys import TABLE as ENVOY
+from portico.render.haproxy.keys import TABLE as HAPROXY
 from portico.render.nginx.keys import TABLE as NGINX
 from portico.render.written import RENDERED, UNKNOWN, shape_of, unsaid
 
