@@ -109,6 +109,9 @@ def limiting(names: Names, route: ResolvedRoute) -> Iterator[str]:
 
 
 def _limit(names: Names, limit: RateLimit, at: tuple[str | int, ...], scope: str) -> str | None:
+    if limit.cost is not None:
+        names.losses.add(at, "nginx does not read what responses cost: the limit is left out")
+        return None
     if names.lua is not None and limit.by == "consumer" and limit.enforce:
         return None  # the program counts it
     if "requests_per_minute" not in limit.numbers:
