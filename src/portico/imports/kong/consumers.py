@@ -44,7 +44,7 @@ def read_consumers(entities: Entities, draft: Draft) -> Reading:
             raise SourceError(credential.where, f"{credential.name}: there is no consumer {owner}")
         _credential(plugin, credential, parts[name], reading)
     reading.anonymous_refused |= _plugins_of(entities, names, parts, draft)
-    draft.consumers = [part for part in parts.values() if part.data.keys() - {"name"}]
+    draft.consumers = list(parts.values())
     return reading
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from portico.imports.draft import Draft, Part, free_name
 from portico.imports.kong.entities import Entities, Plugin, called, names_of
+from portico.imports.kong.joined import join_routes
 from portico.imports.kong.paths import LOOKS_LIKE_PATTERN, Path, read_path, whole_segments, written
 from portico.imports.kong.pieces import AUTH, Piece, Reading
 from portico.imports.kong.plugins import piece_of
@@ -18,6 +19,8 @@ from portico.imports.patterns import why_not
 from portico.imports.policies import GUARDS, hoist, merged
 from portico.imports.remarks import SourceError
 
+_OWN: Final = "portico-health"
+"""The route by which `portico render kong` answers for the gateway itself."""
 _HTTP: Final = frozenset({"http", "https"})
 _KNOWN: Final = frozenset(
     {
@@ -60,8 +63,9 @@ class Routes:
         self._by_service: dict[str, dict[str, Plugin]] = {}
         self._global: dict[str, Plugin] = {}
         self._names: set[str] = set()
-        self._segments = 0
-        self._first_prefix: Value | None = None
+        self._prefixes: list[Value] = []
+        self._below: list[Value] = []
+        """Prefixes with a slash at their end, of which Kong does not take the bare form."""
         for plugin in entities.plugins:
             if plugin.consumer:
                 continue
@@ -79,11 +83,18 @@ class Routes:
         settle([each.matching for each in ranked])
         for candidate in in_file_order(candidates, ranked):
             self._write(candidate)
-        if self._first_prefix is not None:
-            why = "prefixes are of whole segments here: /foobar is no longer taken by /foo"
-            count = f" and {self._segments - 1} more" if self._segments > 1 else ""
-            self.draft.changed(self._first_prefix.where, f"paths: {self._first_prefix.text()}{count}", why)
+        join_routes(self.draft)
+        self._say(self._prefixes, "prefixes are of whole segments here: /foobar is no longer taken by /foo")
+        exact = {part.data["path"] for part in self.draft.routes}
+        below = [each for each in self._below if f"= {each.text().rstrip('/')}" not in exact]
+        self._say(below, "a prefix takes its bare form, too: /foo is taken by /foo/")
         hoist(self.draft, frozenset(self._plugin_keys(self._global)))
+
+    def _say(self, prefixes: list[Value], why: str) -> None:
+        """What changes with all these, once."""
+        if prefixes:
+            count = f" and {len(prefixes) - 1} more" if prefixes[1:] else ""
+            self.draft.changed(prefixes[0].where, f"paths: {prefixes[0].text()}{count}", why)
 
     def _plugin_keys(self, plugins: dict[str, Plugin]) -> set[str]:
         return {key for plugin in plugins.values() for key in self._piece(plugin).policies}
@@ -106,6 +117,9 @@ class Routes:
         """The paths of a route."""
         service = self.services.names.get(named, "")
         where = f"route {route.text_at('name') or route.name}"
+        if route.text_at("name") == _OWN:
+            self.draft.taken(route.where, where, "the gateway has these paths of its own")
+            return []
         if named and named in self.services.off:
             self.draft.left(route.where, where, "its service is not enabled")
             return []
@@ -130,6 +144,8 @@ class Routes:
             closed = self.services.closed[service]
         if piece.policies:
             data["policies"] = piece.policies
+        if "cors" in piece.policies and len(data.get("methods", ())) > 1:  # which answers preflights itself
+            data["methods"] = [each for each in data["methods"] if each != "OPTIONS"]
         name = route.text_at("name") or service or "route"
         paths = [(item, item.text()) for item in route.get("paths").items()] or [(route, "/")]
         halves = whole_segments([text for _, text in paths])
@@ -177,8 +193,7 @@ class Routes:
         matching.guard = frozenset(GUARDS & data.get("policies", {}).keys()) | ({"closed"} if closed else set())
         matching.target = self.services.instances.get(service)
         if matching.kind == "prefix" and matching.prefix != "/" and item.text() == text:
-            self._segments += 1
-            self._first_prefix = self._first_prefix or item
+            (self._below if text.endswith("/") else self._prefixes).append(item)
         return _Candidate(
             route,
             path,
@@ -212,8 +227,8 @@ class Routes:
             return None
         if hosts:
             data["hosts"] = hosts
-        if route.get("methods").texts():
-            data["methods"] = route.get("methods").texts()
+        if methods := route.get("methods").texts():
+            data["methods"] = [each for each in methods if each != "HEAD" or "GET" not in methods]
         fields: dict[str, Any] = {}
         for name, values in route.get("headers").entries().items():
             condition = _condition(values.texts())
@@ -313,7 +328,7 @@ class Routes:
             self.draft.changed(where, f"route {name}: {path.path}", path.changed, part)
         rest = {key: value for key, value in candidate.data.items() if key not in ("hosts", "methods", "headers")}
         if not answers:
-            part.data["service"] = candidate.service
+            part.data["service"] = self.services.same.get(candidate.service, candidate.service)
             if path.rewrite:
                 part.data["rewrite"] = path.rewrite
             part.data["preserve_host"] = candidate.route.flag_at("preserve_host")
