@@ -49,6 +49,8 @@ def test_both_answer_the_same(both: Both, case: Case) -> None:
         ("/per-key/1", ("X-Key: a",), 1),
         ("/per-key/1", ("X-Key: b",), 1),
         ("/per-key/1", (), 1),
+        ("/of-consumer/1", ("X-API-Key: open-sesame",), 2),
+        ("/of-consumer/1", ("X-API-Key: abracadabra",), 2),
     ],
 )
 def test_both_admit_as_many(both: Both, target: str, lines: tuple[str, ...], admitted: int) -> None:

@@ -79,8 +79,8 @@ class CollectorSettings(Section):
     """What is spoken there: OTLP over HTTP in its binary form. There is no other."""
     headers: dict[HeaderName, Annotated[SecretStr, AfterValidator(_header_value)]] = {}
     """Fields of each request, such as `Authorization`; their values are secret."""
-    compression: Literal["gzip", "none"] = "gzip"
-    """Whether requests are compressed."""
+    compression: Literal["gzip", "none"] = "none"
+    """Whether requests are compressed, to a tenth: for each span that takes as long as making it does."""
     timeout: Annotated[Duration, Field(le=60)] = 10.0
     """How long one request may take; then it is sent again."""
     ca: FilePath | None = None

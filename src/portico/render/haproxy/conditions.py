@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from portico.config import ResolvedRoute
 from portico.config.problems import KeyPath
 from portico.core.conditions import is_value_pattern
-from portico.render.expressions import literal, value_expression
+from portico.core.query_names import spelled
+from portico.render.expressions import value_expression
 from portico.render.haproxy.names import Names
 from portico.render.haproxy.text import equals, found_in
 
@@ -31,7 +32,7 @@ def _tests(names: Names, route: ResolvedRoute) -> Iterator[str]:
         yield meets(f"req.fhdr({name})", value)
     for name, condition in route.query.items():
         if condition is True:
-            yield found_in("query", f"(?:^|&){literal(name)}(?:=|&|$)")
+            yield found_in("query", f"(?:^|&){spelled(name).decode('latin-1')}(?:=|&|$)")
         else:
             yield parameter(names, name, condition, (*route.source, "query", name))
 

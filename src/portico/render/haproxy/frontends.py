@@ -14,9 +14,9 @@ from portico.config import Config, ListenerSettings, ResolvedRoute
 from portico.config.endpoints import PATHS
 from portico.core.route_paths import literal_of
 from portico.render.expressions import expression_of
-from portico.render.haproxy.answers import problem
+from portico.render.haproxy.answers import always, field_lines, too_long
 from portico.render.haproxy.conditions import methods_of, tests
-from portico.render.haproxy.cors import asked, cors_lines
+from portico.render.haproxy.cors import asked, cors_fields, cors_lines
 from portico.render.haproxy.fields import dropped, response_lines, told
 from portico.render.haproxy.names import Names, of_policy
 from portico.render.haproxy.splits import sides
@@ -29,6 +29,8 @@ _UNKNOWN: Final = "!{ var(txn.route) -m found }"
 _SLASH: Final = r"(?:/|\\|%2f|%5c)"
 _UNCLEAR: Final = rf"(?i){_SLASH}(?:\.|%2e){{1,2}}(?:;|%3b|{_SLASH}|$)|%00|%(?![0-9a-f]{{2}})|#"
 """Paths that services may read in several ways."""
+_PAGE: Final = r"(?i)^\s*(?:text/html|application/xhtml\+xml)"
+"""What browsers ask for first when they go to a page."""
 _HOPS: Final = 4
 """Proxies in front, one behind the other."""
 
@@ -64,6 +66,10 @@ class Frontends:
         config = self._names.config
         yield from (_bind(self._names, listener) for listener in listeners)
         yield "http-after-response set-header X-Request-ID %[unique-id]"
+        yield from field_lines()
+        yield "http-after-response add-header Vary Accept if { var(txn.bare) -m found }"
+        if any("cors" in route.policies for route in config.all_routes) or "cors" in config.own_policies:
+            yield from cors_fields()
         yield from _proxies(config)
         yield ""
         yield comment("Path and query as they were sent; to compare, no letter of the path is percent-encoded.")
@@ -79,7 +85,7 @@ class Frontends:
         yield "use_backend %[var(txn.route)] if { var(txn.route) -m found }"
         yield f"default_backend {_NOWHERE}"
         if _NOWHERE not in self.own:
-            self.own[_NOWHERE] = [*self._marks(), problem(404, "no_route")]
+            self.own[_NOWHERE] = [*self._marks(), *always(404, "no_route")]
 
     # ---- which route
 
@@ -190,8 +196,7 @@ class Frontends:
             return _NOWHERE
         name = "own:only_" + "_".join("".join(x if x.isalnum() else "-" for x in method) for method in methods)
         if name not in self.own:
-            allow = ("Allow", ", ".join(methods))
-            self.own[name] = [*self._marks(), problem(405, "method_not_allowed", allow)]
+            self.own[name] = [*self._marks(), *always(405, "method_not_allowed", allow=", ".join(methods))]
         return name
 
     # ---- the gateway's own
@@ -278,8 +283,8 @@ def _redirect(names: Names, listener: ListenerSettings) -> Iterator[list[str]]:
 
 def _request(config: Config) -> Iterator[str]:
     limits = config.gateway.limits
-    yield f"{problem(414, 'target_too_long')} if {{ pathq,length gt {limits.url_length} }}"
-    yield f"{problem(400, 'malformed_request')} if {found_in('path', _UNCLEAR)}"
+    yield too_long(f"{{ pathq,length gt {limits.url_length} }}")
+    yield f"http-request deny deny_status 400 if {found_in('path', _UNCLEAR)}"
     yield "http-request set-var(txn.path) path"
     yield "http-request set-var(txn.query) pathq,regsub(^[^?]*,)"
     yield "http-request normalize-uri percent-to-uppercase strict"
@@ -288,6 +293,8 @@ def _request(config: Config) -> Iterator[str]:
     yield "http-request set-pathq %[var(txn.path)]%[var(txn.query)]"
     yield "http-request set-var(txn.host_field) req.fhdr(host)"
     yield r"http-request set-var(txn.host) req.fhdr(host),host_only,lower,regsub(\.$,)"
+    yield f"http-request set-var(txn.page) bool(true) if {found_in('req.fhdr(Accept)', _PAGE)}"
+    yield "http-request set-var(txn.unavailable) str(no_healthy_upstream)"
     yield "http-request set-var(txn.scheme) str(http)"
     yield "http-request set-var(txn.scheme) str(https) if { ssl_fc }"
 

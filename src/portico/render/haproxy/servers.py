@@ -29,8 +29,8 @@ def source_of(route: ResolvedRoute) -> KeyPath:
     return ("services", str(route.service))
 
 
-def forwarding(names: Names, route: ResolvedRoute) -> Iterator[str]:
-    """The lines of a route about its service."""
+def forwarding(names: Names, route: ResolvedRoute, section: str) -> Iterator[str]:
+    """The lines of a route about its service; `section` is the name of its section."""
     upstream = upstream_of(names, route)
     if not upstream.instances:
         return  # 503
@@ -45,7 +45,7 @@ def forwarding(names: Names, route: ResolvedRoute) -> Iterator[str]:
             *_sticking(names, route, upstream),
         ]
     yield from known
-    yield from _servers(names, route, upstream)
+    yield from _servers(names, route, upstream, section)
 
 
 def _host(names: Names, route: ResolvedRoute, upstream: Upstream) -> Iterator[str]:
@@ -126,11 +126,11 @@ def _sticking(names: Names, route: ResolvedRoute, upstream: Upstream) -> Iterato
     yield f"cookie {name} insert indirect nocache httponly attr SameSite=Lax"
 
 
-def _servers(names: Names, route: ResolvedRoute, upstream: Upstream) -> Iterator[str]:
+def _servers(names: Names, route: ResolvedRoute, upstream: Upstream, section: str) -> Iterator[str]:
     version = None if upstream.shared else route.version
     service = (str(route.service), version)
-    checked = names.checked.setdefault(service, route.name)
-    is_first = checked == route.name
+    checked = names.checked.setdefault(service, section)
+    is_first = checked == section
     health = upstream.health
     if health is not None and is_first:
         yield from _checks(names, route, upstream)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from portico.config import Config
+from portico.config.problems import KeyPath
 from portico.render.losses import Losses, Rendering
 from portico.render.nginx.compression import compressing
 from portico.render.nginx.fields import marks_of, told_lines
@@ -42,7 +44,8 @@ def render_nginx(config: Config, *, lua: bool = False) -> Rendering:
     for name in _USED:
         names.free(name)
     for path, why in unsaid(config.written, WITH_LUA if lua else TABLE):
-        losses.add(path, why)
+        if not _is_the_one_timeout(config.written, path):
+            losses.add(path, why)
     names.base = marks_of(names, config.own_policies, None).whole()
     servers = list(server_blocks(names))
     lines = [
@@ -58,6 +61,16 @@ def render_nginx(config: Config, *, lua: bool = False) -> Rendering:
     ]
     more = names.lua.files() if names.lua is not None else {}
     return Rendering({"nginx.conf": "\n".join(lines) + "\n", **more}, losses.all())
+
+
+def _is_the_one_timeout(written: Mapping[str, Any], path: KeyPath) -> bool:
+    """Whether it is a time between pieces that is also that for the head: nginx has one for both."""
+    if path[-2:] != ("timeout", "idle"):
+        return False
+    timeout: Any = written
+    for part in path[:-1]:
+        timeout = timeout[part]
+    return bool(timeout["idle"] == timeout.get("response"))
 
 
 def _main(names: Names) -> Iterator[str]:

@@ -79,6 +79,7 @@ _LOST: Final = {
     "service.max_connections": "nginx bounds connections for each worker, and refuses none beyond",
     "service.timeout.total": "nginx has no timeout for a whole request",
     "service.timeout.idle": "nginx has one timeout for the head and the body; this is that for the head",
+    "route.timeout.idle": "nginx has one timeout for the head and the body; this is that for the head",
     "service.timeout.tunnel": "nginx has one timeout for the head and for WebSockets; this is that for the head",
     "route.canary": "nginx moves no weights: they stay as they begin",
     "discover": "nginx finds no services: those that are not written are not in its file",
