@@ -11,7 +11,7 @@ from portico.policies.rate_limit import ByHeader, RateLimit
 from portico.render.nginx.fields import policy_path
 from portico.render.nginx.names import Names
 
-GUARDS: Final = ("auth", "authorize", "deny", "plugins", "validate")
+GUARDS: Final = ("auth", "authorize", "deny", "mcp", "plugins", "validate")
 """Policies that refuse requests, and that nginx cannot check: a route that has one is closed, not open."""
 
 
