@@ -438,6 +438,10 @@ def service(connection: Connection) -> None:
         path, _, query = asked.target.partition("?")
         fields = [("Content-Type", "application/json")]
         status = "200"
+        if path.endswith("/socket") and asked.get("upgrade"):
+            head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+            connection.send(head.encode() + described(asked, connection.backend))
+            return
         if path.endswith("/answer"):
             said = parse_qsl(query)
             status = dict(said).get("status", status)

@@ -9,13 +9,14 @@ import pytest
 
 from portico.config import json_schema
 from portico.config.problems import KeyPath
+from portico.render.envoy.keys import TABLE as ENVOY
 from portico.render.haproxy.keys import TABLE as HAPROXY
 from portico.render.nginx.keys import TABLE as NGINX
 from portico.render.written import RENDERED, UNKNOWN, shape_of, unsaid
 
 SCHEMA: Final = json_schema()
 DEPTH: Final = 9
-TABLES: Final = {"nginx": NGINX, "haproxy": HAPROXY}
+TABLES: Final = {"nginx": NGINX, "haproxy": HAPROXY, "envoy": ENVOY}
 each_table: Final = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Target(StrEnum):
     """Whose words."""
 
+    ENVOY = "envoy"
     HAPROXY = "haproxy"
     KONG = "kong"
     NGINX = "nginx"

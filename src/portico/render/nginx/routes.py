@@ -24,7 +24,7 @@ from portico.render.nginx.pages import errors, plain
 from portico.render.nginx.paths import prefix_said, redirecting, rewriting, rewritten_back
 from portico.render.nginx.splits import sides, varying
 from portico.render.nginx.text import DOLLAR, LONGEST, comment, literal, mixed, pattern, word
-from portico.render.nginx.upstreams import forwarding, query_sent, sticky_cookie, upstream_of
+from portico.render.nginx.upstreams import forwarding, query_sent, sticky_cookie
 
 JUMP: Final = "return 418;"
 """How a request gets to a location with a name: 418 is no error here, and its page is that location."""
@@ -134,7 +134,7 @@ class Routes:
         yield from before
         if prefix := prefix_said(route):
             yield f"set $prefix {word(prefix)};"
-        yield from rewritten_back(route, (each.authority for each in upstream_of(self.names, route).instances))
+        yield from rewritten_back(route, self.names.authorities(str(route.service), route.version))
         if route.mirrors:
             yield from mirroring(self.names, route, path, changed_fields(self.names, route, told))
         yield from forwarding(self.names, route, path)
