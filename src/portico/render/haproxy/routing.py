@@ -35,6 +35,8 @@ class Routing:
         self._names, self._refusing = names, refusing
         self.targets: dict[str, ResolvedRoute] = {}
         """The routes that are in use, by the names of their sections."""
+        self._methods: dict[str, str] = {}
+        """The sections for methods, where a choice asks for nothing else; those of one frontend."""
         self._choices: dict[str, list[str]] = {}
         """The names of the routes of each choice."""
         self._variants: dict[str, list[ResolvedRoute]] = {}
@@ -54,6 +56,7 @@ class Routing:
         yield "http-request set-var-fmt(txn.place) " + ("%[var(txn.site)]" if has_hosts else "") + "%[var(txn.at)]"
         yield f"http-request set-var(txn.route) var(txn.place),map_str({exact})"
         chosen: list[str] = []
+        self._methods = {}
         self._names.files[exact] = self._map(sites, "exact", chosen, own)
         patterns: list[str] = []
         for site in sites:
@@ -61,10 +64,13 @@ class Routing:
         self._names.files[prefixes] = self._map(sites, "prefixes", chosen)
         yield from patterns
         yield f"http-request set-var(txn.route) var(txn.place),concat(/),map_beg({prefixes}) if {_UNKNOWN}"
-        if chosen:
+        has_choices = bool(chosen or self._methods)
+        if has_choices:
             yield "http-request set-var(txn.found) var(txn.route)"
+        if self._methods:
+            yield from self._choosing(f"{name}.methods.map")
         yield from chosen
-        yield from self._hidden(sites, name, has_hosts=has_hosts, has_choices=bool(chosen))
+        yield from self._hidden(sites, name, has_hosts=has_hosts, has_choices=has_choices)
         for route in routes:
             if route.split is not None and not route.is_variant:
                 yield comment(f"the sides of {route.name}")
@@ -103,7 +109,10 @@ class Routing:
             return self._section(place.routes[0])
         labels = ", ".join(route.name for route in place.routes)
         choice, is_new = self._names.once(("choice", id(chosen), labels), "choice")
-        if is_new:
+        if is_new and not any(route.headers or route.query for route in place.routes):
+            self._choices[f"?{choice}"] = [route.name for route in place.routes]
+            self._by_method(f"?{choice}", place.routes)
+        elif is_new:
             is_this = equals("var(txn.route)", f"?{choice}")
             chosen.append(comment(f"{place.path}: {labels}"))
             self._choices[f"?{choice}"] = [route.name for route in place.routes]
@@ -116,6 +125,31 @@ class Routing:
                 target = f"str({self._otherwise(place.routes)})"
                 chosen.append(f"http-request set-var(txn.route) {target} if {is_this}")
         return f"?{choice}"
+
+    def _by_method(self, choice: str, routes: Sequence[ResolvedRoute]) -> None:
+        """A choice by the method alone: lines of a map, with a tilde for what preflights ask about."""
+        for route in routes:
+            section = self._section(route)
+            for method in methods_of(route) or ["*"]:
+                self._methods.setdefault(f"{choice}/{method}", section)
+                if "cors" in route.policies and method != "*":
+                    self._methods.setdefault(f"{choice}/~{method}", section)
+        if f"{choice}/*" not in self._methods:
+            self._methods[f"{choice}/*"] = self._otherwise(routes)
+
+    def _choosing(self, file: str) -> Iterator[str]:
+        """The lines that choose by that map: it has what was found, a slash, and the method."""
+        self._names.files[file] = _map_file(self._methods)
+        is_choice = "{ var(txn.route) -m beg ? }"
+        missing = "!{ var(txn.chosen) -m found }"
+        for asks, condition in (
+            ("~%[var(txn.asked)]", f"{is_choice} {{ var(txn.preflight) -m found }}"),
+            ("%[method]", f"{is_choice} {missing}"),
+            ("*", f"{is_choice} {missing}"),
+        ):
+            yield f"http-request set-var-fmt(txn.choice) %[var(txn.route)]/{asks} if {condition}"
+            yield f"http-request set-var(txn.chosen) var(txn.choice),map_str({file}) if {condition}"
+        yield "http-request set-var(txn.route) var(txn.chosen) if { var(txn.chosen) -m found }"
 
     def _patterns(self, site: Site, *, has_hosts: bool) -> Iterator[str]:
         label = site.hosts[0] if site.hosts else ""
