@@ -14,6 +14,7 @@ from portico.config import ResolvedRoute
 from portico.core.route_paths import literal_of
 from portico.render.expressions import expression_of
 from portico.render.haproxy.conditions import methods_of, tests
+from portico.render.haproxy.guards import is_guarded
 from portico.render.haproxy.names import Names
 from portico.render.haproxy.parameters import reading
 from portico.render.haproxy.splits import sides
@@ -168,7 +169,7 @@ class Routing:
     def _hidden(self, sites: Sequence[Site], name: str, *, has_hosts: bool, has_choices: bool) -> Iterator[str]:
         """The lines that refuse a path that services may read as one of a route with a guard, and that has another."""
         places = [place for site in sites for place in site.places]
-        guarded = {route.name for place in places for route in place.routes if _is_guarded(route)}
+        guarded = {route.name for place in places for route in place.routes if is_guarded(route)}
         if not guarded:
             return
         exact, prefixes, known = (f"{name}.{kind}.map" for kind in ("exact", "prefixes", "guarded"))
@@ -217,10 +218,6 @@ class Routing:
         """The section of requests that none of the routes takes."""
         methods = sorted({method for route in routes for method in methods_of(route)})
         return self._refusing(methods) if methods else NOWHERE
-
-
-def _is_guarded(route: ResolvedRoute) -> bool:
-    return not {*route.policies}.isdisjoint(("auth", "authorize", "deny", "ip_filter", "plugins", "validate"))
 
 
 def _map_file(entries: dict[str, str]) -> str:
