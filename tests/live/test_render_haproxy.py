@@ -103,6 +103,15 @@ def test_a_body_is_no_larger_than_the_gateway_s_limit(both: Both) -> None:
             assert wire.receive("POST").status == 413
 
 
+def test_a_small_body_in_chunks_is_measured(both: Both) -> None:
+    head = b"POST /small/1 HTTP/1.1\r\nHost: gateway.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for port in (both.target, both.portico):
+        for size, status in ((10, 200), (11, 413)):
+            with Wire(port) as wire:
+                wire.send(head + b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"x" * size))
+                assert wire.receive("POST").status == status, (port, size)
+
+
 def test_a_websocket_passes(both: Both) -> None:
     lines = (
         "Connection: Upgrade",

@@ -21,7 +21,7 @@ OTHERWISE: Final = (
     "What HAProxy does otherwise, whatever is written:",
     "a service that cannot be reached gets 503 for 502; there are no RateLimit, Server-Timing and Cache-Status fields,",
     "no /metrics, /docs and /openapi.json; /health knows nothing of services; one timeout (timeout server) is for the",
-    "head and for the body; a body in chunks is not measured beyond what fits into a buffer; links and refreshes of a",
+    "head and for the body; a body in chunks is measured up to 48 KiB alone; links and refreshes of a",
     "service are not rewritten; keys that portico keys made and tokens that were revoked are not known.",
 )
 _LOG: Final = (

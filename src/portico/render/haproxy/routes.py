@@ -16,11 +16,11 @@ from portico.render.haproxy.guards import Guards, networks
 from portico.render.haproxy.limits import limiting
 from portico.render.haproxy.names import Names, of_policy
 from portico.render.haproxy.paths import has_too_many_groups, prefix_said, redirecting, rewriting, rewritten_back
-from portico.render.haproxy.servers import forwarding, upstream_of
+from portico.render.haproxy.servers import forwarding, seconds, upstream_of
 from portico.render.haproxy.text import comment, equals, plain, section, word
 
-LARGEST_ANSWER: Final = 48 << 10
-"""Bytes of an answer that HAProxy gives itself: it has to fit into a buffer."""
+BUFFERED: Final = 48 << 10
+"""Bytes that fit into a buffer: an answer that HAProxy gives itself has to, and a body in chunks to be measured."""
 _LINE: Final = 1000
 """Bytes of a body that stands in the main file."""
 
@@ -75,6 +75,10 @@ def _cors(names: Names, settings: object) -> list[str]:
 def _passed_on(names: Names, route: ResolvedRoute, name: str, *, is_guarded: bool) -> Iterator[str]:
     """The lines of a route to a service."""
     size = names.config.gateway.limits.body_size if route.body_size is None else route.body_size
+    if size < BUFFERED:  # one in chunks is measured where it fits into a buffer
+        waits = seconds(names.config.gateway.limits.body_timeout)
+        chunks = "{ req.fhdr(Transfer-Encoding) -m found }"
+        yield f"http-request wait-for-body time {waits} at-least {size + 1} if {chunks}"
     yield f"http-request deny deny_status 413 if {{ req.body_size gt {size} }}"
     if route.redirect_slash and route.path.startswith("/") and route.path != "/":
         yield from _to_slash(route)
@@ -116,8 +120,8 @@ def _said(names: Names, route: ResolvedRoute, answer: RespondSettings) -> Iterat
             kind = value
         else:
             fields += f" hdr {name} {word(plain(value))}"
-    if len(body) > LARGEST_ANSWER:
-        names.losses.add((*route.source, "respond"), f"an answer of HAProxy has {LARGEST_ANSWER} bytes at most")
+    if len(body) > BUFFERED:
+        names.losses.add((*route.source, "respond"), f"an answer of HAProxy has {BUFFERED} bytes at most")
         yield from always(503, "closed")
         return
     said = ""
