@@ -11,6 +11,7 @@ from portico.render.haproxy.servers import key_is_found
 from portico.render.haproxy.text import comment, section, word
 
 _USUAL_HTTPS: Final = 443
+_USUAL_HTTP: Final = 8000
 
 
 def bind(names: Names, listener: ListenerSettings) -> str:
@@ -23,7 +24,10 @@ def bind(names: Names, listener: ListenerSettings) -> str:
         if tls.client_certificates is not None:
             wanted = "required" if tls.client_certificates.required else "optional"
             options.append(f"ca-file {word(str(tls.client_certificates.ca))} verify {wanted}")
-    return " ".join([f"bind {_address(listener.host, listener.port)}", *options])
+    if listener.port == 0:
+        at = ("gateway", "listen") if names.config.gateway.listen else ("gateway", "port")
+        names.losses.add(at, f"HAProxy picks no free port: it listens on {_USUAL_HTTP}")
+    return " ".join([f"bind {_address(listener.host, listener.port or _USUAL_HTTP)}", *options])
 
 
 def _certificate(names: Names, listener: ListenerSettings) -> Iterator[str]:
