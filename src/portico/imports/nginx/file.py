@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,8 @@ def _http(draft: Draft, ledger: Ledger, file: Path, top: Sequence[Directive], ht
         _rendered(file, http, reader, servers, listeners)
     else:
         is_one = len(servers) == 1
-        for server in servers:
+        defaults = {listener.default for listener in listeners}
+        for server in sorted(servers, key=lambda server: _breadth(server, defaults)):
             _server(reader, server, listeners, "" if is_one else server.tag)
         for listener in listeners if not is_one else ():
             listener.routes = [f"{server.tag}-*" for server in listener.servers]
@@ -68,6 +69,16 @@ def _http(draft: Draft, ledger: Ledger, file: Path, top: Sequence[Directive], ht
         if not ledger.is_known(block):
             ledger.left(block, f"no location passes anything on to {name}")
     tidied(draft)
+
+
+def _breadth(server: Server, defaults: Collection[Server | None]) -> tuple[int, int]:
+    """How many hosts a server may be for: names, names below one, those of a pattern, and any."""
+    wildcards = [len(host) for host in server.hosts if host.startswith("*.")]
+    if server in defaults:
+        return 3, 0
+    if server.expressions:
+        return 2, 0
+    return (1, -min(wildcards)) if wildcards else (0, 0)
 
 
 def _rendered(
