@@ -151,7 +151,8 @@ def _add(ledger: Ledger, variables: Variables, directive: Directive, edits: dict
         ledger.taken(directive, why="Portico says this where it holds")
         return
     if text is None:
-        ledger.left(directive, "there is no value for this variable here: the field is not sent")
+        reason = "there is no value for this variable here" if literal(value) is None else "no field has such a value"
+        ledger.left(directive, f"{reason}: the field is not sent")
         return
     if (why := _refused(name, ("response", "add"))) is not None:
         ledger.left(directive, why)

@@ -42,7 +42,7 @@ def import_nginx(file: Path, *, prefix: Path | None = None) -> Draft:
 def _bare(file: Path, top: Sequence[Directive]) -> Directive:
     """A file that is included in an `http` block, such as those in sites-enabled."""
     if not any(each.name in ("server", "upstream") and each.block is not None for each in top):
-        raise SourceError(Where(str(file)), "there is no http block in it, and no server")
+        raise SourceError(Where(str(file), 1), "there is no http block in it, and no server")
     return Directive("http", (), Where(str(file)), [*top])
 
 
@@ -50,7 +50,7 @@ def _http(draft: Draft, ledger: Ledger, file: Path, top: Sequence[Directive], ht
     scope = Scope((Level(top), Level(http.block or ())))
     services = Services(draft, ledger, {each.value: each for each in http.all("upstream") if each.block is not None})
     servers = read_servers(ledger, http, scope)
-    listeners = listeners_of(servers)
+    listeners = listeners_of(ledger, servers)
     policies = Policies(ledger, zones_of(http))
     choices = choices_of(http)
     gateway_settings(draft, ledger, scope)
