@@ -244,7 +244,8 @@ class SnapshotBuilder:
         self, config: Config, listener: ListenerSettings, routes: Sequence[ResolvedRoute], coming: Coming
     ) -> Steps[Matcher]:
         """What finds the routes of one listener, and of all that have the same ones."""
-        consumers, own_paths = config.consumer_rates, {*PATHS, *PAGE_FILES, *TOKEN_PATHS, *self._local_answers}
+        own = self._own_rules(config, listener)
+        consumers, own_paths = config.consumer_rates, {rule.path for rule in own}
         router: Routes = Router()
         self._router = router
         folded: Routes | None = None
@@ -268,7 +269,7 @@ class SnapshotBuilder:
             if rule.path in own_paths and (rule.path == "/" or rule.hosts) and not rule.fallback:
                 router.add(replace(rule, exact=True))  # where it matches, it replaces the gateway's own page
             yield
-        for rule in self._own_rules(config, listener):
+        for rule in own:
             router.add(rule)
         yield from router.warming()
         challenges = self.challenges if config.gateway.ordered_certificates else None
