@@ -11,6 +11,7 @@ from portico.config.answers import redirect_target
 from portico.core.placeholders import PATH, QUERY, pieces_of
 from portico.core.route_paths import is_exact, is_pattern, literal_of
 from portico.render.nginx.names import Names
+from portico.render.nginx.proxies import scheme_and_host
 from portico.render.nginx.text import DOLLAR, literal, mixed, pattern
 
 _GROUP: Final = re.compile(r"(?<!\\)\(\?P<([A-Za-z_]\w*)>")
@@ -78,7 +79,7 @@ def prefix_said(route: ResolvedRoute) -> str:
     return ("" if route.path == "/" else route.path).removesuffix(route.rewrite.removesuffix("/{path}"))
 
 
-def rewritten_back(route: ResolvedRoute, authorities: Iterable[str]) -> Iterator[str]:
+def rewritten_back(names: Names, route: ResolvedRoute, authorities: Iterable[str]) -> Iterator[str]:
     """The lines by which redirects and cookies of a service lead back through its route."""
     prefix = prefix_said(route)
     if not prefix or not route.rewrite.endswith("/{path}"):
@@ -86,9 +87,9 @@ def rewritten_back(route: ResolvedRoute, authorities: Iterable[str]) -> Iterator
     base, path = route.rewrite.removesuffix("{path}"), _plain(route.path)
     if route.policies.get("rewrite_location", (True, ""))[0] is not None:
         own = f"(?!{literal(route.path.removeprefix('/'))}(?:[/?]|$))"
-        names = "|".join(literal(authority) for authority in authorities)
-        back = f"~*^(?:(?:https?:)?//(?:{names}))?/{own}{literal(base[1:])}(?!/)(?<back>.*)$"
-        here = "$scheme://$http_host"
+        instances = "|".join(literal(authority) for authority in authorities)
+        back = f"~*^(?:(?:https?:)?//(?:{instances}))?/{own}{literal(base[1:])}(?!/)(?<back>.*)$"
+        here = scheme_and_host(names.config)
         yield f"proxy_redirect {mixed(f'{here}{path}/')} {mixed(f'{path}/')};"
         yield f"proxy_redirect {mixed(here + _plain(base))} {mixed(f'{path}/')};"
         yield f"proxy_redirect {pattern(back)} {mixed(path + '/$back')};"

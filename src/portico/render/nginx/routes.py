@@ -134,7 +134,7 @@ class Routes:
         yield from before
         if prefix := prefix_said(route):
             yield f"set $prefix {word(prefix)};"
-        yield from rewritten_back(route, self.names.authorities(str(route.service), route.version))
+        yield from rewritten_back(self.names, route, self.names.authorities(str(route.service), route.version))
         if route.mirrors:
             yield from mirroring(self.names, route, path, changed_fields(self.names, route, told))
         yield from forwarding(self.names, route, path)
