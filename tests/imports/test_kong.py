@@ -259,6 +259,17 @@ def test_a_guard_that_cannot_be_said_closes_the_route(kong: object, plugins: str
     assert any("route guarded: it answers 503" in said for said in found.remarks("left"))
 
 
+def test_what_a_guarded_pattern_begins_with_is_closed_where_there_is_no_such_pattern(kong: object) -> None:
+    text = """
+- {name: all, paths: [/]}
+- {name: admin, paths: ['~/admin(?!/public)'], plugins: [{name: ip-restriction, config: {allow: [10.0.0.0/8]}}]}
+- {name: plain, paths: ['~/plain(?!/public)']}
+"""
+    found = routes(kong, text)
+    assert found.asked("x/admin/x") == ("admin", "/")
+    assert found.closed() == {"admin"}
+
+
 def test_plugins_that_guard_nothing_are_left(kong: object) -> None:
     found = routes(kong, "- {name: a, paths: [/a], plugins: [{name: http-log, config: {http_endpoint: http://l}}]}")
     assert found.closed() == set()
@@ -314,6 +325,14 @@ def test_json_is_read_as_yaml_is(tmp_path: Path) -> None:
         (
             "_format_version: '3.0'\nservices:\n- {name: a, url: 'http://a'}\n- {name: a, url: 'http://a'}",
             r":4: .*already",
+        ),
+        (
+            "_format_version: '3.0'\nplugins: [{name: acl, route: b}]\nroutes: [{name: a}]",
+            r":2: acl: there is no route b",
+        ),
+        (
+            "_format_version: '3.0'\nroutes: [{name: a}]\nplugins:\n- {name: acl, route: a}\n- {name: acl, route: a}",
+            r":5: acl: it is there already, in line 4",
         ),
         ("_format_version: '3.0'\nplugins: [{config: 1}]\nroutes: []", r":2: .*without a name"),
         ("a: &a [*a]", r":1: \*a is inside"),

@@ -9,7 +9,8 @@ import pytest
 
 from imports.support import Found, imported
 from portico.imports import SourceError
-from portico.imports.traefik.rules import Conditions, RuleError, Unsaid, read_rule
+from portico.imports.traefik.conditions import Conditions, RuleError, Unsaid
+from portico.imports.traefik.rules import read_rule
 
 SERVICES = """
   services:
@@ -75,18 +76,14 @@ def test_what_is_no_rule_is_refused(rule: str) -> None:
         read(rule)
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [
-        "!Method(`GET`)",
-        "!ClientIP(`10.0.0.0/8`)",
-        "PathRegexp(`^/a(?!b)`)",
-        " && ".join(f"(Query(`a{i}`, `b`) || Header(`X{i}`, `b`))" for i in range(9)),
-    ],
-)
+@pytest.mark.parametrize("rule", ["!Method(`GET`)", "!ClientIP(`10.0.0.0/8`)", "PathRegexp(`^/a(?!b)`)"])
 def test_what_there_are_no_words_for_is_said(rule: str) -> None:
+    assert [bool(conditions.unsaid) for conditions in read(f"Host(`a.test`) && {rule}")] == [True]
+
+
+def test_a_rule_that_would_be_very_many_routes_is_none() -> None:
     with pytest.raises(Unsaid):
-        read(rule)
+        read(" && ".join(f"(Query(`a{i}`, `b`) || Header(`X{i}`, `b`))" for i in range(9)))
 
 
 # ---- routers
@@ -174,6 +171,39 @@ http:{SERVICES}
     found = imported("traefik", tmp_path / "dynamic.yaml", text)
     assert found.closed() == {"guarded"}
     assert any("guarded: it answers 503" in said for said in found.remarks("left"))
+
+
+def test_a_guarded_router_that_asks_for_what_cannot_be_said_is_closed(traefik: Read) -> None:
+    found = traefik("""
+  routers:
+    site: {rule: "Host(`a.test`)", service: a}
+    staff: {rule: "Host(`a.test`) && PathPrefix(`/staff`) && !Method(`GET`)", service: a, middlewares: [ips]}
+    other: {rule: "Host(`b.test`) && !Method(`GET`)", service: a}
+  middlewares:
+    ips: {ipAllowList: {sourceRange: [10.0.0.0/8]}}
+""")
+    assert found.closed() == {"staff"}
+    assert found.asked("a.test/staff/x") == ("staff", "/")
+    assert found.asked("b.test/x") is None
+
+
+@pytest.mark.parametrize("names", [("a-open", "b-guarded"), ("a-guarded", "b-open")])
+def test_of_two_routers_for_the_same_the_guarded_one_holds(tmp_path: Path, names: tuple[str, str]) -> None:
+    routers = "".join(
+        f"    {name}: {{rule: 'Host(`a.test`)', service: a, middlewares: [{'ips' if 'guarded' in name else 'gzip'}]}}\n"
+        for name in names
+    )
+    text = f"""
+http:{SERVICES}
+  middlewares:
+    ips: {{ipAllowList: {{sourceRange: [10.0.0.0/8]}}}}
+    gzip: {{compress: {{}}}}
+  routers:
+{routers}"""
+    found = imported("traefik", tmp_path / "dynamic.yaml", text)
+    (route,) = found.config.routes
+    assert route.name is not None
+    assert route.name.endswith("guarded")
 
 
 def test_policies_of_middlewares(traefik: Read) -> None:

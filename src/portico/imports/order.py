@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, Protocol, TypeVar
 
 _ALL: Final = "all"
 _ANY: Final = ""
@@ -81,6 +81,26 @@ def settle(matchings: Sequence[Matching]) -> None:
     _tell_apart([matching for matching in matchings if matching.kind == "pattern"])
 
 
+class _HasMatching(Protocol):
+    @property
+    def matching(self) -> Matching: ...
+
+
+_Route = TypeVar("_Route", bound=_HasMatching)
+
+
+def in_file_order(written: Sequence[_Route], ranked: Sequence[_Route]) -> list[_Route]:
+    """Routes as they were written, but those whose order in the file counts in order of precedence."""
+    queues: dict[str, list[_Route]] = {}
+    for route in reversed(ranked):
+        queues.setdefault(_queue(route.matching), []).append(route)
+    return [queues[_queue(route.matching)].pop() for route in written]
+
+
+def _queue(matching: Matching) -> str:
+    return "" if matching.kind == "pattern" else matching.path
+
+
 def _tell_apart(patterns: Sequence[Matching]) -> None:
     """Patterns with the same text are one here, at the place of the first: where that is too early, another text."""
     known: dict[tuple[str, bool], Matching] = {}
@@ -123,7 +143,7 @@ def _above(path: str) -> Iterator[str]:
         yield path
 
 
-def _beginning(matching: Matching) -> str:
+def beginning_of(matching: Matching) -> str:
     """What every path begins with that it takes."""
     if matching.kind != "pattern":
         return matching.prefix if matching.kind == "prefix" else matching.path
@@ -143,7 +163,7 @@ class _Patterns:
     _beginnings: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def add(self, matching: Matching) -> None:
-        beginning = _beginning(matching)
+        beginning = beginning_of(matching)
         for host in _stored(matching.hosts):
             for segment in {_first(beginning), _ALL}:
                 known = self._beginnings.setdefault((host, segment), [])

@@ -27,6 +27,7 @@ def translated(text: str) -> tuple[str, bool]:
     while flags := re.match(r"(\^?)\(\?([imsxU]+)\)", text):
         ignores_case = ignores_case or "i" in flags[2]
         text = flags[1] + text[flags.end() :]
+    text = re.sub(r"\(\?<(?=[A-Za-z_])", "(?P<", text)
     for name, characters in _POSIX.items():
         text = text.replace(name, characters)
     text = _CHARACTER.sub(_character, text)

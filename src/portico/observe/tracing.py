@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from portico.core.errors import REASONS
 from portico.core.exchange import Exchange, RouteMatch
 from portico.core.messages import Fields
+from portico.core.questions import Question
 from portico.core.trace_context import RANDOM, SAMPLED, TraceContext, trace_context
 from portico.observe.families import DURATION_BOUNDS
 from portico.observe.otlp import spans
@@ -240,9 +241,13 @@ class Tracer:
     def _client_span(self, over: Try, then: int) -> bytes:
         """The span of a try."""
         trace, exchange, instance = over.trace, over.exchange, over.instance
-        address, query = instance.address, exchange.query
+        address, question = instance.address, over.question
+        if question is None:
+            method, target, query = exchange.method, exchange.match.target, exchange.query
+        else:
+            method, target, query = question.method.decode(), question.target, b""
         key = (
-            *(exchange.method, instance.name, over.peer, over.service, over.status, over.error, over.resend),
+            *(method, instance.name, over.peer, over.service, over.status, over.error, over.resend),
             over.role,
         )
         pieces = [
@@ -257,7 +262,7 @@ class Tracer:
             self._client_parts.get(key) or self._client_part(key, address),
             spans.url_full(
                 spans.origin_of(address.authority, address.tls is not None),
-                exchange.match.target,
+                target,
                 trace.plain_query(query) if len(query) > 1 else b"",
             ),
         ]
@@ -358,6 +363,14 @@ class Trace:
             found.ended = ended or time.monotonic()
             self.tracer.note(found)
 
+    def begin_question(self, question: Question, instance: Any) -> Try:
+        """The span of what a policy asks before the exchange goes on; that has ended with `Try.is_over`."""
+        assert question.exchange is not None
+        asked = Try(self, question.exchange, instance, "auth.forward")
+        asked.question, asked.role, asked.resend = question, "auth", 0
+        asked.id = f"{getrandbits(64):016x}"
+        return asked
+
     def is_usual(self, instance: Any) -> bool:
         """Whether a composed head says what is right about a try at an instance, but for the flags and `tracestate`."""
         found = self.trying.get(instance)
@@ -382,7 +395,8 @@ class Try:
     """One client span, from the choice of an instance until that is left."""
 
     role = ""
-    """What else it is than the one try at a time: a hedge, or a copy for a mirror."""
+    """What else it is than the one try at a time: a hedge, a copy for a mirror, or a question of a policy."""
+    question: Question | None = None
     peer = ""
     """The address to which its connection is, where that is known."""
     status = 0
@@ -398,6 +412,16 @@ class Try:
         self.resend = resend = trace.tries
         is_first = not resend and trace.context is None
         self.id = trace.trace_id[16:] if is_first else f"{getrandbits(64):016x}"
+
+    @property
+    def line(self) -> bytes:
+        """`traceparent` for whom it asks."""
+        return f"traceparent: 00-{self.trace.trace_id}-{self.id}-{self.trace.flags:02x}".encode()
+
+    def is_over(self) -> None:
+        """It is, now."""
+        self.ended = time.monotonic()
+        self.trace.tracer.note(self)
 
     def is_copy(self) -> None:
         """It is for a mirror: nothing is sent again."""

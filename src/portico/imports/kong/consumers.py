@@ -37,14 +37,14 @@ def read_consumers(entities: Entities, draft: Draft) -> Reading:
         for each in {*names_of(consumer, "username", "custom_id"), name}:
             names[each] = name
         draft.taken(consumer.where, f"consumer {name}")
-    reading = Reading(draft, {}, {}, set())
+    reading = Reading(draft, {}, {}, set(), hashed=entities.hashed)
     for plugin, credential, owner in entities.credentials:
         name = names.get(owner, "")
         if not name:
             raise SourceError(credential.where, f"{credential.name}: there is no consumer {owner}")
         _credential(plugin, credential, parts[name], reading)
     reading.anonymous_refused |= _plugins_of(entities, names, parts, draft)
-    draft.consumers = [part for part in parts.values() if part.data.keys() - {"name"}]
+    draft.consumers = list(parts.values())
     return reading
 
 
@@ -60,7 +60,7 @@ def _credential(plugin: str, credential: Value, part: Part, reading: Reading) ->
         if _key(credential, part, reading.draft):
             known.append((credential, name))
     elif plugin == "basic-auth":
-        if _password(credential, part, reading.draft, too_many=len(known) >= _PASSWORDS):
+        if _password(credential, part, reading, too_many=len(known) >= _PASSWORDS):
             known.append((credential, name))
     elif plugin == "jwt":
         known.append((credential, name))
@@ -81,9 +81,11 @@ def _key(credential: Value, part: Part, draft: Draft) -> bool:
     return True
 
 
-def _password(credential: Value, part: Part, draft: Draft, *, too_many: bool) -> bool:
+def _password(credential: Value, part: Part, reading: Reading, *, too_many: bool) -> bool:
+    draft = reading.draft
     username, password = credential.text_at("username"), credential.text_at("password")
-    if not password or variable_in(password) or "{vault:" in password or too_many or "password" in part.data:
+    is_written = bool(password) and not reading.hashed and not variable_in(password) and "{vault:" not in password
+    if not is_written or too_many or "password" in part.data:
         why = "a consumer has one password" if "password" in part.data else "portico password makes a hash of it"
         draft.left(credential.where, f"basicauth_credentials: {username}", why, part)
         return False

@@ -35,6 +35,8 @@ class Plugin:
     route: str = ""
     service: str = ""
     consumer: str = ""
+    group: str = ""
+    """A group of consumers that it is limited to."""
 
     @property
     def where(self) -> Where:
@@ -46,6 +48,8 @@ class Entities:
     """All that a file has. Services, routes, consumers and upstreams are with the names that others call them by."""
 
     version: str
+    hashed: bool = False
+    """Whether passwords are hashes of Kong's."""
     services: list[Value] = field(default_factory=list)
     routes: list[tuple[Value, str]] = field(default_factory=list)
     """With the service of each, empty where it has none."""
@@ -83,7 +87,7 @@ def read_entities(root: Value) -> Entities:
     version = root.get("_format_version").text()
     if version not in VERSIONS:
         raise SourceError(root.get("_format_version").where, f"_format_version: it is one of {', '.join(VERSIONS)}")
-    found = Entities(version)
+    found = Entities(version, hashed=not root.flag_at("_transform", default=True))
     configs = root.get("_plugin_configs").entries()
     for service in root.get("services").items():
         found.services.append(service)
@@ -146,6 +150,7 @@ def _plugins(
             reference(value, "route") or route,
             reference(value, "service") or service,
             reference(value, "consumer") or consumer,
+            reference(value, "consumer_group"),
         )
 
 

@@ -142,6 +142,10 @@ def bot_detection(plugin: Plugin, reading: Reading) -> Piece:
 _DOMAIN: Final = re.compile(r"(?:\(\.\+\\?\.\)\?|\.\*\\?\.?|\(\.\*\\\.\)\?|\[\^\.\]\+\\\.)(?P<rest>[\w.\\-]+)")
 
 
+_EXPOSED: Final = frozenset({"retry-after", "ratelimit", "ratelimit-policy", "x-request-id"})
+"""What pages may always read."""
+
+
 def cors(plugin: Plugin, reading: Reading) -> Piece:
     """`cors`: not a guard of the service, but one of other people's pages."""
     config = plugin.config
@@ -153,7 +157,7 @@ def cors(plugin: Plugin, reading: Reading) -> Piece:
         settings["allow_methods"] = config.get("methods").texts()
     if config.get("headers").texts():
         settings["allow_headers"] = config.get("headers").texts()
-    if exposed := config.get("exposed_headers").texts():
+    if exposed := [name for name in config.get("exposed_headers").texts() if name.lower() not in _EXPOSED]:
         settings["expose_headers"] = exposed
     if config.flag_at("credentials"):
         settings["allow_credentials"] = True

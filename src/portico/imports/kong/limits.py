@@ -132,7 +132,8 @@ def request_size_limiting(plugin: Plugin, reading: Reading) -> Piece:
         raise plugin.config.get("size_unit").wrong("megabytes, kilobytes or bytes")
     if plugin.config.flag_at("require_content_length"):
         reading.changed(plugin, "require_content_length", "chunked bodies are counted, and accepted")
-    return Piece(route={"body_size": f"{size}{unit}"})
+    is_usual = (size, unit) == (10, "MiB")
+    return Piece() if is_usual else Piece(route={"body_size": f"{size}{unit}"})
 
 
 def proxy_cache(plugin: Plugin, reading: Reading) -> Piece:

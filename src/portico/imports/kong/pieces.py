@@ -32,6 +32,8 @@ class Reading:
     groups: dict[str, list[str]]
     anonymous_refused: set[str]
     """The names of consumers whose requests are always ended."""
+    hashed: bool = False
+    """Whether passwords of the file are hashes of Kong's."""
     auth_plugins: int = 0
     """How many plugins of the route check who asks."""
 

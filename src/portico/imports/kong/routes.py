@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from portico.imports.draft import Draft, Part, free_name
+from portico.imports.kong.conditions import conditions, transport
 from portico.imports.kong.entities import Entities, Plugin, called, names_of
+from portico.imports.kong.joined import join_routes
 from portico.imports.kong.paths import LOOKS_LIKE_PATTERN, Path, read_path, whole_segments, written
 from portico.imports.kong.pieces import AUTH, Piece, Reading
 from portico.imports.kong.plugins import piece_of
 from portico.imports.kong.services import Services
 from portico.imports.located import Value
-from portico.imports.order import Matching, settle
-from portico.imports.patterns import why_not
+from portico.imports.order import Matching, beginning_of, in_file_order, literal, settle
 from portico.imports.policies import GUARDS, hoist, merged
 from portico.imports.remarks import SourceError
 
+_OWN: Final = "portico-health"
+"""The route by which `portico render kong` answers for the gateway itself."""
 _HTTP: Final = frozenset({"http", "https"})
-_KNOWN: Final = frozenset(
-    {
-        *("id", "name", "paths", "hosts", "methods", "headers", "protocols", "strip_path", "preserve_host", "service"),
-        *("regex_priority", "path_handling", "https_redirect_status_code", "snis", "plugins", "tags", "created_at"),
-        *("updated_at", "request_buffering", "response_buffering", "_comment"),
-    }
-)
 
 
 @dataclass(slots=True, eq=False)
@@ -60,17 +55,35 @@ class Routes:
         self._by_service: dict[str, dict[str, Plugin]] = {}
         self._global: dict[str, Plugin] = {}
         self._names: set[str] = set()
-        self._segments = 0
-        self._first_prefix: Value | None = None
+        self._prefixes: list[Value] = []
+        self._below: list[Value] = []
+        """Prefixes with a slash at their end, of which Kong does not take the bare form."""
+        known = {name for route, _ in entities.routes for name in (*names_of(route, "name"), called(route))}
         for plugin in entities.plugins:
-            if plugin.consumer:
-                continue
-            place = self._global
-            if plugin.route:
-                place = self._by_route.setdefault(plugin.route, {})
-            elif plugin.service:
-                place = self._by_service.setdefault(services.names.get(plugin.service, plugin.service), {})
-            place.setdefault(plugin.name, plugin)
+            if plugin.group:
+                draft.left(plugin.where, f"{plugin.name} of the group {plugin.group}", "policies are of routes")
+            elif not plugin.consumer:
+                self._place(plugin, known)
+
+    def _place(self, plugin: Plugin, routes: set[str]) -> None:
+        """Keep a plugin with what it is limited to."""
+        place = self._global
+        if plugin.route:
+            if plugin.route not in routes:
+                raise SourceError(plugin.where, f"{plugin.name}: there is no route {plugin.route}")
+            place = self._by_route.setdefault(plugin.route, {})
+        elif plugin.service:
+            service = self.services.names.get(plugin.service)
+            if service is None and plugin.service not in self.services.off:
+                raise SourceError(plugin.where, f"{plugin.name}: there is no service {plugin.service}")
+            place = self._by_service.setdefault(service or plugin.service, {})
+        else:
+            self.draft.policies.where = plugin.where
+        if plugin.name in place:
+            raise SourceError(
+                plugin.where, f"{plugin.name}: it is there already, in line {place[plugin.name].where.line}"
+            )
+        place[plugin.name] = plugin
 
     def write(self) -> None:
         """All of them, into the draft."""
@@ -79,11 +92,18 @@ class Routes:
         settle([each.matching for each in ranked])
         for candidate in in_file_order(candidates, ranked):
             self._write(candidate)
-        if self._first_prefix is not None:
-            why = "prefixes are of whole segments here: /foobar is no longer taken by /foo"
-            count = f" and {self._segments - 1} more" if self._segments > 1 else ""
-            self.draft.changed(self._first_prefix.where, f"paths: {self._first_prefix.text()}{count}", why)
+        join_routes(self.draft)
+        self._say(self._prefixes, "prefixes are of whole segments here: /foobar is no longer taken by /foo")
+        exact = {part.data["path"] for part in self.draft.routes}
+        below = [each for each in self._below if f"= {each.text().rstrip('/')}" not in exact]
+        self._say(below, "a prefix takes its bare form, too: /foo is taken by /foo/")
         hoist(self.draft, frozenset(self._plugin_keys(self._global)))
+
+    def _say(self, prefixes: list[Value], why: str) -> None:
+        """What changes with all these, once."""
+        if prefixes:
+            count = f" and {len(prefixes) - 1} more" if prefixes[1:] else ""
+            self.draft.changed(prefixes[0].where, f"paths: {prefixes[0].text()}{count}", why)
 
     def _plugin_keys(self, plugins: dict[str, Plugin]) -> set[str]:
         return {key for plugin in plugins.values() for key in self._piece(plugin).policies}
@@ -106,6 +126,9 @@ class Routes:
         """The paths of a route."""
         service = self.services.names.get(named, "")
         where = f"route {route.text_at('name') or route.name}"
+        if route.text_at("name") == _OWN:
+            self.draft.taken(route.where, where, "the gateway has these paths of its own")
+            return []
         if named and named in self.services.off:
             self.draft.left(route.where, where, "its service is not enabled")
             return []
@@ -119,9 +142,10 @@ class Routes:
             self.draft.left(route.where, where, f"it is left out: {why}")
             return []
         comments: list[str] = []
-        data = self._conditions(route, protocols, comments)
+        data = conditions(route, self.draft)
         if data is None:
             return []
+        transport(route, protocols, any(self.services.base.values()), comments, self.draft)
         closed, piece, origins = self._treated(route, service)
         data.update(piece.route)
         if not service and not {"respond", "redirect"} & data.keys():
@@ -130,6 +154,8 @@ class Routes:
             closed = self.services.closed[service]
         if piece.policies:
             data["policies"] = piece.policies
+        if "cors" in piece.policies and len(data.get("methods", ())) > 1:  # which answers preflights itself
+            data["methods"] = [each for each in data["methods"] if each != "OPTIONS"]
         name = route.text_at("name") or service or "route"
         paths = [(item, item.text()) for item in route.get("paths").items()] or [(route, "/")]
         halves = whole_segments([text for _, text in paths])
@@ -177,8 +203,7 @@ class Routes:
         matching.guard = frozenset(GUARDS & data.get("policies", {}).keys()) | ({"closed"} if closed else set())
         matching.target = self.services.instances.get(service)
         if matching.kind == "prefix" and matching.prefix != "/" and item.text() == text:
-            self._segments += 1
-            self._first_prefix = self._first_prefix or item
+            (self._below if text.endswith("/") else self._prefixes).append(item)
         return _Candidate(
             route,
             path,
@@ -203,68 +228,6 @@ class Routes:
         priority = route.get("regex_priority").number() if path.is_pattern and route.has("regex_priority") else 0
         length = 0 if path.is_pattern and route.has("paths") else len(text)
         return -asked, -len(route.get("headers").entries()), not plain, not path.is_pattern, -priority, -length
-
-    def _conditions(self, route: Value, protocols: list[str], comments: list[str]) -> dict[str, Any] | None:
-        """Hosts, methods and fields; None where the route is left out."""
-        data: dict[str, Any] = {}
-        hosts = self._hosts(route)
-        if hosts is None:
-            return None
-        if hosts:
-            data["hosts"] = hosts
-        if route.get("methods").texts():
-            data["methods"] = route.get("methods").texts()
-        fields: dict[str, Any] = {}
-        for name, values in route.get("headers").entries().items():
-            condition = _condition(values.texts())
-            if condition is None:
-                self.draft.left(values.where, f"headers: {name}", "no such pattern: the route is left out")
-                return None
-            fields[name] = condition
-        if fields:
-            data["headers"] = fields
-        self._transport(route, protocols, comments)
-        return data
-
-    def _transport(self, route: Value, protocols: list[str], comments: list[str]) -> None:
-        if "http" not in protocols and route.has("protocols"):
-            why = "it is served by plain HTTP, too, unless gateway.tls is written; redirect_from leads clients to HTTPS"
-            self.draft.changed(route.get("protocols").where, "protocols: https", why)
-        if route.has("https_redirect_status_code") and "http" not in protocols:
-            value = route.get("https_redirect_status_code")
-            self.draft.changed(
-                value.where, f"https_redirect_status_code: {value.text()}", "gateway.tls.redirect_from: 308"
-            )
-        base = self.services.base
-        if route.text_at("path_handling") == "v1" and any(base.values()):
-            value = route.get("path_handling")
-            self.draft.changed(value.where, "path_handling: v1", "paths are joined by one slash")
-        for key, value in route.entries().items():
-            if key not in _KNOWN and value.raw not in (None, False, [], ""):
-                self.draft.left(value.where, f"route: {key}", "there is no counterpart")
-                comments.append(f"{value.where}: route: {key}: there is no counterpart")
-
-    def _hosts(self, route: Value) -> list[str] | None:
-        """Hosts, or else server names, which clients send as hosts, too."""
-        items = route.get("hosts").items()
-        hosts = []
-        for item in items:
-            host = item.text()
-            name, mark, port = host.partition(":")
-            if mark and port.isdigit():
-                self.draft.changed(item.where, f"hosts: {host}", "at every port")
-            if name.endswith("*") or "*" in name.removeprefix("*."):
-                self.draft.left(item.where, f"hosts: {host}", "a host is named, or *.example.com")
-            else:
-                hosts.append(name)
-        if items and not hosts:
-            self.draft.left(route.where, f"route {called(route)}", "it is left out, as none of its hosts can be said")
-            return None
-        names = route.get("snis")
-        if names.items():
-            self.draft.changed(names.where, "snis", "the name in TLS is not looked at, but the host that is asked for")
-            hosts = hosts or [name for name in names.texts() if not name.endswith("*")]
-        return list(dict.fromkeys(hosts))
 
     def _treated(self, route: Value, service: str) -> tuple[str, Piece, frozenset[str]]:
         """Why a route is closed, what its plugins come to, and which policies are of more than it."""
@@ -296,6 +259,10 @@ class Routes:
             part.comment(text)
         self.draft.routes.append(part)
         where, closed = candidate.route.where, candidate.closed
+        if candidate.path.why and (beginning := guarded_beginning(candidate.matching)):
+            part.data.update(path=beginning, **conditions_of(candidate.data), respond=503)
+            self.draft.left(where, f"route {name}", f"{beginning} answers 503: {candidate.path.why}", part)
+            return
         answers = {"respond", "redirect"} & candidate.data.keys()
         strips = candidate.strips and not answers
         try:
@@ -304,7 +271,7 @@ class Routes:
             closed = closed or str(error)
             path = written(candidate.path, strips=False, base="")
         part.data["path"] = path.path
-        part.data.update({key: candidate.data[key] for key in ("hosts", "methods", "headers") if key in candidate.data})
+        part.data.update(conditions_of(candidate.data))
         if closed:
             part.data["respond"] = 503
             self.draft.left(where, f"route {name}", f"it answers 503: {closed}", part)
@@ -313,7 +280,7 @@ class Routes:
             self.draft.changed(where, f"route {name}: {path.path}", path.changed, part)
         rest = {key: value for key, value in candidate.data.items() if key not in ("hosts", "methods", "headers")}
         if not answers:
-            part.data["service"] = candidate.service
+            part.data["service"] = self.services.same.get(candidate.service, candidate.service)
             if path.rewrite:
                 part.data["rewrite"] = path.rewrite
             part.data["preserve_host"] = candidate.route.flag_at("preserve_host")
@@ -321,21 +288,12 @@ class Routes:
         self.draft.taken(where, f"route {name}", path.note)
 
 
-def in_file_order(candidates: list[Any], ranked: list[Any]) -> list[Any]:
-    """The routes as they were written, but those whose order in the file counts in order of precedence."""
-    queues: dict[str, list[Any]] = {}
-    for each in reversed(ranked):
-        queues.setdefault("" if each.matching.kind == "pattern" else each.matching.path, []).append(each)
-    return [queues["" if each.matching.kind == "pattern" else each.matching.path].pop() for each in candidates]
+def conditions_of(data: dict[str, Any]) -> dict[str, Any]:
+    """What a route asks for beside its path."""
+    return {key: data[key] for key in ("hosts", "methods", "headers") if key in data}
 
 
-def _condition(values: list[str]) -> str | None:
-    """The condition of a field with one of several values, whose case does not count; None for no pattern of ours."""
-    if len(values) == 1 and values[0].startswith("~*"):
-        pattern = values[0].removeprefix("~*").strip()
-        return None if why_not(pattern, is_path=False, ignores_case=True) else f"~* {pattern}"
-    if len(values) == 1 and not re.search(r"[A-Za-z]", values[0]):
-        return values[0]
-    escaped = [re.sub(r"([.^$*+?()\[\]{}|\\])", r"\\\1", value) for value in values]
-    text = escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
-    return None if not values or why_not(f"^{text}$", is_path=False) else f"~* ^{text}$"
+def guarded_beginning(matching: Matching) -> str:
+    """What paths of a pattern that there is not here begin with, where something guards them: all that is closed."""
+    found = beginning_of(matching)
+    return f"~ ^{literal(found)}" if matching.guard and found != "/" else ""

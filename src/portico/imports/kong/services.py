@@ -10,11 +10,16 @@ from urllib.parse import urlsplit
 
 from portico.imports.draft import Draft, Part, free_name
 from portico.imports.kong.entities import Entities, called, names_of, variable_in
+from portico.imports.kong.joined import same_services
 from portico.imports.located import Value
 from portico.imports.remarks import SourceError
 
 _PORTS: Final = {"http": 80, "https": 443}
 _HEAVIEST: Final = 1000
+_USUAL_TIMEOUTS: Final = {"connect": 5000.0, "response": 30_000.0, "idle": 60_000.0}
+"""Milliseconds of timeouts where nothing is written."""
+_USUAL_CHECK: Final = {"interval": 5, "timeout": 5, "healthy_after": 1, "unhealthy_after": 3}
+"""How instances are checked by connections where nothing is written."""
 _BALANCING: Final = {"round-robin": "round_robin", "least-connections": "least_connections", "latency": "power_of_two"}
 _KNOWN: Final = frozenset(
     {
@@ -43,6 +48,10 @@ class Services:
             self._targets.setdefault(self._ids.get(upstream, upstream), []).append(target)
         for service in entities.services:
             self._add(service)
+        self.same = same_services(draft.services)
+        """Services that are another one, but for the paths that come before those of their routes."""
+        for name in self.same:
+            del draft.services[name]
 
     def _add(self, service: Value) -> None:
         wanted = called(service)
@@ -104,7 +113,10 @@ class Services:
             found[f"{protocol}://{_in_url(host)}:{port}"] = weight
         if not found:
             return "its upstream has no targets"
-        part.data["instances"] = _weighted(found)
+        if len(found) == 1 and all(found.values()):
+            part.data["url"] = next(iter(found))
+        else:
+            part.data["instances"] = _weighted(found)
         self.instances[name] = frozenset(found)
         _balancing(upstream, part, self.draft)
         _health(upstream.get("healthchecks"), part, self.draft)
@@ -130,14 +142,18 @@ class Services:
     def _treatment(self, service: Value, part: Part) -> None:
         timeout: dict[str, Any] = {}
         if service.has("connect_timeout"):
-            timeout["connect"] = duration(service.get("connect_timeout").number())
+            timeout["connect"] = service.get("connect_timeout").number()
         if service.has("read_timeout"):
-            timeout["response"] = timeout["idle"] = duration(service.get("read_timeout").number())
+            timeout["response"] = service.get("read_timeout").number()
+            if timeout["response"] > _USUAL_TIMEOUTS["idle"]:
+                timeout["idle"] = timeout["response"]
+        timeout = {key: duration(value) for key, value in timeout.items() if value != _USUAL_TIMEOUTS[key]}
         if timeout:
             part.data["timeout"] = timeout
         if service.has("retries"):
             attempts = service.get("retries").whole()
-            part.data["retries"] = min(attempts, 10)
+            if attempts != 2:
+                part.data["retries"] = min(attempts, 10)
             if attempts > 10:
                 self.draft.changed(
                     service.get("retries").where, f"retries: {attempts}", "10 at most", part, ("retries",)
@@ -232,7 +248,7 @@ def _health(checks: Value, part: Part, draft: Draft) -> None:
             check["path"] = active.text_at("http_path", "/")
             statuses = [item.whole() for item in healthy.get("http_statuses").items()]
             check["expect"] = statuses or [200, 302]
-        check["interval"] = min(interval for interval in intervals if interval > 0)
+        check["interval"] = next(interval for interval in intervals if interval > 0)
         if active.has("timeout"):
             check["timeout"] = active.get("timeout").number() or 1
         for key, section, name in (
@@ -241,7 +257,8 @@ def _health(checks: Value, part: Part, draft: Draft) -> None:
         ):
             if section.has(name) and section.get(name).whole() > 0:
                 check[key] = min(section.get(name).whole(), 100)
-        part.data["health_check"] = check
+        if check != _USUAL_CHECK:
+            part.data["health_check"] = check
         for key in ("headers", "https_sni"):
             if active.has(key) and active.get(key).raw:
                 draft.left(active.get(key).where, f"healthchecks.active.{key}", "checks send no such thing", part)

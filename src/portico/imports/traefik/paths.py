@@ -9,7 +9,7 @@ from typing import Final
 
 from portico.imports.order import Matching, literal
 from portico.imports.patterns import translated, why_not, with_names, without_names
-from portico.imports.traefik.middlewares import PathStep
+from portico.imports.traefik.effect import PathStep
 
 _GO_GROUP: Final = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))")
 

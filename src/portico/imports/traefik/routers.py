@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from portico.imports.draft import Draft, Part, free_name
 from portico.imports.located import Value
-from portico.imports.order import Matching, settle
+from portico.imports.order import Matching, in_file_order, settle
 from portico.imports.policies import GUARDS, hoist
 from portico.imports.remarks import Where
-from portico.imports.traefik.middlewares import Effect, Middlewares
+from portico.imports.traefik.conditions import Conditions, RuleError, Unsaid
+from portico.imports.traefik.effect import Effect
+from portico.imports.traefik.middlewares import Middlewares
 from portico.imports.traefik.paths import redirect_of, variants
-from portico.imports.traefik.rules import Conditions, RuleError, Unsaid, read_rule
+from portico.imports.traefik.rules import read_rule
 from portico.imports.traefik.services import Services, Target
 from portico.imports.traefik.source import find, text, texts
 
@@ -61,13 +63,16 @@ class Routers:
         """All of them, into the draft."""
         candidates = [each for name, router in self._routers.items() for each in self._read(name, router)]
         ranked = sorted(candidates, key=lambda each: each.rank)
+        gone = self._twice(ranked)
+        ranked = [each for each in ranked if id(each) not in gone]
+        candidates = [each for each in candidates if id(each) not in gone]
         by_points: dict[frozenset[str], list[_Candidate]] = {}
         for candidate in ranked:
             by_points.setdefault(self._listener(candidate.points), []).append(candidate)
         for group in by_points.values():
             settle([each.matching for each in group])
         names: dict[frozenset[str], list[str]] = {}
-        for candidate in _in_file_order(candidates, ranked):
+        for candidate in in_file_order(candidates, ranked):
             listener = self._listener(candidate.points)
             names.setdefault(listener, []).append(self._write(candidate))
         self._listen(names)
@@ -80,6 +85,27 @@ class Routers:
             why = "prefixes are of whole segments here: /foobar is no longer taken by /foo"
             self._draft.changed(where, f"PathPrefix(`{first}`){count}", why)
         hoist(self._draft)
+
+    def _twice(self, ranked: list[_Candidate]) -> set[int]:
+        """Routes for the very same requests at one port: the first holds, but none that is less guarded."""
+        first: dict[Any, _Candidate] = {}
+        gone = set()
+        for each in ranked:
+            conditions = repr(sorted(each.data.items()))
+            key = (self._listener(each.points), each.matching.kind, each.matching.path, conditions)
+            other = first.setdefault(key, each)
+            if other is each:
+                continue
+            loser = other
+            if each.matching.guard <= other.matching.guard:
+                loser = each
+            elif not other.matching.guard <= each.matching.guard:
+                loser, other.closed = each, "two routers guard the same requests, each in its own way"
+            winner = first[key] = other if loser is each else each
+            gone.add(id(loser))
+            why = f"router {winner.name} is for the same requests"
+            self._draft.left(loser.where, f"router {loser.name}", f"it is left out: {why}")
+        return gone
 
     def _listener(self, points: frozenset[str]) -> frozenset[str]:
         """The entry points of a port of its own; those of the web are one."""
@@ -112,17 +138,7 @@ class Routers:
         if rule.raw is None:
             self._draft.left(where, f"router {name}", "it has no rule: defaultRule is of the static configuration")
             return []
-        try:
-            alternatives = read_rule(rule.text())
-        except RuleError as error:
-            self._draft.left(rule.where, f"router {name}: {rule.text()}", f"Traefik does not read this rule: {error}")
-            return []
-        except Unsaid as unsaid:
-            self._draft.left(rule.where, f"router {name}: {rule.text()}", f"it is left out: {unsaid}")
-            return []
-        if not alternatives:
-            self._draft.left(rule.where, f"router {name}: {rule.text()}", "no request meets this rule")
-            return []
+        alternatives = self._alternatives(name, rule)
         effect = self._middlewares.effect(texts(router, "middlewares"))
         points = frozenset(texts(router, "entryPoints"))
         if effect.to_https:
@@ -142,6 +158,8 @@ class Routers:
                 comments.append(f"{value.where}: {key}: there is no counterpart")
         priority = find(router, "priority")
         rank = priority.number() if priority.raw is not None and priority.number() != 0 else len(rule.text())
+        if not (closed or GUARDS & effect.policies.keys()):
+            alternatives = self._said(name, rule, alternatives)
         return [
             candidate
             for index, conditions in enumerate(alternatives)
@@ -149,6 +167,27 @@ class Routers:
                 name, router, conditions, effect, target, closed, (-rank, where.line, index), comments, points
             )
         ]
+
+    def _alternatives(self, name: str, rule: Value) -> list[Conditions]:
+        """The routes that a rule is; none where it is not read, or met by nothing."""
+        what = f"router {name}: {rule.text()}"
+        try:
+            found = read_rule(rule.text())
+        except RuleError as error:
+            self._draft.left(rule.where, what, f"Traefik does not read this rule: {error}")
+            return []
+        except Unsaid as unsaid:
+            self._draft.left(rule.where, what, f"it is left out: {unsaid}")
+            return []
+        if not found:
+            self._draft.left(rule.where, what, "no request meets this rule")
+        return found
+
+    def _said(self, name: str, rule: Value, alternatives: list[Conditions]) -> list[Conditions]:
+        """Those that ask for nothing that cannot be said."""
+        for why in dict.fromkeys(each.unsaid for each in alternatives if each.unsaid):
+            self._draft.left(rule.where, f"router {name}: {rule.text()}", f"it is left out: {why}")
+        return [each for each in alternatives if not each.unsaid]
 
     def _tls(self, router: Value, name: str) -> str:
         """Why a route must not be served; what its TLS says is reported."""
@@ -176,6 +215,8 @@ class Routers:
         points: frozenset[str],
     ) -> list[_Candidate]:
         rule = find(router, "rule").where
+        if conditions.unsaid:
+            closed = f"it is guarded, and {conditions.unsaid}"
         data = _data(conditions, effect.route.get("hosts"))
         if data is None:
             return []
@@ -183,8 +224,7 @@ class Routers:
             self._draft.changed(rule, f"router {name}", note)
         policies = dict(effect.policies)
         if conditions.networks:
-            if "ip_filter" in policies:
-                closed = closed or "two lists of addresses"
+            closed = closed or ("two lists of addresses" if "ip_filter" in policies else "")
             policies["ip_filter"] = {"allow": list(conditions.networks)}
             self._draft.changed(rule, f"router {name}: ClientIP", "other clients get 403, not another route")
         matching = self._matching(conditions, data, policies, closed, target)
@@ -330,11 +370,3 @@ def _as_pattern(part: Part, matching: Matching) -> None:
         written = (rewrite or "/{path}").replace("{path}", "{rest}")
         data = {**part.data, "rewrite": written}
         part.data = {key: data[key] for key in sorted(data, key=lambda key: key == "policies")}
-
-
-def _in_file_order(candidates: list[_Candidate], ranked: list[_Candidate]) -> list[_Candidate]:
-    """The routes as they were written, but those whose order in the file counts in order of precedence."""
-    queues: dict[str, list[_Candidate]] = {}
-    for each in reversed(ranked):
-        queues.setdefault("" if each.matching.kind == "pattern" else each.matching.path, []).append(each)
-    return [queues["" if each.matching.kind == "pattern" else each.matching.path].pop() for each in candidates]

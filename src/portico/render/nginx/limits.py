@@ -14,7 +14,7 @@ from portico.render.nginx.forward_auth import is_forward_alone
 from portico.render.nginx.lua import Guard, checks_auth, checks_authorize, guard_of, unsaid_parts
 from portico.render.nginx.names import Names
 
-GUARDS: Final = ("auth", "authorize", "deny", "plugins", "validate")
+GUARDS: Final = ("auth", "authorize", "deny", "mcp", "plugins", "validate")
 """Policies that refuse requests: a route that has one which nginx cannot check is closed, not open."""
 _RATE: Final = frozenset({"requests_per_minute", "burst"})
 
