@@ -117,7 +117,6 @@ def _settings(config: Config) -> Iterator[str]:
     limits, log = config.gateway.limits, config.gateway.log
     yield "server_tokens off;"
     yield "absolute_redirect off;"
-    yield "merge_slashes off;"
     yield "recursive_error_pages on;"
     if len(config.all_routes) > 200:
         yield "variables_hash_max_size 65536;"

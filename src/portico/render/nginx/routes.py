@@ -129,7 +129,7 @@ class Routes:
             yield from self._to_slash(route, marks, bare)
         else:
             yield from (*self._marked(route, marks), *marks.before)
-        before, path = rewriting(route)
+        before, path = rewriting(self.names, route)
         path += query_sent(self.names, route)
         yield from before
         if prefix := prefix_said(route):
