@@ -271,7 +271,7 @@ class Frontends:
 
 
 def _is_guarded(route: ResolvedRoute) -> bool:
-    return not {*route.policies}.isdisjoint(("auth", "authorize", "deny", "ip_filter", "plugins", "validate"))
+    return not {*route.policies}.isdisjoint(("auth", "authorize", "deny", "ip_filter", "mcp", "plugins", "validate"))
 
 
 def _map_file(entries: dict[str, str]) -> str:
