@@ -16,12 +16,21 @@ from portico.render.nginx.lua import Lua
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.text import above, block, pattern
 
-_GUARDS: Final = frozenset({"auth", "authorize", "deny", "ip_filter", "mcp", "plugins", "validate"})
+UNGUARDED: Final = frozenset(
+    {
+        *("cache", "compress", "cors", "decompress", "errors", "headers", "identity", "ip_filter", "rate_limit"),
+        *("rewrite_cookies", "rewrite_location", "transform"),
+    }
+)
+"""Policies that are rendered, or whose loss opens nothing. All others are guards, also those that nobody knows yet: a
+route that has one which nginx cannot check is closed."""
 
 
 def _guards_of(route: ResolvedRoute) -> frozenset[tuple[str, int]]:
     """What not everybody passes before what is behind a route."""
-    return frozenset((key, id(settings)) for key, (settings, _) in route.policies.items() if key in _GUARDS)
+    return frozenset(
+        (key, id(settings)) for key, (settings, _) in route.policies.items() if key not in UNGUARDED - {"ip_filter"}
+    )
 
 
 @dataclass(slots=True)
