@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from portico.config import load_text
+from portico.policies import POLICY_SETTINGS
 from portico.render import Rendering, render_nginx
+from portico.render.nginx.names import UNGUARDED
 
 BEGIN = "services: {a: {url: 'http://127.0.0.1:9001', default_routes: false}}\nroutes:\n"
 
@@ -79,3 +81,21 @@ def test_a_name_in_a_field_is_that_of_each_route() -> None:
     )
     for name in ("one", "two"):
         assert f"proxy_set_header X-Route {name};" in location(rendering, f"= /{name}")
+
+
+def test_a_guard_of_which_nobody_has_thought_closes_a_route() -> None:
+    known = UNGUARDED | {"auth", "authorize", "deny", "mcp", "plugins", "validate"}
+    assert {*POLICY_SETTINGS} <= known
+
+
+def test_with_lua_what_it_cannot_check_stays_closed() -> None:
+    for policies in (
+        "auth: {api_key: {bearer: true}}",
+        "auth: {jwt: {jwks_url: 'https://id.example/keys'}}",
+        "auth: {api_key: {}}, authorize: {scopes: [a], times: [{start: '08:00'}]}",
+    ):
+        text = BEGIN + f"  - {{path: /x, service: a, policies: {{{policies}}}}}\n"
+        rendering = render_nginx(load_text(text, "edge.yaml", {}), lua=True)
+        assert "return 503;" in location(rendering, "/x/")
+        assert "proxy_pass" not in location(rendering, "/x/")
+        assert rendering.losses

@@ -129,12 +129,12 @@ class Routes:
             yield from self._to_slash(route, marks, bare)
         else:
             yield from (*self._marked(route, marks), *marks.before)
-        before, path = rewriting(route)
+        before, path = rewriting(self.names, route)
         path += query_sent(self.names, route)
         yield from before
         if prefix := prefix_said(route):
             yield f"set $prefix {word(prefix)};"
-        yield from rewritten_back(route, self.names.authorities(str(route.service), route.version))
+        yield from rewritten_back(self.names, route, self.names.authorities(str(route.service), route.version))
         if route.mirrors:
             yield from mirroring(self.names, route, path, changed_fields(self.names, route, told))
         yield from forwarding(self.names, route, path)
