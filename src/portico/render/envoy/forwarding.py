@@ -12,6 +12,7 @@ from portico.render.envoy.answers import rewriting
 from portico.render.envoy.clusters import cluster_of
 from portico.render.envoy.matches import words
 from portico.render.envoy.names import HTTP, Filter, Names, Section, duration, typed
+from portico.render.envoy.text import Shared
 
 _MILLION: Final = 1_000_000
 _CAUSES: Final = {"connect": ("connect-failure", "refused-stream"), "reset": ("reset",), "timeout": ()}
@@ -70,15 +71,26 @@ def _times(names: Names, route: ResolvedRoute, upstream: Upstream) -> Section:
         "timeout": duration(times.total) if times.total is not None else "0s",
         "idle_timeout": duration(times.response),
     }
-    policy = _retrying(route)
+    policy = _known_retrying(names, route)
     if hedge is not None:
         policy = {**policy, "per_try_timeout": duration(hedge.after), "num_retries": max(1, retry.attempts)}
         found["hedge_policy"] = {"hedge_on_per_try_timeout": True}
         if "reset" not in policy.get("retry_on", ""):
             policy["retry_on"] = ",".join(filter(None, (policy.get("retry_on"), "reset")))
-    if policy:
-        found["retry_policy"] = policy
+    found["retry_policy"] = policy or NEVER
     return found
+
+
+NEVER: Final[Section] = Shared({"num_retries": 0})
+"""The policy of routes whose requests are not sent again."""
+
+
+def _known_retrying(names: Names, route: ResolvedRoute) -> Section:
+    key = ("retries", id(route.retry), route.timeouts.response)
+    if key not in names.known:
+        names.known[key] = Shared(_retrying(route))
+    known: Section = names.known[key]
+    return known
 
 
 def _retrying(route: ResolvedRoute) -> Section:
