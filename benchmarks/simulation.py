@@ -93,7 +93,7 @@ class _Loop:
 
 
 def _tracer(config: Config, export: Callable[[bytes], None]) -> Tracer:
-    tracer = Tracer()
+    tracer = Tracer(lambda _: None)
     assert config.gateway.tracing is not None
     tracer.sample(Sampling(config.gateway.tracing.sample))
     tracer.routes = {route.name: route.path for route in config.all_routes}

@@ -90,7 +90,7 @@ class Player:
 
     def _play(self, block: Block, text: str, shown: str) -> bool:
         kind, _, name = block.note.partition(" ")
-        if kind == "file":
+        if name and kind in ("file", "other"):
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

@@ -1,8 +1,8 @@
-"""No key is dropped silently: what is written is in the target's table of rendered keys, or it is listed."""
+"""No key is dropped silently: what is written is in a target's table of rendered keys, or it is listed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import pytest
@@ -10,12 +10,14 @@ import pytest
 from portico.config import json_schema
 from portico.config.problems import KeyPath
 from portico.render.envoy.keys import TABLE as ENVOY
+from portico.render.haproxy.keys import TABLE as HAPROXY
 from portico.render.nginx.keys import TABLE as NGINX
 from portico.render.written import RENDERED, UNKNOWN, shape_of, unsaid
 
-TABLES: Final = {"nginx": NGINX, "envoy": ENVOY}
 SCHEMA: Final = json_schema()
 DEPTH: Final = 9
+TABLES: Final = {"nginx": NGINX, "haproxy": HAPROXY, "envoy": ENVOY}
+each_table: Final = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 
 
 def keys(schema: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
@@ -57,9 +59,8 @@ def test_the_model_has_many_keys() -> None:
     assert len(SHAPES) > 300
 
 
-@pytest.mark.parametrize("target", TABLES)
-def test_each_key_is_rendered_or_listed(target: str) -> None:
-    table = TABLES[target]
+@each_table
+def test_each_key_is_rendered_or_listed(table: Mapping[str, str]) -> None:
     for path in ALL:
         listed = [*unsaid(tree_of(path, "x"), table)]
         shape = shape_of(path)
@@ -71,9 +72,9 @@ def test_each_key_is_rendered_or_listed(target: str) -> None:
         assert listed or is_rendered or is_short, path
 
 
-@pytest.mark.parametrize("target", TABLES)
-def test_the_table_names_keys_that_there_are(target: str) -> None:
-    assert {shape for shape in TABLES[target] if shape not in SHAPES} == set()
+@each_table
+def test_the_table_names_keys_that_there_are(table: Mapping[str, str]) -> None:
+    assert {shape for shape in table if shape not in SHAPES} == set()
 
 
 @pytest.mark.parametrize(

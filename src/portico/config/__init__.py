@@ -38,10 +38,11 @@ from portico.config.services import (
 )
 from portico.config.sticky import StickySettings
 from portico.config.tls import CertificateSettings, ClientCertificateSettings, TlsSettings, ordered_file
-from portico.config.warnings import warnings_for
+from portico.config.warnings import RULES, warnings_for
 
 __all__ = [
     "KEEP",
+    "RULES",
     "AcmeSettings",
     "ApiServerSettings",
     "CacheBounds",

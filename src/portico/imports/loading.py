@@ -66,7 +66,7 @@ def _variables(draft: Draft) -> set[str]:
 def _collect(value: Any, found: set[str]) -> None:
     if isinstance(value, Variable):
         found.add(value.name)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for part in value.values():
             _collect(part, found)
     elif isinstance(value, (list, tuple)):
@@ -83,7 +83,8 @@ def _without(draft: Draft, part: Part, why: str) -> None:
         del part.data[key]
         draft.left(part.where, f"gateway.{key}", why)
     elif any(part is each for each in draft.routes):
-        if why.partition("].")[2].partition(":")[0].partition(".")[0] in _NARROWING:
+        is_closed = part.data.get("respond") == CLOSED["respond"]
+        if is_closed or why.partition("].")[2].partition(":")[0].partition(".")[0] in _NARROWING:
             draft.routes = [each for each in draft.routes if each is not part]
             draft.left(part.where, f"route {part.data.get('name')}", f"it does not load: {why}")
         else:

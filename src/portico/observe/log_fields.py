@@ -21,8 +21,6 @@ _SECRET: Final = re.compile(
     re.IGNORECASE,
 )
 """Names of parameters and fields whose values let others in."""
-_MAYBE: Final = re.compile(r"%|pass|pwd|secret|token|key|credential|sig|code|session|jwt|auth|assertion", re.IGNORECASE)
-"""What is somewhere in all that has such a name: most queries have nothing of it."""
 _PARAMETER: Final = re.compile(r"([?&;])([^=&;#]*)=([^&;#]*)")
 _MASK: Final = "***"
 
@@ -41,9 +39,28 @@ def check_field(name: str) -> str:
 
 def masked(target: str) -> str:
     """The same with the values of parameters masked whose names say that they are secret, however they are encoded."""
-    if _MAYBE.search(target) is None:
+    if not _may_be_secret(target.lower()):
         return target
     return _PARAMETER.sub(lambda found: f"{found[1]}{found[2]}={_MASK}" if _is_secret(found[2]) else found[0], target)
+
+
+def _may_be_secret(text: str) -> bool:
+    """Whether anything in it could be such a name: in most queries nothing is, and this is a tenth of the work."""
+    return (
+        "%" in text
+        or "pass" in text
+        or "key" in text
+        or "token" in text
+        or "auth" in text
+        or "secret" in text
+        or "sig" in text
+        or "code" in text
+        or "session" in text
+        or "jwt" in text
+        or "pwd" in text
+        or "credential" in text
+        or "assertion" in text
+    )
 
 
 def _is_secret(name: str) -> bool:

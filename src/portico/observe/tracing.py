@@ -6,18 +6,25 @@ begins, by its caller's context or by its trace's id; one that has none pays for
 
 from __future__ import annotations
 
+import logging
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import getrandbits
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from portico.core.errors import REASONS
-from portico.core.exchange import Exchange
+from portico.core.exchange import Exchange, RouteMatch
+from portico.core.messages import Fields
+from portico.core.questions import Question
 from portico.core.trace_context import RANDOM, SAMPLED, TraceContext, trace_context
 from portico.observe.families import DURATION_BOUNDS
 from portico.observe.otlp import spans
+
+logger: Final = logging.getLogger("portico.tracing")
+
+fromhex: Final = bytes.fromhex
 
 _ALL: Final = 1 << 56
 """Values of the part of a trace's id that is random (W3C Trace Context, level 2)."""
@@ -30,8 +37,9 @@ _SLOW: Final = 0.1
 """Seconds between two exchanges that become exemplars; slower ones than the second value always do."""
 _LEFT: Final = 499
 """The status in the log of an exchange whose client left before there was any."""
+_TOGETHER: Final = 64
+"""Spans that are made at once."""
 _USER_AGENT: Final = b"user-agent"
-_OWN: Final = "gateway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +87,29 @@ class Exemplars:
 
 
 class Tracer:
-    """Begins traces, and hands spans to `export` as bytes. It lasts as long as its process, through all reloads."""
+    """Begins traces, and hands spans to `export` as bytes. It lasts as long as its process, through all reloads.
 
-    def __init__(self) -> None:
+    Spans are made of many exchanges at once, when the processor has what that takes in its caches: one by one it would
+    cost twice as much. `later` calls something soon on the event loop.
+    """
+
+    def __init__(self, later: Callable[[Callable[[], None]], object]) -> None:
         self.export: Callable[[bytes], None] = _nowhere
         self.routes: Mapping[str, str] = {}
         """The paths of the routes of the configuration, by their names, as it has them."""
         self.exemplars = Exemplars()
+        self._later = later
+        self._over: list[_Over | Try] = []
+        """What has ended, and is no span yet."""
+        self._is_planned = False
         self._exemplar_at = 0.0
         self._server_parts: dict[tuple[Any, ...], bytes] = {}
-        self.client_parts: dict[tuple[Any, ...], bytes] = {}
+        self._client_parts: dict[tuple[Any, ...], bytes] = {}
         self.sample(Sampling())
 
     def sample(self, sampling: Sampling) -> None:
         """Decide in this way from now on."""
+        self.flush()
         self._server_parts.clear()  # routes may have changed
         self.sampling = sampling
         self.threshold = sampling.threshold
@@ -102,48 +119,84 @@ class Tracer:
 
     def begin(self, exchange: Exchange) -> Trace | None:
         """The trace of an exchange whose ids are known; None where nothing is recorded, nor has to be said of it."""
-        request = exchange.request
-        context = trace_context(request.fields) if request is not None and self._reads_context(exchange) else None
+        request, context = exchange.request, None
+        if request is not None and (exchange.trusted or self.joins_clients):
+            context = trace_context(request.fields)
         if context is None:
-            return Trace(self, exchange, None) if exchange.trace_id[18:] >= self.threshold else None
+            return Trace(self, exchange.trace_id, None) if exchange.trace_id[18:] >= self.threshold else None
         exchange.trace_id = context.trace_id
         sampling = self.sampling
-        is_believed = exchange.trusted or sampling.believes_clients
-        if is_believed and sampling.follows_parents:
+        if sampling.follows_parents and (exchange.trusted or sampling.believes_clients):
             is_recorded = bool(context.flags & SAMPLED)
         else:  # a client may choose ids that would be recorded
             is_recorded = f"{getrandbits(56):014x}" >= self.threshold
         if not is_recorded and exchange.trusted and not context.flags & SAMPLED:
             return None  # its context passes as it came
-        return Trace(self, exchange, context, is_recorded=is_recorded)
+        return Trace(self, exchange.trace_id, context, is_recorded=is_recorded)
 
-    def _reads_context(self, exchange: Exchange) -> bool:
-        return exchange.trusted or self.joins_clients
+    # ---- what has ended
 
     def finish(self, trace: Trace, exchange: Exchange) -> None:
-        """Export the server span of an exchange that is over."""
-        match, request, client = exchange.match, exchange.request, exchange.stream.client
-        context = trace.context
-        route = None if match.route is None else match.route.name
-        if route is not None and context is None and route not in self.routes:
-            return  # monitors ask for the gateway's own paths all the time
+        """An exchange is over. What its connection uses again for the next one is read now."""
+        request = exchange.request
         now = time.monotonic()
-        started, ended = exchange.started, exchange.ended or now
-        then = time.time_ns() - int(now * 1e9)
-        secure = client.secure
-        handling = match.handling
-        service = handling.service_name if handling is not None else _OWN if route is not None else "none"
-        version = 0 if request is None else request.version
+        ended = exchange.ended or now
+        if request is None:
+            self.note(_Over(trace, exchange, ended, b"", 0, None))
+        else:
+            self.note(_Over(trace, exchange, ended, request.host, request.version, request.fields))
+        if now >= self._exemplar_at or now - exchange.started > _SLOW:
+            self._exemplar_at = now + _EXEMPLARS_APART
+            self._note_exemplar(trace, exchange, ended - exchange.started)
+
+    def _note_exemplar(self, trace: Trace, exchange: Exchange, seconds: float) -> None:
+        service = _service_of(exchange.match)
+        self.exemplars.note(service, exchange.method, seconds, trace.trace_id, trace.span_id, time.time())
+
+    def note(self, over: _Over | Try) -> None:
+        """Something has ended."""
+        self._over.append(over)
+        if len(self._over) >= _TOGETHER:
+            self.flush()
+        elif not self._is_planned:
+            self._is_planned = True
+            self._later(self._flush_planned)
+
+    def _flush_planned(self) -> None:
+        self._is_planned = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Make spans of all that has ended."""
+        ended, self._over = self._over, []
+        then = time.time_ns() - int(time.monotonic() * 1e9)
+        for over in ended:
+            try:
+                span = self._client_span(over, then) if isinstance(over, Try) else self._server_span(over, then)
+            except Exception:  # no span may keep those behind it from being made
+                logger.exception("a span could not be made")
+                continue
+            if span:
+                self.export(span)
+
+    def _server_span(self, over: _Over, then: int) -> bytes:
+        """The span of an exchange; `then` is when the monotonic time began, in nanoseconds since the epoch."""
+        trace, exchange, ended, host, version, fields = over
+        match, client, context = exchange.match, exchange.stream.client, trace.context
+        handling, route = match.handling, None if match.route is None else match.route.name
+        if route is not None and context is None and route not in self.routes:
+            return b""  # monitors ask for the gateway's own paths all the time
+        secure, trace_id = client.secure, trace.trace_id
         key = (
-            *(exchange.method, route, service, exchange.status, exchange.reason, exchange.cache, version, secure),
-            None if handling is None else handling.version,
+            *(exchange.method, route, _service_of(match), exchange.status, exchange.reason, exchange.cache),
+            *(version, secure, None if handling is None else handling.version),
         )
         pieces = [
             spans.ids(
-                trace.raw_id,
-                trace.raw_span,
-                b"" if context is None else bytes.fromhex(context.parent),
-                then + int(started * 1e9),
+                fromhex(trace_id),
+                fromhex(trace.span_id),
+                b"" if context is None else fromhex(context.parent),
+                then + int(exchange.started * 1e9),
                 then + int(ended * 1e9),
                 trace.flags,
                 is_remote=context is not None,
@@ -154,20 +207,16 @@ class Tracer:
         ]
         if context is not None and context.states:
             pieces.append(spans.trace_state(context.states))
-        if exchange.request_id != trace.trace_id:
+        if exchange.request_id != trace_id:
             pieces.append(spans.request_id(exchange.request_id))
-        if request is not None:
-            pieces.append(spans.server_address(request.host, client.local_port, secure))
+        if fields is not None:
+            pieces.append(spans.server_address(host, client.local_port, secure))
             if len(exchange.query) > 1:
                 pieces.append(spans.url_query(trace.plain_query(exchange.query)))
-            names = request.fields.names
+            names = fields.names
             if _USER_AGENT in names:
-                pieces.append(spans.user_agent(request.fields.lines[names.index(_USER_AGENT)]))
-        self.export(spans.whole(pieces))
-        seconds = ended - started
-        if now >= self._exemplar_at or seconds > _SLOW:
-            self._exemplar_at = now + _EXEMPLARS_APART
-            self.exemplars.note(service, exchange.method, seconds, trace.trace_id, trace.span_id, time.time())
+                pieces.append(spans.user_agent(fields.lines[names.index(_USER_AGENT)]))
+        return spans.whole(pieces)
 
     def _server_part(self, key: tuple[Any, ...]) -> bytes:
         """What server spans have in common of exchanges that went alike."""
@@ -187,14 +236,76 @@ class Tracer:
             cache,
             of_service,
         )
-        if len(self._server_parts) >= _MOST_PARTS:
-            self._server_parts.clear()
-        self._server_parts[key] = made
-        return made
+        return _remember(self._server_parts, key, made)
+
+    def _client_span(self, over: Try, then: int) -> bytes:
+        """The span of a try."""
+        trace, exchange, instance = over.trace, over.exchange, over.instance
+        address, question = instance.address, over.question
+        if question is None:
+            method, target, query = exchange.method, exchange.match.target, exchange.query
+        else:
+            method, target, query = question.method.decode(), question.target, b""
+        key = (
+            *(method, instance.name, over.peer, over.service, over.status, over.error, over.resend),
+            over.role,
+        )
+        pieces = [
+            spans.ids(
+                fromhex(trace.trace_id),
+                fromhex(over.id),
+                fromhex(trace.span_id),
+                then + int(over.began * 1e9),
+                then + int(over.ended * 1e9),
+                trace.flags,
+            ),
+            self._client_parts.get(key) or self._client_part(key, address),
+            spans.url_full(
+                spans.origin_of(address.authority, address.tls is not None),
+                target,
+                trace.plain_query(query) if len(query) > 1 else b"",
+            ),
+        ]
+        return spans.whole(pieces)
+
+    def _client_part(self, key: tuple[Any, ...], address: Any) -> bytes:
+        """What client spans have in common of tries that went alike."""
+        method, _, peer, service, status, error, resend, role = key
+        error = error or (None if status else spans.CANCELLED)
+        host, port = address.host or address.path, address.port
+        made = spans.client_part(method, host, port, peer, service, status, error, resend, role)
+        return _remember(self._client_parts, key, made)
+
+
+class _Over(NamedTuple):
+    """An exchange that has ended, at that monotonic time."""
+
+    trace: Trace
+    exchange: Exchange
+    ended: float
+    host: bytes
+    version: int
+    fields: Fields | None
+    """None where there was no request."""
+
+
+def _remember(parts: dict[tuple[Any, ...], bytes], key: tuple[Any, ...], made: bytes) -> bytes:
+    if len(parts) >= _MOST_PARTS:
+        parts.clear()
+    parts[key] = made
+    return made
+
+
+def _service_of(match: RouteMatch) -> str:
+    """As the counters have it."""
+    if match.handling is not None:
+        name: str = match.handling.service_name
+        return name
+    return "gateway" if match.route is not None else "none"
 
 
 def _nowhere(span: bytes) -> None:
-    """Before there is an exporter, and after it."""
+    """Before there is an exporter."""
 
 
 def trace_of(exchange: Exchange) -> Trace | None:
@@ -203,28 +314,28 @@ def trace_of(exchange: Exchange) -> Trace | None:
 
 
 class Trace:
-    """What an exchange has to do with its trace; it may outlive the exchange, for what goes on without its client."""
+    """What an exchange has to do with its trace; it may outlive the exchange, for what goes on without its client.
+
+    In a trace that begins here the halves of its id, which is random, are the ids of the exchange's span and of its
+    first try's: nothing else in the trace can have them.
+    """
 
     # fmt: off
-    __slots__ = (
-        "_query", "context", "flags", "is_recorded", "raw_id", "raw_span", "span_id", "trace_id", "tracer", "tries",
-        "trying",
-    )
+    __slots__ = ("_query", "context", "flags", "is_recorded", "span_id", "trace_id", "tracer", "tries", "trying")
     # fmt: on
 
     def __init__(
-        self, tracer: Tracer, exchange: Exchange, context: TraceContext | None, *, is_recorded: bool = True
+        self, tracer: Tracer, trace_id: str, context: TraceContext | None, *, is_recorded: bool = True
     ) -> None:
         self.tracer = tracer
+        self.trace_id = trace_id
         self.context = context
         self.is_recorded = is_recorded
-        self.trace_id = trace_id = exchange.trace_id
-        self.raw_id = bytes.fromhex(trace_id)
-        self.raw_span = raw_span = getrandbits(64).to_bytes(8, "big")
-        self.span_id = raw_span.hex()
         if context is None:
+            self.span_id = trace_id[:16]
             self.flags = RANDOM | SAMPLED
         else:
+            self.span_id = f"{getrandbits(64):016x}"
             self.flags = context.flags & RANDOM | (SAMPLED if is_recorded else 0)
         self.tries = 0
         self.trying: dict[Any, Try] = {}
@@ -249,13 +360,27 @@ class Trace:
         """A try is over, at that monotonic time or now."""
         found = self.trying.pop(instance, None)
         if found is not None and self.tries <= _MOST_TRIES:
-            found.end(ended)
+            found.ended = ended or time.monotonic()
+            self.tracer.note(found)
+
+    def begin_question(self, question: Question, instance: Any) -> Try:
+        """The span of what a policy asks before the exchange goes on; that has ended with `Try.is_over`."""
+        assert question.exchange is not None
+        asked = Try(self, question.exchange, instance, "auth.forward")
+        asked.question, asked.role, asked.resend = question, "auth", 0
+        asked.id = f"{getrandbits(64):016x}"
+        return asked
+
+    def is_usual(self, instance: Any) -> bool:
+        """Whether a composed head says what is right about a try at an instance, but for the flags and `tracestate`."""
+        found = self.trying.get(instance)
+        return found is not None and not found.resend and self.context is None
 
     def lines(self, exchange: Exchange, instance: Any, service: str) -> bytes:
         """`traceparent` for an instance, and `tracestate` where that is missing; without the last line end."""
         context = self.context
         if self.is_recorded:
-            parent = self.begin_try(exchange, instance, service).id.hex()
+            parent = self.begin_try(exchange, instance, service).id
         else:
             parent = context.parent if context is not None else self.span_id
         line = f"traceparent: 00-{self.trace_id}-{parent}-{self.flags:02x}".encode()
@@ -270,13 +395,13 @@ class Try:
     """One client span, from the choice of an instance until that is left."""
 
     role = ""
-    """What else it is than the one try at a time: a hedge, or a copy for a mirror."""
-    peer: str | None = None
+    """What else it is than the one try at a time: a hedge, a copy for a mirror, or a question of a policy."""
+    question: Question | None = None
+    peer = ""
     """The address to which its connection is, where that is known."""
-    reused: bool | None = None
-    """Whether its connection had carried others before; None: there was none."""
     status = 0
     error: str | None = None
+    ended = 0.0
 
     def __init__(self, trace: Trace, exchange: Exchange, instance: Any, service: str) -> None:
         self.trace = trace
@@ -284,60 +409,21 @@ class Try:
         self.instance = instance
         self.service = service
         self.began = time.monotonic()
-        self.id = getrandbits(64).to_bytes(8, "big")
-        self.resend = trace.tries
+        self.resend = resend = trace.tries
+        is_first = not resend and trace.context is None
+        self.id = trace.trace_id[16:] if is_first else f"{getrandbits(64):016x}"
+
+    @property
+    def line(self) -> bytes:
+        """`traceparent` for whom it asks."""
+        return f"traceparent: 00-{self.trace.trace_id}-{self.id}-{self.trace.flags:02x}".encode()
+
+    def is_over(self) -> None:
+        """It is, now."""
+        self.ended = time.monotonic()
+        self.trace.tracer.note(self)
 
     def is_copy(self) -> None:
         """It is for a mirror: nothing is sent again."""
         self.role, self.resend = "mirror", 0
         self.trace.tries -= 1
-
-    def end(self, ended: float) -> None:
-        """Export it; it ended at that monotonic time, or now."""
-        now = time.monotonic()
-        then = time.time_ns() - int(now * 1e9)
-        trace, exchange, instance = self.trace, self.exchange, self.instance
-        tracer, address, query = trace.tracer, instance.address, exchange.query
-        key = (
-            *(exchange.method, instance.name, self.peer, self.service, self.status, self.error),
-            *(self.resend, self.role, self.reused),
-        )
-        pieces = [
-            spans.ids(
-                trace.raw_id,
-                self.id,
-                trace.raw_span,
-                then + int(self.began * 1e9),
-                then + int((ended or now) * 1e9),
-                trace.flags,
-            ),
-            tracer.client_parts.get(key) or self._common_part(key),
-            spans.url_full(
-                spans.origin_of(address.authority, address.tls is not None),
-                exchange.match.target,
-                trace.plain_query(query) if len(query) > 1 else b"",
-            ),
-        ]
-        tracer.export(spans.whole(pieces))
-
-    def _common_part(self, key: tuple[Any, ...]) -> bytes:
-        """What client spans have in common of tries that went alike."""
-        address = self.instance.address
-        method, _, peer, service, status, error, resend, role, reused = key
-        made = spans.client_part(
-            method,
-            address.host or address.path,
-            address.port,
-            peer,
-            service,
-            status,
-            error or (None if status else spans.CANCELLED),
-            resend,
-            role,
-            reused,
-        )
-        parts = self.trace.tracer.client_parts
-        if len(parts) >= _MOST_PARTS:
-            parts.clear()
-        parts[key] = made
-        return made

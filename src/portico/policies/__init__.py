@@ -21,6 +21,7 @@ from portico.policies.error_pages import ErrorPages, ErrorsSettings
 from portico.policies.headers import HeadersSettings, build_before_all, build_behind_auth
 from portico.policies.identity import IdentitySettings, build_identity
 from portico.policies.ip_filter import IpFilterSettings, build_ip_filter
+from portico.policies.mcp import McpSettings, build_first_contact, build_mcp
 from portico.policies.plugins.lifecycle import Placed, PluginSet
 from portico.policies.plugins.settings import PluginList
 from portico.policies.policy import Chain, Context, Hooks, Pending, Policy, State
@@ -59,6 +60,7 @@ STEPS: Final = (
     Step("ip_filter", IpFilterSettings, build_ip_filter),
     Step("deny", DenyRules, build_deny),
     Step("cors", CorsSettings, build_cors, marks=True),
+    Step("mcp", McpSettings, build_first_contact),
     Step("rate_limit", RateLimitSettings, build_before_auth),
     Step("rate_limit", RateLimitSettings, build_shadow_before_auth),
     Step("auth", AuthSettings, build_auth),
@@ -72,6 +74,7 @@ STEPS: Final = (
     Step("decompress", DecompressSettings, build_decompress),
     Step("transform", TransformSettings, build_transform),
     Step("authorize", AuthorizeSettings, build_operations, rest=True),
+    Step("mcp", McpSettings, build_mcp, rest=True),
     Step("validate", ValidateSettings, build_validate),
 )
 
@@ -132,7 +135,7 @@ def build_chain(
             if is_own and step.key == "rate_limit":
                 written = without_costs(written)
             counted = shadowed, untransformed, compressed
-            own = *counted, denied, costs, directory, missing, _added(settings)
+            own = *counted, denied, costs, directory, missing, _added(settings), "mcp" in settings
             policy = step.build(written, Context(scope, state, consumers, shared, table, *own))
             if policy is not None:
                 chain.append(policy)

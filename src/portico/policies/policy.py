@@ -188,7 +188,7 @@ class Context:
     change, `compressed` responses that are compressed, and bytes of these, `denied` requests that a rule refuses,
     `costs` what responses cost. `missing` is what is said to whoever has to prove who asks, where the route has ways
     for that. `added` are the names of fields that services get of other policies, in lower case; None where these may
-    be any.
+    be any. `exempts` says that some requests pass limits.
     """
 
     scope: str
@@ -204,6 +204,7 @@ class Context:
     directory: Consumers = Consumers()  # noqa: RUF009 - it is immutable
     missing: Refusal | None = None
     added: frozenset[bytes] | None = frozenset()
+    exempts: bool = False
 
 
 class State:

@@ -16,6 +16,7 @@ from pydantic import Field, StringConstraints
 from portico.core.clients import client_of
 from portico.core.errors import Answer, Refusal
 from portico.core.exchange import Exchange
+from portico.core.mcp import decoded, is_coded
 from portico.core.settings import HeaderName, NotEmpty, Settings
 from portico.net.redis.link import argument
 from portico.observe.families import Counter
@@ -131,7 +132,10 @@ def build_cost_fields(settings: RateLimitSettings, context: Context) -> Hooks | 
         return None
 
     def note_fields(exchange: Exchange, edit: ResponseEdit) -> None:
-        meter, head = exchange.costs, getattr(edit, "head", None)  # an answer of the gateway's own has none
+        meter, head = (
+            getattr(exchange, "costs", None),
+            getattr(edit, "head", None),
+        )  # an answer of the gateway's own has none
         if head is not None and meter is not None:
             meter.note_fields(head.fields.all)
 
@@ -225,7 +229,14 @@ def _build(settings: RateLimitSettings, context: Context, index: int) -> Policy 
     if not group[0].settings.enforce:
         check = Shadow(check, context.shadowed).check
     paid = [limit for limit in limits if limit.reading is not None]
-    return _paying(paid, check, context, None if table is not None else context.shared) if paid else check
+    if paid:
+        check = _paying(paid, check, context, None if table is not None else context.shared)
+    return _exempting(check) if context.exempts else check
+
+
+def _exempting(check: Policy) -> Policy:
+    """`check`, for requests that do not pass limits."""
+    return lambda exchange: None if getattr(exchange, "is_exempt", False) else check(exchange)
 
 
 def _paying(paid: Sequence[_Limit], check: Policy, context: Context, shared: SharedLimits | None) -> Policy:
@@ -516,10 +527,11 @@ _KEYS: dict[Any, Callable[[Exchange], str]] = {"client_ip": _by_client, "consume
 
 def _by_header(header: str) -> Callable[[Exchange], str]:
     name = header.lower().encode()
+    is_mcp = is_coded(name)
 
     def key(exchange: Exchange) -> str:
         assert exchange.request is not None
         value = exchange.request.fields.get(name) or b""
-        return value[:256].decode("latin-1")
+        return (decoded(value) if is_mcp else value)[:256].decode("latin-1")
 
     return key

@@ -19,7 +19,7 @@ from portico.core.messages import RequestHead
 from portico.observe.access_log import AccessRecord, Log, Timestamps
 from portico.observe.log_fields import Detail
 from portico.observe.metrics import Metrics
-from portico.observe.tracing import Tracer, trace_of
+from portico.observe.tracing import Tracer
 from portico.policies import Pending, Policy, awaited
 from portico.policies.error_pages import ErrorPages
 from portico.policies.policy import WholeBody
@@ -98,6 +98,8 @@ class Gateway:
         self._log, self._details = log, details
         self._ending: Exchange | None = None
         """The exchange whose record comes next, where there is something to add to it."""
+        self._spanned: tuple[Callable[[AccessRecord], None], str]
+        """What takes the record that comes next, and the id of its span."""
         self._add_record = None if log is None else self._add_detailed if details else log.add
         self._log_from = log_from
         self._loop = loop
@@ -152,7 +154,7 @@ class Gateway:
                 exchange.match, handling, refusal = match, match.handling, unknown or refusal
             if handling is None:
                 send_answer(exchange, match.route.answer())
-            elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, handling):
+            elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, handling, exchange):
                 self._pass_policies(exchange, handling, (*handling.marks, _refuse_overload))  # a page may read it
             elif refusal is None:
                 self._pass_policies(exchange, handling, handling.policies)
@@ -278,7 +280,7 @@ class Gateway:
                     exchange.shadow,
                     version,
                     exchange.upstream_error,
-                    cost=exchange.costs,
+                    cost=getattr(exchange, "costs", None),
                 )
             )
 
@@ -317,15 +319,21 @@ class Gateway:
 
     def _finish_traced(self, exchange: Exchange, failure: str | None) -> None:
         """9. Observe the exchange; its record in the log names its span."""
-        trace, add = trace_of(exchange), self._add_record
-        assert trace is not None
-        if add is not None:
-            self._add_record = partial(_add_spanned, add, trace.span_id)
-        try:
+        trace, add = exchange.trace, self._add_record
+        if add is None:
             self.on_end(exchange, failure)
-        finally:
-            self._add_record = add
+        else:
+            self._spanned = add, trace.span_id
+            self._add_record = self._add_spanned
+            try:
+                self.on_end(exchange, failure)
+            finally:
+                self._add_record = add
         trace.tracer.finish(trace, exchange)
+
+    def _add_spanned(self, record: AccessRecord) -> None:
+        add, record.span_id = self._spanned
+        add(record)
 
     def _finish_watched(self, exchange: Exchange, failure: str | None) -> None:
         self._ending = exchange
@@ -343,17 +351,13 @@ class Gateway:
                 add(record, self._ending)
         self._log.add(record)
 
-    def _is_too_much(self, stream: Stream, handling: Handling) -> bool:
+    def _is_too_much(self, stream: Stream, handling: Handling, exchange: Exchange) -> bool:
         """Whether a request exceeds the limits; tunnels do not count, the gateway's own paths are never refused."""
         load = stream.server
-        return handling.service_name != _OWN_SERVICE and self.overload.refuses(load.in_flight - load.tunnels)
+        if handling.service_name == _OWN_SERVICE or not self.overload.refuses(load.in_flight - load.tunnels):
+            return False
+        return handling.first_contact is None or not handling.first_contact(exchange)
 
     def _await(self, exchange: Exchange, verdict: Awaitable[Answer | None]) -> Pending:
         """Wait for a policy's verdict in a task."""
         return awaited.Awaited(verdict, self._loop, awaited.TIMEOUT, partial(awaited.refuse_failed, exchange))
-
-
-def _add_spanned(add: Callable[[AccessRecord], None], span_id: str, record: AccessRecord) -> None:
-    """Log an exchange with the id of its span."""
-    record.span_id = span_id
-    add(record)

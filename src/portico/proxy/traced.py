@@ -21,13 +21,15 @@ from portico.proxy.mirror import Copy, Mirror
 from portico.proxy.routing.route import Compose, Handling
 from portico.upstreams.hedging import Hedging
 from portico.upstreams.instance import Instance
-from portico.wire.http1.client import UpstreamConnection
 
 AnyForwarding = TypeVar("AnyForwarding", bound=Forwarding)
 
 _TRACEPARENT: Final = b"\r\ntraceparent: "
 _NOT_SAMPLED: Final = b"-00\r\nX-Request-ID: "
-_ONLY_RANDOM: Final = b"-02\r\nX-Request-ID: "
+_FLAGS: Final = (b"-02\r\nX-Request-ID: ", b"-03\r\nX-Request-ID: ")
+"""How `traceparent` ends, and what is behind it, in a head that was composed; in its place, in a trace that begins
+here, without the flag that it is recorded and with it.
+"""
 
 
 def with_trace(compose: Compose) -> Compose:
@@ -39,9 +41,11 @@ def with_trace(compose: Compose) -> Compose:
             trace = exchange.trace
         except AttributeError:  # it began before traces were wanted
             return head
-        if trace is not None:
-            return _with_lines(head, trace.lines(exchange, instance, handling.service_name))
-        return head if exchange.trusted else head.replace(_NOT_SAMPLED, _ONLY_RANDOM, 1)
+        if trace is None:
+            return head if exchange.trusted else head.replace(_NOT_SAMPLED, _FLAGS[0], 1)
+        if trace.is_usual(instance) and not trace.tracer.state_line and not exchange.trusted:
+            return head.replace(_NOT_SAMPLED, _FLAGS[1], 1)
+        return _with_lines(head, trace.lines(exchange, instance, handling.service_name))
 
     return traced_head
 
@@ -69,20 +73,14 @@ class _Spanned(_Attempt):
         self.trace.begin_try(self.exchange, instance, self.handling.service_name)
         super().connect(instance, only_once, fresh_only)
 
-    def send(self, instance: Instance, connection: UpstreamConnection) -> None:
-        found = self.trace.trying.get(instance)
-        if found is not None:
-            found.reused, found.peer = self.reused, connection.remote or instance.address.host
-        super().send(instance, connection)
-
     def span(self) -> Try | None:
         """The one of the try that is under way."""
         return self.trace.trying.get(self.instance)
 
     def note_status(self, status: int) -> None:
         found = self.span()
-        if found is not None:
-            found.status = status
+        if found is not None and self.connection is not None and self.instance is not None:
+            found.status, found.peer = status, self.connection.remote or self.instance.address.host
 
     def note_error(self, error: UpstreamError) -> None:
         found = self.span()
@@ -106,8 +104,8 @@ class _SpannedForwarding(_Spanned):
     def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
         instance, trace = self.instance, self.trace
         found = trace.trying.get(instance)
-        if found is not None:
-            found.status = head.status
+        if found is not None and instance is not None and self.connection is not None:
+            found.status, found.peer = head.status, self.connection.remote or instance.address.host
         is_taken: bool = super().response_whole(head, content, now)  # type: ignore[misc]
         if is_taken:
             trace.end_try(instance, now)

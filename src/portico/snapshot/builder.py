@@ -25,6 +25,7 @@ from portico.config.endpoints import PAGE_FILES, PATHS, TOKEN_PATHS
 from portico.config.listen import ListenerSettings
 from portico.core.consumers import Consumers
 from portico.core.errors import Answer
+from portico.core.exchange import Exchange
 from portico.core.fields import RESPONSE_DROP
 from portico.core.paths import folded_segments
 from portico.core.patterns.pattern import Pattern
@@ -39,6 +40,7 @@ from portico.policies.counters.shared_limits import SharedLimits
 from portico.policies.error_pages import ErrorPages
 from portico.policies.internal import build_internal
 from portico.policies.maintenance import MaintenanceSettings
+from portico.policies.mcp import first_contact
 from portico.policies.plugins.lifecycle import PluginSet
 from portico.policies.rewriting import RewriteCookiesSettings, RewriteLocationSettings
 from portico.policies.versions import announcing
@@ -465,6 +467,7 @@ class SnapshotBuilder:
             rewriting=self._rewriting(written),
             proxy_status=self._proxy_status,
             side=self._metrics.side(written.name, written.side.label) if written.side is not None else None,
+            first_contact=self._first_contact(written),
         )
         if written.mirrors:
             return replace(handling, mirrors=self._mirrors(written, handling, config))
@@ -472,6 +475,14 @@ class SnapshotBuilder:
         key = tuple(value if isinstance(value, int | frozenset) else id(value) for value in values)
         shared: Handling = self._alike(("handling", *key), lambda: handling)
         return shared
+
+    def _first_contact(self, written: ResolvedRoute) -> Callable[[Exchange], bool] | None:
+        """What admits clients' first requests to an MCP server."""
+        settings, scope = written.policies.get("mcp", (None, ""))
+        if settings is None:
+            return None
+        admits: Callable[[Exchange], bool] = self._alike(("mcp", scope), lambda: first_contact(self._state, scope))
+        return admits
 
     def _mirrors(self, written: ResolvedRoute, handling: Handling, config: Config) -> tuple[Mirror, ...]:
         """Which services get copies of a route's requests."""

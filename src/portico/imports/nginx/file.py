@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,17 @@ from portico.imports.draft import Draft
 from portico.imports.nginx.ledger import Ledger
 from portico.imports.nginx.listeners import ANY, Listener, Server, listeners_of, read_servers, tls_of
 from portico.imports.nginx.policies import Policies, body_size, zones_of
-from portico.imports.nginx.scope import Scope
+from portico.imports.nginx.rendered import Rendered, comments_of, is_rendered
+from portico.imports.nginx.scope import Level, Scope
 from portico.imports.nginx.servers import Hosts, Reader, Site, leaks
 from portico.imports.nginx.settings import gateway_settings
 from portico.imports.nginx.syntax import Directive, read_file
 from portico.imports.nginx.tidy import tidied
 from portico.imports.nginx.upstreams import Services
-from portico.imports.nginx.variables import choices_of
+from portico.imports.nginx.variables import Choice, choices_of
 from portico.imports.remarks import SourceError, Where
+
+Choices = Mapping[str, Choice]
 
 
 def import_nginx(file: Path, *, prefix: Path | None = None) -> Draft:
@@ -31,7 +34,7 @@ def import_nginx(file: Path, *, prefix: Path | None = None) -> Draft:
     if not https:
         https = [_bare(file, top)]
     ledger = Ledger(draft)
-    _http(draft, ledger, top, https[0], (prefix or file.parent).absolute())
+    _http(draft, ledger, file, top, https[0], (prefix or file.parent).absolute())
     ledger.close(top)
     return draft
 
@@ -43,22 +46,50 @@ def _bare(file: Path, top: Sequence[Directive]) -> Directive:
     return Directive("http", (), Where(str(file)), [*top])
 
 
-def _http(draft: Draft, ledger: Ledger, top: Sequence[Directive], http: Directive, root: Path) -> None:
-    scope = Scope((top,)).inside(http.block or ()) if http not in top else Scope((top, http.block or ()))
+def _http(draft: Draft, ledger: Ledger, file: Path, top: Sequence[Directive], http: Directive, root: Path) -> None:
+    scope = Scope((Level(top), Level(http.block or ())))
     services = Services(draft, ledger, {each.value: each for each in http.all("upstream") if each.block is not None})
     servers = read_servers(ledger, http, scope)
     listeners = listeners_of(servers)
     policies = Policies(ledger, zones_of(http))
+    choices = choices_of(http)
     gateway_settings(draft, ledger, scope)
-    reader = Reader(draft, ledger, services, policies, choices_of(http), root, body_size(scope))
-    is_one = len(servers) == 1
-    for server in servers:
-        _server(reader, server, listeners, "" if is_one else server.tag)
-    _listen(draft, ledger, listeners, is_one)
+    reader = Reader(draft, ledger, services, policies, choices, root, body_size(scope))
+    if is_rendered(file):
+        _rendered(file, http, reader, servers, listeners)
+    else:
+        is_one = len(servers) == 1
+        for server in servers:
+            _server(reader, server, listeners, "" if is_one else server.tag)
+        for listener in listeners if not is_one else ():
+            listener.routes = [f"{server.tag}-*" for server in listener.servers]
+    _listen(draft, ledger, listeners, choices)
     for name, block in services.blocks.items():
         if not ledger.is_known(block):
             ledger.left(block, f"no location passes anything on to {name}")
     tidied(draft)
+
+
+def _rendered(
+    file: Path, http: Directive, reader: Reader, servers: Sequence[Server], listeners: Sequence[Listener]
+) -> None:
+    """The routes of a file that Portico has written."""
+    comments = comments_of(file)
+    for name, block in reader.services.blocks.items():
+        title = re.match(r"service ([\w.-]+)(?:, version ([\w.-]+))?", comments.get((block.where.line or 0) - 2, ""))
+        if title is not None:
+            reader.services.names[name] = "-".join(filter(None, title.groups()))
+    found = []
+    for server in servers:
+        mine = [each for each in listeners if server in each.servers]
+        is_default = any(each.default is server for each in mine)
+        hosts = Hosts() if is_default else Hosts(tuple(server.hosts), tuple(server.expressions))
+        found.append((server, hosts, "https" if any(each.is_tls for each in mine) else "http"))
+        reader.ledger.taken(server.directive)
+    rendered = Rendered(reader.draft, reader.ledger, reader, comments, http.block or ())
+    rendered.servers(found)
+    for listener in listeners:
+        listener.routes = rendered.names_on(listener.servers)
 
 
 def _server(reader: Reader, server: Server, listeners: Sequence[Listener], tag: str) -> None:
@@ -106,36 +137,36 @@ def _is_wider(other: Server, listener: Listener, hosts: Hosts) -> bool:
     return any(name != each and name.removeprefix("*").endswith(each[1:]) for name in hosts.names for each in wildcards)
 
 
-def _listen(draft: Draft, ledger: Ledger, listeners: Sequence[Listener], is_one: bool) -> None:
+def _listen(draft: Draft, ledger: Ledger, listeners: Sequence[Listener], choices: Choices) -> None:
     """Where the gateway listens."""
     head: dict[str, Any] = {}
     if len(listeners) == 1:
-        head = _one(ledger, listeners[0])
+        head = _one(ledger, listeners[0], choices)
     elif listeners:
-        head = {"listen": [*_several(ledger, listeners, is_one)]}
+        head = {"listen": [*_several(ledger, listeners, choices)]}
     draft.gateway.data = {**head, **draft.gateway.data}
 
 
-def _one(ledger: Ledger, listener: Listener) -> dict[str, Any]:
+def _one(ledger: Ledger, listener: Listener, choices: Choices) -> dict[str, Any]:
     data: dict[str, Any] = {}
     if listener.host != ANY:
         data["host"] = listener.host
     data["port"] = listener.port
-    if listener.is_tls and (tls := tls_of(ledger, listener)) is not None:
+    if listener.is_tls and (tls := tls_of(ledger, listener, choices)) is not None:
         data["tls"] = tls
     if listener.is_proxy_protocol:
         data["proxy_protocol"] = True
     return data
 
 
-def _several(ledger: Ledger, listeners: Sequence[Listener], is_one: bool) -> Iterator[dict[str, Any]]:
+def _several(ledger: Ledger, listeners: Sequence[Listener], choices: Choices) -> Iterator[dict[str, Any]]:
     names: set[str] = set()
     for listener in listeners:
         name = f"{'https' if listener.is_tls else 'http'}-{listener.port}"
         if name in names:
             name = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{name}-{listener.host}").strip("-")
         names.add(name)
-        data = {"name": name, **_one(ledger, listener)}
-        if not is_one:
-            data["routes"] = [f"{server.tag}-*" for server in listener.servers]
+        data = {"name": name, **_one(ledger, listener, choices)}
+        if listener.routes is not None:
+            data["routes"] = listener.routes
         yield data

@@ -26,17 +26,11 @@ def forward_auth(
     address, path = _target(directive, location, variables)
     if location is None or path is None or "$" in path:
         raise ClosedError(directive, "Portico asks a service, by a path that is always the same")
-    block = services.blocks.get(address.authority)
-    url = address.url
-    if block is not None:
-        name = services.name(address, location.scope, directive.where)
-        instances = services.instances(name) if name else []
-        if len(instances) != 1:
-            raise ClosedError(directive, "policies.auth.forward asks one address")
-        url = instances[0]
-        services.unused(name)
+    urls = services.urls(address)
+    if len(urls) != 1:
+        raise ClosedError(directive, "policies.auth.forward asks one address")
     ledger.taken(directive, location.directive, *location.block)
-    settings: dict[str, Any] = {"url": f"{url}{path or '/'}"}
+    settings: dict[str, Any] = {"url": f"{urls[0]}{path or '/'}"}
     names = [
         field_name(value[0].name[14:])
         for each in scope.all("auth_request_set")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from portico.imports.nginx.ledger import Ledger
 from portico.imports.nginx.narrowing import host_expression
 from portico.imports.nginx.scope import Scope
 from portico.imports.nginx.syntax import Directive
+from portico.imports.nginx.variables import Choice, literal
 
 _ADDRESS: Final = re.compile(
     r"(?:(?P<host>\[[0-9A-Fa-f:.]+\]|\*|[A-Za-z0-9._-]+):)?(?P<port>\d{1,5})|(?P<alone>\[[0-9A-Fa-f:.]+\]|\*|[A-Za-z0-9._-]+)"
@@ -71,6 +73,8 @@ class Listener:
     is_tls: bool = False
     is_proxy_protocol: bool = False
     default: Server | None = None
+    routes: list[str] | None = None
+    """The names of its routes, with `*`; None for all of them."""
 
 
 def read_servers(ledger: Ledger, http: Directive, scope: Scope) -> list[Server]:
@@ -196,41 +200,54 @@ def listeners_of(servers: list[Server]) -> list[Listener]:
     return [*found.values()]
 
 
-def tls_of(ledger: Ledger, listener: Listener) -> dict[str, Any] | None:
+def _by_name(certificate: str, key: str, choices: Mapping[str, Choice]) -> list[dict[str, str]] | None:
+    """The pairs of certificates that maps choose by the name that a client asks for, the default one first."""
+    first, second = choices.get(certificate.removeprefix("$")), choices.get(key.removeprefix("$"))
+    if first is None or second is None or [each[0] for each in first.entries] != [each[0] for each in second.entries]:
+        return None
+    values = [(first.default, second.default)]
+    values += [(one[1], other[1]) for one, other in zip(first.entries, second.entries, strict=True)]
+    names = [(literal(one), literal(other)) for one, other in values]
+    return [{"certificate": one, "key": other} for one, other in dict.fromkeys(names) if one and other]
+
+
+def tls_of(ledger: Ledger, listener: Listener, choices: Mapping[str, Choice]) -> dict[str, Any] | None:
     """The certificates of a listener, that of its default server first."""
-    pairs: list[dict[str, str]] = []
     servers = sorted(listener.servers, key=lambda server: server is not listener.default)
-    for server in servers:
-        certificates = server.scope.all("ssl_certificate")
-        keys = server.scope.all("ssl_certificate_key")
-        for certificate, key in zip(certificates, keys, strict=False):
-            pair = {"certificate": certificate.value, "key": key.value}
-            if (
-                "$" in certificate.value
-                or certificate.value.startswith("data:")
-                or key.value.startswith(("engine:", "data:", "store:"))
-            ):
-                ledger.left(certificate, "a certificate is a file with a name of its own")
-                continue
-            ledger.taken(certificate, key)
-            if pair not in pairs:
-                pairs.append(pair)
+    pairs = [pair for server in servers for pair in _pairs(ledger, server.scope, choices)]
     if not pairs:
         return None
     tls: dict[str, Any] = dict(pairs[0])
-    if len(pairs) > 1:
-        tls["certificates"] = pairs[1:]
-    protocols = servers[0].scope.one("ssl_protocols")
-    if protocols is not None:
-        if {*protocols.args} == {"TLSv1.3"}:
-            tls["min_version"] = "1.3"
-        if {*protocols.args} & {"SSLv2", "SSLv3", "TLSv1", "TLSv1.1"}:
-            ledger.changed(protocols, "TLS 1.2 is the oldest that is spoken")
-        ledger.taken(protocols)
-    verify, authorities = servers[0].scope.one("ssl_verify_client"), servers[0].scope.one("ssl_client_certificate")
-    if verify is not None and verify.value in ("on", "optional") and authorities is not None:
-        tls["client_certificates"] = {"ca": authorities.value}
-        if verify.value == "optional":
-            tls["client_certificates"]["required"] = False
-        ledger.taken(verify, authorities)
-    return tls
+    if others := [pair for index, pair in enumerate(pairs) if index and pair not in pairs[:index]]:
+        tls["certificates"] = others
+    return tls | _versions(ledger, servers[0].scope) | _clients(ledger, servers[0].scope)
+
+
+def _pairs(ledger: Ledger, scope: Scope, choices: Mapping[str, Choice]) -> Iterator[dict[str, str]]:
+    for certificate, key in zip(scope.all("ssl_certificate"), scope.all("ssl_certificate_key"), strict=False):
+        several = _by_name(certificate.value, key.value, choices)
+        if several is None and ("$" in certificate.value or re.match("data:|engine:|store:", key.value)):
+            ledger.left(certificate, "a certificate is a file with a name of its own")
+            continue
+        ledger.taken(certificate, key)
+        yield from several or [{"certificate": certificate.value, "key": key.value}]
+
+
+def _versions(ledger: Ledger, scope: Scope) -> dict[str, Any]:
+    protocols = scope.one("ssl_protocols")
+    if protocols is None:
+        return {}
+    ledger.taken(protocols)
+    if {*protocols.args} & {"SSLv2", "SSLv3", "TLSv1", "TLSv1.1"}:
+        ledger.changed(protocols, "TLS 1.2 is the oldest that is spoken")
+    return {"min_version": "1.3"} if {*protocols.args} == {"TLSv1.3"} else {}
+
+
+def _clients(ledger: Ledger, scope: Scope) -> dict[str, Any]:
+    """Certificates of clients."""
+    verify, authorities = scope.one("ssl_verify_client"), scope.one("ssl_client_certificate")
+    if verify is None or verify.value not in ("on", "optional") or authorities is None:
+        return {}
+    ledger.taken(verify, authorities)
+    required = {} if verify.value == "on" else {"required": False}
+    return {"client_certificates": {"ca": authorities.value, **required}}

@@ -217,6 +217,9 @@ def _condition(operator: str, operand: str) -> str | None:
             return None
         plain = re.fullmatch(r"[A-Za-z0-9_./:@-]+(?: [A-Za-z0-9_./:@-]+)*", operand)
         return operand if plain else _taken("~ ^" + re.sub(r"[.\[\](){}*+?^$|\\]", r"\\\g<0>", operand) + "$")
+    whole = re.fullmatch(r"\^((?:[A-Za-z0-9_/:@-]|\\\.)+)\$", operand)
+    if operator == "~" and whole is not None:
+        return whole[1].replace("\\.", ".")
     return _taken(f"{operator} {operand}") if operator in ("~", "~*") else None
 
 

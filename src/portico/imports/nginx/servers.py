@@ -247,6 +247,10 @@ class Reader:
         branch.narrow = replace(branch.narrow)
         return other
 
+    def data(self, branch: Branch, chooser: Chooser) -> dict[str, Any]:
+        """The keys of a route below its conditions; it answers 503 where `branch` is closed afterwards."""
+        return self._data(branch, chooser)[0]
+
     def _data(self, branch: Branch, chooser: Chooser) -> tuple[dict[str, Any], list[str]]:
         """The keys of a route below its conditions."""
         if branch.closed is not None and self.policies.denies_all(branch.scope):

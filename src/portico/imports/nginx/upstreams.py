@@ -41,6 +41,8 @@ class Services:
     draft: Draft
     ledger: Ledger
     blocks: dict[str, Directive] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    """What services are called, where that is not as their `upstream`."""
     _made: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
     def name(self, address: Address, scope: Scope, where: Where) -> str | None:
@@ -56,6 +58,7 @@ class Services:
             if data is None:
                 return None
             wanted = address.authority if block is not None else _label(address.authority)
+            wanted = self.names.get(address.authority, wanted)
             name = free_name(wanted, {*self.draft.services, *_RESERVED})
             if tls.get("server_name") == _host_of(data):
                 del tls["server_name"]
@@ -74,8 +77,13 @@ class Services:
             return [data["url"]]
         return [each if isinstance(each, str) else each["url"] for each in data["instances"]]
 
-    def unused(self, name: str | None) -> None:
-        """A service that was made to know its address, and that no route leads to yet."""
+    def urls(self, address: Address) -> list[str]:
+        """The URLs of an address: those of the instances, where it is the name of an `upstream`."""
+        block = self.blocks.get(address.authority)
+        if block is None:
+            return [address.url]
+        self.ledger.taken(block)
+        return [Address(address.scheme, server.value).url for server in block.all("server")]
 
     def _single(self, address: Address) -> dict[str, Any] | None:
         if not address.authority.startswith("unix:/") and not _NAMED.fullmatch(address.authority):

@@ -26,7 +26,7 @@ from portico.observe.otlp.protobuf import fields_of, part
 
 logger: Final = logging.getLogger("portico.otlp")
 
-TOGETHER: Final = 512
+TOGETHER: Final = 2048
 """Records that are sent in one request."""
 _LARGE: Final = 1 << 20
 """Bytes of them; a collector takes some MiB."""

@@ -32,6 +32,9 @@ _URL_FULL: Final = Attribute(_ATTRIBUTES, "url.full")
 _REQUEST_ID: Final = Attribute(_ATTRIBUTES, "portico.request_id")
 _SHORT: Final = Attribute.SHORT
 _SHORT_PATHS, _SHORT_QUERIES, _SHORT_URLS = _URL_PATH.beginnings, _URL_QUERY.beginnings, _URL_FULL.beginnings
+_USUAL: Final = 2048
+_BEGINNINGS: Final = [b"\x12" + varint(size) for size in range(_USUAL)]
+"""What stands before a span of so many bytes."""
 _NOT_PRINTABLE: Final = re.compile(rb"[^ -~]")
 
 
@@ -57,14 +60,7 @@ def whole(pieces: list[bytes]) -> bytes:
     """A span as a field of its scope."""
     span = b"".join(pieces)
     size = len(span)
-    if 128 <= size < 16384:  # a varint of two bytes
-        return b"".join((b"\x12", (size & 127 | 128 | size >> 7 << 8).to_bytes(2, "little"), span))
-    return b"".join((b"\x12", varint(size), span))
-
-
-def event(name: str, at: int) -> bytes:
-    """The field with something that happened at a time (nanoseconds) while a span lasted."""
-    return part(11, b"\x09" + struct.pack("<Q", at) + part(2, text_of(name)))
+    return b"".join((_BEGINNINGS[size] if size < _USUAL else b"\x12" + varint(size), span))
 
 
 def server_part(
@@ -110,13 +106,12 @@ def client_part(
     method: str,
     host: str,
     port: int,
-    peer: str | None,
+    peer: str,
     service: str,
     status: int,
     error: str | None,
     resend: int,
     role: str,
-    reused: bool | None,
 ) -> bytes:
     """The same for spans of tries at one instance. `role` is what else a try was: a hedge, a copy for a mirror."""
     known = method if method in METHODS else "_OTHER"
@@ -138,7 +133,6 @@ def client_part(
         "portico.service": service,
         "portico.role": role or None,
         "portico.cancelled": True if error == CANCELLED else None,
-        "portico.connection.reused": reused,
     }
     name = known if known != "_OTHER" else "HTTP"
     is_failed = error is not None and error != CANCELLED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from portico.config import Config
 from portico.observe.access_log import Log
@@ -10,12 +11,15 @@ from portico.observe.metrics import Metrics
 from portico.observe.tracing import Sampling, Tracer
 from portico.processes.exports import Exports
 
+_SOON: Final = 0.02
+"""Seconds until spans are made of what has ended, if no more ends meanwhile."""
+
 
 class Telemetry:
     """Of one worker, through all reloads."""
 
     def __init__(self, metrics: Metrics, loop: asyncio.AbstractEventLoop, worker: str) -> None:
-        self._tracer = Tracer()
+        self._tracer = Tracer(lambda flush: loop.call_later(_SOON, flush))
         self._is_tracing = False
         self._metrics = metrics
         self._exports = Exports(loop, worker)
@@ -29,6 +33,7 @@ class Telemetry:
         """Go by a configuration: spans of exchanges that are under way go where it says, too."""
         tracing, logs = config.gateway.tracing, config.gateway.log_export
         self._is_tracing = tracing is not None
+        self._tracer.flush()
         export = self._exports.use("traces", tracing)
         if tracing is not None and export is not None:
             joins, believes = tracing.clients != "restart", tracing.clients == "follow"
@@ -59,6 +64,7 @@ class Telemetry:
 
     async def close(self, timeout: float) -> None:
         """Send what is left, for `timeout` seconds at most."""
+        self._tracer.flush()
         await self._exports.close(timeout)
 
 

@@ -148,6 +148,8 @@ class Handling:
     """Which other services get copies of its requests."""
     side: SideCounts | None = None
     """What is counted of it as a side of a split; None: it is none."""
+    first_contact: Callable[[Exchange], bool] | None = None
+    """What admits and marks requests that an overloaded worker takes all the same; None: it takes none."""
     takes_over: TakesOver | None = None
     """When it has a request in place of the route's service; None: it is no other's failover."""
 

@@ -42,7 +42,7 @@ def guarding(names: Names, route: ResolvedRoute) -> tuple[dict[str, Section], Se
 
     Raises CannotError.
     """
-    for key in ("plugins", "validate"):
+    for key in ("mcp", "plugins", "validate"):
         settings, scope = route.policies.get(key, (None, ""))
         if settings:
             raise CannotError(policy_path(route, scope, key))

@@ -1,4 +1,4 @@
-"""CORS: what pages of other origins may do."""
+"""CORS: what pages of other origins may do. A route says in variables what it allows; the fields are made of them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Final
 
 from portico.policies.cors import RESPONSE_FIELDS, CorsSettings
 from portico.render.expressions import literal
-from portico.render.haproxy.answers import problem
-from portico.render.haproxy.text import found_in, word
+from portico.render.haproxy.answers import refusal
+from portico.render.haproxy.text import found_in, plain, word
 
-PREFLIGHT: Final = "{ var(txn.preflight) -m found }"
+_PREFLIGHT: Final = "{ var(txn.preflight) -m found }"
 _ALLOWED: Final = "{ var(txn.allowed) -m found }"
-_ORIGIN: Final = "{ var(txn.origin) -m found }"
+_LISTED: Final = "{ var(txn.cors) -m str listed }"
 _OWN: Final = ("Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID")
 _TOKENS: Final = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 
@@ -24,66 +24,73 @@ def asked() -> list[str]:
     return [
         "http-request set-var(txn.asked) method",
         f"http-request set-var(txn.preflight) bool(true) if {is_one}",
-        f"http-request set-var(txn.asked) req.fhdr({of}) if {PREFLIGHT}",
+        f"http-request set-var(txn.asked) req.fhdr({of}) if {_PREFLIGHT}",
     ]
 
 
 def cors_lines(settings: CorsSettings) -> Iterator[str]:
-    """The lines that answer preflights, refuse what is not allowed, and mark responses."""
+    """The lines of a route: what it allows, and what is answered at once."""
     anyone = "*" in settings.allow_origins
+    credentials = settings.allow_credentials and not anyone
+    yield f"http-request set-var(txn.cors) str({'any' if anyone else 'listed'})"
     yield "http-request set-var(txn.origin) req.fhdr(Origin)"
     if anyone:
         yield "http-request set-var(txn.allowed) str(*)"
     else:
         origins = "|".join(map(_origin, settings.allow_origins))
-        is_one = found_in("req.fhdr(Origin)", f"(?i)^(?:{origins})$")
-        yield f"http-request set-var(txn.allowed) req.fhdr(Origin) if {is_one}"
-    yield from _marks(settings, anyone)
+        is_one = found_in("var(txn.origin)", f"(?i)^(?:{origins})$")
+        yield f"http-request set-var(txn.allowed) var(txn.origin) if {is_one}"
+    if credentials:
+        yield f"http-request set-var(txn.credentials) bool(true) if {_ALLOWED}"
+    yield f"http-request set-var-fmt(txn.exposed) {word(plain(', '.join(_exposed(settings, credentials))))}"
+    yield f"http-request set-var(txn.max_age) int({int(settings.max_age)})"
+    yield from _list("allow_methods", settings.allow_methods, "var(txn.asked)")
+    yield from _list("allow_headers", settings.allow_headers, "req.fhdr(Access-Control-Request-Headers)")
     if not anyone:
-        yield f"{problem(403, 'origin_refused')} if {PREFLIGHT} !{_ALLOWED}"
+        yield from refusal(403, "origin_refused", f"{_PREFLIGHT} !{_ALLOWED}")
         yield "http-request set-var-fmt(txn.own_origin) %[var(txn.scheme)]://%[var(txn.host_field)]"
-        is_socket = "{ req.fhdr(Upgrade) -m str -i websocket }"
-        elsewhere = "!{ req.fhdr(Origin),lower,strcmp(txn.own_origin) eq 0 }"
-        yield f"{problem(403, 'origin_refused')} if {is_socket} {_ORIGIN} !{_ALLOWED} {elsewhere}"
-    yield f"http-request return status 204 if {PREFLIGHT}"
+        is_socket = "{ req.fhdr(Upgrade) -m str -i websocket } { var(txn.origin) -m found }"
+        elsewhere = "!{ var(txn.origin),lower,strcmp(txn.own_origin) eq 0 }"
+        yield from refusal(403, "origin_refused", f"{is_socket} !{_ALLOWED} {elsewhere}")
+    yield f"http-request return status 204 if {_PREFLIGHT}"
 
 
-def _marks(settings: CorsSettings, anyone: bool) -> Iterator[str]:
-    """What responses say. They are without what the service said of it."""
-    for name in sorted(RESPONSE_FIELDS):
-        yield f"http-response del-header {name.decode().title()}"
-    yield _mark("Access-Control-Allow-Origin", "%[var(txn.allowed)]", _ALLOWED)
-    if not anyone:
-        yield "http-after-response add-header Vary Origin"
-    if settings.allow_credentials and not anyone:
-        yield _mark("Access-Control-Allow-Credentials", "true", _ALLOWED)
+def _exposed(settings: CorsSettings, credentials: bool) -> list[str]:
     listed = {name.lower() for name in settings.expose_headers}
-    credentials = settings.allow_credentials and not anyone
     own = [] if "*" in listed and not credentials else [name for name in _OWN if name.lower() not in listed]
-    shown = ", ".join([*settings.expose_headers, *own])
-    yield _mark("Access-Control-Expose-Headers", word(shown), f"!{PREFLIGHT} {_ORIGIN} {_ALLOWED}")
-    answered = f"{PREFLIGHT} {_ALLOWED}"
+    return [*settings.expose_headers, *own]
+
+
+def _list(name: str, allowed: list[str], asks: str) -> Iterator[str]:
+    """What is allowed of a kind: what is asked for, where anything is."""
+    if "*" in allowed:
+        yield f"http-request set-var(txn.{name}) {asks} if {_PREFLIGHT}"
+    elif allowed:
+        yield f"http-request set-var-fmt(txn.{name}) {word(plain(', '.join(allowed)))}"
+
+
+def cors_fields() -> Iterator[str]:
+    """The fields of responses, in place of what a service says; once for all routes."""
+    for field in sorted(RESPONSE_FIELDS):
+        yield f"http-after-response del-header {field.decode().title()} if {{ var(txn.cors) -m found }}"
+    origin = "{ var(txn.origin) -m found }"
+    answered = f"{_PREFLIGHT} {_ALLOWED}"
+    is_list = rf"^{_TOKENS}(?:[ \t]*,[ \t]*{_TOKENS})*$"
+    yield _mark("Access-Control-Allow-Origin", "allowed", _ALLOWED)
+    yield f"http-after-response add-header Vary Origin if {_LISTED}"
+    yield _mark("Access-Control-Allow-Credentials", "credentials", "{ var(txn.credentials) -m found }")
+    yield _mark("Access-Control-Expose-Headers", "exposed", f"!{_PREFLIGHT} {origin} {_ALLOWED}")
     vary = "'Access-Control-Request-Method, Access-Control-Request-Headers'"
     yield f"http-after-response add-header Vary {vary} if {answered}"
-    yield _mark("Access-Control-Max-Age", str(int(settings.max_age)), answered)
-    if "*" in settings.allow_methods:
-        yield _mark("Access-Control-Allow-Methods", "%[var(txn.asked)]", f"{answered} {_is_list('var(txn.asked)')}")
-    else:
-        yield _mark("Access-Control-Allow-Methods", word(", ".join(settings.allow_methods)), answered)
-    if "*" in settings.allow_headers:
-        yield "http-request set-var(txn.asked_fields) req.fhdr(Access-Control-Request-Headers)"
-        asks = f"{answered} {_is_list('var(txn.asked_fields)')}"
-        yield _mark("Access-Control-Allow-Headers", "%[var(txn.asked_fields)]", asks)
-    else:
-        yield _mark("Access-Control-Allow-Headers", word(", ".join(settings.allow_headers)), answered)
+    yield _mark("Access-Control-Max-Age", "max_age", answered)
+    for name, variable in (("Methods", "allow_methods"), ("Headers", "allow_headers")):
+        asks = f"{answered} {found_in(f'var(txn.{variable})', is_list)}"
+        yield _mark(f"Access-Control-Allow-{name}", variable, asks)
 
 
-def _mark(name: str, value: str, condition: str) -> str:
+def _mark(name: str, variable: str, condition: str) -> str:
+    value = "true" if variable == "credentials" else f"%[var(txn.{variable})]"
     return f"http-after-response set-header {name} {value} if {condition}"
-
-
-def _is_list(source: str) -> str:
-    return found_in(source, rf"^{_TOKENS}(?:[ \t]*,[ \t]*{_TOKENS})*$")
 
 
 def _origin(origin: str) -> str:

@@ -14,11 +14,13 @@ from portico.config import Config, ListenerSettings, ResolvedRoute
 from portico.config.endpoints import PATHS
 from portico.core.route_paths import literal_of
 from portico.render.expressions import expression_of
-from portico.render.haproxy.answers import problem
+from portico.render.haproxy.answers import always, field_lines, too_long
 from portico.render.haproxy.conditions import methods_of, tests
-from portico.render.haproxy.cors import asked, cors_lines
+from portico.render.haproxy.cors import asked, cors_fields, cors_lines
 from portico.render.haproxy.fields import dropped, response_lines, told
 from portico.render.haproxy.names import Names, of_policy
+from portico.render.haproxy.parameters import reading
+from portico.render.haproxy.servers import key_is_found
 from portico.render.haproxy.splits import sides
 from portico.render.haproxy.text import comment, equals, found_in, section, word
 from portico.render.sites import Place, Site, is_open, sites_of
@@ -29,6 +31,11 @@ _UNKNOWN: Final = "!{ var(txn.route) -m found }"
 _SLASH: Final = r"(?:/|\\|%2f|%5c)"
 _UNCLEAR: Final = rf"(?i){_SLASH}(?:\.|%2e){{1,2}}(?:;|%3b|{_SLASH}|$)|%00|%(?![0-9a-f]{{2}})|#"
 """Paths that services may read in several ways."""
+_ODD: Final = r"%|//|;|\\"
+_READING: Final = r"url_dec,url_dec,regsub(;[^/]*,,g),regsub([?#].*,),regsub([\\\\/]+,/,g)"
+"""What services may make of a path that has one of these."""
+_PAGE: Final = r"(?i)^\s*(?:text/html|application/xhtml\+xml)"
+"""What browsers ask for first when they go to a page."""
 _HOPS: Final = 4
 """Proxies in front, one behind the other."""
 
@@ -42,6 +49,8 @@ class Frontends:
         """The routes that are in use, by the names of their sections."""
         self.own: dict[str, list[str]] = {}
         """The lines of the gateway's own sections, by their names."""
+        self._choices: dict[str, list[str]] = {}
+        """The names of the routes of each choice."""
         self._variants: dict[str, list[ResolvedRoute]] = {}
         for route in names.config.all_routes:
             if route.is_variant and route.split is not None:
@@ -64,6 +73,10 @@ class Frontends:
         config = self._names.config
         yield from (_bind(self._names, listener) for listener in listeners)
         yield "http-after-response set-header X-Request-ID %[unique-id]"
+        yield from field_lines()
+        yield "http-after-response add-header Vary Accept if { var(txn.bare) -m found }"
+        if any("cors" in route.policies for route in config.all_routes) or "cors" in config.own_policies:
+            yield from cors_fields()
         yield from _proxies(config)
         yield ""
         yield comment("Path and query as they were sent; to compare, no letter of the path is percent-encoded.")
@@ -79,7 +92,7 @@ class Frontends:
         yield "use_backend %[var(txn.route)] if { var(txn.route) -m found }"
         yield f"default_backend {_NOWHERE}"
         if _NOWHERE not in self.own:
-            self.own[_NOWHERE] = [*self._marks(), problem(404, "no_route")]
+            self.own[_NOWHERE] = [*self._marks(), *always(404, "no_route")]
 
     # ---- which route
 
@@ -90,6 +103,7 @@ class Frontends:
         yield comment("The route: exact paths, then patterns, then the longest prefix.")
         if has_hosts:
             yield from self._hosts(hosts, sites)
+        yield from reading(self._names)
         yield "http-request set-var-fmt(txn.place) " + ("%[var(txn.site)]" if has_hosts else "") + "%[var(txn.at)]"
         yield f"http-request set-var(txn.route) var(txn.place),map_str({exact})"
         chosen: list[str] = []
@@ -100,7 +114,10 @@ class Frontends:
         self._names.files[prefixes] = self._map(sites, "prefixes", chosen)
         yield from patterns
         yield f"http-request set-var(txn.route) var(txn.place),concat(/),map_beg({prefixes}) if {_UNKNOWN}"
+        if chosen:
+            yield "http-request set-var(txn.found) var(txn.route)"
         yield from chosen
+        yield from self._hidden(sites, name, has_hosts=has_hosts, has_choices=bool(chosen))
         for route in self._names.config.served_by(listener):
             if route.split is not None and not route.is_variant:
                 yield comment(f"the sides of {route.name}")
@@ -143,6 +160,7 @@ class Frontends:
         if is_new:
             is_this = equals("var(txn.route)", f"?{choice}")
             chosen.append(comment(f"{place.path}: {labels}"))
+            self._choices[f"?{choice}"] = [route.name for route in place.routes]
             for route in place.routes:
                 target = f"str({self._section(route)})"
                 chosen.append(
@@ -167,6 +185,38 @@ class Frontends:
                 target = self._otherwise(place.routes)
                 yield f"http-request set-var(txn.route) str({target}) if {_UNKNOWN}{here} {matches}"
 
+    def _hidden(self, sites: Sequence[Site], name: str, *, has_hosts: bool, has_choices: bool) -> Iterator[str]:
+        """The lines that refuse a path that services may read as one of a route with a guard, and that has another."""
+        places = [place for site in sites for place in site.places]
+        guarded = {route.name for place in places for route in place.routes if _is_guarded(route)}
+        if not guarded:
+            return
+        exact, prefixes, known = (f"{name}.{kind}.map" for kind in ("exact", "prefixes", "guarded"))
+        lines = [*self._names.files[exact].splitlines(), *self._names.files[prefixes].splitlines()]
+        values = {line.rpartition(" ")[2] for line in lines}
+        choices = self._choices
+        entries = {value: "1" for value in sorted(values) if not guarded.isdisjoint(choices.get(value, (value,)))}
+        self._names.files[known] = _map_file(entries)
+        odd = found_in("var(txn.at)", _ODD)
+        own = "txn.found" if has_choices else "txn.route"
+        yield comment("Paths that services may read as one of a route with a guard are no way around it.")
+        yield f"http-request set-var(txn.read) {word(f'var(txn.at),{_READING}')} if {odd}"
+        yield (
+            "http-request set-var-fmt(txn.place) "
+            + ("%[var(txn.site)]" if has_hosts else "")
+            + f"%[var(txn.read)] if {odd}"
+        )
+        yield f"http-request set-var(txn.other) var(txn.place),map_str({exact}) if {odd}"
+        missing = "!{ var(txn.other) -m found }"
+        yield f"http-request set-var(txn.other) var(txn.place),concat(/),map_beg({prefixes}) if {odd} {missing}"
+        is_another = f"!{{ var(txn.other),strcmp({own}) eq 0 }}"
+        yield f"http-request deny deny_status 400 if {{ var(txn.other),map_str({known}) -m found }} {is_another}"
+        for place in (place for site in sites for place in site.patterns):
+            names = [route.name for route in place.routes]
+            if not guarded.isdisjoint(names):
+                reads = found_in("var(txn.read)", expression_of(place.path))
+                yield f"http-request deny deny_status 400 if {reads} !{equals('var(txn.route)', *names)}"
+
     def _section(self, route: ResolvedRoute) -> str:
         """The name of a route's section; one with a split is there for each side."""
         if route.split is not None:
@@ -190,8 +240,7 @@ class Frontends:
             return _NOWHERE
         name = "own:only_" + "_".join("".join(x if x.isalnum() else "-" for x in method) for method in methods)
         if name not in self.own:
-            allow = ("Allow", ", ".join(methods))
-            self.own[name] = [*self._marks(), problem(405, "method_not_allowed", allow)]
+            self.own[name] = [*self._marks(), *always(405, "method_not_allowed", allow=", ".join(methods))]
         return name
 
     # ---- the gateway's own
@@ -221,6 +270,10 @@ class Frontends:
         return found
 
 
+def _is_guarded(route: ResolvedRoute) -> bool:
+    return not {*route.policies}.isdisjoint(("auth", "authorize", "deny", "ip_filter", "mcp", "plugins", "validate"))
+
+
 def _map_file(entries: dict[str, str]) -> str:
     return "".join(f"{key} {value}\n" for key, value in entries.items())
 
@@ -241,17 +294,13 @@ def _bind(names: Names, listener: ListenerSettings) -> str:
 
 
 def _certificate(names: Names, listener: ListenerSettings) -> Iterator[str]:
-    """HAProxy reads the key from the certificate's file, or from one beside it that is called alike."""
     pair = listener.tls.pair if listener.tls is not None else None
     if pair is None:
         yield "crt certificate.pem"
         return
     yield f"crt {word(str(pair.certificate))}"
-    if pair.key not in (pair.certificate, pair.certificate.with_suffix(".key")):
-        names.losses.add(
-            ("gateway", "tls", "key") if not names.config.gateway.listen else ("gateway", "listen"),
-            f"HAProxy looks for the key in {pair.certificate} itself, or in {pair.certificate.with_suffix('.key')}",
-        )
+    at = ("gateway", "listen") if names.config.gateway.listen else ("gateway", "tls", "key")
+    key_is_found(names, pair, at)
 
 
 def _address(host: str, port: int) -> str:
@@ -278,8 +327,8 @@ def _redirect(names: Names, listener: ListenerSettings) -> Iterator[list[str]]:
 
 def _request(config: Config) -> Iterator[str]:
     limits = config.gateway.limits
-    yield f"{problem(414, 'target_too_long')} if {{ pathq,length gt {limits.url_length} }}"
-    yield f"{problem(400, 'malformed_request')} if {found_in('path', _UNCLEAR)}"
+    yield too_long(f"{{ pathq,length gt {limits.url_length} }}")
+    yield f"http-request deny deny_status 400 if {found_in('path', _UNCLEAR)}"
     yield "http-request set-var(txn.path) path"
     yield "http-request set-var(txn.query) pathq,regsub(^[^?]*,)"
     yield "http-request normalize-uri percent-to-uppercase strict"
@@ -288,6 +337,8 @@ def _request(config: Config) -> Iterator[str]:
     yield "http-request set-pathq %[var(txn.path)]%[var(txn.query)]"
     yield "http-request set-var(txn.host_field) req.fhdr(host)"
     yield r"http-request set-var(txn.host) req.fhdr(host),host_only,lower,regsub(\.$,)"
+    yield f"http-request set-var(txn.page) bool(true) if {found_in('req.fhdr(Accept)', _PAGE)}"
+    yield "http-request set-var(txn.unavailable) str(no_healthy_upstream)"
     yield "http-request set-var(txn.scheme) str(http)"
     yield "http-request set-var(txn.scheme) str(https) if { ssl_fc }"
 

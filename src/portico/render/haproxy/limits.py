@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from portico.config import ResolvedRoute
 from portico.config.problems import KeyPath
 from portico.policies.rate_limit import ByHeader, RateLimit
-from portico.render.haproxy.answers import problem
+from portico.render.haproxy.answers import refusal
 from portico.render.haproxy.names import Names, policy_path
 from portico.render.haproxy.text import section
 
@@ -90,7 +90,7 @@ def _checked(group: list[_Bucket]) -> Iterator[str]:
     for bucket in group:
         yield from bucket.lines
     if group:
-        yield f"{problem(429, 'rate_limited', ('Retry-After', '%[var(txn.wait)]'))} if {{ var(txn.wait) -m found }}"
+        yield from refusal(429, "rate_limited", "{ var(txn.wait) -m found }")
     for bucket in group:
         yield from bucket.taking
 
@@ -126,14 +126,13 @@ def _bucket(names: Names, limit: RateLimit, at: KeyPath, scope: str, index: int)
         names.losses.add(at, "HAProxy's numbers end before this bucket is full: it fills within 24 days")
         token = _LONGEST // limit.burst
     key, kind, lines = _key(limit, index)
-    table, is_new = names.once(
-        ("limit", scope, key.replace(str(index), ""), token, limit.burst), f"limit-{scope.removesuffix(':0')}"
-    )
+    known = ("limit", scope, str(limit.by), token, limit.burst)
+    name, is_new = names.once(known, f"limit-{scope.removesuffix(':0')}")
+    table = f"own:{name}"
     if is_new:
         expire = max(ceil(limit.burst * token / second), 1)
-        names.tables[table] = section(
-            f"backend {table}", [f"stick-table type {kind} size 100k expire {expire}s store gpt0"]
-        )
+        line = f"stick-table type {kind} size 100k expire {expire}s store gpt0"
+        names.tables[table] = section(f"backend {table}", [line])
     return _Bucket(index, table, key, token, limit.burst, second), lines
 
 
@@ -148,6 +147,5 @@ def _key(limit: RateLimit, index: int) -> tuple[str, str, list[str]]:
         f"http-request set-var({variable}) {source},sha1,hex if {{ {source} -m found }}",
     ]
     if isinstance(limit.by, ByHeader):
-        twice = f"{{ req.fhdr_cnt({limit.by.header}) gt 1 }}"
-        lines.insert(0, f"{problem(400, 'malformed_request')} if {twice}")
+        lines.insert(0, f"http-request deny deny_status 400 if {{ req.fhdr_cnt({limit.by.header}) gt 1 }}")
     return f"var({variable})", "string len 41", lines

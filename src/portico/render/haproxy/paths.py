@@ -132,16 +132,14 @@ def rewritten_back(route: ResolvedRoute, authorities: Iterable[str]) -> Iterator
         own = f"(?!{literal(path.removeprefix('/'))}(?:[/?]|$))"
         names = "|".join(map(literal, authorities))
         inside = f"(?i)^(?:(?:https?:)?//(?:{names}))?/{own}{literal(base[1:])}(?!/)(.*)$"
-        for name in ("Location", "Content-Location"):
-            here = f"{{ res.fhdr({name}),field(3,/),strcmp(txn.host_field) eq 0 }}"
-            yield f"http-response replace-header {name} {word('(?i)^https?://[^/]*(.*)$')} {_FIRST} if {here}"
-            yield f"http-response replace-header {name} {word(inside)} {word(f'{back}/{_FIRST}')}"
+        here = "{ res.fhdr(Location),field(3,/),strcmp(txn.host_field) eq 0 }"
+        yield f"http-response replace-header Location {word('(?i)^https?://[^/]*(.*)$')} {_FIRST} if {here}"
+        yield f"http-response replace-header Location {word(inside)} {word(f'{back}/{_FIRST}')}"
     if route.policies.get("rewrite_cookies", (True, ""))[0] is not None:
         above = ""
         for segment in reversed(base.strip("/").split("/")):
             above = f"(?:/{literal(segment)}{above})?" if segment else ""
         start = r"(?i)^([^;]*;(?:.*;)?\s*path=)"
-        below = f"{start}(?!{literal(path)}(?:[/;]|$)){literal(base)}([^;].*)$"
-        yield f"http-response replace-header Set-Cookie {word(below)} {word(f'{_FIRST}{back}/{_SECOND}')}"
-        whole = f"{start}{above}/?(;.*)?$"
+        below = f"(?!{literal(path)}(?:[/;]|$)){literal(base.rstrip('/'))}(?=/[^;])"
+        whole = f"{start}(?:{above}/?(?=;|$)|{below})(.*)$"
         yield f"http-response replace-header Set-Cookie {word(whole)} {word(f'{_FIRST}{back}{_SECOND}')}"

@@ -8,7 +8,7 @@ from mimetypes import guess_type
 from typing import Final
 
 from portico.config import RedirectSettings, ResolvedRoute, RespondSettings
-from portico.render.haproxy.answers import problem
+from portico.render.haproxy.answers import always, refusal
 from portico.render.haproxy.caching import caching
 from portico.render.haproxy.cors import cors_lines
 from portico.render.haproxy.fields import request_lines, response_lines
@@ -17,13 +17,12 @@ from portico.render.haproxy.limits import limiting
 from portico.render.haproxy.names import Names, of_policy
 from portico.render.haproxy.paths import has_too_many_groups, prefix_said, redirecting, rewriting, rewritten_back
 from portico.render.haproxy.servers import forwarding, upstream_of
-from portico.render.haproxy.text import comment, equals, found_in, plain, section, word
+from portico.render.haproxy.text import comment, equals, plain, section, word
 
 LARGEST_ANSWER: Final = 48 << 10
 """Bytes of an answer that HAProxy gives itself: it has to fit into a buffer."""
 _LINE: Final = 1000
 """Bytes of a body that stands in the main file."""
-_PAGE: Final = r"(?i)^\s*(?:text/html|application/xhtml\+xml)"
 
 
 def route_section(names: Names, route: ResolvedRoute, name: str) -> list[str]:
@@ -31,30 +30,30 @@ def route_section(names: Names, route: ResolvedRoute, name: str) -> list[str]:
     title = f"{'default route' if route.is_default else 'route'} {route.name}"
     title += f", service {route.service}" if route.service else ""
     title += f", version {route.version}" if route.version else ""
-    return [comment(title), *section(f"backend {name}", _lines(names, route))]
+    return [comment(title), *section(f"backend {name}", _lines(names, route, name))]
 
 
-def _lines(names: Names, route: ResolvedRoute) -> Iterator[str]:
+def _lines(names: Names, route: ResolvedRoute, name: str) -> Iterator[str]:
     if route.split is not None and (varying := _varying(route)):
         yield f"http-after-response add-header Vary {word(varying)}"
     yield from response_lines(names, route.policies, route)
     guards = Guards(names, route)
     if route.maintenance is not None:
         wait = str(ceil(route.maintenance.retry_after))
-        yield problem(503, "maintenance", ("Retry-After", wait))
+        yield from always(503, "maintenance", wait=wait)
         return
     if has_too_many_groups(route):
         names.losses.add((*route.source, "path"), "HAProxy captures 9 groups at most: this route is closed")
         guards.closed.append("path")
     if guards.closed:
         yield comment(f"closed: HAProxy cannot check {', '.join(guards.closed)}")
-        yield problem(503, "closed")
+        yield from always(503, "closed")
         return
     if route.choice is not None:
         at = ("services", str(route.service), "version_by")
         names.losses.add(at, "HAProxy does not choose versions: all requests get the first one")
     first, second = limiting(names, route, knows_consumer=guards.knows_consumer)
-    yield from networks(route)
+    yield from (*networks(route), *guards.before)
     if (cors := of_policy(route.policies, "cors")) is not None:
         yield from _cors(names, cors)
     yield from (*first, *guards.lines, *second)
@@ -63,7 +62,7 @@ def _lines(names: Names, route: ResolvedRoute) -> Iterator[str]:
     elif route.answer is not None:
         yield from _said(names, route, route.answer)
     else:
-        yield from _passed_on(names, route, is_guarded=bool(guards.lines))
+        yield from _passed_on(names, route, name, is_guarded=guards.knows_consumer)
 
 
 def _cors(names: Names, settings: object) -> list[str]:
@@ -73,10 +72,10 @@ def _cors(names: Names, settings: object) -> list[str]:
     return names.cache[key]
 
 
-def _passed_on(names: Names, route: ResolvedRoute, *, is_guarded: bool) -> Iterator[str]:
+def _passed_on(names: Names, route: ResolvedRoute, name: str, *, is_guarded: bool) -> Iterator[str]:
     """The lines of a route to a service."""
     if route.body_size is not None:
-        yield f"{problem(413, 'body_too_large')} if {{ req.body_size gt {route.body_size} }}"
+        yield from refusal(413, "body_too_large", f"{{ req.body_size gt {route.body_size} }}")
     if route.redirect_slash and route.path.startswith("/") and route.path != "/":
         yield from _to_slash(route)
     yield from caching(names, route, is_guarded=is_guarded)
@@ -86,18 +85,16 @@ def _passed_on(names: Names, route: ResolvedRoute, *, is_guarded: bool) -> Itera
     yield _upgrading(route)
     yield from request_lines(names, route)
     yield from rewritten_back(route, (each.authority for each in upstream_of(names, route).instances))
-    yield from forwarding(names, route)
+    yield from forwarding(names, route, name)
 
 
 def _to_slash(route: ResolvedRoute) -> Iterator[str]:
     """Browsers at the bare prefix are redirected to its slash."""
-    bare = f"{{ method GET HEAD }} {equals('var(txn.at)', route.path)}"
+    bare = "{ var(txn.bare) -m found }"
     last = route.path.rpartition("/")[2]
-    yield f"http-request set-var(txn.bare) bool(true) if {bare}"
-    yield "http-after-response add-header Vary Accept if { var(txn.bare) -m found }"
-    page = found_in("req.fhdr(Accept)", _PAGE)
     location = word(f"./{plain(last)}/%[var(txn.query)]")
-    yield f"http-request redirect code 307 location {location} if {{ var(txn.bare) -m found }} {page}"
+    yield f"http-request set-var(txn.bare) bool(true) if {{ method GET HEAD }} {equals('var(txn.at)', route.path)}"
+    yield f"http-request redirect code 307 location {location} if {bare} {{ var(txn.page) -m found }}"
 
 
 def _upgrading(route: ResolvedRoute) -> str:
@@ -121,7 +118,7 @@ def _said(names: Names, route: ResolvedRoute, answer: RespondSettings) -> Iterat
             fields += f" hdr {name} {word(plain(value))}"
     if len(body) > LARGEST_ANSWER:
         names.losses.add((*route.source, "respond"), f"an answer of HAProxy has {LARGEST_ANSWER} bytes at most")
-        yield problem(503, "closed")
+        yield from always(503, "closed")
         return
     said = ""
     if body:

@@ -14,7 +14,7 @@ from portico.render.nginx.forward_auth import is_forward_alone
 from portico.render.nginx.lua import Guard, checks_auth, checks_authorize, guard_of, unsaid_parts
 from portico.render.nginx.names import Names
 
-GUARDS: Final = ("auth", "authorize", "deny", "plugins", "validate")
+GUARDS: Final = ("auth", "authorize", "deny", "mcp", "plugins", "validate")
 """Policies that refuse requests: a route that has one which nginx cannot check is closed, not open."""
 _RATE: Final = frozenset({"requests_per_minute", "burst"})
 
@@ -46,6 +46,20 @@ def guarding(names: Names, route: ResolvedRoute, asked: tuple[str, str] | None) 
     """
     if names.lua is None:
         return []
+    _, of_limits = route.policies.get("rate_limit", (None, ""))
+    key = (
+        "guards",
+        asked,
+        of_limits,
+        *(id(guard_of(route, each)) for each in ("auth", "authorize", "deny", "rate_limit")),
+    )
+    if key not in names.forwarding:  # most routes have those of one level
+        names.forwarding[key] = _guarding(names, route, asked)
+    return names.forwarding[key]
+
+
+def _guarding(names: Names, route: ResolvedRoute, asked: tuple[str, str] | None) -> list[str]:
+    assert names.lua is not None
     auth, scope = route.policies.get("auth", (None, ""))
     limits, of_limits = route.policies.get("rate_limit", (None, ""))
     guard = Guard(
