@@ -163,7 +163,7 @@ def _sticking(names: Names, route: ResolvedRoute, at: KeyPath) -> dict[str, Sect
     cookie: Section = {
         "name": name,
         "path": "/",
-        "attributes": [{"name": "HttpOnly"}, {"name": "SameSite", "value": "Lax"}],
+        "attributes": [{"name": "SameSite", "value": "Lax"}],
     }
     if sticky.max_age is not None:
         cookie["ttl"] = duration(sticky.max_age)
@@ -174,5 +174,5 @@ def _sticking(names: Names, route: ResolvedRoute, at: KeyPath) -> dict[str, Sect
         ),
     }
     kind = f"{HTTP}stateful_session.v3.StatefulSession"
-    names.filter(Filter(160, "stateful_session", typed(kind), "clients that stay with an instance"))
+    names.filter(Filter(128, "stateful_session", typed(kind), "clients that stay with an instance"))
     return {"stateful_session": typed(f"{kind}PerRoute", {"stateful_session": {"session_state": state}})}
