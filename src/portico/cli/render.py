@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Target(StrEnum):
     """Whose words."""
 
+    GATEWAY_API = "gateway-api"
     HAPROXY = "haproxy"
     KONG = "kong"
     NGINX = "nginx"
