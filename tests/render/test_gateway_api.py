@@ -17,7 +17,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from documentation.examples import Example, examples
+from documentation.examples import examples
 from live.render_beside import load, lost_routes, route_of
 from live.render_cases import CASES, HOST, Case, configuration
 from portico.config import Config, ConfigError, load_text
@@ -301,13 +301,13 @@ def test_the_shared_routes_are_valid(shared: tuple[Config, Rendering]) -> None:
 
 
 @pytest.mark.skipif(CRDS is None, reason="PORTICO_GATEWAY_API_CRDS names no schemas")
-@pytest.mark.parametrize("block", [*examples("yaml")], ids=lambda block: block.where.replace("/", "|"))
-def test_every_configuration_of_the_documentation_is_valid_in_it(block: Example) -> None:
-    try:
-        config = load_text(block.block.text, "portico.yaml", {"SECRET_KEY": "k" * 40})
-    except ConfigError:
-        return  # a part of one, or one that is wrong
-    is_valid(render_gateway_api(config).files["gateway-api.yaml"])
+def test_every_configuration_of_the_documentation_is_valid_in_it() -> None:
+    for block in examples("yaml"):
+        try:
+            config = load_text(block.block.text, "portico.yaml", {"SECRET_KEY": "k" * 40})
+        except ConfigError:
+            continue  # a part of one, or one that is wrong
+        is_valid(render_gateway_api(config).files["gateway-api.yaml"])
 
 
 def test_odd_names_become_names_that_kubernetes_takes() -> None:
