@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from live.render_beside import Both, beside
-from live.render_cases import CASES, Case, get
+from live.render_cases import CASES, HARD, Case, get
 from portico.render import Rendering, render_haproxy
 from support.haproxy import run
 from support.server import Server, at
@@ -33,10 +33,10 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
 
 
 def test_there_are_cases_enough(both: Both) -> None:
-    assert both.compared() >= 150
+    assert both.compared() >= 180
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [*CASES, *HARD], ids=str)
 def test_both_answer_the_same(both: Both, case: Case) -> None:
     both.compare(case)
 
@@ -49,6 +49,8 @@ def test_both_answer_the_same(both: Both, case: Case) -> None:
         ("/per-key/1", ("X-Key: a",), 1),
         ("/per-key/1", ("X-Key: b",), 1),
         ("/per-key/1", (), 1),
+        ("/of-consumer/1", ("X-API-Key: open-sesame",), 2),
+        ("/of-consumer/1", ("X-API-Key: abracadabra",), 2),
     ],
 )
 def test_both_admit_as_many(both: Both, target: str, lines: tuple[str, ...], admitted: int) -> None:

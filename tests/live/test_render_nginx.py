@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from live.render_beside import Both, beside
-from live.render_cases import CASES, Case, get
+from live.render_cases import CASES, HARD, Case, get
 from portico.render import Rendering, render_nginx
 from support.server import Server, at
 from support.site import Site, program
@@ -23,6 +23,8 @@ def start_nginx(rendering: Rendering, port: int, directory: Path) -> Server:
     text = rendering.files["nginx.conf"]
     temporary = "".join(f"{kind}_temp_path {kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     site = Site(port, 0, directory)
+    for name, other in rendering.files.items():
+        site.write(name, other)
     path = site.write("nginx.conf", text.replace("http {", f"http {{ {temporary} access_log off;", 1))
     main = "daemon off; pid nginx.pid;" + (" user root;" if os.geteuid() == 0 else "")
     return at(site, [program("nginx") or "", "-p", str(directory), "-c", str(path), "-e", "stderr", "-g", main])
@@ -38,7 +40,7 @@ def test_there_are_cases_enough(both: Both) -> None:
     assert both.compared() >= 120
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [*CASES, *HARD], ids=str)
 def test_both_answer_the_same(both: Both, case: Case) -> None:
     both.compare(case)
 

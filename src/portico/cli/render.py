@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Target(StrEnum):
     """Whose words."""
 
+    ENVOY = "envoy"
     GATEWAY_API = "gateway-api"
     HAPROXY = "haproxy"
     KONG = "kong"
@@ -33,16 +34,23 @@ def render(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where to write the files, in place of stdout.")
     ] = None,
+    lua: Annotated[
+        bool, typer.Option("--lua", help="For nginx with libnginx-mod-http-lua: tokens, API keys, limits of consumers.")
+    ] = False,
     lossy: Annotated[bool, typer.Option("--lossy", help="End with 0 although something could not be said.")] = False,
 ) -> None:
     """Print the same routes as a configuration of another system; exit code 1 if it cannot say all of them.
 
     What it cannot say is listed on stderr, with file and line.
     """
-    from portico.render import TARGETS
+    from portico.render import TARGETS, render_nginx
 
     loaded, _ = load(named_file(context, file, config))
-    rendering = TARGETS[target.value](loaded)
+    if lua and target is not Target.NGINX:
+        raise typer.BadParameter("only nginx has Lua", param_hint="--lua")
+    if lua and output is None:
+        raise typer.BadParameter("this writes several files: say by --output DIR where", param_hint="--lua")
+    rendering = render_nginx(loaded, lua=True) if lua else TARGETS[target.value](loaded)
     if output is None:
         typer.echo("\n".join(_named(rendering.files)), nl=False)
     else:

@@ -16,7 +16,7 @@ SECURITY: Final = {
     "X-Permitted-Cross-Domain-Policies": "none",
 }
 """What `headers.security` adds to responses that have none of their own."""
-GUARDS: Final = ("auth", "authorize", "deny", "plugins", "validate")
+GUARDS: Final = ("auth", "authorize", "deny", "mcp", "plugins", "validate")
 """Policies that refuse requests: a route whose guard a target cannot check is closed there, not open."""
 _TEMPLATE: Final = re.compile(r"\{\{|\}\}|\{([^{}:]*)(:-[^{}]*)?\}|[^{}]+")
 

@@ -19,6 +19,8 @@ from portico.render.haproxy.conditions import methods_of, tests
 from portico.render.haproxy.cors import asked, cors_fields, cors_lines
 from portico.render.haproxy.fields import dropped, response_lines, told
 from portico.render.haproxy.names import Names, of_policy
+from portico.render.haproxy.parameters import reading
+from portico.render.haproxy.servers import key_is_found
 from portico.render.haproxy.splits import sides
 from portico.render.haproxy.text import comment, equals, found_in, section, word
 from portico.render.sites import Place, Site, is_open, sites_of
@@ -29,6 +31,9 @@ _UNKNOWN: Final = "!{ var(txn.route) -m found }"
 _SLASH: Final = r"(?:/|\\|%2f|%5c)"
 _UNCLEAR: Final = rf"(?i){_SLASH}(?:\.|%2e){{1,2}}(?:;|%3b|{_SLASH}|$)|%00|%(?![0-9a-f]{{2}})|#"
 """Paths that services may read in several ways."""
+_ODD: Final = r"%|//|;|\\"
+_READING: Final = r"url_dec,url_dec,regsub(;[^/]*,,g),regsub([?#].*,),regsub([\\\\/]+,/,g)"
+"""What services may make of a path that has one of these."""
 _PAGE: Final = r"(?i)^\s*(?:text/html|application/xhtml\+xml)"
 """What browsers ask for first when they go to a page."""
 _HOPS: Final = 4
@@ -44,6 +49,8 @@ class Frontends:
         """The routes that are in use, by the names of their sections."""
         self.own: dict[str, list[str]] = {}
         """The lines of the gateway's own sections, by their names."""
+        self._choices: dict[str, list[str]] = {}
+        """The names of the routes of each choice."""
         self._variants: dict[str, list[ResolvedRoute]] = {}
         for route in names.config.all_routes:
             if route.is_variant and route.split is not None:
@@ -96,6 +103,7 @@ class Frontends:
         yield comment("The route: exact paths, then patterns, then the longest prefix.")
         if has_hosts:
             yield from self._hosts(hosts, sites)
+        yield from reading(self._names)
         yield "http-request set-var-fmt(txn.place) " + ("%[var(txn.site)]" if has_hosts else "") + "%[var(txn.at)]"
         yield f"http-request set-var(txn.route) var(txn.place),map_str({exact})"
         chosen: list[str] = []
@@ -106,7 +114,10 @@ class Frontends:
         self._names.files[prefixes] = self._map(sites, "prefixes", chosen)
         yield from patterns
         yield f"http-request set-var(txn.route) var(txn.place),concat(/),map_beg({prefixes}) if {_UNKNOWN}"
+        if chosen:
+            yield "http-request set-var(txn.found) var(txn.route)"
         yield from chosen
+        yield from self._hidden(sites, name, has_hosts=has_hosts, has_choices=bool(chosen))
         for route in self._names.config.served_by(listener):
             if route.split is not None and not route.is_variant:
                 yield comment(f"the sides of {route.name}")
@@ -149,6 +160,7 @@ class Frontends:
         if is_new:
             is_this = equals("var(txn.route)", f"?{choice}")
             chosen.append(comment(f"{place.path}: {labels}"))
+            self._choices[f"?{choice}"] = [route.name for route in place.routes]
             for route in place.routes:
                 target = f"str({self._section(route)})"
                 chosen.append(
@@ -172,6 +184,38 @@ class Frontends:
             if not place.may_fall and not any(map(is_open, place.routes)):
                 target = self._otherwise(place.routes)
                 yield f"http-request set-var(txn.route) str({target}) if {_UNKNOWN}{here} {matches}"
+
+    def _hidden(self, sites: Sequence[Site], name: str, *, has_hosts: bool, has_choices: bool) -> Iterator[str]:
+        """The lines that refuse a path that services may read as one of a route with a guard, and that has another."""
+        places = [place for site in sites for place in site.places]
+        guarded = {route.name for place in places for route in place.routes if _is_guarded(route)}
+        if not guarded:
+            return
+        exact, prefixes, known = (f"{name}.{kind}.map" for kind in ("exact", "prefixes", "guarded"))
+        lines = [*self._names.files[exact].splitlines(), *self._names.files[prefixes].splitlines()]
+        values = {line.rpartition(" ")[2] for line in lines}
+        choices = self._choices
+        entries = {value: "1" for value in sorted(values) if not guarded.isdisjoint(choices.get(value, (value,)))}
+        self._names.files[known] = _map_file(entries)
+        odd = found_in("var(txn.at)", _ODD)
+        own = "txn.found" if has_choices else "txn.route"
+        yield comment("Paths that services may read as one of a route with a guard are no way around it.")
+        yield f"http-request set-var(txn.read) {word(f'var(txn.at),{_READING}')} if {odd}"
+        yield (
+            "http-request set-var-fmt(txn.place) "
+            + ("%[var(txn.site)]" if has_hosts else "")
+            + f"%[var(txn.read)] if {odd}"
+        )
+        yield f"http-request set-var(txn.other) var(txn.place),map_str({exact}) if {odd}"
+        missing = "!{ var(txn.other) -m found }"
+        yield f"http-request set-var(txn.other) var(txn.place),concat(/),map_beg({prefixes}) if {odd} {missing}"
+        is_another = f"!{{ var(txn.other),strcmp({own}) eq 0 }}"
+        yield f"http-request deny deny_status 400 if {{ var(txn.other),map_str({known}) -m found }} {is_another}"
+        for place in (place for site in sites for place in site.patterns):
+            names = [route.name for route in place.routes]
+            if not guarded.isdisjoint(names):
+                reads = found_in("var(txn.read)", expression_of(place.path))
+                yield f"http-request deny deny_status 400 if {reads} !{equals('var(txn.route)', *names)}"
 
     def _section(self, route: ResolvedRoute) -> str:
         """The name of a route's section; one with a split is there for each side."""
@@ -226,6 +270,10 @@ class Frontends:
         return found
 
 
+def _is_guarded(route: ResolvedRoute) -> bool:
+    return not {*route.policies}.isdisjoint(("auth", "authorize", "deny", "ip_filter", "mcp", "plugins", "validate"))
+
+
 def _map_file(entries: dict[str, str]) -> str:
     return "".join(f"{key} {value}\n" for key, value in entries.items())
 
@@ -246,17 +294,13 @@ def _bind(names: Names, listener: ListenerSettings) -> str:
 
 
 def _certificate(names: Names, listener: ListenerSettings) -> Iterator[str]:
-    """HAProxy reads the key from the certificate's file, or from one beside it that is called alike."""
     pair = listener.tls.pair if listener.tls is not None else None
     if pair is None:
         yield "crt certificate.pem"
         return
     yield f"crt {word(str(pair.certificate))}"
-    if pair.key not in (pair.certificate, pair.certificate.with_suffix(".key")):
-        names.losses.add(
-            ("gateway", "tls", "key") if not names.config.gateway.listen else ("gateway", "listen"),
-            f"HAProxy looks for the key in {pair.certificate} itself, or in {pair.certificate.with_suffix('.key')}",
-        )
+    at = ("gateway", "listen") if names.config.gateway.listen else ("gateway", "tls", "key")
+    key_is_found(names, pair, at)
 
 
 def _address(host: str, port: int) -> str:

@@ -6,16 +6,25 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from portico.config import ResolvedRoute
+from portico.config.problems import KeyPath
 from portico.policies.auth import AuthSettings
-from portico.policies.authorize import AuthorizeSettings
+from portico.policies.authorize import AuthorizeSettings, Requirements
 from portico.policies.consumer_fields import percent_encoded
 from portico.render.expressions import literal
 from portico.render.haproxy.answers import refusal
+from portico.render.haproxy.denying import denying, is_checked
 from portico.render.haproxy.names import Names, of_policy, policy_path
-from portico.render.haproxy.text import found_in
+from portico.render.haproxy.parameters import is_there, is_twice, value_lines, without
+from portico.render.haproxy.text import equals, found_in
 from portico.render.haproxy.tokens import TokenError, token_lines
 
-_UNCHECKED: Final = ("deny", "plugins", "validate")
+_KNOWN_POLICIES: Final = frozenset(
+    {
+        *("auth", "authorize", "deny", "ip_filter", "rate_limit", "cors", "headers", "cache"),
+        *("compress", "decompress", "errors", "identity", "rewrite_cookies", "rewrite_location", "transform"),
+    }
+)
+"""Those that are rendered, and those that refuse nobody; any other may be a guard."""
 _KEYS: Final = "api_keys.map"
 _SCOPES: Final = "api_key_scopes.map"
 _KNOWN: Final = "{ var(txn.consumer) -m found }"
@@ -31,25 +40,30 @@ class Guards:
         """The keys of what cannot be checked."""
         self.lines: list[str] = []
         """What checks the others."""
-        for key in _UNCHECKED:
-            if of_policy(route.policies, key):
+        self.knows_consumer = False
+        """Whether it says who asks."""
+        for key in route.policies:
+            if key not in _KNOWN_POLICIES and of_policy(route.policies, key):
                 self._close(key, "HAProxy cannot check this")
         auth, authorize = of_policy(route.policies, "auth"), of_policy(route.policies, "authorize")
+        rules: Any = of_policy(route.policies, "deny") or []
         if isinstance(auth, AuthSettings):
             self._authenticate(auth)
+        if not is_checked(rules, knows_consumer=self.knows_consumer):
+            self._close("deny", "HAProxy cannot tell whom these rules are for")
+        self.before = [*denying(names, rules, of_consumers=False)]
+        """What is refused before it is asked who it is."""
+        self.lines += denying(names, rules, of_consumers=True)
         if isinstance(authorize, AuthorizeSettings):
-            self._authorize(authorize, auth)
+            self._authorize(authorize)
 
-    @property
-    def knows_consumer(self) -> bool:
-        """Whether it says who asks."""
-        return bool(self.lines)
+    def _at(self, key: str) -> KeyPath:
+        _, scope = self._route.policies[key]
+        return policy_path(self._route, scope, key)
 
     def _close(self, key: str, why: str) -> None:
-        _, scope = self._route.policies[key]
         self.closed.append(key)
-        at = policy_path(self._route, scope, key)
-        self._names.losses.add(at, f"{why}: the routes that it guards are closed and answer 503")
+        self._names.losses.add(self._at(key), f"{why}: the routes that it guards are closed and answer 503")
 
     def _authenticate(self, auth: AuthSettings) -> None:
         others = [method for method in auth.methods if method not in ("jwt", "api_key")]
@@ -62,13 +76,17 @@ class Guards:
         lines: list[str] = []
         if auth.jwt is not None:
             try:
-                lines += token_lines(self._names, auth.jwt)
+                lines += token_lines(self._names, auth.jwt, self._at("auth"))
             except TokenError as error:
                 self._close("auth", str(error))
                 return
+        if auth.api_key is not None and auth.api_key.bearer:
+            self._close("auth", "HAProxy takes what is in Authorization for a token")
+            return
         if auth.api_key is not None:
             lines += self._keys(auth.api_key)
         self.lines = [*lines, *self._missing(auth), *_telling()]
+        self.knows_consumer = True
 
     def _keys(self, settings: Any) -> Iterator[str]:
         """API keys that the file names, by their hashes: those that `portico keys` made are nowhere in it."""
@@ -79,13 +97,9 @@ class Guards:
         self._names.files[_SCOPES] = "".join(f"{digest} {text}\n" for digest, text in scopes.items())
         challenge = 'ApiKey realm="portico"'
         if settings.query is not None:
-            # What is no plain value of a plain name is none that a client of this gateway sends.
-            name = literal(settings.query)
-            source, absent = (
-                f"url_param({settings.query}),url_dec(0)",
-                f"!{found_in('query', f'(?:^|&){name}(?:=|&|$)')}",
-            )
-            twice = found_in("query", f"(?:^|&){name}(?:=|&|$).*&{name}(?:=|&|$)")
+            source, absent = "var(txn.key)", f"!{is_there(settings.query)}"
+            twice = is_twice(settings.query)
+            yield from value_lines(settings.query, "txn.key", "url_dec(0)")
         else:
             source, absent = f"req.fhdr({settings.field})", f"!{{ req.fhdr({settings.field}) -m found }}"
             twice = f"{{ req.fhdr_cnt({settings.field}) gt 1 }}"
@@ -101,14 +115,7 @@ class Guards:
         if settings.query is None:
             yield f"http-request del-header {settings.field}"
         else:
-            yield "http-request set-header x-portico-query %[query]"
-            start = f"^(.*&)?{literal(settings.query)}(?:=[^&]*)?(?:&(.*))?$"
-            yield f"http-request replace-header x-portico-query '{start}' '\\1\\2' if {digest}"
-            yield f"http-request replace-header x-portico-query '^(.*)&$' '\\1' if {digest}"
-            yield f"http-request set-var-fmt(txn.query) ?%[req.fhdr(x-portico-query)] if {digest}"
-            yield f"http-request set-var(txn.query) str() if {digest} !{{ req.fhdr(x-portico-query),length gt 0 }}"
-            yield "http-request del-header x-portico-query"
-            yield f"http-request set-pathq %[path]%[var(txn.query)] if {digest}"
+            yield from without(settings.query, digest)
 
     def _missing(self, auth: AuthSettings) -> Iterator[str]:
         if auth.optional:
@@ -117,20 +124,32 @@ class Guards:
         challenge = ", ".join(schemes[method] for method in auth.methods)
         yield from refusal(401, "credentials_missing", f"!{_SHOWN}", challenge=challenge)
 
-    def _authorize(self, settings: AuthorizeSettings, auth: object) -> None:
-        written = settings.model_fields_set - {"scopes", "any_scopes"}
-        if any(
-            getattr(settings, key) != type(settings).model_fields[key].get_default(call_default_factory=True)
-            for key in written
-        ):
+    def _authorize(self, settings: AuthorizeSettings) -> None:
+        if not all(map(_asks_for_scopes, (settings, *settings.methods.values()))):
             self._close("authorize", "of this, HAProxy checks scopes and any_scopes alone")
-        elif not isinstance(auth, AuthSettings) or not self.lines:
+        elif not self.knows_consumer:
             if "auth" not in self.closed:
                 self._close("authorize", "HAProxy knows no consumer here")
         else:
-            needed = [[scope] for scope in settings.scopes] + ([settings.any_scopes] if settings.any_scopes else [])
-            for one_of in needed:
-                self.lines += refusal(403, "scope_missing", f"!{_has_one(one_of)}")
+            self.lines += _needed(settings, "")
+            for method, needed in settings.methods.items():
+                methods = ["GET", "HEAD"] if method == "GET" else [method]
+                self.lines += _needed(needed, equals("method", *methods) + " ")
+
+
+def _asks_for_scopes(settings: Requirements) -> bool:
+    """Whether it asks for nothing but scopes."""
+    known = ("scopes", "any_scopes", "methods")
+    others = {name: value for name, value in settings.model_dump(exclude_defaults=True).items() if name not in known}
+    return not others
+
+
+def _needed(settings: Requirements, here: str) -> Iterator[str]:
+    """What a consumer needs, of requests that meet a condition."""
+    for one_of in ([scope] for scope in settings.scopes):
+        yield from refusal(403, "scope_missing", f"{here}!{_has_one(one_of)}")
+    if settings.any_scopes:
+        yield from refusal(403, "scope_missing", f"{here}!{_has_one(settings.any_scopes)}")
 
 
 def _has_one(scopes: Sequence[str]) -> str:

@@ -53,7 +53,7 @@ def _lines(names: Names, route: ResolvedRoute, name: str) -> Iterator[str]:
         at = ("services", str(route.service), "version_by")
         names.losses.add(at, "HAProxy does not choose versions: all requests get the first one")
     first, second = limiting(names, route, knows_consumer=guards.knows_consumer)
-    yield from networks(route)
+    yield from (*networks(route), *guards.before)
     if (cors := of_policy(route.policies, "cors")) is not None:
         yield from _cors(names, cors)
     yield from (*first, *guards.lines, *second)
@@ -62,7 +62,7 @@ def _lines(names: Names, route: ResolvedRoute, name: str) -> Iterator[str]:
     elif route.answer is not None:
         yield from _said(names, route, route.answer)
     else:
-        yield from _passed_on(names, route, name, is_guarded=bool(guards.lines))
+        yield from _passed_on(names, route, name, is_guarded=guards.knows_consumer)
 
 
 def _cors(names: Names, settings: object) -> list[str]:

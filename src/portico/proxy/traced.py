@@ -1,0 +1,192 @@
+"""Forwarding of exchanges that are recorded: each try at an instance has a span. Others pay nothing for it.
+
+Whether one is recorded was decided when it began: that chooses among two kinds of forwarding. A span begins with the
+choice of an instance and ends when that is left, whatever comes of the try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from portico.core.errors import UpstreamError
+from portico.core.exchange import Exchange
+from portico.core.messages import ResponseHead
+from portico.observe.tracing import Trace, Try, trace_of
+from portico.proxy.attempt import Attempt
+from portico.proxy.forward import Forwarding
+from portico.proxy.hedge import Hedge
+from portico.proxy.mirror import Copy, Mirror
+from portico.proxy.routing.route import Compose, Handling
+from portico.upstreams.hedging import Hedging
+from portico.upstreams.instance import Instance
+
+AnyForwarding = TypeVar("AnyForwarding", bound=Forwarding)
+
+_TRACEPARENT: Final = b"\r\ntraceparent: "
+_NOT_SAMPLED: Final = b"-00\r\nX-Request-ID: "
+_FLAGS: Final = (b"-02\r\nX-Request-ID: ", b"-03\r\nX-Request-ID: ")
+"""How `traceparent` ends, and what is behind it, in a head that was composed; in its place, in a trace that begins
+here, without the flag that it is recorded and with it.
+"""
+
+
+def with_trace(compose: Compose) -> Compose:
+    """The same composing, with the context of the try that the head is for."""
+
+    def traced_head(exchange: Exchange, handling: Handling, instance: Instance, upgrade: bytes) -> bytes:
+        head = compose(exchange, handling, instance, upgrade)
+        try:
+            trace = exchange.trace
+        except AttributeError:  # it began before traces were wanted
+            return head
+        if trace is None:
+            return head if exchange.trusted else head.replace(_NOT_SAMPLED, _FLAGS[0], 1)
+        if trace.is_usual(instance) and not trace.tracer.state_line and not exchange.trusted:
+            return head.replace(_NOT_SAMPLED, _FLAGS[1], 1)
+        return _with_lines(head, trace.lines(exchange, instance, handling.service_name))
+
+    return traced_head
+
+
+def _with_lines(head: bytes, lines: bytes) -> bytes:
+    """A composed head with other lines in place of `traceparent`."""
+    start = head.index(_TRACEPARENT) + 2
+    return b"".join((head[:start], lines, head[head.index(b"\r\n", start) :]))
+
+
+if TYPE_CHECKING:
+    _Attempt = Attempt
+else:
+    _Attempt = object
+
+
+class _Spanned(_Attempt):
+    """Mixed into an attempt, before what it is otherwise."""
+
+    __slots__ = ()
+
+    trace: Trace
+
+    def connect(self, instance: Instance, only_once: bool, fresh_only: bool = False) -> None:
+        self.trace.begin_try(self.exchange, instance, self.handling.service_name)
+        super().connect(instance, only_once, fresh_only)
+
+    def span(self) -> Try | None:
+        """The one of the try that is under way."""
+        return self.trace.trying.get(self.instance)
+
+    def note_status(self, status: int) -> None:
+        found = self.span()
+        if found is not None and self.connection is not None and self.instance is not None:
+            found.status, found.peer = status, self.connection.remote or self.instance.address.host
+
+    def note_error(self, error: UpstreamError) -> None:
+        found = self.span()
+        if found is not None:
+            found.error = error.reason
+
+    def leave(self) -> Instance | None:
+        instance = super().leave()
+        if instance is not None:
+            self.trace.end_try(instance)
+        return instance
+
+
+class _SpannedForwarding(_Spanned):
+    __slots__ = ()
+
+    def response_started(self, head: ResponseHead) -> None:
+        self.note_status(head.status)
+        super().response_started(head)  # type: ignore[misc]
+
+    def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
+        instance, trace = self.instance, self.trace
+        found = trace.trying.get(instance)
+        if found is not None and instance is not None and self.connection is not None:
+            found.status, found.peer = head.status, self.connection.remote or instance.address.host
+        is_taken: bool = super().response_whole(head, content, now)  # type: ignore[misc]
+        if is_taken:
+            trace.end_try(instance, now)
+        return is_taken
+
+    def upstream_failed(self, error: UpstreamError) -> None:
+        self.note_error(error)
+        super().upstream_failed(error)
+
+    def new_hedge(self, hedging: Hedging) -> Hedge:
+        return _SpannedHedge(cast(Forwarding, self), hedging, self.loop)
+
+    def new_copy(self, mirror: Mirror) -> Copy:
+        return _SpannedCopy(self.exchange, mirror, self.loop)
+
+
+class _SpannedHedge(_Spanned, Hedge):
+    __slots__ = ("trace",)
+
+    def __init__(self, owner: Any, hedging: Hedging, loop: asyncio.AbstractEventLoop) -> None:
+        Hedge.__init__(self, owner, hedging, loop)
+        self.trace = owner.trace
+
+    def connect(self, instance: Instance, only_once: bool, fresh_only: bool = False) -> None:
+        self.trace.begin_try(self.exchange, instance, self.handling.service_name).role = "hedge"
+        super().connect(instance, only_once, fresh_only)
+
+    def response_started(self, head: ResponseHead) -> None:
+        self.note_status(head.status)
+        super().response_started(head)
+
+    def upstream_failed(self, error: UpstreamError) -> None:
+        self.note_error(error)
+        super().upstream_failed(error)
+
+
+class _SpannedCopy(_Spanned, Copy):
+    __slots__ = ("trace",)
+
+    def __init__(self, exchange: Exchange, mirror: Mirror, loop: asyncio.AbstractEventLoop) -> None:
+        Copy.__init__(self, exchange, mirror, loop)
+        trace = trace_of(exchange)
+        assert trace is not None
+        self.trace = trace
+
+    def connect(self, instance: Instance, only_once: bool, fresh_only: bool = False) -> None:
+        self.trace.begin_try(self.exchange, instance, self.handling.service_name).is_copy()
+        super().connect(instance, only_once, fresh_only)
+
+    def response_started(self, head: ResponseHead) -> None:
+        self.note_status(head.status)
+        super().response_started(head)
+
+    def upstream_failed(self, error: UpstreamError) -> None:
+        self.note_error(error)
+        super().upstream_failed(error)
+
+
+def traced(kind: type[AnyForwarding]) -> Callable[[Exchange, Handling, asyncio.AbstractEventLoop], AnyForwarding]:
+    """What makes a forwarding of this kind, with spans for an exchange that is recorded."""
+    spanned = _spanned(kind)
+
+    def forwarding(exchange: Exchange, handling: Handling, loop: asyncio.AbstractEventLoop) -> AnyForwarding:
+        try:
+            trace = exchange.trace
+        except AttributeError:  # it began before traces were wanted
+            trace = None
+        if trace is None or not trace.is_recorded:
+            return kind(exchange, handling, loop)
+        made = spanned(exchange, handling, loop)
+        made.trace = trace
+        return cast(AnyForwarding, made)
+
+    return forwarding
+
+
+def _spanned(kind: type[Forwarding]) -> Any:
+    known = _SPANNED.get(kind)
+    if known is None:
+        known = _SPANNED[kind] = type(f"Spanned{kind.__name__}", (_SpannedForwarding, kind), {"__slots__": ("trace",)})
+    return known
+
+
+_SPANNED: Final[dict[type[Forwarding], Any]] = {}
