@@ -19,7 +19,7 @@ from portico.render.gateway_api.backends import Backends
 from portico.render.gateway_api.filters import METHODS, filters_of
 from portico.render.gateway_api.names import is_hostname
 from portico.render.losses import Losses
-from portico.render.policies import GUARDS, policy_path
+from portico.render.policies import guards_of, policy_path
 from portico.render.precedence import Matcher
 from portico.render.yaml_text import Noted
 
@@ -177,12 +177,11 @@ class Rules:
 
     def _reasons(self, route: ResolvedRoute, sides: Sequence[ResolvedRoute]) -> Iterator[str]:
         for side in sides:
-            for key in (*GUARDS, "ip_filter"):
-                settings, scope = side.policies.get(key, (None, ""))
-                if settings:
-                    why = "the Gateway API cannot check this: the routes that it guards are closed and answer 503"
-                    self.losses.add(policy_path(side, scope, key), why)
-                    yield f"the Gateway API cannot check {key}"
+            networks = ["ip_filter"] if side.policies.get("ip_filter", (None, ""))[0] else []
+            for key in (*guards_of(side), *networks):
+                why = "the Gateway API cannot check this: the routes that it guards are closed and answer 503"
+                self.losses.add(policy_path(side, side.policies[key][1], key), why)
+                yield f"the Gateway API cannot check {key}"
         if route.maintenance is not None:
             yield "in maintenance"
         elif route.answer is not None and not isinstance(route.answer, RedirectSettings):
