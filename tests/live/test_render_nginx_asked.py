@@ -25,6 +25,11 @@ from support.world import Gateway
 pytestmark = pytest.mark.skipif(program("nginx") is None, reason="nginx is not installed")
 
 CORS: Final = {"cors": {"allow_origins": ["https://app.example.com"]}}
+PAGE: Final = {
+    "html": {"body": '<style>b {color: red}</style><b>{status} {title}</b> "$host" \\n {request_id}'},
+    "json": {"error": {"code": "{status}", "why": "{title} $1"}},
+}
+REFUSED: Final = [{"when": {"headers": {"X-Bad": True}}}]
 UNLIKE: Final = frozenset({"x-forwarded-port", "x-forwarded-host", "x-original-url", "x-request-id", "traceparent"})
 """Fields of requests that are not the same with two gateways."""
 
@@ -84,6 +89,8 @@ def configuration(services: dict[str, str], asked: str) -> dict[str, Any]:
                 "service": "own",
                 "mirror": {"service": "other", "methods": ["POST"], "max_body": 5},
             },
+            {"path": "/paged", "service": "own", "policies": {"errors": {"4xx": PAGE}, "deny": REFUSED}},
+            {"path": "/broken-page", "service": "own", "policies": {"errors": {"5xx": {**PAGE, "intercept": True}}}},
             {"path": "/stays", "service": "both"},
             {"path": "/packed", "service": "own", "policies": {"compress": {"encodings": ["gzip"], "cookies": True}}},
             {"path": "/stored", "service": "own", "policies": {"cache": {"ttl": 60, "key": {"cookies": ["lang"]}}}},
@@ -178,6 +185,32 @@ def test_clients_stay_with_an_instance(world: World) -> None:
         later = [world.ask(port, "/stays/x", f"Cookie: {cookie}") for _ in range(8)]
         assert {answer.get("set-cookie") for answer in later} == {None}
         assert len({dict(answer.json()["fields"])["Host"] for answer in later}) == 1
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html; charset=utf-8"),
+        ("application/json", "application/json"),
+        ("*/*", "application/json"),
+        ("image/png", "application/json"),
+    ],
+)
+@pytest.mark.parametrize(("target", "status"), [("/paged/x", 403), ("/broken-page/x?status=502", 502)])
+def test_pages_are_the_same(world: World, target: str, status: int, accept: str, kind: str) -> None:
+    nginx, portico = world.both(target, f"Accept: {accept}", "X-Bad: 1", "Origin: https://app.example.com")
+    for answer in (nginx, portico):
+        assert answer.status == status
+        assert answer.get("content-type") == kind
+        assert "Accept" in str(answer.get("vary"))
+    texts = [answer.body.decode().replace(str(answer.get("x-request-id")), "ID") for answer in (nginx, portico)]
+    assert texts[0] == texts[1]
+
+
+def test_an_error_of_the_service_stays_its_own(world: World) -> None:
+    for answer in world.both("/paged/x?status=404", "Accept: text/html"):
+        assert answer.status == 404
+        assert answer.json()["target"] == "/x?status=404"
 
 
 def test_responses_are_compressed(world: World) -> None:

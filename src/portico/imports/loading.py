@@ -66,7 +66,7 @@ def _variables(draft: Draft) -> set[str]:
 def _collect(value: Any, found: set[str]) -> None:
     if isinstance(value, Variable):
         found.add(value.name)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         for part in value.values():
             _collect(part, found)
     elif isinstance(value, (list, tuple)):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from portico.config.document import scalar
@@ -60,7 +61,7 @@ class Writer:
         for key, part in parts.items():
             self._part = part
             self._comments(part, (), 2)
-            self._value(f"  {_scalar(key)}:", part.data, 4, part, ())
+            self._value(f"  {_text(str(key))}:", part.data, 4, part, ())
         self._part = None
 
     def items(self, name: str, parts: Iterable[Part]) -> None:
@@ -91,14 +92,14 @@ class Writer:
     def _mapping(self, data: Mapping[str, Any], indent: int, part: Part, at: KeyPath) -> None:
         for key, value in data.items():
             self._comments(part, (*at, key), indent)
-            self._value(f"{' ' * indent}{_scalar(key)}:", value, indent + 2, part, (*at, key))
+            self._value(f"{' ' * indent}{_text(str(key))}:", value, indent + 2, part, (*at, key))
 
     def _value(self, head: str, value: Any, indent: int, part: Part, at: KeyPath) -> None:
-        if self._fits(head, value, part, at):
-            self._line(f"{head} {flow(value)}")
+        line = self._on_one_line(head, value, part, at)
+        self._line(line or head)
+        if line:
             return
-        self._line(head)
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             self._mapping(value, indent, part, at)
         else:
             for index, item in enumerate(value):
@@ -107,8 +108,9 @@ class Writer:
 
     def _item(self, value: Any, indent: int, part: Part, at: KeyPath) -> None:
         head = " " * indent + "-"
-        if self._fits(head, value, part, at) or not isinstance(value, Mapping):
-            self._line(f"{head} {flow(value)}")
+        line = self._on_one_line(head, value, part, at)
+        if line or not isinstance(value, dict):
+            self._line(line or f"{head} {flow(value)}")
             return
         start = len(self.lines)
         self._mapping(value, indent + 2, part, at)
@@ -117,19 +119,22 @@ class Writer:
             start += 1
         self.lines[start] = f"{head} {self.lines[start].lstrip()}"
 
-    def _fits(self, head: str, value: Any, part: Part, at: KeyPath) -> bool:
-        if not isinstance(value, (Mapping, list, tuple)) or not value:
-            return True
-        if any(len(path) > len(at) and path[: len(at)] == at for path in part.comments):
-            return False
-        return len(head) + 1 + len(flow(value)) <= WIDTH
+    def _on_one_line(self, head: str, value: Any, part: Part, at: KeyPath) -> str:
+        """The line with a value, where it has room there; else nothing."""
+        is_open = isinstance(value, (dict, list, tuple)) and value
+        if is_open and any(len(path) > len(at) and path[: len(at)] == at for path in part.comments):
+            return ""
+        line = f"{head} {flow(value)}"
+        return "" if is_open and len(line) > WIDTH else line
 
 
 def flow(value: Any) -> str:
     """A value on one line."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_scalar(key)}: {flow(part)}" for key, part in value.items()) + "}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join([f"{_text(str(key))}: {flow(part)}" for key, part in value.items()]) + "}"
+    if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(flow, value)) + "]"
     return _scalar(value)
 
@@ -141,9 +146,11 @@ def _scalar(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return str(int(value)) if value == int(value) else repr(value)
-    if isinstance(value, Variable):
-        return f'"{value}"'
-    text = str(value)
+    return f'"{value}"' if isinstance(value, Variable) else _text(str(value))
+
+
+@lru_cache(maxsize=4096)
+def _text(text: str) -> str:
     if _PLAIN.fullmatch(text) and scalar(text) == text:
         return text
     return _quoted(_BEGINS_VARIABLE.sub("$$", text))

@@ -12,7 +12,7 @@ from portico.imports.nginx.ledger import Ledger
 from portico.imports.nginx.listeners import ANY, Listener, Server, listeners_of, read_servers, tls_of
 from portico.imports.nginx.policies import Policies, body_size, zones_of
 from portico.imports.nginx.rendered import Rendered, comments_of, is_rendered
-from portico.imports.nginx.scope import Scope
+from portico.imports.nginx.scope import Level, Scope
 from portico.imports.nginx.servers import Hosts, Reader, Site, leaks
 from portico.imports.nginx.settings import gateway_settings
 from portico.imports.nginx.syntax import Directive, read_file
@@ -47,7 +47,7 @@ def _bare(file: Path, top: Sequence[Directive]) -> Directive:
 
 
 def _http(draft: Draft, ledger: Ledger, file: Path, top: Sequence[Directive], http: Directive, root: Path) -> None:
-    scope = Scope((top,)).inside(http.block or ()) if http not in top else Scope((top, http.block or ()))
+    scope = Scope((Level(top), Level(http.block or ())))
     services = Services(draft, ledger, {each.value: each for each in http.all("upstream") if each.block is not None})
     servers = read_servers(ledger, http, scope)
     listeners = listeners_of(servers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from portico.imports.nginx.listeners import Server
 from portico.imports.nginx.locations import Branch, Chooser, Location, locations_of
 from portico.imports.nginx.narrowing import Conditions, Narrow
 from portico.imports.nginx.patterns import encoded
-from portico.imports.nginx.scope import Scope
+from portico.imports.nginx.scope import Level, Scope
 from portico.imports.nginx.servers import Hosts, Reader, Site
 from portico.imports.nginx.syntax import Directive
 from portico.imports.nginx.upstreams import Address
@@ -76,6 +76,8 @@ class Rendered:
     routes: dict[str, Seen] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
     """The gateway's own paths that are there."""
+    _around: dict[Server, Scope] = field(default_factory=dict)
+    _dropped: set[tuple[str, ...]] = field(default_factory=set)
 
     def servers(self, servers: Sequence[tuple[Server, Hosts, str | None]]) -> None:
         """All routes of all servers."""
@@ -279,16 +281,20 @@ class Rendered:
         return branch
 
     def _scope(self, body: Location, site: Site) -> Scope:
-        levels = [*site.server.scope.levels, body.block]
-        return Scope(tuple(self._without_own(level) for level in levels))
+        if site.server not in self._around:
+            self._around[site.server] = Scope(
+                tuple(Level(self._without_own(level)) for level in site.server.scope.levels)
+            )
+        return self._around[site.server].inside(self._without_own(body.block))
 
-    def _without_own(self, level: Sequence[Directive]) -> list[Directive]:
+    def _without_own(self, level: Iterable[Directive]) -> list[Directive]:
         """The same without what every file says that is rendered."""
-        base = {(each.name, each.args) for each in self.base if each.name == "proxy_set_header" and each.args[-1] == ""}
+        if not self._dropped:
+            self._dropped |= {each.args for each in self.base if each.name == "proxy_set_header" and not each.args[-1]}
 
         def is_own(each: Directive) -> bool:
-            names = _BY_ITSELF.get(each.name, ())
-            return (each.name, each.args) in base or each.name in _BETWEEN or each.value.lower() in names
+            is_dropped = each.name == "proxy_set_header" and each.args in self._dropped
+            return is_dropped or each.name in _BETWEEN or each.value.lower() in _BY_ITSELF.get(each.name, ())
 
         return [each for each in level if not is_own(each)]
 
@@ -359,8 +365,8 @@ class Rendered:
 
 
 def _with_names(expression: str, prefix: str) -> str:
-    """An expression with the names that its groups have in Portico's file."""
-    return expression.replace(f"(?<{prefix}", "(?P<")
+    """An expression with the names that its groups have in Portico's file, where a dot stands for a line end, too."""
+    return expression.removeprefix("(?s)").replace(f"(?<{prefix}", "(?P<")
 
 
 def _unescaped(expression: str) -> str:

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from portico.imports.nginx.syntax import Directive
+
+
+class Level:
+    """The directives of one block, by their names."""
+
+    __slots__ = ("directives", "named")
+
+    def __init__(self, directives: Iterable[Directive]) -> None:
+        self.directives = tuple(directives)
+        self.named: dict[str, list[Directive]] = {}
+        for each in self.directives:
+            self.named.setdefault(each.name, []).append(each)
+
+    def __iter__(self) -> Iterator[Directive]:
+        return iter(self.directives)
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Blocks in one another, the outermost first."""
 
-    levels: tuple[Sequence[Directive], ...]
+    levels: tuple[Level, ...]
 
-    def inside(self, block: Sequence[Directive]) -> Scope:
-        return Scope((*self.levels, block))
+    def inside(self, block: Iterable[Directive]) -> Scope:
+        return Scope((*self.levels, Level(block)))
 
     def one(self, name: str) -> Directive | None:
         """A directive that says one thing: that of the innermost block counts."""
         for level in reversed(self.levels):
-            for each in reversed(level):
-                if each.name == name:
-                    return each
+            if name in level.named:
+                return level.named[name][-1]
         return None
 
     def value(self, name: str, default: str = "") -> str:
@@ -36,7 +50,10 @@ class Scope:
     def all(self, *names: str) -> list[Directive]:
         """Directives that may stand several times: a block that has one of them has none of the blocks around it."""
         for level in reversed(self.levels):
-            found = [each for each in level if each.name in names]
+            if len(names) == 1:
+                found = level.named.get(names[0], [])
+            else:
+                found = [each for each in level if each.name in names] if {*names} & level.named.keys() else []
             if found:
                 return found
         return []

@@ -13,13 +13,14 @@ from portico.render.nginx.fields import marks_of, told_lines
 from portico.render.nginx.keys import TABLE, WITH_LUA
 from portico.render.nginx.lua import HTTP, MAIN, Lua
 from portico.render.nginx.names import Names
+from portico.render.nginx.pages import variables
 from portico.render.nginx.servers import server_blocks
 from portico.render.nginx.text import block, comment, pattern, word
 from portico.render.written import unsaid
 
 OTHERWISE = (
     "What nginx does otherwise, whatever is written:",
-    "its error pages are its own, RateLimit and Server-Timing fields are not there, nor /metrics, /docs and",
+    "its errors give no reason, RateLimit and Server-Timing fields are not there, nor /metrics, /docs and",
     "/openapi.json; instances are not checked, and one alone is not asked again after a failure; one timeout",
     "(proxy_read_timeout) is for the head, for the body and for WebSockets; redirects that name an instance by its",
     "address are not rewritten; a percent-encoded letter in a prefix that is taken off is refused with 400.",
@@ -32,6 +33,7 @@ _LOG = (
 _USED = (
     *("path", "query", "rest", "prefix", "service_host", "connection_field", "switch_to", "span", "unclear", "dollar"),
     *("wants_page", "vary_by_page", "portico", "wait", "bare", "nothing", "retry_after", "cache", "chosen_first"),
+    *("title", "problem"),
     *("consumer", "scopes", "kept_query"),
 )
 """Names that no map, zone or upstream may have."""
@@ -83,6 +85,8 @@ def _http(names: Names, servers: list[list[str]]) -> Iterator[str]:
     yield from _settings(config)
     yield ""
     yield from _variables()
+    yield ""
+    yield from variables(config)
     if names.lua is not None:
         yield from ("", *HTTP)
     for lines in names.blocks.values():
@@ -112,6 +116,7 @@ def _settings(config: Config) -> Iterator[str]:
     yield "server_tokens off;"
     yield "absolute_redirect off;"
     yield "merge_slashes off;"
+    yield "recursive_error_pages on;"
     if len(config.all_routes) > 200:
         yield "variables_hash_max_size 65536;"
         yield "map_hash_max_size 65536;"

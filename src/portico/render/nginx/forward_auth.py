@@ -14,6 +14,7 @@ from portico.policies.auth.forward import ForwardSettings
 from portico.render.nginx.fields import DROPPED, policy_path
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.names import Names
+from portico.render.nginx.pages import errors
 from portico.render.nginx.text import block, comment, mixed, pattern, word
 from portico.render.nginx.upstreams import SYSTEM_AUTHORITIES
 
@@ -86,11 +87,12 @@ def asking(names: Names, route: ResolvedRoute, settings: ForwardSettings, scope:
     refused, is_new = names.once(("refused", inner, *marks.added), f"{inner}_refused")
     refused = f"@{refused}"
     if is_new:
-        names.inner[refused] = [*_refusing(status, location, shown, marks)]
+        fields = [*marks.fields, *(f"add_header {each} {variable} always;" for each, variable in shown.items())]
+        own = [*fields, *errors(names, route.policies, fields, at)]
+        names.inner[refused] = [*own, *_refusing(status, location, shown)]
     lines = [
         f"auth_request {path};",
         *(f"auth_request_set {variable} {source};" for variable, source in said.known.items()),
-        "recursive_error_pages on;",
         f"error_page 401 403 500 = {refused};",
     ]
     named = (told.get("X-Consumer-Username", "$nothing"), told.get("X-Consumer-Scopes", "$nothing"))
@@ -153,11 +155,8 @@ def _location(names: Names, settings: ForwardSettings) -> Iterator[str]:
     yield f"proxy_pass {word(address)};"
 
 
-def _refusing(status: str, location: str, shown: dict[str, str], marks: Marks) -> Iterator[str]:
+def _refusing(status: str, location: str, shown: dict[str, str]) -> Iterator[str]:
     """What clients get where the service lets them not in, or says nothing."""
-    yield from marks.fields
-    yield from (f"add_header {each} {variable} always;" for each, variable in shown.items())
-    yield "add_header Cache-Control no-store always;"
     yield f'if ({status} = "") {{ return 403; }}'  # it was not asked: something else refuses the request
     for code in (*_REDIRECTS, *_REFUSALS):
         target = f" {mixed(location)}" if code in _REDIRECTS else ""

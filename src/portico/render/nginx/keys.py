@@ -51,6 +51,7 @@ _RENDERED: Final = (
     *("policies.compress.types", "policies.compress.levels.gzip", "policies.compress.cookies"),
     # listed where a route is closed for their sake
     *("policies.auth", "policies.authorize", "policies.deny", "policies.plugins", "policies.validate"),
+    "policies.errors",
     "policies.rate_limit.fallback",  # what holds without a Redis, which nginx never has
     # of Portico's own processes, which nginx has otherwise or not at all
     *("gateway.admin", "gateway.admin_token", "gateway.allow_sample_secret_key", "gateway.state_dir"),
@@ -88,7 +89,6 @@ _LOST: Final = {
     "gateway.proxy_status": "nginx has no Proxy-Status",
     "gateway.trusted_proxies": "nginx takes the client's address from them, but not the scheme, host, port and prefix",
     "gateway.redis_url": "nginx counts in one machine's memory",
-    "policies.errors": "nginx's error pages do not depend on what a client accepts; it sends its own",
     "policies.transform": "nginx changes no bodies, and no fields by rules",
     "gateway.limits.connections_per_client": "nginx counts requests under way here, not connections",
 }

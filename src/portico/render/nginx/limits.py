@@ -46,6 +46,20 @@ def guarding(names: Names, route: ResolvedRoute, asked: tuple[str, str] | None) 
     """
     if names.lua is None:
         return []
+    _, of_limits = route.policies.get("rate_limit", (None, ""))
+    key = (
+        "guards",
+        asked,
+        of_limits,
+        *(id(guard_of(route, each)) for each in ("auth", "authorize", "deny", "rate_limit")),
+    )
+    if key not in names.forwarding:  # most routes have those of one level
+        names.forwarding[key] = _guarding(names, route, asked)
+    return names.forwarding[key]
+
+
+def _guarding(names: Names, route: ResolvedRoute, asked: tuple[str, str] | None) -> list[str]:
+    assert names.lua is not None
     auth, scope = route.policies.get("auth", (None, ""))
     limits, of_limits = route.policies.get("rate_limit", (None, ""))
     guard = Guard(

@@ -36,7 +36,8 @@ class Names:
     bodies: dict[tuple[str, bool | None], list[str]] = field(default_factory=dict)
     """The lines of routes: one without hosts stands in every server."""
     forwarding: dict[object, list[str]] = field(default_factory=dict)
-    """What is said of services in locations."""
+    """What is said of services, and of guards, in locations; by what is said there."""
+    _authorities: dict[tuple[str, str | None], list[str]] = field(default_factory=dict)
     _services: dict[tuple[str, str | None], Upstream] = field(default_factory=dict)
     _known: dict[object, str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
@@ -47,6 +48,13 @@ class Names:
         if key not in self._services:
             self._services[key] = self.config.services[name].upstream(version)
         return self._services[key]
+
+    def authorities(self, name: str, version: str | None) -> list[str]:
+        """Those of the instances of a service, or of a version of it."""
+        key = (name, version)
+        if key not in self._authorities:
+            self._authorities[key] = [each.authority for each in self.service(name, version).instances]
+        return self._authorities[key]
 
     def map(self, name: str, source: str, lines: Sequence[str]) -> str:
         """A variable that a map makes; those that are made alike are one. Gives its name, with the dollar."""
