@@ -43,7 +43,8 @@ def with_trace(compose: Compose) -> Compose:
             return head
         if trace is None:
             return head if exchange.trusted else head.replace(_NOT_SAMPLED, _FLAGS[0], 1)
-        if trace.is_usual(instance) and not trace.tracer.state_line and not exchange.trusted:
+        found = trace.trying.get(instance)
+        if found is not None and found.is_usual and not exchange.trusted:
             return head.replace(_NOT_SAMPLED, _FLAGS[1], 1)
         return _with_lines(head, trace.lines(exchange, instance, handling.service_name))
 
@@ -70,7 +71,7 @@ class _Spanned(_Attempt):
     trace: Trace
 
     def connect(self, instance: Instance, only_once: bool, fresh_only: bool = False) -> None:
-        self.trace.begin_try(self.exchange, instance, self.handling.service_name)
+        self.trace.first_try(self.exchange, instance, self.handling.service_name)
         super().connect(instance, only_once, fresh_only)
 
     def span(self) -> Try | None:
@@ -79,8 +80,8 @@ class _Spanned(_Attempt):
 
     def note_status(self, status: int) -> None:
         found = self.span()
-        if found is not None and self.connection is not None and self.instance is not None:
-            found.status, found.peer = status, self.connection.remote or self.instance.address.host
+        if found is not None and self.connection is not None:
+            found.status, found.peer = status, self.connection.remote
 
     def note_error(self, error: UpstreamError) -> None:
         found = self.span()
@@ -104,8 +105,8 @@ class _SpannedForwarding(_Spanned):
     def response_whole(self, head: ResponseHead, content: bytes, now: float) -> bool:
         instance, trace = self.instance, self.trace
         found = trace.trying.get(instance)
-        if found is not None and instance is not None and self.connection is not None:
-            found.status, found.peer = head.status, self.connection.remote or instance.address.host
+        if found is not None and self.connection is not None:
+            found.status, found.peer = head.status, self.connection.remote
         is_taken: bool = super().response_whole(head, content, now)  # type: ignore[misc]
         if is_taken:
             trace.end_try(instance, now)
@@ -130,8 +131,10 @@ class _SpannedHedge(_Spanned, Hedge):
         self.trace = owner.trace
 
     def connect(self, instance: Instance, only_once: bool, fresh_only: bool = False) -> None:
-        self.trace.begin_try(self.exchange, instance, self.handling.service_name).role = "hedge"
         super().connect(instance, only_once, fresh_only)
+        found = self.trace.trying.get(instance)
+        if found is not None:
+            found.role = "hedge"
 
     def response_started(self, head: ResponseHead) -> None:
         self.note_status(head.status)
@@ -153,7 +156,7 @@ class _SpannedCopy(_Spanned, Copy):
 
     def connect(self, instance: Instance, only_once: bool, fresh_only: bool = False) -> None:
         self.trace.begin_try(self.exchange, instance, self.handling.service_name).is_copy()
-        super().connect(instance, only_once, fresh_only)
+        Copy.connect(self, instance, only_once, fresh_only)  # the head, which was composed before, has begun its span
 
     def response_started(self, head: ResponseHead) -> None:
         self.note_status(head.status)
