@@ -33,7 +33,7 @@ def test_what_cannot_is_listed_and_ends_with_1() -> None:
     Path("edge.yaml").write_text(SERVICES + "policies:\n  compress: true\n")
     done = portico("render", "nginx", "edge.yaml")
     assert done.exit_code == 1
-    assert "edge.yaml:3: policies.compress: nginx's packages have gzip alone" in done.stderr
+    assert "edge.yaml:3: policies.compress: nginx compresses responses with Set-Cookie, too" in done.stderr
     assert "1 thing could not be said" in done.stderr
     assert "location /api/books/ {" in done.stdout
 
@@ -64,3 +64,15 @@ def test_an_unknown_target_is_refused() -> None:
     done = portico("render", "apache")
     assert done.exit_code == 2
     assert "nginx" in done.stderr
+
+
+def test_lua_is_several_files_of_nginx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", "k" * 32)
+    Path("portico.yaml").write_text(SERVICES + "policies: {auth: {jwt: {}}}\n")
+    done = portico("render", "nginx", "--lua", "--output", "rendered")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert {path.name for path in Path("rendered").iterdir()} == {"nginx.conf", "portico.lua", "portico_guards.lua"}
+    assert "k" * 32 not in "".join(path.read_text() for path in Path("rendered").iterdir())
+    nowhere = portico("render", "nginx", "--lua")
+    assert nowhere.exit_code == 2
+    assert "--output" in nowhere.stderr

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import hmac
+import json
 import re
-from dataclasses import dataclass
+import time
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
+import jwt
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from support.backend import Connection, described
 from support.client import Wire, request
 from support.messages import Message
+from support.tokens import SECRET, bearer, token
 
 HOST: Final = "gateway.test"
 PAGE: Final = "Accept: text/html,application/xhtml+xml,*/*;q=0.8"
@@ -20,6 +30,17 @@ ORIGIN: Final = "Origin: https://app.example.com"
 ELSEWHERE: Final = "Origin: https://evil.example"
 ASKS: Final = "Access-Control-Request-Method: PUT"
 
+RSA: Final = generate_private_key(65537, 2048)
+KEYS: Final[dict[str, Any]] = {
+    **dict.fromkeys(("RS256", "RS512", "PS256", "PS384"), RSA),
+    "ES256": ec.generate_private_key(ec.SECP256R1()),
+    "ES384": ec.generate_private_key(ec.SECP384R1()),
+    "ES512": ec.generate_private_key(ec.SECP521R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+    "Ed448": ed448.Ed448PrivateKey.generate(),
+}
+"""What signs tokens by each algorithm."""
+PUBLIC_PEM: Final = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 CONFIG: Final[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "render_routes.yaml").read_text())
 
 
@@ -34,13 +55,49 @@ class Case:
     lines: tuple[str, ...] = ()
     host: str = HOST
     size: int | None = None
+    after: str | None = None
+    """A field with which the same was asked before, where that matters."""
 
     def __str__(self) -> str:
-        return f"{self.method} {self.host} {self.target} {' '.join(self.lines)}".replace("/", "|")
+        text = f"{self.method} {self.host} {self.target} {' '.join(self.lines)}".replace("/", "|")
+        return re.sub(r"[\w.-]{60,}", "TOKEN", text)
 
 
 def get(target: str, status: int = 200, sees: str | None = None, *lines: str, host: str = HOST) -> Case:
     return Case("GET", target, status, sees, lines, host)
+
+
+def key(text: str) -> str:
+    return f"X-API-Key: {text}"
+
+
+def by(algorithm: str, kid: str = "", typ: str = "JWT", crit: Any = None, **claims: Any) -> str:
+    """A token that is signed by the key for an algorithm."""
+    header = {"kid": kid or algorithm, "typ": typ, **({"crit": crit} if crit else {})}
+    said = {"sub": "alice", "exp": time.time() + 3600, **claims}
+    return jwt.encode(said, KEYS[algorithm], {"Ed448": "EdDSA"}.get(algorithm, algorithm), headers=header)
+
+
+def forged() -> str:
+    """A token for whoever takes a public key for a shared secret."""
+    text = token().rpartition(".")[0]
+    mark = hmac.digest(PUBLIC_PEM.encode(), text.encode(), "sha256")
+    return f"{text}.{urlsafe_b64encode(mark).decode().rstrip('=')}"
+
+
+def altered(text: str) -> str:
+    """The same token with another signature, of the same length."""
+    head, _, signature = text.rpartition(".")
+    return f"{head}.{signature[:8]}{'A' if signature[8] != 'A' else 'B'}{signature[9:]}"
+
+
+def by_rsa(**claims: Any) -> str:
+    return jwt.encode({"sub": "alice", "exp": time.time() + 3600, **claims}, RSA, "RS256")
+
+
+def again(target: str, sees: str, *lines: str) -> Case:
+    """What was asked before, which a cache may answer: the service says which turn it got."""
+    return Case("GET", target, 200, sees, (*lines, "X-Turn: second"), after="X-Turn: first")
 
 
 CASES: Final = (
@@ -192,7 +249,163 @@ CASES: Final = (
     # shares
     get("/shared/1", 200, "/1"),
     get("/shared/1", 200, "/1", "X-Side: deep"),
+    # tokens
+    get("/token/1", 401),
+    get("/token/1", 200, "/1", bearer(token())),
+    get("/token/1", 200, "/1", bearer(token(sub="Zoe", aud="other"))),
+    get("/token/1", 200, "/1", bearer(token()).replace("Bearer", "bearer")),
+    get("/token/1", 401, None, bearer(token(secret=SECRET[::-1]))),
+    get("/token/1", 401, None, bearer(token(algorithm="HS512"))),
+    get("/token/1", 401, None, bearer(token(exp=1))),
+    get("/token/1", 401, None, bearer(token(exp="9999999999"))),
+    get("/token/1", 401, None, bearer(token(nbf=time.time() + 3600))),
+    get("/token/1", 401, None, bearer(token(iat=time.time() + 3600))),
+    get("/token/1", 401, None, bearer(by_rsa())),
+    get("/token/1", 401, None, bearer(jwt.encode({"sub": "alice"}, "", "none"))),
+    get("/token/1", 401, None, bearer(token()[:-4])),
+    get("/token/1", 401, None, bearer("nothing")),
+    get("/token/1", 401, None, "Authorization: Basic YTpi"),
+    get("/token/1", 200, "/1", bearer(token()), "X-Consumer-Username: root", "X-Consumer-Scopes: all"),
+    get("/claims/1", 200, "/1", bearer(token(iss="https://id.example", aud="api"))),
+    get("/claims/1", 200, "/1", bearer(token(iss="https://id.example", aud=["else", "api"]))),
+    get("/claims/1", 401, None, bearer(token(iss="https://id.example"))),
+    get("/claims/1", 401, None, bearer(token(iss="https://id.example", aud="apis"))),
+    get("/claims/1", 401, None, bearer(token(iss="https://id.example.evil", aud="api"))),
+    get("/claims/1", 401, None, bearer(token(aud="api"))),
+    get("/signed/1", 200, "/1", bearer(by_rsa())),
+    get("/signed/1", 401, None, bearer(by_rsa(exp=1))),
+    get("/signed/1", 401, None, bearer(token())),
+    get("/signed/1", 401),
+    # keys
+    get("/keyed/1", 401),
+    get("/keyed/1", 200, "/1", key("open-sesame")),
+    get("/keyed/1", 200, "/1", key("abracadabra")),
+    get("/keyed/1", 401, None, key("Open-Sesame")),
+    get("/keyed/1", 401, None, key("open-sesame "), key("open-sesame")),
+    get("/keyed/1", 401, None, key("")),
+    get("/keyed/1?X-API-Key=open-sesame", 401),
+    get("/keyed-query/1?a=b&key=open-sesame", 200, "/1?a=b"),
+    get("/keyed-query/1?key=open-sesame", 200, "/1"),
+    get("/keyed-query/1?key=wrong", 401),
+    get("/keyed-query/1", 401, None, key("open-sesame")),
+    # a cache
+    get("/cached/1", 200, "/1"),
+    again("/cached/answer?Cache-Control=max-age%3D60", "/answer?Cache-Control=max-age%3D60"),
+    again("/cached/answer?Cache-Control=no-store", "/answer?Cache-Control=no-store"),
+    again("/cached/answer?Cache-Control=private", "/answer?Cache-Control=private"),
+    again("/cached/answer?Cache-Control=max-age%3D60&x=2", "/answer?Cache-Control=max-age%3D60&x=2"),
+    again(
+        "/cached/answer?Cache-Control=max-age%3D61", "/answer?Cache-Control=max-age%3D61", "Authorization: Basic YTpi"
+    ),
+    again("/cached/answer?Cache-Control=max-age%3D60&Vary=X-Turn", "/answer?Cache-Control=max-age%3D60&Vary=X-Turn"),
+    again("/cached-always/1", "/1"),
+    # what requests are refused for
+    get("/denied/1", 200, "/1"),
+    get("/denied/1", 403, None, "User-Agent: BadBot/1.0"),
+    Case("DELETE", "/denied/1", 403),
+    Case("HEAD", "/denied/secret/x", 403),
+    get("/denied/%73ecret/x", 403),
+    get("/denied/secrets", 200, "/secrets"),
+    get("/denied/1?debug", 403),
+    get("/denied/1?x=1&%64ebug=2", 403),
+    get("/denied/1?debugger", 200, "/1?debugger"),
+    get("/denied/1?mode=a+b", 403),
+    get("/denied/1?mode=a%20b&x", 403),
+    get("/denied/1?mode=ab", 200, "/1?mode=ab"),
+    get("/denied/7/old", 403),
+    get("/denied/%37/old", 403),
+    Case("POST", "/denied/1", 403, None, ("Content-Type: text/XML; charset=utf-8",), size=3),
+    # a service that decides
+    get("/passes/1", 200, "/1", "Cookie: a=b", "X-User: root", "X-Consumer-Username: root"),
+    get("/passes-named/1", 200, "/1", "Authorization: Basic x"),
+    get("/passes/1", 403, None, "User-Agent: BadBot/1.0"),
+    get("/fails/1", 401),
+    get("/fails-elsewhere/1", 302),
+    get("/fails-hidden/1", 404),
+    # compression
+    get("/small-again/1", 200, "/1", "Accept-Encoding: gzip"),
+    get("/packed/1", 200, "/1"),
+    # where tokens are
+    get("/shown/1?a=b&token=" + token(), 200, "/1?a=b"),
+    get("/shown/1?%74oken=" + token(), 200, "/1"),
+    get("/shown/1", 200, "/1", "Cookie: x=y; access_token=" + token()),
+    get("/shown/1", 200, "/1", bearer(token())),
+    get("/shown/1?token=" + token(), 401, None, bearer(token())),
+    get(f"/shown/1?token={token()}&token={token()}", 401),
+    get("/shown/1", 401, None, f"Cookie: access_token={token()}; access_token={token()}"),
+    get("/shown/1?token=x", 401),
+    get("/maybe-known/1", 200, "/1"),
+    get("/maybe-known/1", 200, "/1", bearer(token())),
+    get("/maybe-known/1", 200, "/1", key("open-sesame")),
+    get("/maybe-known/1", 401, None, key("wrong")),
+    get("/maybe-known/1", 401, None, bearer("wrong"), key("open-sesame")),
+    # what somebody may do
+    get("/reading/1", 200, "/1", bearer(token(scope="other read"))),
+    get("/reading/1", 403, None, bearer(token(scope="reads"))),
+    Case("POST", "/reading/1", 403, None, (bearer(token(scope="read")),), size=1),
+    Case("POST", "/reading/1", 200, "/1", (bearer(token(scope="read admin")),), size=1),
+    get("/reading/1", 401),
+    get("/staff/1", 200, "/1", bearer(token(realm={"roles": ["clerk"]}, tenant="a", seen=0))),
+    get("/staff/1", 200, "/1", bearer(token(realm={"roles": "boss"}, tenant=[1, 7], banned=False, seen="x"))),
+    get("/staff/1", 403, None, bearer(token(realm={"roles": ["clerk"]}, tenant="7", seen=1))),
+    get("/staff/1", 403, None, bearer(token(realm={"roles": ["guest"]}, tenant="a", seen=1))),
+    get("/staff/1", 403, None, bearer(token(realm={"roles": ["clerk"]}, tenant="a", seen=1, banned=True))),
+    get("/staff/1", 403, None, bearer(token(realm={"roles": ["clerk"]}, tenant="a"))),
+    get("/staff/1", 403, None, bearer(token(realm=["roles"], tenant="a", seen=1))),
+    get("/not-for/1", 200, "/1", key("open-sesame")),
+    Case("DELETE", "/not-for/1", 403, None, (key("open-sesame"),)),
+    Case("DELETE", "/not-for/1", 200, "/1", (key("abracadabra"),)),
+    get("/allowed-answer", 401),
+    get("/allowed-answer", 200, None, key("open-sesame")),
+    # how much, where conditions choose
+    Case("POST", "/sized/1", 200, "/1", size=10),
+    Case("POST", "/sized/1", 413, size=11),
+    Case("PUT", "/sized/1", 200, "/1", size=11 << 20),
+    Case("PATCH", "/sized/1", 200, "/1", size=11),
 )
+
+HARD: Final = (
+    # keys of every kind
+    *(get("/keys/1", 200, "/1", bearer(by(algorithm))) for algorithm in KEYS),
+    *(get("/keys/1", 401, None, bearer(altered(by(algorithm)))) for algorithm in KEYS),
+    get("/keys/1", 401, None, bearer(token())),
+    get("/keys/1", 401, None, bearer(forged())),
+    get("/keys/1", 401, None, bearer(by("RS256", kid="ES256"))),
+    get("/keys/1", 401, None, bearer(by("RS256", typ="secevent+jwt"))),
+    get("/keys/1", 401, None, bearer(by("RS256", crit=["exp"]))),
+    get("/issued/1", 200, "/1", bearer(by("ES256", iss="https://one.example", aud="b"))),
+    get("/issued/1", 401, None, bearer(by("ES256", iss="https://one.example", aud="c"))),
+    get("/issued/1", 401, None, bearer(by("RS256", iss="https://one.example", aud="b"))),
+    get("/issued/1", 200, "/1", bearer(by_rsa(iss="https://two.example"))),
+    get("/issued/1", 401, None, bearer(jwt.encode({"iss": "https://two.example"}, RSA, "RS256"))),
+    get("/issued/1", 401, None, bearer(by_rsa(iss="https://three.example"))),
+    get("/issued/1", 401, None, bearer(by_rsa())),
+    # what a name may be
+    get("/token/1", 200, "/1", bearer(token(username="Jos\u00e9 %", scope="a \u00e9"))),
+    get("/token/1", 200, "/1", bearer(token(sub="", scopes=["a", "b"]))),
+    get("/token/1", 401, None, bearer(token(sub="a\r\nX-Evil: 1"))),
+    get("/token/1", 401, None, bearer(token(sub="a\u2028"))),
+    get("/token/1", 401, None, bearer(token(username=7))),
+    get("/token/1", 401, None, bearer(token(scope=["a b"]))),
+    get("/token/1", 401, None, bearer(token(scope={"a": "b"}))),
+    get("/token/1", 401, None, bearer(token(exp=True))),
+    get("/token/1", 401, None, bearer(token(exp=-1))),
+    get("/token/1", 401, None, bearer(token() + "=")),
+    get("/token/1", 401, None, bearer(token(filler="x" * 9000))),
+    # what a path has in it
+    get("/dotted/a.x", 403),
+    get("/dotted/a%0Ab.x", 403),
+    get("/dotted/a%0D.x", 403),
+    get("/dotted/%FF.x", 403),
+    get("/dotted/%C3%A9.x", 403),
+    get("//dotted/a.x", 404),
+    get("/dotted//a.x", 403),
+    get("//vllm/x", 404),
+    get("/vllm//x", 200, "//x"),
+    get("//users/7", 404),
+    get("/VLLM/x", 404),
+)
+"""More of them, which are easily answered wrong: keys of every kind, odd tokens, odd paths."""
 
 COMPARED: Final = (
     *("location", "set-cookie", "vary", "allow", "retry-after", "x-powered-by", "x-added", "x-removed", "x-why"),
@@ -215,6 +428,7 @@ SEEN: Final = (
     ),
     *("x-remote-user", "x-original-url", "x-auth-request-user", "x-real-ip"),
     *("x-site", "x-client", "x-route", "x-side", "content-length", "transfer-encoding"),
+    *("x-consumer-scopes", "x-api-key", "x-turn"),
 )
 
 
@@ -224,6 +438,10 @@ def service(connection: Connection) -> None:
         path, _, query = asked.target.partition("?")
         fields = [("Content-Type", "application/json")]
         status = "200"
+        if path.endswith("/socket") and asked.get("upgrade"):
+            head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+            connection.send(head.encode() + described(asked, connection.backend))
+            return
         if path.endswith("/answer"):
             said = parse_qsl(query)
             status = dict(said).get("status", status)
@@ -232,7 +450,30 @@ def service(connection: Connection) -> None:
         connection.answer(body, f"{status} Said", *(f"{name}: {value}" for name, value in fields))
 
 
+def configuration(url: str, directory: Path) -> dict[str, Any]:
+    """The routes before a service at `url`; the files that they name are written to `directory`."""
+    (directory / "key.pem").write_text(PUBLIC_PEM)
+    (directory / "keys.json").write_text(json.dumps({"keys": [*map(_jwk, KEYS)]}))
+    text = yaml.safe_dump(CONFIG).replace("KEY_FILE", str(directory / "key.pem")).replace("SECRET_OF_TOKENS", SECRET)
+    text = text.replace("SERVICE_URL", url).replace("KEYS_FILE", str(directory / "keys.json"))
+    config: dict[str, Any] = yaml.safe_load(text)
+    services = {name: {**own, "url": url} for name, own in config["services"].items()}
+    return {**config, "services": services}
+
+
+def _jwk(name: str) -> dict[str, Any]:
+    """The public key by that name."""
+    key = KEYS[name].public_key()
+    if name.startswith("Ed"):
+        said = OKPAlgorithm.to_jwk(key, as_dict=True)
+    else:
+        said = (ECAlgorithm if name.startswith("E") else RSAAlgorithm).to_jwk(key, as_dict=True)
+    return {**said, "kid": name}
+
+
 def ask(port: int, case: Case) -> Message:
+    if case.after is not None:
+        ask(port, replace(case, lines=(*case.lines[:-1], case.after), after=None))
     body = None if case.size is None else b"x" * case.size
     with Wire(port) as wire:
         wire.send(request(case.method, case.target, *case.lines, host=case.host, body=body))

@@ -140,7 +140,7 @@ def _rendered(listening: dict[int, int], ports: dict[str, str], directory: Path)
     rendering = render_nginx(load_text(text, str(directory / "portico.yaml"), {}))
     keys = ("errors", "cache", "retries.silence", "timeout.tunnel")
     assert [loss for loss in rendering.losses if not loss.what.endswith(keys)] == []
-    return start_nginx(rendering.files["nginx.conf"], listening[WEB], directory)
+    return start_nginx(rendering, listening[WEB], directory)
 
 
 def _portico(ports: dict[str, str]) -> Gateway:

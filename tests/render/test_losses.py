@@ -59,6 +59,13 @@ def test_a_quota_is_lost_and_a_rate_is_not() -> None:
     assert any("quotas" in loss.why for loss in rendering.losses)
 
 
+def test_one_timeout_for_the_head_and_between_pieces_is_no_loss() -> None:
+    for idle, lost in (("90s", []), ("60s", ["routes[0].timeout.idle"])):
+        rendering = rendered(BEGIN + f"  - {{path: /x, service: a, timeout: {{response: 90s, idle: {idle}}}}}\n")
+        assert [loss.what for loss in rendering.losses] == lost
+        assert "proxy_read_timeout 90s;" in location(rendering, "/x/")
+
+
 def test_a_loss_of_several_routes_is_said_of_each() -> None:
     routes = "".join(f"  - {{path: /{name}, service: a, upgrades: [websocket, other]}}\n" for name in "xyz")
     whats = [loss.what for loss in rendered(BEGIN + routes).losses]

@@ -208,12 +208,12 @@ class Exchange:
     # fmt: off
     __slots__ = (
         # client and destination
-        "claims_or_token", "client_ip", "consumer", "content", "finish", "id", "method", "match", "query", "request",
-        "request_id", "scopes", "started", "stream", "trace", "trace_id", "trusted", "view",
+        "claims_or_token", "client_ip", "consumer", "content", "finish", "id", "is_exempt", "method", "match", "query",
+        "request", "request_id", "scopes", "started", "stream", "trace", "trace_id", "trusted", "view",
         # what policies add
         "request_lines", "response_drop", "response_lines",
         # the outcome
-        "attempts", "cache", "ended", "reason", "shadow", "status", "upstream", "upstream_error",
+        "attempts", "cache", "costs", "ended", "reason", "shadow", "status", "upstream", "upstream_error",
         "upstream_seconds",
     )
     # fmt: on
@@ -236,6 +236,10 @@ class Exchange:
     response may be sent as it was composed for others: what edits responses in any way sets it, if only to nothing."""
     ended: float
     """When its response was complete (monotonic seconds), where the clock was read then; else 0."""
+    costs: Any
+    """What reads its cost while it is under way, then what it cost, by limit; set where a limit asks."""
+    is_exempt: bool
+    """Whether it passes limits, as a client's first request to an MCP server does; set where that was decided."""
     trusted: bool
     """Whether the peer is a proxy whose forwarded fields are trusted."""
 

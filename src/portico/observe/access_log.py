@@ -60,6 +60,7 @@ class AccessRecord(msgspec.Struct, gc=False, omit_defaults=True):
     host: str | None = None
     span_id: str | None = None
     fields: dict[str, str] | None = None
+    cost: dict[str, int] | None = None
 
 
 class Log(Protocol):

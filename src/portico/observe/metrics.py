@@ -62,6 +62,9 @@ class Metrics:
         self.shadowed = self.families.own_counter(
             "gateway_rate_limit_shadow", "Requests that a limit with enforce: false would refuse", ("service", "limit")
         )
+        self.costs = self.families.own_counter(
+            "gateway_cost", "What responses cost, as limits with cost count it", ("service", "limit")
+        )
         self.denied = self.families.own_counter(
             "gateway_denied", "Requests that a rule of deny refuses", ("service", "rule")
         )
@@ -72,6 +75,11 @@ class Metrics:
         )
         self.versions = self.families.own_counter(
             "gateway_version_requests", "Exchanges by version of the service", ("service", "version")
+        )
+        self.failovers = self.families.own_counter(
+            "gateway_failovers",
+            "Requests for which another service was asked in place of one that failed",
+            ("service", "to", "cause"),
         )
         self.mirrored = self.families.own_counter(
             "gateway_mirrored_requests", "Copies for mirrors, by what came of them", ("route", "service", "outcome")

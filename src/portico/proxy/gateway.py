@@ -154,7 +154,7 @@ class Gateway:
                 exchange.match, handling, refusal = match, match.handling, unknown or refusal
             if handling is None:
                 send_answer(exchange, match.route.answer())
-            elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, handling):
+            elif stream.server.in_flight > self.overload.threshold and self._is_too_much(stream, handling, exchange):
                 self._pass_policies(exchange, handling, (*handling.marks, _refuse_overload))  # a page may read it
             elif refusal is None:
                 self._pass_policies(exchange, handling, handling.policies)
@@ -280,6 +280,7 @@ class Gateway:
                     exchange.shadow,
                     version,
                     exchange.upstream_error,
+                    cost=getattr(exchange, "costs", None),
                 )
             )
 
@@ -350,10 +351,12 @@ class Gateway:
                 add(record, self._ending)
         self._log.add(record)
 
-    def _is_too_much(self, stream: Stream, handling: Handling) -> bool:
+    def _is_too_much(self, stream: Stream, handling: Handling, exchange: Exchange) -> bool:
         """Whether a request exceeds the limits; tunnels do not count, the gateway's own paths are never refused."""
         load = stream.server
-        return handling.service_name != _OWN_SERVICE and self.overload.refuses(load.in_flight - load.tunnels)
+        if handling.service_name == _OWN_SERVICE or not self.overload.refuses(load.in_flight - load.tunnels):
+            return False
+        return handling.first_contact is None or not handling.first_contact(exchange)
 
     def _await(self, exchange: Exchange, verdict: Awaitable[Answer | None]) -> Pending:
         """Wait for a policy's verdict in a task."""

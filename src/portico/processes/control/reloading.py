@@ -157,7 +157,7 @@ class Reloading:
             config = load_config(self._state.config_path, os.environ)
         except ConfigError as error:
             raise ReloadError(str(error)) from error
-        problems = file_problems(config)
+        problems = [*map(str, file_problems(config))]
         if not problems:
             problems, code = check_plugins(config)
             config = with_code(config, code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from portico.config import ResolvedRoute
@@ -122,16 +122,16 @@ def _security(names: Names, edits: FieldEdits, marks: Marks) -> None:
         )
 
 
-def request_lines(names: Names, route: ResolvedRoute) -> list[str]:
-    """What a route changes of requests: nothing, or all that services are told."""
+def request_lines(names: Names, route: ResolvedRoute, told: Mapping[str, str]) -> list[str]:
+    """What a route changes of requests: nothing, or all that services are told; `told` are fields of other policies."""
     if route.upgrades not in ((), ("websocket",)):
         names.losses.add((*route.source, "upgrades"), "in nginx clients may switch to websocket alone")
     settings, _ = route.policies.get("headers", (None, ""))
     if settings is not None and _has_names(settings.request):
         settings = route  # what is said may depend on it
-    key = (id(settings), route.upgrades)
+    key = (id(settings), route.upgrades, *told.items())
     if key not in names.requests:  # most routes have the fields of one level
-        names.requests[key] = [*_request_lines(names, route)]
+        names.requests[key] = [*_request_lines(changed_fields(names, route, told))]
     return names.requests[key]
 
 
@@ -140,10 +140,15 @@ def _has_names(edits: FieldEdits) -> bool:
     return any("{" in value for values in (*edits.set.values(), *edits.add.values()) for value in values or ())
 
 
-def _request_lines(names: Names, route: ResolvedRoute) -> Iterator[str]:
-    changed = _changed(names, route)
+def changed_fields(names: Names, route: ResolvedRoute, told: Mapping[str, str]) -> dict[str, str]:
+    """The fields of requests that are other than those of all services, with their values."""
+    changed = {**told, **_changed(names, route)}
     if not route.upgrades:
         changed |= {"Connection": '""', "Upgrade": '""'}
+    return changed
+
+
+def _request_lines(changed: Mapping[str, str]) -> Iterator[str]:
     if not changed:
         return
     lowered = {name.lower() for name in changed}

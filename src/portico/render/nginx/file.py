@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from portico.config import Config
+from portico.config.problems import KeyPath
 from portico.render.losses import Losses, Rendering
+from portico.render.nginx.compression import compressing
 from portico.render.nginx.fields import marks_of, told_lines
-from portico.render.nginx.keys import TABLE
+from portico.render.nginx.keys import TABLE, WITH_LUA
+from portico.render.nginx.lua import HTTP, MAIN, Lua
 from portico.render.nginx.names import Names
+from portico.render.nginx.pages import variables
 from portico.render.nginx.servers import server_blocks
 from portico.render.nginx.text import block, comment, pattern, word
 from portico.render.written import unsaid
 
 OTHERWISE = (
     "What nginx does otherwise, whatever is written:",
-    "its error pages are its own, RateLimit and Server-Timing fields are not there, nor /metrics, /docs and",
+    "its errors give no reason, RateLimit and Server-Timing fields are not there, nor /metrics, /docs and",
     "/openapi.json; instances are not checked, and one alone is not asked again after a failure; one timeout",
     "(proxy_read_timeout) is for the head, for the body and for WebSockets; redirects that name an instance by its",
     "address are not rewritten; a percent-encoded letter in a prefix that is taken off is refused with 400.",
@@ -27,19 +32,22 @@ _LOG = (
 )
 _USED = (
     *("path", "query", "rest", "prefix", "service_host", "connection_field", "switch_to", "span", "unclear", "dollar"),
-    *("wants_page", "vary_by_page", "portico", "wait", "bare", "nothing", "retry_after"),
+    *("wants_page", "vary_by_page", "portico", "wait", "bare", "nothing", "retry_after", "cache", "chosen_first"),
+    *("title", "problem"),
+    *("consumer", "scopes", "kept_query"),
 )
 """Names that no map, zone or upstream may have."""
 
 
-def render_nginx(config: Config) -> Rendering:
-    """`nginx.conf` for this configuration."""
+def render_nginx(config: Config, *, lua: bool = False) -> Rendering:
+    """`nginx.conf` for this configuration; with `lua` a program beside it checks what nginx cannot."""
     losses = Losses(config)
-    names = Names(config, losses)
+    names = Names(config, losses, Lua(config) if lua else None)
     for name in _USED:
         names.free(name)
-    for path, why in unsaid(config.written, TABLE):
-        losses.add(path, why)
+    for path, why in unsaid(config.written, WITH_LUA if lua else TABLE):
+        if not _is_the_one_timeout(config.written, path):
+            losses.add(path, why)
     names.base = marks_of(names, config.own_policies, None).whole()
     servers = list(server_blocks(names))
     lines = [
@@ -47,12 +55,29 @@ def render_nginx(config: Config) -> Rendering:
         "#",
         *map(comment, OTHERWISE),
         "",
+        *_main(names),
         "worker_processes auto;" if config.gateway.workers == "auto" else f"worker_processes {config.gateway.workers};",
         *block("events", [f"worker_connections {config.gateway.limits.connections};"]),
         "",
         *block("http", _http(names, servers)),
     ]
-    return Rendering({"nginx.conf": "\n".join(lines) + "\n"}, losses.all())
+    more = names.lua.files() if names.lua is not None else {}
+    return Rendering({"nginx.conf": "\n".join(lines) + "\n", **more}, losses.all())
+
+
+def _is_the_one_timeout(written: Mapping[str, Any], path: KeyPath) -> bool:
+    """Whether it is a time between pieces that is also that for the head: nginx has one for both."""
+    if path[-2:] != ("timeout", "idle"):
+        return False
+    timeout: Any = written
+    for part in path[:-1]:
+        timeout = timeout[part]
+    return bool(timeout["idle"] == timeout.get("response"))
+
+
+def _main(names: Names) -> Iterator[str]:
+    if names.lua is not None:
+        yield from (*MAIN, *names.lua.environment(), "")
 
 
 def _http(names: Names, servers: list[list[str]]) -> Iterator[str]:
@@ -60,6 +85,10 @@ def _http(names: Names, servers: list[list[str]]) -> Iterator[str]:
     yield from _settings(config)
     yield ""
     yield from _variables()
+    yield ""
+    yield from variables(config)
+    if names.lua is not None:
+        yield from ("", *HTTP)
     for lines in names.blocks.values():
         yield from ("", *lines)
     if names.zones:
@@ -70,6 +99,9 @@ def _http(names: Names, servers: list[list[str]]) -> Iterator[str]:
     for lines in names.upstreams.values():
         yield from ("", *lines)
     yield ""
+    if "compress" in config.own_policies:
+        yield from compressing(names, config.own_policies, ("policies", "compress"))
+        yield ""
     yield comment("What services are told")
     yield from told_lines()
     yield ""
@@ -83,6 +115,8 @@ def _settings(config: Config) -> Iterator[str]:
     limits, log = config.gateway.limits, config.gateway.log
     yield "server_tokens off;"
     yield "absolute_redirect off;"
+    yield "merge_slashes off;"
+    yield "recursive_error_pages on;"
     if len(config.all_routes) > 200:
         yield "variables_hash_max_size 65536;"
         yield "map_hash_max_size 65536;"
@@ -138,6 +172,10 @@ def _variables() -> Iterator[str]:
     slash = r"(?:/|\\|%2f|%5c)"
     dots = rf"~*^[^?]*{slash}(?:\.|%2e){{1,2}}(?:;|%3b|{slash}|\?|$)"
     yield f'map $request_uri $unclear {{ {pattern(dots)} 1; {pattern("~#")} 1; default ""; }}'
+    yield ""
+    yield comment("What locations set. A server cannot begin with it: subrequests would begin anew.")
+    yield "map $http_host $service_host { default $http_host; }"
+    yield from (f'map "" ${name} {{ default ""; }}' for name in ("prefix", "wait", "bare"))
     yield ""
     yield comment("WebSockets are the one protocol to which clients may switch.")
     yield f'map $http_upgrade $switch_to {{ {pattern("~*^websocket$")} websocket; default ""; }}'

@@ -27,6 +27,7 @@ _RENDERED: Final = (
     *("route.split.cookies", "route.sticky"),
     *("listener.name", "listener.host", "listener.port", "listener.routes", "listener.endpoints"),
     *("listener.proxy_protocol", "listener.tls.certificate", "listener.tls.key", "listener.tls.min_version"),
+    *("listener.tls.certificates.certificate", "listener.tls.certificates.key"),
     *("listener.tls.client_certificates.ca", "listener.tls.client_certificates.required"),
     *("listener.tls.redirect_from", "listener.tls.redirect_to"),
     *("gateway.title", "gateway.workers", "gateway.log.access", "gateway.endpoints.metrics", "gateway.endpoints.docs"),
@@ -40,9 +41,17 @@ _RENDERED: Final = (
     *("policies.headers.security", "policies.ip_filter.allow", "policies.ip_filter.deny"),
     *("policies.rate_limit.requests_per_minute", "policies.rate_limit.burst", "policies.rate_limit.by"),
     *("policies.rate_limit.name", "policies.rate_limit.enforce", "policies.rewrite_location"),
-    *("policies.rewrite_cookies",),
+    *("policies.rewrite_cookies", "service.sticky.cookie", "service.sticky.max_age"),
+    *("route.mirror.service", "route.mirror.version", "route.mirror.share", "route.mirror.methods"),
+    *("route.mirror.max_body", "route.mirror.max_in_flight", "route.mirror.timeout", "route.mirror.remove_headers"),
+    *("policies.cache.ttl", "policies.cache.methods", "policies.cache.statuses", "policies.cache.key.query"),
+    *("policies.cache.key.headers", "policies.cache.key.cookies", "policies.cache.key.consumer"),
+    *("policies.cache.max_object", "policies.cache.stale_while_revalidate", "policies.cache.stale_if_error"),
+    *("policies.cache.targets", "policies.compress.encodings", "policies.compress.min_size"),
+    *("policies.compress.types", "policies.compress.levels.gzip", "policies.compress.cookies"),
     # listed where a route is closed for their sake
     *("policies.auth", "policies.authorize", "policies.deny", "policies.plugins", "policies.validate"),
+    "policies.errors",
     "policies.rate_limit.fallback",  # what holds without a Redis, which nginx never has
     # of Portico's own processes, which nginx has otherwise or not at all
     *("gateway.admin", "gateway.admin_token", "gateway.allow_sample_secret_key", "gateway.state_dir"),
@@ -52,8 +61,14 @@ _RENDERED: Final = (
 )
 
 _LOST: Final = {
+    "service.sticky.key": "nginx signs no cookies",
+    "service.sticky.issued": "nginx learns nothing of what services issue",
+    "policies.cache.purge": "nginx purges nothing: empty its directory",
+    "policies.cache.store": "nginx stores in files",
+    "policies.compress.levels.zstd": "nginx's packages have gzip alone",
+    "policies.compress.levels.br": "nginx's packages have gzip alone",
+    "policies.compress.incremental": "nginx does not look at Incremental",
     "service.health_check": "nginx checks no instances; one that fails a request is passed over for that request",
-    "service.sticky": "nginx keeps no client with an instance by this",
     "service.discover": "nginx finds no instances: those that are not written are not in its file",
     "service.circuit_breaker": "nginx ejects no instances here",
     "service.passive_health": "nginx ejects no instances here",
@@ -65,21 +80,34 @@ _LOST: Final = {
     "service.max_connections": "nginx bounds connections for each worker, and refuses none beyond",
     "service.timeout.total": "nginx has no timeout for a whole request",
     "service.timeout.idle": "nginx has one timeout for the head and the body; this is that for the head",
+    "route.timeout.idle": "nginx has one timeout for the head and the body; this is that for the head",
     "service.timeout.tunnel": "nginx has one timeout for the head and for WebSockets; this is that for the head",
-    "route.mirror": "copies are not rendered",
     "route.canary": "nginx moves no weights: they stay as they begin",
     "discover": "nginx finds no services: those that are not written are not in its file",
     "consumers": "nginx knows no consumers",
     "listener.tls.acme": "nginx orders no certificates: have the one that was ordered where its file says",
-    "listener.tls.certificates": "nginx has the default certificate for all hosts here",
     "gateway.proxy_status": "nginx has no Proxy-Status",
     "gateway.trusted_proxies": "nginx takes the client's address from them, but not the scheme, host, port and prefix",
     "gateway.redis_url": "nginx counts in one machine's memory",
-    "policies.cache": "a cache is not rendered: all requests go to the service",
-    "policies.compress": "nginx's packages have gzip alone; nothing is compressed",
-    "policies.errors": "nginx's error pages do not depend on what a client accepts; it sends its own",
     "policies.transform": "nginx changes no bodies, and no fields by rules",
     "gateway.limits.connections_per_client": "nginx counts requests under way here, not connections",
 }
 TABLE: Final = {**dict.fromkeys(_RENDERED, RENDERED), **_LOST}
 """By kinds of keys, as `shape_of` says them: `RENDERED`, or why not."""
+
+_OF_CONSUMERS: Final = {
+    **dict.fromkeys(
+        (
+            *("consumers.name", "consumers.keys", "consumers.scopes", "consumers.rate_limit.requests_per_minute"),
+            *("consumers.rate_limit.burst", "consumers.rate_limit.requests_per_hour"),
+            *("consumers.rate_limit.requests_per_day", "consumers.rate_limit.requests_per_month"),
+            *("policies.rate_limit.requests_per_hour", "policies.rate_limit.requests_per_day"),
+            "policies.rate_limit.requests_per_month",
+        ),
+        RENDERED,
+    ),
+    "consumers.password": "nginx reads no argon2",
+    "consumers.certificates": "nginx knows no consumer by a certificate",
+}
+WITH_LUA: Final = {**{key: why for key, why in TABLE.items() if key != "consumers"}, **_OF_CONSUMERS}
+"""The same where a program in Lua checks what nginx cannot."""

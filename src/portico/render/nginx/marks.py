@@ -28,8 +28,12 @@ class Marks:
 
     def whole(self) -> list[str]:
         """All lines, with what all responses have."""
-        own = [f"add_header {name} {value} always;" for name, value in _ALWAYS.items()]
-        return ["proxy_hide_header X-Request-ID;", *self.hidden, *own, *self.added]
+        return ["proxy_hide_header X-Request-ID;", *self.hidden, *self.fields]
+
+    @property
+    def fields(self) -> list[str]:
+        """The lines of all fields."""
+        return [*(f"add_header {name} {value} always;" for name, value in _ALWAYS.items()), *self.added]
 
     def lines(self, base: list[str]) -> list[str]:
         """The same, but none where they are those of all locations.

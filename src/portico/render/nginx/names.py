@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from portico.config import Config, Upstream
 from portico.render.losses import Losses
+from portico.render.nginx.lua import Lua
 from portico.render.nginx.marks import Marks
-from portico.render.nginx.text import block
+from portico.render.nginx.text import above, block, pattern
 
 
 @dataclass(slots=True)
@@ -17,21 +18,26 @@ class Names:
 
     config: Config
     losses: Losses
+    lua: Lua | None = None
+    """What a program in Lua is told; None where nginx has none."""
     blocks: dict[str, list[str]] = field(default_factory=dict)
     """Maps and the like, by their names."""
     zones: dict[str, str] = field(default_factory=dict)
     """The lines of zones, by their names."""
     upstreams: dict[str, list[str]] = field(default_factory=dict)
+    inner: dict[str, list[str]] = field(default_factory=dict)
+    """The lines of locations for subrequests, by their paths; each server has those that its locations name."""
     base: list[str] = field(default_factory=list)
     """What is said of responses everywhere: a location that says just this says nothing."""
     marks: dict[int, Marks] = field(default_factory=dict)
     """What each `cors` says of responses, by its identity: the configuration holds it."""
-    requests: dict[tuple[int, tuple[str, ...]], list[str]] = field(default_factory=dict)
+    requests: dict[object, list[str]] = field(default_factory=dict)
     """What is changed of requests, by the identity of what says so."""
     bodies: dict[tuple[str, bool | None], list[str]] = field(default_factory=dict)
     """The lines of routes: one without hosts stands in every server."""
     forwarding: dict[object, list[str]] = field(default_factory=dict)
-    """What is said of services in locations."""
+    """What is said of services, and of guards, in locations; by what is said there."""
+    _authorities: dict[tuple[str, str | None], list[str]] = field(default_factory=dict)
     _services: dict[tuple[str, str | None], Upstream] = field(default_factory=dict)
     _known: dict[object, str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
@@ -42,6 +48,13 @@ class Names:
         if key not in self._services:
             self._services[key] = self.config.services[name].upstream(version)
         return self._services[key]
+
+    def authorities(self, name: str, version: str | None) -> list[str]:
+        """Those of the instances of a service, or of a version of it."""
+        key = (name, version)
+        if key not in self._authorities:
+            self._authorities[key] = [each.authority for each in self.service(name, version).instances]
+        return self._authorities[key]
 
     def map(self, name: str, source: str, lines: Sequence[str]) -> str:
         """A variable that a map makes; those that are made alike are one. Gives its name, with the dollar."""
@@ -56,6 +69,11 @@ class Names:
         if is_new:
             self.blocks[own] = block(f"{directive} {source} ${own}", lines)
         return "$" + own
+
+    def is_longer(self, size: int) -> str:
+        """The variable that is something for requests whose body is said to be longer."""
+        lines = [f"{pattern(f'~^0*(?:{above(size)})$')} 1;", 'default "";']
+        return self.map("is_too_long", "$content_length", lines)
 
     def once(self, known: object, name: str) -> tuple[str, bool]:
         """The name of a thing, and whether it is new."""

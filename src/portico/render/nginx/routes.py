@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from mimetypes import guess_type
 from typing import Final
 
 from portico.config import RedirectSettings, ResolvedRoute, RespondSettings
+from portico.render.nginx.caching import cache_fields, caching
+from portico.render.nginx.compression import compressing
 from portico.render.nginx.conditions import location_of
-from portico.render.nginx.fields import marks_of, request_lines
-from portico.render.nginx.limits import closing, limiting, networks
+from portico.render.nginx.denying import denying, tested_fields
+from portico.render.nginx.fields import changed_fields, marks_of, policy_path, request_lines
+from portico.render.nginx.forward_auth import Asking, asking
+from portico.render.nginx.limits import closing, guarding, limiting, networks
+from portico.render.nginx.lua import TOLD
 from portico.render.nginx.marks import Marks
+from portico.render.nginx.mirrors import mirroring
 from portico.render.nginx.names import Names
+from portico.render.nginx.pages import errors, plain
 from portico.render.nginx.paths import prefix_said, redirecting, rewriting, rewritten_back
 from portico.render.nginx.splits import sides, varying
 from portico.render.nginx.text import DOLLAR, LONGEST, comment, literal, mixed, pattern, word
-from portico.render.nginx.upstreams import forwarding, upstream_of
+from portico.render.nginx.upstreams import forwarding, query_sent, sticky_cookie
 
-JUMP: Final = ("recursive_error_pages on;", "return 418;")
+JUMP: Final = "return 418;"
 """How a request gets to a location with a name: 418 is no error here, and its page is that location."""
 
 
-def jump(target: str) -> list[str]:
-    """The lines that hand a request over to the location that `target` names."""
-    on, back = JUMP
-    return [on, f"error_page 418 = {target};", back]
+def jump(names: Names, target: str, routes: Iterable[ResolvedRoute]) -> list[str]:
+    """The lines that hand a request over to the location that `target` names, which is of one of these routes."""
+    most = max((route.body_size or 0 for route in routes), default=0)
+    # The length of a body is checked here alone: a location that a request is handed over to looks for itself.
+    size = [f"client_max_body_size {most};"] if most > names.config.gateway.limits.body_size else []
+    return [*size, f"error_page 413 {plain(names)};", f"error_page 418 = {target};", JUMP]
 
 
 @dataclass(slots=True)
@@ -44,7 +53,7 @@ class Routes:
         """
         if route.split is not None:
             return self._split(route)
-        key = (route.name, bare if route.redirect_slash else False)
+        key = (route.name, bare if route.redirect_slash or bare is None else False)
         known = self.names.bodies.get(key)
         if known is None:
             known = [comment(self._title(route)), *self._body(route, bare)]
@@ -69,34 +78,80 @@ class Routes:
         marks = marks_of(self.names, route.policies, route)
         if route.split is not None and (fields := varying(route.split)):
             marks.add("Vary", word(", ".join(fields)))
-        if route.maintenance is not None:
-            yield f'set $wait "503 {ceil(route.maintenance.retry_after)}";'
-            yield from (*marks.lines(self.names.base), *marks.before, "return 503;")
-            return
-        if closed := closing(self.names, route):
-            yield comment(f"closed: nginx cannot check {', '.join(closed)}")
-            yield from (*marks.lines(self.names.base), *marks.before, "return 503;")
+        if closed := [*self._closed(route)]:
+            yield from (*closed, *self._marked(route, marks), *marks.before, "return 503;")
             return
         if route.choice is not None:
             at = ("services", str(route.service), "version_by")
             self.names.losses.add(at, "nginx does not choose versions: all requests get the first one")
-        guards = [*limiting(self.names, route), *networks(route)]
+        who = self._asking(route, marks)
+        marks.before = [*denying(self.names, route), *marks.before]
+        checks = guarding(self.names, route, who.named if who is not None else None)
+        guards = [*limiting(self.names, route), *networks(route), *(who.lines if who is not None else ()), *checks]
+        if who is not None:
+            for name, value in who.returned.items():
+                if name.lower() != "set-cookie":
+                    marks.hide(name)
+                marks.add(name, value)
         if route.answer is not None:
             yield from self._answer(route, route.answer, marks, guards)
-            return
-        yield from guards
-        yield from _size(self.names, route)
-        yield from request_lines(self.names, route)
+        else:
+            if who is not None and not self._marked(route, marks):
+                guards += self._errors(route, marks)
+            told = {**tested_fields(route), **cache_fields(route)}
+            if who is not None:
+                told |= who.told
+            elif checks and "auth" in route.policies:
+                withheld = {each.lower() for each in route.policies["auth"][0].withheld_fields}
+                told = {name: value for name, value in told.items() if name.lower() not in withheld} | TOLD
+            yield from (*guards, *self._proxied(route, bare, marks, told))
+
+    def _marked(self, route: ResolvedRoute, marks: Marks) -> list[str]:
+        """What is said of all responses, errors too; nothing where it is that of all locations."""
+        lines = marks.lines(self.names.base)
+        own = self.names.config.own_policies
+        is_usual = route.policies.get("errors", (None,))[0] == own.get("errors", (None,))[0]
+        return lines if is_usual and not lines else [*lines, *self._errors(route, marks)]
+
+    def _errors(self, route: ResolvedRoute, marks: Marks) -> list[str]:
+        at = policy_path(route, *_scope(route, "errors"))
+        return errors(self.names, route.policies, marks.fields, at)
+
+    def _proxied(self, route: ResolvedRoute, bare: bool | None, marks: Marks, told: Mapping[str, str]) -> Iterator[str]:
+        """The lines of a route to a service, behind what checks its requests; `told` are fields for the service."""
+        yield from _size(self.names, route, is_named=bare is None)
+        yield from request_lines(self.names, route, told)
+        yield from compressing(self.names, route.policies, policy_path(route, *_scope(route, "compress")))
+        yield from caching(self.names, route, marks)
+        if cookie := sticky_cookie(self.names, route):
+            marks.add("Set-Cookie", cookie)
         if route.redirect_slash and bare is not False:
             yield from self._to_slash(route, marks, bare)
         else:
-            yield from (*marks.lines(self.names.base), *marks.before)
+            yield from (*self._marked(route, marks), *marks.before)
         before, path = rewriting(route)
+        path += query_sent(self.names, route)
         yield from before
         if prefix := prefix_said(route):
             yield f"set $prefix {word(prefix)};"
-        yield from rewritten_back(route, (each.authority for each in upstream_of(self.names, route).instances))
+        yield from rewritten_back(route, self.names.authorities(str(route.service), route.version))
+        if route.mirrors:
+            yield from mirroring(self.names, route, path, changed_fields(self.names, route, told))
         yield from forwarding(self.names, route, path)
+
+    def _closed(self, route: ResolvedRoute) -> Iterator[str]:
+        """Lines that say why a route is closed, where it is."""
+        if route.maintenance is not None:
+            yield f'set $wait "503 {ceil(route.maintenance.retry_after)}";'
+        elif found := closing(self.names, route):
+            yield comment(f"closed: nginx cannot check {', '.join(found)}")
+
+    def _asking(self, route: ResolvedRoute, marks: Marks) -> Asking | None:
+        """What the route says for a service that decides who may come in."""
+        settings, scope = route.policies.get("auth", (None, ""))
+        if settings is None or settings.forward is None:
+            return None
+        return asking(self.names, route, settings.forward, scope, marks)
 
     def _to_slash(self, route: ResolvedRoute, marks: Marks, bare: bool | None) -> Iterator[str]:
         """Browsers at the bare prefix are redirected to its slash."""
@@ -106,7 +161,7 @@ class Routes:
                 "at_prefix", "$path", [f"{pattern(f'~^{literal(route.path)}$')} 1;", 'default "";']
             )
         yield f"set $bare {at_prefix};"
-        yield from (*marks.lines(self.names.base), *marks.before)
+        yield from (*self._marked(route, marks), *marks.before)
         last = route.path.rpartition("/")[2].replace("$", DOLLAR)
         yield f"if ($wants_page) {{ return 307 {mixed(f'./{last}/$query')}; }}"
 
@@ -120,7 +175,7 @@ class Routes:
             return
         name = f"@{route.name}_answer"
         self.named[name] = lines
-        yield from (*guards, *marks.lines(self.names.base), *marks.before, f"try_files /none {name};")
+        yield from (*guards, *self._marked(route, marks), *marks.before, f"try_files /none {name};")
 
     def _said(self, route: ResolvedRoute, answer: RespondSettings | RedirectSettings, marks: Marks) -> Iterator[str]:
         if isinstance(answer, RedirectSettings):
@@ -164,13 +219,20 @@ class Routes:
             targets[each.side.label] = name
             if name not in self.named:
                 self.named[name] = [comment(self._title(each)), *self._body(each, None)]
-        return [comment(f"route {route.name}, split"), *jump(sides(self.names, route, targets))]
+        return [comment(f"route {route.name}, split"), *jump(self.names, sides(self.names, route, targets), routes)]
 
 
-def _size(names: Names, route: ResolvedRoute) -> Iterator[str]:
+def _scope(route: ResolvedRoute, key: str) -> tuple[str, str]:
+    """The scope of a policy, and its key."""
+    return route.policies.get(key, (None, "gateway"))[1], key
+
+
+def _size(names: Names, route: ResolvedRoute, *, is_named: bool) -> Iterator[str]:
     size = route.body_size
-    if size is None:
-        return
     if size == 0:
         names.losses.add((*route.source, "body_size"), "0 is any size in nginx: 1 byte is allowed")
-    yield f"client_max_body_size {max(size, 1)};"
+    if size is not None:
+        yield f"client_max_body_size {max(size, 1)};"
+    if is_named:
+        most = names.config.gateway.limits.body_size if size is None else size
+        yield f"if ({names.is_longer(max(most, 1))}) {{ return 413; }}"

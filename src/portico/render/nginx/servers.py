@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
 from portico.config import Config, ListenerSettings, ResolvedRoute, ordered_file
 from portico.config.endpoints import PATHS
+from portico.config.tls import TlsSettings
 from portico.core.route_paths import literal_of
+from portico.net.tls.certificates import CertificateError, Pair, names_of, read_certificate
 from portico.render.nginx.conditions import before_locations, choice
 from portico.render.nginx.fields import marks_of
 from portico.render.nginx.names import Names
+from portico.render.nginx.pages import errors_of_server
 from portico.render.nginx.paths import pattern_text
 from portico.render.nginx.routes import JUMP, Routes, jump
 from portico.render.nginx.text import block, comment, mixed, name, pattern, word
 from portico.render.sites import Place, Site, is_open, sites_of
 
+_INNER = re.compile(r" *(?:auth_request|mirror|error_page) ")
 _USUAL_HTTPS = 443
 _LONG = 24
 """Lines of a route beyond which they are written once, for the bare prefix and what is below it."""
@@ -46,14 +51,8 @@ def _server(
 ) -> list[str]:
     named = [f"listen {_address(each)}{_options(each, not site.hosts)};" for each in listeners]
     hosts = " ".join(map(word, site.hosts)) or "_"
-    lines = [*named, f"server_name {hosts};", *_tls(listeners[0]), ""]
-    lines += [
-        "set $service_host $http_host;",
-        'set $prefix "";',
-        'set $wait "";',
-        'set $bare "";',
-        "if ($unclear) { return 400; }",
-    ]
+    lines = [*named, f"server_name {hosts};", *_tls(names, listeners[0]), ""]
+    lines += [*errors_of_server(names, names.config.own_policies), "if ($unclear) { return 400; }"]
     routes = Routes(names, variants)
     lines += _before(names, listeners[0], site, routes)
     taken: set[str] = set()
@@ -61,10 +60,25 @@ def _server(
         lines += ["", *location]
     for label, own in routes.named.items():
         lines += ["", *block(f"location {label}", own)]
+    for label, own in _inner(names, lines).items():
+        lines += ["", *block(f"location {'' if label.startswith('@') else '= '}{label}", own)]
     title = (
         f"hosts {', '.join(site.hosts[:3])}{', …' if len(site.hosts) > 3 else ''}" if site.hosts else "any other host"
     )
     return [comment(title), *block("server", lines)]
+
+
+def _inner(names: Names, lines: Iterable[str]) -> dict[str, list[str]]:
+    """The locations for subrequests and for errors that these lines name, and those that they name."""
+    found: dict[str, list[str]] = {}
+    while lines:
+        named = {each.rstrip(";") for line in lines if _INNER.match(line) for each in line.split()}
+        for variable in [each for each in named if each.startswith("$")]:
+            named |= {each.rstrip(";") for line in names.blocks.get(variable[1:], ()) for each in line.split()}
+        new = {label: own for label, own in names.inner.items() if label in named and label not in found}
+        found |= new
+        lines = [line for own in new.values() for line in own]
+    return found
 
 
 def _before(names: Names, listener: ListenerSettings, site: Site, routes: Routes) -> list[str]:
@@ -77,8 +91,9 @@ def _before(names: Names, listener: ListenerSettings, site: Site, routes: Routes
             routes.named_location(route)
     exact = [*_own(names, listener), *(literal_of(place.path) for place in site.exact)]
     chosen = before_locations(names, site, exact)
-    on, back = JUMP
-    return [on, f"error_page 418 = {chosen};", f"if ({chosen}) {{ {back} }}"]
+    # A subrequest has its location already.
+    own = [f"set $chosen_first {chosen};", 'if ($uri ~ "^/\\.portico/") { set $chosen_first ""; }']
+    return ["error_page 418 = $chosen_first;", *own, f"if ($chosen_first) {{ {JUMP} }}"]
 
 
 def _address(listener: ListenerSettings) -> str:
@@ -97,12 +112,20 @@ def _options(listener: ListenerSettings, is_default: bool) -> str:
     return "".join(f" {option}" for option in options)
 
 
-def _tls(listener: ListenerSettings) -> Iterator[str]:
+def _tls(names: Names, listener: ListenerSettings) -> Iterator[str]:
     tls = listener.tls
     if tls is None:
         return
     pair = tls.pair
-    if pair is not None:
+    if pair is not None and (others := _others(names, tls)):
+        yield comment("read for each handshake, by nginx's user")
+        for what in ("certificate", "key"):
+            lines = [f"{host} {word(str(getattr(each, what)))};" for host, each in others.items()]
+            own = names.map(
+                what, "$ssl_server_name", ["hostnames;", *lines, f"default {word(str(getattr(pair, what)))};"]
+            )
+            yield f"ssl_certificate{'_key' if what == 'key' else ''} {own};"
+    elif pair is not None:
         yield f"ssl_certificate {word(str(pair.certificate))};"
         yield f"ssl_certificate_key {word(str(pair.key))};"
     elif tls.acme is not None:
@@ -112,6 +135,21 @@ def _tls(listener: ListenerSettings) -> Iterator[str]:
     if tls.client_certificates is not None:
         yield f"ssl_client_certificate {word(str(tls.client_certificates.ca))};"
         yield f"ssl_verify_client {'on' if tls.client_certificates.required else 'optional'};"
+
+
+def _others(names: Names, tls: TlsSettings) -> dict[str, Pair]:
+    """The certificates beside the default one, by the names that clients ask for."""
+    found: dict[str, Pair] = {}
+    for more in tls.certificates:
+        try:
+            hosts = names_of(read_certificate(more.certificate))
+        except CertificateError:
+            at = ("gateway", "tls", "certificates")
+            names.losses.add(at, f"{more.certificate} cannot be read here: nginx would not know for which names it is")
+            continue
+        for host in hosts:
+            found.setdefault(host, more.pair)
+    return found
 
 
 def _redirect(listener: ListenerSettings) -> Iterator[list[str]]:
@@ -147,7 +185,9 @@ def _locations(
         if "%" in place.path:
             names.losses.add((*place.routes[0].source, "path"), "nginx compares patterns with the decoded path")
         mark = place.path.partition(" ")[0]
-        head = f"location {mark} {pattern(pattern_text(place.path).replace('(?<in_', '(?<at_'))}"
+        text = pattern_text(place.path).replace("(?<in_", "(?<at_")
+        # nginx compares the decoded path: an encoded line end is one of the characters that a dot stands for.
+        head = f"location {mark} {pattern('(?s)' + text if '.' in text else text)}"
         yield block(head, _lines(names, routes, place, nowhere, bare=False))
     for place in sorted(site.prefixes, key=lambda place: place.path):  # nginx takes the longest, wherever it stands
         path = place.path
@@ -168,13 +208,13 @@ def _lines(names: Names, routes: Routes, place: Place, nowhere: list[str], *, ba
         route = place.routes[0]
         lines = routes.lines(route, bare=False)
         if len(lines) > _LONG and place.path.startswith("/") and place.path != "/":
-            return [lines[0], *jump(routes.named_location(route))]
+            return [lines[0], *jump(names, routes.named_location(route), [route])]
         return routes.lines(route, bare=bare)
     for route in place.routes:
         routes.named_location(route)
     otherwise = _otherwise(names, routes, place, nowhere)
     labels = ", ".join(route.name for route in place.routes)
-    return [comment(f"routes {labels}"), *jump(choice(names, place.routes, otherwise))]
+    return [comment(f"routes {labels}"), *jump(names, choice(names, place.routes, otherwise), place.routes)]
 
 
 def _otherwise(names: Names, routes: Routes, place: Place, nowhere: list[str]) -> str:

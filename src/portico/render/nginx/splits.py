@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from portico.config import ResolvedRoute
+from portico.config.problems import KeyPath
 from portico.config.split import SplitChoice
-from portico.core.conditions import is_value_pattern
+from portico.render.nginx.denying import expression_of
 from portico.render.nginx.names import Names
-from portico.render.nginx.text import literal, pattern
+from portico.render.nginx.text import pattern
 
 
 def sides(names: Names, route: ResolvedRoute, targets: Mapping[str, str]) -> str:
@@ -28,7 +29,7 @@ def sides(names: Names, route: ResolvedRoute, targets: Mapping[str, str]) -> str
         names.losses.add((*at, "canary"), "nginx moves no weights: they stay as they begin")
     total = sum(side.weight for side in split.sides)
     weighted = [side for side in split.sides if side.weight > 0]
-    lines = [f"{100 * side.weight / total:.2f}% {targets[side.label]};" for side in weighted[:-1]]
+    lines = [f"{percent(names, at, side.weight / total)} {targets[side.label]};" for side in weighted[:-1]]
     lines.append(f"* {targets[weighted[-1].label]};")
     shared = names.split(f"side_of_{route.name}", key, lines)
     rules: list[str] = []
@@ -37,12 +38,20 @@ def sides(names: Names, route: ResolvedRoute, targets: Mapping[str, str]) -> str
         said = [*((f"$http_{name.lower().replace('-', '_')}", value) for name, value in side.headers.items())]
         said += [(f"$cookie_{name}", value) for name, value in side.cookies.items()]
         for source, condition in said:
-            test = names.map("says", source, [f"{pattern(_expression(condition))} 1;", "default 0;"])
+            test = names.map("says", source, [f"{pattern(expression_of(condition))} 1;", "default 0;"])
             rules.append(f"{pattern('~^' + '.' * len(sources) + '1')} {targets[side.label]};")
             sources.append("${" + test.removeprefix("$") + "}")
     if not rules:
         return shared
     return names.map(f"chosen_of_{route.name}", '"' + "".join(sources) + '"', [*rules, f"default {shared};"])
+
+
+def percent(names: Names, at: KeyPath, share: float) -> str:
+    """A share of all requests, which is not 0."""
+    hundredths = round(10_000 * share)
+    if hundredths == 0:
+        names.losses.add(at, "nginx has no smaller share than 0.01 %")
+    return f"{max(hundredths, 1) / 100:.2f}%"
 
 
 def varying(split: SplitChoice) -> list[str]:
@@ -53,13 +62,3 @@ def varying(split: SplitChoice) -> list[str]:
     if any(side.cookies for side in split.sides):
         found["Cookie"] = None
     return list(found)
-
-
-def _expression(condition: str | bool) -> str:
-    if condition is True:
-        return "~."
-    text = str(condition)
-    if is_value_pattern(text):
-        mark, _, rest = text.partition(" ")
-        return mark + rest
-    return f"~^{literal(text)}$"

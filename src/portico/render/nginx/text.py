@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Final
 
 DOLLAR: Final = "${dollar}"
@@ -54,6 +55,22 @@ def literal(text: str) -> str:
 
 def _either_case(found: re.Match[str]) -> str:
     return "%" + "".join(f"[{each.upper()}{each.lower()}]" if each.isalpha() else each for each in found[1])
+
+
+def of_request(field: str) -> str:
+    """The variable with a field of the request."""
+    return "$http_" + field.lower().replace("-", "_")
+
+
+@cache
+def above(number: int) -> str:
+    """A regular expression for all larger numbers, without zeros in front."""
+    digits = str(number)
+    larger = [rf"[1-9]\d{{{len(digits)},}}"]
+    for at, digit in enumerate(digits):
+        if digit != "9":
+            larger.append(rf"{digits[:at]}[{int(digit) + 1}-9]\d{{{len(digits) - at - 1}}}")
+    return "|".join(larger)
 
 
 def block(head: str, lines: Iterable[str]) -> list[str]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from portico.config import ConsistentHashSettings, CookieKey, HeaderKey, ResolvedRoute, Upstream
 from portico.config.problems import KeyPath
 from portico.config.services import preserved
+from portico.policies.auth.acceptance import InQuery
 from portico.render.nginx.names import Names
-from portico.render.nginx.text import block, comment, mixed, word
+from portico.render.nginx.text import block, comment, mixed, of_request, pattern, word
 
 SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 """Where most systems have the certificates of the authorities that they trust; nginx does not look for them."""
+_WORD = re.compile(r"\w+", re.ASCII)
 _CAUSES = {"connect": "error", "reset": "error", "timeout": "timeout"}
 
 
@@ -25,22 +28,25 @@ def source_of(route: ResolvedRoute) -> KeyPath:
     return ("services", str(route.service))
 
 
-def group(names: Names, route: ResolvedRoute, upstream: Upstream) -> str:
-    """The name of the `upstream` with a service's instances, which is written once."""
-    version = None if upstream.shared else route.version
-    name, is_new = names.once(("upstream", route.service, version), "_".join(filter(None, (route.service, version))))
+def group(names: Names, service: str, version: str | None) -> str:
+    """The name of the `upstream` with the instances of a service, or of a version, which is written once."""
+    upstream = names.service(service, version)
+    if upstream.shared:
+        version = None
+    name, is_new = names.once(("upstream", service, version), "_".join(filter(None, (service, version))))
     if is_new:
-        label = f"service {route.service}" + (f", version {version}" if version else "")
-        names.upstreams[name] = [comment(label), *block(f"upstream {name}", _instances(names, route, upstream))]
+        label = f"service {service}" + (f", version {version}" if version else "")
+        lines = [*_instances(names, ("services", service), upstream, _sticky_key(names, service, version, upstream))]
+        names.upstreams[name] = [comment(label), *block(f"upstream {name}", lines)]
     return name
 
 
-def _instances(names: Names, route: ResolvedRoute, upstream: Upstream) -> Iterator[str]:
-    method = _balancing(names, route, upstream)
+def _instances(names: Names, at: KeyPath, upstream: Upstream, sticky: str) -> Iterator[str]:
+    method = [f"hash {sticky} consistent;"] if sticky else _balancing(names, at, upstream)
     yield from method
     backups = [each for each in upstream.instances if each.backup]
     if backups and method and not method[0].startswith("least_conn"):
-        names.losses.add((*source_of(route), "load_balancing"), "nginx has no backup beside this way to balance")
+        names.losses.add((*at, "load_balancing"), "nginx has no backup beside this way to balance")
         backups = []
     for each in upstream.instances:
         options = [f"weight={each.weight}"] if each.weight > 1 else []
@@ -57,14 +63,14 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _balancing(names: Names, route: ResolvedRoute, upstream: Upstream) -> list[str]:
-    chosen, at = upstream.load_balancing, (*source_of(route), "load_balancing")
+def _balancing(names: Names, at: KeyPath, upstream: Upstream) -> list[str]:
+    chosen = upstream.load_balancing
     if isinstance(chosen, ConsistentHashSettings):
         key = chosen.consistent_hash
         if isinstance(key, HeaderKey):
-            return [f"hash $http_{key.header.lower().replace('-', '_')} consistent;"]
+            return [f"hash {of_request(key.header)} consistent;"]
         if isinstance(key, CookieKey):
-            return [f"hash $cookie_{key.cookie} consistent;"] if key.cookie.replace("_", "").isalnum() else []
+            return [f"hash $cookie_{key.cookie} consistent;"] if _WORD.fullmatch(key.cookie) else []
         return ["hash $remote_addr consistent;"]
     if chosen == "least_connections":
         return ["least_conn;"]
@@ -73,12 +79,54 @@ def _balancing(names: Names, route: ResolvedRoute, upstream: Upstream) -> list[s
     if chosen == "random":
         return ["random;"]
     if chosen != "round_robin":
-        names.losses.add(at, "nginx has no such way to balance")
+        names.losses.add((*at, "load_balancing"), "nginx has no such way to balance")
     return []
 
 
+# ---- clients that stay with an instance
+
+
+def _cookie_of(names: Names, service: str, version: str | None, upstream: Upstream) -> str:
+    """The cookie by which clients stay with an instance; empty where nginx cannot do it."""
+    sticky = upstream.sticky
+    if sticky is None or sticky.cookie is None:
+        return ""
+    cookie = "_".join(filter(None, ("portico", service, version))) if sticky.cookie == "auto" else sticky.cookie
+    if not _WORD.fullmatch(cookie):
+        why = "nginx has no variable for a cookie of this name: no client stays with an instance"
+        names.losses.add(("services", service, "sticky"), why)
+        return ""
+    return cookie
+
+
+def _sticky_key(names: Names, service: str, version: str | None, upstream: Upstream) -> str:
+    """The variable by which an instance is chosen: the client's cookie or, until it has one, what it is given."""
+    cookie = _cookie_of(names, service, version, upstream)
+    if not cookie:
+        return ""
+    return names.map(f"stays_by_{cookie}", f"$cookie_{cookie}", ['"" $request_id;', f"default $cookie_{cookie};"])
+
+
+def sticky_cookie(names: Names, route: ResolvedRoute) -> str:
+    """The variable with the cookie that clients without one are given; empty where they are given none."""
+    upstream = upstream_of(names, route)
+    version = None if upstream.shared else route.version
+    cookie = _cookie_of(names, str(route.service), version, upstream)
+    if not cookie or upstream.sticky is None:
+        return ""
+    age = "" if upstream.sticky.max_age is None else f"; Max-Age={int(upstream.sticky.max_age)}"
+    secure = names.map("secure", "$scheme", ['https "; Secure";', 'default "";'])
+    value = f"{cookie}=$request_id; Path=/; HttpOnly; SameSite=Lax{age}{secure}"
+    # A response that caches may store is not for one client; nobody should stay with an instance that fails.
+    source = f"$cookie_{cookie}:$upstream_status:$upstream_http_cache_control"
+    shared = pattern("~*^:[^:]*:(?!.*(?:private|no-store)).*(?:public|max-?age)")
+    answered = pattern("~^:(?:[^:]*[ ,])?[1-4]..:")
+    lines = [f'{shared} "";', f'{answered} "{value}";', 'default "";']
+    return names.map(f"given_{cookie}", f'"{source}"', lines)
+
+
 def forwarding(names: Names, route: ResolvedRoute, path: str) -> Iterator[str]:
-    """The lines that send a request on, to `path` (with nginx's variables) and with its query."""
+    """The lines that send a request on, to `path` (in nginx's variables) and with its query."""
     upstream = upstream_of(names, route)
     if not upstream.instances:
         yield "return 503;"
@@ -88,7 +136,16 @@ def forwarding(names: Names, route: ResolvedRoute, path: str) -> Iterator[str]:
         names.forwarding[key] = [*_about(names, route, upstream)]
     yield from names.forwarding[key]
     scheme = "https" if "https" in _schemes(upstream) else "http"
-    yield f"proxy_pass {mixed(f'{scheme}://{group(names, route, upstream)}{path}$query')};"
+    yield f"proxy_pass {mixed(f'{scheme}://{group(names, str(route.service), route.version)}{path}')};"
+
+
+def query_sent(names: Names, route: ResolvedRoute) -> str:
+    """The variable with the query that goes on: credentials in it do not."""
+    settings, _ = route.policies.get("auth", (None, ""))
+    if names.lua is None or settings is None:
+        return "$query"
+    of_tokens = settings.jwt is not None and any(isinstance(each, InQuery) for each in settings.jwt.from_)
+    return "$kept_query" if settings.withheld_parameters or of_tokens else "$query"
 
 
 def _schemes(upstream: Upstream) -> set[str]:
@@ -103,7 +160,7 @@ def _about(names: Names, route: ResolvedRoute, upstream: Upstream) -> Iterator[s
         names.losses.add(at, "nginx speaks either http or https to all instances; this is https")
     yield from _host(names, route, upstream)
     if "https" in schemes:
-        yield from _tls(upstream)
+        yield from tls_lines(upstream)
     yield from _times(route)
     yield from _retries(route)
 
@@ -117,7 +174,8 @@ def _host(names: Names, route: ResolvedRoute, upstream: Upstream) -> Iterator[st
         yield f"set $service_host {word(first.authority)};"
 
 
-def _tls(upstream: Upstream) -> Iterator[str]:
+def tls_lines(upstream: Upstream) -> Iterator[str]:
+    """How the certificates of a service are checked."""
     tls = upstream.tls
     yield "proxy_ssl_server_name on;"
     yield f"proxy_ssl_name {word(tls.server_name or upstream.instances[0].host)};"
