@@ -250,7 +250,7 @@ class Tracer:
         trace, exchange, instance = over.trace, over.exchange, over.instance
         address, question = instance.address, over.question
         if question is None:
-            method, target, query = exchange.method, exchange.match.target, exchange.query
+            method, target, query = exchange.method, over.match.target, exchange.query
         else:
             method, target, query = question.method.decode(), question.target, b""
         key = (
@@ -403,7 +403,7 @@ class Try:
 
     def __init__(self, trace: Trace, exchange: Exchange, instance: Any, service: str) -> None:
         self.trace = trace
-        self.exchange = exchange
+        self.exchange, self.match = exchange, exchange.match  # another service may be asked later
         self.instance = instance
         self.service = service
         self.began = time.monotonic()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from portico.core.errors import UpstreamError
@@ -167,29 +168,37 @@ class _SpannedCopy(_Spanned, Copy):
         super().upstream_failed(error)
 
 
-def traced(kind: type[AnyForwarding]) -> Callable[[Exchange, Handling, asyncio.AbstractEventLoop], AnyForwarding]:
+Making = Callable[[Exchange, Handling, asyncio.AbstractEventLoop], AnyForwarding]
+
+
+def traced(kind: type[AnyForwarding]) -> Making[AnyForwarding]:
     """What makes a forwarding of this kind, with spans for an exchange that is recorded."""
-    spanned = _spanned(kind)
+    spanned: Any = vars(kind).get(_SPANNED)
+    if spanned is None:
+        spanned = type(f"Spanned{kind.__name__}", (_SpannedForwarding, kind), {"__slots__": ("trace",)})
+        setattr(kind, _SPANNED, spanned)  # so that it goes with its kind
 
-    def forwarding(exchange: Exchange, handling: Handling, loop: asyncio.AbstractEventLoop) -> AnyForwarding:
-        try:
-            trace = exchange.trace
-        except AttributeError:  # it began before traces were wanted
-            trace = None
-        if trace is None or not trace.is_recorded:
-            return kind(exchange, handling, loop)
-        made = spanned(exchange, handling, loop)
-        made.trace = trace
-        return cast(AnyForwarding, made)
-
-    return forwarding
+    return partial(_forwarding, kind, spanned)
 
 
-def _spanned(kind: type[Forwarding]) -> Any:
-    known = _SPANNED.get(kind)
-    if known is None:
-        known = _SPANNED[kind] = type(f"Spanned{kind.__name__}", (_SpannedForwarding, kind), {"__slots__": ("trace",)})
-    return known
+def kind_of(forward: Callable[..., Any]) -> Any:
+    """The kind of forwarding that something makes, which may be traced."""
+    return forward.args[0] if isinstance(forward, partial) else forward
 
 
-_SPANNED: Final[dict[type[Forwarding], Any]] = {}
+def _forwarding(
+    kind: type[AnyForwarding], spanned: Any, exchange: Exchange, handling: Handling, loop: asyncio.AbstractEventLoop
+) -> AnyForwarding:
+    try:
+        trace = exchange.trace
+    except AttributeError:  # it began before traces were wanted
+        trace = None
+    if trace is None or not trace.is_recorded:
+        return kind(exchange, handling, loop)
+    made: AnyForwarding = spanned(exchange, handling, loop)
+    made.trace = trace  # type: ignore[attr-defined]
+    return made
+
+
+_SPANNED: Final = "spanned"
+"""The attribute of a kind that is the same kind with spans."""
