@@ -132,7 +132,8 @@ def build_cost_fields(settings: RateLimitSettings, context: Context) -> Hooks | 
         return None
 
     def note_fields(exchange: Exchange, edit: ResponseEdit) -> None:
-        meter, head = getattr(exchange, "costs", None), getattr(edit, "head", None)  # an answer of the gateway's own has none
+        meter = getattr(exchange, "costs", None)
+        head = getattr(edit, "head", None)  # an answer of the gateway's own has none
         if head is not None and meter is not None:
             meter.note_fields(head.fields.all)
 
