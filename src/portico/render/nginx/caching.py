@@ -9,11 +9,11 @@ from portico.config import ResolvedRoute
 from portico.core.fields import METHOD_OVERRIDES
 from portico.policies.cache import CacheSettings
 from portico.proxy.cache.rules import TTL_STATUSES
-from portico.render.nginx.fields import policy_path
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.names import Names
 from portico.render.nginx.proxies import scheme_and_host
 from portico.render.nginx.text import above, comment, literal, of_request, pattern, word
+from portico.render.policies import policy_path
 
 ZONE: Final = "proxy_cache_path cache levels=1:2 keys_zone=cache:10m max_size=1g inactive=1d use_temp_path=off;"
 _STATUS: Final = {

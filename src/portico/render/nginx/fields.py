@@ -9,7 +9,6 @@ from typing import Final
 from portico.config import Config, ResolvedRoute
 from portico.config.levels import Merged
 from portico.config.problems import KeyPath
-from portico.config.resolve import scope_path
 from portico.core.fields import REQUEST_DROP
 from portico.policies.cors import RESPONSE_FIELDS, CorsSettings
 from portico.policies.headers import OF_CONTENT, FieldEdits, HeadersSettings
@@ -17,6 +16,7 @@ from portico.render.nginx.marks import Marks
 from portico.render.nginx.names import Names
 from portico.render.nginx.proxies import reported, scheme_and_host
 from portico.render.nginx.text import DOLLAR, literal, mixed, pattern, word
+from portico.render.policies import SECURITY, policy_path
 
 TOLD: Final = {
     "Host": "$service_host",
@@ -53,12 +53,6 @@ DROPPED: Final = tuple(
 _TEMPLATE: Final = re.compile(r"\{\{|\}\}|\{([^{}:]*)(:-[^{}]*)?\}|[^{}]+")
 _STANDS: Final = {"client_ip": "${remote_addr}", "request_id": "${request_id}"}
 _UNREMOVABLE: Final = frozenset({"server", "date", "content-length", "content-type", "connection"})
-_SECURITY: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "SAMEORIGIN",
-    "Referrer-Policy": "strict-origin-when-cross-origin",
-    "X-Permitted-Cross-Domain-Policies": "none",
-}
 
 
 def told(config: Config) -> dict[str, str]:
@@ -69,11 +63,6 @@ def told(config: Config) -> dict[str, str]:
 def told_lines(config: Config) -> list[str]:
     """The fields of all requests to services."""
     return [f"proxy_set_header {name} {value};" for name, value in told(config).items()]
-
-
-def policy_path(route: ResolvedRoute | None, scope: str, key: str) -> KeyPath:
-    """Where a policy is written, of a route or of the gateway alone."""
-    return (*(("policies",) if route is None else scope_path(route, scope)), key)
 
 
 def marks_of(names: Names, policies: Merged, route: ResolvedRoute | None) -> Marks:
@@ -114,7 +103,7 @@ def _response(names: Names, settings: HeadersSettings, marks: Marks, at: KeyPath
 
 def _security(names: Names, edits: FieldEdits, marks: Marks) -> None:
     written = {name.lower() for name in (*edits.set, *edits.add, *edits.remove)}
-    for name, value in _SECURITY.items():
+    for name, value in SECURITY.items():
         if name.lower() not in written:
             variable = name.lower().replace("-", "_")
             lines = [f'"" {word(value)};', 'default "";']

@@ -11,13 +11,14 @@ from portico.config import Config, ResolvedRoute
 from portico.core.fields import plain_name
 from portico.policies.auth import AuthSettings
 from portico.policies.auth.forward import ForwardSettings
-from portico.render.nginx.fields import DROPPED, policy_path
+from portico.render.nginx.fields import DROPPED
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.names import Names
 from portico.render.nginx.pages import errors
 from portico.render.nginx.proxies import reported, scheme_and_host
 from portico.render.nginx.text import block, comment, mixed, pattern, word
 from portico.render.nginx.upstreams import SYSTEM_AUTHORITIES
+from portico.render.policies import policy_path
 
 _OF_CLIENTS_ALONE: Final = (
     *("Content-Length", "Content-Type", "Content-Encoding", "Transfer-Encoding", "Expect"),

@@ -9,11 +9,10 @@ from typing import Final
 from portico.config import ResolvedRoute
 from portico.policies.rate_limit import ByHeader, RateLimit, RateLimitSettings
 from portico.render.nginx.denying import can_be_denied, rules_by_identity
-from portico.render.nginx.fields import policy_path
 from portico.render.nginx.forward_auth import is_forward_alone
 from portico.render.nginx.lua import Guard, checks_auth, checks_authorize, guard_of, unsaid_parts
 from portico.render.nginx.names import Names
-from portico.render.policies import guards_of
+from portico.render.policies import guards_of, policy_path
 
 _COSTS: Final = "nginx does not read what responses cost: the limit is left out"
 _RATE: Final = frozenset({"requests_per_minute", "burst"})
