@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from portico.config import load_text
 from portico.policies import POLICY_SETTINGS
 from portico.render import Rendering, render_nginx
-from portico.render.nginx.names import UNGUARDED
+from portico.render.policies import OPEN, guards_of
 
 BEGIN = "services: {a: {url: 'http://127.0.0.1:9001', default_routes: false}}\nroutes:\n"
 
@@ -83,11 +85,6 @@ def test_a_name_in_a_field_is_that_of_each_route() -> None:
         assert f"proxy_set_header X-Route {name};" in location(rendering, f"= /{name}")
 
 
-def test_a_guard_of_which_nobody_has_thought_closes_a_route() -> None:
-    known = UNGUARDED | {"auth", "authorize", "deny", "mcp", "plugins", "validate"}
-    assert {*POLICY_SETTINGS} <= known
-
-
 def test_with_lua_what_it_cannot_check_stays_closed() -> None:
     for policies in (
         "auth: {api_key: {bearer: true}}",
@@ -99,3 +96,10 @@ def test_with_lua_what_it_cannot_check_stays_closed() -> None:
         assert "return 503;" in location(rendering, "/x/")
         assert "proxy_pass" not in location(rendering, "/x/")
         assert rendering.losses
+
+
+def test_a_policy_of_which_nobody_has_thought_guards_its_route() -> None:
+    config = load_text(BEGIN + "  - {name: x, path: /x, service: a, policies: {cors: true}}\n", "edge.yaml", {})
+    route = replace(config.all_routes[0], policies={**config.all_routes[0].policies, "new": (object(), "route:x")})
+    assert guards_of(route) == ["new"]
+    assert {*POLICY_SETTINGS} - OPEN == {"auth", "authorize", "deny", "mcp", "plugins", "validate"}

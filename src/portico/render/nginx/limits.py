@@ -12,7 +12,8 @@ from portico.render.nginx.denying import can_be_denied, rules_by_identity
 from portico.render.nginx.fields import policy_path
 from portico.render.nginx.forward_auth import is_forward_alone
 from portico.render.nginx.lua import Guard, checks_auth, checks_authorize, guard_of, unsaid_parts
-from portico.render.nginx.names import UNGUARDED, Names
+from portico.render.nginx.names import Names
+from portico.render.policies import guards_of
 
 _COSTS: Final = "nginx does not read what responses cost: the limit is left out"
 _RATE: Final = frozenset({"requests_per_minute", "burst"})
@@ -20,8 +21,7 @@ _RATE: Final = frozenset({"requests_per_minute", "burst"})
 
 def closing(names: Names, route: ResolvedRoute) -> list[str]:
     """The keys of the policies for whose sake a route is closed."""
-    written = (key for key, (settings, _) in route.policies.items() if settings and key not in UNGUARDED)
-    found = sorted(key for key in written if not _is_checked(names, route, key))
+    found = [key for key in guards_of(route) if not _is_checked(names, route, key)]
     for key in found:
         _, scope = route.policies[key]
         why = "nginx cannot check this: the routes that it guards are closed and answer 503"

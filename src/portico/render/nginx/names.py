@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice, takewhile
 from operator import itemgetter
-from typing import Final
 
 from portico.config import Config, ResolvedRoute, Upstream
 from portico.core.route_paths import is_pattern
@@ -15,21 +14,13 @@ from portico.render.losses import Losses
 from portico.render.nginx.lua import Lua
 from portico.render.nginx.marks import Marks
 from portico.render.nginx.text import above, block, pattern
-
-UNGUARDED: Final = frozenset(
-    {
-        *("cache", "compress", "cors", "decompress", "errors", "headers", "identity", "ip_filter", "rate_limit"),
-        *("rewrite_cookies", "rewrite_location", "transform"),
-    }
-)
-"""Policies that are rendered, or whose loss opens nothing. All others are guards, also those that nobody knows yet: a
-route that has one which nginx cannot check is closed."""
+from portico.render.policies import OPEN
 
 
 def _guards_of(route: ResolvedRoute) -> frozenset[tuple[str, int]]:
     """What not everybody passes before what is behind a route."""
     return frozenset(
-        (key, id(settings)) for key, (settings, _) in route.policies.items() if key not in UNGUARDED - {"ip_filter"}
+        (key, id(settings)) for key, (settings, _) in route.policies.items() if key not in OPEN - {"ip_filter"}
     )
 
 
