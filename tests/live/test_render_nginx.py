@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from live.render_beside import Both, beside
+from live.render_beside import Both, beside, load
 from live.render_cases import CASES, HARD, Case, get
 from portico.render import Rendering, render_nginx
+from support.authority import Authority
+from support.process import free_port
 from support.server import Server, at
 from support.site import Site, program
 
@@ -82,3 +87,26 @@ def test_a_websocket_passes(both: Both) -> None:
     seen = {name.lower(): value for name, value in nginx.json()["fields"]}
     assert seen["upgrade"] == "websocket"
     assert seen["connection"].lower() == "upgrade"
+
+
+def test_a_certificate_is_chosen_by_the_name_that_is_asked_for(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    usual, other = authority.leaf("usual", "default.test"), authority.leaf("other", "other.test", "*.wild.test")
+    port = free_port()
+    tls = {**usual.written, "certificates": [other.written]}
+    gateway = {"host": "127.0.0.1", "port": port, "log": {"access": "off"}, "tls": tls}
+    rendering = render_nginx(load({"gateway": gateway, "services": {"a": {"url": "http://127.0.0.1:1"}}}, port))
+    assert rendering.losses == ()
+    with start_nginx(rendering, port, tmp_path):
+        for name, leaf in (("default.test", usual), ("other.test", other), ("a.wild.test", other), ("no.test", usual)):
+            assert certificate_for(port, name) == leaf.content().public_bytes(Encoding.DER), name
+
+
+def certificate_for(port: int, name: str) -> bytes | None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port)) as plain,
+        context.wrap_socket(plain, server_hostname=name) as tls,
+    ):
+        return tls.getpeercert(binary_form=True)
