@@ -113,6 +113,6 @@ ODD: Final = (
     *(get(path, 403) for path in ("/guarded", "/%67uarded/x", "/g/y/admin", "/only")),
     *(get(path, 400) for path in ("//guarded", "/%2Fguarded", "/guarded%2Fx", "/guarded;x=1/y", "/;a/guarded")),
     *(get(path, 400) for path in ("/%5Cguarded", "/guarded%3Fx", "/%2567uarded", "/g/y%2Fadmin", "/g//y/admin")),
-    *(get(path, 400) for path in ("/%2Fonly", "/only%3Bx", "/only;x")),
+    *(get(path, 400) for path in ("/%2Fonly", "/only%3Bx", "/only;x", "/only%20", "/g/y/ad%09min", "/guarded%20/x")),
     *(get(path, 200, f"/rest{path}") for path in ("/a//b", "/a;b", "/a%2Fb", "/x%5Cy")),
 )

@@ -25,7 +25,10 @@ NOWHERE: Final = "own:none"
 """The section of requests that have no route."""
 _UNKNOWN: Final = "!{ var(txn.route) -m found }"
 _ODD: Final = r"%|//|;|\\"
-_READING: Final = r"url_dec,url_dec,regsub(;[^/]*,,g),regsub([?#].*,),regsub([\\\\/]+,/,g)"
+_READING: Final = (
+    "url_dec,url_dec,regsub(;[^/]*,,g),regsub([?#].*,),regsub([[:cntrl:]],,g),"
+    r"regsub([\\\\/]+,/,g),regsub([[:space:]]+/,/,g),regsub([[:space:]]+$,)"
+)
 """What services may make of a path that has one of these."""
 
 
