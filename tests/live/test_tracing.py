@@ -48,6 +48,13 @@ def config(collector: Collector, shop: Backend, away: Refusing) -> dict[str, Any
             "policies": {"rate_limit": {"requests_per_minute": 1, "burst": 1}},
         },
         {"name": "robots", "path": "= /robots.txt", "respond": {"status": 200, "body": "User-agent: *"}},
+        {
+            "name": "asked",
+            "service": "shop",
+            "path": "/asked",
+            "policies": {"auth": {"forward": {"url": f"{shop.url}/check", "cache": 0}}},
+        },
+        {"name": "instead", "service": "gone", "path": "/instead", "failover": ["shop"]},
         {"name": "ws", "service": "shop", "path": "/ws"},
     ]
     tracing = {
@@ -244,6 +251,14 @@ def test_a_service_that_is_away(gateway: Gateway, collector: Collector) -> None:
     assert server.attributes["error.type"] == client.attributes["error.type"] == "upstream_refused"
 
 
+def test_another_service_in_place_of_one_that_is_away(gateway: Gateway, collector: Collector, shop: Backend) -> None:
+    server, first, second = spans(gateway, collector, gateway.get("/instead/i"), 3)
+    assert (server.attributes["portico.service"], server.failed) == ("shop", False)
+    assert [each.attributes["portico.service"] for each in (first, second)] == ["gone", "shop"]
+    assert (first.failed, second.attributes["http.request.resend_count"]) == (True, 1)
+    assert last(shop, "/i").get("traceparent") == f"00-{server.trace}-{second.id}-03"
+
+
 def test_an_error_of_a_service(gateway: Gateway, collector: Collector) -> None:
     server, client = spans(gateway, collector, gateway.get("/api/shop/status/500"), 2)
     assert (server.failed, server.attributes["error.type"]) == (True, "500")
@@ -261,6 +276,15 @@ def test_a_copy_for_a_mirror(gateway: Gateway, collector: Collector, shop: Backe
     assert {each.parent for each in tries} == {server.id}
     sent = {str(each.get("traceparent")).split("-")[2] for each in shop.requests if each.target == "/m"}
     assert sent == {each.id for each in tries}
+
+
+def test_a_question_before_an_exchange_goes_on(gateway: Gateway, collector: Collector, shop: Backend) -> None:
+    server, asked, client = spans(gateway, collector, gateway.get("/asked/a?token=x", "Authorization: Bearer x"), 3)
+    assert (asked.attributes["portico.role"], asked.parent, client.parent) == ("auth", server.id, server.id)
+    assert asked.attributes["url.full"] == f"{shop.url}/check"
+    assert last(shop, "/check").get("traceparent") == f"00-{server.trace}-{asked.id}-03"
+    assert last(shop, "/a?token=x").get("traceparent") == f"00-{server.trace}-{client.id}-03"
+    assert len({server.id, asked.id, client.id}) == 3
 
 
 def test_what_is_stored_has_no_try(gateway: Gateway, collector: Collector) -> None:

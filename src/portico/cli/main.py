@@ -17,6 +17,7 @@ from portico.cli.canary import canary
 from portico.cli.check import check, routes, schema
 from portico.cli.import_ import import_
 from portico.cli.keys import keys
+from portico.cli.logs import logs
 from portico.cli.options import examples
 from portico.cli.password import password
 from portico.cli.plan import plan
@@ -82,6 +83,7 @@ PANELS: Final[dict[str, dict[Command | typer.Typer, tuple[str, ...]]]] = {
         services: ("portico services", "portico services --admin 127.0.0.1:9001 --json"),
         status: ("portico status",),
         reload: ("portico reload",),
+        logs: ("portico logs access.log --follow", "portico logs --status 5xx --slower 1s"),
         cache: (),
         canary: (),
         keys: (),

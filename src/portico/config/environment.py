@@ -110,7 +110,8 @@ def complete(tree: dict[str, Any], environ: Mapping[str, str]) -> Completed:
             continue
         if (changed := _with(tree, standing.path, standing.value)) is not tree:
             tree = changed
-            origins[standing.path] = standing.variable
+            if standing.variable:
+                origins[standing.path] = standing.variable
     policy_defaults: dict[str, Any] = {}
     for variable, (path, read) in POLICY_DEFAULTS.items():
         if value := environ.get(variable):

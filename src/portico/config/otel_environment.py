@@ -20,7 +20,7 @@ _STANDARD_PATH: Final = re.compile(r"/v1/(?:traces|metrics|logs)/?$")
 
 
 class Standing(NamedTuple):
-    """A value that a variable gives a key; with `overrides` whatever the file says."""
+    """A value that a variable gives a key; with `overrides` whatever the file says. No variable alone says `{}`."""
 
     path: KeyPath
     value: Any
@@ -104,7 +104,7 @@ def otel_values(environ: Mapping[str, str], is_written: Callable[[KeyPath], bool
         is_on = is_written(section) or "otlp" in exporters
         is_on = is_on or (signal == "TRACES" and bool(said.keys() & {own_endpoint, _PREFIX + "ENDPOINT"}))
         if is_on:
-            yield Standing(section, {}, exporter)
+            yield Standing(section, {}, "")
             yield from _connection(signal, section, said)
             yield from _resource(section, said)
             yield from _pace(signal, section, said)
@@ -149,7 +149,7 @@ def _sampler(section: KeyPath, said: Mapping[str, str]) -> Iterator[Standing]:
     if not sampler:
         return
     if sampler not in _SAMPLERS:
-        yield Standing((*section, "sample"), f"{sampler}: one of {', '.join(SAMPLERS)}", variable, overrides=True)
+        yield Standing((*section, "sample"), sampler, variable)
         return
     follows, share = _SAMPLERS[sampler]
     argument = said.get("OTEL_TRACES_SAMPLER_ARG", "1.0")

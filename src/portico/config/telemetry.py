@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from portico.config.otel_environment import SAMPLERS
 from portico.config.section import FilePath, Section, Share, is_word
 from portico.core.settings import Duration, HeaderName, Size
 from portico.observe.otlp.collector import Collector
@@ -80,7 +81,7 @@ class CollectorSettings(Section):
     headers: dict[HeaderName, Annotated[SecretStr, AfterValidator(_header_value)]] = {}
     """Fields of each request, such as `Authorization`; their values are secret."""
     compression: Literal["gzip", "none"] = "none"
-    """Whether requests are compressed, to a tenth: for each span that takes as long as making it does."""
+    """Whether requests are compressed, to a tenth or less; that takes a few microseconds for each exchange."""
     timeout: Annotated[Duration, Field(le=60)] = 10.0
     """How long one request may take; then it is sent again."""
     ca: FilePath | None = None
@@ -130,6 +131,13 @@ def _context(settings: CollectorSettings) -> ssl.SSLContext:
     return context
 
 
+def _sample(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"\s*[0-9.]+\s*%?\s*", value):
+        known = ", ".join(SAMPLERS)
+        raise ValueError(f"{value!r} is no share, such as 1% or 0.01; OTEL_TRACES_SAMPLER may be {known}")
+    return value
+
+
 class TracingSettings(CollectorSettings):
     """Spans of exchanges, sent to a collector of OpenTelemetry; `true` is the one on this machine.
 
@@ -137,7 +145,7 @@ class TracingSettings(CollectorSettings):
     `log.otlp`, too, unless they say otherwise.
     """
 
-    sample: Share = 1.0
+    sample: Annotated[Share, BeforeValidator(_sample, json_schema_input_type=float | str)] = 1.0
     """Of the exchanges whose caller does not decide that, how many are recorded: `1%`, or 0.01."""
     parent_based: bool = True
     """Whether the sampled flag of trusted proxies decides. With `false` it is `sample` for all."""

@@ -236,6 +236,8 @@ class Exchange:
     response may be sent as it was composed for others: what edits responses in any way sets it, if only to nothing."""
     ended: float
     """When its response was complete (monotonic seconds), where the clock was read then; else 0."""
+    costs: Any
+    """What reads its cost while it is under way, then what it cost, by limit; set where a limit asks."""
     is_exempt: bool
     """Whether it passes limits, as a client's first request to an MCP server does; set where that was decided."""
     trusted: bool
@@ -268,8 +270,6 @@ class Exchange:
         self.attempts = 0
         self.cache: str | None = None
         """What the cache had for it: hit, stale, revalidated, collapsed, miss or bypass; None on routes without one."""
-        self.costs: Any = None
-        """What reads its cost while it is under way, then what it cost, by limit; None where no limit asks."""
         self.upstream: str | None = None
         self.upstream_seconds: float | None = None
         self.upstream_error: str | None = None

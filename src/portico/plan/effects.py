@@ -8,7 +8,7 @@ from typing import Any, Final
 from portico.core.networks import Network
 from portico.plan.changes import Effect
 
-GUARDS: Final = frozenset(("auth", "authorize", "deny", "ip_filter", "plugins", "rate_limit", "validate"))
+GUARDS: Final = frozenset(("auth", "authorize", "deny", "ip_filter", "mcp", "plugins", "rate_limit", "validate"))
 """Policies that refuse requests: without one, more get through."""
 
 

@@ -280,7 +280,7 @@ class Gateway:
                     exchange.shadow,
                     version,
                     exchange.upstream_error,
-                    cost=exchange.costs,
+                    cost=getattr(exchange, "costs", None),
                 )
             )
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from portico.config import ResolvedRoute
-from portico.config.problems import KeyPath
 from portico.core.conditions import is_value_pattern
-from portico.core.query_names import spelled
 from portico.render.expressions import value_expression
 from portico.render.haproxy.names import Names
+from portico.render.haproxy.parameters import is_there, variable_of
 from portico.render.haproxy.text import equals, found_in
 
 
@@ -31,18 +29,7 @@ def _tests(names: Names, route: ResolvedRoute) -> Iterator[str]:
     for name, value in route.headers.items():
         yield meets(f"req.fhdr({name})", value)
     for name, condition in route.query.items():
-        if condition is True:
-            yield found_in("query", f"(?:^|&){spelled(name).decode('latin-1')}(?:=|&|$)")
-        else:
-            yield parameter(names, name, condition, (*route.source, "query", name))
-
-
-def parameter(names: Names, name: str, condition: str, at: KeyPath) -> str:
-    """The condition that a parameter of the query is as written."""
-    if re.fullmatch(r"[\w.-]+", name, re.ASCII):
-        return meets(f"url_param({name}),url_dec(1)", condition)
-    names.losses.add(at, "HAProxy finds no parameter of this name: the route takes no requests")
-    return "{ always_false }"
+        yield is_there(name) if condition is True else meets(f"var({variable_of(names, name)})", condition)
 
 
 def meets(source: str, condition: str) -> str:

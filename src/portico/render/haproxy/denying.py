@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import product
 
-from portico.core.query_names import spelled
 from portico.policies.consumer_fields import percent_encoded
 from portico.policies.deny import DenyRule
 from portico.policies.when import When
 from portico.render.expressions import expression_of, literal
 from portico.render.haproxy.answers import refusal
 from portico.render.haproxy.conditions import meets
+from portico.render.haproxy.names import Names
+from portico.render.haproxy.parameters import is_there, variable_of
 from portico.render.haproxy.text import equals, found_in
 
 
@@ -20,40 +20,28 @@ def is_checked(rules: Sequence[DenyRule], *, knows_consumer: bool) -> bool:
     return not any(rule.when.claims or (rule.when.consumer is not None and not knows_consumer) for rule in rules)
 
 
-def denying(rules: Sequence[DenyRule], *, of_consumers: bool) -> Iterator[str]:
+def denying(names: Names, rules: Sequence[DenyRule], *, of_consumers: bool) -> Iterator[str]:
     """The lines of those rules that ask who it is, or of the others."""
     for rule in rules:
         if rule.needs_identity == of_consumers:
-            conditions = " || ".join(" ".join(each) for each in product(*_conditions(rule.when)))
-            yield from refusal(403, "request_denied", conditions or "{ always_true }")
+            yield from refusal(403, "request_denied", " ".join(_conditions(names, rule.when)))
 
 
-def _conditions(when: When) -> Iterator[list[str]]:
-    """What has to hold, all of it: each in one of several ways."""
+def _conditions(names: Names, when: When) -> Iterator[str]:
+    """What has to hold, all of it."""
     if when.methods is not None:
-        yield [equals("method", *sorted({*when.methods, *(["HEAD"] if "GET" in when.methods else [])}))]
+        yield equals("method", *sorted({*when.methods, *(["HEAD"] if "GET" in when.methods else [])}))
     if when.path is not None:
-        yield [found_in("var(txn.at)", expression_of(when.path))]
+        yield found_in("var(txn.at)", expression_of(when.path))
     for name, value in when.headers.items():
         source = f"req.fhdr({name})"
-        yield [f"{{ {source} -m found }}" if value is True else meets(source, value)]
-    for parameter, condition in when.query.items():
-        yield list(_of_query(parameter, condition))
+        yield f"{{ {source} -m found }}" if value is True else meets(source, value)
+    for name, condition in when.query.items():
+        yield is_there(name) if condition is True else meets(f"var({variable_of(names, name)})", condition)
     if when.content_type is not None:
         kinds = "|".join(literal(kind).replace(r"\*", "[^/;]*") for kind in when.content_type)
-        yield [found_in("req.fhdr(Content-Type)", rf"(?i)^\s*(?:{kinds})\s*(?:;|$)")]
+        yield found_in("req.fhdr(Content-Type)", rf"(?i)^\s*(?:{kinds})\s*(?:;|$)")
     if when.consumer is True:
-        yield ["{ var(txn.consumer) -m found }"]
+        yield "{ var(txn.consumer) -m found }"
     elif when.consumer is not None:
-        yield [equals("var(txn.consumer)", *map(percent_encoded, when.consumer))]
-
-
-def _of_query(name: str, condition: str | bool) -> Iterator[str]:
-    """A parameter by its name as it stands; one whose name is encoded is refused whatever its value."""
-    there = spelled(name).decode("latin-1")
-    if condition is True:
-        yield found_in("query", f"(?:^|&){there}(?:=|&|$)")
-        return
-    if name.isascii() and name.replace("_", "").replace("-", "").replace(".", "").isalnum():
-        yield meets(f"url_param({name}),url_dec(1)", str(condition))
-    yield found_in("query", f"(?:^|&)(?!{literal(name)}(?:=|&|$)){there}(?:=|&|$)")
+        yield equals("var(txn.consumer)", *map(percent_encoded, when.consumer))

@@ -37,6 +37,8 @@ def render_haproxy(config: Config) -> Rendering:
     names = Names(config, losses)
     for path, why in unsaid(config.written, TABLE):
         losses.add(path, why)
+    if config.gateway.log.access not in ("stdout", "stderr", "off"):
+        losses.add(("gateway", "log", "access"), "HAProxy logs to stdout, stderr and sockets, and to no file")
     frontends = Frontends(names)
     head = [*frontends.sections()]
     routes = [route_section(names, route, name) for name, route in frontends.targets.items()]

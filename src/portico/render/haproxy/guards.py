@@ -13,15 +13,30 @@ from portico.policies.consumer_fields import percent_encoded
 from portico.render.expressions import literal
 from portico.render.haproxy.answers import refusal
 from portico.render.haproxy.denying import denying, is_checked
-from portico.render.haproxy.names import Names, of_policy, policy_path
+from portico.render.haproxy.names import Names, of_policy
+from portico.render.haproxy.parameters import is_there, is_twice, value_lines, without
 from portico.render.haproxy.text import equals, found_in
 from portico.render.haproxy.tokens import TokenError, token_lines
+from portico.render.policies import policy_path
 
-_UNCHECKED: Final = ("plugins", "validate")
+CHECKED: Final = frozenset({"auth", "authorize", "deny", "ip_filter"})
+"""Policies that refuse requests, and that HAProxy can check, or some of what they say."""
+HARMLESS: Final = frozenset(
+    {
+        *("rate_limit", "cors", "headers", "cache", "compress", "decompress", "errors", "identity", "transform"),
+        *("rewrite_cookies", "rewrite_location"),
+    }
+)
+"""Those whose absence opens nothing; any other may be a guard, also one that is not known here yet."""
 _KEYS: Final = "api_keys.map"
 _SCOPES: Final = "api_key_scopes.map"
 _KNOWN: Final = "{ var(txn.consumer) -m found }"
 _SHOWN: Final = "{ var(txn.shown) -m found }"
+
+
+def is_guarded(route: ResolvedRoute) -> bool:
+    """Whether something of a route refuses requests."""
+    return not {*route.policies} <= HARMLESS
 
 
 class Guards:
@@ -35,8 +50,8 @@ class Guards:
         """What checks the others."""
         self.knows_consumer = False
         """Whether it says who asks."""
-        for key in _UNCHECKED:
-            if of_policy(route.policies, key):
+        for key in route.policies:
+            if key not in CHECKED | HARMLESS and of_policy(route.policies, key):
                 self._close(key, "HAProxy cannot check this")
         auth, authorize = of_policy(route.policies, "auth"), of_policy(route.policies, "authorize")
         rules: Any = of_policy(route.policies, "deny") or []
@@ -44,9 +59,9 @@ class Guards:
             self._authenticate(auth)
         if not is_checked(rules, knows_consumer=self.knows_consumer):
             self._close("deny", "HAProxy cannot tell whom these rules are for")
-        self.before = [*denying(rules, of_consumers=False)]
+        self.before = [*denying(names, rules, of_consumers=False)]
         """What is refused before it is asked who it is."""
-        self.lines += denying(rules, of_consumers=True)
+        self.lines += denying(names, rules, of_consumers=True)
         if isinstance(authorize, AuthorizeSettings):
             self._authorize(authorize)
 
@@ -73,6 +88,9 @@ class Guards:
             except TokenError as error:
                 self._close("auth", str(error))
                 return
+        if auth.api_key is not None and auth.api_key.bearer:
+            self._close("auth", "HAProxy takes what is in Authorization for a token")
+            return
         if auth.api_key is not None:
             lines += self._keys(auth.api_key)
         self.lines = [*lines, *self._missing(auth), *_telling()]
@@ -87,13 +105,9 @@ class Guards:
         self._names.files[_SCOPES] = "".join(f"{digest} {text}\n" for digest, text in scopes.items())
         challenge = 'ApiKey realm="portico"'
         if settings.query is not None:
-            # What is no plain value of a plain name is none that a client of this gateway sends.
-            name = literal(settings.query)
-            source, absent = (
-                f"url_param({settings.query}),url_dec(0)",
-                f"!{found_in('query', f'(?:^|&){name}(?:=|&|$)')}",
-            )
-            twice = found_in("query", f"(?:^|&){name}(?:=|&|$).*&{name}(?:=|&|$)")
+            source, absent = "var(txn.key)", f"!{is_there(settings.query)}"
+            twice = is_twice(settings.query)
+            yield from value_lines(settings.query, "txn.key", "url_dec(0)")
         else:
             source, absent = f"req.fhdr({settings.field})", f"!{{ req.fhdr({settings.field}) -m found }}"
             twice = f"{{ req.fhdr_cnt({settings.field}) gt 1 }}"
@@ -109,14 +123,7 @@ class Guards:
         if settings.query is None:
             yield f"http-request del-header {settings.field}"
         else:
-            yield "http-request set-header x-portico-query %[query]"
-            start = f"^(.*&)?{literal(settings.query)}(?:=[^&]*)?(?:&(.*))?$"
-            yield f"http-request replace-header x-portico-query '{start}' '\\1\\2' if {digest}"
-            yield f"http-request replace-header x-portico-query '^(.*)&$' '\\1' if {digest}"
-            yield f"http-request set-var-fmt(txn.query) ?%[req.fhdr(x-portico-query)] if {digest}"
-            yield f"http-request set-var(txn.query) str() if {digest} !{{ req.fhdr(x-portico-query),length gt 0 }}"
-            yield "http-request del-header x-portico-query"
-            yield f"http-request set-pathq %[path]%[var(txn.query)] if {digest}"
+            yield from without(settings.query, digest)
 
     def _missing(self, auth: AuthSettings) -> Iterator[str]:
         if auth.optional:

@@ -32,7 +32,7 @@ _RENDERED: Final = (
     *("listener.proxy_protocol", "listener.tls.certificate", "listener.tls.key", "listener.tls.min_version"),
     *("listener.tls.client_certificates.ca", "listener.tls.client_certificates.required"),
     *("listener.tls.redirect_from", "listener.tls.redirect_to"),
-    *("gateway.title", "gateway.workers", "gateway.endpoints.metrics", "gateway.endpoints.docs"),
+    *("gateway.title", "gateway.workers", "gateway.log.access", "gateway.endpoints.metrics", "gateway.endpoints.docs"),
     *("gateway.endpoints.root", "gateway.endpoints.health", "gateway.limits.header_timeout"),
     *("gateway.limits.body_size", "gateway.limits.connections", "gateway.limits.url_length"),
     *("gateway.limits.body_timeout", "gateway.limits.idle_timeout", "gateway.limits.header_count"),
@@ -88,7 +88,6 @@ _LOST: Final = {
     "gateway.proxy_status": "HAProxy has no Proxy-Status",
     "gateway.trusted_proxies": "HAProxy takes the client's address from them, and not scheme, host, port and prefix",
     "gateway.redis_url": "HAProxy counts in its own memory",
-    "gateway.log.access": "HAProxy logs to stdout, stderr and sockets, and to no file",
     **dict.fromkeys(
         (
             *("policies.cache.stale_while_revalidate", "policies.cache.stale_if_error", "policies.cache.store"),

@@ -15,8 +15,9 @@ from portico.config import ResolvedRoute
 from portico.config.problems import KeyPath
 from portico.policies.rate_limit import ByHeader, RateLimit
 from portico.render.haproxy.answers import refusal
-from portico.render.haproxy.names import Names, policy_path
+from portico.render.haproxy.names import Names
 from portico.render.haproxy.text import section
+from portico.render.policies import policy_path
 
 MOST: Final = 3
 """Limits of one route: HAProxy has so many counters for a request, unless it is built anew."""
@@ -126,14 +127,13 @@ def _bucket(names: Names, limit: RateLimit, at: KeyPath, scope: str, index: int)
         names.losses.add(at, "HAProxy's numbers end before this bucket is full: it fills within 24 days")
         token = _LONGEST // limit.burst
     key, kind, lines = _key(limit, index)
-    table, is_new = names.once(
-        ("limit", scope, key.replace(str(index), ""), token, limit.burst), f"limit-{scope.removesuffix(':0')}"
-    )
+    known = ("limit", scope, str(limit.by), token, limit.burst)
+    name, is_new = names.once(known, f"limit-{scope.removesuffix(':0')}")
+    table = f"own:{name}"
     if is_new:
         expire = max(ceil(limit.burst * token / second), 1)
-        names.tables[table] = section(
-            f"backend {table}", [f"stick-table type {kind} size 100k expire {expire}s store gpt0"]
-        )
+        line = f"stick-table type {kind} size 100k expire {expire}s store gpt0"
+        names.tables[table] = section(f"backend {table}", [line])
     return _Bucket(index, table, key, token, limit.burst, second), lines
 
 

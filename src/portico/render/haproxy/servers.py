@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import ceil
+from pathlib import Path
 from typing import Final
 
 from portico.config import ConsistentHashSettings, CookieKey, HeaderKey, InstanceSettings, ResolvedRoute, Upstream
 from portico.config.problems import KeyPath
 from portico.config.services import preserved
 from portico.core.clients import parsed
+from portico.core.hosts import is_internal
+from portico.net.tls.certificates import Pair
 from portico.render.haproxy.names import Names
 from portico.render.haproxy.text import plain, word
 
@@ -138,7 +141,7 @@ def _servers(names: Names, route: ResolvedRoute, upstream: Upstream, section: st
     if upstream.slow_start and len(upstream.instances) > 1:
         options.append(f"slowstart {seconds(upstream.slow_start)}")
     for index, each in enumerate(upstream.instances, 1):
-        own = [*options, *_resolved(each), *_weight(names, route, each), *_tls(each, upstream)]
+        own = [*options, *_resolved(each), *_weight(names, route, each), *_tls(names, route, each, upstream)]
         if upstream.sticky is not None and upstream.sticky.cookie is not None:
             own.append(f"cookie i{index}")
         if health is not None:
@@ -155,7 +158,7 @@ def _checks(names: Names, route: ResolvedRoute, upstream: Upstream) -> Iterator[
     if health.path is None:
         return
     hosts = {each.authority for each in upstream.instances}
-    if len(hosts) > 1:
+    if len(hosts) > 1 and not all(is_internal(each.host) for each in upstream.instances):
         names.losses.add((*source_of(route), "health_check"), "HAProxy's checks have the same Host for all instances")
     yield "option httpchk"
     host = word(plain(upstream.instances[0].authority))
@@ -179,7 +182,7 @@ def _weight(names: Names, route: ResolvedRoute, instance: InstanceSettings) -> I
         yield "backup"
 
 
-def _tls(instance: InstanceSettings, upstream: Upstream) -> Iterator[str]:
+def _tls(names: Names, route: ResolvedRoute, instance: InstanceSettings, upstream: Upstream) -> Iterator[str]:
     if instance.scheme != "https":
         return
     tls = upstream.tls
@@ -190,8 +193,17 @@ def _tls(instance: InstanceSettings, upstream: Upstream) -> Iterator[str]:
         if tls.verify
         else "verify none"
     )
-    if tls.certificate is not None:
-        yield f"crt {word(str(tls.certificate))}"
+    if tls.pair is not None:
+        yield f"crt {word(str(tls.pair.certificate))}"
+        key_is_found(names, tls.pair, (*source_of(route), "tls", "key"))
+
+
+def key_is_found(names: Names, pair: Pair, at: KeyPath) -> None:
+    """Whether HAProxy finds the key of a certificate: in its file, or in one beside it that is called alike."""
+    certificate, key = pair.certificate, pair.key
+    beside = certificate.with_suffix(".key") if certificate.suffix == ".crt" else Path(f"{certificate}.key")
+    if key not in (certificate, beside):
+        names.losses.add(at, f"HAProxy looks for the key in {certificate} itself, or in {beside}")
 
 
 def _address(instance: InstanceSettings) -> str:

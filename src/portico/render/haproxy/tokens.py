@@ -70,6 +70,9 @@ def token_lines(names: Names, settings: JwtSettings, at: KeyPath) -> Iterator[st
     verified = [*_verified(names, settings, at)]
     if not verified:
         raise TokenError("HAProxy verifies HS, RS and ES signatures, and has no such key here")
+    wanted = [settings.audience] if isinstance(settings.audience, str) else settings.audience or []
+    if not all(map(str.isascii, [settings.issuer or "", *wanted])):
+        names.losses.add(at, "HAProxy does not know what is beyond ASCII in a token where it is escaped")
     yield from _shown()
     yield from verified
     yield from _refused("!{ var(txn.trusted) -m found }")
