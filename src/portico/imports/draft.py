@@ -115,3 +115,16 @@ def free_name(wanted: str, taken: Any) -> str:
         name = f"{base}-{number}"
         number += 1
     return name
+
+
+def numbered(wanted: str, taken: dict[str, int]) -> str:
+    """The same, where names are many: `taken` has with each name the last number that was tried behind it."""
+    base = free_name(wanted, ())
+    number = taken.get(base, 0) + 1
+    name = base if number == 1 else f"{base}-{number}"
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    taken[base] = number
+    taken.setdefault(name, 1)
+    return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from portico.imports.remarks import SourceError, Where, quoted
 LARGEST: Final = 64 * 1024 * 1024
 """Bytes of a file that is read."""
 _DEEPEST: Final = 64
+_PAIR: Final = re.compile(r"((?<!\\)(?:\\\\)*)(\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2})")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,9})?")
 _KINDS: Final = {
     str: "text",
@@ -153,8 +155,11 @@ def read_text(file: Path) -> str:
 def read_yaml(file: Path, text: str | None = None) -> Value:
     """A file of YAML, or of JSON. Raises SourceError, with the line at fault."""
     name = str(file)
+    written = read_text(file) if text is None else text
+    if written.lstrip()[:1] == "{":  # of JSON, what YAML has not: letters beyond the first plane as two escapes
+        written = _PAIR.sub(lambda found: found[1] + json.loads(f'"{found[2]}"'), written)
     try:
-        document = parse_document(read_text(file) if text is None else text, name)
+        document = parse_document(written, name)
     except ConfigError as error:
         problem = error.problems[0]
         raise SourceError(Where(name, problem.line), problem.message) from None

@@ -7,6 +7,8 @@ from typing import Final
 
 from portico.core.patterns.pattern import path_pattern, value_pattern
 
+LONGEST: Final = 2000
+"""Characters of a pattern that is read."""
 _POSIX: Final = {
     "[:alpha:]": "A-Za-z",
     "[:digit:]": "0-9",
@@ -47,6 +49,8 @@ def _character(found: re.Match[str]) -> str:
 
 def why_not(text: str, *, is_path: bool = True, ignores_case: bool = False) -> str:
     """Why this is no pattern here; empty where it is one."""
+    if len(text) > 2 * LONGEST:
+        return f"it has more than {2 * LONGEST} characters"
     try:
         (path_pattern if is_path else value_pattern)(text, ignores_case=ignores_case)
     except (ValueError, RecursionError) as error:

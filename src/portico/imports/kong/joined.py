@@ -23,18 +23,18 @@ def same_services(services: dict[str, Part]) -> dict[str, str]:
 def join_routes(draft: Draft) -> None:
     """Leave out routes that are numbered after another one which takes the same and does the same with it."""
     named = {part.data["name"]: part for part in draft.routes}
-    gone = []
+    gone: set[int] = set()
     for part in draft.routes:
         first = _NUMBERED.fullmatch(part.data["name"])
         other = named.get(first[1]) if first else None
         if other is None or part.comments:
             continue
         if _is_bare_form(other.data, part.data):
-            gone.append(part)
+            gone.add(id(part))
         elif _has_other_hosts(other.data, part.data):
             other.data["hosts"] = [*other.data["hosts"], *part.data["hosts"]]
-            gone.append(part)
-    draft.routes = [part for part in draft.routes if not any(part is each for each in gone)]
+            gone.add(id(part))
+    draft.routes = [part for part in draft.routes if id(part) not in gone]
 
 
 def _without(data: dict[str, Any], *keys: str) -> dict[str, Any]:

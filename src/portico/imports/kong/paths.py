@@ -8,7 +8,7 @@ from typing import Final
 
 from portico.core.placeholders import RESERVED
 from portico.imports.order import Matching, literal
-from portico.imports.patterns import translated, why_not, with_names, without_names
+from portico.imports.patterns import LONGEST, translated, why_not, with_names, without_names
 
 _PLAIN_BEFORE_3: Final = re.compile(r"[A-Za-z0-9._~/%-]*")
 """What Kong 2 took for a prefix; all else was a pattern."""
@@ -49,6 +49,8 @@ def read_path(text: str, version: str) -> Path:
         if LOOKS_LIKE_PATTERN.search(path):
             matching.become_pattern()
         return Path(matching, is_pattern=False)
+    if len(text) > LONGEST:
+        return Path(Matching("pattern", "^/"), is_pattern=True, why=f"a pattern of more than {LONGEST} characters")
     pattern, ignores_case = translated(text.removeprefix("~").removeprefix("^"))
     if not ignores_case and (exact := _EXACT.fullmatch(pattern)):
         return Path(Matching("exact", exact[1].replace("\\", "")), is_pattern=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from portico.imports.draft import Draft, Part, free_name
+from portico.imports.draft import Draft, Part, numbered
 from portico.imports.kong.conditions import conditions, transport
 from portico.imports.kong.entities import Entities, Plugin, called, names_of
 from portico.imports.kong.joined import join_routes
@@ -54,7 +54,7 @@ class Routes:
         self._by_route: dict[str, dict[str, Plugin]] = {}
         self._by_service: dict[str, dict[str, Plugin]] = {}
         self._global: dict[str, Plugin] = {}
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}
         self._prefixes: list[Value] = []
         self._below: list[Value] = []
         """Prefixes with a slash at their end, of which Kong does not take the bare form."""
@@ -252,8 +252,11 @@ class Routes:
         return closed, whole, frozenset(shared)
 
     def _write(self, candidate: _Candidate) -> None:
-        name = free_name(candidate.name, self._names)
-        self._names.add(name)
+        if candidate.path.why and not guarded_beginning(candidate.matching):
+            why = f"it is left out: {candidate.path.why}"
+            self.draft.left(candidate.route.where, f"route {candidate.name}", why)
+            return
+        name = numbered(candidate.name, self._names)
         part = Part(candidate.route.where, {"name": name})
         for text in dict.fromkeys(candidate.comments):
             part.comment(text)

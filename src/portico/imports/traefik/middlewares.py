@@ -30,6 +30,8 @@ class Middlewares:
 
     def _add(self, names: list[str], effect: Effect, above: tuple[str, ...]) -> None:
         for written in names:
+            if effect.closed and above:  # nothing in a chain opens a route again
+                return
             name = written.partition("@")[0]
             middleware = self._all.get(name)
             if middleware is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from portico.imports.draft import Draft, Part, free_name
+from portico.imports.draft import Draft, Part, free_name, numbered
 from portico.imports.located import Value
 from portico.imports.order import Matching, in_file_order, settle
 from portico.imports.policies import GUARDS, hoist
@@ -55,7 +55,7 @@ class Routers:
         self._routers = find(http, "routers").entries()
         self._guarded_tls = guarded_tls
         self._ports = ports
-        self._names: set[str] = set()
+        self._names: dict[str, int] = {}
         self._service_keys: dict[str, list[dict[str, Any]]] = {}
         self._prefixes: list[tuple[Where, str]] = []
 
@@ -318,8 +318,7 @@ class Routers:
         return [_Candidate(name, router.where, (*rank, 0), inner, kept, comments, "", points, rest)]
 
     def _write(self, candidate: _Candidate) -> str:
-        name = free_name(candidate.name, self._names)
-        self._names.add(name)
+        name = numbered(candidate.name, self._names)
         part = Part(candidate.where, {"name": name, "path": _written(candidate.matching)})
         for line in dict.fromkeys(candidate.comments):
             part.comment(line)
